@@ -1,0 +1,185 @@
+"""How a value becomes bytes and comes back.
+
+A closed value is a small header and one or more frames: frame 0 is a pickle (protocol 5), the others are its large
+buffers, kept apart so that an array of 10 MB is written from where it lies and read back through a memory map. Pure:
+bytes in, bytes out; files are the business of `artifacts`.
+
+Pickling is cloudpickle's, which is not meant for long-term storage, so the header names the Python that wrote it and
+`decode` says so when it cannot read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import reprlib
+import struct
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from covalab.core.errors import SerializationError
+from covalab.core.model import Digest, Value
+
+Buffer: TypeAlias = "bytes | bytearray | memoryview"
+
+_MAGIC: Final = b"cvl1"
+_HEAD: Final = struct.Struct("<4sBBHI")  # magic, python major, python minor, reserved, number of frames
+_OUT_OF_BAND: Final = 32 * 1024  # smaller buffers are cheaper inside the pickle
+_ALIGN: Final = 64  # arrays want aligned memory
+_TEXT_LIMIT: Final = 2_000
+_ATOMS: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
+"""Types whose plain pickle is the same everywhere, ten times faster than asking cloudpickle."""
+
+
+class Encoded(msgspec.Struct, frozen=True):
+    """A value ready to be written: the pieces in order, and how long they are together."""
+
+    pieces: list[Any]
+    size: int
+
+    def join(self) -> bytes:
+        """Return the pieces as one bytes object."""
+        return b"".join(self.pieces)
+
+
+def _pack(frames: Sequence[Any]) -> Encoded:
+    lengths = [memoryview(frame).nbytes for frame in frames]
+    head = _HEAD.pack(_MAGIC, sys.version_info[0], sys.version_info[1], 0, len(frames))
+    head += struct.pack(f"<{len(frames)}Q", *lengths)
+    pieces: list[Any] = [head]
+    size = len(head)
+    for frame, length in zip(frames, lengths, strict=True):
+        padding = -size % _ALIGN if len(frames) > 1 else 0
+        if padding:
+            pieces.append(bytes(padding))
+        pieces.append(frame)
+        size += padding + length
+    return Encoded(pieces, size)
+
+
+def encode(obj: object, *, what: str = "value") -> Encoded:
+    """Close a value.
+
+    Parameters
+    ----------
+    obj
+        Any object that cloudpickle can pickle.
+    what
+        How an error should call it, e.g. ``"argument 'x' of electron 'f' (node 3)"``.
+
+    Raises
+    ------
+    SerializationError
+        If it cannot be pickled; the message names the type and the reason.
+
+    Examples
+    --------
+    >>> decode(encode([1, 2.0, "three"]).join())
+    [1, 2.0, 'three']
+    """
+    if type(obj) in _ATOMS:
+        return _pack([pickle.dumps(obj, protocol=5)])
+    import cloudpickle  # noqa: PLC0415 - atoms, the common case on a quick path, do without it
+
+    buffers: list[pickle.PickleBuffer] = []
+
+    def keep(buffer: pickle.PickleBuffer) -> bool:
+        if buffer.raw().nbytes < _OUT_OF_BAND:
+            return True
+        buffers.append(buffer)
+        return False
+
+    try:
+        head = cloudpickle.dumps(obj, protocol=5, buffer_callback=keep)
+    except Exception as error:  # noqa: BLE001 - whatever __reduce__ raises belongs to the user's value
+        message = f"{what} of type {_type_name(obj)} cannot be pickled: {type(error).__name__}: {error}"
+        raise SerializationError(message) from error
+    return _pack([head, *(buffer.raw() for buffer in buffers)])
+
+
+def decode(data: Buffer, *, what: str = "value") -> Any:
+    """Open a closed value. From immutable bytes the large buffers are copied, so that arrays can be written to.
+
+    Raises
+    ------
+    SerializationError
+        If the bytes are not a closed value, or it cannot be unpickled here (a missing module, another Python).
+    """
+    view = memoryview(data)
+    if len(view) < _HEAD.size or bytes(view[:4]) != _MAGIC:
+        message = f"{what} is damaged: these {len(view):,} bytes are not a value that covalab wrote"
+        raise SerializationError(message)
+    _, major, minor, _, n_frames = _HEAD.unpack_from(view)
+    offset = _HEAD.size + 8 * n_frames
+    try:
+        lengths = struct.unpack_from(f"<{n_frames}Q", view, _HEAD.size)
+        frames: list[Any] = []
+        for length in lengths:
+            if n_frames > 1:
+                offset += -offset % _ALIGN
+            frame = view[offset : offset + length]
+            if len(frame) != length:
+                message = f"{what} is cut short: {length:,} bytes expected, {len(frame):,} found"
+                raise SerializationError(message)
+            frames.append(frame)
+            offset += length
+    except struct.error as error:
+        message = f"{what} is damaged: {error}"
+        raise SerializationError(message) from error
+    buffers = [bytearray(frame) if frame.readonly else frame for frame in frames[1:]]
+    try:
+        return pickle.loads(frames[0], buffers=buffers)  # noqa: S301 - the user's own value, opened where it is used
+    except Exception as error:  # noqa: BLE001 - unpickling runs the user's code
+        written = f"{major}.{minor}"
+        here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        other = f" (written by Python {written}, this is {here})" if written != here else ""
+        message = f"{what} cannot be opened here: {type(error).__name__}: {error}{other}"
+        raise SerializationError(message) from error
+
+
+def digest_of(pieces: Iterable[Any]) -> Digest:
+    """Name bytes by what they are: SHA-256 over the pieces in order, in hexadecimal."""
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return Digest(digest.hexdigest())
+
+
+def closed(obj: object, *, what: str = "value", text: str | None = None) -> Value:
+    """Close a value that is known to be small; `artifacts.Artifacts.close` is for values of any size."""
+    encoded = encode(obj, what=what)
+    return Value(encoded.size, _type_name(obj), preview(obj) if text is None else text, encoded.join())
+
+
+def _type_name(obj: object) -> str:
+    kind = type(obj)
+    return kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+
+
+type_name = _type_name
+
+
+class _Short(reprlib.Repr):
+    """A `repr` that never walks a million elements."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdict = 20
+        self.maxstring = self.maxother = _TEXT_LIMIT
+        self.maxlong = 200
+
+    def repr_instance(self, x: Any, level: int) -> str:  # noqa: ARG002 - the base class's signature
+        return repr(x)[:_TEXT_LIMIT]
+
+
+def preview(obj: object) -> str:
+    """Return a short text of a value for people; never raises, never walks a large container to its end."""
+    if type(obj) is str:
+        return obj[:_TEXT_LIMIT]
+    try:
+        return _Short().repr(obj)[:_TEXT_LIMIT]
+    except Exception as error:  # noqa: BLE001 - __repr__ is the user's code
+        return f"<{_type_name(obj)}: its repr raised {type(error).__name__}>"

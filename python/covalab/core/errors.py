@@ -1,0 +1,101 @@
+"""What can go wrong, as one tree. Every message says what happened, to which id, and what to do next.
+
+CovalabError
+ ├─ DispatcherError               the background process cannot do what was asked
+ │   ├─ DispatcherUnavailable     it is not running and could not be started
+ │   ├─ VersionMismatch           two parts of covalab have different versions
+ │   └─ DataFolderError           the data folder is full, read-only, or somebody else's
+ ├─ MissingLatticeRecordError     no dispatch has this id (Covalent's name)
+ ├─ GraphError                    a lattice cannot become a transport graph
+ │   └─ ExecutorNotFound          no executor has this name
+ ├─ SerializationError            a value cannot be encoded or decoded
+ │   └─ ValueTooLarge             ... because it is larger than the configured limit
+ ├─ BlobNotFound                  a value's file is gone
+ └─ BlobDamaged                   a value's file is not what was written
+"""
+
+from __future__ import annotations
+
+
+class CovalabError(Exception):
+    """The base of every error that covalab raises on purpose."""
+
+
+class DispatcherError(CovalabError, RuntimeError):
+    """The background dispatcher answered with an error."""
+
+
+class DispatcherUnavailable(DispatcherError, ConnectionError):
+    """The background dispatcher is not running and could not be started."""
+
+
+class VersionMismatch(DispatcherError):
+    """Two parts of covalab that must agree have different versions."""
+
+    def __init__(self, here: str, there: str, where: str, remedy: str) -> None:
+        self.here, self.there, self.where, self.remedy = here, there, where, remedy
+        super().__init__(here, there, where, remedy)
+
+    def __str__(self) -> str:
+        return f"this is covalab {self.here}, {self.where} is covalab {self.there}; {self.remedy}"
+
+
+class DataFolderError(DispatcherError, OSError):
+    """The data folder cannot be used."""
+
+
+class MissingLatticeRecordError(CovalabError, LookupError):
+    """No dispatch has this id (the name is Covalent's)."""
+
+    def __init__(self, dispatch: str, store: str = "") -> None:
+        self.dispatch, self.store = dispatch, store
+        super().__init__(dispatch, store)
+
+    def __str__(self) -> str:
+        where = f" in {self.store}" if self.store else ""
+        return f"no dispatch {self.dispatch!r}{where}; `%dispatches` or `covalab list` shows those there are"
+
+
+class GraphError(CovalabError, ValueError):
+    """A lattice cannot become a transport graph."""
+
+
+class ExecutorNotFound(GraphError):
+    """No executor has this name."""
+
+    def __init__(self, name: str, electron: str, known: tuple[str, ...]) -> None:
+        self.name, self.electron, self.known = name, electron, known
+        super().__init__(name, electron, known)
+
+    def __str__(self) -> str:
+        return f"electron {self.electron!r} asks for executor {self.name!r}; there is {', '.join(self.known)}"
+
+
+class SerializationError(CovalabError, TypeError):
+    """A value cannot be encoded or decoded."""
+
+
+class ValueTooLarge(SerializationError):
+    """A value is larger than the configured limit."""
+
+    def __init__(self, what: str, size: int, limit: int) -> None:
+        self.what, self.size, self.limit = what, size, limit
+        super().__init__(what, size, limit)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what} takes {self.size:,} bytes encoded, the limit is {self.limit:,}; "
+            "write it to a file and pass the path, or raise COVALAB_MAX_VALUE_BYTES"
+        )
+
+
+class BlobNotFound(CovalabError, LookupError):
+    """The file of a value is gone."""
+
+
+class BlobDamaged(CovalabError, ValueError):
+    """The file of a value is not what was written."""
+
+
+class TaskFailed(CovalabError, RuntimeError):
+    """A dispatch or a task ended without a value; `Result.raise_for_status` raises it."""

@@ -1,0 +1,297 @@
+"""The nouns of covalab: what is stored is what is sent is what the browser draws.
+
+Frozen structs only. Nothing here decides anything (see `lifecycle` and `lowering`) and nothing here opens a value:
+a value is encoded where it is made (`codec`) and travels closed.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Final, Literal, NewType
+
+import msgspec
+
+DispatchId = NewType("DispatchId", str)
+NodeId = NewType("NodeId", int)
+StepId = NewType("StepId", int)
+Digest = NewType("Digest", str)
+
+INLINE_LIMIT: Final = 64 * 1024
+"""Values up to this many bytes travel inside messages and rows; larger ones are files in the blob folder."""
+
+
+class NodeKind(enum.IntEnum):
+    """What a node of the transport graph is. The numbers are stored: append, never renumber."""
+
+    ELECTRON = 0
+    PARAMETER = 1  # a value known when the graph was built
+    LIST = 2  # `:electron_list:`, assembles its inputs into a list
+    DICT = 3  # `:electron_dict:`, assembles two lists into a dict
+    ITEM = 4  # `electron[key]` and tuple unpacking
+    ATTRIBUTE = 5  # `electron.name`
+    OPERATOR = 6  # `electron + other` and kin
+    OUTPUT = 7  # `:postprocess:reconstruct`, assembles the lattice's return value
+    SUBLATTICE = 8  # an electron that is a lattice: a dispatch of its own
+
+
+VIRTUAL_KINDS: Final = frozenset({NodeKind.PARAMETER, NodeKind.LIST, NodeKind.DICT, NodeKind.OUTPUT})
+"""Kinds that never reach a worker: they are inputs of the step that uses them, or assembled by the reader."""
+
+CHEAP_KINDS: Final = frozenset({NodeKind.ITEM, NodeKind.ATTRIBUTE, NodeKind.OPERATOR})
+"""Kinds that run with their producer, because a trip would cost more than the work."""
+
+
+class EdgeKind(enum.IntEnum):
+    """How a value enters the node an edge points to."""
+
+    ARG = 0  # positional; `Edge.index` is the position
+    KWARG = 1  # by keyword; `Edge.name` is the keyword
+    WAIT = 2  # no value, only order (`ct.wait`)
+
+
+Status = Literal["pending", "running", "completed", "failed", "cancelled", "skipped"]
+"""Where a node or a dispatch stands. `lifecycle` has the table of moves and Covalent's words for these."""
+
+ErrorType = Literal[
+    "runtime", "timeout", "serialization", "storage", "worker_lost", "dependency", "cancelled", "deps", "executor"
+]
+"""Where a failure happened; never guessed from the name of an exception."""
+
+
+class Node(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One node of a transport graph; its id is its position in `Graph.nodes`.
+
+    `function`, `value` and `settings` are positions in `Graph.functions`, `Submission.values` and `Graph.settings`
+    (-1: none), so that ten thousand calls of one electron name one function.
+    """
+
+    name: str
+    kind: NodeKind
+    function: int = -1
+    value: int = -1
+    settings: int = -1
+
+
+class Edge(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """`source`'s value enters `target` as `name`. `index` is the position of a positional argument, else -1."""
+
+    source: int
+    target: int
+    name: str
+    kind: EdgeKind
+    index: int = -1
+
+
+class Function(msgspec.Struct, frozen=True, array_like=True):
+    """A function that nodes call: its name, the digest of its encoded form and, for people, its source."""
+
+    name: str
+    digest: Digest
+    source: str = ""
+
+
+class Settings(msgspec.Struct, frozen=True, array_like=True):
+    """How a node is to be run. `time_limit` in seconds; `retries` counts re-runs, so N means at most N + 1 runs."""
+
+    executor: str = "dask"
+    executor_data: dict[str, Any] = {}
+    retries: int = 0
+    time_limit: float | None = None
+
+
+class Graph(msgspec.Struct, frozen=True):
+    """A transport graph: Covalent's node numbers, names and edges. `output` is the node of the lattice's value."""
+
+    name: str
+    nodes: list[Node]
+    edges: list[Edge]
+    functions: list[Function]
+    settings: list[Settings]
+    output: int
+
+
+class Value(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A closed value: encoded bytes (`data`), or the digest of a file in the blob folder.
+
+    `size` is the encoded length in bytes, `type` the type's name, `text` a short text for people (may be cut).
+    """
+
+    size: int
+    type: str
+    text: str = ""
+    data: bytes | None = None
+    digest: Digest | None = None
+
+
+class Environment(msgspec.Struct, frozen=True):
+    """Where the code of a dispatch expects to run: the interpreter of the kernel that made it, and its folder."""
+
+    python: str  # sys.executable
+    prefix: str  # sys.prefix
+    cwd: str
+    path: list[str] = []  # entries of sys.path that a fresh interpreter would not have
+    versions: dict[str, str] = {}  # "python", "covalab", "cloudpickle", "distributed", ...
+    shell_env: dict[str, str] = {}  # environment variables that decide what can be imported (PATH, PYTHONPATH, ...)
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a dispatch came from, so that the list can say so and the notebook can find it again."""
+
+    notebook: str = ""
+    cell: str = ""
+    pid: int = 0
+
+
+class Submission(msgspec.Struct, frozen=True):
+    """Everything one `ct.dispatch` sends: one request. Sending it twice changes nothing (`id` is the client's)."""
+
+    id: DispatchId
+    graph: Graph
+    values: list[Value]
+    code: dict[Digest, bytes]  # encoded functions up to INLINE_LIMIT; longer ones are blob files
+    environment: Environment
+    origin: Origin
+    inputs: Value  # {"args": tuple, "kwargs": dict}, as `Result.inputs` shows them
+    lattice: Digest  # the encoded Lattice's function, in `code` or in the blob folder
+    source: str = ""  # the lattice's source
+    doc: str = ""
+    root: DispatchId | None = None  # the outermost dispatch; None: this one
+    parent_node: int = -1  # the sublattice node in the parent dispatch
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why a node failed. `traceback` is cut to the user's frames; `exception` names the class."""
+
+    type: ErrorType
+    message: str
+    exception: str = ""
+    traceback: str = ""
+
+
+class Outcome(msgspec.Struct, frozen=True, array_like=True):
+    """How one run of a node ended. Times are seconds since the epoch, UTC."""
+
+    node: int
+    status: Status
+    started_at: float
+    ended_at: float
+    value: Value | None = None
+    failure: Failure | None = None
+    stdout: str = ""
+    stderr: str = ""
+    worker: str = ""
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """How many nodes that do work (not parameters, not collections) stand where."""
+
+    pending: int = 0
+    running: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    skipped: int = 0
+
+
+class DispatchSummary(msgspec.Struct, frozen=True):
+    """One row of the list of dispatches. `version` grows with every change of the dispatch or of one of its nodes."""
+
+    id: DispatchId
+    name: str
+    status: Status
+    version: int
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    counts: Counts
+    notebook: str = ""
+    cell: str = ""
+    root: DispatchId | None = None
+    parent_node: int = -1
+    error: str = ""
+
+
+class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What changes about a node while it is drawn."""
+
+    node: int
+    status: Status
+    started_at: float | None = None
+    ended_at: float | None = None
+    attempt: int = 0
+
+
+class DispatchChanges(msgspec.Struct, frozen=True):
+    """Every node that changed after version `since`, as it stands now: re-readable from any number."""
+
+    summary: DispatchSummary
+    since: int
+    nodes: list[NodeState]
+
+
+class NodeDetail(msgspec.Struct, frozen=True):
+    """Everything known about one node, for the node panel and `Result.get_node_result`."""
+
+    dispatch: DispatchId
+    node: int
+    name: str
+    kind: NodeKind
+    status: Status
+    started_at: float | None = None
+    ended_at: float | None = None
+    attempt: int = 0
+    executor: str = ""
+    retries: int = 0
+    time_limit: float | None = None
+    worker: str = ""
+    source: str = ""
+    stdout: str = ""
+    stderr: str = ""
+    failure: Failure | None = None
+    value: Value | None = None  # JSON readers get it without `data`
+    inputs: list[Edge] = []
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A dispatch as `ct.get_result` fetches it: one answer, enough to show it and to assemble its result."""
+
+    summary: DispatchSummary
+    graph: Graph
+    nodes: list[NodeState]  # one per node, in order
+    values: list[Value]  # of the parameters, as submitted
+    outputs: dict[int, Value]  # of the nodes that were asked for (by default those the result is made of)
+    failures: dict[int, Failure]
+    inputs: Value
+    source: str
+    doc: str
+    environment: Environment
+    lattice: Digest
+
+
+class DispatcherStatus(msgspec.Struct, frozen=True):
+    """What the dispatcher says about itself."""
+
+    version: str
+    pid: int
+    epoch: int
+    data_dir: str
+    started_at: float
+    active: int  # dispatches that are not terminal
+    pools: list[PoolStatus] = []
+
+
+class PoolStatus(msgspec.Struct, frozen=True):
+    """One pool: the interpreter it runs under, how many workers it has and whether it is up."""
+
+    python: str
+    state: Literal["starting", "up", "failed"]
+    workers: int
+    pid: int = 0
+    message: str = ""
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """The body of every error answer. `kind` names the exception the client raises."""
+
+    kind: str
+    message: str
