@@ -1,0 +1,371 @@
+"""The command line: what the dispatcher is doing, and a way in for people who have no notebook open.
+
+Commands only ask and show; each loads what it needs, so that `covalab --help` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+import click
+
+from covalab._version import __version__
+from covalab.core.errors import CovalabError
+from covalab.core.lifecycle import covalent_text
+from covalab.core.model import Status
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from covalab.core.model import Counts, DispatchSummary, Record
+
+_COLOURS: Final[dict[Status, str]] = {
+    "pending": "default",
+    "running": "cyan",
+    "completed": "green",
+    "failed": "red",
+    "cancelled": "yellow",
+    "skipped": "bright_black",
+}
+_PIPE_WIDTH: Final = 200  # nobody resizes a pipe, and a wrapped id cannot be copied
+
+
+class _Commands(click.Group):
+    """A group in whose commands every error that covalab raises on purpose is one line and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CovalabError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="covalab")
+def main() -> None:
+    """Notebook cells as background tasks that outlive the notebook.
+
+    Everything is kept in the data folder: COVALAB_DATA_DIR, else `covalab` in the Jupyter data directory.
+    """
+
+
+@main.command()
+def start() -> None:
+    """Start the dispatcher. Notebooks and scripts also start it when they need it."""
+    from covalab.client import connect, data_dir
+    from covalab.client.start import find
+
+    there = find(data_dir()) is not None
+    status = connect().status()
+    click.echo(f"dispatcher {'was already' if there else 'is'} running: process {status.pid}, {status.data_dir}")
+
+
+@main.command()
+def stop() -> None:
+    """Stop the dispatcher and its workers. What is unfinished resumes at the next start."""
+    from covalab.client import Client, data_dir
+    from covalab.client.start import find
+
+    folder = data_dir()
+    address = find(folder)
+    if address is None:
+        click.echo(f"no dispatcher is running for {folder}")
+        return
+    Client(folder, start=False).stop()
+    click.echo(f"dispatcher stopped: process {address.pid}, {folder}")
+
+
+@main.command()
+def status() -> None:
+    """Show the dispatcher, its pools of workers and what is running. Exit code 1 if there is no dispatcher."""
+    from covalab.client import connect
+
+    client = connect(start=False)
+    status = client.status()
+    console = _console()
+    about = _table("", "")
+    about.show_header = False
+    about.add_row(
+        "dispatcher", f"covalab {status.version}, process {status.pid}, up {_span(_since(status.started_at))}"
+    )
+    about.add_row("data folder", _text(status.data_dir))
+    about.add_row("dispatches", f"{status.active} not finished")
+    console.print(about)
+    if status.pools:
+        pools = _table("pool of", "state", "workers", "process", "")
+        for pool in status.pools:
+            colour = {"up": "green", "failed": "red"}.get(pool.state, "default")
+            pools.add_row(
+                _text(pool.python), _text(pool.state, colour), str(pool.workers), str(pool.pid), _text(pool.message)
+            )
+        console.print(pools)
+    running = client.dispatches(status=("running", "pending"), count=20)
+    if running:
+        console.print(_list(running))
+
+
+@main.command()
+@click.option("-f", "--follow", is_flag=True, help="Go on showing what is written.")
+@click.option("-n", "--lines", type=click.IntRange(0), default=50, show_default=True, help="How many lines to show.")
+def logs(*, follow: bool, lines: int) -> None:
+    """Show the log of the dispatcher and its workers."""
+    from covalab.client import data_dir
+    from covalab.client.folders import log_file
+
+    path = log_file(data_dir())
+    if not path.exists():
+        message = f"there is no log at {path}: no dispatcher ever ran there; `covalab start` starts one"
+        raise click.ClickException(message)
+    with path.open("rb") as log:
+        for line in _tail(log.read(), lines):
+            click.echo(line)
+    if follow:
+        for text in _follow(path):
+            click.echo(text, nl=False)
+
+
+@main.command(name="list")
+@click.option(
+    "--status", "wanted", type=click.Choice(get_args(Status)), multiple=True, help="Only these; may be repeated."
+)
+@click.option("--name", help="Only dispatches of this lattice.")
+@click.option("-n", "--count", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many to show.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def list_(*, wanted: Sequence[Status], name: str | None, count: int, as_json: bool) -> None:
+    """List dispatches, newest first."""
+    from covalab.client import connect
+
+    dispatches = connect().dispatches(status=wanted or None, name=name, count=count)
+    if as_json:
+        _echo_json(dispatches)
+    elif dispatches:
+        _console().print(_list(dispatches))
+    else:
+        which = " that match" if wanted or name else ""
+        click.echo(f"no dispatches{which} in {connect().data_dir}")
+
+
+@main.command()
+@click.argument("dispatch", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def show(dispatch: str, *, as_json: bool) -> None:
+    """Show one dispatch: how it stands, its nodes, what went wrong."""
+    from covalab.client import connect
+
+    record = connect().record(dispatch, outputs="none")
+    if as_json:
+        _echo_json({"summary": record.summary, "nodes": _node_rows(record), "failures": record.failures})
+        return
+    _show(record, _console())
+
+
+@main.command()
+@click.argument("dispatch", metavar="ID")
+@click.option("--node", "nodes", type=click.IntRange(0), multiple=True, help="Only this node; may be repeated.")
+def cancel(dispatch: str, nodes: Sequence[int]) -> None:
+    """Cancel a dispatch. Finished nodes keep their results; one that has ended stays as it is."""
+    from covalab.client import connect
+
+    summary = connect().cancel(dispatch, list(nodes) or None)
+    click.echo(f"{summary.id} ({summary.name}): {covalent_text(summary.status)}, {_progress(summary.counts)} done")
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+def lab(args: Sequence[str]) -> None:
+    """Start JupyterLab with covalab. What follows is given to `jupyter lab`."""
+    _need("jupyterlab")
+    sys.stdout.flush()
+    # JupyterLab takes over this process, so that Ctrl-C and signals are its own.
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *args])  # noqa: S606 - no shell is wanted
+
+
+@main.command()
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("covalab-demo"),
+    show_default=True,
+    help="Where the notebook is put.",
+)
+def demo(folder: Path) -> None:
+    """Run the first notebook in a real Jupyter server, close its kernel, and fetch the result from another."""
+    for module in ("nbformat", "sklearn", "matplotlib", "jupyterlab"):
+        _need(module)
+    from covalab.demo import DemoFailed, run
+
+    try:
+        run(folder.absolute(), _console())
+    except DemoFailed as error:
+        raise click.ClickException(str(error)) from error
+
+
+# -- how things look -------------------------------------------------------------------------------------------------
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console(highlight=False, emoji=False)
+    return console if console.is_terminal else Console(highlight=False, emoji=False, width=_PIPE_WIDTH)
+
+
+def _text(text: str, style: str = "default") -> Text:
+    """Return text that is shown as it is: no markup, and no control characters that a terminal would obey."""
+    from rich.text import Text
+
+    return Text(
+        "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text), style
+    )
+
+
+def _table(*columns: str) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column == "id")
+    return table
+
+
+def _list(dispatches: Sequence[DispatchSummary]) -> Any:
+    table = _table("id", "lattice", "status", "done", "made", "took", "notebook")
+    for one in dispatches:
+        table.add_row(
+            one.id,
+            _text(one.name),
+            _status(one.status),
+            _progress(one.counts),
+            _moment(one.created_at),
+            _took(one.started_at, one.ended_at),
+            _text(one.notebook),
+        )
+    return table
+
+
+def _show(record: Record, console: Console) -> None:
+    summary = record.summary
+    about = _table("", "")
+    about.show_header = False
+    about.add_row("dispatch", summary.id)
+    about.add_row("lattice", _text(summary.name))
+    about.add_row("status", _status(summary.status))
+    about.add_row("nodes done", _progress(summary.counts))
+    about.add_row("made", _moment(summary.created_at))
+    about.add_row("took", _took(summary.started_at, summary.ended_at))
+    if summary.notebook:
+        about.add_row("notebook", _text(summary.notebook))
+    about.add_row("python", _text(record.environment.python))
+    if summary.error:
+        about.add_row("error", _text(summary.error, "red"))
+    console.print(about)
+    nodes = _table("node", "name", "status", "runs", "started", "took")
+    for row in _node_rows(record):
+        nodes.add_row(
+            str(row["node"]),
+            _text(row["name"]),
+            _status(row["status"]),
+            str(row["attempt"]),
+            _moment(row["started_at"]),
+            _took(row["started_at"], row["ended_at"]),
+        )
+    console.print(nodes)
+    for node, failure in sorted(record.failures.items()):
+        console.print(_text(f"node {node} ({record.graph.nodes[node].name}): {failure.type}: {failure.message}", "red"))
+        if failure.traceback:
+            console.print(_text(failure.traceback.rstrip()))
+
+
+def _node_rows(record: Record) -> list[dict[str, Any]]:
+    return [
+        {
+            "node": state.node,
+            "name": record.graph.nodes[state.node].name,
+            "status": state.status,
+            "started_at": state.started_at,
+            "ended_at": state.ended_at,
+            "attempt": state.attempt,
+        }
+        for state in record.nodes
+    ]
+
+
+def _status(status: Status) -> Text:
+    return _text(covalent_text(status), _COLOURS[status])
+
+
+def _progress(counts: Counts) -> str:
+    total = counts.pending + counts.running + counts.completed + counts.failed + counts.cancelled + counts.skipped
+    return f"{counts.completed}/{total}"
+
+
+def _moment(seconds: float | None) -> str:
+    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def _since(seconds: float) -> float:
+    return max(0.0, time.time() - seconds)
+
+
+def _took(started: float | None, ended: float | None) -> str:
+    if started is None:
+        return ""
+    return _span(ended - started if ended is not None else _since(started))
+
+
+def _span(seconds: float) -> str:
+    """Write a duration for people.
+
+    Examples
+    --------
+    >>> _span(0.25), _span(61.4), _span(3 * 3600 + 120)
+    ('0.25 s', '1 min 1 s', '3 h 2 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _echo_json(data: object) -> None:
+    import msgspec
+
+    click.echo(msgspec.json.format(msgspec.json.encode(data), indent=2))
+
+
+def _tail(data: bytes, lines: int) -> list[str]:
+    return data.decode(errors="replace").splitlines()[-lines:] if lines else []
+
+
+def _follow(path: Path) -> Iterator[str]:
+    """Yield what is appended to a file, from now on; a file that was replaced or cut is read from its beginning."""
+    position, identity = path.stat().st_size, path.stat().st_ino
+    while True:
+        time.sleep(0.2)
+        try:
+            now = path.stat()
+        except FileNotFoundError:
+            continue
+        if now.st_ino != identity or now.st_size < position:
+            position, identity = 0, now.st_ino
+        if now.st_size > position:
+            with path.open("rb") as log:
+                log.seek(position)
+                text = log.read()
+            position += len(text)
+            yield text.decode(errors="replace")
+
+
+def _need(module: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        message = f"{module} is not installed here; `{sys.executable} -m pip install 'covalab[demo]'` installs it"
+        raise click.ClickException(message)

@@ -1,0 +1,318 @@
+"""`covalab demo`: the main job from end to end, with nothing pretended.
+
+A real Jupyter server with our extension, on loopback with a token. Its kernel runs the first notebook and is shut down;
+another kernel fetches the result. Only the server's settings are temporary: dispatches go to the user's data folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import re
+import secrets
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+import covalab
+from covalab._version import __version__
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+    from rich.console import Console
+
+NOTEBOOK: Final = "01_first_dispatch.ipynb"
+
+_SERVER_LIMIT: Final = 90.0  # seconds until the server answers: cold disk, byte code not compiled yet
+_CELL_LIMIT: Final = 240.0  # seconds for one cell
+_ANSI: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_TOLD: Final = re.compile(r"^(sweep|experiment|accuracy):\s*(\S+)\s*$", re.MULTILINE)
+
+
+class DemoFailed(RuntimeError):
+    """Something did not work; the message says what, and what to look at."""
+
+
+def notebook_file(name: str = NOTEBOOK) -> Path:
+    """Return a notebook that comes with covalab: in the installed package, or in the repository."""
+    package = Path(covalab.__file__).parent
+    for folder in (package / "notebooks", package.parents[1] / "notebooks"):
+        if (folder / name).is_file():
+            return folder / name
+    message = f"the notebook {name} is not part of this installation of covalab ({package}); install covalab again"
+    raise DemoFailed(message)
+
+
+def run(folder: Path, console: Console) -> None:
+    """Run the demo.
+
+    Parameters
+    ----------
+    folder
+        Where the notebook is copied to and kept, with its outputs.
+    console
+        Where to say what happens.
+
+    Raises
+    ------
+    DemoFailed
+        If anything of it does not work.
+    """
+    import nbformat
+
+    began = time.monotonic()
+    path = _free_name(folder / NOTEBOOK)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    notebook = nbformat.read(notebook_file(), as_version=4)
+    nbformat.write(notebook, path)
+    console.print(f"[bold]notebook[/]   {path}")
+    with _server(folder) as server:
+        status = server.ask("GET", "covalab/api/status")
+        console.print(f"[bold]server[/]     {server.url} (process {server.pid}), extension covalab {__version__}")
+        console.print(f"[bold]dispatcher[/] process {status['pid']}, data folder {status['data_dir']}")
+
+        with server.kernel(path) as first:
+            console.print(f"\n[bold]kernel 1[/]   {first.id}")
+            printed = _run_cells(notebook, first, console)
+        nbformat.write(notebook, path)
+        console.print("[bold]kernel 1[/]   shut down")
+        told = dict(_TOLD.findall(printed))
+        if set(told) != {"sweep", "experiment", "accuracy"}:
+            message = f"{path} ran, but did not print its dispatch ids and its accuracy; it printed:\n{printed[-2000:]}"
+            raise DemoFailed(message)
+
+        with server.kernel(path) as second:
+            console.print(f"\n[bold]kernel 2[/]   {second.id}")
+            for name in ("sweep", "experiment"):
+                code = (
+                    "import covalab as ct\n"
+                    f"result = ct.get_result({told[name]!r}, wait=True)\n"
+                    "print(result.status)\nprint(repr(result.result)[:300])"
+                )
+                state, _, value = second.run(code).text.partition("\n")
+                if state.strip() != "COMPLETED":
+                    message = f"the second kernel sees dispatch {told[name]} ({name}) as {state.strip()!r}"
+                    raise DemoFailed(message)
+                console.print(f'[bold]result[/]     ct.get_result("{told[name]}").result', soft_wrap=True)
+                console.print(f"           {value.strip()}", markup=False, soft_wrap=True)
+    way = "uv run covalab" if os.environ.get("UV") else "covalab"
+    console.print(f"\n[bold]sweep[/]      {told['sweep']}")
+    console.print(f"[bold]experiment[/] {told['experiment']}")
+    console.print(f"[bold]accuracy[/]   {told['accuracy']}")
+    console.print(f"[bold]took[/]       {time.monotonic() - began:.0f} s")
+    console.print(f"\nopen it with:  {way} lab {shlex.quote(_short(path))}", soft_wrap=True)
+
+
+def _run_cells(notebook: NotebookNode, kernel: _Kernel, console: Console) -> str:
+    """Run every code cell, put its outputs into the notebook, and return all that was printed."""
+    printed = ""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    for number, cell in enumerate(cells, 1):
+        began = time.monotonic()
+        ran = kernel.run(cell.source, cell.get("id", ""))
+        cell.outputs, cell.execution_count = ran.outputs, number
+        heading = cell.source.strip().splitlines()[0][:90]
+        console.print(f"  {number:2}  {time.monotonic() - began:5.1f} s  {heading}", markup=False, soft_wrap=True)
+        printed += ran.text + "\n"
+    return printed
+
+
+# -- the server ------------------------------------------------------------------------------------------------------
+
+
+class _Server:
+    """A running Jupyter server, asked as a page would."""
+
+    def __init__(self, url: str, token: str, runtime: Path, root: Path, pid: int) -> None:
+        self.url, self.runtime, self.pid = url, runtime, pid
+        self._token, self._root = token, root
+
+    def ask(self, method: str, path: str, body: object = None, *, limit: float = 90.0) -> Any:
+        """Ask for something and return the JSON of the answer."""
+        request = urllib.request.Request(  # noqa: S310 - the server that we started, on loopback
+            self.url + path,
+            method=method,
+            headers={"Authorization": f"token {self._token}", "Content-Type": "application/json"},
+            data=None if body is None else json.dumps(body).encode(),
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=limit) as response:  # noqa: S310 - as above
+                return json.loads(response.read() or b"null")
+        except urllib.error.HTTPError as error:
+            said = error.read()[:2000].decode(errors="replace")
+            if error.code == 404 and path.startswith("covalab/"):
+                said = "its extension is not enabled; `jupyter server extension list` shows those that are"
+            message = f"the Jupyter server answered {error.code} to {method} /{path}: {said}"
+            raise DemoFailed(message) from error
+        except OSError as error:
+            message = f"the Jupyter server does not answer {method} /{path}: {error}"
+            raise DemoFailed(message) from error
+
+    @contextmanager
+    def kernel(self, notebook: Path) -> Iterator[_Kernel]:
+        """Start a kernel for a notebook, as JupyterLab does, and shut it down at the end."""
+        session = self.ask(
+            "POST",
+            "api/sessions",
+            {
+                "path": str(notebook.relative_to(self._root)),
+                "name": notebook.name,
+                "type": "notebook",
+                "kernel": {"name": "python3"},
+            },
+        )
+        kernel = session["kernel"]["id"]
+        try:
+            with _Kernel.attach(kernel, self.runtime / f"kernel-{kernel}.json") as attached:
+                yield attached
+        finally:
+            self.ask("DELETE", f"api/sessions/{quote(session['id'])}")
+        if any(other["id"] == kernel for other in self.ask("GET", "api/kernels")):
+            message = f"kernel {kernel} was shut down and is still there"
+            raise DemoFailed(message)
+
+
+@contextmanager
+def _server(root: Path) -> Iterator[_Server]:
+    """Start a Jupyter server that serves `root`, and end it."""
+    with tempfile.TemporaryDirectory(prefix="covalab-demo-") as temporary:
+        runtime, log = Path(temporary) / "runtime", Path(temporary) / "server.log"
+        token = secrets.token_hex(24)
+        environment = {
+            **os.environ,
+            "JUPYTER_CONFIG_DIR": str(Path(temporary) / "config"),
+            "JUPYTER_RUNTIME_DIR": str(runtime),
+            "JUPYTER_TOKEN": token,  # not an argument: those can be read by everybody on this machine
+        }
+        command = [sys.executable, "-m", "jupyter_server", "--ip=127.0.0.1", "--port=0", "--no-browser"]
+        command += [f"--ServerApp.root_dir={root}", *(["--allow-root"] if os.getuid() == 0 else [])]
+        with log.open("wb") as out:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment)
+        try:
+            yield _Server(_wait_for(process, runtime, log), token, runtime, root, process.pid)
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait_for(process: subprocess.Popen[bytes], runtime: Path, log: Path) -> str:
+    """Return the server's URL when it answers."""
+    deadline = time.monotonic() + _SERVER_LIMIT
+    while time.monotonic() < deadline and process.poll() is None:
+        with suppress(OSError, ValueError):
+            url: str = json.loads((runtime / f"jpserver-{process.pid}.json").read_bytes())["url"]
+            with urllib.request.urlopen(f"{url}api", timeout=5):  # noqa: S310 - loopback
+                return url
+        time.sleep(0.05)
+    tail = log.read_text(errors="replace")[-3000:]
+    message = f"the Jupyter server did not come up within {_SERVER_LIMIT:.0f} s; it said:\n{tail}"
+    raise DemoFailed(message)
+
+
+# -- a kernel --------------------------------------------------------------------------------------------------------
+
+
+class _Ran:
+    """What running a cell left: the outputs as a notebook keeps them, and the text among them."""
+
+    def __init__(self, outputs: list[Any]) -> None:
+        self.outputs = outputs
+
+    @property
+    def text(self) -> str:
+        """What was printed."""
+        return "".join(output.text for output in self.outputs if output.output_type == "stream")
+
+
+class _Kernel:
+    """A kernel that the server started, spoken to as a page would through the server."""
+
+    def __init__(self, id_: str, client: Any) -> None:
+        self.id = id_
+        self._client = client
+
+    @classmethod
+    @contextmanager
+    def attach(cls, id_: str, connection: Path) -> Iterator[_Kernel]:
+        """Attach to a kernel through its connection file and wait until it is ready."""
+        from jupyter_client.blocking.client import BlockingKernelClient
+
+        client = BlockingKernelClient(connection_file=str(connection))
+        client.load_connection_file()
+        client.start_channels()
+        try:
+            client.wait_for_ready(timeout=_SERVER_LIMIT)
+            yield cls(id_, client)
+        except RuntimeError as error:
+            if isinstance(error, DemoFailed):
+                raise
+            message = f"kernel {id_} did not come up: {error}"
+            raise DemoFailed(message) from error
+        finally:
+            client.stop_channels()
+
+    def run(self, code: str, cell: str = "") -> _Ran:
+        """Run code as the cell `cell` and return what it left."""
+        from nbformat.v4 import output_from_msg
+
+        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": True}
+        message = self._client.session.msg(
+            "execute_request", {**content, "user_expressions": {}}, metadata={"cellId": cell}
+        )
+        self._client.shell_channel.send(message)
+        request = message["header"]["msg_id"]
+        deadline = time.monotonic() + _CELL_LIMIT
+        outputs: list[Any] = []
+        places: dict[str, list[int]] = {}
+        while True:
+            try:
+                said = self._client.get_iopub_msg(timeout=max(0.1, deadline - time.monotonic()))
+            except queue.Empty:
+                text = f"a cell did not end within {_CELL_LIMIT:.0f} s:\n{code}"
+                raise DemoFailed(text) from None
+            kind, content = said["msg_type"], said["content"]
+            display = content.get("transient", {}).get("display_id")
+            if kind == "update_display_data" and display in places:
+                for place in places[display]:
+                    outputs[place].data, outputs[place].metadata = content["data"], content["metadata"]
+            if said["parent_header"].get("msg_id") != request:
+                continue
+            if kind == "status" and content["execution_state"] == "idle":
+                return _Ran(outputs)
+            if kind == "error":
+                trace = _ANSI.sub("", "\n".join(content["traceback"]))
+                text = f"a cell failed: {content['ename']}: {content['evalue']}\n{trace}"
+                raise DemoFailed(text)
+            if kind in ("stream", "display_data", "execute_result"):
+                if display is not None:
+                    places.setdefault(display, []).append(len(outputs))
+                outputs.append(output_from_msg(said))
+
+
+def _free_name(path: Path) -> Path:
+    """Return `path`, or the first numbered one beside it that is free: what somebody ran before is kept."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free
+
+
+def _short(path: Path) -> str:
+    with suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
