@@ -1,1 +1,100 @@
-"""covalab."""
+"""covalab: notebook cells as background tasks, with Covalent's API.
+
+``import covalab as ct``. Importing loads almost nothing, reads no configuration and writes no file; each name loads what
+it needs when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from covalab._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from covalab.core.errors import (
+        CovalabError,
+        DispatcherUnavailable,
+        ExecutorNotFound,
+        GraphError,
+        MissingLatticeRecordError,
+        SerializationError,
+        TaskFailed,
+    )
+    from covalab.sdk.api import cancel, dispatch, dispatch_sync, get_result
+    from covalab.sdk.electron import electron, wait
+    from covalab.sdk.lattice import Lattice, lattice
+    from covalab.sdk.result import Result
+    from covalab.sdk.status import status
+    from covalab.sdk.transportable import TransportableObject
+
+__all__ = [
+    "CovalabError",
+    "DispatcherUnavailable",
+    "ExecutorNotFound",
+    "GraphError",
+    "Lattice",
+    "MissingLatticeRecordError",
+    "Result",
+    "SerializationError",
+    "TaskFailed",
+    "TransportableObject",
+    "cancel",
+    "dispatch",
+    "dispatch_sync",
+    "electron",
+    "get_result",
+    "lattice",
+    "status",
+    "wait",
+]
+
+_HOMES = {
+    "covalab.core.errors": (
+        "CovalabError",
+        "DispatcherUnavailable",
+        "ExecutorNotFound",
+        "GraphError",
+        "MissingLatticeRecordError",
+        "SerializationError",
+        "TaskFailed",
+    ),
+    "covalab.sdk.api": ("cancel", "dispatch", "dispatch_sync", "get_result"),
+    "covalab.sdk.electron": ("electron", "wait"),
+    "covalab.sdk.lattice": ("Lattice", "lattice"),
+    "covalab.sdk.result": ("Result",),
+    "covalab.sdk.status": ("status",),
+    "covalab.sdk.transportable": ("TransportableObject",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        message = f"module 'covalab' has no attribute {name!r}"
+        raise AttributeError(message)
+    found = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """Load the magics: ``%load_ext covalab``."""
+    from covalab.jupyter.magics import load_ipython_extension as load  # noqa: PLC0415 - only where there is IPython
+
+    load(ipython)
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    """Tell JupyterLab where the front end lies."""
+    return [{"src": "labextension", "dest": "covalab"}]
+
+
+def _jupyter_server_extension_points() -> list[dict[str, Any]]:
+    """Tell the Jupyter server what to load."""
+    from covalab.jupyter.extension import CovalabApp  # noqa: PLC0415 - only in a Jupyter server
+
+    return [{"module": "covalab", "app": CovalabApp}]

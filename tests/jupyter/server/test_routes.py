@@ -1,0 +1,235 @@
+"""Who may use the routes, and what they refuse. What they answer is told with a real dispatcher in test_relay.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from jupyter_server.auth import Authorizer
+from tornado.httpclient import HTTPResponse
+
+VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+ROUTES = {
+    "status": {"GET"},
+    "dispatches": {"GET"},
+    "dispatches/7": {"GET", "DELETE"},
+    "dispatches/7/graph": {"GET"},
+    "dispatches/7/changes": {"GET"},
+    "dispatches/7/nodes/7": {"GET"},
+    "dispatches/7/cancel": {"POST"},
+}
+
+Send = Callable[..., Awaitable[HTTPResponse]]
+
+
+@pytest.fixture
+def send(http_server_client: Any) -> Send:
+    """Send a request with exactly the given headers, and return the answer whatever its code."""
+
+    async def send(
+        path: str, method: str = "GET", headers: dict[str, str] | None = None, body: str = ""
+    ) -> HTTPResponse:
+        response: HTTPResponse = await http_server_client.fetch(
+            path,
+            method=method,
+            headers=headers or {},
+            body=body if method in ("POST", "PUT", "PATCH") else None,
+            allow_nonstandard_methods=True,
+            raise_error=False,
+            follow_redirects=False,
+        )
+        return response
+
+    return send
+
+
+async def codes(send: Send, paths: list[str], headers: dict[str, str]) -> dict[tuple[str, str], int]:
+    """Send every verb to every path."""
+    return {(verb, path): (await send(path, verb, headers)).code for path in paths for verb in VERBS}
+
+
+class Nobody(Authorizer):
+    """Allows nothing to anybody."""
+
+    def is_authorized(self, handler: Any, user: Any, action: str, resource: str) -> bool:
+        """Refuse, unless it is not about us."""
+        return resource != "covalab"
+
+
+class Readers(Authorizer):
+    """Allows reading, and notes what was asked."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.asked: list[tuple[str, str, str]] = []
+
+    def is_authorized(self, handler: Any, user: Any, action: str, resource: str) -> bool:
+        """Allow to read."""
+        self.asked.append((handler.request.method, action, resource))
+        return action == "read"
+
+
+async def test_the_routes_are_those_of_the_list(route_paths: list[str], jp_base_url: str) -> None:
+    """The tables of this file have every route that the server has."""
+    assert sorted(route_paths) == sorted(f"{jp_base_url}covalab/api/{route}" for route in ROUTES)
+
+
+@pytest.mark.parametrize(
+    "server_options",
+    [{"allow_unauthenticated_access": True}, {"allow_unauthenticated_access": False}],
+    indirect=True,
+    ids=["open by default", "closed by default"],
+)
+async def test_nobody_gets_in_without_credentials(send: Send, route_paths: list[str]) -> None:
+    """Every verb of every route answers 401 or 403 to somebody unknown, whatever the server's default is."""
+    answers = await codes(send, route_paths, {})
+    wrong_token = await codes(send, route_paths, {"Authorization": "token wrong"})
+
+    assert {key: code for key, code in {**answers, **wrong_token}.items() if code not in (401, 403)} == {}
+
+
+@pytest.mark.parametrize("server_options", [{"authorizer_class": Nobody}], indirect=True, ids=["nobody"])
+async def test_the_authorizer_can_refuse_everything(
+    send: Send, route_paths: list[str], jp_auth_header: dict[str, str]
+) -> None:
+    """With an authorizer that refuses, every verb of every route answers 403 to a known user."""
+    answers = await codes(send, route_paths, jp_auth_header)
+
+    assert {key: code for key, code in answers.items() if code != 403} == {}
+
+
+@pytest.mark.parametrize("server_options", [{"authorizer_class": Readers}], indirect=True, ids=["readers"])
+async def test_a_reader_may_read_but_not_cancel_or_delete(
+    send: Send, route_paths: list[str], jp_auth_header: dict[str, str], jp_serverapp: Any
+) -> None:
+    """The authorizer is asked about "covalab": read for GET, HEAD and OPTIONS, write for the rest."""
+    answers = await codes(send, route_paths, jp_auth_header)
+
+    writing = {"POST", "PUT", "PATCH", "DELETE"}
+    assert {verb for (verb, _), code in answers.items() if code == 403} == writing
+    assert set(jp_serverapp.authorizer.asked) == {
+        (verb, "write" if verb in writing else "read", "covalab") for verb in VERBS
+    }
+
+
+async def test_a_verb_that_a_route_lacks_is_refused(
+    send: Send, route_paths: list[str], jp_auth_header: dict[str, str], jp_base_url: str
+) -> None:
+    """Verbs outside the table answer 405; those inside reach the relay, which has no dispatcher here."""
+    answers = await codes(send, route_paths, jp_auth_header)
+
+    expected = {
+        (verb, f"{jp_base_url}covalab/api/{route}"): 503 if verb in verbs else 405
+        for route, verbs in ROUTES.items()
+        for verb in VERBS
+    }
+    assert answers == expected
+
+
+async def test_without_a_dispatcher_the_answer_says_what_to_do(
+    send: Send, jp_auth_header: dict[str, str], jp_base_url: str, data_folder: Any
+) -> None:
+    """With no dispatcher, the answer is 503, names the error and the way out, and may not be cached."""
+    response = await send(f"{jp_base_url}covalab/api/status", headers=jp_auth_header)
+
+    problem = json.loads(response.body)
+    assert response.code == 503
+    assert problem["kind"] == "DispatcherUnavailable"
+    assert str(data_folder) in problem["message"]
+    assert "covalab start" in problem["message"]
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert "protocol" in response.headers["Covalab-Version"]
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "..",
+        "%2e%2e",
+        "..%2f..%2fetc%2fpasswd",
+        "a%2Fb",
+        "a%5Cb",
+        "a%00b",
+        "a%0d%0aHost:%20evil",
+        "a%20b",
+        "a%3Fwait=1",
+        "a%23b",
+        "%25",
+        "%ff",
+        "%C3%A9",
+        "%D0%B0",
+        "a;b",
+        "a" * 65,
+        "a" * 5000,
+    ],
+)
+async def test_a_hostile_id_goes_nowhere(
+    hostile: str, send: Send, jp_auth_header: dict[str, str], jp_base_url: str
+) -> None:
+    """An id that is not one is refused as 400 or 404 in every place where there can be one."""
+    api = f"{jp_base_url}covalab/api/dispatches"
+    asked = [
+        ("GET", f"{api}/{hostile}"),
+        ("DELETE", f"{api}/{hostile}"),
+        ("GET", f"{api}/{hostile}/graph"),
+        ("GET", f"{api}/{hostile}/changes"),
+        ("GET", f"{api}/{hostile}/nodes/1"),
+        ("POST", f"{api}/{hostile}/cancel"),
+        ("GET", f"{api}/7/nodes/{hostile}"),
+    ]
+
+    answers = {(method, path): (await send(path, method, jp_auth_header)).code for method, path in asked}
+
+    assert set(answers.values()) <= {400, 404}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "dispatches?offset=-1",
+        "dispatches?offset=x",
+        "dispatches?count=0",
+        "dispatches?count=1001",
+        "dispatches?status=finished",
+        "dispatches?status=running%26count=9",
+        "dispatches?name=" + "n" * 201,
+        "dispatches/7/changes?since=-1",
+        "dispatches/7/changes?since=1e9999",
+        "dispatches/7/changes?wait=61",
+        "dispatches/7/changes?wait=nan",
+        "dispatches/7/changes?wait=-1",
+        "dispatches/7/nodes/-1",
+        "dispatches/7/nodes/1.5",
+    ],
+)
+async def test_a_query_out_of_bounds_is_refused(
+    query: str, send: Send, jp_auth_header: dict[str, str], jp_base_url: str
+) -> None:
+    """A number or a word that no route knows is a 400 that says which."""
+    response = await send(f"{jp_base_url}covalab/api/{query}", headers=jp_auth_header)
+
+    assert response.code == 400
+    assert json.loads(response.body)["kind"] == "BadRequest"
+
+
+@pytest.mark.parametrize(
+    "body", ["[", "[]", "null x", '{"nodes": "all"}', '{"nodes": [-1]}', '{"nodes": [1.5]}', '{"node": [1]}', "%s%d"]
+)
+async def test_a_cancel_that_is_not_understood_is_refused(
+    body: str, send: Send, jp_auth_header: dict[str, str], jp_base_url: str
+) -> None:
+    """A body of another shape is a 400; in particular it never means the whole dispatch."""
+    response = await send(f"{jp_base_url}covalab/api/dispatches/7/cancel", "POST", jp_auth_header, body)
+
+    assert response.code == 400
+    assert "JSON" in json.loads(response.body)["message"]
+
+
+async def test_a_huge_body_is_refused(send: Send, jp_auth_header: dict[str, str], jp_base_url: str) -> None:
+    """More than a megabyte to cancel something is a 413, before it is parsed."""
+    response = await send(f"{jp_base_url}covalab/api/dispatches/7/cancel", "POST", jp_auth_header, " " * (1024**2 + 1))
+
+    assert response.code == 413
