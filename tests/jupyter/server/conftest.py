@@ -1,6 +1,6 @@
 """A real Jupyter server with our extension, for the tests of this folder only.
 
-pytest-jupyter's fixtures come by name into this file, not as a plug-in: some of them are used by every test that can see
+pytest-jupyter's fixtures are imported here instead of being a plug-in: some of them are used by every test that can see
 them, and no test outside this folder wants a server.
 """
 
@@ -32,7 +32,9 @@ def server_options(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 @pytest.fixture
-def jp_server_config(data_folder: Path, server_options: dict[str, Any]) -> Config:
+def jp_server_config(  # type: ignore[no-redef] # takes the place of the imported one
+    data_folder: Path, server_options: dict[str, Any]
+) -> Config:
     """The extension is on and starts no dispatcher."""
     return Config(
         {
