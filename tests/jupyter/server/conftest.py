@@ -31,10 +31,8 @@ def server_options(request: pytest.FixtureRequest) -> dict[str, Any]:
     return getattr(request, "param", {})
 
 
-@pytest.fixture
-def jp_server_config(  # type: ignore[no-redef] # takes the place of the imported one
-    data_folder: Path, server_options: dict[str, Any]
-) -> Config:
+@pytest.fixture  # type: ignore[no-redef] # takes the place of the imported one
+def jp_server_config(data_folder: Path, server_options: dict[str, Any]) -> Config:
     """The extension is on and starts no dispatcher."""
     return Config(
         {
