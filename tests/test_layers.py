@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 def test_imports_respect_the_layers() -> None:
     """Every import points down, and nobody loads what they must not; `lint-imports` says which chain does."""
-    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
