@@ -291,7 +291,8 @@ class PoolStatus(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """The body of every error answer. `kind` names the exception the client raises."""
+    """The body of every error answer. `kind` names the exception the client raises, `message` is for people."""
 
     kind: str
     message: str
+    subject: str = ""  # the id it is about

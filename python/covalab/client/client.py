@@ -1,0 +1,282 @@
+"""What can be asked of the dispatcher, as one class. Starts a dispatcher when there is none.
+
+Every call is one request. Requests are repeated when the dispatcher went away in the middle: submissions carry their
+own id, so a repeated one changes nothing.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from covalab.artifacts import Artifacts
+from covalab.client import folders
+from covalab.client.http import UnixConnection
+from covalab.client.start import find, start_dispatcher
+from covalab.core import errors, protocol
+from covalab.core.model import (
+    DispatchChanges,
+    DispatcherStatus,
+    DispatchId,
+    DispatchSummary,
+    Environment,
+    Graph,
+    NodeDetail,
+    Problem,
+    Record,
+    Status,
+    Submission,
+)
+
+Outputs = Literal["result", "all", "none"] | Sequence[int]
+
+_T = TypeVar("_T")
+_NOT_FOUND: Final = 404
+_ERROR: Final = 400
+_ATTEMPTS: Final = 4
+_REMEDY: Final = "run `covalab stop` with that version, or install the same version on both sides, then try again"
+
+
+class EventsPage(msgspec.Struct, frozen=True):
+    """The dispatches that changed after event number `since` of the request, and the number to ask from next."""
+
+    since: int
+    dispatches: list[DispatchSummary]
+
+
+class Client:
+    """A way to one data folder's dispatcher. Safe to use from several threads.
+
+    Parameters
+    ----------
+    data_dir
+        The data folder; see `covalab.client.data_dir`.
+    start
+        Whether to start a dispatcher when none is running.
+
+    Raises
+    ------
+    DispatcherUnavailable
+        From any call, if there is no dispatcher and `start` is false, or if it cannot be started.
+    VersionMismatch
+        From any call, if the running dispatcher is of another, incompatible version of covalab.
+    DataFolderError
+        If the data folder cannot be used.
+
+    Examples
+    --------
+    >>> from covalab.client import connect
+    >>> client = connect()  # doctest: +SKIP
+    >>> client.status().active  # doctest: +SKIP
+    0
+    """
+
+    def __init__(self, data_dir: Path, *, start: bool = True) -> None:
+        self.data_dir = data_dir
+        self.start = start
+        self.artifacts = Artifacts(folders.blob_folder(data_dir))
+        self._local = threading.local()
+        self._pid = os.getpid()
+
+    # -- dispatches ----------------------------------------------------------------------------------------------
+
+    def submit(self, submission: Submission) -> DispatchSummary:
+        """Record a dispatch and start it. Returns after it is on the disk."""
+        body = msgspec.msgpack.encode(submission)
+        return self._ask("POST", "/dispatches", DispatchSummary, body=body)
+
+    def record(
+        self,
+        dispatch: str,
+        *,
+        wait: bool = False,
+        timeout: float | None = None,
+        outputs: Outputs = "result",
+    ) -> Record:
+        """Fetch a dispatch with what is needed to show it; with `wait`, when it has ended or after `timeout` seconds."""
+        chosen = outputs if isinstance(outputs, str) else ",".join(map(str, outputs)) or "none"
+        query: dict[str, Any] = {"outputs": chosen}
+        if wait:
+            query["wait"] = 1
+        if timeout is not None:
+            query["timeout"] = timeout
+        return self._ask("GET", f"{_path(dispatch)}/record?{urlencode(query)}", Record)
+
+    def summary(self, dispatch: str) -> DispatchSummary:
+        """Fetch where a dispatch stands."""
+        return self._ask("GET", _path(dispatch), DispatchSummary)
+
+    def dispatches(
+        self,
+        *,
+        status: Status | Iterable[Status] | None = None,
+        name: str | None = None,
+        offset: int = 0,
+        count: int = 50,
+    ) -> list[DispatchSummary]:
+        """List dispatches, newest first."""
+        query: dict[str, Any] = {"offset": offset, "count": count}
+        if status is not None:
+            query["status"] = status if isinstance(status, str) else ",".join(status)
+        if name is not None:
+            query["name"] = name
+        return self._ask("GET", f"/dispatches?{urlencode(query)}", list[DispatchSummary])
+
+    def graph(self, dispatch: str) -> Graph:
+        """Fetch the transport graph."""
+        return self._ask("GET", f"{_path(dispatch)}/graph", Graph)
+
+    def changes(self, dispatch: str, since: int = 0, wait: float = 0.0) -> DispatchChanges:
+        """Fetch the nodes that changed after version `since`, waiting up to `wait` seconds for there to be one."""
+        query = urlencode({"since": since, "wait": wait})
+        return self._ask("GET", f"{_path(dispatch)}/changes?{query}", DispatchChanges)
+
+    def node(self, dispatch: str, node: int) -> NodeDetail:
+        """Fetch everything known about one node, its value's bytes included."""
+        return self._ask("GET", f"{_path(dispatch)}/nodes/{int(node)}", NodeDetail)
+
+    def cancel(self, dispatch: str, nodes: Sequence[int] | None = None) -> DispatchSummary:
+        """Cancel a dispatch, or some of its nodes. One that has ended stays as it is."""
+        body = msgspec.msgpack.encode({"nodes": list(nodes)} if nodes is not None else {})
+        return self._ask("POST", f"{_path(dispatch)}/cancel", DispatchSummary, body=body)
+
+    def delete(self, dispatch: str) -> None:
+        """Forget a dispatch that has ended, and its values."""
+        self._ask("DELETE", _path(dispatch), None)
+
+    def events(self, since: int = -1, wait: float = 30.0) -> EventsPage:
+        """Fetch the dispatches that changed after event `since` (-1: from now), held open up to `wait` seconds."""
+        return self._ask("GET", f"/events?{urlencode({'since': since, 'wait': wait})}", EventsPage)
+
+    # -- the dispatcher itself -----------------------------------------------------------------------------------
+
+    def warm(self, environment: Environment) -> None:
+        """Start the workers of an environment before they are needed."""
+        self._ask("POST", "/environments", None, body=msgspec.msgpack.encode(environment))
+
+    def status(self) -> DispatcherStatus:
+        """Ask the dispatcher how it is."""
+        return self._ask("GET", "/status", DispatcherStatus)
+
+    def stop(self) -> None:
+        """End the dispatcher and its workers; returns when it is gone. Unfinished dispatches resume at the next start."""
+        address = find(self.data_dir)
+        if address is None:
+            return
+        with suppress(errors.DispatcherUnavailable):
+            self._ask("POST", "/stop", None, body=b"", start=False, check=False)
+        self._forget()
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
+            if find(self.data_dir) is None:
+                return
+            time.sleep(0.02)
+        message = f"the dispatcher of {self.data_dir} (process {address.pid}) did not end within 15 s; see `covalab logs`"
+        raise errors.DispatcherError(message)
+
+    # -- one request ---------------------------------------------------------------------------------------------
+
+    def _ask(  # noqa: PLR0913 - private, keyword-only beyond the request itself
+        self,
+        method: str,
+        target: str,
+        answer: Any,
+        *,
+        body: bytes | None = None,
+        start: bool | None = None,
+        check: bool = True,
+    ) -> Any:
+        start = self.start if start is None else start
+        for attempt in range(_ATTEMPTS):
+            connection = self._connection(start=start)
+            try:
+                status, version, data = connection.ask(method, target, body, protocol.MSGPACK)
+                break
+            except (ConnectionError, http.client.HTTPException, FileNotFoundError) as error:
+                # It went away: killed, stopped, or idle for long. The next round finds or starts another.
+                self._forget()
+                if attempt == _ATTEMPTS - 1:
+                    message = (
+                        f"the dispatcher of {self.data_dir} does not answer ({type(error).__name__}: {error}); "
+                        "see `covalab logs`, then try again"
+                    )
+                    raise errors.DispatcherUnavailable(message) from error
+                time.sleep(0.05 * attempt)
+        if check:
+            protocol.check_hello(version, f"the dispatcher of {self.data_dir}", _REMEDY)
+        if status >= _ERROR:
+            raise _exception(status, data, str(self.data_dir))
+        return msgspec.msgpack.decode(data, type=answer) if answer is not None else None
+
+    def _connection(self, *, start: bool) -> UnixConnection:
+        if self._pid != os.getpid():  # a forked child must not talk on its parent's connection
+            self._local = threading.local()
+            self._pid = os.getpid()
+        connection: UnixConnection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            address = find(self.data_dir) or (start_dispatcher(self.data_dir) if start else None)
+            if address is None:
+                message = f"no dispatcher is running for {self.data_dir}; `covalab start` starts one"
+                raise errors.DispatcherUnavailable(message)
+            connection = self._local.connection = UnixConnection(address.socket)
+        return connection
+
+    def _forget(self) -> None:
+        connection: UnixConnection | None = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+            self._local.connection = None
+
+
+_clients: dict[Path, Client] = {}
+
+
+def connect(*, start: bool = True, data_dir: Path | None = None) -> Client:
+    """Return the client of a data folder, with a dispatcher that is running.
+
+    Parameters
+    ----------
+    start
+        Start a dispatcher when none is running; if false, that is a `DispatcherUnavailable`.
+    data_dir
+        The data folder; default: `COVALAB_DATA_DIR`, else `covalab` in the Jupyter data directory.
+
+    Raises
+    ------
+    DispatcherUnavailable, DataFolderError
+        If there is no dispatcher, or the data folder cannot be used.
+    """
+    folder = data_dir or folders.data_dir()
+    if find(folder) is None:
+        if not start:
+            message = f"no dispatcher is running for {folder}; `covalab start` starts one"
+            raise errors.DispatcherUnavailable(message)
+        start_dispatcher(folder)
+    return _clients.setdefault(folder, Client(folder))
+
+
+def _path(dispatch: str) -> str:
+    return f"/dispatches/{quote(str(dispatch), safe='')}"
+
+
+def _exception(status: int, data: bytes, store: str) -> Exception:
+    try:
+        problem = msgspec.msgpack.decode(data, type=Problem)
+    except msgspec.MsgspecError:
+        return errors.DispatcherError(f"the dispatcher answered {status}: {data[:500].decode(errors='replace')}")
+    if problem.kind == "MissingLatticeRecordError":
+        return errors.MissingLatticeRecordError(problem.subject, store)
+    known = getattr(errors, problem.kind, None)
+    if isinstance(known, type) and issubclass(known, errors.CovalabError):
+        with suppress(TypeError):
+            return known(problem.message)
+    return errors.DispatcherError(problem.message)

@@ -1,0 +1,92 @@
+"""Where things lie on the disk, and that they are nobody else's.
+
+Everything covalab keeps is under one private folder (mode 0700), by default `covalab` in the Jupyter data directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from covalab.core.errors import DataFolderError
+
+_SOCKET_PATH_LIMIT: Final = 100  # sun_path holds 108 bytes on Linux, 104 elsewhere
+
+
+def data_dir() -> Path:
+    """Return the data folder: `COVALAB_DATA_DIR`, else `covalab` in the Jupyter data directory. Creates nothing."""
+    chosen = os.environ.get("COVALAB_DATA_DIR")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    from jupyter_core.paths import jupyter_data_dir  # noqa: PLC0415 - 30 ms that a chosen folder does not need
+
+    return Path(jupyter_data_dir()).absolute() / "covalab"
+
+
+def ensure_private(folder: Path) -> Path:
+    """Create `folder` with mode 0700, or check that it is ours alone.
+
+    Raises
+    ------
+    DataFolderError
+        If it cannot be created or written, belongs to somebody else, is a link, or others may write to it.
+    """
+    way_out = "choose another folder with COVALAB_DATA_DIR"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.lstat()
+    except OSError as error:
+        message = f"cannot create the data folder {folder}: {error.strerror}; {way_out}"
+        raise DataFolderError(message) from error
+    if not stat.S_ISDIR(status.st_mode):
+        message = f"the data folder {folder} is a link or a file, which somebody else could redirect; {way_out}"
+        raise DataFolderError(message)
+    if status.st_uid != os.getuid():
+        message = f"the data folder {folder} belongs to user {status.st_uid}, not to you; {way_out}"
+        raise DataFolderError(message)
+    if status.st_mode & 0o022:
+        message = f"others may write to the data folder {folder}; run `chmod 700 {folder}`, or {way_out}"
+        raise DataFolderError(message)
+    if status.st_mode & 0o077:
+        folder.chmod(0o700)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        message = f"the data folder {folder} is read-only; make it writable, or {way_out}"
+        raise DataFolderError(message)
+    return folder
+
+
+def socket_folder(folder: Path) -> Path:
+    """Return where the sockets of a data folder lie: inside it, or a short private path if that is too long."""
+    inside = folder / "run"
+    if len(os.fsencode(inside / "dispatcher.sock")) <= _SOCKET_PATH_LIMIT:
+        return inside
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+    return Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"covalab-{os.getuid()}-{name}"
+
+
+def address_file(folder: Path) -> Path:
+    """Return the private file through which a running dispatcher is found.
+
+    It lies in the data folder, beside the lock, so that whoever meets the lock also finds its holder, whatever
+    runtime folder either of them was started with.
+    """
+    return folder / "dispatcher.json"
+
+
+def blob_folder(folder: Path) -> Path:
+    """Return the folder of the values too large for a row."""
+    return folder / "blobs"
+
+
+def log_file(folder: Path) -> Path:
+    """Return the dispatcher's log; the pools write there too."""
+    return folder / "logs" / "dispatcher.log"
+
+
+def spool_folder(folder: Path) -> Path:
+    """Return where running tasks write what they print."""
+    return folder / "spool"

@@ -1,0 +1,48 @@
+"""HTTP over a Unix socket with the standard library. Knows no route and decodes no body."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from typing import Final
+
+from covalab.core import protocol
+
+_CONNECT_TIMEOUT: Final = 10.0
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """A kept-open connection to a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect; answers may then take as long as they take."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self.sock.settimeout(_CONNECT_TIMEOUT)
+            self.sock.connect(self._path)
+            self.sock.settimeout(None)
+        except BaseException:
+            self.sock.close()
+            self.sock = None
+            raise
+
+    def ask(self, method: str, target: str, body: bytes | None, accept: str) -> tuple[int, str, bytes]:
+        """Send one request and return status, the other side's version and the body.
+
+        An interrupt (the notebook's stop button) or an error closes the connection, so that the answer to this
+        request is never taken for the answer to the next.
+        """
+        headers = {"Accept": accept, protocol.HEADER: protocol.hello()}
+        if body is not None:
+            headers["Content-Type"] = protocol.MSGPACK
+        try:
+            self.request(method, target, body, headers)
+            response = self.getresponse()
+            return response.status, response.headers.get(protocol.HEADER, ""), response.read()
+        except BaseException:
+            self.close()
+            raise

@@ -1,0 +1,100 @@
+"""Finding the dispatcher of a data folder, and starting one.
+
+The dispatcher is a process of its own, detached from whoever starts it: it outlives kernels and servers.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from covalab.client import folders
+from covalab.core import errors
+from covalab.core.model import Problem
+
+_START_LIMIT: Final = 60.0  # seconds; a cold disk and two busy cores can take ten
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where a dispatcher listens, as it wrote into `dispatcher.json`."""
+
+    socket: str
+    pid: int
+    epoch: int
+    version: str
+
+
+def find(folder: Path) -> Address | None:
+    """Return the address of the running dispatcher of a data folder, or None.
+
+    The lock decides, not the file: a dispatcher that was killed leaves its file behind but not its lock.
+    """
+    try:
+        address = msgspec.json.decode(folders.address_file(folder).read_bytes(), type=Address)
+        with (folder / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None  # nobody holds it
+    except BlockingIOError:
+        return address
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def start_dispatcher(folder: Path) -> Address:
+    """Start a dispatcher for a data folder and return its address when it listens.
+
+    Several callers may start one at once: the lock lets one through and the others find it.
+
+    Raises
+    ------
+    DataFolderError
+        If the data folder cannot be used.
+    DispatcherUnavailable
+        If it did not come up; the message names the log.
+    """
+    folders.ensure_private(folder)
+    log = folders.log_file(folder)
+    try:
+        log.parent.mkdir(mode=0o700, exist_ok=True)
+        out = log.open("ab")
+    except OSError as error:
+        message = f"cannot write {log}: {error.strerror}; free some space, or set COVALAB_DATA_DIR to another folder"
+        raise errors.DataFolderError(message) from error
+    # Children that inherit the kernel's JPY_PARENT_PID end with the Jupyter server; this one must not.
+    environment = {key: value for key, value in os.environ.items() if key not in ("JPY_PARENT_PID", "MPLBACKEND")}
+    command = [sys.executable, "-m", "covalab.dispatcher", "--data-dir", str(folder)]
+    with out:
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=out,
+            start_new_session=True,
+            cwd=folder,
+            env=environment,
+        )
+    assert process.stdout is not None
+    with process.stdout:
+        said = process.stdout.readline()  # one line when it listens, or has given up
+    deadline = time.monotonic() + _START_LIMIT
+    if said.startswith(b"{"):
+        problem = msgspec.json.decode(said, type=Problem)
+        process.wait()
+        kind = getattr(errors, problem.kind, errors.DispatcherUnavailable)
+        raise kind(problem.message)
+    while time.monotonic() < deadline:
+        address = find(folder)
+        if address is not None:
+            return address
+        if process.poll() not in (None, 0):
+            break
+        time.sleep(0.01)
+    message = f"the dispatcher of {folder} did not come up; {log} says why"
+    raise errors.DispatcherUnavailable(message)

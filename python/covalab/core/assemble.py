@@ -1,0 +1,110 @@
+"""How a value is put together from nodes: lists, dicts and the lattice's own value, which no worker ever computes.
+
+Pure. The caller says how a node's value is opened (`open_value`), so the worker uses this for arguments, the reader for
+results, and neither unpacks a value that is not asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from covalab.core.model import Edge, EdgeKind, Graph, Node, NodeKind
+
+_T_co = TypeVar("_T_co", covariant=True)
+
+
+class ByNode(Protocol[_T_co]):
+    """Anything that is asked by node number: a list of the whole graph, or a dict of the part one has."""
+
+    def __getitem__(self, node: int, /) -> _T_co: ...
+
+
+def edges_into(n_nodes: int, edges: Iterable[Edge]) -> list[list[Edge]]:
+    """Sort edges by the node they point to, in the order in which they were made."""
+    into: list[list[Edge]] = [[] for _ in range(n_nodes)]
+    for edge in edges:
+        into[edge.target].append(edge)
+    return into
+
+
+def value_at(node: int, nodes: ByNode[Node], into: ByNode[Sequence[Edge]], open_value: Callable[[int], Any]) -> Any:
+    """Return the value of a node.
+
+    Parameters
+    ----------
+    node
+        Which one.
+    nodes, into
+        The nodes by number, and the edges that point to each.
+    open_value
+        Opens the value of a node that has one of its own: a parameter, or one that ran. Called once per use, so every
+        use is a copy of its own unless the caller remembers.
+    """
+    kind = nodes[node].kind
+    if kind is NodeKind.LIST:
+        return [value_at(source, nodes, into, open_value) for source in positional(into[node])]
+    if kind is NodeKind.DICT:
+        keys, values = (value_at(source, nodes, into, open_value) for source in positional(into[node]))
+        return {_hashable(key): value for key, value in zip(keys, values, strict=True)}
+    if kind is NodeKind.OUTPUT:
+        return value_at(positional(into[node])[0], nodes, into, open_value)
+    return open_value(node)
+
+
+def arguments(
+    node: int, nodes: ByNode[Node], into: ByNode[Sequence[Edge]], open_value: Callable[[int], Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return the positional and keyword arguments with which the function of `node` is to be called."""
+    edges = into[node]
+    args = [value_at(source, nodes, into, open_value) for source in positional(edges)]
+    kwargs = {
+        edge.name: value_at(edge.source, nodes, into, open_value) for edge in edges if edge.kind is EdgeKind.KWARG
+    }
+    return args, kwargs
+
+
+def positional(edges: Iterable[Edge]) -> list[int]:
+    """Return the nodes whose values enter by position, in order of position.
+
+    Examples
+    --------
+    >>> positional([Edge(4, 0, "y", EdgeKind.ARG, 1), Edge(3, 0, "x", EdgeKind.ARG, 0), Edge(5, 0, "z", EdgeKind.WAIT)])
+    [3, 4]
+    """
+    found = [(edge.index, edge.source) for edge in edges if edge.kind is EdgeKind.ARG]
+    found.sort()
+    return [source for _, source in found]
+
+
+def sources_of(nodes_wanted: Iterable[int], nodes: ByNode[Node], into: ByNode[Sequence[Edge]]) -> list[int]:
+    """Return the nodes with a value of their own that the wanted nodes are made of, each once, first use first.
+
+    Collections and the lattice's value are looked through; parameters and nodes that run are what is found.
+    """
+    found: dict[int, None] = {}
+    waiting = list(nodes_wanted)[::-1]
+    seen: set[int] = set()
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        kind = nodes[node].kind
+        if kind is NodeKind.OUTPUT:
+            waiting.append(positional(into[node])[0])
+        elif kind is NodeKind.LIST or kind is NodeKind.DICT:
+            waiting.extend(reversed(positional(into[node])))
+        else:
+            found[node] = None
+    return list(found)
+
+
+def result_sources(graph: Graph) -> list[int]:
+    """Return the nodes whose values make up the result of a lattice (`Record.outputs`, when asked for "result")."""
+    return sources_of([graph.output], graph.nodes, edges_into(len(graph.nodes), graph.edges))
+
+
+def _hashable(key: Any) -> Any:
+    """Give back the tuple that was a dict's key: it travelled as a list, the only sequence that collections know."""
+    return tuple(map(_hashable, key)) if type(key) is list else key

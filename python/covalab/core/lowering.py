@@ -1,0 +1,174 @@
+"""From ready nodes to steps: which nodes travel together, and what each needs.
+
+Pure. Parameters and collections become inputs of the task that uses them; item, attribute and operator nodes run with
+their producer; a chain is one step; many small siblings share a step. Each node keeps its own record, so nobody
+outside sees any of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from covalab.core.model import CHEAP_KINDS, Edge, EdgeKind, Graph, NodeKind, Settings
+from covalab.core.progress import Progress
+from covalab.core.protocol import Argument, Task
+
+BUDGET_SECONDS: Final = 0.5
+"""After this long a step gives back what it has not begun."""
+
+_TARGET_SECONDS: Final = 0.2
+_STEP_LIMIT: Final = 512
+_PROBE: Final = 4
+_SHARES_PER_WORKER: Final = 2
+
+_DEFAULT_SETTINGS: Final = Settings()
+
+
+def settings_of(graph: Graph, node: int) -> Settings:
+    """Return how a node is to be run."""
+    position = graph.nodes[node].settings
+    return graph.settings[position] if position >= 0 else _DEFAULT_SETTINGS
+
+
+def sibling_count(mean_seconds: float | None, n_ready: int, n_workers: int) -> int:
+    """Return how many siblings share a step.
+
+    As many as fill a fifth of a second at their mean duration (a few while that is unknown), and never so many that
+    another worker would have nothing to do.
+
+    Examples
+    --------
+    >>> sibling_count(0.0001, n_ready=1000, n_workers=2), sibling_count(60.0, 1000, 2), sibling_count(None, 1000, 2)
+    (250, 1, 4)
+    """
+    share = max(1, n_ready // (_SHARES_PER_WORKER * max(1, n_workers)))
+    wanted = _PROBE if mean_seconds is None else int(_TARGET_SECONDS / max(mean_seconds, 1e-6))
+    return max(1, min(wanted, share, _STEP_LIMIT))
+
+
+def take_step(
+    progress: Progress,
+    mean_seconds: Callable[[int], float | None],
+    n_workers: int,
+) -> list[int]:
+    """Take the nodes of the next step from the ready ones, in the order in which they will run.
+
+    Parameters
+    ----------
+    progress
+        The dispatch; `progress.ready` loses the nodes that are taken.
+    mean_seconds
+        The mean duration of a node's function, or None while unknown.
+    n_workers
+        How many workers there are to share with.
+
+    Returns
+    -------
+    list of int
+        Empty when nothing is ready.
+    """
+    ready = progress.ready
+    if not ready:
+        return []
+    first = ready.popleft()
+    if travels_alone(progress, first):
+        return [first]
+    overlay: dict[int, int] = {}
+    step: list[int] = []
+    left = sibling_count(mean_seconds(first), len(ready) + 1, n_workers)
+    settings = progress.graph.nodes[first].settings
+    node = first
+    while True:
+        step.append(node)
+        _extend(progress, node, step, overlay)
+        left -= 1
+        if not left or not ready or len(step) >= _STEP_LIMIT:
+            break
+        following = ready[0]
+        if progress.graph.nodes[following].settings != settings or travels_alone(progress, following):
+            break
+        # A sibling whose function takes much longer would keep the others' outcomes waiting behind it.
+        expected = mean_seconds(following)
+        if expected is not None and expected > _TARGET_SECONDS:
+            break
+        node = ready.popleft()
+    return step
+
+
+def travels_alone(progress: Progress, node: int) -> bool:
+    """Whether a node must be the only one of its step: it has a time limit, or is suspected of killing workers."""
+    return bool(progress.losses.get(node)) or settings_of(progress.graph, node).time_limit is not None
+
+
+def _extend(progress: Progress, node: int, step: list[int], overlay: dict[int, int]) -> None:
+    """Append what can run right after `node` in the same step: cheap nodes, and the one next link of a chain."""
+    stack = [node]
+    while stack:
+        current = stack.pop()
+        following = _freed_by(progress, current, overlay)
+        cheap = [child for child in following if progress.graph.nodes[child].kind in CHEAP_KINDS]
+        others = [child for child in following if progress.graph.nodes[child].kind not in CHEAP_KINDS]
+        taken = cheap
+        if len(others) == 1 and not travels_alone(progress, others[0]):
+            taken = [*cheap, others[0]]
+        for child in taken:
+            if len(step) >= _STEP_LIMIT:
+                return
+            step.append(child)
+            stack.append(child)
+
+
+def _freed_by(progress: Progress, node: int, overlay: dict[int, int]) -> list[int]:
+    """Return the working nodes that would be ready if `node` completed, through collections; notes it in `overlay`."""
+    freed: list[int] = []
+    stack = [node]
+    while stack:
+        for child in progress.children[stack.pop()]:
+            waiting = overlay.get(child, progress.waiting[child]) - 1
+            overlay[child] = waiting
+            if waiting == 0 and progress.status[child] == "pending":
+                if progress.working[child]:
+                    freed.append(child)
+                elif child != progress.graph.output:
+                    stack.append(child)
+    return freed
+
+
+def task_of(progress: Progress, node: int, inside: Mapping[int, int]) -> Task:
+    """Return a node as a worker sees it. `inside` holds the nodes of the same step that run before it."""
+    graph = progress.graph
+    args: list[tuple[int, Argument]] = []
+    kwargs: dict[str, Argument] = {}
+    for edge in progress.inputs[node]:
+        if edge.kind is EdgeKind.ARG:
+            args.append((edge.index, _argument(progress, edge.source, inside)))
+        elif edge.kind is EdgeKind.KWARG:
+            kwargs[edge.name] = _argument(progress, edge.source, inside)
+    args.sort(key=_position)
+    function = graph.functions[graph.nodes[node].function]
+    return Task(node, graph.nodes[node].name, function.digest, [argument for _, argument in args], kwargs)
+
+
+def _position(pair: tuple[int, Argument]) -> int:
+    return pair[0]
+
+
+def _argument(progress: Progress, source: int, inside: Mapping[int, int]) -> Argument:
+    if source in inside:
+        return Argument(node=source)
+    kind = progress.graph.nodes[source].kind
+    if kind is NodeKind.PARAMETER:
+        return Argument(value=progress.values[progress.graph.nodes[source].value])
+    if kind is NodeKind.LIST:
+        return Argument(items=[_argument(progress, edge.source, inside) for edge in _in_order(progress, source)])
+    if kind is NodeKind.DICT:
+        keys, values = (_argument(progress, edge.source, inside) for edge in _in_order(progress, source))
+        return Argument(pairs=(keys, values))
+    return Argument(value=progress.outputs[source])
+
+
+def _in_order(progress: Progress, node: int) -> list[Edge]:
+    return sorted(
+        (edge for edge in progress.inputs[node] if edge.kind is EdgeKind.ARG), key=lambda edge: edge.index
+    )

@@ -1,0 +1,309 @@
+"""One dispatch while it runs: which nodes may start, and what follows when one ends.
+
+Pure: no clock, no file, no cluster; times come in with the facts. Linear in nodes and edges, arrays rather than
+objects, because a dispatch may have a hundred thousand nodes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from covalab.core.lifecycle import TERMINAL, may_follow
+from covalab.core.model import (
+    VIRTUAL_KINDS,
+    Counts,
+    Edge,
+    EdgeKind,
+    Graph,
+    NodeKind,
+    NodeState,
+    Outcome,
+    Status,
+    Value,
+)
+
+LOSSES_ALLOWED: Final = 3
+"""How many times a node may take its worker process down before it is blamed for it."""
+
+_DEAD: Final[frozenset[Status]] = frozenset({"failed", "cancelled", "skipped"})
+
+
+class Progress:
+    """Where every node of a dispatch stands.
+
+    Parameters
+    ----------
+    graph
+        The transport graph.
+    values
+        The closed values of its parameters.
+
+    Notes
+    -----
+    `version` counts changes; `changed_at[node]` is the version in which a node last changed, so that a reader who knows
+    version `n` can be told everything that is new.
+    """
+
+    def __init__(self, graph: Graph, values: Sequence[Value]) -> None:
+        n = len(graph.nodes)
+        self.graph = graph
+        self.values = values
+        self.status: list[Status] = ["pending"] * n
+        self.started_at: list[float | None] = [None] * n
+        self.ended_at: list[float | None] = [None] * n
+        self.attempt: list[int] = [0] * n
+        self.losses: dict[int, int] = {}
+        self.version = 0
+        self.changed_at: list[int] = [0] * n
+        self.outputs: dict[int, Value] = {}
+        self.ready: deque[int] = deque()
+        self.children: list[list[int]] = [[] for _ in range(n)]
+        self.inputs: list[list[Edge]] = [[] for _ in range(n)]
+        self.waiting: list[int] = [0] * n
+        self.uses: list[int] = [0] * n
+        for edge in graph.edges:
+            self.children[edge.source].append(edge.target)
+            self.inputs[edge.target].append(edge)
+            self.waiting[edge.target] += 1
+            # The reader assembles the result, so what only the result needs is not kept here.
+            if edge.kind is not EdgeKind.WAIT and edge.target != graph.output:
+                self.uses[edge.source] += 1
+        for node, kind in enumerate(node.kind for node in graph.nodes):
+            if kind in (NodeKind.LIST, NodeKind.DICT) and not self.uses[node]:
+                self._release(node)
+        self.working = [node.kind not in VIRTUAL_KINDS for node in graph.nodes]
+        self._open = n  # nodes that are not terminal
+        self._counts: dict[Status, int] = dict.fromkeys(Counts.__struct_fields__, 0)  # type: ignore[arg-type]
+        self._counts["pending"] = sum(self.working)
+        self.touched: set[int] = set()
+        """Nodes that changed since somebody last took note; whoever records them clears it."""
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    @property
+    def counts(self) -> Counts:
+        """How many working nodes stand where."""
+        return Counts(**self._counts)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing more will happen."""
+        return self._open == 0
+
+    @property
+    def outcome(self) -> Status:
+        """The status of the whole dispatch: the worst of its nodes' once all have ended, else running."""
+        if self._open:
+            return "running"
+        if self._counts["failed"]:
+            return "failed"
+        if self._counts["cancelled"]:
+            return "cancelled"
+        return "completed"
+
+    def state(self, node: int) -> NodeState:
+        """What a drawing needs to know of a node."""
+        return NodeState(node, self.status[node], self.started_at[node], self.ended_at[node], self.attempt[node])
+
+    def states_since(self, version: int) -> list[NodeState]:
+        """Every node that changed after `version`, as it stands now."""
+        return [self.state(node) for node, changed in enumerate(self.changed_at) if changed > version]
+
+    # -- facts ---------------------------------------------------------------------------------------------------
+
+    def start(self, at: float) -> None:
+        """Begin: parameters are complete, nodes without inputs are ready."""
+        self.version += 1
+        for node in range(len(self.status)):
+            if self.status[node] != "pending" or self.waiting[node]:
+                continue
+            if self.working[node]:
+                self.ready.append(node)
+            else:
+                self._complete(node, at, at)
+
+    def sent(self, nodes: Iterable[int], at: float) -> None:
+        """Nodes left for a worker."""
+        self.version += 1
+        for node in nodes:
+            self._move(node, "running")
+            self.started_at[node] = at
+            self.attempt[node] += 1
+
+    def began(self, node: int, at: float) -> None:
+        """A worker began a node."""
+        if self.status[node] == "running":
+            self.version += 1
+            self.started_at[node] = at
+            self._touch(node)
+
+    def ended(self, outcome: Outcome) -> bool:
+        """A node ended. Returns False when that changes nothing (it had ended before)."""
+        node = outcome.node
+        if self.status[node] in TERMINAL:
+            return False
+        self.version += 1
+        if outcome.status == "completed":
+            if outcome.value is not None and self.uses[node]:
+                self.outputs[node] = outcome.value
+            self._complete(node, outcome.started_at, outcome.ended_at)
+        else:
+            self._end(node, outcome.status, outcome.started_at, outcome.ended_at)
+            self._skip_after(node)
+        self._release(node)
+        return True
+
+    def returned(self, nodes: Iterable[int]) -> None:
+        """Nodes came back without an outcome: not begun in time, or lost. They are ready again, first in line."""
+        self.version += 1
+        for node in nodes:
+            if self.status[node] != "running":
+                continue
+            self._move(node, "pending")
+            self.started_at[node] = None
+            if not self.waiting[node]:
+                self.ready.appendleft(node)
+            elif any(self.status[edge.source] in _DEAD for edge in self.inputs[node]):
+                # It travelled with its producer, which failed there.
+                self._end(node, "skipped", None, None)
+                self._skip_after(node)
+
+    def unsent(self, nodes: Iterable[int]) -> None:
+        """Nodes came back that no worker had begun: that was no attempt."""
+        nodes = [node for node in nodes if self.status[node] == "running"]
+        for node in nodes:
+            self.attempt[node] -= 1
+        self.returned(nodes)
+
+    def lost(self, node: int) -> bool:
+        """A node took its worker down, or was there when it went. Returns whether it may be tried again."""
+        self.losses[node] = self.losses.get(node, 0) + 1
+        return self.losses[node] <= LOSSES_ALLOWED
+
+    def cancel(self, at: float, nodes: Iterable[int] | None = None) -> list[int]:
+        """Cancel nodes (None: all that have not ended). Returns those that ended by this.
+
+        What could have started is cancelled; what comes after it will never start and is skipped, as in Covalent.
+        """
+        self.version += 1
+        everything = nodes is None
+        chosen = range(len(self.status)) if nodes is None else nodes
+        cancelled = []
+        for node in chosen:
+            if self.status[node] in TERMINAL or not self.working[node]:
+                continue
+            if everything and self.status[node] == "pending" and self.waiting[node]:
+                continue
+            self._end(node, "cancelled", self.started_at[node], at)
+            cancelled.append(node)
+        for node in cancelled:
+            self._skip_after(node)
+        if everything and not cancelled:
+            # Nothing could have started: only virtual nodes were left open.
+            for node, status in enumerate(self.status):
+                if status not in TERMINAL:
+                    self._end(node, "skipped", None, None)
+        self.ready = deque(node for node in self.ready if self.status[node] == "pending")
+        return cancelled
+
+    def restore(self, states: Iterable[NodeState], outputs: dict[int, Value], version: int) -> None:
+        """Take over what was recorded before a restart; a node that was running is pending again."""
+        for state in states:
+            if state.status not in TERMINAL:
+                self.attempt[state.node] = state.attempt
+                continue
+            node = state.node
+            if self.status[node] in TERMINAL:
+                continue
+            self.attempt[node] = state.attempt
+            if state.status == "completed":
+                if node in outputs:
+                    self.outputs[node] = outputs[node]
+                self._complete(node, state.started_at, state.ended_at)
+                self._release(node)
+            else:
+                self._end(node, state.status, state.started_at, state.ended_at)
+                self._skip_after(node)
+        self.version = version
+        self.changed_at = [version] * len(self.changed_at)
+        self.ready = deque(node for node in self.ready if self.status[node] == "pending")
+
+    # -- moves ---------------------------------------------------------------------------------------------------
+
+    def _touch(self, node: int) -> None:
+        self.changed_at[node] = self.version
+        self.touched.add(node)
+
+    def _move(self, node: int, status: Status) -> None:
+        before = self.status[node]
+        if not may_follow(before, status):
+            message = f"node {node} cannot go from {before} to {status}"
+            raise AssertionError(message)
+        self.status[node] = status
+        if self.working[node]:
+            self._counts[before] -= 1
+            self._counts[status] += 1
+        self._touch(node)
+
+    def _end(self, node: int, status: Status, started_at: float | None, ended_at: float | None) -> None:
+        self._move(node, status)
+        self.started_at[node], self.ended_at[node] = started_at, ended_at
+        self._open -= 1
+
+    def _complete(self, node: int, started_at: float | None, ended_at: float | None) -> None:
+        """Complete a node and every virtual node that waited only for it."""
+        stack = [node]
+        while stack:
+            current = stack.pop()
+            self._end(current, "completed", started_at if current == node else ended_at, ended_at)
+            for child in self.children[current]:
+                self.waiting[child] -= 1
+                if self.waiting[child] == 0 and self.status[child] == "pending":
+                    if self.working[child]:
+                        self.ready.append(child)
+                    else:
+                        stack.append(child)
+
+    def _skip_after(self, node: int) -> None:
+        """What depends on a node that has no value will never start."""
+        stack = list(self.children[node])
+        while stack:
+            current = stack.pop()
+            if self.status[current] == "pending":
+                self._end(current, "skipped", None, None)
+                stack += self.children[current]
+
+    def _release(self, node: int) -> None:
+        """Forget the outputs that only this node still needed; the store has them."""
+        stack = [edge.source for edge in self.inputs[node] if edge.kind is not EdgeKind.WAIT]
+        while stack:
+            source = stack.pop()
+            self.uses[source] -= 1
+            if self.uses[source] == 0:
+                self.outputs.pop(source, None)
+                if self.graph.nodes[source].kind in (NodeKind.LIST, NodeKind.DICT):
+                    stack += [edge.source for edge in self.inputs[source] if edge.kind is not EdgeKind.WAIT]
+
+
+def result_nodes(graph: Graph) -> list[int]:
+    """Return the working nodes whose values the lattice's result is made of."""
+    inputs: dict[int, list[int]] = {}
+    for edge in graph.edges:
+        if edge.kind is not EdgeKind.WAIT:
+            inputs.setdefault(edge.target, []).append(edge.source)
+    found: list[int] = []
+    seen: set[int] = set()
+    stack = [graph.output]
+    while stack:
+        node = stack.pop()
+        if node in seen or node < 0:
+            continue
+        seen.add(node)
+        kind = graph.nodes[node].kind
+        if kind not in VIRTUAL_KINDS:
+            found.append(node)
+        elif kind is not NodeKind.PARAMETER:
+            stack += inputs.get(node, [])
+    return sorted(found)

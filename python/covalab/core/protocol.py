@@ -1,0 +1,157 @@
+"""What the parts of covalab say to each other about their versions, and the words on the wire to a pool.
+
+Two parts understand each other when their `PROTOCOL` is the same; the version is for the message when it is not.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from covalab._version import __version__
+from covalab.core.errors import VersionMismatch
+from covalab.core.model import Digest, Value
+
+PROTOCOL: Final = 1
+"""Raise it when a struct on the wire changes its meaning or its shape."""
+
+HEADER: Final = "Covalab-Version"
+MSGPACK: Final = "application/msgpack"
+
+
+def hello() -> str:
+    """Return what a part says about itself, e.g. ``"0.1.0 protocol 1"``."""
+    return f"{__version__} protocol {PROTOCOL}"
+
+
+def check_hello(said: str, where: str, remedy: str) -> None:
+    """Compare what another part said with what this one is.
+
+    Raises
+    ------
+    VersionMismatch
+        If the two do not speak the same protocol.
+    """
+    version, _, protocol = said.partition(" protocol ")
+    if protocol != str(PROTOCOL):
+        raise VersionMismatch(__version__, version or "of unknown version", where, remedy)
+
+
+class Argument(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """Where one input of a task comes from: exactly one of the four.
+
+    `value`: closed bytes or a blob. `node`: the output of an earlier task of the same step. `items`: a list of
+    arguments. `pairs`: a dict, given as two arguments (keys, values) that assemble to lists.
+    """
+
+    value: Value | None = None
+    node: int = -1
+    items: list[Argument] | None = None
+    pairs: tuple[Argument, Argument] | None = None
+
+
+class Task(msgspec.Struct, frozen=True, array_like=True):
+    """One node as a worker sees it."""
+
+    node: int
+    name: str
+    function: Digest
+    args: list[Argument]
+    kwargs: dict[str, Argument]
+
+
+class Step(msgspec.Struct, frozen=True):
+    """Several nodes that travel together. After `budget` seconds the worker gives back those it has not begun."""
+
+    id: int
+    dispatch: str
+    tasks: list[Task]
+    code: dict[Digest, bytes]  # encoded functions; one that is missing is a blob
+    budget: float
+    cwd: str
+    path: list[str]
+    blobs: str  # the blob folder
+    spool: str  # the folder for what running tasks print
+
+
+class Assign(msgspec.Struct, frozen=True, tag="assign"):
+    """Dispatcher to pool: run this step (an encoded `Step`, opaque to the pool) on that worker."""
+
+    step: int
+    worker: str
+    payload: bytes
+    time_limit: float | None = None  # of the step's only task
+
+
+class Drop(msgspec.Struct, frozen=True, tag="drop"):
+    """Dispatcher to pool: stop this step; what has begun is interrupted, then killed."""
+
+    step: int
+
+
+class Quit(msgspec.Struct, frozen=True, tag="quit"):
+    """Dispatcher to pool: end."""
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """Pool to dispatcher, once, when it is up."""
+
+    version: str
+    pid: int
+    python: str
+
+
+class Workers(msgspec.Struct, frozen=True, tag="workers"):
+    """Pool to dispatcher: the workers there are now."""
+
+    names: list[str]
+
+
+class Begun(msgspec.Struct, frozen=True, tag="begun"):
+    """Pool to dispatcher: a worker began a node of a step."""
+
+    step: int
+    node: int
+    at: float
+    pid: int
+    spool: str  # the file stem under which the worker's output appears
+
+
+class Outcomes(msgspec.Struct, frozen=True, tag="outcomes"):
+    """Pool to dispatcher: nodes of a step ended. `payload` is an encoded `list[Outcome]`, opaque to the pool."""
+
+    step: int
+    payload: bytes
+
+
+class Ended(msgspec.Struct, frozen=True, tag="ended"):
+    """Pool to dispatcher: nothing more will come of a step. Nodes without outcome go back to the frontier.
+
+    `lost` says that the worker died, `dropped` that the dispatcher asked for it, `timeout` that the task's time was up.
+    """
+
+    step: int
+    lost: str = ""
+    timeout: bool = False
+    trouble: str = ""  # the step could not be run at all (e.g. covalab is missing there)
+
+
+class Trouble(msgspec.Struct, frozen=True, tag="trouble"):
+    """Pool to dispatcher: the pool cannot work, and why; it ends after this."""
+
+    message: str
+
+
+ToPool = Assign | Drop | Quit
+FromPool = Hello | Workers | Begun | Outcomes | Ended | Trouble
+
+
+def encoder() -> msgspec.msgpack.Encoder:
+    """Return an encoder of wire structs; one per thread."""
+    return msgspec.msgpack.Encoder()
+
+
+def decoder(type_: Any) -> msgspec.msgpack.Decoder[Any]:
+    """Return a decoder of a wire struct; bad bytes raise `msgspec.ValidationError` or `msgspec.DecodeError`."""
+    return msgspec.msgpack.Decoder(type_)

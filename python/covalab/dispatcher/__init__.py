@@ -1,0 +1,1 @@
+"""The process that decides. Imports no Dask and opens no pickle."""

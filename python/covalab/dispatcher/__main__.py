@@ -1,0 +1,131 @@
+"""`python -m covalab.dispatcher --data-dir FOLDER`: one per data folder, started by whoever needs it first.
+
+Writes one line to standard output: nothing, when it listens or another already does; a `Problem`, when it cannot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import msgspec
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_unix_socket
+
+from covalab._version import __version__
+from covalab.client import folders
+from covalab.client.start import Address
+from covalab.core.errors import CovalabError
+from covalab.core.model import Problem
+from covalab.dispatcher.http import application
+from covalab.dispatcher.service import Service
+from covalab.store import Store
+
+_log = logging.getLogger("covalab.dispatcher")
+_LOCK_SECONDS: Final = 1.0
+_IDLE_SECONDS: Final = 900.0
+_BODY_LIMIT: Final = 1 << 30
+_LOG_LIMIT: Final = 10 * 1024 * 1024
+
+
+def _lock(folder: Path) -> BinaryIO | None:
+    """Take the lock of a data folder, or None when another dispatcher has it.
+
+    Whoever looks for a dispatcher touches the lock for a moment, so one refusal proves nothing.
+    """
+    file = open(folder / "lock", "ab")  # noqa: SIM115, PTH123 - held until the process ends
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                file.close()
+                return None
+            time.sleep(0.02)
+        else:
+            return file
+
+
+def _say(data: bytes) -> None:
+    """Tell whoever started us, once, and let go of it."""
+    with suppress(OSError):
+        os.write(1, data + b"\n")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+async def _serve(folder: Path, idle_seconds: float) -> None:
+    store = Store(folder / "covalab.db")
+    sockets = folders.ensure_private(folders.socket_folder(folder))
+    for left in sockets.glob("*.sock"):
+        left.unlink()
+    shutil.rmtree(folders.spool_folder(folder), ignore_errors=True)
+    service = Service(folder, store)
+    stop = asyncio.Event()
+    server = HTTPServer(application(service, stop), max_buffer_size=_BODY_LIMIT, max_body_size=_BODY_LIMIT)
+    path = sockets / "dispatcher.sock"
+    await service.recover()
+    server.add_socket(bind_unix_socket(str(path), mode=0o600))
+    address = Address(str(path), os.getpid(), store.epoch, __version__)
+    temporary = folders.address_file(folder).with_suffix(f".{os.getpid()}")
+    temporary.touch(mode=0o600)
+    temporary.write_bytes(msgspec.json.encode(address))
+    temporary.replace(folders.address_file(folder))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    _log.info("dispatcher %s (epoch %d) serves %s", __version__, store.epoch, folder)
+    _say(b"")
+    while not stop.is_set():
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(stop.wait(), min(5.0, idle_seconds))
+        idle = time.monotonic() - service.last_asked
+        if not service.runs and not service.attached and idle > idle_seconds:
+            _log.info("idle for %d s and nobody attached: ending", idle)
+            break
+    server.stop()
+    folders.address_file(folder).unlink(missing_ok=True)
+    await service.stop()
+    store.close()
+
+
+def main() -> int:
+    """Serve one data folder until told to stop, or until idle and unattached."""
+    parser = argparse.ArgumentParser(prog="python -m covalab.dispatcher", description=__doc__)
+    parser.add_argument("--data-dir", required=True, type=Path)
+    arguments = parser.parse_args()
+    os.umask(0o077)
+    folder: Path = arguments.data_dir
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    try:
+        folders.ensure_private(folder)
+        lock = _lock(folder)
+        if lock is None:
+            _say(b"")
+            return 0
+        log = folders.log_file(folder)
+        if log.exists() and log.stat().st_size > _LOG_LIMIT:
+            log.replace(log.with_suffix(".log.1"))
+        asyncio.run(_serve(folder, float(os.environ.get("COVALAB_IDLE_SECONDS", _IDLE_SECONDS))))
+    except (CovalabError, OSError) as error:
+        _log.exception("the dispatcher cannot serve %s", folder)
+        kind = type(error).__name__ if isinstance(error, CovalabError) else "DataFolderError"
+        _say(msgspec.json.encode(Problem(kind, str(error))))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""Who waits for what: dispatches change, held-open requests wake. Numbers only grow, so nothing is told twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import Final
+
+from covalab.core.model import DispatchId, DispatchSummary
+
+_KEPT: Final = 10_000
+
+
+class Feed:
+    """The changes of all dispatches, newest last.
+
+    Parameters
+    ----------
+    first
+        The first number. It must be larger than any number told before a restart.
+    """
+
+    def __init__(self, first: int) -> None:
+        self.number = first
+        self._changed: OrderedDict[DispatchId, tuple[int, DispatchSummary]] = OrderedDict()
+        self._waiting: dict[DispatchId | None, set[asyncio.Future[None]]] = {}
+
+    def tell(self, summary: DispatchSummary) -> None:
+        """A dispatch changed: wake whoever waits for it, or for any."""
+        self.number += 1
+        self._changed[summary.id] = (self.number, summary)
+        self._changed.move_to_end(summary.id)
+        if len(self._changed) > _KEPT:
+            self._changed.popitem(last=False)
+        for whose in (summary.id, None):
+            for future in self._waiting.pop(whose, ()):
+                if not future.done():
+                    future.set_result(None)
+
+    def forget(self, dispatch: DispatchId) -> None:
+        """A dispatch was deleted."""
+        self._changed.pop(dispatch, None)
+
+    def since(self, number: int) -> list[DispatchSummary]:
+        """Return what changed after `number`, oldest first."""
+        found = []
+        for changed, summary in reversed(self._changed.values()):
+            if changed <= number:
+                break
+            found.append(summary)
+        return found[::-1]
+
+    async def wait(self, dispatch: DispatchId | None, timeout: float | None) -> bool:
+        """Wait for the next change of a dispatch (None: of any). Returns False when `timeout` seconds were not enough."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(dispatch, set()).add(future)
+        done, _ = await asyncio.wait((future,), timeout=timeout)
+        if not done:
+            waiting = self._waiting.get(dispatch)
+            if waiting is not None:
+                waiting.discard(future)
+        return bool(done)

@@ -1,0 +1,307 @@
+"""The dispatcher's door: HTTP on a private Unix socket. Handlers parse, ask, and encode; they decide nothing.
+
+The table of routes is at the end of the file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from typing import Any, Final, cast, get_args
+
+import msgspec
+from tornado import web
+from tornado.httputil import HTTPServerRequest
+
+from covalab.client.client import EventsPage
+from covalab.core import protocol
+from covalab.core.errors import CovalabError, DataFolderError, MissingLatticeRecordError, VersionMismatch
+from covalab.core.model import DispatchId, Environment, NodeDetail, Problem, Status, Submission
+from covalab.dispatcher import views
+from covalab.dispatcher.run import without_bytes
+from covalab.dispatcher.service import Service
+
+_log = logging.getLogger("covalab.http")
+_STATUSES: Final = frozenset(get_args(Status))
+_LONGEST_WAIT: Final = 24 * 3600.0
+_COUNT_LIMIT: Final = 10_000
+_REMEDY: Final = "run `covalab stop` with the version that started it, then try again"
+
+
+class CancelRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which nodes to cancel; None: all."""
+
+    nodes: list[int] | None = None
+
+
+class BadRequest(CovalabError, ValueError):
+    """The request is not one that this dispatcher understands."""
+
+
+class Handler(web.RequestHandler):
+    """Answers in msgpack or JSON, as asked; every error is a `Problem`."""
+
+    service: Service
+    open_to_all_versions = False
+
+    def initialize(self, service: Service) -> None:
+        """Take the service."""
+        self.service = service
+
+    def prepare(self) -> None:
+        """Note that somebody is there, and that we understand each other."""
+        self.service.last_asked = time.monotonic()
+        self.set_header(protocol.HEADER, protocol.hello())
+        said = self.request.headers.get(protocol.HEADER, "")
+        if not self.open_to_all_versions:
+            protocol.check_hello(said, "what asks it", _REMEDY)
+
+    def answer(self, body: Any, status: int = 200) -> None:
+        """Send a struct."""
+        self.set_status(status)
+        if protocol.MSGPACK in self.request.headers.get("Accept", ""):
+            self.set_header("Content-Type", protocol.MSGPACK)
+            self.finish(msgspec.msgpack.encode(body))
+        else:
+            self.set_header("Content-Type", "application/json")
+            self.finish(msgspec.json.encode(body))
+
+    def body(self, kind: Any) -> Any:
+        """Decode the request's body."""
+        data = self.request.body
+        json = "json" in self.request.headers.get("Content-Type", "")
+        return (msgspec.json if json else msgspec.msgpack).decode(data, type=kind)
+
+    def number(self, name: str, default: float, most: float) -> float:
+        """Return a number from the query."""
+        text = self.get_query_argument(name, None)
+        if text is None:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not value <= most:
+            message = f"{name}={text!r} is not a number up to {most:g}"
+            raise BadRequest(message)
+        return value
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Say what went wrong."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if isinstance(error, MissingLatticeRecordError):
+            status, problem = 404, Problem("MissingLatticeRecordError", str(error), error.dispatch)
+        elif isinstance(error, DataFolderError):
+            status, problem = 507, Problem("DataFolderError", str(error))
+        elif isinstance(error, VersionMismatch):
+            status, problem = 409, Problem("VersionMismatch", str(error))
+        elif isinstance(error, CovalabError | msgspec.MsgspecError):
+            status, problem = 400, Problem(type(error).__name__, str(error))
+        elif isinstance(error, web.HTTPError):
+            message = error.log_message or f"there is no {self.request.method} {self.request.path}"
+            status, problem = error.status_code, Problem("DispatcherError", message)
+        else:
+            status = status_code
+            problem = Problem("DispatcherError", f"{type(error).__name__}: {error}; see `covalab logs`")
+        self.answer(problem, status)
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Log only what is our own fault."""
+        if not isinstance(value, CovalabError | web.HTTPError | msgspec.MsgspecError):
+            super().log_exception(typ, value, tb)
+
+
+class StatusHandler(Handler):
+    """`GET /status`."""
+
+    open_to_all_versions = True
+
+    def get(self) -> None:
+        """Say how the dispatcher is."""
+        self.answer(self.service.status())
+
+
+class StopHandler(Handler):
+    """`POST /stop`."""
+
+    open_to_all_versions = True
+
+    def initialize(self, service: Service, stop: asyncio.Event) -> None:  # type: ignore[override]
+        """Take the event that ends the process."""
+        super().initialize(service)
+        self._stop = stop
+
+    def post(self) -> None:
+        """End after this answer."""
+        self.answer({}, 202)
+        self._stop.set()
+
+
+class EnvironmentsHandler(Handler):
+    """`POST /environments`."""
+
+    def post(self) -> None:
+        """Start the workers of an environment."""
+        self.service.warm(self.body(Environment))
+        self.answer({}, 202)
+
+
+class DispatchesHandler(Handler):
+    """`GET /dispatches`, `POST /dispatches`."""
+
+    async def get(self) -> None:
+        """List dispatches, newest first."""
+        statuses = [status for status in self.get_query_argument("status", "").split(",") if status]
+        if not _STATUSES.issuperset(statuses):
+            message = f"status must be of {', '.join(sorted(_STATUSES))}; got {','.join(statuses)!r}"
+            raise BadRequest(message)
+        name = self.get_query_argument("name", None)
+        offset = int(self.number("offset", 0, 1e15))
+        count = int(self.number("count", 50, _COUNT_LIMIT))
+        chosen = cast("list[Status]", statuses)
+        self.answer(await views.dispatches(self.service, chosen, name, max(0, offset), max(0, count)))
+
+    async def post(self) -> None:
+        """Record a dispatch and start it."""
+        summary, is_new = await self.service.submit(self.body(Submission))
+        self.answer(summary, 201 if is_new else 200)
+
+
+class DispatchHandler(Handler):
+    """`GET /dispatches/{id}`, `DELETE /dispatches/{id}`."""
+
+    async def get(self, dispatch: str) -> None:
+        """Say where a dispatch stands."""
+        self.answer(await self.service.summary(DispatchId(dispatch)))
+
+    async def delete(self, dispatch: str) -> None:
+        """Forget a dispatch that has ended."""
+        if not await self.service.delete(DispatchId(dispatch)):
+            message = f"dispatch {dispatch!r} is still running; cancel it first"
+            raise web.HTTPError(409, message)
+        self.set_status(204)
+        await self.finish()
+
+
+class RecordHandler(Handler):
+    """`GET /dispatches/{id}/record`."""
+
+    async def get(self, dispatch: str) -> None:
+        """Return a dispatch with outputs, when it has ended if `wait` is given."""
+        if self.get_query_argument("wait", None):
+            await self.service.recorded(DispatchId(dispatch))
+            timeout = self.number("timeout", math.inf, math.inf)
+            await self.service.ended(DispatchId(dispatch), None if math.isinf(timeout) else max(0.0, timeout))
+        outputs = self.get_query_argument("outputs", "result")
+        if outputs not in ("result", "all", "none") and not outputs.replace(",", "").isdigit():
+            message = f"outputs must be result, all, none or node numbers; got {outputs!r}"
+            raise BadRequest(message)
+        self.answer(await views.record(self.service, DispatchId(dispatch), outputs))
+
+
+class GraphHandler(Handler):
+    """`GET /dispatches/{id}/graph`."""
+
+    async def get(self, dispatch: str) -> None:
+        """Return the transport graph."""
+        self.answer(await views.graph(self.service, DispatchId(dispatch)))
+
+
+class ChangesHandler(Handler):
+    """`GET /dispatches/{id}/changes`."""
+
+    async def get(self, dispatch: str) -> None:
+        """Return the nodes that changed after a version, waiting for one if asked."""
+        since = int(self.number("since", 0, 1e15))
+        wait = max(0.0, self.number("wait", 0, _LONGEST_WAIT))
+        self.answer(await views.changes(self.service, DispatchId(dispatch), since, wait))
+
+
+class NodeHandler(Handler):
+    """`GET /dispatches/{id}/nodes/{n}`."""
+
+    async def get(self, dispatch: str, number: str) -> None:
+        """Return everything known about one node; JSON readers get the value described, not included."""
+        detail: NodeDetail = await views.node(self.service, DispatchId(dispatch), int(number))
+        if protocol.MSGPACK not in self.request.headers.get("Accept", ""):
+            detail = msgspec.structs.replace(detail, value=without_bytes(detail.value))
+        self.answer(detail)
+
+
+class CancelHandler(Handler):
+    """`POST /dispatches/{id}/cancel`."""
+
+    async def post(self, dispatch: str) -> None:
+        """Cancel a dispatch or some of its nodes."""
+        nodes = self.body(CancelRequest).nodes if self.request.body else None
+        if nodes is not None:
+            graph = await views.graph(self.service, DispatchId(dispatch))
+            strangers = [node for node in nodes if not 0 <= node < len(graph.nodes)]
+            if strangers:
+                message = f"dispatch {dispatch!r} has no node {strangers[0]}; its nodes are 0 to {len(graph.nodes) - 1}"
+                raise BadRequest(message)
+        self.answer(await self.service.cancel(DispatchId(dispatch), nodes), 202)
+
+
+class EventsHandler(Handler):
+    """`GET /events`. Whoever holds it open keeps the dispatcher alive."""
+
+    async def get(self) -> None:
+        """Return the dispatches that changed after a number, waiting for one if there is none."""
+        feed = self.service.feed
+        since = int(self.number("since", -1, 1e15))
+        wait = max(0.0, self.number("wait", 30, _LONGEST_WAIT))
+        if since < 0:
+            self.answer(EventsPage(feed.number, []))
+            return
+        self.service.attached += 1
+        try:
+            if feed.number <= since:
+                await feed.wait(None, wait)
+                await self.service.settled()
+        finally:
+            self.service.attached -= 1
+            self.service.last_asked = time.monotonic()
+        self.answer(EventsPage(feed.number, feed.since(since)))
+
+
+class NothingHandler(Handler):
+    """Everything else."""
+
+    open_to_all_versions = True
+
+    def prepare(self) -> None:
+        """Say that there is no such thing."""
+        super().prepare()
+        raise web.HTTPError(404)
+
+
+def application(service: Service, stop: asyncio.Event) -> web.Application:
+    """Return the routes of a dispatcher."""
+    whose = {"service": service}
+    dispatch = r"/dispatches/([^/]+)"
+    return web.Application(
+        [
+            (r"/status", StatusHandler, whose),
+            (r"/stop", StopHandler, {**whose, "stop": stop}),
+            (r"/environments", EnvironmentsHandler, whose),
+            (r"/events", EventsHandler, whose),
+            (r"/dispatches", DispatchesHandler, whose),
+            (dispatch, DispatchHandler, whose),
+            (rf"{dispatch}/record", RecordHandler, whose),
+            (rf"{dispatch}/graph", GraphHandler, whose),
+            (rf"{dispatch}/changes", ChangesHandler, whose),
+            (rf"{dispatch}/cancel", CancelHandler, whose),
+            (rf"{dispatch}/nodes/(\d{{1,9}})", NodeHandler, whose),
+            (r".*", NothingHandler, whose),
+        ],
+        log_function=_log_request,
+    )
+
+
+def _log_request(handler: web.RequestHandler) -> None:
+    request: HTTPServerRequest = handler.request
+    if handler.get_status() >= 500:  # noqa: PLR2004 - server errors
+        _log.warning("%s %s: %d", request.method, request.path, handler.get_status())

@@ -1,0 +1,302 @@
+"""The pools' processes: one per Python environment, started when needed, replaced when they die.
+
+Knows which steps are at which worker; what a step means is the service's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import signal
+import subprocess
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+from covalab.client.link import read_frame, write_frame
+from covalab.core import protocol
+from covalab.core.errors import VersionMismatch
+from covalab.core.model import Environment, PoolStatus
+from covalab.core.protocol import Assign, Begun, Drop, Ended, Hello, Outcomes, Quit, Trouble, Workers
+
+_log = logging.getLogger("covalab.pools")
+_START_LIMIT: Final = 120.0
+_STARTS: Final = 3
+_LOG_TAIL: Final = 4_000
+
+
+class Flight:
+    """A step that is at a worker."""
+
+    __slots__ = ("begun", "dispatch", "nodes", "open", "quick", "step", "time_limit", "worker")
+
+    def __init__(
+        self, step: int, dispatch: str, nodes: list[int], worker: str, *, quick: bool, time_limit: float | None
+    ) -> None:
+        self.step = step
+        self.dispatch = dispatch
+        self.nodes = nodes
+        self.open = set(nodes)
+        self.worker = worker
+        self.quick = quick
+        self.time_limit = time_limit
+        self.begun: Begun | None = None
+
+
+class Listener(Protocol):
+    """What a pool tells the service."""
+
+    def on_begun(self, flight: Flight, begun: Begun) -> None: ...
+    def on_outcomes(self, flight: Flight, payload: bytes) -> None: ...
+    def on_ended(self, flight: Flight, ended: Ended) -> None: ...
+    def on_pool_lost(self, flights: Iterable[Flight]) -> None: ...
+    def on_pool_failed(self, pool: Pool) -> None: ...
+    def on_pool_changed(self) -> None: ...
+
+
+class Pool:
+    """One pool: its process, its workers, its flights.
+
+    Parameters
+    ----------
+    environment
+        Whose interpreter it runs under.
+    socket
+        Where it will find us.
+    log
+        Where it writes what it has to say.
+    listener
+        Who hears of what happens.
+    """
+
+    def __init__(self, environment: Environment, socket: Path, log: Path, listener: Listener) -> None:
+        self.environment = environment
+        self.state: Literal["starting", "up", "failed"] = "starting"
+        self.message = ""
+        self.flights: dict[int, Flight] = {}
+        self.workers: dict[str, int] = {}  # steps in flight at each
+        self.pid = 0
+        self._socket = socket
+        self._log = log
+        self._listener = listener
+        self._writer: asyncio.StreamWriter | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._encoder = protocol.encoder()
+        self._task = asyncio.create_task(self._run())
+
+    @property
+    def status(self) -> PoolStatus:
+        """What `covalab status` shows."""
+        return PoolStatus(self.environment.python, self.state, len(self.workers), self.pid, self.message)
+
+    def send(self, flight: Flight, payload: bytes) -> None:
+        """Send a step to its worker."""
+        self.flights[flight.step] = flight
+        self.workers[flight.worker] += 1
+        self._send(Assign(flight.step, flight.worker, payload, flight.time_limit))
+
+    def drop(self, step: int) -> None:
+        """Stop a step; it will end like any other."""
+        self._send(Drop(step))
+
+    async def stop(self) -> None:
+        """End the process and everything it started."""
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    # -- the process ---------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        failures = 0
+        try:
+            while True:
+                self.state = "starting"
+                came_up, self.message = await self._live()
+                failures = 0 if came_up else failures + 1
+                flights = list(self.flights.values())
+                self.flights.clear()
+                self.workers.clear()
+                self._listener.on_pool_lost(flights)
+                if self._is_hopeless(self.message) or failures >= _STARTS:
+                    self.state = "failed"
+                    _log.error("pool of %s failed: %s", self.environment.python, self.message)
+                    self._listener.on_pool_failed(self)
+                    return
+                _log.warning("pool of %s is lost (%s); starting another", self.environment.python, self.message)
+                await asyncio.sleep(0.5 * failures)
+        finally:
+            self._kill()
+
+    @staticmethod
+    def _is_hopeless(message: str) -> bool:
+        return "covalab" in message and ("install" in message or "this is covalab" in message)
+
+    async def _live(self) -> tuple[bool, str]:
+        """One life of the pool's process. Returns whether it came up, and how it ended."""
+        connected: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
+        connected = asyncio.get_running_loop().create_future()
+
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if connected.done():
+                writer.close()
+            else:
+                connected.set_result((reader, writer))
+
+        self._socket.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(accept, self._socket, limit=_READ_LIMIT)
+        self._socket.chmod(0o600)
+        try:
+            try:
+                process = await self._spawn()
+            except OSError as error:
+                return False, (
+                    f"cannot start {self.environment.python}: {error.strerror}; "
+                    "is that environment still there? Dispatch again from a kernel that runs in one that is"
+                )
+            died = asyncio.create_task(process.wait())
+            await asyncio.wait((connected, died), timeout=_START_LIMIT, return_when=asyncio.FIRST_COMPLETED)
+            if not connected.done():
+                died.cancel()
+                return False, self._why_it_died()
+            server.close()  # nobody else needs to find this door
+            reader, self._writer = connected.result()
+            return await self._listen(reader)
+        finally:
+            server.close()
+            self._socket.unlink(missing_ok=True)
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            self._kill()
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        environment = {key: value for key, value in os.environ.items() if key not in _FORBIDDEN}
+        environment.update(self.environment.shell_env)
+        environment["DASK_DISTRIBUTED__LOGGING__DISTRIBUTED"] = "warning"
+        environment["DASK_TEMPORARY_DIRECTORY"] = str(self._socket.parent)  # the default is readable by others
+        self._log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._log.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                self.environment.python,
+                "-m",
+                "covalab.pool",
+                "--socket",
+                str(self._socket),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._socket.parent,
+                env=environment,
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+        return self._process
+
+    async def _listen(self, reader: asyncio.StreamReader) -> tuple[bool, str]:
+        came_up = False
+        messages = protocol.decoder(protocol.FromPool)
+        while (frame := await read_frame(reader)) is not None:
+            message = messages.decode(frame)
+            if isinstance(message, Hello):
+                try:
+                    protocol.check_hello(
+                        message.version,
+                        f"the environment of {message.python}",
+                        f"install the same version there: {message.python} -m pip install -U covalab",
+                    )
+                except VersionMismatch as error:
+                    return False, str(error)
+                came_up = True
+                self.state = "up"
+            elif isinstance(message, Trouble):
+                return False, message.message
+            else:
+                self._hear(message)
+        return came_up, self._why_it_died()
+
+    def _hear(self, message: Workers | Begun | Outcomes | Ended) -> None:
+        if isinstance(message, Workers):
+            self.workers = {name: self.workers.get(name, 0) for name in message.names}
+            self._listener.on_pool_changed()
+            return
+        flight = self.flights.get(message.step)
+        if flight is None:
+            return
+        if isinstance(message, Begun):
+            flight.begun = message
+            self._listener.on_begun(flight, message)
+        elif isinstance(message, Outcomes):
+            self._listener.on_outcomes(flight, message.payload)
+        else:
+            del self.flights[message.step]
+            if flight.worker in self.workers:
+                self.workers[flight.worker] -= 1
+            self._listener.on_ended(flight, message)
+
+    def _why_it_died(self) -> str:
+        try:
+            tail = self._log.read_bytes()[-_LOG_TAIL:].decode(errors="replace").strip()
+        except OSError:
+            tail = ""
+        python = self.environment.python
+        if "No module named covalab" in tail or "No module named 'covalab'" in tail:
+            return f"{python} does not have covalab; install it there: {python} -m pip install covalab"
+        last = tail.splitlines()[-1] if tail else "it said nothing"
+        return f"the worker pool of {python} ended: {last} (more in {self._log})"
+
+    def _kill(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+    def _send(self, message: Assign | Drop | Quit) -> None:
+        if self._writer is not None:
+            write_frame(self._writer, self._encoder.encode(message))
+
+
+_FORBIDDEN: Final = frozenset({"JPY_PARENT_PID", "MPLBACKEND", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX"})
+"""Variables of whoever started the dispatcher that would change what a pool imports."""
+
+_READ_LIMIT: Final = 1 << 20
+
+
+
+
+class Pools:
+    """All pools of a dispatcher, by environment."""
+
+    def __init__(self, sockets: Path, logs: Path, listener: Listener) -> None:
+        self._sockets = sockets
+        self._logs = logs
+        self._listener = listener
+        self._pools: dict[tuple[str, str], Pool] = {}
+        self._numbers = itertools.count(1)
+
+    def __iter__(self) -> Iterator[Pool]:
+        return iter(list(self._pools.values()))
+
+    def of(self, environment: Environment) -> Pool:
+        """Return the pool of an environment; a failed one is given another chance."""
+        key = (environment.python, environment.prefix)
+        pool = self._pools.get(key)
+        if pool is None or pool.state == "failed":
+            number = next(self._numbers)
+            pool = Pool(
+                environment, self._sockets / f"pool-{number}.sock", self._logs / f"pool-{number}.log", self._listener
+            )
+            self._pools[key] = pool
+        return pool
+
+    def of_run(self, environment: Environment) -> Pool | None:
+        """Return the pool of an environment if there is one."""
+        return self._pools.get((environment.python, environment.prefix))
+
+    async def stop(self) -> None:
+        """End all pools."""
+        await asyncio.gather(*(pool.stop() for pool in self._pools.values()))
+        self._pools.clear()

@@ -1,0 +1,99 @@
+"""A dispatch that has not ended, as the dispatcher holds it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from covalab.core.model import (
+    Counts,
+    DispatchId,
+    DispatchSummary,
+    Failure,
+    Graph,
+    NodeKind,
+    NodeState,
+    Outcome,
+    Status,
+    Value,
+)
+from covalab.core.progress import Progress
+from covalab.store.rows import Rest
+
+
+class Run:
+    """Progress, what was submitted, and what has come in but is not yet recorded."""
+
+    def __init__(self, key: int, summary: DispatchSummary, graph: Graph, rest: Rest) -> None:
+        self.key = key
+        self.created = summary
+        self.graph = graph
+        self.rest = rest
+        self.progress = Progress(graph, rest.values)
+        self.started_at = summary.started_at
+        self.ended_at: float | None = None
+        self.inbox: list[Outcome] = []
+        self.outcomes: list[Outcome] = []  # applied, on their way to the disk
+        self.failed: list[int] = []
+        self.told = summary
+
+    @property
+    def id(self) -> DispatchId:
+        """The dispatch's id."""
+        return self.created.id
+
+    def summary(self) -> DispatchSummary:
+        """Where it stands now."""
+        progress = self.progress
+        status: Status = progress.outcome
+        if status == "running" and self.started_at is None:
+            status = "pending"
+        return msgspec.structs.replace(
+            self.created,
+            status=status,
+            version=progress.version,
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+            counts=progress.counts,
+            error=error_text(self.graph, self.failed),
+        )
+
+
+def error_text(graph: Graph, failed: list[int]) -> str:
+    """Return what `Result.error` says: one line, then a line per failed node."""
+    if not failed:
+        return ""
+    lines = [f"{node}: {graph.nodes[node].name}" for node in sorted(failed)]
+    return "\n".join(["The following tasks failed:", *lines])
+
+
+def counts_of(graph: Graph) -> Counts:
+    """Return the counts of a dispatch that has not begun."""
+    virtual = {NodeKind.PARAMETER, NodeKind.LIST, NodeKind.DICT, NodeKind.OUTPUT}
+    return Counts(pending=sum(node.kind not in virtual for node in graph.nodes))
+
+
+def rebuild(graph: Graph, rest: Rest, summary: DispatchSummary, states: list[NodeState]) -> Progress:
+    """Return the progress of a dispatch from what is recorded of it; what is virtual follows from the rest."""
+    progress = Progress(graph, rest.values)
+    progress.start(summary.created_at)
+    progress.restore(states, {}, summary.version)
+    return progress
+
+
+def lost_failure(losses: int) -> Failure:
+    """Say what a worker's death means for the task that was there."""
+    return Failure(
+        "worker_lost",
+        f"the worker process died {losses} times while it ran this task: it ran out of memory, crashed in native code "
+        "or called os._exit; look at the last lines it printed, and try it with less data",
+    )
+
+
+def timeout_failure(limit: float | None) -> Failure:
+    """Say that a task's time was up."""
+    return Failure("timeout", f"stopped after its time limit of {limit:g} s; raise time_limit or make the task smaller")
+
+
+def without_bytes(value: Value | None) -> Value | None:
+    """Return a value as a browser may see it: described, not included."""
+    return None if value is None else msgspec.structs.replace(value, data=None)

@@ -1,0 +1,521 @@
+"""What the dispatcher does: record, then tell, then go on.
+
+One loop turns facts into progress: it applies what came in, commits it, tells whoever waits, and only then sends what
+has become ready. Facts that arrive meanwhile wait for the next turn, and so share a commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import apsw
+import msgspec
+
+from covalab._version import __version__
+from covalab.artifacts import Artifacts
+from covalab.client import folders
+from covalab.core import lowering
+from covalab.core.durations import Durations
+from covalab.core.errors import DataFolderError, MissingLatticeRecordError
+from covalab.core.lifecycle import TERMINAL
+from covalab.core.model import (
+    DispatcherStatus,
+    DispatchId,
+    DispatchSummary,
+    Environment,
+    Failure,
+    NodeState,
+    Outcome,
+    Submission,
+)
+from covalab.core.progress import LOSSES_ALLOWED
+from covalab.core.protocol import Begun, Ended, Step
+from covalab.dispatcher.feed import Feed
+from covalab.dispatcher.pools import Flight, Pool, Pools
+from covalab.dispatcher.run import Run, counts_of, lost_failure, timeout_failure
+from covalab.store import Store, rows
+from covalab.worker.capture import read_text
+
+_log = logging.getLogger("covalab.dispatcher")
+_RETRY_SECONDS: Final = 1.0
+_QUICK_SECONDS: Final = 0.05
+_RESTART_GAP: Final = 1_000_000
+"""Added to versions at a restart: those told but not recorded before it are never told for something else."""
+
+_Write: TypeAlias = "tuple[int, DispatchSummary, list[NodeState], list[Outcome]]"
+
+
+class Service:
+    """The one that decides. Everything here runs on one event loop.
+
+    Parameters
+    ----------
+    folder
+        The data folder.
+    store
+        Its database.
+    """
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        self.folder = folder
+        self.store = store
+        self.artifacts = Artifacts(folders.blob_folder(folder))
+        self.feed = Feed(int(time.time() * 1000))
+        self.runs: dict[DispatchId, Run] = {}
+        self.attached = 0
+        self.last_asked = time.monotonic()
+        self._durations = Durations()
+        self._pools = Pools(folders.socket_folder(folder), folder / "logs", self)
+        self._turns: deque[DispatchId] = deque()
+        self._changed: set[DispatchId] = set()
+        self._steps = itertools.count(1)
+        self._encoder = msgspec.msgpack.Encoder()
+        self._outcomes = msgspec.msgpack.Decoder(list[Outcome])
+        self._wake = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._settled.set()
+        self._started_at = time.time()
+        self._loop = asyncio.create_task(self._turn())
+
+    # -- requests ------------------------------------------------------------------------------------------------
+
+    async def submit(self, submission: Submission) -> tuple[DispatchSummary, bool]:
+        """Record a submission and start it. Returns its summary, and whether it is new."""
+        graph, origin = submission.graph, submission.origin
+        summary = DispatchSummary(
+            submission.id,
+            graph.name,
+            "pending",
+            1,
+            time.time(),
+            None,
+            None,
+            counts_of(graph),
+            origin.notebook,
+            origin.cell,
+            submission.root,
+            submission.parent_node,
+        )
+        key = await self.store.write(lambda connection: rows.insert_dispatch(connection, submission, summary))
+        if key < 0:
+            return await self.summary(submission.id), False
+        rest = rows.Rest(
+            submission.values,
+            submission.code,
+            submission.environment,
+            origin,
+            submission.inputs,
+            submission.lattice,
+            submission.source,
+            submission.doc,
+        )
+        self._begin(Run(key, summary, graph, rest))
+        return summary, True
+
+    def warm(self, environment: Environment) -> None:
+        """Start the workers of an environment before they are needed."""
+        self._pools.of(environment)
+
+    async def summary(self, dispatch: DispatchId) -> DispatchSummary:
+        """Return where a dispatch stands.
+
+        Raises
+        ------
+        MissingLatticeRecordError
+            If there is no such dispatch.
+        """
+        await self.settled()
+        run = self.runs.get(dispatch)
+        if run is not None:
+            return run.summary()
+        return (await self.recorded(dispatch))[1]
+
+    async def recorded(self, dispatch: DispatchId) -> tuple[int, DispatchSummary]:
+        """Return the key and the recorded summary of a dispatch; raises `MissingLatticeRecordError`."""
+        found = await self.store.read(lambda connection: rows.select_dispatch(connection, dispatch))
+        if found is None:
+            raise MissingLatticeRecordError(dispatch, str(self.folder))
+        return found
+
+    async def ended(self, dispatch: DispatchId, timeout: float | None) -> None:
+        """Wait until a dispatch has ended, at most `timeout` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while dispatch in self.runs:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return
+            await self.feed.wait(dispatch, left)
+
+    async def cancel(self, dispatch: DispatchId, nodes: list[int] | None) -> DispatchSummary:
+        """Cancel a dispatch or some of its nodes; what has ended stays as it is."""
+        await self.settled()
+        run = self.runs.get(dispatch)
+        if run is None:
+            return (await self.recorded(dispatch))[1]
+        now = time.time()
+        flights = [flight for pool in self._pools for flight in pool.flights.values() if flight.dispatch == dispatch]
+        cancelled = run.progress.cancel(now, nodes)
+        for node in cancelled:
+            flight = next((flight for flight in flights if node in flight.open), None)
+            stdout, stderr = self._spooled(flight, node)
+            failure = Failure("cancelled", "cancelled by request")
+            started = run.progress.started_at[node]
+            run.outcomes.append(Outcome(node, "cancelled", started or now, now, None, failure, stdout, stderr))
+        gone = set(cancelled)
+        for pool in self._pools:
+            for flight in list(pool.flights.values()):
+                if flight.dispatch == dispatch and not flight.open.isdisjoint(gone):
+                    pool.drop(flight.step)
+        self._note(run)
+        await self.feed.wait(dispatch, _RETRY_SECONDS)
+        return await self.summary(dispatch)
+
+    async def delete(self, dispatch: DispatchId) -> bool:
+        """Forget a dispatch that has ended. Returns False while it has not."""
+        if dispatch in self.runs:
+            return False
+        await self.recorded(dispatch)
+        unused = await self.store.write(lambda connection: rows.delete_dispatch(connection, dispatch))
+        self.feed.forget(dispatch)
+        for digest in unused:
+            with suppress(OSError):
+                self.artifacts.remove(digest)
+        return True
+
+    def status(self) -> DispatcherStatus:
+        """Say how this dispatcher is."""
+        pools = [pool.status for pool in self._pools]
+        return DispatcherStatus(
+            __version__, os.getpid(), self.store.epoch, str(self.folder), self._started_at, len(self.runs), pools
+        )
+
+    def spooled(self, dispatch: DispatchId, node: int) -> tuple[str, str]:
+        """Return what a running node has printed so far."""
+        for pool in self._pools:
+            for flight in pool.flights.values():
+                if flight.dispatch == dispatch and node in flight.open:
+                    return self._spooled(flight, node)
+        return "", ""
+
+    async def settled(self) -> None:
+        """Wait until what has been applied is on the disk, so that nobody is told what a crash could take back."""
+        with suppress(asyncio.TimeoutError):  # a full disk: then readers get what there is
+            await asyncio.wait_for(self._settled.wait(), 2 * _RETRY_SECONDS)
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    async def recover(self) -> None:
+        """Take up every dispatch that had not ended when the last dispatcher did."""
+        for summary in await self.store.read(rows.select_unfinished):
+            run = await self.store.read(lambda connection, summary=summary: _load(connection, summary))
+            self._begin(run)
+            _log.info("resumed dispatch %s (%s)", summary.id, summary.name)
+
+    async def stop(self) -> None:
+        """End the pools and commit what is queued."""
+        await self._pools.stop()
+        self._wake.set()
+        await self.settled()
+        self._loop.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._loop
+
+    def _begin(self, run: Run) -> None:
+        self.runs[run.id] = run
+        self._turns.append(run.id)
+        if not run.progress.version:
+            run.progress.start(run.created.created_at)
+        self._pools.of(run.rest.environment)
+        self._note(run)
+
+    # -- what pools tell -----------------------------------------------------------------------------------------
+
+    def on_begun(self, flight: Flight, begun: Begun) -> None:
+        """A worker began a node."""
+        run = self.runs.get(DispatchId(flight.dispatch))
+        if run is not None:
+            run.progress.began(begun.node, begun.at)
+            self._note(run)
+
+    def on_outcomes(self, flight: Flight, payload: bytes) -> None:
+        """Nodes ended."""
+        outcomes = self._outcomes.decode(payload)
+        flight.open.difference_update(outcome.node for outcome in outcomes)
+        run = self.runs.get(DispatchId(flight.dispatch))
+        if run is not None:
+            run.inbox += outcomes
+            self._note(run)
+
+    def on_ended(self, flight: Flight, ended: Ended) -> None:
+        """Nothing more will come of a step: what it has not done is ready again, or ends here."""
+        run = self.runs.get(DispatchId(flight.dispatch))
+        if run is None:
+            self._wake.set()
+            return
+        now = time.time()
+        unfinished = [node for node in flight.nodes if node in flight.open and run.progress.status[node] == "running"]
+        if unfinished and ended.timeout:
+            node = unfinished[0]
+            self._fail(run, flight, node, timeout_failure(flight.time_limit), now)
+            unfinished = unfinished[1:]
+        elif unfinished and ended.trouble:
+            message = f"the step could not be run: {ended.trouble}; see `covalab logs`"
+            for node in unfinished:
+                self._fail(run, flight, node, Failure("executor", message), now)
+            unfinished = []
+        elif unfinished and ended.lost and flight.begun is not None:
+            # Whoever was there when the worker went is suspect, and runs alone from now on.
+            for node in unfinished:
+                if not run.progress.lost(node):
+                    self._fail(run, flight, node, lost_failure(run.progress.losses[node]), now)
+            run.progress.returned(node for node in unfinished if run.progress.losses[node] <= LOSSES_ALLOWED)
+            unfinished = []
+        run.progress.unsent(unfinished)
+        self._note(run)
+
+    def on_pool_lost(self, flights: Iterable[Flight]) -> None:
+        """A pool's process is gone, and with it what it was doing. Not the tasks' fault: they are ready again."""
+        for flight in flights:
+            run = self.runs.get(DispatchId(flight.dispatch))
+            if run is not None:
+                run.progress.returned(node for node in flight.nodes if node in flight.open)
+                self._note(run)
+
+    def on_pool_failed(self, pool: Pool) -> None:
+        """A pool cannot be had at all: what needs it fails, and says why."""
+        now = time.time()
+        for run in self.runs.values():
+            if self._pools.of_run(run.rest.environment) is not pool:
+                continue
+            for node in list(run.progress.ready):
+                failure = Failure("executor", pool.message)
+                run.inbox.append(Outcome(node, "failed", now, now, None, failure, "", f"{pool.message}\n"))
+            run.progress.ready.clear()
+            self._note(run)
+
+    def on_pool_changed(self) -> None:
+        """Workers came or went."""
+        self._wake.set()
+
+    def _fail(self, run: Run, flight: Flight, node: int, failure: Failure, now: float) -> None:
+        stdout, stderr = self._spooled(flight, node)
+        started = run.progress.started_at[node] or now
+        stderr += f"{failure.message}\n"
+        run.inbox.append(Outcome(node, "failed", started, now, None, failure, stdout, stderr))
+
+    def _spooled(self, flight: Flight | None, node: int) -> tuple[str, str]:
+        """Read what a task printed before it was stopped, from the files its worker left."""
+        if flight is None or flight.begun is None or flight.begun.node != node:
+            return "", ""
+        stem = folders.spool_folder(self.folder) / flight.begun.spool
+        texts = []
+        for suffix in (".out", ".err"):
+            try:
+                fd = os.open(f"{stem}{suffix}", os.O_RDONLY)
+            except OSError:
+                texts.append("")
+                continue
+            try:
+                texts.append(read_text(fd, os.fstat(fd).st_size))
+            finally:
+                os.close(fd)
+        return texts[0], texts[1]
+
+    # -- the loop ------------------------------------------------------------------------------------------------
+
+    def _note(self, run: Run) -> None:
+        self._changed.add(run.id)
+        self._wake.set()
+
+    async def _turn(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._settle()
+                self._pump()
+            except Exception:  # noqa: BLE001 - the loop must outlive any one dispatch's trouble
+                _log.exception("a turn failed")
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _settle(self) -> None:
+        """Apply what came in, commit it, then tell."""
+        changed, self._changed = self._changed, set()
+        runs = [run for dispatch in changed if (run := self.runs.get(dispatch)) is not None]
+        if not runs:
+            return
+        self._settled.clear()
+        try:
+            writes: list[_Write] = []
+            for run in runs:
+                self._apply(run)
+                summary = run.summary()
+                outcomes, run.outcomes = run.outcomes, []
+                progress = run.progress
+                states = [
+                    progress.state(node)
+                    for node in progress.touched
+                    if progress.working[node] and progress.status[node] in TERMINAL
+                ]
+                progress.touched.clear()
+                if outcomes or states or summary.status != run.told.status:
+                    writes.append((run.key, summary, states, outcomes))
+                run.told = summary
+            if writes:
+                await self._record(writes)
+        finally:
+            self._settled.set()
+        for run in runs:
+            if run.told.status in TERMINAL:
+                self.runs.pop(run.id, None)
+                with suppress(ValueError):
+                    self._turns.remove(run.id)
+            self.feed.tell(run.told)
+
+    async def _record(self, writes: list[_Write]) -> None:
+        def job(connection: apsw.Connection) -> None:
+            for write in writes:
+                rows.update_dispatch(connection, *write)
+
+        while True:
+            try:
+                await self.store.write(job)
+            except DataFolderError as error:
+                # Nothing is lost: the outcomes wait here, and nothing new is started until they are on the disk.
+                _log.error("%s; trying again in %g s", error, _RETRY_SECONDS)  # noqa: TRY400 - not a bug of ours
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+    def _apply(self, run: Run) -> None:
+        inbox, run.inbox = run.inbox, []
+        progress = run.progress
+        for outcome in inbox:
+            node = outcome.node
+            if outcome.status == "completed":
+                function = run.graph.functions[run.graph.nodes[node].function]
+                self._durations.learn(function.digest, outcome.ended_at - outcome.started_at)
+            elif self._may_retry(run, outcome):
+                if progress.status[node] == "running":
+                    progress.returned([node])
+                continue
+            if progress.ended(outcome):
+                run.outcomes.append(outcome)
+                if outcome.status == "failed":
+                    run.failed.append(node)
+        if progress.is_terminal and run.ended_at is None:
+            run.ended_at = max(time.time(), run.started_at or run.created.created_at)
+            run.started_at = run.started_at or run.ended_at
+
+    @staticmethod
+    def _may_retry(run: Run, outcome: Outcome) -> bool:
+        failure = outcome.failure
+        if failure is None or failure.type not in ("runtime", "storage"):
+            return False
+        return run.progress.attempt[outcome.node] <= lowering.settings_of(run.graph, outcome.node).retries
+
+    # -- sending -------------------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Give every worker that can take one a step, dispatch after dispatch in turn."""
+        for pool in self._pools:
+            if pool.state != "up" or not pool.workers:
+                continue
+            for quick_only in (False, True):
+                while (worker := self._free_worker(pool, queue=quick_only)) is not None:
+                    run = self._next_run(pool, quick_only=quick_only)
+                    if run is None:
+                        break
+                    self._send(pool, worker, run)
+
+    @staticmethod
+    def _free_worker(pool: Pool, *, queue: bool) -> str | None:
+        """Return an idle worker; with `queue`, one whose only step will soon be done."""
+        for worker, in_flight in pool.workers.items():
+            if not in_flight and not queue:
+                return worker
+        if queue:
+            busy = {flight.worker for flight in pool.flights.values() if not flight.quick}
+            for worker, in_flight in pool.workers.items():
+                if in_flight == 1 and worker not in busy:
+                    return worker
+        return None
+
+    def _next_run(self, pool: Pool, *, quick_only: bool) -> Run | None:
+        for _ in range(len(self._turns)):
+            dispatch = self._turns[0]
+            self._turns.rotate(-1)
+            run = self.runs.get(dispatch)
+            if run is None or not run.progress.ready or self._pools.of_run(run.rest.environment) is not pool:
+                continue
+            if quick_only and not self._is_quick(run, [run.progress.ready[0]]):
+                continue
+            return run
+        return None
+
+    def _mean(self, run: Run, node: int) -> float | None:
+        return self._durations.mean(run.graph.functions[run.graph.nodes[node].function].digest)
+
+    def _is_quick(self, run: Run, nodes: list[int]) -> bool:
+        total = 0.0
+        for node in nodes:
+            mean = self._mean(run, node)
+            if mean is None or mean > _QUICK_SECONDS:
+                return False
+            total += mean
+        return total <= lowering.BUDGET_SECONDS
+
+    def _send(self, pool: Pool, worker: str, run: Run) -> None:
+        progress = run.progress
+        nodes = lowering.take_step(progress, lambda node: self._mean(run, node), len(pool.workers))
+        inside: dict[int, int] = {}
+        tasks = []
+        for position, node in enumerate(nodes):
+            tasks.append(lowering.task_of(progress, node, inside))
+            inside[node] = position
+        code = {task.function: run.rest.code[task.function] for task in tasks if task.function in run.rest.code}
+        environment = run.rest.environment
+        step = Step(
+            next(self._steps),
+            run.id,
+            tasks,
+            code,
+            lowering.BUDGET_SECONDS,
+            environment.cwd,
+            environment.path,
+            str(self.artifacts.folder),
+            str(folders.spool_folder(self.folder)),
+        )
+        limit = lowering.settings_of(run.graph, nodes[0]).time_limit if len(nodes) == 1 else None
+        flight = Flight(step.id, run.id, nodes, worker, quick=self._is_quick(run, nodes), time_limit=limit)
+        now = time.time()
+        if run.started_at is None:
+            run.started_at = now
+        progress.sent(nodes, now)
+        pool.send(flight, self._encoder.encode(step))
+        self._note(run)
+
+
+def _load(connection: apsw.Connection, summary: DispatchSummary) -> Run:
+    found = rows.select_dispatch(connection, summary.id)
+    assert found is not None
+    key = found[0]
+    graph = rows.select_graph(connection, key)
+    rest = rows.select_rest(connection, key)
+    run = Run(key, summary, graph, rest)
+    states = rows.select_states(connection, key)
+    completed = [state.node for state in states if state.status == "completed" and run.progress.uses[state.node]]
+    values = rows.select_values(connection, key, completed)
+    run.progress.start(summary.created_at)
+    run.progress.restore(states, values, summary.version + _RESTART_GAP)
+    run.failed = [state.node for state in states if state.status == "failed"]
+    return run

@@ -1,0 +1,182 @@
+"""What can be read of a dispatch, running or recorded, in the shapes of `core.model`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import apsw
+
+from covalab.core import lowering
+from covalab.core.errors import MissingLatticeRecordError
+from covalab.core.model import (
+    DispatchChanges,
+    DispatchId,
+    DispatchSummary,
+    Failure,
+    Graph,
+    NodeDetail,
+    NodeKind,
+    Record,
+    Status,
+    Value,
+)
+from covalab.core.progress import Progress, result_nodes
+from covalab.dispatcher.run import rebuild
+from covalab.dispatcher.service import Service
+from covalab.store import rows
+
+
+async def dispatches(
+    service: Service, statuses: Sequence[Status], name: str | None, offset: int, count: int
+) -> list[DispatchSummary]:
+    """Return summaries, newest first, as they stand now."""
+    await service.settled()
+    found = await service.store.read(lambda db: rows.select_dispatches(db, statuses, name, offset, count))
+    current = [service.runs[summary.id].summary() if summary.id in service.runs else summary for summary in found]
+    return [summary for summary in current if not statuses or summary.status in statuses]
+
+
+async def graph(service: Service, dispatch: DispatchId) -> Graph:
+    """Return the transport graph."""
+    run = service.runs.get(dispatch)
+    if run is not None:
+        return run.graph
+    key, _ = await service.recorded(dispatch)
+    return await service.store.read(lambda db: rows.select_graph(db, key))
+
+
+async def changes(service: Service, dispatch: DispatchId, since: int, wait: float) -> DispatchChanges:
+    """Return what changed after version `since`; waits up to `wait` seconds for there to be something."""
+    await service.settled()
+    run = service.runs.get(dispatch)
+    if run is not None and run.progress.version <= since and wait > 0:
+        await service.feed.wait(dispatch, wait)
+        await service.settled()
+        run = service.runs.get(dispatch)
+    if run is not None:
+        return DispatchChanges(run.summary(), since, run.progress.states_since(since))
+    summary, progress, _ = await _recorded_progress(service, dispatch)
+    nodes = progress.states_since(-1) if since < summary.version else []
+    return DispatchChanges(summary, since, nodes)
+
+
+async def _recorded_progress(
+    service: Service, dispatch: DispatchId
+) -> tuple[DispatchSummary, Progress, rows.Rest]:
+    key, summary = await service.recorded(dispatch)
+
+    def job(db: apsw.Connection) -> tuple[Graph, rows.Rest, list[rows.NodeState]]:
+        return rows.select_graph(db, key), rows.select_rest(db, key), rows.select_states(db, key)
+
+    graph, rest, states = await service.store.read(job)
+    return summary, rebuild(graph, rest, summary, states), rest
+
+
+async def record(service: Service, dispatch: DispatchId, outputs: str) -> Record:
+    """Return a dispatch with the outputs that were asked for: `result`, `all`, `none`, or node numbers."""
+    await service.settled()
+    key, _ = await service.recorded(dispatch)
+    run = service.runs.get(dispatch)
+    if run is not None:
+        summary, progress, rest = run.summary(), run.progress, run.rest
+    else:
+        summary, progress, rest = await _recorded_progress(service, dispatch)
+    wanted: list[int] | None
+    if outputs == "all":
+        wanted = None
+    elif outputs == "result":
+        wanted = result_nodes(progress.graph)
+    elif outputs == "none":
+        wanted = []
+    else:
+        wanted = [int(node) for node in outputs.split(",")]
+
+    def job(db: apsw.Connection) -> tuple[dict[int, Value], dict[int, Failure]]:
+        return rows.select_values(db, key, wanted), rows.select_failures(db, key)
+
+    values, failures = await service.store.read(job)
+    return Record(
+        summary,
+        progress.graph,
+        progress.states_since(-1),
+        rest.values,
+        values,
+        failures,
+        rest.inputs,
+        rest.source,
+        rest.doc,
+        rest.environment,
+        rest.lattice,
+    )
+
+
+async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetail:
+    """Return everything known about one node.
+
+    Raises
+    ------
+    MissingLatticeRecordError
+        If there is no such dispatch, or no such node in it.
+    """
+    await service.settled()
+    key, _ = await service.recorded(dispatch)
+    run = service.runs.get(dispatch)
+    if run is not None:
+        progress, rest = run.progress, run.rest
+    else:
+        _, progress, rest = await _recorded_progress(service, dispatch)
+    graph = progress.graph
+    if not 0 <= number < len(graph.nodes):
+        raise MissingLatticeRecordError(f"{dispatch}:{number}", f"{dispatch}, which has {len(graph.nodes)} nodes")
+    found = graph.nodes[number]
+    outcome = await service.store.read(lambda db: rows.select_outcome(db, key, number))
+    value = outcome.value if outcome is not None else None
+    if found.kind is NodeKind.PARAMETER:
+        value = rest.values[found.value]
+    stdout, stderr = (outcome.stdout, outcome.stderr) if outcome is not None else service.spooled(dispatch, number)
+    failure = outcome.failure if outcome is not None else None
+    if progress.status[number] == "skipped":
+        failure = _why_skipped(progress, number)
+    settings = lowering.settings_of(graph, number)
+    state = progress.state(number)
+    return NodeDetail(
+        dispatch,
+        number,
+        found.name,
+        found.kind,
+        state.status,
+        state.started_at,
+        state.ended_at,
+        state.attempt,
+        settings.executor,
+        settings.retries,
+        settings.time_limit,
+        outcome.worker if outcome is not None else "",
+        graph.functions[found.function].source if found.function >= 0 else "",
+        stdout,
+        stderr,
+        failure,
+        value,
+        progress.inputs[number],
+    )
+
+
+def _why_skipped(progress: Progress, number: int) -> Failure:
+    """Name the nodes whose end kept this one from starting."""
+    culprits: list[int] = []
+    seen = {number}
+    stack = [number]
+    while stack:
+        for edge in progress.inputs[stack.pop()]:
+            if edge.source in seen:
+                continue
+            seen.add(edge.source)
+            status = progress.status[edge.source]
+            if status in ("failed", "cancelled"):
+                culprits.append(edge.source)
+            elif status == "skipped":
+                stack.append(edge.source)
+    names = ", ".join(f"{progress.graph.nodes[node].name} (node {node})" for node in sorted(culprits)[:3])
+    more = f" and {len(culprits) - 3} more" if len(culprits) > 3 else ""  # noqa: PLR2004 - three names are enough
+    why = f"it needs {names}{more}, which did not complete" if names else "the dispatch was cancelled before its turn"
+    return Failure("dependency", f"never started: {why}")

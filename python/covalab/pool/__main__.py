@@ -1,0 +1,30 @@
+"""`python -m covalab.pool --socket PATH`: started by the dispatcher under the kernel's interpreter, in its own session."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+
+from covalab.pool.pool import Pool, end_with_everything
+
+
+async def _serve(socket: str) -> None:
+    reader, writer = await asyncio.open_unix_connection(socket)
+    await Pool(reader, writer).serve()
+
+
+def main() -> None:
+    """Serve one dispatcher, then end with every process in this session."""
+    parser = argparse.ArgumentParser(prog="python -m covalab.pool", description=__doc__)
+    parser.add_argument("--socket", required=True)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s pool %(levelname)s %(message)s")
+    try:
+        asyncio.run(_serve(arguments.socket))
+    finally:
+        end_with_everything()
+
+
+if __name__ == "__main__":
+    main()

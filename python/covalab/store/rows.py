@@ -1,0 +1,261 @@
+"""Rows to structs and back: every statement that touches a dispatch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from covalab.core.lifecycle import TERMINAL
+from covalab.core.model import (
+    Counts,
+    Digest,
+    DispatchId,
+    DispatchSummary,
+    Environment,
+    Failure,
+    Graph,
+    NodeState,
+    Origin,
+    Outcome,
+    Status,
+    Submission,
+    Value,
+)
+
+_COLUMNS: Final = (
+    "id, name, status, version, created_at, started_at, ended_at, counts, notebook, cell, root, parent_node, error"
+)
+_encode: Final = msgspec.msgpack.encode
+
+
+class Rest(msgspec.Struct, frozen=True):
+    """A submission without its graph, as it is stored."""
+
+    values: list[Value]
+    code: dict[Digest, bytes]
+    environment: Environment
+    origin: Origin
+    inputs: Value
+    lattice: Digest
+    source: str
+    doc: str
+
+
+class OutcomeRow(msgspec.Struct, frozen=True):
+    """What is recorded of a node beside its state."""
+
+    worker: str
+    value: Value | None
+    failure: Failure | None
+    stdout: str
+    stderr: str
+
+
+def insert_dispatch(connection: apsw.Connection, submission: Submission, summary: DispatchSummary) -> int:
+    """Record a submission; returns its key, negative when it was there before."""
+    row = connection.execute("SELECT key FROM dispatches WHERE id = ?", (submission.id,)).fetchone()
+    if row is not None:
+        return -int(row[0])
+    connection.execute(
+        f"INSERT INTO dispatches ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608 - constant
+        _summary_row(summary),
+    )
+    key = connection.last_insert_rowid()
+    rest = Rest(
+        submission.values,
+        submission.code,
+        submission.environment,
+        submission.origin,
+        submission.inputs,
+        submission.lattice,
+        submission.source,
+        submission.doc,
+    )
+    connection.execute("INSERT INTO submissions VALUES (?,?,?)", (key, _encode(submission.graph), _encode(rest)))
+    digests = {value.digest for value in (*submission.values, submission.inputs) if value.digest}
+    digests |= {function.digest for function in submission.graph.functions if function.digest not in submission.code}
+    if submission.lattice not in submission.code:
+        digests.add(submission.lattice)
+    _use_blobs(connection, key, digests)
+    return key
+
+
+def _summary_row(summary: DispatchSummary) -> tuple[Any, ...]:
+    return (
+        summary.id,
+        summary.name,
+        summary.status,
+        summary.version,
+        summary.created_at,
+        summary.started_at,
+        summary.ended_at,
+        _encode(summary.counts),
+        summary.notebook,
+        summary.cell,
+        summary.root,
+        summary.parent_node,
+        summary.error,
+    )
+
+
+def _use_blobs(connection: apsw.Connection, key: int, digests: Iterable[str]) -> None:
+    connection.executemany("INSERT OR IGNORE INTO blob_uses VALUES (?,?)", ((digest, key) for digest in digests))
+
+
+def update_dispatch(
+    connection: apsw.Connection,
+    key: int,
+    summary: DispatchSummary,
+    states: Sequence[NodeState],
+    outcomes: Sequence[Outcome],
+) -> None:
+    """Record how far a dispatch has come: its row, the nodes that changed, and how nodes ended."""
+    connection.execute(
+        "UPDATE dispatches SET status=?, version=?, started_at=?, ended_at=?, counts=?, error=? WHERE key=?",
+        (
+            summary.status,
+            summary.version,
+            summary.started_at,
+            summary.ended_at,
+            _encode(summary.counts),
+            summary.error,
+            key,
+        ),
+    )
+    connection.executemany(
+        "INSERT INTO nodes VALUES (?,?,?,?,?,?) ON CONFLICT (key, node) DO UPDATE SET status=excluded.status, "
+        "started_at=excluded.started_at, ended_at=excluded.ended_at, attempt=excluded.attempt",
+        ((key, state.node, state.status, state.started_at, state.ended_at, state.attempt) for state in states),
+    )
+    connection.executemany(
+        "INSERT OR REPLACE INTO outcomes VALUES (?,?,?,?,?,?,?)",
+        (
+            (
+                key,
+                outcome.node,
+                outcome.worker,
+                None if outcome.value is None else _encode(outcome.value),
+                None if outcome.failure is None else _encode(outcome.failure),
+                outcome.stdout,
+                outcome.stderr,
+            )
+            for outcome in outcomes
+        ),
+    )
+    digests = [outcome.value.digest for outcome in outcomes if outcome.value is not None and outcome.value.digest]
+    if digests:
+        _use_blobs(connection, key, digests)
+
+
+def _summary(row: Sequence[Any]) -> DispatchSummary:
+    values = list(row)
+    values[7] = msgspec.msgpack.decode(values[7], type=Counts)
+    return DispatchSummary(*values)
+
+
+def select_dispatch(connection: apsw.Connection, dispatch: str) -> tuple[int, DispatchSummary] | None:
+    """Return the key and summary of a dispatch, or None."""
+    row = connection.execute(f"SELECT key, {_COLUMNS} FROM dispatches WHERE id = ?", (dispatch,)).fetchone()  # noqa: S608 - constant
+    return None if row is None else (int(row[0]), _summary(row[1:]))
+
+
+def select_dispatches(
+    connection: apsw.Connection, statuses: Sequence[Status], name: str | None, offset: int, count: int
+) -> list[DispatchSummary]:
+    """Return summaries, newest first."""
+    where: list[str] = []
+    values: list[Any] = []
+    if statuses:
+        where.append(f"status IN ({','.join('?' * len(statuses))})")
+        values += statuses
+    if name is not None:
+        where.append("name = ?")
+        values.append(name)
+    condition = f"WHERE {' AND '.join(where)}" if where else ""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM dispatches {condition} ORDER BY key DESC LIMIT ? OFFSET ?",  # noqa: S608 - only marks
+        (*values, count, offset),
+    )
+    return [_summary(row) for row in rows]
+
+
+def select_unfinished(connection: apsw.Connection) -> list[DispatchSummary]:
+    """Return the dispatches that have not ended, oldest first."""
+    marks = ",".join("?" * len(TERMINAL))
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM dispatches WHERE status NOT IN ({marks}) ORDER BY key",  # noqa: S608 - only marks
+        tuple(TERMINAL),
+    )
+    return [_summary(row) for row in rows]
+
+
+def select_graph(connection: apsw.Connection, key: int) -> Graph:
+    """Return the graph of a dispatch."""
+    row = connection.execute("SELECT graph FROM submissions WHERE key = ?", (key,)).fetchone()
+    assert row is not None
+    return msgspec.msgpack.decode(row[0], type=Graph)
+
+
+def select_rest(connection: apsw.Connection, key: int) -> Rest:
+    """Return what was submitted beside the graph."""
+    row = connection.execute("SELECT rest FROM submissions WHERE key = ?", (key,)).fetchone()
+    assert row is not None
+    return msgspec.msgpack.decode(row[0], type=Rest)
+
+
+def select_states(connection: apsw.Connection, key: int) -> list[NodeState]:
+    """Return the recorded states of a dispatch's nodes."""
+    rows = connection.execute(
+        "SELECT node, status, started_at, ended_at, attempt FROM nodes WHERE key = ? ORDER BY node", (key,)
+    )
+    return [NodeState(*row) for row in rows]
+
+
+def select_values(connection: apsw.Connection, key: int, nodes: Iterable[int] | None) -> dict[int, Value]:
+    """Return the closed values of nodes (None: of all that have one)."""
+    if nodes is None:
+        rows = connection.execute("SELECT node, value FROM outcomes WHERE key = ? AND value IS NOT NULL", (key,))
+        return {int(node): msgspec.msgpack.decode(value, type=Value) for node, value in rows}
+    found: dict[int, Value] = {}
+    for node in nodes:
+        row = connection.execute("SELECT value FROM outcomes WHERE key = ? AND node = ?", (key, node)).fetchone()
+        if row is not None and row[0] is not None:
+            found[node] = msgspec.msgpack.decode(row[0], type=Value)
+    return found
+
+
+def select_failures(connection: apsw.Connection, key: int) -> dict[int, Failure]:
+    """Return why nodes failed."""
+    rows = connection.execute("SELECT node, failure FROM outcomes WHERE key = ? AND failure IS NOT NULL", (key,))
+    return {int(node): msgspec.msgpack.decode(failure, type=Failure) for node, failure in rows}
+
+
+def select_outcome(connection: apsw.Connection, key: int, node: int) -> OutcomeRow | None:
+    """Return what is recorded of a node beside its state, or None."""
+    row = connection.execute(
+        "SELECT worker, value, failure, stdout, stderr FROM outcomes WHERE key = ? AND node = ?", (key, node)
+    ).fetchone()
+    if row is None:
+        return None
+    value = None if row[1] is None else msgspec.msgpack.decode(row[1], type=Value)
+    failure = None if row[2] is None else msgspec.msgpack.decode(row[2], type=Failure)
+    return OutcomeRow(str(row[0]), value, failure, str(row[3]), str(row[4]))
+
+
+def delete_dispatch(connection: apsw.Connection, dispatch: DispatchId) -> list[Digest]:
+    """Forget a dispatch. Returns the blobs that nothing uses any more."""
+    row = connection.execute("SELECT key FROM dispatches WHERE id = ?", (dispatch,)).fetchone()
+    if row is None:
+        return []
+    key = row[0]
+    used = [Digest(found) for (found,) in connection.execute("SELECT digest FROM blob_uses WHERE key = ?", (key,))]
+    for table in ("blob_uses", "outcomes", "nodes", "submissions", "dispatches"):
+        connection.execute(f"DELETE FROM {table} WHERE key = ?", (key,))  # noqa: S608 - the five names above
+    return [
+        digest
+        for digest in used
+        if connection.execute("SELECT 1 FROM blob_uses WHERE digest = ? LIMIT 1", (digest,)).fetchone() is None
+    ]

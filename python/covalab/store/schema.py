@@ -1,0 +1,81 @@
+"""The tables, as a list of migrations. A released migration is never edited; a new one is appended."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import apsw
+
+from covalab.core.errors import VersionMismatch
+
+MIGRATIONS: Final = (
+    """
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+    CREATE TABLE dispatches (
+        key INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        name TEXT NOT NULL,
+        status TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        created_at REAL NOT NULL,
+        started_at REAL,
+        ended_at REAL,
+        counts BLOB NOT NULL,
+        notebook TEXT NOT NULL,
+        cell TEXT NOT NULL,
+        root TEXT,
+        parent_node INTEGER NOT NULL,
+        error TEXT NOT NULL
+    );
+    CREATE INDEX dispatches_by_status ON dispatches (status, key);
+    CREATE INDEX dispatches_by_name ON dispatches (name, key);
+    CREATE TABLE submissions (
+        key INTEGER PRIMARY KEY REFERENCES dispatches (key),
+        graph BLOB NOT NULL,
+        rest BLOB NOT NULL
+    );
+    CREATE TABLE nodes (
+        key INTEGER NOT NULL REFERENCES dispatches (key),
+        node INTEGER NOT NULL,
+        status TEXT NOT NULL,
+        started_at REAL,
+        ended_at REAL,
+        attempt INTEGER NOT NULL,
+        PRIMARY KEY (key, node)
+    ) WITHOUT ROWID;
+    CREATE TABLE outcomes (
+        key INTEGER NOT NULL REFERENCES dispatches (key),
+        node INTEGER NOT NULL,
+        worker TEXT NOT NULL,
+        value BLOB,
+        failure BLOB,
+        stdout TEXT NOT NULL,
+        stderr TEXT NOT NULL,
+        PRIMARY KEY (key, node)
+    );
+    CREATE TABLE blob_uses (
+        digest TEXT NOT NULL,
+        key INTEGER NOT NULL REFERENCES dispatches (key),
+        PRIMARY KEY (digest, key)
+    ) WITHOUT ROWID;
+    """,
+)
+
+
+def migrate(connection: apsw.Connection, path: str) -> None:
+    """Bring a database to the current schema, each migration and the note that it ran in one transaction.
+
+    Raises
+    ------
+    VersionMismatch
+        If the database was written by a newer version, which this one would damage.
+    """
+    version = connection.pragma("user_version")
+    assert isinstance(version, int)
+    if version > len(MIGRATIONS):
+        here, there = f"with schema {len(MIGRATIONS)}", f"with schema {version}"
+        raise VersionMismatch(here, there, f"what wrote {path}", "upgrade covalab here, or set COVALAB_DATA_DIR")
+    for number, statements in enumerate(MIGRATIONS[version:], version + 1):
+        with connection:
+            connection.execute(statements)
+            connection.execute(f"PRAGMA user_version = {number}")

@@ -1,0 +1,89 @@
+"""What a task prints, from Python, from C and from child processes, node by node.
+
+File descriptors 1 and 2 of the worker process are two files in the spool folder; the process empties them between
+nodes. So a running task's output can be read by anybody who may read the folder while it is being written, and a
+task that prints nothing costs two `fstat` calls.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+OUTPUT_LIMIT: Final = 1024 * 1024
+"""Bytes kept of each stream of a node; the middle of longer output is left out, and the text says so."""
+
+
+class Capture:
+    """Both output streams of this process, from now on."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.stem = f"{os.getpid()}"
+        Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._out = self._redirect(Path(folder) / f"{self.stem}.out", 1)
+        self._err = self._redirect(Path(folder) / f"{self.stem}.err", 2)
+        sys.stdout = _text_stream(1)
+        sys.stderr = _text_stream(2)
+
+    @staticmethod
+    def _redirect(path: Path, fd: int) -> int:
+        # What the process itself logs (Dask's warnings) keeps going where it went before.
+        before = os.fdopen(os.dup(fd), "w", buffering=1, errors="backslashreplace")
+        for handler in _stream_handlers():
+            if getattr(handler.stream, "fileno", None) and _fileno(handler.stream) == fd:
+                handler.setStream(before)
+        file = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_APPEND, 0o600)
+        os.dup2(file, fd)
+        return file
+
+    def take(self) -> tuple[str, str]:
+        """Return what was printed since the last call, and forget it."""
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError):  # the task closed or replaced it; what reached the file is still there
+                continue
+        return _drain(self._out), _drain(self._err)
+
+
+def _text_stream(fd: int) -> io.TextIOWrapper:
+    return io.TextIOWrapper(
+        io.FileIO(fd, "w", closefd=False), encoding="utf-8", errors="backslashreplace", line_buffering=True
+    )
+
+
+def _fileno(stream: object) -> int:
+    try:
+        return int(stream.fileno())  # type: ignore[attr-defined]
+    except (OSError, ValueError, AttributeError):
+        return -1
+
+
+def _stream_handlers() -> list[logging.StreamHandler[io.TextIOBase]]:
+    loggers = [logging.getLogger(), *(logging.getLogger(name) for name in list(logging.Logger.manager.loggerDict))]
+    return [
+        handler for logger in loggers for handler in logger.handlers if type(handler) is logging.StreamHandler
+    ]
+
+
+def _drain(fd: int) -> str:
+    size = os.fstat(fd).st_size
+    if not size:
+        return ""
+    text = read_text(fd, size)
+    os.ftruncate(fd, 0)
+    return text
+
+
+def read_text(fd: int, size: int) -> str:
+    """Read a spool file of `size` bytes, leaving out the middle of one that is longer than `OUTPUT_LIMIT`."""
+    if size <= OUTPUT_LIMIT:
+        return os.pread(fd, size, 0).decode("utf-8", "replace")
+    half = OUTPUT_LIMIT // 2
+    head = os.pread(fd, half, 0).decode("utf-8", "replace")
+    tail = os.pread(fd, half, size - half).decode("utf-8", "replace")
+    return f"{head}\n… {size - 2 * half:,} bytes left out …\n{tail}"

@@ -1,0 +1,253 @@
+"""Running a step: decode, call, encode, node after node, until the step's time is up.
+
+Never raises: whatever a task does ends as an outcome. What a task cannot survive (the process dying) is seen by
+the pool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import sys
+import threading
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from covalab.artifacts import Artifacts
+from covalab.core.codec import decode
+from covalab.core.errors import CovalabError, DataFolderError, SerializationError
+from covalab.core.model import Digest, ErrorType, Failure, Outcome, Value
+from covalab.core.protocol import Argument, Begun, Outcomes, Step, Task
+from covalab.worker.capture import Capture
+
+Emit: TypeAlias = Callable[[bytes], None]
+"""Sends an encoded `Begun` or `Outcomes` towards the dispatcher, in order, from any thread."""
+
+_REPORT_SECONDS: Final = 0.1
+_FUNCTIONS_KEPT: Final = 256
+_PASSED_AS_THEY_ARE: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
+_OURS: Final = str(Path(__file__).parent)
+
+
+class TaskWorker:
+    """What a worker process keeps between steps: decoded functions and the two output files."""
+
+    def __init__(self, spool: str) -> None:
+        self.capture = Capture(spool)
+        self.name = f"{os.getpid()}"
+        self._functions: OrderedDict[Digest, Callable[..., Any]] = OrderedDict()
+        self._encoder = msgspec.msgpack.Encoder()
+
+    def run(self, step: Step, emit: Emit) -> None:
+        """Run the nodes of a step in order; emit their outcomes, at the latest when it ends."""
+        _enter(step.cwd, step.path)
+        artifacts = Artifacts(step.blobs)
+        report = _Report(step.id, self, emit)
+        kept: dict[int, Any] = {}
+        closed: dict[int, Value] = {}
+        needed = _used_inside(step)
+        deadline = time.monotonic() + step.budget
+        try:
+            for position, task in enumerate(step.tasks):
+                if position and time.monotonic() >= deadline:
+                    break
+                if not all(node in closed for node in _nodes_of(task)):
+                    continue  # its producer failed here; the dispatcher knows what follows
+                report.begin(task.node)
+                outcome, result = self._run_task(task, step, artifacts, kept, closed)
+                if outcome.value is not None and task.node in needed:
+                    closed[task.node] = outcome.value
+                    if type(result) in _PASSED_AS_THEY_ARE:
+                        kept[task.node] = result
+                report.end(outcome)
+        finally:
+            report.close()
+
+    def _run_task(
+        self, task: Task, step: Step, artifacts: Artifacts, kept: dict[int, Any], closed: dict[int, Value]
+    ) -> tuple[Outcome, Any]:
+        """Run one node. Returns its outcome and the open value (None when it failed)."""
+        started_at = time.time()
+        began = time.perf_counter()
+        value: Value | None = None
+        failure: Failure | None = None
+        result: Any = None
+        try:
+            function = self._function(task, step, artifacts)
+            args = [_open(argument, artifacts, kept, closed, task) for argument in task.args]
+            kwargs = {name: _open(argument, artifacts, kept, closed, task) for name, argument in task.kwargs.items()}
+        except BaseException as error:  # noqa: BLE001 - opening a value runs the user's code
+            failure = _failure(error, "storage" if isinstance(error, DataFolderError) else "serialization")
+        else:
+            try:
+                result = function(*args, **kwargs)
+                if inspect.iscoroutine(result):
+                    result = asyncio.run(result)
+            except BaseException as error:  # noqa: BLE001 - also SystemExit: it ends the task, not the worker
+                failure = _failure(error, "runtime")
+            else:
+                try:
+                    value = artifacts.close(result, what=f"the value of electron {task.name!r} (node {task.node})")
+                except BaseException as error:  # noqa: BLE001 - closing a value runs the user's code
+                    failure = _failure(error, "storage" if isinstance(error, DataFolderError) else "serialization")
+        ended_at = started_at + (time.perf_counter() - began)  # never before it began, whatever the clock does
+        stdout, stderr = self.capture.take()
+        if failure is not None and failure.traceback:
+            stderr += failure.traceback
+        status = "completed" if failure is None else "failed"
+        outcome = Outcome(task.node, status, started_at, ended_at, value, failure, stdout, stderr, self.name)  # type: ignore[arg-type]
+        return outcome, result
+
+    def _function(self, task: Task, step: Step, artifacts: Artifacts) -> Callable[..., Any]:
+        function = self._functions.get(task.function)
+        if function is None:
+            what = f"the function of electron {task.name!r} (node {task.node})"
+            data = step.code.get(task.function)
+            try:
+                function = decode(artifacts.read(task.function) if data is None else data, what=what)
+            except SerializationError as error:
+                cause = error.__cause__
+                if isinstance(cause, ModuleNotFoundError):
+                    message = (
+                        f"{what} needs the module {cause.name!r}, which {sys.executable} does not have; "
+                        "install it there, or put the module's file beside the notebook"
+                    )
+                    raise SerializationError(message) from cause
+                raise
+            self._functions[task.function] = function
+            if len(self._functions) > _FUNCTIONS_KEPT:
+                self._functions.popitem(last=False)
+        else:
+            self._functions.move_to_end(task.function)
+        return function
+
+
+class _Report:
+    """Outcomes on their way out: together while they come fast, at once when the step lingers."""
+
+    def __init__(self, step: int, worker: TaskWorker, emit: Emit) -> None:
+        self._step = step
+        self._worker = worker
+        self._emit = emit
+        self._encoder = msgspec.msgpack.Encoder()
+        self._lock = threading.Lock()
+        self._outcomes: list[Outcome] = []
+        self._node = -1
+        self._begun_at = 0.0
+        self._told = True
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def begin(self, node: int) -> None:
+        with self._lock:
+            self._node, self._begun_at, self._told = node, time.time(), False
+            if self._thread is None:
+                # The first node is told at once: it is what the user sees move, and what to blame if we die.
+                self._tell()
+                self._thread = threading.Thread(target=self._linger, daemon=True)
+                self._thread.start()
+
+    def end(self, outcome: Outcome) -> None:
+        with self._lock:
+            self._told = True
+            self._outcomes.append(outcome)
+
+    def close(self) -> None:
+        self._ended.set()
+        with self._lock:
+            self._flush()
+
+    def _linger(self) -> None:
+        """While the step lasts, tell every tenth of a second what has ended and what is running."""
+        while not self._ended.wait(_REPORT_SECONDS):
+            with self._lock:
+                self._flush()
+                if not self._told and time.time() - self._begun_at > _REPORT_SECONDS / 2:
+                    self._tell()
+
+    def _tell(self) -> None:
+        self._told = True
+        begun = Begun(self._step, self._node, self._begun_at, os.getpid(), self._worker.capture.stem)
+        self._emit(self._encoder.encode(begun))
+
+    def _flush(self) -> None:
+        if self._outcomes:
+            outcomes, self._outcomes = self._outcomes, []
+            payload = self._encoder.encode(outcomes)
+            self._emit(self._encoder.encode(Outcomes(self._step, payload)))
+
+
+def _enter(cwd: str, path: list[str]) -> None:
+    """Stand where the notebook stands: its folder, and what it can import."""
+    for entry in reversed(path):
+        if entry not in sys.path:
+            sys.path.insert(0, entry)
+    try:
+        if os.getcwd() != cwd:  # noqa: PTH109 - a string is what is compared
+            os.chdir(cwd)
+    except OSError:
+        return  # the folder is gone: the tasks that need it will say so themselves
+
+
+def _nodes_of(task: Task) -> set[int]:
+    found: set[int] = set()
+    stack = [*task.args, *task.kwargs.values()]
+    while stack:
+        argument = stack.pop()
+        if argument.node >= 0:
+            found.add(argument.node)
+        stack += argument.items or ()
+        stack += argument.pairs or ()
+    return found
+
+
+def _used_inside(step: Step) -> set[int]:
+    return set().union(*(_nodes_of(task) for task in step.tasks)) if len(step.tasks) > 1 else set()
+
+
+def _open(
+    argument: Argument, artifacts: Artifacts, kept: dict[int, Any], closed: dict[int, Value], task: Task
+) -> Any:
+    """Open an input. Every use opens its own copy, so that what one task does to it no other task sees."""
+    if argument.value is not None:
+        return artifacts.open(argument.value, what=f"an input of electron {task.name!r} (node {task.node})")
+    if argument.items is not None:
+        return [_open(item, artifacts, kept, closed, task) for item in argument.items]
+    if argument.pairs is not None:
+        keys, values = (_open(side, artifacts, kept, closed, task) for side in argument.pairs)
+        return dict(zip(keys, values, strict=True))
+    if argument.node in kept:
+        return kept[argument.node]
+    return artifacts.open(closed[argument.node], what=f"the value of node {argument.node}")
+
+
+def _failure(error: BaseException, type_: ErrorType) -> Failure:
+    """Describe an exception for somebody who wrote the task and not covalab."""
+    kind = type(error)
+    exception = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - __str__ is the user's code
+        message = "(its text cannot be made: __str__ raised)"
+    if type_ != "runtime" and isinstance(error, CovalabError):
+        return Failure(type_, message, exception, f"{kind.__name__}: {message}\n")
+    try:
+        text = "".join(traceback.format_exception(kind, error, _users_frames(error.__traceback__)))
+    except Exception:  # noqa: BLE001 - so is whatever the traceback shows
+        text = f"{exception}: {message}\n"
+    return Failure(type_, message, exception, text)
+
+
+def _users_frames(trace: TracebackType | None) -> TracebackType | None:
+    """Cut the frames of this package off the top of a traceback."""
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
+        trace = trace.tb_next
+    return trace
