@@ -1,7 +1,7 @@
 """covalab: notebook cells as background tasks, with Covalent's API.
 
-``import covalab as ct``. Importing loads almost nothing, reads no configuration and writes no file; each name loads what
-it needs when it is first used.
+``import covalab as ct``. Importing loads almost nothing, reads no configuration and writes no file; each name loads
+what it needs when it is first used.
 """
 
 from __future__ import annotations

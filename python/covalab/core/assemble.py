@@ -1,7 +1,6 @@
 """How a value is put together from nodes: lists, dicts and the lattice's own value, which no worker ever computes.
 
-Pure. The caller says how a node's value is opened (`open_value`), so the worker uses this for arguments, the reader for
-results, and neither unpacks a value that is not asked for.
+Pure. The caller says how a node's value is opened (`open_value`), and no value is opened that is not asked for.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from covalab.core.model import Edge, EdgeKind, Graph, Node, NodeKind
+from covalab.core.model import Edge, EdgeKind, Node, NodeKind
 
 _T_co = TypeVar("_T_co", covariant=True)
 
@@ -46,22 +45,10 @@ def value_at(node: int, nodes: ByNode[Node], into: ByNode[Sequence[Edge]], open_
         return [value_at(source, nodes, into, open_value) for source in positional(into[node])]
     if kind is NodeKind.DICT:
         keys, values = (value_at(source, nodes, into, open_value) for source in positional(into[node]))
-        return {_hashable(key): value for key, value in zip(keys, values, strict=True)}
+        return {hashable(key): value for key, value in zip(keys, values, strict=True)}
     if kind is NodeKind.OUTPUT:
         return value_at(positional(into[node])[0], nodes, into, open_value)
     return open_value(node)
-
-
-def arguments(
-    node: int, nodes: ByNode[Node], into: ByNode[Sequence[Edge]], open_value: Callable[[int], Any]
-) -> tuple[list[Any], dict[str, Any]]:
-    """Return the positional and keyword arguments with which the function of `node` is to be called."""
-    edges = into[node]
-    args = [value_at(source, nodes, into, open_value) for source in positional(edges)]
-    kwargs = {
-        edge.name: value_at(edge.source, nodes, into, open_value) for edge in edges if edge.kind is EdgeKind.KWARG
-    }
-    return args, kwargs
 
 
 def positional(edges: Iterable[Edge]) -> list[int]:
@@ -100,11 +87,12 @@ def sources_of(nodes_wanted: Iterable[int], nodes: ByNode[Node], into: ByNode[Se
     return list(found)
 
 
-def result_sources(graph: Graph) -> list[int]:
-    """Return the nodes whose values make up the result of a lattice (`Record.outputs`, when asked for "result")."""
-    return sources_of([graph.output], graph.nodes, edges_into(len(graph.nodes), graph.edges))
+def hashable(key: Any) -> Any:
+    """Give back the tuple that was a dict's key: it travelled as a list, the only sequence that collections know.
 
-
-def _hashable(key: Any) -> Any:
-    """Give back the tuple that was a dict's key: it travelled as a list, the only sequence that collections know."""
-    return tuple(map(_hashable, key)) if type(key) is list else key
+    Examples
+    --------
+    >>> hashable(["a", [1, 2]]), hashable("a")
+    (('a', (1, 2)), 'a')
+    """
+    return tuple(map(hashable, key)) if type(key) is list else key

@@ -1,0 +1,1 @@
+"""What users touch: electrons, lattices, dispatches, results. Loads neither Dask nor tornado nor ipywidgets."""

@@ -1,0 +1,238 @@
+"""Dispatch, ask, cancel: the verbs, each one request to the dispatcher.
+
+The id of a dispatch is made here, so that a request that was sent twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import uuid
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, overload
+
+from covalab.client import connect
+from covalab.core.errors import GraphError
+from covalab.core.lifecycle import covalent_text
+from covalab.core.model import DispatchId, Submission
+from covalab.sdk.environment import environment, origin
+from covalab.sdk.handle import DispatchHandle
+from covalab.sdk.lattice import Lattice
+from covalab.sdk.result import Result
+from covalab.sdk.trace import Blobs, keep
+
+
+def prepare(lattice: Lattice, args: tuple[Any, ...], kwargs: dict[str, Any], blobs: Blobs) -> Submission:
+    """Build everything that one dispatch sends, without sending it.
+
+    Parameters
+    ----------
+    lattice
+        The workflow.
+    args, kwargs
+        Its arguments.
+    blobs
+        Where values and functions that are too long for a message go: ``client.artifacts``.
+
+    Raises
+    ------
+    GraphError, TypeError
+        If the lattice cannot become a graph with these arguments. Exceptions of its body come through.
+    SerializationError
+        If an argument, an electron or the lattice cannot be pickled.
+    """
+    plan, inputs = lattice.plan(args, kwargs, blobs)
+    code = dict(plan.code)
+    return Submission(
+        id=DispatchId(str(uuid.uuid4())),
+        graph=plan.graph,
+        values=plan.values,
+        code=code,
+        environment=environment(),
+        origin=origin(),
+        inputs=inputs,
+        lattice=keep(lattice.function, f"the function of lattice {lattice.__name__!r}", blobs, code),
+        source=lattice.workflow_function_string,
+        doc=lattice.__doc__ or "",
+    )
+
+
+def dispatch(
+    orig_lattice: Lattice, dispatcher_addr: str | None = None, *, disable_run: bool = False
+) -> Callable[..., DispatchHandle]:
+    """Run a lattice in the background.
+
+    Parameters
+    ----------
+    orig_lattice
+        The workflow.
+    dispatcher_addr, disable_run
+        Covalent's; refused when given.
+
+    Returns
+    -------
+    callable
+        Takes the workflow's arguments, sends it, and returns the dispatch id: a ``str`` that shows itself live in a
+        notebook. When it returns, the dispatch is on disk.
+    """
+    _refuse_address(dispatcher_addr)
+    _check_lattice(orig_lattice)
+    if disable_run:
+        message = "`disable_run` is not supported by this version of covalab; dispatch the lattice when it is to run"
+        raise GraphError(message)
+
+    def run(*args: Any, **kwargs: Any) -> DispatchHandle:
+        client = connect()
+        submission = prepare(orig_lattice, args, kwargs, client.artifacts)
+        summary = client.submit(submission)
+        return DispatchHandle(summary.id, submission.graph)
+
+    return run
+
+
+def dispatch_sync(lattice: Lattice, dispatcher_addr: str | None = None) -> Callable[..., Result]:
+    """Run a lattice in the background and wait for it.
+
+    Returns
+    -------
+    callable
+        Takes the workflow's arguments and returns the `Result`. A workflow that failed is a result, not an exception.
+    """
+    start = dispatch(lattice, dispatcher_addr)
+
+    def run(*args: Any, **kwargs: Any) -> Result:
+        return get_result(start(*args, **kwargs), wait=True)
+
+    return run
+
+
+@overload
+def get_result(
+    dispatch_id: str,
+    wait: bool | float = False,
+    dispatcher_addr: str | None = None,
+    status_only: Literal[False] = False,
+    *,
+    timeout: float | None = None,
+    results_dir: str | None = None,
+    workflow_output: bool = True,
+    intermediate_outputs: bool = True,
+    sublattice_results: bool = True,
+) -> Result: ...
+@overload
+def get_result(
+    dispatch_id: str,
+    wait: bool | float = False,
+    dispatcher_addr: str | None = None,
+    *,
+    status_only: Literal[True],
+    timeout: float | None = None,
+    results_dir: str | None = None,
+    workflow_output: bool = True,
+    intermediate_outputs: bool = True,
+    sublattice_results: bool = True,
+) -> dict[str, str]: ...
+def get_result(
+    dispatch_id: str,
+    wait: bool | float = False,
+    dispatcher_addr: str | None = None,
+    status_only: bool = False,
+    *,
+    timeout: float | None = None,
+    results_dir: str | None = None,
+    workflow_output: bool = True,
+    intermediate_outputs: bool = True,
+    sublattice_results: bool = True,  # noqa: ARG001 - there are no sublattices yet whose results could be left out
+) -> Result | dict[str, str]:
+    """Return what became of a dispatch.
+
+    Parameters
+    ----------
+    dispatch_id
+        The id.
+    wait
+        Whether to wait until it has ended.
+    dispatcher_addr
+        Covalent's; refused when given.
+    status_only
+        Return ``{"id": ..., "status": ...}`` at once, whatever `wait` says.
+    timeout
+        How many seconds to wait; then the result has the status of that moment. For ever, if not given.
+    results_dir
+        Covalent downloads to it. Here every value stays in the data folder and nothing is copied.
+    workflow_output, intermediate_outputs, sublattice_results
+        Leave out the lattice's value, the outputs of nodes, or the results of sublattices: they are then None.
+
+    Raises
+    ------
+    MissingLatticeRecordError
+        If there is no such dispatch.
+    """
+    _refuse_address(dispatcher_addr)
+    client, wanted = connect(), _checked_id(dispatch_id)
+    if status_only:
+        summary = client.summary(wanted)
+        return {"id": summary.id, "status": covalent_text(summary.status)}
+    if results_dir is not None:
+        message = f"`results_dir` is not needed: values stay in {client.data_dir}, nothing is copied to {results_dir}"
+        warnings.warn(message, stacklevel=2)
+    record = client.record(wanted, wait=bool(wait), timeout=timeout, outputs="result" if workflow_output else "none")
+    return Result(
+        record,
+        client,
+        results_dir=results_dir,
+        workflow_output=workflow_output,
+        intermediate_outputs=intermediate_outputs,
+    )
+
+
+def cancel(dispatch_id: str, task_ids: int | Iterable[int] | None = None, dispatcher_addr: str | None = None) -> str:
+    """Cancel a dispatch, or some of its nodes. One that has ended stays as it is.
+
+    Parameters
+    ----------
+    dispatch_id
+        The id.
+    task_ids
+        One node's number or several; the whole dispatch, if not given.
+    dispatcher_addr
+        Covalent's; refused when given.
+
+    Returns
+    -------
+    str
+        A sentence saying what is being cancelled.
+
+    Raises
+    ------
+    MissingLatticeRecordError
+        If there is no such dispatch.
+    """
+    _refuse_address(dispatcher_addr)
+    wanted = _checked_id(dispatch_id)
+    nodes = [task_ids] if isinstance(task_ids, int) else None if task_ids is None else list(task_ids)
+    connect().cancel(wanted, nodes or None)
+    if nodes:
+        return f"Cancelled tasks {nodes} in dispatch_id {wanted}"
+    return f"Dispatch {wanted} cancelled."
+
+
+def _checked_id(dispatch_id: object) -> DispatchId:
+    if not isinstance(dispatch_id, str):
+        message = f"a dispatch id is a str, as ct.dispatch returned it, not {dispatch_id!r}"
+        raise TypeError(message)
+    return DispatchId(str(dispatch_id))
+
+
+def _check_lattice(lattice: object) -> None:
+    if not isinstance(lattice, Lattice):
+        message = f"only a lattice can be dispatched, not {lattice!r}; put @ct.lattice on the function"
+        raise TypeError(message)
+
+
+def _refuse_address(dispatcher_addr: str | None) -> None:
+    if dispatcher_addr is not None:
+        message = (
+            f"there is no dispatcher address ({dispatcher_addr!r}): covalab talks to the dispatcher of your data "
+            "folder through a private socket; leave it out, or set COVALAB_DATA_DIR to use another folder"
+        )
+        raise GraphError(message)

@@ -1,0 +1,274 @@
+"""`electron`: an ordinary function that becomes a node when it is called inside a lattice.
+
+Outside a lattice, and on a worker, an electron is just the function.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+
+from covalab.core.errors import GraphError
+from covalab.sdk.bound import BoundElectron
+from covalab.sdk.options import checked_retries, checked_time_limit, executor_name, refuse_unsupported
+from covalab.sdk.parameters import Parameters
+from covalab.sdk.source import name_of, source_of
+from covalab.sdk.trace import active
+from covalab.sdk.transportable import TransportableObject
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class Electron:
+    """A function with the way it is to be run. `electron` makes one and puts it on the function it returns.
+
+    Attributes
+    ----------
+    name
+        The function's name; the name of its nodes.
+    executor
+        The name of the executor, or None for the lattice's. May be changed at any time; the next graph sees it.
+    retries, time_limit
+        How often a failed node is tried again, and how many seconds a try may take.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        executor: str | None = None,
+        retries: int = 0,
+        time_limit: float | None = None,
+    ) -> None:
+        self.function = function
+        self.name = name_of(function)
+        self.executor = executor
+        self.retries = retries
+        self.time_limit = time_limit
+        self.__doc__ = function.__doc__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Add a node to the lattice that is being built; where none is, call the function."""
+        trace = active()
+        if trace is None:
+            return self.function(*args, **kwargs)
+        return trace.call(self, args, kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without what was only remembered to be quick.
+        return {key: value for key, value in self.__dict__.items() if key not in ("parameters", "source")}
+
+    @functools.cached_property
+    def parameters(self) -> Parameters:
+        """The function's parameters."""
+        return Parameters(self.function)
+
+    @functools.cached_property
+    def source(self) -> str:
+        """The function's source text."""
+        return source_of(self.function)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the parts of its value, where the function tells them (a cell with several outputs does)."""
+        outputs = getattr(self.function, "__covalab_outputs__", ())
+        return tuple(outputs) if len(outputs) > 1 else ()
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The settings by Covalent's names."""
+        return {
+            "executor": self.executor,
+            "executor_data": None if self.executor is None else {},
+            "hooks": None,
+            "retries": self.retries,
+            "time_limit": self.time_limit,
+        }
+
+    def get_metadata(self, name: str) -> Any:
+        """Return one setting.
+
+        Raises
+        ------
+        KeyError
+            If there is no such setting.
+        """
+        return self.metadata[name]
+
+    def set_metadata(self, name: str, value: Any) -> None:
+        """Change one setting: ``executor``, ``retries`` or ``time_limit``."""
+        where = f"electron {self.name!r}"
+        if name == "executor":
+            self.executor = executor_name(where, value)
+        elif name == "retries":
+            self.retries = checked_retries(where, value)
+        elif name == "time_limit":
+            self.time_limit = checked_time_limit(where, value)
+        else:
+            refuse_unsupported(where, **{name: value})
+
+    @property
+    def as_transportable_dict(self) -> dict[str, Any]:
+        """The electron as a dictionary that JSON can hold; settings that were not made are left out."""
+        return {
+            "name": self.name,
+            "function": TransportableObject(self.function).to_dict(),
+            "function_string": self.source,
+            "metadata": {key: value for key, value in self.metadata.items() if value},
+        }
+
+
+@overload
+def electron(_func: Callable[_P, _T]) -> Callable[_P, _T]: ...
+@overload
+def electron(
+    _func: None = None,
+    *,
+    backend: Any = None,
+    executor: Any = None,
+    files: Any = None,
+    deps_bash: Any = None,
+    deps_pip: Any = None,
+    deps_module: Any = None,
+    call_before: Any = None,
+    call_after: Any = None,
+    retries: int = 0,
+    time_limit: float | dt.timedelta | None = None,
+) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]: ...
+@overload
+def electron(
+    _func: Callable[_P, _T],
+    *,
+    backend: Any = None,
+    executor: Any = None,
+    files: Any = None,
+    deps_bash: Any = None,
+    deps_pip: Any = None,
+    deps_module: Any = None,
+    call_before: Any = None,
+    call_after: Any = None,
+    retries: int = 0,
+    time_limit: float | dt.timedelta | None = None,
+) -> Callable[_P, _T]: ...
+def electron(
+    _func: Any = None,
+    *,
+    backend: Any = None,
+    executor: Any = None,
+    files: Any = None,
+    deps_bash: Any = None,
+    deps_pip: Any = None,
+    deps_module: Any = None,
+    call_before: Any = None,
+    call_after: Any = None,
+    retries: int = 0,
+    time_limit: float | dt.timedelta | None = None,
+) -> Any:
+    """Make a function a task.
+
+    Called inside a lattice it becomes a node of the transport graph; anywhere else it is the function it was. Use it
+    bare, with options, or as a plain call: ``electron(function, retries=2)``.
+
+    Parameters
+    ----------
+    executor
+        The name of the executor that runs it; the lattice's, if not given.
+    retries
+        How often a failed run is tried again: at most ``retries + 1`` runs.
+    time_limit
+        How many seconds (or a ``timedelta``) one run may take.
+    backend
+        Deprecated: the same as `executor`.
+    files, deps_bash, deps_pip, deps_module, call_before, call_after
+        Covalent's hooks; refused until this version supports them.
+
+    Returns
+    -------
+    function
+        An ordinary function. Its attribute ``electron_object`` is the `Electron`.
+
+    Raises
+    ------
+    GraphError
+        If an option is not one this version supports, or has no meaning.
+
+    Examples
+    --------
+    >>> @electron(retries=2)
+    ... def add(x, y):
+    ...     return x + y
+    >>> add(1, 2)
+    3
+    """
+    if _func is None:
+        return functools.partial(
+            electron,
+            backend=backend,
+            executor=executor,
+            files=files,
+            deps_bash=deps_bash,
+            deps_pip=deps_pip,
+            deps_module=deps_module,
+            call_before=call_before,
+            call_after=call_after,
+            retries=retries,
+            time_limit=time_limit,
+        )
+    if not callable(_func):
+        message = f"electron takes a function, not {_func!r}"
+        raise TypeError(message)
+    where = f"electron {name_of(_func)!r}"
+    if hasattr(_func, "build_graph"):
+        message = f"{where} is a lattice: sublattices are not supported by this version of covalab; call it directly"
+        raise GraphError(message)
+    refuse_unsupported(
+        where,
+        files=files,
+        deps_bash=deps_bash,
+        deps_pip=deps_pip,
+        deps_module=deps_module,
+        call_before=call_before,
+        call_after=call_after,
+    )
+    electron_object = Electron(
+        _func,
+        executor=executor_name(where, executor, backend),
+        retries=checked_retries(where, retries),
+        time_limit=checked_time_limit(where, time_limit),
+    )
+
+    @functools.wraps(_func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return electron_object(*args, **kwargs)
+
+    wrapper.electron_object = electron_object  # type: ignore[attr-defined]
+    return wrapper
+
+
+def wait(child: _T, parents: Any | Iterable[Any]) -> _T:
+    """Let one electron start only after others have ended, without taking their values.
+
+    Parameters
+    ----------
+    child
+        The electron that is to wait.
+    parents
+        One electron or several.
+
+    Returns
+    -------
+    electron
+        The child. Outside a lattice nothing else happens.
+    """
+    if active() is None:
+        return child
+    if not isinstance(child, BoundElectron):
+        message = f"only an electron called in this lattice can wait, not {child!r}"
+        raise TypeError(message)
+    child.wait_for(parents)
+    return child

@@ -1,0 +1,80 @@
+"""Where a dispatch comes from: the interpreter and folder its code expects, and the notebook cell that made it.
+
+Asked once per dispatch, nothing is kept but what cannot change in a process.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import site
+import sys
+import sysconfig
+from importlib import metadata
+from typing import Any, Final
+
+from covalab._version import __version__
+from covalab.core.model import Environment, Origin
+
+_SHELL: Final = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "LD_LIBRARY_PATH")
+"""The environment variables that decide what can be imported and run."""
+
+
+def environment() -> Environment:
+    """Return the environment of this process."""
+    return Environment(
+        python=sys.executable,
+        prefix=sys.prefix,
+        cwd=os.getcwd(),  # noqa: PTH109 - the text, not a path to work with
+        path=_extra_path(),
+        versions=_versions(),
+        shell_env={name: os.environ[name] for name in _SHELL if name in os.environ},
+    )
+
+
+def origin() -> Origin:
+    """Return the notebook and cell that are running, as far as the kernel knows them."""
+    return Origin(os.environ.get("JPY_SESSION_NAME", ""), _cell(), os.getpid())
+
+
+def _extra_path() -> list[str]:
+    """Return the entries of `sys.path` that a fresh interpreter would not have, made absolute."""
+    usual = _usual_path()
+    entries = (os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100 - as Python does with its own path
+    return list(dict.fromkeys(entry for entry in entries if entry not in usual))
+
+
+@functools.cache
+def _usual_path() -> frozenset[str]:
+    paths = sysconfig.get_paths()
+    found = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    found |= {os.path.join(folder, "lib-dynload") for folder in found}  # noqa: PTH118
+    found |= {*site.getsitepackages(), site.getusersitepackages()}
+    found |= {os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry}  # noqa: PTH100
+    archive = f"python{sys.version_info.major}{sys.version_info.minor}.zip"
+    found |= {os.path.join(os.path.dirname(folder), archive) for folder in found}  # noqa: PTH118, PTH120
+    return frozenset(found)
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "covalab": __version__}
+    for package in ("cloudpickle", "distributed"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _cell() -> str:
+    """Return the id of the running cell. Whatever the kernel leaves out, there is just no id."""
+    ipython = sys.modules.get("IPython")
+    shell: Any = ipython.get_ipython() if ipython is not None else None
+    parent = getattr(getattr(shell, "kernel", None), "get_parent", None)
+    message = parent("shell") if parent is not None else None
+    if not isinstance(message, dict):
+        return ""
+    cell = (message.get("metadata") or {}).get("cellId")
+    return cell if isinstance(cell, str) else ""

@@ -1,0 +1,306 @@
+"""`lattice`: a function that composes electrons, and what can be done with it short of dispatching it.
+
+A lattice is its function as it is *now*: an electron that was defined again is seen by the next graph.
+"""
+
+from __future__ import annotations
+
+import functools
+import platform
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, overload
+
+from covalab._version import __version__
+from covalab.core.errors import SerializationError
+from covalab.core.model import Graph, Value
+from covalab.sdk.options import executor_name, refuse_unsupported
+from covalab.sdk.parameters import Parameters
+from covalab.sdk.source import name_of, source_of
+from covalab.sdk.trace import Blobs, InMemory, Plan, Trace
+from covalab.sdk.transport_graph import TransportGraph
+from covalab.sdk.transportable import TransportableObject
+
+if TYPE_CHECKING:
+    from covalab.sdk.handle import DispatchHandle
+    from covalab.sdk.result import Result
+
+
+class Lattice:
+    """A workflow. Call it to run its function plainly; `covalab.dispatch` runs it in the background.
+
+    Attributes
+    ----------
+    transport_graph
+        The graph that `build_graph` made last.
+    inputs
+        The arguments that `build_graph` was given, as a `TransportableObject` of ``{"args": ..., "kwargs": ...}``.
+    executor, workflow_executor
+        The default for its electrons, and the executor of its operators.
+    """
+
+    def __init__(
+        self,
+        workflow_function: Callable[..., Any],
+        *,
+        executor: str | None = None,
+        workflow_executor: str | None = None,
+    ) -> None:
+        self.function = workflow_function
+        self.executor = executor
+        self.workflow_executor = workflow_executor
+        self.__name__ = name_of(workflow_function)
+        self.__doc__ = workflow_function.__doc__
+        self._forget()
+
+    def _forget(self) -> None:
+        self.transport_graph = TransportGraph(Graph(self.__name__, [], [], [], [], -1), [], {}, InMemory())
+        self.inputs: TransportableObject | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        names = ("function", "executor", "workflow_executor", "__name__", "__doc__")
+        return {name: self.__dict__[name] for name in names}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the function; called inside another lattice's body, its electrons join that one's graph."""
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<lattice {self.__name__!r}>"
+
+    @property
+    def workflow_function(self) -> TransportableObject:
+        """The function, pickled as it is now."""
+        return TransportableObject(self.function)
+
+    @property
+    def workflow_function_string(self) -> str:
+        """The function's source."""
+        return source_of(self.function)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The settings by Covalent's names."""
+        executor = self.executor or "dask"
+        return {
+            "executor": executor,
+            "executor_data": {},
+            "workflow_executor": self.workflow_executor or executor,
+            "workflow_executor_data": {},
+            "hooks": {},
+            "triggers": None,
+        }
+
+    def get_metadata(self, name: str) -> Any:
+        """Return one setting, None if there is no such setting."""
+        return self.metadata.get(name)
+
+    def set_metadata(self, name: str, value: Any) -> None:
+        """Change ``executor`` or ``workflow_executor``."""
+        where = f"lattice {self.__name__!r}"
+        if name == "executor":
+            self.executor = executor_name(where, value)
+        elif name == "workflow_executor":
+            self.workflow_executor = executor_name(where, value)
+        else:
+            refuse_unsupported(where, **{name: value})
+
+    @property
+    def python_version(self) -> str:
+        """The Python that builds the graph."""
+        return platform.python_version()
+
+    @property
+    def covalent_version(self) -> str:
+        """The version of covalab that builds the graph."""
+        return __version__
+
+    def plan(self, args: tuple[Any, ...], kwargs: dict[str, Any], blobs: Blobs) -> tuple[Plan, Value]:
+        """Build the graph for some arguments; nothing of the lattice changes.
+
+        Parameters
+        ----------
+        args, kwargs
+            The arguments of the workflow.
+        blobs
+            Where values and functions that are too long for a message go.
+
+        Returns
+        -------
+        Plan, Value
+            The graph with what it points to, and the closed arguments.
+        """
+        name = self.__name__
+        Parameters(self.function).match(f"lattice {name!r}", args, kwargs)
+        # Closed before the body runs, which may change them. If that fails, the body gets a chance to fail first: the
+        # electron that is given the value can be named.
+        trouble: SerializationError | None = None
+        inputs = Value(0, "dict")
+        try:
+            inputs = blobs.close({"args": args, "kwargs": kwargs}, what=f"the arguments of lattice {name!r}")
+        except SerializationError as error:
+            trouble = error
+        trace = Trace(name, blobs, executor=self.executor, workflow_executor=self.workflow_executor)
+        with trace.claim():
+            plan = trace.finish(self.function(*args, **kwargs))
+        if trouble is not None:
+            raise trouble
+        return plan, inputs
+
+    def build_graph(self, *args: Any, **kwargs: Any) -> None:
+        """Run the function with stand-ins and keep the graph in `transport_graph`. Nothing is sent or written.
+
+        Raises
+        ------
+        GraphError, TypeError
+            If the body does what cannot be done before the values are there. Its own exceptions come through.
+
+        Examples
+        --------
+        >>> from covalab.sdk.electron import electron
+        >>> add = electron(lambda x, y: x + y)
+        >>> @lattice
+        ... def workflow(x):
+        ...     return add(x, y=1)
+        >>> workflow.build_graph(2)
+        >>> [node.name for node in workflow.transport_graph.graph.nodes]
+        ['<lambda>', ':parameter:2', ':parameter:1', ':postprocess:reconstruct']
+        """
+        self._forget()
+        blobs = InMemory()
+        plan, inputs = self.plan(args, kwargs, blobs)
+        self.transport_graph = TransportGraph(plan.graph, plan.values, plan.code, blobs, metadata=self.metadata)
+        self.inputs = TransportableObject.recorded(inputs.text, lambda: blobs.open(inputs))
+
+    def draw(self, *args: Any, **kwargs: Any) -> Drawing:
+        """Build the graph for some arguments and return its picture, which a notebook shows."""
+        self.build_graph(*args, **kwargs)
+        return Drawing(self.transport_graph.graph)
+
+    def dispatch(self, *args: Any, **kwargs: Any) -> DispatchHandle:
+        """Do the same as ``covalab.dispatch(lattice)(...)``. Deprecated by Covalent."""
+        from covalab.sdk import api  # noqa: PLC0415 - api needs this module
+
+        warnings.warn("write ct.dispatch(lattice)(...)", DeprecationWarning, stacklevel=2)
+        return api.dispatch(self)(*args, **kwargs)
+
+    def dispatch_sync(self, *args: Any, **kwargs: Any) -> Result:
+        """Do the same as ``covalab.dispatch_sync(lattice)(...)``. Deprecated by Covalent."""
+        from covalab.sdk import api  # noqa: PLC0415 - api needs this module
+
+        warnings.warn("write ct.dispatch_sync(lattice)(...)", DeprecationWarning, stacklevel=2)
+        return api.dispatch_sync(self)(*args, **kwargs)
+
+
+class Drawing:
+    """The picture of a graph that has not been dispatched. ``str()`` of it is SVG."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    def __str__(self) -> str:
+        from covalab.view.picture import graph_svg  # noqa: PLC0415 - drawing is not needed to build
+
+        return graph_svg(self.graph, [])
+
+    def __repr__(self) -> str:
+        return f"<picture of lattice {self.graph.name!r}: {len(self.graph.nodes)} nodes>"
+
+    def _repr_svg_(self) -> str:
+        return str(self)
+
+
+@overload
+def lattice(
+    _func: Callable[..., Any],
+    *,
+    backend: Any = None,
+    executor: Any = None,
+    workflow_executor: Any = None,
+    deps_bash: Any = None,
+    deps_pip: Any = None,
+    call_before: Any = None,
+    call_after: Any = None,
+    triggers: Any = None,
+) -> Lattice: ...
+@overload
+def lattice(
+    _func: None = None,
+    *,
+    backend: Any = None,
+    executor: Any = None,
+    workflow_executor: Any = None,
+    deps_bash: Any = None,
+    deps_pip: Any = None,
+    call_before: Any = None,
+    call_after: Any = None,
+    triggers: Any = None,
+) -> Callable[[Callable[..., Any]], Lattice]: ...
+def lattice(
+    _func: Any = None,
+    *,
+    backend: Any = None,
+    executor: Any = None,
+    workflow_executor: Any = None,
+    deps_bash: Any = None,
+    deps_pip: Any = None,
+    call_before: Any = None,
+    call_after: Any = None,
+    triggers: Any = None,
+) -> Any:
+    """Make a function a workflow. Use it bare or with options.
+
+    Parameters
+    ----------
+    executor
+        The name of the executor for electrons that name none.
+    workflow_executor
+        The name of the executor for operators on electrons; `executor`, if not given.
+    backend
+        Deprecated: the same as `executor`.
+    deps_bash, deps_pip, call_before, call_after, triggers
+        Covalent's hooks and triggers; refused until this version supports them.
+
+    Returns
+    -------
+    Lattice
+        The workflow.
+
+    Raises
+    ------
+    GraphError
+        If an option is not one this version supports.
+    """
+    if _func is None:
+        return functools.partial(
+            lattice,
+            backend=backend,
+            executor=executor,
+            workflow_executor=workflow_executor,
+            deps_bash=deps_bash,
+            deps_pip=deps_pip,
+            call_before=call_before,
+            call_after=call_after,
+            triggers=triggers,
+        )
+    if not callable(_func):
+        message = f"lattice takes a function, not {_func!r}"
+        raise TypeError(message)
+    where = f"lattice {name_of(_func)!r}"
+    refuse_unsupported(
+        where,
+        deps_bash=deps_bash,
+        deps_pip=deps_pip,
+        call_before=call_before,
+        call_after=call_after,
+        triggers=triggers,
+    )
+    return Lattice(
+        _func,
+        executor=executor_name(where, executor, backend),
+        workflow_executor=executor_name(where, workflow_executor),
+    )

@@ -1,0 +1,100 @@
+"""Which argument belongs to which parameter, found when the graph is built and not an hour later on a worker.
+
+The signature of a function is read once; matching a call against it is then cheap enough for ten thousand calls.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from covalab.core.errors import GraphError
+
+_BY_POSITION: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class Parameters:
+    """The parameters of one function."""
+
+    __slots__ = (
+        "_by_name",
+        "_keyword_only",
+        "_n_required",
+        "_positional",
+        "_required",
+        "_signature",
+        "_star",
+        "_stars",
+    )
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        try:
+            signature = inspect.signature(function)
+        except (TypeError, ValueError):  # some built-in functions do not tell; take whatever comes
+            signature = inspect.signature(lambda *args, **kwargs: None)  # noqa: ARG005
+        self._signature = str(signature)
+        found = signature.parameters.values()
+        self._positional = tuple(p.name for p in found if p.kind in _BY_POSITION)
+        self._keyword_only = tuple(p.name for p in found if p.kind is p.KEYWORD_ONLY)
+        self._by_name = frozenset(p.name for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+        self._star = any(p.kind is p.VAR_POSITIONAL for p in found)
+        self._stars = any(p.kind is p.VAR_KEYWORD for p in found)
+        must = [p for p in found if p.default is p.empty and p.kind in (*_BY_POSITION, p.KEYWORD_ONLY)]
+        self._required = tuple(p.name for p in must)
+        # Positionals alone are enough from this many on; never, if a keyword is required.
+        only_positional = all(p.kind in _BY_POSITION for p in must)
+        self._n_required = len(must) if only_positional else len(self._positional) + 1
+
+    def match(
+        self, what: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[Sequence[str], Mapping[str, Any]]:
+        """Return the names of the positional arguments, and the keyword arguments in the order of the signature.
+
+        Parameters
+        ----------
+        what
+            How an error calls the function, e.g. ``"electron 'train'"``.
+        args, kwargs
+            The arguments of the call.
+
+        Raises
+        ------
+        GraphError
+            For an argument too many or an unknown name (a ``ValueError``, as in Covalent).
+        TypeError
+            For a missing argument.
+
+        Examples
+        --------
+        >>> def train(X, y, *more, C=1.0, **options): ...
+        >>> Parameters(train).match("electron 'train'", (1, 2, 3), {"gamma": 2, "C": 1})
+        (('X', 'y', 'arg[2]'), {'C': 1, 'gamma': 2})
+        """
+        n_args = len(args)
+        if not kwargs and self._n_required <= n_args <= len(self._positional):
+            return self._positional, kwargs
+        self._check(what, n_args, kwargs)
+        names = (*self._positional[:n_args], *(f"arg[{i}]" for i in range(len(self._positional), n_args)))
+        ordered = {name: kwargs[name] for name in (*self._positional, *self._keyword_only) if name in kwargs}
+        return names, {**ordered, **kwargs}
+
+    def _check(self, what: str, n_args: int, kwargs: Mapping[str, Any]) -> None:
+        takes = f"it takes {self._signature}"
+        if n_args > len(self._positional) and not self._star:
+            message = f"{what} got {n_args} positional arguments; {takes}"
+            raise GraphError(message)
+        unknown = [name for name in kwargs if name not in self._by_name]
+        if unknown and not self._stars:
+            message = f"{what} has no parameter {', '.join(map(repr, unknown))}; {takes}"
+            raise GraphError(message)
+        given = self._positional[:n_args]
+        twice = [name for name in given if name in kwargs and name in self._by_name]
+        if twice:
+            message = f"{what} got {', '.join(map(repr, twice))} both by position and by name; {takes}"
+            raise GraphError(message)
+        named = self._by_name.intersection(kwargs)
+        missing = [name for name in self._required if name not in given and name not in named]
+        if missing:
+            message = f"{what} is missing {', '.join(map(repr, missing))}; {takes}"
+            raise TypeError(message)

@@ -1,0 +1,365 @@
+"""`Result`: a dispatch as it stood when it was asked for, with Covalent's properties.
+
+One answer of the dispatcher holds what the result is made of; the outputs of single nodes are fetched when asked for.
+The lattice's value is put together here, from the recorded values, each time it is read.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from covalab.core.assemble import edges_into, sources_of, value_at
+from covalab.core.errors import GraphError, TaskFailed
+from covalab.core.lifecycle import TERMINAL
+from covalab.core.model import VIRTUAL_KINDS, Failure, NodeKind, Record, Value
+from covalab.sdk.status import Status, shown, status
+from covalab.sdk.transport_graph import TransportGraph
+from covalab.sdk.transportable import TransportableObject
+
+if TYPE_CHECKING:
+    from covalab.client import Client
+
+_TEXT_LIMIT = 4_000
+
+
+class RecordedLattice:
+    """The lattice of a dispatch, as it was recorded: to be read, not to be run."""
+
+    def __init__(self, record: Record, inputs: TransportableObject, graph: TransportGraph) -> None:
+        self.__name__ = record.graph.name
+        self.__doc__ = record.doc
+        self.workflow_function_string = record.source
+        self.inputs = inputs
+        self.transport_graph = graph
+        self.python_version = record.environment.versions.get("python", "")
+        self.covalent_version = record.environment.versions.get("covalab", "")
+
+    def __repr__(self) -> str:
+        return f"<recorded lattice {self.__name__!r}>"
+
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        """Refuse: a record has no function to run."""
+        message = (
+            f"lattice {self.__name__!r} of a result can be read, not run; its source is `workflow_function_string`, "
+            "run the lattice itself"
+        )
+        raise GraphError(message)
+
+
+class Result:
+    """What became of a dispatch. `covalab.get_result` makes one; in a notebook it shows itself.
+
+    A result is a snapshot: ask again to see more. Values are opened each time they are read.
+    """
+
+    NEW_OBJ = status.NEW_OBJECT
+    PENDING_REUSE = status.PENDING_REUSE
+    COMPLETED = status.COMPLETED
+    POSTPROCESSING = status.POSTPROCESSING
+    PENDING_POSTPROCESSING = status.PENDING_POSTPROCESSING
+    POSTPROCESSING_FAILED = status.POSTPROCESSING_FAILED
+    RUNNING = status.RUNNING
+    FAILED = status.FAILED
+    CANCELLED = status.CANCELLED
+
+    def __init__(
+        self,
+        record: Record,
+        client: Client,
+        *,
+        results_dir: str | None = None,
+        workflow_output: bool = True,
+        intermediate_outputs: bool = True,
+    ) -> None:
+        self._record = record
+        self._client = client
+        self._results_dir = results_dir
+        self._workflow_output = workflow_output
+        self._intermediate_outputs = intermediate_outputs
+        self._into = edges_into(len(record.graph.nodes), record.graph.edges)
+        self._values: dict[int, Value] = dict(record.outputs)
+        self._graph = TransportGraph(record.graph, record.values, {}, client.artifacts, recorded=self._node_attributes)
+
+    # The dispatch.
+
+    @property
+    def dispatch_id(self) -> str:
+        """The id of the dispatch."""
+        return self._record.summary.id
+
+    @property
+    def root_dispatch_id(self) -> str:
+        """The id of the outermost dispatch; its own, if it is not a sublattice's."""
+        return self._record.summary.root or self._record.summary.id
+
+    @property
+    def status(self) -> Status:
+        """Where the dispatch stood."""
+        return shown(self._record.summary.status)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the dispatch had ended."""
+        return self._record.summary.status in TERMINAL
+
+    @property
+    def start_time(self) -> dt.datetime | None:
+        """When the dispatch began (UTC, without a time zone), or None."""
+        return _utc(self._record.summary.started_at)
+
+    @property
+    def end_time(self) -> dt.datetime | None:
+        """When the dispatch ended (UTC, without a time zone), or None."""
+        return _utc(self._record.summary.ended_at)
+
+    @property
+    def results_dir(self) -> str:
+        """The folder given to `get_result`, else the data folder, which holds every value."""
+        return self._results_dir or str(self._client.data_dir)
+
+    @property
+    def inputs(self) -> TransportableObject:
+        """The arguments of the workflow: ``{"args": tuple, "kwargs": dict}``, closed."""
+        return self._transportable(self._record.inputs, "the arguments of the lattice")
+
+    @property
+    def lattice(self) -> RecordedLattice:
+        """The lattice that was dispatched, with its source, its inputs and its transport graph."""
+        return RecordedLattice(self._record, self.inputs, self._graph)
+
+    # The lattice's value.
+
+    @property
+    def result(self) -> Any:
+        """The lattice's value, or None while there is none."""
+        if not self._has_value:
+            return None
+        return self._value_at(self._record.graph.output)
+
+    @property
+    def encoded_result(self) -> TransportableObject | None:
+        """The lattice's value, closed, or None while there is none."""
+        return self._output(self._record.graph.output) if self._has_value else None
+
+    def post_process(self) -> Any:
+        """Put the lattice's value together again from the recorded outputs."""
+        return self.result
+
+    @property
+    def _has_value(self) -> bool:
+        return self._workflow_output and self._record.summary.status == "completed"
+
+    # What went wrong.
+
+    @property
+    def error(self) -> str | None:
+        """None, or a line saying that tasks failed and one line for each: its number, name and exception."""
+        summary = self._record.summary
+        if summary.status != "failed":
+            return None
+        lines = ["The following tasks failed:"]
+        for node in sorted(self._record.failures):
+            failure = self._record.failures[node]
+            lines.append(f"{node}: {self._record.graph.nodes[node].name}: {_headline(failure)}")
+        if len(lines) == 1:
+            return summary.error or "The dispatch failed."
+        return "\n".join(lines)
+
+    def raise_for_status(self) -> Result:
+        """Raise if the dispatch ended without a value, else return this result.
+
+        Raises
+        ------
+        TaskFailed
+            With every failed node and the traceback of the first.
+        """
+        summary = self._record.summary
+        if summary.status == "cancelled":
+            message = f"dispatch {summary.id} ({summary.name}) was cancelled"
+            raise TaskFailed(message)
+        if summary.status == "failed":
+            first = next((self._record.failures[node] for node in sorted(self._record.failures)), None)
+            trace = f"\n\n{first.traceback}" if first is not None and first.traceback else ""
+            message = f"dispatch {summary.id} ({summary.name}) failed. {self.error}{trace}"
+            raise TaskFailed(message)
+        return self
+
+    # The nodes.
+
+    def get_node_result(self, node_id: int) -> dict[str, Any]:
+        """Return what is known about one node.
+
+        Parameters
+        ----------
+        node_id
+            The node's number in the transport graph.
+
+        Returns
+        -------
+        dict
+            ``node_id``, ``node_name``, ``start_time``, ``end_time``, ``status``, ``output`` (a `TransportableObject`),
+            ``error`` (the traceback), ``sublattice_result``, ``stdout`` and ``stderr``; what there is not is None.
+
+        Raises
+        ------
+        KeyError
+            If there is no such node.
+        """
+        graph = self._record.graph
+        if not 0 <= node_id < len(graph.nodes):
+            message = f"dispatch {self.dispatch_id} has no node {node_id}; its nodes are 0 to {len(graph.nodes) - 1}"
+            raise KeyError(message)
+        if graph.nodes[node_id].kind in VIRTUAL_KINDS:
+            return self._node_dict(node_id)
+        detail = self._client.node(self._record.summary.id, node_id)
+        if detail.value is not None:
+            self._values[node_id] = detail.value
+        found = self._node_dict(node_id)
+        found |= {
+            "start_time": _utc(detail.started_at),
+            "end_time": _utc(detail.ended_at),
+            "status": shown(detail.status),
+            "stdout": detail.stdout or None,
+            "stderr": detail.stderr or None,
+        }
+        if detail.failure is not None:
+            found["error"] = detail.failure.traceback or _headline(detail.failure)
+        return found
+
+    def get_all_node_results(self) -> list[dict[str, Any]]:
+        """Return `get_node_result` of every node, in order."""
+        self._fetch_all()
+        return [self.get_node_result(node) for node in range(len(self._record.graph.nodes))]
+
+    def get_all_node_outputs(self) -> dict[str, TransportableObject | None]:
+        """Return the output of every node by ``name(number)``; None where there is none."""
+        self._fetch_all()
+        nodes = self._record.graph.nodes
+        return {f"{node.name}({number})": self._output(number) for number, node in enumerate(nodes)}
+
+    def _fetch_all(self) -> None:
+        """Fetch the outputs that are not here yet, all with one request."""
+        if self._intermediate_outputs:
+            self._values.update(self._client.record(self._record.summary.id, outputs="all").outputs)
+
+    def _node_dict(self, node_id: int) -> dict[str, Any]:
+        state = self._record.nodes[node_id]
+        failure = self._record.failures.get(node_id)
+        return {
+            "node_id": node_id,
+            "node_name": self._record.graph.nodes[node_id].name,
+            "start_time": _utc(state.started_at),
+            "end_time": _utc(state.ended_at),
+            "status": shown(state.status),
+            "output": self._output(node_id),
+            "error": None if failure is None else failure.traceback or _headline(failure),
+            "sublattice_result": None,
+            "stdout": None,
+            "stderr": None,
+        }
+
+    def _node_attributes(self, node_id: int) -> Mapping[str, Any]:
+        return {**self.get_node_result(node_id), "sub_dispatch_id": None}
+
+    def _output(self, node_id: int) -> TransportableObject | None:
+        """Return the closed output of a node, or None while not all that it is made of is there."""
+        graph = self._record.graph
+        kind = graph.nodes[node_id].kind
+        wanted = self._workflow_output if kind is NodeKind.OUTPUT else self._intermediate_outputs
+        if not wanted or not all(self._is_here(node) for node in sources_of([node_id], graph.nodes, self._into)):
+            return None
+        if kind in (NodeKind.LIST, NodeKind.DICT, NodeKind.OUTPUT):
+            text = self._text(node_id)
+            return TransportableObject.recorded(text, lambda: self._value_at(node_id))
+        return self._transportable(self._closed(node_id), self._what(node_id))
+
+    def _is_here(self, node: int) -> bool:
+        return self._record.graph.nodes[node].kind is NodeKind.PARAMETER or node in self._values
+
+    def _closed(self, node: int) -> Value:
+        it = self._record.graph.nodes[node]
+        return self._record.values[it.value] if it.kind is NodeKind.PARAMETER else self._values[node]
+
+    def _value_at(self, node: int) -> Any:
+        return value_at(node, self._record.graph.nodes, self._into, self._opened)
+
+    def _opened(self, node: int) -> Any:
+        return self._client.artifacts.open(self._closed(node), what=self._what(node))
+
+    def _text(self, node: int) -> str:
+        """Return the text of a value that is put together, without opening any part of it."""
+        text = value_at(node, self._record.graph.nodes, self._into, lambda part: _Text(self._closed(part)))
+        return str(text)[:_TEXT_LIMIT]
+
+    def _what(self, node: int) -> str:
+        name = self._record.graph.nodes[node].name
+        return f"the output of {name!r} (node {node} of dispatch {self.dispatch_id})"
+
+    def _transportable(self, value: Value, what: str) -> TransportableObject:
+        return TransportableObject.recorded(value.text, lambda: self._client.artifacts.open(value, what=what))
+
+    # How it shows itself.
+
+    def __repr__(self) -> str:
+        summary = self._record.summary
+        return f"<Result of {summary.name!r}: {self.status}, dispatch {summary.id}>"
+
+    def __str__(self) -> str:
+        result = self._text(self._record.graph.output) if self._has_value else None
+        lines = [
+            "",
+            "Lattice Result",
+            "==============",
+            f"status: {self.status}",
+            f"result: {result}",
+            *self._input_lines(),
+            f"error: {self.error}",
+            "",
+            f"start_time: {self.start_time}",
+            f"end_time: {self.end_time}",
+            "",
+            f"results_dir: {self.results_dir}",
+            f"dispatch_id: {self.dispatch_id}",
+            "",
+            "Node Outputs",
+            "------------",
+        ]
+        for name, output in self.get_all_node_outputs().items():
+            lines.append(f"{name}: {None if output is None else output.object_string}")
+        return "\n".join(lines) + "\n"
+
+    def _input_lines(self) -> list[str]:
+        inputs = self.inputs.get_deserialized()
+        args = [str(value)[:_TEXT_LIMIT] for value in inputs["args"]]
+        kwargs = {name: str(value)[:_TEXT_LIMIT] for name, value in inputs["kwargs"].items()}
+        return [f"input args: {args}", f"input kwargs: {kwargs}"]
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:  # noqa: ARG002
+        from covalab.view.bundle import dispatch_bundle  # noqa: PLC0415 - only when it is shown
+
+        return dispatch_bundle(self._record.summary, self._record.graph, self._record.nodes)
+
+
+class _Text:
+    """Stands for a closed value in a text, and can be the key of a dict."""
+
+    def __init__(self, value: Value) -> None:
+        self._text = repr(value.text) if value.type == "str" else value.text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def _headline(failure: Failure) -> str:
+    first = failure.message.strip().partition("\n")[0]
+    if failure.exception and not first.startswith(failure.exception):
+        return f"{failure.exception}: {first}" if first else failure.exception
+    return first
+
+
+def _utc(seconds: float | None) -> dt.datetime | None:
+    if seconds is None:
+        return None
+    return dt.datetime.fromtimestamp(seconds, dt.timezone.utc).replace(tzinfo=None)

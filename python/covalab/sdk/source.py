@@ -1,0 +1,34 @@
+"""What a function is called and how it reads, for people. Never raises: what has no source has an empty one."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from typing import Any
+
+
+def name_of(function: Any) -> str:
+    """Return the name of a callable; of a partial, that of its function; of an object that can be called, its type's.
+
+    Examples
+    --------
+    >>> import functools
+    >>> name_of(len), name_of(functools.partial(print, 1))
+    ('len', 'print')
+    """
+    name = getattr(function, "__name__", None)
+    if isinstance(name, str):
+        return name
+    inner = getattr(function, "func", None)
+    return name_of(inner) if callable(inner) else type(function).__name__
+
+
+def source_of(function: Any) -> str:
+    """Return the source of a function. A function made from a cell carries its own, as ``__covalab_source__``."""
+    carried = getattr(function, "__covalab_source__", None)
+    if isinstance(carried, str):
+        return carried
+    try:
+        return textwrap.dedent(inspect.getsource(function))
+    except (OSError, TypeError):
+        return ""

@@ -1,0 +1,401 @@
+"""From a lattice's function to a transport graph.
+
+Running the function once, with electrons that only note that they were called, gives the graph. Node numbers, names and
+edges are Covalent's, because programs rely on them: a node comes before the nodes of its arguments, which follow
+parameter by parameter, depth first; `:postprocess:reconstruct` comes after the body, followed by its own arguments.
+
+Each function and each small value is encoded once per graph. Nothing here sends anything.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from covalab.core.codec import Encoded, closed, decode, digest_of, encode, preview
+from covalab.core.errors import ExecutorNotFound, GraphError
+from covalab.core.model import (
+    INLINE_LIMIT,
+    Digest,
+    Edge,
+    EdgeKind,
+    Function,
+    Graph,
+    Node,
+    NodeKind,
+    Settings,
+    Value,
+)
+from covalab.sdk import ops
+from covalab.sdk.bound import BoundElectron, bind
+from covalab.sdk.options import KNOWN_EXECUTORS
+from covalab.sdk.parameters import Parameters
+from covalab.sdk.transportable import TransportableObject
+
+NAME_LIMIT: Final = 4_096
+"""A parameter's node is called after the text of its value, as in Covalent, but cut here."""
+
+WAIT_EDGE: Final = "!waiting_edge"
+OUTPUT_NAME: Final = ":postprocess:reconstruct"
+
+_ATOMS: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
+_COLLECTIONS: Final = (list, tuple, set)
+
+
+class Blobs(Protocol):
+    """Where encoded values and functions go while a graph is built (`artifacts.Artifacts`, or `InMemory`)."""
+
+    def close(self, obj: object, *, what: str = "value", text: str | None = None) -> Value:
+        """Close a value of any size."""
+        ...
+
+    def put(self, encoded: Encoded) -> Digest:
+        """Keep encoded bytes that are too long to travel inside a message."""
+        ...
+
+    def open(self, value: Value, *, what: str = "value") -> Any:
+        """Open a closed value."""
+        ...
+
+
+class InMemory:
+    """Keeps every value inside itself. For graphs that are looked at and never sent."""
+
+    def close(self, obj: object, *, what: str = "value", text: str | None = None) -> Value:
+        """Close a value, however large, into its own bytes."""
+        return closed(obj, what=what, text=text)
+
+    def put(self, encoded: Encoded) -> Digest:
+        """Name the bytes and keep nothing."""
+        return digest_of(encoded.pieces)
+
+    def open(self, value: Value, *, what: str = "value") -> Any:
+        """Open a value that `close` made."""
+        return decode(value.data or b"", what=what)
+
+
+class Task(Protocol):
+    """What the graph must know about an electron that is called."""
+
+    name: str
+    executor: str | None
+    retries: int
+    time_limit: float | None
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The function to run."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """The function's source text."""
+        ...
+
+    @property
+    def parameters(self) -> Parameters:
+        """The function's parameters."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the parts of its value, where they are known."""
+        ...
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A transport graph with what its nodes point to: closed values, and encoded functions by digest."""
+
+    graph: Graph
+    values: list[Value]
+    code: dict[Digest, bytes]
+
+
+class _Active(threading.local):
+    trace: Trace | None = None
+
+
+_active: Final = _Active()
+
+
+def active() -> Trace | None:
+    """Return the graph that this thread is building, if it is building one."""
+    return _active.trace
+
+
+class Trace:
+    """A graph that is being built."""
+
+    def __init__(
+        self, name: str, blobs: Blobs, *, executor: str | None = None, workflow_executor: str | None = None
+    ) -> None:
+        self._name = name
+        self._blobs = blobs
+        self._executor = self._known(executor or "dask", name)
+        self._workflow_executor = self._known(workflow_executor or self._executor, name)
+        self._open = True
+        self._output = -1
+        self._nodes: list[Node] = []
+        self._edges: list[Edge] = []
+        self._callables: list[tuple[Callable[..., Any], str, str]] = []
+        self._function_index: dict[int, int] = {}
+        self._settings: list[Settings] = []
+        self._settings_index: dict[tuple[str, int, float | None], int] = {}
+        self._values: list[Value] = []
+        self._value_index: dict[object, int] = {}
+        self._waits = False
+
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Let electrons that this thread calls join this graph; after it, its stand-ins are used up."""
+        if _active.trace is not None:
+            message = (
+                f"lattice {self._name!r} cannot be dispatched while lattice {_active.trace._name!r} is being built; "  # noqa: SLF001
+                "call it as a function to make its electrons part of this one, or dispatch it outside"
+            )
+            raise GraphError(message)
+        _active.trace = self
+        try:
+            yield
+        finally:
+            _active.trace = None
+            self._open = False
+
+    # What electrons ask for.
+
+    def call(self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> BoundElectron:
+        """Add the call of an electron."""
+        name = task.name
+        names, named = task.parameters.match(f"electron {name!r}", args, kwargs)
+        node = self._add(
+            name,
+            NodeKind.ELECTRON,
+            self._function(task.function, task),
+            settings=self._settings_of(task.executor or self._executor, name, task.retries, task.time_limit),
+        )
+        for index, value in enumerate(args):
+            self._connect(value, node, names[index], EdgeKind.ARG, index)
+        for keyword, value in named.items():
+            self._connect(value, node, keyword, EdgeKind.KWARG, -1)
+        return bind(self, node, task.outputs)
+
+    def name_of(self, node: int) -> str:
+        """Return the name of a node."""
+        return self._nodes[node].name
+
+    def item(self, e: BoundElectron, key: object, name: str) -> BoundElectron:
+        """Add ``e[key]``, or one part of an unpacking."""
+        # A tuple travels as a list, like every collection; an array would take that for a list of rows.
+        function = ops.item_by_tuple if isinstance(key, tuple) else ops.item
+        return self._derived(NodeKind.ITEM, name, function, e, key=key)
+
+    def attribute(self, e: BoundElectron, name: str) -> BoundElectron:
+        """Add ``e.name``."""
+        node_name = f":{self.name_of(e.node_id)}.__getattr__"
+        return self._derived(NodeKind.ATTRIBUTE, node_name, ops.attribute, e, attr=name)
+
+    def operator(self, symbol: str, left: object, right: object) -> BoundElectron:
+        """Add ``left symbol right``; it runs on the lattice's workflow executor."""
+        name = f"{self._operand(left)}_{symbol}_{self._operand(right)}"
+        node = self._add(
+            name,
+            NodeKind.OPERATOR,
+            self._function(ops.OPERATORS[symbol]),
+            settings=self._settings_of(self._workflow_executor, name),
+        )
+        self._connect(left, node, "arg_1", EdgeKind.KWARG, -1)
+        self._connect(right, node, "arg_2", EdgeKind.KWARG, -1)
+        return bind(self, node)
+
+    def wait(self, child: BoundElectron, parents: Iterable[object]) -> None:
+        """Let `child` start only after `parents`."""
+        target = self._node_of(child)
+        for parent in parents:
+            if not isinstance(parent, BoundElectron):
+                message = f"{child} can wait for electrons called in this lattice, not for {preview(parent)}"
+                raise TypeError(message)
+            self._edges.append(Edge(self._node_of(parent), target, WAIT_EDGE, EdgeKind.WAIT))
+            self._waits = True
+
+    # The end.
+
+    def finish(self, value: object) -> Plan:
+        """Add the node of the lattice's value, encode the functions, and return the whole."""
+        body = [node for node, it in enumerate(self._nodes) if it.kind is not NodeKind.PARAMETER]
+        output = self._output = self._add(OUTPUT_NAME, NodeKind.OUTPUT)
+        self._connect(value, output, "retval", EdgeKind.ARG, 0)
+        referenced = sorted(_referenced(value))
+        self._edges += [Edge(node, output, f"node:{node}", EdgeKind.KWARG) for node in referenced]
+        others = set(referenced)
+        self._edges += [Edge(node, output, WAIT_EDGE, EdgeKind.WAIT) for node in body if node not in others]
+        if self._waits:
+            self._refuse_cycles()
+        functions, code = self._encode_functions()
+        graph = Graph(self._name, self._nodes, self._edges, functions, self._settings, output)
+        return Plan(graph, self._values, code)
+
+    def _encode_functions(self) -> tuple[list[Function], dict[Digest, bytes]]:
+        functions: list[Function] = []
+        code: dict[Digest, bytes] = {}
+        for function, name, source in self._callables:
+            digest = keep(function, f"the function of electron {name!r}", self._blobs, code)
+            functions.append(Function(name, digest, source))
+        return functions, code
+
+    def _refuse_cycles(self) -> None:
+        """Only `wait` can make one: every other edge points to a node that was made by the call it serves."""
+        missing = [0] * len(self._nodes)
+        onward: list[list[int]] = [[] for _ in self._nodes]
+        for edge in self._edges:
+            missing[edge.target] += 1
+            onward[edge.source].append(edge.target)
+        ready = [node for node, n_missing in enumerate(missing) if not n_missing]
+        for node in ready:
+            for target in onward[node]:
+                missing[target] -= 1
+                if not missing[target]:
+                    ready.append(target)
+        if len(ready) < len(self._nodes):
+            stuck = [f"{self._nodes[node].name} ({node})" for node, n in enumerate(missing) if n][:5]
+            message = f"in lattice {self._name!r} these wait for each other: {', '.join(stuck)}; take one `wait` away"
+            raise GraphError(message)
+
+    # How nodes come about.
+
+    def _add(self, name: str, kind: NodeKind, function: int = -1, value: int = -1, settings: int = -1) -> int:
+        self._nodes.append(Node(name, kind, function, value, settings))
+        return len(self._nodes) - 1
+
+    def _derived(
+        self, kind: NodeKind, name: str, function: Callable[..., Any], e: BoundElectron, **named: object
+    ) -> BoundElectron:
+        source = self._node_of(e)
+        settings = self._settings[self._nodes[source].settings]
+        node = self._add(name, kind, self._function(function), settings=self._settings_of(settings.executor, name))
+        self._edges.append(Edge(source, node, "e", EdgeKind.ARG, 0))
+        for label, key in named.items():
+            self._connect(key, node, label, EdgeKind.ARG, 1)
+        return bind(self, node)
+
+    def _connect(  # noqa: PLR0917 - the fields of an edge; ten thousand calls go through here
+        self, value: Any, target: int, name: str, kind: EdgeKind, index: int, owner: tuple[str, int] | None = None
+    ) -> None:
+        """Let a value enter a node, making the nodes that it needs. `owner` is the argument that a part belongs to."""
+        cls = type(value)
+        if cls is BoundElectron:
+            source = self._node_of(value)
+        elif cls in _ATOMS:
+            source = self._atom(value, cls)
+        elif isinstance(value, _COLLECTIONS):
+            source = self._list(value, owner or (name, target))
+        elif isinstance(value, dict):
+            source = self._dict(value, owner or (name, target))
+        else:
+            source = self._parameter(value, owner or (name, target))
+        self._edges.append(Edge(source, target, name, kind, index))
+
+    def _list(self, value: Iterable[Any], owner: tuple[str, int]) -> int:
+        node = self._add(":electron_list:", NodeKind.LIST)
+        for index, element in enumerate(value):
+            self._connect(element, node, f"arg[{index}]", EdgeKind.ARG, index, owner)
+        return node
+
+    def _dict(self, value: Mapping[Any, Any], owner: tuple[str, int]) -> int:
+        node = self._add(":electron_dict:", NodeKind.DICT)
+        self._connect(list(value), node, "keys", EdgeKind.ARG, 0, owner)
+        self._connect(list(value.values()), node, "values", EdgeKind.ARG, 1, owner)
+        return node
+
+    def _atom(self, value: Any, cls: type) -> int:
+        text = _text(value)
+        # By text where equal values are not the same value (0.0 and -0.0), by value where the text may be cut.
+        key = (cls, text if cls is float or cls is complex else value)
+        index = self._value_index.get(key)
+        if index is None:
+            index = self._value_index[key] = len(self._values)
+            self._values.append(self._blobs.close(value, what="a parameter", text=text[:2_000]))
+        return self._add(f":parameter:{text}", NodeKind.PARAMETER, value=index)
+
+    def _parameter(self, value: Any, owner: tuple[str, int]) -> int:
+        name, target = owner
+        what = f"argument {name!r} of electron {self._nodes[target].name!r} (node {target})"
+        if target == self._output:
+            what = f"the value of lattice {self._name!r}"
+        text = _text(value)
+        if isinstance(value, TransportableObject):
+            value = value.get_deserialized()
+        it = self._blobs.close(value, what=what, text=text[:2_000])
+        index = self._value_index.setdefault(it.data or it.digest, len(self._values))
+        if index == len(self._values):
+            self._values.append(it)
+        return self._add(f":parameter:{text}", NodeKind.PARAMETER, value=index)
+
+    def _node_of(self, e: BoundElectron) -> int:
+        if e._covalab_trace is not self or not self._open:  # noqa: SLF001
+            message = (
+                f"{e} belongs to another lattice, or to an earlier run of this one; "
+                f"call the electron inside lattice {self._name!r}"
+            )
+            raise GraphError(message)
+        return e.node_id
+
+    def _operand(self, value: object) -> str:
+        return self.name_of(value.node_id) if isinstance(value, BoundElectron) else _text(value)
+
+    def _function(self, function: Callable[..., Any], task: Task | None = None) -> int:
+        index = self._function_index.get(id(function))
+        if index is None:
+            # The list keeps the function alive, so that no other can have its id while the graph is built.
+            index = self._function_index[id(function)] = len(self._callables)
+            name, source = (task.name, task.source) if task else (function.__name__, "")
+            self._callables.append((function, name, source))
+        return index
+
+    def _settings_of(self, executor: str, electron: str, retries: int = 0, time_limit: float | None = None) -> int:
+        key = (executor, retries, time_limit)
+        index = self._settings_index.get(key)
+        if index is None:
+            index = self._settings_index[key] = len(self._settings)
+            self._settings.append(Settings(self._known(executor, electron), {}, retries, time_limit))
+        return index
+
+    @staticmethod
+    def _known(executor: str, electron: str) -> str:
+        if executor not in KNOWN_EXECUTORS:
+            raise ExecutorNotFound(executor, electron, KNOWN_EXECUTORS)
+        return executor
+
+
+def keep(function: Callable[..., Any], what: str, blobs: Blobs, code: dict[Digest, bytes]) -> Digest:
+    """Encode a function, into `code` or as a blob, and return its name."""
+    encoded = encode(function, what=what)
+    if encoded.size > INLINE_LIMIT:
+        return blobs.put(encoded)
+    digest = digest_of(encoded.pieces)
+    code[digest] = encoded.join()
+    return digest
+
+
+def _referenced(value: object) -> set[int]:
+    """Return the electrons that a lattice's value is made of."""
+    if isinstance(value, BoundElectron):
+        return {value.node_id}
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, _COLLECTIONS):
+        return set().union(*map(_referenced, value))
+    return set()
+
+
+def _text(value: Any) -> str:
+    """Return what a parameter's node is called after; never raises, never walks a large value twice."""
+    if isinstance(value, str | bytes | bytearray):
+        value = value[:NAME_LIMIT]
+    try:
+        return (repr(value) if isinstance(value, bytes | bytearray) else str(value))[:NAME_LIMIT]
+    except Exception:  # noqa: BLE001 - __str__ is the user's code
+        return preview(value)[:NAME_LIMIT]
