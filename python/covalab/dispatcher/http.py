@@ -50,10 +50,13 @@ class Handler(web.RequestHandler):
         """Take the service."""
         self.service = service
 
+    def set_default_headers(self) -> None:
+        """Say who answers, in errors too."""
+        self.set_header(protocol.HEADER, protocol.hello())
+
     def prepare(self) -> None:
         """Note that somebody is there, and that we understand each other."""
         self.service.last_asked = time.monotonic()
-        self.set_header(protocol.HEADER, protocol.hello())
         said = self.request.headers.get(protocol.HEADER, "")
         if not self.open_to_all_versions:
             protocol.check_hello(said, "what asks it", _REMEDY)
