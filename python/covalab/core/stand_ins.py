@@ -1,4 +1,4 @@
-"""What stands in for a value between two cells: one that was never set, and one that is to travel in one piece.
+"""What stands in for a value that a cell did not leave behind.
 
 A notebook forgives a name that is not set as long as nobody reads it. A cell that became a function must return
 something for it: an `Unset`, which the next cell takes as what it is.
@@ -51,29 +51,3 @@ def keepable(value: Any, name: str, electron: str) -> Any:
         pass
     kind = type(value)
     return Unset(name, electron, f"left a {kind.__module__}.{kind.__qualname__} in it, which cannot be stored")
-
-
-class Whole:
-    """A value that enters the graph as one parameter, whatever it is; it arrives as itself.
-
-    Covalent's API takes lists, sets and dicts apart, one node per element, and gives sets and tuples back as lists. A
-    cell expects the object that the notebook had.
-    """
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __repr__(self) -> str:
-        return repr(self.value)
-
-    def __str__(self) -> str:
-        return str(self.value)
-
-    def __reduce__(self) -> tuple[Any, tuple[Any]]:
-        return _itself, (self.value,)
-
-
-def _itself(value: Any) -> Any:
-    return value
