@@ -9,6 +9,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Final
@@ -80,6 +81,8 @@ def start_dispatcher(folder: Path) -> Address:
             cwd=folder,
             env=environment,
         )
+    # It outlives us; until then somebody must take note of its end, or it would stay behind as a zombie.
+    threading.Thread(target=process.wait, name="covalab-dispatcher-reaper", daemon=True).start()
     assert process.stdout is not None
     with process.stdout:
         said = process.stdout.readline()  # one line when it listens, or has given up

@@ -116,9 +116,7 @@ class Progress:
     def start(self, at: float) -> None:
         """Begin: parameters are complete, nodes without inputs are ready."""
         self.version += 1
-        for node in range(len(self.status)):
-            if self.status[node] != "pending" or self.waiting[node]:
-                continue
+        for node in [node for node, waiting in enumerate(self.waiting) if not waiting]:
             if self.working[node]:
                 self.ready.append(node)
             else:

@@ -1,0 +1,269 @@
+"""The life of a dispatch, driven by facts."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from tests.core.graphs import completed, graph_of, graphs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from covalab.core.lifecycle import NEXT, TERMINAL, covalent_text, may_follow
+from covalab.core.lowering import take_step, task_of
+from covalab.core.model import EdgeKind, Graph, NodeKind, NodeState, Outcome, Settings
+from covalab.core.progress import LOSSES_ALLOWED, Progress, result_nodes
+
+E, P, L = NodeKind.ELECTRON, NodeKind.PARAMETER, NodeKind.LIST
+
+
+def started(graph: Graph) -> Progress:
+    """Return the progress of a dispatch that has begun."""
+    from tests.core.graphs import PARAMETER  # noqa: PLC0415
+
+    progress = Progress(graph, [PARAMETER])
+    progress.start(0.0)
+    return progress
+
+
+def test_terminal_statuses_lead_nowhere() -> None:
+    """Only a status without successors is terminal, and each has a Covalent text."""
+    assert {status for status in NEXT if not NEXT[status]} == TERMINAL
+    assert all(covalent_text(status).isupper() for status in NEXT)
+    assert not may_follow("failed", "running")
+
+
+def test_parameters_are_complete_at_once_and_free_their_users() -> None:
+    """A node whose inputs are all parameters is ready when the dispatch starts."""
+    progress = started(graph_of([E, P], [(1, 0)]))
+
+    assert progress.status[1] == "completed"
+    assert list(progress.ready) == [0]
+
+
+def test_a_list_completes_with_its_last_element() -> None:
+    """Collections never run: they complete with what they collect."""
+    progress = started(graph_of([E, E, L, E], [(0, 2), (1, 2), (2, 3)]))
+    progress.sent([0, 1], 1.0)
+    progress.ended(completed(0))
+    assert progress.status[2] == "pending"
+    progress.ended(completed(1))
+
+    assert progress.status[2] == "completed"
+    assert 3 in progress.ready
+
+
+def test_what_depends_on_a_failure_is_skipped_and_the_rest_goes_on() -> None:
+    """Descendants of a failed node never start; unrelated nodes do."""
+    progress = started(graph_of([E, E, E, E], [(0, 1), (1, 2)]))
+    progress.sent([0, 3], 1.0)
+    progress.ended(Outcome(0, "failed", 1.0, 2.0))
+    assert [progress.status[node] for node in (1, 2)] == ["skipped", "skipped"]
+    assert progress.status[3] == "running"
+    progress.ended(completed(3))
+
+    assert progress.is_terminal
+    assert progress.outcome == "failed"
+
+
+def test_a_late_or_repeated_outcome_changes_nothing() -> None:
+    """A node that has ended stays as it ended."""
+    progress = started(graph_of([E], []))
+    progress.sent([0], 1.0)
+    progress.ended(completed(0))
+    before = progress.version
+
+    assert not progress.ended(Outcome(0, "failed", 1.0, 2.0))
+    assert (progress.status[0], progress.version) == ("completed", before)
+
+
+def test_a_given_back_node_is_no_attempt_and_a_lost_one_is() -> None:
+    """Attempts count runs that began."""
+    progress = started(graph_of([E], []))
+    progress.ready.clear()
+    progress.sent([0], 1.0)
+    progress.unsent([0])
+    assert (progress.attempt[0], list(progress.ready)) == (0, [0])
+    progress.ready.clear()
+    progress.sent([0], 1.0)
+    progress.returned([0])
+
+    assert (progress.attempt[0], list(progress.ready)) == (1, [0])
+
+
+def test_a_node_that_kills_its_worker_is_blamed_after_three_more_tries() -> None:
+    """The loss budget is exact."""
+    progress = started(graph_of([E], []))
+
+    assert [progress.lost(0) for _ in range(LOSSES_ALLOWED + 1)] == [True] * LOSSES_ALLOWED + [False]
+
+
+def test_a_chain_that_travelled_with_its_failed_producer_is_skipped_when_it_comes_back() -> None:
+    """Whichever order the news arrive in, the dependent of a failure ends as skipped."""
+    for failure_first in (True, False):
+        progress = started(graph_of([E, E], [(0, 1)]))
+        progress.ready.clear()
+        progress.sent([0, 1], 1.0)
+        if failure_first:
+            progress.ended(Outcome(0, "failed", 1.0, 2.0))
+            progress.unsent([1])
+        else:
+            progress.unsent([1])
+            progress.ended(Outcome(0, "failed", 1.0, 2.0))
+
+        assert (progress.status[1], progress.is_terminal) == ("skipped", True)
+
+
+def test_cancelling_everything_ends_it() -> None:
+    """What could have started is cancelled, the rest skipped, what had ended stays."""
+    progress = started(graph_of([E, E, E], [(0, 1), (1, 2)]))
+    progress.sent([0], 1.0)
+    progress.ended(completed(0))
+    progress.cancel(5.0)
+
+    assert progress.status[:3] == ["completed", "cancelled", "skipped"]
+    assert (progress.outcome, list(progress.ready)) == ("cancelled", [])
+
+
+def test_cancelling_one_node_leaves_its_siblings() -> None:
+    """Node-wise cancel touches the node and what needs it."""
+    progress = started(graph_of([E, E, E], [(0, 2)]))
+    progress.cancel(1.0, [0])
+    progress.sent([1], 1.0)
+    progress.ended(completed(1))
+
+    assert progress.status[:3] == ["cancelled", "completed", "skipped"]
+    assert progress.outcome == "cancelled"
+
+
+def test_the_result_is_made_of_what_the_output_reaches() -> None:
+    """The reader is sent the values behind collections, and no others."""
+    graph = graph_of([E, E, L, E], [(0, 2), (1, 2)])
+    edges = [edge for edge in graph.edges if edge.target != graph.output]
+    from msgspec.structs import replace  # noqa: PLC0415
+
+    from covalab.core.model import Edge  # noqa: PLC0415
+
+    edges.append(Edge(2, graph.output, "x", EdgeKind.ARG, 0))
+    edges.append(Edge(3, graph.output, "!waiting_edge", EdgeKind.WAIT))
+
+    assert result_nodes(replace(graph, edges=edges)) == [0, 1]
+
+
+def test_outputs_are_forgotten_when_nobody_needs_them() -> None:
+    """Memory holds only the values of nodes whose consumers have not run."""
+    progress = started(graph_of([E, L, E], [(0, 1), (1, 2)]))
+    progress.sent([0], 1.0)
+    progress.ended(completed(0))
+    assert set(progress.outputs) == {0}
+    progress.sent([2], 1.0)
+    progress.ended(completed(2))
+
+    assert progress.outputs == {}
+
+
+def finish(progress: Progress, choose: random.Random) -> list[int]:
+    """Run a dispatch to its end, in steps, with failures, lost and given-back nodes; return the completed nodes."""
+    ran: list[int] = []
+    while not progress.is_terminal:
+        step = take_step(progress, lambda _: choose.choice([None, 1e-4, 10.0]), 2)
+        assert step, "nothing is ready and nothing is in flight, yet it has not ended"
+        inside: dict[int, int] = {}
+        for position, node in enumerate(step):
+            for argument in task_of(progress, node, inside).args:
+                assert argument.value is not None or argument.items is not None or argument.node in inside
+            inside[node] = position
+        progress.sent(step, 1.0)
+        done: set[int] = set()
+        for node in step:
+            fate = choose.random()
+            inputs = {edge.source for edge in progress.inputs[node]}
+            if fate < 0.1 or inputs & (set(step) - done):
+                continue  # given back
+            if fate < 0.2:
+                progress.ended(Outcome(node, "failed", 1.0, 2.0))
+                continue
+            assert all(progress.status[source] == "completed" for source in inputs)
+            assert progress.ended(completed(node))
+            ran.append(node)
+            done.add(node)
+        progress.unsent(step)
+    return ran
+
+
+@given(graphs(), st.integers(0, 2**32))
+def test_every_dispatch_ends_and_no_node_completes_twice(graph: Graph, seed: int) -> None:
+    """Whatever happens on the way, every node ends, once, and the counts add up."""
+    progress = started(graph)
+    ran = finish(progress, random.Random(seed))
+
+    assert len(ran) == len(set(ran))
+    assert all(status in TERMINAL for status in progress.status)
+    counts = progress.counts
+    assert counts.completed == len(ran)
+    assert counts.pending == counts.running == 0
+    assert sum(getattr(counts, name) for name in counts.__struct_fields__) == sum(progress.working)
+    assert progress.outcome == ("failed" if counts.failed else "completed")
+
+
+@given(graphs(), st.integers(0, 2**32), st.integers(0, 12))
+def test_a_restart_changes_nothing_that_was_recorded(graph: Graph, seed: int, kept: int) -> None:
+    """Rebuilt from any recorded prefix, a dispatch keeps those nodes and runs the others to the end."""
+    choose = random.Random(seed)
+    progress = started(graph)
+    finish(progress, choose)
+    order = sorted(range(len(progress.status)), key=lambda node: (progress.changed_at[node], node))
+    recorded = [
+        progress.state(node)
+        for node in order
+        if progress.working[node] and progress.status[node] in ("completed", "failed")
+    ][:kept]
+
+    again = started(graph)
+    again.restore(recorded, {state.node: completed(0).value for state in recorded}, 1000)  # type: ignore[misc]
+    before = {state.node: again.status[state.node] for state in recorded}
+    ran = finish(again, choose)
+
+    assert before == {state.node: state.status for state in recorded}
+    assert not set(ran) & set(before)
+
+
+def test_a_running_node_is_pending_after_a_restart() -> None:
+    """Its attempts are remembered, its start is not."""
+    progress = started(graph_of([E], []))
+    progress.restore([NodeState(0, "running", 5.0, None, 2)], {}, 7)
+
+    assert progress.state(0) == NodeState(0, "pending", None, None, 2)
+
+
+def test_steps_hold_whole_chains() -> None:
+    """A chain of a hundred is one step."""
+    progress = started(graph_of([E] * 100, [(i, i + 1) for i in range(99)]))
+
+    assert take_step(progress, lambda _: None, 2) == list(range(100))
+
+
+def test_a_fan_out_is_shared_between_workers() -> None:
+    """No step takes so many siblings that another worker idles, and slow ones travel alone."""
+    wide = graph_of([E] * 101, [(0, i) for i in range(1, 101)])
+    progress = started(wide)
+    progress.sent(take_step(progress, lambda _: None, 2), 1.0)
+    progress.ended(completed(0))
+
+    assert len(take_step(progress, lambda _: 1e-5, 2)) == 25
+    assert len(take_step(progress, lambda _: 5.0, 2)) == 1
+
+
+def test_a_node_with_a_time_limit_travels_alone() -> None:
+    """Its process can then be killed without harm to others."""
+    progress = started(graph_of([E, E], [(0, 1)], settings=[Settings(time_limit=5.0)]))
+
+    assert take_step(progress, lambda _: 1e-5, 1) == [0]
+
+
+def test_an_impossible_move_is_a_bug_that_shows() -> None:
+    """The table of moves is enforced."""
+    progress = started(graph_of([E], []))
+    progress.sent([0], 1.0)
+    with pytest.raises(AssertionError, match="cannot go from running to running"):
+        progress.sent([0], 1.0)

@@ -1,0 +1,246 @@
+"""kill -9, of each part, in the middle of fifty nodes: it ends by itself, and nothing recorded runs again."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+import covalab as ct
+from covalab.client import Client
+from covalab.client.start import find
+from tests.system.tasks import adding, dying, expected_of_fifty, fifty, runs, sleeping, witnessed
+
+
+def kill_dispatcher(client: Client) -> None:
+    """End the process that decides."""
+    address = find(client.data_dir)
+    assert address is not None
+    os.kill(address.pid, signal.SIGKILL)
+
+
+def kill_pool(client: Client) -> None:
+    """End the process that holds Dask."""
+    os.kill(client.status().pools[0].pid, signal.SIGKILL)
+
+
+def worker_pids(client: Client) -> list[int]:
+    """Return the processes that run tasks."""
+    pool = psutil.Process(client.status().pools[0].pid)
+    return [
+        process.pid
+        for process in pool.children(recursive=True)
+        if "spawn_main" in " ".join(process.cmdline())
+    ]
+
+
+def kill_worker(client: Client) -> None:
+    """End one process that runs tasks."""
+    os.kill(worker_pids(client)[0], signal.SIGKILL)
+
+
+def until(what: Callable[[], object], seconds: float = 30) -> None:
+    """Wait for something to become true."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("kill", [kill_dispatcher, kill_pool, kill_worker])
+def test_a_dispatch_survives_the_death_of(kill: Callable[[Client], None], own: Client, tmp_path: Path) -> None:
+    """Whatever dies, the dispatch completes, its value is right, and no recorded node ran twice."""
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    witness = tmp_path / "witness"
+    dispatch = ct.dispatch(fifty)(str(witness))
+    at_least = random.Random(seed).randrange(3, 35)
+    until(lambda: own.summary(dispatch).counts.completed >= at_least)
+    recorded = {
+        state.node for state in own.record(dispatch, outputs="none").nodes if state.status == "completed"
+    }
+    before = runs(witness)
+    kill(own)
+
+    result = ct.get_result(dispatch, wait=True, timeout=60)
+
+    assert result.status == ct.status.COMPLETED
+    assert result.result == expected_of_fifty()
+    after = runs(witness)
+    graph = own.graph(dispatch)
+    twice = {task for task, count in after.items() if count > 1}
+    ran_again = {
+        node for node in recorded if graph.nodes[node].name == "witnessed" and _argument(own, dispatch, node) in twice
+    }
+    assert not ran_again, f"recorded nodes {ran_again} ran again"
+    # At most what was in flight: a step at each of two workers, and one queued behind each.
+    assert sum(after.values()) - len(after) <= sum(before.values())
+    assert set(after) == set(map(str, range(40))) | {str(100 ** (2**n)) for n in range(9)}
+
+
+def _argument(client: Client, dispatch: str, node: int) -> str:
+    source = next(edge.source for edge in client.node(dispatch, node).inputs if edge.name == "x")
+    value = client.node(dispatch, source).value
+    assert value is not None
+    return str(client.artifacts.open(value))
+
+
+def test_killing_everything_at_once_loses_nothing(own: Client, tmp_path: Path) -> None:
+    """Dispatcher, pool and workers die together; the next call starts them again and the dispatch completes."""
+    witness = tmp_path / "witness"
+    dispatch = ct.dispatch(fifty)(str(witness))
+    until(lambda: own.summary(dispatch).counts.completed >= 10)
+    pool = psutil.Process(own.status().pools[0].pid)
+    family = [*pool.children(recursive=True), pool]
+    kill_dispatcher(own)
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+    assert ct.get_result(dispatch, wait=True, timeout=60).result == expected_of_fifty()
+
+
+def test_a_killed_dispatcher_leaves_no_process_behind(own: Client, tmp_path: Path) -> None:
+    """The pool, its workers and a running task end within seconds of the dispatcher."""
+
+    @ct.lattice
+    def long(pid_file: str) -> object:
+        return sleeping(600, pid_file)
+
+    pid_file = tmp_path / "pid"
+    dispatch = ct.dispatch(long)(str(pid_file))
+    until(lambda: pid_file.exists() and pid_file.read_text())
+    pool = psutil.Process(own.status().pools[0].pid)
+    family = [pool, *pool.children(recursive=True)]
+    assert int(pid_file.read_text()) in {process.pid for process in family}
+    kill_dispatcher(own)
+
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
+    own.cancel(dispatch)
+
+
+def test_a_task_that_kills_its_worker_fails_alone(own: Client) -> None:
+    """It is blamed after its tries are used up; its neighbours complete, what needs it is skipped."""
+
+    @ct.lattice
+    def poisoned() -> object:
+        return adding(dying(), 1), [adding(x) for x in range(20)]
+
+    result = ct.dispatch_sync(poisoned)()
+
+    nodes = {node["node_id"]: node for node in result.get_all_node_results()}
+    dead = next(node for node in nodes.values() if node["node_name"] == "dying")
+    assert result.status == ct.status.FAILED
+    assert (dead["status"], "worker process died 4 times" in dead["error"]) == ("FAILED", True)
+    assert own.node(result.dispatch_id, dead["node_id"]).failure.type == "worker_lost"  # type: ignore[union-attr]
+    others = [node["status"] for node in nodes.values() if node["node_name"] == "adding"]
+    assert sorted(map(str, others)) == ["COMPLETED"] * 20 + ["NEW_OBJECT"]
+
+
+def test_a_cancelled_task_frees_its_worker(own: Client, tmp_path: Path) -> None:
+    """The running task's process ends, its dispatch is cancelled, and the next dispatch runs."""
+
+    @ct.lattice
+    def long(pid_file: str) -> object:
+        return adding(sleeping(600, pid_file), 1)  # type: ignore[arg-type]
+
+    @ct.lattice
+    def short(n: int) -> object:
+        return [adding(x) for x in range(n)]
+
+    pid_file = tmp_path / "pid"
+    dispatch = ct.dispatch(long)(str(pid_file))
+    until(lambda: pid_file.exists() and pid_file.read_text())
+    ct.cancel(dispatch)
+    result = ct.get_result(dispatch, wait=True, timeout=10)
+
+    assert result.status == ct.status.CANCELLED
+    until(lambda: not psutil.pid_exists(int(pid_file.read_text())), 10)
+    assert ct.dispatch_sync(short)(4).result == [1, 2, 3, 4]
+
+
+def test_a_time_limit_kills_the_task_and_its_children(own: Client, tmp_path: Path) -> None:
+    """A task over its limit is gone, with the processes it started, and says timeout."""
+
+    @ct.electron(time_limit=1)
+    def stubborn(pid_file: str) -> None:
+        import subprocess  # noqa: PLC0415
+
+        child = subprocess.Popen(["sleep", "600"])  # noqa: S607
+        Path(pid_file).write_text(str(child.pid))
+        while True:
+            pass
+
+    @ct.lattice
+    def flow(pid_file: str) -> object:
+        return stubborn(pid_file)
+
+    pid_file = tmp_path / "pid"
+    result = ct.dispatch_sync(flow)(str(pid_file))
+
+    assert result.status == ct.status.FAILED
+    detail = own.node(result.dispatch_id, 0)
+    assert detail.failure is not None
+    assert (detail.failure.type, detail.attempt) == ("timeout", 1)
+    until(lambda: not psutil.pid_exists(int(pid_file.read_text())), 10)
+
+
+def test_retries_are_exact(own: Client, tmp_path: Path) -> None:
+    """A task that fails twice succeeds with two retries and fails with one, and each run is counted."""
+
+    def failing_twice(witness: str) -> int:
+        with open(witness, "a") as file:  # noqa: PTH123
+            file.write("run\n")
+        n = len(Path(witness).read_text().split())
+        if n < 3:
+            message = f"run {n} fails"
+            raise ValueError(message)
+        return n
+
+    for retries, status, expected_runs in ((2, "COMPLETED", 3), (1, "FAILED", 2), (0, "FAILED", 1)):
+        witness = tmp_path / f"witness-{retries}"
+        flow = ct.lattice(ct.electron(failing_twice, retries=retries))
+        result = ct.dispatch_sync(flow)(str(witness))
+
+        assert str(result.status) == status
+        assert runs(witness) == {"run": expected_runs}
+        assert own.node(result.dispatch_id, 0).attempt == expected_runs
+
+
+def test_two_clients_starting_at_once_find_one_dispatcher(tmp_path: Path) -> None:
+    """Ten starts of one data folder end with one dispatcher."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+    from covalab.client.start import start_dispatcher  # noqa: PLC0415
+
+    folder = tmp_path / "data"
+    with ThreadPoolExecutor(10) as threads:
+        addresses = list(threads.map(lambda _: start_dispatcher(folder), range(10)))
+    try:
+        assert len({address.pid for address in addresses}) == 1
+    finally:
+        Client(folder, start=False).stop()
+
+
+def test_the_same_submission_twice_is_one_dispatch(own: Client, tmp_path: Path) -> None:
+    """A request that was repeated because the answer was lost changes nothing."""
+    from covalab.sdk.api import prepare  # noqa: PLC0415
+
+    witness = tmp_path / "witness"
+    lattice = ct.lattice(witnessed)
+    submission = prepare(lattice, (3, str(witness)), {}, own.artifacts)
+    for _ in range(20):
+        own.submit(submission)
+    ct.get_result(submission.id, wait=True)
+    own.submit(submission)
+
+    assert len(own.dispatches()) == 1
+    assert runs(witness) == {"3": 1}
