@@ -1,0 +1,10 @@
+/**
+ * The names of our commands: for menus, shortcuts and other extensions.
+ */
+export const CommandIDs = {
+  show: 'covalab:show-dispatches',
+  open: 'covalab:open-dispatch',
+  cancel: 'covalab:cancel-dispatch',
+  delete: 'covalab:delete-dispatch',
+  refresh: 'covalab:refresh-dispatches'
+} as const;

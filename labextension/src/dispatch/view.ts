@@ -1,0 +1,337 @@
+/**
+ * A dispatch on the page: what it is, how far it is, its graph, and the node that was clicked.
+ *
+ * Shows an `IDispatchSource` and knows nothing about where that gets its data. Both hosts use it.
+ */
+import { h, iconButton, statusMark } from '../dom';
+import { GraphView } from '../graph/view';
+import { describeCounts, formatDuration, formatElapsed, formatTime, isTerminal, prettyName, statusLabel, STATUSES, total } from '../text';
+import type { IDispatchSource, IGraph, ISnapshot } from '../tokens';
+import { type NodeDetail, NodeKind, type Status } from '../wire';
+import { NodePanel } from './panel';
+
+const MANY = 8;
+
+export interface IDispatchViewOptions {
+  readonly source: IDispatchSource;
+  /** `output`: a cell's output, as high as its graph needs. `main`: fills what it is put in. */
+  readonly place: 'output' | 'main';
+  /** Called when the reader wants more room; without this there is no such button. */
+  readonly open?: (() => void) | null;
+}
+
+/** Shows one dispatch. */
+export class DispatchView {
+  constructor(options: IDispatchViewOptions) {
+    this._source = options.source;
+    this._mark = h('span', { class: 'cv-badge' });
+    this._name = h('span', { class: 'cv-name' });
+    this._time = h('span', { class: 'cv-time' });
+    this._cancel = h('button', { class: 'cv-button', text: 'Cancel', attrs: { type: 'button' }, onClick: () => this._onCancel() });
+    this._bar = h('div', { class: 'cv-bar', attrs: { role: 'progressbar', 'aria-label': 'Nodes that are over', 'aria-valuemin': '0' } });
+    this._counts = h('div', { class: 'cv-counts' });
+    this._stale = h('div', { class: 'cv-stale', attrs: { role: 'status', hidden: '' } });
+    this._problem = h('div', { class: 'cv-problem', attrs: { role: 'alert', hidden: '' } });
+    this._facts = h('div', { class: 'cv-facts', attrs: { hidden: '' } });
+    this._graph = new GraphView({
+      onSelect: node => this.select(node),
+      onHeight: () => this._stage.style.setProperty('--cv-height', `${this._graph.wantedHeight}px`),
+      wheelZooms: options.place === 'main'
+    });
+    this._panel = new NodePanel({ select: node => this.select(node) });
+    this._stage = h('div', { class: 'cv-stage' }, this._graph.node, this._panel.node);
+    this._empty = h('div', { class: 'cv-empty', text: 'Waiting for the dispatch…' });
+    this.node = h(
+      'div',
+      {
+        class: `jp-covalab-Dispatch cv-mod-${options.place}`,
+        // The notebook must not take the arrow keys of the list of nodes for its own.
+        attrs: { 'data-lm-suppress-shortcuts': 'true' }
+      },
+      h(
+        'div',
+        { class: 'cv-head' },
+        this._mark,
+        this._name,
+        this._time,
+        h('span', { class: 'cv-actions' }, this._cancel, options.open ? iconButton('open', 'Open in a tab of its own', options.open) : null)
+      ),
+      this._bar,
+      this._counts,
+      this._stale,
+      this._problem,
+      this._facts,
+      this._empty,
+      this._stage
+    );
+    this.node.addEventListener('keydown', this._onKey);
+    this._source.changed.connect(this._update, this);
+    this._update();
+  }
+
+  readonly node: HTMLElement;
+
+  /** End the view. Its source is somebody else's to end. */
+  dispose(): void {
+    this._source.changed.disconnect(this._update, this);
+    this.node.removeEventListener('keydown', this._onKey);
+    window.clearTimeout(this._tick);
+    this._graph.dispose();
+    this._panel.dispose();
+    this._disposed = true;
+  }
+
+  /** Show everything about one node, or none. */
+  select(node: number | null): void {
+    this._selected = node;
+    this._graph.select(node);
+    this.node.classList.toggle('cv-mod-panel', node !== null);
+    if (node === null) {
+      this._panel.clear();
+    } else {
+      void this._load(node);
+    }
+  }
+
+  private async _load(node: number): Promise<void> {
+    const [name, kind] = this._source.snapshot?.graph?.nodes[node] ?? [`node ${node}`, NodeKind.ELECTRON];
+    this._panel.expect(node, prettyName(name, kind));
+    try {
+      const detail = await this._source.node(node);
+      if (this._selected === node && !this._disposed) {
+        this._panel.show(detail, index => this._nameOf(index));
+      }
+    } catch (error) {
+      if (this._selected === node && !this._disposed) {
+        this._panel.fail(messageOf(error));
+      }
+    }
+  }
+
+  private _nameOf(node: number): string {
+    const found = this._source.snapshot?.graph?.nodes[node];
+    return found ? prettyName(found[0], found[1]) : `node ${node}`;
+  }
+
+  private _update(): void {
+    const { snapshot } = this._source;
+    this._empty.hidden = snapshot !== null && (snapshot.graph !== null || isTerminal(snapshot.summary.status) || snapshot.stale !== '');
+    this.node.classList.toggle('cv-mod-blank', snapshot === null);
+    if (!snapshot) {
+      return;
+    }
+    const { summary, graph, states } = snapshot;
+    this._badge(summary.status);
+    this._name.textContent = summary.name;
+    this._name.title = summary.id;
+    this._clock();
+    this._cancel.hidden = isTerminal(summary.status);
+    this._cancel.disabled = this._cancelling || isTerminal(summary.status);
+    this._cancel.textContent = this._cancelling ? 'Cancelling…' : 'Cancel';
+    this._progress(snapshot);
+    this._stale.hidden = snapshot.stale === '';
+    this._stale.textContent = snapshot.stale;
+    this._explain(snapshot);
+    this._conclude(snapshot);
+    this._stage.hidden = graph === null || graph.nodes.length === 0;
+    if (graph && graph !== this._shown) {
+      this._shown = graph;
+      this._graph.setGraph(graph.nodes, graph.edges);
+    }
+    if (graph) {
+      this._graph.setStates(states);
+    }
+    if (this._selected !== null && this._panel.isOld(states.get(this._selected))) {
+      void this._load(this._selected);
+    }
+  }
+
+  private _badge(status: Status): void {
+    if (this._badged !== status) {
+      this._badged = status;
+      this._mark.className = `cv-badge cv-mod-${status}`;
+      this._mark.replaceChildren(statusMark(status), h('span', { text: statusLabel(status) }));
+    }
+  }
+
+  private _clock = (): void => {
+    window.clearTimeout(this._tick);
+    const summary = this._source.snapshot?.summary;
+    if (!summary || this._disposed) {
+      return;
+    }
+    const start = summary.started_at ?? summary.created_at;
+    if (isTerminal(summary.status)) {
+      this._time.textContent = formatDuration((summary.ended_at ?? start) - start);
+    } else {
+      this._time.textContent = formatElapsed(Date.now() / 1000 - start);
+      this._tick = window.setTimeout(this._clock, 1000);
+    }
+    this._time.title = `Started ${formatTime(start)}${summary.ended_at === null ? '' : `, ended ${formatTime(summary.ended_at)}`}`;
+  };
+
+  private _progress({ summary: { counts } }: ISnapshot): void {
+    const all = total(counts);
+    const over = all - counts.pending - counts.running;
+    this._bar.hidden = all === 0;
+    this._bar.setAttribute('aria-valuemax', String(all));
+    this._bar.setAttribute('aria-valuenow', String(over));
+    this._bar.setAttribute('aria-valuetext', describeCounts(counts).join(', '));
+    for (const status of STATUSES) {
+      let part = this._bar.querySelector<HTMLElement>(`.cv-mod-${status}`);
+      part ??= this._bar.appendChild(h('span', { class: `cv-mod-${status}` }));
+      part.style.flexGrow = String(counts[status]);
+    }
+    const [done, ...others] = describeCounts(counts);
+    const shown = STATUSES.filter(status => status !== 'completed' && counts[status] > 0);
+    this._counts.replaceChildren(
+      h('span', { text: done ?? '' }),
+      ...others.map((text, at) => h('span', { class: `cv-count cv-mod-${shown[at]}` }, statusMark(shown[at]), h('span', { text })))
+    );
+  }
+
+  /** What went wrong, and the nodes in which it did. */
+  private _explain({ summary, states }: ISnapshot): void {
+    const failed = [...states.values()].filter(([, status]) => status === 'failed').map(([node]) => node);
+    const message = this._refusal || summary.error;
+    const key = `${message}|${failed.join()}`;
+    if (key === this._explained) {
+      return;
+    }
+    this._explained = key;
+    this._problem.hidden = message === '' && failed.length === 0;
+    this._problem.replaceChildren(
+      h('div', { class: 'cv-message', text: message || `${failed.length === 1 ? 'One node' : `${failed.length} nodes`} failed` }),
+      h(
+        'div',
+        { class: 'cv-links' },
+        ...failed.slice(0, MANY).map(node =>
+          h('button', { class: 'cv-link', text: `${this._nameOf(node)} (${node})`, attrs: { type: 'button' }, onClick: () => this.select(node) })
+        ),
+        failed.length > MANY ? h('span', { text: `and ${failed.length - MANY} more` }) : null
+      )
+    );
+  }
+
+  /** The result, once there is one, and what went in. */
+  private _conclude({ summary, graph, stale }: ISnapshot): void {
+    const inputs = graph ? inputsOf(graph) : [];
+    const done = summary.status === 'completed';
+    const key = `${done}|${graph !== null}|${stale !== ''}`;
+    if (key === this._concluded) {
+      return;
+    }
+    this._concluded = key;
+    const value = h('dd', { class: 'cv-value', text: '…' });
+    const hasValue = done && graph?.output !== undefined && graph.output >= 0;
+    this._facts.hidden = inputs.length === 0 && !hasValue;
+    this._facts.replaceChildren(
+      h(
+        'dl',
+        {},
+        ...(hasValue ? [h('dt', { text: 'Result' }), value] : []),
+        ...(inputs.length > 0 ? [h('dt', { text: 'Inputs' }), h('dd', {}, ...inputs.map(text => h('code', { text })))] : [])
+      )
+    );
+    if (hasValue) {
+      void this._fillValue(graph, value);
+    }
+  }
+
+  private async _fillValue(graph: IGraph, target: HTMLElement): Promise<void> {
+    try {
+      target.replaceChildren(...(await this._valuesOf(graph, graph.output!)));
+    } catch (error) {
+      target.textContent = messageOf(error);
+    }
+  }
+
+  /** The text of a node's value; of a collection, which no worker ever makes, the texts of what is in it. */
+  private async _valuesOf(graph: IGraph, node: number): Promise<HTMLElement[]> {
+    const detail = await this._source.node(node);
+    if (detail.value) {
+      return [h('code', { text: detail.value[2] || detail.value[1] })];
+    }
+    const parts = partsOf(graph, node);
+    const details = await Promise.all(parts.slice(0, MANY).map(part => this._source.node(part)));
+    const texts = details.map((part: NodeDetail) => h('code', { text: part.value?.[2] || this._nameOf(part.node) }));
+    return parts.length > MANY ? [...texts, h('span', { text: `and ${parts.length - MANY} more` })] : texts;
+  }
+
+  private _onCancel(): void {
+    this._cancelling = true;
+    this._refusal = '';
+    this._update();
+    this._source.cancel().catch((error: unknown) => {
+      this._cancelling = false;
+      this._refusal = messageOf(error);
+      this._update();
+    });
+  }
+
+  private _onKey = (event: KeyboardEvent): void => {
+    if (event.key === 'Escape' && this._selected !== null) {
+      this.select(null);
+      event.stopPropagation();
+    }
+  };
+
+  private readonly _source: IDispatchSource;
+  private readonly _mark: HTMLElement;
+  private readonly _name: HTMLElement;
+  private readonly _time: HTMLElement;
+  private readonly _cancel: HTMLButtonElement;
+  private readonly _bar: HTMLElement;
+  private readonly _counts: HTMLElement;
+  private readonly _stale: HTMLElement;
+  private readonly _problem: HTMLElement;
+  private readonly _facts: HTMLElement;
+  private readonly _empty: HTMLElement;
+  private readonly _stage: HTMLElement;
+  private readonly _graph: GraphView;
+  private readonly _panel: NodePanel;
+  private _shown: IGraph | null = null;
+  private _selected: number | null = null;
+  private _badged: Status | null = null;
+  private _explained: string | null = null;
+  private _concluded = '';
+  private _refusal = '';
+  private _cancelling = false;
+  private _disposed = false;
+  private _tick = 0;
+}
+
+/** The leaves of a collection: the nodes whose values it is made of. */
+function partsOf(graph: IGraph, node: number): number[] {
+  const parts: number[] = [];
+  const look = (target: number): void => {
+    for (const [source, to] of graph.edges) {
+      if (to === target) {
+        const kind = graph.nodes[source][1];
+        kind === NodeKind.LIST || kind === NodeKind.DICT ? look(source) : parts.push(source);
+      }
+    }
+  };
+  look(node);
+  return parts;
+}
+
+/** What the lattice was called with, as far as the graph shows it: `C = 0.5`, `gamma = 0.1, 1, 10, ...`. */
+function inputsOf(graph: IGraph): string[] {
+  const values = new Map<string, Set<string>>();
+  for (const [source, , name] of graph.edges) {
+    const [text, kind] = graph.nodes[source];
+    if (kind === NodeKind.PARAMETER && name) {
+      const known = values.get(name) ?? new Set();
+      values.set(name, known.add(prettyName(text, kind)));
+    }
+  }
+  return [...values].slice(0, MANY).map(([name, texts]) => {
+    const first = [...texts].slice(0, 4).map(text => (text.length > 60 ? `${text.slice(0, 59)}…` : text));
+    return `${name} = ${first.join(', ')}${texts.size > 4 ? ', …' : ''}`;
+  });
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,139 @@
+/**
+ * The list of dispatches, newest first, as the server knows it. No DOM.
+ */
+import type { IDisposable } from '@lumino/disposable';
+import { Poll } from '@lumino/polling';
+import { type ISignal, Signal } from '@lumino/signaling';
+import type { Client } from './client';
+import type { Feed } from './feed';
+import { isTerminal } from './text';
+import type { DispatchSummary } from './wire';
+
+const PAGE = 50;
+
+/** Keeps the newest dispatches up to date. */
+export class DispatchesModel implements IDisposable {
+  constructor(client: Client, feed: Feed) {
+    this._client = client;
+    this._feed = feed;
+    this._feed.changed.connect(this._onEvent, this);
+    this._poll = new Poll({
+      name: 'covalab:dispatches',
+      factory: () => this._read(),
+      frequency: { interval: 20_000, backoff: true, max: 120_000 },
+      standby: 'when-hidden'
+    });
+  }
+
+  /** Emitted after the list, or a dispatch in it, has changed. */
+  get changed(): ISignal<this, void> {
+    return this._changed;
+  }
+
+  /** Newest first. */
+  get dispatches(): readonly DispatchSummary[] {
+    return this._sorted;
+  }
+
+  /** Those that are not over. */
+  get active(): readonly DispatchSummary[] {
+    return this._sorted.filter(({ status }) => !isTerminal(status));
+  }
+
+  /** Why the list may be old; empty while it is not. */
+  get problem(): string {
+    return this._problem;
+  }
+
+  /** Whether the server has more than what is listed. */
+  get hasMore(): boolean {
+    return this._hasMore;
+  }
+
+  /** Whether the list was read at least once. */
+  get isReady(): boolean {
+    return this._ready;
+  }
+
+  get isDisposed(): boolean {
+    return this._disposed;
+  }
+
+  dispose(): void {
+    if (!this._disposed) {
+      this._disposed = true;
+      this._feed.changed.disconnect(this._onEvent, this);
+      this._poll.dispose();
+      Signal.clearData(this);
+    }
+  }
+
+  /** Read the list again, now. */
+  refresh(): Promise<void> {
+    return this._poll.refresh();
+  }
+
+  /** List more of the older ones. */
+  async more(): Promise<void> {
+    this._count += PAGE;
+    await this.refresh();
+  }
+
+  async cancel(id: string): Promise<void> {
+    this._merge([await this._client.cancel(id)]);
+  }
+
+  async delete(id: string): Promise<void> {
+    await this._client.delete(id);
+    this._known.delete(id);
+    this._sort();
+  }
+
+  private async _read(): Promise<void> {
+    try {
+      const found = await this._client.dispatches({ count: this._count });
+      this._known.clear();
+      this._hasMore = found.length >= this._count;
+      this._problem = '';
+      this._ready = true;
+      this._merge(found);
+    } catch (error) {
+      this._problem = error instanceof Error ? error.message : String(error);
+      this._ready = true;
+      this._changed.emit();
+      throw error; // the poll waits longer after each failure
+    }
+  }
+
+  private _onEvent(_: Feed, dispatches: readonly DispatchSummary[]): void {
+    this._merge(dispatches);
+  }
+
+  private _merge(dispatches: readonly DispatchSummary[]): void {
+    for (const summary of dispatches) {
+      // A sublattice is part of another dispatch, which is listed.
+      const inner = summary.root !== null && summary.root !== summary.id;
+      if (!inner && summary.version >= (this._known.get(summary.id)?.version ?? -1)) {
+        this._known.set(summary.id, summary);
+      }
+    }
+    this._sort();
+  }
+
+  private _sort(): void {
+    this._sorted = [...this._known.values()].sort((a, b) => b.created_at - a.created_at);
+    this._changed.emit();
+  }
+
+  private readonly _client: Client;
+  private readonly _feed: Feed;
+  private readonly _poll: Poll;
+  private readonly _changed = new Signal<this, void>(this);
+  private readonly _known = new Map<string, DispatchSummary>();
+  private _sorted: readonly DispatchSummary[] = [];
+  private _problem = '';
+  private _hasMore = false;
+  private _ready = false;
+  private _count = PAGE;
+  private _disposed = false;
+}

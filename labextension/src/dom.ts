@@ -1,0 +1,115 @@
+/**
+ * Elements, built from text and attributes only: nothing here ever parses HTML, so a notebook nobody trusts is harmless.
+ */
+import type { Status } from './wire';
+
+export interface IProps {
+  readonly class?: string;
+  readonly text?: string;
+  readonly title?: string;
+  readonly attrs?: Readonly<Record<string, string>>;
+  readonly onClick?: (event: MouseEvent) => void;
+}
+
+/** Make an element. */
+export function h<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  props: IProps = {},
+  ...children: readonly (Node | null)[]
+): HTMLElementTagNameMap[K] {
+  const element = document.createElement(tag);
+  if (props.class !== undefined) {
+    element.className = props.class;
+  }
+  if (props.text !== undefined) {
+    element.textContent = props.text;
+  }
+  if (props.title !== undefined) {
+    element.title = props.title;
+  }
+  for (const [name, value] of Object.entries(props.attrs ?? {})) {
+    element.setAttribute(name, value);
+  }
+  if (props.onClick) {
+    element.addEventListener('click', props.onClick as EventListener);
+  }
+  element.append(...children.filter(child => child !== null));
+  return element;
+}
+
+/** Make a button that shows a drawn icon and says its name to those who cannot see it. */
+export function iconButton(icon: IconName, label: string, onClick: () => void, className = ''): HTMLButtonElement {
+  const button = h('button', {
+    class: `cv-iconButton ${className}`.trim(),
+    title: label,
+    attrs: { type: 'button', 'aria-label': label },
+    onClick: event => {
+      event.stopPropagation();
+      onClick();
+    }
+  });
+  button.append(drawIcon(icon));
+  return button;
+}
+
+const PATHS = {
+  plus: 'M8 3.5v9M3.5 8h9',
+  minus: 'M3.5 8h9',
+  fit: 'M2.5 6V2.5H6M10 2.5h3.5V6M13.5 10v3.5H10M6 13.5H2.5V10',
+  layers: 'M8 2.5 14 6 8 9.5 2 6zM2.5 9.5 8 12.7l5.5-3.2',
+  stack: 'M3 6.5h7.5V13H3zM5.5 6.5V3.5H13V10h-2.5',
+  close: 'M4 4l8 8M12 4l-8 8',
+  open: 'M9 3h4v4M13 3 7.5 8.5M11 9.5V13H3V5h3.5',
+  trash: 'M3 4.5h10M6.5 4.5V3h3v1.5M4.5 4.5 5 13h6l.5-8.5',
+  stop: 'M4.5 4.5h7v7h-7z',
+  refresh: 'M13 8a5 5 0 1 1-1.6-3.7M13 2.5v3h-3'
+} as const;
+
+export type IconName = keyof typeof PATHS;
+
+const SVG = 'http://www.w3.org/2000/svg';
+
+function svg(tag: string, attrs: Readonly<Record<string, string>>): SVGElement {
+  const element = document.createElementNS(SVG, tag);
+  Object.entries(attrs).forEach(([name, value]) => element.setAttribute(name, value));
+  return element as SVGElement;
+}
+
+/** Draw one of our line icons. */
+export function drawIcon(name: IconName): SVGElement {
+  const icon = svg('svg', { viewBox: '0 0 16 16', width: '16', height: '16', 'aria-hidden': 'true' });
+  icon.append(svg('path', { d: PATHS[name], fill: 'none', stroke: 'currentColor', 'stroke-width': '1.4', 'stroke-linecap': 'round', 'stroke-linejoin': 'round' }));
+  return icon;
+}
+
+const MARKS: Readonly<Record<Status, string>> = {
+  pending: '',
+  skipped: '',
+  running: '',
+  completed: 'M4.8 8.2 7.1 10.5 11.3 5.6',
+  failed: 'M5.5 5.5l5 5M10.5 5.5l-5 5',
+  cancelled: 'M5 8h6'
+};
+
+/** Draw the mark of a status: told apart by its shape, not only by its colour. */
+export function statusMark(status: Status): SVGElement {
+  const icon = svg('svg', { viewBox: '0 0 16 16', width: '16', height: '16', 'aria-hidden': 'true', class: `cv-mark cv-mod-${status}` });
+  const ring = { cx: '8', cy: '8', r: '6.2', fill: 'none', stroke: 'currentColor', 'stroke-width': '1.6' };
+  if (status === 'pending') {
+    icon.append(svg('circle', ring));
+  } else if (status === 'skipped') {
+    icon.append(svg('circle', { ...ring, 'stroke-dasharray': '2.4 2.4' }));
+  } else if (status === 'running') {
+    icon.append(
+      svg('circle', { ...ring, 'stroke-opacity': '0.25' }),
+      svg('path', { d: 'M8 1.8a6.2 6.2 0 0 1 5.9 8.1', fill: 'none', stroke: 'currentColor', 'stroke-width': '1.9', 'stroke-linecap': 'round', class: 'cv-spin' }),
+      svg('circle', { cx: '8', cy: '8', r: '2', fill: 'currentColor' })
+    );
+  } else {
+    icon.append(
+      svg('circle', { cx: '8', cy: '8', r: '7', fill: 'currentColor' }),
+      svg('path', { d: MARKS[status], fill: 'none', stroke: 'var(--cv-on-status)', 'stroke-width': '1.7', 'stroke-linecap': 'round', 'stroke-linejoin': 'round' })
+    );
+  }
+  return icon;
+}

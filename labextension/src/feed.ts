@@ -1,0 +1,43 @@
+/**
+ * What the Jupyter server pushes about dispatches, as a signal.
+ */
+import type { Event } from '@jupyterlab/services';
+import type { IDisposable } from '@lumino/disposable';
+import { type ISignal, Signal } from '@lumino/signaling';
+import { EVENT_SCHEMA } from './tokens';
+import type { DispatchSummary } from './wire';
+
+/** Listens to the event stream, from now until disposed. */
+export class Feed implements IDisposable {
+  constructor(events: Event.IManager) {
+    this._events = events;
+    events.stream.connect(this._onEvent, this);
+  }
+
+  /** Emitted with every dispatch that changed. Events that were missed are not repeated: whoever needs all reads again. */
+  get changed(): ISignal<this, readonly DispatchSummary[]> {
+    return this._changed;
+  }
+
+  get isDisposed(): boolean {
+    return this._disposed;
+  }
+
+  dispose(): void {
+    if (!this._disposed) {
+      this._disposed = true;
+      this._events.stream.disconnect(this._onEvent, this);
+      Signal.clearData(this);
+    }
+  }
+
+  private _onEvent(_: Event.IManager, event: Event.Emission): void {
+    if (event.schema_id === EVENT_SCHEMA) {
+      this._changed.emit((event['dispatches'] ?? []) as unknown as readonly DispatchSummary[]);
+    }
+  }
+
+  private readonly _events: Event.IManager;
+  private readonly _changed = new Signal<this, readonly DispatchSummary[]>(this);
+  private _disposed = false;
+}

@@ -1,0 +1,189 @@
+/**
+ * Where the boxes of a graph go: layers by longest path, order by barycentre, places by isotonic regression.
+ *
+ * Pure, and linear in boxes, edges and bends (but for sorting within a layer). `covalab.view.layout` is the same in
+ * Python; a test compares the two.
+ */
+
+/** A graph to lay out: boxes are numbered from 0. */
+export interface IDiagram {
+  readonly count: number;
+  readonly edges: readonly (readonly [from: number, to: number])[];
+}
+
+/** Layers and the order within them: all that does not depend on the size of a box. */
+export interface IRanks {
+  /** Boxes first, then the bends of long edges. */
+  readonly layerOf: readonly number[];
+  readonly layers: readonly (readonly number[])[];
+  /** For each edge the boxes and bends it passes, from its first to its last. */
+  readonly routes: readonly (readonly number[])[];
+}
+
+/** The centre of every box and bend within its layer; layers reach from 0 to `breadth`. */
+export interface IPlaces {
+  readonly across: readonly number[];
+  readonly breadth: number;
+}
+
+const ORDER_SWEEPS = 4;
+const PLACE_SWEEPS = 6;
+
+/** With more bends than this per box (and 2,000 in all) long edges are drawn straight instead. */
+const BENDS_PER_BOX = 4;
+
+/** How much room a bend takes within its layer. */
+const BEND_SIZE = 10;
+
+/** Give every box a layer and an order within it. */
+export function rank(diagram: IDiagram): IRanks {
+  const { count, edges } = diagram;
+  const layerOf = Private.layer(count, edges);
+  const routes: number[][] = [];
+  const bends = edges.reduce((sum, [from, to]) => sum + Math.max(0, layerOf[to] - layerOf[from] - 1), 0);
+  const bend = bends <= Math.max(2000, BENDS_PER_BOX * count);
+  for (const [from, to] of edges) {
+    const route = [from];
+    for (let layer = layerOf[from] + 1; bend && layer < layerOf[to]; layer++) {
+      route.push(layerOf.length);
+      layerOf.push(layer);
+    }
+    route.push(to);
+    routes.push(route);
+  }
+  const layers: number[][] = [];
+  layerOf.forEach((layer, item) => {
+    while (layers.length <= layer) {
+      layers.push([]);
+    }
+    layers[layer].push(item);
+  });
+  const [before, after] = Private.neighbours(layerOf, routes);
+  const position: number[] = new Array(layerOf.length).fill(0);
+  const number = (layer: number[]): void => layer.forEach((item, index) => (position[item] = index));
+  layers.forEach(number);
+  const sort = (layer: number[], around: readonly number[][]): void => {
+    const weight = new Map(layer.map(item => [item, Private.mean(around[item], position) ?? position[item]]));
+    layer.sort((a, b) => weight.get(a)! - weight.get(b)! || position[a] - position[b]);
+    number(layer);
+  };
+  for (let sweep = 0; sweep < ORDER_SWEEPS; sweep++) {
+    layers.slice(1).forEach(layer => sort(layer, before));
+    layers.slice(0, -1).reverse().forEach(layer => sort(layer, after));
+  }
+  return { layerOf, layers, routes };
+}
+
+/** Give every box and bend its place, for boxes `sizes` broad and `gap` apart. */
+export function place(ranks: IRanks, sizes: readonly number[], gap: number): IPlaces {
+  const { layerOf, layers, routes } = ranks;
+  const room = layerOf.map((_, item) => (item < sizes.length ? sizes[item] : BEND_SIZE));
+  const [before, after] = Private.neighbours(layerOf, routes);
+  const across: number[] = new Array(layerOf.length).fill(0);
+  const offsets = layers.map(layer => {
+    const result: number[] = [];
+    layer.forEach((item, index) =>
+      result.push(index === 0 ? 0 : result[index - 1] + (room[layer[index - 1]] + room[item]) / 2 + gap)
+    );
+    return result;
+  });
+  layers.forEach((layer, index) => {
+    const middle = offsets[index][layer.length - 1] / 2;
+    layer.forEach((item, at) => (across[item] = offsets[index][at] - middle));
+  });
+  const pull = (index: number, around: readonly (readonly number[][])[]): void => {
+    const layer = layers[index];
+    const wanted = layer.map((item, at) => {
+      const close = around.length === 1 ? around[0][item] : around.flatMap(side => side[item]);
+      return (Private.mean(close, across) ?? across[item]) - offsets[index][at];
+    });
+    Private.isotonic(wanted).forEach((value, at) => (across[layer[at]] = value + offsets[index][at]));
+  };
+  const indices = layers.map((_, index) => index);
+  for (let sweep = 0; sweep < PLACE_SWEEPS; sweep++) {
+    const down = sweep % 2 === 0;
+    for (const index of down ? indices.slice(1) : indices.slice(0, -1).reverse()) {
+      pull(index, [down ? before : after]);
+    }
+  }
+  indices.forEach(index => pull(index, [before, after]));
+
+  let low = Infinity;
+  let high = -Infinity;
+  across.forEach((value, item) => {
+    low = Math.min(low, value - room[item] / 2);
+    high = Math.max(high, value + room[item] / 2);
+  });
+  return {
+    across: across.map(value => value - low),
+    breadth: across.length === 0 ? 0 : high - low
+  };
+}
+
+namespace Private {
+  /** Longest path from the sources; sources themselves move up to what they feed. */
+  export function layer(count: number, edges: readonly (readonly [number, number])[]): number[] {
+    const parents: number[] = new Array(count).fill(0);
+    const children: number[][] = Array.from({ length: count }, () => []);
+    for (const [from, to] of edges) {
+      parents[to]++;
+      children[from].push(to);
+    }
+    const missing = [...parents];
+    const result: number[] = new Array(count).fill(0);
+    const order: number[] = [];
+    missing.forEach((left, box) => left === 0 && order.push(box));
+    for (const box of order) {
+      // It grows meanwhile, and the loop goes on to its end.
+      for (const child of children[box]) {
+        result[child] = Math.max(result[child], result[box] + 1);
+        if (--missing[child] === 0) {
+          order.push(child);
+        }
+      }
+    }
+    for (let box = 0; box < count; box++) {
+      if (parents[box] === 0 && children[box].length > 0) {
+        result[box] = children[box].reduce((least, child) => Math.min(least, result[child]), Infinity) - 1;
+      }
+    }
+    return result;
+  }
+
+  /** For each box and bend the ones it is joined to in the layer before and in the layer after. */
+  export function neighbours(layerOf: readonly number[], routes: readonly (readonly number[])[]): [number[][], number[][]] {
+    const before: number[][] = layerOf.map(() => []);
+    const after: number[][] = layerOf.map(() => []);
+    for (const route of routes) {
+      for (let at = 1; at < route.length; at++) {
+        before[route[at]].push(route[at - 1]);
+        after[route[at - 1]].push(route[at]);
+      }
+    }
+    return [before, after];
+  }
+
+  export function mean(items: readonly number[], values: readonly number[]): number | null {
+    let sum = 0;
+    for (const item of items) {
+      sum += values[item];
+    }
+    return items.length === 0 ? null : sum / items.length;
+  }
+
+  /** The non-decreasing sequence closest to `wanted` (least squares), by pooling adjacent violators. */
+  export function isotonic(wanted: readonly number[]): number[] {
+    const blocks: { sum: number; size: number }[] = [];
+    for (const value of wanted) {
+      let block = { sum: value, size: 1 };
+      let last = blocks[blocks.length - 1];
+      while (last && last.sum / last.size > block.sum / block.size) {
+        blocks.pop();
+        block = { sum: last.sum + block.sum, size: last.size + block.size };
+        last = blocks[blocks.length - 1];
+      }
+      blocks.push(block);
+    }
+    return blocks.flatMap(({ sum, size }) => new Array<number>(size).fill(sum / size));
+  }
+}

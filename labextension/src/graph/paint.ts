@@ -1,0 +1,440 @@
+/**
+ * Draws a scene on a canvas, in as much detail as its size on the screen bears.
+ *
+ * Reads everything it draws from its arguments and keeps nothing between two pictures but measured texts.
+ */
+import { type NodeState, type Node, NodeKind, type Status } from '../wire';
+import { formatDuration, formatElapsed, prettyName, STATUSES, statusLabel } from '../text';
+import type { IPalette } from './palette';
+import { CARD, type IBox, type ICurve, type IRect, type IScene } from './scene';
+
+/** Where the window lies on the plane. */
+export interface IViewport {
+  readonly x: number;
+  readonly y: number;
+  readonly scale: number;
+}
+
+/** Everything a picture depends on. */
+export interface IPicture {
+  readonly scene: IScene;
+  readonly nodes: readonly Node[];
+  readonly states: ReadonlyMap<number, NodeState>;
+  readonly viewport: IViewport;
+  readonly width: number;
+  readonly height: number;
+  readonly palette: IPalette;
+  readonly selected: number | null;
+  readonly hovered: { box: number; member: number | null } | null;
+  /** Outlined for somebody who walks through the graph by keyboard. */
+  readonly focused: number | null;
+  /** Seconds since the epoch. */
+  readonly now: number;
+  /** Grows from 0 to 1 once per turn of what moves; null when nothing may move. */
+  readonly phase: number | null;
+}
+
+/** Below this scale there is no room for a second line: the name is drawn larger instead. */
+const CAPTIONS_FROM = 0.74;
+/** Below this scale names cannot be read: boxes are drawn with a mark only. */
+const NAMES_FROM = 0.36;
+/** Below this scale marks cannot be told apart: boxes are drawn in their colour. */
+const MARKS_FROM = 0.16;
+
+const measured = new Map<string, string>();
+
+/** Draw one picture. */
+export function paint(context: CanvasRenderingContext2D, picture: IPicture): void {
+  const { viewport, scene, width, height } = picture;
+  const ratio = window.devicePixelRatio || 1;
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.clearRect(0, 0, width, height);
+  context.translate(viewport.x, viewport.y);
+  context.scale(viewport.scale, viewport.scale);
+  context.lineCap = 'round';
+  context.lineJoin = 'round';
+  context.textBaseline = 'middle';
+
+  const visible = {
+    x: -viewport.x / viewport.scale - 20,
+    y: -viewport.y / viewport.scale - 20,
+    width: width / viewport.scale + 40,
+    height: height / viewport.scale + 40
+  };
+  drawCurves(context, picture, visible);
+  scene.boxes.forEach((box, index) => {
+    if (overlaps(box, visible)) {
+      drawBox(context, picture, box, index);
+    }
+  });
+}
+
+/** What a box as a whole shows: the most urgent of what its members are. */
+export function statusOfMembers(members: readonly number[], states: ReadonlyMap<number, NodeState>): Record<Status, number> {
+  const counts: Record<Status, number> = { pending: 0, running: 0, completed: 0, failed: 0, cancelled: 0, skipped: 0 };
+  for (const member of members) {
+    counts[states.get(member)?.[1] ?? 'pending']++;
+  }
+  return counts;
+}
+
+/** One status for many: failed before running before waiting before over. */
+export function leadingStatus(counts: Readonly<Record<Status, number>>): Status {
+  const order: readonly Status[] = ['failed', 'running', 'pending', 'cancelled', 'skipped', 'completed'];
+  if (counts.failed === 0 && counts.pending > 0 && counts.completed > 0) {
+    return 'running';
+  }
+  return order.find(status => counts[status] > 0) ?? 'pending';
+}
+
+/** The second line of a node: what it does, and for how long. */
+export function captionOf(state: NodeState | undefined, now: number): string {
+  const [, status, started, ended, attempt] = state ?? [0, 'pending' as Status, null, null, 0];
+  const again = attempt > 1 ? ` · try ${attempt}` : '';
+  if (status === 'running') {
+    return `${started === null ? 'Running' : formatElapsed(now - started)}${again}`;
+  }
+  if (started !== null && ended !== null) {
+    const took = formatDuration(ended - started);
+    return `${status === 'completed' ? took : `${statusLabel(status)} · ${took}`}${again}`;
+  }
+  return `${statusLabel(status)}${again}`;
+}
+
+function overlaps(a: IRect, b: IRect): boolean {
+  return a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height;
+}
+
+function drawCurves(context: CanvasRenderingContext2D, picture: IPicture, visible: IRect): void {
+  const { scene, palette, viewport, states, phase } = picture;
+  const lit = picture.hovered?.box ?? boxOf(picture, picture.selected);
+  const plain = new Path2D();
+  const bright = new Path2D();
+  const moving = new Path2D();
+  const detailed = viewport.scale >= NAMES_FROM;
+  let some = false;
+  for (const curve of scene.curves) {
+    if (!overlaps(boundsOf(curve), visible)) {
+      continue;
+    }
+    const near = lit !== null && (curve.from === lit || curve.to === lit);
+    const target = scene.boxes[curve.to].unit;
+    const runs = !near && detailed && target.members.length === 1 && states.get(target.members[0])?.[1] === 'running';
+    const path = near ? bright : runs ? moving : plain;
+    some ||= runs;
+    trace(path, curve, scene.sideways, viewport.scale < MARKS_FROM);
+    if (detailed && target.kind !== 'junction') {
+      arrow(path, curve, scene.sideways);
+    }
+  }
+  const thin = Math.max(1, 0.7 / viewport.scale);
+  context.lineWidth = Math.min(thin, 1.3 / viewport.scale);
+  context.strokeStyle = palette.edge;
+  context.globalAlpha = viewport.scale < MARKS_FROM ? 0.45 : 1;
+  context.stroke(plain);
+  context.globalAlpha = 1;
+  if (some) {
+    context.strokeStyle = palette.status.running;
+    context.lineWidth = 1.4;
+    context.setLineDash(phase === null ? [] : [5, 5]);
+    context.lineDashOffset = phase === null ? 0 : -phase * 20;
+    context.stroke(moving);
+    context.setLineDash([]);
+  }
+  context.strokeStyle = palette.accent;
+  context.lineWidth = Math.max(1.6, 1.2 / viewport.scale);
+  context.stroke(bright);
+}
+
+function boxOf(picture: IPicture, node: number | null): number | null {
+  if (node === null) {
+    return null;
+  }
+  const index = picture.scene.boxes.findIndex(box => box.unit.members.includes(node));
+  return index < 0 ? null : index;
+}
+
+function boundsOf({ points }: ICurve): IRect {
+  let [left, top] = points[0];
+  let [right, bottom] = points[0];
+  for (const [x, y] of points) {
+    left = Math.min(left, x);
+    right = Math.max(right, x);
+    top = Math.min(top, y);
+    bottom = Math.max(bottom, y);
+  }
+  return { x: left, y: top, width: right - left + 1, height: bottom - top + 1 };
+}
+
+function trace(path: Path2D, { points }: ICurve, sideways: boolean, straight: boolean): void {
+  path.moveTo(points[0][0], points[0][1]);
+  for (let at = 1; at < points.length; at++) {
+    const [x0, y0] = points[at - 1];
+    const [x1, y1] = points[at];
+    if (straight) {
+      path.lineTo(x1, y1);
+    } else if (sideways) {
+      const middle = (x0 + x1) / 2;
+      path.bezierCurveTo(middle, y0, middle, y1, x1, y1);
+    } else {
+      const middle = (y0 + y1) / 2;
+      path.bezierCurveTo(x0, middle, x1, middle, x1, y1);
+    }
+  }
+}
+
+function arrow(path: Path2D, { points }: ICurve, sideways: boolean): void {
+  const [x, y] = points[points.length - 1];
+  const [dx, dy] = sideways ? [-5, 3.5] : [3.5, -5];
+  path.moveTo(x + dx, y + dy);
+  path.lineTo(x, y);
+  path.lineTo(sideways ? x + dx : x - dx, sideways ? y - dy : y + dy);
+}
+
+function drawBox(context: CanvasRenderingContext2D, picture: IPicture, box: IBox, index: number): void {
+  const { palette, viewport, states } = picture;
+  const { unit } = box;
+  if (unit.kind === 'junction') {
+    context.fillStyle = palette.edge;
+    context.beginPath();
+    context.arc(box.x + box.width / 2, box.y + box.height / 2, box.width / 2, 0, 2 * Math.PI);
+    context.fill();
+    return;
+  }
+  const counts = statusOfMembers(unit.members, states);
+  const status = leadingStatus(counts);
+  const colour = palette.status[status];
+  const hovered = picture.hovered?.box === index;
+  const chosen = picture.selected !== null && (unit.kind === 'node' || box.cells.length === 0) && unit.members.includes(picture.selected);
+
+  if (viewport.scale < MARKS_FROM && box.cells.length === 0) {
+    context.fillStyle = chosen || hovered ? palette.accent : colour;
+    context.beginPath();
+    context.roundRect(box.x, box.y, box.width, box.height, CARD.radius);
+    context.fill();
+    return;
+  }
+  if (unit.kind === 'group' && box.cells.length === 0) {
+    // Two cards behind it: there are more of these.
+    for (const shift of [8, 4]) {
+      outline(context, { ...box, x: box.x + shift, y: box.y + shift }, palette.card, palette.line, 1, false);
+    }
+  }
+  if (hovered || chosen) {
+    context.fillStyle = palette.accent;
+    context.globalAlpha = chosen ? 0.22 : 0.12;
+    context.beginPath();
+    context.roundRect(box.x - 4, box.y - 4, box.width + 8, box.height + 8, CARD.radius + 4);
+    context.fill();
+    context.globalAlpha = 1;
+  }
+  const loud = status === 'failed' || status === 'running' || status === 'cancelled';
+  outline(context, box, palette.card, chosen ? palette.accent : loud ? colour : palette.line, chosen || loud ? 1.5 : 1, status === 'skipped');
+  if (status === 'failed' && unit.kind === 'node') {
+    context.fillStyle = colour;
+    context.globalAlpha = 0.09;
+    context.fill();
+    context.globalAlpha = 1;
+  }
+  if (picture.focused !== null && unit.members.includes(picture.focused) && box.cells.length === 0) {
+    focusRing(context, box, palette);
+  }
+  drawHead(context, picture, box, counts, status);
+  box.cells.forEach((cell, at) => drawCell(context, picture, cell, unit.members[at]));
+}
+
+function outline(context: CanvasRenderingContext2D, rect: IRect, fill: string, line: string, width: number, dashed: boolean): void {
+  context.beginPath();
+  context.roundRect(rect.x, rect.y, rect.width, rect.height, CARD.radius);
+  context.fillStyle = fill;
+  context.fill();
+  context.strokeStyle = line;
+  context.lineWidth = width;
+  context.setLineDash(dashed ? [4, 3] : []);
+  context.stroke();
+  context.setLineDash([]);
+}
+
+function focusRing(context: CanvasRenderingContext2D, rect: IRect, palette: IPalette): void {
+  context.beginPath();
+  context.roundRect(rect.x - 4, rect.y - 4, rect.width + 8, rect.height + 8, CARD.radius + 4);
+  context.strokeStyle = palette.accent;
+  context.lineWidth = 2;
+  context.stroke();
+}
+
+function drawHead(
+  context: CanvasRenderingContext2D,
+  picture: IPicture,
+  box: IBox,
+  counts: Record<Status, number>,
+  status: Status
+): void {
+  const { palette, viewport, nodes, states, now } = picture;
+  const { unit } = box;
+  const group = unit.kind === 'group';
+  const readable = viewport.scale >= NAMES_FROM || box.cells.length > 0;
+  const middle = box.y + CARD.height / 2;
+  if (!readable) {
+    drawMark(context, picture, status, box.x + box.width / 2, middle, 13);
+    return;
+  }
+  const row = box.cells.length > 0 ? box.y + 20 : middle;
+  drawMark(context, picture, status, box.x + 23, row, 10);
+  const [name, kind] = nodes[unit.members[0]];
+  const plumbing = kind === NodeKind.PARAMETER;
+  const left = box.x + 42;
+  const room = box.width - 42 - 12;
+  const many = group ? `×${unit.members.length}` : '';
+  const opened = box.cells.length > 0;
+  const captioned = viewport.scale >= CAPTIONS_FROM;
+  // Smaller on the screen, larger on the card: names stay readable for as long as they fit.
+  const size = Math.min(16.5, Math.max(12.5, 10.5 / viewport.scale));
+  const line = opened ? row : captioned ? middle - 8 : group ? middle - 7 : middle;
+  context.font = `600 ${size}px ${palette.font}`;
+  const manyWidth = many ? context.measureText(many).width + 8 : 0;
+  context.fillStyle = palette.muted;
+  if (many) {
+    context.fillText(many, box.x + box.width - 12 - manyWidth + 8, line);
+  }
+  context.font = `${plumbing ? 400 : 600} ${size}px ${palette.font}`;
+  context.fillStyle = status === 'skipped' || plumbing ? palette.muted : palette.ink;
+  context.fillText(fit(context, prettyName(name, kind), room - manyWidth), left, line);
+  if (group && !opened) {
+    drawBar(context, picture, counts, unit.members.length, { x: left, y: middle + 7, width: room, height: 5 });
+  }
+  if (group || !captioned) {
+    return;
+  }
+  context.font = `400 11px ${palette.font}`;
+  context.fillStyle = status === 'failed' ? palette.status.failed : palette.muted;
+  const caption = KIND_CAPTION[kind] ?? captionOf(states.get(unit.members[0]), now);
+  context.fillText(fit(context, caption, room), left, middle + 9);
+}
+
+const KIND_CAPTION: Partial<Record<NodeKind, string>> = {
+  [NodeKind.PARAMETER]: 'parameter',
+  [NodeKind.LIST]: 'collection',
+  [NodeKind.DICT]: 'collection',
+  [NodeKind.OUTPUT]: 'the result'
+};
+
+function drawBar(context: CanvasRenderingContext2D, picture: IPicture, counts: Record<Status, number>, all: number, rect: IRect): void {
+  const { palette } = picture;
+  context.save();
+  context.beginPath();
+  context.roundRect(rect.x, rect.y, rect.width, rect.height, rect.height / 2);
+  context.fillStyle = palette.line;
+  context.fill();
+  context.clip();
+  let x = rect.x;
+  for (const status of STATUSES) {
+    const width = (rect.width * counts[status]) / all;
+    if (status !== 'pending' && width > 0) {
+      context.fillStyle = palette.status[status];
+      context.fillRect(x, rect.y, width, rect.height);
+    }
+    x += width;
+  }
+  context.restore();
+}
+
+function drawCell(context: CanvasRenderingContext2D, picture: IPicture, cell: IRect, node: number): void {
+  const { palette, viewport, states } = picture;
+  const status = states.get(node)?.[1] ?? 'pending';
+  context.beginPath();
+  context.roundRect(cell.x, cell.y, cell.width, cell.height, 6);
+  context.fillStyle = palette.status[status];
+  context.globalAlpha = picture.hovered?.member === node ? 0.42 : 0.2;
+  context.fill();
+  context.globalAlpha = 1;
+  if (viewport.scale >= MARKS_FROM) {
+    drawMark(context, picture, status, cell.x + cell.width / 2, cell.y + cell.height / 2, 7);
+  }
+  if (picture.selected === node) {
+    context.strokeStyle = palette.accent;
+    context.lineWidth = 2;
+    context.stroke();
+  }
+  if (picture.focused === node) {
+    context.beginPath();
+    context.roundRect(cell.x - 2, cell.y - 2, cell.width + 4, cell.height + 4, 7);
+    context.strokeStyle = palette.accent;
+    context.lineWidth = 2;
+    context.stroke();
+  }
+}
+
+/** The mark of a status: told apart by its shape, not only by its colour. */
+function drawMark(context: CanvasRenderingContext2D, picture: IPicture, status: Status, x: number, y: number, radius: number): void {
+  const { palette, phase } = picture;
+  const colour = palette.status[status];
+  const unit = radius / 10;
+  const line = (...points: readonly (readonly [number, number])[]): void => {
+    context.beginPath();
+    points.forEach(([dx, dy], at) => (at === 0 ? context.moveTo(x + dx * unit, y + dy * unit) : context.lineTo(x + dx * unit, y + dy * unit)));
+    context.stroke();
+  };
+  context.lineWidth = 2 * unit;
+  context.strokeStyle = colour;
+  context.fillStyle = colour;
+  context.beginPath();
+  switch (status) {
+    case 'pending':
+    case 'skipped':
+      context.setLineDash(status === 'skipped' ? [3 * unit, 3 * unit] : []);
+      context.arc(x, y, radius - unit, 0, 2 * Math.PI);
+      context.stroke();
+      context.setLineDash([]);
+      return;
+    case 'running': {
+      context.globalAlpha = 0.25;
+      context.arc(x, y, radius - unit, 0, 2 * Math.PI);
+      context.stroke();
+      context.globalAlpha = 1;
+      context.beginPath();
+      const start = 2 * Math.PI * (phase ?? 0) - Math.PI / 2;
+      context.lineWidth = 2.4 * unit;
+      context.arc(x, y, radius - unit, start, start + 0.6 * Math.PI);
+      context.stroke();
+      context.beginPath();
+      context.arc(x, y, 2.6 * unit, 0, 2 * Math.PI);
+      context.fill();
+      return;
+    }
+    default:
+      context.arc(x, y, radius, 0, 2 * Math.PI);
+      context.fill();
+  }
+  context.strokeStyle = palette.onStatus;
+  if (status === 'completed') {
+    line([-4, 0.4], [-1.2, 3.2], [4.2, -3]);
+  } else if (status === 'failed') {
+    line([-3.2, -3.2], [3.2, 3.2]);
+    line([-3.2, 3.2], [3.2, -3.2]);
+  } else {
+    line([-4, 0], [4, 0]);
+  }
+}
+
+/** The text, cut so that it fits. */
+function fit(context: CanvasRenderingContext2D, text: string, room: number): string {
+  const key = `${context.font}|${Math.round(room)}|${text}`;
+  let result = measured.get(key);
+  if (result === undefined) {
+    result = text;
+    if (context.measureText(text).width > room) {
+      let [low, high] = [0, text.length];
+      while (low < high) {
+        const middle = Math.ceil((low + high) / 2);
+        context.measureText(`${text.slice(0, middle)}…`).width <= room ? (low = middle) : (high = middle - 1);
+      }
+      result = `${text.slice(0, low)}…`;
+    }
+    if (measured.size > 5000) {
+      measured.clear();
+    }
+    measured.set(key, result);
+  }
+  return result;
+}

@@ -1,0 +1,150 @@
+/**
+ * The side bar, tabs of dispatches, and the commands for both.
+ */
+import { ILabShell, ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { Dialog, ICommandPalette, InputDialog, Notification, showDialog, WidgetTracker } from '@jupyterlab/apputils';
+import { CommandIDs } from '../commands';
+import { covalabIcon } from '../icons';
+import { Sidebar } from '../sidebar';
+import { ServerSource } from '../source';
+import { DispatchTab } from '../tab';
+import { isTerminal, statusLabel } from '../text';
+import type { DispatchSummary } from '../wire';
+import { ICovalab } from './services';
+
+/** Third-party panels are between 501 and 899. */
+const RANK = 600;
+
+export const mainPlugin: JupyterFrontEndPlugin<void> = {
+  id: 'covalab:plugin',
+  description: 'Lists dispatches in the side bar and shows them in tabs.',
+  autoStart: true,
+  requires: [ICovalab],
+  optional: [ILabShell, ILayoutRestorer, ICommandPalette],
+  activate: (
+    app: JupyterFrontEnd,
+    covalab: ICovalab,
+    labShell: ILabShell | null,
+    restorer: ILayoutRestorer | null,
+    palette: ICommandPalette | null
+  ): void => {
+    const { client, feed, dispatches } = covalab;
+    const tracker = new WidgetTracker<DispatchTab>({ namespace: 'covalab-dispatch' });
+
+    /** The dispatch that a command is about: named, or under the pointer, or chosen from a list. */
+    const find = async (id: unknown, fits: (summary: DispatchSummary) => boolean): Promise<string | null> => {
+      if (typeof id === 'string' && id !== '') {
+        return id;
+      }
+      const clicked = app.contextMenuHitTest(node => node.dataset['dispatch'] !== undefined);
+      if (clicked) {
+        return clicked.dataset['dispatch']!;
+      }
+      const found = dispatches.dispatches.filter(fits);
+      const labels = found.map(summary => `${summary.name} · ${statusLabel(summary.status)} · ${summary.id}`);
+      const chosen = await InputDialog.getItem({ title: 'Which dispatch?', items: labels });
+      return found[labels.indexOf(chosen.value ?? '')]?.id ?? null;
+    };
+    const attempt = async (act: () => Promise<void>): Promise<void> => {
+      try {
+        await act();
+      } catch (error) {
+        Notification.error(error instanceof Error ? error.message : String(error));
+      }
+    };
+
+    app.commands.addCommand(CommandIDs.open, {
+      label: 'Open Dispatch…',
+      caption: 'Show a dispatch in a tab',
+      icon: covalabIcon,
+      describedBy: { args: Private.ARGS },
+      execute: async args => {
+        const id = await find(args['id'], () => true);
+        if (id === null) {
+          return;
+        }
+        let tab = tracker.find(candidate => candidate.dispatch === id);
+        if (!tab) {
+          tab = new DispatchTab(new ServerSource(id, client, feed, null));
+          await tracker.add(tab);
+          app.shell.add(tab, 'main');
+        }
+        app.shell.activateById(tab.id);
+      }
+    });
+    app.commands.addCommand(CommandIDs.cancel, {
+      label: 'Cancel Dispatch…',
+      caption: 'Stop what runs and start nothing more',
+      describedBy: { args: Private.ARGS },
+      execute: async args => {
+        const id = await find(args['id'], ({ status }) => !isTerminal(status));
+        if (id !== null) {
+          await attempt(() => dispatches.cancel(id));
+        }
+      }
+    });
+    app.commands.addCommand(CommandIDs.delete, {
+      label: 'Delete Dispatch…',
+      caption: 'Forget a dispatch that has ended, and its results',
+      describedBy: { args: Private.ARGS },
+      execute: async args => {
+        const id = await find(args['id'], ({ status }) => isTerminal(status));
+        const name = dispatches.dispatches.find(summary => summary.id === id)?.name ?? id;
+        if (id === null) {
+          return;
+        }
+        const answer = await showDialog({
+          title: `Delete “${name}”?`,
+          body: 'Its results are deleted as well. This cannot be undone.',
+          buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: 'Delete' })]
+        });
+        if (answer.button.accept) {
+          await attempt(async () => {
+            await dispatches.delete(id);
+            tracker.find(tab => tab.dispatch === id)?.dispose();
+          });
+        }
+      }
+    });
+    app.commands.addCommand(CommandIDs.refresh, {
+      label: 'Refresh the List of Dispatches',
+      describedBy: { args: { type: 'object', properties: {} } },
+      execute: () => dispatches.refresh()
+    });
+
+    const run = (command: string) => (id: string) => void app.commands.execute(command, { id });
+    const sidebar = new Sidebar({
+      model: dispatches,
+      open: run(CommandIDs.open),
+      cancel: run(CommandIDs.cancel),
+      delete: run(CommandIDs.delete)
+    });
+    app.shell.add(sidebar, 'left', { rank: RANK, type: 'Dispatches' });
+    restorer?.add(sidebar, sidebar.id);
+    if (labShell && restorer) {
+      void restorer.restore(tracker, {
+        command: CommandIDs.open,
+        args: tab => ({ id: tab.dispatch }),
+        name: tab => tab.dispatch
+      });
+    }
+
+    app.commands.addCommand(CommandIDs.show, {
+      label: 'Show Dispatches',
+      caption: 'Show the list of dispatches in the side bar',
+      icon: covalabIcon,
+      describedBy: { args: { type: 'object', properties: {} } },
+      execute: () => app.shell.activateById(sidebar.id)
+    });
+    for (const command of [CommandIDs.show, CommandIDs.open, CommandIDs.cancel, CommandIDs.delete, CommandIDs.refresh]) {
+      palette?.addItem({ command, category: 'Dispatches' });
+    }
+  }
+};
+
+namespace Private {
+  export const ARGS = {
+    type: 'object',
+    properties: { id: { type: 'string', description: 'The id of the dispatch; without it, a list to choose from is shown' } }
+  } as const;
+}

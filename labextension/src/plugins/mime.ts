@@ -1,0 +1,26 @@
+/**
+ * The renderer of dispatches in the output of cells.
+ */
+import { ILabShell, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
+import { CommandIDs } from '../commands';
+import { RANK, rendererFactory } from '../mime';
+import { ServerSource } from '../source';
+import { ICovalab } from './services';
+
+export const mimePlugin: JupyterFrontEndPlugin<void> = {
+  id: 'covalab:mime',
+  description: 'Shows dispatches live in the output of cells.',
+  autoStart: true,
+  requires: [ICovalab, IRenderMimeRegistry],
+  optional: [ILabShell],
+  activate: (app: JupyterFrontEnd, { client, feed }: ICovalab, rendermime: IRenderMimeRegistry, labShell: ILabShell | null): void => {
+    rendermime.addFactory(
+      rendererFactory({
+        follow: bundle => new ServerSource(bundle.id, client, feed, bundle),
+        open: labShell && (id => void app.commands.execute(CommandIDs.open, { id }))
+      }),
+      RANK
+    );
+  }
+};

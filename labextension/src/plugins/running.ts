@@ -1,0 +1,37 @@
+/**
+ * Dispatches that are not over, in the panel of what runs.
+ */
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { IRunningSessionManagers } from '@jupyterlab/running';
+import { CommandIDs } from '../commands';
+import { covalabIcon } from '../icons';
+import { describeCounts } from '../text';
+import { ICovalab } from './services';
+
+export const runningPlugin: JupyterFrontEndPlugin<void> = {
+  id: 'covalab:running',
+  description: 'Lists running dispatches in the panel of what runs.',
+  autoStart: true,
+  requires: [ICovalab, IRunningSessionManagers],
+  activate: ({ commands }: JupyterFrontEnd, { dispatches }: ICovalab, running: IRunningSessionManagers): void => {
+    const cancel = (id: string): void => void commands.execute(CommandIDs.cancel, { id });
+    running.add({
+      name: 'Dispatches',
+      running: () =>
+        dispatches.active.map(({ id, name, counts }) => ({
+          icon: () => covalabIcon,
+          label: () => name,
+          labelTitle: () => `${name}\n${id}`,
+          detail: () => describeCounts(counts)[0] ?? '',
+          open: () => void commands.execute(CommandIDs.open, { id }),
+          shutdown: () => cancel(id)
+        })),
+      refreshRunning: () => void dispatches.refresh(),
+      runningChanged: dispatches.changed,
+      shutdownAll: () => dispatches.active.forEach(({ id }) => cancel(id)),
+      shutdownLabel: 'Cancel',
+      shutdownAllLabel: 'Cancel All',
+      shutdownAllConfirmationText: 'Cancel all dispatches that are not over? What they have recorded stays.'
+    });
+  }
+};

@@ -1,0 +1,47 @@
+/**
+ * What the other plugins share: the way to the server, its events, the list. Says once when page and server differ.
+ */
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { Notification } from '@jupyterlab/apputils';
+import { Token } from '@lumino/coreutils';
+import { Client } from '../client';
+import { DispatchesModel } from '../dispatches';
+import { Feed } from '../feed';
+import { VERSION } from '../wire';
+
+export interface ICovalab {
+  readonly client: Client;
+  readonly feed: Feed;
+  readonly dispatches: DispatchesModel;
+}
+
+export const ICovalab = new Token<ICovalab>('covalab:ICovalab', 'The dispatches of this Jupyter server.');
+
+export const servicesPlugin: JupyterFrontEndPlugin<ICovalab> = {
+  id: 'covalab:services',
+  description: 'Reads dispatches from the Jupyter server.',
+  autoStart: true,
+  provides: ICovalab,
+  activate: ({ serviceManager }: JupyterFrontEnd): ICovalab => {
+    const client = new Client(serviceManager.serverSettings);
+    const feed = new Feed(serviceManager.events);
+    void checkVersion(client);
+    return { client, feed, dispatches: new DispatchesModel(client, feed) };
+  }
+};
+
+async function checkVersion(client: Client): Promise<void> {
+  let version: string;
+  try {
+    ({ version } = await client.status());
+  } catch {
+    return; // not running yet: whatever is shown says so where it is shown
+  }
+  if (version !== VERSION) {
+    Notification.warning(
+      `This page is covalab ${VERSION}, the server's part is covalab ${version}. ` +
+        'Reload the page; if this message returns, run `covalab stop` and restart the Jupyter server.',
+      { autoClose: false }
+    );
+  }
+}

@@ -1,0 +1,223 @@
+/**
+ * The list of dispatches in the side bar: what runs, what ran, and what can be done about it.
+ */
+import type { Message } from '@lumino/messaging';
+import { Widget } from '@lumino/widgets';
+import type { DispatchesModel } from './dispatches';
+import { h, iconButton, statusMark } from './dom';
+import { covalabIcon } from './icons';
+import { describeCounts, formatAge, formatDuration, formatElapsed, isTerminal, statusLabel, STATUSES, total } from './text';
+import type { DispatchSummary, Status } from './wire';
+
+export interface ISidebarOptions {
+  readonly model: DispatchesModel;
+  readonly open: (id: string) => void;
+  readonly cancel: (id: string) => void;
+  readonly delete: (id: string) => void;
+}
+
+type Filter = 'all' | 'active' | 'completed' | 'failed';
+
+const FILTERS: readonly (readonly [Filter, string])[] = [
+  ['all', 'All'],
+  ['active', 'Active'],
+  ['completed', 'Completed'],
+  ['failed', 'Failed']
+];
+
+/** The panel in the left area. */
+export class Sidebar extends Widget {
+  constructor(options: ISidebarOptions) {
+    super();
+    this.id = 'covalab-dispatches';
+    this.addClass('jp-covalab-Sidebar');
+    this.title.icon = covalabIcon;
+    this.title.caption = 'Dispatches';
+    this.node.setAttribute('aria-label', 'Dispatches');
+    this._options = options;
+    this._search = h('input', {
+      class: 'cv-search',
+      attrs: { type: 'search', placeholder: 'Filter by name, notebook or id', 'aria-label': 'Filter by name, notebook or id' }
+    });
+    this._filters = h(
+      'div',
+      { class: 'cv-filters', attrs: { role: 'group', 'aria-label': 'Filter by status' } },
+      ...FILTERS.map(([filter, label]) =>
+        h('button', { class: 'cv-chip', text: label, attrs: { type: 'button', 'data-filter': filter }, onClick: () => this._choose(filter) })
+      )
+    );
+    this._list = h('ul', { class: 'cv-rows', attrs: { 'data-lm-suppress-shortcuts': 'true' } });
+    this._note = h('div', { class: 'cv-noteBar', attrs: { role: 'status' } });
+    this._more = h('button', { class: 'cv-button cv-more', text: 'Show older ones', attrs: { type: 'button' }, onClick: () => void this._options.model.more() });
+    this.node.append(
+      h(
+        'div',
+        { class: 'cv-sideHead' },
+        h('h2', { text: 'Dispatches' }),
+        iconButton('refresh', 'Read the list again', () => void options.model.refresh())
+      ),
+      this._search,
+      this._filters,
+      this._note,
+      this._list,
+      this._more
+    );
+    this._search.addEventListener('input', this._onSearch);
+    options.model.changed.connect(this._update, this);
+    this._choose('all');
+  }
+
+  override dispose(): void {
+    if (!this.isDisposed) {
+      this._search.removeEventListener('input', this._onSearch);
+      this._options.model.changed.disconnect(this._update, this);
+      window.clearTimeout(this._tick);
+      super.dispose();
+    }
+  }
+
+  protected override onAfterShow(msg: Message): void {
+    super.onAfterShow(msg);
+    this._update();
+  }
+
+  private _onSearch = (): void => this._update();
+
+  private _choose(filter: Filter): void {
+    this._filter = filter;
+    for (const chip of this._filters.querySelectorAll<HTMLElement>('.cv-chip')) {
+      chip.setAttribute('aria-pressed', String(chip.dataset['filter'] === filter));
+    }
+    this._update();
+  }
+
+  private _matches({ status, name, notebook, id }: DispatchSummary): boolean {
+    const text = this._search.value.trim().toLowerCase();
+    const shown =
+      this._filter === 'all' ||
+      (this._filter === 'active' && !isTerminal(status)) ||
+      (this._filter === 'completed' && status === 'completed') ||
+      (this._filter === 'failed' && (status === 'failed' || status === 'cancelled'));
+    return shown && (text === '' || [name, notebook, id].some(field => field.toLowerCase().includes(text)));
+  }
+
+  private _update(): void {
+    window.clearTimeout(this._tick);
+    if (!this.isVisible && this._rows.size > 0) {
+      return;
+    }
+    const { model } = this._options;
+    const shown = model.dispatches.filter(summary => this._matches(summary));
+    const now = Date.now() / 1000;
+    for (const [id, row] of this._rows) {
+      if (!shown.some(summary => summary.id === id)) {
+        row.node.remove();
+        this._rows.delete(id);
+      }
+    }
+    shown.forEach((summary, at) => {
+      let row = this._rows.get(summary.id);
+      if (!row) {
+        row = new Row(summary.id, this._options);
+        this._rows.set(summary.id, row);
+      }
+      row.update(summary, now);
+      if (this._list.children[at] !== row.node) {
+        this._list.insertBefore(row.node, this._list.children[at] ?? null);
+      }
+    });
+    this._note.textContent = this._say(shown.length);
+    this._note.hidden = this._note.textContent === '';
+    this._note.classList.toggle('cv-mod-failed', model.problem !== '');
+    this._more.hidden = !model.hasMore || this._filter === 'active';
+    // Lengths of time go on while nothing changes: each second for what runs, else the ages each minute.
+    this._tick = window.setTimeout(() => this._update(), shown.some(({ status }) => !isTerminal(status)) ? 1000 : 60_000);
+  }
+
+  private _say(shown: number): string {
+    const { model } = this._options;
+    if (model.problem) {
+      return model.problem;
+    }
+    if (!model.isReady) {
+      return 'Reading the list…';
+    }
+    if (shown > 0) {
+      return '';
+    }
+    return model.dispatches.length === 0
+      ? 'No dispatches yet. Run ct.dispatch(lattice)(…) or %dispatch in a notebook, and it appears here.'
+      : 'No dispatch matches the filter.';
+  }
+
+  private readonly _options: ISidebarOptions;
+  private readonly _search: HTMLInputElement;
+  private readonly _filters: HTMLElement;
+  private readonly _list: HTMLElement;
+  private readonly _note: HTMLElement;
+  private readonly _more: HTMLElement;
+  private readonly _rows = new Map<string, Row>();
+  private _filter: Filter = 'all';
+  private _tick = 0;
+}
+
+/** One dispatch in the list. Kept while it is listed, so that the pointer and the focus stay where they are. */
+class Row {
+  constructor(id: string, options: ISidebarOptions) {
+    this._mark = h('span', { class: 'cv-rowMark' });
+    this._name = h('span', { class: 'cv-rowName' });
+    this._time = h('span', { class: 'cv-rowTime' });
+    this._where = h('span', { class: 'cv-rowWhere' });
+    this._bar = h('span', { class: 'cv-bar', attrs: { 'aria-hidden': 'true' } }, ...STATUSES.map(status => h('span', { class: `cv-mod-${status}` })));
+    this._cancel = iconButton('stop', 'Cancel', () => options.cancel(id));
+    this._delete = iconButton('trash', 'Delete', () => options.delete(id));
+    this._main = h(
+      'button',
+      { class: 'cv-row', attrs: { type: 'button' }, onClick: () => options.open(id) },
+      this._mark,
+      h('span', { class: 'cv-rowText' }, h('span', { class: 'cv-rowTop' }, this._name, this._time), this._where, this._bar)
+    );
+    this.node = h(
+      'li',
+      { class: 'jp-covalab-Row', attrs: { 'data-dispatch': id } },
+      this._main,
+      h('span', { class: 'cv-rowActions' }, this._cancel, this._delete)
+    );
+  }
+
+  readonly node: HTMLElement;
+
+  update(summary: DispatchSummary, now: number): void {
+    const { status, counts } = summary;
+    const over = isTerminal(status);
+    const start = summary.started_at ?? summary.created_at;
+    if (this._status !== status) {
+      this._status = status;
+      this._mark.replaceChildren(statusMark(status));
+      this.node.dataset['status'] = status;
+    }
+    this._name.textContent = summary.name;
+    this._time.textContent = over ? formatDuration((summary.ended_at ?? start) - start) : formatElapsed(now - start);
+    const age = formatAge(summary.created_at, now);
+    this._where.textContent = [summary.notebook.split('/').pop() ?? '', age].filter(Boolean).join(' · ');
+    [...this._bar.children].forEach((part, at) => ((part as HTMLElement).style.flexGrow = String(counts[STATUSES[at]])));
+    this._bar.hidden = status === 'completed' || total(counts) === 0;
+    this._cancel.hidden = over;
+    this._delete.hidden = !over;
+    const words = [summary.name, statusLabel(status), ...describeCounts(counts), summary.notebook, age];
+    this._main.setAttribute('aria-label', words.filter(Boolean).join(', '));
+    this._main.title = [`${summary.name} · ${statusLabel(status)}`, describeCounts(counts).join(', '), summary.notebook, summary.id, summary.error]
+      .filter(Boolean)
+      .join('\n');
+  }
+
+  private readonly _main: HTMLElement;
+  private readonly _mark: HTMLElement;
+  private readonly _name: HTMLElement;
+  private readonly _time: HTMLElement;
+  private readonly _where: HTMLElement;
+  private readonly _bar: HTMLElement;
+  private readonly _cancel: HTMLElement;
+  private readonly _delete: HTMLElement;
+  private _status: Status | null = null;
+}

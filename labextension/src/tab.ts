@@ -1,0 +1,55 @@
+/**
+ * A dispatch in a tab of its own.
+ */
+import { MainAreaWidget } from '@jupyterlab/apputils';
+import { Widget } from '@lumino/widgets';
+import { DispatchView } from './dispatch/view';
+import { covalabIcon } from './icons';
+import { statusLabel } from './text';
+import type { IDispatchSource } from './tokens';
+
+class Content extends Widget {
+  constructor(source: IDispatchSource) {
+    super();
+    this.source = source;
+    this._view = new DispatchView({ source, place: 'main' });
+    this.node.append(this._view.node);
+    this.addClass('jp-covalab-Tab');
+    source.changed.connect(this._update, this);
+    this._update();
+  }
+
+  readonly source: IDispatchSource;
+
+  override dispose(): void {
+    if (!this.isDisposed) {
+      this.source.changed.disconnect(this._update, this);
+      this._view.dispose();
+      this.source.dispose();
+      super.dispose();
+    }
+  }
+
+  private _update(): void {
+    const summary = this.source.snapshot?.summary;
+    this.title.label = summary?.name ?? this.source.id.slice(0, 8);
+    this.title.caption = summary ? `${summary.name} · ${statusLabel(summary.status)}\n${summary.id}` : this.source.id;
+  }
+
+  private readonly _view: DispatchView;
+}
+
+/** Shows one dispatch in the main area. */
+export class DispatchTab extends MainAreaWidget<Widget> {
+  constructor(source: IDispatchSource) {
+    const content = new Content(source);
+    super({ content });
+    this.dispatch = source.id;
+    this.id = `covalab-dispatch-${source.id}`;
+    content.title.icon = covalabIcon;
+    content.title.closable = true;
+  }
+
+  /** The id of the dispatch. */
+  readonly dispatch: string;
+}

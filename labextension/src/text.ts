@@ -1,0 +1,140 @@
+/**
+ * Words and numbers as people read them. Pure.
+ */
+import { type Counts, NodeKind, type Status, type Value } from './wire';
+
+export const STATUSES: readonly Status[] = ['completed', 'running', 'failed', 'cancelled', 'skipped', 'pending'];
+
+const TERMINAL: ReadonlySet<Status> = new Set<Status>(['completed', 'failed', 'cancelled', 'skipped']);
+
+const LABELS: Readonly<Record<Status, string>> = {
+  pending: 'Pending',
+  running: 'Running',
+  completed: 'Completed',
+  failed: 'Failed',
+  cancelled: 'Cancelled',
+  skipped: 'Skipped'
+};
+
+/** Tell whether a status never changes any more. */
+export function isTerminal(status: Status): boolean {
+  return TERMINAL.has(status);
+}
+
+/** The word for a status. */
+export function statusLabel(status: Status): string {
+  return LABELS[status];
+}
+
+/** A node's name without the marks that Covalent puts around it. */
+export function prettyName(name: string, kind: NodeKind): string {
+  switch (kind) {
+    case NodeKind.PARAMETER:
+      return name.replace(/^:parameter:/, '');
+    case NodeKind.LIST:
+      return 'list';
+    case NodeKind.DICT:
+      return 'dict';
+    case NodeKind.OUTPUT:
+      return 'output';
+    default:
+      return name.replace(/^:(sublattice:)?/, '') || name;
+  }
+}
+
+/** A length of time, in at most two units: `340 ms`, `2.4 s`, `3 min 20 s`, `1 h 5 min`. */
+export function formatDuration(seconds: number): string {
+  if (seconds < 1) {
+    return `${Math.max(0, Math.round(seconds * 1000))} ms`;
+  }
+  if (seconds < 9.95) {
+    return `${seconds.toFixed(1)} s`;
+  }
+  return formatWhole(Math.round(seconds));
+}
+
+/** A length of time that is still growing: whole seconds, so that it does not flicker. */
+export function formatElapsed(seconds: number): string {
+  return formatWhole(Math.max(0, Math.floor(seconds)));
+}
+
+function formatWhole(seconds: number): string {
+  const units: readonly (readonly [number, string])[] = [
+    [86400, 'd'],
+    [3600, 'h'],
+    [60, 'min'],
+    [1, 's']
+  ];
+  const first = Math.max(0, units.findIndex(([size]) => seconds >= size));
+  if (seconds < 1) {
+    return '0 s';
+  }
+  const [size, unit] = units[first];
+  const rest = units[first + 1];
+  const more = rest ? Math.floor((seconds % size) / rest[0]) : 0;
+  return `${Math.floor(seconds / size)} ${unit}${more > 0 ? ` ${more} ${rest[1]}` : ''}`;
+}
+
+/** How long ago: `just now`, `5 min ago`, `yesterday`, then the date. */
+export function formatAge(then: number, now: number): string {
+  const seconds = now - then;
+  if (seconds < 45) {
+    return 'just now';
+  }
+  if (seconds < 3600) {
+    return `${Math.max(1, Math.round(seconds / 60))} min ago`;
+  }
+  if (seconds < 86400) {
+    return `${Math.round(seconds / 3600)} h ago`;
+  }
+  const days = Math.floor(seconds / 86400);
+  return days === 1 ? 'yesterday' : days < 7 ? `${days} days ago` : new Date(then * 1000).toLocaleDateString();
+}
+
+/** A point in time, in the reader's own zone. */
+export function formatTime(seconds: number): string {
+  return new Date(seconds * 1000).toLocaleString(undefined, {
+    month: 'short',
+    day: 'numeric',
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit'
+  });
+}
+
+/** A number of bytes. */
+export function formatSize(bytes: number): string {
+  const units = ['bytes', 'kB', 'MB', 'GB', 'TB'];
+  let size = bytes;
+  let unit = 0;
+  while (size >= 1000 && unit < units.length - 1) {
+    size /= 1000;
+    unit++;
+  }
+  return `${unit === 0 || size >= 100 ? Math.round(size) : size.toFixed(1)} ${units[unit]}`;
+}
+
+/** How many nodes there are. */
+export function total(counts: Counts): number {
+  return STATUSES.reduce((sum, status) => sum + counts[status], 0);
+}
+
+/** How many of how many are over, and what the others do: `14 of 26 done`, `4 running`, `1 failed`. */
+export function describeCounts(counts: Counts): string[] {
+  const all = total(counts);
+  if (all === 0) {
+    return [];
+  }
+  const words = [counts.completed === all ? `${all} of ${all} done` : `${counts.completed} of ${all} done`];
+  for (const status of STATUSES) {
+    if (status !== 'completed' && counts[status] > 0) {
+      words.push(`${counts[status]} ${statusLabel(status).toLowerCase()}`);
+    }
+  }
+  return words;
+}
+
+/** The type and size of a value, in one short line. */
+export function describeValue([size, type]: Value): string {
+  return `${type} · ${formatSize(size)}`;
+}
