@@ -11,7 +11,6 @@ import platform
 import site
 import sys
 import sysconfig
-from importlib import metadata
 from typing import Any, Final
 
 from covalab._version import __version__
@@ -59,6 +58,8 @@ def _usual_path() -> frozenset[str]:
 
 @functools.cache
 def _versions() -> dict[str, str]:
+    from importlib import metadata  # noqa: PLC0415 - takes longer to import than all else that a dispatch needs
+
     found = {"python": platform.python_version(), "covalab": __version__}
     for package in ("cloudpickle", "distributed"):
         try:

@@ -23,6 +23,7 @@ class Parameters:
         "_n_required",
         "_positional",
         "_required",
+        "_shapes",
         "_signature",
         "_star",
         "_stars",
@@ -34,6 +35,7 @@ class Parameters:
         except (TypeError, ValueError):  # some built-in functions do not tell; take whatever comes
             signature = inspect.signature(lambda *args, **kwargs: None)  # noqa: ARG005
         self._signature = str(signature)
+        self._shapes: dict[tuple[object, ...], tuple[Sequence[str], Sequence[str]]] = {}
         found = signature.parameters.values()
         self._positional = tuple(p.name for p in found if p.kind in _BY_POSITION)
         self._keyword_only = tuple(p.name for p in found if p.kind is p.KEYWORD_ONLY)
@@ -46,10 +48,8 @@ class Parameters:
         only_positional = all(p.kind in _BY_POSITION for p in must)
         self._n_required = len(must) if only_positional else len(self._positional) + 1
 
-    def match(
-        self, what: str, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> tuple[Sequence[str], Mapping[str, Any]]:
-        """Return the names of the positional arguments, and the keyword arguments in the order of the signature.
+    def match(self, what: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[str]]:
+        """Return the names of the positional arguments, and of the keyword arguments in the order of the signature.
 
         Parameters
         ----------
@@ -69,15 +69,21 @@ class Parameters:
         --------
         >>> def train(X, y, *more, C=1.0, **options): ...
         >>> Parameters(train).match("electron 'train'", (1, 2, 3), {"gamma": 2, "C": 1})
-        (('X', 'y', 'arg[2]'), {'C': 1, 'gamma': 2})
+        (('X', 'y', 'arg[2]'), ('C', 'gamma'))
         """
         n_args = len(args)
         if not kwargs and self._n_required <= n_args <= len(self._positional):
-            return self._positional, kwargs
-        self._check(what, n_args, kwargs)
-        names = (*self._positional[:n_args], *(f"arg[{i}]" for i in range(len(self._positional), n_args)))
-        ordered = {name: kwargs[name] for name in (*self._positional, *self._keyword_only) if name in kwargs}
-        return names, {**ordered, **kwargs}
+            return self._positional, ()
+        shape = (n_args, *kwargs)
+        found = self._shapes.get(shape)
+        if found is None:
+            self._check(what, n_args, kwargs)
+            names = (*self._positional[:n_args], *(f"arg[{i}]" for i in range(len(self._positional), n_args)))
+            in_order = [name for name in (*self._positional, *self._keyword_only) if name in kwargs]
+            found = names, tuple(dict.fromkeys([*in_order, *kwargs]))
+            if n_args <= len(self._positional):  # else there is a shape for every length
+                self._shapes[shape] = found
+        return found
 
     def _check(self, what: str, n_args: int, kwargs: Mapping[str, Any]) -> None:
         takes = f"it takes {self._signature}"

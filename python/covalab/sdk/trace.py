@@ -170,7 +170,7 @@ class Trace:
     def call(self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> BoundElectron:
         """Add the call of an electron."""
         name = task.name
-        names, named = task.parameters.match(f"electron {name!r}", args, kwargs)
+        names, keywords = task.parameters.match(f"electron {name!r}", args, kwargs)
         node = self._add(
             name,
             NodeKind.ELECTRON,
@@ -179,8 +179,8 @@ class Trace:
         )
         for index, value in enumerate(args):
             self._connect(value, node, names[index], EdgeKind.ARG, index)
-        for keyword, value in named.items():
-            self._connect(value, node, keyword, EdgeKind.KWARG, -1)
+        for keyword in keywords:
+            self._connect(kwargs[keyword], node, keyword, EdgeKind.KWARG, -1)
         return bind(self, node, task.outputs)
 
     def name_of(self, node: int) -> str:

@@ -17,18 +17,24 @@ _EXTENDED: Final = opcode.opmap["EXTENDED_ARG"]
 
 def unpacked_count(frame: FrameType) -> int | None:
     """Return how many names `frame` is unpacking into right now; None if it is doing something else."""
-    # `co_code` is the plain code whatever the interpreter has specialised or instrumented since.
-    code, at = frame.f_code.co_code, frame.f_lasti
-    if at < 0 or code[at] != _UNPACK:
-        return None
-    count, shift = code[at + 1], 8
-    while at >= 2 and code[at - 2] == _EXTENDED:
-        at -= 2
-        count |= code[at + 1] << shift
-        shift += 8
-    return count
+    operation, count = _instruction(frame)
+    return count if operation == _UNPACK else None
 
 
 def is_starred(frame: FrameType) -> bool:
     """Tell whether `frame` is unpacking into names of which one has a star."""
-    return frame.f_lasti >= 0 and frame.f_code.co_code[frame.f_lasti] == _UNPACK_STARRED
+    return _instruction(frame)[0] == _UNPACK_STARRED
+
+
+def _instruction(frame: FrameType) -> tuple[int, int]:
+    """Return what `frame` is doing now, and the number that belongs to it."""
+    # `co_code` is the plain code whatever the interpreter has specialised or instrumented since.
+    code, at = frame.f_code.co_code, frame.f_lasti
+    # A number above 255 has its upper bytes in front; Python 3.10 points to the first of them, later ones to the last.
+    while at >= 2 and code[at - 2] == _EXTENDED:
+        at -= 2
+    number = code[at + 1]
+    while code[at] == _EXTENDED:
+        at += 2
+        number = number << 8 | code[at + 1]
+    return code[at], number

@@ -1,0 +1,107 @@
+"""What the verbs refuse before they ask anybody, and what one dispatch would send."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import covalab as ct
+from covalab.artifacts import Artifacts
+from covalab.core.codec import decode
+from covalab.core.errors import GraphError, SerializationError
+from covalab.core.model import INLINE_LIMIT
+from covalab.sdk.api import prepare
+
+
+@ct.electron
+def total(xs: Any) -> Any:
+    """Return the sum."""
+    return sum(xs)
+
+
+@ct.lattice
+def workflow(xs: Any) -> Any:
+    """Sum up."""
+    return total(xs)
+
+
+def test_a_submission_is_complete(tmp_path: Path) -> None:
+    """Graph, values, code, lattice, inputs, source: everything that a dispatch needs is in it."""
+    it = prepare(workflow, ([1, 2],), {}, Artifacts(tmp_path))
+
+    assert str(uuid.UUID(it.id)) == it.id
+    assert decode(it.code[it.graph.functions[0].digest])([1, 2]) == 3
+    assert decode(it.code[it.lattice])([1, 2]) == 3
+    assert decode(it.inputs.data or b"") == {"args": ([1, 2],), "kwargs": {}}
+    assert "def workflow" in it.source
+    assert it.doc == "Sum up."
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_submissions_have_two_ids_and_the_same_code(tmp_path: Path) -> None:
+    """Only the id is new."""
+    one, two = (prepare(workflow, ([1],), {}, Artifacts(tmp_path)) for _ in range(2))
+
+    assert one.id != two.id
+    assert (one.graph, one.code) == (two.graph, two.code)
+
+
+def test_a_large_value_is_written_before_anything_is_sent(tmp_path: Path) -> None:
+    """It is a file of the blob folder, and the message stays small."""
+    artifacts, array = Artifacts(tmp_path), np.arange(INLINE_LIMIT)
+
+    it = prepare(workflow, (array,), {}, artifacts)
+
+    assert it.values[0].data is None
+    assert (artifacts.open(it.values[0]) == array).all()
+    assert it.inputs.data is None
+
+
+def test_a_lattice_that_cannot_be_pickled_is_named(tmp_path: Path) -> None:
+    """Its function travels too; the error says so."""
+    held = (n for n in range(3))
+    mine = ct.lattice(lambda: total(list(held)))
+
+    with pytest.raises(SerializationError, match="the function of lattice '<lambda>'"):
+        prepare(mine, (), {}, Artifacts(tmp_path))
+
+
+def test_an_electron_that_cannot_be_pickled_is_named(tmp_path: Path) -> None:
+    """The error names the electron."""
+    held = (n for n in range(3))
+    task = ct.electron(lambda: list(held))
+
+    with pytest.raises(SerializationError, match="the function of electron '<lambda>'"):
+        prepare(ct.lattice(task), (), {}, Artifacts(tmp_path))
+
+
+@pytest.mark.parametrize("verb", [ct.dispatch, ct.dispatch_sync])
+def test_only_a_lattice_can_be_dispatched(verb: Any) -> None:
+    """The error says how to make one."""
+    with pytest.raises(TypeError, match=r"put @ct.lattice on the function"):
+        verb(total)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: ct.dispatch(workflow, "http://localhost:48008"),
+        lambda: ct.dispatch_sync(workflow, "http://localhost:48008"),
+        lambda: ct.get_result("id", dispatcher_addr="http://localhost:48008"),
+        lambda: ct.cancel("id", dispatcher_addr="http://localhost:48008"),
+    ],
+)
+def test_an_address_is_refused(ask: Any) -> None:
+    """There is none any more; the error says what there is instead."""
+    with pytest.raises(GraphError, match=r"there is no dispatcher address .*private socket"):
+        ask()
+
+
+def test_registering_without_running_is_refused() -> None:
+    """`disable_run` is not ignored."""
+    with pytest.raises(GraphError, match="`disable_run` is not supported"):
+        ct.dispatch(workflow, disable_run=True)

@@ -1,0 +1,28 @@
+"""Examples in docstrings are true."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "covalab.core.assemble",
+        "covalab.sdk.electron",
+        "covalab.sdk.lattice",
+        "covalab.sdk.parameters",
+        "covalab.sdk.source",
+        "covalab.sdk.status",
+        "covalab.sdk.transportable",
+    ],
+)
+def test_the_examples_run(module: str) -> None:
+    """Each module has examples, and they print what they say."""
+    found = doctest.testmod(importlib.import_module(module))
+
+    assert found.attempted > 0
+    assert found.failed == 0

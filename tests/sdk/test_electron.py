@@ -1,0 +1,154 @@
+"""An electron is an ordinary function with something attached."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import inspect
+import pickle
+from typing import Any
+
+import cloudpickle
+import pytest
+
+import covalab as ct
+from covalab.core.errors import GraphError
+from covalab.sdk.electron import Electron
+from covalab.sdk.lattice import Lattice
+from covalab.sdk.trace import InMemory
+
+
+def _double(x: int, times: int = 2) -> int:
+    """Return a multiple."""
+    return x * times
+
+
+_double.__name__ = "double"
+double = ct.electron(_double)
+
+
+def test_outside_a_lattice_it_is_the_function() -> None:
+    """Calling it computes; name, doc, signature and the original are those of the function."""
+    assert double(3) == 6
+    assert (double.__name__, double.__doc__) == ("double", "Return a multiple.")
+    assert inspect.signature(double) == inspect.signature(_double)
+    assert inspect.isfunction(double)
+
+
+def test_it_can_be_made_in_three_ways() -> None:
+    """Bare, with options, and as a plain call."""
+    decorated = ct.electron(retries=1)(_double)
+    called = ct.electron(_double, retries=1)
+
+    assert decorated(2) == called(2) == 4
+    assert called.electron_object.retries == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [(lambda: 1, "<lambda>"), (len, "len"), (functools.partial(pow, 2), "pow"), (dict, "dict")],
+)
+def test_any_callable_can_be_one(function: Any, name: str) -> None:
+    """Lambdas, built-ins, partials and classes have names in the graph."""
+    it = ct.electron(function)
+
+    assert it.electron_object.name == name  # type: ignore[attr-defined]
+
+
+def test_what_is_not_a_function_is_refused() -> None:
+    """The error shows what was given."""
+    with pytest.raises(TypeError, match="electron takes a function, not 3"):
+        ct.electron(3)  # type: ignore[call-overload]
+
+
+def test_a_lattice_sees_the_current_executor() -> None:
+    """Changing `electron_object.executor` changes the next graph, and only what was changed."""
+
+    @ct.electron
+    def task() -> int:
+        return 1
+
+    workflow = Lattice(task)
+
+    def executors() -> list[str]:
+        return [settings.executor for settings in workflow.plan((), {}, InMemory())[0].graph.settings]
+
+    before = executors()
+    task.electron_object.executor = "local"  # type: ignore[attr-defined]
+
+    assert (before, executors()) == (["dask"], ["local"])
+
+
+def test_metadata_has_covalents_names() -> None:
+    """`get_metadata`, `set_metadata` and `as_transportable_dict` speak of the settings."""
+    it = Electron(double, executor="local", retries=3)
+
+    it.set_metadata("time_limit", 5)
+
+    assert it.get_metadata("executor") == "local"
+    assert it.metadata["time_limit"] == 5.0
+    assert it.as_transportable_dict["metadata"] == {"executor": "local", "retries": 3, "time_limit": 5.0}
+    with pytest.raises(KeyError):
+        it.get_metadata("nothing")
+
+
+@pytest.mark.parametrize("option", ["files", "deps_bash", "deps_pip", "deps_module", "call_before", "call_after"])
+def test_what_cannot_be_done_yet_is_refused_by_name(option: str) -> None:
+    """A hook is never ignored in silence; an empty one is no hook."""
+    ct.electron(double, **{option: []})
+    with pytest.raises(GraphError, match=f"electron 'double': `{option}` is not supported"):
+        ct.electron(double, **{option: ["something"]})
+
+
+@pytest.mark.parametrize("retries", [-1, 1.5, True, "2", None])
+def test_retries_must_be_a_count(retries: Any) -> None:
+    """Whole numbers from 0 on."""
+    with pytest.raises(GraphError, match="retries must be a whole number"):
+        ct.electron(double, retries=retries)
+
+
+@pytest.mark.parametrize("time_limit", [0, -1, float("nan"), float("inf"), "10", True, dt.timedelta(0)])
+def test_a_time_limit_must_be_a_time(time_limit: Any) -> None:
+    """Seconds above 0, or a timedelta above 0."""
+    with pytest.raises(GraphError, match="time_limit must be seconds"):
+        ct.electron(double, time_limit=time_limit)
+
+
+def test_a_timedelta_is_a_time_limit() -> None:
+    """It becomes seconds."""
+    it = ct.electron(double, time_limit=dt.timedelta(minutes=2))
+
+    assert it.electron_object.time_limit == 120.0  # type: ignore[attr-defined]
+
+
+def test_an_executor_object_is_refused() -> None:
+    """Until there are executors as objects, a name is wanted."""
+    with pytest.raises(GraphError, match="takes a name, one of dask, local"):
+        ct.electron(double, executor=object())
+
+
+def test_backend_is_an_old_word_for_executor() -> None:
+    """It works and warns."""
+    with pytest.warns(DeprecationWarning, match="write `executor`"):
+        it = ct.electron(double, backend="local")
+
+    assert it.electron_object.executor == "local"  # type: ignore[attr-defined]
+
+
+def test_a_lattice_as_an_electron_is_refused() -> None:
+    """Sublattices come later; the error says what to do now."""
+    with pytest.raises(GraphError, match="sublattices are not supported"):
+        ct.electron(ct.lattice(lambda: 1))
+
+
+def test_an_electron_travels() -> None:
+    """A function that uses an electron can be pickled, also after a graph was built with it."""
+    local = ct.electron(lambda x: double(x) + 1)
+    Lattice(lambda: local(1)).plan((), {}, InMemory())
+
+    assert pickle.loads(cloudpickle.dumps(local))(4) == 9
+
+
+def test_waiting_outside_a_lattice_returns_the_child() -> None:
+    """There is nothing to wait for."""
+    assert ct.wait(5, [6]) == 5
