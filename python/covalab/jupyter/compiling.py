@@ -118,7 +118,7 @@ def data_message(electron: str, names: Sequence[str]) -> str:
     return (
         f"electron {electron!r} uses {listed(names)} of the notebook without naming {it} in its signature; "
         f"add {it}: %%electron {electron}(..., {', '.join(names)}). Modules, functions and classes travel by "
-        f"themselves, values are inputs; {names[0]}={names[0]} in the signature makes the value of this moment the default."
+        f"themselves, values are inputs; {names[0]}={names[0]} there makes this moment's value the default."
     )
 
 

@@ -49,6 +49,10 @@ Origin: TypeAlias = "int | Literal['notebook', 'parameter']"
 """Where a value comes from: a part by its position, the notebook's namespace, or a parameter of the lattice."""
 
 
+Returned: TypeAlias = "tuple[str, int, str | None]"
+"""A part of what the lattice returns: under which name, from which part, which output (None: its whole value)."""
+
+
 class Link(msgspec.Struct, frozen=True):
     """One argument of one call."""
 
@@ -98,7 +102,7 @@ def wire(
         If a value that a cell needs is nowhere, or cells need each other in a circle.
     """
     if not parts:
-        message = "there is no electron cell yet; put %%electron on the first line of the cells that belong to it, and run them"
+        message = "there is no electron cell yet; put %%electron on the first line of the cells to wire, and run them"
         raise CellRefused(message)
     if any(part.name == name for part in parts):
         message = f"{name!r} is already the name of an electron of this notebook; give the lattice another one"
@@ -107,15 +111,11 @@ def wire(
     for position in range(len(parts)):
         work.link(position)
     order = work.order()
-    returned = [(parts[-1].name, len(parts) - 1, None)] if whole else work.returned(wanted)
-    recipes = [work.recipe(position, wanted and returned) for position in range(len(parts))]
+    returned: list[Returned] = [(parts[-1].name, len(parts) - 1, None)] if whole else work.returned(wanted)
+    recipes = [work.recipe(position, None if wanted is None else returned) for position in range(len(parts))]
     source = _written(work, order, recipes, returned, arguments, as_dict=wanted is None and not whole)
     electrons = [(parts[position], recipes[position]) for position in order]
     return Wiring(name, source, electrons, tuple(work.taken))
-
-
-Returned: TypeAlias = "tuple[str, int, str | None]"
-"""A part of what the lattice returns: under which name, from which part, which output (None: its whole value)."""
 
 
 class _Work:
@@ -207,8 +207,8 @@ class _Work:
         line = part.cell.scope.reads.get(wanted)
         where = f" (line {line} of its cell)" if line else ""
         return (
-            f"electron {part.name!r} needs {wanted!r}{where}, but no electron cell makes it and the notebook has no such "
-            f"name; run the cell that makes {wanted!r}, or make it a parameter of the lattice: "
+            f"electron {part.name!r} needs {wanted!r}{where}, but no electron cell makes it and the notebook has no "
+            f"such name; run the cell that makes {wanted!r}, or make it a parameter of the lattice: "
             f"%lattice {self.name}({wanted}=...)"
         )
 
@@ -285,7 +285,7 @@ class _Work:
         raise CellRefused(message)
 
     def recipe(self, position: int, wanted: Sequence[Returned] | None) -> Recipe:
-        """Say how one part is to be compiled for this lattice. `wanted`: what was asked for by name, if anything was."""
+        """Say how one part is to be compiled for this lattice. `wanted`: what was asked for by name, if anything."""
         part, names = self.parts[position], self.names[position]
         asked = self.asked[position]
         outputs = self._outputs(position)

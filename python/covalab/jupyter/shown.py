@@ -1,0 +1,118 @@
+"""What the magics show beside the live graph: a definition, a list of dispatches, outputs that arrive later."""
+
+from __future__ import annotations
+
+import datetime as dt
+import html
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from covalab.core.errors import CovalabError
+from covalab.core.model import DispatchSummary
+from covalab.jupyter.session import Electron, Session
+from covalab.sdk import api
+from covalab.sdk.handle import DispatchHandle
+
+
+class Defined:
+    """One line saying what a cell has become."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return f"<code>{html.escape(self.text)}</code>"
+
+
+class Dispatches:
+    """A list of dispatches, newest first. Index it for a `DispatchSummary`."""
+
+    def __init__(self, summaries: Sequence[DispatchSummary]) -> None:
+        self.summaries = list(summaries)
+
+    def __len__(self) -> int:
+        return len(self.summaries)
+
+    def __getitem__(self, index: int) -> DispatchSummary:
+        return self.summaries[index]
+
+    def __repr__(self) -> str:
+        if not self.summaries:
+            return "no dispatches"
+        rows = [_HEAD, *(_row(one) for one in self.summaries)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        )
+
+    def _repr_html_(self) -> str:
+        if not self.summaries:
+            return "<p>No dispatches.</p>"
+        head = "".join(f'<th style="text-align:left">{title}</th>' for title in _HEAD)
+        body = "".join(
+            "<tr>" + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in _row(one)) + "</tr>"
+            for one in self.summaries
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+_HEAD = ("lattice", "status", "done", "started", "took", "id")
+
+
+def _row(one: DispatchSummary) -> tuple[str, ...]:
+    counts = one.counts
+    total = counts.pending + counts.running + counts.completed + counts.failed + counts.cancelled + counts.skipped
+    began = dt.datetime.fromtimestamp(one.created_at, tz=dt.timezone.utc).astimezone()
+    return (
+        one.name,
+        one.status,
+        f"{counts.completed}/{total}",
+        f"{began:%Y-%m-%d %H:%M:%S}",
+        _duration(one),
+        one.id,
+    )
+
+
+def _duration(one: DispatchSummary) -> str:
+    if one.started_at is None:
+        return ""
+    seconds = (one.ended_at or time.time()) - one.started_at
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+class Delivery:
+    """The outputs of a cell that was dispatched with `--run`, on their way into the notebook."""
+
+    def __init__(self, made: Electron, handle: DispatchHandle, session: Session) -> None:
+        self._made, self._handle, self._session = made, handle, session
+        names = ", ".join(made.outputs)
+        self.text = f"{names} will appear in this notebook when {made.part.name} is done." if names else ""
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return f"<small>{html.escape(self.text)}</small>"
+
+    def wait(self, update: Callable[[Any], None]) -> None:
+        """Wait for the dispatch, put its outputs into the notebook, and say so in the same place. For a thread."""
+        name = self._made.part.name
+        try:
+            result = api.get_result(self._handle, wait=True)
+            value = result.raise_for_status().result
+            names = self._session.deliver(self._made, value)
+        except CovalabError as error:
+            first = str(error).strip().partition("\n")[0]
+            self.text = f"{name} gave nothing, and nothing in this notebook changed: {first}"
+        else:
+            arrived = ", ".join(names)
+            self.text = f"{arrived} {'is' if len(names) == 1 else 'are'} here, made by {name}." if arrived else ""
+        update(self)
