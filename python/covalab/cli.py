@@ -17,10 +17,11 @@ import click
 from covalab._version import __version__
 from covalab.core.errors import CovalabError
 from covalab.core.lifecycle import covalent_text
-from covalab.core.model import Status
+from covalab.core.model import VIRTUAL_KINDS, Status
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
     from covalab.core.model import Counts, DispatchSummary, Record
@@ -33,6 +34,8 @@ _COLOURS: Final[dict[Status, str]] = {
     "cancelled": "yellow",
     "skipped": "bright_black",
 }
+_MOST_NODES: Final = 200
+_MOST_FAILURES: Final = 20
 _PIPE_WIDTH: Final = 200  # nobody resizes a pipe, and a wrapped id cannot be copied
 
 
@@ -89,8 +92,7 @@ def status() -> None:
     client = connect(start=False)
     status = client.status()
     console = _console()
-    about = _table("", "")
-    about.show_header = False
+    about = _facts()
     about.add_row(
         "dispatcher", f"covalab {status.version}, process {status.pid}, up {_span(_since(status.started_at))}"
     )
@@ -123,11 +125,11 @@ def logs(*, follow: bool, lines: int) -> None:
         message = f"there is no log at {path}: no dispatcher ever ran there; `covalab start` starts one"
         raise click.ClickException(message)
     with path.open("rb") as log:
-        for line in _tail(log.read(), lines):
-            click.echo(line)
+        identity, data = os.fstat(log.fileno()).st_ino, log.read()
+    click.echo(b"".join(data.splitlines(keepends=True)[-lines:] if lines else []), nl=False)
     if follow:
-        for text in _follow(path):
-            click.echo(text, nl=False)
+        for more in _follow(path, identity, len(data)):
+            click.echo(more, nl=False)
 
 
 @main.command(name="list")
@@ -225,7 +227,7 @@ def _text(text: str, style: str = "default") -> Text:
     )
 
 
-def _table(*columns: str) -> Any:
+def _table(*columns: str) -> Table:
     from rich import box
     from rich.table import Table
 
@@ -235,7 +237,16 @@ def _table(*columns: str) -> Any:
     return table
 
 
-def _list(dispatches: Sequence[DispatchSummary]) -> Any:
+def _facts() -> Table:
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    return table
+
+
+def _list(dispatches: Sequence[DispatchSummary]) -> Table:
     table = _table("id", "lattice", "status", "done", "made", "took", "notebook")
     for one in dispatches:
         table.add_row(
@@ -252,8 +263,7 @@ def _list(dispatches: Sequence[DispatchSummary]) -> Any:
 
 def _show(record: Record, console: Console) -> None:
     summary = record.summary
-    about = _table("", "")
-    about.show_header = False
+    about = _facts()
     about.add_row("dispatch", summary.id)
     about.add_row("lattice", _text(summary.name))
     about.add_row("status", _status(summary.status))
@@ -267,7 +277,8 @@ def _show(record: Record, console: Console) -> None:
         about.add_row("error", _text(summary.error, "red"))
     console.print(about)
     nodes = _table("node", "name", "status", "runs", "started", "took")
-    for row in _node_rows(record):
+    rows = [row for row in _node_rows(record) if record.graph.nodes[row["node"]].kind not in VIRTUAL_KINDS]
+    for row in rows[:_MOST_NODES]:
         nodes.add_row(
             str(row["node"]),
             _text(row["name"]),
@@ -277,10 +288,11 @@ def _show(record: Record, console: Console) -> None:
             _took(row["started_at"], row["ended_at"]),
         )
     console.print(nodes)
-    for node, failure in sorted(record.failures.items()):
-        console.print(_text(f"node {node} ({record.graph.nodes[node].name}): {failure.type}: {failure.message}", "red"))
-        if failure.traceback:
-            console.print(_text(failure.traceback.rstrip()))
+    if len(rows) > _MOST_NODES:
+        console.print(f"and {len(rows) - _MOST_NODES:,} more; `covalab show {summary.id} --json` has them all\n")
+    for node, failure in sorted(record.failures.items())[:_MOST_FAILURES]:
+        console.print(_text(f"node {node} ({record.graph.nodes[node].name}) failed ({failure.type}):", "red"))
+        console.print(_text(failure.traceback.rstrip() or failure.message))
 
 
 def _node_rows(record: Record) -> list[dict[str, Any]]:
@@ -325,11 +337,13 @@ def _span(seconds: float) -> str:
 
     Examples
     --------
-    >>> _span(0.25), _span(61.4), _span(3 * 3600 + 120)
-    ('0.25 s', '1 min 1 s', '3 h 2 min')
+    >>> _span(0.25), _span(3.14), _span(61.4), _span(3 * 3600 + 120)
+    ('250 ms', '3.1 s', '1 min 1 s', '3 h 2 min')
     """
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
-        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
@@ -340,27 +354,23 @@ def _echo_json(data: object) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(data), indent=2))
 
 
-def _tail(data: bytes, lines: int) -> list[str]:
-    return data.decode(errors="replace").splitlines()[-lines:] if lines else []
-
-
-def _follow(path: Path) -> Iterator[str]:
-    """Yield what is appended to a file, from now on; a file that was replaced or cut is read from its beginning."""
-    position, identity = path.stat().st_size, path.stat().st_ino
+def _follow(path: Path, identity: int, position: int) -> Iterator[bytes]:
+    """Yield what is appended to a file after `position`; one that was replaced or cut is read from its beginning."""
     while True:
-        time.sleep(0.2)
         try:
-            now = path.stat()
-        except FileNotFoundError:
-            continue
-        if now.st_ino != identity or now.st_size < position:
-            position, identity = 0, now.st_ino
-        if now.st_size > position:
             with path.open("rb") as log:
+                now = os.fstat(log.fileno())
+                if now.st_ino != identity or now.st_size < position:
+                    position, identity = 0, now.st_ino
                 log.seek(position)
-                text = log.read()
-            position += len(text)
-            yield text.decode(errors="replace")
+                more = log.read()
+        except FileNotFoundError:
+            more = b""
+        if more:
+            position += len(more)
+            yield more
+        else:
+            time.sleep(0.2)
 
 
 def _need(module: str) -> None:

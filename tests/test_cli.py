@@ -1,0 +1,218 @@
+"""The command line, with a real dispatcher behind it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import covalab as ct
+from covalab.cli import main
+from covalab.client import Client
+from covalab.client.start import find
+
+
+def covalab(*args: str) -> Result:
+    """Run a command in this process."""
+    return CliRunner().invoke(main, args)
+
+
+def dispatch(name: str, body: str) -> str:
+    """Dispatch a lattice called `name` of one electron, whose body is `body`."""
+    space: dict[str, Any] = {}
+    exec(f"def {name}(x):\n    {body}", space)
+    task: Any = ct.electron(space[name])
+
+    def workflow(x: int) -> object:
+        return task(x)
+
+    workflow.__name__ = name
+    run: Any = ct.dispatch(ct.lattice(workflow))
+    return str(run(1))
+
+
+def test_help_and_version_need_no_dispatcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Help and version are shown without touching the data folder."""
+    monkeypatch.setenv("COVALAB_DATA_DIR", str(tmp_path / "none"))
+
+    assert f"covalab, version {ct.__version__}" in covalab("--version").output
+    for command in main.commands:
+        shown = covalab(command, "--help")
+        assert shown.exit_code == 0
+        assert shown.output.startswith("Usage:")
+    assert not (tmp_path / "none").exists()
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """`covalab --help` imports neither Dask nor tornado nor Jupyter nor rich."""
+    code = (
+        "import sys; from covalab.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print({'distributed', 'tornado', 'jupyter_server', 'rich', 'IPython'} & set(sys.modules))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert ran.stdout.splitlines()[-1] == "set()"
+
+
+def test_start_and_stop_say_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`start` starts one dispatcher, `status` shows it, `stop` ends it; each may be repeated."""
+    folder = tmp_path / "data"
+    monkeypatch.setenv("COVALAB_DATA_DIR", str(folder))
+
+    before = covalab("status")
+    started, again, up = covalab("start"), covalab("start"), covalab("status")
+    stopped, gone, after = covalab("stop"), covalab("stop"), covalab("status")
+
+    assert (before.exit_code, up.exit_code, after.exit_code) == (1, 0, 1)
+    assert "covalab start" in before.output
+    assert "is running" in started.output
+    assert "already" in again.output
+    assert str(folder) in started.output
+    assert str(folder) in up.output
+    assert "stopped" in stopped.output
+    assert gone.exit_code == 0
+    assert "no dispatcher is running" in gone.output
+    assert find(folder) is None
+
+
+def test_a_dispatch_can_be_listed_and_shown(live: Client) -> None:
+    """`list` has the dispatch with its progress; `show` has its nodes, without the parameters; both also as JSON."""
+    run = dispatch("counted", "return x + 1")
+    ct.get_result(run, wait=True)
+
+    listed, shown = covalab("list", "--name", "counted"), covalab("show", run)
+    listed_json, shown_json = covalab("list", "--json", "--name", "counted"), covalab("show", run, "--json")
+
+    assert re.search(rf"{run}\s+counted\s+COMPLETED\s+1/1", listed.output)
+    assert re.search(r"\b0\s+counted\s+COMPLETED\s+1\b", shown.output)
+    assert ":parameter:" not in shown.output
+    assert [row["id"] for row in json.loads(listed_json.output)] == [run]
+    assert json.loads(shown_json.output)["summary"]["status"] == "completed"
+    assert len(json.loads(shown_json.output)["nodes"]) == 3
+
+
+def test_a_failure_is_shown_with_its_traceback(live: Client) -> None:
+    """`show` has the user's traceback; markup and control characters in it are shown, not obeyed."""
+    run = dispatch("breaks", "raise ValueError('[red]a[/] \\x1b[2J b')")
+    ct.get_result(run, wait=True)
+
+    shown = covalab("show", run).output
+
+    assert "FAILED" in shown
+    assert "Traceback" in shown
+    assert "ValueError: [red]a[/] \N{REPLACEMENT CHARACTER}[2J b" in shown
+    assert "\x1b" not in shown
+
+
+def test_list_can_be_narrowed(live: Client) -> None:
+    """`--status` may be repeated, `-n` cuts, and nothing found is said in words."""
+    done = dispatch("narrow", "return x")
+    ct.get_result(done, wait=True)
+    failed = dispatch("narrow", "return x.missing")
+    ct.get_result(failed, wait=True)
+
+    def ids(*options: str) -> list[str]:
+        return [row["id"] for row in json.loads(covalab("list", "--json", "--name", "narrow", *options).output)]
+
+    assert ids() == [failed, done]
+    assert ids("--status", "failed") == [failed]
+    assert ids("--status", "failed", "--status", "completed") == [failed, done]
+    assert ids("-n", "1") == [failed]
+    assert "no dispatches that match" in covalab("list", "--name", "never").output
+    assert covalab("list", "--status", "finished").exit_code == 2
+
+
+def test_cancel_ends_a_dispatch(live: Client) -> None:
+    """`cancel` ends what runs and says how far it came; cancelling again changes nothing."""
+    run = dispatch("endless", "import time; time.sleep(3600)")
+
+    cancelled, again = covalab("cancel", run), covalab("cancel", run)
+
+    assert cancelled.exit_code == again.exit_code == 0
+    assert f"{run} (endless): CANCELLED, 0/1 done" in cancelled.output
+    assert again.output == cancelled.output
+    assert ct.get_result(run).status == "CANCELLED"
+
+
+@pytest.mark.parametrize("id_", ["nope", "../../etc/passwd", "a b", "é", "-", "x" * 300])
+@pytest.mark.parametrize("command", ["show", "cancel"])
+def test_an_unknown_id_is_one_line_and_exit_code_1(live: Client, command: str, id_: str) -> None:
+    """An id that no dispatch has gives an error that names it and the way to the list, never a traceback."""
+    ran = covalab(command, "--", id_)
+
+    assert ran.exit_code == 1
+    assert ran.output.startswith("Error: no dispatch")
+    assert id_ in ran.output
+    assert "covalab list" in ran.output
+
+
+def test_a_folder_that_cannot_be_used_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data folder that is a file is an error that names it and the way out."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("COVALAB_DATA_DIR", str(tmp_path / "file"))
+
+    ran = covalab("list")
+
+    assert ran.exit_code == 1
+    assert ran.output.startswith("Error:")
+    assert str(tmp_path / "file") in ran.output
+    assert "COVALAB_DATA_DIR" in ran.output
+
+
+def test_logs_shows_the_end_of_the_log(live: Client) -> None:
+    """`logs -n` shows the last lines, and `-n 0` none."""
+    log = covalab("logs", "-n", "10000").output.splitlines()
+
+    assert any("serves" in line for line in log)
+    assert covalab("logs", "-n", "1").output.splitlines() == log[-1:]
+    assert covalab("logs", "-n", "0").output == ""
+
+
+def test_logs_without_a_log_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no dispatcher ever ran, `logs` says where it looked."""
+    monkeypatch.setenv("COVALAB_DATA_DIR", str(tmp_path))
+
+    ran = covalab("logs")
+
+    assert ran.exit_code == 1
+    assert str(tmp_path) in ran.output
+
+
+def test_logs_follows_what_is_written(tmp_path: Path) -> None:
+    """`logs -f` shows a line when it is written, also after the file was replaced."""
+    log = tmp_path / "logs" / "dispatcher.log"
+    log.parent.mkdir()
+    log.write_text("first\n")
+    environment = {**os.environ, "COVALAB_DATA_DIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-c", "from covalab.cli import main; main()", "logs", "-f"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
+        assert process.stdout is not None
+        try:
+            seen = [process.stdout.readline()]
+            with log.open("a") as file:
+                file.write("second\n")
+            seen.append(process.stdout.readline())
+            log.rename(log.with_suffix(".log.1"))
+            log.write_text("third\n")
+            seen.append(process.stdout.readline())
+        finally:
+            process.kill()
+
+    assert seen == ["first\n", "second\n", "third\n"]
+
+
+def test_lab_is_jupyterlab_with_the_arguments_given() -> None:
+    """`covalab lab` becomes JupyterLab and hands on what it does not know."""
+    command = [sys.executable, "-c", "from covalab.cli import main; main()", "lab", "--version"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == importlib.metadata.version("jupyterlab")
