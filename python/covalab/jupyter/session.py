@@ -52,6 +52,7 @@ class _Wired(msgspec.Struct, frozen=True):
     """A lattice that `%lattice` wired, so that it can be wired again when one of its cells was."""
 
     lattice: Lattice
+    cells: tuple[str, ...]
     arguments: ast.arguments | None
     wanted: tuple[str, ...] | None
 
@@ -69,6 +70,7 @@ class Session:
         self.namespace = namespace
         self._electrons: dict[str, Electron] = {}
         self._wired: dict[str, _Wired] = {}
+        self._coming: dict[str, str] = {}
 
     @property
     def electrons(self) -> list[Electron]:
@@ -120,7 +122,14 @@ class Session:
         cell = read_cell(text, first_line, flags)
         others = [one.part for known, one in self._electrons.items() if known != key]
         made = {name for part in others for name in part.available if name not in part.imports}
-        names = names_of(cell, self.kind, made=made, given=None if heading.arguments is None else heading.parameters)
+        # What another electron cell imports is no name of the notebook, because that cell is not run here.
+        imported = {name: part.imports[name] for part in others for name in part.imports if self.kind(name) == "none"}
+        names = names_of(
+            cell,
+            lambda name: "code" if name in imported else self.kind(name),
+            made=made,
+            given=None if heading.arguments is None else heading.parameters,
+        )
         name = heading.name or name or self._free_name(_name_from(names), key)
         if heading.arguments is not None:
             _check_signature(name, heading.arguments, cell, names)
@@ -134,11 +143,11 @@ class Session:
             name=name,
             arguments=arguments,
             outputs=outputs,
-            prelude=(*names.prelude, *_repeated_imports(names, others)),
+            prelude=(*names.prelude, *(one for name in names.carried for one in imported.get(name, ()))),
             travelling=tuple(
                 one
                 for one in (*names.carried, *(names.unknown if heading.arguments is not None else ()))
-                if not (self.kind(one) == "none" and any(one in part.imports for part in others))
+                if one not in imported
             ),
             forgiving=heading.outputs is None,
             arriving_unset={}
@@ -156,17 +165,19 @@ class Session:
 
     def _keep(self, key: str, made: Electron) -> None:
         """Put an electron where its cell was before; another cell that had its name gives way."""
-        for known, one in list(self._electrons.items()):
-            if one.part.name == made.part.name and known != key:
-                del self._electrons[known]
+        replaced = {known for known, one in self._electrons.items() if one.part.name == made.part.name} | {key}
+        for known in replaced - {key}:
+            del self._electrons[known]
         self._electrons[key] = made
-        for name, wired in self._wired.items():
-            if self.namespace.get(name) is wired.lattice:
-                try:
-                    self.wire(name, wired.arguments, wired.wanted)
-                except CellRefused as refused:
-                    message = f"the lattice {name!r} stays as it was, it cannot be wired with this cell: {refused}"
-                    warnings.warn(message, stacklevel=3)
+        for name, wired in list(self._wired.items()):
+            if self.namespace.get(name) is not wired.lattice or not replaced.intersection(wired.cells):
+                continue
+            cells = tuple(dict.fromkeys(key if known in replaced else known for known in wired.cells))
+            try:
+                self._wire(name, cells, wired.arguments, wired.wanted)
+            except CellRefused as refused:
+                message = f"the lattice {name!r} stays as it was, it cannot be wired with this cell: {refused}"
+                warnings.warn(message, stacklevel=3)
 
     def _free_name(self, wanted: str, key: str) -> str:
         """Return a name that nothing else in the notebook has."""
@@ -218,11 +229,16 @@ class Session:
         CellRefused
             If a value is missing.
         """
-        parts = [one.part for one in self._electrons.values()]
+        return self._wire(name, tuple(self._electrons), arguments, None if wanted is None else tuple(wanted))
+
+    def _wire(
+        self, name: str, cells: tuple[str, ...], arguments: ast.arguments | None, wanted: tuple[str, ...] | None
+    ) -> tuple[Lattice, str]:
+        parts = [one.part for key, one in self._electrons.items() if key in cells]
         wiring = wire(name, parts, self.kind, arguments=arguments, wanted=wanted)
         made = lattice(self._assemble(wiring))
         self.namespace[name] = made
-        self._wired[name] = _Wired(made, arguments, None if wanted is None else tuple(wanted))
+        self._wired[name] = _Wired(made, cells, arguments, wanted)
         return made, wiring.source
 
     def alone(self, made: Electron) -> Lattice:
@@ -234,13 +250,27 @@ class Session:
             If the notebook does not have an input.
         """
         part = made.part
+        for name in part.cell.scope.reads:
+            if name in self._coming and self.kind(name) == "none":
+                message = f"{name!r} is not here yet: electron {self._coming[name]!r} is still making it"
+                raise CellRefused(message)
         wiring = wire(f"run_{part.name}", [part], self.kind, whole=True)
         function = self._assemble(wiring)
         function.__name__ = function.__qualname__ = part.name
         return lattice(function)
 
+    def expect(self, made: Electron) -> None:
+        """Remember that the outputs of an electron are being made."""
+        self._coming.update(dict.fromkeys(made.outputs, made.part.name))
+
+    def give_up(self, made: Electron) -> None:
+        """Forget what `expect` remembered."""
+        for name in made.outputs:
+            self._coming.pop(name, None)
+
     def deliver(self, made: Electron, value: Any) -> list[str]:
         """Put the value of an electron into the notebook under the names of its outputs; return those that got one."""
+        self.give_up(made)
         if not made.outputs:
             return []
         values = (value,) if len(made.outputs) == 1 else tuple(value)
@@ -258,7 +288,7 @@ class Session:
         filename = filename_for("lattice", wiring.name, wiring.source)
         around = ast.parse(f"def {wiring.name}(): return {wiring.name}")
         factory = around.body[0]
-        assert isinstance(factory, ast.FunctionDef)  # noqa: S101 - written two lines above
+        assert isinstance(factory, ast.FunctionDef)
         factory.args = arguments_of([NOTEBOOK, *electrons])
         factory.body = [*ast.parse(wiring.source, filename).body, *factory.body]
         found: dict[str, Any] = {}
@@ -316,17 +346,6 @@ def _check_signature(name: str, arguments: ast.arguments, cell: Cell, names: Nam
             f"add it to the signature: %%electron {name}(..., {', '.join(early)})"
         )
         raise CellRefused(message, cell.scope.reads[early[0]])
-
-
-def _repeated_imports(names: Names, others: Sequence[Part]) -> list[str]:
-    """Return the imports of other electron cells that this one relies on: those cells are not run in the notebook."""
-    return [
-        statement
-        for one in names.unknown
-        for part in others[::-1]
-        if one in part.imports
-        for statement in part.imports[one]
-    ]
 
 
 def _warn_of_changes(name: str, cell: Cell, names: Names, outputs: Sequence[str]) -> None:

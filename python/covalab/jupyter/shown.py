@@ -93,6 +93,7 @@ class Delivery:
 
     def __init__(self, made: Electron, handle: DispatchHandle, session: Session) -> None:
         self._made, self._handle, self._session = made, handle, session
+        session.expect(made)
         names = ", ".join(made.outputs)
         self.text = f"{names} will appear in this notebook when {made.part.name} is done." if names else ""
 
@@ -110,6 +111,7 @@ class Delivery:
             value = result.raise_for_status().result
             names = self._session.deliver(self._made, value)
         except CovalabError as error:
+            self._session.give_up(self._made)
             first = str(error).strip().partition("\n")[0]
             self.text = f"{name} gave nothing, and nothing in this notebook changed: {first}"
         else:

@@ -26,6 +26,7 @@ from covalab.core.codec import decode
 from covalab.core.errors import CovalabError, DataFolderError, SerializationError
 from covalab.core.model import Digest, ErrorType, Failure, Outcome, Value
 from covalab.core.protocol import Argument, Begun, Outcomes, Step, Task
+from covalab.core.source import register
 from covalab.worker.capture import Capture
 
 Emit: TypeAlias = Callable[[bytes], None]
@@ -122,6 +123,7 @@ class TaskWorker:
                     )
                     raise SerializationError(message) from cause
                 raise
+            register(function)  # a traceback shows the lines of the cell that it came from
             self._functions[task.function] = function
             if len(self._functions) > _FUNCTIONS_KEPT:
                 self._functions.popitem(last=False)
@@ -213,9 +215,7 @@ def _used_inside(step: Step) -> set[int]:
     return set().union(*(_nodes_of(task) for task in step.tasks)) if len(step.tasks) > 1 else set()
 
 
-def _open(
-    argument: Argument, artifacts: Artifacts, kept: dict[int, Any], closed: dict[int, Value], task: Task
-) -> Any:
+def _open(argument: Argument, artifacts: Artifacts, kept: dict[int, Any], closed: dict[int, Value], task: Task) -> Any:
     """Open an input. Every use opens its own copy, so that what one task does to it no other task sees."""
     if argument.value is not None:
         return artifacts.open(argument.value, what=f"an input of electron {task.name!r} (node {task.node})")
@@ -232,7 +232,9 @@ def _open(
 def _failure(error: BaseException, type_: ErrorType) -> Failure:
     """Describe an exception for somebody who wrote the task and not covalab."""
     kind = type(error)
-    exception = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    exception = (
+        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    )
     try:
         message = str(error)
     except Exception:  # noqa: BLE001 - __str__ is the user's code
