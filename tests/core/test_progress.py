@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
-from tests.core.graphs import completed, graph_of, graphs
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.core.graphs import completed, graph_of, graphs
 
 from covalab.core.lifecycle import NEXT, TERMINAL, covalent_text, may_follow
 from covalab.core.lowering import take_step, task_of
@@ -19,7 +19,7 @@ E, P, L = NodeKind.ELECTRON, NodeKind.PARAMETER, NodeKind.LIST
 
 def started(graph: Graph) -> Progress:
     """Return the progress of a dispatch that has begun."""
-    from tests.core.graphs import PARAMETER  # noqa: PLC0415
+    from tests.core.graphs import PARAMETER
 
     progress = Progress(graph, [PARAMETER])
     progress.start(0.0)
@@ -140,9 +140,9 @@ def test_the_result_is_made_of_what_the_output_reaches() -> None:
     """The reader is sent the values behind collections, and no others."""
     graph = graph_of([E, E, L, E], [(0, 2), (1, 2)])
     edges = [edge for edge in graph.edges if edge.target != graph.output]
-    from msgspec.structs import replace  # noqa: PLC0415
+    from msgspec.structs import replace
 
-    from covalab.core.model import Edge  # noqa: PLC0415
+    from covalab.core.model import Edge
 
     edges.append(Edge(2, graph.output, "x", EdgeKind.ARG, 0))
     edges.append(Edge(3, graph.output, "!waiting_edge", EdgeKind.WAIT))

@@ -1,5 +1,7 @@
-"""Electrons for tests that break things. Each run of a task appends a line to a witness file, so that how often a
-task really ran is known independently of any database.
+"""Electrons for tests that break things.
+
+Each run of a task appends a line to a witness file, so that how often a task really ran is known independently of any
+database.
 """
 
 from __future__ import annotations

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.system.tasks import adding, dying, expected_of_fifty, fifty, runs, sleeping, witnessed
 
 import covalab as ct
 from covalab.client import Client
 from covalab.client.start import find
-from tests.system.tasks import adding, dying, expected_of_fifty, fifty, runs, sleeping, witnessed
 
 
 def kill_dispatcher(client: Client) -> None:
@@ -34,11 +34,7 @@ def kill_pool(client: Client) -> None:
 def worker_pids(client: Client) -> list[int]:
     """Return the processes that run tasks."""
     pool = psutil.Process(client.status().pools[0].pid)
-    return [
-        process.pid
-        for process in pool.children(recursive=True)
-        if "spawn_main" in " ".join(process.cmdline())
-    ]
+    return [process.pid for process in pool.children(recursive=True) if "spawn_main" in " ".join(process.cmdline())]
 
 
 def kill_worker(client: Client) -> None:
@@ -63,9 +59,7 @@ def test_a_dispatch_survives_the_death_of(kill: Callable[[Client], None], own: C
     dispatch = ct.dispatch(fifty)(str(witness))
     at_least = random.Random(seed).randrange(3, 35)
     until(lambda: own.summary(dispatch).counts.completed >= at_least)
-    recorded = {
-        state.node for state in own.record(dispatch, outputs="none").nodes if state.status == "completed"
-    }
+    recorded = {state.node for state in own.record(dispatch, outputs="none").nodes if state.status == "completed"}
     before = runs(witness)
     kill(own)
 
@@ -172,9 +166,9 @@ def test_a_time_limit_kills_the_task_and_its_children(own: Client, tmp_path: Pat
 
     @ct.electron(time_limit=1)
     def stubborn(pid_file: str) -> None:
-        import subprocess  # noqa: PLC0415
+        import subprocess
 
-        child = subprocess.Popen(["sleep", "600"])  # noqa: S607
+        child = subprocess.Popen(["sleep", "600"])
         Path(pid_file).write_text(str(child.pid))
         while True:
             pass
@@ -217,9 +211,9 @@ def test_retries_are_exact(own: Client, tmp_path: Path) -> None:
 
 def test_two_clients_starting_at_once_find_one_dispatcher(tmp_path: Path) -> None:
     """Ten starts of one data folder end with one dispatcher."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+    from concurrent.futures import ThreadPoolExecutor
 
-    from covalab.client.start import start_dispatcher  # noqa: PLC0415
+    from covalab.client.start import start_dispatcher
 
     folder = tmp_path / "data"
     with ThreadPoolExecutor(10) as threads:
@@ -232,7 +226,7 @@ def test_two_clients_starting_at_once_find_one_dispatcher(tmp_path: Path) -> Non
 
 def test_the_same_submission_twice_is_one_dispatch(own: Client, tmp_path: Path) -> None:
     """A request that was repeated because the answer was lost changes nothing."""
-    from covalab.sdk.api import prepare  # noqa: PLC0415
+    from covalab.sdk.api import prepare
 
     witness = tmp_path / "witness"
     lattice = ct.lattice(witnessed)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -26,7 +26,6 @@ from covalab.core import errors, protocol
 from covalab.core.model import (
     DispatchChanges,
     DispatcherStatus,
-    DispatchId,
     DispatchSummary,
     Environment,
     Graph,
@@ -39,7 +38,6 @@ from covalab.core.model import (
 
 Outputs = Literal["result", "all", "none"] | Sequence[int]
 
-_T = TypeVar("_T")
 _NOT_FOUND: Final = 404
 _ERROR: Final = 400
 _ATTEMPTS: Final = 4
@@ -92,7 +90,8 @@ class Client:
     def submit(self, submission: Submission) -> DispatchSummary:
         """Record a dispatch and start it. Returns after it is on the disk."""
         body = msgspec.msgpack.encode(submission)
-        return self._ask("POST", "/dispatches", DispatchSummary, body=body)
+        answer: DispatchSummary = self._ask("POST", "/dispatches", DispatchSummary, body=body)
+        return answer
 
     def record(
         self,
@@ -102,18 +101,20 @@ class Client:
         timeout: float | None = None,
         outputs: Outputs = "result",
     ) -> Record:
-        """Fetch a dispatch with what is needed to show it; with `wait`, when it has ended or after `timeout` seconds."""
+        """Fetch a dispatch as it stands; with `wait`, when it has ended or after `timeout` seconds."""
         chosen = outputs if isinstance(outputs, str) else ",".join(map(str, outputs)) or "none"
         query: dict[str, Any] = {"outputs": chosen}
         if wait:
             query["wait"] = 1
         if timeout is not None:
             query["timeout"] = timeout
-        return self._ask("GET", f"{_path(dispatch)}/record?{urlencode(query)}", Record)
+        answer: Record = self._ask("GET", f"{_path(dispatch)}/record?{urlencode(query)}", Record)
+        return answer
 
     def summary(self, dispatch: str) -> DispatchSummary:
         """Fetch where a dispatch stands."""
-        return self._ask("GET", _path(dispatch), DispatchSummary)
+        answer: DispatchSummary = self._ask("GET", _path(dispatch), DispatchSummary)
+        return answer
 
     def dispatches(
         self,
@@ -129,63 +130,72 @@ class Client:
             query["status"] = status if isinstance(status, str) else ",".join(status)
         if name is not None:
             query["name"] = name
-        return self._ask("GET", f"/dispatches?{urlencode(query)}", list[DispatchSummary])
+        answer: list[DispatchSummary] = self._ask("GET", f"/dispatches?{urlencode(query)}", list[DispatchSummary])
+        return answer
 
     def graph(self, dispatch: str) -> Graph:
         """Fetch the transport graph."""
-        return self._ask("GET", f"{_path(dispatch)}/graph", Graph)
+        answer: Graph = self._ask("GET", f"{_path(dispatch)}/graph", Graph)
+        return answer
 
     def changes(self, dispatch: str, since: int = 0, wait: float = 0.0) -> DispatchChanges:
         """Fetch the nodes that changed after version `since`, waiting up to `wait` seconds for there to be one."""
         query = urlencode({"since": since, "wait": wait})
-        return self._ask("GET", f"{_path(dispatch)}/changes?{query}", DispatchChanges)
+        answer: DispatchChanges = self._ask("GET", f"{_path(dispatch)}/changes?{query}", DispatchChanges)
+        return answer
 
     def node(self, dispatch: str, node: int) -> NodeDetail:
         """Fetch everything known about one node, its value's bytes included."""
-        return self._ask("GET", f"{_path(dispatch)}/nodes/{int(node)}", NodeDetail)
+        answer: NodeDetail = self._ask("GET", f"{_path(dispatch)}/nodes/{int(node)}", NodeDetail)
+        return answer
 
     def cancel(self, dispatch: str, nodes: Sequence[int] | None = None) -> DispatchSummary:
         """Cancel a dispatch, or some of its nodes. One that has ended stays as it is."""
         body = msgspec.msgpack.encode({"nodes": list(nodes)} if nodes is not None else {})
-        return self._ask("POST", f"{_path(dispatch)}/cancel", DispatchSummary, body=body)
+        answer: DispatchSummary = self._ask("POST", f"{_path(dispatch)}/cancel", DispatchSummary, body=body)
+        return answer
 
     def delete(self, dispatch: str) -> None:
         """Forget a dispatch that has ended, and its values."""
-        self._ask("DELETE", _path(dispatch), None)
+        self._ask("DELETE", _path(dispatch), Any)
 
     def events(self, since: int = -1, wait: float = 30.0) -> EventsPage:
         """Fetch the dispatches that changed after event `since` (-1: from now), held open up to `wait` seconds."""
-        return self._ask("GET", f"/events?{urlencode({'since': since, 'wait': wait})}", EventsPage)
+        answer: EventsPage = self._ask("GET", f"/events?{urlencode({'since': since, 'wait': wait})}", EventsPage)
+        return answer
 
     # -- the dispatcher itself -----------------------------------------------------------------------------------
 
     def warm(self, environment: Environment) -> None:
         """Start the workers of an environment before they are needed."""
-        self._ask("POST", "/environments", None, body=msgspec.msgpack.encode(environment))
+        self._ask("POST", "/environments", Any, body=msgspec.msgpack.encode(environment))
 
     def status(self) -> DispatcherStatus:
         """Ask the dispatcher how it is."""
-        return self._ask("GET", "/status", DispatcherStatus)
+        answer: DispatcherStatus = self._ask("GET", "/status", DispatcherStatus)
+        return answer
 
     def stop(self) -> None:
-        """End the dispatcher and its workers; returns when it is gone. Unfinished dispatches resume at the next start."""
+        """End the dispatcher and its workers; returns when it is gone. Unfinished dispatches resume later."""
         address = find(self.data_dir)
         if address is None:
             return
         with suppress(errors.DispatcherUnavailable):
-            self._ask("POST", "/stop", None, body=b"", start=False, check=False)
+            self._ask("POST", "/stop", Any, body=b"", start=False, check=False)
         self._forget()
         deadline = time.monotonic() + 15
         while time.monotonic() < deadline:
             if find(self.data_dir) is None:
                 return
             time.sleep(0.02)
-        message = f"the dispatcher of {self.data_dir} (process {address.pid}) did not end within 15 s; see `covalab logs`"
+        message = (
+            f"the dispatcher of {self.data_dir} (process {address.pid}) did not end within 15 s; see `covalab logs`"
+        )
         raise errors.DispatcherError(message)
 
     # -- one request ---------------------------------------------------------------------------------------------
 
-    def _ask(  # noqa: PLR0913 - private, keyword-only beyond the request itself
+    def _ask(
         self,
         method: str,
         target: str,
@@ -215,7 +225,7 @@ class Client:
             protocol.check_hello(version, f"the dispatcher of {self.data_dir}", _REMEDY)
         if status >= _ERROR:
             raise _exception(status, data, str(self.data_dir))
-        return msgspec.msgpack.decode(data, type=answer) if answer is not None else None
+        return msgspec.msgpack.decode(data or b"\xc0", type=answer)
 
     def _connection(self, *, start: bool) -> UnixConnection:
         if self._pid != os.getpid():  # a forked child must not talk on its parent's connection

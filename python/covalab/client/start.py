@@ -72,7 +72,7 @@ def start_dispatcher(folder: Path) -> Address:
     environment = {key: value for key, value in os.environ.items() if key not in ("JPY_PARENT_PID", "MPLBACKEND")}
     command = [sys.executable, "-m", "covalab.dispatcher", "--data-dir", str(folder)]
     with out:
-        process = subprocess.Popen(  # noqa: S603 - our own module
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

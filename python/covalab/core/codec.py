@@ -94,7 +94,7 @@ def encode(obj: object, *, what: str = "value") -> Encoded:
 
     try:
         head = cloudpickle.dumps(obj, protocol=5, buffer_callback=keep)
-    except Exception as error:  # noqa: BLE001 - whatever __reduce__ raises belongs to the user's value
+    except Exception as error:
         message = f"{what} of type {_type_name(obj)} cannot be pickled: {type(error).__name__}: {error}"
         raise SerializationError(message) from error
     return _pack([head, *(buffer.raw() for buffer in buffers)])
@@ -132,7 +132,7 @@ def decode(data: Buffer, *, what: str = "value") -> Any:
     buffers = [bytearray(frame) if frame.readonly else frame for frame in frames[1:]]
     try:
         return pickle.loads(frames[0], buffers=buffers)  # noqa: S301 - the user's own value, opened where it is used
-    except Exception as error:  # noqa: BLE001 - unpickling runs the user's code
+    except Exception as error:
         written = f"{major}.{minor}"
         here = f"{sys.version_info[0]}.{sys.version_info[1]}"
         other = f" (written by Python {written}, this is {here})" if written != here else ""
@@ -156,7 +156,9 @@ def closed(obj: object, *, what: str = "value", text: str | None = None) -> Valu
 
 def _type_name(obj: object) -> str:
     kind = type(obj)
-    return kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    return (
+        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    )
 
 
 type_name = _type_name

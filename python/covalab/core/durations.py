@@ -16,7 +16,7 @@ class Durations:
     def learn(self, function: Digest, seconds: float) -> None:
         """Take one run into account. A run much longer than the mean counts at once: guessing short costs balance."""
         mean = self._means.get(function)
-        if mean is None or seconds > 4 * mean + 0.05:  # noqa: PLR2004 - explained above
+        if mean is None or seconds > 4 * mean + 0.05:
             self._means[function] = seconds
         else:
             self._means[function] = mean + _WEIGHT * (seconds - mean)

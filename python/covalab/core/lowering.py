@@ -169,6 +169,4 @@ def _argument(progress: Progress, source: int, inside: Mapping[int, int]) -> Arg
 
 
 def _in_order(progress: Progress, node: int) -> list[Edge]:
-    return sorted(
-        (edge for edge in progress.inputs[node] if edge.kind is EdgeKind.ARG), key=lambda edge: edge.index
-    )
+    return sorted((edge for edge in progress.inputs[node] if edge.kind is EdgeKind.ARG), key=lambda edge: edge.index)

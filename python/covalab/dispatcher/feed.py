@@ -51,7 +51,7 @@ class Feed:
         return found[::-1]
 
     async def wait(self, dispatch: DispatchId | None, timeout: float | None) -> bool:
-        """Wait for the next change of a dispatch (None: of any). Returns False when `timeout` seconds were not enough."""
+        """Wait for the next change of a dispatch (None: of any); False when `timeout` seconds were not enough."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(dispatch, set()).add(future)
         done, _ = await asyncio.wait((future,), timeout=timeout)

@@ -306,5 +306,5 @@ def application(service: Service, stop: asyncio.Event) -> web.Application:
 
 def _log_request(handler: web.RequestHandler) -> None:
     request: HTTPServerRequest = handler.request
-    if handler.get_status() >= 500:  # noqa: PLR2004 - server errors
+    if handler.get_status() >= 500:
         _log.warning("%s %s: %d", request.method, request.path, handler.get_status())

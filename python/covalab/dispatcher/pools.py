@@ -49,12 +49,23 @@ class Flight:
 class Listener(Protocol):
     """What a pool tells the service."""
 
-    def on_begun(self, flight: Flight, begun: Begun) -> None: ...
-    def on_outcomes(self, flight: Flight, payload: bytes) -> None: ...
-    def on_ended(self, flight: Flight, ended: Ended) -> None: ...
-    def on_pool_lost(self, flights: Iterable[Flight]) -> None: ...
-    def on_pool_failed(self, pool: Pool) -> None: ...
-    def on_pool_changed(self) -> None: ...
+    def on_begun(self, flight: Flight, begun: Begun) -> None:
+        """A worker began a node."""
+
+    def on_outcomes(self, flight: Flight, payload: bytes) -> None:
+        """Nodes of a step ended."""
+
+    def on_ended(self, flight: Flight, ended: Ended) -> None:
+        """Nothing more will come of a step."""
+
+    def on_pool_lost(self, flights: Iterable[Flight]) -> None:
+        """A pool's process is gone."""
+
+    def on_pool_failed(self, pool: Pool) -> None:
+        """A pool cannot be had."""
+
+    def on_pool_changed(self) -> None:
+        """Workers came or went."""
 
 
 class Pool:
@@ -263,8 +274,6 @@ _FORBIDDEN: Final = frozenset({"JPY_PARENT_PID", "MPLBACKEND", "PYTHONPATH", "VI
 """Variables of whoever started the dispatcher that would change what a pool imports."""
 
 _READ_LIMIT: Final = 1 << 20
-
-
 
 
 class Pools:

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -216,7 +217,7 @@ class Service:
     async def recover(self) -> None:
         """Take up every dispatch that had not ended when the last dispatcher did."""
         for summary in await self.store.read(rows.select_unfinished):
-            run = await self.store.read(lambda connection, summary=summary: _load(connection, summary))
+            run = await self.store.read(partial(_load, summary=summary))
             self._begin(run)
             _log.info("resumed dispatch %s (%s)", summary.id, summary.name)
 
@@ -391,7 +392,7 @@ class Service:
                 await self.store.write(job)
             except DataFolderError as error:
                 # Nothing is lost: the outcomes wait here, and nothing new is started until they are on the disk.
-                _log.error("%s; trying again in %g s", error, _RETRY_SECONDS)  # noqa: TRY400 - not a bug of ours
+                _log.error("%s; trying again in %g s", error, _RETRY_SECONDS)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 return

@@ -16,6 +16,7 @@ from covalab.core.model import (
     Graph,
     NodeDetail,
     NodeKind,
+    NodeState,
     Record,
     Status,
     Value,
@@ -60,12 +61,10 @@ async def changes(service: Service, dispatch: DispatchId, since: int, wait: floa
     return DispatchChanges(summary, since, nodes)
 
 
-async def _recorded_progress(
-    service: Service, dispatch: DispatchId
-) -> tuple[DispatchSummary, Progress, rows.Rest]:
+async def _recorded_progress(service: Service, dispatch: DispatchId) -> tuple[DispatchSummary, Progress, rows.Rest]:
     key, summary = await service.recorded(dispatch)
 
-    def job(db: apsw.Connection) -> tuple[Graph, rows.Rest, list[rows.NodeState]]:
+    def job(db: apsw.Connection) -> tuple[Graph, rows.Rest, list[NodeState]]:
         return rows.select_graph(db, key), rows.select_rest(db, key), rows.select_states(db, key)
 
     graph, rest, states = await service.store.read(job)
@@ -127,7 +126,9 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
         _, progress, rest = await _recorded_progress(service, dispatch)
     graph = progress.graph
     if not 0 <= number < len(graph.nodes):
-        raise MissingLatticeRecordError(f"{dispatch}:{number}", f"{dispatch}, which has {len(graph.nodes)} nodes")
+        where = f"{dispatch}, which has {len(graph.nodes)} nodes"
+        task = f"{dispatch}:{number}"
+        raise MissingLatticeRecordError(task, where)
     found = graph.nodes[number]
     outcome = await service.store.read(lambda db: rows.select_outcome(db, key, number))
     value = outcome.value if outcome is not None else None
@@ -177,6 +178,6 @@ def _why_skipped(progress: Progress, number: int) -> Failure:
             elif status == "skipped":
                 stack.append(edge.source)
     names = ", ".join(f"{progress.graph.nodes[node].name} (node {node})" for node in sorted(culprits)[:3])
-    more = f" and {len(culprits) - 3} more" if len(culprits) > 3 else ""  # noqa: PLR2004 - three names are enough
+    more = f" and {len(culprits) - 3} more" if len(culprits) > 3 else ""
     why = f"it needs {names}{more}, which did not complete" if names else "the dispatch was cancelled before its turn"
     return Failure("dependency", f"never started: {why}")

@@ -1,4 +1,4 @@
-"""`python -m covalab.pool --socket PATH`: started by the dispatcher under the kernel's interpreter, in its own session."""
+"""`python -m covalab.pool --socket PATH`: started by the dispatcher, under the kernel's interpreter, in a session."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 
 import dask
@@ -28,7 +28,7 @@ def security() -> Security:
     """Mint a certificate for one pool: valid from a month ago, so that a clock set back does not take it down."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "covalab pool")])
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = dt.datetime.now(dt.timezone.utc)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -36,8 +36,8 @@ def security() -> Security:
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("covalab pool")]), critical=False)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=30))
-        .not_valid_after(now + datetime.timedelta(days=3650))
+        .not_valid_before(now - dt.timedelta(days=30))
+        .not_valid_after(now + dt.timedelta(days=3650))
         .sign(key, hashes.SHA256())
     )
     public = certificate.public_bytes(serialization.Encoding.PEM).decode()

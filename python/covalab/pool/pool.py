@@ -29,9 +29,9 @@ _log = logging.getLogger("covalab.pool")
 class _Running:
     """A step that is at a worker."""
 
-    __slots__ = ("assign", "begun", "dropped", "future", "timer", "timeout")
+    __slots__ = ("assign", "begun", "dropped", "future", "timeout", "timer")
 
-    def __init__(self, assign: Assign, future: Future) -> None:
+    def __init__(self, assign: Assign, future: Future[None]) -> None:
         self.assign = assign
         self.future = future
         self.begun: Begun | None = None
@@ -40,7 +40,7 @@ class _Running:
         self.timer: asyncio.TimerHandle | None = None
 
 
-class _WorkersChanged(SchedulerPlugin):  # type: ignore[misc]  # distributed is not typed
+class _WorkersChanged(SchedulerPlugin):
     """Tells the pool which workers there are."""
 
     name = "covalab-workers"
@@ -96,6 +96,7 @@ class Pool:
 
     def _watch_workers(self, cluster: LocalCluster) -> None:
         scheduler = cluster.scheduler
+        assert scheduler is not None
         scheduler.add_plugin(_WorkersChanged(self))
         self._workers = dict.fromkeys(scheduler.workers)
 
@@ -137,7 +138,7 @@ class Pool:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _watch(self, step: int, future: Future) -> None:
+    async def _watch(self, step: int, future: Future[None]) -> None:
         try:
             error = await future.exception()
         except asyncio.CancelledError:

@@ -94,9 +94,10 @@ class Store:
             self._local.connection = connection
         try:
             with connection:
-                return job(connection)
+                result = job(connection)
         except apsw.Error as error:
             raise _explained(error, self.path) from error
+        return result
 
     def close(self) -> None:
         """Commit what is queued and close."""
@@ -132,13 +133,16 @@ class Store:
                     _tell(future, result=result)
         self._writer.close()
 
+    def _check_epoch(self) -> None:
+        row = self._writer.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+        if row is None or row[0] != self.epoch:
+            message = f"another dispatcher has taken over {self.path}; this one (epoch {self.epoch}) writes no more"
+            raise DispatcherError(message)
+
     def _commit(self, jobs: list[Job]) -> list[Any]:
         self._writer.execute("BEGIN IMMEDIATE")
         try:
-            row = self._writer.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
-            if row is None or row[0] != self.epoch:
-                message = f"another dispatcher has taken over {self.path}; this one (epoch {self.epoch}) writes no more"
-                raise DispatcherError(message)
+            self._check_epoch()
             results = [job(self._writer) for job in jobs]
             self._writer.execute("COMMIT")
         except BaseException:

@@ -65,9 +65,7 @@ def _fileno(stream: object) -> int:
 
 def _stream_handlers() -> list[logging.StreamHandler[io.TextIOBase]]:
     loggers = [logging.getLogger(), *(logging.getLogger(name) for name in list(logging.Logger.manager.loggerDict))]
-    return [
-        handler for logger in loggers for handler in logger.handlers if type(handler) is logging.StreamHandler
-    ]
+    return [handler for logger in loggers for handler in logger.handlers if type(handler) is logging.StreamHandler]
 
 
 def _drain(fd: int) -> str:
