@@ -4,6 +4,8 @@ The browser reads what Python writes, so there is one definition and this copy i
 `python labextension/generate_wire.py` after changing the model; a test compares the two.
 """
 
+# ruff: noqa: INP001 - a script, not a package
+
 from __future__ import annotations
 
 import enum
@@ -58,7 +60,7 @@ _NAMED_WORDS: Final = {
 }
 
 
-def _typescript(kind: types.Type) -> str:
+def _typescript(kind: types.Type) -> str:  # noqa: C901, PLR0911 - one line for each kind of type
     """Return how JSON shows a value of this type."""
     match kind:
         case types.StructType() | types.EnumType():
@@ -83,7 +85,8 @@ def _typescript(kind: types.Type) -> str:
         case types.AnyType():
             return "unknown"
         case _:
-            raise NotImplementedError(f"generate_wire.py does not know how JSON shows {kind}; add a case for it")
+            message = f"generate_wire.py does not know how JSON shows {kind}; add a case for it"
+            raise NotImplementedError(message)
 
 
 def _comment(thing: type) -> Iterator[str]:

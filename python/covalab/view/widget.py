@@ -1,0 +1,127 @@
+"""The view as a widget: for notebooks whose server does not have our extension.
+
+The browser's side is `labextension/src/widget.ts`. A thread asks the dispatcher what changed and tells the browser; it
+starts when the browser says that somebody looks, and ends when the dispatch has ended or the widget is closed.
+Requests from the browser wait while the kernel is busy; that cannot be helped on this way.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any, Final
+
+import anywidget
+import msgspec
+import traitlets
+
+from covalab.client import Client, connect
+from covalab.core.errors import CovalabError
+from covalab.core.lifecycle import TERMINAL
+from covalab.core.model import DispatchChanges, DispatchId, NodeDetail
+
+_STATIC: Final = Path(__file__).parent.parent / "static"
+
+_HOLD: Final = 20.0
+"""How long one question about changes is held open, in seconds."""
+
+_PAUSE: Final = 0.1
+"""Between two messages about changes: what comes meanwhile goes into one."""
+
+_RETRY: Final = (1.0, 2.0, 5.0, 10.0)
+"""How long to wait before asking again after a failure, and after the next."""
+
+
+class DispatchWidget(anywidget.AnyWidget):
+    """Shows one dispatch.
+
+    Parameters
+    ----------
+    bundle
+        The dispatch as `view.bundle` writes it: shown at once.
+    """
+
+    _esm = _STATIC / "widget.js"
+    _css = _STATIC / "widget.css"
+    bundle = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._dispatch = DispatchId(self.bundle["id"])
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.on_msg(self._on_message)
+
+    def close(self) -> None:
+        """Stop telling the browser, and leave the page."""
+        self._closed.set()
+        super().close()
+
+    def _client(self) -> Client:
+        return connect(start=False)
+
+    def _on_message(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
+        try:
+            match content:
+                case {"type": "shown", "since": int(since), "graph": bool(has_graph)}:
+                    self._on_shown(since, has_graph=has_graph)
+                case {"type": "node", "request": request, "node": int(node)}:
+                    detail = self._client().node(self._dispatch, node)
+                    self.send({"type": "node", "request": request, "detail": _plain(_without_bytes(detail))})
+                case {"type": "cancel", "request": request}:
+                    self._client().cancel(self._dispatch)
+                    self.send({"type": "done", "request": request})
+        except CovalabError as error:
+            if "request" in content:
+                self.send({"type": "problem", "request": content["request"], "message": str(error)})
+            else:
+                self._tell_stale(error)
+
+    def _on_shown(self, since: int, *, has_graph: bool) -> None:
+        if not has_graph:
+            graph = self._client().graph(self._dispatch)
+            drawn = {"nodes": graph.nodes, "edges": graph.edges, "output": graph.output}
+            self.send({"type": "graph", "graph": _plain(drawn)})
+        changes = self._client().changes(self._dispatch, since)
+        self._tell(changes)
+        running = self._thread is not None and self._thread.is_alive()
+        if not running and changes.summary.status not in TERMINAL:
+            self._thread = threading.Thread(
+                target=self._follow, args=(changes.summary.version,), name="covalab-widget", daemon=True
+            )
+            self._thread.start()
+
+    def _follow(self, version: int) -> None:
+        failures = 0
+        while not self._closed.is_set():
+            try:
+                changes = self._client().changes(self._dispatch, version, wait=_HOLD)
+            except CovalabError as error:
+                self._tell_stale(error)
+                self._closed.wait(_RETRY[min(failures, len(_RETRY) - 1)])
+                failures += 1
+                continue
+            if changes.summary.version > version or failures:
+                self._tell(changes)
+            version, failures = changes.summary.version, 0
+            if changes.summary.status in TERMINAL:
+                return
+            self._closed.wait(_PAUSE)
+
+    def _tell(self, changes: DispatchChanges) -> None:
+        if not self._closed.is_set():
+            self.send({"type": "changes", "changes": _plain(changes)})
+
+    def _tell_stale(self, error: CovalabError) -> None:
+        if not self._closed.is_set():
+            self.send({"type": "stale", "message": f"Shown as last seen: {error}"})
+
+
+def _without_bytes(detail: NodeDetail) -> NodeDetail:
+    if detail.value is None:
+        return detail
+    return msgspec.structs.replace(detail, value=msgspec.structs.replace(detail.value, data=None))
+
+
+def _plain(thing: object) -> Any:
+    return msgspec.to_builtins(thing)
