@@ -261,6 +261,13 @@ def test_a_lattice_without_electrons_has_its_constant(body: Callable[[], Any], v
     assert result.result == value
 
 
+def test_a_dict_with_tuples_as_keys_reaches_an_electron() -> None:
+    """Keys that were tuples are tuples again; a dict cannot have lists as keys."""
+    keys = ct.electron(lambda d: [type(key).__name__ for key in d])
+
+    assert ct.dispatch_sync(ct.lattice(keys))({("a", (1, 2)): 3, "b": 4}).result == ["tuple", "str"]
+
+
 def test_large_values_go_through_files() -> None:
     """Arguments, outputs and results above the inline limit arrive as they were."""
     array = np.arange(1_000_000.0)

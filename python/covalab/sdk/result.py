@@ -7,13 +7,14 @@ The lattice's value is put together here, from the recorded values, each time it
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from covalab.core.assemble import edges_into, sources_of, value_at
 from covalab.core.errors import GraphError, TaskFailed
 from covalab.core.lifecycle import TERMINAL
-from covalab.core.model import VIRTUAL_KINDS, Failure, NodeKind, Record, Value
+from covalab.core.model import VIRTUAL_KINDS, Edge, Failure, NodeKind, Record, Value
 from covalab.sdk.status import Status, shown, status
 from covalab.sdk.transport_graph import TransportGraph
 from covalab.sdk.transportable import TransportableObject
@@ -78,9 +79,12 @@ class Result:
         self._results_dir = results_dir
         self._workflow_output = workflow_output
         self._intermediate_outputs = intermediate_outputs
-        self._into = edges_into(len(record.graph.nodes), record.graph.edges)
         self._values: dict[int, Value] = dict(record.outputs)
         self._graph = TransportGraph(record.graph, record.values, {}, client.artifacts, recorded=self._node_attributes)
+
+    @functools.cached_property
+    def _into(self) -> list[list[Edge]]:
+        return edges_into(len(self._record.graph.nodes), self._record.graph.edges)
 
     # The dispatch.
 

@@ -22,6 +22,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from covalab.artifacts import Artifacts
+from covalab.core.assemble import hashable
 from covalab.core.codec import decode
 from covalab.core.errors import CovalabError, DataFolderError, SerializationError
 from covalab.core.model import Digest, ErrorType, Failure, Outcome, Value
@@ -223,10 +224,10 @@ def _open(argument: Argument, artifacts: Artifacts, kept: dict[int, Any], closed
         return [_open(item, artifacts, kept, closed, task) for item in argument.items]
     if argument.pairs is not None:
         keys, values = (_open(side, artifacts, kept, closed, task) for side in argument.pairs)
-        return dict(zip(keys, values, strict=True))
+        return {hashable(key): value for key, value in zip(keys, values, strict=True)}
     if argument.node in kept:
         return kept[argument.node]
-    return artifacts.open(closed[argument.node], what=f"the value of node {argument.node}")
+    return artifacts.open(closed[argument.node], what=f"an input of electron {task.name!r} (node {task.node})")
 
 
 def _failure(error: BaseException, type_: ErrorType) -> Failure:
