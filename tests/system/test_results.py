@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("live")
 @ct.electron
 def load(n: int = 3) -> tuple[list[int], str]:
     """Return two things, and say so."""
-    print("loading", n)  # noqa: T201 - captured, which is the point
+    print("loading", n)
     return list(range(n)), "label"
 
 
