@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from hypothesis import given
@@ -25,9 +24,9 @@ def nothing(): ...  # type: ignore[no-untyped-def]  # noqa: ANN201, D103
     st.dictionaries(st.sampled_from("abcdz"), st.integers(), max_size=4),
 )
 def test_a_call_matches_exactly_when_python_would_accept_it(function: Any, args: list[int], kwargs: Any) -> None:
-    """For any call: accepted here if and only if Python's own binding accepts it, twice in a row."""
+    """For any call: accepted here if and only if Python would make it, twice in a row."""
     try:
-        inspect.signature(function).bind(*args, **kwargs)
+        function(*args, **kwargs)
         accepted = True
     except TypeError:
         accepted = False
