@@ -27,6 +27,7 @@ Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
 _MAGIC: Final = b"cvl1"
 _HEAD: Final = struct.Struct("<4sBBHI")  # magic, python major, python minor, reserved, number of frames
+_ONE_FRAME: Final = _HEAD.pack(_MAGIC, sys.version_info[0], sys.version_info[1], 0, 1)
 _OUT_OF_BAND: Final = 32 * 1024  # smaller buffers are cheaper inside the pickle
 _ALIGN: Final = 64  # arrays want aligned memory
 _TEXT_LIMIT: Final = 2_000
@@ -81,7 +82,8 @@ def encode(obj: object, *, what: str = "value") -> Encoded:
     [1, 2.0, 'three']
     """
     if type(obj) in _ATOMS:
-        return _pack([pickle.dumps(obj, protocol=5)])
+        frame = pickle.dumps(obj, protocol=5)
+        return Encoded([_ONE_FRAME, len(frame).to_bytes(8, "little"), frame], len(_ONE_FRAME) + 8 + len(frame))
     import cloudpickle  # noqa: PLC0415 - atoms, the common case on a quick path, do without it
 
     buffers: list[pickle.PickleBuffer] = []
