@@ -18,6 +18,10 @@ class UnixConnection(http.client.HTTPConnection):
         super().__init__("localhost")
         self._path = path
 
+    def __del__(self) -> None:
+        # There is one per thread, and it goes with its thread.
+        self.close()
+
     def connect(self) -> None:
         """Connect; answers may then take as long as they take."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

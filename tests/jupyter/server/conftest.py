@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 from pytest_jupyter.jupyter_server import *  # noqa: F403 - fixtures and the hooks that run coroutine tests
+from tests.jupyter.server.helpers import Send
+from tornado.httpclient import HTTPResponse
 from tornado.routing import PathMatches, Router
 from traitlets.config import Config
 
@@ -40,6 +42,27 @@ def jp_server_config(data_folder: Path, server_options: dict[str, Any]) -> Confi
             "CovalabApp": {"autostart": False},
         }
     )
+
+
+@pytest.fixture
+def send(http_server_client: Any) -> Send:
+    """Send a request with exactly the given headers, and return the answer whatever its code."""
+
+    async def send(
+        path: str, method: str = "GET", headers: dict[str, str] | None = None, body: str = ""
+    ) -> HTTPResponse:
+        response: HTTPResponse = await http_server_client.fetch(
+            path,
+            method=method,
+            headers=headers or {},
+            body=body if method in ("POST", "PUT", "PATCH") else None,
+            allow_nonstandard_methods=True,
+            raise_error=False,
+            follow_redirects=False,
+        )
+        return response
+
+    return send
 
 
 @pytest.fixture

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from jupyter_server.auth import Authorizer
-from tornado.httpclient import HTTPResponse
+from tests.jupyter.server.helpers import Send
 
 VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 ROUTES = {
@@ -20,29 +19,6 @@ ROUTES = {
     "dispatches/7/nodes/7": {"GET"},
     "dispatches/7/cancel": {"POST"},
 }
-
-Send = Callable[..., Awaitable[HTTPResponse]]
-
-
-@pytest.fixture
-def send(http_server_client: Any) -> Send:
-    """Send a request with exactly the given headers, and return the answer whatever its code."""
-
-    async def send(
-        path: str, method: str = "GET", headers: dict[str, str] | None = None, body: str = ""
-    ) -> HTTPResponse:
-        response: HTTPResponse = await http_server_client.fetch(
-            path,
-            method=method,
-            headers=headers or {},
-            body=body if method in ("POST", "PUT", "PATCH") else None,
-            allow_nonstandard_methods=True,
-            raise_error=False,
-            follow_redirects=False,
-        )
-        return response
-
-    return send
 
 
 async def codes(send: Send, paths: list[str], headers: dict[str, str]) -> dict[tuple[str, str], int]:
