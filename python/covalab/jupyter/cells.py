@@ -9,9 +9,11 @@ import __future__
 
 import ast
 import builtins
+import copy
 import functools
 import inspect
 import re
+import sys
 import types
 from collections.abc import Callable, Container, Iterable
 from typing import Any, Final, Literal, TypeAlias
@@ -132,7 +134,7 @@ def read_cell(text: str, first_line: int = 2, flags: int = 0) -> Cell:
             tree = parse_with_ipython_lines(source, filename, asked)
         except SyntaxError:
             raise error from None
-    assert isinstance(tree, ast.Module)  # noqa: S101 - that is what "exec" gives
+    assert isinstance(tree, ast.Module)
     if not tree.body:
         message = "the cell has no code below its first line"
         raise CellRefused(message)
@@ -140,7 +142,8 @@ def read_cell(text: str, first_line: int = 2, flags: int = 0) -> Cell:
     compile(tree, filename, "exec", asked, dont_inherit=True)  # what Python itself refuses, in Python's words
     future = _future_flags(tree)
     try:
-        scope = scan(tree.body)
+        lazy = (flags | future) & __future__.annotations.compiler_flag or sys.version_info >= (3, 14)
+        scope = scan(_without_annotations(tree).body if lazy else tree.body)
     except Conflict as conflict:
         raise CellRefused(conflict.message, conflict.line) from None
     nonlocals = _Nonlocal(tree).names
@@ -192,13 +195,23 @@ def names_of(cell: Cell, notebook: KindOf, *, made: Container[str] = (), given: 
             unknown.append(name)
     known = {*inputs, *unknown}
     changed = tuple(name for name in scope.changes if name in known)
-    possible = tuple(one for one in scope.possible if one.name in known and one.name not in changed)
+    outputs = _outputs(cell, changed)
+    # What only some branch sets keeps the value that it had.
+    kept = [
+        name
+        for name in outputs
+        if fixed is None
+        and name in scope.bindings
+        and not scope.bindings[name].likely
+        and name not in scope.reads
+        and (name in made or notebook(name) == "data")
+    ]
     return Names(
-        inputs=tuple(inputs),
-        optional=frozenset(name for name in inputs if name in scope.unsure),
-        outputs=_outputs(cell, changed),
+        inputs=(*inputs, *kept),
+        optional=frozenset([*kept, *(name for name in inputs if name in scope.unsure)]),
+        outputs=outputs,
         changed=changed,
-        possible=possible,
+        possible=tuple(one for one in scope.possible if one.name in known and one.name not in outputs),
         carried=tuple(carried),
         unknown=tuple(unknown),
         prelude=tuple(prelude),
@@ -243,6 +256,19 @@ def _future_flags(tree: ast.Module) -> int:
             kept.append(statement)
     tree.body[:] = kept
     return flags
+
+
+def _without_annotations(tree: ast.Module) -> ast.Module:
+    """Return a copy without the annotations that nothing evaluates."""
+    bare = copy.deepcopy(tree)
+    for node in ast.walk(bare):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.returns = None
+        elif isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.AnnAssign):
+            node.annotation = ast.copy_location(ast.Constant(None), node.annotation)
+    return bare
 
 
 class _Plain(ast.NodeTransformer):

@@ -38,11 +38,12 @@ _AT_NAME: Final = re.compile(r"@([^\W\d]\w*)")
 
 
 class Binding(msgspec.Struct, frozen=True):
-    """A name that the block sets. `sure`: it has a value whenever the block ends normally."""
+    """A name that the block sets. `sure`: it has a value whenever the block ends normally; `likely`: if loops run."""
 
     kind: BindingKind
     sure: bool
     line: int
+    likely: bool = False
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -85,9 +86,16 @@ def scan(body: Sequence[ast.stmt]) -> Scope:
     >>> list(scope.reads), [name for name, binding in scope.bindings.items() if binding.sure]
     (['xs'], ['total'])
     """
-    flow = _Flow()
-    flow.block(body)
-    return flow.finish()
+    exact, likely = _Flow(), _Flow(loops_run=True)
+    exact.block(body)
+    likely.block(body)
+    # Where only an empty loop would leave a name unset, the name is no input: nobody means the value of an earlier run.
+    scope, sure = likely.finish(), exact.finish().bindings
+    bindings = {
+        name: msgspec.structs.replace(binding, sure=name in sure and sure[name].sure, likely=binding.sure)
+        for name, binding in scope.bindings.items()
+    }
+    return msgspec.structs.replace(scope, bindings=bindings)
 
 
 _THROUGH: Final = frozenset({"enumerate", "zip", "reversed", "sorted", "iter", "list", "tuple", "items", "values"})
@@ -103,10 +111,22 @@ class _Later(msgspec.Struct, frozen=True):
     line: int
 
 
-class _Flow(ast.NodeVisitor):
-    """The abstract run. `_sure` are the names that have a value here; None where control never arrives."""
+class _Loop:
+    """What is sure where a loop is left or begun again."""
 
     def __init__(self) -> None:
+        self.breaks: list[set[str]] = []
+        self.continues: list[set[str]] = []
+
+
+class _Flow(ast.NodeVisitor):
+    """The abstract run. `_sure` are the names that have a value here; None where control never arrives.
+
+    With `loops_run` every loop is taken to run at least once.
+    """
+
+    def __init__(self, *, loops_run: bool = False) -> None:
+        self._loops_run = loops_run
         self._sure: set[str] | None = set()
         self._maybe: set[str] = set()
         self._reads: dict[str, int] = {}
@@ -118,7 +138,7 @@ class _Flow(ast.NodeVisitor):
         self._imports: dict[str, list[str]] = {}
         self._later: dict[str, list[_Later]] = {}
         self._elements: dict[str, frozenset[str]] = {}  # loop variables and aliases: the names they are part of
-        self._loops: list[list[set[str]]] = []  # per loop: what is sure at each `break`
+        self._loops: list[_Loop] = []
         self._branches = 0
         self._is_async = False
         self._discarded: ast.expr | None = None
@@ -254,15 +274,15 @@ class _Flow(ast.NodeVisitor):
         before = self._copy()
         self._maybe |= names_bound([node.target, *node.body])
         self._branches += 1
-        self._loops.append([])
+        self._loops.append(_Loop())
         self._target(node.target, "target")
         for name in names_bound([node.target]):
             self._elements[name] = self._parts_of(node.iter)
         self.block(node.body)
-        breaks = self._loops.pop()
-        self._together(before, self._sure)
+        loop = self._loops.pop()
+        self._together(*([] if self._loops_run else [before]), self._sure, *loop.continues)
         self.block(node.orelse)
-        self._together(self._sure, *breaks)
+        self._together(self._sure, *loop.breaks)
         self._branches -= 1
 
     def visit_AsyncFor(self, node: ast.AsyncFor) -> None:
@@ -275,20 +295,23 @@ class _Flow(ast.NodeVisitor):
         forever = isinstance(node.test, ast.Constant) and bool(node.test.value)
         before = None if forever else self._copy()
         self._branches += 1
-        self._loops.append([])
+        self._loops.append(_Loop())
         self.block(node.body)
-        breaks = self._loops.pop()
-        self._together(before, None if forever else self._sure)
+        loop = self._loops.pop()
+        again = [] if forever else [self._sure, *loop.continues]
+        self._together(*([] if self._loops_run else [before]), *again)
         self.block(node.orelse)
-        self._together(self._sure, *breaks)
+        self._together(self._sure, *loop.breaks)
         self._branches -= 1
 
     def visit_Break(self, node: ast.Break) -> None:  # noqa: ARG002 - the visitor's signature
         if self._loops and self._sure is not None:
-            self._loops[-1].append(self._sure)
+            self._loops[-1].breaks.append(self._sure)
         self._sure = None
 
     def visit_Continue(self, node: ast.Continue) -> None:  # noqa: ARG002
+        if self._loops and self._sure is not None:
+            self._loops[-1].continues.append(self._sure)
         self._sure = None
 
     def visit_Raise(self, node: ast.Raise) -> None:
@@ -488,7 +511,7 @@ class _Flow(ast.NodeVisitor):
         self, node: ast.AST, parts: Sequence[ast.AST], targets: dict[str, frozenset[str]] | None = None
     ) -> None:
         """Follow a lambda or comprehension where it stands: they are nearly always run there."""
-        free = inner(node).reads
+        free = inner(node).reads - walrus_names(node)
         for part in walk_scope(parts):
             if isinstance(part, ast.Call):
                 self._names_in_text(part)

@@ -136,9 +136,11 @@ class _Work:
         """Find where the inputs of one part come from."""
         part = self.parts[position]
         given = None if part.arguments is None else parameter_names(part.arguments)
+        scope = part.cell.scope
+        kept = [name for name, binding in scope.bindings.items() if not binding.likely] if given is None else []
         coming = {
             wanted: origin
-            for wanted in (*part.cell.scope.reads, *(given or ()))
+            for wanted in (*scope.reads, *(given or ()), *kept)
             if (origin := self._origin(position, wanted)) is not None
         }
         imported = {
@@ -191,9 +193,11 @@ class _Work:
             return "parameter"
         if self.notebook(wanted) != "none":
             return "notebook"
-        for after in range(position + 1, len(self.parts)):
-            if wanted in self.parts[after].available and wanted not in self.parts[position].cell.scope.unsure:
-                return after
+        scope = self.parts[position].cell.scope
+        if self.parts[position].arguments is not None or (wanted in scope.reads and wanted not in scope.unsure):
+            for after in range(position + 1, len(self.parts)):
+                if wanted in self.parts[after].available:
+                    return after
         return None
 
     def _need(self, position: int, wanted: str, coming: dict[str, Origin]) -> Origin:
