@@ -56,7 +56,7 @@ def sleeping(seconds: float, pid_file: str) -> str:
 
 
 @ct.electron
-def dying() -> None:
+def dying() -> int:
     """Take the worker process down."""
     os._exit(3)
 

@@ -10,6 +10,7 @@ import http.client
 import os
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -83,6 +84,7 @@ class Client:
         self.start = start
         self.artifacts = Artifacts(folders.blob_folder(data_dir))
         self._local = threading.local()
+        self._open: weakref.WeakSet[UnixConnection] = weakref.WeakSet()
         self._pid = os.getpid()
 
     # -- dispatches ----------------------------------------------------------------------------------------------
@@ -179,10 +181,11 @@ class Client:
         """End the dispatcher and its workers; returns when it is gone. Unfinished dispatches resume later."""
         address = find(self.data_dir)
         if address is None:
+            self.close()
             return
         with suppress(errors.DispatcherUnavailable):
             self._ask("POST", "/stop", Any, body=b"", start=False, check=False)
-        self._forget()
+        self.close()
         deadline = time.monotonic() + 15
         while time.monotonic() < deadline:
             if find(self.data_dir) is None:
@@ -192,6 +195,11 @@ class Client:
             f"the dispatcher of {self.data_dir} (process {address.pid}) did not end within 15 s; see `covalab logs`"
         )
         raise errors.DispatcherError(message)
+
+    def close(self) -> None:
+        """Close the connections of all threads; the next call opens another."""
+        for connection in list(self._open):
+            connection.close()
 
     # -- one request ---------------------------------------------------------------------------------------------
 
@@ -238,6 +246,7 @@ class Client:
                 message = f"no dispatcher is running for {self.data_dir}; `covalab start` starts one"
                 raise errors.DispatcherUnavailable(message)
             connection = self._local.connection = UnixConnection(address.socket)
+            self._open.add(connection)
         return connection
 
     def _forget(self) -> None:

@@ -64,7 +64,7 @@ def start_dispatcher(folder: Path) -> Address:
     log = folders.log_file(folder)
     try:
         log.parent.mkdir(mode=0o700, exist_ok=True)
-        out = log.open("ab")
+        out = os.fdopen(os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "ab")
     except OSError as error:
         message = f"cannot write {log}: {error.strerror}; free some space, or set COVALAB_DATA_DIR to another folder"
         raise errors.DataFolderError(message) from error

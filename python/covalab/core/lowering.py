@@ -147,7 +147,21 @@ def task_of(progress: Progress, node: int, inside: Mapping[int, int]) -> Task:
             kwargs[edge.name] = _argument(progress, edge.source, inside)
     args.sort(key=_position)
     function = graph.functions[graph.nodes[node].function]
-    return Task(node, graph.nodes[node].name, function.digest, [argument for _, argument in args], kwargs)
+    after = _before_it(progress, node, inside) if inside else []
+    return Task(node, graph.nodes[node].name, function.digest, [argument for _, argument in args], kwargs, after)
+
+
+def _before_it(progress: Progress, node: int, inside: Mapping[int, int]) -> list[int]:
+    """Return what a node needs or waits for within its step, through collections."""
+    found: list[int] = []
+    stack = [node]
+    while stack:
+        for edge in progress.inputs[stack.pop()]:
+            if edge.source in inside:
+                found.append(edge.source)
+            elif not progress.working[edge.source]:
+                stack.append(edge.source)
+    return found
 
 
 def _position(pair: tuple[int, Argument]) -> int:

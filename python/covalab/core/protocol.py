@@ -52,13 +52,14 @@ class Argument(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True)
 
 
 class Task(msgspec.Struct, frozen=True, array_like=True):
-    """One node as a worker sees it."""
+    """One node as a worker sees it. `after`: the tasks of the same step that must have completed before it."""
 
     node: int
     name: str
     function: Digest
     args: list[Argument]
     kwargs: dict[str, Argument]
+    after: list[int] = []
 
 
 class Step(msgspec.Struct, frozen=True):

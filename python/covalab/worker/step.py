@@ -55,20 +55,23 @@ class TaskWorker:
         report = _Report(step.id, self, emit)
         kept: dict[int, Any] = {}
         closed: dict[int, Value] = {}
+        completed: set[int] = set()
         needed = _used_inside(step)
         deadline = time.monotonic() + step.budget
         try:
             for position, task in enumerate(step.tasks):
                 if position and time.monotonic() >= deadline:
                     break
-                if not all(node in closed for node in _nodes_of(task)):
+                if not completed.issuperset(task.after):
                     continue  # its producer failed here; the dispatcher knows what follows
                 report.begin(task.node)
                 outcome, result = self._run_task(task, step, artifacts, kept, closed)
-                if outcome.value is not None and task.node in needed:
-                    closed[task.node] = outcome.value
-                    if type(result) in _PASSED_AS_THEY_ARE:
-                        kept[task.node] = result
+                if outcome.value is not None:
+                    completed.add(task.node)
+                    if task.node in needed:
+                        closed[task.node] = outcome.value
+                        if type(result) in _PASSED_AS_THEY_ARE:
+                            kept[task.node] = result
                 report.end(outcome)
         finally:
             report.close()
@@ -200,20 +203,8 @@ def _enter(cwd: str, path: list[str]) -> None:
         return  # the folder is gone: the tasks that need it will say so themselves
 
 
-def _nodes_of(task: Task) -> set[int]:
-    found: set[int] = set()
-    stack = [*task.args, *task.kwargs.values()]
-    while stack:
-        argument = stack.pop()
-        if argument.node >= 0:
-            found.add(argument.node)
-        stack += argument.items or ()
-        stack += argument.pairs or ()
-    return found
-
-
 def _used_inside(step: Step) -> set[int]:
-    return set().union(*(_nodes_of(task) for task in step.tasks)) if len(step.tasks) > 1 else set()
+    return {node for task in step.tasks for node in task.after}
 
 
 def _open(argument: Argument, artifacts: Artifacts, kept: dict[int, Any], closed: dict[int, Value], task: Task) -> Any:
