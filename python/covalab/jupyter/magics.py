@@ -77,6 +77,7 @@ class CovalabMagics(Magics):
         self._shell = shell
         self.session = Session(shell.user_ns)
         self.last: DispatchHandle | None = None
+        self._deliveries: dict[str, threading.Thread] = {}
 
     # Cells
 
@@ -132,11 +133,15 @@ class CovalabMagics(Magics):
         delivery = Delivery(made, handle, self.session)
         shown = display(delivery, display_id=True)
         update: Callable[[Any], None] = shown.update if shown is not None else lambda _: None
-        threading.Thread(target=delivery.wait, args=(update,), name=f"covalab-{handle}", daemon=True).start()
+        thread = threading.Thread(target=delivery.wait, args=(update,), name=f"covalab-{handle}", daemon=True)
+        self._deliveries[str(handle)] = thread
+        thread.start()
 
     @_magic(
         line_cell_magic,
-        argument("--output", help="the names that the lattice returns, with commas between them (only `%%lattice`)"),
+        argument(
+            "--output", help="the names that the lattice returns, with commas between them (only as %%lattice NAME)"
+        ),
     )
     def lattice(self, line: str, cell: str | None = None) -> Any:
         """Make a lattice: a workflow of electrons.
@@ -157,7 +162,7 @@ class CovalabMagics(Magics):
 
         As one line it wires all ``%%electron`` cells of this notebook together by the names they use and set, and shows
         the Python that this amounts to. What no cell makes is taken from the notebook when the lattice is dispatched,
-        or is a parameter, if named here.
+        or is a parameter, if named here. With ``--output`` only the cells that those outputs need are used.
         """
         with _usage_errors():
             if cell is not None:
@@ -207,7 +212,7 @@ class CovalabMagics(Magics):
         expression = ast.Expression(ast.Call(ast.Name(hidden, ast.Load()), call.args, call.keywords))
         code = compile(ast.fix_missing_locations(expression), f"<dispatch {name}>", "eval")
         self.last = eval(code, self._shell.user_ns, {hidden: start})  # noqa: S307 - the user's own arguments
-        assert self.last is not None  # noqa: S101 - `start` returns a handle
+        assert self.last is not None
         return self.last
 
     def _lattice_named(self, name: str) -> Lattice:
@@ -247,7 +252,11 @@ class CovalabMagics(Magics):
     def result(self, line: str) -> Result:
         """Return the result of a dispatch: ``%result``, ``%result ID --wait``, ``r = %result run``."""
         options = parse_argstring(self.result, without_comment(line))
-        return api.get_result(self._dispatch_id(options.id), wait=options.wait)
+        dispatch_id = self._dispatch_id(options.id)
+        result = api.get_result(dispatch_id, wait=options.wait)
+        if options.wait and dispatch_id in self._deliveries:
+            self._deliveries[dispatch_id].join()  # then the outputs are in the notebook too
+        return result
 
     @_magic(
         line_magic,

@@ -8,7 +8,7 @@ in a chain. The lattice is written as the Python that a person would write, so t
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -92,7 +92,8 @@ def wire(
     arguments
         The lattice's parameters; they stand in for what would come from the notebook.
     wanted
-        The names that the lattice returns; by default a dict of everything that no later cell uses.
+        The names that the lattice returns, and then only the cells that these need are wired; by default all cells, and
+        a dict of everything that no other cell uses.
     whole
         Return the value of the last cell as it is.
 
@@ -108,11 +109,17 @@ def wire(
         message = f"{name!r} is already the name of an electron of this notebook; give the lattice another one"
         raise CellRefused(message)
     work = _Work(name, parts, notebook, parameter_names(arguments) if arguments is not None else ())
-    for position in range(len(parts)):
-        work.link(position)
+    if whole:
+        returned: list[Returned] = [(parts[-1].name, len(parts) - 1, None)]
+        work.link_with_what_they_need([len(parts) - 1])
+    elif wanted is not None:
+        returned = [work.last_maker(output) for output in wanted]
+        work.link_with_what_they_need(position for _, position, _ in returned)
+    else:
+        work.link_with_what_they_need(range(len(parts)))
+        returned = work.unused()
     order = work.order()
-    returned: list[Returned] = [(parts[-1].name, len(parts) - 1, None)] if whole else work.returned(wanted)
-    recipes = [work.recipe(position, None if wanted is None else returned) for position in range(len(parts))]
+    recipes = {position: work.recipe(position, None if wanted is None else returned) for position in order}
     source = _written(work, order, recipes, returned, arguments, as_dict=wanted is None and not whole)
     electrons = [(parts[position], recipes[position]) for position in order]
     return Wiring(name, source, electrons, tuple(work.taken))
@@ -126,13 +133,22 @@ class _Work:
         self.parts = parts
         self.notebook = notebook
         self.parameters = frozenset(parameters)
-        self.names: list[Names] = []
-        self.links: list[list[Link]] = []
-        self.prelude: list[tuple[str, ...]] = []
+        self.names: dict[int, Names] = {}
+        self.links: dict[int, list[Link]] = {}
+        self.prelude: dict[int, tuple[str, ...]] = {}
         self.asked: list[dict[str, None]] = [{} for _ in parts]  # outputs that other cells use, in order of asking
         self.taken: dict[str, None] = {}
 
-    def link(self, position: int) -> None:
+    def link_with_what_they_need(self, positions: Iterable[int]) -> None:
+        """Link parts, and the parts that make what they need."""
+        waiting = sorted(set(positions), reverse=True)
+        while waiting:
+            position = waiting.pop()
+            if position not in self.links:
+                self._link(position)
+                waiting += [one.origin for one in self.links[position] if isinstance(one.origin, int)]
+
+    def _link(self, position: int) -> None:
         """Find where the inputs of one part come from."""
         part = self.parts[position]
         given = None if part.arguments is None else parameter_names(part.arguments)
@@ -158,9 +174,9 @@ class _Work:
             if wanted in imported and isinstance(origin := coming[wanted], int)
             for statement in self.parts[origin].imports[wanted]
         ]
-        self.prelude.append((*names.prelude, *statements))
-        self.names.append(
-            msgspec.structs.replace(names, carried=tuple(name for name in names.carried if name not in imported))
+        self.prelude[position] = (*names.prelude, *statements)
+        self.names[position] = msgspec.structs.replace(
+            names, carried=tuple(name for name in names.carried if name not in imported)
         )
         if part.arguments is None:
             links = [Link(wanted, self._need(position, wanted, coming), keyword=False) for wanted in names.inputs]
@@ -171,7 +187,7 @@ class _Work:
             hidden = [wanted for wanted in names.inputs if wanted not in parameter_names(part.arguments)]
             if hidden:
                 raise CellRefused(data_message(part.name, hidden))
-        self.links.append(links)
+        self.links[position] = links
         for one in links:
             if isinstance(one.origin, int):
                 self.asked[one.origin][one.parameter] = None
@@ -212,8 +228,9 @@ class _Work:
         where = f" (line {line} of its cell)" if line else ""
         return (
             f"electron {part.name!r} needs {wanted!r}{where}, but no electron cell makes it and the notebook has no "
-            f"such name; run the cell that makes {wanted!r}, or make it a parameter of the lattice: "
-            f"%lattice {self.name}({wanted}=...)"
+            f"such name; run the cell that makes {wanted!r}, make it a parameter, %lattice {self.name}({wanted}), or "
+            f"name what the lattice is to return, so that only the cells for that are used: "
+            f"%lattice {self.name} --output NAME"
         )
 
     def _fill(self, position: int, arguments: ast.arguments, coming: dict[str, Origin]) -> list[Link]:
@@ -239,7 +256,7 @@ class _Work:
 
     def order(self) -> list[int]:
         """Return the parts in an order in which they can run, as near to the notebook's as possible."""
-        waiting = list(range(len(self.parts)))
+        waiting = sorted(self.links)
         done: list[int] = []
         while waiting:
             for position in waiting:
@@ -255,10 +272,8 @@ class _Work:
                 raise CellRefused(message)
         return done
 
-    def returned(self, wanted: Sequence[str] | None) -> list[Returned]:
-        """Return what the lattice gives back: what was asked for, or whatever no other cell uses."""
-        if wanted is not None:
-            return [self._last_maker(name) for name in wanted]
+    def unused(self) -> list[Returned]:
+        """Return whatever no other cell uses; of a cell that leaves no names, its value."""
         found: dict[str, Returned] = {}
         for position, part in enumerate(self.parts):
             outputs = self._outputs(position)
@@ -278,13 +293,14 @@ class _Work:
             return ()
         return self.names[position].outputs
 
-    def _last_maker(self, name: str) -> Returned:
+    def last_maker(self, name: str) -> Returned:
+        """Return who makes a name at last; the name of an electron is its whole value."""
         for position in range(len(self.parts) - 1, -1, -1):
             if name in self.parts[position].available:
                 return name, position, name
             if name == self.parts[position].name:
                 return name, position, None
-        made = sorted({name for position in range(len(self.parts)) for name in self._outputs(position)})
+        made = sorted({name for part in self.parts for name in part.available})
         message = f"no electron cell makes the output {name!r}; they make {listed(made) if made else 'no names at all'}"
         raise CellRefused(message)
 
@@ -326,7 +342,7 @@ class _Work:
 def _written(
     work: _Work,
     order: Sequence[int],
-    recipes: Sequence[Recipe],
+    recipes: Mapping[int, Recipe],
     returned: Sequence[Returned],
     arguments: ast.arguments | None,
     *,
@@ -340,7 +356,7 @@ def _written(
         part = work.parts[position]
         if output is None:
             return f"{part.name}_value"
-        makers = sum(output in recipe.outputs for recipe in recipes)
+        makers = sum(output in recipe.outputs for recipe in recipes.values())
         if output in taken_names or (not in_order and (makers > 1 or output in work.parameters)):
             return f"{output}_of_{part.name}"
         return output
