@@ -53,7 +53,7 @@ def notebook_file(name: str = NOTEBOOK) -> Path:
     raise DemoFailed(message)
 
 
-def run(folder: Path, console: Console) -> None:
+def run(folder: Path, console: Console, source: Path | None = None) -> None:
     """Run the demo.
 
     Parameters
@@ -62,6 +62,9 @@ def run(folder: Path, console: Console) -> None:
         Where the notebook is copied to and kept, with its outputs.
     console
         Where to say what happens.
+    source
+        The notebook to run, if not the first one. It must print a line each for ``sweep:`` and ``experiment:`` with a
+        dispatch id, and one for ``accuracy:``.
 
     Raises
     ------
@@ -73,7 +76,7 @@ def run(folder: Path, console: Console) -> None:
     began = time.monotonic()
     path = _free_name(folder / NOTEBOOK)
     path.parent.mkdir(parents=True, exist_ok=True)
-    notebook = nbformat.read(notebook_file(), as_version=4)
+    notebook = nbformat.read(source or notebook_file(), as_version=4)
     nbformat.write(notebook, path)
     console.print(f"[bold]notebook[/]   {path}")
     with _server(folder) as server:
@@ -253,15 +256,21 @@ class _Kernel:
 
         client = BlockingKernelClient(connection_file=str(connection))
         client.load_connection_file()
-        client.start_channels()
+        client.start_channels(hb=False)
         try:
-            client.wait_for_ready(timeout=_SERVER_LIMIT)
+            deadline = time.monotonic() + _SERVER_LIMIT
+            while True:
+                client.kernel_info()
+                # Something heard on this channel: the kernel is up, and will be heard from now on.
+                with suppress(queue.Empty):
+                    client.get_iopub_msg(timeout=1)
+                    break
+                if time.monotonic() > deadline:
+                    message = (
+                        f"kernel {id_} did not answer within {_SERVER_LIMIT:.0f} s; {sys.executable} is its Python"
+                    )
+                    raise DemoFailed(message)
             yield cls(id_, client)
-        except RuntimeError as error:
-            if isinstance(error, DemoFailed):
-                raise
-            message = f"kernel {id_} did not come up: {error}"
-            raise DemoFailed(message) from error
         finally:
             client.stop_channels()
 
