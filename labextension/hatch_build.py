@@ -16,7 +16,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCES = ("package.json", "yarn.lock", ".yarnrc.yml", "labextension/tsconfig.json")
+SOURCES = ("package.json", "yarn.lock", ".yarnrc.yml", "labextension/tsconfig.json", "labextension/tsconfig.build.json")
 FOLDERS = ("labextension/src", "labextension/style", "labextension/schema")
 TARGETS = ("python/covalab/labextension/package.json", "python/covalab/static/widget.js")
 STAMP = "python/covalab/static/built-from.txt"

@@ -21,7 +21,7 @@ type Filter = 'all' | 'active' | 'completed' | 'failed';
 const FILTERS: readonly (readonly [Filter, string])[] = [
   ['all', 'All'],
   ['active', 'Active'],
-  ['completed', 'Completed'],
+  ['completed', 'Done'],
   ['failed', 'Failed']
 ];
 
@@ -37,7 +37,7 @@ export class Sidebar extends Widget {
     this._options = options;
     this._search = h('input', {
       class: 'cv-search',
-      attrs: { type: 'search', placeholder: 'Filter by name, notebook or id', 'aria-label': 'Filter by name, notebook or id' }
+      attrs: { type: 'search', placeholder: 'Filter', 'aria-label': 'Filter by name, notebook or id' }
     });
     this._filters = h(
       'div',
@@ -195,12 +195,17 @@ class Row {
       this._status = status;
       this._mark.replaceChildren(statusMark(status));
       this.node.dataset['status'] = status;
+      this.node.dataset['over'] = String(over); // what the context menu offers depends on it
     }
     this._name.textContent = summary.name;
     this._time.textContent = over ? formatDuration((summary.ended_at ?? start) - start) : formatElapsed(now - start);
     const age = formatAge(summary.created_at, now);
     this._where.textContent = [summary.notebook.split('/').pop() ?? '', age].filter(Boolean).join(' · ');
-    [...this._bar.children].forEach((part, at) => ((part as HTMLElement).style.flexGrow = String(counts[STATUSES[at]])));
+    STATUSES.forEach((part, at) => {
+      const element = this._bar.children[at] as HTMLElement;
+      element.style.flexGrow = String(counts[part]);
+      element.hidden = counts[part] === 0;
+    });
     this._bar.hidden = status === 'completed' || total(counts) === 0;
     this._cancel.hidden = over;
     this._delete.hidden = !over;

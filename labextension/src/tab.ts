@@ -45,6 +45,7 @@ export class DispatchTab extends MainAreaWidget<Widget> {
     const content = new Content(source);
     super({ content });
     this.dispatch = source.id;
+    this.toolbar.hide();
     this.id = `covalab-dispatch-${source.id}`;
     content.title.icon = covalabIcon;
     content.title.closable = true;

@@ -7,10 +7,11 @@ import { h, iconButton, statusMark } from '../dom';
 import { GraphView } from '../graph/view';
 import { describeCounts, formatDuration, formatElapsed, formatTime, isTerminal, prettyName, statusLabel, STATUSES, total } from '../text';
 import type { IDispatchSource, IGraph, ISnapshot } from '../tokens';
-import { type NodeDetail, NodeKind, type Status } from '../wire';
+import { EdgeKind, type NodeDetail, NodeKind, type Status } from '../wire';
 import { NodePanel } from './panel';
 
 const MANY = 8;
+const FAILURES = 4;
 
 export interface IDispatchViewOptions {
   readonly source: IDispatchSource;
@@ -181,6 +182,7 @@ export class DispatchView {
       let part = this._bar.querySelector<HTMLElement>(`.cv-mod-${status}`);
       part ??= this._bar.appendChild(h('span', { class: `cv-mod-${status}` }));
       part.style.flexGrow = String(counts[status]);
+      part.hidden = counts[status] === 0;
     }
     const [done, ...others] = describeCounts(counts);
     const shown = STATUSES.filter(status => status !== 'completed' && counts[status] > 0);
@@ -193,7 +195,8 @@ export class DispatchView {
   /** What went wrong, and the nodes in which it did. */
   private _explain({ summary, states }: ISnapshot): void {
     const failed = [...states.values()].filter(([, status]) => status === 'failed').map(([node]) => node);
-    const message = this._refusal || summary.error;
+    // The dispatch's own error lists its failed nodes; here they are links, each with what it says.
+    const message = this._refusal || (failed.length > 0 ? '' : summary.error);
     const key = `${message}|${failed.join()}`;
     if (key === this._explained) {
       return;
@@ -201,15 +204,29 @@ export class DispatchView {
     this._explained = key;
     this._problem.hidden = message === '' && failed.length === 0;
     this._problem.replaceChildren(
-      h('div', { class: 'cv-message', text: message || `${failed.length === 1 ? 'One node' : `${failed.length} nodes`} failed` }),
-      h(
-        'div',
-        { class: 'cv-links' },
-        ...failed.slice(0, MANY).map(node =>
-          h('button', { class: 'cv-link', text: `${this._nameOf(node)} (${node})`, attrs: { type: 'button' }, onClick: () => this.select(node) })
-        ),
-        failed.length > MANY ? h('span', { text: `and ${failed.length - MANY} more` }) : null
-      )
+      ...[
+        message ? h('div', { class: 'cv-message', text: message }) : null,
+        ...failed.slice(0, FAILURES).map(node => this._failure(node)),
+        failed.length > FAILURES ? h('div', { class: 'cv-quiet', text: `and ${failed.length - FAILURES} more nodes that failed` }) : null
+      ].filter(part => part !== null)
+    );
+  }
+
+  private _failure(node: number): HTMLElement {
+    const text = h('span', { text: 'failed' });
+    void this._source.node(node).then(
+      ({ failure }) => {
+        if (failure) {
+          text.textContent = [failure.exception, failure.message].filter(Boolean).join(': ');
+        }
+      },
+      () => undefined // what is there already is true as well
+    );
+    return h(
+      'div',
+      { class: 'cv-message' },
+      h('button', { class: 'cv-link', text: this._nameOf(node), title: `Node ${node}`, attrs: { type: 'button' }, onClick: () => this.select(node) }),
+      text
     );
   }
 
@@ -305,8 +322,10 @@ export class DispatchView {
 function partsOf(graph: IGraph, node: number): number[] {
   const parts: number[] = [];
   const look = (target: number): void => {
-    for (const [source, to] of graph.edges) {
-      if (to === target) {
+    // The output has its value as its one argument; its other edges say what it waits for.
+    const only: readonly EdgeKind[] = graph.nodes[target][1] === NodeKind.OUTPUT ? [EdgeKind.ARG] : [EdgeKind.ARG, EdgeKind.KWARG];
+    for (const [source, to, , kindOfEdge] of graph.edges) {
+      if (to === target && only.includes(kindOfEdge)) {
         const kind = graph.nodes[source][1];
         kind === NodeKind.LIST || kind === NodeKind.DICT ? look(source) : parts.push(source);
       }
@@ -319,9 +338,11 @@ function partsOf(graph: IGraph, node: number): number[] {
 /** What the lattice was called with, as far as the graph shows it: `C = 0.5`, `gamma = 0.1, 1, 10, ...`. */
 function inputsOf(graph: IGraph): string[] {
   const values = new Map<string, Set<string>>();
-  for (const [source, , name] of graph.edges) {
+  for (const [source, target, name] of graph.edges) {
     const [text, kind] = graph.nodes[source];
-    if (kind === NodeKind.PARAMETER && name) {
+    // The key of an item and the operand of an operator are parameters too, but nobody called anything with them.
+    const called = graph.nodes[target][1] === NodeKind.ELECTRON || graph.nodes[target][1] === NodeKind.SUBLATTICE;
+    if (called && kind === NodeKind.PARAMETER && name) {
       const known = values.get(name) ?? new Set();
       values.set(name, known.add(prettyName(text, kind)));
     }

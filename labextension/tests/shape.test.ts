@@ -1,0 +1,87 @@
+/** What is drawn of a graph. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { shapeOf } from '../src/graph/shape';
+import { NodeKind } from '../src/wire';
+import { mapped, randomGraph } from './graphs';
+
+test('tasks that are alike are one unit, joined to what all of them are joined to', () => {
+  const { nodes, edges } = mapped(20);
+  const { units, edges: joined } = shapeOf(nodes, edges);
+
+  assert.deepEqual(units.map(({ kind, members }) => [kind, members.length]), [['node', 1], ['group', 20], ['node', 1]]);
+  assert.deepEqual(joined, [[0, 1], [1, 2]]);
+});
+
+test('a few tasks that are alike stay apart', () => {
+  const { nodes, edges } = mapped(5);
+
+  assert.equal(shapeOf(nodes, edges).units.length, 7);
+});
+
+test('parameters and collections are drawn when everything is asked for', () => {
+  const { nodes, edges } = mapped(5);
+  const shape = shapeOf(nodes, edges, { everything: true });
+
+  assert.equal(shape.units.length, nodes.length);
+  assert.equal(shape.hidden, 0);
+});
+
+test('a plumbing node that failed is drawn', () => {
+  const { nodes, edges } = mapped(5);
+  const list = nodes.findIndex(([, kind]) => kind === NodeKind.LIST);
+
+  assert.equal(shapeOf(nodes, edges).unitOf[list], -1);
+  assert.ok(shapeOf(nodes, edges, { keep: new Set([list]) }).unitOf[list] >= 0);
+});
+
+test('a graph of plumbing only is drawn as it is, not as nothing', () => {
+  assert.equal(shapeOf([[':parameter:1', NodeKind.PARAMETER, -1, 0, -1]], []).units.length, 1);
+});
+
+test('every visible node is in one unit, and units are joined without a cycle', () => {
+  for (let seed = 0; seed < 200; seed++) {
+    const { nodes, edges } = randomGraph(seed, 1 + (seed % 60));
+    const { units, edges: joined, hidden } = shapeOf(nodes, edges, { threshold: 2 });
+
+    const members = units.filter(({ kind }) => kind !== 'junction').flatMap(unit => unit.members);
+    assert.equal(new Set(members).size, members.length);
+    assert.equal(members.length, nodes.length - hidden);
+    assert.ok(isAcyclic(units.length, joined), `seed ${seed}`);
+  }
+});
+
+test('what one node reaches another through hidden ones, its unit is joined to', () => {
+  for (let seed = 0; seed < 100; seed++) {
+    const { nodes, edges } = randomGraph(seed, 30);
+    const shape = shapeOf(nodes, edges, { threshold: 0 });
+    const joined = new Set(shape.edges.map(String));
+    for (const [source, target] of edges) {
+      const [from, to] = [shape.unitOf[source], shape.unitOf[target]];
+      assert.ok(from < 0 || to < 0 || joined.has(`${from},${to}`), `seed ${seed}: ${source} to ${target}`);
+    }
+  }
+});
+
+test('a hidden list between many and many is drawn as a dot, not as all their edges', () => {
+  const { nodes, edges } = mapped(10);
+  const list = nodes.findIndex(([, kind]) => kind === NodeKind.LIST);
+  for (let more = 0; more < 20; more++) {
+    const user = nodes.push([`use_${more}`, NodeKind.ELECTRON, 10 + more, -1, -1]) - 1;
+    edges.push([list, user, 'scores', 0, 0]);
+  }
+  const shape = shapeOf(nodes, edges);
+
+  assert.equal(shape.units.filter(({ kind }) => kind === 'junction').length, 1);
+  assert.ok(shape.edges.length < 60);
+});
+
+function isAcyclic(count: number, edges: readonly (readonly [number, number])[]): boolean {
+  const missing: number[] = new Array<number>(count).fill(0);
+  edges.forEach(([, to]) => missing[to]++);
+  const free = missing.flatMap((left, unit) => (left === 0 ? [unit] : []));
+  for (const unit of free) {
+    edges.filter(([from]) => from === unit).forEach(([, to]) => --missing[to] === 0 && free.push(to));
+  }
+  return free.length === count;
+}

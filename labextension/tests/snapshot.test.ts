@@ -1,0 +1,64 @@
+/** How a snapshot grows, and what is taken for one. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { fromBundle, withChanges } from '../src/snapshot';
+import { readBundle } from '../src/tokens';
+import type { DispatchChanges, DispatchSummary, NodeState } from '../src/wire';
+
+const COUNTS = { pending: 2, running: 0, completed: 0, failed: 0, cancelled: 0, skipped: 0 };
+
+function summary(version: number): DispatchSummary {
+  return {
+    id: 'd1',
+    name: 'experiment',
+    status: 'running',
+    version,
+    created_at: 0,
+    started_at: null,
+    ended_at: null,
+    counts: COUNTS,
+    notebook: '',
+    cell: '',
+    root: null,
+    parent_node: -1,
+    error: ''
+  };
+}
+
+function changes(since: number, version: number, ...nodes: NodeState[]): DispatchChanges {
+  return { summary: summary(version), since, nodes };
+}
+
+const GRAPH = { nodes: [], edges: [] };
+
+test('changes add up, and the graph stays the same object', () => {
+  const first = withChanges(null, changes(0, 1, [0, 'running', 1, null, 1], [1, 'pending', null, null, 0]), GRAPH);
+  const second = withChanges(first, changes(1, 2, [0, 'completed', 1, 2, 1]), null);
+
+  assert.equal(second.graph, GRAPH);
+  assert.equal(second.states.get(0)?.[1], 'completed');
+  assert.equal(second.states.get(1)?.[1], 'pending');
+  assert.equal(first.states.get(0)?.[1], 'running', 'a snapshot never changes');
+});
+
+test('an answer that comes late changes nothing', () => {
+  const newer = withChanges(null, changes(0, 5, [0, 'completed', 1, 2, 1]), GRAPH);
+
+  assert.equal(withChanges(newer, changes(3, 4, [0, 'running', 1, null, 1]), null), newer);
+});
+
+test('an answer from the beginning replaces what a notebook kept', () => {
+  const kept = fromBundle({ id: 'd1', summary: summary(9), graph: GRAPH, states: [[7, 'running', 1, null, 1]] }, 'old');
+  const fresh = withChanges(kept, changes(0, 3, [0, 'running', 1, null, 1]), null);
+
+  assert.deepEqual([...fresh.states.keys()], [0]);
+  assert.equal(fresh.stale, '');
+});
+
+test('a notebook may hold anything under our type, and only a dispatch is taken for one', () => {
+  for (const data of [null, 3, 'x', {}, { id: 7, summary: {} }, { id: 'a' }, { id: 'a', summary: { status: 4 } }]) {
+    assert.equal(readBundle(data), null);
+  }
+  const read = readBundle({ id: 'a', summary: summary(1), graph: { nodes: 'no' }, states: 'no' });
+  assert.deepEqual([read?.graph, read?.states], [null, []]);
+});
