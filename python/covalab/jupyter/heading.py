@@ -104,6 +104,7 @@ def _signature(text: str, magic: str) -> tuple[str | None, ast.arguments | None]
         raise CellRefused(message)
     try:
         definition = ast.parse(f"def {text}: pass").body
+        compile(f"def {text}: pass", "<signature>", "exec", dont_inherit=True)  # names given twice, and the like
     except SyntaxError as error:
         message = f"`{text}` is not a signature ({error.msg}); {form}"
         raise CellRefused(message) from None

@@ -115,7 +115,7 @@ def inner(node: ast.AST) -> Inner:
         own = (_parameters(node.args) | names_bound(body) | type_parameters(node)) - outside
         own -= declared(body, ast.Nonlocal)
         found = wants(body)
-        sets = frozenset(names_bound(body) & outside) | (found.sets - own)
+        sets = frozenset(names_bound(body) & outside) | found.sets
         return Inner((found.reads - own) | (names_bound(body) & declared(body, ast.Nonlocal)), sets)
     if isinstance(node, _COMPREHENSIONS):
         parts = comprehension_parts(node)
@@ -129,13 +129,16 @@ def inner(node: ast.AST) -> Inner:
         own = names_bound(node.body)
         nested = [inner(part) for part in walk_scope(node.body) if isinstance(part, SCOPES)]
         deep = frozenset[str]().union(*(want.reads for want in nested))  # methods do not see the class's names
-        return Inner(frozenset((immediate - own) | deep) - type_parameters(node), wants(node.body).sets)
+        return Inner(
+            frozenset((immediate - own) | deep) - type_parameters(node),
+            wants(node.body).sets | (own & declared(node.body, ast.Global)),
+        )
     return Inner(frozenset())
 
 
 def comprehension_parts(node: ast.AST) -> list[ast.AST]:
     """Return what is evaluated inside a comprehension: everything but the first iterable."""
-    assert isinstance(node, _COMPREHENSIONS)  # noqa: S101 - only called for these
+    assert isinstance(node, _COMPREHENSIONS)
     parts: list[ast.AST] = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
     for position, generator in enumerate(node.generators):
         parts += [generator.target, *generator.ifs]
