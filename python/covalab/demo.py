@@ -100,7 +100,7 @@ def run(folder: Path, console: Console, source: Path | None = None) -> None:
                 code = (
                     "import covalab as ct\n"
                     f"result = ct.get_result({told[name]!r}, wait=True)\n"
-                    "print(result.status)\nprint(repr(result.result)[:300])"
+                    "print(result.status)\nprint(' '.join(repr(result.result).split())[:150])"
                 )
                 state, _, value = second.run(code).text.partition("\n")
                 if state.strip() != "COMPLETED":
