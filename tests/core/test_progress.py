@@ -44,7 +44,7 @@ def test_parameters_are_complete_at_once_and_free_their_users() -> None:
 def test_a_list_completes_with_its_last_element() -> None:
     """Collections never run: they complete with what they collect."""
     progress = started(graph_of([E, E, L, E], [(0, 2), (1, 2), (2, 3)]))
-    progress.sent([0, 1], 1.0)
+    progress.sent([0, 1])
     progress.ended(completed(0))
     before = progress.status[2]
     progress.ended(completed(1))
@@ -56,10 +56,9 @@ def test_a_list_completes_with_its_last_element() -> None:
 def test_what_depends_on_a_failure_is_skipped_and_the_rest_goes_on() -> None:
     """Descendants of a failed node never start; unrelated nodes do."""
     progress = started(graph_of([E, E, E, E], [(0, 1), (1, 2)]))
-    progress.sent([0, 3], 1.0)
+    progress.sent([0, 3])
     progress.ended(Outcome(0, "failed", 1.0, 2.0))
     assert [progress.status[node] for node in (1, 2)] == ["skipped", "skipped"]
-    assert progress.status[3] == "running"
     progress.ended(completed(3))
 
     assert progress.is_terminal
@@ -69,7 +68,7 @@ def test_what_depends_on_a_failure_is_skipped_and_the_rest_goes_on() -> None:
 def test_a_late_or_repeated_outcome_changes_nothing() -> None:
     """A node that has ended stays as it ended."""
     progress = started(graph_of([E], []))
-    progress.sent([0], 1.0)
+    progress.sent([0])
     progress.ended(completed(0))
     before = progress.version
 
@@ -81,11 +80,11 @@ def test_a_given_back_node_is_no_attempt_and_a_lost_one_is() -> None:
     """Attempts count runs that began."""
     progress = started(graph_of([E], []))
     progress.ready.clear()
-    progress.sent([0], 1.0)
+    progress.sent([0])
     progress.unsent([0])
     assert (progress.attempt[0], list(progress.ready)) == (0, [0])
     progress.ready.clear()
-    progress.sent([0], 1.0)
+    progress.sent([0])
     progress.returned([0])
 
     assert (progress.attempt[0], list(progress.ready)) == (1, [0])
@@ -103,7 +102,7 @@ def test_a_chain_that_travelled_with_its_failed_producer_is_skipped_when_it_come
     for failure_first in (True, False):
         progress = started(graph_of([E, E], [(0, 1)]))
         progress.ready.clear()
-        progress.sent([0, 1], 1.0)
+        progress.sent([0, 1])
         if failure_first:
             progress.ended(Outcome(0, "failed", 1.0, 2.0))
             progress.unsent([1])
@@ -117,7 +116,7 @@ def test_a_chain_that_travelled_with_its_failed_producer_is_skipped_when_it_come
 def test_cancelling_everything_ends_it() -> None:
     """What could have started is cancelled, the rest skipped, what had ended stays."""
     progress = started(graph_of([E, E, E], [(0, 1), (1, 2)]))
-    progress.sent([0], 1.0)
+    progress.sent([0])
     progress.ended(completed(0))
     progress.cancel(5.0)
 
@@ -129,7 +128,7 @@ def test_cancelling_one_node_leaves_its_siblings() -> None:
     """Node-wise cancel touches the node and what needs it."""
     progress = started(graph_of([E, E, E], [(0, 2)]))
     progress.cancel(1.0, [0])
-    progress.sent([1], 1.0)
+    progress.sent([1])
     progress.ended(completed(1))
 
     assert progress.status[:3] == ["cancelled", "completed", "skipped"]
@@ -153,10 +152,10 @@ def test_the_result_is_made_of_what_the_output_reaches() -> None:
 def test_outputs_are_forgotten_when_nobody_needs_them() -> None:
     """Memory holds only the values of nodes whose consumers have not run."""
     progress = started(graph_of([E, L, E], [(0, 1), (1, 2)]))
-    progress.sent([0], 1.0)
+    progress.sent([0])
     progress.ended(completed(0))
     assert set(progress.outputs) == {0}
-    progress.sent([2], 1.0)
+    progress.sent([2])
     progress.ended(completed(2))
 
     assert progress.outputs == {}
@@ -176,7 +175,7 @@ def finish(progress: Progress, choose: random.Random) -> list[int]:
                 assert argument.value is not None or argument.items is not None or argument.node in inside
             after[node] = task.after
             inside[node] = position
-        progress.sent(step, 1.0)
+        progress.sent(step)
         done: set[int] = set()
         for node in step:
             fate = choose.random()
@@ -249,7 +248,7 @@ def test_a_fan_out_is_shared_between_workers() -> None:
     """No step takes so many siblings that another worker idles, and slow ones travel alone."""
     wide = graph_of([E] * 101, [(0, i) for i in range(1, 101)])
     progress = started(wide)
-    progress.sent(take_step(progress, lambda _: None, 2), 1.0)
+    progress.sent(take_step(progress, lambda _: None, 2))
     progress.ended(completed(0))
 
     assert len(take_step(progress, lambda _: 1e-5, 2)) == 25
@@ -266,6 +265,17 @@ def test_a_node_with_a_time_limit_travels_alone() -> None:
 def test_an_impossible_move_is_a_bug_that_shows() -> None:
     """The table of moves is enforced."""
     progress = started(graph_of([E], []))
-    progress.sent([0], 1.0)
-    with pytest.raises(AssertionError, match="cannot go from running to running"):
-        progress.sent([0], 1.0)
+    progress.sent([0])
+    progress.ended(completed(0))
+    with pytest.raises(AssertionError, match="is completed and was sent"):
+        progress.sent([0])
+
+
+def test_only_the_node_that_a_worker_began_is_running() -> None:
+    """The others of its step wait for their turn, and are shown so."""
+    progress = started(graph_of([E, E], []))
+    progress.sent([0, 1])
+    progress.began(0, 5.0)
+
+    assert progress.status[:2] == ["running", "pending"]
+    assert (progress.counts.running, progress.counts.pending) == (1, 1)

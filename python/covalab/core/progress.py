@@ -59,6 +59,8 @@ class Progress:
         self.changed_at: list[int] = [0] * n
         self.outputs: dict[int, Value] = {}
         self.ready: deque[int] = deque()
+        self.in_flight: set[int] = set()
+        """Nodes that left for a worker. They are pending until a worker begins them: a step runs one at a time."""
         self.children: list[list[int]] = [[] for _ in range(n)]
         self.inputs: list[list[Edge]] = [[] for _ in range(n)]
         self.waiting: list[int] = [0] * n
@@ -122,20 +124,19 @@ class Progress:
             else:
                 self._complete(node, at, at)
 
-    def sent(self, nodes: Iterable[int], at: float) -> None:
+    def sent(self, nodes: Iterable[int]) -> None:
         """Nodes left for a worker."""
-        self.version += 1
         for node in nodes:
-            self._move(node, "running")
-            self.started_at[node] = at
+            assert self.status[node] == "pending", f"node {node} is {self.status[node]} and was sent"
+            self.in_flight.add(node)
             self.attempt[node] += 1
 
     def began(self, node: int, at: float) -> None:
         """A worker began a node."""
-        if self.status[node] == "running":
+        if node in self.in_flight and self.status[node] == "pending":
             self.version += 1
+            self._move(node, "running")
             self.started_at[node] = at
-            self._touch(node)
 
     def ended(self, outcome: Outcome) -> bool:
         """A node ended. Returns False when that changes nothing (it had ended before)."""
@@ -157,10 +158,12 @@ class Progress:
         """Nodes came back without an outcome: not begun in time, or lost. They are ready again, first in line."""
         self.version += 1
         for node in nodes:
-            if self.status[node] != "running":
+            if node not in self.in_flight:
                 continue
-            self._move(node, "pending")
-            self.started_at[node] = None
+            self.in_flight.remove(node)
+            if self.status[node] == "running":
+                self._move(node, "pending")
+                self.started_at[node] = None
             if not self.waiting[node]:
                 self.ready.appendleft(node)
             elif any(self.status[edge.source] in _DEAD for edge in self.inputs[node]):
@@ -170,7 +173,7 @@ class Progress:
 
     def unsent(self, nodes: Iterable[int]) -> None:
         """Nodes came back that no worker had begun: that was no attempt."""
-        nodes = [node for node in nodes if self.status[node] == "running"]
+        nodes = [node for node in nodes if node in self.in_flight]
         for node in nodes:
             self.attempt[node] -= 1
         self.returned(nodes)
@@ -248,6 +251,7 @@ class Progress:
     def _end(self, node: int, status: Status, started_at: float | None, ended_at: float | None) -> None:
         self._move(node, status)
         self.started_at[node], self.ended_at[node] = started_at, ended_at
+        self.in_flight.discard(node)
         self._open -= 1
 
     def _complete(self, node: int, started_at: float | None, ended_at: float | None) -> None:
@@ -259,10 +263,10 @@ class Progress:
             for child in self.children[current]:
                 self.waiting[child] -= 1
                 if self.waiting[child] == 0 and self.status[child] == "pending":
-                    if self.working[child]:
-                        self.ready.append(child)
-                    else:
+                    if not self.working[child]:
                         stack.append(child)
+                    elif child not in self.in_flight:
+                        self.ready.append(child)
 
     def _skip_after(self, node: int) -> None:
         """What depends on a node that has no value will never start."""

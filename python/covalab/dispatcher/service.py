@@ -263,7 +263,7 @@ class Service:
             self._wake.set()
             return
         now = time.time()
-        unfinished = [node for node in flight.nodes if node in flight.open and run.progress.status[node] == "running"]
+        unfinished = [node for node in flight.nodes if node in flight.open and node in run.progress.in_flight]
         if unfinished and ended.timeout:
             node = unfinished[0]
             self._fail(run, flight, node, timeout_failure(flight.time_limit), now)
@@ -406,7 +406,7 @@ class Service:
                 function = run.graph.functions[run.graph.nodes[node].function]
                 self._durations.learn(function.digest, outcome.ended_at - outcome.started_at)
             elif self._may_retry(run, outcome):
-                if progress.status[node] == "running":
+                if node in progress.in_flight:
                     progress.returned([node])
                 continue
             if progress.ended(outcome):
@@ -501,7 +501,7 @@ class Service:
         now = time.time()
         if run.started_at is None:
             run.started_at = now
-        progress.sent(nodes, now)
+        progress.sent(nodes)
         pool.send(flight, self._encoder.encode(step))
         self._note(run)
 
