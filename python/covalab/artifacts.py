@@ -10,6 +10,7 @@ import mmap
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -58,11 +59,13 @@ class Artifacts:
         """
         digest = digest_of(encoded.pieces)
         path = self.path(digest)
-        if path.exists():
+        if self._reuse(path, encoded.size):
             return digest
         temporary = path.with_name(f".{digest}.{secrets.token_hex(4)}")
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not path.parent.is_dir():
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _sync_folder(self.folder)
             fd = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
             try:
                 for piece in encoded.pieces:
@@ -74,15 +77,28 @@ class Artifacts:
                 os.close(fd)
             temporary.rename(path)
             _sync_folder(path.parent)
-        except OSError as error:
+        except BaseException as error:  # also an interrupt: half a gigabyte must not stay behind
             with suppress(OSError):
                 temporary.unlink()
+            if not isinstance(error, OSError):
+                raise
             message = (
                 f"cannot write a value of {encoded.size:,} bytes to {self.folder}: {error.strerror}; "
                 "free some space or make it writable, or set COVALAB_DATA_DIR to another folder"
             )
             raise DataFolderError(message) from error
         return digest
+
+    @staticmethod
+    def _reuse(path: Path, size: int) -> bool:
+        """Whether a blob is there and whole; marks it as just used, so that nobody removes it meanwhile."""
+        try:
+            if path.stat().st_size != size:
+                return False  # damaged: the rename puts a whole one in its place
+            os.utime(path)
+        except OSError:
+            return False
+        return True
 
     def read(self, digest: Digest) -> memoryview:
         """Map a blob. The map is private: writing to an array in it changes nobody else's copy.
@@ -102,9 +118,29 @@ class Artifacts:
             message = f"the value {digest[:12]}… in {self.folder} is damaged: {error}"
             raise BlobDamaged(message) from error
 
-    def remove(self, digest: Digest) -> None:
-        """Remove a blob if it is there."""
-        self.path(digest).unlink(missing_ok=True)
+    def remove(self, digest: Digest, *, unused_for: float) -> bool:
+        """Remove a blob that nobody wrote or reused in the last `unused_for` seconds. Returns whether it is gone."""
+        path = self.path(digest)
+        aside = path.with_name(f".{digest}.{secrets.token_hex(4)}")
+        try:
+            if not _is_older(path, unused_for):
+                return False
+            # Whoever reuses it from here on either finds nothing and writes it anew, or has touched what lies aside.
+            path.rename(aside)
+        except FileNotFoundError:
+            return True
+        if not _is_older(aside, unused_for):
+            aside.rename(path)
+            return False
+        aside.unlink()
+        return True
+
+    def remove_unfinished(self, unused_for: float) -> None:
+        """Remove what writers that were killed left behind, if they wrote nothing for `unused_for` seconds."""
+        for left in self.folder.glob("??/.*"):
+            with suppress(OSError):
+                if _is_older(left, unused_for):
+                    left.unlink()
 
     def close(self, obj: object, *, what: str = "value", text: str | None = None) -> Value:
         """Close a value of any size: inline up to `INLINE_LIMIT` bytes, a blob above.
@@ -147,6 +183,10 @@ class Artifacts:
             message = f"{what} is damaged: {value.size:,} bytes were written, {len(data):,} are there"
             raise BlobDamaged(message)
         return decode(data, what=what)
+
+
+def _is_older(path: Path, seconds: float) -> bool:
+    return time.time() - path.stat().st_mtime >= seconds
 
 
 def _sync_folder(folder: Path) -> None:

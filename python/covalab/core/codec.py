@@ -15,7 +15,9 @@ import pickle
 import reprlib
 import struct
 import sys
+from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -31,6 +33,11 @@ _ONE_FRAME: Final = _HEAD.pack(_MAGIC, sys.version_info[0], sys.version_info[1],
 _OUT_OF_BAND: Final = 32 * 1024  # smaller buffers are cheaper inside the pickle
 _ALIGN: Final = 64  # arrays want aligned memory
 _TEXT_LIMIT: Final = 2_000
+_ITEMS_SHOWN: Final = 20  # of one container
+_ITEMS_WALKED: Final = 1_000  # in all, however deep
+_MORE: Final = "..."
+_LONG_INT_BITS: Final = 10_000
+_SIZED: Final = (list, tuple, dict, set, frozenset, deque)
 _ATOMS: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
 """Types whose plain pickle is the same everywhere, ten times faster than asking cloudpickle."""
 
@@ -111,7 +118,7 @@ def decode(data: Buffer, *, what: str = "value") -> Any:
         If the bytes are not a closed value, or it cannot be unpickled here (a missing module, another Python).
     """
     view = memoryview(data)
-    if len(view) < _HEAD.size or bytes(view[:4]) != _MAGIC:
+    if len(view) < _HEAD.size + 8 or bytes(view[:4]) != _MAGIC:
         message = f"{what} is damaged: these {len(view):,} bytes are not a value that covalab wrote"
         raise SerializationError(message)
     _, major, minor, _, n_frames = _HEAD.unpack_from(view)
@@ -131,6 +138,10 @@ def decode(data: Buffer, *, what: str = "value") -> Any:
     except struct.error as error:
         message = f"{what} is damaged: {error}"
         raise SerializationError(message) from error
+    # Otherwise a damaged length could open as a value of the right type and the wrong content.
+    if not frames or offset != len(view):
+        message = f"{what} is damaged: its header speaks of {offset:,} bytes, {len(view):,} are there"
+        raise SerializationError(message)
     buffers = [bytearray(frame) if frame.readonly else frame for frame in frames[1:]]
     try:
         return pickle.loads(frames[0], buffers=buffers)  # noqa: S301 - the user's own value, opened where it is used
@@ -171,19 +182,68 @@ class _Short(reprlib.Repr):
 
     def __init__(self) -> None:
         super().__init__()
-        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdict = 20
+        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdeque = self.maxdict = _ITEMS_SHOWN
         self.maxstring = self.maxother = _TEXT_LIMIT
         self.maxlong = 200
+        self._left = _ITEMS_WALKED
+
+    def repr1(self, x: Any, level: int) -> str:
+        # The limits are per container: without a common one, lists in lists in lists would be walked for seconds.
+        self._left -= 1
+        return super().repr1(x, level) if self._left >= 0 else _MORE
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        # The base class sorts all keys to show the first few.
+        if level <= 0:
+            return "{...}"
+        shown = [f"{self.repr1(k, level - 1)}: {self.repr1(v, level - 1)}" for k, v in islice(x.items(), self.maxdict)]
+        return "{" + ", ".join(shown + [_MORE] * (len(x) > self.maxdict)) + "}"
+
+    def repr_set(self, x: set[Any] | frozenset[Any], level: int) -> str:
+        if not x:
+            return f"{type(x).__name__}()"
+        shown = [self.repr1(item, level - 1) for item in islice(x, self.maxset)]
+        text = "{" + ", ".join(sorted(shown) + [_MORE] * (len(x) > self.maxset)) + "}"
+        return text if type(x) is set else f"{type(x).__name__}({text})"
+
+    repr_frozenset = repr_set
+
+    def repr_bytes(self, x: bytes | bytearray, level: int) -> str:  # noqa: ARG002 - the base class's signature
+        return repr(x[:_TEXT_LIMIT])
+
+    repr_bytearray = repr_bytes
+
+    def repr_int(self, x: int, level: int) -> str:
+        bits = x.bit_length()
+        return f"<int of {bits:,} bits>" if bits > _LONG_INT_BITS else super().repr_int(x, level)
 
     def repr_instance(self, x: Any, level: int) -> str:  # noqa: ARG002 - the base class's signature
+        if isinstance(x, bytes | bytearray | str):
+            return repr(x[:_TEXT_LIMIT])
+        if isinstance(x, _SIZED) and len(x) > _ITEMS_WALKED:
+            return f"<{_type_name(x)} of {len(x):,} items>"
         return repr(x)[:_TEXT_LIMIT]
 
 
 def preview(obj: object) -> str:
     """Return a short text of a value for people; never raises, never walks a large container to its end."""
     if type(obj) is str:
-        return obj[:_TEXT_LIMIT]
+        return plain(obj, _TEXT_LIMIT)
     try:
-        return _Short().repr(obj)[:_TEXT_LIMIT]
+        return plain(_Short().repr(obj), _TEXT_LIMIT)
     except Exception as error:  # noqa: BLE001 - __repr__ is the user's code
         return f"<{_type_name(obj)}: its repr raised {type(error).__name__}>"
+
+
+def plain(text: str, limit: int) -> str:
+    r"""Return a text of at most `limit` characters that can be sent: half a surrogate pair is no UTF-8.
+
+    A file name that is not UTF-8 contains such halves; they become escapes.
+
+    Examples
+    --------
+    >>> print(plain("caf\udce9", 10), plain("abc", 2))
+    caf\udce9 ab
+    """
+    text = text[:limit]
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

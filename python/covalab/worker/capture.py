@@ -7,12 +7,14 @@ task that prints nothing costs two `fstat` calls.
 
 from __future__ import annotations
 
+import ctypes
 import io
 import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 OUTPUT_LIMIT: Final = 1024 * 1024
 """Bytes kept of each stream of a node; the middle of longer output is left out, and the text says so."""
@@ -26,8 +28,10 @@ class Capture:
         Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         self._out = self._redirect(Path(folder) / f"{self.stem}.out", 1)
         self._err = self._redirect(Path(folder) / f"{self.stem}.err", 2)
-        sys.stdout = _text_stream(1)
-        sys.stderr = _text_stream(2)
+        self._stdout: TextIO = _text_stream(1)
+        self._stderr: TextIO = _text_stream(2)
+        sys.stdout, sys.stderr = self._stdout, self._stderr
+        self._libc = ctypes.CDLL(None)
 
     @staticmethod
     def _redirect(path: Path, fd: int) -> int:
@@ -41,13 +45,28 @@ class Capture:
         return file
 
     def take(self) -> tuple[str, str]:
-        """Return what was printed since the last call, and forget it."""
-        for stream in (sys.stdout, sys.stderr):
-            try:
+        """Return what was printed since the last call, forget it, and make both streams good for the next task."""
+        self._libc.fflush(None)  # C keeps what it prints to a file until its buffer is full
+        for stream in (sys.stdout, sys.stderr, self._stdout, self._stderr):
+            with suppress(Exception):  # closed or replaced by the task; what reached the file is still there
                 stream.flush()
-            except (OSError, ValueError):  # the task closed or replaced it; what reached the file is still there
-                continue
+        self._restore()
         return _drain(self._out), _drain(self._err)
+
+    def _restore(self) -> None:
+        """Undo what a task did to the streams: closed, replaced, or pointed elsewhere."""
+        for fd, file in ((1, self._out), (2, self._err)):
+            try:
+                ours = os.path.sameopenfile(fd, file)
+            except OSError:
+                ours = False
+            if not ours:
+                os.dup2(file, fd)
+        if self._stdout.closed:
+            self._stdout = _text_stream(1)
+        if self._stderr.closed:
+            self._stderr = _text_stream(2)
+        sys.stdout, sys.stderr = self._stdout, self._stderr
 
 
 def _text_stream(fd: int) -> io.TextIOWrapper:

@@ -23,7 +23,7 @@ import msgspec
 
 from covalab.artifacts import Artifacts
 from covalab.core.assemble import hashable
-from covalab.core.codec import decode
+from covalab.core.codec import decode, plain
 from covalab.core.errors import CovalabError, DataFolderError, SerializationError
 from covalab.core.model import Digest, ErrorType, Failure, Outcome, Value
 from covalab.core.protocol import Argument, Begun, Outcomes, Step, Task
@@ -36,7 +36,9 @@ Emit: TypeAlias = Callable[[bytes], None]
 _REPORT_SECONDS: Final = 0.1
 _FUNCTIONS_KEPT: Final = 256
 _PASSED_AS_THEY_ARE: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
-_OURS: Final = str(Path(__file__).parent)
+_NOT_THE_USERS: Final = (str(Path(__file__).parent), str(Path(asyncio.__file__).parent))
+_MESSAGE_LIMIT: Final = 10_000
+_TRACEBACK_LIMIT: Final = 100_000
 
 
 class TaskWorker:
@@ -228,7 +230,7 @@ def _failure(error: BaseException, type_: ErrorType) -> Failure:
         kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
     )
     try:
-        message = str(error)
+        message = _cut(str(error), _MESSAGE_LIMIT)
     except Exception:  # noqa: BLE001 - __str__ is the user's code
         message = "(its text cannot be made: __str__ raised)"
     if type_ != "runtime" and isinstance(error, CovalabError):
@@ -237,11 +239,19 @@ def _failure(error: BaseException, type_: ErrorType) -> Failure:
         text = "".join(traceback.format_exception(kind, error, _users_frames(error.__traceback__)))
     except Exception:  # noqa: BLE001 - so is whatever the traceback shows
         text = f"{exception}: {message}\n"
-    return Failure(type_, message, exception, text)
+    return Failure(type_, message, exception, _cut(text, _TRACEBACK_LIMIT))
+
+
+def _cut(text: str, limit: int) -> str:
+    """Leave out the middle of a text that is too long to be told, as of an error that quotes a table."""
+    half = limit // 2
+    if len(text) > limit:
+        text = f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
+    return plain(text, len(text))
 
 
 def _users_frames(trace: TracebackType | None) -> TracebackType | None:
-    """Cut the frames of this package off the top of a traceback."""
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
+    """Cut the frames of this package, and of the event loop it starts, off the top of a traceback."""
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_NOT_THE_USERS):
         trace = trace.tb_next
     return trace

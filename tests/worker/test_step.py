@@ -1,0 +1,478 @@
+"""Steps run in a process of their own, since a worker takes over the two output streams of its process."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from covalab.core.codec import closed, decode, encode
+from covalab.core.model import Digest, Outcome
+from covalab.core.protocol import Argument, Begun, Outcomes, Step, Task
+from covalab.worker.capture import OUTPUT_LIMIT
+
+DRIVER = """
+import sys
+import msgspec
+from covalab.core.protocol import Step
+from covalab.worker.step import TaskWorker
+steps = msgspec.msgpack.decode(open(sys.argv[1], "rb").read(), type=list[Step])
+worker = TaskWorker(steps[0].spool)
+told = []
+for step in steps:
+    worker.run(step, told.append)
+open(sys.argv[2], "wb").write(msgspec.msgpack.encode(told))
+"""
+
+
+class Steps:
+    """A worker process to be: collects steps, runs them, gives back what it told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.steps: list[Step] = []
+
+    def add(self, *tasks: Task, code: dict[Digest, bytes], budget: float = 60.0) -> None:
+        """Add a step."""
+        blobs, spool = str(self.folder / "blobs"), str(self.folder / "spool")
+        self.steps.append(Step(len(self.steps), "d", list(tasks), code, budget, str(self.folder), [], blobs, spool))
+
+    def run(self) -> list[Begun | Outcomes]:
+        """Run all steps in one fresh process and return its messages in order."""
+        given, told = self.folder / "steps", self.folder / "told"
+        given.write_bytes(msgspec.msgpack.encode(self.steps))
+        subprocess.run([sys.executable, "-c", DRIVER, str(given), str(told)], check=True, timeout=60)
+        messages = msgspec.msgpack.decode(told.read_bytes(), type=list[bytes])
+        return [msgspec.msgpack.decode(message, type=Begun | Outcomes) for message in messages]
+
+    def outcomes(self) -> dict[int, Outcome]:
+        """Run all steps and return the outcome of each node."""
+        payloads = [message.payload for message in self.run() if isinstance(message, Outcomes)]
+        found = [outcome for payload in payloads for outcome in msgspec.msgpack.decode(payload, type=list[Outcome])]
+        assert len({outcome.node for outcome in found}) == len(found), "an outcome was told twice"
+        return {outcome.node: outcome for outcome in found}
+
+
+@pytest.fixture
+def steps(tmp_path: Path) -> Steps:
+    """Return a worker without steps."""
+    return Steps(tmp_path)
+
+
+def calls(*functions: Callable[..., Any]) -> tuple[list[Task], dict[Digest, bytes]]:
+    """Return a task without inputs for each function, numbered from 0, and their code."""
+    code = {}
+    tasks = []
+    for node, function in enumerate(functions):
+        data = encode(function).join()
+        digest = Digest(hashlib.sha256(data).hexdigest())
+        code[digest] = data
+        tasks.append(Task(node, function.__name__, digest, [], {}))
+    return tasks, code
+
+
+def run(steps: Steps, *functions: Callable[..., Any]) -> dict[int, Outcome]:
+    """Run functions one after the other in one step."""
+    tasks, code = calls(*functions)
+    steps.add(*tasks, code=code)
+    return steps.outcomes()
+
+
+def value(outcome: Outcome) -> Any:
+    """Open the inline value of an outcome."""
+    assert outcome.value is not None, outcome.failure
+    assert outcome.value.data is not None
+    return decode(outcome.value.data)
+
+
+def failure(outcome: Outcome) -> Any:
+    """Return why an outcome is a failure."""
+    assert (outcome.status, outcome.value) == ("failed", None)
+    assert outcome.failure is not None
+    return outcome.failure
+
+
+def test_what_a_task_prints_is_its_own_whoever_prints_it(steps: Steps) -> None:
+    """Python, file descriptors, child processes and C all end up at the node that was running."""
+
+    def python() -> None:
+        print("from print")
+        print("to stderr", file=sys.stderr)
+
+    def descriptors() -> None:
+        import os
+
+        os.write(1, b"from write")
+        os.write(2, b"err from write")
+
+    def child() -> None:
+        import subprocess
+
+        subprocess.run(["sh", "-c", "echo from child; echo err >&2"], check=True)
+
+    def library() -> None:
+        import ctypes
+
+        ctypes.CDLL(None).printf(b"from C %d\n", 42)
+
+    def silent() -> None:
+        pass
+
+    outcomes = run(steps, python, silent, descriptors, child, library, silent)
+
+    printed = [(outcomes[node].stdout, outcomes[node].stderr) for node in range(6)]
+    assert printed == [
+        ("from print\n", "to stderr\n"),
+        ("", ""),
+        ("from write", "err from write"),
+        ("from child\n", "err\n"),
+        ("from C 42\n", ""),
+        ("", ""),
+    ]
+
+
+def test_huge_output_keeps_both_ends(steps: Steps) -> None:
+    """The middle is left out, and the text says how much."""
+
+    def chatty() -> None:
+        print("first line")
+        for _ in range(30):
+            print("x" * 100_000)
+        print("last line")
+
+    text = run(steps, chatty)[0].stdout
+
+    assert text.startswith("first line\n")
+    assert text.endswith("last line\n")
+    assert "bytes left out" in text
+    assert len(text) < OUTPUT_LIMIT + 100
+
+
+def test_output_that_is_no_text_is_shown_as_far_as_it_goes(steps: Steps) -> None:
+    """Bytes that are not UTF-8 are replaced."""
+
+    def binary() -> None:
+        import os
+
+        os.write(1, b"a\xff\xfeb")
+        print("\udcff")
+
+    assert run(steps, binary)[0].stdout == "a\ufffd\ufffdb\\udcff\n"
+
+
+def test_a_task_that_ruins_the_streams_harms_only_itself(steps: Steps) -> None:
+    """Closed, replaced or redirected: the next task prints as if nothing had been."""
+
+    def closes_stream() -> None:
+        print("before")
+        sys.stdout.close()
+        sys.stderr.close()
+
+    def closes_descriptor() -> None:
+        import os
+
+        os.close(1)
+
+    def replaces() -> None:
+        import io
+
+        sys.stdout = io.StringIO()
+        print("into a string")
+
+    def points_elsewhere() -> None:
+        import os
+
+        fd = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(fd, 1)
+        print("into nothing")
+
+    def prints() -> None:
+        print("hello")
+        print("error", file=sys.stderr)
+
+    ruining = [closes_stream, closes_descriptor, replaces, points_elsewhere]
+    outcomes = run(steps, *[function for ruin in ruining for function in (ruin, prints)])
+
+    assert [outcomes[node].status for node in range(8)] == ["completed"] * 8
+    assert [(outcomes[node].stdout, outcomes[node].stderr) for node in (1, 3, 5, 7)] == [("hello\n", "error\n")] * 4
+    assert outcomes[0].stdout == "before\n"
+
+
+def test_leaving_ends_the_task_and_not_the_worker(steps: Steps) -> None:
+    """`sys.exit`, `KeyboardInterrupt` and a generator's end are failures like any other."""
+
+    def leaves() -> None:
+        sys.exit(3)
+
+    def interrupts() -> None:
+        raise KeyboardInterrupt
+
+    def fine() -> int:
+        return 7
+
+    outcomes = run(steps, leaves, interrupts, fine)
+
+    assert [failure(outcomes[node]).exception for node in (0, 1)] == ["SystemExit", "KeyboardInterrupt"]
+    assert value(outcomes[2]) == 7
+
+
+def test_an_exception_whose_text_cannot_be_made_is_still_told(steps: Steps) -> None:
+    """`__str__` may raise, be endless, or contain what is no text."""
+
+    def sly() -> None:
+        class SlyError(Exception):
+            def __str__(self) -> str:
+                raise RuntimeError
+
+        raise SlyError
+
+    def long() -> None:
+        raise ValueError("begin" + "x" * 10_000_000 + "end")
+
+    def half_a_pair() -> None:
+        message = "file \udcff"
+        raise OSError(message)
+
+    outcomes = run(steps, sly, long, half_a_pair)
+
+    assert "__str__ raised" in failure(outcomes[0]).message
+    assert "SlyError" in failure(outcomes[0]).exception
+    message = failure(outcomes[1]).message
+    assert (message[:5], message[-3:], len(message) < 20_000) == ("begin", "end", True)
+    assert len(outcomes[1].stderr) < 200_000
+    assert failure(outcomes[2]).message == "file \\udcff"
+
+
+def test_a_file_name_that_is_not_utf8_is_a_value(steps: Steps) -> None:
+    """What Python reads such a name as comes back as it was."""
+
+    def names() -> list[str]:
+        return ["caf\udce9", "\ud800"]
+
+    assert value(run(steps, names)[0]) == ["caf\udce9", "\ud800"]
+
+
+def test_a_coroutine_is_awaited(steps: Steps) -> None:
+    """An `async def` gives its value; its traceback begins in the user's code."""
+
+    async def double() -> int:
+        import asyncio
+
+        await asyncio.sleep(0)
+        return 42
+
+    async def fails() -> None:
+        message = "async"
+        raise ValueError(message)
+
+    outcomes = run(steps, double, fails)
+
+    assert value(outcomes[0]) == 42
+    trace = failure(outcomes[1]).traceback
+    assert "in fails" in trace
+    assert "asyncio" not in trace
+
+
+def test_a_traceback_shows_the_users_frames(steps: Steps) -> None:
+    """Nothing of covalab is in it, the cause is, and stderr ends with it."""
+
+    def inner() -> None:
+        message = "inner"
+        raise KeyError(message)
+
+    def outer() -> None:
+        print("working", file=sys.stderr)
+        try:
+            inner()
+        except KeyError as error:
+            message = "outer"
+            raise ValueError(message) from error
+
+    outcome = run(steps, outer)[0]
+    trace = failure(outcome).traceback
+
+    assert trace.index("KeyError: 'inner'") < trace.index("direct cause") < trace.index("ValueError: outer")
+    assert "in inner" in trace
+    assert "covalab" not in trace.replace(str(Path(__file__)), "")
+    assert outcome.stderr == "working\n" + trace
+    assert failure(outcome).message == "outer"
+
+
+def test_what_cannot_be_stored_fails_and_the_next_goes_on(steps: Steps) -> None:
+    """A value that no pickle holds, or that takes its pickle down, is a failure with the node's name."""
+
+    def generator() -> object:
+        return (i for i in [1])
+
+    def raises_when_pickled() -> object:
+        class Sly:
+            def __reduce__(self) -> str:
+                sys.exit(1)
+
+        return Sly()
+
+    def fine() -> int:
+        return 1
+
+    outcomes = run(steps, generator, raises_when_pickled, fine)
+
+    assert [failure(outcomes[node]).type for node in (0, 1)] == ["serialization"] * 2
+    assert "electron 'generator' (node 0)" in failure(outcomes[0]).message
+    assert value(outcomes[2]) == 1
+
+
+def test_a_used_up_budget_gives_the_rest_back(steps: Steps) -> None:
+    """The first node always runs; what has not begun in time has no outcome."""
+
+    def slow() -> None:
+        import time
+
+        time.sleep(0.15)
+
+    tasks, code = calls(slow, slow, slow, slow, slow)
+    steps.add(*tasks, code=code, budget=0.2)
+    steps.add(msgspec.structs.replace(tasks[0], node=9), code=code, budget=0.0)
+
+    outcomes = steps.outcomes()
+
+    assert {0, 9} <= set(outcomes)
+    assert 3 not in outcomes
+
+
+def test_a_mutable_value_is_handed_over_as_a_copy(steps: Steps) -> None:
+    """What one task of a step does to its input no other sees, small or large."""
+
+    def makes() -> list[int]:
+        return [1]
+
+    def makes_large() -> Any:
+        import numpy as np
+
+        return np.zeros(100_000)
+
+    def spoils(items: Any) -> int:
+        items[0] = 99
+        return len(items)
+
+    def looks(items: Any) -> float:
+        return float(items[0])
+
+    tasks, code = calls(makes, makes_large, spoils, looks)
+    small, large, spoil, look = tasks
+    steps.add(
+        small,
+        large,
+        *[
+            msgspec.structs.replace(task, node=node, args=[Argument(node=source)], after=[source])
+            for node, (task, source) in enumerate([(spoil, 0), (look, 0), (spoil, 1), (look, 1)], 2)
+        ],
+        code=code,
+    )
+
+    outcomes = steps.outcomes()
+
+    assert [value(outcomes[node]) for node in (2, 3, 4, 5)] == [1, 1.0, 100_000, 0.0]
+
+
+def test_inputs_are_put_together_from_all_their_kinds(steps: Steps) -> None:
+    """Values, lists, dicts, blobs and earlier tasks of the step, by position and by keyword."""
+
+    def makes() -> int:
+        return 5
+
+    def shows(*args: Any, **kwargs: Any) -> str:
+        return repr((args, sorted(kwargs.items())))
+
+    (make, show), code = calls(makes, shows)
+    from covalab.artifacts import Artifacts
+
+    blob = Artifacts(steps.folder / "blobs").close(np.arange(20_000))
+    keys, values = Argument(items=[Argument(value=closed("k"))]), Argument(items=[Argument(node=0)])
+    args = [Argument(value=closed(1)), Argument(items=[Argument(node=0), Argument(value=blob)]), Argument(node=0)]
+    steps.add(
+        make,
+        msgspec.structs.replace(show, args=args, kwargs={"d": Argument(pairs=(keys, values))}, after=[0]),
+        code=code,
+    )
+
+    text = value(steps.outcomes()[1])
+
+    assert text.startswith("((1, [5, array(")
+    assert text.endswith("5), [('d', {'k': 5})])")
+
+
+def test_order_holds_inside_a_step(steps: Steps) -> None:
+    """A task whose predecessor failed here, or never ran, is not begun."""
+
+    def fails() -> None:
+        raise ValueError
+
+    def runs() -> None:
+        pass
+
+    tasks, code = calls(fails, runs, runs, runs)
+    after = [[], [0], [1], []]
+    steps.add(*[msgspec.structs.replace(task, after=a) for task, a in zip(tasks, after, strict=True)], code=code)
+
+    assert {node: outcome.status for node, outcome in steps.outcomes().items()} == {0: "failed", 3: "completed"}
+
+
+def test_a_missing_blob_fails_the_one_task_that_needs_it(steps: Steps) -> None:
+    """The error says which input of which electron."""
+    from covalab.core.model import Value
+
+    def identity(x: object) -> object:
+        return x
+
+    (task, other), code = calls(identity, lambda: 1)
+    gone = Argument(value=Value(100, "int", "", None, Digest("0" * 64)))
+    steps.add(msgspec.structs.replace(task, args=[gone]), other, code=code)
+
+    outcomes = steps.outcomes()
+
+    assert failure(outcomes[0]).type == "serialization"
+    assert "0000" in failure(outcomes[0]).message
+    assert value(outcomes[1]) == 1
+
+
+def test_the_first_node_is_told_when_it_begins_and_a_slow_one_while_it_runs(steps: Steps) -> None:
+    """So somebody knows whom to blame when the process dies."""
+
+    def quick() -> None:
+        pass
+
+    def slow() -> None:
+        import time
+
+        time.sleep(0.5)
+
+    tasks, code = calls(quick, quick, slow)
+    steps.add(*tasks, code=code)
+    messages = steps.run()
+
+    begun = [message.node for message in messages if isinstance(message, Begun)]
+    assert isinstance(messages[0], Begun)
+    assert begun == [0, 2]
+    assert isinstance(messages[1], Outcomes), "what has ended is told while the slow one still runs"
+
+
+def test_times_are_in_order(steps: Steps) -> None:
+    """No node ends before it began, or begins before the one before it ended."""
+
+    def nothing() -> None:
+        pass
+
+    tasks, code = calls(*[nothing] * 20)
+    steps.add(*tasks, code=code)
+    outcomes = steps.outcomes()
+
+    for node in range(20):
+        assert outcomes[node].started_at <= outcomes[node].ended_at
+        assert not node or outcomes[node - 1].started_at <= outcomes[node].started_at
