@@ -1,0 +1,114 @@
+"""The TypeScript side: its own tests, its types, its style, and what it must say alike with Python."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.labextension.front_end import ROOT, run
+from tests.view.graphs import graphs, mapped
+
+from covalab._version import __version__
+from covalab.core.model import Graph
+from covalab.jupyter.extension import EVENTS
+from covalab.view.bundle import MIME_TYPE
+from covalab.view.layout import place, rank
+from covalab.view.shape import shape_of
+
+
+def generator() -> ModuleType:
+    """Load the script that writes wire.ts."""
+    spec = importlib.util.spec_from_file_location("generate_wire", ROOT / "labextension" / "generate_wire.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_wire_types_are_those_of_the_model() -> None:
+    """labextension/src/wire.ts is what core/model.py says today."""
+    script = generator()
+
+    assert script.TARGET.read_text(encoding="utf-8") == script.render(), "run: python labextension/generate_wire.py"
+
+
+def test_the_package_has_one_version() -> None:
+    """The page, the wheel and the labextension say the same version."""
+    assert json.loads((ROOT / "package.json").read_text(encoding="utf-8"))["version"] == __version__
+
+
+def test_both_sides_name_the_same_type_and_the_same_events() -> None:
+    """The MIME type and the schema of the events are written down once in each language."""
+    tokens = (ROOT / "labextension" / "src" / "tokens.ts").read_text(encoding="utf-8")
+
+    assert re.findall(r"MIME_TYPE = '(.*)'", tokens) == [MIME_TYPE]
+    assert re.findall(r"EVENT_SCHEMA = '(.*)'", tokens) == [EVENTS]
+
+
+def test_types_hold() -> None:
+    """The TypeScript compiler has nothing to say."""
+    run("node_modules/typescript/bin/tsc", "-p", "labextension/tsconfig.json")
+
+
+def test_style_holds() -> None:
+    """The linter has nothing to say; among other things it forbids every way to parse HTML."""
+    run("node_modules/eslint/bin/eslint.js", "-c", "labextension/eslint.config.mjs", "labextension")
+
+
+def test_the_front_ends_own_tests_pass() -> None:
+    """labextension/tests, run by Node's test runner."""
+    printed = run("labextension/run-tests.mjs")
+
+    passed = re.search(r"^\W+pass (\d+)$", printed, re.MULTILINE)
+    assert passed, printed
+    assert int(passed[1]) > 0, printed
+
+
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(graphs(), st.booleans(), st.sampled_from([0, 2, 12])),
+        min_size=20,
+        max_size=40,
+    )
+)
+def test_browser_and_python_draw_alike(tmp_path: Path, tasks: list[tuple[Graph, bool, int]]) -> None:
+    """The picture in a saved page is the one that was on the screen: same units, same layers, same places."""
+    tasks = [*tasks, (mapped(30), False, 12)]
+    bundle = str(tmp_path / "same.mjs")
+    run(
+        "node_modules/esbuild/bin/esbuild",
+        "labextension/tests/same.ts",
+        "--bundle",
+        "--platform=node",
+        "--format=esm",
+        f"--outfile={bundle}",
+        "--log-level=warning",
+    )
+    asked = [
+        {"nodes": graph.nodes, "edges": graph.edges, "everything": everything, "threshold": threshold}
+        for graph, everything, threshold in tasks
+    ]
+
+    answers = json.loads(run(bundle, text=msgspec.json.encode(asked).decode()))
+
+    for (graph, everything, threshold), answer in zip(tasks, answers, strict=True):
+        shape = shape_of(graph.nodes, graph.edges, everything=everything, threshold=threshold)
+        ranks = rank(len(shape.units), shape.edges)
+        places = place(ranks, [20.0 + index % 3 * 13 for index in range(len(shape.units))], 7)
+        assert answer == {
+            "units": [[unit.kind, unit.members] for unit in shape.units],
+            "edges": [list(edge) for edge in shape.edges],
+            "hidden": shape.hidden,
+            "layers": ranks.layers,
+            "routes": ranks.routes,
+            "across": places.across,
+            "breadth": places.breadth,
+        }

@@ -1,0 +1,113 @@
+"""The output of a dispatch."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
+
+import msgspec
+import pytest
+from tests.view.graphs import mapped, summary
+from tests.view.test_picture import HOSTILE, assert_harmless
+
+from covalab.core.model import DispatchSummary, Graph, NodeState, Settings
+from covalab.view.bundle import GRAPH_LIMIT, MIME_TYPE, dispatch_bundle
+
+STATES = [NodeState(0, "completed", 101.0, 102.0, 1)]
+
+
+class Seen(HTMLParser):
+    """What is in a piece of HTML."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag."""
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        """Note a text."""
+        self.text += data
+
+
+def test_our_type_holds_what_the_browser_draws() -> None:
+    """Id, summary, graph and states are plain JSON, of the shape that labextension/src/wire.ts describes."""
+    ours = json.loads(json.dumps(dispatch_bundle(summary(), mapped(2), STATES, widget=False)[MIME_TYPE]))
+
+    assert ours["id"] == summary().id
+    assert msgspec.convert(ours["summary"], DispatchSummary) == summary()
+    assert msgspec.convert(ours["states"], list[NodeState]) == STATES
+    assert ours["graph"]["nodes"][0][0] == "load"
+    assert ours["graph"]["output"] == 1
+
+
+def test_a_large_graph_stays_out_of_the_notebook() -> None:
+    """A notebook of large dispatches stays small; pages read the graph from the server."""
+    bundle = dispatch_bundle(summary(), mapped(GRAPH_LIMIT), STATES, widget=False)
+
+    assert bundle[MIME_TYPE]["graph"] is None
+    assert len(json.dumps(bundle)) < 5000
+
+
+def test_the_html_survives_a_sanitiser() -> None:
+    """No script, no style element, no class, no inline SVG: what JupyterLab and GitHub leave of it is all of it."""
+    seen = Seen(dispatch_bundle(summary(), mapped(20), STATES, widget=False)["text/html"])
+
+    assert {tag for tag, _ in seen.tags} <= {"div", "strong", "img", "table", "tr", "th", "td"}
+    assert all(set(attrs) <= {"style", "src", "alt"} for _, attrs in seen.tags)
+    assert "2 of 6 done, 1 running, 3 pending" in seen.text
+
+
+def test_the_picture_in_the_html_is_the_graph() -> None:
+    """The image is a data URI of an SVG that names the nodes."""
+    seen = Seen(dispatch_bundle(summary(), mapped(2), STATES, widget=False)["text/html"])
+    (source,) = [attrs["src"] or "" for tag, attrs in seen.tags if tag == "img"]
+    kind, _, data = source.partition(",")
+
+    assert kind == "data:image/svg+xml;base64"
+    assert ET.fromstring(base64.b64decode(data)).tag.endswith("svg")
+    assert b">load<" in base64.b64decode(data)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_texts_stay_text(name: str) -> None:
+    """Names, errors and notebooks' paths come from users, and become text."""
+    known = msgspec.structs.replace(summary(name, status="failed", error=name), notebook=name)
+    seen = Seen(dispatch_bundle(known, mapped(2, name), STATES, widget=False)["text/html"])
+    (source,) = [attrs["src"] or "" for tag, attrs in seen.tags if tag == "img"]
+
+    assert {tag for tag, _ in seen.tags} <= {"div", "strong", "img", "table", "tr", "th", "td"}
+    assert all(set(attrs) <= {"style", "src", "alt"} for _, attrs in seen.tags)
+    assert_harmless(base64.b64decode(source.partition(",")[2]).decode())
+
+
+def test_the_text_is_one_line() -> None:
+    """A terminal shows what it is, how it stands, and its id."""
+    text = dispatch_bundle(summary(status="completed"), None, [], widget=False)["text/plain"]
+
+    assert text == f"experiment: completed, 2 of 6 done, 1 running, 3 pending, 2.5 s (dispatch {summary().id})"
+
+
+def test_without_a_kernel_there_is_no_widget() -> None:
+    """A script that asks for the bundle neither loads anywidget nor gets a widget that nobody feeds."""
+    code = (
+        "import sys; from covalab.view.bundle import dispatch_bundle; from tests.view.graphs import summary;"
+        "print(sorted(dispatch_bundle(summary(), None, []))); print('anywidget' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    assert done.stdout.splitlines() == [str(sorted([MIME_TYPE, "text/html", "text/plain"])), "False"]
+
+
+def test_an_empty_graph_is_an_output_too() -> None:
+    """A lattice without electrons has an output like any other."""
+    assert dispatch_bundle(summary(), Graph("empty", [], [], [], [Settings()], -1), [], widget=False)["text/html"]

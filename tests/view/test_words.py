@@ -1,0 +1,31 @@
+"""Words and numbers as people read them."""
+
+from __future__ import annotations
+
+import doctest
+
+import pytest
+
+from covalab.core.model import Node, NodeKind
+from covalab.view import words
+
+
+def test_the_examples_in_the_docstrings_hold() -> None:
+    """What the docstrings show is what happens."""
+    assert doctest.testmod(words).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "shown"),
+    [
+        (":parameter:0.5", NodeKind.PARAMETER, "0.5"),
+        (":electron_list:", NodeKind.LIST, "list"),
+        (":sublattice:inner", NodeKind.SUBLATTICE, "inner"),
+        (":load()[0]", NodeKind.ITEM, "load()[0]"),
+        ("train", NodeKind.ELECTRON, "train"),
+        (":", NodeKind.ELECTRON, ":"),
+    ],
+)
+def test_names_lose_the_marks_of_covalent(name: str, kind: NodeKind, shown: str) -> None:
+    """People read `inner`, not `:sublattice:inner`."""
+    assert words.pretty_name(Node(name, kind)) == shown
