@@ -133,7 +133,7 @@ class CovalabMagics(Magics):
         delivery = Delivery(made, handle, self.session)
         shown = display(delivery, display_id=True)
         update: Callable[[Any], None] = shown.update if shown is not None else lambda _: None
-        thread = threading.Thread(target=delivery.wait, args=(update,), name=f"covalab-{handle}", daemon=True)
+        thread = threading.Thread(target=delivery.wait, args=(update,), name=f"covalab-delivery-{handle}", daemon=True)
         self._deliveries[str(handle)] = thread
         thread.start()
 

@@ -308,7 +308,14 @@ def from_notebook(value: Any) -> Any:
     """
     if active() is None or not isinstance(value, (list, tuple, set, dict)):
         return value
-    return TransportableObject.recorded(str(value), lambda: value)
+    return _Whole.recorded(str(value), lambda: value)
+
+
+class _Whole(TransportableObject):
+    """A value in one piece, called in the graph what it is called itself."""
+
+    def __str__(self) -> str:
+        return self.object_string
 
 
 def _as_electron(function: Callable[..., Any], options: Options) -> Callable[..., Any]:

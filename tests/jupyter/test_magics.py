@@ -1,0 +1,305 @@
+"""The magics in a real IPython shell with a real dispatcher: a day with covalab, line by line."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+from traitlets.config import Config
+
+from covalab.client import Client
+from covalab.core.errors import MissingLatticeRecordError
+from covalab.jupyter.magics import CovalabMagics
+from covalab.sdk.handle import DispatchHandle
+from covalab.sdk.lattice import Lattice
+
+
+class Notebook:
+    """A shell in which cells are run one after another."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self.shell = shell
+        self.names: dict[str, Any] = shell.user_ns
+
+    def run(self, cell: str) -> Any:
+        """Run a cell; return its value, or raise what it raised."""
+        result = self.shell.run_cell(cell)
+        result.raise_error()
+        return result.result
+
+    def shown(self, cell: str) -> str:
+        """Run a cell and return everything that it shows, as text."""
+        with capture_output() as captured:
+            self.run(cell)
+        return captured.stdout + "\n".join(output.data["text/plain"] for output in captured.outputs)
+
+
+@pytest.fixture
+def notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, live: Client) -> Iterator[Notebook]:
+    """Return a notebook with the extension loaded."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    main = sys.modules["__main__"]
+    config = Config()
+    config.HistoryManager.enabled = False
+    shell = InteractiveShell.instance(config=config)
+    try:
+        shell.run_line_magic("load_ext", "covalab")
+        yield Notebook(shell)
+    finally:
+        for thread in threading.enumerate():
+            if thread.name.startswith(("covalab-warm", "covalab-delivery")):
+                thread.join(60)
+        InteractiveShell.clear_instance()
+        sys.modules["__main__"] = main
+
+
+def test_a_day_with_covalab(notebook: Notebook, live: Client) -> None:
+    """The lines of the introduction work exactly as they are written, comments included."""
+    notebook.run("import covalab as ct")
+    notebook.run(
+        "%%electron load(n=1000) -> X, y         # a cell becomes an electron: signature, then the outputs\n"
+        "from sklearn.datasets import load_digits\n"
+        "X, y = load_digits(return_X_y=True)\n"
+        "X, y = X[:n], y[:n]\n"
+    )
+    notebook.run(
+        "%%electron train_svm(X, y, C=1.0, gamma=1e-3) --retries 2 --time-limit 600\n"
+        "from sklearn.svm import SVC\n"
+        'SVC(C=C, gamma=gamma).fit(X, y)         # no "-> names": the last expression is the output\n'
+    )
+    notebook.run("%%electron score_svm(data, model)\nX, y = data\nmodel.score(X, y)")
+    notebook.run(
+        "%%lattice experiment(C=1.0, gamma=1e-3) # a cell becomes a lattice\n"
+        "X, y = load()\n"
+        "score_svm((X, y), train_svm(X, y, C, gamma))\n"
+    )
+    first = notebook.run(
+        "%dispatch experiment(C=0.5)             # live graph appears here; the kernel is free at once"
+    )
+    second = notebook.run("run = ct.dispatch(experiment)(C=2.0)\nrun")
+
+    assert isinstance(first, DispatchHandle)
+    assert isinstance(second, str)
+    assert notebook.run("ct.get_result(run, wait=True).result") > 0.99
+    assert notebook.run("%result --wait").dispatch_id == str(first)
+    listed = notebook.run("%dispatches                             # the list")
+    assert {str(first), str(second)} <= {one.id for one in listed}
+    graph = live.graph(first)
+    (trained,) = [node for node in graph.nodes if node.name == "train_svm"]
+    assert (graph.settings[trained.settings].retries, graph.settings[trained.settings].time_limit) == (2, 600.0)
+
+
+def test_cells_without_signatures_are_wired_and_run(notebook: Notebook) -> None:
+    """What was found is shown, the lattice is shown as Python, and data of the notebook is a parameter."""
+    notebook.run("xs = [1, 2, 3]\ndef double(x): return 2 * x")
+    assert "electron make_ys(xs) -> ys" in notebook.shown("%%electron\nys = [double(x) for x in xs]")
+    notebook.run("%%electron\ntotal = sum(ys)")
+
+    written = notebook.run("%lattice flow")
+    handle = notebook.run("%dispatch flow()")
+
+    assert str(written).startswith("def flow():\n    ys = make_ys(notebook(xs))\n")
+    assert handle.result(60) == {"total": 12}
+
+
+def test_a_wired_lattice_takes_parameters_and_outputs(notebook: Notebook) -> None:
+    """`%lattice NAME(parameters) --output names`."""
+    notebook.run("limit = 1")
+    notebook.run("%%electron\nys = list(range(limit))")
+    notebook.run("%%electron\nn, last = len(ys), ys[-1]")
+    notebook.run("%lattice flow(limit=4) --output last,n")
+
+    assert notebook.run("%dispatch flow()").result(60) == [3, 4]
+    assert notebook.run("%dispatch flow(limit=2)").result(60) == [1, 2]
+
+
+def test_arguments_are_evaluated_in_the_notebook(notebook: Notebook) -> None:
+    """Any expression, keywords and unpacking; without parentheses there are none."""
+    notebook.run("%%electron add(a, b=10)\na + b")
+    notebook.run("%%lattice flow(a=1, b=10)\nadd(a, b)")
+    notebook.run("base = 5\noptions = {'b': 1}")
+
+    assert notebook.run("%dispatch flow([base for _ in range(2)][0] + 1, **options)").result(60) == 7
+    assert notebook.run("%dispatch flow").result(60) == 11
+    notebook.run("run = %dispatch flow(b=2)")
+    assert notebook.names["run"].result(60) == 3
+
+
+def test_an_electron_can_be_dispatched_alone(notebook: Notebook) -> None:
+    """It becomes a lattice of its own."""
+    notebook.run("%%electron add(a, b=10)\na + b")
+
+    assert notebook.run("%dispatch add(1)").result(60) == 11
+
+
+def test_run_dispatches_at_once_and_delivers(notebook: Notebook) -> None:
+    """Inputs come from the notebook, outputs appear in it, and the display says so."""
+    notebook.run("rows = [(1, 2), (3, 4)]\ntags = {'a', 'b'}")
+
+    shown = notebook.shown(
+        "%%electron --run\nflat = [x for row in rows for x in row]\nkind = type(tags), type(rows[0])"
+    )
+    notebook.run("%result --wait")
+
+    assert "flat, kind" in shown
+    assert notebook.names["flat"] == [1, 2, 3, 4]
+    assert notebook.names["kind"] == (set, tuple)
+
+
+def test_run_that_fails_assigns_nothing(notebook: Notebook) -> None:
+    """The notebook stays as it was, and the result has the traceback with the cell's lines."""
+    notebook.run("a = 'before'\nzero = 0")
+    notebook.run("%%electron crash --run\na = 'after'\nb = 1 / zero")
+
+    result = notebook.run("%result --wait")
+
+    assert notebook.names["a"] == "before"
+    assert "b" not in notebook.names
+    assert "line 3, in crash\n    b = 1 / zero" in result.get_node_result(0)["error"]
+
+
+def test_run_with_a_signature_takes_inputs_by_name(notebook: Notebook) -> None:
+    """Defaults stay defaults."""
+    notebook.run("a = 3\nb = 100")
+    notebook.run("%%electron add(a, b=1) -> c --run\nc = a + b")
+    notebook.run("%result --wait")
+
+    assert notebook.names["c"] == 4
+
+
+def test_a_cell_of_a_worker_awaits(notebook: Notebook) -> None:
+    """`await` at the top of a cell works in the background too."""
+    notebook.run("%%electron --run\nimport asyncio\nawait asyncio.sleep(0)\nslept = True")
+    notebook.run("%result --wait")
+
+    assert notebook.names["slept"] is True
+
+
+def test_executors_are_variables_first(notebook: Notebook) -> None:
+    """An option that names a variable of the notebook means its value."""
+    notebook.run("where = 'local'")
+    notebook.run("%%electron f() --executor where\n1")
+
+    assert notebook.names["f"].electron_object.executor == "local"
+
+
+def test_lines_are_taken_as_they_are_written(notebook: Notebook) -> None:
+    """IPython expands neither `$` nor braces in the line of a magic."""
+    notebook.run("name = 'x'")
+    notebook.run("%%electron f(text='$name {name}')\ntext")
+
+    assert notebook.names["f"]() == "$name {name}"
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("%%electron f(a\n1", "is not a signature"),
+        ("%%electron f(a) --retries many\n1", "invalid int value"),
+        ("%%electron f(a) --no-such-option\n1", "unrecognized arguments"),
+        ("%%electron --name not-a-name\nx = 1", "Python name"),
+        ("%%electron f(a)\nfrom math import *", "import \\*"),
+        ("%%electron f(a)\nreturn a", "line 2 of the cell"),
+        ("%%electron f(a)\na + data", "without naming it in its signature"),
+        ("%%electron --run\nz = nowhere", "the notebook has no such name"),
+        ("%%lattice\n1", "needs a name"),
+        ("%%lattice f(a) --retries 3\n1", "has no options"),
+        ("%lattice", "needs a name"),
+        ("%lattice flow", "no electron cell yet"),
+        ("%dispatch nothing()", "there is no lattice 'nothing'"),
+        ("%dispatch data", "is not a lattice but of type int"),
+        ("%dispatch 1 +", "is not a call"),
+        ("%dispatch (lambda: 1)()", "does not name a lattice"),
+        ("%dispatches --status lost", "there is no such status"),
+        ("%cancel", "required"),
+    ],
+)
+def test_mistakes_stop_run_all_with_one_line(notebook: Notebook, cell: str, says: str) -> None:
+    """Every mistake is a UsageError: IPython shows the message alone, and the cells below do not run."""
+    notebook.run("data = 1")
+
+    with pytest.raises(UsageError, match=says):
+        notebook.run(cell)
+
+
+def test_what_is_not_python_is_a_syntax_error(notebook: Notebook) -> None:
+    """As in any other cell, at the line that the notebook shows."""
+    with pytest.raises(SyntaxError) as caught:
+        notebook.run("%%electron f()\nx = = 1")
+
+    assert (caught.value.lineno, caught.value.text) == (2, "x = = 1\n")
+
+
+def test_a_dispatch_that_does_not_exist_is_named(notebook: Notebook) -> None:
+    """The error is covalab's own."""
+    with pytest.raises(MissingLatticeRecordError, match="no dispatch '1234'"):
+        notebook.run("%result 1234")
+    with pytest.raises(MissingLatticeRecordError, match="no dispatch '1234'"):
+        notebook.run("%cancel 1234")
+
+
+def test_a_dispatch_is_cancelled(notebook: Notebook) -> None:
+    """By its id or by a variable that holds it; its status can be asked for in both vocabularies."""
+    notebook.run("%%electron wait_long()\nimport time\ntime.sleep(600)")
+    notebook.run("run = %dispatch wait_long()")
+
+    assert "cancelled" in notebook.run("%cancel run")
+    assert notebook.run("%result run --wait").status == "CANCELLED"
+    for word in ("cancelled", "CANCELLED"):
+        listed = notebook.run(f"%dispatches --status {word} -n 5")
+        assert str(notebook.names["run"]) in {one.id for one in listed}
+
+
+def test_the_list_is_text_and_html(notebook: Notebook) -> None:
+    """Both have the name, and the HTML is escaped."""
+    notebook.run("%%electron tiny()\n1")
+    notebook.run("%dispatch tiny()").result(60)
+
+    listed = notebook.run("%dispatches -n 1")
+
+    assert len(listed) == 1
+    assert repr(listed).splitlines()[1].startswith("tiny     completed")
+    assert "<td style" in listed._repr_html_()
+
+
+def test_the_help_says_how_to_write_a_cell(notebook: Notebook) -> None:
+    """`%%electron?` shows the form of the line and every option."""
+    magics = notebook.shell.magics_manager.registry["CovalabMagics"]
+    assert isinstance(magics, CovalabMagics)
+
+    for magic, words in {
+        "electron": ["NAME(parameters) -> outputs", "--retries", "--time-limit", "--executor", "--run", "--name"],
+        "lattice": ["%lattice NAME", "--output"],
+        "dispatch": ["%dispatch NAME(arguments)"],
+        "dispatches": ["--status"],
+        "result": ["--wait"],
+        "cancel": ["id"],
+    }.items():
+        text = getattr(magics, magic).__doc__
+        assert all(word in text for word in words), (magic, text)
+
+
+def test_future_imports_of_the_notebook_hold_in_its_cells(notebook: Notebook) -> None:
+    """Annotations that nothing evaluates are no inputs."""
+    notebook.run("from __future__ import annotations")
+
+    assert "electron make_x() -> x" in notebook.shown("%%electron\ndef f(a: Nowhere): return a\nx = f(1)")
+
+
+def test_a_lattice_is_a_lattice(notebook: Notebook) -> None:
+    """What `%%lattice` and `%lattice` make is what `ct.lattice` makes, with the text that was written."""
+    notebook.run("%%electron one()\n1")
+    notebook.run("%%lattice by_hand()\none()")
+    notebook.run("%lattice by_names")
+
+    for name, line in {"by_hand": "%%lattice by_hand()", "by_names": "def by_names():"}.items():
+        made = notebook.names[name]
+        assert isinstance(made, Lattice)
+        assert made.workflow_function_string.startswith(line)

@@ -1,0 +1,362 @@
+"""Cells become functions: signatures, outputs, what travels, what a traceback shows, what is said about mistakes."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import linecache
+import re
+import textwrap
+import traceback
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import cloudpickle
+import pytest
+
+from covalab.core.errors import GraphError
+from covalab.core.stand_ins import Unset
+from covalab.jupyter.heading import read_heading
+from covalab.jupyter.ipython_lines import CellRefused
+from covalab.jupyter.session import Electron, InPlaceWarning, Options, Session, from_notebook
+from covalab.sdk.trace import InMemory
+
+
+@pytest.fixture
+def session() -> Session:
+    """Return a session of an empty notebook."""
+    return Session({"__name__": "__main__"})
+
+
+def define(session: Session, line: str, code: str, **options: Any) -> Electron:
+    """Run an electron cell."""
+    text = f"%%electron {line}\n{textwrap.dedent(code).strip()}"
+    return session.define(read_heading(line), text, 2, Options(), **options)
+
+
+def function_of(session: Session, name: str) -> Callable[..., Any]:
+    """Return the function of an electron as a worker gets it."""
+    function: Callable[..., Any] = cloudpickle.loads(
+        cloudpickle.dumps(session.namespace[name].electron_object.function)
+    )
+    return function
+
+
+def test_a_signature_is_the_functions(session: Session) -> None:
+    """Defaults, annotations, variadic and keyword-only parameters are Python's; defaults see the notebook."""
+    session.namespace["base"] = 10
+    define(
+        session,
+        "f(a, b: int = base, *rest, c=3, **more) -> total",
+        "total = a + b + sum(rest) + c + sum(more.values())",
+    )
+
+    function = session.namespace["f"]
+
+    assert str(inspect.signature(function)) == "(a, b: int = 10, *rest, c=3, **more)"
+    assert function(1) == 14
+    assert function(1, 2, 3, c=4, d=5) == 15
+
+
+def test_the_last_line_is_the_value_without_outputs(session: Session) -> None:
+    """A cell with a signature and no `->` gives what its last line is."""
+    define(session, "add(a, b=1)", "c = a + b\nc * 2")
+
+    assert session.namespace["add"](1) == 4
+
+
+def test_a_signature_without_last_value_gives_what_the_cell_sets(session: Session) -> None:
+    """Where the last line is no value, the names that are set are the outputs."""
+    made = define(session, "prepare(a)", "b = a + 1\nc = b * 2")
+
+    assert made.outputs == ("b", "c")
+    assert session.namespace["prepare"](1) == (2, 4)
+
+
+def test_several_outputs_are_a_tuple_and_one_is_itself(session: Session) -> None:
+    """The function carries the names, for the graph and for `--run`."""
+    define(session, "two() -> a, b", "a, b = 1, 2")
+    define(session, "one() -> a", "a = 1")
+
+    assert session.namespace["two"]() == (1, 2)
+    assert session.namespace["one"]() == 1
+    assert session.namespace["two"].__covalab_outputs__ == ("a", "b")
+    assert session.namespace["two"].electron_object.outputs == ("a", "b")
+
+
+def test_code_travels_as_it_is_at_the_moment(session: Session) -> None:
+    """Functions, classes and modules of the notebook go along; a later definition counts."""
+    exec("import math\ndef helper(x): return x + 1\nclass Box:\n  def __init__(self, v): self.v = v", session.namespace)
+    define(session, "use(x)", "math.floor(Box(helper(x)).v)")
+    exec("def helper(x): return x + 100", session.namespace)
+
+    assert function_of(session, "use")(1.5) == 101
+
+
+def test_a_function_of_a_later_cell_is_found_when_it_is_there(session: Session) -> None:
+    """A name that exists nowhere is no error at the definition, but before the code travels."""
+    define(session, "use(x)", "helper(x)")
+
+    with pytest.raises(CellRefused, match=r"'use' uses 'helper', which neither the cell nor the notebook defines"):
+        cloudpickle.dumps(session.namespace["use"].electron_object.function)
+    exec("def helper(x): return -x", session.namespace)
+    assert function_of(session, "use")(3) == -3
+
+
+def test_a_name_that_became_data_does_not_travel(session: Session) -> None:
+    """Data is never frozen into the code in silence, also not later."""
+    define(session, "use(x)", "helper(x)")
+    session.namespace["helper"] = [1, 2]
+
+    with pytest.raises(CellRefused, match="without naming it in its signature"):
+        cloudpickle.dumps(session.namespace["use"].electron_object.function)
+
+
+def test_data_outside_the_signature_is_refused(session: Session) -> None:
+    """The message shows the signature to write."""
+    session.namespace["limit"] = 3
+
+    with pytest.raises(CellRefused, match=re.escape("%%electron f(..., limit)")):
+        define(session, "f(a)", "a + limit")
+
+
+def test_a_name_read_before_it_is_set_is_refused(session: Session) -> None:
+    """`total += 1` without `total` in the signature can never work."""
+    with pytest.raises(CellRefused, match="reads 'total' before it sets it"):
+        define(session, "f(a) -> total", "total += a")
+
+
+def test_an_output_that_the_cell_never_sets_is_refused(session: Session) -> None:
+    """The message lists what the cell sets."""
+    with pytest.raises(CellRefused, match=r"promises 'modle'.*it sets 'model'"):
+        define(session, "fit(X) -> modle", "model = X")
+
+
+def test_a_promised_output_that_stays_unset_is_an_error_naming_the_electron(session: Session) -> None:
+    """It is raised at run time, as a NameError, on the line with the promise."""
+    define(session, "f(a) -> b", "if a:\n    b = 1")
+
+    assert session.namespace["f"](1) == 1
+    with pytest.raises(NameError, match="electron 'f' ended without setting 'b'") as caught:
+        session.namespace["f"](0)
+    assert traceback.extract_tb(caught.value.__traceback__)[-1].line == "%%electron f(a) -> b"
+
+
+def test_a_found_output_that_stays_unset_is_no_error(session: Session) -> None:
+    """Without a promise the cell did nothing wrong; who needs the name is told."""
+    session.namespace["flag"] = False
+    define(session, "--name=maybe", "done = True\nif flag:\n    extra = 1", name="maybe")
+    define(session, "", "more = extra + 1", name="needs")
+
+    _, extra = function_of(session, "maybe")(flag=False)
+
+    assert isinstance(extra, Unset)
+    with pytest.raises(NameError, match="electron 'needs' needs 'extra', but electron 'maybe' did not set it"):
+        function_of(session, "needs")(extra)
+
+
+def test_an_open_file_left_behind_is_no_failure(session: Session) -> None:
+    """Only what was asked for must be storable."""
+    define(session, "", "import io\nhandle = io.StringIO('a')\ntext = handle.read()", name="read")
+
+    handle, text = session.namespace["read"]()
+
+    assert text == "a"
+    assert "cannot be stored" in repr(handle)
+
+
+def test_a_traceback_shows_the_lines_of_the_cell(session: Session) -> None:
+    """Line numbers count from the top of the cell, also after the function was sent somewhere else."""
+    define(session, "f(a)", "\n# a comment\n\nb = a / 0\nb")
+
+    function = function_of(session, "f")
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        function(1)
+    last = traceback.extract_tb(caught.value.__traceback__)[-1]
+    assert (last.name, last.line) == ("f", "b = a / 0")
+    assert linecache.getline(last.filename, 1) == "%%electron f(a)\n"
+    assert last.lineno == function.__covalab_source__.split("\n").index("b = a / 0") + 1  # type: ignore[attr-defined]
+
+
+def test_a_cell_that_awaits_is_a_coroutine_function(session: Session) -> None:
+    """The worker awaits what it returns."""
+    define(session, "f(a) -> b", "import asyncio\nawait asyncio.sleep(0)\nb = a + 1")
+
+    assert inspect.iscoroutinefunction(session.namespace["f"].electron_object.function)
+    assert asyncio.run(function_of(session, "f")(1)) == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("model = 1", "make_model"),
+        ("a = 1\nb = 2\nc = 3", "make_a_b"),
+        ("rows[0] = 1", "update_rows"),
+        ("print(rows)", "cell"),
+    ],
+)
+def test_a_cell_without_a_name_is_called_after_what_it_makes(session: Session, code: str, name: str) -> None:
+    """Nothing of the notebook is overwritten by it."""
+    session.namespace["rows"] = [0]
+
+    assert define(session, "", code).part.name == name
+    assert define(session, "", code, key="another cell").part.name == f"{name}_2"
+
+
+def test_running_a_cell_again_replaces_it_in_its_place(session: Session) -> None:
+    """Cells stay in the order in which they were first run, also when their name changes."""
+    define(session, "", "a = 1", key="1")
+    define(session, "", "b = a", key="2")
+    define(session, "", "c = 1\na = 2", key="1")
+
+    assert [one.part.name for one in session.electrons] == ["make_c_a", "make_b"]
+
+
+def test_options_become_the_electrons(session: Session) -> None:
+    """Executor, retries and time limit are those of `covalab.electron`, and checked by it."""
+    text = "%%electron f()\n1"
+
+    session.define(read_heading("f()"), text, 2, Options("local", 2, 600.0))
+
+    settings = session.namespace["f"].electron_object.metadata
+    assert (settings["executor"], settings["retries"], settings["time_limit"]) == ("local", 2, 600.0)
+    with pytest.raises(GraphError, match="retries"):
+        session.define(read_heading("f()"), text, 2, Options(retries=-1))
+
+
+def test_calls_that_may_change_an_input_warn_once_with_the_way_out(session: Session) -> None:
+    """One warning per cell names the calls, and the line to write instead."""
+    session.namespace |= {"rows": [], "seen": {1}}
+
+    with pytest.warns(InPlaceWarning) as caught:
+        define(session, "", "rows.append(1)\nseen.update({2})\nn = len(rows)", name="collect")
+
+    assert len(caught) == 1
+    assert "`rows.append(1)`, `seen.update({2})`" in str(caught[0].message)
+    assert "%%electron collect -> n, rows, seen" in str(caught[0].message)
+    assert caught[0].lineno == 2
+
+
+def test_named_outputs_need_no_warning(session: Session) -> None:
+    """The way out that the warning shows works."""
+    session.namespace["rows"] = [1]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        define(session, "collect -> rows", "rows.append(2)")
+
+    assert function_of(session, "collect")([1]) == [1, 2]
+
+
+def test_imports_of_another_electron_cell_are_there(session: Session) -> None:
+    """The cell with the imports was not run in the notebook; the cell that uses them imports by itself."""
+    define(session, "", "import math\nn = 4.2", key="1")
+    made = define(session, "", "m = math.floor(n)", key="2")
+
+    assert made.shown == "make_m(n) -> m"
+    assert session.namespace["make_m"](4.2) == 4
+
+
+def test_builtins_under_their_own_name_work(session: Session) -> None:
+    """`max = max(values)` is bad style and common."""
+    session.namespace["values"] = [1, 3]
+    define(session, "", "max = max(values)", name="biggest")
+
+    assert function_of(session, "biggest")([1, 3]) == 3
+
+
+def test_a_wired_lattice_runs_plainly_and_as_a_graph(session: Session) -> None:
+    """Called, it is its electrons one after another; built, data of the notebook is one parameter each."""
+    session.namespace |= {"words": ["a", "b"], "table": {"a": 1}}
+    define(session, "", "sizes = {w: table.get(w, 0) for w in words}")
+    define(session, "", "total = sum(sizes.values())")
+
+    made, _ = session.wire("flow")
+
+    assert made() == {"total": 1}
+    plan, _ = made.plan((), {}, InMemory())
+    names = [node.name for node in plan.graph.nodes]
+    assert ":parameter:['a', 'b']" in names
+    assert ":parameter:{'a': 1}" in names
+    assert not any("electron_list" in name for name in names[:3])
+
+
+def test_a_wired_lattice_follows_its_cells(session: Session) -> None:
+    """Running a cell again is enough; a cell that is new does not join by itself."""
+    define(session, "", "a = 1", key="1")
+    define(session, "", "b = a + 1", key="2")
+    session.wire("flow")
+
+    define(session, "", "a = 10", key="1")
+    define(session, "", "c = 3", key="3")
+
+    assert session.namespace["flow"]() == {"b": 11}
+
+
+def test_a_wired_lattice_that_cannot_follow_stays_and_says_so(session: Session) -> None:
+    """The definition of the cell is not undone by that."""
+    define(session, "", "a = 1", key="1")
+    define(session, "", "b = a + 1", key="2")
+    session.wire("flow")
+
+    with pytest.warns(UserWarning, match="the lattice 'flow' stays as it was"):
+        define(session, "", "renamed = 1", key="1")
+
+    assert session.namespace["flow"]() == {"b": 2}
+
+
+def test_a_lattice_cell_composes_electrons(session: Session) -> None:
+    """Its last line is its value, its electrons are those of the moment."""
+    define(session, "add(a, b=1)", "a + b")
+    session.define_lattice(read_heading("flow(x=1)"), "%%lattice flow(x=1)\ny = add(x)\nadd(y, b=5)", 2)
+
+    define(session, "add(a, b=1)", "a * b")
+
+    assert session.namespace["flow"](3) == 15
+
+
+def test_a_lattice_cell_can_name_its_outputs(session: Session) -> None:
+    """As an electron can."""
+    define(session, "add(a, b=1)", "a + b")
+    session.define_lattice(read_heading("flow(x) -> y, z"), "%%lattice flow(x) -> y, z\ny = add(x)\nz = add(y)", 2)
+
+    assert session.namespace["flow"](3) == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "says"),
+    [("", "1", "needs a name"), ("f()", "await g()", "await inside an electron"), ("f() -> q", "1", "promises 'q'")],
+)
+def test_a_cell_that_is_no_lattice_is_refused(session: Session, line: str, code: str, says: str) -> None:
+    """With what to do instead."""
+    with pytest.raises(CellRefused, match=says):
+        session.define_lattice(read_heading(line), f"%%lattice {line}\n{code}", 2)
+
+
+def test_outputs_are_delivered_under_their_names(session: Session) -> None:
+    """One, several or none; what was not set leaves the notebook as it is."""
+    session.namespace["kept"] = "old"
+    two = define(session, "", "a = 1\nif a > 1:\n    kept = 2", name="two")
+    none = define(session, "", "print(1)", name="none")
+
+    assert session.deliver(two, (5, Unset("kept", "two"))) == ["a"]
+    assert session.deliver(none, None) == []
+    assert (session.namespace["a"], session.namespace["kept"]) == (5, "old")
+
+
+def test_an_output_that_is_still_coming_is_named(session: Session) -> None:
+    """A cell that needs it is told to wait, not that it does not exist."""
+    session.expect(define(session, "", "slow = 1"))
+    second = define(session, "", "after = slow + 1")
+
+    with pytest.raises(CellRefused, match="'slow' is not here yet: electron 'make_slow' is still making it"):
+        session.alone(second)
+
+
+def test_values_of_the_notebook_are_themselves_outside_a_graph() -> None:
+    """Only a graph that is being built needs them in one piece."""
+    value = [1, 2]
+
+    assert from_notebook(value) is value
