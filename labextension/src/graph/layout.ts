@@ -62,9 +62,12 @@ export function rank(diagram: IDiagram): IRanks {
   const position: number[] = new Array(layerOf.length).fill(0);
   const number = (layer: number[]): void => layer.forEach((item, index) => (position[item] = index));
   layers.forEach(number);
+  const weight = new Float64Array(layerOf.length);
   const sort = (layer: number[], around: readonly number[][]): void => {
-    const weight = new Map(layer.map(item => [item, Private.mean(around[item], position) ?? position[item]]));
-    layer.sort((a, b) => weight.get(a)! - weight.get(b)! || position[a] - position[b]);
+    for (const item of layer) {
+      weight[item] = Private.mean(position, position[item], around[item]);
+    }
+    layer.sort((a, b) => weight[a] - weight[b] || position[a] - position[b]);
     number(layer);
   };
   for (let sweep = 0; sweep < ORDER_SWEEPS; sweep++) {
@@ -91,22 +94,21 @@ export function place(ranks: IRanks, sizes: readonly number[], gap: number): IPl
     const middle = offsets[index][layer.length - 1] / 2;
     layer.forEach((item, at) => (across[item] = offsets[index][at] - middle));
   });
-  const pull = (index: number, around: readonly (readonly number[][])[]): void => {
+  const pull = (index: number, one: readonly number[][], other?: readonly number[][]): void => {
     const layer = layers[index];
-    const wanted = layer.map((item, at) => {
-      const close = around.length === 1 ? around[0][item] : around.flatMap(side => side[item]);
-      return (Private.mean(close, across) ?? across[item]) - offsets[index][at];
-    });
-    Private.isotonic(wanted).forEach((value, at) => (across[layer[at]] = value + offsets[index][at]));
+    const offset = offsets[index];
+    const wanted = layer.map((item, at) => Private.mean(across, across[item], one[item], other?.[item]) - offset[at]);
+    Private.isotonic(wanted);
+    layer.forEach((item, at) => (across[item] = wanted[at] + offset[at]));
   };
   const indices = layers.map((_, index) => index);
   for (let sweep = 0; sweep < PLACE_SWEEPS; sweep++) {
     const down = sweep % 2 === 0;
     for (const index of down ? indices.slice(1) : indices.slice(0, -1).reverse()) {
-      pull(index, [down ? before : after]);
+      pull(index, down ? before : after);
     }
   }
-  indices.forEach(index => pull(index, [before, after]));
+  indices.forEach(index => pull(index, before, after));
 
   let low = Infinity;
   let high = -Infinity;
@@ -163,27 +165,43 @@ namespace Private {
     return [before, after];
   }
 
-  export function mean(items: readonly number[], values: readonly number[]): number | null {
+  const NONE: readonly number[] = [];
+
+  /** The mean of the values of these items, if there are any. Makes nothing: it runs for every box in every sweep. */
+  export function mean(
+    values: readonly number[],
+    otherwise: number,
+    items: readonly number[],
+    more: readonly number[] = NONE
+  ): number {
     let sum = 0;
     for (const item of items) {
       sum += values[item];
     }
-    return items.length === 0 ? null : sum / items.length;
+    for (const item of more) {
+      sum += values[item];
+    }
+    const count = items.length + more.length;
+    return count === 0 ? otherwise : sum / count;
   }
 
-  /** The non-decreasing sequence closest to `wanted` (least squares), by pooling adjacent violators. */
-  export function isotonic(wanted: readonly number[]): number[] {
-    const blocks: { sum: number; size: number }[] = [];
+  /** Change `wanted` to the non-decreasing sequence closest to it (least squares), by pooling adjacent violators. */
+  export function isotonic(wanted: number[]): void {
+    const sums = new Float64Array(wanted.length);
+    const sizes = new Int32Array(wanted.length);
+    let blocks = 0;
     for (const value of wanted) {
-      let block = { sum: value, size: 1 };
-      let last = blocks[blocks.length - 1];
-      while (last && last.sum / last.size > block.sum / block.size) {
-        blocks.pop();
-        block = { sum: last.sum + block.sum, size: last.size + block.size };
-        last = blocks[blocks.length - 1];
+      sums[blocks] = value;
+      sizes[blocks] = 1;
+      while (blocks > 0 && sums[blocks - 1] / sizes[blocks - 1] > sums[blocks] / sizes[blocks]) {
+        sums[blocks - 1] += sums[blocks];
+        sizes[blocks - 1] += sizes[blocks];
+        blocks--;
       }
-      blocks.push(block);
+      blocks++;
     }
-    return blocks.flatMap(({ sum, size }) => new Array<number>(size).fill(sum / size));
+    for (let block = 0, at = 0; block < blocks; block++) {
+      wanted.fill(sums[block] / sizes[block], at, (at += sizes[block]));
+    }
   }
 }

@@ -5,7 +5,7 @@ import { type IRanks, place } from './layout';
 import type { IShape, IUnit } from './shape';
 
 export const CARD = { height: 46, radius: 9 } as const;
-const NARROWEST = 124;
+const NARROWEST = 138;
 const WIDEST = 212;
 /** A card is as wide as this many points for its mark and margins, and so many for a letter. */
 const CARD_PAD = 58;

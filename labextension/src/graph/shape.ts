@@ -81,9 +81,9 @@ export function shapeOf(nodes: readonly Node[], edges: readonly Edge[], options:
   });
 
   const drawn: [number, number][] = [];
-  const seen = new Set<string>();
+  const seen = new Set<number>();
   const join = (from: number, to: number): void => {
-    const key = `${from},${to}`;
+    const key = from * (2 * nodes.length + 1) + to; // there are fewer units than nodes and dots together
     if (from !== to && !seen.has(key)) {
       seen.add(key);
       drawn.push([from, to]);

@@ -25,6 +25,8 @@ WIDGET_MIME_TYPE: Final = "application/vnd.jupyter.widget-view+json"
 GRAPH_LIMIT: Final = 300
 """Graphs of more nodes than this stay out of the notebook's file: pages read them from the server."""
 
+_IMAGE: Final = "display:block;max-width:100%;max-height:440px;margin:6px 0"
+
 _log = logging.getLogger(__name__)
 
 
@@ -84,7 +86,7 @@ def dispatch_html(summary: DispatchSummary, graph: Graph | None, states: Sequenc
     if graph is not None:
         data = base64.b64encode(graph_svg(graph, states).encode()).decode("ascii")
         alt = html.escape(f"Transport graph of {summary.name}")
-        picture = f'<img src="data:image/svg+xml;base64,{data}" alt="{alt}" style="max-width:100%;max-height:440px">'
+        picture = f'<img src="data:image/svg+xml;base64,{data}" alt="{alt}" style="{_IMAGE}">'
     return f"<div><strong>{html.escape(summary.name)}</strong>{picture}<table>{table}</table></div>"
 
 

@@ -29,7 +29,8 @@ _PAPER, _CARD, _LINE, _EDGE, _INK, _MUTED = "#f7f7f7", "#ffffff", "#dcdcdc", "#b
 _FONT: Final = "system-ui,-apple-system,'Segoe UI',Helvetica,Arial,'DejaVu Sans',sans-serif"
 
 _HEIGHT: Final = 46.0
-_NARROWEST, _WIDEST, _CARD_PAD, _LETTER = 124.0, 212.0, 58.0, 7.6
+_NARROWEST, _WIDEST, _CARD_PAD, _LETTER = 138.0, 212.0, 58.0, 7.6
+_SMALL_LETTER: Final = 5.8
 _LAYER_GAP, _BOX_GAP, _DOT, _MARGIN = 40.0, 14.0, 8.0, 24.0
 _WINDOW: Final = (812.0, 392.0)
 """The room that decides which way round the graph runs."""
@@ -164,10 +165,11 @@ def _draw_unit(graph: Graph, unit: Unit, box: _Box, known: Mapping[int, NodeStat
     if unit.kind == "group":
         yield from _bar(counts, len(unit.members), text_left, box.y + 5, box.width - 54)
     else:
-        caption = _caption(graph, unit.members[0], known.get(unit.members[0]))
-        yield (
-            f'<text x="{text_left:.1f}" y="{box.y + 12:.1f}" font-size="11" fill="{_MUTED}">{_escape(caption)}</text>'
+        caption = _cut(
+            _caption(graph, unit.members[0], known.get(unit.members[0])), int((box.width - 54) / _SMALL_LETTER)
         )
+        place_ = f'x="{text_left:.1f}" y="{box.y + 12:.1f}"'
+        yield f'<text {place_} font-size="11" fill="{_MUTED}">{_escape(caption)}</text>'
 
 
 def _label(graph: Graph, unit: Unit) -> str:
