@@ -1,0 +1,152 @@
+"""The magics in a real kernel: cell ids, and outputs that change after their cell has ended."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.manager import start_new_kernel
+
+from covalab.client import Client
+
+
+class Cell:
+    """A cell of a notebook: its id, what it shows, and how the kernel answered."""
+
+    def __init__(self) -> None:
+        self.id = secrets.token_hex(4)
+        self.printed = ""
+        self.shown: list[dict[str, Any]] = []
+        self.reply: dict[str, Any] = {}
+
+    @property
+    def text(self) -> str:
+        """What it printed and showed, as text."""
+        return self.printed + "".join(bundle["text/plain"] for bundle in self.shown)
+
+
+class Kernel:
+    """A running kernel, asked as JupyterLab asks it: with the id of the cell."""
+
+    def __init__(self, client: BlockingKernelClient) -> None:
+        self._client = client
+        self._displays: dict[str, tuple[Cell, int]] = {}
+
+    def run(self, code: str, *, again: Cell | None = None) -> Cell:
+        """Run a new cell, or one of before with other code, until the kernel is idle."""
+        cell = again or Cell()
+        cell.printed, cell.shown = "", []
+        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": True}
+        request = self._client.session.msg("execute_request", content, metadata={"cellId": cell.id})
+        self._client.shell_channel.send(request)
+        while True:
+            message = self._client.get_iopub_msg(timeout=120)
+            kind, content = message["msg_type"], message["content"]
+            if kind == "update_display_data":  # of any cell, also of one that ended long ago
+                owner, position = self._displays[content["transient"]["display_id"]]
+                owner.shown[position] = content["data"]
+            elif message["parent_header"].get("msg_id") != request["header"]["msg_id"]:
+                continue
+            elif kind == "stream":
+                cell.printed += content["text"]
+            elif kind in {"display_data", "execute_result"}:
+                identity = content.get("transient", {}).get("display_id")
+                if identity is not None:
+                    self._displays[identity] = (cell, len(cell.shown))
+                cell.shown.append(content["data"])
+            elif kind == "status" and content["execution_state"] == "idle":
+                cell.reply = self._reply(request["header"]["msg_id"])
+                return cell
+
+    def _reply(self, request: str) -> dict[str, Any]:
+        while True:
+            reply: dict[str, Any] = self._client.get_shell_msg(timeout=60)
+            if reply["parent_header"].get("msg_id") == request:
+                content: dict[str, Any] = reply["content"]
+                return content
+
+
+@pytest.fixture
+def kernel(live: Client) -> Iterator[Kernel]:
+    """Return a kernel that has loaded the extension."""
+    manager, client = start_new_kernel(extra_arguments=["--HistoryManager.enabled=False"])
+    try:
+        kernel = Kernel(client)
+        kernel.run("%load_ext covalab\nimport covalab as ct")
+        yield kernel
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+        manager.cleanup_resources()
+
+
+def test_running_a_cell_again_replaces_its_electron(kernel: Kernel) -> None:
+    """The cell's id says which electron it was, whatever the new code makes."""
+    first = kernel.run("%%electron\na = 1")
+    kernel.run("%%electron\nb = a + 1")
+    kernel.run("%%electron\nc = 5\na = 10", again=first)
+
+    written = kernel.run("%lattice flow")
+    value = kernel.run("ct.dispatch(flow)().result(60)")
+
+    assert written.text.startswith("def flow():\n    c, a = make_c_a()\n    b = make_b(a)\n")
+    assert value.text == "{'c': 5, 'b': 11}"
+
+
+def test_a_traceback_counts_lines_as_the_notebook_does(kernel: Kernel) -> None:
+    """Empty lines above the magic count, on the worker too."""
+    kernel.run("\n\n%%electron crash(a)\n\nb = a / 0\nb")
+    kernel.run("run = ct.dispatch(ct.lattice(crash))(1)")
+
+    error = kernel.run("print(ct.get_result(run, wait=True).get_node_result(0)['error'])")
+
+    assert "line 5, in crash\n    b = a / 0" in error.text
+
+
+def test_a_dispatch_shows_itself_and_knows_its_cell(kernel: Kernel, live: Client) -> None:
+    """The output has the live view and two static ones; the list can find the cell again."""
+    kernel.run("%%electron one()\n1")
+
+    cell = kernel.run("%dispatch one()")
+
+    (bundle,) = cell.shown
+    assert {"application/vnd.covalab.dispatch+json", "text/html", "text/plain"} <= bundle.keys()
+    assert live.summary(bundle["application/vnd.covalab.dispatch+json"]["id"]).cell == cell.id
+
+
+def test_an_output_that_arrived_is_told_in_its_own_cell(kernel: Kernel) -> None:
+    """The line below the graph changes when the value is there, while other cells run."""
+    cell = kernel.run("%%electron --run\nimport time\ntime.sleep(0.5)\nslow = 42")
+    before = cell.text
+    kernel.run("%result --wait")
+    value = kernel.run("slow")
+    deadline = time.monotonic() + 30
+    while "slow is here" not in cell.text and time.monotonic() < deadline:
+        kernel.run("pass")  # updates arrive with the messages of the next cell
+
+    assert "slow will appear in this notebook" in before
+    assert value.text == "42"
+    assert "slow is here, made by make_slow." in cell.text
+
+
+def test_a_mistake_is_one_line(kernel: Kernel) -> None:
+    """No traceback through covalab, and the cell counts as failed."""
+    cell = kernel.run("%%electron f(a)\nfrom math import *")
+
+    assert cell.reply["status"] == "error"  # which is what stops "Run all"
+    assert cell.reply["ename"] == "UsageError"
+    assert cell.printed.count("\n") == 1
+    assert "import *" in cell.printed
+
+
+def test_loading_costs_little_and_starts_no_work_in_the_way(kernel: Kernel) -> None:
+    """Neither Dask nor tornado's server side comes in with the magics."""
+    loaded = kernel.run(
+        "import sys\nprint([name for name in ('distributed', 'dask', 'apsw', 'anywidget') if name in sys.modules])"
+    )
+
+    assert loaded.text == "[]\n"

@@ -1,0 +1,74 @@
+"""The notebooks run from top to bottom in a real kernel, and what they made is there for the next one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_notebook
+
+from covalab.client import Client
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+
+
+def printed(cell: NotebookNode) -> str:
+    """Return what a cell printed."""
+    return "".join(output.text for output in cell.outputs if output.output_type == "stream" and output.name == "stdout")
+
+
+def executed(notebook: NotebookNode, folder: Path) -> NotebookNode:
+    """Run a notebook in a kernel of its own, which is gone afterwards."""
+    client = NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(folder)}})
+    return client.execute()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_kept_without_outputs(path: Path) -> None:
+    """What is committed is what people wrote; every cell has an id of its own."""
+    notebook = nbformat.read(path, as_version=4)
+
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+    assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
+
+
+def test_the_first_dispatch_and_what_is_left_of_it(live: Client, tmp_path: Path) -> None:
+    """The notebook finds a good model, shows it, and a second kernel finds everything by the printed ids."""
+    notebook = executed(nbformat.read(FOLDER / "01_first_dispatch.ipynb", as_version=4), tmp_path)
+
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    last = printed(code[-1])
+    found = re.fullmatch(r"sweep: ([0-9a-f-]{36})\nexperiment: ([0-9a-f-]{36})\naccuracy: (0\.\d+|1\.0)\n", last)
+    assert found is not None, last
+    sweep, experiment, accuracy = found[1], found[2], float(found[3])
+    assert accuracy > 0.97
+    trained = [node for node in live.graph(sweep).nodes if node.name == "train_svm"]
+    assert len(trained) >= 20
+    images = [output.data for cell in code for output in cell.outputs if "image/png" in output.get("data", {})]
+    assert len(images) == 1
+    shown = [output.data for cell in code for output in cell.outputs if "data" in output]
+    assert sum("application/vnd.covalab.dispatch+json" in data for data in shown) >= 5
+
+    second = executed(
+        new_notebook(
+            cells=[
+                new_code_cell(
+                    "import covalab as ct\n"
+                    f"result = ct.get_result({experiment!r})\n"
+                    "score, matrix = result.result\n"
+                    "print(score, matrix.shape, matrix.sum())\n"
+                    f"print(len(ct.get_result({sweep!r}).result))"
+                )
+            ]
+        ),
+        tmp_path,
+    )
+    assert printed(second.cells[0]) == f"{accuracy} (10, 10) 450\n24\n"
