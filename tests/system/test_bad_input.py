@@ -240,6 +240,9 @@ def test_deleting_a_dispatch_frees_its_values(live: Client) -> None:
     assert lone is not None
     assert shared.digest is not None
     assert lone.digest is not None
+    for value in (shared, lone):  # what was just written may be on its way into another submission, and is kept
+        assert value.digest is not None
+        os.utime(live.artifacts.path(value.digest), (0, 0))
     live.delete(one.dispatch_id)
     live.delete(other.dispatch_id)
 

@@ -229,6 +229,8 @@ class Client:
                     )
                     raise errors.DispatcherUnavailable(message) from error
                 time.sleep(0.05 * attempt)
+        if attempt and method == "DELETE" and status == _NOT_FOUND:
+            return None  # the first request was heard, its answer was not
         if check:
             protocol.check_hello(version, f"the dispatcher of {self.data_dir}", _REMEDY)
         if status >= _ERROR:

@@ -51,7 +51,8 @@ def find(folder: Path) -> Address | None:
 def start_dispatcher(folder: Path) -> Address:
     """Start a dispatcher for a data folder and return its address when it listens.
 
-    Several callers may start one at once: the lock lets one through and the others find it.
+    Several callers may start one at once: the lock lets one through and the others find it. One that is just ending
+    is waited for, then replaced.
 
     Raises
     ------
@@ -61,6 +62,33 @@ def start_dispatcher(folder: Path) -> Address:
         If it did not come up; the message names the log.
     """
     folders.ensure_private(folder)
+    deadline = time.monotonic() + _START_LIMIT
+    is_alive = True
+    while is_alive and time.monotonic() < deadline:
+        # Somebody else's may hold the lock: one that is coming up will be found, one that is ending makes room.
+        if not _is_locked(folder):
+            is_alive = _spawn(folder)
+        address = find(folder)
+        if address is not None:
+            return address
+        time.sleep(0.02)
+    message = f"the dispatcher of {folder} did not come up; {folders.log_file(folder)} says why"
+    raise errors.DispatcherUnavailable(message)
+
+
+def _is_locked(folder: Path) -> bool:
+    try:
+        with (folder / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _spawn(folder: Path) -> bool:
+    """Start a process; returns when it listens or leaves the place to another. False: it died without a word."""
     log = folders.log_file(folder)
     try:
         log.parent.mkdir(mode=0o700, exist_ok=True)
@@ -82,22 +110,14 @@ def start_dispatcher(folder: Path) -> Address:
             env=environment,
         )
     # It outlives us; until then somebody must take note of its end, or it would stay behind as a zombie.
-    threading.Thread(target=process.wait, name="covalab-dispatcher-reaper", daemon=True).start()
+    reaper = threading.Thread(target=process.wait, name="covalab-dispatcher-reaper", daemon=True)
+    reaper.start()
     assert process.stdout is not None
     with process.stdout:
         said = process.stdout.readline()  # one line when it listens, or has given up
-    deadline = time.monotonic() + _START_LIMIT
     if said.startswith(b"{"):
         problem = msgspec.json.decode(said, type=Problem)
-        process.wait()
+        reaper.join()
         kind = getattr(errors, problem.kind, errors.DispatcherUnavailable)
         raise kind(problem.message)
-    while time.monotonic() < deadline:
-        address = find(folder)
-        if address is not None:
-            return address
-        if process.poll() not in (None, 0):
-            break
-        time.sleep(0.01)
-    message = f"the dispatcher of {folder} did not come up; {log} says why"
-    raise errors.DispatcherUnavailable(message)
+    return said != b""

@@ -4,7 +4,8 @@ CovalabError
  ├─ DispatcherError               the background process cannot do what was asked
  │   ├─ DispatcherUnavailable     it is not running and could not be started
  │   ├─ VersionMismatch           two parts of covalab have different versions
- │   └─ DataFolderError           the data folder is full, read-only, or somebody else's
+ │   ├─ DataFolderError           the data folder is full, read-only, or somebody else's
+ │   └─ TakenOver                 another dispatcher has taken over the data folder
  ├─ MissingLatticeRecordError     no dispatch has this id (Covalent's name)
  ├─ GraphError                    a lattice cannot become a transport graph
  │   └─ ExecutorNotFound          no executor has this name
@@ -42,6 +43,10 @@ class VersionMismatch(DispatcherError):
 
 class DataFolderError(DispatcherError, OSError):
     """The data folder cannot be used."""
+
+
+class TakenOver(DispatcherError):
+    """Another dispatcher has taken over the data folder; this one writes no more."""
 
 
 class MissingLatticeRecordError(CovalabError, LookupError):

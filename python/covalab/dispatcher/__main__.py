@@ -57,6 +57,15 @@ def _lock(folder: Path) -> BinaryIO | None:
             return file
 
 
+def _idle_seconds() -> float:
+    text = os.environ.get("COVALAB_IDLE_SECONDS", "")
+    try:
+        return max(0.1, float(text)) if text else _IDLE_SECONDS
+    except ValueError:
+        _log.warning("COVALAB_IDLE_SECONDS is %r, not a number of seconds; using %g", text, _IDLE_SECONDS)
+        return _IDLE_SECONDS
+
+
 def _say(data: bytes) -> None:
     """Tell whoever started us, once, and let go of it."""
     with suppress(OSError):
@@ -73,7 +82,7 @@ async def _serve(folder: Path, idle_seconds: float) -> None:
         left.unlink()
     shutil.rmtree(folders.spool_folder(folder), ignore_errors=True)
     service = Service(folder, store)
-    stop = asyncio.Event()
+    stop = service.over
     server = HTTPServer(application(service, stop), max_buffer_size=_BODY_LIMIT, max_body_size=_BODY_LIMIT)
     path = sockets / "dispatcher.sock"
     await service.recover()
@@ -96,7 +105,8 @@ async def _serve(folder: Path, idle_seconds: float) -> None:
             _log.info("idle for %d s and nobody attached: ending", idle)
             break
     server.stop()
-    folders.address_file(folder).unlink(missing_ok=True)
+    if not service.over_taken:
+        folders.address_file(folder).unlink(missing_ok=True)
     await service.stop()
     store.close()
 
@@ -115,10 +125,12 @@ def main() -> int:
         if lock is None:
             _say(b"")
             return 0
+        # The one of a dispatcher that was killed: from here on it would send callers to a socket that nobody hears.
+        folders.address_file(folder).unlink(missing_ok=True)
         log = folders.log_file(folder)
         if log.exists() and log.stat().st_size > _LOG_LIMIT:
             log.replace(log.with_suffix(".log.1"))
-        asyncio.run(_serve(folder, float(os.environ.get("COVALAB_IDLE_SECONDS", _IDLE_SECONDS))))
+        asyncio.run(_serve(folder, _idle_seconds()))
     except (CovalabError, OSError) as error:
         _log.exception("the dispatcher cannot serve %s", folder)
         kind = type(error).__name__ if isinstance(error, CovalabError) else "DataFolderError"

@@ -42,8 +42,10 @@ class Feed:
         self._changed.pop(dispatch, None)
 
     def since(self, number: int) -> list[DispatchSummary]:
-        """Return what changed after `number`, oldest first."""
+        """Return what changed after `number`, oldest first; all there is, if the number was told in another life."""
         found = []
+        if number > self.number:
+            number = 0
         for changed, summary in reversed(self._changed.values()):
             if changed <= number:
                 break
@@ -54,9 +56,12 @@ class Feed:
         """Wait for the next change of a dispatch (None: of any); False when `timeout` seconds were not enough."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(dispatch, set()).add(future)
-        done, _ = await asyncio.wait((future,), timeout=timeout)
-        if not done:
+        try:
+            done, _ = await asyncio.wait((future,), timeout=timeout)
+        finally:
             waiting = self._waiting.get(dispatch)
             if waiting is not None:
                 waiting.discard(future)
+                if not waiting:
+                    del self._waiting[dispatch]
         return bool(done)

@@ -8,7 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import re
 import time
+from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, Final, cast, get_args
 
 import msgspec
@@ -27,6 +30,7 @@ _log = logging.getLogger("covalab.http")
 _STATUSES: Final = frozenset(get_args(Status))
 _LONGEST_WAIT: Final = 24 * 3600.0
 _COUNT_LIMIT: Final = 10_000
+_OUTPUTS: Final = re.compile(r"result|all|none|[0-9]{1,9}(,[0-9]{1,9})*")
 _REMEDY: Final = "run `covalab stop` with the version that started it, then try again"
 
 
@@ -49,6 +53,18 @@ class Handler(web.RequestHandler):
     def initialize(self, service: Service) -> None:
         """Take the service."""
         self.service = service
+        self._held: asyncio.Task[Any] | None = None
+
+    async def held(self, wait: Coroutine[Any, Any, Any]) -> None:
+        """Hold the request open; ends early when whoever asked is gone, so that nobody is kept alive for them."""
+        self._held = asyncio.create_task(wait)
+        with suppress(asyncio.CancelledError):
+            await self._held
+
+    def on_connection_close(self) -> None:
+        """Stop waiting for somebody who is gone."""
+        if self._held is not None:
+            self._held.cancel()
 
     def set_default_headers(self) -> None:
         """Say who answers, in errors too."""
@@ -86,7 +102,7 @@ class Handler(web.RequestHandler):
             value = float(text)
         except ValueError:
             value = math.nan
-        if not value <= most:
+        if not (value <= most and value > -math.inf):
             message = f"{name}={text!r} is not a number up to {most:g}"
             raise BadRequest(message)
         return value
@@ -193,14 +209,16 @@ class RecordHandler(Handler):
 
     async def get(self, dispatch: str) -> None:
         """Return a dispatch with outputs, when it has ended if `wait` is given."""
+        outputs = self.get_query_argument("outputs", "result")
+        if not _OUTPUTS.fullmatch(outputs):
+            message = f"outputs must be result, all, none or node numbers; got {outputs!r}"
+            raise BadRequest(message)
         if self.get_query_argument("wait", None):
             await self.service.recorded(DispatchId(dispatch))
             timeout = self.number("timeout", math.inf, math.inf)
-            await self.service.ended(DispatchId(dispatch), None if math.isinf(timeout) else max(0.0, timeout))
-        outputs = self.get_query_argument("outputs", "result")
-        if outputs not in ("result", "all", "none") and not outputs.replace(",", "").isdigit():
-            message = f"outputs must be result, all, none or node numbers; got {outputs!r}"
-            raise BadRequest(message)
+            await self.held(
+                self.service.ended(DispatchId(dispatch), None if math.isinf(timeout) else max(0.0, timeout))
+            )
         self.answer(await views.record(self.service, DispatchId(dispatch), outputs))
 
 
@@ -219,7 +237,9 @@ class ChangesHandler(Handler):
         """Return the nodes that changed after a version, waiting for one if asked."""
         since = int(self.number("since", 0, 1e15))
         wait = max(0.0, self.number("wait", 0, _LONGEST_WAIT))
-        self.answer(await views.changes(self.service, DispatchId(dispatch), since, wait))
+        if wait:
+            await self.held(views.changed(self.service, DispatchId(dispatch), since, wait))
+        self.answer(await views.changes(self.service, DispatchId(dispatch), since))
 
 
 class NodeHandler(Handler):
@@ -261,8 +281,8 @@ class EventsHandler(Handler):
             return
         self.service.attached += 1
         try:
-            if feed.number <= since:
-                await feed.wait(None, wait)
+            if feed.number == since:
+                await self.held(feed.wait(None, wait))
                 await self.service.settled()
         finally:
             self.service.attached -= 1
@@ -297,7 +317,7 @@ def application(service: Service, stop: asyncio.Event) -> web.Application:
             (rf"{dispatch}/graph", GraphHandler, whose),
             (rf"{dispatch}/changes", ChangesHandler, whose),
             (rf"{dispatch}/cancel", CancelHandler, whose),
-            (rf"{dispatch}/nodes/(\d{{1,9}})", NodeHandler, whose),
+            (rf"{dispatch}/nodes/([0-9]{{1,9}})", NodeHandler, whose),
             (r".*", NothingHandler, whose),
         ],
         log_function=_log_request,

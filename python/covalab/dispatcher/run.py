@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from covalab.core.model import (
@@ -19,6 +21,8 @@ from covalab.core.model import (
 from covalab.core.progress import Progress
 from covalab.store.rows import Rest
 
+_FAILED_SHOWN: Final = 100  # the text is in every summary that is told and in every commit
+
 
 class Run:
     """Progress, what was submitted, and what has come in but is not yet recorded."""
@@ -34,6 +38,7 @@ class Run:
         self.inbox: list[Outcome] = []
         self.outcomes: list[Outcome] = []  # applied, on their way to the disk
         self.failed: list[int] = []
+        self.failures: dict[int, int] = {}  # how many runs of a node failed: what retries are counted by
         self.told = summary
 
     @property
@@ -59,10 +64,12 @@ class Run:
 
 
 def error_text(graph: Graph, failed: list[int]) -> str:
-    """Return what `Result.error` says: one line, then a line per failed node."""
+    """Return what `Result.error` says: one line, then a line per failed node (of very many, the first that failed)."""
     if not failed:
         return ""
-    lines = [f"{node}: {graph.nodes[node].name}" for node in sorted(failed)]
+    lines = [f"{node}: {graph.nodes[node].name}" for node in sorted(failed[:_FAILED_SHOWN])]
+    if len(failed) > _FAILED_SHOWN:
+        lines.append(f"and {len(failed) - _FAILED_SHOWN:,} more")
     return "\n".join(["The following tasks failed:", *lines])
 
 

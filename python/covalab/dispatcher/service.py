@@ -12,11 +12,11 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import apsw
 import msgspec
@@ -26,9 +26,10 @@ from covalab.artifacts import Artifacts
 from covalab.client import folders
 from covalab.core import lowering
 from covalab.core.durations import Durations
-from covalab.core.errors import DataFolderError, MissingLatticeRecordError
+from covalab.core.errors import DataFolderError, MissingLatticeRecordError, TakenOver
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
+    Digest,
     DispatcherStatus,
     DispatchId,
     DispatchSummary,
@@ -40,6 +41,7 @@ from covalab.core.model import (
 )
 from covalab.core.progress import LOSSES_ALLOWED
 from covalab.core.protocol import Begun, Ended, Step
+from covalab.core.soundness import check_graph
 from covalab.dispatcher.feed import Feed
 from covalab.dispatcher.pools import Flight, Pool, Pools
 from covalab.dispatcher.run import Run, counts_of, lost_failure, timeout_failure
@@ -49,6 +51,8 @@ from covalab.worker.capture import read_text
 _log = logging.getLogger("covalab.dispatcher")
 _RETRY_SECONDS: Final = 1.0
 _QUICK_SECONDS: Final = 0.05
+_BLOB_REST: Final = 600.0
+"""A blob that nothing uses is kept this long after somebody wrote or reused it: its submission may be on its way."""
 _RESTART_GAP: Final = 1_000_000
 """Added to versions at a restart: those told but not recorded before it are never told for something else."""
 
@@ -73,25 +77,36 @@ class Service:
         self.feed = Feed(int(time.time() * 1000))
         self.runs: dict[DispatchId, Run] = {}
         self.attached = 0
+        self.over = asyncio.Event()
+        """Set when this process must end."""
         self.last_asked = time.monotonic()
         self._durations = Durations()
         self._pools = Pools(folders.socket_folder(folder), folder / "logs", self)
-        self._turns: deque[DispatchId] = deque()
         self._changed: set[DispatchId] = set()
         self._steps = itertools.count(1)
+        self._dropped: set[int] = set()  # steps that were stopped because some of their nodes were cancelled
         self._encoder = msgspec.msgpack.Encoder()
         self._outcomes = msgspec.msgpack.Decoder(list[Outcome])
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._settled.set()
         self._started_at = time.time()
+        self.over_taken = False
+        self._background: set[asyncio.Task[None]] = set()
         self._loop = asyncio.create_task(self._turn())
 
     # -- requests ------------------------------------------------------------------------------------------------
 
     async def submit(self, submission: Submission) -> tuple[DispatchSummary, bool]:
-        """Record a submission and start it. Returns its summary, and whether it is new."""
+        """Record a submission and start it. Returns its summary, and whether it is new.
+
+        Raises
+        ------
+        GraphError
+            If its graph cannot run; nothing is recorded.
+        """
         graph, origin = submission.graph, submission.origin
+        check_graph(graph, len(submission.values))
         summary = DispatchSummary(
             submission.id,
             graph.name,
@@ -162,6 +177,7 @@ class Service:
         run = self.runs.get(dispatch)
         if run is None:
             return (await self.recorded(dispatch))[1]
+        self._apply(run)  # what has ended stays as it ended, also when it came in a moment ago
         now = time.time()
         flights = [flight for pool in self._pools for flight in pool.flights.values() if flight.dispatch == dispatch]
         cancelled = run.progress.cancel(now, nodes)
@@ -171,10 +187,10 @@ class Service:
             failure = Failure("cancelled", "cancelled by request")
             started = run.progress.started_at[node]
             run.outcomes.append(Outcome(node, "cancelled", started or now, now, None, failure, stdout, stderr))
-        gone = set(cancelled)
         for pool in self._pools:
             for flight in list(pool.flights.values()):
-                if flight.dispatch == dispatch and not flight.open.isdisjoint(gone):
+                if flight.dispatch == dispatch and any(run.progress.status[node] in TERMINAL for node in flight.open):
+                    self._dropped.add(flight.step)
                     pool.drop(flight.step)
         self._note(run)
         await self.feed.wait(dispatch, _RETRY_SECONDS)
@@ -186,11 +202,32 @@ class Service:
             return False
         await self.recorded(dispatch)
         unused = await self.store.write(lambda connection: rows.delete_dispatch(connection, dispatch))
+        if unused is None:
+            return False
         self.feed.forget(dispatch)
-        for digest in unused:
-            with suppress(OSError):
-                self.artifacts.remove(digest)
+        await self._remove_blobs(unused)
         return True
+
+    async def _remove_blobs(self, digests: list[Digest], *, again: bool = True) -> None:
+        """Remove blobs that nothing uses; those that somebody may be about to send again have another chance."""
+        unused = await self.store.read(lambda connection: rows.select_unused(connection, digests))
+        too_young: list[Digest] = []
+
+        def remove() -> None:
+            for digest in unused:
+                with suppress(OSError):
+                    if not self.artifacts.remove(digest, unused_for=_BLOB_REST):
+                        too_young.append(digest)
+
+        await asyncio.to_thread(remove)
+        if too_young and again:
+            loop = asyncio.get_running_loop()
+            loop.call_later(_BLOB_REST, lambda: self._in_background(self._remove_blobs(too_young, again=False)))
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     def status(self) -> DispatcherStatus:
         """Say how this dispatcher is."""
@@ -217,22 +254,43 @@ class Service:
     async def recover(self) -> None:
         """Take up every dispatch that had not ended when the last dispatcher did."""
         for summary in await self.store.read(rows.select_unfinished):
-            run = await self.store.read(partial(_load, summary=summary))
+            try:
+                run = await self.store.read(partial(_load, summary=summary))
+            except DataFolderError:
+                raise
+            except Exception as error:  # noqa: BLE001 - logged, and told as the dispatch's error
+                # One that cannot be read must not keep all others from running.
+                _log.exception("cannot resume dispatch %s (%s)", summary.id, summary.name)
+                why = f"it could not be resumed: {type(error).__name__}: {error}; see `covalab logs`, then run it again"
+                job = partial(rows.fail_dispatch, dispatch=summary.id, at=time.time(), why=why)
+                await self.store.write(job)
+                continue
             self._begin(run)
             _log.info("resumed dispatch %s (%s)", summary.id, summary.name)
+        self._in_background(self._remove_orphans())
+
+    async def _remove_orphans(self) -> None:
+        """Remove what nobody will ever ask for: written for submissions that never came, or by writers that died."""
+        try:
+            there = await asyncio.to_thread(lambda: list(self.artifacts.digests()))
+            await self._remove_blobs(there, again=False)
+            await asyncio.to_thread(self.artifacts.remove_unfinished, _BLOB_REST)
+        except Exception:  # noqa: BLE001 - a folder that cannot be tidied up serves as well
+            _log.exception("cannot tidy up %s", self.artifacts.folder)
 
     async def stop(self) -> None:
         """End the pools and commit what is queued."""
         await self._pools.stop()
-        self._wake.set()
-        await self.settled()
-        self._loop.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._loop
+        for task in (self._loop, *self._background):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        if not self.over_taken:
+            with suppress(asyncio.TimeoutError, DataFolderError):
+                await asyncio.wait_for(self._settle(), 2 * _RETRY_SECONDS)
 
     def _begin(self, run: Run) -> None:
         self.runs[run.id] = run
-        self._turns.append(run.id)
         if not run.progress.version:
             run.progress.start(run.created.created_at)
         self._pools.of(run.rest.environment)
@@ -258,6 +316,8 @@ class Service:
 
     def on_ended(self, flight: Flight, ended: Ended) -> None:
         """Nothing more will come of a step: what it has not done is ready again, or ends here."""
+        was_dropped = flight.step in self._dropped
+        self._dropped.discard(flight.step)
         run = self.runs.get(DispatchId(flight.dispatch))
         if run is None:
             self._wake.set()
@@ -273,32 +333,53 @@ class Service:
             for node in unfinished:
                 self._fail(run, flight, node, Failure("executor", message), now)
             unfinished = []
+        elif unfinished and was_dropped:
+            # We killed the worker for what was cancelled; the others of its step are no suspects.
+            run.progress.returned(unfinished)
+            unfinished = []
         elif unfinished and ended.lost and flight.begun is not None:
-            # Whoever was there when the worker went is suspect, and runs alone from now on.
-            for node in unfinished:
-                if not run.progress.lost(node):
-                    self._fail(run, flight, node, lost_failure(run.progress.losses[node]), now)
-            run.progress.returned(node for node in unfinished if run.progress.losses[node] <= LOSSES_ALLOWED)
+            self._suspect(run, flight, unfinished, now)
             unfinished = []
         run.progress.unsent(unfinished)
         self._note(run)
 
     def on_pool_lost(self, flights: Iterable[Flight]) -> None:
-        """A pool's process is gone, and with it what it was doing. Not the tasks' fault: they are ready again."""
+        """A pool's process is gone, and with it what it was doing: that is ready again.
+
+        Who was running is a suspect all the same, or a task that takes the pool down would do so for ever.
+        """
+        now = time.time()
         for flight in flights:
+            self._dropped.discard(flight.step)
             run = self.runs.get(DispatchId(flight.dispatch))
-            if run is not None:
-                run.progress.returned(node for node in flight.nodes if node in flight.open)
-                self._note(run)
+            if run is None:
+                continue
+            unfinished = [node for node in flight.nodes if node in flight.open and node in run.progress.in_flight]
+            if flight.begun is not None and flight.begun.node in unfinished:
+                self._suspect(run, flight, [flight.begun.node], now)
+                unfinished.remove(flight.begun.node)
+            run.progress.unsent(unfinished)
+            self._note(run)
+
+    def _suspect(self, run: Run, flight: Flight, nodes: list[int], now: float) -> None:
+        """Let nodes that were there when their worker went run again, alone; blame the one that was there too often."""
+        for node in nodes:
+            if not run.progress.lost(node):
+                self._fail(run, flight, node, lost_failure(run.progress.losses[node]), now)
+        run.progress.returned(node for node in nodes if run.progress.losses[node] <= LOSSES_ALLOWED)
 
     def on_pool_failed(self, pool: Pool) -> None:
-        """A pool cannot be had at all: what needs it fails, and says why."""
+        """A pool cannot be had at all: what needs it fails, now and whenever more of it becomes ready."""
+        self._give_up(pool)
+
+    def _give_up(self, pool: Pool) -> None:
+        """Fail what is ready and needs a pool that cannot be had, and say why."""
         now = time.time()
         for run in self.runs.values():
-            if self._pools.of_run(run.rest.environment) is not pool:
+            if not run.progress.ready or self._pools.of_run(run.rest.environment) is not pool:
                 continue
-            for node in list(run.progress.ready):
-                failure = Failure("executor", pool.message)
+            failure = Failure("executor", pool.message)
+            for node in run.progress.ready:
                 run.inbox.append(Outcome(node, "failed", now, now, None, failure, "", f"{pool.message}\n"))
             run.progress.ready.clear()
             self._note(run)
@@ -378,8 +459,6 @@ class Service:
         for run in runs:
             if run.told.status in TERMINAL:
                 self.runs.pop(run.id, None)
-                with suppress(ValueError):
-                    self._turns.remove(run.id)
             self.feed.tell(run.told)
 
     async def _record(self, writes: list[_Write]) -> None:
@@ -394,6 +473,18 @@ class Service:
                 # Nothing is lost: the outcomes wait here, and nothing new is started until they are on the disk.
                 _log.error("%s; trying again in %g s", error, _RETRY_SECONDS)
                 await asyncio.sleep(_RETRY_SECONDS)
+            except TakenOver:
+                self.over_taken = True
+                self.over.set()
+                raise
+            except Exception:  # noqa: BLE001 - it is a bug, and must stay one dispatch's bug
+                _log.exception("cannot record %s", ", ".join(write[1].id for write in writes))
+                if len(writes) == 1:
+                    return
+                # One dispatch's trouble must not keep the others' outcomes from the disk.
+                for write in writes:
+                    await self._record([write])
+                return
             else:
                 return
 
@@ -422,21 +513,33 @@ class Service:
         failure = outcome.failure
         if failure is None or failure.type not in ("runtime", "storage"):
             return False
-        return run.progress.attempt[outcome.node] <= lowering.settings_of(run.graph, outcome.node).retries
+        failures = run.failures[outcome.node] = run.failures.get(outcome.node, 0) + 1
+        return failures <= lowering.settings_of(run.graph, outcome.node).retries
 
     # -- sending -------------------------------------------------------------------------------------------------
 
     def _pump(self) -> None:
         """Give every worker that can take one a step, dispatch after dispatch in turn."""
         for pool in self._pools:
-            if pool.state != "up" or not pool.workers:
+            if pool.state == "failed":
+                self._give_up(pool)
+            if (
+                pool.state != "up"
+                or self._free_worker(pool, queue=False) is self._free_worker(pool, queue=True) is None
+            ):
                 continue
+            waiting = deque(
+                run
+                for run in self.runs.values()
+                if run.progress.ready and self._pools.of_run(run.rest.environment) is pool
+            )
             for quick_only in (False, True):
                 while (worker := self._free_worker(pool, queue=quick_only)) is not None:
-                    run = self._next_run(pool, quick_only=quick_only)
+                    run = self._next_run(waiting, quick_only=quick_only)
                     if run is None:
                         break
                     self._send(pool, worker, run)
+                    self.runs[run.id] = self.runs.pop(run.id)  # it had its turn: last in line
 
     @staticmethod
     def _free_worker(pool: Pool, *, queue: bool) -> str | None:
@@ -451,16 +554,14 @@ class Service:
                     return worker
         return None
 
-    def _next_run(self, pool: Pool, *, quick_only: bool) -> Run | None:
-        for _ in range(len(self._turns)):
-            dispatch = self._turns[0]
-            self._turns.rotate(-1)
-            run = self.runs.get(dispatch)
-            if run is None or not run.progress.ready or self._pools.of_run(run.rest.environment) is not pool:
+    def _next_run(self, waiting: deque[Run], *, quick_only: bool) -> Run | None:
+        for _ in range(len(waiting)):
+            run = waiting.popleft()
+            if not run.progress.ready:
                 continue
-            if quick_only and not self._is_quick(run, [run.progress.ready[0]]):
-                continue
-            return run
+            waiting.append(run)
+            if not quick_only or self._is_quick(run, [run.progress.ready[0]]):
+                return run
         return None
 
     def _mean(self, run: Run, node: int) -> float | None:

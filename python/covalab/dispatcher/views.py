@@ -46,14 +46,18 @@ async def graph(service: Service, dispatch: DispatchId) -> Graph:
     return await service.store.read(lambda db: rows.select_graph(db, key))
 
 
-async def changes(service: Service, dispatch: DispatchId, since: int, wait: float) -> DispatchChanges:
-    """Return what changed after version `since`; waits up to `wait` seconds for there to be something."""
+async def changed(service: Service, dispatch: DispatchId, since: int, wait: float) -> None:
+    """Wait up to `wait` seconds for a dispatch that has not ended to change after version `since`."""
     await service.settled()
     run = service.runs.get(dispatch)
-    if run is not None and run.progress.version <= since and wait > 0:
+    if run is not None and run.progress.version <= since:
         await service.feed.wait(dispatch, wait)
-        await service.settled()
-        run = service.runs.get(dispatch)
+
+
+async def changes(service: Service, dispatch: DispatchId, since: int) -> DispatchChanges:
+    """Return what changed after version `since`."""
+    await service.settled()
+    run = service.runs.get(dispatch)
     if run is not None:
         return DispatchChanges(run.summary(), since, run.progress.states_since(since))
     summary, progress, _ = await _recorded_progress(service, dispatch)
@@ -62,12 +66,18 @@ async def changes(service: Service, dispatch: DispatchId, since: int, wait: floa
 
 
 async def _recorded_progress(service: Service, dispatch: DispatchId) -> tuple[DispatchSummary, Progress, rows.Rest]:
-    key, summary = await service.recorded(dispatch)
+    def job(db: apsw.Connection) -> tuple[DispatchSummary, Graph, rows.Rest, list[NodeState]] | None:
+        # All in one snapshot: somebody may delete it meanwhile.
+        found = rows.select_dispatch(db, dispatch)
+        if found is None:
+            return None
+        key, summary = found
+        return summary, rows.select_graph(db, key), rows.select_rest(db, key), rows.select_states(db, key)
 
-    def job(db: apsw.Connection) -> tuple[Graph, rows.Rest, list[NodeState]]:
-        return rows.select_graph(db, key), rows.select_rest(db, key), rows.select_states(db, key)
-
-    graph, rest, states = await service.store.read(job)
+    found = await service.store.read(job)
+    if found is None:
+        raise MissingLatticeRecordError(dispatch, str(service.folder))
+    summary, graph, rest, states = found
     return summary, rebuild(graph, rest, summary, states), rest
 
 

@@ -245,17 +245,31 @@ def select_outcome(connection: apsw.Connection, key: int, node: int) -> OutcomeR
     return OutcomeRow(str(row[0]), value, failure, str(row[3]), str(row[4]))
 
 
-def delete_dispatch(connection: apsw.Connection, dispatch: DispatchId) -> list[Digest]:
-    """Forget a dispatch. Returns the blobs that nothing uses any more."""
-    row = connection.execute("SELECT key FROM dispatches WHERE id = ?", (dispatch,)).fetchone()
+def delete_dispatch(connection: apsw.Connection, dispatch: DispatchId) -> list[Digest] | None:
+    """Forget a dispatch. Returns the blobs that nothing uses any more; None, and keeps it, while it has not ended."""
+    row = connection.execute("SELECT key, status FROM dispatches WHERE id = ?", (dispatch,)).fetchone()
     if row is None:
         return []
-    key = row[0]
+    key, status = row
+    if status not in TERMINAL:
+        return None
     used = [Digest(found) for (found,) in connection.execute("SELECT digest FROM blob_uses WHERE key = ?", (key,))]
     for table in ("blob_uses", "outcomes", "nodes", "submissions", "dispatches"):
         connection.execute(f"DELETE FROM {table} WHERE key = ?", (key,))  # noqa: S608 - the five names above
+    return select_unused(connection, used)
+
+
+def select_unused(connection: apsw.Connection, digests: Iterable[Digest]) -> list[Digest]:
+    """Return those of the digests that no dispatch uses."""
     return [
         digest
-        for digest in used
+        for digest in digests
         if connection.execute("SELECT 1 FROM blob_uses WHERE digest = ? LIMIT 1", (digest,)).fetchone() is None
     ]
+
+
+def fail_dispatch(connection: apsw.Connection, dispatch: DispatchId, at: float, why: str) -> None:
+    """End a dispatch that cannot be taken up again; what is recorded of its nodes stays."""
+    connection.execute(
+        "UPDATE dispatches SET status='failed', version=version+1, ended_at=?, error=? WHERE id=?", (at, why, dispatch)
+    )

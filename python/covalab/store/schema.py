@@ -59,11 +59,13 @@ MIGRATIONS: Final = (
         PRIMARY KEY (digest, key)
     ) WITHOUT ROWID;
     """,
+    # Deleting a dispatch asks which blobs it used; without this, every use of every blob would be looked at.
+    "CREATE INDEX blob_uses_by_key ON blob_uses (key)",
 )
 
 
-def migrate(connection: apsw.Connection, path: str) -> None:
-    """Bring a database to the current schema, each migration and the note that it ran in one transaction.
+def check_version(connection: apsw.Connection, path: str) -> int:
+    """Return the schema of a database.
 
     Raises
     ------
@@ -75,6 +77,12 @@ def migrate(connection: apsw.Connection, path: str) -> None:
     if version > len(MIGRATIONS):
         here, there = f"with schema {len(MIGRATIONS)}", f"with schema {version}"
         raise VersionMismatch(here, there, f"what wrote {path}", "upgrade covalab here, or set COVALAB_DATA_DIR")
+    return version
+
+
+def migrate(connection: apsw.Connection) -> None:
+    """Bring a database to the current schema, each migration and the note that it ran in one transaction."""
+    version = check_version(connection, connection.filename)
     for number, statements in enumerate(MIGRATIONS[version:], version + 1):
         with connection:
             connection.execute(statements)

@@ -17,8 +17,8 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import apsw
 
-from covalab.core.errors import DataFolderError, DispatcherError
-from covalab.store.schema import migrate
+from covalab.core.errors import DataFolderError, TakenOver, VersionMismatch
+from covalab.store.schema import check_version, migrate
 
 _T = TypeVar("_T")
 Job: TypeAlias = Callable[[apsw.Connection], Any]
@@ -48,14 +48,18 @@ class Store:
         try:
             self._writer = apsw.Connection(str(path))
             self._writer.set_busy_timeout(_BUSY_MS)
+            check_version(self._writer, str(path))  # before anything that writes
             self._writer.pragma("journal_mode", "wal")
             # An acknowledged outcome survives a power loss; group commit pays for it.
             self._writer.pragma("synchronous", "full")
             self._writer.pragma("foreign_keys", True)
-            migrate(self._writer, str(path))
+            migrate(self._writer)
             self.epoch = self._next_epoch()
         except apsw.Error as error:
             raise _explained(error, path) from error
+        except VersionMismatch:
+            self._writer.close()
+            raise
         self._jobs: queue.SimpleQueue[tuple[Job, asyncio.Future[Any]] | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-reader")
         self._local = threading.local()
@@ -77,6 +81,8 @@ class Store:
         ------
         DataFolderError
             If the disk is full or the database cannot be written; nothing of the job is kept.
+        TakenOver
+            If another dispatcher writes to this database by now.
         """
         future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
         self._jobs.put((job, future))
@@ -137,7 +143,7 @@ class Store:
         row = self._writer.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
         if row is None or row[0] != self.epoch:
             message = f"another dispatcher has taken over {self.path}; this one (epoch {self.epoch}) writes no more"
-            raise DispatcherError(message)
+            raise TakenOver(message)
 
     def _commit(self, jobs: list[Job]) -> list[Any]:
         self._writer.execute("BEGIN IMMEDIATE")
