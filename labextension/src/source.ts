@@ -59,13 +59,13 @@ export class ServerSource implements IDispatchSource {
 
   async cancel(): Promise<void> {
     await this._client.cancel(this.id);
-    await this._refresh();
+    this._refresh().catch((error: unknown) => this._fail(error));
   }
 
   private _onEvent(_: Feed, dispatches: readonly DispatchSummary[]): void {
     const news = dispatches.find(({ id }) => id === this.id);
     if (news && (!this._live || news.version > (this._snapshot?.summary.version ?? -1))) {
-      void this._refresh();
+      this._refresh().catch((error: unknown) => this._fail(error));
     }
   }
 

@@ -126,7 +126,8 @@ export class DispatchView {
     this._name.textContent = summary.name;
     this._name.title = summary.id;
     this._clock();
-    this._cancel.hidden = isTerminal(summary.status);
+    this._cancel.hidden = isTerminal(summary.status) || snapshot.stale !== '';
+    this.node.classList.toggle('cv-mod-stale', snapshot.stale !== '');
     this._cancel.disabled = this._cancelling || isTerminal(summary.status);
     this._cancel.textContent = this._cancelling ? 'Cancelling…' : 'Cancel';
     this._progress(snapshot);
@@ -140,7 +141,7 @@ export class DispatchView {
       this._graph.setGraph(graph.nodes, graph.edges);
     }
     if (graph) {
-      this._graph.setStates(states);
+      this._graph.setStates(states, snapshot.stale === '');
     }
     if (this._selected !== null && this._panel.isOld(states.get(this._selected))) {
       void this._load(this._selected);
@@ -157,13 +158,16 @@ export class DispatchView {
 
   private _clock = (): void => {
     window.clearTimeout(this._tick);
-    const summary = this._source.snapshot?.summary;
-    if (!summary || this._disposed) {
+    const { snapshot } = this._source;
+    if (!snapshot || this._disposed) {
       return;
     }
+    const { summary, stale } = snapshot;
     const start = summary.started_at ?? summary.created_at;
     if (isTerminal(summary.status)) {
       this._time.textContent = formatDuration((summary.ended_at ?? start) - start);
+    } else if (stale) {
+      this._time.textContent = '';
     } else {
       this._time.textContent = formatElapsed(Date.now() / 1000 - start);
       this._tick = window.setTimeout(this._clock, 1000);

@@ -28,8 +28,8 @@ export interface IPicture {
   readonly hovered: { box: number; member: number | null } | null;
   /** Outlined for somebody who walks through the graph by keyboard. */
   readonly focused: number | null;
-  /** Seconds since the epoch. */
-  readonly now: number;
+  /** Seconds since the epoch; null when what is drawn may be old, so that no time goes on. */
+  readonly now: number | null;
   /** Grows from 0 to 1 once per turn of what moves; null when nothing may move. */
   readonly phase: number | null;
 }
@@ -88,11 +88,11 @@ export function leadingStatus(counts: Readonly<Record<Status, number>>): Status 
 }
 
 /** The second line of a node: what it does, and for how long. */
-export function captionOf(state: NodeState | undefined, now: number): string {
+export function captionOf(state: NodeState | undefined, now: number | null): string {
   const [, status, started, ended, attempt] = state ?? [0, 'pending' as Status, null, null, 0];
   const again = attempt > 1 ? ` · try ${attempt}` : '';
   if (status === 'running') {
-    return `${started === null ? 'Running' : formatElapsed(now - started)}${again}`;
+    return `${started === null || now === null ? 'Running' : formatElapsed(now - started)}${again}`;
   }
   if (started !== null && ended !== null) {
     const took = formatDuration(ended - started);

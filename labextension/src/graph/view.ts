@@ -115,9 +115,10 @@ export class GraphView {
     this.fit(false);
   }
 
-  /** Show where the nodes stand. */
-  setStates(states: ReadonlyMap<number, NodeState>): void {
+  /** Show where the nodes stand; `live` says whether that is so now. */
+  setStates(states: ReadonlyMap<number, NodeState>, live: boolean): void {
     this._states = states;
+    this._live = live;
     let kept = false;
     for (const [node, status] of states.values()) {
       if (status === 'failed' && node < this._nodes.length && isPlumbing(this._nodes[node][1]) && !this._keep.has(node)) {
@@ -205,7 +206,10 @@ export class GraphView {
 
   private _relist(): void {
     if (this._scene) {
-      const order = this._scene.boxes.flatMap(({ unit, cells }) =>
+      const { boxes, sideways } = this._scene;
+      // As the eye goes: along the graph, and across it.
+      const sorted = [...boxes].sort((a, b) => (sideways ? a.x - b.x || a.y - b.y : a.y - b.y || a.x - b.x));
+      const order = sorted.flatMap(({ unit, cells }) =>
         unit.kind === 'junction' ? [] : cells.length > 0 ? unit.members : [unit.members[0]]
       );
       this._list.update(order, node => this._describe(node));
@@ -219,7 +223,11 @@ export class GraphView {
       const counts = statusOfMembers(box.unit.members, this._states);
       return `${prettyName(name, kind)}, ${box.unit.members.length} alike: ${describeCounts(counts).join(', ')}`;
     }
-    return `${prettyName(name, kind)}, ${statusLabel(this._states.get(node)?.[1] ?? 'pending')}, ${captionOf(this._states.get(node), Date.now() / 1000)}`;
+    return `${prettyName(name, kind)}, ${statusLabel(this._states.get(node)?.[1] ?? 'pending')}, ${captionOf(this._states.get(node), this._now)}`;
+  }
+
+  private get _now(): number | null {
+    return this._live ? Date.now() / 1000 : null;
   }
 
   private _choose(node: number): void {
@@ -309,7 +317,7 @@ export class GraphView {
         this._target = null;
       }
     }
-    const running = [...this._states.values()].some(([, status]) => status === 'running');
+    const running = this._live && [...this._states.values()].some(([, status]) => status === 'running');
     const moves = running && this._seen && !this._still.matches;
     this._palette ??= readPalette(this.node);
     const picture: IPicture = {
@@ -323,7 +331,7 @@ export class GraphView {
       selected: this._selected,
       hovered: this._hovered,
       focused: this._focused,
-      now: Date.now() / 1000,
+      now: this._now,
       phase: moves ? (now % TURN) / TURN : null
     };
     paint(this._context, picture);
@@ -444,7 +452,7 @@ export class GraphView {
     const many = unit.kind === 'group' && found.member === null;
     const caption = many
       ? `${describeCounts(statusOfMembers(unit.members, this._states)).join(' · ')}\n${cells.length > 0 ? 'Click to fold' : 'Click to open'}`
-      : `Node ${node} · ${statusLabel(this._states.get(node)?.[1] ?? 'pending')} · ${captionOf(this._states.get(node), Date.now() / 1000)}`;
+      : `Node ${node} · ${statusLabel(this._states.get(node)?.[1] ?? 'pending')} · ${captionOf(this._states.get(node), this._now)}`;
     this._tip.replaceChildren(
       h('strong', { text: `${prettyName(name, kind)}${many ? ` ×${unit.members.length}` : ''}` }),
       h('span', { text: isPlumbing(kind) ? `Node ${node}` : caption })
@@ -483,6 +491,7 @@ export class GraphView {
   private _hovered: ReturnType<typeof hit> = null;
   private _focused: number | null = null;
   private _drag: { x: number; y: number; from: IViewport; far: boolean } | null = null;
+  private _live = true;
   private _all = false;
   private _moved = false;
   private _fitted = false;
