@@ -6,6 +6,7 @@ CovalabError
  │   ├─ VersionMismatch           two parts of covalab have different versions
  │   ├─ DataFolderError           the data folder is full, read-only, or somebody else's
  │   └─ TakenOver                 another dispatcher has taken over the data folder
+ ├─ ConfigError                   the configuration says something that cannot be
  ├─ MissingLatticeRecordError     no dispatch has this id (Covalent's name)
  ├─ GraphError                    a lattice cannot become a transport graph
  │   └─ ExecutorNotFound          no executor has this name
@@ -43,6 +44,17 @@ class VersionMismatch(DispatcherError):
 
 class DataFolderError(DispatcherError, OSError):
     """The data folder cannot be used."""
+
+
+class ConfigError(CovalabError, ValueError):
+    """The configuration says something that cannot be."""
+
+    def __init__(self, where: str, what: str) -> None:
+        self.where, self.what = where, what
+        super().__init__(where, what)
+
+    def __str__(self) -> str:
+        return f"the configuration in {self.where} cannot be used: {self.what}; correct it and dispatch again"
 
 
 class TakenOver(DispatcherError):

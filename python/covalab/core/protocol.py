@@ -139,9 +139,10 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
 
 
 class Trouble(msgspec.Struct, frozen=True, tag="trouble"):
-    """Pool to dispatcher: the pool cannot work, and why; it ends after this."""
+    """Pool to dispatcher: the pool cannot work, and why; it ends after this. `hopeless`: trying again would not help."""
 
     message: str
+    hopeless: bool = False
 
 
 ToPool = Assign | Drop | Quit

@@ -14,7 +14,7 @@ import signal
 import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from covalab.client.link import read_frame, write_frame
 from covalab.core import protocol
@@ -44,6 +44,14 @@ class Flight:
         self.quick = quick
         self.time_limit = time_limit
         self.begun: Begun | None = None
+
+
+class _End(NamedTuple):
+    """How a life of a pool's process ended. `hopeless`: another would end the same way."""
+
+    came_up: bool
+    message: str
+    hopeless: bool
 
 
 class Listener(Protocol):
@@ -126,13 +134,19 @@ class Pool:
         try:
             while True:
                 self.state = "starting"
-                came_up, self.message = await self._live()
+                try:
+                    came_up, self.message, hopeless = await self._live()
+                except Exception as error:  # noqa: BLE001 - told to whoever needs this pool
+                    # A full disk, a frame that is none of ours: without this, who waits for us would wait for ever.
+                    _log.exception("the pool of %s", self.environment.python)
+                    came_up, hopeless = False, False
+                    self.message = f"cannot run a worker pool: {type(error).__name__}: {error}"
                 failures = 0 if came_up else failures + 1
                 flights = list(self.flights.values())
                 self.flights.clear()
                 self.workers.clear()
                 self._listener.on_pool_lost(flights)
-                if self._is_hopeless(self.message) or failures >= _STARTS:
+                if hopeless or failures >= _STARTS:
                     self.state = "failed"
                     _log.error("pool of %s failed: %s", self.environment.python, self.message)
                     self._listener.on_pool_failed(self)
@@ -142,11 +156,7 @@ class Pool:
         finally:
             self._kill()
 
-    @staticmethod
-    def _is_hopeless(message: str) -> bool:
-        return "covalab" in message and ("install" in message or "this is covalab" in message)
-
-    async def _live(self) -> tuple[bool, str]:
+    async def _live(self) -> _End:
         """One life of the pool's process. Returns whether it came up, and how it ended."""
         connected: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
         connected = asyncio.get_running_loop().create_future()
@@ -164,15 +174,16 @@ class Pool:
             try:
                 process = await self._spawn()
             except OSError as error:
-                return False, (
+                message = (
                     f"cannot start {self.environment.python}: {error.strerror}; "
                     "is that environment still there? Dispatch again from a kernel that runs in one that is"
                 )
+                return _End(came_up=False, message=message, hopeless=isinstance(error, FileNotFoundError))
             died = asyncio.create_task(process.wait())
             await asyncio.wait((connected, died), timeout=_START_LIMIT, return_when=asyncio.FIRST_COMPLETED)
             if not connected.done():
                 died.cancel()
-                return False, self._why_it_died()
+                return self._death(came_up=False)
             server.close()  # nobody else needs to find this door
             reader, self._writer = connected.result()
             return await self._listen(reader)
@@ -207,7 +218,7 @@ class Pool:
         self.pid = self._process.pid
         return self._process
 
-    async def _listen(self, reader: asyncio.StreamReader) -> tuple[bool, str]:
+    async def _listen(self, reader: asyncio.StreamReader) -> _End:
         came_up = False
         messages = protocol.decoder(protocol.FromPool)
         while (frame := await read_frame(reader)) is not None:
@@ -220,14 +231,14 @@ class Pool:
                         f"install the same version there: {message.python} -m pip install -U covalab",
                     )
                 except VersionMismatch as error:
-                    return False, str(error)
+                    return _End(came_up=False, message=str(error), hopeless=True)
                 came_up = True
                 self.state = "up"
             elif isinstance(message, Trouble):
-                return False, message.message
+                return _End(came_up, message.message, message.hopeless)
             else:
                 self._hear(message)
-        return came_up, self._why_it_died()
+        return self._death(came_up=came_up)
 
     def _hear(self, message: Workers | Begun | Outcomes | Ended) -> None:
         if isinstance(message, Workers):
@@ -248,16 +259,18 @@ class Pool:
                 self.workers[flight.worker] -= 1
             self._listener.on_ended(flight, message)
 
-    def _why_it_died(self) -> str:
+    def _death(self, *, came_up: bool) -> _End:
+        """Say why the process ended without a word, from the last thing it wrote."""
         try:
             tail = self._log.read_bytes()[-_LOG_TAIL:].decode(errors="replace").strip()
         except OSError:
             tail = ""
         python = self.environment.python
         if "No module named covalab" in tail or "No module named 'covalab'" in tail:
-            return f"{python} does not have covalab; install it there: {python} -m pip install covalab"
+            message = f"{python} does not have covalab; install it there: {python} -m pip install covalab"
+            return _End(came_up, message, hopeless=True)
         last = tail.splitlines()[-1] if tail else "it said nothing"
-        return f"the worker pool of {python} ended: {last} (more in {self._log})"
+        return _End(came_up, f"the worker pool of {python} ended: {last} (more in {self._log})", hopeless=False)
 
     def _kill(self) -> None:
         process, self._process = self._process, None

@@ -1,30 +1,118 @@
-"""The local Dask cluster: on loopback, with TLS, under a certificate that exists only in memory."""
+"""Which Dask: a cluster of our own on loopback, or one that the configuration names."""
 
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import os
+from typing import Any, Final
 
 import dask
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from distributed import LocalCluster, Security
+from distributed import Client, LocalCluster, Security
+
+from covalab.config import DaskConfig, config_file
+from covalab.core.errors import ConfigError
+
+_CONNECT_SECONDS: Final = 300
+"""How long a scheduler that does not answer is waited for: it may be restarting, and nothing is lost meanwhile."""
 
 
-def n_workers() -> int:
-    """Return how many workers a local cluster has: `COVALAB_WORKERS`, else one per core this process may use."""
-    chosen = os.environ.get("COVALAB_WORKERS")
-    if chosen:
-        return max(1, int(chosen))
+async def connect(config: DaskConfig) -> Client:
+    """Return a client of the cluster that the configuration asks for.
+
+    Raises
+    ------
+    ConfigError
+        If the configured class cannot be imported or called, or a TLS file cannot be read.
+    OSError
+        If the configured scheduler does not answer.
+    """
+    if config.scheduler_address:
+        try:
+            return await _client_of(
+                config.scheduler_address, security=_given_security(config), timeout=_CONNECT_SECONDS
+            )
+        except (OSError, ValueError) as error:
+            message = (
+                f"the Dask scheduler {config.scheduler_address} does not answer ({type(error).__name__}: {error}); "
+                "start it, or correct dask.scheduler_address"
+            )
+            raise OSError(message) from error
+    cluster = await _of_class(config) if config.cluster_class else await _local(config)
+    return await _client_of(cluster)
+
+
+async def _client_of(what: Any, **options: Any) -> Client:
+    client: Client = Client(what, asynchronous=True, set_as_default=False, **options)
+    await client
+    return client
+
+
+def _given_security(config: DaskConfig) -> Security | None:
+    if not config.scheduler_address.startswith("tls://"):
+        return None
+    try:
+        return Security(
+            tls_ca_file=config.tls_ca_file or None,
+            tls_client_cert=config.tls_client_cert or None,
+            tls_client_key=config.tls_client_key or None,
+            require_encryption=True,
+        )
+    except OSError as error:
+        what = f"a TLS file of dask.tls_*: {error}"
+        raise _refused(what) from error
+
+
+async def _of_class(config: DaskConfig) -> Any:
+    module, _, name = config.cluster_class.rpartition(".")
+    try:
+        cluster_class = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        what = f"dask.cluster_class = {config.cluster_class!r} cannot be imported: {error}"
+        raise _refused(what) from error
+    try:
+        cluster = await cluster_class(asynchronous=True, **config.cluster_kwargs)
+    except TypeError as error:
+        what = f"{config.cluster_class} does not take these dask.cluster_kwargs: {error}"
+        raise _refused(what) from error
+    except Exception as error:
+        # Not final: a batch system may be away for a moment.
+        message = (
+            f"{config.cluster_class}, the dask.cluster_class of {config_file()}, did not start: {_chain(error)}; "
+            "check it and dask.cluster_kwargs"
+        )
+        raise OSError(message) from error
+    if config.num_workers:
+        cluster.scale(config.num_workers)
+    return cluster
+
+
+def _chain(error: BaseException | None) -> str:
+    """Return an error with what caused it: Dask hides the reason two causes deep."""
+    told: list[str] = []
+    while error is not None:
+        told.append(f"{type(error).__name__}: {error}")
+        error = error.__cause__ or error.__context__
+    return ", because of ".join(told)
+
+
+def _refused(what: str) -> ConfigError:
+    return ConfigError(str(config_file()), what)
+
+
+def default_workers() -> int:
+    """Return how many workers a local cluster has if nobody says: one per core that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
         return os.cpu_count() or 1
 
 
-def security() -> Security:
+def minted_security() -> Security:
     """Mint a certificate for one pool: valid from a month ago, so that a clock set back does not take it down."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "covalab pool")])
@@ -56,7 +144,7 @@ def security() -> Security:
     )
 
 
-async def start_local() -> LocalCluster:
+async def _local(config: DaskConfig) -> LocalCluster:
     """Start the scheduler in this process and one worker process per core. Nothing listens beyond loopback."""
     dask.config.set(
         {
@@ -64,21 +152,19 @@ async def start_local() -> LocalCluster:
             "distributed.scheduler.allowed-failures": 0,
             "distributed.scheduler.work-stealing": False,  # the dispatcher says which worker
             "distributed.admin.low-level-log-length": 10,  # outcomes travel as events; keep none of them
-            "distributed.admin.event-loop": "tornado",
             "distributed.comm.timeouts.connect": "60s",
             "distributed.worker.daemon": False,  # a task may have child processes
             "distributed.worker.profile.enabled": False,
-            "distributed.logging": {"distributed": "warning"},
         }
     )
     return await LocalCluster(
-        n_workers=n_workers(),
+        n_workers=config.num_workers or default_workers(),
         threads_per_worker=1,
         processes=True,
         asynchronous=True,
         host="127.0.0.1",
         protocol="tls",
-        security=security(),
+        security=minted_security(),
         dashboard_address="127.0.0.1:0",
         worker_dashboard_address="127.0.0.1:0",
         memory_limit=0,  # an hour-long task may use what the machine has, not a share of it

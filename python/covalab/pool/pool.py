@@ -8,22 +8,22 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-import psutil
-from distributed import Client, Future, LocalCluster
-from distributed.diagnostics.plugin import SchedulerPlugin
-from distributed.scheduler import Scheduler
+from distributed import Client, Future
 
+from covalab import config
 from covalab.client.link import read_frame, write_frame
 from covalab.core import protocol
+from covalab.core.errors import ConfigError
 from covalab.core.protocol import Assign, Begun, Drop, Ended, Hello, Outcomes, Quit, Trouble, Workers
-from covalab.pool import remote
-from covalab.pool.cluster import start_local
+from covalab.pool import cluster, remote
 
 _log = logging.getLogger("covalab.pool")
+_PULSE_SECONDS: Final = 0.5
 
 
 class _Running:
@@ -40,21 +40,6 @@ class _Running:
         self.timer: asyncio.TimerHandle | None = None
 
 
-class _WorkersChanged(SchedulerPlugin):
-    """Tells the pool which workers there are."""
-
-    name = "covalab-workers"
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    def add_worker(self, scheduler: Scheduler, worker: str) -> None:  # noqa: ARG002 - Dask's signature
-        self._pool.worker_came(worker)
-
-    def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:  # noqa: ARG002 - Dask's signature
-        self._pool.worker_went(worker)
-
-
 class Pool:
     """One Dask cluster on one side, the dispatcher's socket on the other."""
 
@@ -67,23 +52,40 @@ class Pool:
         self._workers: dict[str, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: Client | None = None
+        self._is_ours = True
 
     async def serve(self) -> None:
-        """Run until the dispatcher says quit or is gone."""
+        """Run until the dispatcher says quit or is gone, or the cluster is."""
+        listening = asyncio.create_task(self._first_words())
         try:
-            cluster = await start_local()
+            wanted = config.load().dask
+            self._is_ours = not (wanted.scheduler_address or wanted.cluster_class)
+            opening = asyncio.create_task(cluster.connect(wanted))
+            await asyncio.wait((opening, listening), return_when=asyncio.FIRST_COMPLETED)
+            if not opening.done():
+                return  # the dispatcher is gone before the cluster came
+            self._client = opening.result()
         except Exception as error:  # noqa: BLE001 - whatever it is, the dispatcher must hear of it
             _log.exception("the Dask cluster did not start")
-            self._send(Trouble(f"the Dask cluster did not start under {sys.executable}: {error}"))
+            what = str(error) if isinstance(error, ConfigError | OSError) else f"{type(error).__name__}: {error}"
+            message = f"no Dask cluster under {sys.executable}: {what}"
+            self._send(Trouble(message, hopeless=isinstance(error, ConfigError)))
             await self._writer.drain()
             return
-        self._watch_workers(cluster)
-        self._client = await Client(cluster, asynchronous=True, set_as_default=False)
-        self._client.subscribe_topic(remote.TOPIC, self._on_event)
+        await self._watch_workers(self._client)
         self._send(Hello(protocol.hello(), os.getpid(), sys.executable))
         self._send(Workers(list(self._workers)))
+        pulse = asyncio.create_task(self._feel_pulse(self._client))
+        await asyncio.wait((asyncio.create_task(self._obey(await listening)), pulse), return_when="FIRST_COMPLETED")
+        await self._writer.drain()
+
+    async def _first_words(self) -> bytes | None:
+        """Wait for the dispatcher's first message; None when it is gone, which may be before the cluster is up."""
+        return await read_frame(self._reader)
+
+    async def _obey(self, frame: bytes | None) -> None:
         messages = protocol.decoder(protocol.ToPool)
-        while (frame := await read_frame(self._reader)) is not None:
+        while frame is not None:
             message = messages.decode(frame)
             if isinstance(message, Assign):
                 self._assign(message)
@@ -91,31 +93,40 @@ class Pool:
                 self._drop(message.step)
             elif isinstance(message, Quit):
                 return
+            frame = await read_frame(self._reader)
+
+    async def _feel_pulse(self, client: Client) -> None:
+        """End when the scheduler is gone: what it was doing is lost, and a new pool begins afresh."""
+        while client.status == "running":  # noqa: ASYNC110 - Dask tells nobody when it stops trying
+            await asyncio.sleep(_PULSE_SECONDS)
+        self._send(Trouble(f"the connection to the Dask scheduler {_address(client)} is lost"))
 
     # -- workers -------------------------------------------------------------------------------------------------
 
-    def _watch_workers(self, cluster: LocalCluster) -> None:
-        scheduler = cluster.scheduler
-        assert scheduler is not None
-        scheduler.add_plugin(_WorkersChanged(self))
-        self._workers = dict.fromkeys(scheduler.workers)
+    async def _watch_workers(self, client: Client) -> None:
+        client.subscribe_topic(remote.TOPIC, self._on_event)
+        # The scheduler tells of workers on the stream on which their events come, so a worker's last outcomes are
+        # here before the news of its death.
+        client.subscribe_topic("all", self._on_scheduler_event)
+        assert client.scheduler is not None
+        identity = await client.scheduler.identity(n_workers=-1)
+        self._workers = dict.fromkeys(identity["workers"])
 
-    def worker_came(self, worker: str) -> None:
-        """Tell the dispatcher of a new worker."""
-        self._workers[worker] = None
+    def _on_scheduler_event(self, event: tuple[float, Any]) -> None:
+        message = event[1]
+        if not isinstance(message, dict) or "worker" not in message:
+            return
+        worker = str(message["worker"])
+        if message.get("action") == "add-worker":
+            self._workers[worker] = None
+        elif message.get("action") == "remove-worker":
+            self._workers.pop(worker, None)
+            for step, running in list(self._running.items()):
+                if running.assign.worker == worker:
+                    self._finish(step, lost=f"the worker process of {worker} died")
+        else:
+            return
         self._send(Workers(list(self._workers)))
-
-    def worker_went(self, worker: str) -> None:
-        """Tell the dispatcher of a lost worker and of the steps that were lost with it."""
-        self._workers.pop(worker, None)
-        # Outcomes that the worker sent before it died may still be on their way to our client: let them in first.
-        asyncio.get_running_loop().call_later(0.05, self._lose, worker)
-        self._send(Workers(list(self._workers)))
-
-    def _lose(self, worker: str) -> None:
-        for step, running in list(self._running.items()):
-            if running.assign.worker == worker:
-                self._finish(step, lost=f"the worker process of {worker} died")
 
     # -- steps ---------------------------------------------------------------------------------------------------
 
@@ -127,14 +138,18 @@ class Pool:
         future = self._client.submit(
             remote.run,
             assign.payload,
-            key=f"covalab-step-{assign.step}",
+            # Step numbers begin anew with each dispatcher, a scheduler of somebody else's does not.
+            key=f"covalab-step-{self._client.id}-{assign.step}",
             workers=[assign.worker],
             allow_other_workers=False,
             pure=False,
             retries=0,
         )
         self._running[assign.step] = _Running(assign, future)
-        task = asyncio.create_task(self._watch(assign.step, future))
+        self._go(self._watch(assign.step, future))
+
+    def _go(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -148,7 +163,7 @@ class Pool:
         if error is None or future.status == "cancelled":
             self._finish(step)
         elif type(error).__name__ == "KilledWorker":
-            await asyncio.sleep(0.05)  # see worker_went
+            await asyncio.sleep(0.05)  # the news of the worker's death come with its last outcomes before them
             if step in self._running:
                 self._finish(step, lost="the worker process died")
         else:
@@ -168,13 +183,13 @@ class Pool:
         frame = event[1]
         message = self._events.decode(frame)
         running = self._running.get(message.step)
+        if running is None:
+            return
         if isinstance(message, Begun):
-            if running is None or running.dropped:
-                if running is not None:
-                    running.begun = message
-                    self._kill(message.pid)
-                return
             running.begun = message
+            if running.dropped:
+                self._kill(running)
+                return
             limit = running.assign.time_limit
             if limit is not None and running.timer is None:
                 left = max(0.0, limit - max(0.0, time.time() - message.at))
@@ -187,7 +202,7 @@ class Pool:
             return
         running.dropped = True
         if running.begun is not None:
-            self._kill(running.begun.pid)
+            self._kill(running)
         else:
             running.future.cancel(force=True)
 
@@ -195,21 +210,40 @@ class Pool:
         running = self._running.get(step)
         if running is not None and running.begun is not None:
             running.timeout = True
-            self._kill(running.begun.pid)
+            self._kill(running)
 
-    def _kill(self, pid: int) -> None:
+    def _kill(self, running: _Running) -> None:
         """End a worker process and everything it started; its nanny starts another."""
-        with suppress(psutil.NoSuchProcess):
-            process = psutil.Process(pid)
-            family = [*process.children(recursive=True), process]
-            for member in family:
-                with suppress(psutil.NoSuchProcess):
-                    member.kill()
+        assert running.begun is not None
+        if self._is_ours:
+            remote.kill_family(running.begun.pid)
+        else:
+            self._go(self._kill_elsewhere(running.assign.worker, running.begun.pid))
+
+    async def _kill_elsewhere(self, worker: str, pid: int) -> None:
+        """End a worker process on its own machine: from its nanny, or, when it has none, from its own loop."""
+        assert self._client is not None
+        for by_nanny in (True, False):
+            try:
+                await asyncio.wait_for(
+                    self._client.run(remote.kill_family, pid, workers=[worker], nanny=by_nanny), timeout=5
+                )
+            except Exception as error:  # noqa: BLE001 - no nanny, or it died while it answered, as it should
+                _log.info("ending process %d of %s: %s", pid, worker, error)
+            if worker not in self._workers:
+                return
 
     def _send(self, message: msgspec.Struct) -> None:
         write_frame(self._writer, self._encoder.encode(message))
 
 
+def _address(client: Client) -> str:
+    return str(client.scheduler.address) if client.scheduler is not None else "(closed)"
+
+
 def end_with_everything() -> None:
     """End this process, its workers and whatever their tasks started. Nothing here is worth saving."""
-    os.killpg(os.getpgrp(), signal.SIGKILL)
+    if os.getpgrp() == os.getpid():
+        with suppress(ProcessLookupError):
+            os.killpg(os.getpgrp(), signal.SIGKILL)
+    os._exit(0)

@@ -1,6 +1,6 @@
 """What a task prints, from Python, from C and from child processes, node by node.
 
-File descriptors 1 and 2 of the worker process are two files in the spool folder; the process empties them between
+During a step, file descriptors 1 and 2 of the worker process are two files in the spool folder, emptied between
 nodes. So a running task's output can be read by anybody who may read the folder while it is being written, and a
 task that prints nothing costs two `fstat` calls.
 """
@@ -11,6 +11,7 @@ import ctypes
 import io
 import logging
 import os
+import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -21,28 +22,33 @@ OUTPUT_LIMIT: Final = 1024 * 1024
 
 
 class Capture:
-    """Both output streams of this process, from now on."""
+    """Both output streams of this process, between `enter` and `leave`.
+
+    The process may be somebody else's Dask worker, so outside of our steps it writes where it always did.
+    """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.stem = f"{os.getpid()}"
+        self.stem = f"{socket.gethostname()}-{os.getpid()}"
         Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._out = self._redirect(Path(folder) / f"{self.stem}.out", 1)
-        self._err = self._redirect(Path(folder) / f"{self.stem}.err", 2)
+        self._out = _spool_file(Path(folder) / f"{self.stem}.out")
+        self._err = _spool_file(Path(folder) / f"{self.stem}.err")
+        self._before = [_kept(1), _kept(2)]
+        self._process_streams = (sys.stdout, sys.stderr)
         self._stdout: TextIO = _text_stream(1)
         self._stderr: TextIO = _text_stream(2)
-        sys.stdout, sys.stderr = self._stdout, self._stderr
         self._libc = ctypes.CDLL(None)
 
-    @staticmethod
-    def _redirect(path: Path, fd: int) -> int:
-        # What the process itself logs (Dask's warnings) keeps going where it went before.
-        before = os.fdopen(os.dup(fd), "w", buffering=1, errors="backslashreplace")
-        for handler in _stream_handlers():
-            if getattr(handler.stream, "fileno", None) and _fileno(handler.stream) == fd:
-                handler.setStream(before)
-        file = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_APPEND, 0o600)
-        os.dup2(file, fd)
-        return file
+    def enter(self) -> None:
+        """Point both streams at the spool files."""
+        self._process_streams = (sys.stdout, sys.stderr)
+        self._restore()
+
+    def leave(self) -> None:
+        """Point them back. What was printed and not taken is dropped."""
+        self.take()
+        sys.stdout, sys.stderr = self._process_streams
+        for fd, before in enumerate(self._before, 1):
+            os.dup2(before.fileno(), fd)
 
     def take(self) -> tuple[str, str]:
         """Return what was printed since the last call, forget it, and make both streams good for the next task."""
@@ -67,6 +73,19 @@ class Capture:
         if self._stderr.closed:
             self._stderr = _text_stream(2)
         sys.stdout, sys.stderr = self._stdout, self._stderr
+
+
+def _spool_file(path: Path) -> int:
+    return os.open(path, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_APPEND, 0o600)
+
+
+def _kept(fd: int) -> TextIO:
+    """Keep a stream as it is now; what the process itself logs (Dask's warnings) goes on going there."""
+    before = os.fdopen(os.dup(fd), "w", buffering=1, errors="backslashreplace")
+    for handler in _stream_handlers():
+        if getattr(handler.stream, "fileno", None) and _fileno(handler.stream) == fd:
+            handler.setStream(before)
+    return before
 
 
 def _text_stream(fd: int) -> io.TextIOWrapper:

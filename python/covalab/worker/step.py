@@ -52,6 +52,13 @@ class TaskWorker:
 
     def run(self, step: Step, emit: Emit) -> None:
         """Run the nodes of a step in order; emit their outcomes, at the latest when it ends."""
+        self.capture.enter()
+        try:
+            self._run(step, emit)
+        finally:
+            self.capture.leave()
+
+    def _run(self, step: Step, emit: Emit) -> None:
         _enter(step.cwd, step.path)
         artifacts = Artifacts(step.blobs)
         report = _Report(step.id, self, emit)

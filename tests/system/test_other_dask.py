@@ -1,0 +1,196 @@
+"""A Dask that is not ours: a scheduler and workers started by hand, or a cluster class from the configuration."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from tests.system.tasks import adding, expected_of_fifty, fifty, runs, sleeping
+from tests.system.test_crashes import until
+
+import covalab as ct
+from covalab.client import Client, connect
+
+ROOT = Path(__file__).parents[2]
+
+
+class HandMade:
+    """`dask scheduler` and two `dask worker`s, as somebody would start them in another folder, under another home."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "home").mkdir(parents=True)
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.port = 0
+        self.start()
+
+    def start(self) -> None:
+        """Start scheduler and workers; a second time on the same port."""
+        port_file = self.folder / f"scheduler-{time.monotonic_ns()}.json"
+        self._run(
+            "scheduler",
+            "--host=127.0.0.1",
+            f"--port={self.port}",
+            "--no-dashboard",
+            "--dashboard-address=127.0.0.1:0",
+            f"--scheduler-file={port_file}",
+        )
+        until(port_file.exists)
+        time.sleep(0.2)
+        self.port = int(port_file.read_text().split('"address": "tcp://127.0.0.1:')[1].split('"')[0])
+        for _ in range(2):
+            self._run("worker", self.address, "--nthreads=2", "--host=127.0.0.1", "--dashboard-address=127.0.0.1:0")
+
+    @property
+    def address(self) -> str:
+        """Return where the scheduler listens."""
+        return f"tcp://127.0.0.1:{self.port}"
+
+    def _run(self, *arguments: str) -> None:
+        environment = {
+            key: value for key, value in os.environ.items() if not key.startswith(("COVALAB_", "DASK_", "PYTEST"))
+        }
+        environment |= {"HOME": str(self.folder / "home")}
+        with (self.folder / "dask.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "distributed.cli.dask_" + arguments[0], *arguments[1:]],
+                cwd=self.folder,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.processes.append(process)
+
+    def kill(self) -> None:
+        """End everything at once."""
+        for process in self.processes:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        self.processes.clear()
+
+
+@pytest.fixture
+def by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HandMade]:
+    """Start a Dask by hand and name it in the configuration."""
+    dask = HandMade(tmp_path / "dask")
+    config = tmp_path / "covalab.toml"
+    config.write_text(f'[dask]\nscheduler_address = "{dask.address}"\n')
+    monkeypatch.setenv("COVALAB_CONFIG", str(config))
+    monkeypatch.delenv("COVALAB_WORKERS")
+    yield dask
+    dask.kill()
+
+
+@pytest.fixture
+def joined(by_hand: HandMade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """Return a client of a dispatcher whose pool joins that Dask."""
+    monkeypatch.setenv("COVALAB_DATA_DIR", str(tmp_path / "data"))
+    client = connect()
+    yield client
+    client.stop()
+
+
+def test_work_runs_on_a_scheduler_started_by_hand(joined: Client, tmp_path: Path) -> None:
+    """Fifty nodes complete there, what they print comes back, and the logs do not have it."""
+    witness = tmp_path / "witness"
+    result = ct.dispatch_sync(fifty)(str(witness))
+
+    assert result.result == expected_of_fifty()
+    assert set(runs(witness).values()) == {1}
+
+    @ct.electron
+    def speaking() -> int:
+        print("hello")
+        return os.getppid()
+
+    spoken = ct.dispatch_sync(ct.lattice(speaking))()
+    assert spoken.get_node_result(0)["stdout"] == "hello\n"
+    assert "hello" not in (tmp_path / "dask" / "dask.log").read_text()
+
+
+def test_cancel_stops_a_task_on_somebody_elses_worker(joined: Client, tmp_path: Path) -> None:
+    """The worker's process ends and is replaced by its nanny; the next dispatch runs."""
+
+    @ct.lattice
+    def long(pid_file: str) -> object:
+        return sleeping(600, pid_file)
+
+    pid_file = tmp_path / "pid"
+    dispatch = ct.dispatch(long)(str(pid_file))
+    until(lambda: pid_file.exists() and pid_file.read_text())
+    pid = int(pid_file.read_text())
+    ct.cancel(dispatch)
+
+    assert ct.get_result(dispatch, wait=True, timeout=10).status == ct.status.CANCELLED
+    until(lambda: not Path(f"/proc/{pid}").exists(), 15)
+    assert ct.dispatch_sync(ct.lattice(adding))(1).result == 2
+
+
+def test_losing_that_scheduler_in_the_middle_loses_nothing(joined: Client, by_hand: HandMade, tmp_path: Path) -> None:
+    """Scheduler and workers are killed and started again by hand: the dispatch ends well."""
+    witness = tmp_path / "witness"
+    dispatch = ct.dispatch(fifty)(str(witness))
+    until(lambda: joined.summary(dispatch).counts.completed >= 8)
+    by_hand.kill()
+    time.sleep(1)
+    recorded = joined.summary(dispatch).counts.completed
+    by_hand.start()
+    result = ct.get_result(dispatch, wait=True, timeout=90)
+
+    assert result.result == expected_of_fifty()
+    again = sum(count - 1 for count in runs(witness).values())
+    assert again <= 49 - recorded
+
+
+def test_a_cluster_class_with_its_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any class that speaks Dask's cluster interface can be named; it is scaled to `num_workers`."""
+    config = tmp_path / "covalab.toml"
+    config.write_text(
+        '[dask]\ncluster_class = "distributed.LocalCluster"\nnum_workers = 3\n'
+        "[dask.cluster_kwargs]\nn_workers = 1\nthreads_per_worker = 1\n"
+        'dashboard_address = "127.0.0.1:0"\nworker_dashboard_address = "127.0.0.1:0"\nhost = "127.0.0.1"\n'
+    )
+    monkeypatch.setenv("COVALAB_CONFIG", str(config))
+    monkeypatch.delenv("COVALAB_WORKERS")
+    monkeypatch.setenv("COVALAB_DATA_DIR", str(tmp_path / "data"))
+    client = connect()
+    try:
+        assert ct.dispatch_sync(ct.lattice(adding))(1).result == 2
+        until(lambda: client.status().pools[0].workers == 3)
+    finally:
+        client.stop()
+
+
+WRONG = [
+    ("[dask]\nscheduler_adress = 'x'\n", "scheduler_adress"),
+    ("[dask\n", "covalab.toml"),
+    ("[dask]\nnum_workers = 'many'\n", "dask.num_workers"),
+    ("[dask]\nscheduler_address = 'tcp://x:1'\ncluster_class = 'a.B'\n", "exclude each other"),
+    ("[dask]\ncluster_class = 'no_such_module.Cluster'\n", "no_such_module"),
+    ("[dask]\ncluster_class = 'distributed.LocalCluster'\ncluster_kwargs = {n_workers = 'x'}\n", "LocalCluster"),
+]
+
+
+def test_a_wrong_configuration_is_named(own: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dispatch fails with the file and the key; correcting the file is enough to go on, without a restart."""
+    config = tmp_path / "covalab.toml"
+    monkeypatch.setenv("COVALAB_CONFIG", str(config))
+    own.stop()  # the next one sees the variable
+    for text, message in WRONG:
+        config.write_text(text)
+        result = ct.dispatch_sync(ct.lattice(adding))(1)
+        assert result.status == ct.status.FAILED
+        error = result.get_node_result(0)["error"]
+        assert message in error
+        assert str(config) in error
+    config.write_text("")
+    assert ct.dispatch_sync(ct.lattice(adding))(1).result == 2
