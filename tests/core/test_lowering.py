@@ -1,0 +1,186 @@
+"""Laws of steps: what travels together, and in which order."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from tests.core.graphs import PARAMETER, completed, graph_of, graphs
+
+from covalab.core.lowering import BUDGET_SECONDS, settings_of, sibling_count, take_step, task_of, travels_alone
+from covalab.core.model import Graph, NodeKind, Settings
+from covalab.core.progress import Progress
+from covalab.core.protocol import Argument
+
+E, P, L, D = NodeKind.ELECTRON, NodeKind.PARAMETER, NodeKind.LIST, NodeKind.DICT
+
+
+def started(graph: Graph) -> Progress:
+    """Return the progress of a dispatch that has begun."""
+    progress = Progress(graph, [PARAMETER])
+    progress.start(0.0)
+    return progress
+
+
+def cheap(graph: Graph, *nodes: int) -> Graph:
+    """Make some electrons of a graph items of what they depend on."""
+    changed = [replace(node, kind=NodeKind.ITEM) if i in nodes else node for i, node in enumerate(graph.nodes)]
+    return replace(graph, nodes=changed)
+
+
+def needs(progress: Progress, node: int) -> set[int]:
+    """Return the working nodes that a node needs or waits for, through collections."""
+    found: set[int] = set()
+    stack = [node]
+    while stack:
+        for edge in progress.inputs[stack.pop()]:
+            if progress.working[edge.source]:
+                found.add(edge.source)
+            else:
+                stack.append(edge.source)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("mean", "n_ready", "n_workers", "expected"),
+    [
+        (None, 1, 2, 1),
+        (None, 1000, 2, 4),  # a probe
+        (None, 4, 2, 1),
+        (0.0, 10**6, 2, 512),  # never more than fit into a message
+        (1e-4, 1000, 2, 250),  # half a worker's share
+        (1e-4, 1000, 250, 2),
+        (0.1, 1000, 2, 2),
+        (0.3, 1000, 2, 1),
+        (3600.0, 1000, 2, 1),
+        (1e-4, 0, 2, 1),
+        (1e-4, 10, 0, 5),  # no worker is counted as one
+    ],
+)
+def test_siblings_share_a_step_by_how_long_they_take(
+    mean: float | None, n_ready: int, n_workers: int, expected: int
+) -> None:
+    """The table of how many."""
+    assert sibling_count(mean, n_ready, n_workers) == expected
+
+
+@given(st.none() | st.floats(0, 1e6), st.integers(1, 10**6), st.integers(0, 1000))
+def test_no_step_starves_another_worker(mean: float | None, n_ready: int, n_workers: int) -> None:
+    """What is left over is enough for every other worker, as far as there is enough at all."""
+    count = sibling_count(mean, n_ready, n_workers)
+
+    assert 1 <= count <= n_ready
+    assert n_ready - count >= min(n_workers - 1, n_ready - 1)
+    assert count == 1 or mean is None or count * mean <= BUDGET_SECONDS
+
+
+@given(graphs(), st.integers(0, 2**32))
+def test_a_step_has_what_a_node_needs_before_it(graph: Graph, seed: int) -> None:
+    """Everything that a node needs or waits for is complete, or earlier in its step; and no node is in two steps."""
+    choose = random.Random(seed)
+    progress = started(graph)
+    seen: set[int] = set()
+    while not progress.is_terminal:
+        step = take_step(progress, lambda _: choose.choice([None, 1e-4, 10.0]), choose.choice([1, 2, 8]))
+        assert step
+        assert len(step) == len(set(step))
+        assert seen.isdisjoint(step)
+        seen.update(step)
+        inside: dict[int, int] = {}
+        for position, node in enumerate(step):
+            needed = needs(progress, node)
+            assert all(other in inside or progress.status[other] == "completed" for other in needed)
+            task = task_of(progress, node, inside)
+            assert set(task.after) == needed & set(inside)
+            inside[node] = position
+        progress.sent(step)
+        for node in step:
+            assert progress.ended(completed(node))
+
+    assert seen == {node for node, working in enumerate(progress.working) if working}
+
+
+@given(graphs(), st.integers(0, 2**32))
+def test_limited_and_suspect_nodes_travel_alone(graph: Graph, seed: int) -> None:
+    """Their process may be killed without harm to others, however they come to be ready."""
+    choose = random.Random(seed)
+    settings = [Settings(), Settings(time_limit=5.0)]
+    nodes = [replace(node, settings=choose.randrange(2)) for node in graph.nodes]
+    progress = started(replace(graph, nodes=nodes, settings=settings))
+    for node, working in enumerate(progress.working):
+        if working and choose.random() < 0.3:
+            progress.lost(node)
+    while not progress.is_terminal:
+        step = take_step(progress, lambda _: 1e-5, 1)
+        assert len(step) == 1 or not any(travels_alone(progress, node) for node in step)
+        progress.sent(step)
+        for node in step:
+            progress.ended(completed(node))
+
+
+def test_cheap_nodes_ride_with_their_producer() -> None:
+    """Taking an item costs no trip, and what comes after the items goes on in the same step."""
+    graph = cheap(graph_of([E, E, E, E], [(0, 1), (0, 2), (1, 3), (2, 3)]), 1, 2)
+    progress = started(graph)
+
+    assert sorted(take_step(progress, lambda _: None, 2)) == [0, 1, 2, 3]
+
+
+def test_a_fork_of_electrons_ends_a_step() -> None:
+    """Two that could run side by side do not follow their producer on one worker."""
+    progress = started(graph_of([E, E, E], [(0, 1), (0, 2)]))
+
+    assert take_step(progress, lambda _: None, 2) == [0]
+
+
+def test_a_reduction_rides_with_the_last_of_its_inputs() -> None:
+    """It needs no trip of its own once the others are there."""
+    progress = started(graph_of([E, E, L, E], [(0, 2), (1, 2), (2, 3)]))
+    progress.sent(take_step(progress, lambda _: None, 2))
+    progress.ended(completed(0))
+
+    assert take_step(progress, lambda _: None, 2) == [1, 3]
+
+
+def test_siblings_with_other_settings_are_another_step() -> None:
+    """What one step has in common is how it is to be run."""
+    graph = graph_of([E, E], [], settings=[Settings(), Settings(retries=1)])
+    graph = replace(graph, nodes=[graph.nodes[0], replace(graph.nodes[1], settings=1), *graph.nodes[2:]])
+    progress = started(graph)
+
+    assert [take_step(progress, lambda _: 1e-5, 1) for _ in range(2)] == [[0], [1]]
+    assert settings_of(graph, 1).retries == 1
+
+
+def test_a_slow_sibling_does_not_hold_back_the_quick() -> None:
+    """One that takes long begins a step of its own."""
+    progress = started(graph_of([E] * 8, []))
+
+    step = take_step(progress, lambda node: 60.0 if node == 1 else 1e-5, 1)
+
+    assert step == [0]
+
+
+def test_nothing_ready_is_no_step() -> None:
+    """An empty list, not an error."""
+    progress = started(graph_of([P], []))
+
+    assert take_step(progress, lambda _: None, 2) == []
+
+
+def test_inputs_of_a_task_come_from_where_they_are() -> None:
+    """Parameters as values, earlier tasks of the step by number, the rest from what was recorded."""
+    progress = started(graph_of([E, P, E, L, E], [(0, 3), (1, 3), (2, 3), (3, 4)]))
+    progress.ready.clear()
+    progress.sent([0])
+    progress.ended(completed(0))
+
+    task = task_of(progress, 4, {2: 0})
+
+    assert task.args == [
+        Argument(items=[Argument(value=PARAMETER), Argument(value=PARAMETER), Argument(node=2)]),
+    ]
+    assert task.after == [2]
