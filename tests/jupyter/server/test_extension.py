@@ -112,7 +112,7 @@ async def test_an_event_reaches_the_page(jp_serverapp: Any, jp_ws_fetch: Any, da
         last = next(row for row in seen[-1]["dispatches"] if row["id"] == run)
         assert last == msgspec.to_builtins(Client(data_folder).summary(run))
         versions = [row["version"] for event in seen for row in event["dispatches"] if row["id"] == run]
-        assert versions == sorted(set(versions))
+        assert versions == sorted(versions)
         socket.close()
 
 
