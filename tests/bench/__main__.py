@@ -1,6 +1,6 @@
-"""`python -m tests.bench [--rounds N] [--only NAME,...] [--json FILE]`: print each number beside raw Dask's.
+"""`python -m tests.bench [--rounds N] [--only KEY,...] [--growth] [--json FILE]`: our numbers beside raw Dask's.
 
-Both sides are measured in turn, A B A B, in one run on one machine, each under the same number of workers; what is
+Both sides are measured in turn, A B A B, in one run on one machine, each with the same number of workers; what is
 printed is the median of each side and the median of the ratios pair by pair. A machine that drifts moves both.
 """
 
@@ -14,140 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+import psutil
+from tests.bench.sides import N_WORKERS, Covalab, RawDask, makespan, uneven
 
-N_WORKERS = 2
+from covalab.client import connect
 
-
-def no_op(x: int) -> int:
-    """Do nothing that takes time."""
-    return x
-
-
-def busy(seconds: float) -> float:
-    """Keep a core busy."""
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        pass
-    return seconds
-
-
-def make_array(seed: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Make 10 MB."""
-    return np.full(1_250_000, float(seed))
-
-
-def reduce_arrays(arrays: list[np.ndarray[Any, np.dtype[np.float64]]]) -> float:
-    """Touch every array."""
-    return float(sum(array[::4096].sum() for array in arrays))
-
-
-class RawDask:
-    """The other side: futures on a `LocalCluster`, results in the memory of its workers."""
-
-    def __init__(self) -> None:
-        from distributed import Client, LocalCluster
-
-        self.cluster = LocalCluster(
-            n_workers=N_WORKERS, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", host="127.0.0.1"
-        )
-        self.client = Client(self.cluster)
-        self.client.gather(self.client.map(no_op, range(4), pure=False))
-
-    def fan(self, n: int) -> None:
-        """Run `n` independent no-ops."""
-        futures = [self.client.submit(no_op, x, pure=False) for x in range(n)]
-        assert len(self.client.gather(futures)) == n
-
-    def chain(self, n: int) -> None:
-        """Run `n` no-ops one after the other."""
-        future = self.client.submit(no_op, 1, pure=False)
-        for _ in range(n - 1):
-            future = self.client.submit(no_op, future, pure=False)
-        assert future.result() == 1
-
-    def arrays(self, n: int) -> None:
-        """Make `n` arrays and reduce them."""
-        futures = [self.client.submit(make_array, seed, pure=False) for seed in range(n)]
-        assert self.client.submit(reduce_arrays, futures, pure=False).result() >= 0
-
-    def cpu(self, n: int, seconds: float) -> None:
-        """Run `n` tasks that keep a core busy."""
-        self.client.gather([self.client.submit(busy, seconds, pure=False) for _ in range(n)])
-
-    def close(self) -> None:
-        """End the cluster."""
-        self.client.close()
-        self.cluster.close()
-
-
-class Covalab:
-    """Our side: dispatches, every result on the disk before it is told."""
-
-    def __init__(self) -> None:
-        import covalab as ct
-
-        self.ct = ct
-        no_op_ = ct.electron(no_op)
-        make, reduce_, busy_ = ct.electron(make_array), ct.electron(reduce_arrays), ct.electron(busy)
-
-        @ct.lattice
-        def fan(n: int) -> object:
-            return [no_op_(x) for x in range(n)]
-
-        @ct.lattice
-        def chain(n: int) -> object:
-            value = 1
-            for _ in range(n):
-                value = no_op_(value)
-            return value
-
-        @ct.lattice
-        def arrays(n: int) -> object:
-            return reduce_([make(seed) for seed in range(n)])
-
-        @ct.lattice
-        def cpu(n: int, seconds: float) -> object:
-            return [busy_(seconds) for _ in range(n)]
-
-        self._fan, self._chain, self._arrays, self._cpu = fan, chain, arrays, cpu
-        self.fan(4)
-
-    def _run(self, lattice: Any, *args: Any) -> Any:
-        result = self.ct.dispatch_sync(lattice)(*args)
-        assert result.status == "COMPLETED", result.error
-        return result.result
-
-    def fan(self, n: int) -> None:
-        """Run `n` independent no-ops."""
-        assert len(self._run(self._fan, n)) == n
-
-    def chain(self, n: int) -> None:
-        """Run `n` no-ops one after the other."""
-        assert self._run(self._chain, n) == 1
-
-    def arrays(self, n: int) -> None:
-        """Make `n` arrays and reduce them."""
-        assert self._run(self._arrays, n) >= 0
-
-    def cpu(self, n: int, seconds: float) -> None:
-        """Run `n` tasks that keep a core busy."""
-        self._run(self._cpu, n, seconds)
-
-    def build(self, n: int) -> None:
-        """Build a graph of `n` electrons."""
-        self._fan.build_graph(n)
-
-    def close(self) -> None:
-        """End the dispatcher."""
-        from covalab.client import connect
-
-        connect().stop()
-
+ARTIFACTS = Path(__file__).parents[2] / "artifacts" / "bench"
 
 COLD_DASK = """
 from distributed import Client, LocalCluster
@@ -176,6 +52,24 @@ assert len(ct.get_result(sys.argv[1]).result) == 1000
 print(time.perf_counter() - began)
 """
 
+MANY_SMALL = """
+import sys, time
+import covalab as ct
+@ct.electron
+def f(x): return x
+@ct.lattice
+def ten(): return [f(x) for x in range(10)]
+from covalab.client import connect
+client = connect()
+runs = [(time.time(), ct.dispatch(ten)()) for _ in range(25)]
+waits = []
+for sent_at, run in runs:
+    assert ct.get_result(run, wait=True).status == "COMPLETED"
+    first = min(state.started_at for state in client.record(run, outputs="none").nodes if state.attempt)
+    waits.append(first - sent_at)
+print(*waits)
+"""
+
 
 def seconds(what: Callable[[], None]) -> float:
     """Time one call."""
@@ -184,120 +78,195 @@ def seconds(what: Callable[[], None]) -> float:
     return time.perf_counter() - began
 
 
-def script(text: str, folder: Path, *args: str) -> float:
-    """Run a program and return the number it prints last."""
+def program(text: str, folder: Path, *args: str) -> list[str]:
+    """Run a program and return the words it prints."""
     path = folder / "program.py"
     path.write_text(text)
     done = subprocess.run([sys.executable, str(path), *args], capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
+    return done.stdout.split()
 
 
-def cold(text: str, folder: Path) -> float:
-    """Return the seconds from starting a program to its first result, with nothing running."""
+def until_first_result(text: str, folder: Path) -> float:
+    """Return the seconds from starting a program to its first result."""
     began = time.time()
-    return script(text, folder) - began
+    return float(program(text, folder)[-1]) - began
 
 
 class Row:
     """One line of the table."""
 
-    def __init__(self, name: str, goal: str, ours: list[float], dask: list[float] | None) -> None:
-        self.name, self.goal, self.ours, self.dask = name, goal, ours, dask
+    def __init__(self, name: str, goal: str, ours: list[float], other: list[float] | None, unit: str = "s") -> None:
+        self.name, self.goal, self.ours, self.other, self.unit = name, goal, ours, other, unit
 
     def markdown(self) -> str:
         """Return the line."""
         ours = statistics.median(self.ours)
-        if self.dask is None:
-            return f"| {self.name} | | {ours:.3f} s | | {self.goal} |"
-        ratio = statistics.median(a / b for a, b in zip(self.ours, self.dask, strict=True))
-        return f"| {self.name} | {statistics.median(self.dask):.3f} s | {ours:.3f} s | {ratio:.3f} x | {self.goal} |"
+        if self.other is None:
+            return f"| {self.name} | | {ours:.3f} {self.unit} | | {self.goal} |"
+        ratio = statistics.median(a / b for a, b in zip(self.ours, self.other, strict=True))
+        other = statistics.median(self.other)
+        return f"| {self.name} | {other:.3f} {self.unit} | {ours:.3f} {self.unit} | {ratio:.3f} x | {self.goal} |"
+
+
+class Bench:
+    """The rows, as they are measured."""
+
+    def __init__(self, rounds: int, only: set[str]) -> None:
+        self.rounds, self.only = rounds, only
+        self.rows: list[Row] = []
+
+    def add(
+        self, key: str, name: str, goal: str, ours: Callable[[], float], other: Callable[[], float] | None = None
+    ) -> None:
+        """Measure one row and print it."""
+        if self.only and key not in self.only:
+            return
+        pairs = [(ours(), other() if other else 0.0) for _ in range(self.rounds)]
+        self.show(Row(name, goal, [a for a, _ in pairs], [b for _, b in pairs] if other else None))
+
+    def show(self, row: Row) -> None:
+        """Print a row and keep it."""
+        self.rows.append(row)
+        print(row.markdown(), flush=True)
+
+
+@contextmanager
+def both() -> Iterator[tuple[Covalab, RawDask]]:
+    """Start both sides, end both."""
+    ours, dask = Covalab(), RawDask()
+    try:
+        yield ours, dask
+    finally:
+        dask.close()
+        ours.close()
+
+
+def starts(bench: Bench, folder: Path) -> None:
+    """Measure the time to a first result."""
+
+    def cold() -> float:
+        taken = until_first_result(COLD_COVALAB, folder)
+        connect(start=False).stop()
+        return taken
+
+    def dask() -> float:
+        return until_first_result(COLD_DASK, folder)
+
+    bench.add("cold", "first result from a cold start (whole program)", "<= 3 x", cold, dask)
+    if not bench.only or "warm" in bench.only:
+        program(COLD_COVALAB, folder)
+    bench.add(
+        "warm",
+        "the same with the dispatcher and its workers up",
+        "<= 1.2 x",
+        lambda: until_first_result(COLD_COVALAB, folder),
+        dask,
+    )
+
+
+def work(bench: Bench, ours: Covalab, dask: RawDask) -> None:
+    """Measure work beside raw Dask's."""
+
+    def row(key: str, name: str, goal: str, method: str, *args: object) -> None:
+        bench.add(
+            key,
+            name,
+            goal,
+            lambda: seconds(lambda: getattr(ours, method)(*args)),
+            lambda: seconds(lambda: getattr(dask, method)(*args)),
+        )
+
+    row("fan1000", "1,000 no-ops, every result durable", "<= 0.12 x", "fan", 1000)
+    row("fan10000", "10,000 no-ops", "<= 0.06 x", "fan", 10_000)
+    row("chain", "chain of 100", "<= 0.10 x", "chain", 100)
+    row("arrays", "20 x 10 MB arrays, one reduction, all durable", "<= 1.5 x", "arrays", 20)
+    row("cpu", "200 x 50 ms CPU", "<= 1.05 x", "cpu", 200, 0.05)
+    durations = uneven(60)
+    ideal = makespan(durations)
+    bench.add(
+        "uneven",
+        f"60 tasks of 1 ms to 2 s, against the ideal {ideal:.2f} s",
+        "<= 1.15 x",
+        lambda: seconds(lambda: ours.uneven(durations)),
+        lambda: ideal,
+    )
+    bench.add("build", "build a graph of 10,000 electrons", "<= 0.3 s", lambda: seconds(lambda: ours.build(10_000)))
+
+
+def fetching(bench: Bench, ours: Covalab, folder: Path) -> None:
+    """Measure reading a finished dispatch in a new process."""
+    run = str(ours.ct.dispatch(ours.lattices["fan"])(1000))
+    ours.ct.get_result(run, wait=True)
+    bench.add(
+        "get_result",
+        "`get_result` of 1,000 nodes, new process, after import",
+        "<= 0.05 s",
+        lambda: float(program(GET_RESULT, folder, run)[-1]),
+    )
+
+
+def crowd(bench: Bench, folder: Path) -> None:
+    """Measure how long a small dispatch waits for its first node when four clients send a hundred at once."""
+    if bench.only and "crowd" not in bench.only:
+        return
+    worst = []
+    for _ in range(bench.rounds):
+        path = folder / "many_small.py"
+        path.write_text(MANY_SMALL)
+        clients = [subprocess.Popen([sys.executable, str(path)], stdout=subprocess.PIPE, text=True) for _ in range(4)]
+        waits = sorted(float(word) for client in clients for word in client.communicate()[0].split())
+        assert len(waits) == 100
+        worst.append(waits[94])
+    bench.show(Row("100 dispatches of 10 by 4 clients: p95 to the first node", "<= 1 s", worst, None))
+
+
+def growth(bench: Bench, ours: Covalab) -> None:
+    """Measure time per node and the dispatcher's memory from 100 to 100,000 no-ops, and draw it."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    process = psutil.Process(connect().status().pid)
+    sizes, per_node, memory = [100, 1000, 3000, 10_000, 30_000, 100_000], [], []
+    for size in sizes:
+        taken = statistics.median(seconds(lambda size=size: ours.fan(size)) for _ in range(3))  # type: ignore[misc]
+        per_node.append(1e6 * taken / size)
+        memory.append(process.memory_info().rss / 2**20)
+        bench.show(Row(f"{size:,} no-ops, per node", "flat from 1,000", [per_node[-1]], None, "µs"))
+    bench.show(Row("dispatcher memory after that", "<= 400 MB", [memory[-1]], None, "MB"))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), constrained_layout=True)
+    left.loglog(sizes, per_node, "o-")
+    left.set(xlabel="no-op nodes", ylabel="µs per node", title="time, dispatch to value")
+    right.semilogx(sizes, memory, "o-")
+    right.set(xlabel="no-op nodes", ylabel="MB", title="dispatcher memory", ylim=(0, None))
+    ARTIFACTS.mkdir(parents=True, exist_ok=True)
+    figure.savefig(ARTIFACTS / "growth.png", dpi=120)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="keys of rows, comma-separated")
+    parser.add_argument("--growth", action="store_true", help="also 100 to 100,000 nodes, with a picture")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    only = set(filter(None, arguments.only.split(",")))
-    rounds: int = arguments.rounds
+    bench = Bench(arguments.rounds, set(filter(None, arguments.only.split(","))))
     folder = Path(tempfile.mkdtemp(prefix="covalab-bench-"))
     os.environ["COVALAB_DATA_DIR"] = str(folder / "data")
     os.environ["COVALAB_WORKERS"] = str(N_WORKERS)
-    rows: list[Row] = []
-
-    def add(key: str, name: str, goal: str, ours: Callable[[], float], dask: Callable[[], float] | None) -> None:
-        if only and key not in only:
-            return
-        pairs = [(ours(), dask() if dask else 0.0) for _ in range(rounds)]
-        row = Row(name, goal, [a for a, _ in pairs], [b for _, b in pairs] if dask else None)
-        rows.append(row)
-        print(row.markdown(), flush=True)
-
     print("| work | raw Dask | covalab | ratio | goal |\n|---|---|---|---|---|")
-    from covalab.client import connect
-
-    def cold_covalab() -> float:
-        taken = cold(COLD_COVALAB, folder)
-        connect(start=False).stop()
-        return taken
-
-    add("cold", "first result from a cold start", "<= 3 x", cold_covalab, lambda: cold(COLD_DASK, folder))
-    ours, dask = Covalab(), RawDask()
-    try:
-        add(
-            "fan1000",
-            "1,000 no-ops, every result durable",
-            "<= 0.12 x",
-            lambda: seconds(lambda: ours.fan(1000)),
-            lambda: seconds(lambda: dask.fan(1000)),
-        )
-        add(
-            "fan10000",
-            "10,000 no-ops",
-            "<= 0.06 x",
-            lambda: seconds(lambda: ours.fan(10_000)),
-            lambda: seconds(lambda: dask.fan(10_000)),
-        )
-        add(
-            "chain",
-            "chain of 100",
-            "<= 0.10 x",
-            lambda: seconds(lambda: ours.chain(100)),
-            lambda: seconds(lambda: dask.chain(100)),
-        )
-        add(
-            "arrays",
-            "20 x 10 MB arrays, one reduction, all durable",
-            "<= 1.5 x",
-            lambda: seconds(lambda: ours.arrays(20)),
-            lambda: seconds(lambda: dask.arrays(20)),
-        )
-        add(
-            "cpu",
-            "200 x 50 ms CPU",
-            "<= 1.05 x",
-            lambda: seconds(lambda: ours.cpu(200, 0.05)),
-            lambda: seconds(lambda: dask.cpu(200, 0.05)),
-        )
-        add("build", "build a graph of 10,000 electrons", "<= 0.3 s", lambda: seconds(lambda: ours.build(10_000)), None)
-        fetched = str(ours.ct.dispatch(ours._fan)(1000))
-        ours.ct.get_result(fetched, wait=True)
-        add(
-            "get_result",
-            "`get_result` of 1,000 nodes, new process",
-            "<= 0.05 s",
-            lambda: script(GET_RESULT, folder, fetched),
-            None,
-        )
-    finally:
-        dask.close()
-        ours.close()
+    starts(bench, folder)
+    with both() as (ours, dask):
+        work(bench, ours, dask)
+        fetching(bench, ours, folder)
+        crowd(bench, folder)
+        if arguments.growth:
+            growth(bench, ours)
     if arguments.json:
-        arguments.json.write_text(
-            json.dumps([{"name": row.name, "ours": row.ours, "dask": row.dask, "goal": row.goal} for row in rows])
-        )
+        rows = [{"name": row.name, "ours": row.ours, "other": row.other, "goal": row.goal} for row in bench.rows]
+        arguments.json.write_text(json.dumps(rows, indent=1))
 
 
 if __name__ == "__main__":
