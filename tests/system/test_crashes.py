@@ -238,3 +238,13 @@ def test_the_same_submission_twice_is_one_dispatch(own: Client, tmp_path: Path) 
 
     assert len(own.dispatches()) == 1
     assert runs(witness) == {"3": 1}
+
+
+def test_workers_that_close_by_themselves_are_replaced(own: Client, tmp_path: Path) -> None:
+    """A worker that is asked to end is not restarted by Dask; the dispatch completes all the same."""
+    assert ct.dispatch_sync(ct.lattice(adding))(1).result == 2
+    for pid in worker_pids(own):
+        os.kill(pid, signal.SIGTERM)
+    result = ct.get_result(ct.dispatch(fifty)(str(tmp_path / "witness")), wait=True, timeout=90)
+
+    assert result.status == ct.status.COMPLETED

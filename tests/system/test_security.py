@@ -160,7 +160,9 @@ def test_the_dispatcher_resolves_no_pickled_global(watched: tuple[Client, Path])
     result = ct.dispatch_sync(flow)(Payload())
 
     assert result.status == ct.status.FAILED
-    assert result.get_node_result(0)["output"].get_deserialized()[0] == Payload()
+    first = result.get_node_result(0)
+    assert first["status"] == "COMPLETED", first["error"]
+    assert first["output"].get_deserialized()[0] == Payload()
     client.node(result.dispatch_id, 0)
     client.cancel(result.dispatch_id)
     assert log.read_text().splitlines() == ["armed"]

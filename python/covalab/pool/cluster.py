@@ -153,6 +153,8 @@ async def _local(config: DaskConfig) -> LocalCluster:
             "distributed.scheduler.work-stealing": False,  # the dispatcher says which worker
             "distributed.admin.low-level-log-length": 10,  # outcomes travel as events; keep none of them
             "distributed.comm.timeouts.connect": "60s",
+            # A task may hold the interpreter's lock for an hour, and its worker cannot say that it is alive meanwhile.
+            "distributed.scheduler.worker-ttl": None,
             "distributed.worker.daemon": False,  # a task may have child processes
             "distributed.worker.profile.enabled": False,
         }

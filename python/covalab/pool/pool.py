@@ -24,6 +24,8 @@ from covalab.pool import cluster, remote
 
 _log = logging.getLogger("covalab.pool")
 _PULSE_SECONDS: Final = 0.5
+_REPLACE_SECONDS: Final = 15.0
+"""How long a nanny may take to start a worker anew; two busy cores have been seen to need eight seconds."""
 
 
 class _Running:
@@ -96,9 +98,17 @@ class Pool:
             frame = await read_frame(self._reader)
 
     async def _feel_pulse(self, client: Client) -> None:
-        """End when the scheduler is gone: what it was doing is lost, and a new pool begins afresh."""
-        while client.status == "running":  # noqa: ASYNC110 - Dask tells nobody when it stops trying
+        """End when the scheduler is gone, or workers of ours that nobody replaces: a new pool begins afresh."""
+        wanted = len(self._workers)
+        whole_at = time.monotonic()
+        while client.status == "running":  # Dask tells nobody when it stops trying
             await asyncio.sleep(_PULSE_SECONDS)
+            if not self._is_ours or len(self._workers) >= wanted:
+                whole_at = time.monotonic()
+            elif time.monotonic() - whole_at > _REPLACE_SECONDS and not self._running:
+                # A worker that closes by itself is not restarted by its nanny.
+                self._send(Trouble(f"{wanted - len(self._workers)} of {wanted} workers are gone for good"))
+                return
         self._send(Trouble(f"the connection to the Dask scheduler {_address(client)} is lost"))
 
     # -- workers -------------------------------------------------------------------------------------------------
@@ -175,7 +185,7 @@ class Pool:
         if running.timer is not None:
             running.timer.cancel()
         if lost:
-            running.future.cancel(force=True)
+            self._cancel(running.future)
         running.future.release()
         self._send(Ended(step, lost=lost, timeout=running.timeout, trouble=trouble))
 
@@ -204,7 +214,11 @@ class Pool:
         if running.begun is not None:
             self._kill(running)
         else:
-            running.future.cancel(force=True)
+            self._cancel(running.future)
+
+    def _cancel(self, future: Future[None]) -> None:
+        assert self._client is not None
+        self._go(self._client.cancel([future], force=True))
 
     def _expire(self, step: int) -> None:
         running = self._running.get(step)
