@@ -196,16 +196,7 @@ def names_of(cell: Cell, notebook: KindOf, *, made: Container[str] = (), given: 
     known = {*inputs, *unknown}
     changed = tuple(name for name in scope.changes if name in known)
     outputs = _outputs(cell, changed)
-    # What only some branch sets keeps the value that it had.
-    kept = [
-        name
-        for name in outputs
-        if fixed is None
-        and name in scope.bindings
-        and not scope.bindings[name].likely
-        and name not in scope.reads
-        and (name in made or notebook(name) == "data")
-    ]
+    kept = [] if fixed is not None else _kept(cell, outputs, notebook, made)
     return Names(
         inputs=(*inputs, *kept),
         optional=frozenset([*kept, *(name for name in inputs if name in scope.unsure)]),
@@ -216,6 +207,20 @@ def names_of(cell: Cell, notebook: KindOf, *, made: Container[str] = (), given: 
         unknown=tuple(unknown),
         prelude=tuple(prelude),
     )
+
+
+def _kept(cell: Cell, outputs: Iterable[str], notebook: KindOf, made: Container[str]) -> list[str]:
+    """Return the names whose earlier value the cell keeps on some way through its code, without always reading it.
+
+    What only an empty loop would leave unset is taken from another cell, not from the notebook: there it is most often
+    left over from an earlier run of the same loop, and nobody means that value.
+    """
+    bindings = cell.scope.bindings
+    branches = [name for name in outputs if name in bindings and not bindings[name].likely]
+    empty = [*cell.scope.reads_after_empty, *(name for name in outputs if name in bindings and not bindings[name].sure)]
+    found = [name for name in branches if name in made or notebook(name) == "data"]
+    found += [name for name in empty if name in made]
+    return [name for name in dict.fromkeys(found) if name not in cell.scope.reads]
 
 
 def _outputs(cell: Cell, changed: tuple[str, ...]) -> tuple[str, ...]:

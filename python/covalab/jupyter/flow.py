@@ -51,7 +51,8 @@ class Scope(msgspec.Struct, frozen=True):
 
     `reads` are those that may be read before the block has set them, in order of first use, with the line; those in
     `unsure` only on some ways through the block (an earlier turn of a loop, another branch, may have set them).
-    `changes` are names from outside whose item or attribute is set or deleted; `deleted` are names gone at the end.
+    `reads_after_empty` are read only when a loop before turns out to have nothing to do. `changes` are names from
+    outside whose item or attribute is set or deleted; `deleted` are names gone at the end.
     """
 
     reads: dict[str, int]
@@ -62,6 +63,7 @@ class Scope(msgspec.Struct, frozen=True):
     deleted: frozenset[str]
     imports: dict[str, tuple[str, ...]]
     is_async: bool
+    reads_after_empty: dict[str, int] = {}
 
 
 class Conflict(Exception):
@@ -89,13 +91,14 @@ def scan(body: Sequence[ast.stmt]) -> Scope:
     exact, likely = _Flow(), _Flow(loops_run=True)
     exact.block(body)
     likely.block(body)
-    # Where only an empty loop would leave a name unset, the name is no input: nobody means the value of an earlier run.
-    scope, sure = likely.finish(), exact.finish().bindings
+    scope, strict = likely.finish(), exact.finish()
+    sure = {name for name, binding in strict.bindings.items() if binding.sure}
     bindings = {
-        name: msgspec.structs.replace(binding, sure=name in sure and sure[name].sure, likely=binding.sure)
+        name: msgspec.structs.replace(binding, sure=name in sure, likely=binding.sure)
         for name, binding in scope.bindings.items()
     }
-    return msgspec.structs.replace(scope, bindings=bindings)
+    empty = {name: line for name, line in strict.reads.items() if name not in scope.reads}
+    return msgspec.structs.replace(scope, bindings=bindings, reads_after_empty=empty)
 
 
 _THROUGH: Final = frozenset({"enumerate", "zip", "reversed", "sorted", "iter", "list", "tuple", "items", "values"})
@@ -111,6 +114,16 @@ class _Later(msgspec.Struct, frozen=True):
     line: int
 
 
+_SWALLOW: Final = frozenset({"suppress", "raises", "assertRaises"})
+"""Contexts that go on after an exception, so that their body may end anywhere."""
+
+_GONE: Final = "~"
+
+
+def _opposite(name: str) -> str:
+    return name.removeprefix(_GONE) if name.startswith(_GONE) else _GONE + name
+
+
 class _Loop:
     """What is sure where a loop is left or begun again."""
 
@@ -122,6 +135,7 @@ class _Loop:
 class _Flow(ast.NodeVisitor):
     """The abstract run. `_sure` are the names that have a value here; None where control never arrives.
 
+    A name that is surely deleted is in it too, marked by `_GONE`, so that both meet in the same way where ways meet.
     With `loops_run` every loop is taken to run at least once.
     """
 
@@ -132,7 +146,6 @@ class _Flow(ast.NodeVisitor):
         self._reads: dict[str, int] = {}
         self._unsure: set[str] = set()
         self._bound: dict[str, tuple[BindingKind, int]] = {}
-        self._deleted: set[str] = set()
         self._changes: dict[str, int] = {}
         self._possible: list[PossibleChange] = []
         self._imports: dict[str, list[str]] = {}
@@ -148,10 +161,9 @@ class _Flow(ast.NodeVisitor):
         for name in list(self._later):
             self._run_later(name, 0)
         sure = self._sure or set()
+        deleted = frozenset(name.removeprefix(_GONE) for name in sure if name.startswith(_GONE))
         bindings = {
-            name: Binding(kind, name in sure, line)
-            for name, (kind, line) in self._bound.items()
-            if name in self._maybe and (name in sure or name not in self._deleted)
+            name: Binding(kind, name in sure, line) for name, (kind, line) in self._bound.items() if name not in deleted
         }
         return Scope(
             reads=self._reads,
@@ -159,7 +171,7 @@ class _Flow(ast.NodeVisitor):
             bindings=bindings,
             changes=self._changes,
             possible=tuple(self._possible),
-            deleted=frozenset(self._deleted - sure),
+            deleted=deleted,
             imports={name: tuple(lines) for name, lines in self._imports.items()},
             is_async=self._is_async,
         )
@@ -189,7 +201,7 @@ class _Flow(ast.NodeVisitor):
         self._maybe.add(name)
         if self._sure is not None:
             self._sure.add(name)
-        self._deleted.discard(name)
+            self._sure.discard(_GONE + name)
         self._elements.pop(name, None)
         if kind != "import":
             self._imports.pop(name, None)
@@ -197,7 +209,7 @@ class _Flow(ast.NodeVisitor):
     def _unbind(self, name: str) -> None:
         if self._sure is not None:
             self._sure.discard(name)
-        self._deleted.add(name)
+            self._sure.add(_GONE + name)
 
     def _roots(self, name: str) -> frozenset[str]:
         return self._elements.get(name, frozenset()) | {name}
@@ -335,14 +347,15 @@ class _Flow(ast.NodeVisitor):
                 self._sure.discard(handler.name)  # Python forgets it when the handler ends
             ways.append(self._sure)
         self._together(*ways)
-        after = self._sure
+        after = self._copy()
         # `finally` also runs when something failed, so it can count on nothing that `try` did ...
         self._sure = before if after is None or before is None else before & after
-        sure_in_finally = self._copy()
+        counted_on = self._copy() or set()
         self.block(node.finalbody)
         # ... but code after it is only reached when nothing did.
         if after is not None and self._sure is not None:
-            self._sure = (after | self._sure) - ((sure_in_finally or set()) - self._sure)
+            done, undone = self._sure - counted_on, counted_on - self._sure
+            self._sure = (after - undone - {_opposite(name) for name in done}) | done
         else:
             self._sure = None
         self._branches -= 1
@@ -354,7 +367,13 @@ class _Flow(ast.NodeVisitor):
             self.visit(item.context_expr)
             if item.optional_vars is not None:
                 self._target(item.optional_vars, "target")
+        before = self._copy()
+        swallows = any(_called(item.context_expr) in _SWALLOW for item in node.items)
+        self._branches += swallows
         self.block(node.body)
+        if swallows:
+            self._branches -= 1
+            self._together(before, self._sure)
 
     def visit_AsyncWith(self, node: ast.AsyncWith) -> None:
         self._is_async = True
@@ -553,10 +572,13 @@ class _Flow(ast.NodeVisitor):
 
     def _parts_of(self, iterable: ast.expr) -> frozenset[str]:
         """Return the names whose elements a loop over this hands out."""
+        if isinstance(iterable, (ast.List, ast.Tuple, ast.Set)):
+            return frozenset[str]().union(
+                *(self._roots(part.id) for part in iterable.elts if isinstance(part, ast.Name))
+            )
         if isinstance(iterable, ast.Call):
             function = iterable.func
-            name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
-            if name not in _THROUGH:
+            if _called(iterable) not in _THROUGH:
                 return frozenset()
             sources = [*iterable.args, *([function.value] if isinstance(function, ast.Attribute) else [])]
             return frozenset[str]().union(*(self._parts_of(source) for source in sources))
@@ -610,6 +632,12 @@ def _later(node: FunctionNode) -> _Later:
         tuple(one for one in possible if one.name in want.reads),
         node.lineno,
     )
+
+
+def _called(node: ast.expr) -> str:
+    """Return the last part of the name of what is called."""
+    function = node.func if isinstance(node, ast.Call) else node
+    return function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
 
 
 def _matches_everything(pattern: ast.pattern) -> bool:

@@ -153,7 +153,8 @@ class _Work:
         part = self.parts[position]
         given = None if part.arguments is None else parameter_names(part.arguments)
         scope = part.cell.scope
-        kept = [name for name, binding in scope.bindings.items() if not binding.likely] if given is None else []
+        unset = [name for name, binding in scope.bindings.items() if not binding.sure]
+        kept = [*scope.reads_after_empty, *unset] if given is None else []
         coming = {
             wanted: origin
             for wanted in (*scope.reads, *(given or ()), *kept)
