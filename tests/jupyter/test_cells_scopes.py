@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ast
 import symtable
+import sys
 from collections import defaultdict
 
 import pytest
 from tests.jupyter.corpus import Example, examples
 
 from covalab.jupyter.scopes import SCOPES, inner, outer_parts, walk_scope
+
+INLINED = (ast.ListComp, ast.SetComp, ast.DictComp) if sys.version_info >= (3, 12) else ()
+"""What `symtable` no longer shows as a scope of its own, because the compiler puts it into the code around it."""
 
 
 def plain(example: Example) -> bool:
@@ -35,7 +39,7 @@ def test_nested_scopes_are_resolved_as_the_compiler_does(example: Example) -> No
         theirs[child.get_lineno()] |= wanted_by_python(child)
     ours: dict[int, set[str]] = defaultdict(set)
     for node in walk_scope(ast.parse(example.code).body):
-        if isinstance(node, SCOPES):
+        if isinstance(node, SCOPES) and not isinstance(node, INLINED):
             found = inner(node)
             ours[node.lineno] |= found.reads | found.sets
 

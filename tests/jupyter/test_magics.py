@@ -15,7 +15,7 @@ from IPython.utils.capture import capture_output
 from traitlets.config import Config
 
 from covalab.client import Client
-from covalab.core.errors import MissingLatticeRecordError
+from covalab.core.errors import DataFolderError, MissingLatticeRecordError
 from covalab.jupyter.magics import CovalabMagics
 from covalab.sdk.handle import DispatchHandle
 from covalab.sdk.lattice import Lattice
@@ -291,6 +291,18 @@ def test_future_imports_of_the_notebook_hold_in_its_cells(notebook: Notebook) ->
     notebook.run("from __future__ import annotations")
 
     assert "electron make_x() -> x" in notebook.shown("%%electron\ndef f(a: Nowhere): return a\nx = f(1)")
+
+
+def test_loading_never_fails(notebook: Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a data folder that cannot be one, the magics load, cells are read, and a dispatch says what is wrong."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("COVALAB_DATA_DIR", str(tmp_path / "file" / "data"))
+
+    notebook.run("%reload_ext covalab")
+    notebook.run("%%electron one()\n1")
+
+    with pytest.raises(DataFolderError, match="COVALAB_DATA_DIR"):
+        notebook.run("%dispatch one()")
 
 
 def test_a_lattice_is_a_lattice(notebook: Notebook) -> None:

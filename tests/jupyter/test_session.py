@@ -267,6 +267,19 @@ def test_builtins_under_their_own_name_work(session: Session) -> None:
     assert function_of(session, "biggest")([1, 3]) == 3
 
 
+def test_a_value_left_over_from_a_loop_is_no_input(session: Session) -> None:
+    """What only an empty loop would leave unset comes from another electron cell, never from the notebook."""
+    session.namespace |= {"xs": [1], "last": "of an earlier run"}
+
+    assert (
+        define(session, "", "for x in xs: last = x\ncopied = last", key="1").shown
+        == "make_last_copied(xs) -> last, copied"
+    )
+    define(session, "", "last = 0", key="0")
+    define(session, "again", "for x in xs: last = x\ncopied = last", key="1")
+    assert list(inspect.signature(session.namespace["again"]).parameters) == ["xs", "last"]
+
+
 def test_a_wired_lattice_runs_plainly_and_as_a_graph(session: Session) -> None:
     """Called, it is its electrons one after another; built, data of the notebook is one parameter each."""
     session.namespace |= {"words": ["a", "b"], "table": {"a": 1}}

@@ -12,6 +12,7 @@ import builtins
 import copy
 import functools
 import inspect
+import operator
 import re
 import sys
 import types
@@ -30,6 +31,10 @@ __all__ = ["Cell", "CellRefused", "Kind", "Names", "kind_of", "names_of", "read_
 
 Kind = Literal["data", "code", "none"]
 """What a name stands for in the notebook: a value, code that travels (a module, a function, a class), or nothing."""
+
+_FUTURE: Final = functools.reduce(
+    operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+)
 
 KindOf: TypeAlias = Callable[[str], Kind]
 
@@ -114,7 +119,7 @@ def read_cell(text: str, first_line: int = 2, flags: int = 0) -> Cell:
     first_line
         The line on which the code begins, counted from 1.
     flags
-        The notebook's `__future__` flags.
+        The notebook's compiler flags, of which those of `__future__` count.
 
     Raises
     ------
@@ -123,6 +128,7 @@ def read_cell(text: str, first_line: int = 2, flags: int = 0) -> Cell:
     SyntaxError
         If it is not Python.
     """
+    flags &= _FUTURE
     filename = filename_for("electron", "cell", text)
     lines = text.split("\n")
     source = "\n" * (first_line - 1) + "\n".join(lines[first_line - 1 :]) + "\n"
