@@ -51,7 +51,7 @@ def parse_with_ipython_lines(source: str, filename: str, flags: int) -> ast.Modu
         message = "a magic or shell line goes over several lines of the cell; write it on one line"
         raise CellRefused(message)
     module = compile("".join(lines), filename, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
-    assert isinstance(module, ast.Module)  # noqa: S101 - that is what "exec" gives
+    assert isinstance(module, ast.Module)
     translated = _Translate().visit(module)
     return ast.fix_missing_locations(translated)  # type: ignore[no-any-return]
 
