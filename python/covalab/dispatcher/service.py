@@ -12,11 +12,11 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import apsw
 import msgspec
@@ -56,6 +56,7 @@ _BLOB_REST: Final = 600.0
 _RESTART_GAP: Final = 1_000_000
 """Added to versions at a restart: those told but not recorded before it are never told for something else."""
 
+_T = TypeVar("_T")
 _Write: TypeAlias = "tuple[int, DispatchSummary, list[NodeState], list[Outcome]]"
 
 
@@ -121,7 +122,7 @@ class Service:
             submission.root,
             submission.parent_node,
         )
-        key = await self.store.write(lambda connection: rows.insert_dispatch(connection, submission, summary))
+        key = await self._write(lambda connection: rows.insert_dispatch(connection, submission, summary))
         if key < 0:
             return await self.summary(submission.id), False
         rest = rows.Rest(
@@ -201,7 +202,7 @@ class Service:
         if dispatch in self.runs:
             return False
         await self.recorded(dispatch)
-        unused = await self.store.write(lambda connection: rows.delete_dispatch(connection, dispatch))
+        unused = await self._write(lambda connection: rows.delete_dispatch(connection, dispatch))
         if unused is None:
             return False
         self.feed.forget(dispatch)
@@ -223,6 +224,14 @@ class Service:
         if too_young and again:
             loop = asyncio.get_running_loop()
             loop.call_later(_BLOB_REST, lambda: self._in_background(self._remove_blobs(too_young, again=False)))
+
+    async def _write(self, job: Callable[[apsw.Connection], _T]) -> _T:
+        try:
+            return await self.store.write(job)
+        except TakenOver:
+            self.over_taken = True
+            self.over.set()
+            raise
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -263,7 +272,7 @@ class Service:
                 _log.exception("cannot resume dispatch %s (%s)", summary.id, summary.name)
                 why = f"it could not be resumed: {type(error).__name__}: {error}; see `covalab logs`, then run it again"
                 job = partial(rows.fail_dispatch, dispatch=summary.id, at=time.time(), why=why)
-                await self.store.write(job)
+                await self._write(job)
                 continue
             self._begin(run)
             _log.info("resumed dispatch %s (%s)", summary.id, summary.name)
@@ -468,14 +477,12 @@ class Service:
 
         while True:
             try:
-                await self.store.write(job)
+                await self._write(job)
             except DataFolderError as error:
                 # Nothing is lost: the outcomes wait here, and nothing new is started until they are on the disk.
                 _log.error("%s; trying again in %g s", error, _RETRY_SECONDS)
                 await asyncio.sleep(_RETRY_SECONDS)
             except TakenOver:
-                self.over_taken = True
-                self.over.set()
                 raise
             except Exception:  # noqa: BLE001 - it is a bug, and must stay one dispatch's bug
                 _log.exception("cannot record %s", ", ".join(write[1].id for write in writes))

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections import OrderedDict
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Final
@@ -24,6 +25,7 @@ from covalab.pool import cluster, remote
 
 _log = logging.getLogger("covalab.pool")
 _PULSE_SECONDS: Final = 0.5
+_CANCELLED_KEPT: Final = 100
 _REPLACE_SECONDS: Final = 15.0
 """How long a nanny may take to start a worker anew; two busy cores have been seen to need eight seconds."""
 
@@ -51,6 +53,7 @@ class Pool:
         self._encoder = protocol.encoder()
         self._events = protocol.decoder(Begun | Outcomes)
         self._running: dict[int, _Running] = {}
+        self._cancelled: OrderedDict[int, _Running] = OrderedDict()
         self._workers: dict[str, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: Client | None = None
@@ -192,7 +195,8 @@ class Pool:
     def _on_event(self, event: tuple[float, bytes]) -> None:
         frame = event[1]
         message = self._events.decode(frame)
-        running = self._running.get(message.step)
+        # Dask forgets a cancelled step, but does not stop one that its worker had begun a moment before.
+        running = self._running.get(message.step) or self._cancelled.pop(message.step, None)
         if running is None:
             return
         if isinstance(message, Begun):
@@ -214,6 +218,9 @@ class Pool:
         if running.begun is not None:
             self._kill(running)
         else:
+            self._cancelled[step] = running
+            if len(self._cancelled) > _CANCELLED_KEPT:
+                self._cancelled.popitem(last=False)
             self._cancel(running.future)
 
     def _cancel(self, future: Future[None]) -> None:
