@@ -155,6 +155,9 @@ async def _local(config: DaskConfig) -> LocalCluster:
             "distributed.comm.timeouts.connect": "60s",
             # A task may hold the interpreter's lock for an hour, and its worker cannot say that it is alive meanwhile.
             "distributed.scheduler.worker-ttl": None,
+            # The cluster ends a nanny whose worker is away this long after an earlier loss, even if that was made good
+            # and the worker is only being restarted again. Nannies restart; who is missing for good is our business.
+            "distributed.deploy.lost-worker-timeout": "365 days",
             "distributed.worker.daemon": False,  # a task may have child processes
             "distributed.worker.profile.enabled": False,
         }

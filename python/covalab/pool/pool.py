@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
-from distributed import Client, Future
+from distributed import Client, Future, Nanny, Status
 
 from covalab import config
 from covalab.client.link import read_frame, write_frame
@@ -26,6 +26,7 @@ from covalab.pool import cluster, remote
 _log = logging.getLogger("covalab.pool")
 _PULSE_SECONDS: Final = 0.5
 _CANCELLED_KEPT: Final = 100
+_SETTLE_SECONDS: Final = 0.02
 _REPLACE_SECONDS: Final = 15.0
 """How long a nanny may take to start a worker anew; two busy cores have been seen to need eight seconds."""
 
@@ -55,6 +56,8 @@ class Pool:
         self._running: dict[int, _Running] = {}
         self._cancelled: OrderedDict[int, _Running] = OrderedDict()
         self._workers: dict[str, None] = {}
+        self._coming: set[str] = set()
+        self._news_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: Client | None = None
         self._is_ours = True
@@ -103,12 +106,12 @@ class Pool:
     async def _feel_pulse(self, client: Client) -> None:
         """End when the scheduler is gone, or workers of ours that nobody replaces: a new pool begins afresh."""
         wanted = len(self._workers)
-        whole_at = time.monotonic()
+        self._news_at = time.monotonic()
         while client.status == "running":  # Dask tells nobody when it stops trying
             await asyncio.sleep(_PULSE_SECONDS)
             if not self._is_ours or len(self._workers) >= wanted:
-                whole_at = time.monotonic()
-            elif time.monotonic() - whole_at > _REPLACE_SECONDS and not self._running:
+                self._news_at = time.monotonic()
+            elif time.monotonic() - self._news_at > _REPLACE_SECONDS and not self._running:
                 # A worker that closes by itself is not restarted by its nanny.
                 self._send(Trouble(f"{wanted - len(self._workers)} of {wanted} workers are gone for good"))
                 return
@@ -131,8 +134,11 @@ class Pool:
             return
         worker = str(message["worker"])
         if message.get("action") == "add-worker":
-            self._workers[worker] = None
-        elif message.get("action") == "remove-worker":
+            self._coming.add(worker)
+            self._go(self._welcome(worker))
+            return
+        if message.get("action") == "remove-worker":
+            self._coming.discard(worker)
             self._workers.pop(worker, None)
             for step, running in list(self._running.items()):
                 if running.assign.worker == worker:
@@ -140,6 +146,27 @@ class Pool:
         else:
             return
         self._send(Workers(list(self._workers)))
+
+    async def _welcome(self, worker: str) -> None:
+        """Take a new worker in once its nanny has: one that died before that would never be restarted."""
+        while worker in self._coming and not self._is_settled(worker):  # noqa: ASYNC110 - a nanny tells nobody
+            await asyncio.sleep(_SETTLE_SECONDS)
+        if worker in self._coming:
+            self._coming.remove(worker)
+            self._workers[worker] = None
+            self._news_at = time.monotonic()
+            self._send(Workers(list(self._workers)))
+
+    def _is_settled(self, worker: str) -> bool:
+        if not self._is_ours:
+            return True
+        assert self._client is not None
+        assert self._client.cluster is not None
+        nannies: list[Nanny] = list(self._client.cluster.workers.values())
+        return any(
+            nanny.worker_address == worker and nanny.process is not None and nanny.process.status is Status.running
+            for nanny in nannies
+        )
 
     # -- steps ---------------------------------------------------------------------------------------------------
 
