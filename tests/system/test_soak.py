@@ -1,4 +1,4 @@
-"""Mixed dispatches for a while, at random: fans, chains, failures, cancels, tasks that kill their worker. None hangs."""
+"""Mixed dispatches for a while, at random: fans, chains, failures, cancels, deadly tasks. None hangs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import random
 import time
 
 import pytest
+from tests.system.tasks import adding, dying
 
 import covalab as ct
 from covalab.client import Client
-from tests.system.tasks import adding, dying
 
 
 @ct.electron
