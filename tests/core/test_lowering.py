@@ -52,12 +52,14 @@ def needs(progress: Progress, node: int) -> set[int]:
         (None, 4, 2, 1),
         (0.0, 10**6, 2, 512),  # never more than fit into a message
         (1e-4, 1000, 2, 250),  # half a worker's share
-        (1e-4, 1000, 250, 2),
+        (1e-4, 1000, 250, 100),  # a trip costs more than a hundred of these
+        (1e-3, 1000, 50, 10),
         (0.1, 1000, 2, 2),
         (0.3, 1000, 2, 1),
         (3600.0, 1000, 2, 1),
         (1e-4, 0, 2, 1),
-        (1e-4, 10, 0, 5),  # no worker is counted as one
+        (1e-4, 10, 2, 10),
+        (1e-2, 10, 0, 5),  # no worker is counted as one
     ],
 )
 def test_siblings_share_a_step_by_how_long_they_take(
@@ -69,11 +71,11 @@ def test_siblings_share_a_step_by_how_long_they_take(
 
 @given(st.none() | st.floats(0, 1e6), st.integers(1, 10**6), st.integers(0, 1000))
 def test_no_step_starves_another_worker(mean: float | None, n_ready: int, n_workers: int) -> None:
-    """What is left over is enough for every other worker, as far as there is enough at all."""
+    """What is left over is enough for every other worker, as far as there is enough at all to be worth a trip."""
     count = sibling_count(mean, n_ready, n_workers)
 
     assert 1 <= count <= n_ready
-    assert n_ready - count >= min(n_workers - 1, n_ready - 1)
+    assert n_ready - count >= min(n_workers - 1, n_ready - 1) or (mean is not None and count * mean <= 0.01 + 1e-6)
     assert count == 1 or mean is None or count * mean <= BUDGET_SECONDS
 
 

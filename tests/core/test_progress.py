@@ -251,7 +251,7 @@ def test_a_fan_out_is_shared_between_workers() -> None:
     progress.sent(take_step(progress, lambda _: None, 2))
     progress.ended(completed(0))
 
-    assert len(take_step(progress, lambda _: 1e-5, 2)) == 25
+    assert len(take_step(progress, lambda _: 1e-3, 2)) == 25
     assert len(take_step(progress, lambda _: 5.0, 2)) == 1
 
 

@@ -18,6 +18,7 @@ BUDGET_SECONDS: Final = 0.5
 """After this long a step gives back what it has not begun."""
 
 _TARGET_SECONDS: Final = 0.2
+_TRIP_SECONDS: Final = 0.01
 _STEP_LIMIT: Final = 512
 _PROBE: Final = 4
 _SHARES_PER_WORKER: Final = 2
@@ -34,17 +35,22 @@ def settings_of(graph: Graph, node: int) -> Settings:
 def sibling_count(mean_seconds: float | None, n_ready: int, n_workers: int) -> int:
     """Return how many siblings share a step.
 
-    As many as fill a fifth of a second at their mean duration (a few while that is unknown), and never so many that
-    another worker would have nothing to do.
+    As many as fill a fifth of a second at their mean duration (a few while that is unknown), and not so many that
+    another worker would have nothing to do, unless there is less to do than a trip costs.
 
     Examples
     --------
     >>> sibling_count(0.0001, n_ready=1000, n_workers=2), sibling_count(60.0, 1000, 2), sibling_count(None, 1000, 2)
     (250, 1, 4)
+    >>> sibling_count(0.0001, n_ready=10, n_workers=2)
+    10
     """
     share = max(1, n_ready // (_SHARES_PER_WORKER * max(1, n_workers)))
-    wanted = _PROBE if mean_seconds is None else int(_TARGET_SECONDS / max(mean_seconds, 1e-6))
-    return max(1, min(wanted, share, _STEP_LIMIT))
+    if mean_seconds is None:
+        return min(_PROBE, share)
+    mean_seconds = max(mean_seconds, 1e-6)
+    share = max(share, min(n_ready, int(_TRIP_SECONDS / mean_seconds)))
+    return max(1, min(int(_TARGET_SECONDS / mean_seconds), share, _STEP_LIMIT))
 
 
 def take_step(
