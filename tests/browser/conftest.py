@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
-
 from tests.browser.lab import Desk, Lab
 
 INSTALL = "apt-get install -y --no-install-recommends chromium fonts-dejavu-core"

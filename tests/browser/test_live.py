@@ -10,7 +10,6 @@ import textwrap
 from pathlib import Path
 
 from playwright.sync_api import expect
-
 from tests.browser.lab import PATIENCE, Desk, Lab, badge, done
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "01_first_dispatch.ipynb"
@@ -55,7 +54,9 @@ def test_the_first_notebook_runs_and_shows_its_dispatches(desk: Desk, lab: Lab) 
     desk.open("first.ipynb")
     desk.run_all()
     page = desk.page
-    expect(page.locator(".jp-NotebookPanel:visible .jp-Cell").last).to_contain_text("accuracy: 0.9", timeout=2 * PATIENCE)
+    expect(page.locator(".jp-NotebookPanel:visible .jp-Cell").last).to_contain_text(
+        "accuracy: 0.9", timeout=2 * PATIENCE
+    )
     views = desk.views()
     assert views.count() >= 4
     for at in range(views.count()):
@@ -103,7 +104,9 @@ def test_an_output_stays_live_through_reload_restart_and_no_kernel(desk: Desk, l
 
     desk.wait_for_kernel()
     page = desk.page
-    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart().then(() => null)")
+    page.evaluate(
+        "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart().then(() => null)"
+    )
     seen = done(desk.views().first)
     desk.until(lambda: done(desk.views().first) > seen + 2, "not live after a kernel restart")
     desk.shoot("after-restart")

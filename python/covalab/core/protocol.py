@@ -139,7 +139,7 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
 
 
 class Trouble(msgspec.Struct, frozen=True, tag="trouble"):
-    """Pool to dispatcher: the pool cannot work, and why; it ends after this. `hopeless`: trying again would not help."""
+    """Pool to dispatcher: the pool cannot work, and why; it ends after this. `hopeless`: so would another."""
 
     message: str
     hopeless: bool = False
