@@ -317,7 +317,7 @@ def test_asking_for_one_dispatch_or_deleting_it_walks_no_table(store: Store) -> 
     steps = asyncio.run(store.write(lambda db: plan(db, ask)))
 
     assert len(steps) >= 12
-    assert [step for step in steps if not step.startswith("SEARCH")] == []
+    assert [step for step in steps if not step.startswith(("SEARCH", "SCAN wanted"))] == []
 
 
 def test_a_dispatch_comes_back_as_it_was_recorded(store: Store) -> None:

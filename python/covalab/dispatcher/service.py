@@ -11,10 +11,11 @@ import itertools
 import logging
 import os
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -51,6 +52,7 @@ from covalab.worker.capture import read_text
 _log = logging.getLogger("covalab.dispatcher")
 _RETRY_SECONDS: Final = 1.0
 _QUICK_SECONDS: Final = 0.05
+_QUICK_LOOKS: Final = 64
 _BLOB_REST: Final = 600.0
 """A blob that nothing uses is kept this long after somebody wrote or reused it: its submission may be on its way."""
 _RESTART_GAP: Final = 1_000_000
@@ -84,6 +86,8 @@ class Service:
         self._durations = Durations()
         self._pools = Pools(folders.socket_folder(folder), folder / "logs", self)
         self._changed: set[DispatchId] = set()
+        self._hungry: OrderedDict[DispatchId, Run] = OrderedDict()
+        """Dispatches that had something ready when they last changed, in the order of their turns."""
         self._steps = itertools.count(1)
         self._dropped: set[int] = set()  # steps that were stopped because some of their nodes were cancelled
         self._encoder = msgspec.msgpack.Encoder()
@@ -449,6 +453,8 @@ class Service:
             writes: list[_Write] = []
             for run in runs:
                 self._apply(run)
+                if run.progress.ready:
+                    self._hungry.setdefault(run.id, run)
                 summary = run.summary()
                 outcomes, run.outcomes = run.outcomes, []
                 progress = run.progress
@@ -468,6 +474,7 @@ class Service:
         for run in runs:
             if run.told.status in TERMINAL:
                 self.runs.pop(run.id, None)
+                self._hungry.pop(run.id, None)
             self.feed.tell(run.told)
 
     async def _record(self, writes: list[_Write]) -> None:
@@ -535,18 +542,12 @@ class Service:
                 or self._free_worker(pool, queue=False) is self._free_worker(pool, queue=True) is None
             ):
                 continue
-            waiting = deque(
-                run
-                for run in self.runs.values()
-                if run.progress.ready and self._pools.of_run(run.rest.environment) is pool
-            )
             for quick_only in (False, True):
                 while (worker := self._free_worker(pool, queue=quick_only)) is not None:
-                    run = self._next_run(waiting, quick_only=quick_only)
+                    run = self._next_run(pool, quick_only=quick_only)
                     if run is None:
                         break
                     self._send(pool, worker, run)
-                    self.runs[run.id] = self.runs.pop(run.id)  # it had its turn: last in line
 
     @staticmethod
     def _free_worker(pool: Pool, *, queue: bool) -> str | None:
@@ -561,15 +562,22 @@ class Service:
                     return worker
         return None
 
-    def _next_run(self, waiting: deque[Run], *, quick_only: bool) -> Run | None:
-        for _ in range(len(waiting)):
-            run = waiting.popleft()
+    def _next_run(self, pool: Pool, *, quick_only: bool) -> Run | None:
+        found: Run | None = None
+        stale: list[DispatchId] = []
+        for run in islice(self._hungry.values(), _QUICK_LOOKS if quick_only else None):
             if not run.progress.ready:
-                continue
-            waiting.append(run)
-            if not quick_only or self._is_quick(run, [run.progress.ready[0]]):
-                return run
-        return None
+                stale.append(run.id)
+            elif self._pools.of_run(run.rest.environment) is pool and (
+                not quick_only or self._is_quick(run, [run.progress.ready[0]])
+            ):
+                found = run
+                break
+        for dispatch in stale:
+            del self._hungry[dispatch]
+        if found is not None:
+            self._hungry.move_to_end(found.id)  # it has its turn: last in line
+        return found
 
     def _mean(self, run: Run, node: int) -> float | None:
         return self._durations.mean(run.graph.functions[run.graph.nodes[node].function].digest)
@@ -585,7 +593,9 @@ class Service:
 
     def _send(self, pool: Pool, worker: str, run: Run) -> None:
         progress = run.progress
-        nodes = lowering.take_step(progress, lambda node: self._mean(run, node), len(pool.workers))
+        # Others are waiting for the other workers, so only its share of them would go idle.
+        n_workers = -(-len(pool.workers) // max(1, len(self._hungry)))
+        nodes = lowering.take_step(progress, lambda node: self._mean(run, node), n_workers)
         inside: dict[int, int] = {}
         tasks = []
         for position, node in enumerate(nodes):

@@ -218,13 +218,14 @@ def select_values(connection: apsw.Connection, key: int, nodes: Iterable[int] | 
     """Return the closed values of nodes (None: of all that have one)."""
     if nodes is None:
         rows = connection.execute("SELECT node, value FROM outcomes WHERE key = ? AND value IS NOT NULL", (key,))
-        return {int(node): msgspec.msgpack.decode(value, type=Value) for node, value in rows}
-    found: dict[int, Value] = {}
-    for node in nodes:
-        row = connection.execute("SELECT value FROM outcomes WHERE key = ? AND node = ?", (key, node)).fetchone()
-        if row is not None and row[0] is not None:
-            found[node] = msgspec.msgpack.decode(row[0], type=Value)
-    return found
+    else:
+        rows = connection.execute(
+            "SELECT o.node, o.value FROM json_each(?) AS wanted CROSS JOIN outcomes AS o "
+            "WHERE o.key = ? AND o.node = wanted.value AND o.value IS NOT NULL",
+            (msgspec.json.encode(list(nodes)).decode(), key),
+        )
+    decoder = msgspec.msgpack.Decoder(Value)
+    return {int(node): decoder.decode(value) for node, value in rows}
 
 
 def select_failures(connection: apsw.Connection, key: int) -> dict[int, Failure]:
