@@ -220,6 +220,19 @@ def crowd(bench: Bench, folder: Path) -> None:
     bench.show(Row("100 dispatches of 10 by 4 clients: p95 to the first node", "<= 1 s", worst, None))
 
 
+def fairness(bench: Bench, ours: Covalab) -> None:
+    """Measure how much longer a dispatch of one node takes while one of 100,000 runs."""
+    if bench.only and "fair" not in bench.only:
+        return
+    alone = statistics.median(seconds(lambda: ours.fan(1)) for _ in range(5))
+    large = ours.ct.dispatch(ours.lattices["fan"])(100_000)
+    beside = []
+    while ours.ct.get_result(large, status_only=True)["status"] != "COMPLETED":
+        beside.append(seconds(lambda: ours.fan(1)) - alone)
+    bench.show(Row("delay of a one-node dispatch beside 100,000 nodes, median", "<= 0.5 s", beside, None))
+    bench.show(Row("the same, worst", "<= 0.5 s", [max(beside)], None))
+
+
 def growth(bench: Bench, ours: Covalab) -> None:
     """Measure time per node and the dispatcher's memory from 100 to 100,000 no-ops, and draw it."""
     import matplotlib as mpl
@@ -262,6 +275,7 @@ def main() -> None:
         work(bench, ours, dask)
         fetching(bench, ours, folder)
         crowd(bench, folder)
+        fairness(bench, ours)
         if arguments.growth:
             growth(bench, ours)
     if arguments.json:

@@ -194,3 +194,19 @@ def test_a_wrong_configuration_is_named(own: Client, tmp_path: Path, monkeypatch
         assert str(config) in error
     config.write_text("")
     assert ct.dispatch_sync(ct.lattice(adding))(1).result == 2
+
+
+def test_the_dispatch_tests_pass_on_a_scheduler_started_by_hand(by_hand: HandMade, tmp_path: Path) -> None:
+    """What is promised of results, requests and bad input holds there as well."""
+    suites = [str(ROOT / "tests" / "system" / f"test_{name}.py") for name in ("results", "requests", "bad_input")]
+    environment = os.environ | {"COVALAB_DASK_SCHEDULER_ADDRESS": by_hand.address}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'inner'}", *suites],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout[-5000:]
