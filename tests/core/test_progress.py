@@ -237,6 +237,21 @@ def test_a_running_node_is_pending_after_a_restart() -> None:
     assert progress.state(0) == NodeState(0, "pending", None, None, 2)
 
 
+def test_a_collection_ended_with_the_last_of_its_elements() -> None:
+    """In whichever order they came in, before a restart and after it."""
+    ends = set()
+    for order in ([0, 1], [1, 0]):
+        progress = started(graph_of([E, E, L], [(0, 2), (1, 2)]))
+        progress.sent([0, 1])
+        for node in order:
+            progress.ended(completed(node, at=5.0 - node))
+        again = started(graph_of([E, E, L], [(0, 2), (1, 2)]))
+        again.restore([progress.state(node) for node in order], {}, 9)
+        ends |= {(found.started_at[2], found.ended_at[2]) for found in (progress, again)}
+
+    assert ends == {(6.0, 6.0)}
+
+
 def test_steps_hold_whole_chains() -> None:
     """A chain of a hundred is one step."""
     progress = started(graph_of([E] * 100, [(i, i + 1) for i in range(99)]))

@@ -259,7 +259,11 @@ class Progress:
         stack = [node]
         while stack:
             current = stack.pop()
-            self._end(current, "completed", started_at if current == node else ended_at, ended_at)
+            if current != node:
+                # Not the time of whoever came in last: a restart takes them over in another order.
+                times = [self.ended_at[edge.source] for edge in self.inputs[current]]
+                started_at = ended_at = max((time for time in times if time is not None), default=ended_at)
+            self._end(current, "completed", started_at, ended_at)
             for child in self.children[current]:
                 self.waiting[child] -= 1
                 if self.waiting[child] == 0 and self.status[child] == "pending":

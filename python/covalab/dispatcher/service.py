@@ -44,6 +44,7 @@ from covalab.core.progress import LOSSES_ALLOWED
 from covalab.core.protocol import Begun, Ended, Step
 from covalab.core.soundness import check_graph
 from covalab.dispatcher.feed import Feed
+from covalab.dispatcher.finished import Finished
 from covalab.dispatcher.pools import Flight, Pool, Pools
 from covalab.dispatcher.run import Run, counts_of, lost_failure, timeout_failure
 from covalab.store import Store, rows
@@ -79,6 +80,7 @@ class Service:
         self.artifacts = Artifacts(folders.blob_folder(folder))
         self.feed = Feed(int(time.time() * 1000))
         self.runs: dict[DispatchId, Run] = {}
+        self.finished = Finished()
         self.attached = 0
         self.over = asyncio.Event()
         """Set when this process must end."""
@@ -210,6 +212,7 @@ class Service:
         if unused is None:
             return False
         self.feed.forget(dispatch)
+        self.finished.forget(dispatch)
         await self._remove_blobs(unused)
         return True
 

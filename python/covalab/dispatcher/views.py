@@ -8,6 +8,7 @@ import apsw
 
 from covalab.core import lowering
 from covalab.core.errors import MissingLatticeRecordError
+from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
     DispatchChanges,
     DispatchId,
@@ -16,12 +17,12 @@ from covalab.core.model import (
     Graph,
     NodeDetail,
     NodeKind,
-    NodeState,
     Record,
     Status,
     Value,
 )
 from covalab.core.progress import Progress, result_nodes
+from covalab.dispatcher.finished import Ended
 from covalab.dispatcher.run import rebuild
 from covalab.dispatcher.service import Service
 from covalab.store import rows
@@ -60,36 +61,44 @@ async def changes(service: Service, dispatch: DispatchId, since: int) -> Dispatc
     run = service.runs.get(dispatch)
     if run is not None:
         return DispatchChanges(run.summary(), since, run.progress.states_since(since))
-    summary, progress, _ = await _recorded_progress(service, dispatch)
-    nodes = progress.states_since(-1) if since < summary.version else []
-    return DispatchChanges(summary, since, nodes)
+    ended = await _ended(service, dispatch)
+    nodes = ended.progress.states_since(-1) if since < ended.summary.version else []
+    return DispatchChanges(ended.summary, since, nodes)
 
 
-async def _recorded_progress(service: Service, dispatch: DispatchId) -> tuple[DispatchSummary, Progress, rows.Rest]:
-    def job(db: apsw.Connection) -> tuple[DispatchSummary, Graph, rows.Rest, list[NodeState]] | None:
+async def _ended(service: Service, dispatch: DispatchId) -> Ended:
+    """Return a dispatch that is not running, as it is recorded."""
+    found = service.finished.get(dispatch)
+    if found is not None:
+        return found
+
+    def job(db: apsw.Connection) -> Ended | None:
         # All in one snapshot: somebody may delete it meanwhile.
-        found = rows.select_dispatch(db, dispatch)
-        if found is None:
+        row = rows.select_dispatch(db, dispatch)
+        if row is None:
             return None
-        key, summary = found
-        return summary, rows.select_graph(db, key), rows.select_rest(db, key), rows.select_states(db, key)
+        key, summary = row
+        rest = rows.select_rest(db, key)
+        progress = rebuild(rows.select_graph(db, key), rest, summary, rows.select_states(db, key))
+        return Ended(key, summary, progress, rest)
 
     found = await service.store.read(job)
     if found is None:
         raise MissingLatticeRecordError(dispatch, str(service.folder))
-    summary, graph, rest, states = found
-    return summary, rebuild(graph, rest, summary, states), rest
+    if found.summary.status in TERMINAL:
+        service.finished.keep(found)
+    return found
 
 
 async def record(service: Service, dispatch: DispatchId, outputs: str) -> Record:
     """Return a dispatch with the outputs that were asked for: `result`, `all`, `none`, or node numbers."""
     await service.settled()
-    key, _ = await service.recorded(dispatch)
     run = service.runs.get(dispatch)
     if run is not None:
-        summary, progress, rest = run.summary(), run.progress, run.rest
+        key, summary, progress, rest = run.key, run.summary(), run.progress, run.rest
     else:
-        summary, progress, rest = await _recorded_progress(service, dispatch)
+        ended = await _ended(service, dispatch)
+        key, summary, progress, rest = ended.key, ended.summary, ended.progress, ended.rest
     wanted: list[int] | None
     if outputs == "all":
         wanted = None
@@ -128,12 +137,12 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
         If there is no such dispatch, or no such node in it.
     """
     await service.settled()
-    key, _ = await service.recorded(dispatch)
     run = service.runs.get(dispatch)
     if run is not None:
-        progress, rest = run.progress, run.rest
+        key, progress, rest = run.key, run.progress, run.rest
     else:
-        _, progress, rest = await _recorded_progress(service, dispatch)
+        ended = await _ended(service, dispatch)
+        key, progress, rest = ended.key, ended.progress, ended.rest
     graph = progress.graph
     if not 0 <= number < len(graph.nodes):
         where = f"{dispatch}, which has {len(graph.nodes)} nodes"

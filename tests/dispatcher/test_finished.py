@@ -1,0 +1,54 @@
+"""What is kept at hand of dispatches that have ended."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.core.graphs import PARAMETER, graph_of
+
+from covalab.core.codec import closed
+from covalab.core.model import Counts, Digest, DispatchId, DispatchSummary, Environment, NodeKind, Origin
+from covalab.core.progress import Progress
+from covalab.dispatcher.finished import _NODES_KEPT, Ended, Finished
+from covalab.store.rows import Rest
+
+REST = Rest([], {}, Environment(sys.executable, "", "/"), Origin(), closed(1), Digest("0" * 64), "", "")
+
+
+def ended(name: str, n_nodes: int) -> Ended:
+    """Return a dispatch with so many nodes."""
+    summary = DispatchSummary(DispatchId(name), name, "completed", 1, 1.0, 1.0, 2.0, Counts())
+    return Ended(1, summary, Progress(graph_of([NodeKind.PARAMETER] * (n_nodes - 1), []), [PARAMETER]), REST)
+
+
+def test_what_was_looked_at_last_is_kept() -> None:
+    """As many as their nodes allow; the one that nobody looked at goes first."""
+    finished = Finished()
+    third = _NODES_KEPT // 3
+    for name in "abc":
+        finished.keep(ended(name, third))
+    assert finished.get(DispatchId("a")) is not None
+    finished.keep(ended("d", third))
+
+    assert [name for name in "abcd" if finished.get(DispatchId(name))] == ["a", "c", "d"]
+
+
+def test_one_that_is_too_large_is_not_kept() -> None:
+    """Memory is bounded, whatever somebody looks at."""
+    finished = Finished()
+    finished.keep(ended("huge", _NODES_KEPT + 1))
+
+    assert finished.get(DispatchId("huge")) is None
+    assert finished._nodes == 0
+
+
+def test_what_was_deleted_is_gone() -> None:
+    """Also when it was kept twice, or never."""
+    finished = Finished()
+    for _ in range(2):
+        finished.keep(ended("a", 10))
+    for name in ("a", "a", "never"):
+        finished.forget(DispatchId(name))
+
+    assert finished.get(DispatchId("a")) is None
+    assert finished._nodes == 0
