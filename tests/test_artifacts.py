@@ -145,6 +145,7 @@ def test_an_interrupted_write_leaves_nothing_behind(artifacts: Artifacts) -> Non
     """The stop button in the middle of a large value costs no disk."""
     program = (
         "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell may have it ignored in the background
         "from covalab.artifacts import Artifacts\n"
         "from covalab.core.codec import Encoded\n"
         "class Pieces(list):\n"

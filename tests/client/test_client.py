@@ -103,7 +103,8 @@ def test_deleting_again_because_the_answer_was_lost_is_no_error(own: Client, mon
 
 
 INTERRUPTED = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs this in the background ignores it
 import covalab as ct
 from tests.system.tasks import adding, sleeping
 done = ct.dispatch_sync(ct.lattice(adding))(1).dispatch_id

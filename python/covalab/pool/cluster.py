@@ -160,6 +160,9 @@ async def _local(config: DaskConfig) -> LocalCluster:
             "distributed.deploy.lost-worker-timeout": "365 days",
             "distributed.worker.daemon": False,  # a task may have child processes
             "distributed.worker.profile.enabled": False,
+            # An idle pool should cost nothing: nobody looks at Dask's own pulse.
+            "distributed.admin.tick.interval": "1s",
+            "distributed.admin.system-monitor.interval": "5s",
         }
     )
     return await LocalCluster(
