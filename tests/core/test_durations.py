@@ -60,3 +60,20 @@ def test_one_short_run_does_not_make_a_long_function_quick() -> None:
         durations.learn(F, 0.0)
 
     assert durations.mean(F) == pytest.approx(0.0, abs=0.001)
+
+
+def test_what_was_learned_is_told_once_and_outlives_a_restart() -> None:
+    """Only a change worth writing down is news; what another life learned counts until this one knows better."""
+    durations = Durations()
+    durations.learn(F, 1.0)
+    assert durations.news() == {F: 1.0}
+    durations.learn(F, 1.1)
+    assert durations.news() == {}
+    later = Durations()
+    later.load({F: 1.0})
+    assert later.mean(F) == 1.0
+    later.learn(F, 9.0)
+    later.load({F: 1.0})
+
+    assert later.news() == {F: 9.0}
+    assert later.mean(F) == 9.0

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.core.graphs import PARAMETER, completed, graph_of, graphs
 
-from covalab.core.lowering import BUDGET_SECONDS, settings_of, sibling_count, take_step, task_of, travels_alone
-from covalab.core.model import Graph, NodeKind, Settings
+from covalab.core.codec import closed
+from covalab.core.lowering import BUDGET_SECONDS, Shared, settings_of, sibling_count, take_step, task_of, travels_alone
+from covalab.core.model import Digest, Graph, NodeKind, Settings, Value
 from covalab.core.progress import Progress
 from covalab.core.protocol import Argument
 
@@ -95,7 +96,7 @@ def test_a_step_has_what_a_node_needs_before_it(graph: Graph, seed: int) -> None
         for position, node in enumerate(step):
             needed = needs(progress, node)
             assert all(other in inside or progress.status[other] == "completed" for other in needed)
-            task = task_of(progress, node, inside)
+            task = task_of(progress, node, inside, Shared())
             assert set(task.after) == needed & set(inside)
             inside[node] = position
         progress.sent(step)
@@ -180,9 +181,20 @@ def test_inputs_of_a_task_come_from_where_they_are() -> None:
     progress.sent([0])
     progress.ended(completed(0))
 
-    task = task_of(progress, 4, {2: 0})
+    task = task_of(progress, 4, {2: 0}, Shared())
 
     assert task.args == [
         Argument(items=[Argument(value=PARAMETER), Argument(value=PARAMETER), Argument(node=2)]),
     ]
     assert task.after == [2]
+
+
+def test_a_value_that_many_tasks_use_travels_once() -> None:
+    """A step holds a larger value once, small ones where they are used, and a blob by its name."""
+    large, small = closed(bytes(10_000)), closed(1)
+    blob = Value(10**6, "bytes", "", None, Digest("0" * 64))
+    shared = Shared()
+    arguments = [shared.argument(value) for value in (large, small, large, blob)]
+
+    assert arguments == [Argument(shared=0), Argument(value=small), Argument(shared=0), Argument(value=blob)]
+    assert shared.values == [large]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.core.graphs import completed, graph_of, graphs
 
 from covalab.core.lifecycle import NEXT, TERMINAL, covalent_text, may_follow
-from covalab.core.lowering import take_step, task_of
+from covalab.core.lowering import Shared, take_step, task_of
 from covalab.core.model import EdgeKind, Graph, NodeKind, NodeState, Outcome, Settings
 from covalab.core.progress import LOSSES_ALLOWED, Progress, result_nodes
 
@@ -170,7 +170,7 @@ def finish(progress: Progress, choose: random.Random) -> list[int]:
         inside: dict[int, int] = {}
         after: dict[int, list[int]] = {}
         for position, node in enumerate(step):
-            task = task_of(progress, node, inside)
+            task = task_of(progress, node, inside, Shared())
             for argument in task.args:
                 assert argument.value is not None or argument.items is not None or argument.node in inside
             after[node] = task.after

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from covalab.core.model import CHEAP_KINDS, Edge, EdgeKind, Graph, NodeKind, Settings
+from covalab.core.model import CHEAP_KINDS, Edge, EdgeKind, Graph, NodeKind, Settings, Value
 from covalab.core.progress import Progress
 from covalab.core.protocol import Argument, Task
 
@@ -20,6 +20,7 @@ BUDGET_SECONDS: Final = 0.5
 _TARGET_SECONDS: Final = 0.2
 _TRIP_SECONDS: Final = 0.01
 _STEP_LIMIT: Final = 512
+_SHARED_BYTES: Final = 512
 _PROBE: Final = 4
 _SHARES_PER_WORKER: Final = 2
 
@@ -141,16 +142,36 @@ def _freed_by(progress: Progress, node: int, overlay: dict[int, int]) -> list[in
     return freed
 
 
-def task_of(progress: Progress, node: int, inside: Mapping[int, int]) -> Task:
-    """Return a node as a worker sees it. `inside` holds the nodes of the same step that run before it."""
+class Shared:
+    """The values of a step that are not small, each once: a hundred tasks may use the same one."""
+
+    def __init__(self) -> None:
+        self.values: list[Value] = []
+        self._positions: dict[int, int] = {}
+
+    def argument(self, value: Value) -> Argument:
+        """Return a value as an input of a task."""
+        if value.data is None or len(value.data) < _SHARED_BYTES:
+            return Argument(value=value)
+        position = self._positions.setdefault(id(value), len(self.values))
+        if position == len(self.values):
+            self.values.append(value)
+        return Argument(shared=position)
+
+
+def task_of(progress: Progress, node: int, inside: Mapping[int, int], shared: Shared) -> Task:
+    """Return a node as a worker sees it.
+
+    `inside` holds the nodes of the same step that run before it, `shared` collects the step's larger values.
+    """
     graph = progress.graph
     args: list[tuple[int, Argument]] = []
     kwargs: dict[str, Argument] = {}
     for edge in progress.inputs[node]:
         if edge.kind is EdgeKind.ARG:
-            args.append((edge.index, _argument(progress, edge.source, inside)))
+            args.append((edge.index, _argument(progress, edge.source, inside, shared)))
         elif edge.kind is EdgeKind.KWARG:
-            kwargs[edge.name] = _argument(progress, edge.source, inside)
+            kwargs[edge.name] = _argument(progress, edge.source, inside, shared)
     args.sort(key=_position)
     function = graph.functions[graph.nodes[node].function]
     after = _before_it(progress, node, inside) if inside else []
@@ -174,18 +195,20 @@ def _position(pair: tuple[int, Argument]) -> int:
     return pair[0]
 
 
-def _argument(progress: Progress, source: int, inside: Mapping[int, int]) -> Argument:
+def _argument(progress: Progress, source: int, inside: Mapping[int, int], shared: Shared) -> Argument:
     if source in inside:
         return Argument(node=source)
     kind = progress.graph.nodes[source].kind
     if kind is NodeKind.PARAMETER:
-        return Argument(value=progress.values[progress.graph.nodes[source].value])
+        return shared.argument(progress.values[progress.graph.nodes[source].value])
     if kind is NodeKind.LIST:
-        return Argument(items=[_argument(progress, edge.source, inside) for edge in _in_order(progress, source)])
+        return Argument(
+            items=[_argument(progress, edge.source, inside, shared) for edge in _in_order(progress, source)]
+        )
     if kind is NodeKind.DICT:
-        keys, values = (_argument(progress, edge.source, inside) for edge in _in_order(progress, source))
+        keys, values = (_argument(progress, edge.source, inside, shared) for edge in _in_order(progress, source))
         return Argument(pairs=(keys, values))
-    return Argument(value=progress.outputs[source])
+    return shared.argument(progress.outputs[source])
 
 
 def _in_order(progress: Progress, node: int) -> list[Edge]:

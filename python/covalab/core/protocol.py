@@ -39,16 +39,17 @@ def check_hello(said: str, where: str, remedy: str) -> None:
 
 
 class Argument(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
-    """Where one input of a task comes from: exactly one of the four.
+    """Where one input of a task comes from: exactly one of the five.
 
-    `value`: closed bytes or a blob. `node`: the output of an earlier task of the same step. `items`: a list of
-    arguments. `pairs`: a dict, given as two arguments (keys, values) that assemble to lists.
+    `value`: closed bytes or a blob. `shared`: one of `Step.shared`. `node`: the output of an earlier task of the same
+    step. `items`: a list of arguments. `pairs`: a dict, given as two arguments (keys, values) that assemble to lists.
     """
 
     value: Value | None = None
     node: int = -1
     items: list[Argument] | None = None
     pairs: tuple[Argument, Argument] | None = None
+    shared: int = -1
 
 
 class Task(msgspec.Struct, frozen=True, array_like=True):
@@ -74,6 +75,7 @@ class Step(msgspec.Struct, frozen=True):
     path: list[str]
     blobs: str  # the blob folder
     spool: str  # the folder for what running tasks print
+    shared: list[Value] = []  # values that are not small, each once however many tasks use it
 
 
 class Assign(msgspec.Struct, frozen=True, tag="assign"):

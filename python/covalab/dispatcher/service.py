@@ -7,15 +7,12 @@ has become ready. Facts that arrive meanwhile wait for the next turn, and so sha
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -26,7 +23,6 @@ from covalab._version import __version__
 from covalab.artifacts import Artifacts
 from covalab.client import folders
 from covalab.core import lowering
-from covalab.core.durations import Durations
 from covalab.core.errors import DataFolderError, MissingLatticeRecordError, TakenOver
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
@@ -41,10 +37,11 @@ from covalab.core.model import (
     Submission,
 )
 from covalab.core.progress import LOSSES_ALLOWED
-from covalab.core.protocol import Begun, Ended, Step
+from covalab.core.protocol import Begun, Ended
 from covalab.core.soundness import check_graph
 from covalab.dispatcher.feed import Feed
 from covalab.dispatcher.finished import Finished
+from covalab.dispatcher.frontier import Frontier
 from covalab.dispatcher.pools import Flight, Pool, Pools
 from covalab.dispatcher.run import Run, counts_of, lost_failure, timeout_failure
 from covalab.store import Store, rows
@@ -52,8 +49,6 @@ from covalab.worker.capture import read_text
 
 _log = logging.getLogger("covalab.dispatcher")
 _RETRY_SECONDS: Final = 1.0
-_QUICK_SECONDS: Final = 0.05
-_QUICK_LOOKS: Final = 64
 _BLOB_REST: Final = 600.0
 """A blob that nothing uses is kept this long after somebody wrote or reused it: its submission may be on its way."""
 _RESTART_GAP: Final = 1_000_000
@@ -85,14 +80,10 @@ class Service:
         self.over = asyncio.Event()
         """Set when this process must end."""
         self.last_asked = time.monotonic()
-        self._durations = Durations()
         self._pools = Pools(folders.socket_folder(folder), folder / "logs", self)
+        self._frontier = Frontier(self._pools, self.artifacts.folder, folders.spool_folder(folder))
         self._changed: set[DispatchId] = set()
-        self._hungry: OrderedDict[DispatchId, Run] = OrderedDict()
-        """Dispatches that had something ready when they last changed, in the order of their turns."""
-        self._steps = itertools.count(1)
         self._dropped: set[int] = set()  # steps that were stopped because some of their nodes were cancelled
-        self._encoder = msgspec.msgpack.Encoder()
         self._outcomes = msgspec.msgpack.Decoder(list[Outcome])
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
@@ -269,6 +260,7 @@ class Service:
 
     async def recover(self) -> None:
         """Take up every dispatch that had not ended when the last dispatcher did."""
+        self._frontier.durations.load(await self.store.read(rows.select_durations))
         for summary in await self.store.read(rows.select_unfinished):
             try:
                 run = await self.store.read(partial(_load, summary=summary))
@@ -440,10 +432,17 @@ class Service:
             self._wake.clear()
             try:
                 await self._settle()
-                self._pump()
+                self._send_what_is_ready()
             except Exception:  # noqa: BLE001 - the loop must outlive any one dispatch's trouble
                 _log.exception("a turn failed")
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    def _send_what_is_ready(self) -> None:
+        for pool in self._pools:
+            if pool.state == "failed":
+                self._give_up(pool)
+        for run in self._frontier.fill():
+            self._note(run)
 
     async def _settle(self) -> None:
         """Apply what came in, commit it, then tell."""
@@ -456,8 +455,7 @@ class Service:
             writes: list[_Write] = []
             for run in runs:
                 self._apply(run)
-                if run.progress.ready:
-                    self._hungry.setdefault(run.id, run)
+                self._frontier.note(run)
                 summary = run.summary()
                 outcomes, run.outcomes = run.outcomes, []
                 progress = run.progress
@@ -477,11 +475,14 @@ class Service:
         for run in runs:
             if run.told.status in TERMINAL:
                 self.runs.pop(run.id, None)
-                self._hungry.pop(run.id, None)
+                self._frontier.forget(run)
             self.feed.tell(run.told)
 
     async def _record(self, writes: list[_Write]) -> None:
+        durations = self._frontier.durations.news()
+
         def job(connection: apsw.Connection) -> None:
+            rows.keep_durations(connection, durations)
             for write in writes:
                 rows.update_dispatch(connection, *write)
 
@@ -511,8 +512,7 @@ class Service:
         for outcome in inbox:
             node = outcome.node
             if outcome.status == "completed":
-                function = run.graph.functions[run.graph.nodes[node].function]
-                self._durations.learn(function.digest, outcome.ended_at - outcome.started_at)
+                self._frontier.learn(run, outcome)
             elif self._may_retry(run, outcome):
                 if node in progress.in_flight:
                     progress.returned([node])
@@ -532,99 +532,6 @@ class Service:
             return False
         failures = run.failures[outcome.node] = run.failures.get(outcome.node, 0) + 1
         return failures <= lowering.settings_of(run.graph, outcome.node).retries
-
-    # -- sending -------------------------------------------------------------------------------------------------
-
-    def _pump(self) -> None:
-        """Give every worker that can take one a step, dispatch after dispatch in turn."""
-        for pool in self._pools:
-            if pool.state == "failed":
-                self._give_up(pool)
-            if (
-                pool.state != "up"
-                or self._free_worker(pool, queue=False) is self._free_worker(pool, queue=True) is None
-            ):
-                continue
-            for quick_only in (False, True):
-                while (worker := self._free_worker(pool, queue=quick_only)) is not None:
-                    run = self._next_run(pool, quick_only=quick_only)
-                    if run is None:
-                        break
-                    self._send(pool, worker, run)
-
-    @staticmethod
-    def _free_worker(pool: Pool, *, queue: bool) -> str | None:
-        """Return an idle worker; with `queue`, one whose only step will soon be done."""
-        for worker, in_flight in pool.workers.items():
-            if not in_flight and not queue:
-                return worker
-        if queue:
-            busy = {flight.worker for flight in pool.flights.values() if not flight.quick}
-            for worker, in_flight in pool.workers.items():
-                if in_flight == 1 and worker not in busy:
-                    return worker
-        return None
-
-    def _next_run(self, pool: Pool, *, quick_only: bool) -> Run | None:
-        found: Run | None = None
-        stale: list[DispatchId] = []
-        for run in islice(self._hungry.values(), _QUICK_LOOKS if quick_only else None):
-            if not run.progress.ready:
-                stale.append(run.id)
-            elif self._pools.of_run(run.rest.environment) is pool and (
-                not quick_only or self._is_quick(run, [run.progress.ready[0]])
-            ):
-                found = run
-                break
-        for dispatch in stale:
-            del self._hungry[dispatch]
-        if found is not None:
-            self._hungry.move_to_end(found.id)  # it has its turn: last in line
-        return found
-
-    def _mean(self, run: Run, node: int) -> float | None:
-        return self._durations.mean(run.graph.functions[run.graph.nodes[node].function].digest)
-
-    def _is_quick(self, run: Run, nodes: list[int]) -> bool:
-        total = 0.0
-        for node in nodes:
-            mean = self._mean(run, node)
-            if mean is None or mean > _QUICK_SECONDS:
-                return False
-            total += mean
-        return total <= lowering.BUDGET_SECONDS
-
-    def _send(self, pool: Pool, worker: str, run: Run) -> None:
-        progress = run.progress
-        # Others are waiting for the other workers, so only its share of them would go idle.
-        n_workers = -(-len(pool.workers) // max(1, len(self._hungry)))
-        nodes = lowering.take_step(progress, lambda node: self._mean(run, node), n_workers)
-        inside: dict[int, int] = {}
-        tasks = []
-        for position, node in enumerate(nodes):
-            tasks.append(lowering.task_of(progress, node, inside))
-            inside[node] = position
-        code = {task.function: run.rest.code[task.function] for task in tasks if task.function in run.rest.code}
-        environment = run.rest.environment
-        step = Step(
-            next(self._steps),
-            run.id,
-            tasks,
-            code,
-            lowering.BUDGET_SECONDS,
-            environment.cwd,
-            environment.path,
-            str(self.artifacts.folder),
-            str(folders.spool_folder(self.folder)),
-        )
-        limit = lowering.settings_of(run.graph, nodes[0]).time_limit if len(nodes) == 1 else None
-        flight = Flight(step.id, run.id, nodes, worker, quick=self._is_quick(run, nodes), time_limit=limit)
-        now = time.time()
-        if run.started_at is None:
-            run.started_at = now
-        progress.sent(nodes)
-        pool.send(flight, self._encoder.encode(step))
-        self._note(run)
 
 
 def _load(connection: apsw.Connection, summary: DispatchSummary) -> Run:

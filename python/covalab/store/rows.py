@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import apsw
@@ -274,3 +274,14 @@ def fail_dispatch(connection: apsw.Connection, dispatch: DispatchId, at: float, 
     connection.execute(
         "UPDATE dispatches SET status='failed', version=version+1, ended_at=?, error=? WHERE id=?", (at, why, dispatch)
     )
+
+
+def select_durations(connection: apsw.Connection) -> dict[Digest, float]:
+    """Return the mean seconds of the functions that ever ran."""
+    return {Digest(function): seconds for function, seconds in connection.execute("SELECT * FROM durations")}
+
+
+def keep_durations(connection: apsw.Connection, durations: Mapping[Digest, float]) -> None:
+    """Record mean seconds by function."""
+    if durations:
+        connection.executemany("INSERT OR REPLACE INTO durations VALUES (?,?)", durations.items())

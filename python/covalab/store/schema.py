@@ -61,6 +61,8 @@ MIGRATIONS: Final = (
     """,
     # Deleting a dispatch asks which blobs it used; without this, every use of every blob would be looked at.
     "CREATE INDEX blob_uses_by_key ON blob_uses (key)",
+    # What was learned of how long functions take, so that the first step of tomorrow is sized like the last of today.
+    "CREATE TABLE durations (function TEXT PRIMARY KEY, seconds REAL NOT NULL) WITHOUT ROWID",
 )
 
 

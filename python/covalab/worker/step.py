@@ -62,8 +62,7 @@ class TaskWorker:
         _enter(step.cwd, step.path)
         artifacts = Artifacts(step.blobs)
         report = _Report(step.id, self, emit)
-        kept: dict[int, Any] = {}
-        closed: dict[int, Value] = {}
+        inputs = _Inputs(step, artifacts)
         completed: set[int] = set()
         needed = _used_inside(step)
         deadline = time.monotonic() + step.budget
@@ -74,20 +73,16 @@ class TaskWorker:
                 if not completed.issuperset(task.after):
                     continue  # its producer failed here; the dispatcher knows what follows
                 report.begin(task.node)
-                outcome, result = self._run_task(task, step, artifacts, kept, closed)
+                outcome, result = self._run_task(task, step, artifacts, inputs)
                 if outcome.value is not None:
                     completed.add(task.node)
                     if task.node in needed:
-                        closed[task.node] = outcome.value
-                        if type(result) in _PASSED_AS_THEY_ARE:
-                            kept[task.node] = result
+                        inputs.keep(task.node, outcome.value, result)
                 report.end(outcome)
         finally:
             report.close()
 
-    def _run_task(
-        self, task: Task, step: Step, artifacts: Artifacts, kept: dict[int, Any], closed: dict[int, Value]
-    ) -> tuple[Outcome, Any]:
+    def _run_task(self, task: Task, step: Step, artifacts: Artifacts, inputs: _Inputs) -> tuple[Outcome, Any]:
         """Run one node. Returns its outcome and the open value (None when it failed)."""
         started_at = time.time()
         began = time.perf_counter()
@@ -96,8 +91,9 @@ class TaskWorker:
         result: Any = None
         try:
             function = self._function(task, step, artifacts)
-            args = [_open(argument, artifacts, kept, closed, task) for argument in task.args]
-            kwargs = {name: _open(argument, artifacts, kept, closed, task) for name, argument in task.kwargs.items()}
+            what = f"an input of electron {task.name!r} (node {task.node})"
+            args = [inputs.open(argument, what) for argument in task.args]
+            kwargs = {name: inputs.open(argument, what) for name, argument in task.kwargs.items()}
         except BaseException as error:  # noqa: BLE001 - opening a value runs the user's code
             failure = _failure(error, "storage" if isinstance(error, DataFolderError) else "serialization")
         else:
@@ -216,18 +212,38 @@ def _used_inside(step: Step) -> set[int]:
     return {node for task in step.tasks for node in task.after}
 
 
-def _open(argument: Argument, artifacts: Artifacts, kept: dict[int, Any], closed: dict[int, Value], task: Task) -> Any:
-    """Open an input. Every use opens its own copy, so that what one task does to it no other task sees."""
-    if argument.value is not None:
-        return artifacts.open(argument.value, what=f"an input of electron {task.name!r} (node {task.node})")
-    if argument.items is not None:
-        return [_open(item, artifacts, kept, closed, task) for item in argument.items]
-    if argument.pairs is not None:
-        keys, values = (_open(side, artifacts, kept, closed, task) for side in argument.pairs)
-        return {hashable(key): value for key, value in zip(keys, values, strict=True)}
-    if argument.node in kept:
-        return kept[argument.node]
-    return artifacts.open(closed[argument.node], what=f"an input of electron {task.name!r} (node {task.node})")
+class _Inputs:
+    """What the tasks of a step are called with: values from outside, and those made earlier in the step.
+
+    Every use opens its own copy, so that what one task does to it no other task sees.
+    """
+
+    def __init__(self, step: Step, artifacts: Artifacts) -> None:
+        self._shared = step.shared
+        self._artifacts = artifacts
+        self._closed: dict[int, Value] = {}
+        self._open: dict[int, Any] = {}  # those that nothing can change
+
+    def keep(self, node: int, value: Value, result: Any) -> None:
+        """Keep the value of a task for those after it."""
+        self._closed[node] = value
+        if type(result) in _PASSED_AS_THEY_ARE:
+            self._open[node] = result
+
+    def open(self, argument: Argument, what: str) -> Any:
+        """Open an input."""
+        if argument.value is not None:
+            return self._artifacts.open(argument.value, what=what)
+        if argument.items is not None:
+            return [self.open(item, what) for item in argument.items]
+        if argument.pairs is not None:
+            keys, values = (self.open(side, what) for side in argument.pairs)
+            return {hashable(key): value for key, value in zip(keys, values, strict=True)}
+        if argument.shared >= 0:
+            return self._artifacts.open(self._shared[argument.shared], what=what)
+        if argument.node in self._open:
+            return self._open[argument.node]
+        return self._artifacts.open(self._closed[argument.node], what=what)
 
 
 def _failure(error: BaseException, type_: ErrorType) -> Failure:

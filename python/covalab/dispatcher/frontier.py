@@ -1,0 +1,145 @@
+"""What is sent next, and where: a few steps per worker in flight, dispatch after dispatch in turn.
+
+Everything else waits here, so that cancel is instant, a large dispatch does not keep a small one waiting, and Dask's
+scheduler stays small.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import OrderedDict
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from covalab.core import lowering
+from covalab.core.durations import Durations
+from covalab.core.model import DispatchId, Outcome
+from covalab.core.protocol import Step
+from covalab.dispatcher.pools import Flight, Pool, Pools
+from covalab.dispatcher.run import Run
+
+_QUICK_SECONDS: Final = 0.05
+_QUICK_LOOKS: Final = 64
+
+
+class Frontier:
+    """The dispatches that have something ready, and the pools that could take it.
+
+    Parameters
+    ----------
+    pools
+        The pools.
+    blobs, spool
+        The folders that every step is told of.
+    """
+
+    def __init__(self, pools: Pools, blobs: Path, spool: Path) -> None:
+        self.durations = Durations()
+        self._pools = pools
+        self._blobs = str(blobs)
+        self._spool = str(spool)
+        self._hungry: OrderedDict[DispatchId, Run] = OrderedDict()
+        """Dispatches that had something ready when they last changed, in the order of their turns."""
+        self._steps = itertools.count(1)
+        self._encoder = msgspec.msgpack.Encoder()
+
+    def note(self, run: Run) -> None:
+        """Take note of a dispatch that changed: if something of it is ready, it gets its turn."""
+        if run.progress.ready:
+            self._hungry.setdefault(run.id, run)
+
+    def forget(self, run: Run) -> None:
+        """Forget a dispatch that has ended."""
+        self._hungry.pop(run.id, None)
+
+    def learn(self, run: Run, outcome: Outcome) -> None:
+        """Learn from a completed node how long its function takes."""
+        function = run.graph.functions[run.graph.nodes[outcome.node].function]
+        self.durations.learn(function.digest, outcome.ended_at - outcome.started_at)
+
+    def fill(self) -> list[Run]:
+        """Give every worker that can take one a step. Returns the dispatches of which something was sent."""
+        sent: dict[DispatchId, Run] = {}
+        for pool in self._pools:
+            if pool.state != "up" or _free_worker(pool, queue=False) is _free_worker(pool, queue=True) is None:
+                continue
+            for quick_only in (False, True):
+                while (worker := _free_worker(pool, queue=quick_only)) is not None:
+                    run = self._next_run(pool, quick_only=quick_only)
+                    if run is None:
+                        break
+                    self._send(pool, worker, run)
+                    sent[run.id] = run
+        return list(sent.values())
+
+    def _next_run(self, pool: Pool, *, quick_only: bool) -> Run | None:
+        found: Run | None = None
+        stale: list[DispatchId] = []
+        for run in islice(self._hungry.values(), _QUICK_LOOKS if quick_only else None):
+            if not run.progress.ready:
+                stale.append(run.id)
+            elif self._pools.of_run(run.rest.environment) is pool and (
+                not quick_only or self._is_quick(run, [run.progress.ready[0]])
+            ):
+                found = run
+                break
+        for dispatch in stale:
+            del self._hungry[dispatch]
+        if found is not None:
+            self._hungry.move_to_end(found.id)  # it has its turn: last in line
+        return found
+
+    def _mean(self, run: Run, node: int) -> float | None:
+        return self.durations.mean(run.graph.functions[run.graph.nodes[node].function].digest)
+
+    def _is_quick(self, run: Run, nodes: list[int]) -> bool:
+        total = 0.0
+        for node in nodes:
+            mean = self._mean(run, node)
+            if mean is None or mean > _QUICK_SECONDS:
+                return False
+            total += mean
+        return total <= lowering.BUDGET_SECONDS
+
+    def _send(self, pool: Pool, worker: str, run: Run) -> None:
+        progress = run.progress
+        # Others are waiting for the other workers, so only its share of them would go idle.
+        n_workers = -(-len(pool.workers) // max(1, len(self._hungry)))
+        nodes = lowering.take_step(progress, lambda node: self._mean(run, node), n_workers)
+        shared = lowering.Shared()
+        inside: dict[int, int] = {}
+        tasks = []
+        for position, node in enumerate(nodes):
+            tasks.append(lowering.task_of(progress, node, inside, shared))
+            inside[node] = position
+        environment = run.rest.environment
+        step = Step(
+            next(self._steps),
+            run.id,
+            tasks,
+            {task.function: run.rest.code[task.function] for task in tasks if task.function in run.rest.code},
+            lowering.BUDGET_SECONDS,
+            environment.cwd,
+            environment.path,
+            self._blobs,
+            self._spool,
+            shared.values,
+        )
+        limit = lowering.settings_of(run.graph, nodes[0]).time_limit if len(nodes) == 1 else None
+        flight = Flight(step.id, run.id, nodes, worker, quick=self._is_quick(run, nodes), time_limit=limit)
+        if run.started_at is None:
+            run.started_at = time.time()
+        progress.sent(nodes)
+        pool.send(flight, self._encoder.encode(step))
+
+
+def _free_worker(pool: Pool, *, queue: bool) -> str | None:
+    """Return an idle worker; with `queue`, one whose only step will soon be done."""
+    if not queue:
+        return next((worker for worker, in_flight in pool.workers.items() if not in_flight), None)
+    busy = {flight.worker for flight in pool.flights.values() if not flight.quick}
+    return next((worker for worker, n in pool.workers.items() if n == 1 and worker not in busy), None)
