@@ -157,6 +157,7 @@ class Submission(msgspec.Struct, frozen=True):
     doc: str = ""
     root: DispatchId | None = None  # the outermost dispatch; None: this one
     parent_node: int = -1  # the sublattice node in the parent dispatch
+    priority: int = 0  # what is ready of a higher one goes first
 
 
 class Failure(msgspec.Struct, frozen=True):

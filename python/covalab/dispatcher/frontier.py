@@ -42,19 +42,22 @@ class Frontier:
         self._pools = pools
         self._blobs = str(blobs)
         self._spool = str(spool)
-        self._hungry: OrderedDict[DispatchId, Run] = OrderedDict()
-        """Dispatches that had something ready when they last changed, in the order of their turns."""
+        self._hungry: dict[int, OrderedDict[DispatchId, Run]] = {}
+        """Dispatches that had something ready when they last changed, by priority, in the order of their turns."""
         self._steps = itertools.count(1)
         self._encoder = msgspec.msgpack.Encoder()
 
     def note(self, run: Run) -> None:
         """Take note of a dispatch that changed: if something of it is ready, it gets its turn."""
         if run.progress.ready:
-            self._hungry.setdefault(run.id, run)
+            self._hungry.setdefault(run.rest.priority, OrderedDict()).setdefault(run.id, run)
 
     def forget(self, run: Run) -> None:
         """Forget a dispatch that has ended."""
-        self._hungry.pop(run.id, None)
+        line = self._hungry.get(run.rest.priority, OrderedDict())
+        line.pop(run.id, None)
+        if not line:
+            self._hungry.pop(run.rest.priority, None)
 
     def learn(self, run: Run, outcome: Outcome) -> None:
         """Learn from a completed node how long its function takes."""
@@ -77,9 +80,16 @@ class Frontier:
         return list(sent.values())
 
     def _next_run(self, pool: Pool, *, quick_only: bool) -> Run | None:
+        for priority in sorted(self._hungry, reverse=True):
+            run = self._next_in(self._hungry[priority], pool, quick_only=quick_only)
+            if run is not None:
+                return run
+        return None
+
+    def _next_in(self, line: OrderedDict[DispatchId, Run], pool: Pool, *, quick_only: bool) -> Run | None:
         found: Run | None = None
         stale: list[DispatchId] = []
-        for run in islice(self._hungry.values(), _QUICK_LOOKS if quick_only else None):
+        for run in islice(line.values(), _QUICK_LOOKS if quick_only else None):
             if not run.progress.ready:
                 stale.append(run.id)
             elif self._pools.of_run(run.rest.environment) is pool and (
@@ -88,9 +98,9 @@ class Frontier:
                 found = run
                 break
         for dispatch in stale:
-            del self._hungry[dispatch]
+            del line[dispatch]
         if found is not None:
-            self._hungry.move_to_end(found.id)  # it has its turn: last in line
+            line.move_to_end(found.id)  # it has its turn: last in line
         return found
 
     def _mean(self, run: Run, node: int) -> float | None:
@@ -108,7 +118,8 @@ class Frontier:
     def _send(self, pool: Pool, worker: str, run: Run) -> None:
         progress = run.progress
         # Others are waiting for the other workers, so only its share of them would go idle.
-        n_workers = -(-len(pool.workers) // max(1, len(self._hungry)))
+        n_hungry = sum(map(len, self._hungry.values()))
+        n_workers = -(-len(pool.workers) // max(1, n_hungry))
         nodes = lowering.take_step(progress, lambda node: self._mean(run, node), n_workers)
         shared = lowering.Shared()
         inside: dict[int, int] = {}

@@ -122,17 +122,7 @@ class Service:
         key = await self._write(lambda connection: rows.insert_dispatch(connection, submission, summary))
         if key < 0:
             return await self.summary(submission.id), False
-        rest = rows.Rest(
-            submission.values,
-            submission.code,
-            submission.environment,
-            origin,
-            submission.inputs,
-            submission.lattice,
-            submission.source,
-            submission.doc,
-        )
-        self._begin(Run(key, summary, graph, rest))
+        self._begin(Run(key, summary, graph, rows.rest_of(submission)))
         return summary, True
 
     def warm(self, environment: Environment) -> None:

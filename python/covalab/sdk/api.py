@@ -21,7 +21,9 @@ from covalab.sdk.result import Result
 from covalab.sdk.trace import Blobs, keep
 
 
-def prepare(lattice: Lattice, args: tuple[Any, ...], kwargs: dict[str, Any], blobs: Blobs) -> Submission:
+def prepare(
+    lattice: Lattice, args: tuple[Any, ...], kwargs: dict[str, Any], blobs: Blobs, *, priority: int = 0
+) -> Submission:
     """Build everything that one dispatch sends, without sending it.
 
     Parameters
@@ -32,6 +34,8 @@ def prepare(lattice: Lattice, args: tuple[Any, ...], kwargs: dict[str, Any], blo
         Its arguments.
     blobs
         Where values and functions that are too long for a message go: ``client.artifacts``.
+    priority
+        See `dispatch`.
 
     Raises
     ------
@@ -53,11 +57,12 @@ def prepare(lattice: Lattice, args: tuple[Any, ...], kwargs: dict[str, Any], blo
         lattice=keep(lattice.function, f"the function of lattice {lattice.__name__!r}", blobs, code),
         source=lattice.workflow_function_string,
         doc=lattice.__doc__ or "",
+        priority=priority,
     )
 
 
 def dispatch(
-    orig_lattice: Lattice, dispatcher_addr: str | None = None, *, disable_run: bool = False
+    orig_lattice: Lattice, dispatcher_addr: str | None = None, *, disable_run: bool = False, priority: int = 0
 ) -> Callable[..., DispatchHandle]:
     """Run a lattice in the background.
 
@@ -67,6 +72,8 @@ def dispatch(
         The workflow.
     dispatcher_addr, disable_run
         Covalent's; refused when given.
+    priority
+        What is ready of a dispatch with a higher priority goes first; what has begun is left alone. Not in Covalent.
 
     Returns
     -------
@@ -82,7 +89,7 @@ def dispatch(
 
     def run(*args: Any, **kwargs: Any) -> DispatchHandle:
         client = connect()
-        submission = prepare(orig_lattice, args, kwargs, client.artifacts)
+        submission = prepare(orig_lattice, args, kwargs, client.artifacts, priority=priority)
         summary = client.submit(submission)
         return DispatchHandle(summary.id, submission.graph)
 

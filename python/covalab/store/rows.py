@@ -42,6 +42,22 @@ class Rest(msgspec.Struct, frozen=True):
     lattice: Digest
     source: str
     doc: str
+    priority: int = 0
+
+
+def rest_of(submission: Submission) -> Rest:
+    """Return a submission without its graph."""
+    return Rest(
+        submission.values,
+        submission.code,
+        submission.environment,
+        submission.origin,
+        submission.inputs,
+        submission.lattice,
+        submission.source,
+        submission.doc,
+        submission.priority,
+    )
 
 
 class OutcomeRow(msgspec.Struct, frozen=True):
@@ -64,17 +80,8 @@ def insert_dispatch(connection: apsw.Connection, submission: Submission, summary
         _summary_row(summary),
     )
     key = connection.last_insert_rowid()
-    rest = Rest(
-        submission.values,
-        submission.code,
-        submission.environment,
-        submission.origin,
-        submission.inputs,
-        submission.lattice,
-        submission.source,
-        submission.doc,
-    )
-    connection.execute("INSERT INTO submissions VALUES (?,?,?)", (key, _encode(submission.graph), _encode(rest)))
+    encoded = (key, _encode(submission.graph), _encode(rest_of(submission)))
+    connection.execute("INSERT INTO submissions VALUES (?,?,?)", encoded)
     digests = {value.digest for value in (*submission.values, submission.inputs) if value.digest}
     digests |= {function.digest for function in submission.graph.functions if function.digest not in submission.code}
     if submission.lattice not in submission.code:
