@@ -424,3 +424,18 @@ def test_what_waits_for_a_failed_electron_never_runs(tmp_path: Path) -> None:
 
     assert result.status == ct.status.FAILED
     assert not touched.exists()
+
+
+def test_a_dispatcher_that_cannot_serve_lets_go_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fails with a reason after it has opened the database; once that is mended, the next one starts."""
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o700)
+    (folder / "run").write_text("in the way")
+    monkeypatch.setenv("COVALAB_DATA_DIR", str(folder))
+    with pytest.raises(DataFolderError, match="run"):
+        connect()
+    (folder / "run").unlink()
+    try:
+        assert ct.dispatch_sync(ct.lattice(adding))(1).result == 2
+    finally:
+        Client(folder, start=False).stop()

@@ -63,7 +63,8 @@ class Store:
         self._jobs: queue.SimpleQueue[tuple[Job, asyncio.Future[Any]] | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-reader")
         self._local = threading.local()
-        self._thread = threading.Thread(target=self._write, name="store-writer")
+        # A daemon: when the dispatcher fails to start, nothing may keep its process, and with it the lock, alive.
+        self._thread = threading.Thread(target=self._write, name="store-writer", daemon=True)
         self._thread.start()
 
     def _next_epoch(self) -> int:
