@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+from tests.bench.peers import installed
 from tests.bench.sides import N_WORKERS, Covalab, RawDask, makespan, uneven
 
 from covalab.client import connect
@@ -220,6 +221,15 @@ def crowd(bench: Bench, folder: Path) -> None:
     bench.show(Row("100 dispatches of 10 by 4 clients: p95 to the first node", "<= 1 s", worst, None))
 
 
+def peers(bench: Bench, ours: Covalab) -> None:
+    """Measure a fan of 1,000 no-ops beside whatever else is installed."""
+    if bench.only and "peers" not in bench.only:
+        return
+    for name, run in installed().items():
+        pairs = [(seconds(lambda: ours.fan(1000)), run(1000)) for _ in range(bench.rounds)]
+        bench.show(Row(f"1,000 no-ops, beside {name}", "", [a for a, _ in pairs], [b for _, b in pairs]))
+
+
 def fairness(bench: Bench, ours: Covalab) -> None:
     """Measure how much longer a dispatch of one node takes while one of 100,000 runs."""
     if bench.only and "fair" not in bench.only:
@@ -276,6 +286,7 @@ def main() -> None:
         fetching(bench, ours, folder)
         crowd(bench, folder)
         fairness(bench, ours)
+        peers(bench, ours)
         if arguments.growth:
             growth(bench, ours)
     if arguments.json:
