@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tests.bench.sides import N_WORKERS, no_op
@@ -36,8 +39,9 @@ def parsl(n: int) -> float:
         HighThroughputExecutor,
     )
 
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])  # its workers import the no-op by name
     executor = HighThroughputExecutor(max_workers_per_node=N_WORKERS, address="127.0.0.1", encrypted=False)
-    with library.load(Config(executors=[executor])):
+    with library.load(Config(executors=[executor], run_dir=tempfile.mkdtemp())):
         app = library.python_app(no_op)
         return _seconds(lambda n: [future.result() for future in [app(x) for x in range(n)]], n)
 
