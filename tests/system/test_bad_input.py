@@ -18,6 +18,7 @@ from tests.system.tasks import adding
 
 import covalab as ct
 from covalab.client import Client, connect
+from covalab.client.folders import socket_folder
 from covalab.core.errors import DataFolderError, DispatcherUnavailable, ExecutorNotFound, SerializationError
 
 
@@ -430,11 +431,12 @@ def test_a_dispatcher_that_cannot_serve_lets_go_of_the_folder(tmp_path: Path, mo
     """It fails with a reason after it has opened the database; once that is mended, the next one starts."""
     folder = tmp_path / "data"
     folder.mkdir(mode=0o700)
-    (folder / "run").write_text("in the way")
+    where = socket_folder(folder)
+    where.write_text("in the way")
     monkeypatch.setenv("COVALAB_DATA_DIR", str(folder))
-    with pytest.raises(DataFolderError, match="run"):
+    with pytest.raises(DataFolderError, match=where.name):
         connect()
-    (folder / "run").unlink()
+    where.unlink()
     try:
         assert ct.dispatch_sync(ct.lattice(adding))(1).result == 2
     finally:
