@@ -47,9 +47,9 @@ import time; print(time.time())
 
 GET_RESULT = """
 import time, sys
-import covalab as ct
+from covalab import get_result
 began = time.perf_counter()
-assert len(ct.get_result(sys.argv[1]).result) == 1000
+assert len(get_result(sys.argv[1]).result) == 1000
 print(time.perf_counter() - began)
 """
 

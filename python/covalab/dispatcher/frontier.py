@@ -22,7 +22,7 @@ from covalab.core.protocol import Step
 from covalab.dispatcher.pools import Flight, Pool, Pools
 from covalab.dispatcher.run import Run
 
-_QUICK_SECONDS: Final = 0.05
+_QUICK_SECONDS: Final = 0.15
 _QUICK_LOOKS: Final = 64
 
 
