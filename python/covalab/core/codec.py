@@ -104,7 +104,7 @@ def encode(obj: object, *, what: str = "value") -> Encoded:
     try:
         head = cloudpickle.dumps(obj, protocol=5, buffer_callback=keep)
     except Exception as error:
-        message = f"{what} of type {_type_name(obj)} cannot be pickled: {type(error).__name__}: {error}"
+        message = f"{what} of type {type_name(obj)} cannot be pickled: {type(error).__name__}: {error}"
         raise SerializationError(message) from error
     return _pack([head, *(buffer.raw() for buffer in buffers)])
 
@@ -164,17 +164,15 @@ def digest_of(pieces: Iterable[Any]) -> Digest:
 def closed(obj: object, *, what: str = "value", text: str | None = None) -> Value:
     """Close a value that is known to be small; `artifacts.Artifacts.close` is for values of any size."""
     encoded = encode(obj, what=what)
-    return Value(encoded.size, _type_name(obj), preview(obj) if text is None else text, encoded.join())
+    return Value(encoded.size, type_name(obj), preview(obj) if text is None else text, encoded.join())
 
 
-def _type_name(obj: object) -> str:
+def type_name(obj: object) -> str:
+    """Return the name of a value's type, with its module unless everybody knows it."""
     kind = type(obj)
     return (
         kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
     )
-
-
-type_name = _type_name
 
 
 class _Short(reprlib.Repr):
@@ -221,7 +219,7 @@ class _Short(reprlib.Repr):
         if isinstance(x, bytes | bytearray | str):
             return repr(x[:_TEXT_LIMIT])
         if isinstance(x, _SIZED) and len(x) > _ITEMS_WALKED:
-            return f"<{_type_name(x)} of {len(x):,} items>"
+            return f"<{type_name(x)} of {len(x):,} items>"
         return repr(x)[:_TEXT_LIMIT]
 
 
@@ -232,7 +230,7 @@ def preview(obj: object) -> str:
     try:
         return plain(_Short().repr(obj), _TEXT_LIMIT)
     except Exception as error:  # noqa: BLE001 - __repr__ is the user's code
-        return f"<{_type_name(obj)}: its repr raised {type(error).__name__}>"
+        return f"<{type_name(obj)}: its repr raised {type(error).__name__}>"
 
 
 def plain(text: str, limit: int) -> str:

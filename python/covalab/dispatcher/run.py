@@ -7,12 +7,12 @@ from typing import Final
 import msgspec
 
 from covalab.core.model import (
+    VIRTUAL_KINDS,
     Counts,
     DispatchId,
     DispatchSummary,
     Failure,
     Graph,
-    NodeKind,
     NodeState,
     Outcome,
     Status,
@@ -75,8 +75,7 @@ def error_text(graph: Graph, failed: list[int]) -> str:
 
 def counts_of(graph: Graph) -> Counts:
     """Return the counts of a dispatch that has not begun."""
-    virtual = {NodeKind.PARAMETER, NodeKind.LIST, NodeKind.DICT, NodeKind.OUTPUT}
-    return Counts(pending=sum(node.kind not in virtual for node in graph.nodes))
+    return Counts(pending=sum(node.kind not in VIRTUAL_KINDS for node in graph.nodes))
 
 
 def rebuild(graph: Graph, rest: Rest, summary: DispatchSummary, states: list[NodeState]) -> Progress:

@@ -64,7 +64,8 @@ class Pool:
 
     async def serve(self) -> None:
         """Run until the dispatcher says quit or is gone, or the cluster is."""
-        listening = asyncio.create_task(self._first_words())
+        # The dispatcher's first message, or None when it is gone, which may be before the cluster is up.
+        listening = asyncio.create_task(read_frame(self._reader))
         try:
             wanted = config.load().dask
             self._is_ours = not (wanted.scheduler_address or wanted.cluster_class)
@@ -86,10 +87,6 @@ class Pool:
         pulse = asyncio.create_task(self._feel_pulse(self._client))
         await asyncio.wait((asyncio.create_task(self._obey(await listening)), pulse), return_when="FIRST_COMPLETED")
         await self._writer.drain()
-
-    async def _first_words(self) -> bytes | None:
-        """Wait for the dispatcher's first message; None when it is gone, which may be before the cluster is up."""
-        return await read_frame(self._reader)
 
     async def _obey(self, frame: bytes | None) -> None:
         messages = protocol.decoder(protocol.ToPool)

@@ -48,7 +48,6 @@ class TaskWorker:
         self.capture = Capture(spool)
         self.name = f"{os.getpid()}"
         self._functions: OrderedDict[Digest, Callable[..., Any]] = OrderedDict()
-        self._encoder = msgspec.msgpack.Encoder()
 
     def run(self, step: Step, emit: Emit) -> None:
         """Run the nodes of a step in order; emit their outcomes, at the latest when it ends."""
