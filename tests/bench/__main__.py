@@ -22,7 +22,8 @@ import psutil
 from tests.bench.peers import installed
 from tests.bench.sides import N_WORKERS, Covalab, RawDask, makespan, uneven
 
-from covalab.client import connect
+from covalab.client import connect, data_dir
+from covalab.client.start import find
 
 ARTIFACTS = Path(__file__).parents[2] / "artifacts" / "bench"
 
@@ -142,6 +143,33 @@ def both() -> Iterator[tuple[Covalab, RawDask]]:
         ours.close()
 
 
+@contextmanager
+def jupyter_server(folder: Path) -> Iterator[None]:
+    """Run a Jupyter server with the extension. Nothing was dispatched yet when it is up."""
+    with (folder / "jupyter.log").open("wb") as log:
+        server = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "jupyter", "server", "--allow-root", "--ServerApp.open_browser=False"),
+                *("--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", "--ServerApp.port_retries=0"),
+                *("--ServerApp.jpserver_extensions", "covalab=True", f"--ServerApp.root_dir={folder}"),
+            ],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        while (address := find(data_dir())) is None:  # the dispatcher that the extension starts
+            assert server.poll() is None, (folder / "jupyter.log").read_text()
+            time.sleep(0.05)
+        client = connect(start=False)
+        while [pool.state for pool in client.status().pools] != ["up"]:
+            time.sleep(0.05)
+        assert client.status().pid == address.pid
+        yield
+    finally:
+        server.terminate()
+        server.wait()
+
+
 def starts(bench: Bench, folder: Path) -> None:
     """Measure the time to a first result."""
 
@@ -155,14 +183,14 @@ def starts(bench: Bench, folder: Path) -> None:
 
     bench.add("cold", "first result from a cold start (whole program)", "<= 3 x", cold, dask)
     if not bench.only or "warm" in bench.only:
-        program(COLD_COVALAB, folder)
-    bench.add(
-        "warm",
-        "the same with the dispatcher and its workers up",
-        "<= 1.2 x",
-        lambda: until_first_result(COLD_COVALAB, folder),
-        dask,
-    )
+        with jupyter_server(folder):
+            bench.add(
+                "warm",
+                "the same when a Jupyter server with the extension is up",
+                "<= 1.2 x",
+                lambda: until_first_result(COLD_COVALAB, folder),
+                dask,
+            )
 
 
 def work(bench: Bench, ours: Covalab, dask: RawDask) -> None:

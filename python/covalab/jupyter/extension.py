@@ -1,7 +1,8 @@
 """The Jupyter server extension: routes, and events about every dispatch that changes. Has no state.
 
-The server starts as quickly as without it: the dispatcher is found or started in the background, and a dispatcher that
-cannot start is a warning in the log and an answer to whoever asks, nothing more.
+The server starts as quickly as without it: the dispatcher is found or started in the background, and with it the
+workers of the default kernel's environment. A dispatcher that cannot start is a warning in the log and an answer to
+whoever asks, nothing more.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from covalab.client import data_dir
 from covalab.core.model import DispatchSummary
 from covalab.jupyter.relay import Relay
 from covalab.jupyter.routes import routes
+from covalab.jupyter.warming import environment_of
 from covalab.jupyter.watch import Watch
 
 EVENTS: Final = "https://events.covalab.dev/dispatches/v1"
@@ -55,6 +57,14 @@ class CovalabApp(ExtensionApp):
         ),
     ).tag(config=True)
 
+    warm_up = Bool(
+        True,
+        help=(
+            "Whether the workers of the default kernel's environment are started together with the dispatcher, so that "
+            "the first dispatch need not wait for them. If not, `%load_ext covalab` in a kernel starts them."
+        ),
+    ).tag(config=True)
+
     _watch: Watch | None = None
     _watching: asyncio.Task[None] | None = None
 
@@ -72,7 +82,7 @@ class CovalabApp(ExtensionApp):
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:  # noqa: ARG002 - the base class's signature
         """Begin to follow the dispatcher. Called when the server's loop runs, which does not wait for it."""
-        self._watch = Watch(self._relay, self._emit, self.log)
+        self._watch = Watch(self._relay, self._emit, self.log, self._warm_up)
         self._watching = asyncio.create_task(self._watch.run(), name="covalab-watch")
 
     async def stop_extension(self) -> None:
@@ -87,6 +97,21 @@ class CovalabApp(ExtensionApp):
     def current_activity(self) -> int | None:
         """Keep a server with unfinished dispatches from shutting down for lack of activity."""
         return self._watch.active if self._watch is not None else None
+
+    async def _warm_up(self) -> None:
+        """Start the workers of the default kernel, if this server is one that starts things."""
+        assert self.serverapp is not None
+        assert self.serverapp.kernel_spec_manager is not None
+        if not (self.warm_up and self.autostart):
+            return
+        try:
+            name: str = self.serverapp.kernel_manager.default_kernel_name
+            spec: Any = await asyncio.to_thread(self.serverapp.kernel_spec_manager.get_kernel_spec, name)
+            environment = await environment_of(spec.argv, spec.env, self.serverapp.root_dir)
+            if environment is not None:
+                await self._relay.ask("POST", "/environments", body=environment)
+        except Exception as error:  # noqa: BLE001 - the first dispatch starts them, and says what is wrong
+            self.log.warning("covalab: cannot warm up the workers of the default kernel: %s", error)
 
     def _emit(self, changed: Sequence[DispatchSummary]) -> None:
         data: dict[str, Any] = {"dispatches": msgspec.to_builtins(changed)}

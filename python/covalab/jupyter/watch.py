@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from logging import Logger
 from typing import Final
 
@@ -42,12 +42,15 @@ class Watch:
         Called with the dispatches that changed since the last call.
     log
         Where trouble is noted, once per kind of trouble.
+    met
+        Called with every dispatcher that is followed, once.
     """
 
-    def __init__(self, relay: Relay, tell: Tell, log: Logger) -> None:
+    def __init__(self, relay: Relay, tell: Tell, log: Logger, met: Callable[[], Awaitable[None]]) -> None:
         self._relay = relay
         self._tell = tell
         self._log = log
+        self._met = met
         self._trouble = ""
         self._active: set[DispatchId] = set()
 
@@ -82,6 +85,7 @@ class Watch:
             recent = _summaries(await self._relay.ask("GET", f"/dispatches?count={_RECENT}"))
             self._note(list({summary.id: summary for summary in (*unfinished, *recent)}.values()))
         self._trouble = ""
+        await self._met()
         while True:
             page = await self._page(epoch, since, held=HELD)
             since = page.since

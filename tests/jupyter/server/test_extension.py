@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,12 +24,19 @@ from covalab.client import Client
 from covalab.client.start import find
 from covalab.core.model import Counts, DispatchId, DispatchSummary, Status
 from covalab.jupyter.extension import EVENTS, SCHEMA_FILE, CovalabApp
+from covalab.jupyter.warming import environment_of
 
 
 @pytest.fixture
-def jp_server_config(data_folder: Path) -> Config:
+def warm_up() -> bool:
+    """Whether the server starts workers; most tests here want none."""
+    return False
+
+
+@pytest.fixture
+def jp_server_config(data_folder: Path, warm_up: bool) -> Config:
     """The extension is on as after an installation."""
-    return Config({"ServerApp": {"jpserver_extensions": {"covalab": True}}})
+    return Config({"ServerApp": {"jpserver_extensions": {"covalab": True}}, "CovalabApp": {"warm_up": warm_up}})
 
 
 @pytest.fixture
@@ -72,6 +80,35 @@ async def events(socket: Any, run: str, status: Status) -> list[dict[str, Any]]:
         if event["schema_id"] == EVENTS:
             seen.append(event)
     return seen
+
+
+@pytest.mark.parametrize("warm_up", [True])
+async def test_the_workers_of_the_default_kernel_are_up_before_anybody_asks(
+    jp_serverapp: Any, data_folder: Path
+) -> None:
+    """A server that has just started has a pool under the interpreter of its default kernel, and nothing dispatched."""
+    async with running(jp_serverapp):
+        await until(lambda: data_folder.is_dir() and find(data_folder) is not None)
+        client = Client(data_folder, start=False)
+        await until(lambda: [pool.state for pool in client.status().pools] == ["up"])
+        status = client.status()
+        assert [(pool.python, pool.workers > 0) for pool in status.pools] == [(sys.executable, True)]
+        assert status.active == 0
+
+
+async def test_a_kernel_that_has_no_covalab_is_left_alone(tmp_path: Path) -> None:
+    """There is nothing to warm up in another language's kernel, or under an interpreter that is gone."""
+    assert await environment_of(["/bin/echo", "-f", "{connection_file}"], {}, str(tmp_path)) is None
+    assert await environment_of([str(tmp_path / "python")], {}, str(tmp_path)) is None
+    assert await environment_of([], {}, str(tmp_path)) is None
+
+
+async def test_the_default_kernels_environment_is_that_of_its_own_interpreter(tmp_path: Path) -> None:
+    """`python` in a kernel specification means the server's; its variables count."""
+    here = await environment_of(["python", "-m", "ipykernel_launcher"], {"PYTHONPATH": "/nowhere"}, str(tmp_path))
+    assert here is not None
+    assert (here.python, here.prefix, here.cwd) == (sys.executable, sys.prefix, str(tmp_path))
+    assert here.shell_env["PYTHONPATH"] == "/nowhere"
 
 
 def test_the_extension_is_found_by_its_package() -> None:
