@@ -15,6 +15,7 @@ from covalab.core.codec import decode
 from covalab.core.errors import GraphError, SerializationError
 from covalab.core.model import INLINE_LIMIT
 from covalab.sdk.api import prepare
+from covalab.sdk.trace import open_inputs
 
 
 @ct.electron
@@ -58,7 +59,38 @@ def test_a_large_value_is_written_before_anything_is_sent(tmp_path: Path) -> Non
 
     assert it.values[0].data is None
     assert (artifacts.open(it.values[0]) == array).all()
-    assert it.inputs.data is None
+    assert it.inputs.size < 1_000
+
+
+def test_a_large_argument_is_one_blob(tmp_path: Path) -> None:
+    """However many electrons use it, alone or in a list, and although the inputs of the lattice have it too."""
+    artifacts, array = Artifacts(tmp_path), np.arange(INLINE_LIMIT)
+
+    @ct.lattice
+    def many(x: Any, *, xs: list[Any]) -> Any:
+        return [total(x) for _ in range(100)] + [total(y) for y in xs]
+
+    it = prepare(many, (array,), {"xs": [array, array]}, artifacts)
+
+    assert len(list(artifacts.digests())) == 1
+    opened = open_inputs(it.inputs, it.values, artifacts)
+    assert (opened["args"][0] == array).all()
+    assert [type(x) for x in opened["kwargs"]["xs"]] == [np.ndarray, np.ndarray]
+
+
+def test_inputs_are_those_that_were_given(tmp_path: Path) -> None:
+    """A body that changes its argument changes what its electrons get, not what the inputs of the lattice were."""
+    artifacts, array = Artifacts(tmp_path), np.zeros(INLINE_LIMIT)
+
+    @ct.lattice
+    def changing(x: Any) -> Any:
+        x[0] = 1
+        return total(x)
+
+    it = prepare(changing, (array,), {}, artifacts)
+
+    assert open_inputs(it.inputs, it.values, artifacts)["args"][0][0] == 0
+    assert artifacts.open(it.values[it.graph.nodes[1].value])[0] == 1
 
 
 def test_a_lattice_that_cannot_be_pickled_is_named(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ class Submission(msgspec.Struct, frozen=True):
     code: dict[Digest, bytes]  # encoded functions up to INLINE_LIMIT; longer ones are blob files
     environment: Environment
     origin: Origin
-    inputs: Value  # {"args": tuple, "kwargs": dict}, as `Result.inputs` shows them
+    inputs: Value  # {"args": tuple, "kwargs": dict}, with the parts that are values (`core.inputs`) left in `values`
     lattice: Digest  # the encoded Lattice's function, in `code` or in the blob folder
     source: str = ""  # the lattice's source
     doc: str = ""

@@ -17,7 +17,7 @@ from covalab.core.model import Graph, Value
 from covalab.sdk.options import executor_name, refuse_unsupported
 from covalab.sdk.parameters import Parameters
 from covalab.sdk.source import name_of, source_of
-from covalab.sdk.trace import Blobs, InMemory, Plan, Trace
+from covalab.sdk.trace import Blobs, InMemory, Plan, Trace, open_inputs
 from covalab.sdk.transport_graph import TransportGraph
 from covalab.sdk.transportable import TransportableObject
 
@@ -140,11 +140,11 @@ class Lattice:
         # electron that is given the value can be named.
         trouble: SerializationError | None = None
         inputs = Value(0, "dict")
+        trace = Trace(name, blobs, executor=self.executor, workflow_executor=self.workflow_executor)
         try:
-            inputs = blobs.close({"args": args, "kwargs": kwargs}, what=f"the arguments of lattice {name!r}")
+            inputs = trace.close_inputs(args, kwargs)
         except SerializationError as error:
             trouble = error
-        trace = Trace(name, blobs, executor=self.executor, workflow_executor=self.workflow_executor)
         with trace.claim():
             plan = trace.finish(self.function(*args, **kwargs))
         if trouble is not None:
@@ -174,7 +174,7 @@ class Lattice:
         blobs = InMemory()
         plan, inputs = self.plan(args, kwargs, blobs)
         self.transport_graph = TransportGraph(plan.graph, plan.values, plan.code, blobs, metadata=self.metadata)
-        self.inputs = TransportableObject.recorded(inputs.text, lambda: blobs.open(inputs))
+        self.inputs = TransportableObject.recorded(inputs.text, lambda: open_inputs(inputs, plan.values, blobs))
 
     def draw(self, *args: Any, **kwargs: Any) -> Drawing:
         """Build the graph for some arguments and return its picture, which a notebook shows."""

@@ -16,6 +16,7 @@ from covalab.core.errors import GraphError, TaskFailed
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import VIRTUAL_KINDS, Edge, Failure, NodeKind, Record, Value
 from covalab.sdk.status import Status, shown, status
+from covalab.sdk.trace import open_inputs
 from covalab.sdk.transport_graph import TransportGraph
 from covalab.sdk.transportable import TransportableObject
 
@@ -126,7 +127,10 @@ class Result:
     @property
     def inputs(self) -> TransportableObject:
         """The arguments of the workflow: ``{"args": tuple, "kwargs": dict}``, closed."""
-        return self._transportable(self._record.inputs, "the arguments of the lattice")
+        record, blobs = self._record, self._client.artifacts
+        return TransportableObject.recorded(
+            record.inputs.text, lambda: open_inputs(record.inputs, record.values, blobs)
+        )
 
     @property
     def lattice(self) -> RecordedLattice:

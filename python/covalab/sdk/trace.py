@@ -18,6 +18,7 @@ import msgspec
 
 from covalab.core.codec import Encoded, closed, decode, digest_of, encode, preview
 from covalab.core.errors import ExecutorNotFound, GraphError
+from covalab.core.inputs import put_together, take_apart
 from covalab.core.model import (
     INLINE_LIMIT,
     Digest,
@@ -115,6 +116,12 @@ class Plan(msgspec.Struct, frozen=True):
     code: dict[Digest, bytes]
 
 
+def open_inputs(inputs: Value, values: Sequence[Value], blobs: Blobs) -> Any:
+    """Open what `Trace.close_inputs` closed: ``{"args": tuple, "kwargs": dict}``; `values` are those of the graph."""
+    what = "the arguments of the lattice"
+    return put_together(blobs.open(inputs, what=what), lambda index: blobs.open(values[index], what=what))
+
+
 class _Active(threading.local):
     trace: Trace | None = None
 
@@ -164,6 +171,13 @@ class Trace:
         finally:
             _active.trace = None
             self._open = False
+
+    def close_inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value:
+        """Close the arguments of the workflow as they are now; their parts become values of the graph."""
+        what = f"the arguments of lattice {self._name!r}"
+        given = {"args": args, "kwargs": kwargs}
+        apart = take_apart(given, lambda part: self._value(part, what, _text(part)[:2_000]))
+        return self._blobs.close(apart, what=what, text=preview(given))
 
     # What electrons ask for.
 
@@ -328,11 +342,15 @@ class Trace:
         text = _text(value)
         if isinstance(value, TransportableObject):
             value = value.get_deserialized()
-        it = self._blobs.close(value, what=what, text=text[:2_000])
+        return self._add(f":parameter:{text}", NodeKind.PARAMETER, value=self._value(value, what, text[:2_000]))
+
+    def _value(self, value: Any, what: str, text: str) -> int:
+        """Close a value, once however often it comes; returns its position."""
+        it = self._blobs.close(value, what=what, text=text)
         index = self._value_index.setdefault(it.data or it.digest, len(self._values))
         if index == len(self._values):
             self._values.append(it)
-        return self._add(f":parameter:{text}", NodeKind.PARAMETER, value=index)
+        return index
 
     def _node_of(self, e: BoundElectron) -> int:
         if e._covalab_trace is not self or not self._open:  # noqa: SLF001
