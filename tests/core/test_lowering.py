@@ -11,7 +11,17 @@ from msgspec.structs import replace
 from tests.core.graphs import PARAMETER, completed, graph_of, graphs
 
 from covalab.core.codec import closed
-from covalab.core.lowering import BUDGET_SECONDS, Shared, settings_of, sibling_count, take_step, task_of, travels_alone
+from covalab.core.lowering import (
+    BUDGET_SECONDS,
+    Shared,
+    bytes_by_worker,
+    choose_worker,
+    settings_of,
+    sibling_count,
+    take_step,
+    task_of,
+    travels_alone,
+)
 from covalab.core.model import Digest, Graph, NodeKind, Settings, Value
 from covalab.core.progress import Progress
 from covalab.core.protocol import Argument
@@ -198,3 +208,72 @@ def test_a_value_that_many_tasks_use_travels_once() -> None:
 
     assert arguments == [Argument(shared=0), Argument(value=small), Argument(shared=0), Argument(value=blob)]
     assert shared.values == [large]
+
+
+def blob(size: int) -> Value:
+    """Return a value that is a file of so many bytes."""
+    return Value(size, "numpy.ndarray", "", None, Digest("1" * 64))
+
+
+def made(progress: Progress, node: int, size: int, worker: str) -> None:
+    """Let a worker make a large value."""
+    progress.sent([node])
+    progress.ready.remove(node)
+    outcome = completed(node, blob(size))
+    progress.made(outcome, worker)
+    progress.ended(outcome)
+
+
+def two_producers(size: int) -> Progress:
+    """Return two nodes done at "a" and "b", and four that read them in turn."""
+    progress = started(graph_of([E] * 6, [(0, 2), (1, 3), (0, 4), (1, 5)]))
+    made(progress, 0, size, "a")
+    made(progress, 1, size, "b")
+    assert list(progress.ready) == [2, 4, 3, 5]
+    return progress
+
+
+def test_a_step_goes_where_its_inputs_were_made() -> None:
+    """The worker that made them is preferred when it is idle, whatever the order of the workers."""
+    for idle in (["a", "b"], ["b", "a"], ["c", "a"]):
+        assert choose_worker(two_producers(10**6), idle) == "a"
+
+
+def test_an_idle_worker_takes_first_what_was_made_there() -> None:
+    """If the first node's inputs are elsewhere, one of the next goes before it."""
+    progress = two_producers(10**6)
+
+    assert choose_worker(progress, ["c", "b"]) == "b"
+    assert list(progress.ready) == [3, 2, 4, 5]
+
+
+def test_no_node_waits_for_a_worker() -> None:
+    """Where nobody made anything, the first node goes."""
+    progress = two_producers(10**6)
+
+    assert choose_worker(progress, ["c", "d"]) == "c"
+    assert list(progress.ready) == [2, 4, 3, 5]
+
+
+def test_nodes_with_large_inputs_travel_alone() -> None:
+    """Their siblings may have theirs elsewhere; small ones share a step as before."""
+    assert take_step(two_producers(10**8), lambda _: 1e-4, 1) == [2]
+    assert take_step(two_producers(10**5), lambda _: 1e-4, 1) == [2, 4, 3, 5]
+
+
+def test_where_a_value_was_made_is_forgotten_with_it() -> None:
+    """Once every reader has ended, nothing is kept of either."""
+    progress = two_producers(10**6)
+    progress.sent([2, 4])
+    progress.ended(completed(2))
+    assert progress.made_at == {0: "a", 1: "b"}
+    progress.ended(completed(4))
+    assert progress.made_at == {1: "b"}
+
+
+def test_inputs_in_lists_count() -> None:
+    """A list of large values is as large as they are."""
+    progress = started(graph_of([E, L, E], [(0, 1), (1, 2)]))
+    made(progress, 0, 1000, "a")
+
+    assert bytes_by_worker(progress, 2) == {"a": 1000}

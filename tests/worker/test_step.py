@@ -476,3 +476,25 @@ def test_times_are_in_order(steps: Steps) -> None:
     for node in range(20):
         assert outcomes[node].started_at <= outcomes[node].ended_at
         assert not node or outcomes[node - 1].started_at <= outcomes[node].started_at
+
+
+@pytest.mark.parametrize(
+    ("made", "is_same"),
+    [(10**30, True), ((1, "a", None), True), (frozenset({1, 2}), True), ((1, [2]), False), ([1, 2], False)],
+)
+def test_only_what_nobody_can_change_is_handed_on_as_it_is(steps: Steps, made: Any, is_same: bool) -> None:
+    """A value made earlier in the step is the very object where that is safe, a copy of its own where not."""
+
+    def makes() -> Any:
+        sys.__dict__.setdefault("covalab_test_made", []).append(made)
+        return made
+
+    def takes(x: Any) -> Any:
+        return x is sys.__dict__["covalab_test_made"][-1]
+
+    (make, take), code = calls(makes, takes)
+    steps.add(make, msgspec.structs.replace(take, args=[Argument(node=0)], after=[0]), code=code)
+    try:
+        assert value(steps.outcomes()[1]) is is_same
+    finally:
+        sys.__dict__.pop("covalab_test_made", None)

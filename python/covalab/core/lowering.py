@@ -7,7 +7,8 @@ outside sees any of this.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from covalab.core.model import CHEAP_KINDS, Edge, EdgeKind, Graph, NodeKind, Settings, Value
@@ -23,6 +24,8 @@ _STEP_LIMIT: Final = 512
 _SHARED_BYTES: Final = 512
 _PROBE: Final = 4
 _SHARES_PER_WORKER: Final = 2
+_LARGE_BYTES: Final = 8 * 1024**2
+_NEAR_LOOKS: Final = 16
 
 _DEFAULT_SETTINGS: Final = Settings()
 
@@ -104,8 +107,57 @@ def take_step(
 
 
 def travels_alone(progress: Progress, node: int) -> bool:
-    """Whether a node must be the only one of its step: it has a time limit, or is suspected of killing workers."""
-    return bool(progress.losses.get(node)) or settings_of(progress.graph, node).time_limit is not None
+    """Whether a node must be the only one of its step.
+
+    It has a time limit, or is suspected of killing workers, or its inputs are large: reading them takes longer than a
+    trip, and each of its siblings may have its own at another worker.
+    """
+    if progress.losses.get(node) or settings_of(progress.graph, node).time_limit is not None:
+        return True
+    return bool(progress.made_at) and sum(bytes_by_worker(progress, node).values()) >= _LARGE_BYTES
+
+
+def bytes_by_worker(progress: Progress, node: int) -> dict[str, int]:
+    """Return how many bytes of a node's inputs were made where, as far as they are blobs of the same dispatch."""
+    found: dict[str, int] = {}
+    stack = [node]
+    while stack:
+        for edge in progress.inputs[stack.pop()]:
+            worker = progress.made_at.get(edge.source)
+            if worker is not None and edge.kind is not EdgeKind.WAIT and edge.source in progress.outputs:
+                found[worker] = found.get(worker, 0) + progress.outputs[edge.source].size
+            elif progress.graph.nodes[edge.source].kind in (NodeKind.LIST, NodeKind.DICT):
+                stack.append(edge.source)
+    return found
+
+
+def choose_worker(progress: Progress, idle: Sequence[str]) -> str:
+    """Return the worker for the next step: the one that made most of what its first node reads, if that is idle.
+
+    If it is busy, a node whose inputs the first idle worker made may go before it; nothing waits for a worker.
+
+    Parameters
+    ----------
+    progress
+        The dispatch; the order of `progress.ready` may change among its first few.
+    idle
+        The workers that can take a step, at least one.
+    """
+    if not progress.made_at:
+        return idle[0]
+    first = bytes_by_worker(progress, progress.ready[0])
+    if not first:
+        return idle[0]
+    best = max(idle, key=lambda worker: first.get(worker, 0))
+    if best in first:
+        return best
+    for position, node in enumerate(islice(progress.ready, 1, _NEAR_LOOKS), 1):
+        made = bytes_by_worker(progress, node)
+        if made and max(made, key=lambda worker: made[worker]) in idle:
+            del progress.ready[position]
+            progress.ready.appendleft(node)
+            return max(idle, key=lambda worker: made.get(worker, 0))
+    return idle[0]
 
 
 def _extend(progress: Progress, node: int, step: list[int], overlay: dict[int, int]) -> None:

@@ -58,6 +58,8 @@ class Progress:
         self.version = 0
         self.changed_at: list[int] = [0] * n
         self.outputs: dict[int, Value] = {}
+        self.made_at: dict[int, str] = {}
+        """Which worker made those of the outputs that are blobs."""
         self.ready: deque[int] = deque()
         self.in_flight: set[int] = set()
         """Nodes that left for a worker. They are pending until a worker begins them: a step runs one at a time."""
@@ -137,6 +139,11 @@ class Progress:
             self.version += 1
             self._move(node, "running")
             self.started_at[node] = at
+
+    def made(self, outcome: Outcome, worker: str) -> None:
+        """A worker made a value; who needs it is best run there."""
+        if outcome.value is not None and outcome.value.digest and self.uses[outcome.node]:
+            self.made_at[outcome.node] = worker
 
     def ended(self, outcome: Outcome) -> bool:
         """A node ended. Returns False when that changes nothing (it had ended before)."""
@@ -289,6 +296,7 @@ class Progress:
             self.uses[source] -= 1
             if self.uses[source] == 0:
                 self.outputs.pop(source, None)
+                self.made_at.pop(source, None)
                 if self.graph.nodes[source].kind in (NodeKind.LIST, NodeKind.DICT):
                     stack += [edge.source for edge in self.inputs[source] if edge.kind is not EdgeKind.WAIT]
 

@@ -68,14 +68,14 @@ class Frontier:
         """Give every worker that can take one a step. Returns the dispatches of which something was sent."""
         sent: dict[DispatchId, Run] = {}
         for pool in self._pools:
-            if pool.state != "up" or _free_worker(pool, queue=False) is _free_worker(pool, queue=True) is None:
+            if pool.state != "up":
                 continue
             for quick_only in (False, True):
-                while (worker := _free_worker(pool, queue=quick_only)) is not None:
+                while workers := _free_workers(pool, queue=quick_only):
                     run = self._next_run(pool, quick_only=quick_only)
                     if run is None:
                         break
-                    self._send(pool, worker, run)
+                    self._send(pool, lowering.choose_worker(run.progress, workers), run)
                     sent[run.id] = run
         return list(sent.values())
 
@@ -148,9 +148,9 @@ class Frontier:
         pool.send(flight, self._encoder.encode(step))
 
 
-def _free_worker(pool: Pool, *, queue: bool) -> str | None:
-    """Return an idle worker; with `queue`, one whose only step will soon be done."""
+def _free_workers(pool: Pool, *, queue: bool) -> list[str]:
+    """Return the idle workers; with `queue`, those whose only step will soon be done."""
     if not queue:
-        return next((worker for worker, in_flight in pool.workers.items() if not in_flight), None)
+        return [worker for worker, in_flight in pool.workers.items() if not in_flight]
     busy = {flight.worker for flight in pool.flights.values() if not flight.quick}
-    return next((worker for worker, n in pool.workers.items() if n == 1 and worker not in busy), None)
+    return [worker for worker, n in pool.workers.items() if n == 1 and worker not in busy]

@@ -309,6 +309,8 @@ class Service:
         flight.open.difference_update(outcome.node for outcome in outcomes)
         run = self.runs.get(DispatchId(flight.dispatch))
         if run is not None:
+            for outcome in outcomes:
+                run.progress.made(outcome, flight.worker)
             run.inbox += outcomes
             self._note(run)
 

@@ -35,7 +35,8 @@ Emit: TypeAlias = Callable[[bytes], None]
 
 _REPORT_SECONDS: Final = 0.1
 _FUNCTIONS_KEPT: Final = 256
-_PASSED_AS_THEY_ARE: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
+_ATOMS: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
+_ITEMS_LOOKED_AT: Final = 100
 _NOT_THE_USERS: Final = (str(Path(__file__).parent), str(Path(asyncio.__file__).parent))
 _MESSAGE_LIMIT: Final = 10_000
 _TRACEBACK_LIMIT: Final = 100_000
@@ -226,7 +227,7 @@ class _Inputs:
     def keep(self, node: int, value: Value, result: Any) -> None:
         """Keep the value of a task for those after it."""
         self._closed[node] = value
-        if type(result) in _PASSED_AS_THEY_ARE:
+        if _cannot_change(result):
             self._open[node] = result
 
     def open(self, argument: Argument, what: str) -> Any:
@@ -243,6 +244,20 @@ class _Inputs:
         if argument.node in self._open:
             return self._open[argument.node]
         return self._artifacts.open(self._closed[argument.node], what=what)
+
+
+def _cannot_change(value: Any) -> bool:
+    """Whether a value may be handed on as it is: whoever has it, nobody can do anything to it.
+
+    Others are opened anew for each use. That costs little where it would matter: a blob is mapped, not read, and its
+    pages are those that its maker has just written, until somebody writes to one.
+    """
+    kind = type(value)
+    if kind in _ATOMS:
+        return True
+    if (kind is not tuple and kind is not frozenset) or len(value) > _ITEMS_LOOKED_AT:
+        return False
+    return all(type(item) in _ATOMS for item in value)
 
 
 def _failure(error: BaseException, type_: ErrorType) -> Failure:
