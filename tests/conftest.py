@@ -17,6 +17,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("covalab-data")
     before = os.environ.get("COVALAB_DATA_DIR")
     os.environ["COVALAB_DATA_DIR"] = str(folder)
+    os.environ["COVALAB_CONFIG"] = str(folder / "covalab.toml")  # never the user's
     os.environ["COVALAB_WORKERS"] = "2"
     os.environ["COVALAB_IDLE_SECONDS"] = "600"  # if a run is killed, its dispatchers end by themselves
     yield folder

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from covalab._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from importlib import metadata
+
     from covalab.core.errors import (
         CovalabError,
         DispatcherUnavailable,
@@ -22,9 +24,11 @@ if TYPE_CHECKING:
         TaskFailed,
     )
     from covalab.sdk.api import cancel, dispatch, dispatch_sync, get_result
+    from covalab.sdk.configuration import get_config, reload_config, set_config
     from covalab.sdk.electron import electron, wait
     from covalab.sdk.lattice import Lattice, lattice
     from covalab.sdk.result import Result
+    from covalab.sdk.service import covalent_start, covalent_stop, is_covalent_running
     from covalab.sdk.status import status
     from covalab.sdk.transportable import TransportableObject
 
@@ -40,11 +44,18 @@ __all__ = [
     "TaskFailed",
     "TransportableObject",
     "cancel",
+    "covalent_start",
+    "covalent_stop",
     "dispatch",
     "dispatch_sync",
     "electron",
+    "get_config",
     "get_result",
+    "is_covalent_running",
     "lattice",
+    "metadata",
+    "reload_config",
+    "set_config",
     "status",
     "wait",
 ]
@@ -60,20 +71,30 @@ _HOMES = {
         "TaskFailed",
     ),
     "covalab.sdk.api": ("cancel", "dispatch", "dispatch_sync", "get_result"),
+    "covalab.sdk.configuration": ("get_config", "reload_config", "set_config"),
     "covalab.sdk.electron": ("electron", "wait"),
     "covalab.sdk.lattice": ("Lattice", "lattice"),
     "covalab.sdk.result": ("Result",),
+    "covalab.sdk.service": ("covalent_start", "covalent_stop", "is_covalent_running"),
     "covalab.sdk.status": ("status",),
     "covalab.sdk.transportable": ("TransportableObject",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = {
+    "metadata": "importlib.metadata",  # in Covalent by accident, and used since
+}
+"""Public names that are modules."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name in _MODULES:
+        found = importlib.import_module(_MODULES[name])
+    elif name in _HOME:
+        found = getattr(importlib.import_module(_HOME[name]), name)
+    else:
         message = f"module 'covalab' has no attribute {name!r}"
         raise AttributeError(message)
-    found = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = found
     return found
 
 

@@ -1,18 +1,61 @@
 """What users set once: one TOML file, and environment variables that go before it.
 
 The file is `covalab.toml` in the Jupyter configuration directory, or what `COVALAB_CONFIG` names. Read when it is
-needed, by the process that needs it; importing this module reads nothing.
+needed, by the process that needs it; importing this module reads nothing. Written only when somebody asks for it, whole
+or not at all, and what the user wrote beside the keys (comments, order) stays.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
 from covalab.core.errors import ConfigError
+
+_LOCK_SECONDS: Final = 10.0
+"""How long another process may hold the file; a change takes a millisecond."""
+
+Flag = bool | Literal["true", "false"]
+"""Covalent writes its switches as the texts "true" and "false"; TOML's own are understood as well."""
+
+LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+
+
+class SdkConfig(msgspec.Struct, frozen=True):
+    """Section `[sdk]`: what happens where a program builds, dispatches and looks.
+
+    Attributes
+    ----------
+    results_dir
+        Where results are written to when files are asked for; empty: ``results`` in the data folder. Environment:
+        ``COVALAB_RESULTS_DIR`` or ``COVALENT_RESULTS_DIR``.
+    executor_dir
+        Folders with executor plug-ins, separated by colons. Environment: ``COVALAB_EXECUTOR_DIR`` or
+        ``COVALENT_EXECUTOR_DIR``.
+    log_level
+        How much the dispatcher writes to its log, from its next start on; empty: ``info``. Environment:
+        ``COVALAB_LOG_LEVEL`` or ``LOGLEVEL``.
+    no_cluster
+        Whether electrons that name no executor run on ``local`` instead of ``dask``. Environment:
+        ``COVALAB_NO_CLUSTER`` or ``COVALENT_DISABLE_DASK``.
+    exhaustive_postprocess
+        Whether a lattice's value is found by running its function again with the recorded outputs, instead of by
+        putting together what it returned. Environment: ``COVALAB_EXHAUSTIVE_POSTPROCESS``.
+    """
+
+    results_dir: str = ""
+    executor_dir: str = ""
+    log_level: LogLevel | Literal[""] = ""
+    no_cluster: Flag = False
+    exhaustive_postprocess: Flag = False
 
 
 class DaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,6 +78,9 @@ class DaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     num_workers
         How many workers a local cluster starts with, or how many a `cluster_class` is scaled to (0: as it comes).
         Environment: ``COVALAB_WORKERS``.
+    mem_per_worker
+        How much memory a worker of a local cluster may take, e.g. ``"4 GB"``; one that takes more is ended. ``"auto"``:
+        as much as there is. Environment: ``COVALAB_MEM_PER_WORKER``.
     """
 
     scheduler_address: str = ""
@@ -44,19 +90,45 @@ class DaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cluster_class: str = ""
     cluster_kwargs: dict[str, Any] = {}
     num_workers: int = 0
+    mem_per_worker: str | int = "auto"
 
 
-class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file."""
+class Config(msgspec.Struct, frozen=True):
+    """The whole file. Other sections are kept for whoever wrote them."""
 
+    sdk: SdkConfig = SdkConfig()
     dask: DaskConfig = DaskConfig()
+    executors: dict[str, dict[str, Any]] = {}
+
+
+VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "sdk.results_dir": ("COVALAB_RESULTS_DIR", "COVALENT_RESULTS_DIR"),
+    "sdk.executor_dir": ("COVALAB_EXECUTOR_DIR", "COVALENT_EXECUTOR_DIR"),
+    "sdk.log_level": ("COVALAB_LOG_LEVEL", "LOGLEVEL"),
+    "sdk.no_cluster": ("COVALAB_NO_CLUSTER", "COVALENT_DISABLE_DASK"),
+    "sdk.exhaustive_postprocess": ("COVALAB_EXHAUSTIVE_POSTPROCESS",),
+    "dask.scheduler_address": ("COVALAB_DASK_SCHEDULER_ADDRESS",),
+    "dask.cluster_class": ("COVALAB_DASK_CLUSTER_CLASS",),
+    "dask.num_workers": ("COVALAB_WORKERS",),
+    "dask.mem_per_worker": ("COVALAB_MEM_PER_WORKER",),
+}
+"""The environment variables that go before the file, and among each other in this order. An empty one says nothing."""
+
+_ON: Final = {"1": "true", "yes": "true", "on": "true", "0": "false", "no": "false", "off": "false"}
 
 
 def config_file() -> Path:
-    """Return where the configuration file is, whether or not it exists."""
+    """Return where the configuration file is, whether or not it exists.
+
+    `COVALAB_CONFIG` names the file; else it is `covalab.toml` in the folder `COVALENT_CONFIG_DIR`, if that is set, and
+    in the Jupyter configuration directory, if not.
+    """
     chosen = os.environ.get("COVALAB_CONFIG")
     if chosen:
         return Path(chosen).expanduser().absolute()
+    covalents = os.environ.get("COVALENT_CONFIG_DIR")
+    if covalents:
+        return Path(covalents).expanduser().absolute() / "covalab.toml"
     from jupyter_core.paths import jupyter_config_dir  # noqa: PLC0415 - 30 ms that a chosen file does not need
 
     return Path(jupyter_config_dir()) / "covalab.toml"
@@ -79,25 +151,190 @@ def load() -> Config:
     ''
     """
     path = config_file()
-    where = str(path)
-    try:
-        config = msgspec.toml.decode(path.read_bytes(), type=Config)
-    except FileNotFoundError:
-        config = Config()
-    except (msgspec.MsgspecError, ValueError, OSError) as error:
-        raise ConfigError(where, str(error)) from error
+    config = _checked(_with_variables(_written(path)), path)
     dask = config.dask
-    try:
-        dask = msgspec.structs.replace(
-            dask,
-            scheduler_address=os.environ.get("COVALAB_DASK_SCHEDULER_ADDRESS", dask.scheduler_address),
-            cluster_class=os.environ.get("COVALAB_DASK_CLUSTER_CLASS", dask.cluster_class),
-            num_workers=int(os.environ.get("COVALAB_WORKERS") or dask.num_workers),
-        )
-    except ValueError as error:
-        where = "the environment variable COVALAB_WORKERS"
-        raise ConfigError(where, str(error)) from error
     if dask.scheduler_address and dask.cluster_class:
         what = "dask.scheduler_address and dask.cluster_class exclude each other; keep one"
-        raise ConfigError(where, what)
-    return msgspec.structs.replace(config, dask=dask)
+        raise ConfigError(str(path), what)
+    return config
+
+
+def sdk() -> SdkConfig:
+    """Read only section `[sdk]`: a program that dispatches has nothing to say about the rest.
+
+    Raises
+    ------
+    ConfigError
+        If the file is not TOML, or a value of the section has the wrong type.
+    """
+    path = config_file()
+    found = _with_variables({"sdk": _written(path).get("sdk", {})})
+    return _checked({"sdk": found.get("sdk", {})}, path).sdk
+
+
+def raw() -> dict[str, Any]:
+    """Return what is set, by section: the file's values, and the environment's where it has some."""
+    return _with_variables(_written(config_file()))
+
+
+def is_on(flag: Flag) -> bool:
+    """Tell whether a switch is on.
+
+    Examples
+    --------
+    >>> is_on("true"), is_on(False)
+    (True, False)
+    """
+    return flag is True or flag == "true"
+
+
+def change(new: Mapping[str, Any]) -> None:
+    """Write values into the file, which is made if it is not there.
+
+    Several processes may do so at once: each change is applied to the file as the one before left it.
+
+    Parameters
+    ----------
+    new
+        Values by dotted key, e.g. ``{"dask.num_workers": 4}``. None takes a key out: its default holds again.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read or written, or the result would not be a configuration: the file is as it was.
+    """
+    import tomlkit  # noqa: PLC0415 - only who writes needs a parser that keeps comments
+    from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
+
+    path = Path(os.path.realpath(config_file()))  # the file that a link points to, not the link
+    where = str(path)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(path):
+            text = path.read_text() if path.exists() else ""
+            document = tomlkit.parse(text)
+            for key, value in new.items():
+                _set(document, key, value)
+            written = tomlkit.dumps(document)
+            _checked(msgspec.toml.decode(written.encode(), type=dict[str, Any]), path)
+            if written != text:
+                _replace(path, written)
+    except (TOMLKitError, msgspec.MsgspecError) as error:
+        raise ConfigError(where, str(error)) from error
+    except OSError as error:
+        what = f"{error.strerror}; make it writable, or name another file with COVALAB_CONFIG"
+        raise ConfigError(where, what) from error
+
+
+def _written(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = msgspec.toml.decode(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (msgspec.MsgspecError, ValueError, OSError) as error:
+        raise ConfigError(str(path), str(error)) from error
+    return found
+
+
+def _with_variables(found: dict[str, Any]) -> dict[str, Any]:
+    for key, names in VARIABLES.items():
+        name = next((name for name in names if os.environ.get(name)), None)
+        if name is None:
+            continue
+        value = _from_text(key, name, os.environ[name])
+        section, _, last = key.partition(".")
+        table = found.setdefault(section, {})
+        if value is not None and isinstance(table, dict):  # else the check says so
+            table[last] = value
+    return found
+
+
+def _from_text(key: str, variable: str, text: str) -> Any:
+    if key == "dask.num_workers":
+        try:
+            return int(text)
+        except ValueError as error:
+            where = f"the environment variable {variable}"
+            raise ConfigError(where, str(error)) from error
+    if key in ("sdk.no_cluster", "sdk.exhaustive_postprocess"):
+        return _ON.get(text.lower(), text.lower())
+    if key == "sdk.log_level":
+        # LOGLEVEL is everybody's: one that other programs understand and we do not is none of our business.
+        return text.lower() if text.lower() in get_args(LogLevel) else None
+    return text
+
+
+def _checked(found: dict[str, Any], path: Path) -> Config:
+    try:
+        return msgspec.convert(found, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(str(path), str(error)) from error
+
+
+def _set(document: Any, key: str, value: Any) -> None:
+    import tomlkit  # noqa: PLC0415
+
+    *sections, last = key.split(".")
+    table = document
+    for depth, section in enumerate(sections):
+        if section not in table:
+            if value is None:
+                return
+            # Only the innermost has a heading of its own: `[executors.slurm]` alone says it all.
+            table[section] = tomlkit.table(is_super_table=depth < len(sections) - 1)
+        table = table[section]
+        if not isinstance(table, dict):
+            message = f"{'.'.join(sections[: depth + 1])} has a value, {key} cannot be below it"
+            raise ConfigError(str(config_file()), message)
+    if value is None:
+        table.pop(last, None)
+        return
+    try:
+        table[last] = tomlkit.item(os.fspath(value) if isinstance(value, os.PathLike) else value)
+    except (ValueError, TypeError) as error:
+        what = f"{key} = {value!r}: a value is text, a number, a truth value, or a list or dict of these"
+        raise ConfigError(str(config_file()), what) from error
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of the file. It ends with the process that holds it, so nobody is waited for in vain."""
+    fd = os.open(path.with_name(f".{path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o600)
+    deadline = time.monotonic() + _LOCK_SECONDS
+    try:
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    what = f"another process has been writing it for {_LOCK_SECONDS:g} s; try again"
+                    raise ConfigError(str(path), what) from None
+                time.sleep(0.005)
+            except OSError:
+                break  # a file system without locks: the file is still replaced as a whole
+        yield
+    finally:
+        os.close(fd)
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+    try:
+        with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def default_workers() -> int:
+    """Return how many workers a local cluster has if nobody says: one per core that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        return os.cpu_count() or 1

@@ -22,10 +22,11 @@ import msgspec
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_unix_socket
 
+from covalab import config
 from covalab._version import __version__
 from covalab.client import folders
 from covalab.client.start import Address
-from covalab.core.errors import CovalabError
+from covalab.core.errors import ConfigError, CovalabError
 from covalab.core.model import Problem
 from covalab.dispatcher.http import application
 from covalab.dispatcher.service import Service
@@ -64,6 +65,13 @@ def _idle_seconds() -> float:
     except ValueError:
         _log.warning("COVALAB_IDLE_SECONDS is %r, not a number of seconds; using %g", text, _IDLE_SECONDS)
         return _IDLE_SECONDS
+
+
+def _log_level() -> int:
+    try:
+        return logging.getLevelName((config.sdk().log_level or "info").upper())  # type: ignore[no-any-return]
+    except ConfigError:  # whoever needs what it says hears of it; the dispatcher does without
+        return logging.INFO
 
 
 def _say(data: bytes) -> None:
@@ -118,7 +126,7 @@ def main() -> int:
     arguments = parser.parse_args()
     os.umask(0o077)
     folder: Path = arguments.data_dir
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.basicConfig(level=_log_level(), format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:
         folders.ensure_private(folder)
         lock = _lock(folder)

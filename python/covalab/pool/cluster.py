@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib
-import os
 from typing import Any, Final
 
 import dask
@@ -14,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from distributed import Client, LocalCluster, Security
 
-from covalab.config import DaskConfig, config_file
+from covalab.config import DaskConfig, config_file, default_workers
 from covalab.core.errors import ConfigError
 
 _CONNECT_SECONDS: Final = 300
@@ -104,14 +103,6 @@ def _refused(what: str) -> ConfigError:
     return ConfigError(str(config_file()), what)
 
 
-def default_workers() -> int:
-    """Return how many workers a local cluster has if nobody says: one per core that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS
-        return os.cpu_count() or 1
-
-
 def minted_security() -> Security:
     """Mint a certificate for one pool: valid from a month ago, so that a clock set back does not take it down."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -175,7 +166,8 @@ async def _local(config: DaskConfig) -> LocalCluster:
         security=minted_security(),
         dashboard_address="127.0.0.1:0",
         worker_dashboard_address="127.0.0.1:0",
-        memory_limit=0,  # an hour-long task may use what the machine has, not a share of it
+        # An hour-long task may use what the machine has, not a share of it, unless somebody says how much.
+        memory_limit=0 if config.mem_per_worker == "auto" else config.mem_per_worker,
         silence_logs=False,
         env={"MPLBACKEND": "Agg"},
     )

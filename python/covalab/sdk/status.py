@@ -36,12 +36,12 @@ class Status:
         return self.STATUS
 
 
-class status:  # noqa: N801 - `ct.status.COMPLETED` is Covalent's spelling
+class RESULT_STATUS:  # noqa: N801 - Covalent's name
     """The statuses by name: ``ct.status.COMPLETED`` and so on.
 
     Examples
     --------
-    >>> status.is_terminal(status.FAILED), status.is_terminal("RUNNING")
+    >>> RESULT_STATUS.is_terminal(RESULT_STATUS.FAILED), RESULT_STATUS.is_terminal("RUNNING")
     (True, False)
     """
 
@@ -63,6 +63,9 @@ class status:  # noqa: N801 - `ct.status.COMPLETED` is Covalent's spelling
     def is_terminal(status: Status | str) -> bool:
         """Tell whether a dispatch or node with this status will never change again."""
         return str(status) in ("COMPLETED", "FAILED", "CANCELLED")
+
+
+status = RESULT_STATUS
 
 
 def shown(core: CoreStatus) -> Status:
