@@ -151,7 +151,9 @@ def load() -> Config:
     ''
     """
     path = config_file()
-    config = _checked(_with_variables(_written(path)), path)
+    found = _written(path)
+    _checked(found, path)  # what is wrong in the file is said even where a variable goes before it
+    config = _checked(_with_variables(found), path)
     dask = config.dask
     if dask.scheduler_address and dask.cluster_class:
         what = "dask.scheduler_address and dask.cluster_class exclude each other; keep one"

@@ -8,7 +8,8 @@ from __future__ import annotations
 import uuid
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, overload
+from typing import Any, Final, Literal, overload
+from urllib.parse import urlsplit
 
 from covalab.client import connect
 from covalab.core.errors import GraphError
@@ -19,6 +20,8 @@ from covalab.sdk.handle import DispatchHandle
 from covalab.sdk.lattice import Lattice
 from covalab.sdk.result import Result
 from covalab.sdk.trace import Blobs, keep
+
+_THIS_MACHINE: Final = ("localhost", "127.0.0.1", "0.0.0.0", "::1")  # noqa: S104 - compared, nothing listens
 
 
 def prepare(
@@ -70,7 +73,9 @@ def dispatch(
     ----------
     orig_lattice
         The workflow.
-    dispatcher_addr, disable_run
+    dispatcher_addr
+        Covalent's; refused when it names another machine.
+    disable_run
         Covalent's; refused when given.
     priority
         What is ready of a dispatch with a higher priority goes first; what has begun is left alone. Not in Covalent.
@@ -81,7 +86,7 @@ def dispatch(
         Takes the workflow's arguments, sends it, and returns the dispatch id: a ``str`` that shows itself live in a
         notebook. When it returns, the dispatch is on disk.
     """
-    _refuse_address(dispatcher_addr)
+    _check_address(dispatcher_addr)
     _check_lattice(orig_lattice)
     if disable_run:
         message = "`disable_run` is not supported by this version of covalab; dispatch the lattice when it is to run"
@@ -159,7 +164,7 @@ def get_result(
     wait
         Whether to wait until it has ended.
     dispatcher_addr
-        Covalent's; refused when given.
+        Covalent's; refused when it names another machine.
     status_only
         Return ``{"id": ..., "status": ...}`` at once, whatever `wait` says.
     timeout
@@ -174,7 +179,7 @@ def get_result(
     MissingLatticeRecordError
         If there is no such dispatch.
     """
-    _refuse_address(dispatcher_addr)
+    _check_address(dispatcher_addr)
     client, wanted = connect(), _checked_id(dispatch_id)
     if status_only:
         summary = client.summary(wanted)
@@ -202,7 +207,7 @@ def cancel(dispatch_id: str, task_ids: int | Iterable[int] | None = None, dispat
     task_ids
         One node's number or several; the whole dispatch, if not given.
     dispatcher_addr
-        Covalent's; refused when given.
+        Covalent's; refused when it names another machine.
 
     Returns
     -------
@@ -214,7 +219,7 @@ def cancel(dispatch_id: str, task_ids: int | Iterable[int] | None = None, dispat
     MissingLatticeRecordError
         If there is no such dispatch.
     """
-    _refuse_address(dispatcher_addr)
+    _check_address(dispatcher_addr)
     wanted = _checked_id(dispatch_id)
     nodes = [task_ids] if isinstance(task_ids, int) else None if task_ids is None else list(task_ids)
     connect().cancel(wanted, nodes or None)
@@ -236,10 +241,15 @@ def _check_lattice(lattice: object) -> None:
         raise TypeError(message)
 
 
-def _refuse_address(dispatcher_addr: str | None) -> None:
-    if dispatcher_addr is not None:
+def _check_address(dispatcher_addr: str | None) -> None:
+    """Let an address of this machine pass: it is what `get_config` says. Another machine's is refused."""
+    if dispatcher_addr is None:
+        return
+    text = str(dispatcher_addr)
+    host = urlsplit(text if "//" in text else f"//{text}").hostname
+    if host not in _THIS_MACHINE:
         message = (
-            f"there is no dispatcher address ({dispatcher_addr!r}): covalab talks to the dispatcher of your data "
-            "folder through a private socket; leave it out, or set COVALAB_DATA_DIR to use another folder"
+            f"there is no dispatcher at {dispatcher_addr!r}: covalab talks to the dispatcher of your data folder "
+            "through a private socket; leave the address out, or set COVALAB_DATA_DIR to use another folder"
         )
         raise GraphError(message)
