@@ -14,12 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-from tests.bench.peers import installed
+from tests.bench.peers import installed, seconds_elsewhere
 from tests.bench.sides import N_WORKERS, Covalab, RawDask, makespan, uneven
 
 from covalab.client import connect, data_dir
@@ -249,8 +249,11 @@ def crowd(bench: Bench, folder: Path) -> None:
     bench.show(Row("100 dispatches of 10 by 4 clients: p95 to the first node", "<= 1 s", worst, None))
 
 
-def peers(bench: Bench, ours: Covalab) -> None:
-    """Measure a fan of 1,000 no-ops beside whatever else is installed."""
+def peers(bench: Bench, ours: Covalab, elsewhere: Sequence[str]) -> None:
+    """Measure a fan of no-ops beside whatever else is installed, here or elsewhere."""
+    for name, _, python in (peer.partition("=") for peer in elsewhere):
+        pairs = [(seconds(lambda: ours.fan(100)), seconds_elsewhere(name, python, 100)) for _ in range(bench.rounds)]
+        bench.show(Row(f"100 no-ops, beside {name}", "", [a for a, _ in pairs], [b for _, b in pairs]))
     if bench.only and "peers" not in bench.only:
         return
     for name, run in installed().items():
@@ -301,6 +304,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="keys of rows, comma-separated")
     parser.add_argument("--growth", action="store_true", help="also 100 to 100,000 nodes, with a picture")
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON", help="see tests/bench/peers.py")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     bench = Bench(arguments.rounds, set(filter(None, arguments.only.split(","))))
@@ -314,7 +318,7 @@ def main() -> None:
         fetching(bench, ours, folder)
         crowd(bench, folder)
         fairness(bench, ours)
-        peers(bench, ours)
+        peers(bench, ours, arguments.peer)
         if arguments.growth:
             growth(bench, ours)
     if arguments.json:
