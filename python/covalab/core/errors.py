@@ -7,6 +7,7 @@ CovalabError
  │   ├─ DataFolderError           the data folder is full, read-only, or somebody else's
  │   └─ TakenOver                 another dispatcher has taken over the data folder
  ├─ ConfigError                   the configuration says something that cannot be
+ ├─ CovalentFound                 Covalent itself is where the doorway to covalab was to be
  ├─ MissingLatticeRecordError     no dispatch has this id (Covalent's name)
  ├─ GraphError                    a lattice cannot become a transport graph
  │   └─ ExecutorNotFound          no executor has this name
@@ -55,6 +56,17 @@ class ConfigError(CovalabError, ValueError):
 
     def __str__(self) -> str:
         return f"the configuration in {self.where} cannot be used: {self.what}; correct it and dispatch again"
+
+
+class CovalentFound(CovalabError, ImportError):
+    """Covalent itself is installed or imported where ``import covalent`` was to mean covalab."""
+
+    def __init__(self, where: str, remedy: str) -> None:
+        self.where, self.remedy = where, remedy
+        super().__init__(where, remedy)
+
+    def __str__(self) -> str:
+        return f"`import covalent` already means the package at {self.where}; {self.remedy}"
 
 
 class TakenOver(DispatcherError):

@@ -122,6 +122,43 @@ def set_config(new_config: str | Mapping[str, Any], new_value: Any = None) -> No
     config.change(wanted)
 
 
+def update_config(new_entries: Mapping[str, Any] | None = None, override_existing: bool = True) -> None:
+    """Write entries of sections, as Covalent's plug-ins do with their defaults.
+
+    Parameters
+    ----------
+    new_entries
+        Nested dicts by section, e.g. ``{"executors": {"slurm": {"username": "ada"}}}``.
+    override_existing
+        Whether to replace what is there; if not, only what is missing is written.
+    """
+    wanted: dict[str, Any] = {}
+
+    def collect(entries: Mapping[str, Any], there: Mapping[str, Any], path: str) -> None:
+        for name, value in entries.items():
+            old = there.get(name)
+            if isinstance(value, Mapping) and (value or isinstance(old, Mapping)):
+                collect(value, old if isinstance(old, Mapping) else {}, f"{path}{name}.")
+            elif override_existing or name not in there:
+                wanted[f"{path}{name}"] = value
+
+    collect(new_entries or {}, get_config(), "")
+    if wanted:
+        set_config(wanted)
+
+
+def format_server_url(hostname: str | None = None, port: int | None = None) -> str:
+    """Return the address that `dispatcher_addr` takes: of this machine, where the dispatcher's socket is.
+
+    Examples
+    --------
+    >>> format_server_url(), format_server_url("localhost", 48008)
+    ('http://localhost:0', 'http://localhost:48008')
+    """
+    found = get_config("dispatcher")
+    return f"http://{hostname or found['address']}:{found['port'] if port is None else port}"
+
+
 def reload_config() -> None:
     """Do nothing: every reading is of the file as it is then. Covalent's programs call it."""
 

@@ -1,0 +1,5 @@
+"""Lattices, by Covalent's internal path."""
+
+from covalab.sdk.lattice import Lattice, lattice
+
+__all__ = ["Lattice", "lattice"]

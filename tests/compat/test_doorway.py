@@ -1,0 +1,164 @@
+"""The doorway: programs that import Covalent run on covalab when asked, and only then."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import pytest
+
+import covalab as ct
+from covalab import compat
+from covalab.client import Client
+from covalab.core.errors import CovalentFound
+
+PROGRAM = Path(__file__).parent / "programs" / "written_for_covalent.py"
+
+
+@pytest.fixture
+def doorway() -> Iterator[Any]:
+    """Open it for one test; return what `import covalent` is then."""
+    compat.install()
+    yield importlib.import_module("covalent")
+    compat.uninstall()
+
+
+def run(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a Python of our own."""
+    return subprocess.run([sys.executable, *args], capture_output=True, text=True, check=False, **options)
+
+
+def test_it_is_closed_unless_asked() -> None:
+    """Importing all of covalab opens nothing."""
+    code = "import covalab as ct, covalab.compat; [getattr(ct, name) for name in ct.__all__]; import covalent"
+
+    assert "No module named 'covalent'" in run("-c", code).stderr
+
+
+def test_a_program_written_for_covalent_runs(live: Client) -> None:
+    """Unchanged, with its arguments, its tasks using Covalent on the worker; its result can be had without the door."""
+    done = run("-m", "covalab.compat", str(PROGRAM), "4", "more")
+    assert done.returncode == 0, done.stderr
+    dispatch, value, args = json.loads(done.stdout)
+
+    # The program's `ct` is pickled as covalab, so that it opens anywhere; what is imported on the worker is the door.
+    assert value == [5, ct.__version__, "covalab.sdk.electron"]
+    assert args == ["4", "more"]
+    assert ct.get_result(dispatch).result == (5, ct.__version__, "covalab.sdk.electron")
+    assert ct.get_result(dispatch).inputs.get_deserialized() == {"args": (4,), "kwargs": {}}
+
+
+def test_a_module_runs_too(tmp_path: Path) -> None:
+    """As with Python's own -m."""
+    (tmp_path / "mine.py").write_text("import sys, covalent\nprint(covalent.electron.__module__, sys.argv[1:])\n")
+    done = run("-m", "covalab.compat", "-m", "mine", "a", "-b", cwd=tmp_path)
+
+    assert done.stdout == "covalab.sdk.electron ['a', '-b']\n"
+
+
+def test_every_public_name_is_behind_it(doorway: Any) -> None:
+    """The same objects; only the version is Covalent's."""
+    for name in ct.__all__:
+        assert getattr(doorway, name) is getattr(ct, name)
+    assert doorway.__version__ == compat.SPOKEN == "0.240.0"
+    assert set(ct.__all__) <= set(dir(doorway))
+    with pytest.raises(AttributeError, match="'covalent' has no attribute 'qelectron'"):
+        _ = doorway.qelectron
+
+
+PATHS = [
+    ("covalent._results_manager", "Result", "covalab", "Result"),
+    ("covalent._results_manager.result", "Result", "covalab", "Result"),
+    ("covalent._workflow", "electron", "covalab", "electron"),
+    ("covalent._workflow.electron", "Electron", "covalab.sdk.electron", "Electron"),
+    ("covalent._workflow.electron", "electron", "covalab", "electron"),
+    ("covalent._workflow.lattice", "Lattice", "covalab", "Lattice"),
+    ("covalent._workflow.transport", "_TransportGraph", "covalab.sdk.transport_graph", "TransportGraph"),
+    ("covalent._workflow.transport", "TransportableObject", "covalab", "TransportableObject"),
+    ("covalent._workflow.transportable_object", "TransportableObject", "covalab", "TransportableObject"),
+    ("covalent._shared_files.config", "get_config", "covalab", "get_config"),
+    ("covalent._shared_files.config", "update_config", "covalab.sdk.configuration", "update_config"),
+    ("covalent._shared_files.util_classes", "RESULT_STATUS", "covalab", "status"),
+    ("covalent._shared_files.util_classes", "Status", "covalab.sdk.status", "Status"),
+    ("covalent._shared_files.utils", "format_server_url", "covalab.sdk.configuration", "format_server_url"),
+    ("covalent._shared_files.defaults", "WAIT_EDGE_NAME", "covalab.sdk.trace", "WAIT_EDGE"),
+]
+
+
+@pytest.mark.usefixtures("doorway")
+@pytest.mark.parametrize(("path", "name", "home", "there"), PATHS)
+def test_a_submodule_that_programs_import_is_behind_it(path: str, name: str, home: str, there: str) -> None:
+    """By Covalent's path, our object."""
+    ours = getattr(importlib.import_module(home), there)
+
+    assert getattr(importlib.import_module(path), name) is ours
+
+
+@pytest.mark.usefixtures("doorway")
+def test_every_module_of_the_doorway_can_be_imported() -> None:
+    """And the constants are Covalent's."""
+    root = Path(compat.DOORWAY)
+    for file in root.rglob("*.py"):
+        dotted = ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+        assert importlib.import_module(dotted).__doc__
+    defaults = importlib.import_module("covalent._shared_files.defaults")
+    assert (defaults.parameter_prefix, defaults.WAIT_EDGE_NAME) == (":parameter:", "!waiting_edge")
+    assert sys.maxsize == importlib.import_module("covalent._results_manager.wait").EXTREME
+    assert importlib.import_module("covalent._shared_files").logger.app_log.name == "covalent"
+
+
+@pytest.mark.usefixtures("doorway")
+def test_what_is_pickled_behind_it_opens_without_it(doorway: Any) -> None:
+    """Functions that use the package by its name, modules, classes, closed values."""
+    space: dict[str, Any] = {"covalent": doorway, "__name__": "__main__"}
+    exec("def use(x):\n    return covalent.TransportableObject(x).get_deserialized()", space)
+    data = cloudpickle.dumps([space["use"], doorway, doorway.Result, doorway.TransportableObject([1])])
+    code = (
+        "import sys, cloudpickle; use, module, result, closed = cloudpickle.loads(sys.stdin.buffer.read()); "
+        "print(use(3), module.__name__, result.__name__, closed.get_deserialized(), 'covalent' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True)
+
+    assert done.stdout == b"3 covalab Result [1] False\n"
+
+
+def test_an_installed_covalent_is_never_shadowed_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named, with what to do; only `replace` puts covalab in its place; one that is imported stays."""
+    (tmp_path / "covalent").mkdir()
+    (tmp_path / "covalent" / "__init__.py").write_text("__version__ = 'real'")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(CovalentFound, match=r"replace=True"):
+        compat.install()
+    assert compat.DOORWAY not in sys.path
+
+    compat.install(replace=True)
+    compat.install()
+    try:
+        assert importlib.import_module("covalent").__version__ == compat.SPOKEN
+    finally:
+        compat.uninstall()
+    assert importlib.import_module("covalent").__version__ == "real"
+    try:
+        with pytest.raises(CovalentFound, match="before anything imports it"):
+            compat.install(replace=True)
+    finally:
+        del sys.modules["covalent"]
+
+
+def test_the_command_says_that_covalent_is_there(tmp_path: Path) -> None:
+    """In one line, with exit code 2; beside the program counts as there."""
+    (tmp_path / "covalent.py").write_text("__version__ = 'real'")
+    (tmp_path / "program.py").write_text("import covalent; print(covalent.__version__)")
+    refused = run("-m", "covalab.compat", str(tmp_path / "program.py"))
+    replaced = run("-m", "covalab.compat", "--replace", str(tmp_path / "program.py"))
+
+    assert refused.returncode == 2
+    assert str(tmp_path / "covalent.py") in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert replaced.stdout == "0.240.0\n"
