@@ -44,11 +44,11 @@ SIGNATURES = {
     "stop_triggers": "(dispatch_ids, triggers_server_addr=None)",
     "wait": "(child, parents)",
 }
-MODULES = ("executor", "fs", "fs_strategies", "leptons", "metadata", "triggers")
+MODULES = ("executor", "leptons", "metadata", "triggers")
 CLASSES = ("status",)
 LATER = {
-    *("DepsBash", "DepsCall", "DepsModule", "DepsPip", "Lepton", "get_context", "get_result_manager", "redispatch"),
-    *("stop_triggers", "executor", "fs", "fs_strategies", "leptons", "triggers"),
+    *("Lepton", "get_context", "get_result_manager", "redispatch"),
+    *("stop_triggers", "executor", "leptons", "triggers"),
 }
 NAMES = sorted({*SIGNATURES, *MODULES, *CLASSES} - LATER)
 

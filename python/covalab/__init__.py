@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from covalab.sdk.api import cancel, dispatch, dispatch_sync, get_result
     from covalab.sdk.configuration import get_config, reload_config, set_config
+    from covalab.sdk.deps import DepsBash, DepsCall, DepsModule, DepsPip
     from covalab.sdk.electron import electron, wait
     from covalab.sdk.lattice import Lattice, lattice
     from covalab.sdk.result import Result
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CovalabError",
+    "DepsBash",
+    "DepsCall",
+    "DepsModule",
+    "DepsPip",
     "DispatcherUnavailable",
     "ExecutorNotFound",
     "GraphError",
@@ -49,6 +54,8 @@ __all__ = [
     "dispatch",
     "dispatch_sync",
     "electron",
+    "fs",
+    "fs_strategies",
     "get_config",
     "get_result",
     "is_covalent_running",
@@ -72,6 +79,7 @@ _HOMES = {
     ),
     "covalab.sdk.api": ("cancel", "dispatch", "dispatch_sync", "get_result"),
     "covalab.sdk.configuration": ("get_config", "reload_config", "set_config"),
+    "covalab.sdk.deps": ("DepsBash", "DepsCall", "DepsModule", "DepsPip"),
     "covalab.sdk.electron": ("electron", "wait"),
     "covalab.sdk.lattice": ("Lattice", "lattice"),
     "covalab.sdk.result": ("Result",),
@@ -81,6 +89,8 @@ _HOMES = {
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = {
+    "fs": "covalab.files",
+    "fs_strategies": "covalab.files.strategies",
     "metadata": "importlib.metadata",  # in Covalent by accident, and used since
 }
 """Public names that are modules."""

@@ -90,3 +90,8 @@ def log_file(folder: Path) -> Path:
 def spool_folder(folder: Path) -> Path:
     """Return where running tasks write what they print."""
     return folder / "spool"
+
+
+def packages_folder(folder: Path) -> Path:
+    """Return where the packages that tasks want are installed."""
+    return folder / "packages"

@@ -13,6 +13,7 @@ CovalabError
  │   └─ ExecutorNotFound          no executor has this name
  ├─ SerializationError            a value cannot be encoded or decoded
  │   └─ ValueTooLarge             ... because it is larger than the configured limit
+ ├─ DepsFailed                    what had to be done before or after a task failed
  ├─ BlobNotFound                  a value's file is gone
  └─ BlobDamaged                   a value's file is not what was written
 """
@@ -116,6 +117,10 @@ class ValueTooLarge(SerializationError):
             f"{self.what} takes {self.size:,} bytes encoded, the limit is {self.limit:,}; "
             "write it to a file and pass the path, or raise COVALAB_MAX_VALUE_BYTES"
         )
+
+
+class DepsFailed(CovalabError, RuntimeError):
+    """What had to be done before or after a task failed, so the task did."""
 
 
 class BlobNotFound(CovalabError, LookupError):

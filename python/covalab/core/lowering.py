@@ -227,7 +227,8 @@ def task_of(progress: Progress, node: int, inside: Mapping[int, int], shared: Sh
     args.sort(key=_position)
     function = graph.functions[graph.nodes[node].function]
     after = _before_it(progress, node, inside) if inside else []
-    return Task(node, graph.nodes[node].name, function.digest, [argument for _, argument in args], kwargs, after)
+    hooks = settings_of(graph, node).hooks
+    return Task(node, graph.nodes[node].name, function.digest, [argument for _, argument in args], kwargs, after, hooks)
 
 
 def _before_it(progress: Progress, node: int, inside: Mapping[int, int]) -> list[int]:

@@ -91,12 +91,16 @@ class Function(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Settings(msgspec.Struct, frozen=True, array_like=True):
-    """How a node is to be run. `time_limit` in seconds; `retries` counts re-runs, so N means at most N + 1 runs."""
+    """How a node is to be run. `time_limit` in seconds; `retries` counts re-runs, so N means at most N + 1 runs.
+
+    `hooks` names encoded `core.hooks.Hooks` (empty: none), in `Submission.code` or in the blob folder.
+    """
 
     executor: str = "dask"
     executor_data: dict[str, Any] = {}
     retries: int = 0
     time_limit: float | None = None
+    hooks: Digest = Digest("")
 
 
 class Graph(msgspec.Struct, frozen=True):
@@ -148,7 +152,7 @@ class Submission(msgspec.Struct, frozen=True):
     id: DispatchId
     graph: Graph
     values: list[Value]
-    code: dict[Digest, bytes]  # encoded functions up to INLINE_LIMIT; longer ones are blob files
+    code: dict[Digest, bytes]  # encoded functions and hooks up to INLINE_LIMIT; longer ones are blob files
     environment: Environment
     origin: Origin
     inputs: Value  # {"args": tuple, "kwargs": dict}, with the parts that are values (`core.inputs`) left in `values`

@@ -53,7 +53,10 @@ class Argument(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True)
 
 
 class Task(msgspec.Struct, frozen=True, array_like=True):
-    """One node as a worker sees it. `after`: the tasks of the same step that must have completed before it."""
+    """One node as a worker sees it. `after`: the tasks of the same step that must have completed before it.
+
+    `hooks` names what is done around it (`core.hooks.Hooks`), empty for nothing.
+    """
 
     node: int
     name: str
@@ -61,6 +64,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     args: list[Argument]
     kwargs: dict[str, Argument]
     after: list[int] = []
+    hooks: Digest = Digest("")
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -69,13 +73,14 @@ class Step(msgspec.Struct, frozen=True):
     id: int
     dispatch: str
     tasks: list[Task]
-    code: dict[Digest, bytes]  # encoded functions; one that is missing is a blob
+    code: dict[Digest, bytes]  # encoded functions and hooks; one that is missing is a blob
     budget: float
     cwd: str
     path: list[str]
     blobs: str  # the blob folder
     spool: str  # the folder for what running tasks print
     shared: list[Value] = []  # values that are not small, each once however many tasks use it
+    packages: str = ""  # the folder for what tasks want to have installed
 
 
 class Assign(msgspec.Struct, frozen=True, tag="assign"):

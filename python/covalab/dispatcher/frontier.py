@@ -17,8 +17,8 @@ import msgspec
 
 from covalab.core import lowering
 from covalab.core.durations import Durations
-from covalab.core.model import DispatchId, Outcome
-from covalab.core.protocol import Step
+from covalab.core.model import Digest, DispatchId, Outcome
+from covalab.core.protocol import Step, Task
 from covalab.dispatcher.pools import Flight, Pool, Pools
 from covalab.dispatcher.run import Run
 
@@ -33,15 +33,16 @@ class Frontier:
     ----------
     pools
         The pools.
-    blobs, spool
+    blobs, spool, packages
         The folders that every step is told of.
     """
 
-    def __init__(self, pools: Pools, blobs: Path, spool: Path) -> None:
+    def __init__(self, pools: Pools, blobs: Path, spool: Path, packages: Path) -> None:
         self.durations = Durations()
         self._pools = pools
         self._blobs = str(blobs)
         self._spool = str(spool)
+        self._packages = str(packages)
         self._hungry: dict[int, OrderedDict[DispatchId, Run]] = {}
         """Dispatches that had something ready when they last changed, by priority, in the order of their turns."""
         self._steps = itertools.count(1)
@@ -132,13 +133,14 @@ class Frontier:
             next(self._steps),
             run.id,
             tasks,
-            {task.function: run.rest.code[task.function] for task in tasks if task.function in run.rest.code},
+            _code_of(tasks, run.rest.code),
             lowering.BUDGET_SECONDS,
             environment.cwd,
             environment.path,
             self._blobs,
             self._spool,
             shared.values,
+            self._packages,
         )
         limit = lowering.settings_of(run.graph, nodes[0]).time_limit if len(nodes) == 1 else None
         flight = Flight(step.id, run.id, nodes, worker, quick=self._is_quick(run, nodes), time_limit=limit)
@@ -146,6 +148,13 @@ class Frontier:
             run.started_at = time.time()
         progress.sent(nodes)
         pool.send(flight, self._encoder.encode(step))
+
+
+def _code_of(tasks: list[Task], code: dict[Digest, bytes]) -> dict[Digest, bytes]:
+    """Return the functions and hooks that tasks need, as far as they are no blobs."""
+    found = {task.function: code[task.function] for task in tasks if task.function in code}
+    found.update({task.hooks: code[task.hooks] for task in tasks if task.hooks and task.hooks in code})
+    return found
 
 
 def _free_workers(pool: Pool, *, queue: bool) -> list[str]:

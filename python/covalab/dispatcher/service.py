@@ -81,7 +81,9 @@ class Service:
         """Set when this process must end."""
         self.last_asked = time.monotonic()
         self._pools = Pools(folders.socket_folder(folder), folder / "logs", self)
-        self._frontier = Frontier(self._pools, self.artifacts.folder, folders.spool_folder(folder))
+        self._frontier = Frontier(
+            self._pools, self.artifacts.folder, folders.spool_folder(folder), folders.packages_folder(folder)
+        )
         self._changed: set[DispatchId] = set()
         self._dropped: set[int] = set()  # steps that were stopped because some of their nodes were cancelled
         self._outcomes = msgspec.msgpack.Decoder(list[Outcome])

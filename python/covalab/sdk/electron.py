@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from covalab.core.errors import GraphError
 from covalab.sdk.bound import BoundElectron
+from covalab.sdk.hooks import HookSet, hooks_of
 from covalab.sdk.options import checked_retries, checked_time_limit, executor_name, refuse_unsupported
 from covalab.sdk.parameters import Parameters
 from covalab.sdk.source import name_of, source_of
@@ -35,6 +36,8 @@ class Electron:
         The name of the executor, or None for the lattice's. May be changed at any time; the next graph sees it.
     retries, time_limit
         How often a failed node is tried again, and how many seconds a try may take.
+    hooks
+        What is done around it, or None.
     """
 
     def __init__(
@@ -44,12 +47,14 @@ class Electron:
         executor: str | None = None,
         retries: int = 0,
         time_limit: float | None = None,
+        hooks: HookSet | None = None,
     ) -> None:
         self.function = function
         self.name = name_of(function)
         self.executor = executor
         self.retries = retries
         self.time_limit = time_limit
+        self.hooks = hooks
         self.__doc__ = function.__doc__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -85,7 +90,7 @@ class Electron:
         return {
             "executor": self.executor,
             "executor_data": None if self.executor is None else {},
-            "hooks": None,
+            "hooks": None if self.hooks is None else self.hooks.metadata,
             "retries": self.retries,
             "time_limit": self.time_limit,
         }
@@ -101,7 +106,7 @@ class Electron:
         return self.metadata[name]
 
     def set_metadata(self, name: str, value: Any) -> None:
-        """Change one setting: ``executor``, ``retries`` or ``time_limit``."""
+        """Change one setting: ``executor``, ``retries``, ``time_limit``, or ``hooks`` as `metadata` has them."""
         where = f"electron {self.name!r}"
         if name == "executor":
             self.executor = executor_name(where, value)
@@ -109,6 +114,8 @@ class Electron:
             self.retries = checked_retries(where, value)
         elif name == "time_limit":
             self.time_limit = checked_time_limit(where, value)
+        elif name == "hooks":
+            self.hooks = HookSet.from_metadata(value or {})
         else:
             refuse_unsupported(where, **{name: value})
 
@@ -184,8 +191,14 @@ def electron(
         How many seconds (or a ``timedelta``) one run may take.
     backend
         Deprecated: the same as `executor`.
-    files, deps_bash, deps_pip, deps_module, call_before, call_after
-        Covalent's hooks; refused until this version supports them.
+    deps_bash, deps_pip
+        Shell commands (`DepsBash`, or texts) and packages (`DepsPip`, or names) that it needs.
+    call_before, call_after
+        `DepsCall`, or a list: functions that are called in its process.
+    deps_module
+        A module (or its name, or a list) that travels with it by value.
+    files
+        A list of ``ct.fs`` transfers. The function gets the pairs of paths as its keyword argument ``files``.
 
     Returns
     -------
@@ -226,20 +239,20 @@ def electron(
     if hasattr(_func, "build_graph"):
         message = f"{where} is a lattice: sublattices are not supported by this version of covalab; call it directly"
         raise GraphError(message)
-    refuse_unsupported(
-        where,
-        files=files,
-        deps_bash=deps_bash,
-        deps_pip=deps_pip,
-        deps_module=deps_module,
-        call_before=call_before,
-        call_after=call_after,
-    )
     electron_object = Electron(
         _func,
         executor=executor_name(where, executor, backend),
         retries=checked_retries(where, retries),
         time_limit=checked_time_limit(where, time_limit),
+        hooks=hooks_of(
+            where,
+            deps_bash=deps_bash,
+            deps_pip=deps_pip,
+            deps_module=deps_module,
+            call_before=call_before,
+            call_after=call_after,
+            files=files,
+        ),
     )
 
     @functools.wraps(_func)

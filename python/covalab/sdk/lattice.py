@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 from covalab._version import __version__
 from covalab.core.errors import SerializationError
 from covalab.core.model import Graph, Value
+from covalab.sdk.hooks import HookSet, hooks_of
 from covalab.sdk.options import executor_name, refuse_unsupported
 from covalab.sdk.parameters import Parameters
 from covalab.sdk.source import name_of, source_of
@@ -37,6 +38,8 @@ class Lattice:
         The arguments that `build_graph` was given, as a `TransportableObject` of ``{"args": ..., "kwargs": ...}``.
     executor, workflow_executor
         The default for its electrons, and the executor of its operators.
+    hooks
+        What is done around those of its electrons that have no hooks of their own, or None.
     """
 
     def __init__(
@@ -45,10 +48,12 @@ class Lattice:
         *,
         executor: str | None = None,
         workflow_executor: str | None = None,
+        hooks: HookSet | None = None,
     ) -> None:
         self.function = workflow_function
         self.executor = executor
         self.workflow_executor = workflow_executor
+        self.hooks = hooks
         self.__name__ = name_of(workflow_function)
         self.__doc__ = workflow_function.__doc__
         self._forget()
@@ -58,7 +63,7 @@ class Lattice:
         self.inputs: TransportableObject | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("function", "executor", "workflow_executor", "__name__", "__doc__")
+        names = ("function", "executor", "workflow_executor", "hooks", "__name__", "__doc__")
         return {name: self.__dict__[name] for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -91,7 +96,7 @@ class Lattice:
             "executor_data": {},
             "workflow_executor": self.workflow_executor or executor,
             "workflow_executor_data": {},
-            "hooks": {},
+            "hooks": {} if self.hooks is None else self.hooks.metadata,
             "triggers": None,
         }
 
@@ -100,12 +105,14 @@ class Lattice:
         return self.metadata.get(name)
 
     def set_metadata(self, name: str, value: Any) -> None:
-        """Change ``executor`` or ``workflow_executor``."""
+        """Change ``executor``, ``workflow_executor``, or ``hooks`` as `metadata` has them."""
         where = f"lattice {self.__name__!r}"
         if name == "executor":
             self.executor = executor_name(where, value)
         elif name == "workflow_executor":
             self.workflow_executor = executor_name(where, value)
+        elif name == "hooks":
+            self.hooks = HookSet.from_metadata(value or {})
         else:
             refuse_unsupported(where, **{name: value})
 
@@ -140,7 +147,9 @@ class Lattice:
         # electron that is given the value can be named.
         trouble: SerializationError | None = None
         inputs = Value(0, "dict")
-        trace = Trace(name, blobs, executor=self.executor, workflow_executor=self.workflow_executor)
+        trace = Trace(
+            name, blobs, executor=self.executor, workflow_executor=self.workflow_executor, hooks=self.hooks
+        )
         try:
             inputs = trace.close_inputs(args, kwargs)
         except SerializationError as error:
@@ -262,8 +271,10 @@ def lattice(
         The name of the executor for operators on electrons; `executor`, if not given.
     backend
         Deprecated: the same as `executor`.
-    deps_bash, deps_pip, call_before, call_after, triggers
-        Covalent's hooks and triggers; refused until this version supports them.
+    deps_bash, deps_pip, call_before, call_after
+        Hooks for electrons that have none of their own; see `electron`.
+    triggers
+        Covalent's; refused until this version supports them.
 
     Returns
     -------
@@ -291,16 +302,12 @@ def lattice(
         message = f"lattice takes a function, not {_func!r}"
         raise TypeError(message)
     where = f"lattice {name_of(_func)!r}"
-    refuse_unsupported(
-        where,
-        deps_bash=deps_bash,
-        deps_pip=deps_pip,
-        call_before=call_before,
-        call_after=call_after,
-        triggers=triggers,
-    )
+    refuse_unsupported(where, triggers=triggers)
     return Lattice(
         _func,
         executor=executor_name(where, executor, backend),
         workflow_executor=executor_name(where, workflow_executor),
+        hooks=hooks_of(
+            where, deps_bash=deps_bash, deps_pip=deps_pip, call_before=call_before, call_after=call_after
+        ),
     )

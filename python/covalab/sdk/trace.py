@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from covalab.core.codec import Encoded, closed, decode, digest_of, encode, preview
 from covalab.core.errors import ExecutorNotFound, GraphError
+from covalab.core.hooks import Hooks
 from covalab.core.inputs import put_together, take_apart
 from covalab.core.model import (
     INLINE_LIMIT,
@@ -33,6 +34,8 @@ from covalab.core.model import (
 )
 from covalab.sdk import ops
 from covalab.sdk.bound import BoundElectron, bind
+from covalab.sdk.hooks import HookSet
+from covalab.sdk.modules import by_value
 from covalab.sdk.options import KNOWN_EXECUTORS
 from covalab.sdk.parameters import Parameters
 from covalab.sdk.transportable import TransportableObject
@@ -40,6 +43,7 @@ from covalab.sdk.transportable import TransportableObject
 NAME_LIMIT: Final = 4_096
 """A parameter's node is called after the text of its value, as in Covalent, but cut here."""
 
+NO_HOOKS: Final = Digest("")
 WAIT_EDGE: Final = "!waiting_edge"
 OUTPUT_NAME: Final = ":postprocess:reconstruct"
 
@@ -86,6 +90,7 @@ class Task(Protocol):
     executor: str | None
     retries: int
     time_limit: float | None
+    hooks: HookSet | None
 
     @property
     def function(self) -> Callable[..., Any]:
@@ -138,20 +143,31 @@ class Trace:
     """A graph that is being built."""
 
     def __init__(
-        self, name: str, blobs: Blobs, *, executor: str | None = None, workflow_executor: str | None = None
+        self,
+        name: str,
+        blobs: Blobs,
+        *,
+        executor: str | None = None,
+        workflow_executor: str | None = None,
+        hooks: HookSet | None = None,
     ) -> None:
         self._name = name
         self._blobs = blobs
+        self._hooks = hooks
         self._executor = self._known(executor or "dask", name)
         self._workflow_executor = self._known(workflow_executor or self._executor, name)
         self._open = True
         self._output = -1
         self._nodes: list[Node] = []
         self._edges: list[Edge] = []
-        self._callables: list[tuple[Callable[..., Any], str, str]] = []
-        self._function_index: dict[int, int] = {}
+        self._callables: list[tuple[Callable[..., Any], str, str, HookSet | None]] = []
+        self._function_index: dict[object, int] = {}
         self._settings: list[Settings] = []
-        self._settings_index: dict[tuple[str, int, float | None], int] = {}
+        self._settings_index: dict[tuple[str, int, float | None, Digest], int] = {}
+        self._hook_digests: dict[int, tuple[HookSet, Digest]] = {}
+        self._packages: dict[Digest, Digest] = {}
+        """For hooks that install packages: those that only make the same packages visible."""
+        self._code: dict[Digest, bytes] = {}
         self._values: list[Value] = []
         self._value_index: dict[object, int] = {}
         self._waits = False
@@ -184,17 +200,23 @@ class Trace:
     def call(self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> BoundElectron:
         """Add the call of an electron."""
         name = task.name
+        hooks = task.hooks or self._hooks
+        digest = NO_HOOKS
+        if hooks is not None:
+            digest = self._hooks_digest(hooks, name)
+            kwargs = {**kwargs, **hooks.keywords}
         names, keywords = task.parameters.match(f"electron {name!r}", args, kwargs)
         node = self._add(
             name,
             NodeKind.ELECTRON,
-            self._function(task.function, task),
-            settings=self._settings_of(task.executor or self._executor, name, task.retries, task.time_limit),
+            self._function(task.function, task, hooks),
+            settings=self._settings_of(task.executor or self._executor, name, task.retries, task.time_limit, digest),
         )
         for index, value in enumerate(args):
             self._connect(value, node, names[index], EdgeKind.ARG, index)
         for keyword in keywords:
-            self._connect(kwargs[keyword], node, keyword, EdgeKind.KWARG, -1)
+            if hooks is None or keyword not in hooks.keywords:  # what a hook fills, the call need not send
+                self._connect(kwargs[keyword], node, keyword, EdgeKind.KWARG, -1)
         return bind(self, node, task.outputs)
 
     def name_of(self, node: int) -> str:
@@ -248,17 +270,31 @@ class Trace:
         self._edges += [Edge(node, output, WAIT_EDGE, EdgeKind.WAIT) for node in body if node not in others]
         if self._waits:
             self._refuse_cycles()
-        functions, code = self._encode_functions()
+        functions = self._encode_functions()
         graph = Graph(self._name, self._nodes, self._edges, functions, self._settings, output)
-        return Plan(graph, self._values, code)
+        return Plan(graph, self._values, self._code)
 
-    def _encode_functions(self) -> tuple[list[Function], dict[Digest, bytes]]:
+    def _encode_functions(self) -> list[Function]:
         functions: list[Function] = []
-        code: dict[Digest, bytes] = {}
-        for function, name, source in self._callables:
-            digest = keep(function, f"the function of electron {name!r}", self._blobs, code)
+        for function, name, source, hooks in self._callables:
+            what = f"the function of electron {name!r}"
+            with by_value(hooks.modules) if hooks is not None and hooks.modules else nullcontext():
+                digest = keep(function, what, self._blobs, self._code)
             functions.append(Function(name, digest, source))
-        return functions, code
+        return functions
+
+    def _hooks_digest(self, hooks: HookSet, electron: str) -> Digest:
+        """Encode hooks once, when a call first needs them."""
+        found = self._hook_digests.get(id(hooks))
+        if found is None:
+            with by_value(hooks.modules):
+                travelling = hooks.travelling(f"electron {electron!r}")
+            found = self._hook_digests[id(hooks)] = hooks, keep_hooks(travelling, self._blobs, self._code)
+            packages = hooks.packages_only()
+            if packages is not None:
+                travelling = packages.travelling(f"electron {electron!r}")
+                self._packages[found[1]] = keep_hooks(travelling, self._blobs, self._code)
+        return found[1]
 
     def _refuse_cycles(self) -> None:
         """Only `wait` can make one: every other edge points to a node that was made by the call it serves."""
@@ -289,7 +325,12 @@ class Trace:
     ) -> BoundElectron:
         source = self._node_of(e)
         settings = self._settings[self._nodes[source].settings]
-        node = self._add(name, kind, self._function(function), settings=self._settings_of(settings.executor, name))
+        # A part is not made again, so hooks are not done again; but it may need the packages to be opened.
+        hooks = self._packages.get(settings.hooks, NO_HOOKS)
+        known = self._settings_of(settings.executor, name, hooks=hooks)
+        node = self._add(name, kind, self._function(function), settings=known)
+        if hooks:
+            self._packages[hooks] = hooks
         self._edges.append(Edge(source, node, "e", EdgeKind.ARG, 0))
         for label, key in named.items():
             self._connect(key, node, label, EdgeKind.ARG, 1)
@@ -364,21 +405,32 @@ class Trace:
     def _operand(self, value: object) -> str:
         return self.name_of(value.node_id) if isinstance(value, BoundElectron) else _text(value)
 
-    def _function(self, function: Callable[..., Any], task: Task | None = None) -> int:
-        index = self._function_index.get(id(function))
+    def _function(
+        self, function: Callable[..., Any], task: Task | None = None, hooks: HookSet | None = None
+    ) -> int:
+        # With a module inside, it is encoded differently.
+        key: object = (id(function), id(hooks)) if hooks is not None and hooks.modules else id(function)
+        index = self._function_index.get(key)
         if index is None:
             # The list keeps the function alive, so that no other can have its id while the graph is built.
-            index = self._function_index[id(function)] = len(self._callables)
+            index = self._function_index[key] = len(self._callables)
             name, source = (task.name, task.source) if task else (function.__name__, "")
-            self._callables.append((function, name, source))
+            self._callables.append((function, name, source, hooks))
         return index
 
-    def _settings_of(self, executor: str, electron: str, retries: int = 0, time_limit: float | None = None) -> int:
-        key = (executor, retries, time_limit)
+    def _settings_of(  # noqa: PLR0917 - the fields of `Settings`; ten thousand calls go through here
+        self,
+        executor: str,
+        electron: str,
+        retries: int = 0,
+        time_limit: float | None = None,
+        hooks: Digest = NO_HOOKS,
+    ) -> int:
+        key = (executor, retries, time_limit, hooks)
         index = self._settings_index.get(key)
         if index is None:
             index = self._settings_index[key] = len(self._settings)
-            self._settings.append(Settings(self._known(executor, electron), {}, retries, time_limit))
+            self._settings.append(Settings(self._known(executor, electron), {}, retries, time_limit, hooks))
         return index
 
     @staticmethod
@@ -395,6 +447,16 @@ def keep(function: Callable[..., Any], what: str, blobs: Blobs, code: dict[Diges
         return blobs.put(encoded)
     digest = digest_of(encoded.pieces)
     code[digest] = encoded.join()
+    return digest
+
+
+def keep_hooks(hooks: Hooks, blobs: Blobs, code: dict[Digest, bytes]) -> Digest:
+    """Encode hooks, into `code` or as a blob, and return their name."""
+    data = msgspec.msgpack.encode(hooks)
+    if len(data) > INLINE_LIMIT:
+        return blobs.put(Encoded([data], len(data)))
+    digest = digest_of([data])
+    code[digest] = data
     return digest
 
 

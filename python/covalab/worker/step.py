@@ -24,14 +24,18 @@ import msgspec
 from covalab.artifacts import Artifacts
 from covalab.core.assemble import hashable
 from covalab.core.codec import decode, plain
-from covalab.core.errors import CovalabError, DataFolderError, SerializationError
+from covalab.core.errors import CovalabError, DataFolderError, DepsFailed, SerializationError
+from covalab.core.hooks import Hooks
 from covalab.core.model import Digest, ErrorType, Failure, Outcome, Value
 from covalab.core.protocol import Argument, Begun, Outcomes, Step, Task
 from covalab.core.source import register
 from covalab.worker.capture import Capture
+from covalab.worker.hooks import Around
 
 Emit: TypeAlias = Callable[[bytes], None]
 """Sends an encoded `Begun` or `Outcomes` towards the dispatcher, in order, from any thread."""
+
+_Ended: TypeAlias = "tuple[Value | None, Failure | None, Any]"
 
 _REPORT_SECONDS: Final = 0.1
 _FUNCTIONS_KEPT: Final = 256
@@ -40,15 +44,17 @@ _ITEMS_LOOKED_AT: Final = 100
 _NOT_THE_USERS: Final = (str(Path(__file__).parent), str(Path(asyncio.__file__).parent))
 _MESSAGE_LIMIT: Final = 10_000
 _TRACEBACK_LIMIT: Final = 100_000
+_HOOKS: Final = msgspec.msgpack.Decoder(Hooks)
 
 
 class TaskWorker:
-    """What a worker process keeps between steps: decoded functions and the two output files."""
+    """What a worker process keeps between steps: decoded functions and hooks, and the two output files."""
 
     def __init__(self, spool: str) -> None:
         self.capture = Capture(spool)
         self.name = f"{os.getpid()}"
-        self._functions: OrderedDict[Digest, Callable[..., Any]] = OrderedDict()
+        self._functions: OrderedDict[tuple[str, ...], Callable[..., Any]] = OrderedDict()
+        self._hooks: OrderedDict[Digest, Hooks] = OrderedDict()
 
     def run(self, step: Step, emit: Emit) -> None:
         """Run the nodes of a step in order; emit their outcomes, at the latest when it ends."""
@@ -86,28 +92,10 @@ class TaskWorker:
         """Run one node. Returns its outcome and the open value (None when it failed)."""
         started_at = time.time()
         began = time.perf_counter()
-        value: Value | None = None
-        failure: Failure | None = None
-        result: Any = None
-        try:
-            function = self._function(task, step, artifacts)
-            what = f"an input of electron {task.name!r} (node {task.node})"
-            args = [inputs.open(argument, what) for argument in task.args]
-            kwargs = {name: inputs.open(argument, what) for name, argument in task.kwargs.items()}
-        except BaseException as error:  # noqa: BLE001 - opening a value runs the user's code
-            failure = _failure(error, "storage" if isinstance(error, DataFolderError) else "serialization")
+        if task.hooks:
+            value, failure, result = self._with_hooks(task, step, artifacts, inputs)
         else:
-            try:
-                result = function(*args, **kwargs)
-                if inspect.iscoroutine(result):
-                    result = asyncio.run(result)
-            except BaseException as error:  # noqa: BLE001 - also SystemExit: it ends the task, not the worker
-                failure = _failure(error, "runtime")
-            else:
-                try:
-                    value = artifacts.close(result, what=f"the value of electron {task.name!r} (node {task.node})")
-                except BaseException as error:  # noqa: BLE001 - closing a value runs the user's code
-                    failure = _failure(error, "storage" if isinstance(error, DataFolderError) else "serialization")
+            value, failure, result = self._call(task, step, artifacts, inputs)
         ended_at = started_at + (time.perf_counter() - began)  # never before it began, whatever the clock does
         stdout, stderr = self.capture.take()
         if failure is not None and failure.traceback:
@@ -116,8 +104,61 @@ class TaskWorker:
         outcome = Outcome(task.node, status, started_at, ended_at, value, failure, stdout, stderr, self.name)  # type: ignore[arg-type]
         return outcome, result
 
-    def _function(self, task: Task, step: Step, artifacts: Artifacts) -> Callable[..., Any]:
-        function = self._functions.get(task.function)
+    def _with_hooks(self, task: Task, step: Step, artifacts: Artifacts, inputs: _Inputs) -> _Ended:
+        around: Around | None = None
+        try:
+            around = Around(self._hooks_of(task, step, artifacts), step.packages)
+            around.before()
+            ended = self._call(task, step, artifacts, inputs, around)
+            if ended[1] is None:
+                around.after()
+        except BaseException as error:  # noqa: BLE001 - hooks are the user's code
+            return None, _hook_failure(error), None
+        finally:
+            if around is not None:
+                around.leave()
+        return ended
+
+    def _call(
+        self, task: Task, step: Step, artifacts: Artifacts, inputs: _Inputs, around: Around | None = None
+    ) -> _Ended:
+        """Open function and inputs, call, close the value: value or failure, and the open value."""
+        try:
+            function = self._function(task, step, artifacts, around.folders if around is not None else ())
+            what = f"an input of electron {task.name!r} (node {task.node})"
+            args = [inputs.open(argument, what) for argument in task.args]
+            kwargs = {name: inputs.open(argument, what) for name, argument in task.kwargs.items()}
+            if around is not None:
+                kwargs.update(around.given)
+        except BaseException as error:  # noqa: BLE001 - opening a value runs the user's code
+            return None, _failure(error, "storage" if isinstance(error, DataFolderError) else "serialization"), None
+        try:
+            result = function(*args, **kwargs)
+            if inspect.iscoroutine(result):
+                result = asyncio.run(result)
+        except BaseException as error:  # noqa: BLE001 - also SystemExit: it ends the task, not the worker
+            return None, _failure(error, "runtime"), None
+        try:
+            value = artifacts.close(result, what=f"the value of electron {task.name!r} (node {task.node})")
+        except BaseException as error:  # noqa: BLE001 - closing a value runs the user's code
+            return None, _failure(error, "storage" if isinstance(error, DataFolderError) else "serialization"), None
+        return value, None, result
+
+    def _hooks_of(self, task: Task, step: Step, artifacts: Artifacts) -> Hooks:
+        hooks = self._hooks.get(task.hooks)
+        if hooks is None:
+            data = step.code.get(task.hooks)
+            hooks = self._hooks[task.hooks] = _HOOKS.decode(artifacts.read(task.hooks) if data is None else data)
+            if len(self._hooks) > _FUNCTIONS_KEPT:
+                self._hooks.popitem(last=False)
+        return hooks
+
+    def _function(
+        self, task: Task, step: Step, artifacts: Artifacts, folders: tuple[str, ...] = ()
+    ) -> Callable[..., Any]:
+        # With other packages beside it, the same code is another function.
+        key = (task.function, *folders)
+        function = self._functions.get(key)
         if function is None:
             what = f"the function of electron {task.name!r} (node {task.node})"
             data = step.code.get(task.function)
@@ -133,11 +174,11 @@ class TaskWorker:
                     raise SerializationError(message) from cause
                 raise
             register(function)  # a traceback shows the lines of the cell that it came from
-            self._functions[task.function] = function
+            self._functions[key] = function
             if len(self._functions) > _FUNCTIONS_KEPT:
                 self._functions.popitem(last=False)
         else:
-            self._functions.move_to_end(task.function)
+            self._functions.move_to_end(key)
         return function
 
 
@@ -277,6 +318,17 @@ def _failure(error: BaseException, type_: ErrorType) -> Failure:
     except Exception:  # noqa: BLE001 - so is whatever the traceback shows
         text = f"{exception}: {message}\n"
     return Failure(type_, message, exception, _cut(text, _TRACEBACK_LIMIT))
+
+
+def _hook_failure(error: BaseException) -> Failure:
+    """Describe a hook that failed, with the traceback of what it called."""
+    if not isinstance(error, DepsFailed):
+        return _failure(error, "deps")
+    failure = _failure(error, "deps")
+    cause = error.__cause__
+    if cause is None or isinstance(cause, CovalabError):
+        return failure
+    return msgspec.structs.replace(failure, traceback=_failure(cause, "deps").traceback + failure.traceback)
 
 
 def _cut(text: str, limit: int) -> str:
