@@ -93,10 +93,19 @@ def test_metadata_has_covalents_names() -> None:
 
 
 @pytest.mark.parametrize("option", ["files", "deps_bash", "deps_pip", "deps_module", "call_before", "call_after"])
-def test_what_cannot_be_done_yet_is_refused_by_name(option: str) -> None:
-    """A hook is never ignored in silence; an empty one is no hook."""
-    ct.electron(double, **{option: []})
-    with pytest.raises(GraphError, match=f"electron 'double': `{option}` is not supported"):
+def test_an_empty_hook_is_no_hook(option: str) -> None:
+    """So that the electron takes its lattice's."""
+    for nothing in ([], None):
+        it = ct.electron(double, **{option: nothing}).electron_object  # type: ignore[attr-defined]
+
+        assert it.hooks is None
+        assert it.get_metadata("hooks") is None
+
+
+@pytest.mark.parametrize("option", ["files", "call_before", "call_after"])
+def test_what_is_no_hook_is_refused_by_name(option: str) -> None:
+    """A hook is never ignored in silence."""
+    with pytest.raises(GraphError, match=f"electron 'double': `{option}` takes"):
         ct.electron(double, **{option: ["something"]})
 
 

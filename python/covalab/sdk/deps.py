@@ -7,7 +7,6 @@ These only describe; `worker.hooks` does it, in the task's own process. They beh
 from __future__ import annotations
 
 import abc
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -103,7 +102,7 @@ class DepsBash(Deps):
 
     _attributes = ("commands",)
 
-    def __init__(self, commands: Sequence[str] | str = ()) -> None:
+    def __init__(self, commands: Sequence[str] | str | None = None) -> None:
         self.commands = _texts("DepsBash", "commands", commands)
 
     def call(self) -> tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]:
@@ -141,7 +140,7 @@ class DepsPip(Deps):
 
     _attributes = ("packages", "reqs_path", "requirements_content")
 
-    def __init__(self, packages: Sequence[str] | str = (), reqs_path: str | Path = "") -> None:
+    def __init__(self, packages: Sequence[str] | str | None = None, reqs_path: str | Path = "") -> None:
         self.packages = _texts("DepsPip", "packages", packages)
         self.reqs_path = str(reqs_path)
         self.requirements_content = Path(reqs_path).read_text(encoding="utf-8") if reqs_path else ""
@@ -239,12 +238,11 @@ class DepsModule:
     """
 
     def __init__(self, module: str | ModuleType) -> None:
-        if isinstance(module, str):
-            module = sys.modules.get(module) or import_module(module)
-        if not isinstance(module, ModuleType):
+        found: object = import_module(module) if isinstance(module, str) else module
+        if not isinstance(found, ModuleType):
             message = f"DepsModule takes a module or the name of one, not {module!r}"
             raise TypeError(message)
-        self.module = module
+        self.module = found
 
     def short_name(self) -> str:
         """Return Covalent's short name of the kind."""
@@ -268,9 +266,9 @@ class DepsModule:
         return self
 
 
-def _texts(where: str, what: str, given: Sequence[str] | str) -> list[str]:
+def _texts(where: str, what: str, given: Sequence[str] | str | None) -> list[str]:
     """Return one text or several as a list."""
-    texts = [given] if isinstance(given, str) else list(given)
+    texts: list[Any] = [given] if isinstance(given, str) else list(given or ())
     for text in texts:
         if not isinstance(text, str):
             message = f"{where}: `{what}` is text or a list of texts, not {text!r}"

@@ -81,14 +81,24 @@ class HookSet:
             prepared.append(DepsCall(prepare, retval_keyword="files", override_reserved_retval_keys=True))
             (late if transfer.order == "after" else early).append(DepsCall(copy))
         modules = [DepsModule(module) for module in self.modules]
-        before = [dep.to_dict() for dep in (*prepared, *early, *modules, *self.before)]
+        before = [dep.to_dict() for dep in (*prepared, *early)] + [dep.to_dict() for dep in modules]
+        before += [dep.to_dict() for dep in self.before]
         found = {"deps": deps, "call_before": before, "call_after": [dep.to_dict() for dep in (*late, *self.after)]}
         return {name: part for name, part in found.items() if part}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> HookSet | None:
-        """Return the hooks that `metadata` described; None if it describes none."""
-        deps = metadata.get("deps") or {}
+        """Return the hooks that `metadata` described; None if it describes none.
+
+        Raises
+        ------
+        GraphError
+            If it does not look like `metadata`.
+        """
+        deps = metadata.get("deps") or {} if isinstance(metadata, Mapping) else None
+        if not isinstance(deps, Mapping):
+            message = f"`hooks` is a dictionary of `deps`, `call_before` and `call_after`, not {metadata!r}"
+            raise GraphError(message)
         bash, pip = deps.get("bash"), deps.get("pip")
         before = [_restored(one) for one in metadata.get("call_before") or ()]
         return hooks_of(
@@ -155,7 +165,9 @@ def _steps(where: str, name: str, given: Any) -> list[Deps]:
     steps = _many(given)
     for step in steps:
         if not isinstance(step, Deps):
-            message = f"{where}: `{name}` takes DepsCall, DepsBash and DepsPip, not {step!r}; write ct.DepsCall(function)"
+            message = (
+                f"{where}: `{name}` takes DepsCall, DepsBash and DepsPip, not {step!r}; write ct.DepsCall(function)"
+            )
             raise GraphError(message)
     return steps
 

@@ -147,9 +147,7 @@ class Lattice:
         # electron that is given the value can be named.
         trouble: SerializationError | None = None
         inputs = Value(0, "dict")
-        trace = Trace(
-            name, blobs, executor=self.executor, workflow_executor=self.workflow_executor, hooks=self.hooks
-        )
+        trace = Trace(name, blobs, executor=self.executor, workflow_executor=self.workflow_executor, hooks=self.hooks)
         try:
             inputs = trace.close_inputs(args, kwargs)
         except SerializationError as error:
@@ -307,7 +305,5 @@ def lattice(
         _func,
         executor=executor_name(where, executor, backend),
         workflow_executor=executor_name(where, workflow_executor),
-        hooks=hooks_of(
-            where, deps_bash=deps_bash, deps_pip=deps_pip, call_before=call_before, call_after=call_after
-        ),
+        hooks=hooks_of(where, deps_bash=deps_bash, deps_pip=deps_pip, call_before=call_before, call_after=call_after),
     )

@@ -6,14 +6,13 @@ next dispatch although workers live long, and workers that do not have the file 
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Final
-
-import sys
 
 _lock: Final = threading.Lock()
 _asked: Final[Counter[str]] = Counter()

@@ -405,9 +405,7 @@ class Trace:
     def _operand(self, value: object) -> str:
         return self.name_of(value.node_id) if isinstance(value, BoundElectron) else _text(value)
 
-    def _function(
-        self, function: Callable[..., Any], task: Task | None = None, hooks: HookSet | None = None
-    ) -> int:
+    def _function(self, function: Callable[..., Any], task: Task | None = None, hooks: HookSet | None = None) -> int:
         # With a module inside, it is encoded differently.
         key: object = (id(function), id(hooks)) if hooks is not None and hooks.modules else id(function)
         index = self._function_index.get(key)
@@ -418,7 +416,7 @@ class Trace:
             self._callables.append((function, name, source, hooks))
         return index
 
-    def _settings_of(  # noqa: PLR0917 - the fields of `Settings`; ten thousand calls go through here
+    def _settings_of(
         self,
         executor: str,
         electron: str,

@@ -1,0 +1,323 @@
+"""How files get from one place to another: ``ct.fs_strategies``.
+
+A strategy only returns functions that copy; they run in the task's process. What is not a plain path goes through
+fsspec, whose packages for S3, Google and Azure are optional.
+"""
+
+from __future__ import annotations
+
+import abc
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from covalab.files.file import File
+
+Copy: TypeAlias = Callable[[], None]
+
+_SSH: Final = "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new"
+
+
+class FileTransferStrategy(abc.ABC):
+    """A way to copy. `cp` is between two files of the machine, the others from or to another place."""
+
+    @abc.abstractmethod
+    def download(self, from_file: File, to_file: File) -> Copy:
+        """Return what fetches a file."""
+
+    @abc.abstractmethod
+    def upload(self, from_file: File, to_file: File) -> Copy:
+        """Return what brings a file."""
+
+    def cp(self, from_file: File, to_file: File) -> Copy:
+        """Return what copies between two files of the machine that runs the task."""
+        message = f"{type(self).__name__} copies from or to another place, not between two files of one machine"
+        raise NotImplementedError(message)
+
+
+class Shutil(FileTransferStrategy):
+    """Copies between two paths of the machine that runs the task."""
+
+    def cp(self, from_file: File, to_file: File) -> Copy:
+        """Return what copies."""
+
+        def copy() -> None:
+            source, target = Path(from_file.filepath), _target(from_file, to_file)
+            if from_file.is_dir:
+                shutil.copytree(source, target, dirs_exist_ok=True)
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+
+        return copy
+
+    download = upload = cp
+
+
+class Rsync(FileTransferStrategy):
+    """Copies with the program rsync, over ssh when one side is remote.
+
+    Parameters
+    ----------
+    user, host
+        Whom to log in as, and where.
+    private_key_path
+        The file of a key.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    """
+
+    def __init__(self, user: str = "", host: str = "", private_key_path: str | None = None) -> None:
+        self.user, self.host, self.private_key_path = user, host, private_key_path
+        if private_key_path is not None and not Path(private_key_path).exists():
+            message = f"Rsync: there is no private key {private_key_path}"
+            raise FileNotFoundError(message)
+
+    def cp(self, from_file: File, to_file: File) -> Copy:
+        """Return what copies between two paths of the machine."""
+        return lambda: self._run([from_file.filepath, to_file.filepath])
+
+    def download(self, from_file: File, to_file: File) -> Copy:
+        """Return what fetches over ssh."""
+        return lambda: self._run([*self._ssh(), self._remote(from_file), to_file.filepath])
+
+    def upload(self, from_file: File, to_file: File) -> Copy:
+        """Return what brings over ssh."""
+        return lambda: self._run([*self._ssh(), from_file.filepath, self._remote(to_file)])
+
+    def _remote(self, file: File) -> str:
+        where = f"{self.user}@{self.host}" if self.user else self.host
+        return f"{where}:{file.filepath}" if where else file.filepath
+
+    def _ssh(self) -> list[str]:
+        if not self.host:
+            return []
+        key = f" -i {self.private_key_path}" if self.private_key_path else ""
+        return ["-e", f"{_SSH}{key}"]
+
+    @staticmethod
+    def _run(arguments: list[str]) -> None:
+        program = shutil.which("rsync")
+        if program is None:
+            message = "Rsync: there is no program `rsync` on the PATH; install it, e.g. `apt-get install rsync`"
+            raise FileNotFoundError(message)
+        done = subprocess.run([program, "-a", "--mkpath", *arguments], capture_output=True, text=True, check=False)
+        if done.returncode:
+            message = f"`rsync {' '.join(arguments)}` ended with exit code {done.returncode}: {done.stderr.strip()}"
+            raise OSError(message)
+
+
+class HTTP(FileTransferStrategy):
+    """Fetches with GET and brings with PUT; proxies are taken from the environment."""
+
+    def download(self, from_file: File, to_file: File) -> Copy:
+        """Return what fetches."""
+
+        def copy() -> None:
+            target = _target(from_file, to_file)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # The scheme is http or https: `File` lets no other come here.
+            with urllib.request.urlopen(from_file.uri) as answer, target.open("wb") as file:  # noqa: S310
+                shutil.copyfileobj(answer, file)
+
+        return copy
+
+    def upload(self, from_file: File, to_file: File) -> Copy:
+        """Return what brings."""
+
+        def copy() -> None:
+            source = Path(from_file.filepath)
+            with source.open("rb") as file:
+                headers = {"Content-Type": "application/octet-stream", "Content-Length": str(source.stat().st_size)}
+                put = urllib.request.Request(to_file.uri, file, headers, method="PUT")  # noqa: S310 - as above
+                with urllib.request.urlopen(put):  # noqa: S310 - as above
+                    pass
+
+        return copy
+
+
+class _Fsspec(FileTransferStrategy):
+    """Copies through a file system of fsspec, file by file."""
+
+    def filesystem(self, file: File) -> Any:
+        """Return the file system that has a file."""
+        raise NotImplementedError
+
+    def path(self, file: File) -> str:
+        """Return a file's path in it: bucket and key."""
+        return f"{file.host}{file.filepath}".rstrip("/")
+
+    def download(self, from_file: File, to_file: File) -> Copy:
+        """Return what fetches a file, or all that is in a folder."""
+
+        def copy() -> None:
+            system, source = self.filesystem(from_file), self.path(from_file)
+            target = _target(from_file, to_file)
+            for path in system.find(source) if from_file.is_dir else [source]:
+                to = target / path[len(source) :].lstrip("/") if from_file.is_dir else target
+                to.parent.mkdir(parents=True, exist_ok=True)
+                system.get_file(path, str(to))
+
+        return copy
+
+    def upload(self, from_file: File, to_file: File) -> Copy:
+        """Return what brings a file, or all that is in a folder."""
+
+        def copy() -> None:
+            system, target = self.filesystem(to_file), self.path(to_file)
+            source = Path(from_file.filepath)
+            if to_file.is_dir and (from_file.include_folder or not from_file.is_dir):
+                target = f"{target}/{source.name}"
+            files = [path for path in source.rglob("*") if path.is_file()] if from_file.is_dir else [source]
+            for path in files:
+                to = f"{target}/{path.relative_to(source).as_posix()}" if from_file.is_dir else target
+                with suppress(NotImplementedError):  # where there are no folders, none need be made
+                    system.makedirs(to.rpartition("/")[0], exist_ok=True)
+                system.put_file(str(path), to)
+
+        return copy
+
+
+class S3(_Fsspec):
+    """Copies from and to Amazon S3, or what speaks like it (``AWS_ENDPOINT_URL``). Needs the extra ``covalab[s3]``.
+
+    Parameters
+    ----------
+    credentials
+        A file of shared credentials; by default what AWS's own rules find on the machine that runs the task.
+    profile
+        The profile in it.
+    region_name
+        The region.
+    """
+
+    def __init__(
+        self, credentials: str | None = None, profile: str | None = None, region_name: str | None = None
+    ) -> None:
+        _need("S3", "s3fs", "s3")
+        self.credentials, self.profile, self.region_name = credentials, profile, region_name
+
+    def filesystem(self, file: File) -> Any:  # noqa: ARG002 - one file system for all buckets
+        """Return S3."""
+        import s3fs  # noqa: PLC0415 - optional, and slow to import
+
+        options = {"region_name": self.region_name} if self.region_name else {}
+        with _variable("AWS_SHARED_CREDENTIALS_FILE", self.credentials):
+            system = s3fs.S3FileSystem(profile=self.profile, client_kwargs=options, skip_instance_cache=True)
+            system.connect()  # reads the credentials now, while the variable says where they are
+        return system
+
+
+class GCloud(_Fsspec):
+    """Copies from and to Google Cloud Storage. Needs the extra ``covalab[gcs]``.
+
+    Parameters
+    ----------
+    credentials
+        The JSON file of a service account. It is read here and now.
+    project_id
+        The project.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file.
+    """
+
+    def __init__(self, credentials: str | None = None, project_id: str | None = None) -> None:
+        _need("GCloud", "gcsfs", "gcs")
+        if credentials is not None and not Path(credentials).is_file():
+            message = f"GCloud: there is no file of credentials {credentials}"
+            raise ValueError(message)
+        self.credentials = None if credentials is None else json.loads(Path(credentials).read_text(encoding="utf-8"))
+        self.project_id = project_id
+
+    def filesystem(self, file: File) -> Any:  # noqa: ARG002 - one file system for all buckets
+        """Return Google's storage."""
+        import gcsfs  # noqa: PLC0415 - optional, and slow to import
+
+        return gcsfs.GCSFileSystem(project=self.project_id, token=self.credentials)
+
+
+class Blob(_Fsspec):
+    """Copies from and to Azure Blob Storage. Needs the extra ``covalab[azure]``.
+
+    An address is ``https://<account>.blob.core.windows.net/<container>/<path>``, or the same with ``blob://``.
+
+    Parameters
+    ----------
+    client_id, client_secret, tenant_id
+        Whom to log in as; by default what Azure's own rules find on the machine that runs the task.
+    """
+
+    def __init__(
+        self, client_id: str | None = None, client_secret: str | None = None, tenant_id: str | None = None
+    ) -> None:
+        _need("Blob", "adlfs", "azure")
+        self.client_id, self.client_secret, self.tenant_id = client_id, client_secret, tenant_id
+
+    def path(self, file: File) -> str:
+        """Return container and path; the host is the account."""
+        return file.filepath.strip("/")
+
+    def filesystem(self, file: File) -> Any:
+        """Return the account's storage."""
+        import adlfs  # noqa: PLC0415 - optional, and slow to import
+
+        account = file.host.partition(".")[0]
+        login = {"client_id": self.client_id, "client_secret": self.client_secret, "tenant_id": self.tenant_id}
+        return adlfs.AzureBlobFileSystem(account_name=account, **{key: it for key, it in login.items() if it})
+
+
+class FTP(_Fsspec):
+    """Copies from and to an FTP server, without a password."""
+
+    def path(self, file: File) -> str:
+        """Return the path; the host is the server."""
+        return file.filepath.rstrip("/")
+
+    def filesystem(self, file: File) -> Any:
+        """Return the server's files."""
+        import fsspec  # noqa: PLC0415 - most transfers do without it
+
+        host, _, port = file.host.partition(":")
+        return fsspec.filesystem("ftp", host=host, port=int(port or 21))
+
+
+def _target(from_file: File, to_file: File) -> Path:
+    """Return the path of this machine that a file or folder is copied to."""
+    target = Path(to_file.filepath)
+    if to_file.is_dir and (from_file.include_folder or not from_file.is_dir):
+        target /= from_file.name
+    return target
+
+
+def _need(strategy: str, package: str, extra: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        message = f"ct.fs_strategies.{strategy} needs the package {package}; run `pip install 'covalab[{extra}]'`"
+        raise ImportError(message)
+
+
+@contextmanager
+def _variable(name: str, value: str | None) -> Iterator[None]:
+    """Set an environment variable for a moment; None leaves it as it is."""
+    before = os.environ.get(name)
+    if value is not None:
+        os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[name] = before
+        elif value is not None:
+            del os.environ[name]
