@@ -63,12 +63,17 @@ export type Function = readonly [
   source: string
 ];
 
-/** How a node is to be run. `time_limit` in seconds; `retries` counts re-runs, so N means at most N + 1 runs. */
+/**
+ * How a node is to be run. `time_limit` in seconds; `retries` counts re-runs, so N means at most N + 1 runs.
+ *
+ * `hooks` names encoded `core.hooks.Hooks` (empty: none), in `Submission.code` or in the blob folder.
+ */
 export type Settings = readonly [
   executor: string,
   executor_data: Record<string, unknown>,
   retries: number,
-  time_limit: number | null
+  time_limit: number | null,
+  hooks: string
 ];
 
 /** A transport graph: Covalent's node numbers, names and edges. `output` is the node of the lattice's value. */

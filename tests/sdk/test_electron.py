@@ -95,7 +95,8 @@ def test_metadata_has_covalents_names() -> None:
 @pytest.mark.parametrize("option", ["files", "deps_bash", "deps_pip", "deps_module", "call_before", "call_after"])
 def test_an_empty_hook_is_no_hook(option: str) -> None:
     """So that the electron takes its lattice's."""
-    for nothing in ([], None):
+    nothings: list[Any] = [[], None]
+    for nothing in nothings:
         it = ct.electron(double, **{option: nothing}).electron_object  # type: ignore[attr-defined]
 
         assert it.hooks is None
