@@ -132,6 +132,7 @@ export interface DispatchSummary {
   readonly root: string | null;
   readonly parent_node: number;
   readonly error: string;
+  readonly held: boolean;
 }
 
 /** What changes about a node while it is drawn. */

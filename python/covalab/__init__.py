@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from covalab.sdk.deps import DepsBash, DepsCall, DepsModule, DepsPip
     from covalab.sdk.electron import electron, wait
     from covalab.sdk.lattice import Lattice, lattice
+    from covalab.sdk.redispatch import redispatch
     from covalab.sdk.result import Result
     from covalab.sdk.service import covalent_start, covalent_stop, is_covalent_running
     from covalab.sdk.status import status
@@ -61,6 +62,7 @@ __all__ = [
     "is_covalent_running",
     "lattice",
     "metadata",
+    "redispatch",
     "reload_config",
     "set_config",
     "status",
@@ -82,6 +84,7 @@ _HOMES = {
     "covalab.sdk.deps": ("DepsBash", "DepsCall", "DepsModule", "DepsPip"),
     "covalab.sdk.electron": ("electron", "wait"),
     "covalab.sdk.lattice": ("Lattice", "lattice"),
+    "covalab.sdk.redispatch": ("redispatch",),
     "covalab.sdk.result": ("Result",),
     "covalab.sdk.service": ("covalent_start", "covalent_stop", "is_covalent_running"),
     "covalab.sdk.status": ("status",),

@@ -25,8 +25,10 @@ from covalab.client.http import UnixConnection
 from covalab.client.start import find, start_dispatcher
 from covalab.core import errors, protocol
 from covalab.core.model import (
+    Again,
     DispatchChanges,
     DispatcherStatus,
+    DispatchId,
     DispatchSummary,
     Environment,
     Graph,
@@ -102,14 +104,20 @@ class Client:
         wait: bool = False,
         timeout: float | None = None,
         outputs: Outputs = "result",
+        held: bool = False,
     ) -> Record:
-        """Fetch a dispatch as it stands; with `wait`, when it has ended or after `timeout` seconds."""
+        """Fetch a dispatch as it stands; with `wait`, when it has ended or after `timeout` seconds.
+
+        One that is held is not waited for, unless `held` says that it will be started.
+        """
         chosen = outputs if isinstance(outputs, str) else ",".join(map(str, outputs)) or "none"
         query: dict[str, Any] = {"outputs": chosen}
         if wait:
             query["wait"] = 1
         if timeout is not None:
             query["timeout"] = timeout
+        if held:
+            query["held"] = 1
         answer: Record = self._ask("GET", f"{_path(dispatch)}/record?{urlencode(query)}", Record)
         return answer
 
@@ -155,6 +163,24 @@ class Client:
         """Cancel a dispatch, or some of its nodes. One that has ended stays as it is."""
         body = msgspec.msgpack.encode({"nodes": list(nodes)} if nodes is not None else {})
         answer: DispatchSummary = self._ask("POST", f"{_path(dispatch)}/cancel", DispatchSummary, body=body)
+        return answer
+
+    def submission(self, dispatch: str) -> Submission:
+        """Fetch what was submitted, from which the same can be submitted again."""
+        answer: Submission = self._ask("GET", f"{_path(dispatch)}/submission", Submission)
+        return answer
+
+    def start_held(self, dispatch: str) -> DispatchSummary:
+        """Start a dispatch that was recorded with `hold`; one that was started before goes on as it is."""
+        answer: DispatchSummary = self._ask("POST", f"{_path(dispatch)}/start", DispatchSummary, body=b"")
+        return answer
+
+    def redispatch(
+        self, dispatch: str, new_id: DispatchId, *, reuse: bool = False, strict: bool = False
+    ) -> DispatchSummary:
+        """Run the recorded graph of a dispatch once more, under a new id."""
+        body = msgspec.msgpack.encode(Again(new_id, reuse, strict))
+        answer: DispatchSummary = self._ask("POST", f"{_path(dispatch)}/redispatch", DispatchSummary, body=body)
         return answer
 
     def delete(self, dispatch: str) -> None:

@@ -156,12 +156,28 @@ class Submission(msgspec.Struct, frozen=True):
     environment: Environment
     origin: Origin
     inputs: Value  # {"args": tuple, "kwargs": dict}, with the parts that are values (`core.inputs`) left in `values`
-    lattice: Digest  # the encoded Lattice's function, in `code` or in the blob folder
+    lattice: Digest  # the encoded Lattice, in `code` or in the blob folder
     source: str = ""  # the lattice's source
     doc: str = ""
     root: DispatchId | None = None  # the outermost dispatch; None: this one
     parent_node: int = -1  # the sublattice node in the parent dispatch
     priority: int = 0  # what is ready of a higher one goes first
+    hold: bool = False  # record it and do not start it (`disable_run`)
+    reuse: DispatchId | None = None  # an earlier dispatch whose outputs stand for nodes that are the same
+    reuse_strict: bool = False  # Covalent's own rule of what is the same: functions are not compared
+    replaced: list[int] = []  # nodes that were replaced on purpose: they run, whatever they look like
+
+
+class Again(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `POST /dispatches/{id}/redispatch` asks for: the stored graph once more, under a new id.
+
+    `id` is the client's, so that a request that was sent twice changes nothing; without one the dispatcher makes it.
+    `reuse` and `strict` are a submission's `reuse` and `reuse_strict`.
+    """
+
+    id: DispatchId | None = None
+    reuse: bool = False
+    strict: bool = False
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -214,6 +230,7 @@ class DispatchSummary(msgspec.Struct, frozen=True):
     root: DispatchId | None = None
     parent_node: int = -1
     error: str = ""
+    held: bool = False  # recorded and not started
 
 
 class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):

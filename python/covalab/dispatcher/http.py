@@ -21,7 +21,7 @@ from tornado.httputil import HTTPServerRequest
 from covalab.client.client import EventsPage
 from covalab.core import protocol
 from covalab.core.errors import CovalabError, DataFolderError, MissingLatticeRecordError, VersionMismatch
-from covalab.core.model import DispatchId, Environment, NodeDetail, Problem, Status, Submission
+from covalab.core.model import Again, DispatchId, Environment, NodeDetail, Problem, Status, Submission
 from covalab.dispatcher import views
 from covalab.dispatcher.run import without_bytes
 from covalab.dispatcher.service import Service
@@ -216,8 +216,12 @@ class RecordHandler(Handler):
         if self.get_query_argument("wait", None):
             await self.service.recorded(DispatchId(dispatch))
             timeout = self.number("timeout", math.inf, math.inf)
+            # Of one that nobody has started the answer comes at once, unless the reader knows that and wants to wait.
+            is_held = dispatch in self.service.held and not self.get_query_argument("held", None)
             await self.held(
-                self.service.ended(DispatchId(dispatch), None if math.isinf(timeout) else max(0.0, timeout))
+                self.service.ended(
+                    DispatchId(dispatch), 0.0 if is_held else None if math.isinf(timeout) else max(0.0, timeout)
+                )
             )
         self.answer(await views.record(self.service, DispatchId(dispatch), outputs))
 
@@ -266,6 +270,32 @@ class CancelHandler(Handler):
                 message = f"dispatch {dispatch!r} has no node {strangers[0]}; its nodes are 0 to {len(graph.nodes) - 1}"
                 raise BadRequest(message)
         self.answer(await self.service.cancel(DispatchId(dispatch), nodes), 202)
+
+
+class SubmissionHandler(Handler):
+    """`GET /dispatches/{id}/submission`."""
+
+    async def get(self, dispatch: str) -> None:
+        """Return what was submitted."""
+        self.answer(await self.service.submission(DispatchId(dispatch)))
+
+
+class StartHandler(Handler):
+    """`POST /dispatches/{id}/start`."""
+
+    async def post(self, dispatch: str) -> None:
+        """Start a dispatch that was held."""
+        self.answer(await self.service.start(DispatchId(dispatch)), 202)
+
+
+class AgainHandler(Handler):
+    """`POST /dispatches/{id}/redispatch`."""
+
+    async def post(self, dispatch: str) -> None:
+        """Run the stored graph once more, under a new id."""
+        again = self.body(Again) if self.request.body else Again()
+        summary, is_new = await self.service.redispatch(DispatchId(dispatch), again)
+        self.answer(summary, 201 if is_new else 200)
 
 
 class EventsHandler(Handler):
@@ -317,6 +347,9 @@ def application(service: Service, stop: asyncio.Event) -> web.Application:
             (rf"{dispatch}/graph", GraphHandler, whose),
             (rf"{dispatch}/changes", ChangesHandler, whose),
             (rf"{dispatch}/cancel", CancelHandler, whose),
+            (rf"{dispatch}/submission", SubmissionHandler, whose),
+            (rf"{dispatch}/start", StartHandler, whose),
+            (rf"{dispatch}/redispatch", AgainHandler, whose),
             (rf"{dispatch}/nodes/([0-9]{{1,9}})", NodeHandler, whose),
             (r".*", NothingHandler, whose),
         ],

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import time
+import uuid
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from functools import partial
@@ -26,6 +27,7 @@ from covalab.core import lowering
 from covalab.core.errors import DataFolderError, MissingLatticeRecordError, TakenOver
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
+    Again,
     Digest,
     DispatcherStatus,
     DispatchId,
@@ -43,6 +45,7 @@ from covalab.dispatcher.feed import Feed
 from covalab.dispatcher.finished import Finished
 from covalab.dispatcher.frontier import Frontier
 from covalab.dispatcher.pools import Flight, Pool, Pools
+from covalab.dispatcher.recorded import load, recorded_submission, reuse, sent_again
 from covalab.dispatcher.run import Run, counts_of, lost_failure, timeout_failure
 from covalab.store import Store, rows
 from covalab.worker.capture import read_text
@@ -51,9 +54,6 @@ _log = logging.getLogger("covalab.dispatcher")
 _RETRY_SECONDS: Final = 1.0
 _BLOB_REST: Final = 600.0
 """A blob that nothing uses is kept this long after somebody wrote or reused it: its submission may be on its way."""
-_RESTART_GAP: Final = 1_000_000
-"""Added to versions at a restart: those told but not recorded before it are never told for something else."""
-
 _T = TypeVar("_T")
 _Write: TypeAlias = "tuple[int, DispatchSummary, list[NodeState], list[Outcome]]"
 
@@ -75,6 +75,9 @@ class Service:
         self.artifacts = Artifacts(folders.blob_folder(folder))
         self.feed = Feed(int(time.time() * 1000))
         self.runs: dict[DispatchId, Run] = {}
+        self.held: set[DispatchId] = set()
+        """Dispatches that are recorded and wait for `start`."""
+        self._starting = asyncio.Lock()
         self.finished = Finished()
         self.attached = 0
         self.over = asyncio.Event()
@@ -98,12 +101,14 @@ class Service:
     # -- requests ------------------------------------------------------------------------------------------------
 
     async def submit(self, submission: Submission) -> tuple[DispatchSummary, bool]:
-        """Record a submission and start it. Returns its summary, and whether it is new.
+        """Record a submission and start it, unless it is to be held. Returns its summary, and whether it is new.
 
         Raises
         ------
         GraphError
             If its graph cannot run; nothing is recorded.
+        MissingLatticeRecordError
+            If there is no such dispatch as it wants to reuse; nothing is recorded.
         """
         graph, origin = submission.graph, submission.origin
         check_graph(graph, len(submission.values))
@@ -120,12 +125,69 @@ class Service:
             origin.cell,
             submission.root,
             submission.parent_node,
+            held=submission.hold,
         )
-        key = await self._write(lambda connection: rows.insert_dispatch(connection, submission, summary))
+        if submission.reuse is not None:
+            await self.settled()  # what has ended is on the disk, and can be reused
+
+        def job(connection: apsw.Connection) -> int:
+            key = rows.insert_dispatch(connection, submission, summary)
+            if key > 0 and submission.reuse is not None:
+                reuse(connection, key, submission, summary.created_at, str(self.folder))
+            return key
+
+        key = await self._write(job)
         if key < 0:
             return await self.summary(submission.id), False
-        self._begin(Run(key, summary, graph, rows.rest_of(submission)))
+        if submission.hold:
+            self.held.add(summary.id)
+            self.feed.tell(summary)
+        elif submission.reuse is not None:
+            self._begin(await self.store.read(partial(load, summary=summary)))
+        else:
+            self._begin(Run(key, summary, graph, rows.rest_of(submission)))
         return summary, True
+
+    async def submission(self, dispatch: DispatchId) -> Submission:
+        """Return what was submitted, from which the same can be submitted again.
+
+        Raises
+        ------
+        MissingLatticeRecordError
+            If there is no such dispatch.
+        """
+        found = await self.store.read(partial(recorded_submission, dispatch=dispatch))
+        if found is None:
+            raise MissingLatticeRecordError(dispatch, str(self.folder))
+        return found
+
+    async def redispatch(self, dispatch: DispatchId, again: Again) -> tuple[DispatchSummary, bool]:
+        """Run a recorded graph once more. Returns the summary of the new dispatch, and whether it is new.
+
+        Raises
+        ------
+        MissingLatticeRecordError
+            If there is no such dispatch.
+        """
+        new_id = again.id or DispatchId(str(uuid.uuid4()))
+        recorded = await self.submission(dispatch)
+        return await self.submit(sent_again(recorded, new_id, reuse=again.reuse, strict=again.strict))
+
+    async def start(self, dispatch: DispatchId) -> DispatchSummary:
+        """Start a dispatch that was held; one that was started before goes on as it is.
+
+        Raises
+        ------
+        MissingLatticeRecordError
+            If there is no such dispatch.
+        """
+        async with self._starting:
+            if dispatch in self.held:
+                await self._write(partial(rows.release, dispatch=dispatch))
+                _, summary = await self.recorded(dispatch)
+                self._begin(await self.store.read(partial(load, summary=summary)))
+                self.held.discard(dispatch)
+        return await self.summary(dispatch)
 
     def warm(self, environment: Environment) -> None:
         """Start the workers of an environment before they are needed."""
@@ -155,7 +217,7 @@ class Service:
     async def ended(self, dispatch: DispatchId, timeout: float | None) -> None:
         """Wait until a dispatch has ended, at most `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        while dispatch in self.runs:
+        while dispatch in self.runs or dispatch in self.held:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return
@@ -194,6 +256,7 @@ class Service:
         unused = await self._write(lambda connection: rows.delete_dispatch(connection, dispatch))
         if unused is None:
             return False
+        self.held.discard(dispatch)
         self.feed.forget(dispatch)
         self.finished.forget(dispatch)
         await self._remove_blobs(unused)
@@ -254,8 +317,11 @@ class Service:
         """Take up every dispatch that had not ended when the last dispatcher did."""
         self._frontier.durations.load(await self.store.read(rows.select_durations))
         for summary in await self.store.read(rows.select_unfinished):
+            if summary.held:
+                self.held.add(summary.id)
+                continue
             try:
-                run = await self.store.read(partial(_load, summary=summary))
+                run = await self.store.read(partial(load, summary=summary))
             except DataFolderError:
                 raise
             except Exception as error:  # noqa: BLE001 - logged, and told as the dispatch's error
@@ -526,19 +592,3 @@ class Service:
             return False
         failures = run.failures[outcome.node] = run.failures.get(outcome.node, 0) + 1
         return failures <= lowering.settings_of(run.graph, outcome.node).retries
-
-
-def _load(connection: apsw.Connection, summary: DispatchSummary) -> Run:
-    found = rows.select_dispatch(connection, summary.id)
-    assert found is not None
-    key = found[0]
-    graph = rows.select_graph(connection, key)
-    rest = rows.select_rest(connection, key)
-    run = Run(key, summary, graph, rest)
-    states = rows.select_states(connection, key)
-    completed = [state.node for state in states if state.status == "completed" and run.progress.uses[state.node]]
-    values = rows.select_values(connection, key, completed)
-    run.progress.start(summary.created_at)
-    run.progress.restore(states, values, summary.version + _RESTART_GAP)
-    run.failed = [state.node for state in states if state.status == "failed"]
-    return run

@@ -51,7 +51,7 @@ async def changed(service: Service, dispatch: DispatchId, since: int, wait: floa
     """Wait up to `wait` seconds for a dispatch that has not ended to change after version `since`."""
     await service.settled()
     run = service.runs.get(dispatch)
-    if run is not None and run.progress.version <= since:
+    if (run is not None and run.progress.version <= since) or (dispatch in service.held and since > 0):
         await service.feed.wait(dispatch, wait)
 
 

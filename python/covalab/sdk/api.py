@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final, Literal, overload
 from urllib.parse import urlsplit
 
@@ -25,7 +25,14 @@ _THIS_MACHINE: Final = ("localhost", "127.0.0.1", "0.0.0.0", "::1")  # noqa: S10
 
 
 def prepare(
-    lattice: Lattice, args: tuple[Any, ...], kwargs: dict[str, Any], blobs: Blobs, *, priority: int = 0
+    lattice: Lattice,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    blobs: Blobs,
+    *,
+    priority: int = 0,
+    hold: bool = False,
+    replaced: Collection[str] = (),
 ) -> Submission:
     """Build everything that one dispatch sends, without sending it.
 
@@ -39,6 +46,10 @@ def prepare(
         Where values and functions that are too long for a message go: ``client.artifacts``.
     priority
         See `dispatch`.
+    hold
+        Record it and do not start it.
+    replaced
+        The electrons that run again although earlier results are reused: they were replaced.
 
     Raises
     ------
@@ -57,10 +68,12 @@ def prepare(
         environment=environment(),
         origin=origin(),
         inputs=inputs,
-        lattice=keep(lattice.function, f"the function of lattice {lattice.__name__!r}", blobs, code),
+        lattice=keep(lattice, f"the lattice {lattice.__name__!r}", blobs, code),
         source=lattice.workflow_function_string,
         doc=lattice.__doc__ or "",
         priority=priority,
+        hold=hold,
+        replaced=[node for node, name in plan.replaced.items() if name in replaced],
     )
 
 
@@ -76,7 +89,7 @@ def dispatch(
     dispatcher_addr
         Covalent's; refused when it names another machine.
     disable_run
-        Covalent's; refused when given.
+        Record the dispatch and do not start it: its status stays ``NEW_OBJECT`` until `start`, or a trigger, starts it.
     priority
         What is ready of a dispatch with a higher priority goes first; what has begun is left alone. Not in Covalent.
 
@@ -86,19 +99,27 @@ def dispatch(
         Takes the workflow's arguments, sends it, and returns the dispatch id: a ``str`` that shows itself live in a
         notebook. When it returns, the dispatch is on disk.
     """
-    _check_address(dispatcher_addr)
+    check_address(dispatcher_addr)
     _check_lattice(orig_lattice)
-    if disable_run:
-        message = "`disable_run` is not supported by this version of covalab; dispatch the lattice when it is to run"
-        raise GraphError(message)
 
     def run(*args: Any, **kwargs: Any) -> DispatchHandle:
         client = connect()
-        submission = prepare(orig_lattice, args, kwargs, client.artifacts, priority=priority)
+        submission = prepare(orig_lattice, args, kwargs, client.artifacts, priority=priority, hold=disable_run)
         summary = client.submit(submission)
         return DispatchHandle(summary.id, submission.graph)
 
     return run
+
+
+def start(dispatch_id: str) -> DispatchHandle:
+    """Start a dispatch that was recorded with ``disable_run=True``. One that was started before goes on as it is.
+
+    Raises
+    ------
+    MissingLatticeRecordError
+        If there is no such dispatch.
+    """
+    return DispatchHandle(connect().start_held(checked_id(dispatch_id)).id)
 
 
 def dispatch_sync(lattice: Lattice, dispatcher_addr: str | None = None) -> Callable[..., Result]:
@@ -179,15 +200,23 @@ def get_result(
     MissingLatticeRecordError
         If there is no such dispatch.
     """
-    _check_address(dispatcher_addr)
-    client, wanted = connect(), _checked_id(dispatch_id)
+    check_address(dispatcher_addr)
+    client, wanted = connect(), checked_id(dispatch_id)
     if status_only:
         summary = client.summary(wanted)
         return {"id": summary.id, "status": covalent_text(summary.status)}
     if results_dir is not None:
         message = f"`results_dir` is not needed: values stay in {client.data_dir}, nothing is copied to {results_dir}"
         warnings.warn(message, stacklevel=2)
-    record = client.record(wanted, wait=bool(wait), timeout=timeout, outputs="result" if workflow_output else "none")
+    outputs: Literal["result", "none"] = "result" if workflow_output else "none"
+    record = client.record(wanted, wait=bool(wait), timeout=timeout, outputs=outputs, held=timeout is not None)
+    if wait and record.summary.held and timeout is None:
+        message = (
+            f"dispatch {wanted} ({record.summary.name}) was recorded and not started (disable_run, or it waits for a "
+            "trigger): this waits until somebody starts it; give a timeout to wait no longer than that"
+        )
+        warnings.warn(message, stacklevel=2)
+        record = client.record(wanted, wait=True, outputs=outputs, held=True)
     return Result(
         record,
         client,
@@ -219,8 +248,8 @@ def cancel(dispatch_id: str, task_ids: int | Iterable[int] | None = None, dispat
     MissingLatticeRecordError
         If there is no such dispatch.
     """
-    _check_address(dispatcher_addr)
-    wanted = _checked_id(dispatch_id)
+    check_address(dispatcher_addr)
+    wanted = checked_id(dispatch_id)
     nodes = [task_ids] if isinstance(task_ids, int) else None if task_ids is None else list(task_ids)
     connect().cancel(wanted, nodes or None)
     if nodes:
@@ -228,7 +257,8 @@ def cancel(dispatch_id: str, task_ids: int | Iterable[int] | None = None, dispat
     return f"Dispatch {wanted} cancelled."
 
 
-def _checked_id(dispatch_id: object) -> DispatchId:
+def checked_id(dispatch_id: object) -> DispatchId:
+    """Return a dispatch id, or say what one is."""
     if not isinstance(dispatch_id, str):
         message = f"a dispatch id is a str, as ct.dispatch returned it, not {dispatch_id!r}"
         raise TypeError(message)
@@ -241,7 +271,7 @@ def _check_lattice(lattice: object) -> None:
         raise TypeError(message)
 
 
-def _check_address(dispatcher_addr: str | None) -> None:
+def check_address(dispatcher_addr: str | None) -> None:
     """Let an address of this machine pass: it is what `get_config` says. Another machine's is refused."""
     if dispatcher_addr is None:
         return

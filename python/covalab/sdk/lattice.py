@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import platform
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
 from covalab._version import __version__
@@ -18,7 +18,7 @@ from covalab.sdk.hooks import HookSet, hooks_of
 from covalab.sdk.options import executor_name, refuse_unsupported
 from covalab.sdk.parameters import Parameters
 from covalab.sdk.source import name_of, source_of
-from covalab.sdk.trace import Blobs, InMemory, Plan, Trace, open_inputs
+from covalab.sdk.trace import Blobs, InMemory, Plan, Task, Trace, open_inputs
 from covalab.sdk.transport_graph import TransportGraph
 from covalab.sdk.transportable import TransportableObject
 
@@ -56,14 +56,17 @@ class Lattice:
         self.hooks = hooks
         self.__name__ = name_of(workflow_function)
         self.__doc__ = workflow_function.__doc__
+        self._replacements: dict[str, Task] = {}
         self._forget()
 
     def _forget(self) -> None:
         self.transport_graph = TransportGraph(Graph(self.__name__, [], [], [], [], -1), [], {}, InMemory())
         self.inputs: TransportableObject | None = None
+        self._versions: Mapping[str, str] = {}
+        self._source: str | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("function", "executor", "workflow_executor", "hooks", "__name__", "__doc__")
+        names = ("function", "executor", "workflow_executor", "hooks", "__name__", "__doc__", "_replacements")
         return {name: self.__dict__[name] for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -84,8 +87,8 @@ class Lattice:
 
     @property
     def workflow_function_string(self) -> str:
-        """The function's source."""
-        return source_of(self.function)
+        """The function's source; of a recorded lattice, the one recorded with it."""
+        return source_of(self.function) if self._source is None else self._source
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -118,13 +121,42 @@ class Lattice:
 
     @property
     def python_version(self) -> str:
-        """The Python that builds the graph."""
-        return platform.python_version()
+        """The Python that builds the graph; of a recorded lattice, that built it."""
+        return self._versions.get("python", platform.python_version())
 
     @property
     def covalent_version(self) -> str:
-        """The version of covalab that builds the graph."""
-        return __version__
+        """The version of covalab that builds the graph; of a recorded lattice, that built it."""
+        return self._versions.get("covalab", __version__)
+
+    def recorded_as(
+        self, inputs: TransportableObject, graph: TransportGraph, source: str, versions: Mapping[str, str]
+    ) -> None:
+        """Let this lattice show the arguments, graph, source and versions of the dispatch it was recorded with."""
+        self.inputs, self.transport_graph, self._source, self._versions = inputs, graph, source, versions
+
+    @property
+    def replace_electrons(self) -> dict[str, Any]:
+        """The electrons that stand for others in this lattice, by the names of those; see `covalab.redispatch`."""
+        return dict(self._replacements)
+
+    def replace(self, electrons: Mapping[str, Any]) -> set[str]:
+        """Let electrons stand for others, from the next graph on.
+
+        Parameters
+        ----------
+        electrons
+            By the name of the electron that is called in the body, or of the one that replaced it before.
+
+        Returns
+        -------
+        set of str
+            The names, as the body calls them, of what is replaced by this.
+        """
+        before = {other.name: name for name, other in self._replacements.items()}
+        fresh = {before.get(name, name): electron.electron_object for name, electron in electrons.items()}
+        self._replacements = {**self._replacements, **fresh}
+        return set(fresh)
 
     def plan(self, args: tuple[Any, ...], kwargs: dict[str, Any], blobs: Blobs) -> tuple[Plan, Value]:
         """Build the graph for some arguments; nothing of the lattice changes.
@@ -147,7 +179,14 @@ class Lattice:
         # electron that is given the value can be named.
         trouble: SerializationError | None = None
         inputs = Value(0, "dict")
-        trace = Trace(name, blobs, executor=self.executor, workflow_executor=self.workflow_executor, hooks=self.hooks)
+        trace = Trace(
+            name,
+            blobs,
+            executor=self.executor,
+            workflow_executor=self.workflow_executor,
+            hooks=self.hooks,
+            replacements=self._replacements,
+        )
         try:
             inputs = trace.close_inputs(args, kwargs)
         except SerializationError as error:

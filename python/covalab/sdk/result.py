@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from covalab.core.assemble import edges_into, sources_of, value_at
-from covalab.core.errors import GraphError, TaskFailed
+from covalab.core.errors import BlobNotFound, GraphError, SerializationError, TaskFailed
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import VIRTUAL_KINDS, Edge, Failure, NodeKind, Record, Value
+from covalab.sdk.redispatch import open_lattice
 from covalab.sdk.status import Status, shown, status
 from covalab.sdk.trace import open_inputs
 from covalab.sdk.transport_graph import TransportGraph
@@ -22,14 +23,15 @@ from covalab.sdk.transportable import TransportableObject
 
 if TYPE_CHECKING:
     from covalab.client import Client
+    from covalab.sdk.lattice import Lattice
 
 _TEXT_LIMIT = 4_000
 
 
 class RecordedLattice:
-    """The lattice of a dispatch, as it was recorded: to be read, not to be run."""
+    """The lattice of a dispatch that cannot be opened here: to be read, not to be run."""
 
-    def __init__(self, record: Record, inputs: TransportableObject, graph: TransportGraph) -> None:
+    def __init__(self, record: Record, inputs: TransportableObject, graph: TransportGraph, why: str) -> None:
         self.__name__ = record.graph.name
         self.__doc__ = record.doc
         self.workflow_function_string = record.source
@@ -37,16 +39,14 @@ class RecordedLattice:
         self.transport_graph = graph
         self.python_version = record.environment.versions.get("python", "")
         self.covalent_version = record.environment.versions.get("covalab", "")
+        self._why = why
 
     def __repr__(self) -> str:
         return f"<recorded lattice {self.__name__!r}>"
 
     def __call__(self, *_: object, **__: object) -> NoReturn:
-        """Refuse: a record has no function to run."""
-        message = (
-            f"lattice {self.__name__!r} of a result can be read, not run; its source is `workflow_function_string`, "
-            "run the lattice itself"
-        )
+        """Refuse: there is no function to run."""
+        message = f"lattice {self.__name__!r} can be read here, but not run: {self._why}"
         raise GraphError(message)
 
 
@@ -132,10 +132,20 @@ class Result:
             record.inputs.text, lambda: open_inputs(record.inputs, record.values, blobs)
         )
 
-    @property
-    def lattice(self) -> RecordedLattice:
-        """The lattice that was dispatched, with its source, its inputs and its transport graph."""
-        return RecordedLattice(self._record, self.inputs, self._graph)
+    @functools.cached_property
+    def lattice(self) -> Lattice | RecordedLattice:
+        """The lattice that was dispatched, with its inputs and its transport graph: it can be called and dispatched.
+
+        A `RecordedLattice`, which can only be read, where it cannot be opened: a module is missing, another Python.
+        """
+        client, record = self._client, self._record
+        try:
+            recorded = client.submission(self.dispatch_id)
+            found = open_lattice(self.dispatch_id, record.lattice, recorded.code, client.artifacts)
+        except (SerializationError, BlobNotFound) as error:
+            return RecordedLattice(record, self.inputs, self._graph, str(error))
+        found.recorded_as(self.inputs, self._graph, record.source, record.environment.versions)
+        return found
 
     # The lattice's value.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import linecache
+import os
 import textwrap
 from typing import Any
 
@@ -28,6 +30,9 @@ def source_of(function: Any) -> str:
     carried = getattr(function, "__covalab_source__", None)
     if isinstance(carried, str):
         return carried
+    code = getattr(function, "__code__", None)
+    if code is not None and code.co_filename not in linecache.cache and not os.path.isfile(code.co_filename):  # noqa: PTH113
+        return ""  # it came from another session; `inspect` would show lines of this one's main module
     try:
         return textwrap.dedent(inspect.getsource(function))
     except (OSError, TypeError):

@@ -114,11 +114,15 @@ class Task(Protocol):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A transport graph with what its nodes point to: closed values, and encoded functions by digest."""
+    """A transport graph with what its nodes point to: closed values, and encoded functions by digest.
+
+    `replaced` are the nodes whose electron was replaced, with the name of the one that the body calls.
+    """
 
     graph: Graph
     values: list[Value]
     code: dict[Digest, bytes]
+    replaced: dict[int, str] = {}
 
 
 def open_inputs(inputs: Value, values: Sequence[Value], blobs: Blobs) -> Any:
@@ -150,6 +154,7 @@ class Trace:
         executor: str | None = None,
         workflow_executor: str | None = None,
         hooks: HookSet | None = None,
+        replacements: Mapping[str, Task] | None = None,
     ) -> None:
         self._name = name
         self._blobs = blobs
@@ -171,6 +176,9 @@ class Trace:
         self._values: list[Value] = []
         self._value_index: dict[object, int] = {}
         self._waits = False
+        self._replacements = replacements or {}
+        self._called: set[str] = set()
+        self._replaced: dict[int, str] = {}
 
     @contextmanager
     def claim(self) -> Iterator[None]:
@@ -199,6 +207,8 @@ class Trace:
 
     def call(self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> BoundElectron:
         """Add the call of an electron."""
+        if self._replacements:
+            task = self._replacement(task)
         name = task.name
         hooks = task.hooks or self._hooks
         digest = NO_HOOKS
@@ -218,6 +228,15 @@ class Trace:
             if hooks is None or keyword not in hooks.keywords:  # what a hook fills, the call need not send
                 self._connect(kwargs[keyword], node, keyword, EdgeKind.KWARG, -1)
         return bind(self, node, task.outputs)
+
+    def _replacement(self, task: Task) -> Task:
+        """Return what stands for an electron in this graph, and note the node that it is about to become."""
+        self._called.add(task.name)
+        other = self._replacements.get(task.name)
+        if other is None:
+            return task
+        self._replaced[len(self._nodes)] = task.name
+        return other
 
     def name_of(self, node: int) -> str:
         """Return the name of a node."""
@@ -270,9 +289,14 @@ class Trace:
         self._edges += [Edge(node, output, WAIT_EDGE, EdgeKind.WAIT) for node in body if node not in others]
         if self._waits:
             self._refuse_cycles()
+        strangers = self._replacements.keys() - self._called
+        if strangers:
+            there = f"it calls {', '.join(sorted(self._called))}" if self._called else "it calls none"
+            message = f"lattice {self._name!r} calls no electron named {', '.join(sorted(strangers))}; {there}"
+            raise GraphError(message)
         functions = self._encode_functions()
         graph = Graph(self._name, self._nodes, self._edges, functions, self._settings, output)
-        return Plan(graph, self._values, self._code)
+        return Plan(graph, self._values, self._code, self._replaced)
 
     def _encode_functions(self) -> list[Function]:
         functions: list[Function] = []

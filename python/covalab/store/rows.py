@@ -26,7 +26,8 @@ from covalab.core.model import (
 )
 
 _COLUMNS: Final = (
-    "id, name, status, version, created_at, started_at, ended_at, counts, notebook, cell, root, parent_node, error"
+    "id, name, status, version, created_at, started_at, ended_at, counts, notebook, cell, root, parent_node, error, "
+    "held"
 )
 _encode: Final = msgspec.msgpack.encode
 
@@ -76,7 +77,7 @@ def insert_dispatch(connection: apsw.Connection, submission: Submission, summary
     if row is not None:
         return -int(row[0])
     connection.execute(
-        f"INSERT INTO dispatches ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608 - constant
+        f"INSERT INTO dispatches ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608 - constant
         _summary_row(summary),
     )
     key = connection.last_insert_rowid()
@@ -107,6 +108,7 @@ def _summary_row(summary: DispatchSummary) -> tuple[Any, ...]:
         summary.root,
         summary.parent_node,
         summary.error,
+        summary.held,
     )
 
 
@@ -162,6 +164,7 @@ def update_dispatch(
 def _summary(row: Sequence[Any]) -> DispatchSummary:
     values = list(row)
     values[7] = msgspec.msgpack.decode(values[7], type=Counts)
+    values[13] = bool(values[13])
     return DispatchSummary(*values)
 
 
@@ -256,12 +259,12 @@ def select_outcome(connection: apsw.Connection, key: int, node: int) -> OutcomeR
 
 
 def delete_dispatch(connection: apsw.Connection, dispatch: DispatchId) -> list[Digest] | None:
-    """Forget a dispatch. Returns the blobs that nothing uses any more; None, and keeps it, while it has not ended."""
-    row = connection.execute("SELECT key, status FROM dispatches WHERE id = ?", (dispatch,)).fetchone()
+    """Forget a dispatch. Returns the blobs that nothing uses any more; None, and keeps it, while it runs."""
+    row = connection.execute("SELECT key, status, held FROM dispatches WHERE id = ?", (dispatch,)).fetchone()
     if row is None:
         return []
-    key, status = row
-    if status not in TERMINAL:
+    key, status, held = row
+    if status not in TERMINAL and not held:
         return None
     used = [Digest(found) for (found,) in connection.execute("SELECT digest FROM blob_uses WHERE key = ?", (key,))]
     for table in ("blob_uses", "outcomes", "nodes", "submissions", "dispatches"):
@@ -283,6 +286,29 @@ def fail_dispatch(connection: apsw.Connection, dispatch: DispatchId, at: float, 
     connection.execute(
         "UPDATE dispatches SET status='failed', version=version+1, ended_at=?, error=? WHERE id=?", (at, why, dispatch)
     )
+
+
+def take_over(connection: apsw.Connection, key: int, from_key: int, nodes: Sequence[int], at: float) -> None:
+    """Let nodes of a dispatch be complete, with the outputs and prints that another dispatch recorded for them."""
+    chosen = msgspec.json.encode(nodes).decode()
+    connection.execute(
+        "INSERT INTO nodes (key, node, status, started_at, ended_at, attempt) "
+        "SELECT ?1, value, 'completed', ?2, ?2, 0 FROM json_each(?3)",
+        (key, at, chosen),
+    )
+    connection.execute(
+        "INSERT INTO outcomes (key, node, worker, value, failure, stdout, stderr) "
+        "SELECT ?1, o.node, o.worker, o.value, o.failure, o.stdout, o.stderr FROM json_each(?2) AS chosen "
+        "CROSS JOIN outcomes AS o WHERE o.key = ?3 AND o.node = chosen.value",
+        (key, chosen, from_key),
+    )
+    values = select_values(connection, key, nodes).values()
+    _use_blobs(connection, key, {value.digest for value in values if value.digest})
+
+
+def release(connection: apsw.Connection, dispatch: DispatchId) -> None:
+    """Let a dispatch that was held be one that runs."""
+    connection.execute("UPDATE dispatches SET held = 0 WHERE id = ?", (dispatch,))
 
 
 def select_durations(connection: apsw.Connection) -> dict[Digest, float]:

@@ -1,0 +1,102 @@
+"""From what is on the disk to what runs: a dispatch taken up, sent again, or spared what an earlier one has done.
+
+Everything here happens inside one transaction of `store`, on the thread that holds it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import apsw
+import msgspec
+
+from covalab.core.errors import MissingLatticeRecordError
+from covalab.core.model import DispatchId, DispatchSummary, Submission
+from covalab.core.reuse import reusable_nodes
+from covalab.dispatcher.run import Run
+from covalab.store import rows
+
+_RESTART_GAP: Final = 1_000_000
+"""Added to versions at a restart: those told but not recorded before it are never told for something else."""
+
+
+def load(connection: apsw.Connection, summary: DispatchSummary) -> Run:
+    """Take up a dispatch where its record ends; what was running then is ready again."""
+    found = rows.select_dispatch(connection, summary.id)
+    assert found is not None
+    key = found[0]
+    graph = rows.select_graph(connection, key)
+    rest = rows.select_rest(connection, key)
+    run = Run(key, summary, graph, rest)
+    states = rows.select_states(connection, key)
+    completed = [state.node for state in states if state.status == "completed" and run.progress.uses[state.node]]
+    values = rows.select_values(connection, key, completed)
+    run.progress.start(summary.created_at)
+    run.progress.restore(states, values, summary.version + _RESTART_GAP)
+    run.failed = [state.node for state in states if state.status == "failed"]
+    return run
+
+
+def recorded_submission(connection: apsw.Connection, dispatch: DispatchId) -> Submission | None:
+    """Return what was submitted under an id, or None."""
+    found = rows.select_dispatch(connection, dispatch)
+    if found is None:
+        return None
+    key, summary = found
+    rest = rows.select_rest(connection, key)
+    return Submission(
+        summary.id,
+        rows.select_graph(connection, key),
+        rest.values,
+        rest.code,
+        rest.environment,
+        rest.origin,
+        rest.inputs,
+        rest.lattice,
+        rest.source,
+        rest.doc,
+        summary.root,
+        summary.parent_node,
+        rest.priority,
+        hold=summary.held,
+    )
+
+
+def sent_again(
+    submission: Submission, new_id: DispatchId, *, reuse: bool, strict: bool, hold: bool = False
+) -> Submission:
+    """Return a submission of the same graph under another id, as a dispatch of its own."""
+    return msgspec.structs.replace(
+        submission,
+        id=new_id,
+        root=None,
+        parent_node=-1,
+        hold=hold,
+        reuse=submission.id if reuse else None,
+        reuse_strict=strict,
+    )
+
+
+def reuse(connection: apsw.Connection, key: int, submission: Submission, at: float, folder: str) -> None:
+    """Complete those nodes of a new dispatch that an earlier one has run, with its outputs.
+
+    Raises
+    ------
+    MissingLatticeRecordError
+        If there is no such earlier dispatch.
+    """
+    assert submission.reuse is not None
+    found = rows.select_dispatch(connection, submission.reuse)
+    if found is None:
+        raise MissingLatticeRecordError(submission.reuse, folder)
+    old_key = found[0]
+    nodes = reusable_nodes(
+        rows.select_graph(connection, old_key),
+        rows.select_rest(connection, old_key).values,
+        [state.node for state in rows.select_states(connection, old_key) if state.status == "completed"],
+        submission.graph,
+        submission.values,
+        replaced=submission.replaced,
+        strict=submission.reuse_strict,
+    )
+    rows.take_over(connection, key, old_key, nodes, at)
