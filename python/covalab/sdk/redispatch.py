@@ -27,7 +27,7 @@ from covalab.sdk.trace import open_inputs
 if TYPE_CHECKING:
     from covalab.client import Client
 
-_PATIENCE_SECONDS = 1.0
+_PATIENCE_SECONDS = 3.0
 """Waiting for longer is said."""
 
 

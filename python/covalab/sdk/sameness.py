@@ -26,10 +26,6 @@ _ATOMS: Final = frozenset({int, float, complex, bool, type(None), type(Ellipsis)
 _NO_BEHAVIOUR: Final = frozenset(
     {"__module__", "__qualname__", "__dict__", "__weakref__", "__firstlineno__", "__static_attributes__", "_abc_impl"}
 )
-_NOT_RUN: Final = frozenset({"electron_object", "__covalab_source__"})
-"""Attributes of functions that say how they are run or how they read, and not what they do."""
-
-
 _CANNOT_BE_COMPARED: Final = (SerializationError, BlobNotFound, BlobDamaged, RecursionError)
 
 
@@ -177,6 +173,10 @@ class _Print:
         if _is_importable(function):
             yield f"{function.__module__}.{function.__qualname__}".encode()
             return
+        electron = function.__dict__.get("electron_object")
+        if electron is not None:  # how it is run (retries, limits) is not what it does
+            yield electron.function
+            return
         yield from (function.__code__, function.__defaults__, function.__kwdefaults__)
         for cell in function.__closure__ or ():
             try:
@@ -187,7 +187,7 @@ class _Print:
             if name in function.__globals__:
                 yield name
                 yield function.__globals__[name]
-        yield {name: value for name, value in sorted(function.__dict__.items()) if name not in _NOT_RUN}
+        yield {name: value for name, value in sorted(function.__dict__.items()) if name != "__covalab_source__"}
 
     def _class(self, cls: type) -> Iterator[Any]:
         if _is_importable(cls):
