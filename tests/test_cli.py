@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -216,3 +217,110 @@ def test_lab_is_jupyterlab_with_the_arguments_given() -> None:
     command = [sys.executable, "-c", "from covalab.cli import main; main()", "lab", "--version"]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == importlib.metadata.version("jupyterlab")
+
+
+@pytest.fixture
+def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a data folder that nobody has used, with a configuration of its own."""
+    monkeypatch.setenv("COVALAB_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("COVALAB_CONFIG", str(tmp_path / "covalab.toml"))
+    monkeypatch.delenv("COVALAB_WORKERS")
+    return tmp_path / "data"
+
+
+def test_start_and_restart_take_covalents_options(apart: Path) -> None:
+    """Those that mean something are kept as settings; the others say what takes their place, and it starts."""
+    try:
+        started = covalab("start", "-n", "1", "-m", "2 GB", "-p", "48008", "--no-cluster")
+        pid = find(apart)
+        again = covalab("restart", "--workers", "2", "--with-cluster")
+        another = find(apart)
+    finally:
+        covalab("stop")
+
+    assert started.exit_code == again.exit_code == 0
+    assert "--port changes nothing: the dispatcher listens on a private socket" in started.output
+    assert pid is not None
+    assert another is not None
+    assert pid.pid != another.pid
+    assert ct.get_config(["dask.num_workers", "dask.mem_per_worker", "sdk.no_cluster"]) == {
+        "dask.num_workers": 2,
+        "dask.mem_per_worker": "2 GB",
+        "sdk.no_cluster": "false",
+    }
+
+
+def test_config_is_shown_as_toml(apart: Path) -> None:
+    """It can be read back, and says where the file is and whether it is there."""
+    before = covalab("config").output
+    ct.set_config("executors.slurm.username", "ada")
+    after = covalab("config").output
+
+    assert before.startswith(f"# {apart.parent / 'covalab.toml'} (not there")
+    assert msgspec.toml.decode(after)["executors"]["slurm"] == {"username": "ada"}
+    assert msgspec.toml.decode(after) == ct.get_config()
+
+
+def test_cluster_tells_what_the_pools_are(own: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Size, state, everything as JSON, logs, address; `--scale` is kept, `--restart` starts all anew."""
+    monkeypatch.setenv("COVALAB_CONFIG", str(tmp_path / "covalab.toml"))
+    assert covalab("cluster", "--size").output == "0\n"
+    ct.dispatch_sync(ct.lattice(ct.electron(abs)))(-1)
+    (pool,) = json.loads(covalab("cluster", "--info").output)
+
+    assert covalab("cluster", "--size").output == "2\n"
+    assert (pool["python"], pool["state"], pool["workers"]) == (sys.executable, "up", 2)
+    assert covalab("cluster", "--status").output == f"{sys.executable}: up\n"
+    assert covalab("cluster", "--address").output.startswith("private: ")
+    assert "pool-1.log" in covalab("cluster", "--logs").output
+    monkeypatch.delenv("COVALAB_WORKERS")
+    assert "--restart" in covalab("cluster", "--scale", "1").output
+    assert covalab("cluster", "--restart").exit_code == 0
+    ct.dispatch_sync(ct.lattice(ct.electron(abs)))(-1)
+    assert covalab("cluster", "--size").output == "1\n"
+    assert "Usage:" in covalab("cluster").output
+
+
+def test_purge_deletes_what_it_names_and_nothing_else(apart: Path) -> None:
+    """It asks; without --hard every dispatch stays; what is not ours stays in any case."""
+    run = dispatch("purged", "return x")
+    ct.get_result(run, wait=True)
+    ct.set_config("dask.num_workers", 1)
+    (apart / "mine.txt").write_text("mine")
+    refused = CliRunner().invoke(main, ["purge"], input="n\n")
+    assert refused.exit_code == 1
+    assert (apart / "logs").exists()
+
+    soft = covalab("purge", "-y")
+    assert not (apart / "logs").exists()
+    assert not (apart.parent / "covalab.toml").exists()
+    assert str(apart / "logs") in soft.output
+    assert find(apart) is None
+    assert ct.get_result(run).result == 1
+    hard = covalab("purge", "--hard", "--yes")
+    assert str(apart / "covalab.db") in hard.output
+    assert (apart / "mine.txt").read_text() == "mine"
+    try:
+        with pytest.raises(ct.MissingLatticeRecordError):
+            ct.get_result(run)
+    finally:
+        covalab("stop")
+    assert "nothing to delete" not in covalab("purge", "-H", "-y").output
+    assert "nothing to delete" in covalab("purge", "-H", "-y").output
+
+
+@pytest.mark.parametrize("args", [("db", "migrate"), ("db", "alembic", "history"), ("deploy", "up", "ssh", "--key=x")])
+def test_a_command_that_is_not_here_says_what_replaces_it(args: tuple[str, ...]) -> None:
+    """With exit code 2, whatever follows it."""
+    answer = covalab(*args)
+
+    assert answer.exit_code == 2
+    assert f"covalab {args[0]}" in answer.output
+    assert "Traceback" not in answer.output
+
+
+def test_no_command_is_called_covalent() -> None:
+    """An installed Covalent is never shadowed."""
+    scripts = importlib.metadata.entry_points(group="console_scripts")
+
+    assert [script.value for script in scripts if script.name == "covalent" and "covalab" in script.value] == []

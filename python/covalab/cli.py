@@ -6,9 +6,10 @@ Commands only ask and show; each loads what it needs, so that `covalab --help` i
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
@@ -50,7 +51,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="covalab")
+@click.version_option(__version__, "-v", "--version", prog_name="covalab")
 def main() -> None:
     """Notebook cells as background tasks that outlive the notebook.
 
@@ -58,12 +59,32 @@ def main() -> None:
     """
 
 
+_WORKERS: Final = click.option("-n", "--workers", type=click.IntRange(1), help="How many workers; kept as a setting.")
+_MEMORY: Final = click.option(
+    "-m", "--mem-per-worker", metavar="SIZE", help="What a worker may take, e.g. '4 GB'; kept as a setting."
+)
+_CLUSTER: Final = click.option(
+    "--no-cluster/--with-cluster", default=None, help="The executor of electrons that name none: local, or dask."
+)
+
+
 @main.command()
-def start() -> None:
+@_WORKERS
+@_MEMORY
+@_CLUSTER
+@click.option("-p", "--port", type=int, hidden=True)
+@click.option("-d", "--develop", is_flag=True, hidden=True)
+@click.option("-t", "--threads-per-worker", type=int, hidden=True)
+@click.option("--ignore-migrations", is_flag=True, hidden=True)
+@click.option("--no-triggers", is_flag=True, hidden=True)
+@click.option("--triggers-only", is_flag=True, hidden=True)
+def start(*, workers: int | None, mem_per_worker: str | None, no_cluster: bool | None, **covalents: Any) -> None:
     """Start the dispatcher. Notebooks and scripts also start it when they need it."""
     from covalab.client import connect, data_dir
     from covalab.client.start import find
 
+    _say_what_replaces(covalents)
+    _keep(workers, mem_per_worker, no_cluster=no_cluster)
     there = find(data_dir()) is not None
     status = connect().status()
     click.echo(f"dispatcher {'was already' if there else 'is'} running: process {status.pid}, {status.data_dir}")
@@ -80,8 +101,28 @@ def stop() -> None:
     if address is None:
         click.echo(f"no dispatcher is running for {folder}")
         return
-    Client(folder, start=False).stop()
-    click.echo(f"dispatcher stopped: process {address.pid}, {folder}")
+    client = Client(folder, start=False)
+    unfinished = client.status().active
+    client.stop()
+    later = f"; {unfinished} unfinished dispatches go on at the next start" if unfinished else ""
+    click.echo(f"dispatcher stopped: process {address.pid}, {folder}{later}")
+
+
+@main.command()
+@_WORKERS
+@_MEMORY
+@_CLUSTER
+@click.option("-p", "--port", type=int, hidden=True)
+@click.option("-d", "--develop", is_flag=True, hidden=True)
+@click.pass_context
+def restart(
+    ctx: click.Context, /, *, workers: int | None, mem_per_worker: str | None, no_cluster: bool | None, **covalents: Any
+) -> None:
+    """Stop the dispatcher and start it again. Running tasks begin anew, all that is done stays done."""
+    _say_what_replaces(covalents)
+    _keep(workers, mem_per_worker, no_cluster=no_cluster)
+    ctx.invoke(stop)
+    ctx.invoke(start)
 
 
 @main.command()
@@ -130,6 +171,112 @@ def logs(*, follow: bool, lines: int) -> None:
     if follow:
         for more in _follow(path, identity, len(data)):
             click.echo(more, nl=False)
+
+
+@main.command()
+def config() -> None:
+    """Show the configuration: what is set, and the defaults of the rest."""
+    import tomlkit
+
+    from covalab.config import config_file
+    from covalab.sdk.configuration import get_config
+
+    path = config_file()
+    click.echo(f"# {path}{'' if path.exists() else ' (not there: these are the defaults)'}")
+    click.echo(tomlkit.dumps(get_config()), nl=False)
+
+
+@main.command()
+@click.option("--status", "what", flag_value="status", help="How each pool of workers is.")
+@click.option("--info", "what", flag_value="info", help="Everything known about each pool, as JSON.")
+@click.option("--size", "what", flag_value="size", help="How many workers there are.")
+@click.option("--address", "what", flag_value="address", help="Where Dask's scheduler is.")
+@click.option("--logs", "what", flag_value="logs", help="What the pools wrote.")
+@click.option("--restart", "what", flag_value="restart", help="Start all pools anew.")
+@click.option("--scale", type=click.IntRange(1), metavar="N", help="Let local clusters have N workers.")
+@click.pass_context
+def cluster(ctx: click.Context, *, what: str | None, scale: int | None) -> None:
+    """Show and change the pools of workers: one Dask cluster per Python environment."""
+    from covalab.client import connect, data_dir
+    from covalab.client.folders import log_file
+    from covalab.config import load
+
+    if scale is not None:
+        _keep(scale, None, no_cluster=None)
+        click.echo(
+            f"local clusters have {scale} workers from their next start on; `covalab cluster --restart` does it now"
+        )
+    elif what == "restart":
+        ctx.invoke(restart)
+    elif what == "address":
+        click.echo(load().dask.scheduler_address or "private: each pool's scheduler listens on loopback, with TLS")
+    elif what == "logs":
+        for path in sorted(log_file(data_dir()).parent.glob("pool-*.log")):
+            click.echo(f"== {path}\n{path.read_text(errors='replace')}", nl=False)
+    elif what == "size":
+        click.echo(sum(pool.workers for pool in connect(start=False).status().pools))
+    elif what == "info":
+        _echo_json(connect(start=False).status().pools)
+    elif what == "status":
+        for pool in connect(start=False).status().pools:
+            click.echo(f"{pool.python}: {pool.state}{f' ({pool.message})' if pool.message else ''}")
+    else:
+        click.echo(ctx.get_help())
+
+
+@main.command()
+@click.option("-H", "--hard", is_flag=True, help="Also every dispatch and its values.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def purge(*, hard: bool, yes: bool) -> None:
+    """Delete configuration, logs and caches; with --hard also all dispatches. Stops the dispatcher."""
+    from covalab.client import Client, data_dir
+    from covalab.client.folders import CACHES, KEPT
+    from covalab.client.start import find
+    from covalab.config import config_file
+
+    folder = data_dir()
+    # By name, so that nothing goes that is not ours, whatever folder COVALAB_DATA_DIR names.
+    wanted = [config_file(), *(folder / name for name in (*CACHES, *(KEPT if hard else ())))]
+    there = [path for path in wanted if path.exists()]
+    if not there:
+        click.echo(f"there is nothing to delete in {folder}")
+        return
+    for path in there:
+        click.echo(str(path))
+    if not yes:
+        click.confirm("Delete these?", abort=True)
+    if find(folder) is not None:
+        Client(folder, start=False).stop()
+    for path in there:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    click.echo("deleted")
+
+
+_INSTEAD: Final = {
+    "db": "the database is brought up to date when the dispatcher starts; there is nothing to migrate by hand",
+    "deploy": (
+        "covalab starts no machines; name a cluster that is there, or a class that starts one, in `dask.cluster_class` "
+        "(`covalab config` shows the file)"
+    ),
+}
+"""Commands of Covalent's that do nothing here, and what takes their place."""
+
+
+def _instead(name: str) -> click.Command:
+    @main.command(name, help=f"Not here: {_INSTEAD[name]}.", context_settings={"ignore_unknown_options": True})
+    @click.argument("args", nargs=-1, type=click.UNPROCESSED)
+    def command(args: Sequence[str]) -> None:  # noqa: ARG001
+        message = f"`covalab {name}`: {_INSTEAD[name]}"
+        raise click.UsageError(message)
+
+    return command
+
+
+for _name in _INSTEAD:
+    _instead(_name)
 
 
 @main.command(name="list")
@@ -206,6 +353,26 @@ def demo(folder: Path) -> None:
         run(folder.absolute(), _console())
     except DemoFailed as error:
         raise click.ClickException(str(error)) from error
+
+
+def _keep(workers: int | None, memory: str | None, *, no_cluster: bool | None) -> None:
+    """Write what was given into the configuration."""
+    from covalab.sdk.configuration import set_config
+
+    given: dict[str, Any] = {"dask.num_workers": workers, "dask.mem_per_worker": memory}
+    if no_cluster is not None:
+        given["sdk.no_cluster"] = "true" if no_cluster else "false"
+    given = {key: value for key, value in given.items() if value is not None}
+    if given:
+        set_config(given)
+
+
+def _say_what_replaces(covalents: Mapping[str, Any]) -> None:
+    from covalab.sdk.service import WITHOUT_MEANING
+
+    for name, value in covalents.items():
+        if value is not None and value is not False:
+            click.echo(f"--{name.replace('_', '-')} changes nothing: {WITHOUT_MEANING[name]}", err=True)
 
 
 # -- how things look -------------------------------------------------------------------------------------------------

@@ -14,6 +14,12 @@ from typing import Final
 
 from covalab.core.errors import DataFolderError
 
+CACHES: Final = ("logs", "packages")
+"""What lies in the data folder and can be made again: logs and installed packages."""
+
+KEPT: Final = ("covalab.db", "covalab.db-wal", "covalab.db-shm", "blobs", "results")
+"""The dispatches themselves, and the files that results were copied to."""
+
 _SOCKET_PATH_LIMIT: Final = 100  # sun_path holds 108 bytes on Linux, 104 elsewhere
 
 

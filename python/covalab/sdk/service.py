@@ -12,7 +12,7 @@ from covalab.client import Client, connect, data_dir
 from covalab.client.start import find
 from covalab.sdk.configuration import set_config
 
-_WITHOUT_MEANING: Final = {
+WITHOUT_MEANING: Final = {
     "develop": "the dispatcher has one mode",
     "port": "the dispatcher listens on a private socket in the data folder, not on the network",
     "threads_per_worker": "a worker runs one task at a time; `workers` says how many there are",
@@ -20,6 +20,7 @@ _WITHOUT_MEANING: Final = {
     "no_triggers": "triggers run in a process of their own, only while a dispatch has some",
     "triggers_only": "triggers run in a process of their own, only while a dispatch has some",
 }
+"""Covalent's options of the start that change nothing here, and what takes their place."""
 
 
 def covalent_start(  # noqa: PLR0917 - Covalent's signature
@@ -64,7 +65,7 @@ def covalent_start(  # noqa: PLR0917 - Covalent's signature
     }
     for name, value in given.items():
         if value is not None and value is not False:
-            warnings.warn(f"`{name}` changes nothing: {_WITHOUT_MEANING[name]}", stacklevel=2)
+            warnings.warn(f"`{name}` changes nothing: {WITHOUT_MEANING[name]}", stacklevel=2)
     settings: dict[str, Any] = {"dask.num_workers": workers, "dask.mem_per_worker": mem_per_worker}
     if no_cluster:
         settings["sdk.no_cluster"] = "true"
