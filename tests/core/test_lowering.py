@@ -187,7 +187,7 @@ def test_nothing_ready_is_no_step() -> None:
 def test_inputs_of_a_task_come_from_where_they_are() -> None:
     """Parameters as values, earlier tasks of the step by number, the rest from what was recorded."""
     progress = started(graph_of([E, P, E, L, E], [(0, 3), (1, 3), (2, 3), (3, 4)]))
-    progress.ready.clear()
+    progress.lanes[0].clear()
     progress.sent([0])
     progress.ended(completed(0))
 
@@ -218,7 +218,7 @@ def blob(size: int) -> Value:
 def made(progress: Progress, node: int, size: int, worker: str) -> None:
     """Let a worker make a large value."""
     progress.sent([node])
-    progress.ready.remove(node)
+    progress.lanes[0].remove(node)
     outcome = completed(node, blob(size))
     progress.made(outcome, worker)
     progress.ended(outcome)

@@ -79,11 +79,11 @@ def test_a_late_or_repeated_outcome_changes_nothing() -> None:
 def test_a_given_back_node_is_no_attempt_and_a_lost_one_is() -> None:
     """Attempts count runs that began."""
     progress = started(graph_of([E], []))
-    progress.ready.clear()
+    progress.lanes[0].clear()
     progress.sent([0])
     progress.unsent([0])
     assert (progress.attempt[0], list(progress.ready)) == (0, [0])
-    progress.ready.clear()
+    progress.lanes[0].clear()
     progress.sent([0])
     progress.returned([0])
 
@@ -101,7 +101,7 @@ def test_a_chain_that_travelled_with_its_failed_producer_is_skipped_when_it_come
     """Whichever order the news arrive in, the dependent of a failure ends as skipped."""
     for failure_first in (True, False):
         progress = started(graph_of([E, E], [(0, 1)]))
-        progress.ready.clear()
+        progress.lanes[0].clear()
         progress.sent([0, 1])
         if failure_first:
             progress.ended(Outcome(0, "failed", 1.0, 2.0))

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Final
 
 from covalab.core.model import CHEAP_KINDS, Edge, EdgeKind, Graph, NodeKind, Settings, Value
+from covalab.core.places import Site
 from covalab.core.progress import Progress
 from covalab.core.protocol import Argument, Task
 
@@ -61,28 +62,35 @@ def take_step(
     progress: Progress,
     mean_seconds: Callable[[int], float | None],
     n_workers: int,
+    lane: int = 0,
+    *,
+    alone: bool = False,
 ) -> list[int]:
     """Take the nodes of the next step from the ready ones, in the order in which they will run.
 
     Parameters
     ----------
     progress
-        The dispatch; `progress.ready` loses the nodes that are taken.
+        The dispatch; its lane loses the nodes that are taken.
     mean_seconds
         The mean duration of a node's function, or None while unknown.
     n_workers
         How many workers there are to share with.
+    lane
+        Which of `progress.lanes` to take from.
+    alone
+        Whether only one node may be taken.
 
     Returns
     -------
     list of int
         Empty when nothing is ready.
     """
-    ready = progress.ready
+    ready = progress.lanes[lane]
     if not ready:
         return []
     first = ready.popleft()
-    if travels_alone(progress, first):
+    if alone or travels_alone(progress, first):
         return [first]
     overlay: dict[int, int] = {}
     step: list[int] = []
@@ -131,7 +139,7 @@ def bytes_by_worker(progress: Progress, node: int) -> dict[str, int]:
     return found
 
 
-def choose_worker(progress: Progress, idle: Sequence[str]) -> str:
+def choose_worker(progress: Progress, idle: Sequence[str], lane: int = 0) -> str:
     """Return the worker for the next step: the one that made most of what its first node reads, if that is idle.
 
     If it is busy, a node whose inputs the first idle worker made may go before it; nothing waits for a worker.
@@ -139,23 +147,24 @@ def choose_worker(progress: Progress, idle: Sequence[str]) -> str:
     Parameters
     ----------
     progress
-        The dispatch; the order of `progress.ready` may change among its first few.
+        The dispatch; the order of its lane may change among its first few.
     idle
         The workers that can take a step, at least one.
     """
     if not progress.made_at:
         return idle[0]
-    first = bytes_by_worker(progress, progress.ready[0])
+    ready = progress.lanes[lane]
+    first = bytes_by_worker(progress, ready[0])
     if not first:
         return idle[0]
     best = max(idle, key=lambda worker: first.get(worker, 0))
     if best in first:
         return best
-    for position, node in enumerate(islice(progress.ready, 1, _NEAR_LOOKS), 1):
+    for position, node in enumerate(islice(ready, 1, _NEAR_LOOKS), 1):
         made = bytes_by_worker(progress, node)
         if made and max(made, key=lambda worker: made[worker]) in idle:
-            del progress.ready[position]
-            progress.ready.appendleft(node)
+            del ready[position]
+            ready.appendleft(node)
             return max(idle, key=lambda worker: made.get(worker, 0))
     return idle[0]
 
@@ -163,9 +172,10 @@ def choose_worker(progress: Progress, idle: Sequence[str]) -> str:
 def _extend(progress: Progress, node: int, step: list[int], overlay: dict[int, int]) -> None:
     """Append what can run right after `node` in the same step: cheap nodes, and the one next link of a chain."""
     stack = [node]
+    lane = progress.lane(node)
     while stack:
         current = stack.pop()
-        following = _freed_by(progress, current, overlay)
+        following = [child for child in _freed_by(progress, current, overlay) if progress.lane(child) == lane]
         cheap = [child for child in following if progress.graph.nodes[child].kind in CHEAP_KINDS]
         others = [child for child in following if progress.graph.nodes[child].kind not in CHEAP_KINDS]
         taken = cheap
@@ -211,7 +221,9 @@ class Shared:
         return Argument(shared=position)
 
 
-def task_of(progress: Progress, node: int, inside: Mapping[int, int], shared: Shared) -> Task:
+def task_of(
+    progress: Progress, node: int, inside: Mapping[int, int], shared: Shared, site: Site | None = None
+) -> Task:
     """Return a node as a worker sees it.
 
     `inside` holds the nodes of the same step that run before it, `shared` collects the step's larger values.
@@ -227,8 +239,9 @@ def task_of(progress: Progress, node: int, inside: Mapping[int, int], shared: Sh
     args.sort(key=_position)
     function = graph.functions[graph.nodes[node].function]
     after = _before_it(progress, node, inside) if inside else []
-    hooks = settings_of(graph, node).hooks
-    return Task(node, graph.nodes[node].name, function.digest, [argument for _, argument in args], kwargs, after, hooks)
+    settings = settings_of(graph, node)
+    named = [argument for _, argument in args]
+    return Task(node, graph.nodes[node].name, function.digest, named, kwargs, after, settings.hooks, site)
 
 
 def _before_it(progress: Progress, node: int, inside: Mapping[int, int]) -> list[int]:

@@ -94,6 +94,8 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     """How a node is to be run. `time_limit` in seconds; `retries` counts re-runs, so N means at most N + 1 runs.
 
     `hooks` names encoded `core.hooks.Hooks` (empty: none), in `Submission.code` or in the blob folder.
+    `executor` is the executor's short name, `executor_data` what its instance says of itself in words (empty: it was
+    named), `instance` the encoded instance, in `Submission.code` or a blob, where a name cannot make another.
     """
 
     executor: str = "dask"
@@ -101,6 +103,7 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     retries: int = 0
     time_limit: float | None = None
     hooks: Digest = Digest("")
+    instance: Digest = Digest("")
 
 
 class Graph(msgspec.Struct, frozen=True):
@@ -303,13 +306,19 @@ class DispatcherStatus(msgspec.Struct, frozen=True):
 
 
 class PoolStatus(msgspec.Struct, frozen=True):
-    """One pool: the interpreter it runs under, how many workers it has and whether it is up."""
+    """One pool: the interpreter it runs under, how many workers it has and whether it is up.
+
+    `kind` says whether its workers are Dask's or the slots of an executor host; `where` what sets it apart from the
+    interpreter's usual one: the address of a scheduler, or a conda environment.
+    """
 
     python: str
     state: Literal["starting", "up", "failed"]
     workers: int
     pid: int = 0
     message: str = ""
+    kind: Literal["pool", "host"] = "pool"
+    where: str = ""
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -39,6 +39,8 @@ class Progress:
         The transport graph.
     values
         The closed values of its parameters.
+    lanes
+        The lane (`core.places`) of each of the graph's settings, and last that of nodes without; one lane, if not given.
 
     Notes
     -----
@@ -46,7 +48,7 @@ class Progress:
     version `n` can be told everything that is new.
     """
 
-    def __init__(self, graph: Graph, values: Sequence[Value]) -> None:
+    def __init__(self, graph: Graph, values: Sequence[Value], lanes: Sequence[int] = ()) -> None:
         n = len(graph.nodes)
         self.graph = graph
         self.values = values
@@ -60,7 +62,10 @@ class Progress:
         self.outputs: dict[int, Value] = {}
         self.made_at: dict[int, str] = {}
         """Which worker made those of the outputs that are blobs."""
-        self.ready: deque[int] = deque()
+        n_lanes = max(lanes, default=0) + 1
+        self.lanes: list[deque[int]] = [deque() for _ in range(n_lanes)]
+        """The nodes that are ready, by the place where they run."""
+        self._lane = [lanes[node.settings] for node in graph.nodes] if n_lanes > 1 else None
         self.in_flight: set[int] = set()
         """Nodes that left for a worker. They are pending until a worker begins them: a step runs one at a time."""
         self.children: list[list[int]] = [[] for _ in range(n)]
@@ -90,6 +95,19 @@ class Progress:
     def counts(self) -> Counts:
         """How many working nodes stand where."""
         return Counts(**self._counts)
+
+    @property
+    def ready(self) -> list[int]:
+        """The nodes that may start now, lane after lane."""
+        return [node for lane in self.lanes for node in lane]
+
+    def lane(self, node: int) -> int:
+        """Return the lane of a node: those of different lanes cannot share a step."""
+        return self._lane[node] if self._lane is not None else 0
+
+    def _tidy_lanes(self) -> None:
+        """Forget what was ready and has ended meanwhile."""
+        self.lanes = [deque(node for node in lane if self.status[node] == "pending") for lane in self.lanes]
 
     @property
     def is_terminal(self) -> bool:
@@ -122,7 +140,7 @@ class Progress:
         self.version += 1
         for node in [node for node, waiting in enumerate(self.waiting) if not waiting]:
             if self.working[node]:
-                self.ready.append(node)
+                self.lanes[self.lane(node)].append(node)
             else:
                 self._complete(node, at, at)
 
@@ -172,7 +190,7 @@ class Progress:
                 self._move(node, "pending")
                 self.started_at[node] = None
             if not self.waiting[node]:
-                self.ready.appendleft(node)
+                self.lanes[self.lane(node)].appendleft(node)
             elif any(self.status[edge.source] in _DEAD for edge in self.inputs[node]):
                 # It travelled with its producer, which failed there.
                 self._end(node, "skipped", None, None)
@@ -213,7 +231,7 @@ class Progress:
             for node, status in enumerate(self.status):
                 if status not in TERMINAL:
                     self._end(node, "skipped", None, None)
-        self.ready = deque(node for node in self.ready if self.status[node] == "pending")
+        self._tidy_lanes()
         return cancelled
 
     def restore(self, states: Iterable[NodeState], outputs: dict[int, Value], version: int) -> None:
@@ -236,7 +254,7 @@ class Progress:
                 self._skip_after(node)
         self.version = version
         self.changed_at = [version] * len(self.changed_at)
-        self.ready = deque(node for node in self.ready if self.status[node] == "pending")
+        self._tidy_lanes()
 
     # -- moves ---------------------------------------------------------------------------------------------------
 
@@ -277,7 +295,7 @@ class Progress:
                     if not self.working[child]:
                         stack.append(child)
                     elif child not in self.in_flight:
-                        self.ready.append(child)
+                        self.lanes[self.lane(child)].append(child)
 
     def _skip_after(self, node: int) -> None:
         """What depends on a node that has no value will never start."""

@@ -11,7 +11,8 @@ import msgspec
 
 from covalab._version import __version__
 from covalab.core.errors import VersionMismatch
-from covalab.core.model import Digest, Value
+from covalab.core.model import Digest, Settings, Value
+from covalab.core.places import Site
 
 PROTOCOL: Final = 1
 """Raise it when a struct on the wire changes its meaning or its shape."""
@@ -65,6 +66,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     kwargs: dict[str, Argument]
     after: list[int] = []
     hooks: Digest = Digest("")
+    site: Site | None = None
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -81,6 +83,7 @@ class Step(msgspec.Struct, frozen=True):
     spool: str  # the folder for what running tasks print
     shared: list[Value] = []  # values that are not small, each once however many tasks use it
     packages: str = ""  # the folder for what tasks want to have installed
+    executor: Settings | None = None  # for an executor host, whose steps have one task
 
 
 class Assign(msgspec.Struct, frozen=True, tag="assign"):
@@ -93,9 +96,10 @@ class Assign(msgspec.Struct, frozen=True, tag="assign"):
 
 
 class Drop(msgspec.Struct, frozen=True, tag="drop"):
-    """Dispatcher to pool: stop this step; what has begun is interrupted, then killed."""
+    """Dispatcher to pool: stop these nodes of a step (none: all); what has begun is interrupted, then killed."""
 
     step: int
+    nodes: list[int] = []
 
 
 class Quit(msgspec.Struct, frozen=True, tag="quit"):

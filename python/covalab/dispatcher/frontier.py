@@ -18,6 +18,7 @@ import msgspec
 from covalab.core import lowering
 from covalab.core.durations import Durations
 from covalab.core.model import Digest, DispatchId, Outcome
+from covalab.core.places import site_of
 from covalab.core.protocol import Step, Task
 from covalab.dispatcher.pools import Flight, Pool, Pools
 from covalab.dispatcher.run import Run
@@ -50,7 +51,7 @@ class Frontier:
 
     def note(self, run: Run) -> None:
         """Take note of a dispatch that changed: if something of it is ready, it gets its turn."""
-        if run.progress.ready:
+        if any(run.progress.lanes):
             self._hungry.setdefault(run.rest.priority, OrderedDict()).setdefault(run.id, run)
 
     def forget(self, run: Run) -> None:
@@ -76,7 +77,7 @@ class Frontier:
                     run = self._next_run(pool, quick_only=quick_only)
                     if run is None:
                         break
-                    self._send(pool, lowering.choose_worker(run.progress, workers), run)
+                    self._send(pool, lowering.choose_worker(run.progress, workers, run.lanes[pool.place]), run)
                     sent[run.id] = run
         return list(sent.values())
 
@@ -91,11 +92,13 @@ class Frontier:
         found: Run | None = None
         stale: list[DispatchId] = []
         for run in islice(line.values(), _QUICK_LOOKS if quick_only else None):
-            if not run.progress.ready:
+            if not any(run.progress.lanes):
                 stale.append(run.id)
-            elif self._pools.of_run(run.rest.environment) is pool and (
-                not quick_only or self._is_quick(run, [run.progress.ready[0]])
-            ):
+                continue
+            lane = run.lanes.get(pool.place)
+            if lane is None or not run.progress.lanes[lane]:
+                continue
+            if not quick_only or self._is_quick(run, [run.progress.lanes[lane][0]]):
                 found = run
                 break
         for dispatch in stale:
@@ -121,19 +124,26 @@ class Frontier:
         # Others are waiting for the other workers, so only its share of them would go idle.
         n_hungry = sum(map(len, self._hungry.values()))
         n_workers = -(-len(pool.workers) // max(1, n_hungry))
-        nodes = lowering.take_step(progress, lambda node: self._mean(run, node), n_workers)
+        in_host = pool.place.kind == "host"
+        lane = run.lanes[pool.place]
+        nodes = lowering.take_step(progress, lambda node: self._mean(run, node), n_workers, lane, alone=in_host)
         shared = lowering.Shared()
         inside: dict[int, int] = {}
         tasks = []
         for position, node in enumerate(nodes):
-            tasks.append(lowering.task_of(progress, node, inside, shared))
+            site = None if in_host else site_of(lowering.settings_of(run.graph, node), run.id, node)
+            tasks.append(lowering.task_of(progress, node, inside, shared, site))
             inside[node] = position
         environment = run.rest.environment
+        code = _code_of(tasks, run.rest.code)
+        executor = lowering.settings_of(run.graph, nodes[0]) if in_host else None
+        if executor is not None and executor.instance in run.rest.code:
+            code[executor.instance] = run.rest.code[executor.instance]
         step = Step(
             next(self._steps),
             run.id,
             tasks,
-            _code_of(tasks, run.rest.code),
+            code,
             lowering.BUDGET_SECONDS,
             environment.cwd,
             environment.path,
@@ -141,6 +151,7 @@ class Frontier:
             self._spool,
             shared.values,
             self._packages,
+            executor,
         )
         limit = lowering.settings_of(run.graph, nodes[0]).time_limit if len(nodes) == 1 else None
         flight = Flight(step.id, run.id, nodes, worker, quick=self._is_quick(run, nodes), time_limit=limit)

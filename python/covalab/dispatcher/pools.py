@@ -1,4 +1,6 @@
-"""The pools' processes: one per Python environment, started when needed, replaced when they die.
+"""The pools' processes: one per place (`core.places`), started when needed, replaced when they die.
+
+A pool of Dask workers and an executor host are the same here: processes that take steps.
 
 Knows which steps are at which worker; what a step means is the service's business.
 """
@@ -20,12 +22,15 @@ from covalab.client.link import read_frame, write_frame
 from covalab.core import protocol
 from covalab.core.errors import VersionMismatch
 from covalab.core.model import Environment, PoolStatus
+from covalab.core.places import Place
 from covalab.core.protocol import Assign, Begun, Drop, Ended, Hello, Outcomes, Quit, Trouble, Workers
+from covalab.dispatcher.interpreters import Interpreter, InterpreterNotFound, interpreter_of
 
 _log = logging.getLogger("covalab.pools")
 _START_LIMIT: Final = 120.0
 _STARTS: Final = 3
 _LOG_TAIL: Final = 4_000
+_MODULES: Final = {"pool": "covalab.pool", "host": "covalab.executors.host"}
 
 
 class Flight:
@@ -81,8 +86,10 @@ class Pool:
 
     Parameters
     ----------
+    place
+        Which of the processes of an environment it is.
     environment
-        Whose interpreter it runs under.
+        Whose interpreter it runs under, and whose variables it sees.
     socket
         Where it will find us.
     log
@@ -91,8 +98,11 @@ class Pool:
         Who hears of what happens.
     """
 
-    def __init__(self, environment: Environment, socket: Path, log: Path, listener: Listener) -> None:
+    def __init__(self, place: Place, environment: Environment, socket: Path, log: Path, listener: Listener) -> None:
+        self.place = place
         self.environment = environment
+        self._interpreter = Interpreter(environment.python, environment.shell_env)
+        self._fell_back = False
         self.state: Literal["starting", "up", "failed"] = "starting"
         self.message = ""
         self.flights: dict[int, Flight] = {}
@@ -109,7 +119,10 @@ class Pool:
     @property
     def status(self) -> PoolStatus:
         """What `covalab status` shows."""
-        return PoolStatus(self.environment.python, self.state, len(self.workers), self.pid, self.message)
+        where = self.place.scheduler or self.place.conda_env
+        return PoolStatus(
+            self._interpreter.python, self.state, len(self.workers), self.pid, self.message, self.place.kind, where
+        )
 
     def send(self, flight: Flight, payload: bytes) -> None:
         """Send a step to its worker."""
@@ -117,9 +130,9 @@ class Pool:
         self.workers[flight.worker] += 1
         self._send(Assign(flight.step, flight.worker, payload, flight.time_limit))
 
-    def drop(self, step: int) -> None:
-        """Stop a step; it will end like any other."""
-        self._send(Drop(step))
+    def drop(self, step: int, nodes: list[int]) -> None:
+        """Stop nodes of a step; it will end like any other."""
+        self._send(Drop(step, nodes))
 
     async def stop(self) -> None:
         """End the process and everything it started."""
@@ -138,7 +151,7 @@ class Pool:
                     came_up, self.message, hopeless = await self._live()
                 except Exception as error:  # noqa: BLE001 - told to whoever needs this pool
                     # A full disk, a frame that is none of ours: without this, who waits for us would wait for ever.
-                    _log.exception("the pool of %s", self.environment.python)
+                    _log.exception("the %s of %s", self.place.kind, self._interpreter.python)
                     came_up, hopeless = False, False
                     self.message = f"cannot run a worker pool: {type(error).__name__}: {error}"
                 failures = 0 if came_up else failures + 1
@@ -146,12 +159,18 @@ class Pool:
                 self.flights.clear()
                 self.workers.clear()
                 self._listener.on_pool_lost(flights)
+                if hopeless and self.place.or_here and not self._fell_back:
+                    self._fell_back = True
+                    _log.warning("%s; using %s instead", self.message, self.environment.python)
+                    continue
                 if hopeless or failures >= _STARTS:
                     self.state = "failed"
-                    _log.error("pool of %s failed: %s", self.environment.python, self.message)
+                    _log.error("%s of %s failed: %s", self.place.kind, self._interpreter.python, self.message)
                     self._listener.on_pool_failed(self)
                     return
-                _log.warning("pool of %s is lost (%s); starting another", self.environment.python, self.message)
+                _log.warning(
+                    "%s of %s is lost (%s); starting another", self.place.kind, self._interpreter.python, self.message
+                )
                 await asyncio.sleep(0.5 * failures)
         finally:
             self._kill()
@@ -172,10 +191,16 @@ class Pool:
         self._socket.chmod(0o600)
         try:
             try:
+                if self._fell_back:
+                    self._interpreter = Interpreter(self.environment.python, self.environment.shell_env)
+                else:
+                    self._interpreter = await asyncio.to_thread(interpreter_of, self.place, self.environment)
                 process = await self._spawn()
+            except InterpreterNotFound as error:
+                return _End(came_up=False, message=str(error), hopeless=True)
             except OSError as error:
                 message = (
-                    f"cannot start {self.environment.python}: {error.strerror}; "
+                    f"cannot start {self._interpreter.python}: {error.strerror}; "
                     "is that environment still there? Dispatch again from a kernel that runs in one that is"
                 )
                 return _End(came_up=False, message=message, hopeless=isinstance(error, FileNotFoundError))
@@ -197,17 +222,18 @@ class Pool:
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         environment = {key: value for key, value in os.environ.items() if key not in _FORBIDDEN}
-        environment.update(self.environment.shell_env)
+        environment.update(self._interpreter.variables)
         environment["DASK_DISTRIBUTED__LOGGING__DISTRIBUTED"] = "warning"
         environment["DASK_TEMPORARY_DIRECTORY"] = str(self._socket.parent)  # the default is readable by others
         self._log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
-                self.environment.python,
+                self._interpreter.python,
                 "-m",
-                "covalab.pool",
+                _MODULES[self.place.kind],
                 "--socket",
                 str(self._socket),
+                *(["--scheduler", self.place.scheduler] if self.place.scheduler else []),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -265,12 +291,13 @@ class Pool:
             tail = self._log.read_bytes()[-_LOG_TAIL:].decode(errors="replace").strip()
         except OSError:
             tail = ""
-        python = self.environment.python
+        python = self._interpreter.python
         if "No module named covalab" in tail or "No module named 'covalab'" in tail:
-            message = f"{python} does not have covalab; install it there: {python} -m pip install covalab"
+            env = f" (conda environment {self.place.conda_env!r})" if self.place.conda_env else ""
+            message = f"{python}{env} does not have covalab; install it there: {python} -m pip install covalab"
             return _End(came_up, message, hopeless=True)
         last = tail.splitlines()[-1] if tail else "it said nothing"
-        return _End(came_up, f"the worker pool of {python} ended: {last} (more in {self._log})", hopeless=False)
+        return _End(came_up, f"the worker {self.place.kind} of {python} ended: {last} (more in {self._log})", hopeless=False)
 
     def _kill(self) -> None:
         process, self._process = self._process, None
@@ -290,33 +317,28 @@ _READ_LIMIT: Final = 1 << 20
 
 
 class Pools:
-    """All pools of a dispatcher, by environment."""
+    """All pools of a dispatcher, by place."""
 
     def __init__(self, sockets: Path, logs: Path, listener: Listener) -> None:
         self._sockets = sockets
         self._logs = logs
         self._listener = listener
-        self._pools: dict[tuple[str, str], Pool] = {}
+        self._pools: dict[Place, Pool] = {}
         self._numbers = itertools.count(1)
 
     def __iter__(self) -> Iterator[Pool]:
         return iter(list(self._pools.values()))
 
-    def of(self, environment: Environment) -> Pool:
-        """Return the pool of an environment; a failed one is given another chance."""
-        key = (environment.python, environment.prefix)
-        pool = self._pools.get(key)
+    def of(self, place: Place, environment: Environment) -> Pool:
+        """Return the pool of a place, for a dispatch of an environment; a failed one is given another chance."""
+        pool = self._pools.get(place)
         if pool is None or pool.state == "failed":
-            number = next(self._numbers)
+            name = f"{place.kind}-{next(self._numbers)}"
             pool = Pool(
-                environment, self._sockets / f"pool-{number}.sock", self._logs / f"pool-{number}.log", self._listener
+                place, environment, self._sockets / f"{name}.sock", self._logs / f"{name}.log", self._listener
             )
-            self._pools[key] = pool
+            self._pools[place] = pool
         return pool
-
-    def of_run(self, environment: Environment) -> Pool | None:
-        """Return the pool of an environment if there is one."""
-        return self._pools.get((environment.python, environment.prefix))
 
     async def stop(self) -> None:
         """End all pools."""

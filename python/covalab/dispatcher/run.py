@@ -18,6 +18,7 @@ from covalab.core.model import (
     Status,
     Value,
 )
+from covalab.core.places import lanes_of
 from covalab.core.progress import Progress
 from covalab.store.rows import Rest
 
@@ -32,7 +33,9 @@ class Run:
         self.created = summary
         self.graph = graph
         self.rest = rest
-        self.progress = Progress(graph, rest.values)
+        self.places, lanes = lanes_of(rest.environment, graph)
+        self.lanes = {place: lane for lane, place in enumerate(self.places)}
+        self.progress = Progress(graph, rest.values, lanes)
         self.started_at = summary.started_at
         self.ended_at: float | None = None
         self.inbox: list[Outcome] = []

@@ -36,8 +36,10 @@ from covalab.core.model import (
     Failure,
     NodeState,
     Outcome,
+    Settings,
     Submission,
 )
+from covalab.core.places import place_of
 from covalab.core.progress import LOSSES_ALLOWED
 from covalab.core.protocol import Begun, Ended
 from covalab.core.soundness import check_graph
@@ -191,7 +193,7 @@ class Service:
 
     def warm(self, environment: Environment) -> None:
         """Start the workers of an environment before they are needed."""
-        self._pools.of(environment)
+        self._pools.of(place_of(environment, Settings()), environment)
 
     async def summary(self, dispatch: DispatchId) -> DispatchSummary:
         """Return where a dispatch stands.
@@ -243,7 +245,7 @@ class Service:
             for flight in list(pool.flights.values()):
                 if flight.dispatch == dispatch and any(run.progress.status[node] in TERMINAL for node in flight.open):
                     self._dropped.add(flight.step)
-                    pool.drop(flight.step)
+                    pool.drop(flight.step, [node for node in flight.open if run.progress.status[node] in TERMINAL])
         self._note(run)
         await self.feed.wait(dispatch, _RETRY_SECONDS)
         return await self.summary(dispatch)
@@ -359,7 +361,8 @@ class Service:
         self.runs[run.id] = run
         if not run.progress.version:
             run.progress.start(run.created.created_at)
-        self._pools.of(run.rest.environment)
+        for place in run.places:
+            self._pools.of(place, run.rest.environment)
         self._note(run)
 
     # -- what pools tell -----------------------------------------------------------------------------------------
@@ -401,7 +404,7 @@ class Service:
             for node in unfinished:
                 self._fail(run, flight, node, Failure("executor", message), now)
             unfinished = []
-        elif unfinished and was_dropped:
+        elif unfinished and was_dropped and ended.lost:
             # We killed the worker for what was cancelled; the others of its step are no suspects.
             run.progress.returned(unfinished)
             unfinished = []
@@ -444,12 +447,13 @@ class Service:
         """Fail what is ready and needs a pool that cannot be had, and say why."""
         now = time.time()
         for run in self.runs.values():
-            if not run.progress.ready or self._pools.of_run(run.rest.environment) is not pool:
+            lane = run.lanes.get(pool.place)
+            if lane is None or not run.progress.lanes[lane]:
                 continue
             failure = Failure("executor", pool.message)
-            for node in run.progress.ready:
+            for node in run.progress.lanes[lane]:
                 run.inbox.append(Outcome(node, "failed", now, now, None, failure, "", f"{pool.message}\n"))
-            run.progress.ready.clear()
+            run.progress.lanes[lane].clear()
             self._note(run)
 
     def on_pool_changed(self) -> None:

@@ -9,19 +9,20 @@ import logging
 from covalab.pool.pool import Pool, end_with_everything
 
 
-async def _serve(socket: str) -> None:
+async def _serve(socket: str, scheduler: str) -> None:
     reader, writer = await asyncio.open_unix_connection(socket)
-    await Pool(reader, writer).serve()
+    await Pool(reader, writer, scheduler).serve()
 
 
 def main() -> None:
     """Serve one dispatcher, then end with every process in this session."""
     parser = argparse.ArgumentParser(prog="python -m covalab.pool", description=__doc__)
     parser.add_argument("--socket", required=True)
+    parser.add_argument("--scheduler", default="", help="the address of a Dask scheduler to join")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s pool %(levelname)s %(message)s")
     try:
-        asyncio.run(_serve(arguments.socket))
+        asyncio.run(_serve(arguments.socket, arguments.scheduler))
     finally:
         end_with_everything()
 

@@ -48,9 +48,10 @@ class _Running:
 class Pool:
     """One Dask cluster on one side, the dispatcher's socket on the other."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, scheduler: str = "") -> None:
         self._reader = reader
         self._writer = writer
+        self._scheduler = scheduler
         self._encoder = protocol.encoder()
         self._events = protocol.decoder(Begun | Outcomes)
         self._running: dict[int, _Running] = {}
@@ -68,6 +69,8 @@ class Pool:
         listening = asyncio.create_task(read_frame(self._reader))
         try:
             wanted = config.load().dask
+            if self._scheduler:
+                wanted = msgspec.structs.replace(wanted, scheduler_address=self._scheduler, cluster_class="")
             self._is_ours = not (wanted.scheduler_address or wanted.cluster_class)
             opening = asyncio.create_task(cluster.connect(wanted))
             await asyncio.wait((opening, listening), return_when=asyncio.FIRST_COMPLETED)

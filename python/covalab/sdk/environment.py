@@ -16,7 +16,10 @@ from typing import Any, Final
 from covalab._version import __version__
 from covalab.core.model import Environment, Origin
 
-_SHELL: Final = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "LD_LIBRARY_PATH")
+_SHELL: Final = (
+    *("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH"),
+    *("CONDA_PREFIX", "CONDA_EXE", "CONDA_ENVS_PATH", "MAMBA_ROOT_PREFIX"),
+)
 """The environment variables that decide what can be imported and run."""
 
 

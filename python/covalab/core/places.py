@@ -1,0 +1,104 @@
+"""Where a node runs, from its settings: which process of ours its steps are sent to, and where its task stands there.
+
+Pure. A graph whose nodes all run in one place, nearly every graph, has one lane; each further place has one of its own,
+and nodes of different places never share a step.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from covalab.core.model import VIRTUAL_KINDS, Environment, Graph, Settings
+
+POOLED: Final = ("dask", "local")
+"""The executors whose tasks run in a pool of ours. Every other one runs in the executor host of its environment."""
+
+_OWN_FILE: Final = {"log_stdout": "stdout.log", "log_stderr": "stderr.log"}
+"""What the built-in executors call their logs if nobody says: what is printed is in the store, so they are not written."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """One process that takes steps, by what it is.
+
+    `scheduler` is the address of a Dask scheduler to join, `conda_env` the name or folder of a conda environment whose
+    interpreter runs the process instead of `python`; with `or_here`, `python` does when that cannot be had.
+    """
+
+    kind: Literal["pool", "host"]
+    python: str
+    prefix: str
+    scheduler: str = ""
+    conda_env: str = ""
+    or_here: bool = False
+
+
+class Site(msgspec.Struct, frozen=True, array_like=True):
+    """What a task finds where it runs, when its executor says so: its current folder, and files for what it prints."""
+
+    workdir: str = ""
+    log_stdout: str = ""
+    log_stderr: str = ""
+
+
+def place_of(environment: Environment, settings: Settings) -> Place:
+    """Return where nodes with these settings run.
+
+    Examples
+    --------
+    >>> here = Environment("/usr/bin/python", "/usr", "/home")
+    >>> place_of(here, Settings()).kind, place_of(here, Settings("slurm")).kind
+    ('pool', 'host')
+    >>> far = {"attributes": {"scheduler_address": "tcp://far:8786"}}
+    >>> place_of(here, Settings("dask", far)).scheduler
+    'tcp://far:8786'
+    """
+    python, prefix = environment.python, environment.prefix
+    if settings.instance or settings.executor not in POOLED:
+        return Place("host", python, prefix)
+    if not settings.executor_data:
+        return Place("pool", python, prefix)
+    scheduler = _text(settings, "scheduler_address") if settings.executor == "dask" else ""
+    if scheduler:
+        return Place("pool", python, prefix, scheduler)
+    conda_env = _text(settings, "conda_env")
+    or_here = bool(conda_env and _attributes(settings).get("current_env_on_conda_fail"))
+    return Place("pool", python, prefix, "", conda_env, or_here)
+
+
+def lanes_of(environment: Environment, graph: Graph) -> tuple[list[Place], list[int]]:
+    """Return the places that a graph uses, and for each of its settings the number of its place.
+
+    The last number, one more than there are settings, is that of nodes without settings: position -1.
+    """
+    places: dict[Place, int] = {}
+    lanes = [places.setdefault(place_of(environment, one), len(places)) for one in graph.settings]
+    if not lanes or any(node.settings < 0 and node.kind not in VIRTUAL_KINDS for node in graph.nodes):
+        lanes.append(places.setdefault(place_of(environment, Settings()), len(places)))
+    else:
+        lanes.append(0)  # of nodes that never run
+    return list(places), lanes
+
+
+def site_of(settings: Settings, dispatch: str, node: int) -> Site | None:
+    """Return what the task of a node finds where it runs; None where nothing was said, as nearly always."""
+    if not settings.executor_data or settings.executor not in POOLED:
+        return None
+    workdir = _text(settings, "workdir")
+    if _attributes(settings).get("create_unique_workdir"):
+        workdir = f"{workdir or '.'}/{dispatch}/node_{node}"
+    logs = [_text(settings, name) for name in _OWN_FILE]
+    log_stdout, log_stderr = ("" if log == own else log for log, own in zip(logs, _OWN_FILE.values(), strict=True))
+    site = Site(workdir, log_stdout, log_stderr)
+    return site if site != Site() else None
+
+
+def _attributes(settings: Settings) -> dict[str, object]:
+    attributes = settings.executor_data.get("attributes")
+    return attributes if isinstance(attributes, dict) else {}
+
+
+def _text(settings: Settings, name: str) -> str:
+    value = _attributes(settings).get(name)
+    return value if isinstance(value, str) else ""
