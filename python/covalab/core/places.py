@@ -90,8 +90,12 @@ def site_of(settings: Settings, dispatch: str, node: int) -> Site | None:
         workdir = f"{workdir or '.'}/{dispatch}/node_{node}"
     logs = [_text(settings, name) for name in _OWN_FILE]
     log_stdout, log_stderr = ("" if log == own else log for log, own in zip(logs, _OWN_FILE.values(), strict=True))
-    site = Site(workdir, log_stdout, log_stderr)
+    site = Site(workdir, _log_file(log_stdout, dispatch), _log_file(log_stderr, dispatch))
     return site if site != Site() else None
+
+
+def _log_file(name: str, dispatch: str) -> str:
+    return name if not name or name.startswith(("/", "~")) else f"results/{dispatch}/{name}"
 
 
 def _attributes(settings: Settings) -> dict[str, object]:

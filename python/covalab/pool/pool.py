@@ -27,6 +27,9 @@ _log = logging.getLogger("covalab.pool")
 _PULSE_SECONDS: Final = 0.5
 _CANCELLED_KEPT: Final = 100
 _SETTLE_SECONDS: Final = 0.02
+GRACE_SECONDS: Final = 2.0
+"""How long a task that was interrupted has to end before its process is."""
+_ANSWER_SECONDS: Final = 0.5
 _REPLACE_SECONDS: Final = 15.0
 """How long a nanny may take to start a worker anew; two busy cores have been seen to need eight seconds."""
 
@@ -98,7 +101,7 @@ class Pool:
             if isinstance(message, Assign):
                 self._assign(message)
             elif isinstance(message, Drop):
-                self._drop(message.step)
+                self._drop(message.step, message.nodes)
             elif isinstance(message, Quit):
                 return
             frame = await read_frame(self._reader)
@@ -229,7 +232,7 @@ class Pool:
         if isinstance(message, Begun):
             running.begun = message
             if running.dropped:
-                self._kill(running)
+                self._go(self._stop(running, []))
                 return
             limit = running.assign.time_limit
             if limit is not None and running.timer is None:
@@ -237,14 +240,14 @@ class Pool:
                 running.timer = asyncio.get_running_loop().call_later(left, self._expire, message.step)
         write_frame(self._writer, frame)
 
-    def _drop(self, step: int) -> None:
+    def _drop(self, step: int, nodes: list[int]) -> None:
         running = self._running.get(step)
         if running is None:
             return
-        running.dropped = True
         if running.begun is not None:
-            self._kill(running)
+            self._go(self._stop(running, nodes))
         else:
+            running.dropped = True
             self._cancelled[step] = running
             if len(self._cancelled) > _CANCELLED_KEPT:
                 self._cancelled.popitem(last=False)
@@ -258,6 +261,20 @@ class Pool:
         running = self._running.get(step)
         if running is not None and running.begun is not None:
             running.timeout = True
+            self._kill(running)
+
+    async def _stop(self, running: _Running, nodes: list[int]) -> None:
+        """Let a worker interrupt nodes of its step; end it when they do not stop, or it does not answer."""
+        assert self._client is not None
+        worker = running.assign.worker
+        asking = self._client.run(remote.stop, running.assign.step, nodes, GRACE_SECONDS, workers=[worker])
+        try:
+            answers = await asyncio.wait_for(asking, GRACE_SECONDS + _ANSWER_SECONDS)
+            if answers.get(worker) is True:
+                return
+        except Exception as error:  # noqa: BLE001 - it is busy inside C, or gone
+            _log.info("worker %s does not stop step %d: %s", worker, running.assign.step, error)
+        if worker in self._workers:
             self._kill(running)
 
     def _kill(self, running: _Running) -> None:

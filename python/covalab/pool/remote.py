@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import threading
+import time
 from contextlib import suppress
 from typing import Final
 
@@ -11,8 +15,10 @@ from distributed import get_worker
 
 from covalab.core.protocol import Step, decoder
 from covalab.worker.step import TaskWorker
+from covalab.worker.turn import family, signal_all
 
 TOPIC: Final = "covalab"
+_LOOK_SECONDS: Final = 0.02
 
 _decoder = decoder(Step)
 _workers: dict[str, TaskWorker] = {}
@@ -31,10 +37,29 @@ def run(payload: bytes) -> None:
         task_worker.run(step, lambda message: dask_worker.log_event(TOPIC, message))
 
 
+async def stop(step: int, nodes: list[int], grace: float) -> bool:
+    """Ask what is running of a step on this worker to stop. Returns whether it did, within `grace` seconds.
+
+    Runs on the worker's event loop, beside the task. Child processes that the task leaves behind are ended.
+    """
+    asked = [one for one in _workers.values() if one.turn.interrupt(step, nodes)]
+    if not asked:
+        return True
+    turn, pid = asked[0].turn, os.getpid()
+    since = turn.since
+    signal_all(family(pid, since=since), signal.SIGINT)
+    deadline = time.monotonic() + grace
+    while turn.is_at(step, nodes):
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(_LOOK_SECONDS)
+    signal_all(family(pid, since=since), signal.SIGKILL)
+    return True
+
+
 def kill_family(pid: int) -> None:
     """End a process of this machine and everything it started."""
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
-        for member in [*process.children(recursive=True), process]:
-            with suppress(psutil.NoSuchProcess):
-                member.kill()
+        signal_all(family(pid), signal.SIGKILL)
+        process.kill()

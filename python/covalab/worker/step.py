@@ -14,7 +14,8 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeAlias
@@ -26,11 +27,14 @@ from covalab.core.assemble import hashable
 from covalab.core.codec import decode, plain
 from covalab.core.errors import CovalabError, DataFolderError, DepsFailed, SerializationError
 from covalab.core.hooks import Hooks
-from covalab.core.model import Digest, ErrorType, Failure, Outcome, Value
+from covalab.core.model import Digest, ErrorType, Failure, Outcome, Status, Value
+from covalab.core.places import Site
 from covalab.core.protocol import Argument, Begun, Outcomes, Step, Task
 from covalab.core.source import register
+from covalab.worker import context
 from covalab.worker.capture import Capture
 from covalab.worker.hooks import Around
+from covalab.worker.turn import Turn
 
 Emit: TypeAlias = Callable[[bytes], None]
 """Sends an encoded `Begun` or `Outcomes` towards the dispatcher, in order, from any thread."""
@@ -52,6 +56,7 @@ class TaskWorker:
 
     def __init__(self, spool: str) -> None:
         self.capture = Capture(spool)
+        self.turn = Turn()
         self.name = f"{os.getpid()}"
         self._functions: OrderedDict[tuple[str, ...], Callable[..., Any]] = OrderedDict()
         self._hooks: OrderedDict[Digest, Hooks] = OrderedDict()
@@ -59,16 +64,21 @@ class TaskWorker:
     def run(self, step: Step, emit: Emit) -> None:
         """Run the nodes of a step in order; emit their outcomes, at the latest when it ends."""
         self.capture.enter()
+        self.turn.begin(step.id)
+        os.environ["COVALENT_DISPATCH_ID"] = step.dispatch
         try:
             self._run(step, emit)
         finally:
+            context.process.task = context.OUTSIDE
+            os.environ.pop("COVALENT_DISPATCH_ID", None)  # the task may have done so
+            self.turn.end()
             self.capture.leave()
 
     def _run(self, step: Step, emit: Emit) -> None:
         _enter(step.cwd, step.path)
         artifacts = Artifacts(step.blobs)
         report = _Report(step.id, self, emit)
-        inputs = _Inputs(step, artifacts)
+        inputs = Inputs(step, artifacts)
         completed: set[int] = set()
         needed = _used_inside(step)
         deadline = time.monotonic() + step.budget
@@ -78,6 +88,8 @@ class TaskWorker:
                     break
                 if not completed.issuperset(task.after):
                     continue  # its producer failed here; the dispatcher knows what follows
+                if not self.turn.enter(task.node):
+                    continue  # cancelled before it began
                 report.begin(task.node)
                 outcome, result = self._run_task(task, step, artifacts, inputs)
                 if outcome.value is not None:
@@ -88,23 +100,40 @@ class TaskWorker:
         finally:
             report.close()
 
-    def _run_task(self, task: Task, step: Step, artifacts: Artifacts, inputs: _Inputs) -> tuple[Outcome, Any]:
+    def _run_task(self, task: Task, step: Step, artifacts: Artifacts, inputs: Inputs) -> tuple[Outcome, Any]:
         """Run one node. Returns its outcome and the open value (None when it failed)."""
         started_at = time.time()
         began = time.perf_counter()
-        if task.hooks:
-            value, failure, result = self._with_hooks(task, step, artifacts, inputs)
-        else:
-            value, failure, result = self._call(task, step, artifacts, inputs)
+        value, failure, result = self._in_turn(task, step, artifacts, inputs)
         ended_at = started_at + (time.perf_counter() - began)  # never before it began, whatever the clock does
         stdout, stderr = self.capture.take()
         if failure is not None and failure.traceback:
             stderr += failure.traceback
-        status = "completed" if failure is None else "failed"
-        outcome = Outcome(task.node, status, started_at, ended_at, value, failure, stdout, stderr, self.name)  # type: ignore[arg-type]
-        return outcome, result
+        if task.site is not None:
+            _write_logs(task.site, stdout, stderr)
+        status: Status = "completed" if failure is None else "cancelled" if failure.type == "cancelled" else "failed"
+        return Outcome(task.node, status, started_at, ended_at, value, failure, stdout, stderr, self.name), result
 
-    def _with_hooks(self, task: Task, step: Step, artifacts: Artifacts, inputs: _Inputs) -> _Ended:
+    def _in_turn(self, task: Task, step: Step, artifacts: Artifacts, inputs: Inputs) -> _Ended:
+        """Run one node where its executor wants it; may be interrupted."""
+        context.process.task = context.Context(step.dispatch, task.node)
+        try:
+            try:
+                run = self._with_hooks if task.hooks else self._call
+                if task.site is None:
+                    ended = run(task, step, artifacts, inputs)
+                else:
+                    with _standing_in(task.site.workdir):
+                        ended = run(task, step, artifacts, inputs)
+            finally:
+                self.turn.leave()
+        except BaseException as error:  # noqa: BLE001 - there is no such folder, or an interrupt came in between
+            ended = None, failure_of(error, "runtime"), None
+        if self.turn.leave():  # once more: an interrupt may have come on the way into the first
+            ended = None, Failure("cancelled", "interrupted, because it was cancelled"), None
+        return ended
+
+    def _with_hooks(self, task: Task, step: Step, artifacts: Artifacts, inputs: Inputs) -> _Ended:
         around: Around | None = None
         try:
             around = Around(self._hooks_of(task, step, artifacts), step.packages)
@@ -120,7 +149,7 @@ class TaskWorker:
         return ended
 
     def _call(
-        self, task: Task, step: Step, artifacts: Artifacts, inputs: _Inputs, around: Around | None = None
+        self, task: Task, step: Step, artifacts: Artifacts, inputs: Inputs, around: Around | None = None
     ) -> _Ended:
         """Open function and inputs, call, close the value: value or failure, and the open value."""
         try:
@@ -131,17 +160,17 @@ class TaskWorker:
             if around is not None:
                 kwargs.update(around.given)
         except BaseException as error:  # noqa: BLE001 - opening a value runs the user's code
-            return None, _failure(error, "storage" if isinstance(error, DataFolderError) else "serialization"), None
+            return None, failure_of(error, "storage" if isinstance(error, DataFolderError) else "serialization"), None
         try:
             result = function(*args, **kwargs)
             if inspect.iscoroutine(result):
                 result = asyncio.run(result)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: it ends the task, not the worker
-            return None, _failure(error, "runtime"), None
+            return None, failure_of(error, "runtime"), None
         try:
             value = artifacts.close(result, what=f"the value of electron {task.name!r} (node {task.node})")
         except BaseException as error:  # noqa: BLE001 - closing a value runs the user's code
-            return None, _failure(error, "storage" if isinstance(error, DataFolderError) else "serialization"), None
+            return None, failure_of(error, "storage" if isinstance(error, DataFolderError) else "serialization"), None
         return value, None, result
 
     def _hooks_of(self, task: Task, step: Step, artifacts: Artifacts) -> Hooks:
@@ -249,11 +278,37 @@ def _enter(cwd: str, path: list[str]) -> None:
         return  # the folder is gone: the tasks that need it will say so themselves
 
 
+@contextmanager
+def _standing_in(folder: str) -> Iterator[None]:
+    """Stand in another folder, which is made if it is not there, and come back."""
+    if not folder:
+        yield
+        return
+    before = os.getcwd()  # noqa: PTH109 - a string is what is restored
+    folder = os.path.expanduser(folder)  # noqa: PTH111
+    os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def _write_logs(site: Site, *texts: str) -> None:
+    for name, text in zip((site.log_stdout, site.log_stderr), texts, strict=True):
+        if name:
+            path = Path(name).expanduser()
+            with suppress(OSError):  # the store has what was printed
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("a") as file:
+                    file.write(text)
+
+
 def _used_inside(step: Step) -> set[int]:
     return {node for task in step.tasks for node in task.after}
 
 
-class _Inputs:
+class Inputs:
     """What the tasks of a step are called with: values from outside, and those made earlier in the step.
 
     Every use opens its own copy, so that what one task does to it no other task sees.
@@ -301,7 +356,7 @@ def _cannot_change(value: Any) -> bool:
     return all(type(item) in _ATOMS for item in value)
 
 
-def _failure(error: BaseException, type_: ErrorType) -> Failure:
+def failure_of(error: BaseException, type_: ErrorType) -> Failure:
     """Describe an exception for somebody who wrote the task and not covalab."""
     kind = type(error)
     exception = (
@@ -323,12 +378,12 @@ def _failure(error: BaseException, type_: ErrorType) -> Failure:
 def _hook_failure(error: BaseException) -> Failure:
     """Describe a hook that failed, with the traceback of what it called."""
     if not isinstance(error, DepsFailed):
-        return _failure(error, "deps")
-    failure = _failure(error, "deps")
+        return failure_of(error, "deps")
+    failure = failure_of(error, "deps")
     cause = error.__cause__
     if cause is None or isinstance(cause, CovalabError):
         return failure
-    return msgspec.structs.replace(failure, traceback=_failure(cause, "deps").traceback + failure.traceback)
+    return msgspec.structs.replace(failure, traceback=failure_of(cause, "deps").traceback + failure.traceback)
 
 
 def _cut(text: str, limit: int) -> str:

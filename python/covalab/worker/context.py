@@ -1,0 +1,53 @@
+"""Which task is running: what `covalab.get_context` tells the code of a task."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import NamedTuple
+
+
+class Context(NamedTuple):
+    """The dispatch and the node that are running; both None outside of a task."""
+
+    dispatch_id: str | None = None
+    task_id: int | None = None
+
+    @property
+    def node_id(self) -> int | None:
+        """The same as `task_id`, by its older name."""
+        return self.task_id
+
+
+OUTSIDE = Context()
+
+
+class _Process:
+    """What this process runs: one task at a time, whichever thread of it asks."""
+
+    task = OUTSIDE
+
+
+process = _Process()
+
+in_thread: ContextVar[Context] = ContextVar("covalab_context", default=OUTSIDE)
+"""What this thread runs, in a process that runs several tasks at once."""
+
+
+def get_context() -> Context:
+    """Return which task is running.
+
+    Returns
+    -------
+    Context
+        With ``dispatch_id`` (str) and ``task_id`` (int), both None outside of a task.
+
+    Examples
+    --------
+    >>> get_context().dispatch_id is None
+    True
+
+    Notes
+    -----
+    Covalent, ``executor/utils/context.py``.
+    """
+    return in_thread.get() if in_thread.get() is not OUTSIDE else process.task

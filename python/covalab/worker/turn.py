@@ -1,0 +1,129 @@
+"""The task that is running in this process, and how it is asked to stop.
+
+A task is interrupted the way a notebook's stop button does it: `KeyboardInterrupt` is raised in its thread, and its
+child processes get SIGINT. Whoever ignores that is somebody else's business (`pool`), who ends the process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Final
+
+import psutil
+
+_CLOCK_SLACK: Final = 0.05
+"""A process may seem this much older than it is: the system counts in hundredths of a second since it was started."""
+
+MARK: Final = "COVALAB_WORKER"
+"""The variable by which a process that a task started is known, also when its parent is gone."""
+
+_raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+_raise_in.argtypes = (ctypes.c_ulong, ctypes.py_object)
+
+
+class Turn:
+    """Whose turn it is in this process. `enter` and `leave` around a task cost nearly nothing.
+
+    All methods may be called from any thread; `enter` and `leave` belong to the task's.
+    """
+
+    def __init__(self) -> None:
+        os.environ[MARK] = str(os.getpid())
+        self._lock = threading.Lock()
+        self._step = -1
+        self._node = -1
+        self._thread = 0
+        self._interrupted = False
+        self._since = 0.0
+        self._unwanted: set[int] | None = set()  # of this step; None: all
+
+    def begin(self, step: int) -> None:
+        """Begin a step in this thread."""
+        with self._lock:
+            self._step, self._unwanted, self._thread = step, set(), threading.get_ident()
+
+    def end(self) -> None:
+        """End the step."""
+        with self._lock:
+            self._step = -1
+
+    def enter(self, node: int) -> bool:
+        """Begin a task. Returns False when nobody wants it any more."""
+        with self._lock:
+            if self._unwanted is None or node in self._unwanted:
+                return False
+            self._node, self._interrupted, self._since = node, False, time.time()
+        return True
+
+    def leave(self) -> bool:
+        """End the task; from here on no interrupt can arrive. Returns whether it was interrupted. May be called again.
+
+        An interrupt that was sent and has not arrived is taken back. One may arrive on the way into this method: then
+        it raises, and must be called once more.
+        """
+        with self._lock:
+            if self._interrupted:
+                _raise_in(self._thread, ctypes.py_object())  # NULL: none is pending
+            self._node = -1
+            return self._interrupted
+
+    def interrupt(self, step: int, nodes: Sequence[int]) -> bool:
+        """Ask nodes of a step to stop (none named: all). Returns whether one of them is running."""
+        with self._lock:
+            if step != self._step:
+                return False
+            if not nodes:
+                self._unwanted = None
+            elif self._unwanted is not None:
+                self._unwanted.update(nodes)
+            if self._node < 0 or (nodes and self._node not in nodes):
+                return False
+            if not self._interrupted:
+                self._interrupted = True
+                _raise_in(self._thread, ctypes.py_object(KeyboardInterrupt))
+            return True
+
+    def is_at(self, step: int, nodes: Sequence[int]) -> bool:
+        """Whether one of these nodes (none named: any) of a step is running."""
+        with self._lock:
+            return step == self._step and self._node >= 0 and (not nodes or self._node in nodes)
+
+    @property
+    def since(self) -> float:
+        """When the task began; seconds since the epoch."""
+        return self._since
+
+
+def family(pid: int, *, since: float = 0.0) -> Iterator[psutil.Process]:
+    """Yield the processes that a worker's tasks started after `since`, and what those started, also orphans."""
+    mark = str(pid)
+    seen = {pid}
+    with suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(pid).children(recursive=True):
+            seen.add(child.pid)
+            if _is_younger(child, since):
+                yield child
+    for process in psutil.process_iter():
+        if process.pid not in seen and process.pid != os.getpid() and _is_younger(process, since):
+            with suppress(psutil.Error, OSError):  # somebody else's, or gone
+                if process.environ().get(MARK) == mark:
+                    yield process
+
+
+def _is_younger(process: psutil.Process, since: float) -> bool:
+    with suppress(psutil.Error):
+        return bool(process.create_time() >= since - _CLOCK_SLACK)
+    return False
+
+
+def signal_all(processes: Iterator[psutil.Process], number: signal.Signals) -> None:
+    """Send a signal to processes; those that are gone need none."""
+    for process in list(processes):
+        with suppress(psutil.Error):
+            process.send_signal(number)
