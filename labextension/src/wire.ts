@@ -67,13 +67,16 @@ export type Function = readonly [
  * How a node is to be run. `time_limit` in seconds; `retries` counts re-runs, so N means at most N + 1 runs.
  *
  * `hooks` names encoded `core.hooks.Hooks` (empty: none), in `Submission.code` or in the blob folder.
+ * `executor` is the executor's short name, `executor_data` what its instance says of itself in words (empty: it was
+ * named), `instance` the encoded instance, in `Submission.code` or a blob, where a name cannot make another.
  */
 export type Settings = readonly [
   executor: string,
   executor_data: Record<string, unknown>,
   retries: number,
   time_limit: number | null,
-  hooks: string
+  hooks: string,
+  instance: string
 ];
 
 /** A transport graph: Covalent's node numbers, names and edges. `output` is the node of the lattice's value. */
@@ -173,13 +176,20 @@ export interface NodeDetail {
   readonly inputs: readonly Edge[];
 }
 
-/** One pool: the interpreter it runs under, how many workers it has and whether it is up. */
+/**
+ * One pool: the interpreter it runs under, how many workers it has and whether it is up.
+ *
+ * `kind` says whether its workers are Dask's or the slots of an executor host; `where` what sets it apart from the
+ * interpreter's usual one: the address of a scheduler, or a conda environment.
+ */
 export interface PoolStatus {
   readonly python: string;
   readonly state: 'failed' | 'starting' | 'up';
   readonly workers: number;
   readonly pid: number;
   readonly message: string;
+  readonly kind: 'host' | 'pool';
+  readonly where: string;
 }
 
 /** What the dispatcher says about itself. */

@@ -14,6 +14,7 @@ from covalab._version import __version__ as __version__
 if TYPE_CHECKING:
     from importlib import metadata
 
+    from covalab import executors as executor
     from covalab.core.errors import (
         CovalabError,
         DispatcherUnavailable,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from covalab.sdk.service import covalent_start, covalent_stop, is_covalent_running
     from covalab.sdk.status import status
     from covalab.sdk.transportable import TransportableObject
+    from covalab.worker.context import get_context
 
 __all__ = [
     "CovalabError",
@@ -55,9 +57,11 @@ __all__ = [
     "dispatch",
     "dispatch_sync",
     "electron",
+    "executor",
     "fs",
     "fs_strategies",
     "get_config",
+    "get_context",
     "get_result",
     "is_covalent_running",
     "lattice",
@@ -89,9 +93,11 @@ _HOMES = {
     "covalab.sdk.service": ("covalent_start", "covalent_stop", "is_covalent_running"),
     "covalab.sdk.status": ("status",),
     "covalab.sdk.transportable": ("TransportableObject",),
+    "covalab.worker.context": ("get_context",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = {
+    "executor": "covalab.executors",
     "fs": "covalab.files",
     "fs_strategies": "covalab.files.strategies",
     "metadata": "importlib.metadata",  # in Covalent by accident, and used since

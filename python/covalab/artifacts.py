@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from covalab.core.codec import Encoded, decode, digest_of, encode, preview, type_name
+from covalab.core.codec import Encoded, decode, digest_of, encode, of_pickle, preview, type_name
 from covalab.core.errors import BlobDamaged, BlobNotFound, DataFolderError, ValueTooLarge
 from covalab.core.model import INLINE_LIMIT, Digest, Value
 
@@ -154,14 +154,20 @@ class Artifacts:
         DataFolderError
             If the blob cannot be written.
         """
-        encoded = encode(obj, what=what)
-        text = preview(obj) if text is None else text
+        text_ = preview(obj) if text is None else text
+        return self._kept(encode(obj, what=what), type_name(obj), text_, what)
+
+    def _kept(self, encoded: Encoded, kind: str, text: str, what: str) -> Value:
         if encoded.size <= INLINE_LIMIT:
-            return Value(encoded.size, type_name(obj), text, encoded.join())
+            return Value(encoded.size, kind, text, encoded.join())
         limit = int(os.environ.get("COVALAB_MAX_VALUE_BYTES", MAX_VALUE_BYTES))
         if encoded.size > limit:
             raise ValueTooLarge(what, encoded.size, limit)
-        return Value(encoded.size, type_name(obj), text, None, self.put(encoded))
+        return Value(encoded.size, kind, text, None, self.put(encoded))
+
+    def close_pickle(self, pickled: bytes, *, text: str, what: str = "value") -> Value:
+        """Close a value that is pickled already, without opening it; what type it has is not known."""
+        return self._kept(of_pickle(pickled), "", text, what)
 
     def open(self, value: Value, *, what: str = "value") -> Any:
         """Open a closed value, wherever its bytes are.

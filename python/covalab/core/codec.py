@@ -153,6 +153,19 @@ def decode(data: Buffer, *, what: str = "value") -> Any:
         raise SerializationError(message) from error
 
 
+def bare_pickle(data: Buffer) -> bytes | None:
+    """Return the pickle inside a closed value, if it is all that is inside."""
+    view = memoryview(data)
+    if bytes(view[: len(_ONE_FRAME)])[8:] != _ONE_FRAME[8:] or bytes(view[:4]) != _MAGIC:
+        return None
+    return bytes(view[_HEAD.size + 8 :])
+
+
+def of_pickle(pickled: bytes) -> Encoded:
+    """Close a value that is pickled already."""
+    return _pack([pickled])
+
+
 def digest_of(pieces: Iterable[Any]) -> Digest:
     """Name bytes by what they are: SHA-256 over the pieces in order, in hexadecimal."""
     digest = hashlib.sha256()

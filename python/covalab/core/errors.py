@@ -93,12 +93,14 @@ class GraphError(CovalabError, ValueError):
 class ExecutorNotFound(GraphError):
     """No executor has this name."""
 
-    def __init__(self, name: str, electron: str, known: tuple[str, ...]) -> None:
-        self.name, self.electron, self.known = name, electron, known
-        super().__init__(name, electron, known)
+    def __init__(self, name: str, electron: str, known: tuple[str, ...], why: str = "") -> None:
+        self.name, self.electron, self.known, self.why = name, electron, known, why
+        super().__init__(name, electron, known, why)
 
     def __str__(self) -> str:
-        return f"electron {self.electron!r} asks for executor {self.name!r}; there is {', '.join(self.known)}"
+        asking = f"electron {self.electron!r} asks for executor {self.name!r}: " if self.electron else ""
+        why = f" ({self.why})" if self.why else ""
+        return f"{asking}No executor found by name {self.name!r}{why}; there is {', '.join(self.known)}"
 
 
 class SerializationError(CovalabError, TypeError):
@@ -129,6 +131,14 @@ class BlobNotFound(CovalabError, LookupError):
 
 class BlobDamaged(CovalabError, ValueError):
     """The file of a value is not what was written."""
+
+
+class TaskRuntimeError(CovalabError, RuntimeError):
+    """An executor says that its task failed (the name is Covalent's)."""
+
+
+class TaskCancelledError(CovalabError, RuntimeError):
+    """An executor says that its task was cancelled (the name is Covalent's)."""
 
 
 class TaskFailed(CovalabError, RuntimeError):

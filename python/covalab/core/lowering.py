@@ -221,9 +221,7 @@ class Shared:
         return Argument(shared=position)
 
 
-def task_of(
-    progress: Progress, node: int, inside: Mapping[int, int], shared: Shared, site: Site | None = None
-) -> Task:
+def task_of(progress: Progress, node: int, inside: Mapping[int, int], shared: Shared, site: Site | None = None) -> Task:
     """Return a node as a worker sees it.
 
     `inside` holds the nodes of the same step that run before it, `shared` collects the step's larger values.

@@ -16,7 +16,7 @@ POOLED: Final = ("dask", "local")
 """The executors whose tasks run in a pool of ours. Every other one runs in the executor host of its environment."""
 
 _OWN_FILE: Final = {"log_stdout": "stdout.log", "log_stderr": "stderr.log"}
-"""What the built-in executors call their logs if nobody says: what is printed is in the store, so they are not written."""
+"""What the built-in executors call their logs if nobody says: what is printed is in the store, so none are written."""
 
 
 class Place(msgspec.Struct, frozen=True):

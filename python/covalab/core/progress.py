@@ -40,7 +40,7 @@ class Progress:
     values
         The closed values of its parameters.
     lanes
-        The lane (`core.places`) of each of the graph's settings, and last that of nodes without; one lane, if not given.
+        The lane (`core.places`) of each of the graph's settings, and last that of nodes without; one lane if empty.
 
     Notes
     -----

@@ -297,7 +297,9 @@ class Pool:
             message = f"{python}{env} does not have covalab; install it there: {python} -m pip install covalab"
             return _End(came_up, message, hopeless=True)
         last = tail.splitlines()[-1] if tail else "it said nothing"
-        return _End(came_up, f"the worker {self.place.kind} of {python} ended: {last} (more in {self._log})", hopeless=False)
+        return _End(
+            came_up, f"the worker {self.place.kind} of {python} ended: {last} (more in {self._log})", hopeless=False
+        )
 
     def _kill(self) -> None:
         process, self._process = self._process, None
@@ -334,9 +336,7 @@ class Pools:
         pool = self._pools.get(place)
         if pool is None or pool.state == "failed":
             name = f"{place.kind}-{next(self._numbers)}"
-            pool = Pool(
-                place, environment, self._sockets / f"{name}.sock", self._logs / f"{name}.log", self._listener
-            )
+            pool = Pool(place, environment, self._sockets / f"{name}.sock", self._logs / f"{name}.log", self._listener)
             self._pools[place] = pool
         return pool
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from covalab.core.errors import GraphError
 from covalab.sdk.bound import BoundElectron
+from covalab.sdk.execution import executor_words
 from covalab.sdk.hooks import HookSet, hooks_of
-from covalab.sdk.options import checked_retries, checked_time_limit, executor_name, refuse_unsupported
+from covalab.sdk.options import checked_executor, checked_retries, checked_time_limit, refuse_unsupported
 from covalab.sdk.parameters import Parameters
 from covalab.sdk.source import name_of, source_of
 from covalab.sdk.trace import active
@@ -33,7 +34,8 @@ class Electron:
     name
         The function's name; the name of its nodes.
     executor
-        The name of the executor, or None for the lattice's. May be changed at any time; the next graph sees it.
+        The name of the executor, or an instance, or None for the lattice's. May be changed at any time; the next graph
+        sees it.
     retries, time_limit
         How often a failed node is tried again, and how many seconds a try may take.
     hooks
@@ -44,7 +46,7 @@ class Electron:
         self,
         function: Callable[..., Any],
         *,
-        executor: str | None = None,
+        executor: Any = None,
         retries: int = 0,
         time_limit: float | None = None,
         hooks: HookSet | None = None,
@@ -87,9 +89,10 @@ class Electron:
     @property
     def metadata(self) -> dict[str, Any]:
         """The settings by Covalent's names."""
+        executor, executor_data = executor_words(self.executor)
         return {
-            "executor": self.executor,
-            "executor_data": None if self.executor is None else {},
+            "executor": executor,
+            "executor_data": executor_data,
             "hooks": None if self.hooks is None else self.hooks.metadata,
             "retries": self.retries,
             "time_limit": self.time_limit,
@@ -109,7 +112,7 @@ class Electron:
         """Change one setting: ``executor``, ``retries``, ``time_limit``, or ``hooks`` as `metadata` has them."""
         where = f"electron {self.name!r}"
         if name == "executor":
-            self.executor = executor_name(where, value)
+            self.executor = checked_executor(where, value)
         elif name == "retries":
             self.retries = checked_retries(where, value)
         elif name == "time_limit":
@@ -184,11 +187,11 @@ def electron(
     Parameters
     ----------
     executor
-        The name of the executor that runs it; the lattice's, if not given.
+        The name of the executor that runs it, or an instance; the lattice's, if not given.
     retries
-        How often a failed run is tried again: at most ``retries + 1`` runs.
+        How often a failed run is tried again: at most ``retries + 1`` runs; as often as the executor says, if 0.
     time_limit
-        How many seconds (or a ``timedelta``) one run may take.
+        How many seconds (or a ``timedelta``) one run may take; what the executor says, if not given.
     backend
         Deprecated: the same as `executor`.
     deps_bash, deps_pip
@@ -241,7 +244,7 @@ def electron(
         raise GraphError(message)
     electron_object = Electron(
         _func,
-        executor=executor_name(where, executor, backend),
+        executor=checked_executor(where, executor, backend),
         retries=checked_retries(where, retries),
         time_limit=checked_time_limit(where, time_limit),
         hooks=hooks_of(

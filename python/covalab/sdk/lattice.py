@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, overload
 from covalab._version import __version__
 from covalab.core.errors import SerializationError
 from covalab.core.model import Graph, Value
+from covalab.sdk.execution import executor_words
 from covalab.sdk.hooks import HookSet, hooks_of
-from covalab.sdk.options import executor_name, refuse_unsupported
+from covalab.sdk.options import checked_executor, refuse_unsupported
 from covalab.sdk.parameters import Parameters
 from covalab.sdk.source import name_of, source_of
 from covalab.sdk.trace import Blobs, InMemory, Plan, Task, Trace, open_inputs
@@ -46,8 +47,8 @@ class Lattice:
         self,
         workflow_function: Callable[..., Any],
         *,
-        executor: str | None = None,
-        workflow_executor: str | None = None,
+        executor: Any = None,
+        workflow_executor: Any = None,
         hooks: HookSet | None = None,
     ) -> None:
         self.function = workflow_function
@@ -93,12 +94,13 @@ class Lattice:
     @property
     def metadata(self) -> dict[str, Any]:
         """The settings by Covalent's names."""
-        executor = self.executor or "dask"
+        executor, executor_data = executor_words(self.executor or "dask")
+        workflow_executor, workflow_executor_data = executor_words(self.workflow_executor or self.executor or "dask")
         return {
             "executor": executor,
-            "executor_data": {},
-            "workflow_executor": self.workflow_executor or executor,
-            "workflow_executor_data": {},
+            "executor_data": executor_data,
+            "workflow_executor": workflow_executor,
+            "workflow_executor_data": workflow_executor_data,
             "hooks": {} if self.hooks is None else self.hooks.metadata,
             "triggers": None,
         }
@@ -111,9 +113,9 @@ class Lattice:
         """Change ``executor``, ``workflow_executor``, or ``hooks`` as `metadata` has them."""
         where = f"lattice {self.__name__!r}"
         if name == "executor":
-            self.executor = executor_name(where, value)
+            self.executor = checked_executor(where, value)
         elif name == "workflow_executor":
-            self.workflow_executor = executor_name(where, value)
+            self.workflow_executor = checked_executor(where, value)
         elif name == "hooks":
             self.hooks = HookSet.from_metadata(value or {})
         else:
@@ -303,9 +305,9 @@ def lattice(
     Parameters
     ----------
     executor
-        The name of the executor for electrons that name none.
+        The executor, by name or as an instance, for electrons that name none.
     workflow_executor
-        The name of the executor for operators on electrons; `executor`, if not given.
+        The executor for operators on electrons; `executor`, if not given.
     backend
         Deprecated: the same as `executor`.
     deps_bash, deps_pip, call_before, call_after
@@ -342,7 +344,7 @@ def lattice(
     refuse_unsupported(where, triggers=triggers)
     return Lattice(
         _func,
-        executor=executor_name(where, executor, backend),
-        workflow_executor=executor_name(where, workflow_executor),
+        executor=checked_executor(where, executor, backend),
+        workflow_executor=checked_executor(where, workflow_executor),
         hooks=hooks_of(where, deps_bash=deps_bash, deps_pip=deps_pip, call_before=call_before, call_after=call_after),
     )

@@ -8,12 +8,10 @@ from __future__ import annotations
 import datetime as dt
 import math
 import warnings
-from typing import Any, Final
+from typing import Any
 
 from covalab.core.errors import GraphError
-
-KNOWN_EXECUTORS: Final = ("dask", "local")
-"""The executors that a node can name."""
+from covalab.sdk.execution import is_executor
 
 
 def refuse_unsupported(where: str, **given: Any) -> None:
@@ -30,24 +28,21 @@ def refuse_unsupported(where: str, **given: Any) -> None:
             raise GraphError(message)
 
 
-def executor_name(where: str, executor: object, backend: object = None) -> str | None:
-    """Return the name of an executor; `backend` is Covalent's older word for it.
+def checked_executor(where: str, executor: Any, backend: Any = None) -> Any:
+    """Return an executor, named or as an instance; `backend` is Covalent's older word for it.
 
     Whether there is such an executor is asked when a graph is built, where the name decides something.
 
     Raises
     ------
     GraphError
-        If it is an object and not a name.
+        If it is neither.
     """
     if backend is not None:
         warnings.warn("`backend` is deprecated; write `executor`", DeprecationWarning, stacklevel=3)
         executor = backend
-    if executor is not None and not isinstance(executor, str):
-        message = (
-            f"{where}: executor {executor!r} is an object; this version of covalab takes a name, "
-            f"one of {', '.join(KNOWN_EXECUTORS)}"
-        )
+    if executor is not None and not isinstance(executor, str) and not is_executor(executor):
+        message = f"{where}: executor is the name or an instance of an executor, one of them, not {executor!r}"
         raise GraphError(message)
     return executor
 

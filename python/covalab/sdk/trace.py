@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from covalab.core.codec import Encoded, closed, decode, digest_of, encode, preview
-from covalab.core.errors import ExecutorNotFound, GraphError
+from covalab.core.errors import GraphError
 from covalab.core.hooks import Hooks
 from covalab.core.inputs import put_together, take_apart
 from covalab.core.model import (
@@ -34,9 +34,9 @@ from covalab.core.model import (
 )
 from covalab.sdk import ops
 from covalab.sdk.bound import BoundElectron, bind
+from covalab.sdk.execution import Execution, execution_of
 from covalab.sdk.hooks import HookSet
 from covalab.sdk.modules import by_value
-from covalab.sdk.options import KNOWN_EXECUTORS
 from covalab.sdk.parameters import Parameters
 from covalab.sdk.transportable import TransportableObject
 
@@ -87,7 +87,7 @@ class Task(Protocol):
     """What the graph must know about an electron that is called."""
 
     name: str
-    executor: str | None
+    executor: Any
     retries: int
     time_limit: float | None
     hooks: HookSet | None
@@ -151,16 +151,20 @@ class Trace:
         name: str,
         blobs: Blobs,
         *,
-        executor: str | None = None,
-        workflow_executor: str | None = None,
+        executor: Any = None,
+        workflow_executor: Any = None,
         hooks: HookSet | None = None,
         replacements: Mapping[str, Task] | None = None,
     ) -> None:
         self._name = name
         self._blobs = blobs
         self._hooks = hooks
-        self._executor = self._known(executor or "dask", name)
-        self._workflow_executor = self._known(workflow_executor or self._executor, name)
+        self._code: dict[Digest, bytes] = {}
+        self._executions: dict[object, tuple[Execution, Digest, Any]] = {}
+        self._executor = executor or "dask"
+        self._workflow_executor = workflow_executor or self._executor
+        for one in (self._executor, self._workflow_executor):
+            self._execution(one, name)
         self._open = True
         self._output = -1
         self._nodes: list[Node] = []
@@ -168,11 +172,11 @@ class Trace:
         self._callables: list[tuple[Callable[..., Any], str, str, HookSet | None]] = []
         self._function_index: dict[object, int] = {}
         self._settings: list[Settings] = []
-        self._settings_index: dict[tuple[str, int, float | None, Digest], int] = {}
+        self._settings_index: dict[tuple[object, int, float | None, Digest], int] = {}
+        self._chosen: list[Any] = []  # the executor of each of them
         self._hook_digests: dict[int, tuple[HookSet, Digest]] = {}
         self._packages: dict[Digest, Digest] = {}
         """For hooks that install packages: those that only make the same packages visible."""
-        self._code: dict[Digest, bytes] = {}
         self._values: list[Value] = []
         self._value_index: dict[object, int] = {}
         self._waits = False
@@ -216,11 +220,15 @@ class Trace:
             digest = self._hooks_digest(hooks, name)
             kwargs = {**kwargs, **hooks.keywords}
         names, keywords = task.parameters.match(f"electron {name!r}", args, kwargs)
+        executor = task.executor or self._executor
+        says = self._execution(executor, name)[0]
         node = self._add(
             name,
             NodeKind.ELECTRON,
             self._function(task.function, task, hooks),
-            settings=self._settings_of(task.executor or self._executor, name, task.retries, task.time_limit, digest),
+            settings=self._settings_of(
+                executor, name, task.retries or says.retries, task.time_limit or says.time_limit, digest
+            ),
         )
         for index, value in enumerate(args):
             self._connect(value, node, names[index], EdgeKind.ARG, index)
@@ -348,10 +356,10 @@ class Trace:
         self, kind: NodeKind, name: str, function: Callable[..., Any], e: BoundElectron, **named: object
     ) -> BoundElectron:
         source = self._node_of(e)
-        settings = self._settings[self._nodes[source].settings]
+        position = self._nodes[source].settings
         # A part is not made again, so hooks are not done again; but it may need the packages to be opened.
-        hooks = self._packages.get(settings.hooks, NO_HOOKS)
-        known = self._settings_of(settings.executor, name, hooks=hooks)
+        hooks = self._packages.get(self._settings[position].hooks, NO_HOOKS)
+        known = self._settings_of(self._chosen[position], name, hooks=hooks)
         node = self._add(name, kind, self._function(function), settings=known)
         if hooks:
             self._packages[hooks] = hooks
@@ -442,24 +450,31 @@ class Trace:
 
     def _settings_of(
         self,
-        executor: str,
+        executor: Any,
         electron: str,
         retries: int = 0,
         time_limit: float | None = None,
         hooks: Digest = NO_HOOKS,
     ) -> int:
-        key = (executor, retries, time_limit, hooks)
+        key = (executor if type(executor) is str else id(executor), retries, time_limit, hooks)
         index = self._settings_index.get(key)
         if index is None:
             index = self._settings_index[key] = len(self._settings)
-            self._settings.append(Settings(self._known(executor, electron), {}, retries, time_limit, hooks))
+            it, instance, _ = self._execution(executor, electron)
+            self._settings.append(Settings(it.name, it.data, retries, time_limit, hooks, instance))
+            self._chosen.append(executor)
         return index
 
-    @staticmethod
-    def _known(executor: str, electron: str) -> str:
-        if executor not in KNOWN_EXECUTORS:
-            raise ExecutorNotFound(executor, electron, KNOWN_EXECUTORS)
-        return executor
+    def _execution(self, executor: Any, electron: str) -> tuple[Execution, Digest, Any]:
+        """Return how an executor is spoken of, its encoded instance, and itself: it must live as long as its id."""
+        key = executor if type(executor) is str else id(executor)
+        found = self._executions.get(key)
+        if found is None:
+            it = execution_of(executor, electron)
+            what = f"the executor of electron {electron!r}"
+            instance = keep(executor, what, self._blobs, self._code) if it.travels else Digest("")
+            found = self._executions[key] = (it, instance, executor)
+        return found
 
 
 def keep(function: Callable[..., Any], what: str, blobs: Blobs, code: dict[Digest, bytes]) -> Digest:

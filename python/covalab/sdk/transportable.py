@@ -48,6 +48,13 @@ class TransportableObject:
         return self
 
     @classmethod
+    def from_pickle(cls, pickled: bytes, text: str) -> TransportableObject:
+        """Return one around a value that is pickled already."""
+        self = cls.recorded(text, lambda: None)
+        self._pickle, self._open = pickled, None
+        return self
+
+    @classmethod
     def make_transportable(cls, obj: Any) -> TransportableObject:
         """Return the object itself if it is one already, else a new one around it."""
         return obj if isinstance(obj, TransportableObject) else cls(obj)
@@ -63,6 +70,10 @@ class TransportableObject:
     def get_serialized(self) -> str:
         """Return the pickle in base64."""
         return base64.b64encode(self._bytes()).decode()
+
+    def get_pickle(self) -> bytes:
+        """Return the pickle."""
+        return self._bytes()
 
     @property
     def object_string(self) -> str:

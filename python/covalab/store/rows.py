@@ -85,8 +85,8 @@ def insert_dispatch(connection: apsw.Connection, submission: Submission, summary
     connection.execute("INSERT INTO submissions VALUES (?,?,?)", encoded)
     digests = {value.digest for value in (*submission.values, submission.inputs) if value.digest}
     digests |= {function.digest for function in submission.graph.functions if function.digest not in submission.code}
-    hooks = {settings.hooks for settings in submission.graph.settings if settings.hooks}
-    digests |= {digest for digest in hooks if digest not in submission.code}
+    for settings in submission.graph.settings:
+        digests |= {one for one in (settings.hooks, settings.instance) if one and one not in submission.code}
     if submission.lattice not in submission.code:
         digests.add(submission.lattice)
     _use_blobs(connection, key, digests)

@@ -45,7 +45,11 @@ _REPORT_SECONDS: Final = 0.1
 _FUNCTIONS_KEPT: Final = 256
 _ATOMS: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
 _ITEMS_LOOKED_AT: Final = 100
-_NOT_THE_USERS: Final = (str(Path(__file__).parent), str(Path(asyncio.__file__).parent))
+_NOT_THE_USERS: Final = (
+    str(Path(__file__).parent),
+    str(Path(__file__).parents[1] / "executors"),
+    str(Path(asyncio.__file__).parent),
+)
 _MESSAGE_LIMIT: Final = 10_000
 _TRACEBACK_LIMIT: Final = 100_000
 _HOOKS: Final = msgspec.msgpack.Decoder(Hooks)
@@ -75,7 +79,7 @@ class TaskWorker:
             self.capture.leave()
 
     def _run(self, step: Step, emit: Emit) -> None:
-        _enter(step.cwd, step.path)
+        enter(step.cwd, step.path)
         artifacts = Artifacts(step.blobs)
         report = _Report(step.id, self, emit)
         inputs = Inputs(step, artifacts)
@@ -266,7 +270,7 @@ class _Report:
             self._emit(self._encoder.encode(Outcomes(self._step, payload)))
 
 
-def _enter(cwd: str, path: list[str]) -> None:
+def enter(cwd: str, path: list[str]) -> None:
     """Stand where the notebook stands: its folder, and what it can import."""
     for entry in reversed(path):
         if entry not in sys.path:

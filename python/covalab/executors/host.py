@@ -1,0 +1,309 @@
+"""`python -m covalab.executors.host --socket PATH`: where executors run that are not ours, or not a pool's.
+
+Started by the dispatcher under the interpreter of the dispatch, beside the pool, and speaking the same words. It has
+slots instead of workers: what runs here mostly waits for another machine. One step has one node. User code runs here,
+so this process may die; it is started again like a pool.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextvars
+import ctypes
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from covalab.artifacts import Artifacts
+from covalab.client.link import read_frame, write_frame
+from covalab.core import protocol
+from covalab.core.errors import CovalabError, DataFolderError, ExecutorNotFound
+from covalab.core.model import Failure, Outcome, Status
+from covalab.core.protocol import Assign, Begun, Drop, Ended, Hello, Outcomes, Quit, Step, Trouble, Workers
+from covalab.executors import streams
+from covalab.executors.base import AsyncBaseExecutor, BaseExecutor, Runtime
+from covalab.executors.manager import _executor_manager
+from covalab.executors.ready import instance_of, ready, value_of
+from covalab.sdk.status import status
+from covalab.worker import context
+from covalab.worker.step import enter, failure_of
+
+_log = logging.getLogger("covalab.executors")
+SLOTS: Final = 64
+GRACE_SECONDS: Final = 2.0
+"""How long a job has to end after its executor was told to cancel it, and again after it was interrupted."""
+
+_raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+_raise_in.argtypes = (ctypes.c_ulong, ctypes.py_object)
+
+
+class _Running:
+    """A step that is here."""
+
+    def __init__(self, assign: Assign, step: Step, runtime: Runtime) -> None:
+        self.assign = assign
+        self.step = step
+        self.runtime = runtime
+        self.executor: Any = None
+        self.thread = 0  # the identity of the thread that runs it, where it has one
+        self.job: asyncio.Task[Outcome] | None = None
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What an executor is told of its task."""
+        step = self.step
+        folder = str(Path(step.cwd) / "results")
+        return {"dispatch_id": step.dispatch, "node_id": step.tasks[0].node, "results_dir": folder}
+
+
+class _Done(NamedTuple):
+    """How a call ended. An error is carried, not raised: some would end the event loop."""
+
+    value: Any
+    error: BaseException | None
+
+
+async def _in_thread(call: Callable[[], Any], started: Callable[[int], None] = lambda _: None) -> _Done:
+    """Make a call in a thread of its own, which may never end; in the caller's context."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[_Done] = loop.create_future()
+    here = contextvars.copy_context()
+
+    def settle(how: _Done) -> None:
+        if not done.done():
+            done.set_result(how)
+
+    def run() -> None:
+        started(threading.get_ident())
+        try:
+            how = _Done(here.run(call), None)
+        except BaseException as error:  # noqa: BLE001 - carried to whoever waits
+            how = _Done(None, error)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, how)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await done
+
+
+async def _guarded(work: Coroutine[Any, Any, Any]) -> _Done:
+    try:
+        return _Done(await work, None)
+    except BaseException as error:  # noqa: BLE001 - also SystemExit, which would end the loop
+        return _Done(None, error)
+
+
+class Host:
+    """The slots on one side, the dispatcher's socket on the other."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._encoder = protocol.encoder()
+        self._steps = protocol.decoder(Step)
+        self._running: dict[int, _Running] = {}
+        self._abandoned = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._worn_out = asyncio.Event()
+
+    async def serve(self) -> None:
+        """Run until the dispatcher says quit or is gone."""
+        self._send(Hello(protocol.hello(), os.getpid(), sys.executable))
+        self._send(Workers([f"slot-{number}" for number in range(SLOTS)]))
+        obeying, worn_out = asyncio.create_task(self._obey()), asyncio.create_task(self._worn_out.wait())
+        await asyncio.wait((obeying, worn_out), return_when=asyncio.FIRST_COMPLETED)
+        if worn_out.done():
+            self._send(Trouble("a task ignored that it was cancelled, so its executor host was ended"))
+        await self._writer.drain()
+
+    async def _obey(self) -> None:
+        messages = protocol.decoder(protocol.ToPool)
+        while (frame := await read_frame(self._reader)) is not None:
+            message = messages.decode(frame)
+            if isinstance(message, Assign):
+                self._go(self._take(message))
+            elif isinstance(message, Drop):
+                running = self._running.get(message.step)
+                if running is not None:
+                    self._go(self._cancel(running))
+            elif isinstance(message, Quit):
+                return
+
+    def _go(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _send(self, message: msgspec.Struct) -> None:
+        write_frame(self._writer, self._encoder.encode(message))
+
+    # -- one step ------------------------------------------------------------------------------------------------
+
+    async def _take(self, assign: Assign) -> None:
+        step: Step = self._steps.decode(assign.payload)
+        stem = f"{socket.gethostname()}-{os.getpid()}-{step.id}"
+        buffers = [streams.Spooled(step.spool, f"{stem}{suffix}") for suffix in (".out", ".err")]
+        running = _Running(assign, step, Runtime(*buffers))
+        self._running[step.id] = running
+        self._send(Begun(step.id, step.tasks[0].node, time.time(), os.getpid(), stem))
+        running.job = asyncio.create_task(self._run(running))
+        await asyncio.wait({running.job}, timeout=assign.time_limit)
+        if not running.job.done():
+            await self._cancel(running, timeout=True)
+        else:
+            self._finish(running)
+        for buffer in buffers:
+            buffer.remove_file()
+
+    def _finish(self, running: _Running, *, timeout: bool = False) -> None:
+        """Tell the end of a step, once."""
+        if self._running.pop(running.step.id, None) is None:
+            return
+        job = running.job
+        if job is not None and job.done() and not job.cancelled() and not timeout:
+            self._send(Outcomes(running.step.id, self._encoder.encode([job.result()])))
+        self._send(Ended(running.step.id, timeout=timeout))
+        if self._abandoned and not self._running:
+            self._worn_out.set()  # a new process has no threads that nobody wants
+
+    async def _cancel(self, running: _Running, *, timeout: bool = False) -> None:
+        """Let the executor stop its job; interrupt it, then let go of it, when it does not end."""
+        job, executor = running.job, running.executor
+        assert job is not None
+        if running.runtime.cancel_requested:
+            return
+        running.runtime.cancel_requested = True
+        if executor is not None:
+            cancelling = asyncio.ensure_future(self._ask_to_cancel(running))
+            await asyncio.wait({cancelling}, timeout=GRACE_SECONDS)
+        await asyncio.wait({job}, timeout=0.0 if timeout else GRACE_SECONDS)
+        if not job.done():
+            if running.thread:
+                _raise_in(running.thread, ctypes.py_object(KeyboardInterrupt))
+            else:
+                job.cancel()
+            await asyncio.wait({job}, timeout=GRACE_SECONDS)
+        if not job.done():
+            _log.warning("node %d of %s does not end", running.step.tasks[0].node, running.step.dispatch)
+            self._abandoned += 1
+        self._finish(running, timeout=timeout)
+
+    @staticmethod
+    async def _ask_to_cancel(running: _Running) -> None:
+        executor, metadata, handle = running.executor, running.metadata, running.runtime.job_handle
+        if isinstance(executor, AsyncBaseExecutor):
+            done = await _guarded(executor.cancel(metadata, handle))
+        else:
+            done = await _in_thread(lambda: executor.cancel(metadata, handle))
+        if done.error is not None:
+            _log.warning("executor %s cannot cancel job %r: %s", executor.short_name(), handle, done.error)
+
+    async def _run(self, running: _Running) -> Outcome:
+        step, runtime = running.step, running.runtime
+        task = step.tasks[0]
+        artifacts = Artifacts(step.blobs)
+        context.in_thread.set(context.Context(step.dispatch, task.node))
+        started_at, began = time.time(), time.perf_counter()
+        done = await _in_thread(lambda: self._prepare(running, artifacts))
+        phase = "serialization"
+        if done.error is None:
+            phase = "runtime"
+            function, args, kwargs = done.value
+            done = await self._execute(running, function, args, kwargs)
+        value, failure = None, None
+        ended: Status = "completed"
+        if done.error is not None:
+            if isinstance(done.error, ExecutorNotFound):
+                phase = "executor"
+            failure = failure_of(done.error, phase)  # type: ignore[arg-type]
+        elif done.value[-1] == status.COMPLETED:
+            what = f"the value of electron {task.name!r} (node {task.node})"
+            closing = await _in_thread(lambda: value_of(done.value[0], artifacts, what))
+            value = closing.value
+            if closing.error is not None:
+                is_storage = isinstance(closing.error, DataFolderError)
+                failure = failure_of(closing.error, "storage" if is_storage else "serialization")
+        elif done.value[-1] == status.CANCELLED:
+            ended, failure = "cancelled", Failure("cancelled", "its executor says that it was cancelled")
+        else:
+            failure = Failure("runtime", _last_line(runtime.stderr.getvalue()) or "its executor says that it failed")
+        if failure is not None and ended == "completed":
+            ended = "cancelled" if runtime.cancel_requested else "failed"
+        stdout, stderr = runtime.stdout.getvalue(), runtime.stderr.getvalue()
+        if failure is not None and failure.traceback:
+            stderr += failure.traceback
+        ended_at = started_at + (time.perf_counter() - began)
+        worker = f"{step.executor.executor if step.executor else ''} {os.getpid()}"
+        return Outcome(task.node, ended, started_at, ended_at, value, failure, stdout, stderr, worker)
+
+    @staticmethod
+    def _prepare(running: _Running, artifacts: Artifacts) -> Any:
+        step = running.step
+        assert step.executor is not None
+        enter(step.cwd, step.path)
+        if step.executor.instance:
+            executor = instance_of(step, artifacts)
+        else:
+            executor = _executor_manager.get_executor(step.executor.executor)
+        if not isinstance(executor, BaseExecutor | AsyncBaseExecutor):
+            message = (
+                f"executor {step.executor.executor!r} is a {type(executor).__name__}; derive it from "
+                "covalab.executor.BaseExecutor or AsyncBaseExecutor"
+            )
+            raise CovalabError(message)
+        executor._init_runtime(running.runtime)  # noqa: SLF001 - the other half of the same thing
+        running.executor = executor
+        return ready(step, artifacts)
+
+    @staticmethod
+    async def _execute(running: _Running, function: Any, args: list[Any], kwargs: dict[str, Any]) -> _Done:
+        executor, metadata = running.executor, running.metadata
+
+        def execute() -> Any:
+            return executor.execute(function=function, args=args, kwargs=kwargs, **metadata)
+
+        if isinstance(executor, AsyncBaseExecutor):
+            return await _guarded(execute())
+
+        def started(thread: int) -> None:
+            running.thread = thread
+
+        done = await _in_thread(execute, started)
+        running.thread = 0
+        return done
+
+
+def _last_line(text: str) -> str:
+    return text.strip().rpartition("\n")[2]
+
+
+async def _serve(path: str) -> None:
+    reader, writer = await asyncio.open_unix_connection(path)
+    await Host(reader, writer).serve()
+
+
+def main() -> None:
+    """Serve one dispatcher, then end, with every thread that is left."""
+    parser = argparse.ArgumentParser(prog="python -m covalab.executors.host", description=__doc__)
+    parser.add_argument("--socket", required=True)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s host %(levelname)s %(message)s")
+    streams.install()
+    try:
+        asyncio.run(_serve(arguments.socket))
+    finally:
+        os._exit(0)  # nothing here is worth waiting for; the dispatcher ends the rest of this session
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Which executors there are: built in, in packages that were installed, and in folders that the user named.
+
+A plug-in is a module with ``EXECUTOR_PLUGIN_NAME``, the name of its class, and perhaps ``_EXECUTOR_PLUGIN_DEFAULTS``.
+Its short name is the last part of the module's name (Covalent, how-to "Create a custom executor"). A plug-in that
+cannot be imported is left out, and the reason is told when somebody asks for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from covalab.core.errors import ExecutorNotFound
+from covalab.executors.base import _AbstractBaseExecutor
+
+GROUPS: Final = ("covalab.executors", "covalent.executor.executor_plugins")
+"""The entry points of packages with executors: ours and Covalent's."""
+
+_BUILT_IN: Final = ("local", "dask", "remote")
+_SHORT: Final = {"remote": "remote_executor"}  # Covalent's name of that module
+_VARIABLES: Final = ("COVALAB_EXECUTOR_DIR", "COVALENT_EXECUTOR_DIR")
+
+
+class _ExecutorManager:
+    """The executors by short name. Found when first asked for, once per process."""
+
+    def __init__(self) -> None:
+        self._classes: dict[str, type[Any]] = {}
+        self._defaults: dict[str, dict[str, Any]] = {}
+        self._troubles: dict[str, str] = {}
+        self._is_loaded = False
+
+    @property
+    def executor_plugins_map(self) -> dict[str, type[Any]]:
+        """The executor classes by short name."""
+        self._load()
+        return self._classes
+
+    def defaults(self, name: str) -> dict[str, Any]:
+        """Return the defaults that the plug-in of an executor names."""
+        self._load()
+        return self._defaults.get(name, {})
+
+    def get_executor(self, name: Any) -> Any:
+        """Return an executor: itself, if it is one, else a new one with the settings of its configuration section.
+
+        Raises
+        ------
+        ExecutorNotFound
+            If there is none of this name; the message lists those there are, and why a plug-in was left out.
+        TypeError
+            If it is neither a name nor an executor.
+        """
+        if isinstance(name, _AbstractBaseExecutor):
+            return name
+        if not isinstance(name, str):
+            message = f"an executor is named or made from BaseExecutor or AsyncBaseExecutor, it is not {name!r}"
+            raise TypeError(message)
+        chosen = self.find(name)
+        return chosen(**self._settings(name))
+
+    def find(self, name: str) -> type[Any]:
+        """Return the class of an executor; raises `ExecutorNotFound`."""
+        self._load()
+        if name not in self._classes:
+            raise ExecutorNotFound(name, "", tuple(sorted(self._classes)), self._troubles.get(name, ""))
+        return self._classes[name]
+
+    def list_executors(self, regenerate: bool = False, print_names: bool = True) -> list[str]:
+        """Return the short names of the executors there are, and print them."""
+        if regenerate:
+            self._is_loaded = False
+        self._load()
+        if print_names:
+            print("\n".join(self._classes))  # noqa: T201 - that is what was asked for
+        return list(self._classes)
+
+    def _settings(self, name: str) -> dict[str, Any]:
+        return dict(self.defaults(name))
+
+    def _load(self) -> None:
+        if self._is_loaded:
+            return
+        self._is_loaded = True  # first: a plug-in may ask for others while it is imported
+        for module_name in _BUILT_IN:
+            module = importlib.import_module(f"covalab.executors.{module_name}")
+            self._take(_SHORT.get(module_name, module_name), module)
+        for group in GROUPS:
+            for entry in metadata.entry_points(group=group):
+                self._try(entry.value.rpartition(".")[2], entry.load)
+        for folder in plugin_folders():
+            for path in sorted(folder.glob("*.py")):
+                if not path.name.startswith("_"):
+                    self._try(path.stem, lambda path=path: _module_of(path))
+
+    def _try(self, name: str, load: Any) -> None:
+        try:
+            self._take(name, load())
+        except Exception as error:  # noqa: BLE001 - one broken plug-in must not keep the others from working
+            self._troubles[name] = f"its plug-in could not be loaded: {type(error).__name__}: {error}"
+
+    def _take(self, name: str, plugin: Any) -> None:
+        if isinstance(plugin, type):  # an entry point that names the class
+            plugin = sys.modules[plugin.__module__]
+        class_name = getattr(plugin, "EXECUTOR_PLUGIN_NAME", getattr(plugin, "executor_plugin_name", None))
+        if class_name is None:
+            message = f"module {plugin.__name__} does not say which class it is: EXECUTOR_PLUGIN_NAME = 'ClassName'"
+            raise AttributeError(message)
+        self._classes[name] = getattr(plugin, class_name)
+        self._defaults[name] = dict(getattr(plugin, "_EXECUTOR_PLUGIN_DEFAULTS", {}))
+
+
+def plugin_folders() -> list[Path]:
+    """Return the folders in which the user keeps executor plug-ins."""
+    named = [entry for name in _VARIABLES for entry in os.environ.get(name, "").split(os.pathsep)]
+    return list(dict.fromkeys(Path(entry).expanduser() for entry in named if entry))
+
+
+def _module_of(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Importable by its name, so that its instances can be pickled; a module that is there already goes first.
+    sys.modules.setdefault(path.stem, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+_executor_manager: Final = _ExecutorManager()

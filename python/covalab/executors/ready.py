@@ -1,0 +1,117 @@
+"""From closed values to what an executor is given, and back.
+
+Values stay closed in the host wherever they can: it need not have what they need to be opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from covalab.artifacts import Artifacts
+from covalab.core.assemble import hashable
+from covalab.core.codec import bare_pickle, decode
+from covalab.core.model import Digest, Value
+from covalab.core.protocol import Argument, Step
+from covalab.sdk.transportable import TransportableObject
+
+
+def call_closed(function: TransportableObject, *args: TransportableObject, **kwargs: TransportableObject) -> Any:
+    """Open a function and its arguments, call it, close its value. Runs wherever the executor takes it.
+
+    Parameters
+    ----------
+    function
+        The closed function. An electron's coroutine is run to its end.
+    *args, **kwargs
+        The closed arguments.
+    """
+    opened = function.get_deserialized()
+    result = opened(
+        *(argument.get_deserialized() for argument in args),
+        **{name: argument.get_deserialized() for name, argument in kwargs.items()},
+    )
+    return TransportableObject(_awaited(result) if inspect.iscoroutine(result) else result)
+
+
+def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end, also where an event loop is running: an executor may call from its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    ended: list[Any] = []
+
+    def run() -> None:
+        try:
+            ended.extend((asyncio.run(coroutine), None))
+        except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
+            ended.extend((None, error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if ended[1] is not None:
+        raise ended[1]
+    return ended[0]
+
+
+def ready(step: Step, artifacts: Artifacts) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
+    """Return the function of a step's only task, ready to be called with its closed arguments, and these.
+
+    Raises
+    ------
+    BlobNotFound, SerializationError
+        If a value's file is gone, or a collection's parts cannot be opened.
+    """
+    task = step.tasks[0]
+    function = functools.partial(call_closed, _closed(_code(step, task.function, artifacts), task.name))
+    args = [_argument(argument, step, artifacts) for argument in task.args]
+    kwargs = {name: _argument(argument, step, artifacts) for name, argument in task.kwargs.items()}
+    return function, args, kwargs
+
+
+def instance_of(step: Step, artifacts: Artifacts) -> Any:
+    """Return the executor that travels with a step."""
+    assert step.executor is not None
+    return decode(_code(step, step.executor.instance, artifacts), what=f"executor {step.executor.executor!r}")
+
+
+def value_of(result: Any, artifacts: Artifacts, what: str) -> Value:
+    """Return what an executor's `run` returned as a value of ours, without opening it."""
+    if not isinstance(result, TransportableObject):
+        return artifacts.close(result, what=what)
+    return artifacts.close_pickle(result.get_pickle(), text=result.object_string, what=what)
+
+
+def _code(step: Step, digest: Digest, artifacts: Artifacts) -> Any:
+    data = step.code.get(digest)
+    return artifacts.read(digest) if data is None else data
+
+
+def _closed(data: Any, text: str) -> TransportableObject:
+    pickle = bare_pickle(data)
+    if pickle is None:  # its large buffers lie beside the pickle
+        return TransportableObject(decode(data, what=text))
+    return TransportableObject.from_pickle(pickle, text)
+
+
+def _argument(argument: Argument, step: Step, artifacts: Artifacts) -> TransportableObject:
+    value = step.shared[argument.shared] if argument.shared >= 0 else argument.value
+    if value is None:
+        return TransportableObject(_opened(argument, step, artifacts))
+    assert value.data is not None or value.digest is not None
+    return _closed(artifacts.read(value.digest) if value.data is None and value.digest else value.data, value.text)
+
+
+def _opened(argument: Argument, step: Step, artifacts: Artifacts) -> Any:
+    if argument.items is not None:
+        return [_opened(item, step, artifacts) for item in argument.items]
+    if argument.pairs is not None:
+        keys, values = (_opened(side, step, artifacts) for side in argument.pairs)
+        return {hashable(key): value for key, value in zip(keys, values, strict=True)}
+    return _argument(argument, step, artifacts).get_deserialized()

@@ -1,0 +1,82 @@
+"""`RemoteExecutor`: what plug-ins that hand tasks to another machine have in common (Covalent's, by the same names)."""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.subprocess
+from abc import abstractmethod
+from typing import Any
+
+from covalab.executors.base import AsyncBaseExecutor
+
+EXECUTOR_PLUGIN_NAME = "RemoteExecutor"
+_EXECUTOR_PLUGIN_DEFAULTS = {"poll_freq": 15, "remote_cache": ".cache/covalent", "credentials_file": ""}
+
+
+class RemoteExecutor(AsyncBaseExecutor):
+    """An executor that uploads a task, submits it, asks how it is and fetches its result.
+
+    Parameters
+    ----------
+    poll_freq
+        Seconds between two questions.
+    remote_cache
+        A folder over there.
+    credentials_file
+        What proves who asks.
+    covalent_version
+        The version that is wanted over there.
+    **kwargs
+        Those of `AsyncBaseExecutor`.
+    """
+
+    def __init__(
+        self,
+        poll_freq: float = 15,
+        remote_cache: str = "",
+        credentials_file: str = "",
+        covalent_version: str = "",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.poll_freq = poll_freq
+        self.remote_cache = remote_cache
+        self.credentials_file = credentials_file
+        self.covalent_version = covalent_version
+
+    @abstractmethod
+    async def _validate_credentials(self, *args: Any, **kwargs: Any) -> bool:
+        """Check the credentials."""
+
+    @abstractmethod
+    async def _upload_task(self, *args: Any, **kwargs: Any) -> Any:
+        """Bring the task there."""
+
+    @abstractmethod
+    async def submit_task(self, *args: Any, **kwargs: Any) -> Any:
+        """Start it."""
+
+    @abstractmethod
+    async def get_status(self, *args: Any, **kwargs: Any) -> Any:
+        """Ask how it is."""
+
+    @abstractmethod
+    async def _poll_task(self, *args: Any, **kwargs: Any) -> Any:
+        """Ask until it has ended."""
+
+    @abstractmethod
+    async def query_result(self, *args: Any, **kwargs: Any) -> Any:
+        """Fetch its result."""
+
+    @abstractmethod
+    async def cancel(self, *args: Any, **kwargs: Any) -> bool:
+        """Stop it."""
+
+    @staticmethod
+    async def run_async_subprocess(cmd: str) -> tuple[asyncio.subprocess.Process, bytes, bytes]:
+        """Run a shell command. Returns its process and what it printed."""
+        process = await asyncio.create_subprocess_shell(
+            cmd, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        stdout, stderr = await process.communicate()
+        return process, stdout, stderr
