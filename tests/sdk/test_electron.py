@@ -131,9 +131,9 @@ def test_a_timedelta_is_a_time_limit() -> None:
     assert it.electron_object.time_limit == 120.0  # type: ignore[attr-defined]
 
 
-def test_an_executor_object_is_refused() -> None:
-    """Until there are executors as objects, a name is wanted."""
-    with pytest.raises(GraphError, match="takes a name, one of dask, local"):
+def test_what_is_no_executor_is_refused() -> None:
+    """Neither a name nor an instance of an executor."""
+    with pytest.raises(GraphError, match="is the name or an instance of an executor"):
         ct.electron(double, executor=object())
 
 

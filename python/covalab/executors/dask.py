@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -69,4 +68,6 @@ class DaskExecutor(AsyncBaseExecutor):
         task_metadata: Any,  # noqa: ARG002
     ) -> Any:
         """Call the function. Only for subclasses, which run where every other executor does: in the executor host."""
+        import asyncio  # noqa: PLC0415 - describing an executor needs no event loop
+
         return await asyncio.to_thread(function, *args, **kwargs)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import asyncio.subprocess
 from abc import abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from covalab.executors.base import AsyncBaseExecutor
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
 
 EXECUTOR_PLUGIN_NAME = "RemoteExecutor"
 _EXECUTOR_PLUGIN_DEFAULTS = {"poll_freq": 15, "remote_cache": ".cache/covalent", "credentials_file": ""}
@@ -73,8 +74,10 @@ class RemoteExecutor(AsyncBaseExecutor):
         """Stop it."""
 
     @staticmethod
-    async def run_async_subprocess(cmd: str) -> tuple[asyncio.subprocess.Process, bytes, bytes]:
+    async def run_async_subprocess(cmd: str) -> tuple[Process, bytes, bytes]:
         """Run a shell command. Returns its process and what it printed."""
+        import asyncio.subprocess  # noqa: PLC0415 - describing an executor needs no event loop
+
         process = await asyncio.create_subprocess_shell(
             cmd, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
         )
