@@ -18,6 +18,7 @@ from covalab.core.model import DispatchId, Submission
 from covalab.sdk.environment import environment, origin
 from covalab.sdk.handle import DispatchHandle
 from covalab.sdk.lattice import Lattice
+from covalab.sdk.modules import beside_by_value
 from covalab.sdk.result import Result
 from covalab.sdk.trace import Blobs, keep
 
@@ -60,6 +61,8 @@ def prepare(
     """
     plan, inputs = lattice.plan(args, kwargs, blobs)
     code = dict(plan.code)
+    with beside_by_value():
+        kept = keep(lattice, f"the lattice {lattice.__name__!r}", blobs, code)
     return Submission(
         id=DispatchId(str(uuid.uuid4())),
         graph=plan.graph,
@@ -68,7 +71,7 @@ def prepare(
         environment=environment(),
         origin=origin(),
         inputs=inputs,
-        lattice=keep(lattice, f"the lattice {lattice.__name__!r}", blobs, code),
+        lattice=kept,
         source=lattice.workflow_function_string,
         doc=lattice.__doc__ or "",
         priority=priority,

@@ -42,13 +42,14 @@ def origin() -> Origin:
 
 def _extra_path() -> list[str]:
     """Return the entries of `sys.path` that a fresh interpreter would not have, made absolute."""
-    usual = _usual_path()
+    usual = usual_path()
     entries = (os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100 - as Python does with its own path
     return list(dict.fromkeys(entry for entry in entries if entry not in usual))
 
 
 @functools.cache
-def _usual_path() -> frozenset[str]:
+def usual_path() -> frozenset[str]:
+    """Return the entries of `sys.path` that any interpreter of this environment has."""
     paths = sysconfig.get_paths()
     found = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     found |= {os.path.join(folder, "lib-dynload") for folder in found}  # noqa: PTH118

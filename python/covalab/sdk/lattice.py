@@ -16,6 +16,7 @@ from covalab.core.errors import SerializationError
 from covalab.core.model import Graph, Value
 from covalab.sdk.execution import executor_words
 from covalab.sdk.hooks import HookSet, hooks_of
+from covalab.sdk.modules import beside_by_value
 from covalab.sdk.options import checked_executor, refuse_unsupported
 from covalab.sdk.parameters import Parameters
 from covalab.sdk.source import name_of, source_of
@@ -189,12 +190,13 @@ class Lattice:
             hooks=self.hooks,
             replacements=self._replacements,
         )
-        try:
-            inputs = trace.close_inputs(args, kwargs)
-        except SerializationError as error:
-            trouble = error
-        with trace.claim():
-            plan = trace.finish(self.function(*args, **kwargs))
+        with beside_by_value():
+            try:
+                inputs = trace.close_inputs(args, kwargs)
+            except SerializationError as error:
+                trouble = error
+            with trace.claim():
+                plan = trace.finish(self.function(*args, **kwargs))
         if trouble is not None:
             raise trouble
         return plan, inputs
