@@ -47,8 +47,8 @@ SIGNATURES = {
 MODULES = ("executor", "leptons", "metadata", "triggers")
 CLASSES = ("status",)
 LATER = {
-    *("Lepton", "get_context", "get_result_manager", "redispatch"),
-    *("stop_triggers", "executor", "leptons", "triggers"),
+    *("get_context", "get_result_manager", "redispatch"),
+    *("stop_triggers", "executor", "triggers"),
 }
 NAMES = sorted({*SIGNATURES, *MODULES, *CLASSES} - LATER)
 

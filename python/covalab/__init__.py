@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from covalab.sdk.deps import DepsBash, DepsCall, DepsModule, DepsPip
     from covalab.sdk.electron import electron, wait
     from covalab.sdk.lattice import Lattice, lattice
+    from covalab.sdk.lepton import Lepton
     from covalab.sdk.redispatch import redispatch
     from covalab.sdk.result import Result
     from covalab.sdk.service import covalent_start, covalent_stop, is_covalent_running
@@ -46,6 +47,7 @@ __all__ = [
     "ExecutorNotFound",
     "GraphError",
     "Lattice",
+    "Lepton",
     "MissingLatticeRecordError",
     "Result",
     "SerializationError",
@@ -65,6 +67,7 @@ __all__ = [
     "get_result",
     "is_covalent_running",
     "lattice",
+    "leptons",
     "metadata",
     "redispatch",
     "reload_config",
@@ -89,6 +92,7 @@ _HOMES = {
     "covalab.sdk.electron": ("electron", "wait"),
     "covalab.sdk.lattice": ("Lattice", "lattice"),
     "covalab.sdk.redispatch": ("redispatch",),
+    "covalab.sdk.lepton": ("Lepton",),
     "covalab.sdk.result": ("Result",),
     "covalab.sdk.service": ("covalent_start", "covalent_stop", "is_covalent_running"),
     "covalab.sdk.status": ("status",),
@@ -100,6 +104,7 @@ _MODULES = {
     "executor": "covalab.executors",
     "fs": "covalab.files",
     "fs_strategies": "covalab.files.strategies",
+    "leptons": "covalab.sdk.leptons",
     "metadata": "importlib.metadata",  # in Covalent by accident, and used since
 }
 """Public names that are modules."""

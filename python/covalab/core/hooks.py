@@ -39,13 +39,14 @@ class Call(msgspec.Struct, frozen=True, tag="call"):
 class Transfer(msgspec.Struct, frozen=True, tag="transfer"):
     """A file that is copied. `code` is a closed object whose `cp` returns what prepares it, and what copies it.
 
-    The task gets the pairs of paths that were prepared as keyword argument ``files``; with `late` it is copied after
-    the task.
+    With `told`, the task gets the pairs of paths that were prepared as keyword argument ``files``; with `late` it is
+    copied after the task.
     """
 
     name: str
     code: bytes
     late: bool = False
+    told: bool = True
 
 
 Action: TypeAlias = Bash | Pip | Call

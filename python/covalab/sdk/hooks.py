@@ -60,7 +60,7 @@ class HookSet:
         before: list[Action | Transfer] = [dep.hook(where) for dep in (self.bash, self.pip) if dep is not None]
         for transfer in self.files:
             code = encode(transfer, what=f"{transfer} of {where}").join()
-            before.append(Transfer(str(transfer), code, late=transfer.order == "after"))
+            before.append(Transfer(str(transfer), code, transfer.order == "after", "files" in self.keywords))
         before += [dep.hook(where) for dep in self.before]
         return Hooks(before, [dep.hook(where) for dep in self.after])
 

@@ -50,8 +50,10 @@ class Around:
         listed: set[str] = set()
         for hook in self._hooks.before:
             if isinstance(hook, Transfer):
-                listed.add("files")
-                returned.setdefault("files", []).append(self._transfer(hook))
+                paths = self._transfer(hook)
+                if hook.told:
+                    listed.add("files")
+                    returned.setdefault("files", []).append(paths)
                 continue
             result = self._run(hook, "call_before")
             if isinstance(hook, Call) and hook.keyword:
