@@ -10,7 +10,7 @@ from covalab.core.errors import GraphError
 from covalab.sdk.bound import BoundElectron
 from covalab.sdk.electron import Electron
 from covalab.sdk.hooks import HookSet, hooks_of
-from covalab.sdk.options import checked_retries, checked_time_limit, executor_name
+from covalab.sdk.options import checked_executor, checked_retries, checked_time_limit
 from covalab.worker.foreign import CFunction, PythonFunction, ShellCommand
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Lepton(Electron):
         )
         super().__init__(
             self._made(),
-            executor=executor_name(where, executor),
+            executor=checked_executor(where, executor),
             retries=checked_retries(where, retries),
             time_limit=checked_time_limit(where, time_limit),
             hooks=None if hooks is None else _without_keywords(where, hooks),
