@@ -44,12 +44,9 @@ SIGNATURES = {
     "stop_triggers": "(dispatch_ids, triggers_server_addr=None)",
     "wait": "(child, parents)",
 }
-MODULES = ("executor", "leptons", "metadata", "triggers")
+MODULES = ("executor", "fs", "fs_strategies", "leptons", "metadata", "triggers")
 CLASSES = ("status",)
-LATER = {
-    *("get_context", "get_result_manager", "redispatch"),
-    *("stop_triggers", "executor", "triggers"),
-}
+LATER = {"stop_triggers", "triggers"}
 NAMES = sorted({*SIGNATURES, *MODULES, *CLASSES} - LATER)
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from covalab.sdk.lepton import Lepton
     from covalab.sdk.redispatch import redispatch
     from covalab.sdk.result import Result
+    from covalab.sdk.result_manager import get_result_manager
     from covalab.sdk.service import covalent_start, covalent_stop, is_covalent_running
     from covalab.sdk.status import status
     from covalab.sdk.transportable import TransportableObject
@@ -65,6 +66,7 @@ __all__ = [
     "get_config",
     "get_context",
     "get_result",
+    "get_result_manager",
     "is_covalent_running",
     "lattice",
     "leptons",
@@ -91,9 +93,10 @@ _HOMES = {
     "covalab.sdk.deps": ("DepsBash", "DepsCall", "DepsModule", "DepsPip"),
     "covalab.sdk.electron": ("electron", "wait"),
     "covalab.sdk.lattice": ("Lattice", "lattice"),
-    "covalab.sdk.redispatch": ("redispatch",),
     "covalab.sdk.lepton": ("Lepton",),
+    "covalab.sdk.redispatch": ("redispatch",),
     "covalab.sdk.result": ("Result",),
+    "covalab.sdk.result_manager": ("get_result_manager",),
     "covalab.sdk.service": ("covalent_start", "covalent_stop", "is_covalent_running"),
     "covalab.sdk.status": ("status",),
     "covalab.sdk.transportable": ("TransportableObject",),

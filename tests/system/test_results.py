@@ -224,16 +224,6 @@ def test_outputs_can_be_left_out() -> None:
     assert bare.get_all_node_outputs()["load(0)"] is None
 
 
-def test_a_results_dir_is_not_needed() -> None:
-    """It is accepted, with a word about where values are."""
-    run = ct.dispatch_sync(experiment)(1).dispatch_id
-
-    with pytest.warns(UserWarning, match="nothing is copied to somewhere"):
-        result = ct.get_result(run, results_dir="somewhere")
-
-    assert result.results_dir == "somewhere"
-
-
 @pytest.mark.parametrize(
     "ask",
     [

@@ -194,7 +194,8 @@ def get_result(
     timeout
         How many seconds to wait; then the result has the status of that moment. For ever, if not given.
     results_dir
-        Covalent downloads to it. Here every value stays in the data folder and nothing is copied.
+        A folder to which everything is also written as files, as Covalent does; see `get_result_manager`. No file is
+        needed: every value stays in the data folder.
     workflow_output, intermediate_outputs, sublattice_results
         Leave out the lattice's value, the outputs of nodes, or the results of sublattices: they are then None.
 
@@ -208,9 +209,6 @@ def get_result(
     if status_only:
         summary = client.summary(wanted)
         return {"id": summary.id, "status": covalent_text(summary.status)}
-    if results_dir is not None:
-        message = f"`results_dir` is not needed: values stay in {client.data_dir}, nothing is copied to {results_dir}"
-        warnings.warn(message, stacklevel=2)
     outputs: Literal["result", "none"] = "result" if workflow_output else "none"
     record = client.record(wanted, wait=bool(wait), timeout=timeout, outputs=outputs, held=timeout is not None)
     if wait and record.summary.held and timeout is None:
@@ -220,13 +218,20 @@ def get_result(
         )
         warnings.warn(message, stacklevel=2)
         record = client.record(wanted, wait=True, outputs=outputs, held=True)
-    return Result(
+    result = Result(
         record,
         client,
         results_dir=results_dir,
         workflow_output=workflow_output,
         intermediate_outputs=intermediate_outputs,
     )
+    if results_dir is not None:
+        from covalab.sdk.result_manager import ResultManager  # noqa: PLC0415 - it needs this function
+
+        ResultManager(result, results_dir).download_all(
+            workflow_output=workflow_output, intermediate_outputs=intermediate_outputs
+        )
+    return result
 
 
 def cancel(dispatch_id: str, task_ids: int | Iterable[int] | None = None, dispatcher_addr: str | None = None) -> str:

@@ -119,7 +119,7 @@ def _rebuilt(
     return replace(made, environment=replace(here, cwd=there.cwd, path=path), source=recorded.source)
 
 
-def open_lattice(dispatch: str, digest: Digest, code: dict[Digest, bytes], artifacts: Artifacts) -> Lattice:
+def open_lattice(dispatch: str, digest: Digest, code: Mapping[Digest, bytes], artifacts: Artifacts) -> Lattice:
     """Open the lattice that was recorded with a dispatch.
 
     Raises

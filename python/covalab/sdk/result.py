@@ -9,12 +9,17 @@ from __future__ import annotations
 import datetime as dt
 import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import msgspec
+
 from covalab.core.assemble import edges_into, sources_of, value_at
+from covalab.core.codec import Buffer
 from covalab.core.errors import BlobNotFound, GraphError, SerializationError, TaskFailed
 from covalab.core.lifecycle import TERMINAL
-from covalab.core.model import VIRTUAL_KINDS, Edge, Failure, NodeKind, Record, Value
+from covalab.core.model import VIRTUAL_KINDS, Digest, Edge, Failure, NodeKind, Record, Value
+from covalab.sdk.configuration import get_config
 from covalab.sdk.redispatch import open_lattice
 from covalab.sdk.status import Status, shown, status
 from covalab.sdk.trace import open_inputs
@@ -39,14 +44,14 @@ class RecordedLattice:
         self.transport_graph = graph
         self.python_version = record.environment.versions.get("python", "")
         self.covalent_version = record.environment.versions.get("covalab", "")
-        self._why = why
+        self.why = why
 
     def __repr__(self) -> str:
         return f"<recorded lattice {self.__name__!r}>"
 
     def __call__(self, *_: object, **__: object) -> NoReturn:
         """Refuse: there is no function to run."""
-        message = f"lattice {self.__name__!r} can be read here, but not run: {self._why}"
+        message = f"lattice {self.__name__!r} can be read here, but not run: {self.why}"
         raise GraphError(message)
 
 
@@ -81,7 +86,9 @@ class Result:
         self._workflow_output = workflow_output
         self._intermediate_outputs = intermediate_outputs
         self._values: dict[int, Value] = dict(record.outputs)
-        self._graph = TransportGraph(record.graph, record.values, {}, client.artifacts, recorded=self._node_attributes)
+        self._graph = TransportGraph(
+            record.graph, record.values, self._code_of, client.artifacts, recorded=self._node_attributes
+        )
 
     @functools.cached_property
     def _into(self) -> list[list[Edge]]:
@@ -121,8 +128,11 @@ class Result:
 
     @property
     def results_dir(self) -> str:
-        """The folder given to `get_result`, else the data folder, which holds every value."""
-        return self._results_dir or str(self._client.data_dir)
+        """The folder for files: that given to `get_result`, else one of its own in ``sdk.results_dir``.
+
+        Values need none; see `covalab.get_result_manager`.
+        """
+        return self._results_dir or str(Path(get_config("sdk.results_dir")) / self.dispatch_id)
 
     @property
     def inputs(self) -> TransportableObject:
@@ -140,12 +150,28 @@ class Result:
         """
         client, record = self._client, self._record
         try:
-            recorded = client.submission(self.dispatch_id)
-            found = open_lattice(self.dispatch_id, record.lattice, recorded.code, client.artifacts)
+            found = open_lattice(self.dispatch_id, record.lattice, self._code, client.artifacts)
         except (SerializationError, BlobNotFound) as error:
             return RecordedLattice(record, self.inputs, self._graph, str(error))
         found.recorded_as(self.inputs, self._graph, record.source, record.environment.versions)
         return found
+
+    @property
+    def transport_graph(self) -> TransportGraph:
+        """The transport graph, with what became of its nodes."""
+        return self._graph
+
+    def full_record(self) -> Record:
+        """Return everything that is known without asking for single nodes, every output included."""
+        self._fetch_all()
+        return msgspec.structs.replace(self._record, outputs=self._values)
+
+    @functools.cached_property
+    def _code(self) -> Mapping[Digest, bytes]:
+        return self._client.submission(self.dispatch_id).code
+
+    def _code_of(self, digest: Digest) -> Buffer:
+        return self._code[digest] if digest in self._code else self._client.artifacts.read(digest)
 
     # The lattice's value.
 
@@ -259,7 +285,8 @@ class Result:
 
     def _fetch_all(self) -> None:
         """Fetch the outputs that are not here yet, all with one request."""
-        if self._intermediate_outputs:
+        has_all = self.is_terminal and len(self._values) >= self._record.summary.counts.completed
+        if self._intermediate_outputs and not has_all:
             self._values.update(self._client.record(self._record.summary.id, outputs="all").outputs)
 
     def _node_dict(self, node_id: int) -> dict[str, Any]:

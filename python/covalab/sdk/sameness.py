@@ -11,7 +11,7 @@ import functools
 import hashlib
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -81,7 +81,7 @@ def _is_same_function(now: Digest, new: Submission, then: Digest, old: Submissio
         return False  # then it is not the same: it runs
 
 
-def open_code(digest: Digest, code: dict[Digest, bytes], artifacts: Artifacts, *, what: str = "a function") -> Any:
+def open_code(digest: Digest, code: Mapping[Digest, bytes], artifacts: Artifacts, *, what: str = "a function") -> Any:
     """Open a function, or another object that travels like one, from `code` or from the blob folder."""
     data = code.get(digest)
     return decode(artifacts.read(digest) if data is None else data, what=what)

@@ -7,11 +7,12 @@ and neither the lattice nor the dispatch that it came from sees it.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from covalab.core.codec import decode
+from covalab.core.codec import Buffer, decode
 from covalab.core.model import Digest, Edge, EdgeKind, Graph, NodeKind, Value
 from covalab.sdk.status import RESULT_STATUS, Status
 from covalab.sdk.transportable import TransportableObject
@@ -51,7 +52,7 @@ class TransportGraph:
         self,
         graph: Graph | None = None,
         values: Sequence[Value] = (),
-        code: Mapping[Digest, bytes] | None = None,
+        code: Mapping[Digest, bytes] | Callable[[Digest], Buffer] | None = None,
         blobs: Blobs | None = None,
         *,
         metadata: Mapping[str, Any] | None = None,
@@ -253,9 +254,13 @@ class TransportGraph:
         if node.function >= 0:
             function = self.graph.functions[node.function]
             attributes["function_string"] = function.source
-            code = self._code.get(function.digest)
-            if code is not None:
-                attributes["function"] = TransportableObject.recorded(function.name, lambda: decode(code))
+            code = self._code
+            if callable(code):
+                opened = functools.partial(_open_with, code, function.digest)
+                attributes["function"] = TransportableObject.recorded(function.name, opened)
+            elif function.digest in code:
+                opened = functools.partial(decode, code[function.digest])
+                attributes["function"] = TransportableObject.recorded(function.name, opened)
         return attributes
 
     def _metadata(self, node_id: int) -> dict[str, Any]:
@@ -276,6 +281,10 @@ def _edge_attributes(edge: Edge) -> dict[str, Any]:
         return {"edge_name": edge.name}
     index = edge.index if edge.kind is EdgeKind.ARG else None
     return {"edge_name": edge.name, "param_type": _PARAM_TYPE[edge.kind], "arg_index": index}
+
+
+def _open_with(code: Callable[[Digest], Buffer], digest: Digest) -> Any:
+    return decode(code(digest))
 
 
 def _to_json(value: object) -> Any:

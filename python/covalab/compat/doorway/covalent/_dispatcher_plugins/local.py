@@ -1,0 +1,5 @@
+"""The dispatcher, by Covalent's internal path."""
+
+from covalab.sdk.local_dispatcher import LocalDispatcher
+
+__all__ = ["LocalDispatcher"]

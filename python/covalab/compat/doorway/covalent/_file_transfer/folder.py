@@ -1,0 +1,5 @@
+"""`Folder`, by Covalent's internal path."""
+
+from covalab.files import Folder
+
+__all__ = ["Folder"]

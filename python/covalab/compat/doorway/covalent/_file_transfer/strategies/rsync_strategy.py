@@ -1,0 +1,5 @@
+"""`Rsync`, by Covalent's internal path."""
+
+from covalab.files.strategies import Rsync
+
+__all__ = ["Rsync"]

@@ -1,0 +1,30 @@
+"""`LocalDispatcher`: the verbs as static methods, as Covalent's internal class has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from covalab.sdk import api
+from covalab.sdk.handle import DispatchHandle
+from covalab.sdk.lattice import Lattice
+from covalab.sdk.redispatch import redispatch
+
+
+class LocalDispatcher:
+    """The dispatcher of the data folder."""
+
+    dispatch = staticmethod(api.dispatch)
+    dispatch_sync = staticmethod(api.dispatch_sync)
+    redispatch = staticmethod(redispatch)
+
+    @staticmethod
+    def register(orig_lattice: Lattice, dispatcher_addr: str | None = None) -> Callable[..., DispatchHandle]:
+        """Record a lattice without starting it; the callable takes its arguments and returns the id."""
+        return api.dispatch(orig_lattice, dispatcher_addr, disable_run=True)
+
+    @staticmethod
+    def start(dispatch_id: str, dispatcher_addr: str | None = None) -> Any:
+        """Start a dispatch that `register` recorded; returns its id."""
+        api.check_address(dispatcher_addr)
+        return api.start(dispatch_id)
