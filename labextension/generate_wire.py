@@ -28,10 +28,13 @@ STRUCTS: Final[tuple[type[msgspec.Struct], ...]] = (
     model.Node,
     model.Edge,
     model.Function,
+    model.RetryPolicy,
     model.Settings,
     model.Graph,
     model.Value,
     model.Failure,
+    model.Outcome,
+    model.Attempt,
     model.Counts,
     model.DispatchSummary,
     model.NodeState,
@@ -72,6 +75,8 @@ def _typescript(kind: types.Type) -> str:  # noqa: C901, PLR0911 - one line for 
         case types.ListType():
             item = _typescript(kind.item_type)
             return f"readonly ({item})[]" if " " in item else f"readonly {item}[]"
+        case types.VarTupleType():
+            return f"readonly {_typescript(kind.item_type)}[]"
         case types.DictType():  # JSON keys are strings, also those of `dict[int, ...]`
             return f"Record<string, {_typescript(kind.value_type)}>"
         case types.StrType() | types.BytesType():  # bytes travel as base64

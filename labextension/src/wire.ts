@@ -64,6 +64,19 @@ export type Function = readonly [
 ];
 
 /**
+ * After which failures a node is run again, and how long it waits before (`retries.delay_before`).
+ *
+ * `on` names error types and exception classes; `delay` and `max_delay` are seconds, `jitter` a fraction.
+ */
+export type RetryPolicy = readonly [
+  on: readonly string[],
+  delay: number,
+  backoff: number,
+  max_delay: number,
+  jitter: number
+];
+
+/**
  * How a node is to be run. `time_limit` in seconds; `retries` counts re-runs, so N means at most N + 1 runs.
  *
  * `hooks` names encoded `core.hooks.Hooks` (empty: none), in `Submission.code` or in the blob folder.
@@ -76,7 +89,8 @@ export type Settings = readonly [
   retries: number,
   time_limit: number | null,
   hooks: string,
-  instance: string
+  instance: string,
+  retry: RetryPolicy
 ];
 
 /** A transport graph: Covalent's node numbers, names and edges. `output` is the node of the lattice's value. */
@@ -102,12 +116,33 @@ export type Value = readonly [
   digest: string | null
 ];
 
-/** Why a node failed. `traceback` is cut to the user's frames; `exception` names the class. */
+/** Why a node failed. `traceback` is cut to the user's frames; `exception` is its class, `kinds` also the bases. */
 export interface Failure {
   readonly type: ErrorType;
   readonly message: string;
   readonly exception: string;
   readonly traceback: string;
+  readonly kinds: readonly string[];
+}
+
+/** How one run of a node ended. Times are seconds since the epoch, UTC. */
+export type Outcome = readonly [
+  node: number,
+  status: Status,
+  started_at: number,
+  ended_at: number,
+  value: Value | null,
+  failure: Failure | null,
+  stdout: string,
+  stderr: string,
+  worker: string
+];
+
+/** One run of a node that was not its last: which, how it ended, and when the next may begin. */
+export interface Attempt {
+  readonly number: number;
+  readonly outcome: Outcome;
+  readonly next_at: number | null;
 }
 
 /** How many nodes that do work (not parameters, not collections) stand where. */
@@ -144,7 +179,8 @@ export type NodeState = readonly [
   status: Status,
   started_at: number | null,
   ended_at: number | null,
-  attempt: number
+  attempt: number,
+  next_at: number | null
 ];
 
 /** Every node that changed after version `since`, as it stands now: re-readable from any number. */
@@ -174,6 +210,8 @@ export interface NodeDetail {
   readonly failure: Failure | null;
   readonly value: Value | null;
   readonly inputs: readonly Edge[];
+  readonly attempts: readonly Attempt[];
+  readonly next_at: number | null;
 }
 
 /**

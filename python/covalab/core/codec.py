@@ -182,7 +182,11 @@ def closed(obj: object, *, what: str = "value", text: str | None = None) -> Valu
 
 def type_name(obj: object) -> str:
     """Return the name of a value's type, with its module unless everybody knows it."""
-    kind = type(obj)
+    return class_name(type(obj))
+
+
+def class_name(kind: type) -> str:
+    """Return the name of a class, with its module unless everybody knows it."""
     return (
         kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
     )

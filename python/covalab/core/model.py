@@ -90,6 +90,19 @@ class Function(msgspec.Struct, frozen=True, array_like=True):
     source: str = ""
 
 
+class RetryPolicy(msgspec.Struct, frozen=True, array_like=True):
+    """After which failures a node is run again, and how long it waits before (`retries.delay_before`).
+
+    `on` names error types and exception classes; `delay` and `max_delay` are seconds, `jitter` a fraction.
+    """
+
+    on: tuple[str, ...] = ("runtime", "storage")
+    delay: float = 1.0
+    backoff: float = 2.0
+    max_delay: float = 60.0
+    jitter: float = 0.25
+
+
 class Settings(msgspec.Struct, frozen=True, array_like=True):
     """How a node is to be run. `time_limit` in seconds; `retries` counts re-runs, so N means at most N + 1 runs.
 
@@ -104,6 +117,7 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     time_limit: float | None = None
     hooks: Digest = Digest("")
     instance: Digest = Digest("")
+    retry: RetryPolicy = RetryPolicy()
 
 
 class Graph(msgspec.Struct, frozen=True):
@@ -184,12 +198,13 @@ class Again(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """Why a node failed. `traceback` is cut to the user's frames; `exception` names the class."""
+    """Why a node failed. `traceback` is cut to the user's frames; `exception` is its class, `kinds` also the bases."""
 
     type: ErrorType
     message: str
     exception: str = ""
     traceback: str = ""
+    kinds: tuple[str, ...] = ()
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True):
@@ -204,6 +219,14 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     stdout: str = ""
     stderr: str = ""
     worker: str = ""
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One run of a node that was not its last: which, how it ended, and when the next may begin."""
+
+    number: int  # from 1 on
+    outcome: Outcome
+    next_at: float | None = None  # seconds since the epoch; None: at once
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -244,6 +267,7 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     started_at: float | None = None
     ended_at: float | None = None
     attempt: int = 0
+    next_at: float | None = None  # a node that failed is run again from then on
 
 
 class DispatchChanges(msgspec.Struct, frozen=True):
@@ -275,6 +299,8 @@ class NodeDetail(msgspec.Struct, frozen=True):
     failure: Failure | None = None
     value: Value | None = None  # JSON readers get it without `data`
     inputs: list[Edge] = []
+    attempts: list[Attempt] = []  # those before the current one
+    next_at: float | None = None
 
 
 class Record(msgspec.Struct, frozen=True):

@@ -7,12 +7,14 @@ objects, because a dispatch may have a hundred thousand nodes.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from covalab.core.lifecycle import TERMINAL, may_follow
 from covalab.core.model import (
     VIRTUAL_KINDS,
+    Attempt,
     Counts,
     Edge,
     EdgeKind,
@@ -57,6 +59,8 @@ class Progress:
         self.ended_at: list[float | None] = [None] * n
         self.attempt: list[int] = [0] * n
         self.losses: dict[int, int] = {}
+        self.delayed: dict[int, float] = {}
+        """Nodes that failed and are ready again at a time."""
         self.version = 0
         self.changed_at: list[int] = [0] * n
         self.outputs: dict[int, Value] = {}
@@ -106,8 +110,12 @@ class Progress:
         return self._lane[node] if self._lane is not None else 0
 
     def _tidy_lanes(self) -> None:
-        """Forget what was ready and has ended meanwhile."""
-        self.lanes = [deque(node for node in lane if self.status[node] == "pending") for lane in self.lanes]
+        """Forget what was ready and has ended meanwhile, or has to wait."""
+
+        def is_ready(node: int) -> bool:
+            return self.status[node] == "pending" and node not in self.delayed
+
+        self.lanes = [deque(filter(is_ready, lane)) for lane in self.lanes]
 
     @property
     def is_terminal(self) -> bool:
@@ -127,7 +135,10 @@ class Progress:
 
     def state(self, node: int) -> NodeState:
         """What a drawing needs to know of a node."""
-        return NodeState(node, self.status[node], self.started_at[node], self.ended_at[node], self.attempt[node])
+        next_at = self.delayed.get(node)
+        return NodeState(
+            node, self.status[node], self.started_at[node], self.ended_at[node], self.attempt[node], next_at
+        )
 
     def states_since(self, version: int) -> list[NodeState]:
         """Every node that changed after `version`, as it stands now."""
@@ -196,6 +207,25 @@ class Progress:
                 self._end(node, "skipped", None, None)
                 self._skip_after(node)
 
+    def put_off(self, node: int, until: float) -> None:
+        """A node failed and may be run again, but not before a time."""
+        self.version += 1
+        self.in_flight.discard(node)
+        if self.status[node] == "running":
+            self._move(node, "pending")
+            self.started_at[node] = None
+        self.delayed[node] = until
+        self._touch(node)
+
+    def due(self, at: float) -> None:
+        """What was put off until now is ready."""
+        for node in [node for node, until in self.delayed.items() if until <= at]:
+            del self.delayed[node]
+            if self.status[node] == "pending":
+                self.version += 1
+                self._touch(node)
+                self.lanes[self.lane(node)].append(node)
+
     def unsent(self, nodes: Iterable[int]) -> None:
         """Nodes came back that no worker had begun: that was no attempt."""
         nodes = [node for node in nodes if node in self.in_flight]
@@ -231,11 +261,22 @@ class Progress:
             for node, status in enumerate(self.status):
                 if status not in TERMINAL:
                     self._end(node, "skipped", None, None)
+        self.delayed = {node: at for node, at in self.delayed.items() if self.status[node] == "pending"}
         self._tidy_lanes()
         return cancelled
 
-    def restore(self, states: Iterable[NodeState], outputs: dict[int, Value], version: int) -> None:
-        """Take over what was recorded before a restart; a node that was running is pending again."""
+    def restore(
+        self,
+        states: Iterable[NodeState],
+        outputs: dict[int, Value],
+        version: int,
+        attempts: Mapping[int, Sequence[Attempt]] = MappingProxyType({}),
+    ) -> None:
+        """Take over what was recorded before a restart; a node that was running is pending again.
+
+        `attempts` are the runs of each node that were not its last: what is counted stays counted, and a node that
+        was waiting for its next run goes on waiting.
+        """
         for state in states:
             if state.status not in TERMINAL:
                 self.attempt[state.node] = state.attempt
@@ -252,6 +293,15 @@ class Progress:
             else:
                 self._end(node, state.status, state.started_at, state.ended_at)
                 self._skip_after(node)
+        for node, runs in attempts.items():
+            if self.status[node] in TERMINAL:
+                continue
+            self.attempt[node] = max(run.number for run in runs)
+            losses = sum(run.outcome.failure is not None and run.outcome.failure.type == "worker_lost" for run in runs)
+            if losses:
+                self.losses[node] = losses
+            if runs[-1].next_at is not None:
+                self.delayed[node] = runs[-1].next_at
         self.version = version
         self.changed_at = [version] * len(self.changed_at)
         self._tidy_lanes()

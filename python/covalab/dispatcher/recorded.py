@@ -32,7 +32,9 @@ def load(connection: apsw.Connection, summary: DispatchSummary) -> Run:
     completed = [state.node for state in states if state.status == "completed" and run.progress.uses[state.node]]
     values = rows.select_values(connection, key, completed)
     run.progress.start(summary.created_at)
-    run.progress.restore(states, values, summary.version + _RESTART_GAP)
+    attempts = rows.select_attempts(connection, key)
+    run.progress.restore(states, values, summary.version + _RESTART_GAP, attempts)
+    run.failures = {node: len(its) - run.progress.losses.get(node, 0) for node, its in attempts.items()}
     run.failed = [state.node for state in states if state.status == "failed"]
     return run
 

@@ -8,6 +8,7 @@ import msgspec
 
 from covalab.core.model import (
     VIRTUAL_KINDS,
+    Attempt,
     Counts,
     DispatchId,
     DispatchSummary,
@@ -42,6 +43,7 @@ class Run:
         self.outcomes: list[Outcome] = []  # applied, on their way to the disk
         self.failed: list[int] = []
         self.failures: dict[int, int] = {}  # how many runs of a node failed: what retries are counted by
+        self.attempts: list[Attempt] = []  # runs that were not the last of their node, on their way to the disk
         self.told = summary
 
     @property

@@ -7,8 +7,10 @@ has become ready. Facts that arrive meanwhile wait for the next turn, and so sha
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 import os
+import random
 import time
 import uuid
 from collections.abc import Callable, Coroutine, Iterable
@@ -23,11 +25,12 @@ import msgspec
 from covalab._version import __version__
 from covalab.artifacts import Artifacts
 from covalab.client import folders
-from covalab.core import lowering
+from covalab.core import lowering, retries
 from covalab.core.errors import DataFolderError, MissingLatticeRecordError, TakenOver
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
     Again,
+    Attempt,
     Digest,
     DispatcherStatus,
     DispatchId,
@@ -54,10 +57,11 @@ from covalab.worker.capture import read_text
 
 _log = logging.getLogger("covalab.dispatcher")
 _RETRY_SECONDS: Final = 1.0
+_LONGEST_SLEEP: Final = 3600.0
 _BLOB_REST: Final = 600.0
 """A blob that nothing uses is kept this long after somebody wrote or reused it: its submission may be on its way."""
 _T = TypeVar("_T")
-_Write: TypeAlias = "tuple[int, DispatchSummary, list[NodeState], list[Outcome]]"
+_Write: TypeAlias = "tuple[int, DispatchSummary, list[NodeState], list[Outcome], list[Attempt]]"
 
 
 class Service:
@@ -69,10 +73,15 @@ class Service:
         The data folder.
     store
         Its database.
+    clock
+        Tells the time, in seconds since the epoch.
     """
 
-    def __init__(self, folder: Path, store: Store) -> None:
+    def __init__(self, folder: Path, store: Store, clock: Callable[[], float] = time.time) -> None:
         self.folder = folder
+        self._clock = clock
+        self._alarms: list[tuple[float, DispatchId]] = []  # a heap: when which dispatch has something to run again
+        self._alarm: asyncio.TimerHandle | None = None
         self.store = store
         self.artifacts = Artifacts(folders.blob_folder(folder))
         self.feed = Feed(int(time.time() * 1000))
@@ -359,6 +368,8 @@ class Service:
 
     def _begin(self, run: Run) -> None:
         self.runs[run.id] = run
+        for at in run.progress.delayed.values():
+            heapq.heappush(self._alarms, (at, run.id))
         if not run.progress.version:
             run.progress.start(run.created.created_at)
         for place in run.places:
@@ -435,8 +446,15 @@ class Service:
     def _suspect(self, run: Run, flight: Flight, nodes: list[int], now: float) -> None:
         """Let nodes that were there when their worker went run again, alone; blame the one that was there too often."""
         for node in nodes:
-            if not run.progress.lost(node):
-                self._fail(run, flight, node, lost_failure(run.progress.losses[node]), now)
+            may_go_on = run.progress.lost(node)
+            failure = lost_failure(run.progress.losses[node])
+            if not may_go_on:
+                self._fail(run, flight, node, failure, now)
+                continue
+            started = run.progress.started_at[node] or now
+            stdout, stderr = self._spooled(flight, node)
+            outcome = Outcome(node, "failed", started, now, None, failure, stdout, stderr, flight.worker)
+            run.attempts.append(Attempt(run.progress.attempt[node], outcome))
         run.progress.returned(node for node in nodes if run.progress.losses[node] <= LOSSES_ALLOWED)
 
     def on_pool_failed(self, pool: Pool) -> None:
@@ -502,11 +520,29 @@ class Service:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     def _send_what_is_ready(self) -> None:
+        self._wake_the_delayed()
         for pool in self._pools:
             if pool.state == "failed":
                 self._give_up(pool)
         for run in self._frontier.fill():
             self._note(run)
+
+    def _wake_the_delayed(self) -> None:
+        """Make ready what was put off until now, and see to it that the next is not forgotten."""
+        now = self._clock()
+        while self._alarms and self._alarms[0][0] <= now:
+            run = self.runs.get(heapq.heappop(self._alarms)[1])
+            if run is not None:
+                run.progress.due(now)
+                self._frontier.note(run)
+                self._note(run)
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._alarms:
+            # Not for longer than an hour: the clock of the wall may be set meanwhile.
+            left = min(max(0.0, self._alarms[0][0] - now), _LONGEST_SLEEP)
+            self._alarm = asyncio.get_running_loop().call_later(left, self._wake.set)
 
     async def _settle(self) -> None:
         """Apply what came in, commit it, then tell."""
@@ -522,6 +558,7 @@ class Service:
                 self._frontier.note(run)
                 summary = run.summary()
                 outcomes, run.outcomes = run.outcomes, []
+                attempts, run.attempts = run.attempts, []
                 progress = run.progress
                 states = [
                     progress.state(node)
@@ -529,8 +566,8 @@ class Service:
                     if progress.working[node] and progress.status[node] in TERMINAL
                 ]
                 progress.touched.clear()
-                if outcomes or states or summary.status != run.told.status:
-                    writes.append((run.key, summary, states, outcomes))
+                if outcomes or states or attempts or summary.status != run.told.status:
+                    writes.append((run.key, summary, states, outcomes, attempts))
                 run.told = summary
             if writes:
                 await self._record(writes)
@@ -547,8 +584,8 @@ class Service:
 
         def job(connection: apsw.Connection) -> None:
             rows.keep_durations(connection, durations)
-            for write in writes:
-                rows.update_dispatch(connection, *write)
+            for key, summary, states, outcomes, attempts in writes:
+                rows.update_dispatch(connection, key, summary, states, outcomes, attempts=attempts)
 
         while True:
             try:
@@ -577,9 +614,7 @@ class Service:
             node = outcome.node
             if outcome.status == "completed":
                 self._frontier.learn(run, outcome)
-            elif self._may_retry(run, outcome):
-                if node in progress.in_flight:
-                    progress.returned([node])
+            elif self._put_off(run, outcome):
                 continue
             if progress.ended(outcome):
                 run.outcomes.append(outcome)
@@ -589,10 +624,17 @@ class Service:
             run.ended_at = max(time.time(), run.started_at or run.created.created_at)
             run.started_at = run.started_at or run.ended_at
 
-    @staticmethod
-    def _may_retry(run: Run, outcome: Outcome) -> bool:
-        failure = outcome.failure
-        if failure is None or failure.type not in ("runtime", "storage"):
+    def _put_off(self, run: Run, outcome: Outcome) -> bool:
+        """Let a node that failed wait for its next run, if it may have one."""
+        node, failure = outcome.node, outcome.failure
+        if failure is None or run.progress.status[node] in TERMINAL:
             return False
-        failures = run.failures[outcome.node] = run.failures.get(outcome.node, 0) + 1
-        return failures <= lowering.settings_of(run.graph, outcome.node).retries
+        settings = lowering.settings_of(run.graph, node)
+        n_failed = run.failures[node] = run.failures.get(node, 0) + 1
+        if not retries.may_retry(settings, failure, n_failed):
+            return False
+        next_at = self._clock() + retries.delay_before(settings.retry, n_failed, random.random())  # noqa: S311 - no secret
+        run.attempts.append(Attempt(run.progress.attempt[node], outcome, next_at))
+        run.progress.put_off(node, next_at)
+        heapq.heappush(self._alarms, (next_at, run.id))
+        return True

@@ -149,7 +149,9 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
         task = f"{dispatch}:{number}"
         raise MissingLatticeRecordError(task, where)
     found = graph.nodes[number]
-    outcome = await service.store.read(lambda db: rows.select_outcome(db, key, number))
+    outcome, attempts = await service.store.read(
+        lambda db: (rows.select_outcome(db, key, number), rows.select_attempts(db, key, number).get(number, []))
+    )
     value = outcome.value if outcome is not None else None
     if found.kind is NodeKind.PARAMETER:
         value = rest.values[found.value]
@@ -178,6 +180,8 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
         failure,
         value,
         progress.inputs[number],
+        attempts,
+        state.next_at,
     )
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
+    Attempt,
     Counts,
     Digest,
     DispatchId,
@@ -122,8 +123,13 @@ def update_dispatch(
     summary: DispatchSummary,
     states: Sequence[NodeState],
     outcomes: Sequence[Outcome],
+    *,
+    attempts: Sequence[Attempt] = (),
 ) -> None:
-    """Record how far a dispatch has come: its row, the nodes that changed, and how nodes ended."""
+    """Record how far a dispatch has come: its row, the nodes that changed, and how nodes ended.
+
+    `attempts` are runs that were not the last of their node.
+    """
     connection.execute(
         "UPDATE dispatches SET status=?, version=?, started_at=?, ended_at=?, counts=?, error=? WHERE key=?",
         (
@@ -155,6 +161,10 @@ def update_dispatch(
             )
             for outcome in outcomes
         ),
+    )
+    connection.executemany(
+        "INSERT OR REPLACE INTO attempts VALUES (?,?,?,?,?)",
+        ((key, it.outcome.node, it.number, it.next_at, _encode(it.outcome)) for it in attempts),
     )
     digests = [outcome.value.digest for outcome in outcomes if outcome.value is not None and outcome.value.digest]
     if digests:
@@ -258,6 +268,20 @@ def select_outcome(connection: apsw.Connection, key: int, node: int) -> OutcomeR
     return OutcomeRow(str(row[0]), value, failure, str(row[3]), str(row[4]))
 
 
+def select_attempts(connection: apsw.Connection, key: int, node: int | None = None) -> dict[int, list[Attempt]]:
+    """Return the runs of nodes that were not their last, in order, by node; or those of one node."""
+    rows = connection.execute(
+        f"SELECT node, attempt, next_at, outcome FROM attempts WHERE key = ?{'' if node is None else ' AND node = ?'} "  # noqa: S608 - constant
+        "ORDER BY node, attempt",
+        (key,) if node is None else (key, node),
+    )
+    found: dict[int, list[Attempt]] = {}
+    for its_node, number, next_at, outcome in rows:
+        attempt = Attempt(int(number), msgspec.msgpack.decode(outcome, type=Outcome), next_at)
+        found.setdefault(int(its_node), []).append(attempt)
+    return found
+
+
 def delete_dispatch(connection: apsw.Connection, dispatch: DispatchId) -> list[Digest] | None:
     """Forget a dispatch. Returns the blobs that nothing uses any more; None, and keeps it, while it runs."""
     row = connection.execute("SELECT key, status, held FROM dispatches WHERE id = ?", (dispatch,)).fetchone()
@@ -267,8 +291,8 @@ def delete_dispatch(connection: apsw.Connection, dispatch: DispatchId) -> list[D
     if status not in TERMINAL and not held:
         return None
     used = [Digest(found) for (found,) in connection.execute("SELECT digest FROM blob_uses WHERE key = ?", (key,))]
-    for table in ("blob_uses", "outcomes", "nodes", "submissions", "dispatches"):
-        connection.execute(f"DELETE FROM {table} WHERE key = ?", (key,))  # noqa: S608 - the five names above
+    for table in ("blob_uses", "attempts", "outcomes", "nodes", "submissions", "dispatches"):
+        connection.execute(f"DELETE FROM {table} WHERE key = ?", (key,))  # noqa: S608 - the names above
     return select_unused(connection, used)
 
 

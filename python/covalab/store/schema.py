@@ -65,6 +65,17 @@ MIGRATIONS: Final = (
     "CREATE TABLE durations (function TEXT PRIMARY KEY, seconds REAL NOT NULL) WITHOUT ROWID",
     # A dispatch that is recorded and not started (`disable_run`) must not be started by a restart.
     "ALTER TABLE dispatches ADD COLUMN held INTEGER NOT NULL DEFAULT 0",
+    # The runs of a node that were not its last: what retries are counted by, and since when one waits for the next.
+    """
+    CREATE TABLE attempts (
+        key INTEGER NOT NULL REFERENCES dispatches (key),
+        node INTEGER NOT NULL,
+        attempt INTEGER NOT NULL,
+        next_at REAL,
+        outcome BLOB NOT NULL,
+        PRIMARY KEY (key, node, attempt)
+    );
+    """,
 )
 
 

@@ -24,7 +24,7 @@ import msgspec
 
 from covalab.artifacts import Artifacts
 from covalab.core.assemble import hashable
-from covalab.core.codec import decode, plain
+from covalab.core.codec import class_name, decode, plain
 from covalab.core.errors import CovalabError, DataFolderError, DepsFailed, SerializationError
 from covalab.core.hooks import Hooks
 from covalab.core.model import Digest, ErrorType, Failure, Outcome, Status, Value
@@ -363,20 +363,19 @@ def _cannot_change(value: Any) -> bool:
 def failure_of(error: BaseException, type_: ErrorType) -> Failure:
     """Describe an exception for somebody who wrote the task and not covalab."""
     kind = type(error)
-    exception = (
-        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
-    )
+    kinds = tuple(map(class_name, kind.__mro__[:-1]))
+    exception = kinds[0]
     try:
         message = _cut(str(error), _MESSAGE_LIMIT)
     except Exception:  # noqa: BLE001 - __str__ is the user's code
         message = "(its text cannot be made: __str__ raised)"
     if type_ != "runtime" and isinstance(error, CovalabError):
-        return Failure(type_, message, exception, f"{kind.__name__}: {message}\n")
+        return Failure(type_, message, exception, f"{kind.__name__}: {message}\n", kinds)
     try:
         text = "".join(traceback.format_exception(kind, error, _users_frames(error.__traceback__)))
     except Exception:  # noqa: BLE001 - so is whatever the traceback shows
         text = f"{exception}: {message}\n"
-    return Failure(type_, message, exception, _cut(text, _TRACEBACK_LIMIT))
+    return Failure(type_, message, exception, _cut(text, _TRACEBACK_LIMIT), kinds)
 
 
 def _hook_failure(error: BaseException) -> Failure:

@@ -1,0 +1,223 @@
+"""Waiting for the next run: the dispatcher waits, no worker does, and a power cut changes nothing about it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from tests.system.tasks import adding
+
+import covalab as ct
+from covalab.client import Client
+from covalab.core.model import NodeDetail, RetryPolicy
+from covalab.sdk.api import prepare
+
+DISPATCHER = """
+import functools, sys
+from pathlib import Path
+from covalab.dispatcher import __main__ as dispatcher
+clock = Path(sys.argv.pop())
+dispatcher.Service = functools.partial(dispatcher.Service, clock=lambda: float(clock.read_text()))
+sys.exit(dispatcher.main())
+"""
+
+
+def until(what: Callable[[], object]) -> None:
+    """Wait for something to become true."""
+    deadline = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+class Clock:
+    """The time of a dispatcher, which stands still until it is moved."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "clock"
+        self.data = folder / "data"
+        self.now = 1_000_000.0
+        self.move(0)
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def move(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+        temporary = self.folder / "clock.new"
+        temporary.write_text(str(self.now))
+        temporary.replace(self.file)
+
+    def start(self) -> Client:
+        """Start a dispatcher that looks at this clock."""
+        command = [sys.executable, "-c", DISPATCHER, "--data-dir", str(self.data), str(self.file)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        self.processes.append(process)
+        return Client(self.data, start=False)
+
+    def kill(self) -> None:
+        """End the dispatcher as a power cut would."""
+        process = self.processes.pop()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Iterator[Clock]:
+    """Return a clock for a dispatcher of this test's own."""
+    it = Clock(tmp_path)
+    yield it
+    with suppress(Exception):
+        Client(it.data, start=False).stop()
+    while it.processes:
+        it.kill()
+
+
+@ct.electron
+def fails_until(witness: str, n_runs: int) -> int:
+    """Fail until the n-th run."""
+    with open(witness, "a") as file:  # noqa: PTH123
+        file.write("run\n")
+    n = len(Path(witness).read_text().split())
+    if n < n_runs:
+        message = f"run {n} fails"
+        raise ConnectionError(message)
+    return n
+
+
+def submit(client: Client, function: Any, args: tuple[Any, ...], retries: int, policy: RetryPolicy) -> str:
+    """Dispatch one electron with a policy."""
+    submission = prepare(ct.lattice(function), args, {}, client.artifacts)
+    graph = submission.graph
+    settings = [msgspec.structs.replace(it, retries=retries, retry=policy) for it in graph.settings]
+    submission = msgspec.structs.replace(submission, graph=msgspec.structs.replace(graph, settings=settings))
+    return str(client.submit(submission).id)
+
+
+def wake(client: Client) -> None:
+    """Give the dispatcher something to do, so that it looks at its clock."""
+    other = client.submit(prepare(ct.lattice(adding), (1,), {}, client.artifacts))
+    assert client.record(other.id, wait=True, timeout=60).summary.status == "completed"
+
+
+def node_of(client: Client, dispatch: str) -> NodeDetail:
+    """Return what is known of the only electron."""
+    return client.node(dispatch, 0)
+
+
+def has_failed(client: Client, dispatch: str, n_times: int) -> bool:
+    """Whether so many runs of the only electron have failed and it is to run again."""
+    return len(node_of(client, dispatch).attempts) == n_times
+
+
+def test_a_wait_survives_a_power_cut_neither_skipped_nor_begun_anew(clock: Clock, tmp_path: Path) -> None:
+    """Ten seconds into a wait of thirty the dispatcher is killed; the run comes when the thirty are over."""
+    witness = tmp_path / "witness"
+    client = clock.start()
+    dispatch = submit(client, fails_until, (str(witness), 2), 1, RetryPolicy(delay=30, jitter=0))
+    until(lambda: node_of(client, dispatch).next_at)
+    detail = node_of(client, dispatch)
+    assert (detail.status, detail.attempt, detail.next_at) == ("pending", 1, clock.now + 30)
+
+    clock.move(10)
+    clock.kill()
+    client = clock.start()
+    wake(client)
+    assert node_of(client, dispatch).next_at == clock.now + 20
+
+    clock.move(19)
+    wake(client)
+    assert witness.read_text() == "run\n"
+
+    clock.move(1)
+    wake(client)
+    record = client.record(dispatch, wait=True, timeout=60)
+    assert record.summary.status == "completed"
+    assert witness.read_text() == "run\nrun\n"
+    detail = node_of(client, dispatch)
+    assert (detail.attempt, detail.next_at) == (2, None)
+    assert [(it.number, it.outcome.status, it.next_at) for it in detail.attempts] == [(1, "failed", 1_000_030.0)]
+
+
+def test_budgets_are_exact_although_the_dispatcher_is_killed_between_the_runs(clock: Clock, tmp_path: Path) -> None:
+    """Failures are counted on the disk: N retries stay N + 1 runs, and only the last one is a failure to be seen."""
+    witness, retries = tmp_path / "witness", 2
+    client = clock.start()
+    dispatch = submit(client, fails_until, (str(witness), 99), retries, RetryPolicy(delay=5, jitter=0))
+    for n_failed in range(1, retries + 1):
+        until(partial(has_failed, client, dispatch, n_failed))
+        assert client.summary(dispatch).status == "running"
+        clock.kill()
+        clock.move(100)
+        client = clock.start()
+    record = client.record(dispatch, wait=True, timeout=60)
+
+    assert record.summary.status == "failed"
+    assert len(witness.read_text().split()) == retries + 1
+    detail = node_of(client, dispatch)
+    assert detail.attempt == retries + 1
+    assert [it.number for it in detail.attempts] == list(range(1, retries + 1))
+    assert all("fails" in it.outcome.stderr for it in detail.attempts)
+
+
+def test_a_node_that_waits_occupies_no_worker(clock: Clock, tmp_path: Path) -> None:
+    """While more nodes wait than there are workers, others run; a cancel ends the waiting at once."""
+    client = clock.start()
+    witnesses = [str(tmp_path / f"witness-{n}") for n in range(6)]
+    policy = RetryPolicy(delay=3600)
+    waiting = [submit(client, fails_until, (witness, 99), 1, policy) for witness in witnesses]
+    until(lambda: all(node_of(client, dispatch).next_at for dispatch in waiting))
+
+    wake(client)
+
+    for dispatch in waiting:
+        assert client.cancel(dispatch).status == "cancelled"
+    assert [len(Path(witness).read_text().split()) for witness in witnesses] == [1] * 6
+
+
+def test_what_is_not_listed_is_not_run_again(clock: Clock, tmp_path: Path) -> None:
+    """A class among the bases of the exception is enough; another one is not."""
+    client = clock.start()
+    expected = {"OSError": "completed", "ValueError": "failed", "timeout": "failed"}
+    for on, status in expected.items():
+        policy = RetryPolicy((on,), delay=0)
+        dispatch = submit(client, fails_until, (str(tmp_path / on), 2), 2, policy)
+        assert client.record(dispatch, wait=True, timeout=60).summary.status == status, on
+
+
+def test_losses_are_counted_on_the_disk(clock: Clock, tmp_path: Path) -> None:
+    """A task that kills its worker is blamed after as many losses, although the dispatcher was killed in between."""
+    witness = tmp_path / "witness"
+
+    @ct.electron
+    def dies(witness: str) -> None:
+        with open(witness, "a") as file:  # noqa: PTH123
+            file.write("run\n")
+        os._exit(1)
+
+    client = clock.start()
+    dispatch = submit(client, dies, (str(witness),), 0, RetryPolicy())
+    until(lambda: len(node_of(client, dispatch).attempts) >= 2)
+    clock.kill()
+    client = clock.start()
+    record = client.record(dispatch, wait=True, timeout=60)
+
+    assert record.summary.status == "failed"
+    assert 4 <= len(witness.read_text().split()) <= 5  # one more, if the last cut came in the middle of a run
+    assert [it.outcome.failure.type for it in node_of(client, dispatch).attempts if it.outcome.failure] == [
+        "worker_lost"
+    ] * 3
