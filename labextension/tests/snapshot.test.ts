@@ -32,8 +32,8 @@ function changes(since: number, version: number, ...nodes: NodeState[]): Dispatc
 const GRAPH = { nodes: [], edges: [] };
 
 test('changes add up, and the graph stays the same object', () => {
-  const first = withChanges(null, changes(0, 1, [0, 'running', 1, null, 1], [1, 'pending', null, null, 0]), GRAPH);
-  const second = withChanges(first, changes(1, 2, [0, 'completed', 1, 2, 1]), null);
+  const first = withChanges(null, changes(0, 1, [0, 'running', 1, null, 1, null], [1, 'pending', null, null, 0, null]), GRAPH);
+  const second = withChanges(first, changes(1, 2, [0, 'completed', 1, 2, 1, null]), null);
 
   assert.equal(second.graph, GRAPH);
   assert.equal(second.states.get(0)?.[1], 'completed');
@@ -42,14 +42,14 @@ test('changes add up, and the graph stays the same object', () => {
 });
 
 test('an answer that comes late changes nothing', () => {
-  const newer = withChanges(null, changes(0, 5, [0, 'completed', 1, 2, 1]), GRAPH);
+  const newer = withChanges(null, changes(0, 5, [0, 'completed', 1, 2, 1, null]), GRAPH);
 
-  assert.equal(withChanges(newer, changes(3, 4, [0, 'running', 1, null, 1]), null), newer);
+  assert.equal(withChanges(newer, changes(3, 4, [0, 'running', 1, null, 1, null]), null), newer);
 });
 
 test('an answer from the beginning replaces what a notebook kept', () => {
-  const kept = fromBundle({ id: 'd1', summary: summary(9), graph: GRAPH, states: [[7, 'running', 1, null, 1]] }, 'old');
-  const fresh = withChanges(kept, changes(0, 3, [0, 'running', 1, null, 1]), null);
+  const kept = fromBundle({ id: 'd1', summary: summary(9), graph: GRAPH, states: [[7, 'running', 1, null, 1, null]] }, 'old');
+  const fresh = withChanges(kept, changes(0, 3, [0, 'running', 1, null, 1, null]), null);
 
   assert.deepEqual([...fresh.states.keys()], [0]);
   assert.equal(fresh.stale, '');
