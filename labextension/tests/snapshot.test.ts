@@ -21,7 +21,8 @@ function summary(version: number): DispatchSummary {
     cell: '',
     root: null,
     parent_node: -1,
-    error: ''
+    error: '',
+    held: false
   };
 }
 
