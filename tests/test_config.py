@@ -259,3 +259,27 @@ def test_a_lock_that_is_kept_is_not_waited_for_for_ever(file: Path, monkeypatch:
         ct.set_config("dask.num_workers", 3)
 
     assert file.read_text() == before
+
+
+def test_the_defaults_of_executors_can_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Those of the built-in ones and of plug-ins in `sdk.executor_dir`; what is set goes before them."""
+    (tmp_path / "mine_too.py").write_text(
+        "from covalab.executors import BaseExecutor\n"
+        "EXECUTOR_PLUGIN_NAME = 'Mine'\n"
+        "_EXECUTOR_PLUGIN_DEFAULTS = {'region': 'north', 'size': 3}\n"
+        "class Mine(BaseExecutor):\n"
+        "    def __init__(self, region, size): self.region, self.size = region, size\n"
+        "    def run(self, function, args, kwargs, task_metadata): return function(*args, **kwargs)\n"
+    )
+    ct.set_config({"sdk.executor_dir": str(tmp_path), "executors.mine_too.size": 4})
+    manager = ct.executor._executor_manager
+    manager.list_executors(regenerate=True, print_names=False)
+    try:
+        assert ct.get_config("executors.mine_too") == {"region": "north", "size": 4}
+        assert {"local", "dask", "mine_too"} <= set(ct.get_config()["executors"])
+        mine = manager.get_executor("mine_too")
+        assert (mine.region, mine.size) == ("north", 4)
+    finally:
+        sys.modules.pop("mine_too")
+        manager._classes.pop("mine_too")
+        manager._defaults.pop("mine_too")

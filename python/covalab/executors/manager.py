@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from covalab import config
 from covalab.core.errors import ExecutorNotFound
 from covalab.executors.base import _AbstractBaseExecutor
 
@@ -24,7 +25,6 @@ GROUPS: Final = ("covalab.executors", "covalent.executor.executor_plugins")
 
 _BUILT_IN: Final = ("local", "dask", "remote")
 _SHORT: Final = {"remote": "remote_executor"}  # Covalent's name of that module
-_VARIABLES: Final = ("COVALAB_EXECUTOR_DIR", "COVALENT_EXECUTOR_DIR")
 
 
 class _ExecutorManager:
@@ -41,6 +41,11 @@ class _ExecutorManager:
         """The executor classes by short name."""
         self._load()
         return self._classes
+
+    def all_defaults(self) -> dict[str, dict[str, Any]]:
+        """Return the defaults that each plug-in names, by short name."""
+        self._load()
+        return {name: dict(defaults) for name, defaults in self._defaults.items()}
 
     def defaults(self, name: str) -> dict[str, Any]:
         """Return the defaults that the plug-in of an executor names."""
@@ -82,7 +87,7 @@ class _ExecutorManager:
         return list(self._classes)
 
     def _settings(self, name: str) -> dict[str, Any]:
-        return dict(self.defaults(name))
+        return {**self.defaults(name), **config.raw().get("executors", {}).get(name, {})}
 
     def _load(self) -> None:
         if self._is_loaded:
@@ -117,8 +122,8 @@ class _ExecutorManager:
 
 
 def plugin_folders() -> list[Path]:
-    """Return the folders in which the user keeps executor plug-ins."""
-    named = [entry for name in _VARIABLES for entry in os.environ.get(name, "").split(os.pathsep)]
+    """Return the folders in which the user keeps executor plug-ins: ``sdk.executor_dir``, separated by colons."""
+    named = config.sdk().executor_dir.split(os.pathsep)
     return list(dict.fromkeys(Path(entry).expanduser() for entry in named if entry))
 
 

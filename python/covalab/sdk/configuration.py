@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import importlib
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -76,7 +77,8 @@ def get_config(entries: str | Sequence[str] | None = None) -> Any:
     >>> get_config("dask.threads_per_worker"), get_config(["sdk.no_cluster", "dispatcher.address"])
     (1, {'sdk.no_cluster': 'false', 'dispatcher.address': 'localhost'})
     """
-    found = _everything()
+    wanted = [entries] if isinstance(entries, str) else entries
+    found = _everything(plugins=not wanted or any(entry.partition(".")[0] == "executors" for entry in wanted))
     if entries is None or not entries:
         return found
     if isinstance(entries, str):
@@ -191,10 +193,16 @@ def _flat(nested: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _everything() -> dict[str, Any]:
+def _everything(*, plugins: bool) -> dict[str, Any]:
     found = _defaults()
+    if plugins:
+        # By name: executors are described in terms of this package, and they load their plug-ins' packages.
+        found["executors"] = importlib.import_module("covalab.executors")._executor_manager.all_defaults()  # noqa: SLF001
     for section, table in config.raw().items():
-        if isinstance(table, dict) and isinstance(found.get(section), dict):
+        if section == "executors" and isinstance(table, dict):
+            for name, settings in table.items():
+                found[section][name] = {**found[section].get(name, {}), **copy.deepcopy(settings)}
+        elif isinstance(table, dict) and isinstance(found.get(section), dict):
             found[section].update(copy.deepcopy(table))
         else:
             found[section] = copy.deepcopy(table)

@@ -1,5 +1,5 @@
 """Errors, by Covalent's internal path."""
 
-from covalab.core.errors import MissingLatticeRecordError
+from covalab.core.errors import MissingLatticeRecordError, TaskCancelledError, TaskRuntimeError
 
-__all__ = ["MissingLatticeRecordError"]
+__all__ = ["MissingLatticeRecordError", "TaskCancelledError", "TaskRuntimeError"]

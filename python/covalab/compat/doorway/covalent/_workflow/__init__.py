@@ -3,5 +3,6 @@
 from covalab.sdk.deps import DepsBash, DepsCall, DepsModule, DepsPip
 from covalab.sdk.electron import electron
 from covalab.sdk.lattice import lattice
+from covalab.sdk.lepton import Lepton
 
-__all__ = ["DepsBash", "DepsCall", "DepsModule", "DepsPip", "electron", "lattice"]
+__all__ = ["DepsBash", "DepsCall", "DepsModule", "DepsPip", "Lepton", "electron", "lattice"]
