@@ -391,10 +391,14 @@ class _Text:
     """Stands for a closed value in a text, and can be the key of a dict."""
 
     def __init__(self, value: Value) -> None:
-        self._text = repr(value.text) if value.type == "str" else value.text
+        self._text = value.text
+        self._is_text = value.type == "str"
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         return self._text
+
+    def __repr__(self) -> str:  # as a part of something
+        return repr(self._text) if self._is_text else self._text
 
 
 def _headline(failure: Failure) -> str:

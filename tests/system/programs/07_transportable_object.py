@@ -1,0 +1,39 @@
+"""Close values, carry them as text, bytes or JSON, open them again; pass a closed one to an electron."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import covalab as ct
+
+
+@ct.electron
+def kind(x: Any) -> str:
+    """Tell the type of what arrives."""
+    return type(x).__name__
+
+
+@ct.lattice
+def workflow(x: Any) -> str:
+    """Tell it."""
+    return kind(x)
+
+
+def main() -> None:
+    """Every form opens to the same; an electron gets the value and not its wrapping."""
+    closed = ct.TransportableObject({"a": (1, 2)})
+    forms = [
+        ct.TransportableObject.from_dict(closed.to_dict()),
+        ct.TransportableObject.deserialize(closed.serialize()),
+        ct.TransportableObject.deserialize_from_json(closed.serialize_to_json()),
+        ct.TransportableObject.make_transportable(closed),
+    ]
+    assert all(form == closed and form.get_deserialized() == {"a": (1, 2)} for form in forms)
+    assert closed.object_string == "{'a': (1, 2)}"
+    assert ct.TransportableObject.deserialize_list([closed, [closed]]) == [{"a": (1, 2)}, [{"a": (1, 2)}]]
+
+    result = ct.dispatch_sync(workflow)(closed)
+    assert result.result == "dict"
+    output = result.get_node_result(0)["output"]
+    assert isinstance(output, ct.TransportableObject)
+    assert output.get_deserialized() == "dict"
