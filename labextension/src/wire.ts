@@ -31,7 +31,7 @@ export type EdgeKind = (typeof EdgeKind)[keyof typeof EdgeKind];
 
 export type Status = 'cancelled' | 'completed' | 'failed' | 'pending' | 'running' | 'skipped';
 
-export type ErrorType = 'cancelled' | 'dependency' | 'deps' | 'executor' | 'runtime' | 'serialization' | 'storage' | 'timeout' | 'worker_lost';
+export type ErrorType = 'cancelled' | 'dependency' | 'deps' | 'executor' | 'runtime' | 'serialization' | 'storage' | 'sublattice' | 'timeout' | 'worker_lost';
 
 /**
  * One node of a transport graph; its id is its position in `Graph.nodes`.
@@ -135,7 +135,8 @@ export type Outcome = readonly [
   failure: Failure | null,
   stdout: string,
   stderr: string,
-  worker: string
+  worker: string,
+  submission: Value | null
 ];
 
 /** One run of a node that was not its last: which, how it ended, and when the next may begin. */
@@ -171,6 +172,7 @@ export interface DispatchSummary {
   readonly parent_node: number;
   readonly error: string;
   readonly held: boolean;
+  readonly parent: string | null;
 }
 
 /** What changes about a node while it is drawn. */
@@ -188,6 +190,7 @@ export interface DispatchChanges {
   readonly summary: DispatchSummary;
   readonly since: number;
   readonly nodes: readonly NodeState[];
+  readonly children: Record<string, string>;
 }
 
 /** Everything known about one node, for the node panel and `Result.get_node_result`. */
@@ -212,6 +215,7 @@ export interface NodeDetail {
   readonly inputs: readonly Edge[];
   readonly attempts: readonly Attempt[];
   readonly next_at: number | null;
+  readonly child: string | null;
 }
 
 /**

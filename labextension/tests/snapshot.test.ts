@@ -22,12 +22,13 @@ function summary(version: number): DispatchSummary {
     root: null,
     parent_node: -1,
     error: '',
-    held: false
+    held: false,
+    parent: null
   };
 }
 
 function changes(since: number, version: number, ...nodes: NodeState[]): DispatchChanges {
-  return { summary: summary(version), since, nodes };
+  return { summary: summary(version), since, nodes, children: {} };
 }
 
 const GRAPH = { nodes: [], edges: [] };

@@ -18,7 +18,7 @@ import click
 from covalab._version import __version__
 from covalab.core.errors import CovalabError
 from covalab.core.lifecycle import covalent_text
-from covalab.core.model import VIRTUAL_KINDS, Status
+from covalab.core.model import Status, does_work
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -444,7 +444,7 @@ def _show(record: Record, console: Console) -> None:
         about.add_row("error", _text(summary.error, "red"))
     console.print(about)
     nodes = _table("node", "name", "status", "runs", "started", "took")
-    rows = [row for row in _node_rows(record) if record.graph.nodes[row["node"]].kind not in VIRTUAL_KINDS]
+    rows = [row for row in _node_rows(record) if does_work(record.graph.nodes[row["node"]])]
     for row in rows[:_MOST_NODES]:
         nodes.add_row(
             str(row["node"]),

@@ -145,10 +145,22 @@ def test_backend_is_an_old_word_for_executor() -> None:
     assert it.electron_object.executor == "local"  # type: ignore[attr-defined]
 
 
-def test_a_lattice_as_an_electron_is_refused() -> None:
-    """Sublattices come later; the error says what to do now."""
-    with pytest.raises(GraphError, match="sublattices are not supported"):
-        ct.electron(ct.lattice(lambda: 1))
+def test_a_lattice_as_an_electron_is_the_function_it_was() -> None:
+    """Outside a lattice it runs; it has the lattice's name, text and signature, and nothing else of its state."""
+
+    @ct.lattice
+    def workflow(x: int, y: int = 1) -> int:
+        """Compose."""
+        return x + y
+
+    it: Any = ct.electron(workflow)
+
+    assert it(2) == 3
+    assert (it.__name__, it.__doc__) == ("workflow", "Compose.")
+    assert list(inspect.signature(it).parameters) == ["x", "y"]
+    assert it.electron_object.function is workflow
+    assert "def workflow" in it.electron_object.source
+    assert not hasattr(it, "transport_graph")
 
 
 def test_an_electron_travels() -> None:

@@ -133,9 +133,12 @@ class Client:
         name: str | None = None,
         offset: int = 0,
         count: int = 50,
+        root: str | None = None,
     ) -> list[DispatchSummary]:
-        """List dispatches, newest first."""
+        """List dispatches, newest first: those that are no part of another, or all below `root`."""
         query: dict[str, Any] = {"offset": offset, "count": count}
+        if root is not None:
+            query["root"] = root
         if status is not None:
             query["status"] = status if isinstance(status, str) else ",".join(status)
         if name is not None:

@@ -1,4 +1,4 @@
-"""How a value is put together from nodes: lists, dicts and the lattice's own value, which no worker ever computes.
+"""How a value is put together from nodes: lists, dicts and the lattice's own value, which no worker computes.
 
 Pure. The caller says how a node's value is opened (`open_value`), and no value is opened that is not asked for.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from covalab.core.model import Edge, EdgeKind, Node, NodeKind
+from covalab.core.model import Edge, EdgeKind, Node, NodeKind, does_work
 
 _T_co = TypeVar("_T_co", covariant=True)
 
@@ -41,6 +41,8 @@ def value_at(node: int, nodes: ByNode[Node], into: ByNode[Sequence[Edge]], open_
         use is a copy of its own unless the caller remembers.
     """
     kind = nodes[node].kind
+    if does_work(nodes[node]):
+        return open_value(node)
     if kind is NodeKind.LIST:
         return [value_at(source, nodes, into, open_value) for source in positional(into[node])]
     if kind is NodeKind.DICT:
@@ -78,7 +80,9 @@ def sources_of(nodes_wanted: Iterable[int], nodes: ByNode[Node], into: ByNode[Se
             continue
         seen.add(node)
         kind = nodes[node].kind
-        if kind is NodeKind.OUTPUT:
+        if does_work(nodes[node]):
+            found[node] = None
+        elif kind is NodeKind.OUTPUT:
             waiting.append(positional(into[node])[0])
         elif kind is NodeKind.LIST or kind is NodeKind.DICT:
             waiting.extend(reversed(positional(into[node])))

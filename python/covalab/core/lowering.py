@@ -175,6 +175,8 @@ def _extend(progress: Progress, node: int, step: list[int], overlay: dict[int, i
     lane = progress.lane(node)
     while stack:
         current = stack.pop()
+        if progress.graph.nodes[current].kind is NodeKind.SUBLATTICE:
+            continue  # its value is made by a dispatch of its own, not in this step
         following = [child for child in _freed_by(progress, current, overlay) if progress.lane(child) == lane]
         cheap = [child for child in following if progress.graph.nodes[child].kind in CHEAP_KINDS]
         others = [child for child in following if progress.graph.nodes[child].kind not in CHEAP_KINDS]
@@ -229,17 +231,20 @@ def task_of(progress: Progress, node: int, inside: Mapping[int, int], shared: Sh
     graph = progress.graph
     args: list[tuple[int, Argument]] = []
     kwargs: dict[str, Argument] = {}
+    kind = graph.nodes[node].kind
     for edge in progress.inputs[node]:
         if edge.kind is EdgeKind.ARG:
             args.append((edge.index, _argument(progress, edge.source, inside, shared)))
-        elif edge.kind is EdgeKind.KWARG:
+        # An output node's keywords repeat, for people, what its positional argument is made of.
+        elif edge.kind is EdgeKind.KWARG and kind is not NodeKind.OUTPUT:
             kwargs[edge.name] = _argument(progress, edge.source, inside, shared)
     args.sort(key=_position)
     function = graph.functions[graph.nodes[node].function]
     after = _before_it(progress, node, inside) if inside else []
     settings = settings_of(graph, node)
     named = [argument for _, argument in args]
-    return Task(node, graph.nodes[node].name, function.digest, named, kwargs, after, settings.hooks, site)
+    builds = kind is NodeKind.SUBLATTICE
+    return Task(node, graph.nodes[node].name, function.digest, named, kwargs, after, settings.hooks, site, builds)
 
 
 def _before_it(progress: Progress, node: int, inside: Mapping[int, int]) -> list[int]:

@@ -30,12 +30,15 @@ class NodeKind(enum.IntEnum):
     ITEM = 4  # `electron[key]` and tuple unpacking
     ATTRIBUTE = 5  # `electron.name`
     OPERATOR = 6  # `electron + other` and kin
-    OUTPUT = 7  # `:postprocess:reconstruct`, assembles the lattice's return value
+    OUTPUT = 7  # `:postprocess:reconstruct`, assembles the lattice's return value; with a function, on a worker
     SUBLATTICE = 8  # an electron that is a lattice: a dispatch of its own
 
 
 VIRTUAL_KINDS: Final = frozenset({NodeKind.PARAMETER, NodeKind.LIST, NodeKind.DICT, NodeKind.OUTPUT})
-"""Kinds that never reach a worker: they are inputs of the step that uses them, or assembled by the reader."""
+"""Kinds that never reach a worker: they are inputs of the step that uses them, or assembled by the reader.
+
+An output node that has a function is the exception (`does_work`).
+"""
 
 CHEAP_KINDS: Final = frozenset({NodeKind.ITEM, NodeKind.ATTRIBUTE, NodeKind.OPERATOR})
 """Kinds that run with their producer, because a trip would cost more than the work."""
@@ -53,7 +56,16 @@ Status = Literal["pending", "running", "completed", "failed", "cancelled", "skip
 """Where a node or a dispatch stands. `lifecycle` has the table of moves and Covalent's words for these."""
 
 ErrorType = Literal[
-    "runtime", "timeout", "serialization", "storage", "worker_lost", "dependency", "cancelled", "deps", "executor"
+    "runtime",
+    "timeout",
+    "serialization",
+    "storage",
+    "worker_lost",
+    "dependency",
+    "cancelled",
+    "deps",
+    "executor",
+    "sublattice",  # the dispatch that the node stands for failed; its own nodes say why
 ]
 """Where a failure happened; never guessed from the name of an exception."""
 
@@ -70,6 +82,19 @@ class Node(msgspec.Struct, frozen=True, array_like=True, gc=False):
     function: int = -1
     value: int = -1
     settings: int = -1
+
+
+def does_work(node: Node) -> bool:
+    """Whether a node runs on a worker, and so has attempts, an outcome and a value of its own.
+
+    Examples
+    --------
+    >>> does_work(Node("f", NodeKind.ELECTRON, 0)), does_work(Node(":parameter:1", NodeKind.PARAMETER))
+    (True, False)
+    >>> does_work(Node("out", NodeKind.OUTPUT)), does_work(Node("out", NodeKind.OUTPUT, function=0))
+    (False, True)
+    """
+    return node.kind not in VIRTUAL_KINDS or (node.kind is NodeKind.OUTPUT and node.function >= 0)
 
 
 class Edge(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -96,7 +121,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, array_like=True):
     `on` names error types and exception classes; `delay` and `max_delay` are seconds, `jitter` a fraction.
     """
 
-    on: tuple[str, ...] = ("runtime", "storage")
+    on: tuple[str, ...] = ("runtime", "storage", "sublattice")
     delay: float = 1.0
     backoff: float = 2.0
     max_delay: float = 60.0
@@ -183,6 +208,7 @@ class Submission(msgspec.Struct, frozen=True):
     reuse: DispatchId | None = None  # an earlier dispatch whose outputs stand for nodes that are the same
     reuse_strict: bool = False  # Covalent's own rule of what is the same: functions are not compared
     replaced: list[int] = []  # nodes that were replaced on purpose: they run, whatever they look like
+    parent: DispatchId | None = None  # the dispatch whose node this one stands for
 
 
 class Again(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -219,6 +245,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     stdout: str = ""
     stderr: str = ""
     worker: str = ""
+    submission: Value | None = None  # of a sublattice's node: the dispatch it became (msgpack of a `Submission`)
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -257,6 +284,7 @@ class DispatchSummary(msgspec.Struct, frozen=True):
     parent_node: int = -1
     error: str = ""
     held: bool = False  # recorded and not started
+    parent: DispatchId | None = None
 
 
 class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -276,6 +304,7 @@ class DispatchChanges(msgspec.Struct, frozen=True):
     summary: DispatchSummary
     since: int
     nodes: list[NodeState]
+    children: dict[int, DispatchId] = {}  # of those nodes that are sublattices: the dispatch each stands for
 
 
 class NodeDetail(msgspec.Struct, frozen=True):
@@ -301,6 +330,7 @@ class NodeDetail(msgspec.Struct, frozen=True):
     inputs: list[Edge] = []
     attempts: list[Attempt] = []  # those before the current one
     next_at: float | None = None
+    child: DispatchId | None = None  # of a sublattice's node: the dispatch it stands for
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -317,6 +347,7 @@ class Record(msgspec.Struct, frozen=True):
     doc: str
     environment: Environment
     lattice: Digest
+    children: dict[int, DispatchId] = {}  # sublattice nodes that have become dispatches of their own
 
 
 class DispatcherStatus(msgspec.Struct, frozen=True):

@@ -7,13 +7,12 @@ objects, because a dispatch may have a hundred thousand nodes.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
 from covalab.core.lifecycle import TERMINAL, may_follow
 from covalab.core.model import (
-    VIRTUAL_KINDS,
     Attempt,
     Counts,
     Edge,
@@ -24,6 +23,7 @@ from covalab.core.model import (
     Outcome,
     Status,
     Value,
+    does_work,
 )
 
 LOSSES_ALLOWED: Final = 3
@@ -76,17 +76,19 @@ class Progress:
         self.inputs: list[list[Edge]] = [[] for _ in range(n)]
         self.waiting: list[int] = [0] * n
         self.uses: list[int] = [0] * n
+        self.working = [does_work(node) for node in graph.nodes]
+        output_works = self.working[graph.output]
         for edge in graph.edges:
             self.children[edge.source].append(edge.target)
             self.inputs[edge.target].append(edge)
             self.waiting[edge.target] += 1
-            # The reader assembles the result, so what only the result needs is not kept here.
-            if edge.kind is not EdgeKind.WAIT and edge.target != graph.output:
+            # Where the reader assembles the result, what only the result needs is not kept here.
+            if edge.kind is not EdgeKind.WAIT and (edge.target != graph.output or output_works):
                 self.uses[edge.source] += 1
-        for node, kind in enumerate(node.kind for node in graph.nodes):
-            if kind in (NodeKind.LIST, NodeKind.DICT) and not self.uses[node]:
-                self._release(node)
-        self.working = [node.kind not in VIRTUAL_KINDS for node in graph.nodes]
+        collections = [node for node, it in enumerate(graph.nodes) if it.kind in (NodeKind.LIST, NodeKind.DICT)]
+        # All are found before the first is released: that releases what it contains.
+        for node in [node for node in collections if not self.uses[node]]:
+            self._release(node)
         self._open = n  # nodes that are not terminal
         self._counts: dict[Status, int] = dict.fromkeys(Counts.__struct_fields__, 0)  # type: ignore[arg-type]
         self._counts["pending"] = sum(self.working)
@@ -226,6 +228,21 @@ class Progress:
                 self._touch(node)
                 self.lanes[self.lane(node)].append(node)
 
+    def adopted(self, node: int, started_at: float) -> bool:
+        """A sublattice's node has become a dispatch of its own: it runs on, and no worker has it.
+
+        Returns False when that changes nothing (the node had ended before).
+        """
+        if self.status[node] in TERMINAL:
+            return False
+        self.version += 1
+        self.in_flight.discard(node)
+        if self.status[node] == "pending":
+            self._move(node, "running")
+        self.started_at[node] = started_at
+        self._touch(node)
+        return True
+
     def unsent(self, nodes: Iterable[int]) -> None:
         """Nodes came back that no worker had begun: that was no attempt."""
         nodes = [node for node in nodes if node in self.in_flight]
@@ -271,15 +288,19 @@ class Progress:
         outputs: dict[int, Value],
         version: int,
         attempts: Mapping[int, Sequence[Attempt]] = MappingProxyType({}),
+        adopted: Container[int] = (),
     ) -> None:
         """Take over what was recorded before a restart; a node that was running is pending again.
 
         `attempts` are the runs of each node that were not its last: what is counted stays counted, and a node that
-        was waiting for its next run goes on waiting.
+        was waiting for its next run goes on waiting. A node among `adopted` is running still: as a dispatch of its own.
         """
         for state in states:
             if state.status not in TERMINAL:
                 self.attempt[state.node] = state.attempt
+                if state.node in adopted and self.status[state.node] == "pending":
+                    self._move(state.node, "running")
+                    self.started_at[state.node] = state.started_at
                 continue
             node = state.node
             if self.status[node] in TERMINAL:
@@ -293,8 +314,15 @@ class Progress:
             else:
                 self._end(node, state.status, state.started_at, state.ended_at)
                 self._skip_after(node)
+        self._recount(attempts)
+        self.version = version
+        self.changed_at = [version] * len(self.changed_at)
+        self._tidy_lanes()
+
+    def _recount(self, attempts: Mapping[int, Sequence[Attempt]]) -> None:
+        """Count the runs of nodes that will be run again, and let those wait that were waiting."""
         for node, runs in attempts.items():
-            if self.status[node] in TERMINAL:
+            if self.status[node] != "pending":
                 continue
             self.attempt[node] = max(run.number for run in runs)
             losses = sum(run.outcome.failure is not None and run.outcome.failure.type == "worker_lost" for run in runs)
@@ -302,9 +330,6 @@ class Progress:
                 self.losses[node] = losses
             if runs[-1].next_at is not None:
                 self.delayed[node] = runs[-1].next_at
-        self.version = version
-        self.changed_at = [version] * len(self.changed_at)
-        self._tidy_lanes()
 
     # -- moves ---------------------------------------------------------------------------------------------------
 
@@ -383,9 +408,25 @@ def result_nodes(graph: Graph) -> list[int]:
         if node in seen or node < 0:
             continue
         seen.add(node)
-        kind = graph.nodes[node].kind
-        if kind not in VIRTUAL_KINDS:
+        if does_work(graph.nodes[node]):
             found.append(node)
-        elif kind is not NodeKind.PARAMETER:
+        elif graph.nodes[node].kind is not NodeKind.PARAMETER:
             stack += inputs.get(node, [])
     return sorted(found)
+
+
+def value_node(graph: Graph) -> int:
+    """Return the node whose closed value is the dispatch's own: a working output, or the one node it passes on.
+
+    -1 if the value is a collection that only a reader can put together. A dispatch that stands for a node of another
+    never has such a value: its output works.
+    """
+    node = graph.output
+    while not does_work(graph.nodes[node]):
+        kind = graph.nodes[node].kind
+        if kind is NodeKind.PARAMETER:
+            return node
+        if kind is not NodeKind.OUTPUT:
+            return -1
+        node = next(edge.source for edge in graph.edges if edge.target == node and edge.kind is EdgeKind.ARG)
+    return node

@@ -67,6 +67,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     after: list[int] = []
     hooks: Digest = Digest("")
     site: Site | None = None
+    builds: bool = False  # a sublattice: what it makes is a `Submission`, not a value
 
 
 class Step(msgspec.Struct, frozen=True):

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from covalab.core.errors import GraphError
-from covalab.core.model import VIRTUAL_KINDS, Edge, EdgeKind, Graph, NodeKind
+from covalab.core.model import Edge, EdgeKind, Graph, NodeKind, does_work
 
 _ENTRIES: Final = {NodeKind.DICT: 2, NodeKind.OUTPUT: 1}
-"""How many values enter by position."""
+"""How many values enter by position, where a reader puts them together."""
 
 
 def check_graph(graph: Graph, n_values: int) -> None:
@@ -37,7 +37,7 @@ def _check_nodes(graph: Graph, n_values: int) -> None:
         sound = node.settings < n_settings
         if node.kind is NodeKind.PARAMETER:
             sound = sound and 0 <= node.value < n_values
-        elif node.kind not in VIRTUAL_KINDS:
+        elif does_work(node):
             sound = sound and 0 <= node.function < n_functions
         if not sound:
             message = f"node {number} ({node.name}) names a value, function or settings that were not sent"
@@ -46,7 +46,7 @@ def _check_nodes(graph: Graph, n_values: int) -> None:
 
 def _check_edges(graph: Graph) -> None:
     n_nodes = len(graph.nodes)
-    entries = {number: 0 for number, node in enumerate(graph.nodes) if node.kind in _ENTRIES}
+    entries = {number: 0 for number, node in enumerate(graph.nodes) if node.kind in _ENTRIES and not does_work(node)}
     for edge in graph.edges:
         if not (0 <= edge.source < n_nodes and 0 <= edge.target < n_nodes):
             message = f"an edge goes from node {edge.source} to node {edge.target}; the nodes are 0 to {n_nodes - 1}"

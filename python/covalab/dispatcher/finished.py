@@ -21,6 +21,7 @@ class Ended(msgspec.Struct, frozen=True):
     summary: DispatchSummary
     progress: Progress
     rest: Rest
+    children: dict[int, DispatchId] = {}
 
 
 class Finished:

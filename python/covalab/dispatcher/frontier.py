@@ -17,7 +17,7 @@ import msgspec
 
 from covalab.core import lowering
 from covalab.core.durations import Durations
-from covalab.core.model import Digest, DispatchId, Outcome
+from covalab.core.model import Digest, DispatchId, NodeKind, Outcome
 from covalab.core.places import site_of
 from covalab.core.protocol import Step, Task
 from covalab.dispatcher.pools import Flight, Pool, Pools
@@ -63,7 +63,10 @@ class Frontier:
 
     def learn(self, run: Run, outcome: Outcome) -> None:
         """Learn from a completed node how long its function takes."""
-        function = run.graph.functions[run.graph.nodes[outcome.node].function]
+        it = run.graph.nodes[outcome.node]
+        if it.kind is NodeKind.SUBLATTICE:
+            return  # how long it took is how long a whole dispatch did, and all share the function that builds
+        function = run.graph.functions[it.function]
         self.durations.learn(function.digest, outcome.ended_at - outcome.started_at)
 
     def fill(self) -> list[Run]:

@@ -171,7 +171,7 @@ class DispatchesHandler(Handler):
     """`GET /dispatches`, `POST /dispatches`."""
 
     async def get(self) -> None:
-        """List dispatches, newest first."""
+        """List the outermost dispatches, or those below `root`, newest first."""
         statuses = [status for status in self.get_query_argument("status", "").split(",") if status]
         if not _STATUSES.issuperset(statuses):
             message = f"status must be of {', '.join(sorted(_STATUSES))}; got {','.join(statuses)!r}"
@@ -180,7 +180,8 @@ class DispatchesHandler(Handler):
         offset = int(self.number("offset", 0, 1e15))
         count = int(self.number("count", 50, _COUNT_LIMIT))
         chosen = cast("list[Status]", statuses)
-        self.answer(await views.dispatches(self.service, chosen, name, max(0, offset), max(0, count)))
+        root = self.get_query_argument("root", None) or None
+        self.answer(await views.dispatches(self.service, chosen, name, max(0, offset), max(0, count), root=root))
 
     async def post(self) -> None:
         """Record a dispatch and start it."""
@@ -196,10 +197,10 @@ class DispatchHandler(Handler):
         self.answer(await self.service.summary(DispatchId(dispatch)))
 
     async def delete(self, dispatch: str) -> None:
-        """Forget a dispatch that has ended."""
-        if not await self.service.delete(DispatchId(dispatch)):
-            message = f"dispatch {dispatch!r} is still running; cancel it first"
-            raise web.HTTPError(409, message)
+        """Forget a dispatch that has ended, with all below it."""
+        why_not = await self.service.delete(DispatchId(dispatch))
+        if why_not:
+            raise web.HTTPError(409, why_not)
         self.set_status(204)
         await self.finish()
 

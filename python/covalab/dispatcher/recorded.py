@@ -11,7 +11,7 @@ import apsw
 import msgspec
 
 from covalab.core.errors import MissingLatticeRecordError
-from covalab.core.model import DispatchId, DispatchSummary, Submission
+from covalab.core.model import DispatchId, DispatchSummary, Outcome, Submission
 from covalab.core.reuse import reusable_nodes
 from covalab.dispatcher.run import Run
 from covalab.store import rows
@@ -31,9 +31,17 @@ def load(connection: apsw.Connection, summary: DispatchSummary) -> Run:
     states = rows.select_states(connection, key)
     completed = [state.node for state in states if state.status == "completed" and run.progress.uses[state.node]]
     values = rows.select_values(connection, key, completed)
-    run.progress.start(summary.created_at)
     attempts = rows.select_attempts(connection, key)
-    run.progress.restore(states, values, summary.version + _RESTART_GAP, attempts)
+    run.children = rows.select_children(connection, summary.id)
+    for state in states:
+        row = rows.select_outcome(connection, key, state.node) if state.node in run.children else None
+        # One that failed and waits for its next run is no dispatch at the moment.
+        if row is not None and state.attempt not in {run.number for run in attempts.get(state.node, ())}:
+            at = state.started_at or summary.created_at
+            built = Outcome(state.node, "running", at, at, None, None, row.stdout, row.stderr, row.worker)
+            run.built[state.node] = built
+    run.progress.start(summary.created_at)
+    run.progress.restore(states, values, summary.version + _RESTART_GAP, attempts, run.built)
     run.failures = {node: len(its) - run.progress.losses.get(node, 0) for node, its in attempts.items()}
     run.failed = [state.node for state in states if state.status == "failed"]
     return run
@@ -72,6 +80,7 @@ def sent_again(
         submission,
         id=new_id,
         root=None,
+        parent=None,
         parent_node=-1,
         hold=hold,
         reuse=submission.id if reuse else None,

@@ -7,7 +7,6 @@ from typing import Final
 import msgspec
 
 from covalab.core.model import (
-    VIRTUAL_KINDS,
     Attempt,
     Counts,
     DispatchId,
@@ -17,7 +16,9 @@ from covalab.core.model import (
     NodeState,
     Outcome,
     Status,
+    Submission,
     Value,
+    does_work,
 )
 from covalab.core.places import lanes_of
 from covalab.core.progress import Progress
@@ -45,6 +46,9 @@ class Run:
         self.failures: dict[int, int] = {}  # how many runs of a node failed: what retries are counted by
         self.attempts: list[Attempt] = []  # runs that were not the last of their node, on their way to the disk
         self.told = summary
+        self.children: dict[int, DispatchId] = {}  # the dispatches that nodes have become
+        self.built: dict[int, Outcome] = {}  # how each of those was built, and what it printed
+        self.births: list[Submission] = []  # children on their way to the disk
 
     @property
     def id(self) -> DispatchId:
@@ -78,9 +82,30 @@ def error_text(graph: Graph, failed: list[int]) -> str:
     return "\n".join(["The following tasks failed:", *lines])
 
 
+def summary_of(submission: Submission, at: float) -> DispatchSummary:
+    """Return the summary of a dispatch that is new."""
+    graph, origin = submission.graph, submission.origin
+    return DispatchSummary(
+        submission.id,
+        graph.name,
+        "pending",
+        1,
+        at,
+        None,
+        None,
+        counts_of(graph),
+        origin.notebook,
+        origin.cell,
+        submission.root,
+        submission.parent_node,
+        held=submission.hold,
+        parent=submission.parent,
+    )
+
+
 def counts_of(graph: Graph) -> Counts:
     """Return the counts of a dispatch that has not begun."""
-    return Counts(pending=sum(node.kind not in VIRTUAL_KINDS for node in graph.nodes))
+    return Counts(pending=sum(map(does_work, graph.nodes)))
 
 
 def rebuild(graph: Graph, rest: Rest, summary: DispatchSummary, states: list[NodeState]) -> Progress:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import apsw
 import msgspec
@@ -26,7 +26,7 @@ from covalab._version import __version__
 from covalab.artifacts import Artifacts
 from covalab.client import folders
 from covalab.core import lowering, retries
-from covalab.core.errors import DataFolderError, MissingLatticeRecordError, TakenOver
+from covalab.core.errors import CovalabError, DataFolderError, DispatcherError, MissingLatticeRecordError, TakenOver
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
     Again,
@@ -46,12 +46,13 @@ from covalab.core.places import place_of
 from covalab.core.progress import LOSSES_ALLOWED
 from covalab.core.protocol import Begun, Ended
 from covalab.core.soundness import check_graph
+from covalab.dispatcher import lineage
 from covalab.dispatcher.feed import Feed
 from covalab.dispatcher.finished import Finished
 from covalab.dispatcher.frontier import Frontier
 from covalab.dispatcher.pools import Flight, Pool, Pools
 from covalab.dispatcher.recorded import load, recorded_submission, reuse, sent_again
-from covalab.dispatcher.run import Run, counts_of, lost_failure, timeout_failure
+from covalab.dispatcher.run import Run, lost_failure, summary_of, timeout_failure
 from covalab.store import Store, rows
 from covalab.worker.capture import read_text
 
@@ -61,7 +62,17 @@ _LONGEST_SLEEP: Final = 3600.0
 _BLOB_REST: Final = 600.0
 """A blob that nothing uses is kept this long after somebody wrote or reused it: its submission may be on its way."""
 _T = TypeVar("_T")
-_Write: TypeAlias = "tuple[int, DispatchSummary, list[NodeState], list[Outcome], list[Attempt]]"
+
+
+class _Write(NamedTuple):
+    """What has become of one dispatch since it was last recorded."""
+
+    key: int
+    summary: DispatchSummary
+    states: list[NodeState]
+    outcomes: list[Outcome]
+    attempts: list[Attempt]
+    births: list[tuple[Submission, DispatchSummary]]  # what nodes of it have become
 
 
 class Service:
@@ -121,23 +132,8 @@ class Service:
         MissingLatticeRecordError
             If there is no such dispatch as it wants to reuse; nothing is recorded.
         """
-        graph, origin = submission.graph, submission.origin
-        check_graph(graph, len(submission.values))
-        summary = DispatchSummary(
-            submission.id,
-            graph.name,
-            "pending",
-            1,
-            time.time(),
-            None,
-            None,
-            counts_of(graph),
-            origin.notebook,
-            origin.cell,
-            submission.root,
-            submission.parent_node,
-            held=submission.hold,
-        )
+        check_graph(submission.graph, len(submission.values))
+        summary = summary_of(submission, time.time())
         if submission.reuse is not None:
             await self.settled()  # what has ended is on the disk, and can be reused
 
@@ -156,7 +152,7 @@ class Service:
         elif submission.reuse is not None:
             self._begin(await self.store.read(partial(load, summary=summary)))
         else:
-            self._begin(Run(key, summary, graph, rows.rest_of(submission)))
+            self._begin(Run(key, summary, submission.graph, rows.rest_of(submission)))
         return summary, True
 
     async def submission(self, dispatch: DispatchId) -> Submission:
@@ -240,9 +236,15 @@ class Service:
         run = self.runs.get(dispatch)
         if run is None:
             return (await self.recorded(dispatch))[1]
+        self._cancel(run, nodes)
+        await self.feed.wait(dispatch, _RETRY_SECONDS)
+        return await self.summary(dispatch)
+
+    def _cancel(self, run: Run, nodes: list[int] | None) -> None:
+        """Cancel a dispatch or some of its nodes, and what those have become."""
         self._apply(run)  # what has ended stays as it ended, also when it came in a moment ago
         now = time.time()
-        flights = [flight for pool in self._pools for flight in pool.flights.values() if flight.dispatch == dispatch]
+        flights = [flight for pool in self._pools for flight in pool.flights.values() if flight.dispatch == run.id]
         cancelled = run.progress.cancel(now, nodes)
         for node in cancelled:
             flight = next((flight for flight in flights if node in flight.open), None)
@@ -252,26 +254,31 @@ class Service:
             run.outcomes.append(Outcome(node, "cancelled", started or now, now, None, failure, stdout, stderr))
         for pool in self._pools:
             for flight in list(pool.flights.values()):
-                if flight.dispatch == dispatch and any(run.progress.status[node] in TERMINAL for node in flight.open):
+                if flight.dispatch == run.id and any(run.progress.status[node] in TERMINAL for node in flight.open):
                     self._dropped.add(flight.step)
                     pool.drop(flight.step, [node for node in flight.open if run.progress.status[node] in TERMINAL])
         self._note(run)
-        await self.feed.wait(dispatch, _RETRY_SECONDS)
-        return await self.summary(dispatch)
+        for node in cancelled:
+            child = self.runs.get(run.children[node]) if node in run.children else None
+            if child is not None:
+                self._cancel(child, None)
 
-    async def delete(self, dispatch: DispatchId) -> bool:
-        """Forget a dispatch that has ended. Returns False while it has not."""
-        if dispatch in self.runs:
-            return False
-        await self.recorded(dispatch)
+    async def delete(self, dispatch: DispatchId) -> str:
+        """Forget a dispatch that has ended, with all below it. Returns why that cannot be done, else an empty text."""
+        running = f"dispatch {dispatch!r} is still running; cancel it first"
+        if any(dispatch in (run.id, run.created.root) for run in self.runs.values()):
+            return running
+        _, summary = await self.recorded(dispatch)
+        if summary.root is not None:
+            return f"dispatch {dispatch!r} is part of dispatch {summary.root!r}; delete that one, and both are gone"
         unused = await self._write(lambda connection: rows.delete_dispatch(connection, dispatch))
         if unused is None:
-            return False
+            return running
         self.held.discard(dispatch)
         self.feed.forget(dispatch)
         self.finished.forget(dispatch)
         await self._remove_blobs(unused)
-        return True
+        return ""
 
     async def _remove_blobs(self, digests: list[Digest], *, again: bool = True) -> None:
         """Remove blobs that nothing uses; those that somebody may be about to send again have another chance."""
@@ -344,7 +351,47 @@ class Service:
                 continue
             self._begin(run)
             _log.info("resumed dispatch %s (%s)", summary.id, summary.name)
+        for run in list(self.runs.values()):
+            await self._tie(run)
         self._in_background(self._remove_orphans())
+
+    async def _tie(self, run: Run) -> None:
+        """Tie a dispatch that was taken up again to its parent and its children, whatever of them has ended."""
+        if self._is_orphan(run):
+            self._cancel(run, None)
+        for node, child in run.children.items():
+            if child not in self.runs and run.progress.status[node] not in TERMINAL:
+                key, summary = await self.recorded(child)
+                self._in_background(self._hand_up(key, summary))
+
+    def _is_orphan(self, run: Run) -> bool:
+        """Whether a dispatch stands for a node that has ended without it."""
+        if run.created.parent is None:
+            return False
+        parent = self.runs.get(run.created.parent)
+        return parent is None or parent.progress.status[run.created.parent_node] in TERMINAL
+
+    async def _hand_up(self, key: int, child: DispatchSummary) -> None:
+        """A dispatch that stands for a node of another has ended, and with it the node."""
+        parent = self.runs.get(child.parent) if child.parent is not None else None
+        if parent is None or parent.children.get(child.parent_node) != child.id:
+            return
+        built = parent.built[child.parent_node]
+        while True:
+            try:
+                end = await self.store.read(partial(lineage.select_end, key=key, summary=child))
+                break
+            except DataFolderError as error:
+                _log.error("%s; trying again in %g s", error, _RETRY_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
+            except Exception as error:  # noqa: BLE001 - a node that waits for ever would be worse
+                _log.exception("cannot read how dispatch %s ended", child.id)
+                trouble = DispatcherError(f"the value of dispatch {child.id} cannot be read: {error}")
+                parent.inbox.append(lineage.not_built(built, trouble))
+                self._note(parent)
+                return
+        parent.inbox.append(lineage.outcome_of(built, end))
+        self._note(parent)
 
     async def _remove_orphans(self) -> None:
         """Remove what nobody will ever ask for: written for submissions that never came, or by writers that died."""
@@ -563,33 +610,65 @@ class Service:
                 states = [
                     progress.state(node)
                     for node in progress.touched
-                    if progress.working[node] and progress.status[node] in TERMINAL
+                    if progress.working[node] and (progress.status[node] in TERMINAL or node in run.children)
                 ]
                 progress.touched.clear()
+                births, run.births = run.births, []
                 if outcomes or states or attempts or summary.status != run.told.status:
-                    writes.append((run.key, summary, states, outcomes, attempts))
+                    born = [(submission, summary_of(submission, time.time())) for submission in births]
+                    writes.append(_Write(run.key, summary, states, outcomes, attempts, born))
                 run.told = summary
-            if writes:
-                await self._record(writes)
+            keys = await self._record(writes) if writes else {}
         finally:
             self._settled.set()
         for run in runs:
             if run.told.status in TERMINAL:
                 self.runs.pop(run.id, None)
                 self._frontier.forget(run)
+                if run.created.parent is not None:
+                    self._in_background(self._hand_up(run.key, run.told))
             self.feed.tell(run.told)
+        for write in writes:
+            for submission, summary in write.births:
+                key = keys.get(submission.id, -1)
+                if key < 0:
+                    self._not_recorded(submission)
+                else:
+                    self._bring_up(submission, summary, key)
 
-    async def _record(self, writes: list[_Write]) -> None:
+    def _not_recorded(self, submission: Submission) -> None:
+        """The dispatch of a node could not be written down, or another has its id: the node must not wait for it."""
+        parent = self.runs.get(submission.parent) if submission.parent is not None else None
+        if parent is not None:
+            error = DispatcherError(f"dispatch {submission.id} could not be recorded; see `covalab logs`")
+            parent.inbox.append(lineage.not_built(parent.built[submission.parent_node], error))
+            self._note(parent)
+
+    def _bring_up(self, submission: Submission, summary: DispatchSummary, key: int) -> None:
+        """Start a dispatch that stands for a node, now that it is recorded."""
+        run = Run(key, summary, submission.graph, rows.rest_of(submission))
+        self._begin(run)
+        if self._is_orphan(run):
+            self._cancel(run, None)
+
+    async def _record(self, writes: list[_Write]) -> dict[DispatchId, int]:
+        """Write it down; returns the keys of the dispatches that are new."""
         durations = self._frontier.durations.news()
 
-        def job(connection: apsw.Connection) -> None:
+        def job(connection: apsw.Connection) -> dict[DispatchId, int]:
             rows.keep_durations(connection, durations)
-            for key, summary, states, outcomes, attempts in writes:
-                rows.update_dispatch(connection, key, summary, states, outcomes, attempts=attempts)
+            keys: dict[DispatchId, int] = {}
+            for write in writes:
+                rows.update_dispatch(
+                    connection, write.key, write.summary, write.states, write.outcomes, attempts=write.attempts
+                )
+                for submission, summary in write.births:
+                    keys[submission.id] = rows.insert_dispatch(connection, submission, summary)
+            return keys
 
         while True:
             try:
-                await self._write(job)
+                return await self._write(job)
             except DataFolderError as error:
                 # Nothing is lost: the outcomes wait here, and nothing new is started until they are on the disk.
                 _log.error("%s; trying again in %g s", error, _RETRY_SECONDS)
@@ -597,20 +676,22 @@ class Service:
             except TakenOver:
                 raise
             except Exception:  # noqa: BLE001 - it is a bug, and must stay one dispatch's bug
-                _log.exception("cannot record %s", ", ".join(write[1].id for write in writes))
+                _log.exception("cannot record %s", ", ".join(write.summary.id for write in writes))
                 if len(writes) == 1:
-                    return
+                    return {}
                 # One dispatch's trouble must not keep the others' outcomes from the disk.
+                keys: dict[DispatchId, int] = {}
                 for write in writes:
-                    await self._record([write])
-                return
-            else:
-                return
+                    keys |= await self._record([write])
+                return keys
 
     def _apply(self, run: Run) -> None:
         inbox, run.inbox = run.inbox, []
         progress = run.progress
-        for outcome in inbox:
+        for received in inbox:
+            outcome = received if received.submission is None else self._adopt(run, received)
+            if outcome is None:
+                continue
             node = outcome.node
             if outcome.status == "completed":
                 self._frontier.learn(run, outcome)
@@ -624,6 +705,23 @@ class Service:
             run.ended_at = max(time.time(), run.started_at or run.created.created_at)
             run.started_at = run.started_at or run.ended_at
 
+    def _adopt(self, run: Run, outcome: Outcome) -> Outcome | None:
+        """A worker built a sublattice: its node becomes a dispatch of its own, or, if that cannot run, ends here."""
+        assert outcome.submission is not None
+        node = outcome.node
+        try:
+            submission = lineage.submission_of(run, outcome, self.artifacts)
+        except CovalabError as error:
+            return lineage.not_built(outcome, error)
+        if outcome.submission.digest is not None:
+            self._in_background(self._remove_blobs([outcome.submission.digest]))
+        if run.progress.adopted(node, outcome.started_at):
+            built = run.built[node] = msgspec.structs.replace(outcome, submission=None)
+            run.outcomes.append(built)
+            run.children[node] = submission.id
+            run.births.append(submission)
+        return None
+
     def _put_off(self, run: Run, outcome: Outcome) -> bool:
         """Let a node that failed wait for its next run, if it may have one."""
         node, failure = outcome.node, outcome.failure
@@ -636,5 +734,6 @@ class Service:
         next_at = self._clock() + retries.delay_before(settings.retry, n_failed, random.random())  # noqa: S311 - no secret
         run.attempts.append(Attempt(run.progress.attempt[node], outcome, next_at))
         run.progress.put_off(node, next_at)
+        run.children.pop(node, None)
         heapq.heappush(self._alarms, (next_at, run.id))
         return True

@@ -29,11 +29,11 @@ from covalab.store import rows
 
 
 async def dispatches(
-    service: Service, statuses: Sequence[Status], name: str | None, offset: int, count: int
+    service: Service, statuses: Sequence[Status], name: str | None, offset: int, count: int, *, root: str | None = None
 ) -> list[DispatchSummary]:
-    """Return summaries, newest first, as they stand now."""
+    """Return summaries of the outermost dispatches, or of those below `root`, newest first, as they stand now."""
     await service.settled()
-    found = await service.store.read(lambda db: rows.select_dispatches(db, statuses, name, offset, count))
+    found = await service.store.read(lambda db: rows.select_dispatches(db, statuses, name, offset, count, root=root))
     current = [service.runs[summary.id].summary() if summary.id in service.runs else summary for summary in found]
     return [summary for summary in current if not statuses or summary.status in statuses]
 
@@ -60,10 +60,13 @@ async def changes(service: Service, dispatch: DispatchId, since: int) -> Dispatc
     await service.settled()
     run = service.runs.get(dispatch)
     if run is not None:
-        return DispatchChanges(run.summary(), since, run.progress.states_since(since))
-    ended = await _ended(service, dispatch)
-    nodes = ended.progress.states_since(-1) if since < ended.summary.version else []
-    return DispatchChanges(ended.summary, since, nodes)
+        summary, children, nodes = run.summary(), run.children, run.progress.states_since(since)
+    else:
+        ended = await _ended(service, dispatch)
+        summary, children = ended.summary, ended.children
+        nodes = ended.progress.states_since(-1) if since < ended.summary.version else []
+    told = {state.node: children[state.node] for state in nodes if state.node in children} if children else {}
+    return DispatchChanges(summary, since, nodes, told)
 
 
 async def _ended(service: Service, dispatch: DispatchId) -> Ended:
@@ -80,7 +83,7 @@ async def _ended(service: Service, dispatch: DispatchId) -> Ended:
         key, summary = row
         rest = rows.select_rest(db, key)
         progress = rebuild(rows.select_graph(db, key), rest, summary, rows.select_states(db, key))
-        return Ended(key, summary, progress, rest)
+        return Ended(key, summary, progress, rest, rows.select_children(db, dispatch))
 
     found = await service.store.read(job)
     if found is None:
@@ -95,10 +98,11 @@ async def record(service: Service, dispatch: DispatchId, outputs: str) -> Record
     await service.settled()
     run = service.runs.get(dispatch)
     if run is not None:
-        key, summary, progress, rest = run.key, run.summary(), run.progress, run.rest
+        key, summary, progress, rest, children = run.key, run.summary(), run.progress, run.rest, dict(run.children)
     else:
         ended = await _ended(service, dispatch)
         key, summary, progress, rest = ended.key, ended.summary, ended.progress, ended.rest
+        children = ended.children
     wanted: list[int] | None
     if outputs == "all":
         wanted = None
@@ -125,6 +129,7 @@ async def record(service: Service, dispatch: DispatchId, outputs: str) -> Record
         rest.doc,
         rest.environment,
         rest.lattice,
+        children,
     )
 
 
@@ -139,10 +144,10 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
     await service.settled()
     run = service.runs.get(dispatch)
     if run is not None:
-        key, progress, rest = run.key, run.progress, run.rest
+        key, progress, rest, children = run.key, run.progress, run.rest, run.children
     else:
         ended = await _ended(service, dispatch)
-        key, progress, rest = ended.key, ended.progress, ended.rest
+        key, progress, rest, children = ended.key, ended.progress, ended.rest, ended.children
     graph = progress.graph
     if not 0 <= number < len(graph.nodes):
         where = f"{dispatch}, which has {len(graph.nodes)} nodes"
@@ -182,6 +187,7 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
         progress.inputs[number],
         attempts,
         state.next_at,
+        children.get(number),
     )
 
 

@@ -37,6 +37,7 @@ class ListQuery(msgspec.Struct, frozen=True, omit_defaults=True):
     name: Annotated[str, msgspec.Meta(max_length=200)] = ""
     offset: Annotated[int, msgspec.Meta(ge=0, le=10**9)] = 0
     count: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
+    root: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
 
 
 class ChangesQuery(msgspec.Struct, frozen=True):

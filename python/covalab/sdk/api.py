@@ -34,6 +34,7 @@ def prepare(
     priority: int = 0,
     hold: bool = False,
     replaced: Collection[str] = (),
+    whole: bool = False,
 ) -> Submission:
     """Build everything that one dispatch sends, without sending it.
 
@@ -51,6 +52,8 @@ def prepare(
         Record it and do not start it.
     replaced
         The electrons that run again although earlier results are reused: they were replaced.
+    whole
+        Whether its value must be one closed value, as that of a sublattice.
 
     Raises
     ------
@@ -59,7 +62,7 @@ def prepare(
     SerializationError
         If an argument, an electron or the lattice cannot be pickled.
     """
-    plan, inputs = lattice.plan(args, kwargs, blobs)
+    plan, inputs = lattice.plan(args, kwargs, blobs, whole=whole)
     code = dict(plan.code)
     with beside_by_value():
         kept = keep(lattice, f"the lattice {lattice.__name__!r}", blobs, code)
@@ -177,7 +180,7 @@ def get_result(
     results_dir: str | None = None,
     workflow_output: bool = True,
     intermediate_outputs: bool = True,
-    sublattice_results: bool = True,  # noqa: ARG001 - there are no sublattices yet whose results could be left out
+    sublattice_results: bool = True,
 ) -> Result | dict[str, str]:
     """Return what became of a dispatch.
 
@@ -224,6 +227,7 @@ def get_result(
         results_dir=results_dir,
         workflow_output=workflow_output,
         intermediate_outputs=intermediate_outputs,
+        sublattice_results=sublattice_results,
     )
     if results_dir is not None:
         from covalab.sdk.result_manager import ResultManager  # noqa: PLC0415 - it needs this function

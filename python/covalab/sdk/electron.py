@@ -13,8 +13,10 @@ from covalab.core.errors import GraphError
 from covalab.sdk.bound import BoundElectron
 from covalab.sdk.execution import executor_words
 from covalab.sdk.hooks import HookSet, hooks_of
+from covalab.sdk.lattice import Lattice
 from covalab.sdk.options import checked_executor, checked_retries, checked_time_limit, refuse_unsupported
 from covalab.sdk.parameters import Parameters
+from covalab.sdk.replay import replaying
 from covalab.sdk.source import name_of, source_of
 from covalab.sdk.trace import active
 from covalab.sdk.transportable import TransportableObject
@@ -40,6 +42,8 @@ class Electron:
         How often a failed node is tried again, and how many seconds a try may take.
     hooks
         What is done around it, or None.
+    lattice
+        The lattice that it is, if it is one: a sublattice; else None.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class Electron:
         hooks: HookSet | None = None,
     ) -> None:
         self.function = function
+        self.lattice = function if isinstance(function, Lattice) else None
         self.name = name_of(function)
         self.executor = executor
         self.retries = retries
@@ -62,9 +67,12 @@ class Electron:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Add a node to the lattice that is being built; where none is, call the function."""
         trace = active()
-        if trace is None:
-            return self.function(*args, **kwargs)
-        return trace.call(self, args, kwargs)
+        if trace is not None:
+            return trace.call(self, args, kwargs)
+        replay = replaying()
+        if replay is not None:
+            return replay.next_output(self.name)
+        return self.function(*args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
         # Without what was only remembered to be quick.
@@ -73,12 +81,12 @@ class Electron:
     @functools.cached_property
     def parameters(self) -> Parameters:
         """The function's parameters."""
-        return Parameters(self.function)
+        return Parameters(self.function) if self.lattice is None else self.lattice.parameters
 
     @functools.cached_property
     def source(self) -> str:
         """The function's source text."""
-        return source_of(self.function)
+        return source_of(self.function) if self.lattice is None else self.lattice.workflow_function_string
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -184,6 +192,9 @@ def electron(
     Called inside a lattice it becomes a node of the transport graph; anywhere else it is the function it was. Use it
     bare, with options, or as a plain call: ``electron(function, retries=2)``.
 
+    Over a lattice it makes a sublattice: one node, which becomes a dispatch of its own when the values of its
+    arguments are there, so that its body may look at them (Covalent, how-to "construct a dynamic workflow").
+
     Parameters
     ----------
     executor
@@ -211,7 +222,7 @@ def electron(
     Raises
     ------
     GraphError
-        If an option is not one this version supports, or has no meaning.
+        If an option is not one this version supports, or has no meaning (a ``ValueError``).
 
     Examples
     --------
@@ -239,8 +250,8 @@ def electron(
         message = f"electron takes a function, not {_func!r}"
         raise TypeError(message)
     where = f"electron {name_of(_func)!r}"
-    if hasattr(_func, "build_graph"):
-        message = f"{where} is a lattice: sublattices are not supported by this version of covalab; call it directly"
+    if isinstance(_func, Lattice) and time_limit is not None:
+        message = f"{where} is a lattice: give `time_limit` to its electrons"
         raise GraphError(message)
     electron_object = Electron(
         _func,
@@ -258,7 +269,8 @@ def electron(
         ),
     )
 
-    @functools.wraps(_func)
+    # A lattice lends its function's name, text and signature; its own state stays its own.
+    @functools.wraps(_func.function if isinstance(_func, Lattice) else _func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         return electron_object(*args, **kwargs)
 

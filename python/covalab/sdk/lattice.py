@@ -5,6 +5,7 @@ A lattice is its function as it is *now*: an electron that was defined again is 
 
 from __future__ import annotations
 
+import copy
 import functools
 import platform
 import warnings
@@ -14,11 +15,13 @@ from typing import TYPE_CHECKING, Any, overload
 from covalab._version import __version__
 from covalab.core.errors import SerializationError
 from covalab.core.model import Graph, Value
+from covalab.sdk.configuration import exhaustive_postprocess
 from covalab.sdk.execution import executor_words
 from covalab.sdk.hooks import HookSet, hooks_of
 from covalab.sdk.modules import beside_by_value
 from covalab.sdk.options import checked_executor, refuse_unsupported
 from covalab.sdk.parameters import Parameters
+from covalab.sdk.replay import Rerun
 from covalab.sdk.source import name_of, source_of
 from covalab.sdk.trace import Blobs, InMemory, Plan, Task, Trace, open_inputs
 from covalab.sdk.transport_graph import TransportGraph
@@ -81,6 +84,24 @@ class Lattice:
 
     def __repr__(self) -> str:
         return f"<lattice {self.__name__!r}>"
+
+    @functools.cached_property
+    def parameters(self) -> Parameters:
+        """The function's parameters."""
+        return Parameters(self.function)
+
+    def inheriting(self, parent: Lattice | None) -> Lattice:
+        """Return a copy that takes from the lattice that calls it what it does not say itself (not its triggers).
+
+        A lattice that names an executor and no workflow executor uses the one for both, as anywhere else.
+        """
+        filled = copy.copy(self)
+        if parent is not None and filled.executor is None:
+            filled.executor = parent.executor
+            filled.workflow_executor = filled.workflow_executor or parent.workflow_executor
+        if parent is not None and filled.hooks is None:
+            filled.hooks = parent.hooks
+        return filled
 
     @property
     def workflow_function(self) -> TransportableObject:
@@ -161,7 +182,9 @@ class Lattice:
         self._replacements = {**self._replacements, **fresh}
         return set(fresh)
 
-    def plan(self, args: tuple[Any, ...], kwargs: dict[str, Any], blobs: Blobs) -> tuple[Plan, Value]:
+    def plan(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], blobs: Blobs, *, whole: bool = False
+    ) -> tuple[Plan, Value]:
         """Build the graph for some arguments; nothing of the lattice changes.
 
         Parameters
@@ -170,6 +193,8 @@ class Lattice:
             The arguments of the workflow.
         blobs
             Where values and functions that are too long for a message go.
+        whole
+            Whether the lattice's value must be one closed value, as that of a sublattice.
 
         Returns
         -------
@@ -177,7 +202,7 @@ class Lattice:
             The graph with what it points to, and the closed arguments.
         """
         name = self.__name__
-        Parameters(self.function).match(f"lattice {name!r}", args, kwargs)
+        self.parameters.match(f"lattice {name!r}", args, kwargs)
         # Closed before the body runs, which may change them. If that fails, the body gets a chance to fail first: the
         # electron that is given the value can be named.
         trouble: SerializationError | None = None
@@ -189,14 +214,16 @@ class Lattice:
             workflow_executor=self.workflow_executor,
             hooks=self.hooks,
             replacements=self._replacements,
+            lattice=self,
         )
+        rerun = Rerun(self.function, args, kwargs) if exhaustive_postprocess() else None
         with beside_by_value():
             try:
                 inputs = trace.close_inputs(args, kwargs)
             except SerializationError as error:
                 trouble = error
             with trace.claim():
-                plan = trace.finish(self.function(*args, **kwargs))
+                plan = trace.finish(self.function(*args, **kwargs), whole=whole, rerun=rerun)
         if trouble is not None:
             raise trouble
         return plan, inputs

@@ -18,7 +18,8 @@ from covalab.core.assemble import edges_into, sources_of, value_at
 from covalab.core.codec import Buffer
 from covalab.core.errors import BlobNotFound, GraphError, SerializationError, TaskFailed
 from covalab.core.lifecycle import TERMINAL
-from covalab.core.model import VIRTUAL_KINDS, Digest, Edge, Failure, NodeKind, Record, Value
+from covalab.core.model import Digest, DispatchId, Edge, Failure, NodeKind, Record, Value, does_work
+from covalab.core.model import Status as CoreStatus
 from covalab.sdk.configuration import get_config
 from covalab.sdk.redispatch import open_lattice
 from covalab.sdk.status import Status, shown, status
@@ -79,12 +80,14 @@ class Result:
         results_dir: str | None = None,
         workflow_output: bool = True,
         intermediate_outputs: bool = True,
+        sublattice_results: bool = True,
     ) -> None:
         self._record = record
         self._client = client
         self._results_dir = results_dir
         self._workflow_output = workflow_output
         self._intermediate_outputs = intermediate_outputs
+        self._sublattice_results = sublattice_results
         self._values: dict[int, Value] = dict(record.outputs)
         self._graph = TransportGraph(
             record.graph, record.values, self._code_of, client.artifacts, recorded=self._node_attributes
@@ -244,7 +247,8 @@ class Result:
         -------
         dict
             ``node_id``, ``node_name``, ``start_time``, ``end_time``, ``status``, ``output`` (a `TransportableObject`),
-            ``error`` (the traceback), ``sublattice_result``, ``stdout`` and ``stderr``; what there is not is None.
+            ``error`` (the traceback), ``sublattice_result`` (the `Result` of the dispatch that a sublattice's node has
+            become), ``stdout`` and ``stderr``; what there is not is None.
 
         Raises
         ------
@@ -255,7 +259,7 @@ class Result:
         if not 0 <= node_id < len(graph.nodes):
             message = f"dispatch {self.dispatch_id} has no node {node_id}; its nodes are 0 to {len(graph.nodes) - 1}"
             raise KeyError(message)
-        if graph.nodes[node_id].kind in VIRTUAL_KINDS:
+        if not does_work(graph.nodes[node_id]):
             return self._node_dict(node_id)
         detail = self._client.node(self._record.summary.id, node_id)
         if detail.value is not None:
@@ -264,7 +268,8 @@ class Result:
         found |= {
             "start_time": _utc(detail.started_at),
             "end_time": _utc(detail.ended_at),
-            "status": shown(detail.status),
+            "status": _shown(detail.status, detail.child),
+            "sublattice_result": self._sublattice_result(detail.child),
             "stdout": detail.stdout or None,
             "stderr": detail.stderr or None,
         }
@@ -297,7 +302,7 @@ class Result:
             "node_name": self._record.graph.nodes[node_id].name,
             "start_time": _utc(state.started_at),
             "end_time": _utc(state.ended_at),
-            "status": shown(state.status),
+            "status": _shown(state.status, self._record.children.get(node_id)),
             "output": self._output(node_id),
             "error": None if failure is None else failure.traceback or _headline(failure),
             "sublattice_result": None,
@@ -306,7 +311,19 @@ class Result:
         }
 
     def _node_attributes(self, node_id: int) -> Mapping[str, Any]:
-        return {**self.get_node_result(node_id), "sub_dispatch_id": None}
+        return {**self.get_node_result(node_id), "sub_dispatch_id": self._record.children.get(node_id)}
+
+    def _sublattice_result(self, child: DispatchId | None) -> Result | None:
+        """Return the result of a dispatch that stands for a node of this one."""
+        if child is None or not self._sublattice_results:
+            return None
+        return Result(
+            self._client.record(child, outputs="result" if self._workflow_output else "none"),
+            self._client,
+            results_dir=self._results_dir,
+            workflow_output=self._workflow_output,
+            intermediate_outputs=self._intermediate_outputs,
+        )
 
     def _output(self, node_id: int) -> TransportableObject | None:
         """Return the closed output of a node, or None while not all that it is made of is there."""
@@ -315,7 +332,7 @@ class Result:
         wanted = self._workflow_output if kind is NodeKind.OUTPUT else self._intermediate_outputs
         if not wanted or not all(self._is_here(node) for node in sources_of([node_id], graph.nodes, self._into)):
             return None
-        if kind in (NodeKind.LIST, NodeKind.DICT, NodeKind.OUTPUT):
+        if not does_work(graph.nodes[node_id]) and kind is not NodeKind.PARAMETER:
             text = self._text(node_id)
             return TransportableObject.recorded(text, lambda: self._value_at(node_id))
         return self._transportable(self._closed(node_id), self._what(node_id))
@@ -399,6 +416,11 @@ class _Text:
 
     def __repr__(self) -> str:  # as a part of something
         return repr(self._text) if self._is_text else self._text
+
+
+def _shown(core: CoreStatus, child: DispatchId | None) -> Status:
+    """Return the status of a node; one that has become a dispatch and runs is called after that, as in Covalent."""
+    return status.DISPATCHING if core == "running" and child is not None else shown(core)
 
 
 def _headline(failure: Failure) -> str:

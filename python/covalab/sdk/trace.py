@@ -9,10 +9,11 @@ Each function and each small value is encoded once per graph. Nothing here sends
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -46,9 +47,13 @@ NAME_LIMIT: Final = 4_096
 NO_HOOKS: Final = Digest("")
 WAIT_EDGE: Final = "!waiting_edge"
 OUTPUT_NAME: Final = ":postprocess:reconstruct"
+EXHAUSTIVE_NAME: Final = ":postprocess:"
+SUBLATTICE_PREFIX: Final = ":sublattice:"
 
 _ATOMS: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
 _COLLECTIONS: Final = (list, tuple, set)
+_CALLED: Final = (NodeKind.ELECTRON, NodeKind.SUBLATTICE)
+_COMPOSED: Final = (NodeKind.LIST, NodeKind.DICT)
 
 
 class Blobs(Protocol):
@@ -93,6 +98,11 @@ class Task(Protocol):
     hooks: HookSet | None
 
     @property
+    def lattice(self) -> Composition | None:
+        """The lattice that it is, if it is one: a sublattice."""
+        ...
+
+    @property
     def function(self) -> Callable[..., Any]:
         """The function to run."""
         ...
@@ -113,6 +123,31 @@ class Task(Protocol):
         ...
 
 
+class Composition(Protocol):
+    """What the graph must know about a lattice: one that is being built, or one that is called as an electron."""
+
+    __name__: str
+
+    @property
+    def parameters(self) -> Parameters:
+        """The function's parameters."""
+        ...
+
+    @property
+    def workflow_function_string(self) -> str:
+        """The function's source text."""
+        ...
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The settings by Covalent's names."""
+        ...
+
+    def inheriting(self, parent: Any) -> Composition:
+        """Return a copy that takes from `parent` what it does not say itself."""
+        ...
+
+
 class Plan(msgspec.Struct, frozen=True):
     """A transport graph with what its nodes point to: closed values, and encoded functions by digest.
 
@@ -129,6 +164,15 @@ def open_inputs(inputs: Value, values: Sequence[Value], blobs: Blobs) -> Any:
     """Open what `Trace.close_inputs` closed: ``{"args": tuple, "kwargs": dict}``; `values` are those of the graph."""
     what = "the arguments of the lattice"
     return put_together(blobs.open(inputs, what=what), lambda index: blobs.open(values[index], what=what))
+
+
+class _Sublattice(NamedTuple):
+    """A lattice that is called as an electron, as its calls share it."""
+
+    lattice: Composition  # kept alive, so that no other has its id while the graph is built
+    function: int
+    inputs: list[tuple[str, int]]  # text and position of the values that precede the user's arguments
+    hooks: Digest
 
 
 class _Active(threading.local):
@@ -155,8 +199,10 @@ class Trace:
         workflow_executor: Any = None,
         hooks: HookSet | None = None,
         replacements: Mapping[str, Task] | None = None,
+        lattice: Composition | None = None,
     ) -> None:
         self._name = name
+        self._lattice = lattice
         self._blobs = blobs
         self._hooks = hooks
         self._code: dict[Digest, bytes] = {}
@@ -183,6 +229,7 @@ class Trace:
         self._replacements = replacements or {}
         self._called: set[str] = set()
         self._replaced: dict[int, str] = {}
+        self._sublattices: dict[int, _Sublattice] = {}
 
     @contextmanager
     def claim(self) -> Iterator[None]:
@@ -213,6 +260,8 @@ class Trace:
         """Add the call of an electron."""
         if self._replacements:
             task = self._replacement(task)
+        if task.lattice is not None:
+            return self._call_sublattice(task, args, kwargs)
         name = task.name
         hooks = task.hooks or self._hooks
         digest = NO_HOOKS
@@ -246,9 +295,55 @@ class Trace:
         self._replaced[len(self._nodes)] = task.name
         return other
 
+    def _call_sublattice(self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> BoundElectron:
+        """Add the call of a lattice as an electron: one node, which becomes a dispatch of its own.
+
+        As in Covalent, the lattice and the settings of the one that is being built are the first inputs of the node,
+        which runs on the workflow executor.
+        """
+        lattice = task.lattice
+        assert lattice is not None
+        name = f"{SUBLATTICE_PREFIX}{lattice.__name__}"
+        known = self._sublattices.get(id(lattice))
+        if known is None:
+            known = self._sublattices[id(lattice)] = self._new_sublattice(lattice, task.hooks)
+        given = kwargs if task.hooks is None else {**kwargs, **task.hooks.keywords}
+        lattice.parameters.match(f"sublattice {lattice.__name__!r}", args, given)
+        # The lattice's hooks are for electrons; building may need the packages that they install.
+        digest = known.hooks if task.hooks is not None else self._packages.get(known.hooks, NO_HOOKS)
+        settings = self._settings_of(self._workflow_executor, name, task.retries, hooks=digest)
+        node = self._add(name, NodeKind.SUBLATTICE, known.function, settings=settings)
+        for index, label in enumerate(("sub", "json_parent_metadata")):
+            text, value = known.inputs[index]
+            source = self._add(f":parameter:{text}", NodeKind.PARAMETER, value=value)
+            self._edges.append(Edge(source, node, label, EdgeKind.ARG, index))
+        for index, argument in enumerate(args, 2):
+            self._connect(argument, node, f"arg[{index}]", EdgeKind.ARG, index)
+        for keyword, argument in kwargs.items():
+            if task.hooks is None or keyword not in task.hooks.keywords:
+                self._connect(argument, node, keyword, EdgeKind.KWARG, -1)
+        return bind(self, node, task.outputs)
+
+    def _new_sublattice(self, lattice: Composition, hooks: HookSet | None) -> _Sublattice:
+        """Encode a lattice, once for all its calls."""
+        from covalab.sdk.sublattice import build  # noqa: PLC0415 - it needs this module
+
+        name = lattice.__name__
+        hooks = hooks or self._hooks
+        digest = NO_HOOKS if hooks is None else self._hooks_digest(hooks, name)
+        filled = lattice.inheriting(self._lattice)
+        metadata = json.dumps({} if self._lattice is None else self._lattice.metadata, default=str)
+        inputs: list[tuple[str, int]] = []
+        with by_value(hooks.modules) if hooks is not None and hooks.modules else nullcontext():
+            for it in (filled, metadata):
+                text = _text(it)
+                inputs.append((text, self._value(it, f"lattice {name!r}", text[:2_000])))
+        self._callables.append((build, name, lattice.workflow_function_string, None))
+        return _Sublattice(lattice, len(self._callables) - 1, inputs, digest)
+
     def name_of(self, node: int) -> str:
-        """Return the name of a node."""
-        return self._nodes[node].name
+        """Return the name of the function that a node calls: what is derived from it is called after that."""
+        return self._nodes[node].name.removeprefix(SUBLATTICE_PREFIX)
 
     def item(self, e: BoundElectron, key: object, name: str) -> BoundElectron:
         """Add ``e[key]``, or one part of an unpacking."""
@@ -286,14 +381,37 @@ class Trace:
 
     # The end.
 
-    def finish(self, value: object) -> Plan:
-        """Add the node of the lattice's value, encode the functions, and return the whole."""
+    def finish(self, value: object, *, whole: bool = False, rerun: Callable[..., Any] | None = None) -> Plan:
+        """Add the node of the lattice's value, encode the functions, and return the whole.
+
+        Parameters
+        ----------
+        value
+            What the lattice's function returned.
+        whole
+            Whether the value must be closed in one piece, as that of a sublattice: if it is made of several, a worker
+            puts them together, where otherwise the reader does.
+        rerun
+            Makes the value from the values of all electrons and sublattices in order (Covalent's exhaustive
+            post-processing); `value` is then not looked at.
+        """
         body = [node for node, it in enumerate(self._nodes) if it.kind is not NodeKind.PARAMETER]
-        output = self._output = self._add(OUTPUT_NAME, NodeKind.OUTPUT)
-        self._connect(value, output, "retval", EdgeKind.ARG, 0)
-        referenced = sorted(_referenced(value))
-        self._edges += [Edge(node, output, f"node:{node}", EdgeKind.KWARG) for node in referenced]
-        others = set(referenced)
+        output = self._output = self._add(OUTPUT_NAME if rerun is None else EXHAUSTIVE_NAME, NodeKind.OUTPUT)
+        if rerun is not None:
+            called = [node for node in body if self._nodes[node].kind in _CALLED]
+            self._edges += [
+                Edge(node, output, f"arg[{index}]", EdgeKind.ARG, index) for index, node in enumerate(called)
+            ]
+            others = set(called)
+            self._let_work(output, rerun)
+        else:
+            self._connect(value, output, "retval", EdgeKind.ARG, 0)
+            source = self._edges[-1].source
+            referenced = sorted(_referenced(value))
+            self._edges += [Edge(node, output, f"node:{node}", EdgeKind.KWARG) for node in referenced]
+            others = set(referenced)
+            if whole and self._nodes[source].kind in _COMPOSED:
+                self._let_work(output, ops.reconstruct)
         self._edges += [Edge(node, output, WAIT_EDGE, EdgeKind.WAIT) for node in body if node not in others]
         if self._waits:
             self._refuse_cycles()
@@ -305,6 +423,12 @@ class Trace:
         functions = self._encode_functions()
         graph = Graph(self._name, self._nodes, self._edges, functions, self._settings, output)
         return Plan(graph, self._values, self._code, self._replaced)
+
+    def _let_work(self, output: int, function: Callable[..., Any]) -> None:
+        """Have the lattice's value made by a worker."""
+        name = self._nodes[output].name
+        settings = self._settings_of(self._workflow_executor, name)
+        self._nodes[output] = Node(name, NodeKind.OUTPUT, self._function(function), settings=settings)
 
     def _encode_functions(self) -> list[Function]:
         functions: list[Function] = []

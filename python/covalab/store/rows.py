@@ -28,7 +28,7 @@ from covalab.core.model import (
 
 _COLUMNS: Final = (
     "id, name, status, version, created_at, started_at, ended_at, counts, notebook, cell, root, parent_node, error, "
-    "held"
+    "held, parent"
 )
 _encode: Final = msgspec.msgpack.encode
 
@@ -78,7 +78,7 @@ def insert_dispatch(connection: apsw.Connection, submission: Submission, summary
     if row is not None:
         return -int(row[0])
     connection.execute(
-        f"INSERT INTO dispatches ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608 - constant
+        f"INSERT INTO dispatches ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608 - constant
         _summary_row(summary),
     )
     key = connection.last_insert_rowid()
@@ -110,6 +110,7 @@ def _summary_row(summary: DispatchSummary) -> tuple[Any, ...]:
         summary.parent_node,
         summary.error,
         summary.held,
+        summary.parent,
     )
 
 
@@ -185,23 +186,34 @@ def select_dispatch(connection: apsw.Connection, dispatch: str) -> tuple[int, Di
 
 
 def select_dispatches(
-    connection: apsw.Connection, statuses: Sequence[Status], name: str | None, offset: int, count: int
+    connection: apsw.Connection,
+    statuses: Sequence[Status],
+    name: str | None,
+    offset: int,
+    count: int,
+    *,
+    root: str | None = None,
 ) -> list[DispatchSummary]:
-    """Return summaries, newest first."""
-    where: list[str] = []
-    values: list[Any] = []
+    """Return summaries, newest first: of outermost dispatches, or of those below `root`."""
+    where = ["root IS ?"]
+    values: list[Any] = [root]
     if statuses:
         where.append(f"status IN ({','.join('?' * len(statuses))})")
         values += statuses
     if name is not None:
         where.append("name = ?")
         values.append(name)
-    condition = f"WHERE {' AND '.join(where)}" if where else ""
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM dispatches {condition} ORDER BY key DESC LIMIT ? OFFSET ?",  # noqa: S608 - only marks
+        f"SELECT {_COLUMNS} FROM dispatches WHERE {' AND '.join(where)} ORDER BY key DESC LIMIT ? OFFSET ?",  # noqa: S608 - only marks
         (*values, count, offset),
     )
     return [_summary(row) for row in rows]
+
+
+def select_children(connection: apsw.Connection, dispatch: str) -> dict[int, DispatchId]:
+    """Return the dispatches that stand for nodes of this one; of a node that was tried again, the last."""
+    rows = connection.execute("SELECT parent_node, id FROM dispatches WHERE parent = ? ORDER BY key", (dispatch,))
+    return {int(node): DispatchId(child) for node, child in rows}
 
 
 def select_unfinished(connection: apsw.Connection) -> list[DispatchSummary]:
@@ -283,16 +295,18 @@ def select_attempts(connection: apsw.Connection, key: int, node: int | None = No
 
 
 def delete_dispatch(connection: apsw.Connection, dispatch: DispatchId) -> list[Digest] | None:
-    """Forget a dispatch. Returns the blobs that nothing uses any more; None, and keeps it, while it runs."""
-    row = connection.execute("SELECT key, status, held FROM dispatches WHERE id = ?", (dispatch,)).fetchone()
-    if row is None:
-        return []
-    key, status, held = row
-    if status not in TERMINAL and not held:
+    """Forget a dispatch and all below it. Returns the blobs that nothing uses any more; None while some of it runs."""
+    family: list[Any] = []
+    for column in ("id", "root"):
+        found = f"SELECT key, status, held FROM dispatches WHERE {column} = ?"  # noqa: S608 - the two names above
+        family += connection.execute(found, (dispatch,))
+    if any(status not in TERMINAL and not held for _, status, held in family):
         return None
-    used = [Digest(found) for (found,) in connection.execute("SELECT digest FROM blob_uses WHERE key = ?", (key,))]
-    for table in ("blob_uses", "attempts", "outcomes", "nodes", "submissions", "dispatches"):
-        connection.execute(f"DELETE FROM {table} WHERE key = ?", (key,))  # noqa: S608 - the names above
+    used: set[Digest] = set()
+    for key, _, _ in family:
+        used |= {Digest(one) for (one,) in connection.execute("SELECT digest FROM blob_uses WHERE key = ?", (key,))}
+        for table in ("blob_uses", "attempts", "outcomes", "nodes", "submissions", "dispatches"):
+            connection.execute(f"DELETE FROM {table} WHERE key = ?", (key,))  # noqa: S608 - the names above
     return select_unused(connection, used)
 
 

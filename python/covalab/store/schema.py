@@ -76,6 +76,12 @@ MIGRATIONS: Final = (
         PRIMARY KEY (key, node, attempt)
     );
     """,
+    # A dispatch may stand for a node of another (a sublattice); lists show the outermost ones.
+    """
+    ALTER TABLE dispatches ADD COLUMN parent TEXT;
+    CREATE INDEX dispatches_by_root ON dispatches (root, key);
+    CREATE INDEX dispatches_by_parent ON dispatches (parent) WHERE parent IS NOT NULL;
+    """,
 )
 
 

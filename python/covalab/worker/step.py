@@ -24,10 +24,10 @@ import msgspec
 
 from covalab.artifacts import Artifacts
 from covalab.core.assemble import hashable
-from covalab.core.codec import class_name, decode, plain
+from covalab.core.codec import Encoded, class_name, decode, plain
 from covalab.core.errors import CovalabError, DataFolderError, DepsFailed, SerializationError
 from covalab.core.hooks import Hooks
-from covalab.core.model import Digest, ErrorType, Failure, Outcome, Status, Value
+from covalab.core.model import INLINE_LIMIT, Digest, ErrorType, Failure, Outcome, Status, Submission, Value
 from covalab.core.places import Site
 from covalab.core.protocol import Argument, Begun, Outcomes, Step, Task
 from covalab.core.source import register
@@ -45,9 +45,12 @@ _REPORT_SECONDS: Final = 0.1
 _FUNCTIONS_KEPT: Final = 256
 _ATOMS: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
 _ITEMS_LOOKED_AT: Final = 100
+_OURS: Final = Path(__file__).parent
+_BUILDS: Final = tuple(str(_OURS.parent / "sdk" / name) for name in ("sublattice.py", "api.py", "lattice.py"))
 _NOT_THE_USERS: Final = (
-    str(Path(__file__).parent),
-    str(Path(__file__).parents[1] / "executors"),
+    str(_OURS),
+    *_BUILDS,
+    str(_OURS.parent / "executors"),
     str(Path(asyncio.__file__).parent),
 )
 _MESSAGE_LIMIT: Final = 10_000
@@ -109,14 +112,22 @@ class TaskWorker:
         started_at = time.time()
         began = time.perf_counter()
         value, failure, result = self._in_turn(task, step, artifacts, inputs)
+        submission: Value | None = None
+        if task.builds:
+            submission, value = value, None
         ended_at = started_at + (time.perf_counter() - began)  # never before it began, whatever the clock does
         stdout, stderr = self.capture.take()
         if failure is not None and failure.traceback:
             stderr += failure.traceback
         if task.site is not None:
             _write_logs(task.site, stdout, stderr)
-        status: Status = "completed" if failure is None else "cancelled" if failure.type == "cancelled" else "failed"
-        return Outcome(task.node, status, started_at, ended_at, value, failure, stdout, stderr, self.name), result
+        status: Status = "cancelled" if failure is not None and failure.type == "cancelled" else "failed"
+        if failure is None:
+            status = "running" if task.builds else "completed"  # what was built has still to run
+        outcome = Outcome(
+            task.node, status, started_at, ended_at, value, failure, stdout, stderr, self.name, submission
+        )
+        return outcome, result
 
     def _in_turn(self, task: Task, step: Step, artifacts: Artifacts, inputs: Inputs) -> _Ended:
         """Run one node where its executor wants it; may be interrupted."""
@@ -166,13 +177,16 @@ class TaskWorker:
         except BaseException as error:  # noqa: BLE001 - opening a value runs the user's code
             return None, failure_of(error, "storage" if isinstance(error, DataFolderError) else "serialization"), None
         try:
-            result = function(*args, **kwargs)
+            result = function(artifacts, *args, **kwargs) if task.builds else function(*args, **kwargs)
             if inspect.iscoroutine(result):
                 result = asyncio.run(result)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: it ends the task, not the worker
             return None, failure_of(error, "runtime"), None
         try:
-            value = artifacts.close(result, what=f"the value of electron {task.name!r} (node {task.node})")
+            if task.builds:
+                value = _closed_submission(result, artifacts)
+            else:
+                value = artifacts.close(result, what=f"the value of electron {task.name!r} (node {task.node})")
         except BaseException as error:  # noqa: BLE001 - closing a value runs the user's code
             return None, failure_of(error, "storage" if isinstance(error, DataFolderError) else "serialization"), None
         return value, None, result
@@ -268,6 +282,14 @@ class _Report:
             outcomes, self._outcomes = self._outcomes, []
             payload = self._encoder.encode(outcomes)
             self._emit(self._encoder.encode(Outcomes(self._step, payload)))
+
+
+def _closed_submission(submission: Submission, artifacts: Artifacts) -> Value:
+    """Close a dispatch that a sublattice became, in the form in which the dispatcher opens it: no pickle."""
+    data = msgspec.msgpack.encode(submission)
+    if len(data) <= INLINE_LIMIT:
+        return Value(len(data), "Submission", data=data)
+    return Value(len(data), "Submission", digest=artifacts.put(Encoded([data], len(data))))
 
 
 def enter(cwd: str, path: list[str]) -> None:
