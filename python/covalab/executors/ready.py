@@ -18,6 +18,7 @@ from covalab.core.codec import bare_pickle, decode
 from covalab.core.model import Digest, Value
 from covalab.core.protocol import Argument, Step
 from covalab.sdk.transportable import TransportableObject
+from covalab.worker.hooks import Around, read_hooks
 
 
 def call_closed(function: TransportableObject, *args: TransportableObject, **kwargs: TransportableObject) -> Any:
@@ -36,6 +37,35 @@ def call_closed(function: TransportableObject, *args: TransportableObject, **kwa
         **{name: argument.get_deserialized() for name, argument in kwargs.items()},
     )
     return TransportableObject(_awaited(result) if inspect.iscoroutine(result) else result)
+
+
+def call_around(
+    hooks: bytes,
+    packages: str,
+    function: TransportableObject,
+    *args: TransportableObject,
+    **kwargs: TransportableObject,
+) -> Any:
+    """Do the same with hooks around it, in the process in which the function runs.
+
+    Parameters
+    ----------
+    hooks
+        Encoded `core.hooks.Hooks`.
+    packages
+        The folder of installed packages.
+    function, *args, **kwargs
+        As for `call_closed`.
+    """
+    around = Around(read_hooks(hooks), packages)
+    try:
+        around.before()
+        given = {name: TransportableObject(value) for name, value in around.given.items()}
+        result = call_closed(function, *args, **{**kwargs, **given})
+        around.after()
+    finally:
+        around.leave()
+    return result
 
 
 def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -69,7 +99,11 @@ def ready(step: Step, artifacts: Artifacts) -> tuple[Callable[..., Any], list[An
         If a value's file is gone, or a collection's parts cannot be opened.
     """
     task = step.tasks[0]
-    function = functools.partial(call_closed, _closed(_code(step, task.function, artifacts), task.name))
+    closed = _closed(_code(step, task.function, artifacts), task.name)
+    function = functools.partial(call_closed, closed)
+    if task.hooks:
+        hooks = bytes(_code(step, task.hooks, artifacts))
+        function = functools.partial(call_around, hooks, step.packages, closed)
     args = [_argument(argument, step, artifacts) for argument in task.args]
     kwargs = {name: _argument(argument, step, artifacts) for name, argument in task.kwargs.items()}
     return function, args, kwargs

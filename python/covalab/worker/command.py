@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import shlex
 import subprocess
 import sys
+import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import Final
+from typing import IO, Any, Final
 
 import msgspec
 
-_TAIL_BYTES: Final = 2_000
+_TAIL_LINES: Final = 20
+_LINGER_SECONDS: Final = 0.5
+"""How long to wait for the last output of a command that left a process behind which may print for ever."""
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -24,31 +28,44 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 def run_command(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Ended:
-    """Run a command without input and wait for it; it prints where this process does.
+    """Run a command without input and wait for it; what it prints is printed here, line by line.
 
     Raises
     ------
     OSError
         If it cannot be started.
     """
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    before = [_size(fd) for fd in (1, 2)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, env=environment, check=False)
-    tail = "\n".join(filter(None, map(_since, (1, 2), before)))
-    return Ended(shlex.join(command), done.returncode, tail or "it printed nothing")
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ if environment is None else environment,
+        text=True,
+        errors="backslashreplace",
+    )
+    tails: list[deque[str]] = [deque(maxlen=_TAIL_LINES), deque(maxlen=_TAIL_LINES)]
+    threads = []
+    for stream, target, tail in zip((process.stdout, process.stderr), (sys.stdout, sys.stderr), tails, strict=True):
+        here = contextvars.copy_context()  # where several tasks share a process, it says whose output this is
+        thread = threading.Thread(target=here.run, args=(_pass_on, stream, target, tail), daemon=True)
+        thread.start()
+        threads.append(thread)
+    try:
+        code = process.wait()
+    except BaseException:  # the task was interrupted
+        process.kill()
+        process.wait()
+        raise
+    for thread in threads:
+        thread.join(_LINGER_SECONDS)
+    printed = [*tails[0], *tails[1]]
+    return Ended(shlex.join(command), code, "".join(printed).strip() or "it printed nothing")
 
 
-def _size(fd: int) -> int:
-    with suppress(OSError):
-        return os.fstat(fd).st_size
-    return 0
-
-
-def _since(fd: int, before: int) -> str:
-    """Return the end of what was written to a stream that is a file, as it is while a task runs."""
-    with suppress(OSError):  # a terminal or a pipe, which showed it already
-        size = os.fstat(fd).st_size
-        start = max(before, size - _TAIL_BYTES)
-        return os.pread(fd, size - start, start).decode("utf-8", "replace").strip()
-    return ""
+def _pass_on(stream: IO[str], target: Any, tail: deque[str]) -> None:
+    with stream:
+        for line in stream:
+            tail.append(line)
+            target.write(line)
+        target.flush()

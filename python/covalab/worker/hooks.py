@@ -13,10 +13,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from covalab.core.codec import decode
 from covalab.core.errors import DepsFailed
 from covalab.core.hooks import Action, Bash, Call, Hooks, Pip, Transfer
 from covalab.worker.command import run_command
+
+
+def read_hooks(data: bytes | memoryview) -> Hooks:
+    """Return the hooks that were encoded when the graph was built."""
+    return msgspec.msgpack.decode(data, type=Hooks)
 
 
 class Around:

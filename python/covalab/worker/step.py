@@ -33,7 +33,7 @@ from covalab.core.protocol import Argument, Begun, Outcomes, Step, Task
 from covalab.core.source import register
 from covalab.worker import context
 from covalab.worker.capture import Capture
-from covalab.worker.hooks import Around
+from covalab.worker.hooks import Around, read_hooks
 from covalab.worker.turn import Turn
 
 Emit: TypeAlias = Callable[[bytes], None]
@@ -55,7 +55,6 @@ _NOT_THE_USERS: Final = (
 )
 _MESSAGE_LIMIT: Final = 10_000
 _TRACEBACK_LIMIT: Final = 100_000
-_HOOKS: Final = msgspec.msgpack.Decoder(Hooks)
 
 
 class TaskWorker:
@@ -157,7 +156,7 @@ class TaskWorker:
             if ended[1] is None:
                 around.after()
         except BaseException as error:  # noqa: BLE001 - hooks are the user's code
-            return None, _hook_failure(error), None
+            return None, failure_of(error, "deps"), None
         finally:
             if around is not None:
                 around.leave()
@@ -195,7 +194,7 @@ class TaskWorker:
         hooks = self._hooks.get(task.hooks)
         if hooks is None:
             data = step.code.get(task.hooks)
-            hooks = self._hooks[task.hooks] = _HOOKS.decode(artifacts.read(task.hooks) if data is None else data)
+            hooks = self._hooks[task.hooks] = read_hooks(artifacts.read(task.hooks) if data is None else data)
             if len(self._hooks) > _FUNCTIONS_KEPT:
                 self._hooks.popitem(last=False)
         return hooks
@@ -391,6 +390,10 @@ def failure_of(error: BaseException, type_: ErrorType) -> Failure:
         message = _cut(str(error), _MESSAGE_LIMIT)
     except Exception:  # noqa: BLE001 - __str__ is the user's code
         message = "(its text cannot be made: __str__ raised)"
+    if isinstance(error, DepsFailed):
+        cause = error.__cause__
+        of_cause = "" if cause is None or isinstance(cause, CovalabError) else failure_of(cause, "deps").traceback
+        return Failure("deps", message, exception, f"{of_cause}{kind.__name__}: {message}\n")
     if type_ != "runtime" and isinstance(error, CovalabError):
         return Failure(type_, message, exception, f"{kind.__name__}: {message}\n", kinds)
     try:
@@ -398,17 +401,6 @@ def failure_of(error: BaseException, type_: ErrorType) -> Failure:
     except Exception:  # noqa: BLE001 - so is whatever the traceback shows
         text = f"{exception}: {message}\n"
     return Failure(type_, message, exception, _cut(text, _TRACEBACK_LIMIT), kinds)
-
-
-def _hook_failure(error: BaseException) -> Failure:
-    """Describe a hook that failed, with the traceback of what it called."""
-    if not isinstance(error, DepsFailed):
-        return failure_of(error, "deps")
-    failure = failure_of(error, "deps")
-    cause = error.__cause__
-    if cause is None or isinstance(cause, CovalabError):
-        return failure
-    return msgspec.structs.replace(failure, traceback=failure_of(cause, "deps").traceback + failure.traceback)
 
 
 def _cut(text: str, limit: int) -> str:
