@@ -85,11 +85,11 @@ class Rsync(FileTransferStrategy):
 
     def cp(self, from_file: File, to_file: File) -> Copy:
         """Return what copies between two paths of the machine."""
-        return lambda: self._run([from_file.filepath, to_file.filepath])
+        return lambda: self._run([from_file.filepath, _made(to_file)])
 
     def download(self, from_file: File, to_file: File) -> Copy:
         """Return what fetches over ssh."""
-        return lambda: self._run([*self._ssh(), self._remote(from_file), to_file.filepath])
+        return lambda: self._run([*self._ssh(), self._remote(from_file), _made(to_file)])
 
     def upload(self, from_file: File, to_file: File) -> Copy:
         """Return what brings over ssh."""
@@ -111,7 +111,7 @@ class Rsync(FileTransferStrategy):
         if program is None:
             message = "Rsync: there is no program `rsync` on the PATH; install it, e.g. `apt-get install rsync`"
             raise FileNotFoundError(message)
-        done = subprocess.run([program, "-a", "--mkpath", *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run([program, "-a", *arguments], capture_output=True, text=True, check=False)
         if done.returncode:
             message = f"`rsync {' '.join(arguments)}` ended with exit code {done.returncode}: {done.stderr.strip()}"
             raise OSError(message)
@@ -292,6 +292,12 @@ class FTP(_Fsspec):
 
         host, _, port = file.host.partition(":")
         return fsspec.filesystem("ftp", host=host, port=int(port or 21))
+
+
+def _made(file: File) -> str:
+    """Return the path of a file of this machine, after making the folder it will lie in."""
+    Path(file.filepath).parent.mkdir(parents=True, exist_ok=True)
+    return file.filepath
 
 
 def _target(from_file: File, to_file: File) -> Path:
