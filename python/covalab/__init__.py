@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from importlib import metadata
 
     from covalab import executors as executor
+    from covalab import files as fs
     from covalab.core.errors import (
         CovalabError,
         DispatcherUnavailable,
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
         SerializationError,
         TaskFailed,
     )
+    from covalab.files import strategies as fs_strategies
+    from covalab.sdk import leptons
     from covalab.sdk.api import cancel, dispatch, dispatch_sync, get_result
     from covalab.sdk.configuration import get_config, reload_config, set_config
     from covalab.sdk.deps import DepsBash, DepsCall, DepsModule, DepsPip

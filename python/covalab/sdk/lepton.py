@@ -161,7 +161,7 @@ def bash(
     deps_pip: Any = None,
     call_before: Any = None,
     call_after: Any = None,
-) -> Any:
+) -> Callable[..., Any]:
     """Make a function that returns a command a task that runs it.
 
     The function is called when the graph is built, so its arguments must be there by then: they cannot be what other

@@ -54,6 +54,7 @@ _ATOMS: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
 _COLLECTIONS: Final = (list, tuple, set)
 _CALLED: Final = (NodeKind.ELECTRON, NodeKind.SUBLATTICE)
 _COMPOSED: Final = (NodeKind.LIST, NodeKind.DICT)
+_NO_CONTEXT: Final = nullcontext()
 
 
 class Blobs(Protocol):
@@ -279,11 +280,13 @@ class Trace:
                 executor, name, task.retries or says.retries, task.time_limit or says.time_limit, digest
             ),
         )
-        for index, value in enumerate(args):
-            self._connect(value, node, names[index], EdgeKind.ARG, index)
-        for keyword in keywords:
-            if hooks is None or keyword not in hooks.keywords:  # what a hook fills, the call need not send
-                self._connect(kwargs[keyword], node, keyword, EdgeKind.KWARG, -1)
+        # What the function finds in a module that travels, its arguments must be of, too.
+        with by_value(hooks.modules) if hooks is not None and hooks.modules else _NO_CONTEXT:
+            for index, value in enumerate(args):
+                self._connect(value, node, names[index], EdgeKind.ARG, index)
+            for keyword in keywords:
+                if hooks is None or keyword not in hooks.keywords:  # what a hook fills, the call need not send
+                    self._connect(kwargs[keyword], node, keyword, EdgeKind.KWARG, -1)
         return bind(self, node, task.outputs)
 
     def _replacement(self, task: Task) -> Task:
@@ -434,7 +437,7 @@ class Trace:
         functions: list[Function] = []
         for function, name, source, hooks in self._callables:
             what = f"the function of electron {name!r}"
-            with by_value(hooks.modules) if hooks is not None and hooks.modules else nullcontext():
+            with by_value(hooks.modules) if hooks is not None and hooks.modules else _NO_CONTEXT:
                 digest = keep(function, what, self._blobs, self._code)
             functions.append(Function(name, digest, source))
         return functions

@@ -1,0 +1,38 @@
+"""Give all electrons of a lattice the same dependencies; one that has any of its own ignores them."""
+
+from __future__ import annotations
+
+import covalab as ct
+
+
+def prepare() -> None:
+    """Leave a trace."""
+    print("prepared")
+
+
+@ct.electron
+def plain(x: int) -> int:
+    """Have no hooks."""
+    return x + 1
+
+
+@ct.electron(deps_bash="echo own")
+def own(x: int) -> int:
+    """Have one."""
+    return x + 2
+
+
+@ct.lattice(deps_bash="echo lattice", call_before=ct.DepsCall(prepare), call_after=[ct.DepsBash("echo after")])
+def workflow(x: int) -> object:
+    """Both, one after the other."""
+    return own(plain(x))
+
+
+def main() -> None:
+    """All or nothing, electron by electron."""
+    result = ct.dispatch_sync(workflow)(1)
+
+    assert (result.status, result.result) == (ct.status.COMPLETED, 4)
+    assert [result.get_node_result(node)["node_name"] for node in (0, 2)] == ["plain", "own"]
+    assert result.get_node_result(2)["stdout"] == "own\n"
+    assert result.get_node_result(0)["stdout"] == "lattice\nprepared\nafter\n"
