@@ -16,6 +16,7 @@ import cloudpickle
 import pytest
 
 from covalab.core.errors import GraphError
+from covalab.core.model import RetryPolicy
 from covalab.core.stand_ins import Unset
 from covalab.jupyter.heading import read_heading
 from covalab.jupyter.ipython_lines import CellRefused
@@ -224,6 +225,8 @@ def test_options_become_the_electrons(session: Session) -> None:
     assert (settings["executor"], settings["retries"], settings["time_limit"]) == ("local", 2, 600.0)
     with pytest.raises(GraphError, match="retries"):
         session.define(read_heading("f()"), text, 2, Options(retries=-1))
+    session.define(read_heading("f()"), text, 2, Options(retries=1, retry_on=("timeout",), retry_delay=9.0))
+    assert session.namespace["f"].electron_object.retry == RetryPolicy(("timeout",), 9.0)
 
 
 def test_calls_that_may_change_an_input_warn_once_with_the_way_out(session: Session) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import covalab as ct
 from covalab.core.errors import GraphError
+from covalab.core.model import RetryPolicy
 from covalab.sdk.electron import Electron
 from covalab.sdk.lattice import Lattice
 from covalab.sdk.trace import InMemory
@@ -174,3 +175,68 @@ def test_an_electron_travels() -> None:
 def test_waiting_outside_a_lattice_returns_the_child() -> None:
     """There is nothing to wait for."""
     assert ct.wait(5, [6]) == 5
+
+
+def policy_of(function: Any, lattice: Any = None) -> tuple[int, float | None, RetryPolicy]:
+    """Return how the only electron of a lattice is to be run."""
+    flow = (lattice or ct.lattice)(function)
+    flow.build_graph(1)
+    settings = flow.transport_graph.graph.settings[0]
+    return settings.retries, settings.time_limit, settings.retry
+
+
+def test_retries_can_say_after_what_and_after_how_long() -> None:
+    """Exception classes by name, error types as they are, times as seconds or as a timedelta."""
+    it = ct.electron(
+        double,
+        retries=2,
+        retry_on=(ConnectionError, "timeout"),
+        retry_delay=dt.timedelta(seconds=3),
+        retry_backoff=1,
+        retry_max_delay=9,
+        retry_jitter=0,
+    )
+
+    assert policy_of(it) == (2, None, RetryPolicy(("ConnectionError", "timeout"), 3.0, 1.0, 9.0, 0.0))
+
+
+def test_retries_have_omniqs_words_too() -> None:
+    """`max_retries` and `timeout` mean what `retries` and `time_limit` mean."""
+    assert policy_of(ct.electron(double, max_retries=3, timeout=7)) == (3, 7.0, RetryPolicy())
+    with pytest.raises(GraphError, match="mean the same"):
+        ct.electron(double, retries=1, max_retries=1)
+    with pytest.raises(GraphError, match="mean the same"):
+        ct.electron(double, time_limit=1, timeout=1)
+
+
+def test_a_lattice_says_it_for_electrons_that_say_nothing() -> None:
+    """One that says something is left alone."""
+    lattice = functools.partial(ct.lattice, retries=4, time_limit=9, retry_delay=0)
+
+    assert policy_of(ct.electron(double), lattice) == (4, 9.0, RetryPolicy(delay=0.0))
+    assert policy_of(ct.electron(double, retries=1, time_limit=2, retry_delay=5), lattice) == (
+        1,
+        2.0,
+        RetryPolicy(delay=5.0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"retry_on": "sometimes"}, GraphError, "error types .*runtime.*not 'sometimes'"),
+        ({"retry_on": int}, GraphError, "exception classes"),
+        ({"retry_delay": -1}, GraphError, "retry_delay must be a number from 0 on"),
+        ({"retry_backoff": 0.5}, GraphError, "retry_backoff must be a number from 1 on"),
+        ({"retry_jitter": 2}, GraphError, "retry_jitter must be a number from 0 to 1"),
+        ({"retry_max_delay": float("nan")}, GraphError, "retry_max_delay"),
+        ({"max_retries": -1}, GraphError, "whole number from 0 on"),
+        ({"retrys": 3}, TypeError, "no option 'retrys'"),
+    ],
+)
+def test_a_policy_without_meaning_is_refused_where_it_is_written(
+    options: dict[str, Any], error: type[Exception], match: str
+) -> None:
+    """The error names the electron and the option."""
+    with pytest.raises(error, match=match):
+        ct.electron(double, **options)

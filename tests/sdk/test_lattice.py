@@ -125,7 +125,7 @@ def test_settings_can_be_changed() -> None:
 def test_what_cannot_be_done_yet_is_refused_by_name(option: str) -> None:
     """Triggers are never ignored in silence."""
     with pytest.raises(GraphError, match=f"`{option}` is not supported"):
-        ct.lattice(lambda: 1, **{option: ["something"]})
+        ct.lattice(lambda: 1, **{option: ["something"]})  # type: ignore[call-overload]
 
 
 def test_an_unknown_executor_is_found_while_building() -> None:

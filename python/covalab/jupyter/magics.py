@@ -85,6 +85,8 @@ class CovalabMagics(Magics):
         cell_magic,
         argument("--executor", help="the executor that runs it: its name, or a variable of the notebook that holds it"),
         argument("--retries", type=int, default=0, help="how often a failed run is tried again"),
+        argument("--retry-on", action="append", default=[], help="an error type, such as timeout, that is tried again"),
+        argument("--retry-delay", type=float, help="seconds before the first of them; each next wait is twice as long"),
         argument("--time-limit", type=float, help="how many seconds one run may take"),
         argument(
             "--run", action="store_true", help="dispatch the cell at once; its outputs appear here when it is ready"
@@ -115,7 +117,13 @@ class CovalabMagics(Magics):
                 heading,
                 text,
                 first_line,
-                Options(self._executor(options.executor), options.retries, options.time_limit),
+                Options(
+                    self._executor(options.executor),
+                    options.retries,
+                    options.time_limit,
+                    tuple(options.retry_on),
+                    options.retry_delay,
+                ),
                 name=self._checked_name(options.name),
                 key=self._cell_id(),
                 flags=self._shell.compile.flags,

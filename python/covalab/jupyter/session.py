@@ -23,6 +23,7 @@ from covalab.jupyter.ipython_lines import CellRefused
 from covalab.jupyter.wiring import NOTEBOOK, Part, Wiring, wire
 from covalab.sdk.electron import electron
 from covalab.sdk.lattice import Lattice, lattice
+from covalab.sdk.options import RetryOptions
 from covalab.sdk.trace import active
 from covalab.sdk.transportable import TransportableObject
 
@@ -37,6 +38,8 @@ class Options(msgspec.Struct, frozen=True):
     executor: Any = None
     retries: int = 0
     time_limit: float | None = None
+    retry_on: tuple[str, ...] = ()
+    retry_delay: float | None = None
 
 
 class Electron(msgspec.Struct, frozen=True):
@@ -319,7 +322,14 @@ class _Whole(TransportableObject):
 
 
 def _as_electron(function: Callable[..., Any], options: Options) -> Callable[..., Any]:
-    return electron(function, executor=options.executor, retries=options.retries, time_limit=options.time_limit)
+    retry: RetryOptions = {}
+    if options.retry_on:
+        retry["retry_on"] = options.retry_on
+    if options.retry_delay is not None:
+        retry["retry_delay"] = options.retry_delay
+    return electron(
+        function, executor=options.executor, retries=options.retries, time_limit=options.time_limit, **retry
+    )
 
 
 def _outputs(name: str, heading: Heading, cell: Cell, names: Names) -> tuple[str, ...]:

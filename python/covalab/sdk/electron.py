@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from covalab.core.errors import GraphError
+from covalab.core.model import RetryPolicy
 from covalab.sdk.bound import BoundElectron
 from covalab.sdk.execution import executor_words
 from covalab.sdk.hooks import HookSet, hooks_of
 from covalab.sdk.lattice import Lattice
-from covalab.sdk.options import checked_executor, checked_retries, checked_time_limit, refuse_unsupported
+from covalab.sdk.options import checked_executor, checked_retries, checked_time_limit, limits_of, refuse_unsupported
 from covalab.sdk.parameters import Parameters
 from covalab.sdk.replay import replaying
 from covalab.sdk.source import name_of, source_of
@@ -23,6 +24,10 @@ from covalab.sdk.transportable import TransportableObject
 
 if TYPE_CHECKING:
     import datetime as dt
+
+    from typing_extensions import Unpack
+
+    from covalab.sdk.options import RetryOptions
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -40,6 +45,8 @@ class Electron:
         sees it.
     retries, time_limit
         How often a failed node is tried again, and how many seconds a try may take.
+    retry
+        After which failures, and after how long, or None for the usual.
     hooks
         What is done around it, or None.
     lattice
@@ -53,6 +60,7 @@ class Electron:
         executor: Any = None,
         retries: int = 0,
         time_limit: float | None = None,
+        retry: RetryPolicy | None = None,
         hooks: HookSet | None = None,
     ) -> None:
         self.function = function
@@ -61,6 +69,7 @@ class Electron:
         self.executor = executor
         self.retries = retries
         self.time_limit = time_limit
+        self.retry = retry
         self.hooks = hooks
         self.__doc__ = function.__doc__
 
@@ -157,6 +166,7 @@ def electron(
     call_after: Any = None,
     retries: int = 0,
     time_limit: float | dt.timedelta | None = None,
+    **retry: Unpack[RetryOptions],
 ) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]: ...
 @overload
 def electron(
@@ -172,6 +182,7 @@ def electron(
     call_after: Any = None,
     retries: int = 0,
     time_limit: float | dt.timedelta | None = None,
+    **retry: Unpack[RetryOptions],
 ) -> Callable[_P, _T]: ...
 def electron(
     _func: Any = None,
@@ -186,6 +197,7 @@ def electron(
     call_after: Any = None,
     retries: int = 0,
     time_limit: float | dt.timedelta | None = None,
+    **retry: Unpack[RetryOptions],
 ) -> Any:
     """Make a function a task.
 
@@ -203,6 +215,15 @@ def electron(
         How often a failed run is tried again: at most ``retries + 1`` runs; as often as the executor says, if 0.
     time_limit
         How many seconds (or a ``timedelta``) one run may take; what the executor says, if not given.
+    max_retries, timeout
+        OmniQ's words for `retries` and `time_limit`.
+    retry_on
+        After which failures: error types (``"runtime"``, ``"storage"``, ``"timeout"``, ``"worker_lost"``, ...),
+        exception classes, or both. If not given, after any exception, and not when a time limit was reached.
+    retry_delay, retry_backoff, retry_max_delay, retry_jitter
+        How long to wait before run n + 1: ``min(retry_delay * retry_backoff ** (n - 1), retry_max_delay)`` seconds,
+        times a random number between ``1 - retry_jitter`` and ``1 + retry_jitter``. If not given: 1, 2, 60 and 0.25,
+        as OmniQ has them. No worker is occupied meanwhile, and the wait survives a restart.
     backend
         Deprecated: the same as `executor`.
     deps_bash, deps_pip
@@ -245,6 +266,7 @@ def electron(
             call_after=call_after,
             retries=retries,
             time_limit=time_limit,
+            **retry,
         )
     if not callable(_func):
         message = f"electron takes a function, not {_func!r}"
@@ -256,8 +278,7 @@ def electron(
     electron_object = Electron(
         _func,
         executor=checked_executor(where, executor, backend),
-        retries=checked_retries(where, retries),
-        time_limit=checked_time_limit(where, time_limit),
+        **limits_of(where, retries, time_limit, retry)._asdict(),
         hooks=hooks_of(
             where,
             deps_bash=deps_bash,

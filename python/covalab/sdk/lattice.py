@@ -19,7 +19,7 @@ from covalab.sdk.configuration import exhaustive_postprocess
 from covalab.sdk.execution import executor_words
 from covalab.sdk.hooks import HookSet, hooks_of
 from covalab.sdk.modules import beside_by_value
-from covalab.sdk.options import checked_executor, refuse_unsupported
+from covalab.sdk.options import NO_LIMITS, Limits, checked_executor, limits_of, refuse_unsupported
 from covalab.sdk.parameters import Parameters
 from covalab.sdk.replay import Rerun
 from covalab.sdk.source import name_of, source_of
@@ -28,7 +28,12 @@ from covalab.sdk.transport_graph import TransportGraph
 from covalab.sdk.transportable import TransportableObject
 
 if TYPE_CHECKING:
+    import datetime as dt
+
+    from typing_extensions import Unpack
+
     from covalab.sdk.handle import DispatchHandle
+    from covalab.sdk.options import RetryOptions
     from covalab.sdk.result import Result
 
 
@@ -45,6 +50,8 @@ class Lattice:
         The default for its electrons, and the executor of its operators.
     hooks
         What is done around those of its electrons that have no hooks of their own, or None.
+    limits
+        The retries and the time limit of those of its electrons that say nothing about them.
     """
 
     def __init__(
@@ -54,8 +61,10 @@ class Lattice:
         executor: Any = None,
         workflow_executor: Any = None,
         hooks: HookSet | None = None,
+        limits: Limits = NO_LIMITS,
     ) -> None:
         self.function = workflow_function
+        self.limits = limits
         self.executor = executor
         self.workflow_executor = workflow_executor
         self.hooks = hooks
@@ -71,7 +80,7 @@ class Lattice:
         self._source: str | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("function", "executor", "workflow_executor", "hooks", "__name__", "__doc__", "_replacements")
+        names = ("function", "executor", "workflow_executor", "hooks", "limits", "__name__", "__doc__", "_replacements")
         return {name: self.__dict__[name] for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -101,6 +110,8 @@ class Lattice:
             filled.workflow_executor = filled.workflow_executor or parent.workflow_executor
         if parent is not None and filled.hooks is None:
             filled.hooks = parent.hooks
+        if parent is not None and filled.limits == NO_LIMITS:
+            filled.limits = parent.limits
         return filled
 
     @property
@@ -215,6 +226,7 @@ class Lattice:
             hooks=self.hooks,
             replacements=self._replacements,
             lattice=self,
+            limits=self.limits,
         )
         rerun = Rerun(self.function, args, kwargs) if exhaustive_postprocess() else None
         with beside_by_value():
@@ -303,6 +315,9 @@ def lattice(
     call_before: Any = None,
     call_after: Any = None,
     triggers: Any = None,
+    retries: int = 0,
+    time_limit: float | dt.timedelta | None = None,
+    **retry: Unpack[RetryOptions],
 ) -> Lattice: ...
 @overload
 def lattice(
@@ -316,6 +331,9 @@ def lattice(
     call_before: Any = None,
     call_after: Any = None,
     triggers: Any = None,
+    retries: int = 0,
+    time_limit: float | dt.timedelta | None = None,
+    **retry: Unpack[RetryOptions],
 ) -> Callable[[Callable[..., Any]], Lattice]: ...
 def lattice(
     _func: Any = None,
@@ -328,6 +346,9 @@ def lattice(
     call_before: Any = None,
     call_after: Any = None,
     triggers: Any = None,
+    retries: int = 0,
+    time_limit: float | dt.timedelta | None = None,
+    **retry: Unpack[RetryOptions],
 ) -> Any:
     """Make a function a workflow. Use it bare or with options.
 
@@ -341,6 +362,8 @@ def lattice(
         Deprecated: the same as `executor`.
     deps_bash, deps_pip, call_before, call_after
         Hooks for electrons that have none of their own; see `electron`.
+    retries, time_limit, retry_on, retry_delay, ...
+        For electrons that say nothing about it; see `electron`. Not in Covalent.
     triggers
         Covalent's; refused until this version supports them.
 
@@ -365,6 +388,9 @@ def lattice(
             call_before=call_before,
             call_after=call_after,
             triggers=triggers,
+            retries=retries,
+            time_limit=time_limit,
+            **retry,
         )
     if not callable(_func):
         message = f"lattice takes a function, not {_func!r}"
@@ -376,4 +402,5 @@ def lattice(
         executor=checked_executor(where, executor, backend),
         workflow_executor=checked_executor(where, workflow_executor),
         hooks=hooks_of(where, deps_bash=deps_bash, deps_pip=deps_pip, call_before=call_before, call_after=call_after),
+        limits=limits_of(where, retries, time_limit, retry),
     )

@@ -30,6 +30,7 @@ from covalab.core.model import (
     Graph,
     Node,
     NodeKind,
+    RetryPolicy,
     Settings,
     Value,
 )
@@ -38,6 +39,7 @@ from covalab.sdk.bound import BoundElectron, bind
 from covalab.sdk.execution import Execution, execution_of
 from covalab.sdk.hooks import HookSet
 from covalab.sdk.modules import by_value
+from covalab.sdk.options import NO_LIMITS, Limits
 from covalab.sdk.parameters import Parameters
 from covalab.sdk.transportable import TransportableObject
 
@@ -96,6 +98,7 @@ class Task(Protocol):
     executor: Any
     retries: int
     time_limit: float | None
+    retry: RetryPolicy | None
     hooks: HookSet | None
 
     @property
@@ -201,9 +204,11 @@ class Trace:
         hooks: HookSet | None = None,
         replacements: Mapping[str, Task] | None = None,
         lattice: Composition | None = None,
+        limits: Limits = NO_LIMITS,
     ) -> None:
         self._name = name
         self._lattice = lattice
+        self._limits = limits
         self._blobs = blobs
         self._hooks = hooks
         self._code: dict[Digest, bytes] = {}
@@ -219,7 +224,7 @@ class Trace:
         self._callables: list[tuple[Callable[..., Any], str, str, HookSet | None]] = []
         self._function_index: dict[object, int] = {}
         self._settings: list[Settings] = []
-        self._settings_index: dict[tuple[object, int, float | None, Digest], int] = {}
+        self._settings_index: dict[tuple[object, Limits, Digest], int] = {}
         self._chosen: list[Any] = []  # the executor of each of them
         self._hook_digests: dict[int, tuple[HookSet, Digest]] = {}
         self._packages: dict[Digest, Digest] = {}
@@ -277,7 +282,14 @@ class Trace:
             NodeKind.ELECTRON,
             self._function(task.function, task, hooks),
             settings=self._settings_of(
-                executor, name, task.retries or says.retries, task.time_limit or says.time_limit, digest
+                executor,
+                name,
+                Limits(
+                    task.retries or says.retries or self._limits.retries,
+                    task.time_limit or says.time_limit or self._limits.time_limit,
+                    task.retry or self._limits.retry,
+                ),
+                digest,
             ),
         )
         # What the function finds in a module that travels, its arguments must be of, too.
@@ -314,7 +326,9 @@ class Trace:
         lattice.parameters.match(f"sublattice {lattice.__name__!r}", args, given)
         # The lattice's hooks are for electrons; building may need the packages that they install.
         digest = known.hooks if task.hooks is not None else self._packages.get(known.hooks, NO_HOOKS)
-        settings = self._settings_of(self._workflow_executor, name, task.retries, hooks=digest)
+        settings = self._settings_of(
+            self._workflow_executor, name, Limits(task.retries, retry=task.retry), hooks=digest
+        )
         node = self._add(name, NodeKind.SUBLATTICE, known.function, settings=settings)
         for index, label in enumerate(("sub", "json_parent_metadata")):
             text, value = known.inputs[index]
@@ -575,20 +589,16 @@ class Trace:
             self._callables.append((function, name, source, hooks))
         return index
 
-    def _settings_of(
-        self,
-        executor: Any,
-        electron: str,
-        retries: int = 0,
-        time_limit: float | None = None,
-        hooks: Digest = NO_HOOKS,
-    ) -> int:
-        key = (executor if type(executor) is str else id(executor), retries, time_limit, hooks)
+    def _settings_of(self, executor: Any, electron: str, limits: Limits = NO_LIMITS, hooks: Digest = NO_HOOKS) -> int:
+        key = (executor if type(executor) is str else id(executor), limits, hooks)
         index = self._settings_index.get(key)
         if index is None:
             index = self._settings_index[key] = len(self._settings)
             it, instance, _ = self._execution(executor, electron)
-            self._settings.append(Settings(it.name, it.data, retries, time_limit, hooks, instance))
+            retries, time_limit, policy = limits
+            self._settings.append(
+                Settings(it.name, it.data, retries, time_limit, hooks, instance, policy or RetryPolicy())
+            )
             self._chosen.append(executor)
         return index
 
