@@ -86,10 +86,10 @@ def test_a_lattices_executor_and_hooks_apply() -> None:
 def test_files_of_a_lepton_are_no_argument() -> None:
     """They are copied, and the call gets nothing."""
     lepton = L(**HYPOT, files=[ct.fs.FileTransfer("/a", "/b")])
-
     assert lepton.hooks is not None
-    assert not lepton.hooks.keywords
-    assert [getattr(hook, "told", None) for hook in lepton.hooks.travelling("lepton").before] == [False]
+
+    assert names(lambda: lepton(1, 2))[0] == "hypot"
+    assert [getattr(hook, "told", None) for hook in lepton.hooks.silent.travelling("lepton").before] == [False]
 
 
 def test_the_bash_decorator_makes_its_command_when_the_graph_is_built() -> None:

@@ -49,9 +49,13 @@ class Electron:
         After which failures, and after how long, or None for the usual.
     hooks
         What is done around it, or None.
+    told
+        Whether the function gets what hooks make for it as keyword arguments.
     lattice
         The lattice that it is, if it is one: a sublattice; else None.
     """
+
+    told = True
 
     def __init__(
         self,

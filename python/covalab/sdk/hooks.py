@@ -5,13 +5,16 @@ Made once, when the decorator runs; looked at again when a graph is built. Nothi
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import replace
+
 from covalab.core.codec import encode
 from covalab.core.errors import GraphError
-from covalab.core.hooks import Action, Hooks, Transfer
+from covalab.core.hooks import Action, Call, Hooks, Transfer
 from covalab.sdk.deps import Deps, DepsBash, DepsCall, DepsModule, DepsPip
 
 if TYPE_CHECKING:
@@ -49,6 +52,15 @@ class HookSet:
         keywords = [dep.retval_keyword for dep in self.before if dep.retval_keyword]
         self.keywords: dict[str, None] = dict.fromkeys([*(["files"] if self.files else []), *keywords])
 
+    @functools.cached_property
+    def silent(self) -> HookSet:
+        """The same without keywords: everything is done, and the task is not told what came of it."""
+        silent = HookSet(
+            bash=self.bash, pip=self.pip, before=self.before, after=self.after, files=self.files, modules=self.modules
+        )
+        silent.keywords = {}
+        return silent
+
     def travelling(self, where: str) -> Hooks:
         """Return everything as it travels, in the order in which it is done; `where` is how an error calls the owner.
 
@@ -61,7 +73,11 @@ class HookSet:
         for transfer in self.files:
             code = encode(transfer, what=f"{transfer} of {where}").join()
             before.append(Transfer(str(transfer), code, transfer.order == "after", "files" in self.keywords))
-        before += [dep.hook(where) for dep in self.before]
+        for dep in self.before:
+            hook = dep.hook(where)
+            if isinstance(hook, Call) and hook.keyword not in self.keywords:
+                hook = replace(hook, keyword="")
+            before.append(hook)
         return Hooks(before, [dep.hook(where) for dep in self.after])
 
     def packages_only(self) -> HookSet | None:

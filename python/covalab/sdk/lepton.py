@@ -63,6 +63,7 @@ class Lepton(Electron):
     5.0
     """
 
+    told = False
     INPUT: ClassVar = 0
     OUTPUT: ClassVar = 1
     INPUT_OUTPUT: ClassVar = 2
@@ -106,7 +107,7 @@ class Lepton(Electron):
             executor=checked_executor(where, executor),
             retries=checked_retries(where, retries),
             time_limit=checked_time_limit(where, time_limit),
-            hooks=None if hooks is None else _without_keywords(where, hooks),
+            hooks=_checked_hooks(where, hooks),
         )
         self.name = display_name or function_name or self.command
         self.__doc__ = f"The {language} function {function_name!r}." if function_name else ""
@@ -208,11 +209,10 @@ def bash(
     return decorate if _func is None else decorate(_func)
 
 
-def _without_keywords(where: str, hooks: HookSet) -> HookSet:
-    """Return the hooks of a lepton: no hook can give it an argument."""
-    for dep in hooks.before:
+def _checked_hooks(where: str, hooks: HookSet | None) -> HookSet | None:
+    """Refuse hooks that would give a lepton an argument."""
+    for dep in hooks.before if hooks is not None else ():
         if dep.retval_keyword:
             message = f"{where}: a lepton takes no `retval_keyword`, here {dep.retval_keyword!r}; leave it out"
             raise GraphError(message)
-    hooks.keywords.clear()
     return hooks

@@ -100,6 +100,7 @@ class Task(Protocol):
     time_limit: float | None
     retry: RetryPolicy | None
     hooks: HookSet | None
+    told: bool
 
     @property
     def lattice(self) -> Composition | None:
@@ -272,6 +273,7 @@ class Trace:
         hooks = task.hooks or self._hooks
         digest = NO_HOOKS
         if hooks is not None:
+            hooks = hooks if task.told else hooks.silent
             digest = self._hooks_digest(hooks, name)
             kwargs = {**kwargs, **hooks.keywords}
         names, keywords = task.parameters.match(f"electron {name!r}", args, kwargs)
@@ -427,7 +429,7 @@ class Trace:
             referenced = sorted(_referenced(value))
             self._edges += [Edge(node, output, f"node:{node}", EdgeKind.KWARG) for node in referenced]
             others = set(referenced)
-            if whole and self._nodes[source].kind in _COMPOSED:
+            if self._hooks is not None or (whole and self._nodes[source].kind in _COMPOSED):
                 self._let_work(output, ops.reconstruct)
         self._edges += [Edge(node, output, WAIT_EDGE, EdgeKind.WAIT) for node in body if node not in others]
         if self._waits:
@@ -442,9 +444,10 @@ class Trace:
         return Plan(graph, self._values, self._code, self._replaced)
 
     def _let_work(self, output: int, function: Callable[..., Any]) -> None:
-        """Have the lattice's value made by a worker."""
+        """Have the lattice's value made by a worker, with the lattice's hooks around it (Covalent, 21.18)."""
         name = self._nodes[output].name
-        settings = self._settings_of(self._workflow_executor, name)
+        hooks = NO_HOOKS if self._hooks is None else self._hooks_digest(self._hooks.silent, name)
+        settings = self._settings_of(self._workflow_executor, name, hooks=hooks)
         self._nodes[output] = Node(name, NodeKind.OUTPUT, self._function(function), settings=settings)
 
     def _encode_functions(self) -> list[Function]:

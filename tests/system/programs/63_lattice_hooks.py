@@ -29,10 +29,13 @@ def workflow(x: int) -> object:
 
 
 def main() -> None:
-    """All or nothing, electron by electron."""
+    """All or nothing, electron by electron; the lattice's value is made with its hooks, too."""
     result = ct.dispatch_sync(workflow)(1)
 
     assert (result.status, result.result) == (ct.status.COMPLETED, 4)
     assert [result.get_node_result(node)["node_name"] for node in (0, 2)] == ["plain", "own"]
     assert result.get_node_result(2)["stdout"] == "own\n"
     assert result.get_node_result(0)["stdout"] == "lattice\nprepared\nafter\n"
+    last = result.get_all_node_results()[-1]
+    assert last["node_name"] == ":postprocess:reconstruct"
+    assert last["stdout"] == "lattice\nprepared\nafter\n"
