@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     )
     from covalab.files import strategies as fs_strategies
     from covalab.sdk import leptons
-    from covalab.sdk.api import cancel, dispatch, dispatch_sync, get_result
+    from covalab.sdk.api import cancel, dispatch, dispatch_sync, get_result, stop_triggers
     from covalab.sdk.configuration import get_config, reload_config, set_config
     from covalab.sdk.deps import DepsBash, DepsCall, DepsModule, DepsPip
     from covalab.sdk.electron import electron, wait
@@ -78,6 +78,8 @@ __all__ = [
     "reload_config",
     "set_config",
     "status",
+    "stop_triggers",
+    "triggers",
     "wait",
 ]
 
@@ -91,7 +93,7 @@ _HOMES = {
         "SerializationError",
         "TaskFailed",
     ),
-    "covalab.sdk.api": ("cancel", "dispatch", "dispatch_sync", "get_result"),
+    "covalab.sdk.api": ("cancel", "dispatch", "dispatch_sync", "get_result", "stop_triggers"),
     "covalab.sdk.configuration": ("get_config", "reload_config", "set_config"),
     "covalab.sdk.deps": ("DepsBash", "DepsCall", "DepsModule", "DepsPip"),
     "covalab.sdk.electron": ("electron", "wait"),
@@ -112,6 +114,7 @@ _MODULES = {
     "fs_strategies": "covalab.files.strategies",
     "leptons": "covalab.sdk.leptons",
     "metadata": "importlib.metadata",  # in Covalent by accident, and used since
+    "triggers": "covalab.triggers",
 }
 """Public names that are modules."""
 

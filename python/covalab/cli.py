@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from covalab.core.model import Counts, DispatchSummary, Record
+    from covalab.core.model import Counts, DispatchSummary, Record, TriggerState
 
 _COLOURS: Final[dict[Status, str]] = {
     "pending": "default",
@@ -307,11 +307,14 @@ def show(dispatch: str, *, as_json: bool) -> None:
     """Show one dispatch: how it stands, its nodes, what went wrong."""
     from covalab.client import connect
 
-    record = connect().record(dispatch, outputs="none")
+    client = connect()
+    record, triggers = client.record(dispatch, outputs="none"), client.triggers(dispatch)
     if as_json:
-        _echo_json({"summary": record.summary, "nodes": _node_rows(record), "failures": record.failures})
+        facts = {"summary": record.summary, "nodes": _node_rows(record), "failures": record.failures}
+        _echo_json({**facts, "triggers": triggers})
         return
     _show(record, _console())
+    _show_triggers(triggers, _console())
 
 
 @main.command()
@@ -460,6 +463,20 @@ def _show(record: Record, console: Console) -> None:
     for node, failure in sorted(record.failures.items())[:_MOST_FAILURES]:
         console.print(_text(f"node {node} ({record.graph.nodes[node].name}) failed ({failure.type}):", "red"))
         console.print(_text(failure.traceback.rstrip() or failure.message))
+
+
+def _show_triggers(triggers: Sequence[TriggerState], console: Console) -> None:
+    if not triggers:
+        return
+    table = _table("trigger", "state", "fired", "last started")
+    for trigger in triggers:
+        colour = {"watching": "green", "failed": "red"}.get(trigger.state, "default")
+        last = trigger.fired[-1] if trigger.fired else ""
+        table.add_row(_text(trigger.name), _text(trigger.state, colour), str(len(trigger.fired)), last)
+    console.print(table)
+    for trigger in triggers:
+        if trigger.error:
+            console.print(_text(f"trigger {trigger.name} ({trigger.state}):\n{trigger.error.rstrip()}", "red"))
 
 
 def _node_rows(record: Record) -> list[dict[str, Any]]:

@@ -121,13 +121,6 @@ def test_settings_can_be_changed() -> None:
         mine.set_metadata("hooks", {"deps": 1})
 
 
-@pytest.mark.parametrize("option", ["triggers"])
-def test_what_cannot_be_done_yet_is_refused_by_name(option: str) -> None:
-    """Triggers are never ignored in silence."""
-    with pytest.raises(GraphError, match=f"`{option}` is not supported"):
-        ct.lattice(lambda: 1, **{option: ["something"]})  # type: ignore[call-overload]
-
-
 def test_an_unknown_executor_is_found_while_building() -> None:
     """Also when the lattice names it."""
     elsewhere = ct.lattice(lambda: 1, executor="elsewhere")

@@ -31,18 +31,24 @@ from covalab.core.model import (
     DispatchId,
     DispatchSummary,
     Environment,
+    Firing,
     Graph,
     NodeDetail,
     Problem,
     Record,
     Status,
     Submission,
+    Trigger,
+    TriggerNews,
+    TriggerState,
+    WatchList,
 )
 
 Outputs = Literal["result", "all", "none"] | Sequence[int]
 
 _NOT_FOUND: Final = 404
 _ERROR: Final = 400
+_GONE: Final = 410
 _ATTEMPTS: Final = 4
 _REMEDY: Final = "run `covalab stop` with that version, or install the same version on both sides, then try again"
 
@@ -195,6 +201,44 @@ class Client:
         answer: EventsPage = self._ask("GET", f"/events?{urlencode({'since': since, 'wait': wait})}", EventsPage)
         return answer
 
+    # -- triggers ------------------------------------------------------------------------------------------------
+
+    def triggers(self, dispatch: str) -> list[TriggerState]:
+        """Fetch how the triggers of a dispatch stand."""
+        answer: list[TriggerState] = self._ask("GET", f"{_path(dispatch)}/triggers", list[TriggerState])
+        return answer
+
+    def register_triggers(self, dispatch: str, triggers: Sequence[Trigger]) -> list[TriggerState]:
+        """Attach triggers to a dispatch; those that are attached already stay as they are."""
+        body = msgspec.msgpack.encode(triggers)
+        answer: list[TriggerState] = self._ask("POST", f"{_path(dispatch)}/triggers", list[TriggerState], body=body)
+        return answer
+
+    def stop_triggers(self, dispatch: str, triggers: Sequence[str] | None = None) -> list[TriggerState]:
+        """Stop the triggers of a dispatch, or those that are named."""
+        body = msgspec.msgpack.encode({"triggers": triggers})
+        target = f"{_path(dispatch)}/triggers/stop"
+        answer: list[TriggerState] = self._ask("POST", target, list[TriggerState], body=body)
+        return answer
+
+    def fire(self, trigger: str, firing: Firing) -> DispatchSummary:
+        """Start the dispatch of a trigger, or run it once more. One that was sent twice happens once."""
+        body = msgspec.msgpack.encode(firing)
+        answer: DispatchSummary = self._ask(
+            "POST", f"/triggers/{quote(trigger, safe='')}/fire", DispatchSummary, body=body
+        )
+        return answer
+
+    def tell_trigger(self, trigger: str, news: TriggerNews) -> None:
+        """Say how a trigger stands; trigger hosts do."""
+        self._ask("POST", f"/triggers/{quote(trigger, safe='')}/state", Any, body=msgspec.msgpack.encode(news))
+
+    def watches(self, host: int, since: int, wait: float) -> WatchList:
+        """Fetch what a trigger host is to watch, held open up to `wait` seconds until that changes."""
+        query = urlencode({"since": since, "wait": wait})
+        answer: WatchList = self._ask("GET", f"/hosts/{host}/watches?{query}", WatchList)
+        return answer
+
     # -- the dispatcher itself -----------------------------------------------------------------------------------
 
     def warm(self, environment: Environment) -> None:
@@ -325,6 +369,8 @@ def _exception(status: int, data: bytes, store: str) -> Exception:
         return errors.DispatcherError(f"the dispatcher answered {status}: {data[:500].decode(errors='replace')}")
     if problem.kind == "MissingLatticeRecordError":
         return errors.MissingLatticeRecordError(problem.subject, store)
+    if status == _GONE:
+        return errors.TakenOver(problem.message)
     known = getattr(errors, problem.kind, None)
     if isinstance(known, type) and issubclass(known, errors.CovalabError):
         with suppress(TypeError):

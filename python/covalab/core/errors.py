@@ -11,6 +11,7 @@ CovalabError
  ├─ MissingLatticeRecordError     no dispatch has this id (Covalent's name)
  ├─ GraphError                    a lattice cannot become a transport graph
  │   └─ ExecutorNotFound          no executor has this name
+ ├─ TriggerError                  a trigger cannot do what was asked
  ├─ SerializationError            a value cannot be encoded or decoded
  │   └─ ValueTooLarge             ... because it is larger than the configured limit
  ├─ DepsFailed                    what had to be done before or after a task failed
@@ -101,6 +102,10 @@ class ExecutorNotFound(GraphError):
         asking = f"electron {self.electron!r} asks for executor {self.name!r}: " if self.electron else ""
         why = f" ({self.why})" if self.why else ""
         return f"{asking}No executor found by name {self.name!r}{why}; there is {', '.join(self.known)}"
+
+
+class TriggerError(CovalabError, RuntimeError):
+    """A trigger is attached to nothing, or watches no longer, or there is none."""
 
 
 class SerializationError(CovalabError, TypeError):

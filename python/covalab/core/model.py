@@ -209,6 +209,62 @@ class Submission(msgspec.Struct, frozen=True):
     reuse_strict: bool = False  # Covalent's own rule of what is the same: functions are not compared
     replaced: list[int] = []  # nodes that were replaced on purpose: they run, whatever they look like
     parent: DispatchId | None = None  # the dispatch whose node this one stands for
+    triggers: list[Trigger] = []  # what starts it, and then runs it again
+
+
+class Trigger(msgspec.Struct, frozen=True):
+    """Something that watches, and runs a dispatch when it sees what it waits for. `code` is the pickled object."""
+
+    id: str
+    name: str  # of its class
+    code: Value
+    environment: Environment  # where it watches
+
+
+TriggerWord = Literal["watching", "stopped", "ended", "failed"]
+
+
+class TriggerState(msgspec.Struct, frozen=True):
+    """Where a trigger stands. `error` is a traceback, or, while it watches, what it has trouble with."""
+
+    id: str
+    dispatch: DispatchId
+    name: str
+    state: TriggerWord
+    error: str = ""
+    fired: list[DispatchId] = []  # the newest at the end; very old ones are left out
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """What a trigger host is to watch for one trigger."""
+
+    trigger: Trigger
+    dispatch: DispatchId
+
+
+class WatchList(msgspec.Struct, frozen=True):
+    """Everything that a trigger host is to watch now, and the number to ask from next."""
+
+    number: int
+    watches: list[Watch]
+
+
+class Firing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A trigger saw what it waits for. `request` is the id of the dispatch that is made for it, if one is made.
+
+    `host` is the life of the host that says so; None: somebody else does.
+    """
+
+    request: DispatchId
+    host: int | None = None
+
+
+class TriggerNews(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a trigger host says about a trigger."""
+
+    host: int
+    state: TriggerWord
+    error: str = ""
 
 
 class Again(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, Final, cast, get_args
+from typing import Any, Final, TypeVar, cast, get_args
 
 import msgspec
 from tornado import web
@@ -20,12 +20,25 @@ from tornado.httputil import HTTPServerRequest
 
 from covalab.client.client import EventsPage
 from covalab.core import protocol
-from covalab.core.errors import CovalabError, DataFolderError, MissingLatticeRecordError, VersionMismatch
-from covalab.core.model import Again, DispatchId, Environment, NodeDetail, Problem, Status, Submission
+from covalab.core.errors import CovalabError, DataFolderError, MissingLatticeRecordError, TriggerError, VersionMismatch
+from covalab.core.model import (
+    Again,
+    DispatchId,
+    Environment,
+    Firing,
+    NodeDetail,
+    Problem,
+    Status,
+    Submission,
+    Trigger,
+    TriggerNews,
+    WatchList,
+)
 from covalab.dispatcher import views
 from covalab.dispatcher.run import without_bytes
 from covalab.dispatcher.service import Service
 
+_T = TypeVar("_T")
 _log = logging.getLogger("covalab.http")
 _STATUSES: Final = frozenset(get_args(Status))
 _LONGEST_WAIT: Final = 24 * 3600.0
@@ -38,6 +51,12 @@ class CancelRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which nodes to cancel; None: all."""
 
     nodes: list[int] | None = None
+
+
+class StopRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which triggers to stop, by id; None: all."""
+
+    triggers: list[str] | None = None
 
 
 class BadRequest(CovalabError, ValueError):
@@ -114,6 +133,8 @@ class Handler(web.RequestHandler):
             status, problem = 404, Problem("MissingLatticeRecordError", str(error), error.dispatch)
         elif isinstance(error, DataFolderError):
             status, problem = 507, Problem("DataFolderError", str(error))
+        elif isinstance(error, TriggerError):
+            status, problem = 409, Problem("TriggerError", str(error))
         elif isinstance(error, VersionMismatch):
             status, problem = 409, Problem("VersionMismatch", str(error))
         elif isinstance(error, CovalabError | msgspec.MsgspecError):
@@ -299,6 +320,67 @@ class AgainHandler(Handler):
         self.answer(summary, 201 if is_new else 200)
 
 
+class TriggersHandler(Handler):
+    """`GET /dispatches/{id}/triggers`, `POST /dispatches/{id}/triggers`."""
+
+    async def get(self, dispatch: str) -> None:
+        """Say how the triggers of a dispatch stand."""
+        self.answer(await self.service.triggers.states(DispatchId(dispatch)))
+
+    async def post(self, dispatch: str) -> None:
+        """Attach triggers."""
+        self.answer(await self.service.triggers.register(DispatchId(dispatch), self.body(list[Trigger])), 201)
+
+
+class StopTriggersHandler(Handler):
+    """`POST /dispatches/{id}/triggers/stop`."""
+
+    async def post(self, dispatch: str) -> None:
+        """Stop the triggers of a dispatch, or those that are named."""
+        chosen = self.body(StopRequest).triggers if self.request.body else None
+        self.answer(await self.service.triggers.stop_watching(DispatchId(dispatch), chosen), 202)
+
+
+class FireHandler(Handler):
+    """`POST /triggers/{id}/fire`."""
+
+    async def post(self, trigger: str) -> None:
+        """Start the dispatch of a trigger, or run it once more."""
+        self.answer(_of_ours(await self.service.triggers.fire(trigger, self.body(Firing))), 202)
+
+
+class TriggerNewsHandler(Handler):
+    """`POST /triggers/{id}/state`."""
+
+    async def post(self, trigger: str) -> None:
+        """Take down how a trigger stands."""
+        self.answer({"known": _of_ours(await self.service.triggers.tell(trigger, self.body(TriggerNews)) or None)}, 202)
+
+
+class WatchesHandler(Handler):
+    """`GET /hosts/{number}/watches`. A trigger host holds it open."""
+
+    async def get(self, host: str) -> None:
+        """Return what a host is to watch, when that changed after `since`."""
+        since = int(self.number("since", 0, 1e15))
+        wait = max(0.0, self.number("wait", 30, _LONGEST_WAIT))
+        found: WatchList | None = None
+
+        async def news() -> None:
+            nonlocal found
+            found = _of_ours(await self.service.triggers.watched(int(host), since, wait))
+
+        await self.held(news())
+        self.answer(found)
+
+
+def _of_ours(answer: _T | None) -> _T:
+    """Let a trigger host that another dispatcher has started know that it must go."""
+    if answer is None:
+        raise web.HTTPError(410, "this trigger host belongs to a dispatcher that is gone")
+    return answer
+
+
 class EventsHandler(Handler):
     """`GET /events`. Whoever holds it open keeps the dispatcher alive."""
 
@@ -351,6 +433,11 @@ def application(service: Service, stop: asyncio.Event) -> web.Application:
             (rf"{dispatch}/submission", SubmissionHandler, whose),
             (rf"{dispatch}/start", StartHandler, whose),
             (rf"{dispatch}/redispatch", AgainHandler, whose),
+            (rf"{dispatch}/triggers", TriggersHandler, whose),
+            (rf"{dispatch}/triggers/stop", StopTriggersHandler, whose),
+            (r"/triggers/([^/]+)/fire", FireHandler, whose),
+            (r"/triggers/([^/]+)/state", TriggerNewsHandler, whose),
+            (r"/hosts/([0-9]{1,15})/watches", WatchesHandler, whose),
             (rf"{dispatch}/nodes/([0-9]{{1,9}})", NodeHandler, whose),
             (r".*", NothingHandler, whose),
         ],

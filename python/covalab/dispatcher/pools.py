@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, Protocol
 
@@ -221,8 +221,7 @@ class Pool:
             self._kill()
 
     async def _spawn(self) -> asyncio.subprocess.Process:
-        environment = {key: value for key, value in os.environ.items() if key not in _FORBIDDEN}
-        environment.update(self._interpreter.variables)
+        environment = child_environment(self._interpreter.variables)
         environment["DASK_DISTRIBUTED__LOGGING__DISTRIBUTED"] = "warning"
         environment["DASK_TEMPORARY_DIRECTORY"] = str(self._socket.parent)  # the default is readable by others
         self._log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -316,6 +315,11 @@ _FORBIDDEN: Final = frozenset({"JPY_PARENT_PID", "MPLBACKEND", "PYTHONPATH", "VI
 """Variables of whoever started the dispatcher that would change what a pool imports."""
 
 _READ_LIMIT: Final = 1 << 20
+
+
+def child_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment variables of a process that stands where the user's kernel stood; `variables` are its."""
+    return {**{key: value for key, value in os.environ.items() if key not in _FORBIDDEN}, **variables}
 
 
 class Pools:

@@ -69,6 +69,7 @@ def recorded_submission(connection: apsw.Connection, dispatch: DispatchId) -> Su
         summary.parent_node,
         rest.priority,
         hold=summary.held,
+        parent=summary.parent,
     )
 
 

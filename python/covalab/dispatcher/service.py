@@ -53,6 +53,7 @@ from covalab.dispatcher.frontier import Frontier
 from covalab.dispatcher.pools import Flight, Pool, Pools
 from covalab.dispatcher.recorded import load, recorded_submission, reuse, sent_again
 from covalab.dispatcher.run import Run, lost_failure, summary_of, timeout_failure
+from covalab.dispatcher.triggers import Triggers
 from covalab.store import Store, rows
 from covalab.worker.capture import read_text
 
@@ -106,6 +107,7 @@ class Service:
         """Set when this process must end."""
         self.last_asked = time.monotonic()
         self._pools = Pools(folders.socket_folder(folder), folder / "logs", self)
+        self.triggers = Triggers(self)
         self._frontier = Frontier(
             self._pools, self.artifacts.folder, folders.spool_folder(folder), folders.packages_folder(folder)
         )
@@ -122,8 +124,12 @@ class Service:
 
     # -- requests ------------------------------------------------------------------------------------------------
 
-    async def submit(self, submission: Submission) -> tuple[DispatchSummary, bool]:
+    async def submit(
+        self, submission: Submission, *, also: Callable[[apsw.Connection], None] | None = None
+    ) -> tuple[DispatchSummary, bool]:
         """Record a submission and start it, unless it is to be held. Returns its summary, and whether it is new.
+
+        `also` is recorded with it, or not at all.
 
         Raises
         ------
@@ -141,11 +147,14 @@ class Service:
             key = rows.insert_dispatch(connection, submission, summary)
             if key > 0 and submission.reuse is not None:
                 reuse(connection, key, submission, summary.created_at, str(self.folder))
+            if also is not None:
+                also(connection)
             return key
 
-        key = await self._write(job)
+        key = await self.write(job)
         if key < 0:
             return await self.summary(submission.id), False
+        self.triggers.watch(summary.id, submission.triggers)
         if submission.hold:
             self.held.add(summary.id)
             self.feed.tell(summary)
@@ -180,8 +189,12 @@ class Service:
         recorded = await self.submission(dispatch)
         return await self.submit(sent_again(recorded, new_id, reuse=again.reuse, strict=again.strict))
 
-    async def start(self, dispatch: DispatchId) -> DispatchSummary:
+    async def start(
+        self, dispatch: DispatchId, *, also: Callable[[apsw.Connection], None] | None = None
+    ) -> DispatchSummary:
         """Start a dispatch that was held; one that was started before goes on as it is.
+
+        `also` is recorded with it, or not at all.
 
         Raises
         ------
@@ -190,7 +203,13 @@ class Service:
         """
         async with self._starting:
             if dispatch in self.held:
-                await self._write(partial(rows.release, dispatch=dispatch))
+
+                def job(connection: apsw.Connection) -> None:
+                    rows.release(connection, dispatch)
+                    if also is not None:
+                        also(connection)
+
+                await self.write(job)
                 _, summary = await self.recorded(dispatch)
                 self._begin(await self.store.read(partial(load, summary=summary)))
                 self.held.discard(dispatch)
@@ -271,10 +290,14 @@ class Service:
         _, summary = await self.recorded(dispatch)
         if summary.root is not None:
             return f"dispatch {dispatch!r} is part of dispatch {summary.root!r}; delete that one, and both are gone"
-        unused = await self._write(lambda connection: rows.delete_dispatch(connection, dispatch))
+        if dispatch not in self.held and self.triggers.is_watching(dispatch):
+            return f"triggers still run dispatch {dispatch!r} again; stop them first: ct.stop_triggers({dispatch!r})"
+        watching = [state.id for state in await self.triggers.states(dispatch)]
+        unused = await self.write(lambda connection: rows.delete_dispatch(connection, dispatch))
         if unused is None:
             return running
         self.held.discard(dispatch)
+        self.triggers.forget(watching)
         self.feed.forget(dispatch)
         self.finished.forget(dispatch)
         await self._remove_blobs(unused)
@@ -296,7 +319,8 @@ class Service:
             loop = asyncio.get_running_loop()
             loop.call_later(_BLOB_REST, lambda: self._in_background(self._remove_blobs(too_young, again=False)))
 
-    async def _write(self, job: Callable[[apsw.Connection], _T]) -> _T:
+    async def write(self, job: Callable[[apsw.Connection], _T]) -> _T:
+        """Run a job in the next transaction; when another dispatcher has taken over, this one ends."""
         try:
             return await self.store.write(job)
         except TakenOver:
@@ -347,12 +371,13 @@ class Service:
                 _log.exception("cannot resume dispatch %s (%s)", summary.id, summary.name)
                 why = f"it could not be resumed: {type(error).__name__}: {error}; see `covalab logs`, then run it again"
                 job = partial(rows.fail_dispatch, dispatch=summary.id, at=time.time(), why=why)
-                await self._write(job)
+                await self.write(job)
                 continue
             self._begin(run)
             _log.info("resumed dispatch %s (%s)", summary.id, summary.name)
         for run in list(self.runs.values()):
             await self._tie(run)
+        await self.triggers.recover()
         self._in_background(self._remove_orphans())
 
     async def _tie(self, run: Run) -> None:
@@ -404,6 +429,7 @@ class Service:
 
     async def stop(self) -> None:
         """End the pools and commit what is queued."""
+        await self.triggers.stop()
         await self._pools.stop()
         for task in (self._loop, *self._background):
             task.cancel()
@@ -668,7 +694,7 @@ class Service:
 
         while True:
             try:
-                return await self._write(job)
+                return await self.write(job)
             except DataFolderError as error:
                 # Nothing is lost: the outcomes wait here, and nothing new is started until they are on the disk.
                 _log.error("%s; trying again in %g s", error, _RETRY_SECONDS)

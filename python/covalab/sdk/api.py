@@ -11,8 +11,10 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final, Literal, overload
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from covalab.client import connect
-from covalab.core.errors import GraphError
+from covalab.core.errors import GraphError, TriggerError
 from covalab.core.lifecycle import covalent_text
 from covalab.core.model import DispatchId, Submission
 from covalab.sdk.environment import environment, origin
@@ -110,8 +112,15 @@ def dispatch(
 
     def run(*args: Any, **kwargs: Any) -> DispatchHandle:
         client = connect()
-        submission = prepare(orig_lattice, args, kwargs, client.artifacts, priority=priority, hold=disable_run)
+        triggers = orig_lattice.triggers
+        hold = disable_run or bool(triggers)
+        submission = prepare(orig_lattice, args, kwargs, client.artifacts, priority=priority, hold=hold)
+        if triggers:
+            closed = [trigger._closed(client.artifacts) for trigger in triggers]  # noqa: SLF001 - part of covalab
+            submission = replace(submission, triggers=closed)
         summary = client.submit(submission)
+        for trigger, watching in zip(triggers, submission.triggers, strict=True):
+            trigger._attach(summary.id, watching.id)  # noqa: SLF001
         return DispatchHandle(summary.id, submission.graph)
 
     return run
@@ -126,6 +135,34 @@ def start(dispatch_id: str) -> DispatchHandle:
         If there is no such dispatch.
     """
     return DispatchHandle(connect().start_held(checked_id(dispatch_id)).id)
+
+
+def stop_triggers(dispatch_ids: str | Iterable[str], triggers_server_addr: str | None = None) -> None:
+    """Stop all triggers of dispatches.
+
+    Parameters
+    ----------
+    dispatch_ids
+        One id or several.
+    triggers_server_addr
+        Covalent's; refused when it names another machine.
+
+    Raises
+    ------
+    MissingLatticeRecordError
+        If there is no such dispatch; then nothing is stopped.
+    TriggerError
+        If one has no triggers; then nothing is stopped.
+    """
+    check_address(triggers_server_addr)
+    wanted = [checked_id(one) for one in ([dispatch_ids] if isinstance(dispatch_ids, str) else dispatch_ids)]
+    client = connect()
+    for one in wanted:
+        if not client.triggers(one):
+            message = f"dispatch {one} has no triggers, so nothing was stopped"
+            raise TriggerError(message)
+    for one in wanted:
+        client.stop_triggers(one)
 
 
 def dispatch_sync(lattice: Lattice, dispatcher_addr: str | None = None) -> Callable[..., Result]:

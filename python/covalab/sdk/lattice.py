@@ -9,7 +9,7 @@ import copy
 import functools
 import platform
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
 from covalab._version import __version__
@@ -19,7 +19,7 @@ from covalab.sdk.configuration import exhaustive_postprocess
 from covalab.sdk.execution import executor_words
 from covalab.sdk.hooks import HookSet, hooks_of
 from covalab.sdk.modules import beside_by_value
-from covalab.sdk.options import NO_LIMITS, Limits, checked_executor, limits_of, refuse_unsupported
+from covalab.sdk.options import NO_LIMITS, Limits, checked_executor, limits_of, refuse_unsupported, trigger_list
 from covalab.sdk.parameters import Parameters
 from covalab.sdk.replay import Rerun
 from covalab.sdk.source import name_of, source_of
@@ -52,6 +52,9 @@ class Lattice:
         What is done around those of its electrons that have no hooks of their own, or None.
     limits
         The retries and the time limit of those of its electrons that say nothing about them.
+    triggers
+        What runs it: when it is dispatched they begin to watch, and it is not started before one fires. They belong to
+        this object and do not travel with it.
     """
 
     def __init__(
@@ -62,12 +65,14 @@ class Lattice:
         workflow_executor: Any = None,
         hooks: HookSet | None = None,
         limits: Limits = NO_LIMITS,
+        triggers: Iterable[Any] = (),
     ) -> None:
         self.function = workflow_function
         self.limits = limits
         self.executor = executor
         self.workflow_executor = workflow_executor
         self.hooks = hooks
+        self.triggers = list(triggers)
         self.__name__ = name_of(workflow_function)
         self.__doc__ = workflow_function.__doc__
         self._replacements: dict[str, Task] = {}
@@ -85,6 +90,7 @@ class Lattice:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self.triggers = []
         self._forget()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -135,7 +141,7 @@ class Lattice:
             "workflow_executor": workflow_executor,
             "workflow_executor_data": workflow_executor_data,
             "hooks": {} if self.hooks is None else self.hooks.metadata,
-            "triggers": None,
+            "triggers": [trigger.to_dict() for trigger in self.triggers] or None,
         }
 
     def get_metadata(self, name: str) -> Any:
@@ -143,7 +149,7 @@ class Lattice:
         return self.metadata.get(name)
 
     def set_metadata(self, name: str, value: Any) -> None:
-        """Change ``executor``, ``workflow_executor``, or ``hooks`` as `metadata` has them."""
+        """Change ``executor``, ``workflow_executor``, ``triggers``, or ``hooks`` as `metadata` has them."""
         where = f"lattice {self.__name__!r}"
         if name == "executor":
             self.executor = checked_executor(where, value)
@@ -151,6 +157,8 @@ class Lattice:
             self.workflow_executor = checked_executor(where, value)
         elif name == "hooks":
             self.hooks = HookSet.from_metadata(value or {})
+        elif name == "triggers":
+            self.triggers = trigger_list(where, value)
         else:
             refuse_unsupported(where, **{name: value})
 
@@ -365,7 +373,8 @@ def lattice(
     retries, time_limit, retry_on, retry_delay, ...
         For electrons that say nothing about it; see `electron`. Not in Covalent.
     triggers
-        Covalent's; refused until this version supports them.
+        One trigger or several (`covalab.triggers`): dispatching the lattice lets them watch, and the first that fires
+        starts it.
 
     Returns
     -------
@@ -396,11 +405,11 @@ def lattice(
         message = f"lattice takes a function, not {_func!r}"
         raise TypeError(message)
     where = f"lattice {name_of(_func)!r}"
-    refuse_unsupported(where, triggers=triggers)
     return Lattice(
         _func,
         executor=checked_executor(where, executor, backend),
         workflow_executor=checked_executor(where, workflow_executor),
         hooks=hooks_of(where, deps_bash=deps_bash, deps_pip=deps_pip, call_before=call_before, call_after=call_after),
         limits=limits_of(where, retries, time_limit, retry),
+        triggers=trigger_list(where, triggers),
     )

@@ -187,3 +187,19 @@ def _seconds(value: Any) -> float | None:
     if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
         return None
     return float(number)
+
+
+def trigger_list(where: str, triggers: Any) -> list[Any]:
+    """Return triggers as a list, whether one, several or none was given.
+
+    Raises
+    ------
+    GraphError
+        If something is no trigger.
+    """
+    found = [] if triggers is None else list(triggers) if isinstance(triggers, list | tuple) else [triggers]
+    for one in found:
+        if isinstance(one, type) or not hasattr(one, "observe") or not hasattr(one, "to_dict"):
+            message = f"{where}: {one!r} is not a trigger; give an object like covalab.triggers.TimeTrigger(60)"
+            raise GraphError(message)
+    return found

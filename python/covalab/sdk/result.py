@@ -18,7 +18,7 @@ from covalab.core.assemble import edges_into, sources_of, value_at
 from covalab.core.codec import Buffer
 from covalab.core.errors import BlobNotFound, GraphError, SerializationError, TaskFailed
 from covalab.core.lifecycle import TERMINAL
-from covalab.core.model import Digest, DispatchId, Edge, Failure, NodeKind, Record, Value, does_work
+from covalab.core.model import Digest, DispatchId, Edge, Failure, NodeKind, Record, TriggerState, Value, does_work
 from covalab.core.model import Status as CoreStatus
 from covalab.sdk.configuration import get_config
 from covalab.sdk.redispatch import open_lattice
@@ -175,6 +175,11 @@ class Result:
 
     def _code_of(self, digest: Digest) -> Buffer:
         return self._code[digest] if digest in self._code else self._client.artifacts.read(digest)
+
+    @property
+    def triggers(self) -> list[TriggerState]:
+        """How the triggers of the dispatch stand now, and which dispatches they have started; not in Covalent."""
+        return self._client.triggers(self.dispatch_id)
 
     # The lattice's value.
 

@@ -25,6 +25,7 @@ from covalab.core.model import (
     Submission,
     Value,
 )
+from covalab.store import triggers
 
 _COLUMNS: Final = (
     "id, name, status, version, created_at, started_at, ended_at, counts, notebook, cell, root, parent_node, error, "
@@ -91,6 +92,7 @@ def insert_dispatch(connection: apsw.Connection, submission: Submission, summary
     if submission.lattice not in submission.code:
         digests.add(submission.lattice)
     _use_blobs(connection, key, digests)
+    triggers.insert_triggers(connection, key, submission.triggers)
     return key
 
 
@@ -305,6 +307,7 @@ def delete_dispatch(connection: apsw.Connection, dispatch: DispatchId) -> list[D
     used: set[Digest] = set()
     for key, _, _ in family:
         used |= {Digest(one) for (one,) in connection.execute("SELECT digest FROM blob_uses WHERE key = ?", (key,))}
+        triggers.delete_triggers(connection, key)
         for table in ("blob_uses", "attempts", "outcomes", "nodes", "submissions", "dispatches"):
             connection.execute(f"DELETE FROM {table} WHERE key = ?", (key,))  # noqa: S608 - the names above
     return select_unused(connection, used)

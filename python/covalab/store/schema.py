@@ -82,6 +82,22 @@ MIGRATIONS: Final = (
     CREATE INDEX dispatches_by_root ON dispatches (root, key);
     CREATE INDEX dispatches_by_parent ON dispatches (parent) WHERE parent IS NOT NULL;
     """,
+    """
+    CREATE TABLE triggers (
+        id TEXT PRIMARY KEY,
+        key INTEGER NOT NULL REFERENCES dispatches (key),
+        trigger BLOB NOT NULL,
+        state TEXT NOT NULL,
+        error TEXT NOT NULL
+    );
+    CREATE INDEX triggers_by_key ON triggers (key);
+    CREATE TABLE firings (
+        request TEXT PRIMARY KEY,
+        trigger TEXT NOT NULL REFERENCES triggers (id),
+        dispatch TEXT NOT NULL
+    );
+    CREATE INDEX firings_by_trigger ON firings (trigger);
+    """,
 )
 
 

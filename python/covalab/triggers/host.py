@@ -1,0 +1,177 @@
+"""`python -m covalab.triggers.host`: where triggers watch. Started by the dispatcher, for one interpreter and folder.
+
+The users' objects are opened and run here and nowhere else. This process asks the dispatcher what it is to watch, and
+says what it saw, through the same HTTP as everybody. When its dispatcher was killed it starts another, so that what is
+watched stays watched, and goes: the new one starts hosts of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import inspect
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+import uuid
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from covalab.client import Client
+from covalab.client.start import find, start_dispatcher
+from covalab.core.errors import CovalabError, DispatcherUnavailable, TakenOver
+from covalab.core.model import DispatchId, Firing, TriggerNews, TriggerWord, Watch
+
+_log = logging.getLogger("covalab.triggers")
+_WAIT_SECONDS: Final = 30.0
+_STOP_SECONDS: Final = 3.0
+_SETTLED_SECONDS: Final = 5.0
+"""A dispatcher that dies again and again so soon after its hosts came up is not started by them."""
+
+
+class Watched:
+    """One trigger that watches here, and its way to the dispatcher."""
+
+    def __init__(self, watch: Watch, client: Client, host: int) -> None:
+        self.watch = watch
+        self.object: Any = None
+        self._client = client
+        self._host = host
+        self._is_over = threading.Event()
+
+    async def begin(self) -> None:
+        """Open the object and let it watch."""
+        environment = self.watch.trigger.environment
+        try:
+            with contextlib.suppress(OSError):  # where the notebook lay; if that is gone, those who need it will say so
+                os.chdir(environment.cwd)
+            for entry in reversed(environment.path):
+                if entry not in sys.path:
+                    sys.path.insert(0, entry)
+            found = self._client.artifacts.open(self.watch.trigger.code, what=f"trigger {self.watch.trigger.name}")
+            found.lattice_dispatch_id = str(self.watch.dispatch)
+            found.event_loop = asyncio.get_running_loop()
+            found._watcher = self  # noqa: SLF001 - its other half
+            self.object = found
+            if found.observe_blocks and not inspect.iscoroutinefunction(found.observe):
+                threading.Thread(target=self._observe, daemon=True, name=self.watch.trigger.id).start()
+            elif inspect.isawaitable(waiting := found.observe()):
+                await waiting
+                self._end("ended")
+        except Exception:  # noqa: BLE001 - it is the user's code, and the others go on
+            self.fail(traceback.format_exc())
+
+    def _observe(self) -> None:
+        try:
+            self.object.observe()
+        except BaseException:  # noqa: BLE001 - also SystemExit: it ends this trigger and nothing else
+            self.fail(traceback.format_exc())
+        else:
+            self._end("ended")
+
+    def stop(self) -> None:
+        """Let the object stop watching."""
+        if self._is_over.is_set():
+            return
+        self._is_over.set()
+        if self.object is not None:
+            try:
+                self.object.stop()
+            except Exception:  # noqa: BLE001 - the user's code; it is not watched any more in any case
+                _log.exception("stopping trigger %s", self.watch.trigger.name)
+
+    # -- what the object asks for (`covalab.triggers.base.Watcher`) ----------------------------------------------
+
+    def fire(self) -> DispatchId:
+        """Run the workflow, however often the dispatcher has to be asked for it."""
+        firing = Firing(DispatchId(str(uuid.uuid4())), self._host)
+        while True:
+            try:
+                return self._client.fire(self.watch.trigger.id, firing).id
+            except DispatcherUnavailable:
+                time.sleep(0.2)  # it was killed; the main thread sees to that
+            except TakenOver:
+                _leave()
+
+    def trouble(self, error: str) -> None:
+        """Say what it has trouble with while it goes on watching."""
+        self._tell("watching", error)
+
+    def fail(self, error: str) -> None:
+        """Say why it cannot go on."""
+        _log.error("trigger %s of dispatch %s failed: %s", self.watch.trigger.name, self.watch.dispatch, error)
+        self._end("failed", error)
+
+    def _end(self, state: TriggerWord, error: str = "") -> None:
+        if not self._is_over.is_set():
+            self._is_over.set()
+            self._tell(state, error)
+
+    def _tell(self, state: TriggerWord, error: str) -> None:
+        with contextlib.suppress(CovalabError):  # it is gone: then whoever comes next watches anew
+            self._client.tell_trigger(self.watch.trigger.id, TriggerNews(self._host, state, error))
+
+
+async def serve(data_dir: Path, host: int) -> None:
+    """Watch what the dispatcher says, until there is nothing left, or another dispatcher sees to it."""
+    client = Client(data_dir, start=False)
+    watched: dict[str, Watched] = {}
+    tasks: set[asyncio.Task[None]] = set()
+    number = 0
+    began = time.monotonic()
+    while True:
+        try:
+            news = await asyncio.to_thread(client.watches, host, number, _WAIT_SECONDS)
+        except TakenOver:
+            _leave()
+        except DispatcherUnavailable:
+            if find(data_dir) is None and time.monotonic() - began > _SETTLED_SECONDS:
+                _revive(data_dir)
+            await asyncio.sleep(0.2)
+            if time.monotonic() - began <= _SETTLED_SECONDS and find(data_dir) is None:
+                _leave()
+            continue
+        number = news.number
+        wanted = {watch.trigger.id: watch for watch in news.watches}
+        for gone in watched.keys() - wanted.keys():
+            stopping = asyncio.to_thread(watched.pop(gone).stop)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(stopping, _STOP_SECONDS)
+        if not wanted:
+            _leave()
+        for new in wanted.keys() - watched.keys():
+            watched[new] = Watched(wanted[new], client, host)
+            task = asyncio.create_task(watched[new].begin())
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+
+def _revive(data_dir: Path) -> None:
+    """Start another dispatcher where one was killed; not where the whole folder has gone with it."""
+    if (data_dir / "covalab.db").exists():
+        with contextlib.suppress(CovalabError):
+            start_dispatcher(data_dir)
+
+
+def _leave() -> NoReturn:
+    """End this process, whatever its triggers are doing."""
+    logging.shutdown()
+    os._exit(0)
+
+
+def main() -> None:
+    """Watch for one dispatcher."""
+    parser = argparse.ArgumentParser(prog="python -m covalab.triggers.host", description=__doc__)
+    parser.add_argument("--data-dir", required=True, type=Path)
+    parser.add_argument("--host", required=True, type=int)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s triggers %(levelname)s %(message)s")
+    asyncio.run(serve(arguments.data_dir, arguments.host))
+
+
+if __name__ == "__main__":
+    main()
