@@ -98,5 +98,6 @@ def select_firing(connection: apsw.Connection, request: DispatchId) -> DispatchI
 
 def delete_triggers(connection: apsw.Connection, key: int) -> None:
     """Forget the triggers of a dispatch."""
-    connection.execute("DELETE FROM firings WHERE trigger IN (SELECT id FROM triggers WHERE key = ?)", (key,))
+    ids = connection.execute("SELECT id FROM triggers WHERE key = ?", (key,)).fetchall()
+    connection.executemany("DELETE FROM firings WHERE trigger = ?", ids)
     connection.execute("DELETE FROM triggers WHERE key = ?", (key,))
