@@ -13,12 +13,15 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import psutil
 
+_HAS_PROC: Final = Path("/proc/self/stat").exists()
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
 _CLOCK_SLACK: Final = 0.05
-"""A process may seem this much older than it is: the system counts in hundredths of a second since it was started."""
+"""A process may seem this much older than it is: the system counts in ticks."""
 
 MARK: Final = "COVALAB_WORKER"
 """The variable by which a process that a task started is known, also when its parent is gone."""
@@ -58,7 +61,7 @@ class Turn:
         with self._lock:
             if self._unwanted is None or node in self._unwanted:
                 return False
-            self._node, self._interrupted, self._since = node, False, time.time()
+            self._node, self._interrupted, self._since = node, False, clock()
         return True
 
     def leave(self) -> bool:
@@ -96,12 +99,20 @@ class Turn:
 
     @property
     def since(self) -> float:
-        """When the task began; seconds since the epoch."""
+        """When the task began, by `clock`."""
         return self._since
 
 
+def clock() -> float:
+    """Return the time by which the age of processes is told; seconds.
+
+    On Linux since the start of the machine: processes know the time of day only to a second.
+    """
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if _HAS_PROC else time.time()
+
+
 def family(pid: int, *, since: float = 0.0) -> Iterator[psutil.Process]:
-    """Yield the processes that a worker's tasks started after `since`, and what those started, also orphans."""
+    """Yield what a worker's tasks started after `since` (by `clock`), and what that started, also orphans."""
     mark = str(pid)
     seen = {pid}
     with suppress(psutil.NoSuchProcess):
@@ -117,7 +128,10 @@ def family(pid: int, *, since: float = 0.0) -> Iterator[psutil.Process]:
 
 
 def _is_younger(process: psutil.Process, since: float) -> bool:
-    with suppress(psutil.Error):
+    with suppress(psutil.Error, OSError):
+        if _HAS_PROC:
+            ticks = Path(f"/proc/{process.pid}/stat").read_bytes().rpartition(b")")[2].split()[19]
+            return int(ticks) / _TICKS >= since - _CLOCK_SLACK
         return bool(process.create_time() >= since - _CLOCK_SLACK)
     return False
 
