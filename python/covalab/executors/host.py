@@ -24,6 +24,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from covalab import config
 from covalab.artifacts import Artifacts
 from covalab.client.link import read_frame, write_frame
 from covalab.core import protocol
@@ -62,7 +63,7 @@ class _Running:
     def metadata(self) -> dict[str, Any]:
         """What an executor is told of its task."""
         step = self.step
-        folder = str(Path(step.cwd) / "results")
+        folder = config.sdk().results_dir or str(Path(step.blobs).parent / "results")
         return {"dispatch_id": step.dispatch, "node_id": step.tasks[0].node, "results_dir": folder}
 
 

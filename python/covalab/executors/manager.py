@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -34,6 +35,7 @@ class _ExecutorManager:
         self._classes: dict[str, type[Any]] = {}
         self._defaults: dict[str, dict[str, Any]] = {}
         self._troubles: dict[str, str] = {}
+        self._loaders: dict[str, Callable[[], Any]] = {}
         self._is_loaded = False
 
     @property
@@ -73,6 +75,8 @@ class _ExecutorManager:
     def find(self, name: str) -> type[Any]:
         """Return the class of an executor; raises `ExecutorNotFound`."""
         self._load()
+        if name in self._troubles:
+            self._try(name, self._loaders[name])  # what it lacked may be there now
         if name not in self._classes:
             raise ExecutorNotFound(name, "", tuple(sorted(self._classes)), self._troubles.get(name, ""))
         return self._classes[name]
@@ -104,11 +108,15 @@ class _ExecutorManager:
                 if not path.name.startswith("_"):
                     self._try(path.stem, lambda path=path: _module_of(path))
 
-    def _try(self, name: str, load: Any) -> None:
+    def _try(self, name: str, load: Callable[[], Any]) -> None:
+        self._loaders[name] = load
+        self._troubles.pop(name, None)
         try:
             self._take(name, load())
         except Exception as error:  # noqa: BLE001 - one broken plug-in must not keep the others from working
-            self._troubles[name] = f"its plug-in could not be loaded: {type(error).__name__}: {error}"
+            missing = (getattr(error, "name", None) or "").partition(".")[0]
+            way_out = "; it is written for Covalent: call covalab.compat.install() first" * (missing == "covalent")
+            self._troubles[name] = f"its plug-in could not be loaded: {type(error).__name__}: {error}{way_out}"
 
     def _take(self, name: str, plugin: Any) -> None:
         if isinstance(plugin, type):  # an entry point that names the class

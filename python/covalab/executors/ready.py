@@ -9,7 +9,7 @@ import asyncio
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from covalab.artifacts import Artifacts
@@ -31,18 +31,13 @@ def call_closed(function: TransportableObject, *args: TransportableObject, **kwa
     *args, **kwargs
         The closed arguments.
     """
-    opened = function.get_deserialized()
-    result = opened(
-        *(argument.get_deserialized() for argument in args),
-        **{name: argument.get_deserialized() for name, argument in kwargs.items()},
-    )
-    return TransportableObject(_awaited(result) if inspect.iscoroutine(result) else result)
+    return _called(function, args, kwargs, {})
 
 
 def call_around(
+    function: TransportableObject,
     hooks: bytes,
     packages: str,
-    function: TransportableObject,
     *args: TransportableObject,
     **kwargs: TransportableObject,
 ) -> Any:
@@ -50,22 +45,33 @@ def call_around(
 
     Parameters
     ----------
+    function, *args, **kwargs
+        As for `call_closed`. The function comes first: plug-ins look there for the version that closed it.
     hooks
         Encoded `core.hooks.Hooks`.
     packages
         The folder of installed packages.
-    function, *args, **kwargs
-        As for `call_closed`.
     """
     around = Around(read_hooks(hooks), packages)
     try:
         around.before()
-        given = {name: TransportableObject(value) for name, value in around.given.items()}
-        result = call_closed(function, *args, **{**kwargs, **given})
+        result = _called(function, args, kwargs, around.given)
         around.after()
     finally:
         around.leave()
     return result
+
+
+def _called(
+    function: TransportableObject,
+    args: Sequence[TransportableObject],
+    kwargs: Mapping[str, TransportableObject],
+    given: Mapping[str, Any],
+) -> TransportableObject:
+    opened = function.get_deserialized()
+    named = {name: argument.get_deserialized() for name, argument in kwargs.items()}
+    result = opened(*(argument.get_deserialized() for argument in args), **{**named, **given})
+    return TransportableObject(_awaited(result) if inspect.iscoroutine(result) else result)
 
 
 def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -102,8 +108,7 @@ def ready(step: Step, artifacts: Artifacts) -> tuple[Callable[..., Any], list[An
     closed = _closed(_code(step, task.function, artifacts), task.name)
     function = functools.partial(call_closed, closed)
     if task.hooks:
-        hooks = bytes(_code(step, task.hooks, artifacts))
-        function = functools.partial(call_around, hooks, step.packages, closed)
+        function = functools.partial(call_around, closed, bytes(_code(step, task.hooks, artifacts)), step.packages)
     args = [_argument(argument, step, artifacts) for argument in task.args]
     kwargs = {name: _argument(argument, step, artifacts) for name, argument in task.kwargs.items()}
     return function, args, kwargs
