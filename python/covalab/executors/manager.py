@@ -7,6 +7,7 @@ cannot be imported is left out, and the reason is told when somebody asks for it
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -106,7 +107,7 @@ class _ExecutorManager:
         for folder in plugin_folders():
             for path in sorted(folder.glob("*.py")):
                 if not path.name.startswith("_"):
-                    self._try(path.stem, lambda path=path: _module_of(path))
+                    self._try(path.stem, functools.partial(_module_of, path))
 
     def _try(self, name: str, load: Callable[[], Any]) -> None:
         self._loaders[name] = load

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+from covalab import config
 from covalab.core.errors import ExecutorNotFound, GraphError
 from covalab.core.places import POOLED
 
@@ -52,6 +53,8 @@ def execution_of(executor: Any, electron: str) -> Execution:
     if isinstance(executor, str):
         if executor not in POOLED:
             _find(executor, electron)
+        elif config.load().executors.get(executor):
+            return execution_of(_configured(executor), electron)
         return Execution(executor, {})
     if not is_executor(executor):
         message = f"electron {electron!r}: an executor is a name or an instance of an executor class, not {executor!r}"
@@ -74,6 +77,13 @@ def _find(name: str, electron: str) -> None:
         _executor_manager.find(name)
     except ExecutorNotFound as error:
         raise ExecutorNotFound(name, electron, error.known, error.why) from None
+
+
+def _configured(name: str) -> Any:
+    """Return an executor with the settings of its configuration section."""
+    from covalab.executors.manager import _executor_manager  # noqa: PLC0415
+
+    return _executor_manager.get_executor(name)
 
 
 def _words(executor: Any) -> dict[str, Any]:

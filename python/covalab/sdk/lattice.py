@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, overload
 from covalab._version import __version__
 from covalab.core.errors import SerializationError
 from covalab.core.model import Graph, Value
-from covalab.sdk.configuration import exhaustive_postprocess
+from covalab.sdk.configuration import default_executor, exhaustive_postprocess
 from covalab.sdk.execution import executor_words
 from covalab.sdk.hooks import HookSet, hooks_of
 from covalab.sdk.modules import beside_by_value
@@ -133,8 +133,10 @@ class Lattice:
     @property
     def metadata(self) -> dict[str, Any]:
         """The settings by Covalent's names."""
-        executor, executor_data = executor_words(self.executor or "dask")
-        workflow_executor, workflow_executor_data = executor_words(self.workflow_executor or self.executor or "dask")
+        executor, executor_data = executor_words(self.executor or default_executor())
+        workflow_executor, workflow_executor_data = executor_words(
+            self.workflow_executor or self.executor or default_executor()
+        )
         return {
             "executor": executor,
             "executor_data": executor_data,

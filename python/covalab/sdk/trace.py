@@ -36,6 +36,7 @@ from covalab.core.model import (
 )
 from covalab.sdk import ops
 from covalab.sdk.bound import BoundElectron, bind
+from covalab.sdk.configuration import default_executor
 from covalab.sdk.execution import Execution, execution_of
 from covalab.sdk.hooks import HookSet
 from covalab.sdk.modules import by_value
@@ -214,7 +215,7 @@ class Trace:
         self._hooks = hooks
         self._code: dict[Digest, bytes] = {}
         self._executions: dict[object, tuple[Execution, Digest, Any]] = {}
-        self._executor = executor or "dask"
+        self._executor = executor or default_executor()
         self._workflow_executor = workflow_executor or self._executor
         for one in (self._executor, self._workflow_executor):
             self._execution(one, name)
