@@ -14,7 +14,7 @@ from covalab._version import __version__ as __version__
 if TYPE_CHECKING:
     from importlib import metadata
 
-    from covalab import executors as executor
+    from covalab import executor
     from covalab import files as fs
     from covalab.core.errors import (
         CovalabError,
@@ -109,7 +109,7 @@ _HOMES = {
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = {
-    "executor": "covalab.executors",
+    "executor": "covalab.executor",
     "fs": "covalab.files",
     "fs_strategies": "covalab.files.strategies",
     "leptons": "covalab.sdk.leptons",

@@ -2,4 +2,4 @@
 
 from covalab.compat.door import open_to
 
-open_to(__name__, "covalab.executors")
+open_to(__name__, "covalab.executor")
