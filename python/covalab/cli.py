@@ -328,6 +328,16 @@ def cancel(dispatch: str, nodes: Sequence[int]) -> None:
     click.echo(f"{summary.id} ({summary.name}): {covalent_text(summary.status)}, {_progress(summary.counts)} done")
 
 
+@main.command()
+@click.argument("dispatch", metavar="ID")
+@click.option("--reuse", is_flag=True, help="Take over what it has computed; only the rest runs.")
+def redispatch(dispatch: str, *, reuse: bool) -> None:
+    """Run a recorded dispatch once more, under a new id, with the arguments it had."""
+    from covalab.sdk.redispatch import redispatch as again
+
+    click.echo(again(dispatch, reuse_previous_results=reuse)())
+
+
 @main.command(context_settings={"ignore_unknown_options": True})
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def lab(args: Sequence[str]) -> None:

@@ -219,6 +219,9 @@ def test_lines_are_taken_as_they_are_written(notebook: Notebook) -> None:
         ("%dispatch (lambda: 1)()", "does not name a lattice"),
         ("%dispatches --status lost", "there is no such status"),
         ("%cancel", "required"),
+        ("%redispatch", "required"),
+        ("%redispatch 1234 --replace tiny", "write the old name and the new electron"),
+        ("%redispatch 1234 --replace tiny=nowhere", "there is no electron 'nowhere' in this notebook"),
     ],
 )
 def test_mistakes_stop_run_all_with_one_line(notebook: Notebook, cell: str, says: str) -> None:
@@ -257,6 +260,24 @@ def test_a_dispatch_is_cancelled(notebook: Notebook) -> None:
         assert str(notebook.names["run"]) in {one.id for one in listed}
 
 
+def test_a_dispatch_runs_again_with_another_electron(notebook: Notebook) -> None:
+    """By a variable that holds its id; what comes before the replaced electron is reused."""
+    notebook.run("%%electron start_with(n)\nn + 1")
+    notebook.run("%%electron go_on(x)\nx * 2")
+    notebook.run("%%electron go_on_v2(x)\nx * 100")
+    notebook.run("%%lattice whole(n)\ngo_on(start_with(n))")
+    notebook.run("run = %dispatch whole(n=1)")
+    notebook.run("%result run --wait")
+
+    again = notebook.run("%redispatch run --replace go_on=go_on_v2 --reuse")
+    result = notebook.run("%result --wait")
+
+    assert result.dispatch_id == again != notebook.names["run"]
+    assert result.result == 200
+    first = result.get_node_result(0)
+    assert (first["node_name"], first["start_time"]) == ("start_with", first["end_time"])
+
+
 def test_the_list_is_text_and_html(notebook: Notebook) -> None:
     """Both have the name, and the HTML is escaped."""
     notebook.run("%%electron tiny()\n1")
@@ -281,6 +302,7 @@ def test_the_help_says_how_to_write_a_cell(notebook: Notebook) -> None:
         "dispatches": ["--status"],
         "result": ["--wait"],
         "cancel": ["id"],
+        "redispatch": ["--replace", "--reuse"],
     }.items():
         text = getattr(magics, magic).__doc__
         assert all(word in text for word in words), (magic, text)

@@ -28,6 +28,7 @@ from covalab.sdk import api
 from covalab.sdk.environment import environment
 from covalab.sdk.handle import DispatchHandle
 from covalab.sdk.lattice import Lattice, lattice
+from covalab.sdk.redispatch import redispatch
 from covalab.sdk.result import Result
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -274,6 +275,38 @@ class CovalabMagics(Magics):
         """Cancel a dispatch. What is recorded stays, what is running is stopped, the rest never starts."""
         options = parse_argstring(self.cancel, without_comment(line))
         return api.cancel(self._dispatch_id(options.id))
+
+    @_magic(
+        line_magic,
+        argument("id", help="a dispatch id, or a variable that holds one"),
+        argument(
+            "--replace",
+            action="append",
+            default=[],
+            metavar="OLD=NEW",
+            help="let an electron of this notebook stand for one of the workflow; may be repeated",
+        ),
+        argument("--reuse", action="store_true", help="take over what the original has computed and is still the same"),
+    )
+    def redispatch(self, line: str) -> DispatchHandle:
+        """Run a recorded dispatch once more: ``%redispatch ID --replace train_svm=train_svm_v2 --reuse``.
+
+        It has the original's arguments and a new id. Neither the notebook nor the kernel that made it is needed.
+        """
+        options = parse_argstring(self.redispatch, without_comment(line))
+        replacements = {}
+        for text in options.replace:
+            old, _, new = text.partition("=")
+            if not old or not new:
+                message = f"--replace {text}: write the old name and the new electron, e.g. --replace train=train_v2"
+                raise UsageError(message)
+            if new not in self._shell.user_ns:
+                message = f"--replace {text}: there is no electron {new!r} in this notebook; run the cell that makes it"
+                raise UsageError(message)
+            replacements[old] = self._shell.user_ns[new]
+        start = redispatch(self._dispatch_id(options.id), None, replacements, options.reuse)
+        self.last = start()
+        return self.last
 
     # What the notebook says about itself
 

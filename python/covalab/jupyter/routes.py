@@ -22,7 +22,7 @@ from covalab.core.model import Problem, Status
 from covalab.jupyter.relay import Relay
 
 AUTH_RESOURCE: Final = "covalab"
-"""What an authoriser is asked about: read for GET, write for cancel and delete."""
+"""What an authoriser is asked about: read for GET, write for all that changes something."""
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NODE: Final = re.compile(r"[0-9]{1,9}")
@@ -51,6 +51,12 @@ class CancelBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `POST dispatches/{id}/cancel` may carry. No nodes: the whole dispatch."""
 
     nodes: list[Annotated[int, msgspec.Meta(ge=0, le=10**9)]] | None = None
+
+
+class AgainBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `POST dispatches/{id}/redispatch` may carry: whether outputs of the original are taken over."""
+
+    reuse: bool = False
 
 
 class _Route(APIHandler):
@@ -244,6 +250,33 @@ class CancelRoute(_Route):
         await self.send("POST", f"/dispatches/{dispatch}/cancel", body=nodes)
 
 
+class StartRoute(_Route):
+    """Starting a dispatch that was recorded only."""
+
+    @web.authenticated
+    @authorized
+    async def post(self, *path: str) -> None:
+        """Start it; one that was started before goes on as it is."""
+        await self.send("POST", f"/dispatches/{_id(path)}/start", body={})
+
+
+class RedispatchRoute(_Route):
+    """Running a recorded graph once more."""
+
+    @web.authenticated
+    @authorized
+    async def post(self, *path: str) -> None:
+        """Answer with the `DispatchSummary` of the new dispatch."""
+        dispatch = _id(path)
+        if len(self.request.body) > _MAX_BODY:
+            raise web.HTTPError(413, f"a request to run again may have {_MAX_BODY:,} bytes")
+        try:
+            body = msgspec.json.decode(self.request.body or b"{}", type=AgainBody)
+        except msgspec.MsgspecError as error:
+            raise web.HTTPError(400, f'the body must be JSON like {{"reuse": true}}: {_plain(error)}') from error
+        await self.send("POST", f"/dispatches/{dispatch}/redispatch", body={"reuse": body.reuse})
+
+
 def routes(relay: Relay) -> list[tuple[str, type[_Route], dict[str, Relay]]]:
     """Return the routes as tornado wants them. A handler gets every part between slashes as text, and checks it."""
     patterns: dict[str, type[_Route]] = {
@@ -254,6 +287,8 @@ def routes(relay: Relay) -> list[tuple[str, type[_Route], dict[str, Relay]]]:
         r"dispatches/([^/]+)/changes": ChangesRoute,
         r"dispatches/([^/]+)/nodes/([^/]+)": NodeRoute,
         r"dispatches/([^/]+)/cancel": CancelRoute,
+        r"dispatches/([^/]+)/start": StartRoute,
+        r"dispatches/([^/]+)/redispatch": RedispatchRoute,
     }
     return [(rf"/covalab/api/{pattern}", handler, {"relay": relay}) for pattern, handler in patterns.items()]
 

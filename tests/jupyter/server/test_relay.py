@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.jupyter.server.helpers import Send, dispatch, repeated, sleeping, successor
+from tests.system.tasks import adding
 
 import covalab as ct
 from covalab.client import Client
@@ -113,6 +114,25 @@ async def test_cancel_and_delete(send: Send, jp_auth_header: dict[str, str], jp_
     assert (cancelled.code, json.loads(cancelled.body)["status"]) == (202, "cancelled")
     assert (late.code, late.body) == (204, b"")
     assert gone.code == 404
+
+
+async def test_a_dispatch_is_started_and_run_again(
+    send: Send, jp_auth_header: dict[str, str], jp_base_url: str, live: Client
+) -> None:
+    """From the page, without a kernel: one that was recorded only, then the same graph under a new id."""
+    run = await asyncio.to_thread(ct.dispatch(ct.lattice(adding), disable_run=True), 1)
+    api = f"{jp_base_url}covalab/api/dispatches/{run}"
+    started = await send(f"{api}/start", "POST", jp_auth_header)
+    await asyncio.to_thread(live.record, run, wait=True)
+    again = await send(f"{api}/redispatch", "POST", jp_auth_header, json.dumps({"reuse": True}))
+    refused = await send(f"{api}/redispatch", "POST", jp_auth_header, json.dumps({"reuse": "yes"}))
+    new = json.loads(again.body)["id"]
+    record = await asyncio.to_thread(live.record, new, wait=True)
+
+    assert (started.code, again.code, refused.code) == (202, 201, 400)
+    assert new != run
+    assert record.summary.status == "completed"
+    assert record.nodes[0].attempt == 0
 
 
 async def test_one_node_can_be_cancelled(
