@@ -28,3 +28,8 @@ class LocalDispatcher:
         """Start a dispatch that `register` recorded; returns its id."""
         api.check_address(dispatcher_addr)
         return api.start(dispatch_id)
+
+    @staticmethod
+    def stop_triggers(dispatch_ids: str | list[str], triggers_server_addr: str | None = None) -> None:
+        """Stop all triggers of dispatches."""
+        api.stop_triggers(dispatch_ids, triggers_server_addr)
