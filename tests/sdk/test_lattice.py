@@ -9,7 +9,7 @@ import cloudpickle
 import pytest
 
 import covalab as ct
-from covalab.core.errors import ExecutorNotFound, GraphError
+from covalab.core.errors import ExecutorNotFound, GraphError, SerializationError
 
 
 @ct.electron
@@ -153,3 +153,24 @@ def test_a_drawing_is_svg() -> None:
     assert str(drawing).lstrip().startswith("<svg")
     assert "add" in drawing._repr_svg_()
     assert repr(drawing) == "<picture of lattice 'workflow': 4 nodes>"
+
+
+def test_it_travels_as_json_with_its_graph_and_inputs() -> None:
+    """Function, settings, source, arguments and the graph that was built last; another text is refused."""
+    mine = ct.lattice(lambda x: add(x, 1), executor="local")
+    mine.build_graph(4)
+    back = ct.Lattice.deserialize_from_json(mine.serialize_to_json())
+
+    assert back(1) == 2
+    assert back.metadata == mine.metadata
+    assert back.__name__ == mine.__name__
+    assert back.workflow_function_string == mine.workflow_function_string
+    assert back.inputs is not None
+    assert back.inputs.get_deserialized() == {"args": (4,), "kwargs": {}}
+    assert back.transport_graph.get_node_value(1, "value").get_deserialized() == 4
+    assert back.transport_graph.get_dependencies(0) == [1, 2]
+    fresh = ct.Lattice.deserialize_from_json(ct.lattice(lambda: 1).serialize_to_json())
+    assert (fresh(), fresh.inputs, len(fresh.transport_graph)) == (1, None, 0)
+    for wrong in ("", "{}", '{"attributes": {"lattice": 3}}'):
+        with pytest.raises(SerializationError, match="not a lattice that covalab wrote"):
+            ct.Lattice.deserialize_from_json(wrong)

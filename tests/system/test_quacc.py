@@ -78,7 +78,7 @@ def test_quacc_runs_and_finds_the_same_energies(tmp_path: Path) -> None:
     assert json.loads(through.stdout) == pytest.approx(energies, rel=1e-12)
     for nodes in (
         "['relax_job', ':relax_job.__getitem__', 'static_job', ':postprocess:reconstruct'] []",
-        "['relax_job', ':sublattice:scanned', ':relax_job.__getitem__', ':postprocess:reconstruct'] ['scanned']",
+        "['relax_job', ':relax_job.__getitem__', ':sublattice:scanned', ':postprocess:reconstruct'] ['scanned']",
         "[':sublattice:bulk_to_slabs_subflow', ':postprocess:reconstruct'] ['bulk_to_slabs_subflow']",
     ):
         assert nodes in through.stderr

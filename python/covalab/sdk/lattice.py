@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import json
 import platform
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -175,7 +176,7 @@ class Lattice:
         return self._versions.get("covalab", __version__)
 
     def recorded_as(
-        self, inputs: TransportableObject, graph: TransportGraph, source: str, versions: Mapping[str, str]
+        self, inputs: TransportableObject | None, graph: TransportGraph, source: str, versions: Mapping[str, str]
     ) -> None:
         """Let this lattice show the arguments, graph, source and versions of the dispatch it was recorded with."""
         self.inputs, self.transport_graph, self._source, self._versions = inputs, graph, source, versions
@@ -279,6 +280,46 @@ class Lattice:
         """Build the graph for some arguments and return its picture, which a notebook shows."""
         self.build_graph(*args, **kwargs)
         return Drawing(self.transport_graph.graph)
+
+    def serialize_to_json(self) -> str:
+        """Return the lattice as JSON text: its function and settings, and the graph that was built last.
+
+        Triggers do not travel with it.
+        """
+        attributes = {
+            "name": self.__name__,
+            "doc": self.__doc__,
+            "lattice": TransportableObject(self).to_dict(),
+            "workflow_function_string": self.workflow_function_string,
+            "metadata": self.metadata,
+            "inputs": None if self.inputs is None else self.inputs.to_dict(),
+            "transport_graph": self.transport_graph.serialize_to_json(),
+            "versions": {"python": self.python_version, "covalab": self.covalent_version},
+        }
+        return json.dumps({"type": "Lattice", "attributes": attributes})
+
+    @staticmethod
+    def deserialize_from_json(json_data: str) -> Lattice:
+        """Return the lattice of `serialize_to_json`. Its function is unpickled: the text must be your own.
+
+        Raises
+        ------
+        SerializationError
+            If the text is not a lattice that covalab wrote.
+        """
+        try:
+            attributes = json.loads(json_data)["attributes"]
+            found = TransportableObject.from_dict(attributes["lattice"]).get_deserialized()
+            inputs, source = attributes["inputs"], attributes["workflow_function_string"]
+            graph = TransportGraph()
+            graph.deserialize_from_json(attributes["transport_graph"])
+            versions = attributes["versions"]
+        except (ValueError, KeyError, TypeError) as error:
+            message = f"this text is not a lattice that covalab wrote: {type(error).__name__}: {error}"
+            raise SerializationError(message) from error
+        assert isinstance(found, Lattice)
+        found.recorded_as(None if inputs is None else TransportableObject.from_dict(inputs), graph, source, versions)
+        return found
 
     def dispatch(self, *args: Any, **kwargs: Any) -> DispatchHandle:
         """Do the same as ``covalab.dispatch(lattice)(...)``. Deprecated by Covalent."""

@@ -1,0 +1,5 @@
+"""`SQLiteTrigger`, by Covalent's path."""
+
+from covalab.triggers import SQLiteTrigger
+
+__all__ = ["SQLiteTrigger"]
