@@ -50,7 +50,7 @@ class DispatchRenderer extends Widget implements IRenderMime.IRenderer {
     }
     this._source = this._options.follow(bundle);
     const { open } = this._options;
-    this._view = new DispatchView({ source: this._source, place: 'output', open: open && (() => open(bundle.id)) });
+    this._view = new DispatchView({ source: this._source, place: 'output', open: open && (() => open(bundle.id)), openOther: open });
     this.node.replaceChildren(this._view.node);
     return Promise.resolve();
   }

@@ -6,7 +6,7 @@ import type { DispatchChanges, NodeState } from './wire';
 
 /** What a notebook or a kernel gave to begin with. */
 export function fromBundle(bundle: IBundle, stale: string): ISnapshot {
-  return { summary: bundle.summary, graph: bundle.graph, states: byNode(bundle.states), stale };
+  return { summary: bundle.summary, graph: bundle.graph, states: byNode(bundle.states), children: new Map(), stale };
 }
 
 /** The snapshot after these changes; changes that are older than what is known are left out. */
@@ -17,7 +17,9 @@ export function withChanges(snapshot: ISnapshot | null, changes: DispatchChanges
   }
   const states = new Map(known?.states ?? []);
   changes.nodes.forEach(state => states.set(state[0], state));
-  return { summary: changes.summary, graph: graph ?? snapshot?.graph ?? null, states, stale: '' };
+  const children = new Map(known?.children ?? []);
+  Object.entries(changes.children).forEach(([node, child]) => children.set(Number(node), child));
+  return { summary: changes.summary, graph: graph ?? snapshot?.graph ?? null, states, children, stale: '' };
 }
 
 function byNode(states: readonly NodeState[]): Map<number, NodeState> {

@@ -9,10 +9,10 @@ import { statusLabel } from './text';
 import type { IDispatchSource } from './tokens';
 
 class Content extends Widget {
-  constructor(source: IDispatchSource) {
+  constructor(source: IDispatchSource, openOther: (id: string) => void) {
     super();
     this.source = source;
-    this._view = new DispatchView({ source, place: 'main' });
+    this._view = new DispatchView({ source, place: 'main', openOther });
     this.node.append(this._view.node);
     this.addClass('jp-covalab-Tab');
     source.changed.connect(this._update, this);
@@ -41,8 +41,8 @@ class Content extends Widget {
 
 /** Shows one dispatch in the main area. */
 export class DispatchTab extends MainAreaWidget<Widget> {
-  constructor(source: IDispatchSource) {
-    const content = new Content(source);
+  constructor(source: IDispatchSource, openOther: (id: string) => void) {
+    const content = new Content(source, openOther);
     super({ content });
     this.dispatch = source.id;
     this.toolbar.hide();

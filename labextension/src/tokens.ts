@@ -31,6 +31,8 @@ export interface ISnapshot {
   /** Null until it is known. The same object for as long as it is the same graph. */
   readonly graph: IGraph | null;
   readonly states: ReadonlyMap<number, NodeState>;
+  /** The dispatches that nodes stand for (sublattices), as far as they are known. */
+  readonly children: ReadonlyMap<number, string>;
   /** Why this may be old, in words for the reader; empty while it is live. */
   readonly stale: string;
 }

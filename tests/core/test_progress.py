@@ -11,8 +11,8 @@ from tests.core.graphs import completed, graph_of, graphs
 
 from covalab.core.lifecycle import NEXT, TERMINAL, covalent_text, may_follow
 from covalab.core.lowering import Shared, take_step, task_of
-from covalab.core.model import EdgeKind, Graph, NodeKind, NodeState, Outcome, Settings
-from covalab.core.progress import LOSSES_ALLOWED, Progress, result_nodes
+from covalab.core.model import Edge, EdgeKind, Graph, Node, NodeKind, NodeState, Outcome, Settings
+from covalab.core.progress import LOSSES_ALLOWED, Progress, result_nodes, value_node
 
 E, P, L = NodeKind.ELECTRON, NodeKind.PARAMETER, NodeKind.LIST
 
@@ -294,3 +294,79 @@ def test_only_the_node_that_a_worker_began_is_running() -> None:
 
     assert progress.status[:2] == ["running", "pending"]
     assert (progress.counts.running, progress.counts.pending) == (1, 1)
+
+
+def working_output(graph: Graph) -> Graph:
+    """Return the same graph with an output node that has a function."""
+    nodes = list(graph.nodes)
+    nodes[graph.output] = Node(nodes[graph.output].name, NodeKind.OUTPUT, 0, settings=0)
+    return Graph(graph.name, nodes, graph.edges, graph.functions, graph.settings, graph.output)
+
+
+def test_an_output_node_with_a_function_runs_like_any_other() -> None:
+    """It is counted, waits for its inputs, and the dispatch is over when it is; without one it never runs."""
+    graph = working_output(graph_of([E, E], [(0, 1)]))
+    progress = started(graph)
+    step = take_step(progress, lambda _: None, 1)
+    progress.sent(step)
+    seen = []
+    for node in step:
+        seen.append(progress.outcome)
+        progress.ended(completed(node))
+
+    assert (step, seen, progress.outcome) == ([0, 1, graph.output], ["running"] * 3, "completed")
+    assert progress.counts.completed == 3
+    assert result_nodes(graph) == [graph.output]
+    assert value_node(graph) == graph.output
+
+
+def test_what_a_working_output_needs_is_kept_until_it_has_run() -> None:
+    """Where a reader assembles the value, it is not."""
+    graph = graph_of([E], [])
+    kept = {}
+    for name, one in (("virtual", graph), ("working", working_output(graph))):
+        progress = started(one)
+        progress.sent([0])
+        progress.ended(completed(0))
+        kept[name] = set(progress.outputs)
+
+    assert kept == {"virtual": set(), "working": {0}}
+
+
+def test_values_of_nested_collections_in_the_result_are_kept_for_whoever_else_needs_them() -> None:
+    """A collection inside a collection that only the result uses lets go of its parts once, not twice."""
+    graph = graph_of([L, L, E, E], [(1, 0), (2, 1), (2, 3)])
+    progress = started(graph)
+    progress.sent([2])
+    progress.ended(completed(2))
+
+    assert 2 in progress.outputs
+    assert task_of(progress, 3, {}, Shared()).args[0].value is not None
+
+
+def test_a_node_that_became_a_dispatch_runs_and_is_at_no_worker() -> None:
+    """It is not sent again, stays running through a restart, and ends when its dispatch does."""
+    graph = graph_of([NodeKind.SUBLATTICE, E], [(0, 1)])
+    progress = started(graph)
+    step = take_step(progress, lambda _: None, 1)
+    progress.sent(step)
+    adopted = progress.adopted(0, 5.0)
+    again = Progress(graph, [])
+    again.start(0.0)
+    again.restore([progress.state(0)], {}, 9, adopted={0})
+
+    for one in (progress, again):
+        assert (one.status[0], one.started_at[0], list(one.ready), one.in_flight) == ("running", 5.0, [], set())
+        one.ended(completed(0))
+        assert list(one.ready) == [1]
+    assert step == [0]  # what follows does not travel with it
+    assert adopted
+    assert not progress.adopted(0, 6.0)
+
+
+def test_the_value_of_a_dispatch_is_one_node_or_none() -> None:
+    """A parameter or an electron that is passed on is; a collection is put together by a reader."""
+    edge = Edge(0, 1, "retval", EdgeKind.ARG, 0)
+    for kind, expected in ((E, 0), (P, 0), (L, -1)):
+        nodes = [Node("n", kind, 0 if kind is E else -1, 0), Node("out", NodeKind.OUTPUT)]
+        assert value_node(Graph("g", nodes, [edge], [], [], 1)) == expected

@@ -60,7 +60,7 @@ def test_a_result_comes_back() -> None:
     assert result.status == ct.status.COMPLETED
     assert result.result == {"t": 19, "label": "label", ("a", 1): [36, [18, 3]]}
     assert result.encoded_result is not None
-    assert result.encoded_result.get_deserialized() == result.result == result.post_process()
+    assert result.encoded_result.get_deserialized() == result.result
     assert result.inputs.get_deserialized() == {"args": (4,), "kwargs": {"scale": 3}}
     assert result.error is None
     assert result.dispatch_id == result.root_dispatch_id == run

@@ -8,6 +8,8 @@ import { type NodeDetail, NodeKind, type NodeState } from '../wire';
 export interface INodePanelOptions {
   /** Called when another node is asked for, or none. */
   readonly select: (node: number | null) => void;
+  /** Called when the dispatch that a sublattice stands for is asked for; without this it is only named. */
+  readonly open?: ((id: string) => void) | null;
 }
 
 const KIND_WORDS: Readonly<Record<NodeKind, string>> = {
@@ -66,8 +68,9 @@ export class NodePanel {
   }
 
   /** Tell whether the node has moved on since it was shown. */
-  isOld(state: NodeState | undefined): boolean {
-    return this._detail !== null && state !== undefined && (state[1] !== this._detail.status || state[4] !== this._detail.attempt);
+  isOld(state: NodeState | undefined, child: string | undefined): boolean {
+    const shown = this._detail;
+    return shown !== null && state !== undefined && (state[1] !== shown.status || state[4] !== shown.attempt || (child ?? shown.child) !== shown.child);
   }
 
   /** Say why there is nothing to show. */
@@ -96,6 +99,7 @@ export class NodePanel {
     this._body.replaceChildren(
       ...[
         this._table(detail),
+        this._child(detail),
         failure
           ? h(
               'section',
@@ -110,6 +114,20 @@ export class NodePanel {
         inputs.length > 0 ? h('section', {}, h('h4', { text: 'Inputs' }), h('ul', { class: 'cv-inputs' }, ...inputs)) : null,
         block('Source', detail.source)
       ].filter(part => part !== null)
+    );
+  }
+
+  /** The dispatch that a sublattice's node stands for. */
+  private _child({ child }: NodeDetail): HTMLElement | null {
+    if (child === null) {
+      return null;
+    }
+    const { open } = this._options;
+    return h(
+      'section',
+      {},
+      h('h4', { text: 'Dispatch' }),
+      open ? h('button', { class: 'cv-link', text: 'Open its graph', attrs: { type: 'button', title: child }, onClick: () => open(child) }) : h('code', { text: child })
     );
   }
 

@@ -19,6 +19,8 @@ export interface IDispatchViewOptions {
   readonly place: 'output' | 'main';
   /** Called when the reader wants more room; without this there is no such button. */
   readonly open?: (() => void) | null;
+  /** Called when the reader wants to see another dispatch: the one that a sublattice stands for. */
+  readonly openOther?: ((id: string) => void) | null;
 }
 
 /** Shows one dispatch. */
@@ -39,7 +41,7 @@ export class DispatchView {
       onHeight: () => this._stage.style.setProperty('--cv-height', `${this._graph.wantedHeight}px`),
       wheelZooms: options.place === 'main'
     });
-    this._panel = new NodePanel({ select: node => this.select(node) });
+    this._panel = new NodePanel({ select: node => this.select(node), open: options.openOther ?? null });
     this._stage = h('div', { class: 'cv-stage' }, this._graph.node, this._panel.node);
     this._empty = h('div', { class: 'cv-empty', text: 'Waiting for the dispatch…' });
     this.node = h(
@@ -143,7 +145,7 @@ export class DispatchView {
     if (graph) {
       this._graph.setStates(states, snapshot.stale === '');
     }
-    if (this._selected !== null && this._panel.isOld(states.get(this._selected))) {
+    if (this._selected !== null && this._panel.isOld(states.get(this._selected), snapshot.children.get(this._selected))) {
       void this._load(this._selected);
     }
   }

@@ -65,7 +65,7 @@ export const mainPlugin: JupyterFrontEndPlugin<void> = {
         }
         let tab = tracker.find(candidate => candidate.dispatch === id);
         if (!tab) {
-          tab = new DispatchTab(new ServerSource(id, client, feed, null));
+          tab = new DispatchTab(new ServerSource(id, client, feed, null), other => void app.commands.execute(CommandIDs.open, { id: other }));
           await tracker.add(tab);
           app.shell.add(tab, 'main');
         }

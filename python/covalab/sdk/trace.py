@@ -34,6 +34,7 @@ from covalab.core.model import (
     Settings,
     Value,
 )
+from covalab.core.places import POOLED
 from covalab.sdk import ops
 from covalab.sdk.bound import BoundElectron, bind
 from covalab.sdk.configuration import default_executor
@@ -317,7 +318,7 @@ class Trace:
         """Add the call of a lattice as an electron: one node, which becomes a dispatch of its own.
 
         As in Covalent, the lattice and the settings of the one that is being built are the first inputs of the node,
-        which runs on the workflow executor.
+        which runs on the workflow executor (see `_own_executor`).
         """
         lattice = task.lattice
         assert lattice is not None
@@ -329,9 +330,7 @@ class Trace:
         lattice.parameters.match(f"sublattice {lattice.__name__!r}", args, given)
         # The lattice's hooks are for electrons; building may need the packages that they install.
         digest = known.hooks if task.hooks is not None else self._packages.get(known.hooks, NO_HOOKS)
-        settings = self._settings_of(
-            self._workflow_executor, name, Limits(task.retries, retry=task.retry), hooks=digest
-        )
+        settings = self._settings_of(self._own_executor(), name, Limits(task.retries, retry=task.retry), hooks=digest)
         node = self._add(name, NodeKind.SUBLATTICE, known.function, settings=settings)
         for index, label in enumerate(("sub", "json_parent_metadata")):
             text, value = known.inputs[index]
@@ -448,8 +447,16 @@ class Trace:
         """Have the lattice's value made by a worker, with the lattice's hooks around it (Covalent, 21.18)."""
         name = self._nodes[output].name
         hooks = NO_HOOKS if self._hooks is None else self._hooks_digest(self._hooks.silent, name)
-        settings = self._settings_of(self._workflow_executor, name, hooks=hooks)
+        settings = self._settings_of(self._own_executor(), name, hooks=hooks)
         self._nodes[output] = Node(name, NodeKind.OUTPUT, self._function(function), settings=settings)
+
+    def _own_executor(self) -> Any:
+        """Return the executor of what only covalab can do: the workflow executor, where that is a pool of ours.
+
+        A job that somebody else's executor submits finds neither covalab nor the blob folder where it runs.
+        """
+        it, instance, _ = self._execution(self._workflow_executor, self._name)
+        return self._workflow_executor if it.name in POOLED and not instance else "dask"
 
     def _encode_functions(self) -> list[Function]:
         functions: list[Function] = []
