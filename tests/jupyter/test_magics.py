@@ -190,6 +190,20 @@ def test_executors_are_variables_first(notebook: Notebook) -> None:
     assert notebook.names["f"].electron_object.executor == "local"
 
 
+def test_a_cell_says_what_it_needs(notebook: Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that run before it and packages; one that is installed is used as it is."""
+    monkeypatch.chdir(tmp_path)
+    notebook.run(
+        "%%electron f(a) --bash 'echo one > made.txt; echo two' --bash \"echo three\" --pip numpy --pip 'pandas>1'\n"
+        "import numpy, pathlib\n"
+        "pathlib.Path('made.txt').read_text() + str(numpy.add(a, 1))"
+    )
+    handle = notebook.run("%dispatch f(1)")
+
+    assert handle.result(60) == "one\n2"
+    assert notebook.run("%result --wait").get_node_result(0)["stdout"] == "two\nthree\n"
+
+
 def test_lines_are_taken_as_they_are_written(notebook: Notebook) -> None:
     """IPython expands neither `$` nor braces in the line of a magic."""
     notebook.run("name = 'x'")
@@ -296,7 +310,16 @@ def test_the_help_says_how_to_write_a_cell(notebook: Notebook) -> None:
     assert isinstance(magics, CovalabMagics)
 
     for magic, words in {
-        "electron": ["NAME(parameters) -> outputs", "--retries", "--time-limit", "--executor", "--run", "--name"],
+        "electron": [
+            "NAME(parameters) -> outputs",
+            "--retries",
+            "--time-limit",
+            "--executor",
+            "--run",
+            "--name",
+            "--pip",
+            "--bash",
+        ],
         "lattice": ["%lattice NAME", "--output"],
         "dispatch": ["%dispatch NAME(arguments)"],
         "dispatches": ["--status"],

@@ -60,6 +60,11 @@ def _magic(kind: Any, *options: Any) -> Callable[[_Method], _Method]:
     return decorate
 
 
+def _unquoted(text: str) -> str:
+    """Return the value of an option without the quotes around it."""
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
+
+
 @contextmanager
 def _usage_errors() -> Iterator[None]:
     """Show what a cell did wrong as one line instead of a traceback through covalab."""
@@ -89,6 +94,8 @@ class CovalabMagics(Magics):
         argument("--retry-on", action="append", default=[], help="an error type, such as timeout, that is tried again"),
         argument("--retry-delay", type=float, help="seconds before the first of them; each next wait is twice as long"),
         argument("--time-limit", type=float, help="how many seconds one run may take"),
+        argument("--pip", action="append", default=[], type=_unquoted, help="a package that it needs; may be repeated"),
+        argument("--bash", action="append", default=[], type=_unquoted, help="a command to run first; may be repeated"),
         argument(
             "--run", action="store_true", help="dispatch the cell at once; its outputs appear here when it is ready"
         ),
@@ -108,6 +115,9 @@ class CovalabMagics(Magics):
         Without a signature, inputs and outputs are found from the code: names that the cell uses but does not set
         are inputs, names that it sets are outputs. ``%lattice NAME`` wires such cells together.
 
+        ``--pip "scipy<1.12"`` and ``--bash "make"`` are what it needs: packages that only it sees, commands that run
+        before it.
+
         Nothing runs until a lattice is dispatched (``%dispatch``), or at once with ``--run``.
         """
         with _usage_errors():
@@ -124,6 +134,8 @@ class CovalabMagics(Magics):
                     options.time_limit,
                     tuple(options.retry_on),
                     options.retry_delay,
+                    tuple(options.pip),
+                    tuple(options.bash),
                 ),
                 name=self._checked_name(options.name),
                 key=self._cell_id(),

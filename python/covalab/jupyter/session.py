@@ -40,6 +40,8 @@ class Options(msgspec.Struct, frozen=True):
     time_limit: float | None = None
     retry_on: tuple[str, ...] = ()
     retry_delay: float | None = None
+    pip: tuple[str, ...] = ()
+    bash: tuple[str, ...] = ()
 
 
 class Electron(msgspec.Struct, frozen=True):
@@ -328,7 +330,13 @@ def _as_electron(function: Callable[..., Any], options: Options) -> Callable[...
     if options.retry_delay is not None:
         retry["retry_delay"] = options.retry_delay
     return electron(
-        function, executor=options.executor, retries=options.retries, time_limit=options.time_limit, **retry
+        function,
+        executor=options.executor,
+        retries=options.retries,
+        time_limit=options.time_limit,
+        deps_pip=options.pip,
+        deps_bash=options.bash,
+        **retry,
     )
 
 
