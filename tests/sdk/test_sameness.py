@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -12,7 +13,11 @@ import numpy as np
 import pytest
 
 import covalab as ct
-from covalab.sdk.sameness import fingerprint
+from covalab.artifacts import Artifacts
+from covalab.core.reuse import reusable_nodes
+from covalab.sdk.api import prepare
+from covalab.sdk.sameness import align, fingerprint
+from covalab.sdk.trace import InMemory
 
 
 def made(source: str, name: str = "f", above: int = 0, **names: Any) -> Callable[..., Any]:
@@ -115,3 +120,34 @@ def test_how_an_electron_is_run_is_not_what_it_does() -> None:
     cell = "@ct.electron{}\ndef g(x):\n    return x\ndef f(x):\n    return g(x)\n"
 
     assert fingerprint(made(cell.format(""))) == fingerprint(made(cell.format("(retries=3)")))
+
+
+HOOKED = """
+def prepare(x):
+    return x + 1
+@ct.electron(deps_bash="echo a", call_before=ct.DepsCall(prepare, [1], retval_keyword="y"))
+def task(x, y=0):
+    return x, y
+flow = ct.lattice(lambda: task(1))
+"""
+
+
+@pytest.mark.parametrize(
+    ("edited", "is_same"),
+    [
+        (HOOKED, True),
+        (HOOKED.replace("echo a", "echo b"), False),
+        (HOOKED.replace("[1]", "[2]"), False),
+        (HOOKED.replace("x + 1", "x + 2"), False),
+    ],
+    ids=["the same cell", "another command", "another argument", "another function"],
+)
+def test_hooks_are_the_same_when_they_do_the_same(edited: str, is_same: bool, tmp_path: Path) -> None:
+    """They count, too: with other hooks an electron runs again, in any session."""
+    old = prepare(made(HOOKED, "flow"), (), {}, InMemory())  # type: ignore[arg-type]
+    new = align(prepare(made(edited, "flow", above=5), (), {}, InMemory()), old, Artifacts(tmp_path))  # type: ignore[arg-type]
+    done = [node for node, it in enumerate(old.graph.nodes) if it.name == "task"]
+
+    assert reusable_nodes(old.graph, old.values, done, new.graph, new.values) == (done if is_same else [])
+    assert reusable_nodes(old.graph, old.values, done, new.graph, new.values, strict=True) == done
+    assert all(settings.hooks in new.code for settings in new.graph.settings if settings.hooks)

@@ -2,7 +2,8 @@
 
 Pure. A node is the same when it stands at the same number, has the same name, gets the same things from the same nodes,
 was not replaced, and so are all nodes before it; a parameter also needs the same value, and anything that runs the same
-function. Covalent's own rule (``reuse_previous_results=True`` there, ``"strict"`` here) leaves the functions out.
+function with the same hooks. Covalent's own rule (``reuse_previous_results=True`` there, ``"strict"`` here) leaves
+functions and hooks out.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TypeAlias
 
-from covalab.core.model import EdgeKind, Graph, Node, NodeKind, Value
+from covalab.core.model import Digest, EdgeKind, Graph, Node, NodeKind, Value
 
 _Input: TypeAlias = "tuple[int, EdgeKind, str, int]"
 
@@ -68,7 +69,11 @@ def reusable_nodes(
             and (
                 same_value(old_values[old.nodes[node].value], new_values[new.nodes[node].value])
                 if new.nodes[node].kind is NodeKind.PARAMETER
-                else strict or _is_same_function(old, old.nodes[node].function, new, new.nodes[node].function)
+                else strict
+                or (
+                    _is_same_function(old, old.nodes[node].function, new, new.nodes[node].function)
+                    and _hooks(old, node) == _hooks(new, node)
+                )
             )
         )
         for child in children[node]:
@@ -98,6 +103,11 @@ def _is_same_function(old: Graph, was: int, new: Graph, now: int) -> bool:
     then, this = old.functions[was], new.functions[now]
     # A function of a module is encoded as its name, so its text is asked too, where both are known.
     return then.digest == this.digest and (not then.source or not this.source or then.source == this.source)
+
+
+def _hooks(graph: Graph, node: int) -> Digest:
+    position = graph.nodes[node].settings
+    return graph.settings[position].hooks if position >= 0 else Digest("")
 
 
 def same_value(a: Value, b: Value) -> bool:

@@ -11,15 +11,17 @@ import functools
 import hashlib
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
+import msgspec
 from msgspec.structs import replace
 
 from covalab.artifacts import Artifacts
 from covalab.core.codec import decode, encode
 from covalab.core.errors import BlobDamaged, BlobNotFound, SerializationError
-from covalab.core.model import Digest, Function, NodeKind, Submission, Value
+from covalab.core.hooks import Hooks
+from covalab.core.model import Digest, Function, Graph, Node, NodeKind, Settings, Submission, Value
 from covalab.core.reuse import same_value
 
 _ATOMS: Final = frozenset({int, float, complex, bool, type(None), type(Ellipsis), range, slice})
@@ -56,7 +58,47 @@ def align(new: Submission, old: Submission, artifacts: Artifacts) -> Submission:
                 if then.digest in old.code:
                     code[then.digest] = old.code[then.digest]
                 break
-    return replace(new, graph=replace(new.graph, functions=functions), values=values, code=code)
+    settings, hooks = _aligned_settings(new, old, artifacts)
+    code.update({digest: old.code[digest] for digest in hooks if digest in old.code})
+    graph = replace(new.graph, functions=functions, settings=settings)
+    return replace(new, graph=graph, values=values, code=code)
+
+
+def _aligned_settings(
+    new: Submission, old: Submission, artifacts: Artifacts
+) -> tuple[list[Settings], Collection[Digest]]:
+    """Return the settings with the earlier names of hooks that are the same, and those names."""
+    pairs = {
+        (_hooks_of(new.graph, now), _hooks_of(old.graph, then))
+        for now, then in zip(new.graph.nodes, old.graph.nodes, strict=False)
+    }
+    same = {now: then for now, then in pairs if now and then and _are_same_hooks(now, new, then, old, artifacts)}
+    return [replace(it, hooks=same.get(it.hooks, it.hooks)) for it in new.graph.settings], same.values()
+
+
+def _hooks_of(graph: Graph, node: Node) -> Digest:
+    return graph.settings[node.settings].hooks if node.settings >= 0 else Digest("")
+
+
+def _are_same_hooks(now: Digest, new: Submission, then: Digest, old: Submission, artifacts: Artifacts) -> bool:
+    if now == then:
+        return True
+    try:
+        return fingerprint(_open_hooks(now, new.code, artifacts)) == fingerprint(_open_hooks(then, old.code, artifacts))
+    except _CANNOT_BE_COMPARED:
+        return False
+
+
+def _open_hooks(digest: Digest, code: Mapping[Digest, bytes], artifacts: Artifacts) -> list[Any]:
+    """Return hooks as plain values, functions and arguments opened."""
+    data = code.get(digest)
+    hooks = msgspec.msgpack.decode(artifacts.read(digest) if data is None else data, type=Hooks)
+    opened: list[Any] = []
+    for hook in (*hooks.before, None, *hooks.after):
+        parts = {} if hook is None else msgspec.structs.asdict(hook)
+        inside = decode(parts.pop("code"), what="a hook") if "code" in parts else None
+        opened.append((type(hook).__name__, parts, inside))
+    return opened
 
 
 def _is_same_value(now: Value, then: Value, artifacts: Artifacts) -> bool:
