@@ -67,6 +67,15 @@ def test_a_module_that_cannot_be_pickled_stays_at_home(folder: Path) -> None:
     assert "beside_locked" in names()
 
 
+def test_a_large_module_stays_at_home(folder: Path) -> None:
+    """Data beside the code would be sent with every dispatch; arrays count, too."""
+    (folder / "beside_locked.py").write_text("import numpy\nDATA = numpy.zeros(2_000_000)\n")
+    importlib.invalidate_caches()
+    importlib.import_module("beside_locked")
+
+    assert "beside_locked" not in names()
+
+
 def test_code_travels_only_while_it_is_asked_for(folder: Path) -> None:
     """Submodules go with their package; afterwards everything is as it was."""
     one, inner = importlib.import_module("beside_one"), importlib.import_module("beside_package.inner")

@@ -150,7 +150,7 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path, wheels: list[str])
     [(True, True, "-m pip install"), (False, True, "uv pip install"), (False, False, "-m pip install")],
 )
 def test_the_installer_is_pip_or_else_uv(
-    has_pip: bool, has_uv: bool, command: str, monkeypatch: pytest.MonkeyPatch
+    has_pip: bool, has_uv: bool, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Then the pip that Python brings. uv, which does not read pip's settings, is told of the common ones."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if has_pip else None)
@@ -159,6 +159,12 @@ def test_the_installer_is_pip_or_else_uv(
     monkeypatch.setenv("PIP_FIND_LINKS", "/a /b")
     monkeypatch.delenv("UV_DEFAULT_INDEX", raising=False)
     monkeypatch.delenv("UV_FIND_LINKS", raising=False)
+    bundled = tmp_path / "ensurepip" / "_bundled"  # what some distributions leave out
+    bundled.mkdir(parents=True)
+    (bundled.parent / "__init__.py").touch()
+    (bundled / "pip-1-py3-none-any.whl").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "ensurepip", raising=False)
     words, variables = packages._installer()
 
     assert command in " ".join(words)
@@ -166,7 +172,13 @@ def test_the_installer_is_pip_or_else_uv(
         assert variables["UV_DEFAULT_INDEX"] == "https://index.invalid/simple"
         assert variables["UV_FIND_LINKS"] == "/a,/b"
     else:
-        assert ("PYTHONPATH" in variables) is not has_pip
+        assert variables == ({} if has_pip else {"PYTHONPATH": str(bundled / "pip-1-py3-none-any.whl")})
+    sys.modules.pop("ensurepip", None)
+    if not has_pip and not has_uv:
+        (bundled / "pip-1-py3-none-any.whl").unlink()
+        with pytest.raises(DepsFailed, match="has no pip, and there is no uv"):
+            packages._installer()
+        sys.modules.pop("ensurepip", None)
 
 
 def test_a_local_project_that_changed_is_installed_again(tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ from covalab.sdk.environment import usual_path
 _NEVER: Final = frozenset({"__main__", "__mp_main__", "covalab", "cloudpickle"})
 """Not beside a notebook, wherever they lie: the first two travel by value anyway, the others are on every worker."""
 
+_SIZE_LIMIT: Final = 8 * 1024**2
+"""Bytes of a module that travels: a larger one is data, or a project, and would be sent with every dispatch."""
+
 _Known: TypeAlias = "tuple[str, str, int, int]"
 
 _lock: Final = threading.Lock()
@@ -80,8 +83,8 @@ def beside() -> list[ModuleType]:
 
     Those are the ones found through an entry of `sys.path` that is neither of the environment (the standard library,
     ``site-packages``, ``PYTHONPATH``) nor of a project that is installed in place (``pip install -e``). Of a package
-    only the package itself is named. One that holds what cannot be pickled, such as a lock or an open file, is left
-    out: it travels by name, as every other module does.
+    only the package itself is named. One that holds what cannot be pickled, such as a lock or an open file, or that
+    is larger than 8 MB, is left out: it travels by name, as every other module does.
     """
     roots = {os.path.abspath(entry) for entry in sys.path}  # noqa: PTH100 - text, as Python does it
     roots -= usual_path() | _installed_in_place()
@@ -119,15 +122,19 @@ def _changed_at(file: str) -> int:
 def _can_travel(module: ModuleType) -> bool:
     import cloudpickle  # noqa: PLC0415 - as above
 
-    def drop(_: pickle.PickleBuffer) -> bool:
+    size = 0
+
+    def count(buffer: pickle.PickleBuffer) -> bool:
+        nonlocal size
+        size += buffer.raw().nbytes
         return False  # large arrays are not copied to find out
 
     with by_value([module]):
         try:
-            cloudpickle.dumps(module, protocol=5, buffer_callback=drop)
+            data = cloudpickle.dumps(module, protocol=5, buffer_callback=count)
         except Exception:  # noqa: BLE001 - pickling runs the user's code
             return False
-    return True
+    return len(data) + size <= _SIZE_LIMIT
 
 
 @functools.cache
