@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from tests.core.graphs import PARAMETER, graph_of, graphs
 
 from covalab.core.codec import closed
-from covalab.core.model import Digest, Edge, EdgeKind, Function, Graph, Node, NodeKind
+from covalab.core.model import Digest, Edge, EdgeKind, Function, Graph, Node, NodeKind, Settings
 from covalab.core.reuse import reusable_nodes
 
 E, P = NodeKind.ELECTRON, NodeKind.PARAMETER
@@ -63,10 +63,19 @@ def test_another_name_kind_or_function_is_another_node(other: Node) -> None:
 
 def test_covalents_rule_does_not_look_at_functions() -> None:
     """With `strict` a new body with an old name is the same node."""
-    changed = replace(CHAIN, functions=[Function("f", Digest("1" * 64))])
+    changed = replace(CHAIN, functions=[Function("f", Digest("1" * 64))], settings=[Settings(hooks=Digest("2" * 64))])
 
     assert reused(changed) == [1]
     assert reused(changed, strict=True) == [0, 1, 2, 3, 4]
+
+
+def test_hooks_belong_to_what_a_node_does() -> None:
+    """A call before the task may supply its arguments; retries and executors change nothing about an output."""
+    hooked = replace(CHAIN, settings=[Settings(hooks=Digest("2" * 64))])
+    patient = replace(CHAIN, settings=[Settings("local", retries=3, time_limit=5)])
+
+    assert reused(hooked) == [1]
+    assert reused(hooked, old=hooked) == reused(patient) == [0, 1, 2, 3, 4]
 
 
 def test_a_module_that_was_edited_is_noticed_by_its_source() -> None:

@@ -183,6 +183,27 @@ def test_only_what_changed_and_what_comes_after_it_runs(witness: Path) -> None:
     assert set(runs(witness).values()) == {1}
 
 
+def test_the_same_hooks_are_the_same(witness: Path) -> None:
+    """Although they are pickled anew with the lattice; another argument of a hook makes the node run."""
+
+    def before(path: str, what: str) -> str:
+        with Path(path).open("a") as file:
+            file.write(f"{what}\n")
+        return what
+
+    @ct.electron(call_before=[ct.DepsCall(before, args=[str(witness), "hook"], retval_keyword="word")])
+    def hooked(x: int, word: str = "") -> str:
+        return word * x
+
+    run = ct.dispatch(ct.lattice(hooked))(2)
+    assert ended(run).result == "hookhook"
+    again = ended(ct.redispatch(run, reuse_previous_results=True)(2))
+
+    assert (again.result, reused(again)) == ("hookhook", ["hooked"])
+    assert ended(ct.redispatch(run, reuse_previous_results=True)(1)).result == "hook"
+    assert runs(witness) == {"hook": 2}
+
+
 def test_a_replacement_runs_even_if_it_is_the_same(witness: Path) -> None:
     """It was asked for."""
     run = ct.dispatch(workflow)(str(witness))
