@@ -60,6 +60,16 @@ export class Client {
     return this._ask(`dispatches/${encodeURIComponent(id)}/cancel`, { method: 'POST', body: '{}' });
   }
 
+  /** Start one that was recorded and not started. */
+  start(id: string): Promise<DispatchSummary> {
+    return this._ask(`dispatches/${encodeURIComponent(id)}/start`, { method: 'POST', body: '{}' });
+  }
+
+  /** Run the recorded graph once more; with `reuse` only what has not completed. Answers with the new dispatch. */
+  redispatch(id: string, reuse: boolean): Promise<DispatchSummary> {
+    return this._ask(`dispatches/${encodeURIComponent(id)}/redispatch`, { method: 'POST', body: JSON.stringify({ reuse }) });
+  }
+
   async delete(id: string): Promise<void> {
     await this._ask(`dispatches/${encodeURIComponent(id)}`, { method: 'DELETE' });
   }

@@ -5,6 +5,8 @@ export const CommandIDs = {
   show: 'covalab:show-dispatches',
   open: 'covalab:open-dispatch',
   cancel: 'covalab:cancel-dispatch',
+  start: 'covalab:start-dispatch',
+  redispatch: 'covalab:redispatch',
   delete: 'covalab:delete-dispatch',
   refresh: 'covalab:refresh-dispatches'
 } as const;

@@ -37,7 +37,7 @@ export class DispatchesModel implements IDisposable {
 
   /** Those that are not over. */
   get active(): readonly DispatchSummary[] {
-    return this._sorted.filter(({ status }) => !isTerminal(status));
+    return this._sorted.filter(({ status, held }) => !isTerminal(status) && !held);
   }
 
   /** Why the list may be old; empty while it is not. */
@@ -81,6 +81,17 @@ export class DispatchesModel implements IDisposable {
 
   async cancel(id: string): Promise<void> {
     this._merge([await this._client.cancel(id)]);
+  }
+
+  async start(id: string): Promise<void> {
+    this._merge([await this._client.start(id)]);
+  }
+
+  /** Run a dispatch again; returns the new one's id. */
+  async redispatch(id: string, reuse: boolean): Promise<string> {
+    const summary = await this._client.redispatch(id, reuse);
+    this._merge([summary]);
+    return summary.id;
   }
 
   async delete(id: string): Promise<void> {

@@ -61,6 +61,8 @@ const PATHS = {
   open: 'M9 3h4v4M13 3 7.5 8.5M11 9.5V13H3V5h3.5',
   trash: 'M3 4.5h10M6.5 4.5V3h3v1.5M4.5 4.5 5 13h6l.5-8.5',
   stop: 'M4.5 4.5h7v7h-7z',
+  start: 'M5 3.5v9l7.5-4.5z',
+  again: 'M3 8a5 5 0 1 0 1.6-3.7M3 2.5v3h3',
   refresh: 'M13 8a5 5 0 1 1-1.6-3.7M13 2.5v3h-3'
 } as const;
 

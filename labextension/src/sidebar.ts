@@ -6,13 +6,16 @@ import { Widget } from '@lumino/widgets';
 import type { DispatchesModel } from './dispatches';
 import { h, iconButton, statusMark } from './dom';
 import { covalabIcon } from './icons';
-import { describeCounts, formatAge, formatDuration, formatElapsed, isTerminal, statusLabel, STATUSES, total } from './text';
+import { describeCounts, formatAge, formatDuration, formatElapsed, isTerminal, STATUSES, summaryLabel, total } from './text';
 import type { DispatchSummary, Status } from './wire';
 
 export interface ISidebarOptions {
   readonly model: DispatchesModel;
   readonly open: (id: string) => void;
   readonly cancel: (id: string) => void;
+  readonly start: (id: string) => void;
+  /** Run it once more; with `reuse`, only what has not completed. */
+  readonly again: (id: string, reuse: boolean) => void;
   readonly delete: (id: string) => void;
 }
 
@@ -91,11 +94,11 @@ export class Sidebar extends Widget {
     this._update();
   }
 
-  private _matches({ status, name, notebook, id }: DispatchSummary): boolean {
+  private _matches({ status, held, name, notebook, id }: DispatchSummary): boolean {
     const text = this._search.value.trim().toLowerCase();
     const shown =
       this._filter === 'all' ||
-      (this._filter === 'active' && !isTerminal(status)) ||
+      (this._filter === 'active' && !isTerminal(status) && !held) ||
       (this._filter === 'completed' && status === 'completed') ||
       (this._filter === 'failed' && (status === 'failed' || status === 'cancelled'));
     return shown && (text === '' || [name, notebook, id].some(field => field.toLowerCase().includes(text)));
@@ -131,7 +134,7 @@ export class Sidebar extends Widget {
     this._note.classList.toggle('cv-mod-failed', model.problem !== '');
     this._more.hidden = !model.hasMore || this._filter === 'active';
     // Lengths of time go on while nothing changes: each second for what runs, else the ages each minute.
-    this._tick = window.setTimeout(() => this._update(), shown.some(({ status }) => !isTerminal(status)) ? 1000 : 60_000);
+    this._tick = window.setTimeout(() => this._update(), shown.some(({ status, held }) => !isTerminal(status) && !held) ? 1000 : 60_000);
   }
 
   private _say(shown: number): string {
@@ -170,6 +173,9 @@ class Row {
     this._where = h('span', { class: 'cv-rowWhere' });
     this._bar = h('span', { class: 'cv-bar', attrs: { 'aria-hidden': 'true' } }, ...STATUSES.map(status => h('span', { class: `cv-mod-${status}` })));
     this._cancel = iconButton('stop', 'Cancel', () => options.cancel(id));
+    this._start = iconButton('start', 'Start', () => options.start(id));
+    this._again = iconButton('again', 'Run again', () => options.again(id, false));
+    this._resume = iconButton('start', 'Resume: run again, and take over what is done', () => options.again(id, true));
     this._delete = iconButton('trash', 'Delete', () => options.delete(id));
     this._main = h(
       'button',
@@ -181,37 +187,42 @@ class Row {
       'li',
       { class: 'jp-covalab-Row', attrs: { 'data-dispatch': id } },
       this._main,
-      h('span', { class: 'cv-rowActions' }, this._cancel, this._delete)
+      h('span', { class: 'cv-rowActions' }, this._start, this._resume, this._again, this._cancel, this._delete)
     );
   }
 
   readonly node: HTMLElement;
 
   update(summary: DispatchSummary, now: number): void {
-    const { status, counts } = summary;
+    const { status, counts, held } = summary;
     const over = isTerminal(status);
     const start = summary.started_at ?? summary.created_at;
-    if (this._status !== status) {
+    if (this._status !== status || this._held !== held) {
       this._status = status;
+      this._held = held;
       this._mark.replaceChildren(statusMark(status));
       this.node.dataset['status'] = status;
-      this.node.dataset['over'] = String(over); // what the context menu offers depends on it
+      this.node.dataset['over'] = String(over); // what the context menu offers depends on these
+      this.node.dataset['held'] = String(held);
     }
     this._name.textContent = summary.name;
-    this._time.textContent = over ? formatDuration((summary.ended_at ?? start) - start) : formatElapsed(now - start);
+    this._time.textContent = over ? formatDuration((summary.ended_at ?? start) - start) : held ? '' : formatElapsed(now - start);
     const age = formatAge(summary.created_at, now);
-    this._where.textContent = [summary.notebook.split('/').pop() ?? '', age].filter(Boolean).join(' · ');
+    this._where.textContent = [held ? 'Not started' : '', summary.notebook.split('/').pop() ?? '', age].filter(Boolean).join(' · ');
     STATUSES.forEach((part, at) => {
       const element = this._bar.children[at] as HTMLElement;
       element.style.flexGrow = String(counts[part]);
       element.hidden = counts[part] === 0;
     });
     this._bar.hidden = status === 'completed' || total(counts) === 0;
-    this._cancel.hidden = over;
-    this._delete.hidden = !over;
-    const words = [summary.name, statusLabel(status), ...describeCounts(counts), summary.notebook, age];
+    this._cancel.hidden = over || held;
+    this._start.hidden = !held;
+    this._again.hidden = !over;
+    this._resume.hidden = !over || status === 'completed';
+    this._delete.hidden = !over && !held;
+    const words = [summary.name, summaryLabel(summary), ...describeCounts(counts), summary.notebook, age];
     this._main.setAttribute('aria-label', words.filter(Boolean).join(', '));
-    this._main.title = [`${summary.name} · ${statusLabel(status)}`, describeCounts(counts).join(', '), summary.notebook, summary.id, summary.error]
+    this._main.title = [`${summary.name} · ${summaryLabel(summary)}`, describeCounts(counts).join(', '), summary.notebook, summary.id, summary.error]
       .filter(Boolean)
       .join('\n');
   }
@@ -224,5 +235,9 @@ class Row {
   private readonly _bar: HTMLElement;
   private readonly _cancel: HTMLElement;
   private readonly _delete: HTMLElement;
+  private readonly _start: HTMLElement;
+  private readonly _again: HTMLElement;
+  private readonly _resume: HTMLElement;
+  private _held = false;
   private _status: Status | null = null;
 }

@@ -5,14 +5,21 @@ import { MainAreaWidget } from '@jupyterlab/apputils';
 import { Widget } from '@lumino/widgets';
 import { DispatchView } from './dispatch/view';
 import { covalabIcon } from './icons';
-import { statusLabel } from './text';
+import { summaryLabel } from './text';
 import type { IDispatchSource } from './tokens';
 
+/** What can be done about the dispatch of a tab, and about others that it shows. */
+export interface IDispatchTabOptions {
+  readonly openOther: (id: string) => void;
+  readonly start: () => void;
+  readonly again: (reuse: boolean) => void;
+}
+
 class Content extends Widget {
-  constructor(source: IDispatchSource, openOther: (id: string) => void) {
+  constructor(source: IDispatchSource, options: IDispatchTabOptions) {
     super();
     this.source = source;
-    this._view = new DispatchView({ source, place: 'main', openOther });
+    this._view = new DispatchView({ source, place: 'main', ...options });
     this.node.append(this._view.node);
     this.addClass('jp-covalab-Tab');
     source.changed.connect(this._update, this);
@@ -33,7 +40,7 @@ class Content extends Widget {
   private _update(): void {
     const summary = this.source.snapshot?.summary;
     this.title.label = summary?.name ?? this.source.id.slice(0, 8);
-    this.title.caption = summary ? `${summary.name} · ${statusLabel(summary.status)}\n${summary.id}` : this.source.id;
+    this.title.caption = summary ? `${summary.name} · ${summaryLabel(summary)}\n${summary.id}` : this.source.id;
   }
 
   private readonly _view: DispatchView;
@@ -41,8 +48,8 @@ class Content extends Widget {
 
 /** Shows one dispatch in the main area. */
 export class DispatchTab extends MainAreaWidget<Widget> {
-  constructor(source: IDispatchSource, openOther: (id: string) => void) {
-    const content = new Content(source, openOther);
+  constructor(source: IDispatchSource, options: IDispatchTabOptions) {
+    const content = new Content(source, options);
     super({ content });
     this.dispatch = source.id;
     this.toolbar.hide();

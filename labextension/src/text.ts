@@ -26,6 +26,11 @@ export function statusLabel(status: Status): string {
   return LABELS[status];
 }
 
+/** The word for where a dispatch stands. */
+export function summaryLabel({ status, held }: { readonly status: Status; readonly held: boolean }): string {
+  return held ? 'Not started' : LABELS[status];
+}
+
 /** A node's name without the marks that Covalent puts around it. */
 export function prettyName(name: string, kind: NodeKind): string {
   switch (kind) {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import doctest
 
 import pytest
+from msgspec.structs import replace
+from tests.view.graphs import summary
 
 from covalab.core.model import Node, NodeKind
 from covalab.view import words
@@ -29,3 +31,9 @@ def test_the_examples_in_the_docstrings_hold() -> None:
 def test_names_lose_the_marks_of_covalent(name: str, kind: NodeKind, shown: str) -> None:
     """People read `inner`, not `:sublattice:inner`."""
     assert words.pretty_name(Node(name, kind)) == shown
+
+
+def test_a_dispatch_that_was_only_recorded_is_not_pending() -> None:
+    """People read that nobody has started it."""
+    assert words.summary_word(replace(summary(status="pending"), held=True)) == "Not started"
+    assert words.summary_word(summary(status="pending")) == "Pending"

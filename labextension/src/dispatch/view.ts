@@ -5,9 +5,9 @@
  */
 import { h, iconButton, statusMark } from '../dom';
 import { GraphView } from '../graph/view';
-import { describeCounts, formatDuration, formatElapsed, formatTime, isTerminal, prettyName, statusLabel, STATUSES, total } from '../text';
+import { describeCounts, formatDuration, formatElapsed, formatTime, isTerminal, prettyName, STATUSES, summaryLabel, total } from '../text';
 import type { IDispatchSource, IGraph, ISnapshot } from '../tokens';
-import { EdgeKind, type NodeDetail, NodeKind, type Status } from '../wire';
+import { EdgeKind, type NodeDetail, NodeKind, type DispatchSummary } from '../wire';
 import { NodePanel } from './panel';
 
 const MANY = 8;
@@ -21,6 +21,9 @@ export interface IDispatchViewOptions {
   readonly open?: (() => void) | null;
   /** Called when the reader wants to see another dispatch: the one that a sublattice stands for. */
   readonly openOther?: ((id: string) => void) | null;
+  /** Called when the reader wants it started, or run once more (`reuse`: only what has not completed). */
+  readonly start?: (() => void) | null;
+  readonly again?: ((reuse: boolean) => void) | null;
 }
 
 /** Shows one dispatch. */
@@ -31,6 +34,12 @@ export class DispatchView {
     this._name = h('span', { class: 'cv-name' });
     this._time = h('span', { class: 'cv-time' });
     this._cancel = h('button', { class: 'cv-button', text: 'Cancel', attrs: { type: 'button' }, onClick: () => this._onCancel() });
+    const { again, start } = options;
+    this._again = again ? h('button', { class: 'cv-button', text: 'Run again', attrs: { type: 'button' }, onClick: () => again(false) }) : null;
+    this._resume = again
+      ? h('button', { class: 'cv-button', text: 'Resume', title: 'Run again, and take over what is done', attrs: { type: 'button' }, onClick: () => again(true) })
+      : null;
+    this._start = start ? h('button', { class: 'cv-button', text: 'Start', attrs: { type: 'button' }, onClick: () => start() }) : null;
     this._bar = h('div', { class: 'cv-bar', attrs: { role: 'progressbar', 'aria-label': 'Nodes that are over', 'aria-valuemin': '0' } });
     this._counts = h('div', { class: 'cv-counts' });
     this._stale = h('div', { class: 'cv-stale', attrs: { role: 'status', hidden: '' } });
@@ -57,7 +66,7 @@ export class DispatchView {
         this._mark,
         this._name,
         this._time,
-        h('span', { class: 'cv-actions' }, this._cancel, options.open ? iconButton('open', 'Open in a tab of its own', options.open) : null)
+        h('span', { class: 'cv-actions' }, this._start, this._resume, this._again, this._cancel, options.open ? iconButton('open', 'Open in a tab of its own', options.open) : null)
       ),
       this._bar,
       this._counts,
@@ -124,11 +133,15 @@ export class DispatchView {
       return;
     }
     const { summary, graph, states } = snapshot;
-    this._badge(summary.status);
+    this._badge(summary);
     this._name.textContent = summary.name;
     this._name.title = summary.id;
     this._clock();
-    this._cancel.hidden = isTerminal(summary.status) || snapshot.stale !== '';
+    const over = isTerminal(summary.status);
+    this._cancel.hidden = over || summary.held || snapshot.stale !== '';
+    this._show(this._start, summary.held && snapshot.stale === '');
+    this._show(this._again, over && snapshot.stale === '');
+    this._show(this._resume, over && summary.status !== 'completed' && snapshot.stale === '');
     this.node.classList.toggle('cv-mod-stale', snapshot.stale !== '');
     this._cancel.disabled = this._cancelling || isTerminal(summary.status);
     this._cancel.textContent = this._cancelling ? 'Cancelling…' : 'Cancel';
@@ -150,11 +163,19 @@ export class DispatchView {
     }
   }
 
-  private _badge(status: Status): void {
-    if (this._badged !== status) {
-      this._badged = status;
+  private _show(button: HTMLElement | null, shown: boolean): void {
+    if (button) {
+      button.hidden = !shown;
+    }
+  }
+
+  private _badge(summary: DispatchSummary): void {
+    const { status } = summary;
+    const text = summaryLabel(summary);
+    if (this._badged !== text) {
+      this._badged = text;
       this._mark.className = `cv-badge cv-mod-${status}`;
-      this._mark.replaceChildren(statusMark(status), h('span', { text: statusLabel(status) }));
+      this._mark.replaceChildren(statusMark(status), h('span', { text }));
     }
   }
 
@@ -168,7 +189,7 @@ export class DispatchView {
     const start = summary.started_at ?? summary.created_at;
     if (isTerminal(summary.status)) {
       this._time.textContent = formatDuration((summary.ended_at ?? start) - start);
-    } else if (stale) {
+    } else if (stale || summary.held) {
       this._time.textContent = '';
     } else {
       this._time.textContent = formatElapsed(Date.now() / 1000 - start);
@@ -315,7 +336,10 @@ export class DispatchView {
   private readonly _panel: NodePanel;
   private _shown: IGraph | null = null;
   private _selected: number | null = null;
-  private _badged: Status | null = null;
+  private readonly _start: HTMLButtonElement | null;
+  private readonly _again: HTMLButtonElement | null;
+  private readonly _resume: HTMLButtonElement | null;
+  private _badged: string | null = null;
   private _explained: string | null = null;
   private _concluded = '';
   private _refusal = '';

@@ -8,7 +8,7 @@ import { covalabIcon } from '../icons';
 import { Sidebar } from '../sidebar';
 import { ServerSource } from '../source';
 import { DispatchTab } from '../tab';
-import { isTerminal, statusLabel } from '../text';
+import { isTerminal, summaryLabel } from '../text';
 import type { DispatchSummary } from '../wire';
 import { ICovalab } from './services';
 
@@ -41,7 +41,7 @@ export const mainPlugin: JupyterFrontEndPlugin<void> = {
         return clicked.dataset['dispatch']!;
       }
       const found = dispatches.dispatches.filter(fits);
-      const labels = found.map(summary => `${summary.name} · ${statusLabel(summary.status)} · ${summary.id}`);
+      const labels = found.map(summary => `${summary.name} · ${summaryLabel(summary)} · ${summary.id}`);
       const chosen = await InputDialog.getItem({ title: 'Which dispatch?', items: labels });
       return found[labels.indexOf(chosen.value ?? '')]?.id ?? null;
     };
@@ -65,7 +65,11 @@ export const mainPlugin: JupyterFrontEndPlugin<void> = {
         }
         let tab = tracker.find(candidate => candidate.dispatch === id);
         if (!tab) {
-          tab = new DispatchTab(new ServerSource(id, client, feed, null), other => void app.commands.execute(CommandIDs.open, { id: other }));
+          tab = new DispatchTab(new ServerSource(id, client, feed, null), {
+            openOther: other => void app.commands.execute(CommandIDs.open, { id: other }),
+            start: () => void app.commands.execute(CommandIDs.start, { id }),
+            again: reuse => void app.commands.execute(CommandIDs.redispatch, { id, reuse })
+          });
           await tracker.add(tab);
           app.shell.add(tab, 'main');
         }
@@ -77,9 +81,34 @@ export const mainPlugin: JupyterFrontEndPlugin<void> = {
       caption: 'Stop what runs and start nothing more',
       describedBy: { args: Private.ARGS },
       execute: async args => {
-        const id = await find(args['id'], ({ status }) => !isTerminal(status));
+        const id = await find(args['id'], ({ status, held }) => !isTerminal(status) && !held);
         if (id !== null) {
           await attempt(() => dispatches.cancel(id));
+        }
+      }
+    });
+    app.commands.addCommand(CommandIDs.start, {
+      label: 'Start Dispatch…',
+      caption: 'Start a dispatch that was recorded and not started',
+      describedBy: { args: Private.ARGS },
+      execute: async args => {
+        const id = await find(args['id'], ({ held }) => held);
+        if (id !== null) {
+          await attempt(() => dispatches.start(id));
+        }
+      }
+    });
+    app.commands.addCommand(CommandIDs.redispatch, {
+      label: args => (args['reuse'] ? 'Resume Dispatch…' : 'Run Dispatch Again…'),
+      caption: args => (args['reuse'] ? 'Run it again under a new id, and take over what is done' : 'Run all of it again under a new id'),
+      describedBy: { args: Private.REDISPATCH },
+      execute: async args => {
+        const id = await find(args['id'], ({ status }) => isTerminal(status));
+        if (id !== null) {
+          await attempt(async () => {
+            const made = await dispatches.redispatch(id, args['reuse'] === true);
+            await app.commands.execute(CommandIDs.open, { id: made });
+          });
         }
       }
     });
@@ -88,7 +117,7 @@ export const mainPlugin: JupyterFrontEndPlugin<void> = {
       caption: 'Forget a dispatch that has ended, and its results',
       describedBy: { args: Private.ARGS },
       execute: async args => {
-        const id = await find(args['id'], ({ status }) => isTerminal(status));
+        const id = await find(args['id'], ({ status, held }) => isTerminal(status) || held);
         const name = dispatches.dispatches.find(summary => summary.id === id)?.name ?? id;
         if (id === null) {
           return;
@@ -117,6 +146,8 @@ export const mainPlugin: JupyterFrontEndPlugin<void> = {
       model: dispatches,
       open: run(CommandIDs.open),
       cancel: run(CommandIDs.cancel),
+      start: run(CommandIDs.start),
+      again: (id, reuse) => void app.commands.execute(CommandIDs.redispatch, { id, reuse }),
       delete: run(CommandIDs.delete)
     });
     app.shell.add(sidebar, 'left', { rank: RANK, type: 'Dispatches' });
@@ -136,13 +167,21 @@ export const mainPlugin: JupyterFrontEndPlugin<void> = {
       describedBy: { args: { type: 'object', properties: {} } },
       execute: () => app.shell.activateById(sidebar.id)
     });
-    for (const command of [CommandIDs.show, CommandIDs.open, CommandIDs.cancel, CommandIDs.delete, CommandIDs.refresh]) {
+    for (const command of [CommandIDs.show, CommandIDs.open, CommandIDs.start, CommandIDs.cancel, CommandIDs.redispatch, CommandIDs.delete, CommandIDs.refresh]) {
       palette?.addItem({ command, category: 'Dispatches' });
     }
   }
 };
 
 namespace Private {
+  export const REDISPATCH = {
+    type: 'object',
+    properties: {
+      id: { type: 'string', description: 'The id of the dispatch; without it, a list to choose from is shown' },
+      reuse: { type: 'boolean', description: 'Whether what has completed is taken over' }
+    }
+  } as const;
+
   export const ARGS = {
     type: 'object',
     properties: { id: { type: 'string', description: 'The id of the dispatch; without it, a list to choose from is shown' } }

@@ -17,7 +17,7 @@ import msgspec
 
 from covalab.core.model import DispatchSummary, Graph, NodeState
 from covalab.view.picture import graph_svg
-from covalab.view.words import counts_text, duration_text, status_word
+from covalab.view.words import counts_text, duration_text, summary_word
 
 MIME_TYPE: Final = "application/vnd.covalab.dispatch+json"
 WIDGET_MIME_TYPE: Final = "application/vnd.jupyter.widget-view+json"
@@ -63,7 +63,7 @@ def dispatch_bundle(
 def dispatch_text(summary: DispatchSummary) -> str:
     """Return a dispatch as one line."""
     took = _duration(summary)
-    parts = [f"{status_word(summary.status).lower()}, {counts_text(summary.counts)}", *([took] if took else [])]
+    parts = [f"{summary_word(summary).lower()}, {counts_text(summary.counts)}", *([took] if took else [])]
     return f"{summary.name}: {', '.join(parts)} (dispatch {summary.id})"
 
 
@@ -71,7 +71,7 @@ def dispatch_html(summary: DispatchSummary, graph: Graph | None, states: Sequenc
     """Return a dispatch as HTML that survives what notebooks do to HTML: no script, no classes, no inline SVG."""
     rows = {
         "Dispatch": summary.id,
-        "Status": f"{status_word(summary.status)} · {counts_text(summary.counts)}",
+        "Status": f"{summary_word(summary)} · {counts_text(summary.counts)}",
         "Took" if summary.ended_at is not None else "So far": _duration(summary),
         "Notebook": summary.notebook,
         "Error": summary.error,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from covalab.core.model import Counts, Node, NodeKind, Status
+from covalab.core.model import Counts, DispatchSummary, Node, NodeKind, Status
 
 STATUSES: Final[tuple[Status, ...]] = ("completed", "running", "failed", "cancelled", "skipped", "pending")
 """In the order in which bars and sentences show them."""
@@ -13,6 +13,11 @@ STATUSES: Final[tuple[Status, ...]] = ("completed", "running", "failed", "cancel
 def status_word(status: Status) -> str:
     """Return the word for a status."""
     return status.capitalize()
+
+
+def summary_word(summary: DispatchSummary) -> str:
+    """Return the word for where a dispatch stands."""
+    return "Not started" if summary.held else status_word(summary.status)
 
 
 def pretty_name(node: Node) -> str:
