@@ -12,6 +12,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
 
 from covalab.client import Client
+from covalab.core.model import DispatchId
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -72,3 +73,37 @@ def test_the_first_dispatch_and_what_is_left_of_it(live: Client, tmp_path: Path)
         tmp_path,
     )
     assert printed(second.cells[0]) == f"{accuracy} (10, 10) 450\n24\n"
+
+
+def test_covalents_features_one_by_one(live: Client, tmp_path: Path) -> None:
+    """Every section of the second notebook does what its text says; nothing in it warns or fails by mistake."""
+    notebook = executed(nbformat.read(FOLDER / "02_covalent_programs.ipynb", as_version=4), tmp_path)
+
+    shown = {
+        cell.id: printed(cell) + "".join(shown_values(cell)) for cell in notebook.cells if cell.cell_type == "code"
+    }
+    text = "\n".join(shown.values())
+    for expected in (
+        "{2.8: 1, 3.2: 2, 3.5: 4, 3.9: 0}",
+        "period 1 becomes period 2 between r = 2.9937 and 3.0031",
+        "orbits that did not run again: 4",
+        "preparing in",
+        "[1, 2, 3]",
+        "runs with niceness 5",
+        "Status(STATUS='CANCELLED')",
+        "[[0.975], [0.975]]",
+        "0: fragile: IndexError: list index out of range",
+        "42\n",
+    ):
+        assert expected in text, expected
+    assert not [
+        output for cell in notebook.cells for output in cell.get("outputs", []) if output.get("name") == "stderr"
+    ]
+    doubling = re.search(r"doubling: ([0-9a-f-]{36})", text)
+    assert doubling is not None
+    assert live.summary(DispatchId(doubling[1])).status == "completed"
+
+
+def shown_values(cell: NotebookNode) -> list[str]:
+    """Return the texts of the values that a cell showed."""
+    return [output.data.get("text/plain", "") for output in cell.outputs if "data" in output]
