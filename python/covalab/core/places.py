@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from covalab.core.model import VIRTUAL_KINDS, Environment, Graph, Settings
+from covalab.core.model import VIRTUAL_KINDS, Environment, Graph, NodeKind, Settings
 
 POOLED: Final = ("dask", "local")
 """The executors whose tasks run in a pool of ours. Every other one runs in the executor host of its environment."""
@@ -68,17 +68,26 @@ def place_of(environment: Environment, settings: Settings) -> Place:
 
 
 def lanes_of(environment: Environment, graph: Graph) -> tuple[list[Place], list[int]]:
-    """Return the places that a graph uses, and for each of its settings the number of its place.
+    """Return the places that a graph uses, and for each of its nodes the number of its place; none if there is one.
 
-    The last number, one more than there are settings, is that of nodes without settings: position -1.
+    A sublattice is built in the environment's own pool where its executor is one of the host's: what it makes is a
+    dispatch, not a value that an executor could carry.
     """
+    home = place_of(environment, Settings())
+    by_settings = [place_of(environment, settings) for settings in graph.settings]
+    if all(place == home for place in by_settings):
+        return [home], []
     places: dict[Place, int] = {}
-    lanes = [places.setdefault(place_of(environment, one), len(places)) for one in graph.settings]
-    if not lanes or any(node.settings < 0 and node.kind not in VIRTUAL_KINDS for node in graph.nodes):
-        lanes.append(places.setdefault(place_of(environment, Settings()), len(places)))
-    else:
-        lanes.append(0)  # of nodes that never run
-    return list(places), lanes
+    lanes = []
+    for node in graph.nodes:
+        lane = 0  # of nodes that never run
+        if node.kind not in VIRTUAL_KINDS or node.function >= 0:
+            place = by_settings[node.settings] if node.settings >= 0 else home
+            if place.kind == "host" and node.kind is NodeKind.SUBLATTICE:
+                place = home
+            lane = places.setdefault(place, len(places))
+        lanes.append(lane)
+    return list(places) or [home], lanes if len(places) > 1 else []
 
 
 def site_of(settings: Settings, dispatch: str, node: int) -> Site | None:

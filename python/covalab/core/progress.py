@@ -42,7 +42,7 @@ class Progress:
     values
         The closed values of its parameters.
     lanes
-        The lane (`core.places`) of each of the graph's settings, and last that of nodes without; one lane if empty.
+        The lane (`core.places`) of each node; one lane for all, if empty.
 
     Notes
     -----
@@ -69,7 +69,7 @@ class Progress:
         n_lanes = max(lanes, default=0) + 1
         self.lanes: list[deque[int]] = [deque() for _ in range(n_lanes)]
         """The nodes that are ready, by the place where they run."""
-        self._lane = [lanes[node.settings] for node in graph.nodes] if n_lanes > 1 else None
+        self._lane = lanes if n_lanes > 1 else None
         self.in_flight: set[int] = set()
         """Nodes that left for a worker. They are pending until a worker begins them: a step runs one at a time."""
         self.children: list[list[int]] = [[] for _ in range(n)]
