@@ -52,6 +52,7 @@ class Runtime:
         self.cancel_requested = False
         self.job_handle: Any = None
         self.job_status: Status | None = None
+        self.is_used = False
 
 
 class _AbstractBaseExecutor(ABC):  # noqa: B024 - `run` is abstract in each of the two kinds
@@ -119,6 +120,13 @@ class _AbstractBaseExecutor(ABC):  # noqa: B024 - `run` is abstract in each of t
             self._init_runtime()
         runtime: Runtime = self.__dict__[_RUNTIME]
         return runtime
+
+    def _streams_of_a_run(self) -> tuple[Any, Any]:
+        """Return the streams for one run; a second one outside of a host gets new ones."""
+        if self._runtime.is_used:
+            self._init_runtime()
+        self._runtime.is_used = True
+        return self._runtime.stdout, self._runtime.stderr
 
     @property
     def task_stdout(self) -> Any:
@@ -250,7 +258,7 @@ class BaseExecutor(_AbstractBaseExecutor):
             The value (None unless it completed), what was printed, and the status.
         """
         metadata = {"dispatch_id": dispatch_id, "node_id": node_id, "results_dir": results_dir}
-        stdout, stderr = self.task_stdout, self.task_stderr
+        stdout, stderr = self._streams_of_a_run()
         result: Any = None
         verdict = status.COMPLETED
         with printing_to(stdout, stderr):
@@ -321,7 +329,7 @@ class AsyncBaseExecutor(_AbstractBaseExecutor):
     ) -> tuple[Any, str, str, Status]:
         """Set up, run, tear down; see `BaseExecutor.execute`."""
         metadata = {"dispatch_id": dispatch_id, "node_id": node_id, "results_dir": results_dir}
-        stdout, stderr = self.task_stdout, self.task_stderr
+        stdout, stderr = self._streams_of_a_run()
         result: Any = None
         verdict = status.COMPLETED
         with printing_to(stdout, stderr):
