@@ -214,7 +214,8 @@ def test_an_executor_that_does_not_listen_is_left_behind(own: Client) -> None:
                 except BaseException:  # noqa: BLE001 - that is its point
                     pass
 
-    dispatch = ct.dispatch(ct.lattice(ct.electron(lambda: 1, executor=Deaf())))()
+    deaf: Any = ct.electron(adding, executor=Deaf())
+    dispatch = ct.dispatch(ct.lattice(deaf))(1)
     until(lambda: own.summary(dispatch).counts.running == 1)
     before = host_of(own).pid
     ct.cancel(dispatch)
