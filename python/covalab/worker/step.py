@@ -143,7 +143,8 @@ class TaskWorker:
                 self.turn.leave()
         except BaseException as error:  # noqa: BLE001 - there is no such folder, or an interrupt came in between
             ended = None, failure_of(error, "runtime"), None
-        if self.turn.leave():  # once more: an interrupt may have come on the way into the first
+        if self.turn.interrupted:
+            self.turn.leave()  # once more: the interrupt may have come on the way into the first
             ended = None, Failure("cancelled", "interrupted, because it was cancelled"), None
         return ended
 

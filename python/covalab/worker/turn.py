@@ -64,8 +64,13 @@ class Turn:
             self._node, self._interrupted, self._since = node, False, clock()
         return True
 
-    def leave(self) -> bool:
-        """End the task; from here on no interrupt can arrive. Returns whether it was interrupted. May be called again.
+    @property
+    def interrupted(self) -> bool:
+        """Whether the task that ended last was interrupted."""
+        return self._interrupted
+
+    def leave(self) -> None:
+        """End the task; from here on no interrupt can arrive. May be called again.
 
         An interrupt that was sent and has not arrived is taken back. One may arrive on the way into this method: then
         it raises, and must be called once more.
@@ -74,7 +79,6 @@ class Turn:
             if self._interrupted:
                 _raise_in(self._thread, ctypes.py_object())  # NULL: none is pending
             self._node = -1
-            return self._interrupted
 
     def interrupt(self, step: int, nodes: Sequence[int]) -> bool:
         """Ask nodes of a step to stop (none named: all). Returns whether one of them is running."""
