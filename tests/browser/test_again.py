@@ -1,0 +1,41 @@
+"""Starting a dispatch and running it again from the page, without a kernel."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+from tests.browser.lab import Desk
+from tests.system.tasks import adding
+
+import covalab as ct
+from covalab.client import Client
+
+
+def test_a_dispatch_is_started_and_run_again_from_the_page(desk: Desk, live: Client) -> None:
+    """What was only recorded says so and has a button to start it; what has ended can be run again, in a new tab."""
+    # Playwright's event loop runs in this thread, so the dispatch is made before the page is asked anything.
+    run = ct.dispatch(ct.lattice(adding), disable_run=True)(41)
+    desk.open()
+    desk.command("covalab:show-dispatches")
+    row = desk.page.locator(f".jp-covalab-Row[data-dispatch='{run}']")
+    expect(row).to_contain_text("Not started")
+    row.hover()
+    expect(row.get_by_role("button", name="Cancel")).to_be_hidden()
+    expect(row.get_by_role("button", name="Delete")).to_be_visible()
+    desk.shoot("not-started")
+    row.get_by_role("button", name="Start", exact=True).click()
+    expect(row).to_have_attribute("data-status", "completed")
+
+    row.locator(".cv-row").click()
+    tab = desk.page.locator(".jp-covalab-Tab:visible .jp-covalab-Dispatch")
+    expect(tab.locator(".cv-value")).to_contain_text("42")
+    expect(tab.get_by_role("button", name="Start", exact=True)).to_be_hidden()
+    tab.get_by_role("button", name="Run again", exact=True).click()
+    rows = desk.page.locator(".jp-covalab-Row")
+    expect(rows.first).not_to_have_attribute("data-dispatch", str(run))
+    expect(rows.first).to_have_attribute("data-status", "completed")
+    expect(tab.locator(".cv-value")).to_contain_text("42")
+    desk.shoot("run-again")
+
+    new = rows.first.get_attribute("data-dispatch")
+    assert new is not None
+    assert live.record(new).summary.name == "adding"
