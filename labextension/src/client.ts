@@ -23,6 +23,8 @@ export interface IListQuery {
   readonly name?: string;
   readonly offset?: number;
   readonly count?: number;
+  /** List what is below this one, instead of the outermost. */
+  readonly root?: string;
 }
 
 /** Asks the Jupyter server about dispatches. */
@@ -36,8 +38,8 @@ export class Client {
   }
 
   dispatches(query: IListQuery = {}): Promise<DispatchSummary[]> {
-    const { status = [], name = '', offset = 0, count = 50 } = query;
-    return this._ask(`dispatches${URLExt.objectToQueryString({ status: status.join(), name, offset, count })}`);
+    const { status = [], name = '', offset = 0, count = 50, root = '' } = query;
+    return this._ask(`dispatches${URLExt.objectToQueryString({ status: status.join(), name, offset, count, root })}`);
   }
 
   summary(id: string): Promise<DispatchSummary> {

@@ -10,6 +10,7 @@ import { isTerminal } from './text';
 import type { DispatchSummary } from './wire';
 
 const PAGE = 50;
+const MOST_BELOW = 1000;
 
 /** Keeps the newest dispatches up to date. */
 export class DispatchesModel implements IDisposable {
@@ -68,6 +69,25 @@ export class DispatchesModel implements IDisposable {
     }
   }
 
+  /** What is below a dispatch, oldest first, as far as `unfold` has read it. */
+  below(root: string): readonly DispatchSummary[] {
+    return [...(this._families.get(root)?.values() ?? [])].sort((a, b) => a.created_at - b.created_at);
+  }
+
+  /** Read what is below a dispatch; from then on it is kept up to date. */
+  async unfold(root: string): Promise<void> {
+    if (!this._families.has(root)) {
+      this._families.set(root, new Map());
+      try {
+        this._merge(await this._client.dispatches({ root, count: MOST_BELOW }));
+      } catch (error) {
+        this._families.delete(root);
+        this._problem = error instanceof Error ? error.message : String(error);
+        this._changed.emit();
+      }
+    }
+  }
+
   /** Read the list again, now. */
   refresh(): Promise<void> {
     return this._poll.refresh();
@@ -97,6 +117,7 @@ export class DispatchesModel implements IDisposable {
   async delete(id: string): Promise<void> {
     await this._client.delete(id);
     this._known.delete(id);
+    this._families.delete(id);
     this._sort();
   }
 
@@ -123,9 +144,9 @@ export class DispatchesModel implements IDisposable {
   private _merge(dispatches: readonly DispatchSummary[]): void {
     for (const summary of dispatches) {
       // A sublattice is part of another dispatch, which is listed.
-      const inner = summary.root !== null && summary.root !== summary.id;
-      if (!inner && summary.version >= (this._known.get(summary.id)?.version ?? -1)) {
-        this._known.set(summary.id, summary);
+      const known = summary.root === null || summary.root === summary.id ? this._known : this._families.get(summary.root);
+      if (known && summary.version >= (known.get(summary.id)?.version ?? -1)) {
+        known.set(summary.id, summary);
       }
     }
     this._sort();
@@ -141,6 +162,7 @@ export class DispatchesModel implements IDisposable {
   private readonly _poll: Poll;
   private readonly _changed = new Signal<this, void>(this);
   private readonly _known = new Map<string, DispatchSummary>();
+  private readonly _families = new Map<string, Map<string, DispatchSummary>>();
   private _sorted: readonly DispatchSummary[] = [];
   private _problem = '';
   private _hasMore = false;

@@ -121,10 +121,10 @@ export class Sidebar extends Widget {
     shown.forEach((summary, at) => {
       let row = this._rows.get(summary.id);
       if (!row) {
-        row = new Row(summary.id, this._options);
+        row = new Row(summary.id, this._options, summary.id);
         this._rows.set(summary.id, row);
       }
-      row.update(summary, now);
+      row.update(summary, now, model.below(summary.id));
       if (this._list.children[at] !== row.node) {
         this._list.insertBefore(row.node, this._list.children[at] ?? null);
       }
@@ -166,7 +166,12 @@ export class Sidebar extends Widget {
 
 /** One dispatch in the list. Kept while it is listed, so that the pointer and the focus stay where they are. */
 class Row {
-  constructor(id: string, options: ISidebarOptions) {
+  constructor(id: string, options: ISidebarOptions, root: string) {
+    this._id = id;
+    this._root = root;
+    this._options = options;
+    this._unfold = h('button', { class: 'cv-link cv-unfold', attrs: { type: 'button', 'aria-expanded': 'false', hidden: '' }, onClick: () => this._onUnfold() });
+    this._below = h('ul', { class: 'cv-below', attrs: { hidden: '', 'aria-label': 'Sublattices' } });
     this._mark = h('span', { class: 'cv-rowMark' });
     this._name = h('span', { class: 'cv-rowName' });
     this._time = h('span', { class: 'cv-rowTime' });
@@ -187,13 +192,16 @@ class Row {
       'li',
       { class: 'jp-covalab-Row', attrs: { 'data-dispatch': id } },
       this._main,
-      h('span', { class: 'cv-rowActions' }, this._start, this._resume, this._again, this._cancel, this._delete)
+      h('span', { class: 'cv-rowActions' }, this._start, this._resume, this._again, this._cancel, this._delete),
+      this._unfold,
+      this._below
     );
   }
 
   readonly node: HTMLElement;
 
-  update(summary: DispatchSummary, now: number): void {
+  /** Show this; `family` is all that is known to be below the outermost dispatch. */
+  update(summary: DispatchSummary, now: number, family: readonly DispatchSummary[]): void {
     const { status, counts, held } = summary;
     const over = isTerminal(status);
     const start = summary.started_at ?? summary.created_at;
@@ -219,7 +227,8 @@ class Row {
     this._start.hidden = !held;
     this._again.hidden = !over;
     this._resume.hidden = !over || status === 'completed';
-    this._delete.hidden = !over && !held;
+    this._delete.hidden = (!over && !held) || this._id !== this._root;
+    this._updateBelow(summary, now, family);
     const words = [summary.name, summaryLabel(summary), ...describeCounts(counts), summary.notebook, age];
     this._main.setAttribute('aria-label', words.filter(Boolean).join(', '));
     this._main.title = [`${summary.name} · ${summaryLabel(summary)}`, describeCounts(counts).join(', '), summary.notebook, summary.id, summary.error]
@@ -227,6 +236,40 @@ class Row {
       .join('\n');
   }
 
+  private _onUnfold(): void {
+    this._isOpen = !this._isOpen;
+    this._unfold.setAttribute('aria-expanded', String(this._isOpen));
+    this._below.hidden = !this._isOpen;
+    if (this._isOpen) {
+      void this._options.model.unfold(this._root);
+    }
+  }
+
+  private _updateBelow(summary: DispatchSummary, now: number, family: readonly DispatchSummary[]): void {
+    const children = family.filter(({ parent }) => parent === this._id);
+    const count = Math.max(summary.inner, children.length);
+    this._unfold.hidden = count === 0;
+    this._unfold.textContent = count === 1 ? '1 sublattice' : `${count} sublattices`;
+    children.forEach((child, at) => {
+      let row = this._rows.get(child.id);
+      if (!row) {
+        row = new Row(child.id, this._options, this._root);
+        this._rows.set(child.id, row);
+      }
+      row.update(child, now, family);
+      if (this._below.children[at] !== row.node) {
+        this._below.insertBefore(row.node, this._below.children[at] ?? null);
+      }
+    });
+  }
+
+  private readonly _id: string;
+  private readonly _root: string;
+  private readonly _options: ISidebarOptions;
+  private readonly _unfold: HTMLElement;
+  private readonly _below: HTMLElement;
+  private readonly _rows = new Map<string, Row>();
+  private _isOpen = false;
   private readonly _main: HTMLElement;
   private readonly _mark: HTMLElement;
   private readonly _name: HTMLElement;

@@ -173,6 +173,7 @@ export interface DispatchSummary {
   readonly error: string;
   readonly held: boolean;
   readonly parent: string | null;
+  readonly inner: number;
 }
 
 /** What changes about a node while it is drawn. */

@@ -23,7 +23,8 @@ function summary(version: number): DispatchSummary {
     parent_node: -1,
     error: '',
     held: false,
-    parent: null
+    parent: null,
+    inner: 0
   };
 }
 

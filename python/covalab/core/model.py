@@ -341,6 +341,7 @@ class DispatchSummary(msgspec.Struct, frozen=True):
     error: str = ""
     held: bool = False  # recorded and not started
     parent: DispatchId | None = None
+    inner: int = 0  # how many dispatches are below it, on all levels; of outermost ones only
 
 
 class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):

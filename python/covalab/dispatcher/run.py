@@ -48,6 +48,7 @@ class Run:
         self.told = summary
         self.children: dict[int, DispatchId] = {}  # the dispatches that nodes have become
         self.built: dict[int, Outcome] = {}  # how each of those was built, and what it printed
+        self.inner = summary.inner  # how many dispatches are below it
         self.births: list[Submission] = []  # children on their way to the disk
 
     @property
@@ -68,6 +69,7 @@ class Run:
             started_at=self.started_at,
             ended_at=self.ended_at,
             counts=progress.counts,
+            inner=self.inner,
             error=error_text(self.graph, self.failed),
         )
 

@@ -673,6 +673,10 @@ class Service:
     def _bring_up(self, submission: Submission, summary: DispatchSummary, key: int) -> None:
         """Start a dispatch that stands for a node, now that it is recorded."""
         run = Run(key, summary, submission.graph, rows.rest_of(submission))
+        root = self.runs.get(summary.root) if summary.root is not None else None
+        if root is not None:
+            root.inner += 1
+            self._note(root)
         self._begin(run)
         if self._is_orphan(run):
             self._cancel(run, None)

@@ -31,6 +31,7 @@ _COLUMNS: Final = (
     "id, name, status, version, created_at, started_at, ended_at, counts, notebook, cell, root, parent_node, error, "
     "held, parent"
 )
+_SUMMARY: Final = f"{_COLUMNS}, (SELECT count(*) FROM dispatches AS below WHERE below.root = dispatches.id)"  # noqa: S608 - constant
 _encode: Final = msgspec.msgpack.encode
 
 
@@ -183,7 +184,7 @@ def _summary(row: Sequence[Any]) -> DispatchSummary:
 
 def select_dispatch(connection: apsw.Connection, dispatch: str) -> tuple[int, DispatchSummary] | None:
     """Return the key and summary of a dispatch, or None."""
-    row = connection.execute(f"SELECT key, {_COLUMNS} FROM dispatches WHERE id = ?", (dispatch,)).fetchone()  # noqa: S608 - constant
+    row = connection.execute(f"SELECT key, {_SUMMARY} FROM dispatches WHERE id = ?", (dispatch,)).fetchone()  # noqa: S608 - constant
     return None if row is None else (int(row[0]), _summary(row[1:]))
 
 
@@ -206,7 +207,7 @@ def select_dispatches(
         where.append("name = ?")
         values.append(name)
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM dispatches WHERE {' AND '.join(where)} ORDER BY key DESC LIMIT ? OFFSET ?",  # noqa: S608 - only marks
+        f"SELECT {_SUMMARY} FROM dispatches WHERE {' AND '.join(where)} ORDER BY key DESC LIMIT ? OFFSET ?",  # noqa: S608 - only marks
         (*values, count, offset),
     )
     return [_summary(row) for row in rows]
@@ -222,7 +223,7 @@ def select_unfinished(connection: apsw.Connection) -> list[DispatchSummary]:
     """Return the dispatches that have not ended, oldest first."""
     marks = ",".join("?" * len(TERMINAL))
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM dispatches WHERE status NOT IN ({marks}) ORDER BY key",  # noqa: S608 - only marks
+        f"SELECT {_SUMMARY} FROM dispatches WHERE status NOT IN ({marks}) ORDER BY key",  # noqa: S608 - only marks
         tuple(TERMINAL),
     )
     return [_summary(row) for row in rows]
