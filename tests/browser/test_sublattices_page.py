@@ -1,4 +1,4 @@
-"""Sublattices on the page: their graph is one click away, and the list shows them inside the dispatch they belong to."""
+"""Sublattices on the page: their graph is one click away, and the list shows them below the dispatch they belong to."""
 
 from __future__ import annotations
 

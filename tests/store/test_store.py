@@ -295,6 +295,8 @@ def test_lists_use_indexes_and_touch_no_other_table(store: Store, ask: Callable[
 
     assert steps
     for step in steps:
+        if step.startswith("CORRELATED SCALAR SUBQUERY"):
+            continue  # the heading of the search that counts what is below
         assert "dispatches" in step or step.startswith("USE TEMP B-TREE"), step
         assert step.startswith(("SEARCH", "USE TEMP")) or step == "SCAN dispatches", step
 
