@@ -18,6 +18,7 @@ from tests.system.test_other_dask import HandMade
 
 import covalab as ct
 from covalab.client import Client
+from covalab.core.model import DispatchId
 
 by_hand = test_other_dask.by_hand  # a fixture
 
@@ -234,3 +235,24 @@ def test_an_instance_that_cannot_travel_is_named(live: Client) -> None:
 
     with pytest.raises(ct.SerializationError, match="the executor of electron 'adding'"):
         ct.dispatch(ct.lattice(ct.electron(adding, executor=Stuck())))(1)
+
+
+def test_parts_of_a_value_do_not_go_where_it_was_made(live: Client) -> None:
+    """An item of what an executor's electron returned is taken in the pool; an electron of the same lattice is not."""
+
+    @ct.electron(executor=Here())
+    def pair() -> tuple[int, int]:
+        return 1, os.getpid()
+
+    @ct.lattice
+    def flow() -> Any:
+        one, pid = pair()
+        return one, pid
+
+    result = ct.dispatch_sync(flow)()
+
+    assert result.result[0] == 1
+    graph = live.graph(DispatchId(result.dispatch_id))
+    by_name = {node.name: graph.settings[node.settings].executor for node in graph.nodes if node.settings >= 0}
+    assert by_name[":pair()[0]"] == "dask"
+    assert by_name["pair"] != "dask"

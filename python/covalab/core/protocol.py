@@ -14,7 +14,7 @@ from covalab.core.errors import VersionMismatch
 from covalab.core.model import Digest, Settings, Value
 from covalab.core.places import Site
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 """Raise it when a struct on the wire changes its meaning or its shape."""
 
 HEADER: Final = "Covalab-Version"

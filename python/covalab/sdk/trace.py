@@ -511,7 +511,9 @@ class Trace:
         position = self._nodes[source].settings
         # A part is not made again, so hooks are not done again; but it may need the packages to be opened.
         hooks = self._packages.get(self._settings[position].hooks, NO_HOOKS)
-        known = self._settings_of(self._chosen[position], name, hooks=hooks)
+        # Nobody wants to wait in the queue of a cluster for `e[0]`: what is not one of our pools is for electrons.
+        executor = self._chosen[position] if self._settings[position].executor in POOLED else "dask"
+        known = self._settings_of(executor, name, hooks=hooks)
         node = self._add(name, kind, self._function(function), settings=known)
         if hooks:
             self._packages[hooks] = hooks
