@@ -33,7 +33,7 @@ export class DispatchView {
     this._mark = h('span', { class: 'cv-badge' });
     this._name = h('span', { class: 'cv-name' });
     this._time = h('span', { class: 'cv-time' });
-    this._cancel = h('button', { class: 'cv-button', text: 'Cancel', attrs: { type: 'button' }, onClick: () => this._onCancel() });
+    this._cancel = h('button', { class: 'cv-button cv-mod-cancel', text: 'Cancel', attrs: { type: 'button' }, onClick: () => this._onCancel() });
     const { again, start } = options;
     this._again = again ? h('button', { class: 'cv-button', text: 'Run again', attrs: { type: 'button' }, onClick: () => again(false) }) : null;
     this._resume = again
