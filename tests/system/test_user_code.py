@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.system.test_crashes import until
 
 import covalab as ct
 from covalab.client import Client, connect
+from covalab.triggers import BaseTrigger
 
 HOOK = """
 import sys
@@ -55,6 +57,18 @@ class Own(ct.executor.BaseExecutor):
     def cancel(self, task_metadata: Any, job_handle: Any) -> bool:
         """Do what there is to do."""
         return True
+
+
+class Once(BaseTrigger):
+    """A trigger that is defined where it is used, and fires twice."""
+
+    def observe(self) -> None:
+        """Fire: first what was held, then once more."""
+        self.trigger()
+        self.trigger()
+
+    def stop(self) -> None:
+        """Do what there is to do."""
 
 
 class Special:
@@ -125,4 +139,38 @@ def test_the_dispatcher_resolves_no_pickled_name(audited: Any) -> None:
     assert ct.dispatch_sync(ct.lattice(failing))(1).status == ct.status.FAILED
     ct.cancel(ct.dispatch(flow)(Special(1)))
 
+    assert log.read_text() == "listening\n"
+
+
+def test_triggers_sublattices_and_transfers_are_not_opened_there_either(audited: Any, tmp_path: Path) -> None:
+    """A trigger of the user's fires in a process of its own; a sublattice is built, and a file copied, on a worker."""
+    client, log = audited
+    (tmp_path / "from.txt").write_text("7")
+    transfer = ct.fs.FileTransfer(str(tmp_path / "from.txt"), str(tmp_path / "to.txt"))
+
+    @ct.electron(files=[transfer])
+    def read(files: Any = ()) -> Special:
+        return Special(int(Path(files[0][1]).read_text()))
+
+    @ct.electron
+    def open_it(special: Special) -> int:
+        return special.x
+
+    @ct.electron
+    @ct.lattice
+    def below(special: Special) -> Any:
+        return [open_it(special) for _ in range(special.x)]
+
+    trigger = Once()
+
+    @ct.lattice(triggers=trigger)
+    def flow() -> Any:
+        return below(read())
+
+    dispatch = ct.dispatch(flow)()
+    until(lambda: trigger.new_dispatch_ids, 60)
+    for fired in (dispatch, trigger.new_dispatch_ids[0]):
+        assert ct.get_result(fired, wait=True).result == [7] * 7
+
+    assert len(client.dispatches()) == 2
     assert log.read_text() == "listening\n"
