@@ -1,7 +1,7 @@
 /**
  * Words and numbers as people read them. Pure.
  */
-import { type Counts, NodeKind, type Status, type Value } from './wire';
+import { type Attempt, type Counts, type ErrorType, type Failure, NodeKind, type NodeState, type Status, type Value } from './wire';
 
 export const STATUSES: readonly Status[] = ['completed', 'running', 'failed', 'cancelled', 'skipped', 'pending'];
 
@@ -29,6 +29,48 @@ export function statusLabel(status: Status): string {
 /** The word for where a dispatch stands. */
 export function summaryLabel({ status, held }: { readonly status: Status; readonly held: boolean }): string {
   return held ? 'Not started' : LABELS[status];
+}
+
+const ERRORS: Readonly<Record<ErrorType, string>> = {
+  runtime: 'The task raised an exception',
+  timeout: 'The time limit was exceeded',
+  serialization: 'A value could not be packed or unpacked',
+  storage: 'A value could not be written or read',
+  worker_lost: 'The worker was lost',
+  dependency: 'A task it needs did not complete',
+  cancelled: 'It was cancelled',
+  deps: 'What it depends on could not be prepared',
+  executor: 'The executor could not run it',
+  sublattice: 'Its sublattice did not complete'
+};
+
+/** What kind of failure this is; one that a newer dispatcher has is shown as it is. */
+export function errorLabel(type: ErrorType): string {
+  return ERRORS[type] ?? type;
+}
+
+/** What a failure says, in one line. */
+export function failureLine({ exception, message }: Failure): string {
+  return [exception, message.trim().split('\n', 1)[0]].filter(Boolean).join(': ');
+}
+
+/** How many retries are left after the current run, or the next: runs whose worker was lost have used none up. */
+export function retriesLeft(retries: number, attempts: readonly Attempt[]): number {
+  const used = attempts.filter(({ outcome }) => outcome[5]?.type !== 'worker_lost').length;
+  return Math.max(0, retries - used);
+}
+
+/** How long a node still waits for its next run, or `''`: `Runs again in 12 s`; where no time goes on, that it waits. */
+export function waitLabel(state: NodeState | undefined, now: number | null): string {
+  const [, status, , , attempt, next] = state ?? [0, 'pending' as Status, null, null, 0, null];
+  if (status !== 'pending' || (next ?? null) === null) {
+    return '';
+  }
+  if (now === null) {
+    return attempt > 0 ? 'Waits to run again' : 'Waits to start';
+  }
+  const seconds = Math.ceil(next! - now);
+  return `${attempt > 0 ? 'Runs again' : 'Starts'} ${seconds > 0 ? `in ${formatElapsed(seconds)}` : 'now'}`;
 }
 
 /** A node's name without the marks that Covalent puts around it. */

@@ -1,8 +1,47 @@
 /** Words and numbers as people read them. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { describeCounts, formatAge, formatDuration, formatElapsed, formatSize, prettyName } from '../src/text';
-import { NodeKind } from '../src/wire';
+import { captionOf } from '../src/graph/paint';
+import { describeCounts, errorLabel, failureLine, formatAge, formatDuration, formatElapsed, formatSize, prettyName, retriesLeft, waitLabel } from '../src/text';
+import { type Attempt, type ErrorType, type Failure, NodeKind, type NodeState } from '../src/wire';
+
+function failure(type: ErrorType, message: string): Failure {
+  return { type, message, exception: 'OSError', traceback: '', kinds: [] };
+}
+
+function attempt(number: number, type: ErrorType): Attempt {
+  return { number, outcome: [0, 'failed', 1, 2, null, failure(type, ''), '', '', '', null], next_at: null };
+}
+
+test('a node that is put off says how long it still waits', () => {
+  const again: NodeState = [0, 'pending', null, null, 2, 112];
+  assert.equal(waitLabel(again, 100), 'Runs again in 12 s');
+  assert.equal(waitLabel(again, 100.3), 'Runs again in 12 s');
+  assert.equal(waitLabel(again, 111.9), 'Runs again in 1 s');
+  assert.equal(waitLabel(again, 113), 'Runs again now');
+  assert.equal(waitLabel(again, null), 'Waits to run again');
+  assert.equal(waitLabel([0, 'pending', null, null, 0, 190], 100), 'Starts in 1 min 30 s');
+  assert.equal(captionOf(again, 100), 'Runs again in 12 s');
+});
+
+test('a node that is not put off waits for no time', () => {
+  const others: (NodeState | undefined)[] = [undefined, [0, 'pending', null, null, 1, null], [0, 'cancelled', null, 5, 1, 112]];
+  others.forEach(state => assert.equal(waitLabel(state, 100), ''));
+  assert.equal(captionOf([0, 'running', 90, null, 2, null], 100), '10 s · try 2');
+});
+
+test('runs whose worker was lost use no retry up', () => {
+  assert.equal(retriesLeft(3, []), 3);
+  assert.equal(retriesLeft(3, [attempt(1, 'runtime'), attempt(2, 'worker_lost')]), 2);
+  assert.equal(retriesLeft(1, [attempt(1, 'runtime'), attempt(2, 'timeout')]), 0);
+});
+
+test('failures are told in words and in one line', () => {
+  assert.equal(errorLabel('timeout'), 'The time limit was exceeded');
+  assert.equal(errorLabel('newer' as ErrorType), 'newer');
+  assert.equal(failureLine(failure('runtime', '\nno route to host\nat all')), 'OSError: no route to host');
+  assert.equal(failureLine({ ...failure('timeout', 'too slow'), exception: '' }), 'too slow');
+});
 
 test('lengths of time are in at most two units', () => {
   const cases: [number, string][] = [

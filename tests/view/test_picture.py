@@ -50,6 +50,12 @@ def test_names_and_times_are_shown() -> None:
     assert "Pending" in texts(svg)
 
 
+def test_a_node_that_waits_for_its_next_run_says_so() -> None:
+    """It is not pending like one that waits for others."""
+    graph = Graph("one", [Node("a_task_with_retries", NodeKind.ELECTRON, 0)], [], [], [Settings()], 0)
+    assert "Waits to run again" in texts(graph_svg(graph, [NodeState(0, "pending", None, None, 1, 100.0)]))
+
+
 def test_many_alike_are_one_card_with_their_number() -> None:
     """Folded tasks say how many they are."""
     assert "train \N{MULTIPLICATION SIGN}20" in texts(graph_svg(mapped(20), []))

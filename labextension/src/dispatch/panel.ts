@@ -2,8 +2,20 @@
  * Everything about one node: when it ran, where, how it ended, what it printed, and its value.
  */
 import { h, iconButton, statusMark } from '../dom';
-import { describeValue, formatDuration, formatElapsed, formatTime, isTerminal, prettyName, statusLabel } from '../text';
-import { type NodeDetail, NodeKind, type NodeState } from '../wire';
+import {
+  describeValue,
+  errorLabel,
+  failureLine,
+  formatDuration,
+  formatElapsed,
+  formatTime,
+  isTerminal,
+  prettyName,
+  retriesLeft,
+  statusLabel,
+  waitLabel
+} from '../text';
+import { type Attempt, type NodeDetail, NodeKind, type NodeState } from '../wire';
 
 export interface INodePanelOptions {
   /** Called when another node is asked for, or none. */
@@ -23,6 +35,9 @@ const KIND_WORDS: Readonly<Record<NodeKind, string>> = {
   [NodeKind.OUTPUT]: 'Output',
   [NodeKind.SUBLATTICE]: 'Sublattice'
 };
+
+/** So many of the runs before the current one are shown; a task may be run again a thousand times. */
+const ATTEMPTS = 20;
 
 /** Shows one node. */
 export class NodePanel {
@@ -59,6 +74,7 @@ export class NodePanel {
     if (this._node !== node) {
       this._node = node;
       this._detail = null;
+      this._unfolded.clear();
       this._title.textContent = name;
       this._title.title = name;
       this._mark.replaceChildren();
@@ -70,7 +86,11 @@ export class NodePanel {
   /** Tell whether the node has moved on since it was shown. */
   isOld(state: NodeState | undefined, child: string | undefined): boolean {
     const shown = this._detail;
-    return shown !== null && state !== undefined && (state[1] !== shown.status || state[4] !== shown.attempt || (child ?? shown.child) !== shown.child);
+    return (
+      shown !== null &&
+      state !== undefined &&
+      (state[1] !== shown.status || state[4] !== shown.attempt || (state[5] ?? null) !== shown.next_at || (child ?? shown.child) !== shown.child)
+    );
   }
 
   /** Say why there is nothing to show. */
@@ -104,10 +124,12 @@ export class NodePanel {
           ? h(
               'section',
               { class: 'cv-failure' },
+              h('div', { class: 'cv-errorType', text: errorLabel(failure.type) }),
               h('div', { class: 'cv-message' }, failure.exception ? h('strong', { text: `${failure.exception}: ` }) : null, h('span', { text: failure.message })),
               failure.traceback ? h('pre', { text: failure.traceback, attrs: { tabindex: '0', 'aria-label': 'Traceback' } }) : null
             )
           : null,
+        this._attempts(detail.attempts),
         value ? block('Value', value[2], describeValue(value)) : null,
         block('Printed', detail.stdout),
         block('Errors and warnings', failure && detail.stderr.includes(failure.traceback.trim()) ? '' : detail.stderr),
@@ -131,27 +153,68 @@ export class NodePanel {
     );
   }
 
+  /** The runs before the current one, the latest first. */
+  private _attempts(attempts: readonly Attempt[]): HTMLElement | null {
+    if (attempts.length === 0) {
+      return null;
+    }
+    const shown = attempts.slice(-ATTEMPTS).reverse();
+    const more = attempts.length - shown.length;
+    return h(
+      'section',
+      { class: 'cv-attempts' },
+      h('h4', {}, h('span', { text: 'Earlier attempts' }), h('span', { class: 'cv-note', text: String(attempts.length) })),
+      h('ol', {}, ...shown.map(attempt => this._attempt(attempt))),
+      more > 0 ? h('div', { class: 'cv-quiet', text: `and ${more} before these` }) : null
+    );
+  }
+
+  private _attempt({ number, outcome }: Attempt): HTMLElement {
+    const [, status, started, ended, , failure, , stderr] = outcome;
+    const text = stderr.trim() || (failure?.traceback ?? '');
+    const folded = h(
+      'details',
+      {},
+      h('summary', { text: 'Errors and warnings' }),
+      h('pre', { text, attrs: { tabindex: '0', 'aria-label': `Errors and warnings of attempt ${number}` } })
+    );
+    folded.open = this._unfolded.has(number);
+    folded.addEventListener('toggle', () => (folded.open ? this._unfolded.add(number) : this._unfolded.delete(number)));
+    return h(
+      'li',
+      {},
+      h(
+        'div',
+        { class: 'cv-attemptHead', title: `Started ${formatTime(started)}, ended ${formatTime(ended)}` },
+        statusMark(status),
+        h('strong', { text: `Attempt ${number}` }),
+        h('span', { class: 'cv-note', text: `${statusLabel(status)} · ${formatTime(started)} · ${formatDuration(ended - started)}` })
+      ),
+      failure ? h('div', { class: 'cv-errorType', text: errorLabel(failure.type) }) : null,
+      failure ? h('div', { class: 'cv-message', text: failureLine(failure) }) : null,
+      text ? folded : null
+    );
+  }
+
   private _table(detail: NodeDetail): HTMLElement {
-    const rows: [string, string][] = [
-      ['Status', statusLabel(detail.status)],
-      ['Node', `${detail.node} · ${KIND_WORDS[detail.kind]}`]
-    ];
+    const standing = h('dd', { text: statusLabel(detail.status) });
+    const rows: [string, string][] = [['Node', `${detail.node} · ${KIND_WORDS[detail.kind]}`]];
     if (detail.started_at !== null) {
       rows.push(['Started', formatTime(detail.started_at)]);
     }
     const took = h('dd');
-    const table = h('dl', { class: 'cv-table' }, ...rows.flatMap(([name, text]) => [h('dt', { text: name }), h('dd', { text })]));
+    const table = h('dl', { class: 'cv-table' }, h('dt', { text: 'Status' }), standing, ...rows.flatMap(([name, text]) => [h('dt', { text: name }), h('dd', { text })]));
     if (detail.started_at !== null) {
       table.append(h('dt', { text: 'Took' }), took);
       this._clock(detail, took);
     }
-    if (detail.attempt > 0) {
-      table.append(
-        h('dt', { text: 'Attempt' }),
-        h('dd', { text: detail.retries > 0 ? `${detail.attempt} of ${detail.retries + 1}` : String(detail.attempt) })
-      );
+    if (detail.next_at !== null) {
+      this._countDown(detail, standing);
     }
+    const ended = isTerminal(detail.status);
     const more: [string, string][] = [
+      ['Attempt', detail.attempt > 0 ? String(detail.attempt) : ''],
+      ['Retries left', detail.retries > 0 && !ended ? `${retriesLeft(detail.retries, detail.attempts)} of ${detail.retries}` : ''],
       ['Executor', detail.executor],
       ['Time limit', detail.time_limit === null ? '' : formatDuration(detail.time_limit)],
       ['Worker', detail.worker]
@@ -170,7 +233,17 @@ export class NodePanel {
     }
   }
 
+  /** Say how long the node still waits for its next run. */
+  private _countDown(detail: NodeDetail, target: HTMLElement): void {
+    const { attempt, next_at, node, status } = detail;
+    const wait = waitLabel([node, status, null, null, attempt, next_at], Date.now() / 1000);
+    target.textContent = [statusLabel(status), wait.toLowerCase()].filter(Boolean).join(' · ');
+    target.title = formatTime(next_at!);
+    this._tick = window.setTimeout(() => this._countDown(detail, target), 1000);
+  }
+
   private readonly _options: INodePanelOptions;
+  private readonly _unfolded = new Set<number>();
   private readonly _title: HTMLElement;
   private readonly _body: HTMLElement;
   private readonly _mark: HTMLElement;

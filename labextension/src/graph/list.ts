@@ -46,6 +46,11 @@ export class GraphList {
     this._render();
   }
 
+  /** Say anew what is listed: times go on. */
+  refresh(): void {
+    this._render();
+  }
+
   private _render(): void {
     const first = Math.max(0, this._current - AROUND);
     const shown = this._nodes.slice(first, this._current + AROUND + 1);

@@ -4,7 +4,7 @@
  * Reads everything it draws from its arguments and keeps nothing between two pictures but measured texts.
  */
 import { type NodeState, type Node, NodeKind, type Status } from '../wire';
-import { formatDuration, formatElapsed, prettyName, STATUSES, statusLabel } from '../text';
+import { formatDuration, formatElapsed, prettyName, STATUSES, statusLabel, waitLabel } from '../text';
 import type { IPalette } from './palette';
 import { CARD, type IBox, type ICurve, type IRect, type IScene } from './scene';
 
@@ -90,6 +90,10 @@ export function leadingStatus(counts: Readonly<Record<Status, number>>): Status 
 /** The second line of a node: what it does, and for how long. */
 export function captionOf(state: NodeState | undefined, now: number | null): string {
   const [, status, started, ended, attempt] = state ?? [0, 'pending' as Status, null, null, 0];
+  const wait = waitLabel(state, now);
+  if (wait) {
+    return wait;
+  }
   const again = attempt > 1 ? ` · try ${attempt}` : '';
   if (status === 'running') {
     return `${started === null || now === null ? 'Running' : formatElapsed(now - started)}${again}`;
@@ -308,7 +312,8 @@ function drawHead(
   }
   context.font = `400 11px ${palette.font}`;
   context.fillStyle = status === 'failed' ? palette.status.failed : palette.muted;
-  const caption = KIND_CAPTION[kind] ?? captionOf(states.get(unit.members[0]), now);
+  // `Runs again in 12 s` is wider than most cards.
+  const caption = KIND_CAPTION[kind] ?? captionOf(states.get(unit.members[0]), now).replace('Runs again', 'Again');
   context.fillText(fit(context, caption, room), left, middle + 9);
 }
 

@@ -5,7 +5,7 @@
  */
 import { type Edge, type Node, type NodeState } from '../wire';
 import { h, iconButton } from '../dom';
-import { describeCounts, prettyName, statusLabel } from '../text';
+import { describeCounts, prettyName, statusLabel, waitLabel } from '../text';
 import { type IRanks, rank } from './layout';
 import { GraphList } from './list';
 import { captionOf, type IPicture, type IViewport, paint, statusOfMembers } from './paint';
@@ -317,7 +317,9 @@ export class GraphView {
         this._target = null;
       }
     }
-    const running = this._live && [...this._states.values()].some(([, status]) => status === 'running');
+    const states = this._live ? [...this._states.values()] : [];
+    const running = states.some(([, status]) => status === 'running');
+    const clocks = running || states.some(state => waitLabel(state, this._now) !== '');
     const moves = running && this._seen && !this._still.matches;
     this._palette ??= readPalette(this.node);
     const picture: IPicture = {
@@ -335,13 +337,18 @@ export class GraphView {
       phase: moves ? (now % TURN) / TURN : null
     };
     paint(this._context, picture);
+    const second = Math.floor(now / 1000);
+    if (clocks && second !== this._second) {
+      this._second = second;
+      this._list.refresh();
+    }
     window.clearTimeout(this._tick);
     if (this._target) {
       this._draw();
     } else if (moves) {
       // Thirty pictures a second are smooth enough, and leave the page half of its time.
       this._tick = window.setTimeout(() => this._draw(), 33);
-    } else if (running && this._seen) {
+    } else if (clocks && this._seen) {
       this._tick = window.setTimeout(() => this._draw(), 1000);
     }
   }
@@ -498,6 +505,7 @@ export class GraphView {
   private _seen = true;
   private _disposed = false;
   private _frame = 0;
+  private _second = 0;
   private _tick = 0;
   private _hintEnd = 0;
 }

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from covalab.core.model import Graph, NodeKind, NodeState, Status
 from covalab.view.layout import Ranks, place, rank
 from covalab.view.shape import PLUMBING, Shape, Unit, shape_of
-from covalab.view.words import STATUSES, duration_text, pretty_name, status_word
+from covalab.view.words import STATUSES, duration_text, pretty_name, status_word, waiting_word
 
 _COLOURS: Final[Mapping[Status, str]] = {
     "pending": "#9e9e9e",
@@ -183,6 +183,8 @@ def _caption(graph: Graph, node: int, state: NodeState | None) -> str:
         return NodeKind(graph.nodes[node].kind).name.lower()
     if state is None:
         return status_word("pending")
+    if state.status == "pending" and state.next_at is not None:
+        return waiting_word(state)
     if state.started_at is not None and state.ended_at is not None:
         took = duration_text(state.ended_at - state.started_at)
         return took if state.status == "completed" else f"{status_word(state.status)} · {took}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from covalab.core.model import Counts, DispatchSummary, Node, NodeKind, Status
+from covalab.core.model import Counts, DispatchSummary, Node, NodeKind, NodeState, Status
 
 STATUSES: Final[tuple[Status, ...]] = ("completed", "running", "failed", "cancelled", "skipped", "pending")
 """In the order in which bars and sentences show them."""
@@ -13,6 +13,19 @@ STATUSES: Final[tuple[Status, ...]] = ("completed", "running", "failed", "cancel
 def status_word(status: Status) -> str:
     """Return the word for a status."""
     return status.capitalize()
+
+
+def waiting_word(state: NodeState) -> str:
+    """Return what a node waits for that is put off until a time; a picture does not say how long, it would be old.
+
+    Examples
+    --------
+    >>> waiting_word(NodeState(3, "pending", attempt=1, next_at=100.0))
+    'Waits to run again'
+    >>> waiting_word(NodeState(3, "pending", next_at=100.0))
+    'Waits to start'
+    """
+    return "Waits to run again" if state.attempt > 0 else "Waits to start"
 
 
 def summary_word(summary: DispatchSummary) -> str:
