@@ -23,7 +23,7 @@ from covalab.core import model
 TARGET: Final = pathlib.Path(__file__).parent / "src" / "wire.ts"
 
 ENUMS: Final[tuple[type[enum.IntEnum], ...]] = (model.NodeKind, model.EdgeKind)
-WORDS: Final[dict[str, object]] = {"Status": model.Status, "ErrorType": model.ErrorType}
+WORDS: Final[dict[str, object]] = {"Status": model.Status, "ErrorType": model.ErrorType, "TaskWord": model.TaskWord}
 STRUCTS: Final[tuple[type[msgspec.Struct], ...]] = (
     model.Node,
     model.Edge,
@@ -40,6 +40,8 @@ STRUCTS: Final[tuple[type[msgspec.Struct], ...]] = (
     model.NodeState,
     model.DispatchChanges,
     model.NodeDetail,
+    model.TaskRow,
+    model.TasksSummary,
     model.PoolStatus,
     model.DispatcherStatus,
     model.Problem,

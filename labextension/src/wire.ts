@@ -33,6 +33,8 @@ export type Status = 'cancelled' | 'completed' | 'failed' | 'pending' | 'running
 
 export type ErrorType = 'cancelled' | 'dependency' | 'deps' | 'executor' | 'runtime' | 'serialization' | 'storage' | 'sublattice' | 'timeout' | 'worker_lost';
 
+export type TaskWord = 'cancelled' | 'completed' | 'failed' | 'pending' | 'running';
+
 /**
  * One node of a transport graph; its id is its position in `Graph.nodes`.
  *
@@ -123,6 +125,7 @@ export interface Failure {
   readonly exception: string;
   readonly traceback: string;
   readonly kinds: readonly string[];
+  readonly original: Value | null;
 }
 
 /** How one run of a node ended. Times are seconds since the epoch, UTC. */
@@ -217,6 +220,27 @@ export interface NodeDetail {
   readonly attempts: readonly Attempt[];
   readonly next_at: number | null;
   readonly child: string | null;
+}
+
+/** A task in a list: a node that does work. `value` comes without its bytes. */
+export interface TaskRow {
+  readonly dispatch: string;
+  readonly node: number;
+  readonly status: TaskWord;
+  readonly attempts: number;
+  readonly enqueued_at: number;
+  readonly started_at: number | null;
+  readonly ended_at: number | null;
+  readonly next_at: number | null;
+  readonly failure: Failure | null;
+  readonly value: Value | null;
+}
+
+/** How all tasks stand: counts over every row, why those that failed did, and who runs for longest. */
+export interface TasksSummary {
+  readonly counts: Record<string, number>;
+  readonly error_types: Record<string, number>;
+  readonly oldest_running: TaskRow | null;
 }
 
 /**

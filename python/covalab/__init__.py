@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from covalab.files import strategies as fs_strategies
     from covalab.sdk import leptons
+    from covalab.sdk import task_logging as logging
     from covalab.sdk.api import cancel, dispatch, dispatch_sync, get_result, stop_triggers
     from covalab.sdk.configuration import get_config, reload_config, set_config
     from covalab.sdk.deps import DepsBash, DepsCall, DepsModule, DepsPip
@@ -38,6 +39,21 @@ if TYPE_CHECKING:
     from covalab.sdk.result_manager import get_result_manager
     from covalab.sdk.service import covalent_start, covalent_stop, is_covalent_running
     from covalab.sdk.status import status
+    from covalab.sdk.task_records import TaskError, TaskStatus
+    from covalab.sdk.tasks import (
+        async_enqueue,
+        async_get_task,
+        async_get_task_result,
+        async_list_dispatches,
+        async_list_tasks,
+        async_summary,
+        enqueue,
+        get_task,
+        get_task_result,
+        list_dispatches,
+        list_tasks,
+        summary,
+    )
     from covalab.sdk.transportable import TransportableObject
     from covalab.worker.context import get_context
 
@@ -55,14 +71,23 @@ __all__ = [
     "MissingLatticeRecordError",
     "Result",
     "SerializationError",
+    "TaskError",
     "TaskFailed",
+    "TaskStatus",
     "TransportableObject",
+    "async_enqueue",
+    "async_get_task",
+    "async_get_task_result",
+    "async_list_dispatches",
+    "async_list_tasks",
+    "async_summary",
     "cancel",
     "covalent_start",
     "covalent_stop",
     "dispatch",
     "dispatch_sync",
     "electron",
+    "enqueue",
     "executor",
     "fs",
     "fs_strategies",
@@ -70,15 +95,21 @@ __all__ = [
     "get_context",
     "get_result",
     "get_result_manager",
+    "get_task",
+    "get_task_result",
     "is_covalent_running",
     "lattice",
     "leptons",
+    "list_dispatches",
+    "list_tasks",
+    "logging",
     "metadata",
     "redispatch",
     "reload_config",
     "set_config",
     "status",
     "stop_triggers",
+    "summary",
     "triggers",
     "wait",
 ]
@@ -104,6 +135,21 @@ _HOMES = {
     "covalab.sdk.result_manager": ("get_result_manager",),
     "covalab.sdk.service": ("covalent_start", "covalent_stop", "is_covalent_running"),
     "covalab.sdk.status": ("status",),
+    "covalab.sdk.task_records": ("TaskError", "TaskStatus"),
+    "covalab.sdk.tasks": (
+        "async_enqueue",
+        "async_get_task",
+        "async_get_task_result",
+        "async_list_dispatches",
+        "async_list_tasks",
+        "async_summary",
+        "enqueue",
+        "get_task",
+        "get_task_result",
+        "list_dispatches",
+        "list_tasks",
+        "summary",
+    ),
     "covalab.sdk.transportable": ("TransportableObject",),
     "covalab.worker.context": ("get_context",),
 }
@@ -113,6 +159,7 @@ _MODULES = {
     "fs": "covalab.files",
     "fs_strategies": "covalab.files.strategies",
     "leptons": "covalab.sdk.leptons",
+    "logging": "covalab.sdk.task_logging",
     "metadata": "importlib.metadata",  # in Covalent by accident, and used since
     "triggers": "covalab.triggers",
 }

@@ -38,6 +38,9 @@ from covalab.core.model import (
     Record,
     Status,
     Submission,
+    TaskQuery,
+    TaskRow,
+    TasksSummary,
     Trigger,
     TriggerNews,
     TriggerState,
@@ -140,9 +143,18 @@ class Client:
         offset: int = 0,
         count: int = 50,
         root: str | None = None,
+        since: float | None = None,
+        oldest: bool = False,
     ) -> list[DispatchSummary]:
-        """List dispatches, newest first: those that are no part of another, or all below `root`."""
+        """List dispatches, newest (or oldest) first: those that are no part of another, or all below `root`.
+
+        `since` leaves out those that were made before.
+        """
         query: dict[str, Any] = {"offset": offset, "count": count}
+        if since is not None:
+            query["since"] = since
+        if oldest:
+            query["oldest"] = 1
         if root is not None:
             query["root"] = root
         if status is not None:
@@ -199,6 +211,19 @@ class Client:
     def events(self, since: int = -1, wait: float = 30.0) -> EventsPage:
         """Fetch the dispatches that changed after event `since` (-1: from now), held open up to `wait` seconds."""
         answer: EventsPage = self._ask("GET", f"/events?{urlencode({'since': since, 'wait': wait})}", EventsPage)
+        return answer
+
+    # -- tasks ---------------------------------------------------------------------------------------------------
+
+    def tasks(self, query: TaskQuery) -> list[TaskRow]:
+        """List tasks, newest first: nodes that do work, of all dispatches."""
+        given = urlencode(msgspec.to_builtins(query))
+        answer: list[TaskRow] = self._ask("GET", f"/tasks?{given}", list[TaskRow])
+        return answer
+
+    def tasks_summary(self) -> TasksSummary:
+        """Count all tasks."""
+        answer: TasksSummary = self._ask("GET", "/summary", TasksSummary)
         return answer
 
     # -- triggers ------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from covalab.core.model import Status
+from covalab.core.model import Status, TaskWord
 
 NEXT: Final[Mapping[Status, frozenset[Status]]] = {
     "pending": frozenset({"running", "completed", "failed", "cancelled", "skipped"}),
@@ -47,3 +47,16 @@ def may_follow(status: Status, following: Status) -> bool:
 def covalent_text(status: Status) -> str:
     """Return the text that Covalent's API shows for a status (covalent/_shared_files/util_classes.py)."""
     return COVALENT_TEXT[status]
+
+
+def task_word(status: Status, error_type: str | None) -> TaskWord:
+    """Return where a node stands as a task: every task ends as completed, failed or cancelled.
+
+    Examples
+    --------
+    >>> task_word("running", None), task_word("skipped", "dependency"), task_word("skipped", "cancelled")
+    ('running', 'failed', 'cancelled')
+    """
+    if status != "skipped":
+        return status
+    return "failed" if error_type == "dependency" else "cancelled"

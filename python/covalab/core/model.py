@@ -7,7 +7,7 @@ a value is encoded where it is made (`codec`) and travels closed.
 from __future__ import annotations
 
 import enum
-from typing import Any, Final, Literal, NewType
+from typing import Annotated, Any, Final, Literal, NewType
 
 import msgspec
 
@@ -287,6 +287,7 @@ class Failure(msgspec.Struct, frozen=True):
     exception: str = ""
     traceback: str = ""
     kinds: tuple[str, ...] = ()
+    original: Value | None = None  # the exception itself, if it could be closed; JSON readers get it without `data`
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True):
@@ -388,6 +389,44 @@ class NodeDetail(msgspec.Struct, frozen=True):
     attempts: list[Attempt] = []  # those before the current one
     next_at: float | None = None
     child: DispatchId | None = None  # of a sublattice's node: the dispatch it stands for
+
+
+TaskWord = Literal["pending", "running", "completed", "failed", "cancelled"]
+"""Where a task stands. `lifecycle.task_word` tells it of a node: one that was skipped has failed or was cancelled."""
+
+
+class TaskQuery(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which tasks a list is to have. What is empty does not matter; `limit` -1 means all."""
+
+    dispatch: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
+    status: Annotated[str, msgspec.Meta(pattern=r"^((pending|running|completed|failed|cancelled)(,|$))*$")] = ""
+    error_type: Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{0,40}$")] = ""
+    min_attempts: Annotated[int, msgspec.Meta(ge=0, le=10**9)] = 0
+    since: Annotated[float, msgspec.Meta(ge=0, le=1e15)] = 0.0  # ended since then, or not ended
+    limit: Annotated[int, msgspec.Meta(ge=-1, le=10**9)] = 25
+
+
+class TaskRow(msgspec.Struct, frozen=True):
+    """A task in a list: a node that does work. `value` comes without its bytes."""
+
+    dispatch: DispatchId
+    node: int
+    status: TaskWord
+    attempts: int
+    enqueued_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    next_at: float | None = None
+    failure: Failure | None = None
+    value: Value | None = None
+
+
+class TasksSummary(msgspec.Struct, frozen=True):
+    """How all tasks stand: counts over every row, why those that failed did, and who runs for longest."""
+
+    counts: dict[TaskWord, int]
+    error_types: dict[str, int]
+    oldest_running: TaskRow | None = None
 
 
 class Record(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ from tornado.httputil import HTTPServerRequest
 
 from covalab.client.client import EventsPage
 from covalab.core import protocol
+from covalab.core.described import described
 from covalab.core.errors import CovalabError, DataFolderError, MissingLatticeRecordError, TriggerError, VersionMismatch
 from covalab.core.model import (
     Again,
@@ -30,12 +31,12 @@ from covalab.core.model import (
     Problem,
     Status,
     Submission,
+    TaskQuery,
     Trigger,
     TriggerNews,
     WatchList,
 )
-from covalab.dispatcher import views
-from covalab.dispatcher.run import without_bytes
+from covalab.dispatcher import tasks, views
 from covalab.dispatcher.service import Service
 
 _T = TypeVar("_T")
@@ -111,6 +112,12 @@ class Handler(web.RequestHandler):
         data = self.request.body
         json = "json" in self.request.headers.get("Content-Type", "")
         return (msgspec.json if json else msgspec.msgpack).decode(data, type=kind)
+
+    def query(self, kind: type[_T]) -> _T:
+        """Check the query against a struct."""
+        names = [field.name for field in msgspec.structs.fields(kind)]  # type: ignore[arg-type]
+        given = {name: text for name in names if (text := self.get_query_argument(name, None)) is not None}
+        return msgspec.convert(given, kind, strict=False)
 
     def number(self, name: str, default: float, most: float) -> float:
         """Return a number from the query."""
@@ -202,7 +209,10 @@ class DispatchesHandler(Handler):
         count = int(self.number("count", 50, _COUNT_LIMIT))
         chosen = cast("list[Status]", statuses)
         root = self.get_query_argument("root", None) or None
-        self.answer(await views.dispatches(self.service, chosen, name, max(0, offset), max(0, count), root=root))
+        since = self.number("since", 0, 1e15)
+        oldest = bool(self.get_query_argument("oldest", None))
+        part = (max(0, offset), max(0, count))
+        self.answer(await views.dispatches(self.service, chosen, name, *part, root=root, since=since, oldest=oldest))
 
     async def post(self) -> None:
         """Record a dispatch and start it."""
@@ -275,7 +285,7 @@ class NodeHandler(Handler):
         """Return everything known about one node; JSON readers get the value described, not included."""
         detail: NodeDetail = await views.node(self.service, DispatchId(dispatch), int(number))
         if protocol.MSGPACK not in self.request.headers.get("Accept", ""):
-            detail = msgspec.structs.replace(detail, value=without_bytes(detail.value))
+            detail = described(detail)
         self.answer(detail)
 
 
@@ -381,6 +391,22 @@ def _of_ours(answer: _T | None) -> _T:
     return answer
 
 
+class TasksHandler(Handler):
+    """`GET /tasks`."""
+
+    async def get(self) -> None:
+        """List the tasks of all dispatches, or those that are asked for, newest first."""
+        self.answer(await tasks.listed(self.service, self.query(TaskQuery)))
+
+
+class SummaryHandler(Handler):
+    """`GET /summary`."""
+
+    async def get(self) -> None:
+        """Count the tasks of all dispatches."""
+        self.answer(await tasks.summary(self.service))
+
+
 class EventsHandler(Handler):
     """`GET /events`. Whoever holds it open keeps the dispatcher alive."""
 
@@ -424,6 +450,8 @@ def application(service: Service, stop: asyncio.Event) -> web.Application:
             (r"/stop", StopHandler, {**whose, "stop": stop}),
             (r"/environments", EnvironmentsHandler, whose),
             (r"/events", EventsHandler, whose),
+            (r"/tasks", TasksHandler, whose),
+            (r"/summary", SummaryHandler, whose),
             (r"/dispatches", DispatchesHandler, whose),
             (dispatch, DispatchHandler, whose),
             (rf"{dispatch}/record", RecordHandler, whose),

@@ -17,7 +17,6 @@ from covalab.core.model import (
     Outcome,
     Status,
     Submission,
-    Value,
     does_work,
 )
 from covalab.core.places import lanes_of
@@ -130,8 +129,3 @@ def lost_failure(losses: int) -> Failure:
 def timeout_failure(limit: float | None) -> Failure:
     """Say that a task's time was up."""
     return Failure("timeout", f"stopped after its time limit of {limit:g} s; raise time_limit or make the task smaller")
-
-
-def without_bytes(value: Value | None) -> Value | None:
-    """Return a value as a browser may see it: described, not included."""
-    return None if value is None else msgspec.structs.replace(value, data=None)

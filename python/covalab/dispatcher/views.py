@@ -29,11 +29,21 @@ from covalab.store import rows
 
 
 async def dispatches(
-    service: Service, statuses: Sequence[Status], name: str | None, offset: int, count: int, *, root: str | None = None
+    service: Service,
+    statuses: Sequence[Status],
+    name: str | None,
+    offset: int,
+    count: int,
+    *,
+    root: str | None = None,
+    since: float = 0.0,
+    oldest: bool = False,
 ) -> list[DispatchSummary]:
     """Return summaries of the outermost dispatches, or of those below `root`, newest first, as they stand now."""
     await service.settled()
-    found = await service.store.read(lambda db: rows.select_dispatches(db, statuses, name, offset, count, root=root))
+    found = await service.store.read(
+        lambda db: rows.select_dispatches(db, statuses, name, offset, count, root=root, since=since, oldest=oldest)
+    )
     current = [service.runs[summary.id].summary() if summary.id in service.runs else summary for summary in found]
     return [summary for summary in current if not statuses or summary.status in statuses]
 
@@ -209,4 +219,5 @@ def _why_skipped(progress: Progress, number: int) -> Failure:
     names = ", ".join(f"{progress.graph.nodes[node].name} (node {node})" for node in sorted(culprits)[:3])
     more = f" and {len(culprits) - 3} more" if len(culprits) > 3 else ""
     why = f"it needs {names}{more}, which did not complete" if names else "the dispatch was cancelled before its turn"
-    return Failure("dependency", f"never started: {why}")
+    has_failed = any(progress.status[node] == "failed" for node in culprits)
+    return Failure("dependency" if has_failed else "cancelled", f"never started: {why}")

@@ -18,7 +18,7 @@ from tornado import web
 
 from covalab.core import protocol
 from covalab.core.errors import CovalabError
-from covalab.core.model import Problem, Status
+from covalab.core.model import Problem, Status, TaskQuery
 from covalab.jupyter.relay import Relay
 
 AUTH_RESOURCE: Final = "covalab"
@@ -277,10 +277,36 @@ class RedispatchRoute(_Route):
         await self.send("POST", f"/dispatches/{dispatch}/redispatch", body={"reuse": body.reuse})
 
 
+class TasksRoute(_Route):
+    """The tasks of all dispatches."""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, *_: str) -> None:
+        """Answer with a list of `TaskRow`, newest first."""
+        await self.send("GET", f"/tasks?{urlencode(msgspec.to_builtins(self.query(TaskQuery)))}")
+
+
+class SummaryRoute(_Route):
+    """How all tasks stand."""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, *_: str) -> None:
+        """Answer with a `TasksSummary`."""
+        await self.send("GET", "/summary")
+
+
 def routes(relay: Relay) -> list[tuple[str, type[_Route], dict[str, Relay]]]:
     """Return the routes as tornado wants them. A handler gets every part between slashes as text, and checks it."""
     patterns: dict[str, type[_Route]] = {
         r"status": StatusRoute,
+        r"tasks": TasksRoute,
+        r"summary": SummaryRoute,
         r"dispatches": DispatchesRoute,
         r"dispatches/([^/]+)": DispatchRoute,
         r"dispatches/([^/]+)/graph": GraphRoute,

@@ -31,6 +31,7 @@ from covalab.sdk.transportable import TransportableObject
 if TYPE_CHECKING:
     from covalab.client import Client
     from covalab.sdk.lattice import Lattice
+    from covalab.sdk.task_records import TaskRecord
 
 _TEXT_LIMIT = 4_000
 
@@ -272,7 +273,9 @@ class Result:
         dict
             ``node_id``, ``node_name``, ``start_time``, ``end_time``, ``status``, ``output`` (a `TransportableObject`),
             ``error`` (the traceback), ``sublattice_result`` (the `Result` of the dispatch that a sublattice's node has
-            become), ``stdout`` and ``stderr``; what there is not is None.
+            become), ``stdout`` and ``stderr``; what there is not is None. Of a node that does work also ``attempts``,
+            ``retry_count``, ``max_retries``, ``time_limit``, ``error_type``, ``error_details``, ``enqueued_at``,
+            ``started_at`` and ``worker``, which Covalent does not have.
 
         Raises
         ------
@@ -299,7 +302,27 @@ class Result:
         }
         if detail.failure is not None:
             found["error"] = detail.failure.traceback or _headline(detail.failure)
-        return found
+        from covalab.sdk.tasks import node_additions  # noqa: PLC0415 - it needs this module
+
+        return found | node_additions(detail, self._record.summary.created_at, self._client)
+
+    def get_node_attempts(self, node_id: int) -> list[dict[str, Any]]:
+        """Return every run of a node, the first one first.
+
+        Returns
+        -------
+        list
+            Of records with ``attempt``, ``started_at``, ``ended_at``, ``outcome``, ``error_details`` and ``worker``.
+        """
+        from covalab.sdk.tasks import attempts_of  # noqa: PLC0415 - it needs this module
+
+        return list(attempts_of(self._client.node(self._record.summary.id, node_id), self._client))
+
+    def get_task_result(self, node_id: int) -> TaskRecord | None:
+        """Return how a node ended as `covalab.get_task_result` does; None while it has not."""
+        from covalab.sdk.tasks import get_task_result  # noqa: PLC0415 - it needs this module
+
+        return get_task_result(f"{self.dispatch_id}:{node_id}")
 
     def get_all_node_results(self) -> list[dict[str, Any]]:
         """Return `get_node_result` of every node, in order."""

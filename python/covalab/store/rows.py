@@ -146,10 +146,18 @@ def update_dispatch(
             key,
         ),
     )
+    errors: dict[int, str] = {outcome.node: outcome.failure.type for outcome in outcomes if outcome.failure is not None}
+    if summary.counts.skipped:
+        why = "dependency" if summary.counts.failed else "cancelled"
+        errors |= {state.node: why for state in states if state.status == "skipped"}
     connection.executemany(
-        "INSERT INTO nodes VALUES (?,?,?,?,?,?) ON CONFLICT (key, node) DO UPDATE SET status=excluded.status, "
-        "started_at=excluded.started_at, ended_at=excluded.ended_at, attempt=excluded.attempt",
-        ((key, state.node, state.status, state.started_at, state.ended_at, state.attempt) for state in states),
+        "INSERT INTO nodes VALUES (?,?,?,?,?,?,?) ON CONFLICT (key, node) DO UPDATE SET status=excluded.status, "
+        "started_at=excluded.started_at, ended_at=excluded.ended_at, attempt=excluded.attempt, "
+        "error_type=excluded.error_type",
+        (
+            (key, state.node, state.status, state.started_at, state.ended_at, state.attempt, errors.get(state.node))
+            for state in states
+        ),
     )
     connection.executemany(
         "INSERT OR REPLACE INTO outcomes VALUES (?,?,?,?,?,?,?)",
@@ -196,8 +204,10 @@ def select_dispatches(
     count: int,
     *,
     root: str | None = None,
+    since: float = 0.0,
+    oldest: bool = False,
 ) -> list[DispatchSummary]:
-    """Return summaries, newest first: of outermost dispatches, or of those below `root`."""
+    """Return summaries, newest first unless `oldest`: of outermost dispatches, or of those below `root`."""
     where = ["root IS ?"]
     values: list[Any] = [root]
     if statuses:
@@ -206,8 +216,12 @@ def select_dispatches(
     if name is not None:
         where.append("name = ?")
         values.append(name)
+    if since:
+        where.append("created_at >= ?")
+        values.append(since)
+    order = "ASC" if oldest else "DESC"
     rows = connection.execute(
-        f"SELECT {_SUMMARY} FROM dispatches WHERE {' AND '.join(where)} ORDER BY key DESC LIMIT ? OFFSET ?",  # noqa: S608 - only marks
+        f"SELECT {_SUMMARY} FROM dispatches WHERE {' AND '.join(where)} ORDER BY key {order} LIMIT ? OFFSET ?",  # noqa: S608 - only marks
         (*values, count, offset),
     )
     return [_summary(row) for row in rows]

@@ -98,6 +98,15 @@ MIGRATIONS: Final = (
     );
     CREATE INDEX firings_by_trigger ON firings (trigger);
     """,
+    # Tasks are listed and counted by how they ended. The indexes hold only what is rare: a task that completes at its
+    # first run is in none of them.
+    """
+    ALTER TABLE nodes ADD COLUMN error_type TEXT;
+    CREATE INDEX nodes_not_completed ON nodes (key, node, status, error_type) WHERE status <> 'completed';
+    CREATE INDEX nodes_by_error ON nodes (error_type) WHERE error_type IS NOT NULL;
+    CREATE INDEX nodes_run_again ON nodes (key, node) WHERE attempt > 1;
+    CREATE INDEX dispatches_held ON dispatches (key) WHERE held <> 0;
+    """,
 )
 
 

@@ -16,9 +16,10 @@ import msgspec
 import traitlets
 
 from covalab.client import Client, connect
+from covalab.core.described import described
 from covalab.core.errors import CovalabError
 from covalab.core.lifecycle import TERMINAL
-from covalab.core.model import DispatchChanges, DispatchId, NodeDetail
+from covalab.core.model import DispatchChanges, DispatchId
 
 _STATIC: Final = Path(__file__).parent.parent / "static"
 
@@ -67,7 +68,7 @@ class DispatchWidget(anywidget.AnyWidget):
                     self._on_shown(since, has_graph=has_graph)
                 case {"type": "node", "request": request, "node": int(node)}:
                     detail = self._client().node(self._dispatch, node)
-                    self.send({"type": "node", "request": request, "detail": _plain(_without_bytes(detail))})
+                    self.send({"type": "node", "request": request, "detail": _plain(described(detail))})
                 case {"type": "cancel", "request": request}:
                     self._client().cancel(self._dispatch)
                     self.send({"type": "done", "request": request})
@@ -115,12 +116,6 @@ class DispatchWidget(anywidget.AnyWidget):
     def _tell_stale(self, error: CovalabError) -> None:
         if not self._closed.is_set():
             self.send({"type": "stale", "message": f"Shown as last seen: {error}"})
-
-
-def _without_bytes(detail: NodeDetail) -> NodeDetail:
-    if detail.value is None:
-        return detail
-    return msgspec.structs.replace(detail, value=msgspec.structs.replace(detail.value, data=None))
 
 
 def _plain(thing: object) -> Any:

@@ -24,7 +24,7 @@ import msgspec
 
 from covalab.artifacts import Artifacts
 from covalab.core.assemble import hashable
-from covalab.core.codec import Encoded, class_name, decode, plain
+from covalab.core.codec import Encoded, class_name, closed, decode, plain
 from covalab.core.errors import CovalabError, DataFolderError, DepsFailed, SerializationError
 from covalab.core.hooks import Hooks
 from covalab.core.model import INLINE_LIMIT, Digest, ErrorType, Failure, Outcome, Status, Submission, Value
@@ -55,6 +55,7 @@ _NOT_THE_USERS: Final = (
 )
 _MESSAGE_LIMIT: Final = 10_000
 _TRACEBACK_LIMIT: Final = 100_000
+_EXCEPTION_LIMIT: Final = 16_000  # its bytes travel and are kept with the failure
 
 
 class TaskWorker:
@@ -401,7 +402,16 @@ def failure_of(error: BaseException, type_: ErrorType) -> Failure:
         text = "".join(traceback.format_exception(kind, error, _users_frames(error.__traceback__)))
     except Exception:  # noqa: BLE001 - so is whatever the traceback shows
         text = f"{exception}: {message}\n"
-    return Failure(type_, message, exception, _cut(text, _TRACEBACK_LIMIT), kinds)
+    return Failure(type_, message, exception, _cut(text, _TRACEBACK_LIMIT), kinds, _closed_exception(error))
+
+
+def _closed_exception(error: BaseException) -> Value | None:
+    """Close an exception for `TaskError.exception`; None if that cannot be done, or takes too much."""
+    try:
+        value = closed(error, text="")
+    except Exception:  # noqa: BLE001 - its __reduce__ is the user's code
+        return None
+    return value if value.size <= _EXCEPTION_LIMIT else None
 
 
 def _cut(text: str, limit: int) -> str:

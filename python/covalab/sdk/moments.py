@@ -1,0 +1,107 @@
+"""Moments in time as people write them in records: ISO-8601 text with a Z, that also compares with datetimes."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Moment(str):
+    """A moment as text, e.g. ``2025-12-01T10:00:02Z``. It orders with other moments and with aware datetimes.
+
+    Examples
+    --------
+    >>> moment = Moment.at(1764583202)
+    >>> moment
+    '2025-12-01T10:00:02Z'
+    >>> moment > dt.datetime(2025, 12, 1, 10, tzinfo=dt.timezone.utc)
+    True
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def at(cls, seconds: float) -> Self:
+        """Return the moment so many seconds after the epoch."""
+        at = dt.datetime.fromtimestamp(seconds, dt.timezone.utc)
+        return cls(at.isoformat().replace("+00:00", "Z"))
+
+    @property
+    def datetime(self) -> dt.datetime:
+        """The moment as a datetime in UTC, with its time zone."""
+        return dt.datetime.fromisoformat(self.replace("Z", "+00:00"))
+
+    def __eq__(self, other: object) -> bool:
+        return self.datetime == other if isinstance(other, dt.datetime) else str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+    def __lt__(self, other: Any) -> bool:
+        return self.datetime < _instant(other)
+
+    def __le__(self, other: Any) -> bool:
+        return self.datetime <= _instant(other)
+
+    def __gt__(self, other: Any) -> bool:
+        return self.datetime > _instant(other)
+
+    def __ge__(self, other: Any) -> bool:
+        return self.datetime >= _instant(other)
+
+
+def _instant(other: object) -> dt.datetime:
+    if isinstance(other, dt.datetime):
+        return other
+    if isinstance(other, str):
+        return Moment(other).datetime
+    message = f"a moment compares with datetimes and ISO-8601 texts, not with {other!r}"
+    raise TypeError(message)
+
+
+def moment(seconds: float | None) -> Moment | None:
+    """Return the moment so many seconds after the epoch; None stays None."""
+    return None if seconds is None else Moment.at(seconds)
+
+
+def seconds_of(where: str, at: object) -> float:
+    """Return seconds since the epoch for a datetime (without a time zone: local time), a moment, or seconds.
+
+    Raises
+    ------
+    TypeError
+        If it is none of these.
+    """
+    if isinstance(at, dt.datetime):
+        return at.timestamp()
+    if isinstance(at, str):
+        return Moment(at).datetime.timestamp()
+    if isinstance(at, bool) or not isinstance(at, int | float):
+        message = f"{where} takes a datetime, an ISO-8601 text or seconds since the epoch, not {at!r}"
+        raise TypeError(message)
+    return float(at)
+
+
+def span_of(where: str, span: object) -> float:
+    """Return the seconds of a timedelta, or of a number of seconds.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    ValueError
+        If it is negative.
+    """
+    seconds = span.total_seconds() if isinstance(span, dt.timedelta) else span
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        message = f"{where} takes a timedelta or seconds, not {span!r}"
+        raise TypeError(message)
+    if not seconds >= 0:
+        message = f"{where} cannot be negative, as {span!r} is"
+        raise ValueError(message)
+    return float(seconds)
