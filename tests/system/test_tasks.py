@@ -162,7 +162,7 @@ def test_metadata_and_errors_are_read_as_in_the_document() -> None:
 
 def test_statuses_have_both_names() -> None:
     """`SUCCESS` is `COMPLETED`, and words of both systems are understood."""
-    assert TaskStatus["SUCCESS"] is TaskStatus.COMPLETED
+    assert TaskStatus("success") is TaskStatus.COMPLETED
     assert TaskStatus("SUCCESS") == TaskStatus("completed") == "COMPLETED"
     assert TaskStatus("RETRYING") == TaskStatus("NEW_OBJECT") == "PENDING"
     assert TaskStatus(str(ct.status.POSTPROCESSING_FAILED)) == "FAILED"
