@@ -46,9 +46,10 @@ def _running(service: Service, query: TaskQuery, words: set[str]) -> Iterator[Ke
         for node in _open_nodes(run, words):
             if n_left == 0:
                 return
-            if run.progress.attempt[node] >= query.min_attempts:
+            row = _row(run, node)
+            if row.attempts >= query.min_attempts:
                 n_left -= 1
-                yield Keyed(run.key, _row(run, node))
+                yield Keyed(run.key, row)
 
 
 def _open_nodes(run: Run, words: set[str]) -> Iterator[int]:
@@ -67,7 +68,9 @@ def _row(run: Run, node: int) -> TaskRow:
     state = run.progress.state(node)
     word = _OPEN[state.status]
     created_at = run.created.created_at
-    return TaskRow(run.id, node, word, state.attempt, created_at, state.started_at, next_at=state.next_at)
+    # What is with a worker and has not begun is counted already, so that it is not counted twice when it begins.
+    n_runs = state.attempt - (state.status == "pending" and node in run.progress.in_flight)
+    return TaskRow(run.id, node, word, n_runs, created_at, state.started_at, next_at=state.next_at)
 
 
 async def summary(service: Service) -> TasksSummary:

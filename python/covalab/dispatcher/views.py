@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import apsw
 
@@ -26,6 +27,9 @@ from covalab.dispatcher.finished import Ended
 from covalab.dispatcher.run import rebuild
 from covalab.dispatcher.service import Service
 from covalab.store import rows
+
+_READINGS: Final = 5
+_WITH_OUTCOME: Final = ("completed", "failed", "cancelled")
 
 
 async def dispatches(
@@ -164,18 +168,24 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
         task = f"{dispatch}:{number}"
         raise MissingLatticeRecordError(task, where)
     found = graph.nodes[number]
-    outcome, attempts = await service.store.read(
-        lambda db: (rows.select_outcome(db, key, number), rows.select_attempts(db, key, number).get(number, []))
-    )
+    for _ in range(_READINGS):
+        state = progress.state(number)
+        outcome, attempts = await service.store.read(
+            lambda db: (rows.select_outcome(db, key, number), rows.select_attempts(db, key, number).get(number, []))
+        )
+        # It may have ended meanwhile: nobody is to see the end without the value.
+        is_whole = outcome is not None or state.status not in _WITH_OUTCOME or not progress.working[number]
+        if is_whole and state == progress.state(number):
+            break
+        await service.settled()
     value = outcome.value if outcome is not None else None
     if found.kind is NodeKind.PARAMETER:
         value = rest.values[found.value]
     stdout, stderr = (outcome.stdout, outcome.stderr) if outcome is not None else service.spooled(dispatch, number)
     failure = outcome.failure if outcome is not None else None
-    if progress.status[number] == "skipped":
+    if state.status == "skipped":
         failure = _why_skipped(progress, number)
     settings = lowering.settings_of(graph, number)
-    state = progress.state(number)
     return NodeDetail(
         dispatch,
         number,
