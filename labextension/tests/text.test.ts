@@ -6,7 +6,7 @@ import { describeCounts, errorLabel, failureLine, formatAge, formatDuration, for
 import { type Attempt, type ErrorType, type Failure, NodeKind, type NodeState } from '../src/wire';
 
 function failure(type: ErrorType, message: string): Failure {
-  return { type, message, exception: 'OSError', traceback: '', kinds: [] };
+  return { type, message, exception: 'OSError', traceback: '', kinds: [], original: null };
 }
 
 function attempt(number: number, type: ErrorType): Attempt {
