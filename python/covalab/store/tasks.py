@@ -111,7 +111,8 @@ def count_tasks(connection: apsw.Connection, without: Iterable[int]) -> dict[Tas
     keys = msgspec.json.encode(list(without)).decode()
     # Most tasks complete: they are what is left of all when the others are counted, and no row of theirs is read.
     (n_left,) = connection.execute(
-        "SELECT (SELECT count(*) FROM nodes) - (SELECT count(*) FROM json_each(?) AS one JOIN nodes ON nodes.key = one.value)",
+        "SELECT (SELECT count(*) FROM nodes) - "
+        "(SELECT count(*) FROM json_each(?) AS one JOIN nodes ON nodes.key = one.value)",
         (keys,),
     ).fetchone() or (0,)
     counts: dict[TaskWord, int] = {"completed": int(n_left), "failed": 0, "cancelled": 0}
