@@ -170,7 +170,11 @@ def test_the_class_of_the_dispatcher_has_the_verbs() -> None:
     run = LocalDispatcher.register(workflow, "http://localhost:48008")("c", times=1)
     assert ct.get_result(run).status == "NEW_OBJECT"
     assert LocalDispatcher.start(run) == run
-    assert ct.get_result(run, wait=True).result == ["C"]
+    ended = ct.get_result(run, wait=True)
+    assert ended.result == ["C"]
+    # A dispatch runs at most once.
+    assert LocalDispatcher.start(run) == run
+    assert ct.get_result(run, wait=True).end_time == ended.end_time
     assert LocalDispatcher.dispatch_sync(workflow)("d", 1).result == ["D"]
     again = LocalDispatcher.redispatch(LocalDispatcher.dispatch(workflow)("e", 1))("f", times=1)
     assert ct.get_result(again, wait=True).result == ["F"]

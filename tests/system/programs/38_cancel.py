@@ -61,3 +61,4 @@ def main() -> None:
     names = {node["node_name"]: str(node["status"]) for node in result.get_all_node_results()}
     assert (names["endless"], names["after"], names["other"]) == ("CANCELLED", "NEW_OBJECT", "COMPLETED")
     assert result.status == ct.status.CANCELLED
+    assert ct.cancel(run, 0) == f"Cancelled tasks [0] in dispatch_id {run}"  # one number will do
