@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import pickle
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from covalab.executors.base import AsyncBaseExecutor, BaseExecutor, Runtime, TaskCancelledError, TaskRuntimeError
+from covalab.executors.dask import DaskExecutor
 from covalab.executors.local import LocalExecutor
 from covalab.executors.remote import RemoteExecutor
 from covalab.sdk.status import Status, status
@@ -126,3 +128,31 @@ def test_a_remote_executor_must_be_filled_in() -> None:
         RemoteExecutor()  # type: ignore[abstract]
     process, out, err = asyncio.run(RemoteExecutor.run_async_subprocess("echo hello; exit 3"))
     assert (process.returncode, out, err) == (3, b"hello\n", b"")
+
+
+LOGS = {"log_stdout": "stdout.log", "log_stderr": "stderr.log"}
+CONSTRUCTORS: dict[type, dict[str, Any]] = {
+    BaseExecutor: {"log_stdout": "", "log_stderr": "", "cache_dir": "", "time_limit": -1, "retries": 0},
+    AsyncBaseExecutor: {"log_stdout": "", "log_stderr": "", "cache_dir": "", "time_limit": -1, "retries": 0},
+    LocalExecutor: {"workdir": "", "create_unique_workdir": None},
+    DaskExecutor: {
+        "scheduler_address": "",
+        **LOGS,
+        "conda_env": "",
+        "cache_dir": "",
+        "current_env_on_conda_fail": False,
+        "workdir": "",
+        "create_unique_workdir": None,
+    },
+    RemoteExecutor: {"poll_freq": 15, "remote_cache": "", "credentials_file": "", "covalent_version": ""},
+}
+
+
+@pytest.mark.parametrize("kind", CONSTRUCTORS, ids=lambda kind: kind.__name__)
+def test_constructors_of_executors_are_covalents(kind: type) -> None:
+    """The same arguments by position with the same defaults; others are swallowed (covalent-api 11.2, 11.3)."""
+    found = inspect.signature(kind).parameters.values()
+
+    by_position = {it.name: it.default for it in found if it.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    assert by_position == CONSTRUCTORS[kind]
+    assert any(it.kind is inspect.Parameter.VAR_KEYWORD for it in found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import inspect
 import os
 import pickle
 import shutil
@@ -332,3 +333,23 @@ def test_an_electron_with_files_takes_them_by_name() -> None:
 
     with pytest.raises(GraphError, match="no parameter 'files'"):
         ct.lattice(ct.electron(task, files=[fs.FileTransfer("/a", "/b")])).build_graph()
+
+
+CONSTRUCTORS: dict[Any, list[str]] = {
+    ct.fs.File: ["filepath", "is_remote", "is_dir", "include_folder"],
+    ct.fs.FileTransfer: ["from_file", "to_file", "order", "strategy"],
+    ct.fs.TransferFromRemote: ["from_filepath", "to_filepath", "strategy", "order"],
+    ct.fs.TransferToRemote: ["to_filepath", "from_filepath", "strategy", "order"],
+    ct.fs_strategies.Rsync: ["user", "host", "private_key_path"],
+    ct.fs_strategies.HTTP: [],
+    ct.fs_strategies.S3: ["credentials", "profile", "region_name"],
+    ct.fs_strategies.Blob: ["client_id", "client_secret", "tenant_id"],
+    ct.fs_strategies.GCloud: ["credentials", "project_id"],
+}
+
+
+@pytest.mark.parametrize("kind", CONSTRUCTORS, ids=lambda kind: kind.__name__)
+def test_constructors_of_files_are_covalents(kind: Any) -> None:
+    """The same parameters in the same order (covalent-api 13); orders are texts."""
+    assert list(inspect.signature(kind).parameters) == CONSTRUCTORS[kind]
+    assert (ct.fs.Order.BEFORE.value, ct.fs.Order.AFTER.value) == ("before", "after")
