@@ -234,6 +234,15 @@ def fetching(bench: Bench, ours: Covalab, folder: Path) -> None:
     )
 
 
+def listing(bench: Bench, ours: Covalab) -> None:
+    """Measure lists and counts of tasks after a dispatch of 100,000."""
+    if bench.only and "listing" not in bench.only:
+        return
+    ours.ct.get_result(ours.ct.dispatch(ours.lattices["fan"])(100_000), wait=True)
+    for name, ask in {"list_tasks": ours.ct.list_tasks, "summary": ours.ct.summary}.items():
+        bench.add("listing", f"`{name}` over 100,000 tasks", "<= 0.05 s", lambda ask=ask: seconds(ask))  # type: ignore[misc]
+
+
 def crowd(bench: Bench, folder: Path) -> None:
     """Measure how long a small dispatch waits for its first node when four clients send a hundred at once."""
     if bench.only and "crowd" not in bench.only:
@@ -319,6 +328,7 @@ def main() -> None:
         crowd(bench, folder)
         fairness(bench, ours)
         peers(bench, ours, arguments.peer)
+        listing(bench, ours)
         if arguments.growth:
             growth(bench, ours)
     if arguments.json:

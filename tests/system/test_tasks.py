@@ -483,3 +483,25 @@ def test_everything_is_told_again_after_the_dispatcher_was_killed(own: Client, t
 
     assert told() == before
     assert ct.get_task_result(waiting) is None
+
+
+@pytest.mark.usefixtures("own")
+def test_purging_forgets_what_ended_long_ago_and_nothing_else() -> None:
+    """By age or by date; what waits to be started, and what ended since, stays."""
+    old = [ct.enqueue(add, n) for n in range(2)]
+    for task in old:
+        result_of(task)
+    held = ct.dispatch(ct.lattice(ct.electron(add)), disable_run=True)(1)
+    between = datetime.now(timezone.utc)
+    young = ct.enqueue(add, 5)
+    result_of(young)
+
+    assert ct.purge_results(older_than=timedelta(hours=1)) == 0
+    assert ct.purge_results(older_than=between) == 2
+    assert [t["id"] for t in ct.list_tasks()] == [young, f"{held}:0"]
+    assert ct.get_task_result(old[0]) is None
+    assert result_of(young).result == 6
+    assert asyncio.run(ct.async_purge_results(older_than=0)) == 1
+    assert ct.summary().counts["PENDING"] == 1
+    with pytest.raises(ValueError, match="negative"):
+        ct.purge_results(older_than=-1)

@@ -411,6 +411,54 @@ async def async_summary() -> Record:
     return await asyncio.to_thread(summary)
 
 
+def purge_results(older_than: dt.timedelta | dt.datetime | str | float) -> int:
+    """Forget dispatches that ended long ago, with all their tasks and the values that nothing else uses.
+
+    What has not ended stays, and so does what a trigger that watches will run again.
+
+    Parameters
+    ----------
+    older_than
+        How long ago it ended, as a ``timedelta`` or in seconds; or a datetime (or ISO-8601 text) before which it did.
+
+    Returns
+    -------
+    int
+        How many dispatches are gone.
+    """
+    if isinstance(older_than, int | float | dt.timedelta):
+        before = time.time() - span_of("older_than", older_than)
+    else:
+        before = seconds_of("older_than", older_than)
+    client = connect()
+    n_gone, offset = 0, 0
+    while True:
+        page = client.dispatches(status=tuple(TERMINAL), offset=offset, count=_PAGE, oldest=True)
+        for found in page:
+            if found.ended_at is not None and found.ended_at < before and _may_go(client, found.id):
+                n_gone += 1
+            else:
+                offset += 1
+        if len(page) < _PAGE:
+            return n_gone
+
+
+def _may_go(client: Client, dispatch: str) -> bool:
+    """Delete a dispatch, unless something still needs it. Returns whether it is gone by this."""
+    if any(trigger.state == "watching" for trigger in client.triggers(dispatch)):
+        return False
+    try:
+        client.delete(dispatch)
+    except MissingLatticeRecordError:
+        return False  # somebody else was quicker
+    return True
+
+
+async def async_purge_results(older_than: dt.timedelta | dt.datetime | str | float) -> int:
+    """Do the same as `purge_results`; other work of the event loop goes on meanwhile."""
+    return await asyncio.to_thread(purge_results, older_than)
+
+
 # -- what `Result` tells of nodes ------------------------------------------------------------------------------------
 
 
