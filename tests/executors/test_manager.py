@@ -54,6 +54,18 @@ def test_a_plug_in_is_called_after_its_module(folder: Path) -> None:
     assert manager.defaults("quick_one") == {"colour": "red", "size": 1}
 
 
+def test_plug_ins_are_found_in_every_folder_that_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Separated by colons; `EXECUTOR_PLUGIN_NAME` in capitals or not; a folder that is not there is passed over."""
+    for name in ("first", "second"):
+        (folder / name).mkdir()
+    (folder / "first" / "small.py").write_text(PLUG_IN)
+    (folder / "second" / "capitals.py").write_text(PLUG_IN.replace("executor_plugin_name", "EXECUTOR_PLUGIN_NAME"))
+    monkeypatch.setenv("COVALENT_EXECUTOR_DIR", f"{folder}/first:{folder}/nothing:{folder}/second")
+
+    assert set(_ExecutorManager().list_executors(print_names=False)) >= {"small", "capitals"}
+    assert _ExecutorManager().get_executor("capitals").short_name() == "capitals"
+
+
 def test_a_broken_plug_in_keeps_no_other_away(folder: Path) -> None:
     """Who asks for it learns why it is not there, until it is mended."""
     (folder / "broken.py").write_text("import no_such_module")

@@ -48,6 +48,8 @@ def test_every_part_can_be_written_and_read(run: str, tmp_path: Path) -> None:
     """Of the result, the lattice and a node, each under its name in Covalent; None where there is nothing."""
     manager = ct.get_result_manager(run, tmp_path / "files")
     assert not (tmp_path / "files").exists()
+    assert ResultManager.from_dispatch_id(run, tmp_path / "files").result_object.result == ["A"]
+    assert not (tmp_path / "files").exists()
 
     assert manager.load_result_asset("result").get_deserialized() == ["A"]
     assert manager.load_result_asset("error") is None

@@ -29,6 +29,8 @@ def main() -> None:
     assert (early.result, early.encoded_result, early.end_time, early.error) == (None, None, None, None)
     assert early.get_node_result(0)["output"] is None
 
+    # Covalent's named waits are numbers; only their truth matters.
+    assert ct.get_result(run, wait=60_000).status == "COMPLETED"
     result = ct.get_result(run, wait=True)
     assert result.status == "COMPLETED"
     assert result.result == [2, 3]
