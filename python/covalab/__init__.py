@@ -34,6 +34,21 @@ if TYPE_CHECKING:
     from covalab.sdk.electron import electron, wait
     from covalab.sdk.lattice import Lattice, lattice
     from covalab.sdk.lepton import Lepton
+    from covalab.sdk.live import (
+        Execution,
+        async_continue_with,
+        async_intervene,
+        continue_with,
+        get_execution,
+        get_interrupts,
+        intervene,
+        pause,
+        resume,
+    )
+    from covalab.sdk.people import (
+        intervention_point,
+        pause_for,
+    )
     from covalab.sdk.redispatch import redispatch
     from covalab.sdk.result import Result
     from covalab.sdk.result_manager import get_result_manager
@@ -58,6 +73,15 @@ if TYPE_CHECKING:
     )
     from covalab.sdk.transportable import TransportableObject
     from covalab.worker.context import get_context
+    from covalab.worker.live import (
+        append_state,
+        del_state,
+        get_interventions,
+        mark_intervention_consumed,
+        put_into_stream,
+        set_final_result,
+        set_state,
+    )
 
 __all__ = [
     "CovalabError",
@@ -66,6 +90,7 @@ __all__ = [
     "DepsModule",
     "DepsPip",
     "DispatcherUnavailable",
+    "Execution",
     "ExecutorNotFound",
     "GraphError",
     "Lattice",
@@ -77,16 +102,21 @@ __all__ = [
     "TaskFailed",
     "TaskStatus",
     "TransportableObject",
+    "append_state",
+    "async_continue_with",
     "async_enqueue",
     "async_get_task",
     "async_get_task_result",
+    "async_intervene",
     "async_list_dispatches",
     "async_list_tasks",
     "async_purge_results",
     "async_summary",
     "cancel",
+    "continue_with",
     "covalent_start",
     "covalent_stop",
+    "del_state",
     "dispatch",
     "dispatch_sync",
     "electron",
@@ -96,21 +126,33 @@ __all__ = [
     "fs_strategies",
     "get_config",
     "get_context",
+    "get_execution",
+    "get_interrupts",
+    "get_interventions",
     "get_result",
     "get_result_manager",
     "get_task",
     "get_task_result",
+    "intervene",
+    "intervention_point",
     "is_covalent_running",
     "lattice",
     "leptons",
     "list_dispatches",
     "list_tasks",
     "logging",
+    "mark_intervention_consumed",
     "metadata",
     "purge_results",
+    "pause",
+    "pause_for",
+    "put_into_stream",
     "redispatch",
     "reload_config",
+    "resume",
     "set_config",
+    "set_final_result",
+    "set_state",
     "status",
     "stop_triggers",
     "summary",
@@ -158,7 +200,31 @@ _HOMES = {
         "summary",
     ),
     "covalab.sdk.transportable": ("TransportableObject",),
+    "covalab.sdk.live": (
+        "Execution",
+        "async_continue_with",
+        "async_intervene",
+        "continue_with",
+        "get_execution",
+        "get_interrupts",
+        "intervene",
+        "pause",
+        "resume",
+    ),
+    "covalab.sdk.people": (
+        "intervention_point",
+        "pause_for",
+    ),
     "covalab.worker.context": ("get_context",),
+    "covalab.worker.live": (
+        "append_state",
+        "del_state",
+        "get_interventions",
+        "mark_intervention_consumed",
+        "put_into_stream",
+        "set_final_result",
+        "set_state",
+    ),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = {

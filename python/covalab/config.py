@@ -49,6 +49,9 @@ class SdkConfig(msgspec.Struct, frozen=True):
     exhaustive_postprocess
         Whether a lattice's value is found by running its function again with the recorded outputs, instead of by
         putting together what it returned. Environment: ``COVALAB_EXHAUSTIVE_POSTPROCESS``.
+    stream_items
+        How many items of the stream of one dispatch are kept; when there are more, the oldest are let go, and whoever
+        reads is told how many. Read when the dispatcher starts. Environment: ``COVALAB_STREAM_ITEMS``.
     """
 
     results_dir: str = ""
@@ -56,6 +59,7 @@ class SdkConfig(msgspec.Struct, frozen=True):
     log_level: LogLevel | Literal[""] = ""
     no_cluster: Flag = False
     exhaustive_postprocess: Flag = False
+    stream_items: int = 10_000
 
 
 class DaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,6 +111,7 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "sdk.log_level": ("COVALAB_LOG_LEVEL", "LOGLEVEL"),
     "sdk.no_cluster": ("COVALAB_NO_CLUSTER", "COVALENT_DISABLE_DASK"),
     "sdk.exhaustive_postprocess": ("COVALAB_EXHAUSTIVE_POSTPROCESS",),
+    "sdk.stream_items": ("COVALAB_STREAM_ITEMS",),
     "dask.scheduler_address": ("COVALAB_DASK_SCHEDULER_ADDRESS",),
     "dask.cluster_class": ("COVALAB_DASK_CLUSTER_CLASS",),
     "dask.num_workers": ("COVALAB_WORKERS",),

@@ -24,6 +24,7 @@ from covalab.client import folders
 from covalab.client.http import UnixConnection
 from covalab.client.start import find, start_dispatcher
 from covalab.core import errors, protocol
+from covalab.core.journal import Page, Standing, Wish
 from covalab.core.model import (
     Again,
     DispatchChanges,
@@ -202,6 +203,34 @@ class Client:
         """Run the recorded graph of a dispatch once more, under a new id."""
         body = msgspec.msgpack.encode(Again(new_id, reuse, strict))
         answer: DispatchSummary = self._ask("POST", f"{_path(dispatch)}/redispatch", DispatchSummary, body=body)
+        return answer
+
+    def execution(self, dispatch: str, *, wait: float = 0.0, final: bool = False) -> Standing:
+        """Fetch what happened beside the graph, after at most `wait` seconds when it ends, or its final result is set.
+
+        Parameters
+        ----------
+        dispatch
+            Its id.
+        wait
+            How many seconds the answer may take.
+        final
+            Whether the final result is enough.
+        """
+        query = urlencode({"wait": wait, "until": "final" if final else "end"})
+        answer: Standing = self._ask("GET", f"{_path(dispatch)}/execution?{query}", Standing)
+        return answer
+
+    def stream(self, dispatch: str, since: int = 0, read: int = 0, wait: float = 0.0) -> Page:
+        """Fetch the next piece of the stream after number `since`, of which `read` items were read."""
+        query = urlencode({"since": since, "read": read, "wait": wait})
+        answer: Page = self._ask("GET", f"{_path(dispatch)}/journal?{query}", Page)
+        return answer
+
+    def wish(self, dispatch: str, wish: Wish) -> Standing:
+        """Ask something of a running dispatch; returns how things stand then."""
+        body = msgspec.msgpack.encode(wish)
+        answer: Standing = self._ask("POST", f"{_path(dispatch)}/journal", Standing, body=body)
         return answer
 
     def delete(self, dispatch: str) -> None:

@@ -14,6 +14,9 @@ CovalabError
  ├─ TriggerError                  a trigger cannot do what was asked
  ├─ SerializationError            a value cannot be encoded or decoded
  │   └─ ValueTooLarge             ... because it is larger than the configured limit
+ ├─ ExecutionClosed               a dispatch does not take what is said to it any more
+ ├─ NoSuchInterrupt               nothing waits for this answer
+ ├─ AnsweredDifferently           somebody has answered already
  ├─ DepsFailed                    what had to be done before or after a task failed
  ├─ BlobNotFound                  a value's file is gone
  └─ BlobDamaged                   a value's file is not what was written
@@ -124,6 +127,20 @@ class ValueTooLarge(SerializationError):
             f"{self.what} takes {self.size:,} bytes encoded, the limit is {self.limit:,}; "
             "write it to a file and pass the path, or raise COVALAB_MAX_VALUE_BYTES"
         )
+
+
+class ExecutionClosed(CovalabError, RuntimeError):
+    """A dispatch does not take what is said to it: it is sealed or closed, or was not made for it."""
+
+
+class NoSuchInterrupt(CovalabError, KeyError):
+    """Nothing waits, or ever waited, for this answer."""
+
+    __str__ = Exception.__str__  # a KeyError shows its message as a key
+
+
+class AnsweredDifferently(CovalabError, ValueError):
+    """What waited for an answer has had another one."""
 
 
 class DepsFailed(CovalabError, RuntimeError):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
-from covalab.core.model import CHEAP_KINDS, Edge, EdgeKind, Graph, NodeKind, Settings, Value
+from covalab.core.model import CHEAP_KINDS, WAITING_KINDS, Edge, EdgeKind, Graph, NodeKind, Settings, Value
 from covalab.core.places import Site
 from covalab.core.progress import Progress
 from covalab.core.protocol import Argument, Task
@@ -177,7 +177,11 @@ def _extend(progress: Progress, node: int, step: list[int], overlay: dict[int, i
         current = stack.pop()
         if progress.graph.nodes[current].kind is NodeKind.SUBLATTICE:
             continue  # its value is made by a dispatch of its own, not in this step
-        following = [child for child in _freed_by(progress, current, overlay) if progress.lane(child) == lane]
+        following = [
+            child
+            for child in _freed_by(progress, current, overlay)
+            if progress.lane(child) == lane and progress.graph.nodes[child].kind not in WAITING_KINDS
+        ]
         cheap = [child for child in following if progress.graph.nodes[child].kind in CHEAP_KINDS]
         others = [child for child in following if progress.graph.nodes[child].kind not in CHEAP_KINDS]
         taken = cheap

@@ -32,6 +32,8 @@ class NodeKind(enum.IntEnum):
     OPERATOR = 6  # `electron + other` and kin
     OUTPUT = 7  # `:postprocess:reconstruct`, assembles the lattice's return value; with a function, on a worker
     SUBLATTICE = 8  # an electron that is a lattice: a dispatch of its own
+    PAUSE = 9  # waits for a person's answer, which is its value
+    POINT = 10  # where interventions are inserted
 
 
 VIRTUAL_KINDS: Final = frozenset({NodeKind.PARAMETER, NodeKind.LIST, NodeKind.DICT, NodeKind.OUTPUT})
@@ -42,6 +44,10 @@ An output node that has a function is the exception (`does_work`).
 
 CHEAP_KINDS: Final = frozenset({NodeKind.ITEM, NodeKind.ATTRIBUTE, NodeKind.OPERATOR})
 """Kinds that run with their producer, because a trip would cost more than the work."""
+
+
+WAITING_KINDS: Final = frozenset({NodeKind.PAUSE, NodeKind.POINT})
+"""Kinds that no worker runs: they end in the dispatcher."""
 
 
 class EdgeKind(enum.IntEnum):
@@ -210,6 +216,8 @@ class Submission(msgspec.Struct, frozen=True):
     replaced: list[int] = []  # nodes that were replaced on purpose: they run, whatever they look like
     parent: DispatchId | None = None  # the dispatch whose node this one stands for
     triggers: list[Trigger] = []  # what starts it, and then runs it again
+    interventions: Literal["", "planned", "auto"] = ""  # whether and where they are inserted
+    auto_close: bool = True  # ends with its graph; else when it is closed
 
 
 class Trigger(msgspec.Struct, frozen=True):
@@ -343,6 +351,8 @@ class DispatchSummary(msgspec.Struct, frozen=True):
     held: bool = False  # recorded and not started
     parent: DispatchId | None = None
     inner: int = 0  # how many dispatches are below it, on all levels; of outermost ones only
+    waiting: int = 0  # nodes that wait for a person
+    paused: bool = False  # nothing new is sent
 
 
 class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):

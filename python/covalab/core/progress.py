@@ -13,6 +13,7 @@ from typing import Final
 
 from covalab.core.lifecycle import TERMINAL, may_follow
 from covalab.core.model import (
+    WAITING_KINDS,
     Attempt,
     Counts,
     Edge,
@@ -70,6 +71,9 @@ class Progress:
         self.lanes: list[deque[int]] = [deque() for _ in range(n_lanes)]
         """The nodes that are ready, by the place where they run."""
         self._lane = lanes if n_lanes > 1 else None
+        self._waiters = {node for node, it in enumerate(graph.nodes) if it.kind in WAITING_KINDS}
+        self.arrived: list[int] = []
+        """Nodes whose turn it is and that no worker runs; whoever ends them clears it."""
         self.in_flight: set[int] = set()
         """Nodes that left for a worker. They are pending until a worker begins them: a step runs one at a time."""
         self.children: list[list[int]] = [[] for _ in range(n)]
@@ -152,7 +156,9 @@ class Progress:
         """Begin: parameters are complete, nodes without inputs are ready."""
         self.version += 1
         for node in [node for node, waiting in enumerate(self.waiting) if not waiting]:
-            if self.working[node]:
+            if node in self._waiters:
+                self.arrived.append(node)
+            elif self.working[node]:
                 self.lanes[self.lane(node)].append(node)
             else:
                 self._complete(node, at, at)
@@ -369,6 +375,8 @@ class Progress:
                 if self.waiting[child] == 0 and self.status[child] == "pending":
                     if not self.working[child]:
                         stack.append(child)
+                    elif child in self._waiters:
+                        self.arrived.append(child)
                     elif child not in self.in_flight:
                         self.lanes[self.lane(child)].append(child)
 

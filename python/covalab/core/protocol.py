@@ -11,6 +11,7 @@ import msgspec
 
 from covalab._version import __version__
 from covalab.core.errors import VersionMismatch
+from covalab.core.journal import Intervention
 from covalab.core.model import Digest, Settings, Value
 from covalab.core.places import Site
 
@@ -68,6 +69,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     hooks: Digest = Digest("")
     site: Site | None = None
     builds: bool = False  # a sublattice: what it makes is a `Submission`, not a value
+    interventions: list[Intervention] | None = None  # those it sees
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -138,6 +140,13 @@ class Outcomes(msgspec.Struct, frozen=True, tag="outcomes"):
     payload: bytes
 
 
+class Noted(msgspec.Struct, frozen=True, tag="noted"):
+    """Pool to dispatcher: a running node has something to say. `payload` is an encoded `journal.Entry`, opaque too."""
+
+    step: int
+    payload: bytes
+
+
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
     """Pool to dispatcher: nothing more will come of a step. Nodes without outcome go back to the frontier.
 
@@ -158,7 +167,7 @@ class Trouble(msgspec.Struct, frozen=True, tag="trouble"):
 
 
 ToPool = Assign | Drop | Quit
-FromPool = Hello | Workers | Begun | Outcomes | Ended | Trouble
+FromPool = Hello | Workers | Begun | Outcomes | Noted | Ended | Trouble
 
 
 def encoder() -> msgspec.msgpack.Encoder:

@@ -17,9 +17,10 @@ import msgspec
 
 from covalab.core import lowering
 from covalab.core.durations import Durations
-from covalab.core.model import Digest, DispatchId, NodeKind, Outcome
+from covalab.core.model import WAITING_KINDS, Digest, DispatchId, NodeKind, Outcome
 from covalab.core.places import site_of
 from covalab.core.protocol import Step, Task
+from covalab.dispatcher import live
 from covalab.dispatcher.pools import Flight, Pool, Pools
 from covalab.dispatcher.run import Run
 
@@ -51,7 +52,7 @@ class Frontier:
 
     def note(self, run: Run) -> None:
         """Take note of a dispatch that changed: if something of it is ready, it gets its turn."""
-        if any(run.progress.lanes):
+        if any(run.progress.lanes) and not run.paused:
             self._hungry.setdefault(run.rest.priority, OrderedDict()).setdefault(run.id, run)
 
     def forget(self, run: Run) -> None:
@@ -64,8 +65,8 @@ class Frontier:
     def learn(self, run: Run, outcome: Outcome) -> None:
         """Learn from a completed node how long its function takes."""
         it = run.graph.nodes[outcome.node]
-        if it.kind is NodeKind.SUBLATTICE:
-            return  # how long it took is how long a whole dispatch did, and all share the function that builds
+        if it.kind is NodeKind.SUBLATTICE or it.kind in WAITING_KINDS:
+            return  # how long it took is how long a whole dispatch did, or a person, and all share one function
         function = run.graph.functions[it.function]
         self.durations.learn(function.digest, outcome.ended_at - outcome.started_at)
 
@@ -128,14 +129,19 @@ class Frontier:
         n_hungry = sum(map(len, self._hungry.values()))
         n_workers = -(-len(pool.workers) // max(1, n_hungry))
         in_host = pool.place.kind == "host"
+        tells = bool(run.rest.interventions)  # each node sees what there is when it begins
+        alone = in_host or tells
         lane = run.lanes[pool.place]
-        nodes = lowering.take_step(progress, lambda node: self._mean(run, node), n_workers, lane, alone=in_host)
+        nodes = lowering.take_step(progress, lambda node: self._mean(run, node), n_workers, lane, alone=alone)
         shared = lowering.Shared()
         inside: dict[int, int] = {}
         tasks = []
         for position, node in enumerate(nodes):
             site = None if in_host else site_of(lowering.settings_of(run.graph, node), run.id, node)
-            tasks.append(lowering.task_of(progress, node, inside, shared, site))
+            task = lowering.task_of(progress, node, inside, shared, site)
+            if tells:
+                task = msgspec.structs.replace(task, interventions=live.insert(run, node, time.time()))
+            tasks.append(task)
             inside[node] = position
         environment = run.rest.environment
         code = _code_of(tasks, run.rest.code)

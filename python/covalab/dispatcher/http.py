@@ -22,6 +22,7 @@ from covalab.client.client import EventsPage
 from covalab.core import protocol
 from covalab.core.described import described
 from covalab.core.errors import CovalabError, DataFolderError, MissingLatticeRecordError, TriggerError, VersionMismatch
+from covalab.core.journal import Page, Wish
 from covalab.core.model import (
     Again,
     DispatchId,
@@ -36,7 +37,7 @@ from covalab.core.model import (
     TriggerNews,
     WatchList,
 )
-from covalab.dispatcher import tasks, views
+from covalab.dispatcher import tasks, views, wishes
 from covalab.dispatcher.service import Service
 
 _T = TypeVar("_T")
@@ -407,6 +408,40 @@ class SummaryHandler(Handler):
         self.answer(await tasks.summary(self.service))
 
 
+class ExecutionHandler(Handler):
+    """`GET /dispatches/{id}/execution`."""
+
+    async def get(self, dispatch: str) -> None:
+        """Return what happened beside the graph; `wait` for the end, or with `until=final` for the final result."""
+        wait = max(0.0, self.number("wait", 0, _LONGEST_WAIT))
+        if wait:
+            final = self.get_query_argument("until", "") == "final"
+            await self.service.recorded(DispatchId(dispatch))
+            await self.held(views.until(self.service, DispatchId(dispatch), wait, final=final))
+        self.answer(await views.standing(self.service, DispatchId(dispatch)))
+
+
+class JournalHandler(Handler):
+    """`GET /dispatches/{id}/journal`, `POST /dispatches/{id}/journal`."""
+
+    async def get(self, dispatch: str) -> None:
+        """Return a piece of the stream, waiting for one if asked."""
+        since, read = int(self.number("since", 0, 1e15)), int(self.number("read", 0, 1e15))
+        wait = max(0.0, self.number("wait", 0, _LONGEST_WAIT))
+        page: list[Page] = []
+
+        async def look() -> None:
+            page.append(await views.stream(self.service, DispatchId(dispatch), since, read, wait))
+
+        await self.held(look())
+        if page:
+            self.answer(page[0])
+
+    async def post(self, dispatch: str) -> None:
+        """Do what somebody wishes of a running dispatch."""
+        self.answer(await wishes.grant(self.service, DispatchId(dispatch), self.body(Wish)))
+
+
 class EventsHandler(Handler):
     """`GET /events`. Whoever holds it open keeps the dispatcher alive."""
 
@@ -466,6 +501,8 @@ def application(service: Service, stop: asyncio.Event) -> web.Application:
             (r"/triggers/([^/]+)/fire", FireHandler, whose),
             (r"/triggers/([^/]+)/state", TriggerNewsHandler, whose),
             (r"/hosts/([0-9]{1,15})/watches", WatchesHandler, whose),
+            (rf"{dispatch}/execution", ExecutionHandler, whose),
+            (rf"{dispatch}/journal", JournalHandler, whose),
             (rf"{dispatch}/nodes/([0-9]{{1,9}})", NodeHandler, whose),
             (r".*", NothingHandler, whose),
         ],

@@ -23,7 +23,7 @@ from covalab.core import protocol
 from covalab.core.errors import VersionMismatch
 from covalab.core.model import Environment, PoolStatus
 from covalab.core.places import Place
-from covalab.core.protocol import Assign, Begun, Drop, Ended, Hello, Outcomes, Quit, Trouble, Workers
+from covalab.core.protocol import Assign, Begun, Drop, Ended, Hello, Noted, Outcomes, Quit, Trouble, Workers
 from covalab.dispatcher.interpreters import Interpreter, InterpreterNotFound, interpreter_of
 
 _log = logging.getLogger("covalab.pools")
@@ -67,6 +67,9 @@ class Listener(Protocol):
 
     def on_outcomes(self, flight: Flight, payload: bytes) -> None:
         """Nodes of a step ended."""
+
+    def on_noted(self, flight: Flight, payload: bytes) -> None:
+        """A running node has something to say."""
 
     def on_ended(self, flight: Flight, ended: Ended) -> None:
         """Nothing more will come of a step."""
@@ -265,7 +268,7 @@ class Pool:
                 self._hear(message)
         return self._death(came_up=came_up)
 
-    def _hear(self, message: Workers | Begun | Outcomes | Ended) -> None:
+    def _hear(self, message: Workers | Begun | Outcomes | Noted | Ended) -> None:
         if isinstance(message, Workers):
             self.workers = {name: self.workers.get(name, 0) for name in message.names}
             self._listener.on_pool_changed()
@@ -278,6 +281,8 @@ class Pool:
             self._listener.on_begun(flight, message)
         elif isinstance(message, Outcomes):
             self._listener.on_outcomes(flight, message.payload)
+        elif isinstance(message, Noted):
+            self._listener.on_noted(flight, message.payload)
         else:
             del self.flights[message.step]
             if flight.worker in self.workers:

@@ -15,8 +15,9 @@ from covalab.core.model import DispatchId, DispatchSummary, Outcome, Submission
 from covalab.core.reuse import reusable_nodes
 from covalab.dispatcher.run import Run
 from covalab.store import rows
+from covalab.store.journal import select_folded
 
-_RESTART_GAP: Final = 1_000_000
+RESTART_GAP: Final = 1_000_000
 """Added to versions at a restart: those told but not recorded before it are never told for something else."""
 
 
@@ -40,8 +41,9 @@ def load(connection: apsw.Connection, summary: DispatchSummary) -> Run:
             at = state.started_at or summary.created_at
             built = Outcome(state.node, "running", at, at, None, None, row.stdout, row.stderr, row.worker)
             run.built[state.node] = built
+    run.journal = select_folded(connection, key)
     run.progress.start(summary.created_at)
-    run.progress.restore(states, values, summary.version + _RESTART_GAP, attempts, run.built)
+    run.progress.restore(states, values, summary.version + RESTART_GAP, attempts, run.built)
     run.failures = {node: len(its) - run.progress.losses.get(node, 0) for node, its in attempts.items()}
     run.failed = [state.node for state in states if state.status == "failed"]
     return run
@@ -70,6 +72,8 @@ def recorded_submission(connection: apsw.Connection, dispatch: DispatchId) -> Su
         rest.priority,
         hold=summary.held,
         parent=summary.parent,
+        interventions=rest.interventions,
+        auto_close=rest.auto_close,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from covalab.core.journal import Entry, Folded
 from covalab.core.model import (
     Attempt,
     Counts,
@@ -49,16 +50,29 @@ class Run:
         self.built: dict[int, Outcome] = {}  # how each of those was built, and what it printed
         self.inner = summary.inner  # how many dispatches are below it
         self.births: list[Submission] = []  # children on their way to the disk
+        self.journal: Folded | None = None  # what happened beside the graph, if anything did
+        self.entries: list[tuple[int, Entry]] = []  # of it, on their way to the disk
+        self.closing = ""  # why somebody wants it to be closed
 
     @property
     def id(self) -> DispatchId:
         """The dispatch's id."""
         return self.created.id
 
+    @property
+    def paused(self) -> bool:
+        """Whether nothing new is to be sent."""
+        return self.journal is not None and self.journal.paused
+
+    @property
+    def may_end(self) -> bool:
+        """Whether it ends when its graph does: it is no service, or it was closed."""
+        return self.rest.auto_close or bool(self.closing) or self.ended_at is not None
+
     def summary(self) -> DispatchSummary:
         """Where it stands now."""
         progress = self.progress
-        status: Status = progress.outcome
+        status: Status = progress.outcome if self.may_end else "running"
         if status == "running" and self.started_at is None:
             status = "pending"
         return msgspec.structs.replace(
@@ -70,6 +84,8 @@ class Run:
             counts=progress.counts,
             inner=self.inner,
             error=error_text(self.graph, self.failed),
+            waiting=0 if self.journal is None else len(self.journal.waiting),
+            paused=self.paused,
         )
 
 

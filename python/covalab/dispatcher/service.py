@@ -22,11 +22,13 @@ from typing import Any, Final, NamedTuple, TypeVar
 import apsw
 import msgspec
 
+from covalab import config
 from covalab._version import __version__
 from covalab.artifacts import Artifacts
 from covalab.client import folders
 from covalab.core import lowering, retries
 from covalab.core.errors import CovalabError, DataFolderError, DispatcherError, MissingLatticeRecordError, TakenOver
+from covalab.core.journal import Entry
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
     Again,
@@ -46,7 +48,7 @@ from covalab.core.places import place_of
 from covalab.core.progress import LOSSES_ALLOWED
 from covalab.core.protocol import Begun, Ended
 from covalab.core.soundness import check_graph
-from covalab.dispatcher import lineage
+from covalab.dispatcher import lineage, live
 from covalab.dispatcher.feed import Feed
 from covalab.dispatcher.finished import Finished
 from covalab.dispatcher.frontier import Frontier
@@ -55,6 +57,7 @@ from covalab.dispatcher.recorded import load, recorded_submission, reuse, sent_a
 from covalab.dispatcher.run import Run, lost_failure, summary_of, timeout_failure
 from covalab.dispatcher.triggers import Triggers
 from covalab.store import Store, rows
+from covalab.store.journal import insert_entries
 from covalab.worker.capture import read_text
 
 _log = logging.getLogger("covalab.dispatcher")
@@ -74,6 +77,7 @@ class _Write(NamedTuple):
     outcomes: list[Outcome]
     attempts: list[Attempt]
     births: list[tuple[Submission, DispatchSummary]]  # what nodes of it have become
+    entries: list[tuple[int, Entry]]  # what happened beside its graph
 
 
 class Service:
@@ -114,6 +118,8 @@ class Service:
         self._changed: set[DispatchId] = set()
         self._dropped: set[int] = set()  # steps that were stopped because some of their nodes were cancelled
         self._outcomes = msgspec.msgpack.Decoder(list[Outcome])
+        self._entries = msgspec.msgpack.Decoder(Entry)
+        self._stream_items = int(config.load().sdk.stream_items)
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._settled.set()
@@ -255,11 +261,11 @@ class Service:
         run = self.runs.get(dispatch)
         if run is None:
             return (await self.recorded(dispatch))[1]
-        self._cancel(run, nodes)
+        self.cancel_nodes(run, nodes)
         await self.feed.wait(dispatch, _RETRY_SECONDS)
         return await self.summary(dispatch)
 
-    def _cancel(self, run: Run, nodes: list[int] | None) -> None:
+    def cancel_nodes(self, run: Run, nodes: list[int] | None) -> None:
         """Cancel a dispatch or some of its nodes, and what those have become."""
         self._apply(run)  # what has ended stays as it ended, also when it came in a moment ago
         now = time.time()
@@ -276,11 +282,43 @@ class Service:
                 if flight.dispatch == run.id and any(run.progress.status[node] in TERMINAL for node in flight.open):
                     self._dropped.add(flight.step)
                     pool.drop(flight.step, [node for node in flight.open if run.progress.status[node] in TERMINAL])
-        self._note(run)
+        live.withdraw(run, cancelled, now)
+        if nodes is None:
+            run.closing = run.closing or "cancelled"
+        self.note(run)
         for node in cancelled:
             child = self.runs.get(run.children[node]) if node in run.children else None
             if child is not None:
-                self._cancel(child, None)
+                self.cancel_nodes(child, None)
+
+    def pause(self, run: Run, *, wanted: bool) -> None:
+        """Let a dispatch, with all below it, send nothing new, or go on."""
+        if run.paused != wanted:
+            live.note(run, Entry("pause" if wanted else "resume", time.time()))
+            self._frontier.forget(run)
+            self._frontier.note(run)
+            self.note(run)
+        for child in run.children.values():
+            if child in self.runs:
+                self.pause(self.runs[child], wanted=wanted)
+
+    async def written(self, run: Run) -> None:
+        """Wait until what was noted of a dispatch is on the disk.
+
+        Raises
+        ------
+        DataFolderError
+            If that takes too long: the disk is full. It is written as soon as there is space.
+        """
+        deadline = time.monotonic() + 2 * _RETRY_SECONDS
+        while run.entries and time.monotonic() < deadline:
+            await self.feed.wait(run.id, deadline - time.monotonic())
+        await self.settled()
+        if run.entries or not self._settled.is_set():
+            message = (
+                f"dispatch {run.id} was told, but {self.folder} cannot be written; free some space, and look again"
+            )
+            raise DataFolderError(message)
 
     async def delete(self, dispatch: DispatchId) -> str:
         """Forget a dispatch that has ended, with all below it. Returns why that cannot be done, else an empty text."""
@@ -383,7 +421,7 @@ class Service:
     async def _tie(self, run: Run) -> None:
         """Tie a dispatch that was taken up again to its parent and its children, whatever of them has ended."""
         if self._is_orphan(run):
-            self._cancel(run, None)
+            self.cancel_nodes(run, None)
         for node, child in run.children.items():
             if child not in self.runs and run.progress.status[node] not in TERMINAL:
                 key, summary = await self.recorded(child)
@@ -413,10 +451,10 @@ class Service:
                 _log.exception("cannot read how dispatch %s ended", child.id)
                 trouble = DispatcherError(f"the value of dispatch {child.id} cannot be read: {error}")
                 parent.inbox.append(lineage.not_built(built, trouble))
-                self._note(parent)
+                self.note(parent)
                 return
         parent.inbox.append(lineage.outcome_of(built, end))
-        self._note(parent)
+        self.note(parent)
 
     async def _remove_orphans(self) -> None:
         """Remove what nobody will ever ask for: written for submissions that never came, or by writers that died."""
@@ -447,7 +485,7 @@ class Service:
             run.progress.start(run.created.created_at)
         for place in run.places:
             self._pools.of(place, run.rest.environment)
-        self._note(run)
+        self.note(run)
 
     # -- what pools tell -----------------------------------------------------------------------------------------
 
@@ -456,7 +494,7 @@ class Service:
         run = self.runs.get(DispatchId(flight.dispatch))
         if run is not None:
             run.progress.began(begun.node, begun.at)
-            self._note(run)
+            self.note(run)
 
     def on_outcomes(self, flight: Flight, payload: bytes) -> None:
         """Nodes ended."""
@@ -467,7 +505,15 @@ class Service:
             for outcome in outcomes:
                 run.progress.made(outcome, flight.worker)
             run.inbox += outcomes
-            self._note(run)
+            self.note(run)
+
+    def on_noted(self, flight: Flight, payload: bytes) -> None:
+        """A running node has something to say; it is on the disk no later than how the node ended."""
+        run = self.runs.get(DispatchId(flight.dispatch))
+        if run is not None:
+            live.note(run, self._entries.decode(payload))
+            live.let_go(run, self._stream_items)
+            self.note(run)
 
     def on_ended(self, flight: Flight, ended: Ended) -> None:
         """Nothing more will come of a step: what it has not done is ready again, or ends here."""
@@ -496,7 +542,7 @@ class Service:
             self._suspect(run, flight, unfinished, now)
             unfinished = []
         run.progress.unsent(unfinished)
-        self._note(run)
+        self.note(run)
 
     def on_pool_lost(self, flights: Iterable[Flight]) -> None:
         """A pool's process is gone, and with it what it was doing: that is ready again.
@@ -514,7 +560,7 @@ class Service:
                 self._suspect(run, flight, [flight.begun.node], now)
                 unfinished.remove(flight.begun.node)
             run.progress.unsent(unfinished)
-            self._note(run)
+            self.note(run)
 
     def _suspect(self, run: Run, flight: Flight, nodes: list[int], now: float) -> None:
         """Let nodes that were there when their worker went run again, alone; blame the one that was there too often."""
@@ -545,7 +591,7 @@ class Service:
             for node in run.progress.lanes[lane]:
                 run.inbox.append(Outcome(node, "failed", now, now, None, failure, "", f"{pool.message}\n"))
             run.progress.lanes[lane].clear()
-            self._note(run)
+            self.note(run)
 
     def on_pool_changed(self) -> None:
         """Workers came or went."""
@@ -577,7 +623,8 @@ class Service:
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
-    def _note(self, run: Run) -> None:
+    def note(self, run: Run) -> None:
+        """Take note of a dispatch that changed: the next turn writes it down."""
         self._changed.add(run.id)
         self._wake.set()
 
@@ -598,7 +645,7 @@ class Service:
             if pool.state == "failed":
                 self._give_up(pool)
         for run in self._frontier.fill():
-            self._note(run)
+            self.note(run)
 
     def _wake_the_delayed(self) -> None:
         """Make ready what was put off until now, and see to it that the next is not forgotten."""
@@ -608,7 +655,7 @@ class Service:
             if run is not None:
                 run.progress.due(now)
                 self._frontier.note(run)
-                self._note(run)
+                self.note(run)
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
@@ -640,9 +687,10 @@ class Service:
                 ]
                 progress.touched.clear()
                 births, run.births = run.births, []
-                if outcomes or states or attempts or summary.status != run.told.status:
+                entries, run.entries = run.entries, []
+                if outcomes or states or attempts or entries or summary.status != run.told.status:
                     born = [(submission, summary_of(submission, time.time())) for submission in births]
-                    writes.append(_Write(run.key, summary, states, outcomes, attempts, born))
+                    writes.append(_Write(run.key, summary, states, outcomes, attempts, born, entries))
                 run.told = summary
             keys = await self._record(writes) if writes else {}
         finally:
@@ -668,7 +716,7 @@ class Service:
         if parent is not None:
             error = DispatcherError(f"dispatch {submission.id} could not be recorded; see `covalab logs`")
             parent.inbox.append(lineage.not_built(parent.built[submission.parent_node], error))
-            self._note(parent)
+            self.note(parent)
 
     def _bring_up(self, submission: Submission, summary: DispatchSummary, key: int) -> None:
         """Start a dispatch that stands for a node, now that it is recorded."""
@@ -676,10 +724,13 @@ class Service:
         root = self.runs.get(summary.root) if summary.root is not None else None
         if root is not None:
             root.inner += 1
-            self._note(root)
+            self.note(root)
+        parent = self.runs.get(submission.parent) if submission.parent is not None else None
+        if parent is not None and parent.paused:
+            live.note(run, Entry("pause", time.time()))
         self._begin(run)
         if self._is_orphan(run):
-            self._cancel(run, None)
+            self.cancel_nodes(run, None)
 
     async def _record(self, writes: list[_Write]) -> dict[DispatchId, int]:
         """Write it down; returns the keys of the dispatches that are new."""
@@ -692,6 +743,7 @@ class Service:
                 rows.update_dispatch(
                     connection, write.key, write.summary, write.states, write.outcomes, attempts=write.attempts
                 )
+                insert_entries(connection, write.key, write.entries)
                 for submission, summary in write.births:
                     keys[submission.id] = rows.insert_dispatch(connection, submission, summary)
             return keys
@@ -716,6 +768,17 @@ class Service:
                 return keys
 
     def _apply(self, run: Run) -> None:
+        self._take_in(run)
+        while run.progress.arrived:
+            live.arrive(run, time.time())
+            self._take_in(run)
+        if run.progress.is_terminal and run.ended_at is None and run.may_end:
+            run.ended_at = max(time.time(), run.started_at or run.created.created_at)
+            run.started_at = run.started_at or run.ended_at
+            if run.journal is not None or run.closing:
+                live.close(run, run.ended_at, run.closing or "auto_close")
+
+    def _take_in(self, run: Run) -> None:
         inbox, run.inbox = run.inbox, []
         progress = run.progress
         for received in inbox:
@@ -731,9 +794,6 @@ class Service:
                 run.outcomes.append(outcome)
                 if outcome.status == "failed":
                     run.failed.append(node)
-        if progress.is_terminal and run.ended_at is None:
-            run.ended_at = max(time.time(), run.started_at or run.created.created_at)
-            run.started_at = run.started_at or run.ended_at
 
     def _adopt(self, run: Run, outcome: Outcome) -> Outcome | None:
         """A worker built a sublattice: its node becomes a dispatch of its own, or, if that cannot run, ends here."""

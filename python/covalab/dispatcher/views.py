@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,6 +10,7 @@ import apsw
 
 from covalab.core import lowering
 from covalab.core.errors import MissingLatticeRecordError
+from covalab.core.journal import Folded, Page, Standing
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
     DispatchChanges,
@@ -24,9 +26,13 @@ from covalab.core.model import (
 )
 from covalab.core.progress import Progress, result_nodes
 from covalab.dispatcher.finished import Ended
+from covalab.dispatcher.recorded import RESTART_GAP
 from covalab.dispatcher.run import rebuild
 from covalab.dispatcher.service import Service
 from covalab.store import rows
+from covalab.store.journal import select_folded, select_stream
+
+_PAGE: Final = 1_000
 
 _READINGS: Final = 5
 _WITH_OUTCOME: Final = ("completed", "failed", "cancelled")
@@ -209,6 +215,57 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
         state.next_at,
         children.get(number),
     )
+
+
+async def standing(service: Service, dispatch: DispatchId) -> Standing:
+    """Return what happened in a dispatch beside its graph."""
+    await service.settled()
+    run = service.runs.get(dispatch)
+    if run is not None:
+        summary = run.summary()
+        return Standing(summary, run.journal or Folded(), run.rest.interventions, summary.version // RESTART_GAP)
+    ended = await _ended(service, dispatch)
+    folded = await service.store.read(lambda db: select_folded(db, ended.key)) or Folded()
+    summary = ended.summary
+    if summary.status in TERMINAL and folded.lifecycle != "closed":
+        # Nothing ever happened in it, so nobody wrote down that it was closed.
+        folded.lifecycle, folded.close_reason = "closed", "auto_close"
+        folded.sealed_at = folded.closed_at = summary.ended_at
+    return Standing(summary, folded, ended.rest.interventions, summary.version // RESTART_GAP)
+
+
+async def until(service: Service, dispatch: DispatchId, wait: float, *, final: bool) -> None:
+    """Wait up to `wait` seconds for a dispatch to end, or, with `final`, for its final result to be set."""
+    deadline = time.monotonic() + wait
+    while dispatch in service.runs or dispatch in service.held:
+        run = service.runs.get(dispatch)
+        if final and run is not None and run.journal is not None and run.journal.final is not None:
+            return
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return
+        await service.feed.wait(dispatch, left)
+
+
+async def stream(service: Service, dispatch: DispatchId, since: int, read: int, wait: float) -> Page:
+    """Return the next entries of the stream after `since`, of which the reader has seen `read`; waits for one."""
+    deadline = time.monotonic() + wait
+    while True:
+        await service.settled()
+        run = service.runs.get(dispatch)
+        key, dropped = (await service.recorded(dispatch))[0] if run is None else run.key, 0
+        if run is None:
+            folded = await service.store.read(lambda db: select_folded(db, key))  # noqa: B023 - called at once
+            dropped = 0 if folded is None else folded.dropped
+        elif run.journal is not None:
+            dropped = run.journal.dropped
+        entries = await service.store.read(lambda db: select_stream(db, key, since, _PAGE))  # noqa: B023
+        over = run is None and dispatch not in service.held
+        left = deadline - time.monotonic()
+        missed = max(0, dropped - read)
+        if entries or missed or over or left <= 0:
+            return Page(entries, missed, over and len(entries) < _PAGE)
+        await service.feed.wait(dispatch, left)
 
 
 def _why_skipped(progress: Progress, number: int) -> Failure:

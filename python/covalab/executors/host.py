@@ -36,7 +36,7 @@ from covalab.executors.base import AsyncBaseExecutor, BaseExecutor, Runtime
 from covalab.executors.manager import _executor_manager
 from covalab.executors.ready import instance_of, ready, value_of
 from covalab.sdk.status import status
-from covalab.worker import context
+from covalab.worker import context, live
 from covalab.worker.step import enter, failure_of
 
 _log = logging.getLogger("covalab.executors")
@@ -214,6 +214,13 @@ class Host:
         task = step.tasks[0]
         artifacts = Artifacts(step.blobs)
         context.in_thread.set(context.Context(step.dispatch, task.node))
+        loop = asyncio.get_running_loop()
+
+        def emit(frame: bytes) -> None:
+            """Send from any thread, before what comes after it."""
+            loop.call_soon_threadsafe(write_frame, self._writer, frame)
+
+        live.in_thread.set(live.Voice(step, artifacts, emit))
         started_at, began = time.time(), time.perf_counter()
         done = await _in_thread(lambda: self._prepare(running, artifacts))
         phase = "serialization"

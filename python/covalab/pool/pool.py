@@ -20,7 +20,7 @@ from covalab import config
 from covalab.client.link import read_frame, write_frame
 from covalab.core import protocol
 from covalab.core.errors import ConfigError
-from covalab.core.protocol import Assign, Begun, Drop, Ended, Hello, Outcomes, Quit, Trouble, Workers
+from covalab.core.protocol import Assign, Begun, Drop, Ended, Hello, Noted, Outcomes, Quit, Trouble, Workers
 from covalab.pool import cluster, remote
 
 _log = logging.getLogger("covalab.pool")
@@ -56,7 +56,7 @@ class Pool:
         self._writer = writer
         self._scheduler = scheduler
         self._encoder = protocol.encoder()
-        self._events = protocol.decoder(Begun | Outcomes)
+        self._events = protocol.decoder(Begun | Outcomes | Noted)
         self._running: dict[int, _Running] = {}
         self._cancelled: OrderedDict[int, _Running] = OrderedDict()
         self._workers: dict[str, None] = {}

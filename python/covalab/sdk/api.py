@@ -37,6 +37,7 @@ def prepare(
     hold: bool = False,
     replaced: Collection[str] = (),
     whole: bool = False,
+    auto_close: bool = True,
 ) -> Submission:
     """Build everything that one dispatch sends, without sending it.
 
@@ -56,6 +57,8 @@ def prepare(
         The electrons that run again although earlier results are reused: they were replaced.
     whole
         Whether its value must be one closed value, as that of a sublattice.
+    auto_close
+        See `dispatch`.
 
     Raises
     ------
@@ -82,11 +85,18 @@ def prepare(
         priority=priority,
         hold=hold,
         replaced=[node for node, name in plan.replaced.items() if name in replaced],
+        interventions=lattice.mode_of(plan.graph),
+        auto_close=auto_close,
     )
 
 
 def dispatch(
-    orig_lattice: Lattice, dispatcher_addr: str | None = None, *, disable_run: bool = False, priority: int = 0
+    orig_lattice: Lattice,
+    dispatcher_addr: str | None = None,
+    *,
+    disable_run: bool = False,
+    priority: int = 0,
+    auto_close: bool = True,
 ) -> Callable[..., DispatchHandle]:
     """Run a lattice in the background.
 
@@ -100,6 +110,9 @@ def dispatch(
         Record the dispatch and do not start it: its status stays ``NEW_OBJECT`` until `start`, or a trigger, starts it.
     priority
         What is ready of a dispatch with a higher priority goes first; what has begun is left alone. Not in Covalent.
+    auto_close
+        Whether the dispatch ends with its last node. If not, it stays RUNNING, and takes interventions, until
+        ``ct.get_execution(id).close()``. Not in Covalent.
 
     Returns
     -------
@@ -114,7 +127,9 @@ def dispatch(
         client = connect()
         triggers = orig_lattice.triggers
         hold = disable_run or bool(triggers)
-        submission = prepare(orig_lattice, args, kwargs, client.artifacts, priority=priority, hold=hold)
+        submission = prepare(
+            orig_lattice, args, kwargs, client.artifacts, priority=priority, hold=hold, auto_close=auto_close
+        )
         if triggers:
             closed = [trigger._closed(client.artifacts) for trigger in triggers]  # noqa: SLF001 - part of covalab
             submission = replace(submission, triggers=closed)

@@ -11,11 +11,11 @@ import json
 import platform
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from covalab._version import __version__
-from covalab.core.errors import SerializationError
-from covalab.core.model import Graph, Value
+from covalab.core.errors import GraphError, SerializationError
+from covalab.core.model import Graph, NodeKind, Value
 from covalab.sdk.configuration import default_executor, exhaustive_postprocess
 from covalab.sdk.execution import executor_words
 from covalab.sdk.hooks import HookSet, hooks_of
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from covalab.sdk.options import RetryOptions
     from covalab.sdk.result import Result
 
+InterventionMode: TypeAlias = Literal["planned", "auto"] | None
+
 
 class Lattice:
     """A workflow. Call it to run its function plainly; `covalab.dispatch` runs it in the background.
@@ -56,7 +58,11 @@ class Lattice:
     triggers
         What runs it: when it is dispatched they begin to watch, and it is not started before one fires. They belong to
         this object and do not travel with it.
+    intervention_mode
+        Where interventions are inserted (``"auto"``, ``"planned"``), or None.
     """
+
+    intervention_mode: InterventionMode = None  # of one that was pickled before there were any
 
     def __init__(
         self,
@@ -67,8 +73,10 @@ class Lattice:
         hooks: HookSet | None = None,
         limits: Limits = NO_LIMITS,
         triggers: Iterable[Any] = (),
+        intervention_mode: InterventionMode = None,
     ) -> None:
         self.function = workflow_function
+        self.intervention_mode = intervention_mode
         self.limits = limits
         self.executor = executor
         self.workflow_executor = workflow_executor
@@ -87,7 +95,7 @@ class Lattice:
 
     def __getstate__(self) -> dict[str, Any]:
         names = ("function", "executor", "workflow_executor", "hooks", "limits", "__name__", "__doc__", "_replacements")
-        return {name: self.__dict__[name] for name in names}
+        return {name: self.__dict__[name] for name in (*names, "intervention_mode")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -251,6 +259,23 @@ class Lattice:
             raise trouble
         return plan, inputs
 
+    def mode_of(self, graph: Graph) -> Literal["", "planned", "auto"]:
+        """Return whether and where interventions are inserted in a graph of this lattice.
+
+        Raises
+        ------
+        GraphError
+            If it has intervention points and inserts interventions everywhere.
+        """
+        has_points = any(node.kind is NodeKind.POINT for node in graph.nodes)
+        if has_points and self.intervention_mode == "auto":
+            message = (
+                f"lattice {self.__name__!r} has intervention points and intervention_mode='auto', which inserts before "
+                "every node; choose one of the two"
+            )
+            raise GraphError(message)
+        return self.intervention_mode or ("planned" if has_points else "")
+
     def build_graph(self, *args: Any, **kwargs: Any) -> None:
         """Run the function with stand-ins and keep the graph in `transport_graph`. Nothing is sent or written.
 
@@ -368,6 +393,7 @@ def lattice(
     triggers: Any = None,
     retries: int = 0,
     time_limit: float | dt.timedelta | None = None,
+    intervention_mode: InterventionMode = None,
     **retry: Unpack[RetryOptions],
 ) -> Lattice: ...
 @overload
@@ -384,6 +410,7 @@ def lattice(
     triggers: Any = None,
     retries: int = 0,
     time_limit: float | dt.timedelta | None = None,
+    intervention_mode: InterventionMode = None,
     **retry: Unpack[RetryOptions],
 ) -> Callable[[Callable[..., Any]], Lattice]: ...
 def lattice(
@@ -399,6 +426,7 @@ def lattice(
     triggers: Any = None,
     retries: int = 0,
     time_limit: float | dt.timedelta | None = None,
+    intervention_mode: InterventionMode = None,
     **retry: Unpack[RetryOptions],
 ) -> Any:
     """Make a function a workflow. Use it bare or with options.
@@ -415,6 +443,9 @@ def lattice(
         Hooks for electrons that have none of their own; see `electron`.
     retries, time_limit, retry_on, retry_delay, ...
         For electrons that say nothing about it; see `electron`. Not in Covalent.
+    intervention_mode
+        Whether `covalab.intervene` may say something to its dispatches, and when that is inserted: ``"planned"`` at
+        `covalab.intervention_point` only, ``"auto"`` immediately before the node it is meant for. Not in Covalent.
     triggers
         One trigger or several (`covalab.triggers`): dispatching the lattice lets them watch, and the first that fires
         starts it.
@@ -442,12 +473,16 @@ def lattice(
             triggers=triggers,
             retries=retries,
             time_limit=time_limit,
+            intervention_mode=intervention_mode,
             **retry,
         )
     if not callable(_func):
         message = f"lattice takes a function, not {_func!r}"
         raise TypeError(message)
     where = f"lattice {name_of(_func)!r}"
+    if intervention_mode not in (None, "planned", "auto"):
+        message = f"{where}: intervention_mode is None, 'planned' or 'auto', not {intervention_mode!r}"
+        raise GraphError(message)
     return Lattice(
         _func,
         executor=checked_executor(where, executor, backend),
@@ -455,4 +490,5 @@ def lattice(
         hooks=hooks_of(where, deps_bash=deps_bash, deps_pip=deps_pip, call_before=call_before, call_after=call_after),
         limits=limits_of(where, retries, time_limit, retry),
         triggers=trigger_list(where, triggers),
+        intervention_mode=intervention_mode,
     )

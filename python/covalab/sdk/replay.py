@@ -14,7 +14,7 @@ from typing import Any, Final
 from covalab.core.errors import GraphError
 from covalab.core.model import Graph, NodeKind
 
-_CALLED: Final = (NodeKind.ELECTRON, NodeKind.SUBLATTICE)
+_CALLED: Final = (NodeKind.ELECTRON, NodeKind.SUBLATTICE, NodeKind.PAUSE, NodeKind.POINT)
 
 
 class Replay:

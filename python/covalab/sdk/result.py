@@ -21,6 +21,7 @@ from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import Digest, DispatchId, Edge, Failure, NodeKind, Record, TriggerState, Value, does_work
 from covalab.core.model import Status as CoreStatus
 from covalab.sdk.configuration import get_config
+from covalab.sdk.readers import Readers
 from covalab.sdk.redispatch import open_lattice
 from covalab.sdk.replay import called_nodes, rerun
 from covalab.sdk.status import Status, shown, status
@@ -58,7 +59,7 @@ class RecordedLattice:
         raise GraphError(message)
 
 
-class Result:
+class Result(Readers):
     """What became of a dispatch. `covalab.get_result` makes one; in a notebook it shows itself.
 
     A result is a snapshot: ask again to see more. Values are opened each time they are read.

@@ -56,7 +56,7 @@ SUBLATTICE_PREFIX: Final = ":sublattice:"
 
 _ATOMS: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
 _COLLECTIONS: Final = (list, tuple, set)
-_CALLED: Final = (NodeKind.ELECTRON, NodeKind.SUBLATTICE)
+_CALLED: Final = (NodeKind.ELECTRON, NodeKind.SUBLATTICE, NodeKind.PAUSE, NodeKind.POINT)
 _COMPOSED: Final = (NodeKind.LIST, NodeKind.DICT)
 _NO_CONTEXT: Final = nullcontext()
 
@@ -386,6 +386,14 @@ class Trace:
         )
         self._connect(left, node, "arg_1", EdgeKind.KWARG, -1)
         self._connect(right, node, "arg_2", EdgeKind.KWARG, -1)
+        return bind(self, node)
+
+    def called_here(self, kind: NodeKind, name: str, **given: object) -> BoundElectron:
+        """Add a node that no worker runs, with what it is given."""
+        settings = self._settings_of(self._workflow_executor, name)
+        node = self._add(name, kind, self._function(ops.answered), settings=settings)
+        for keyword, value in given.items():
+            self._connect(value, node, keyword, EdgeKind.KWARG, -1)
         return bind(self, node)
 
     def wait(self, child: BoundElectron, parents: Iterable[object]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import apsw
 import msgspec
@@ -47,6 +47,8 @@ class Rest(msgspec.Struct, frozen=True):
     source: str
     doc: str
     priority: int = 0
+    interventions: Literal["", "planned", "auto"] = ""
+    auto_close: bool = True
 
 
 def rest_of(submission: Submission) -> Rest:
@@ -61,6 +63,8 @@ def rest_of(submission: Submission) -> Rest:
         submission.source,
         submission.doc,
         submission.priority,
+        submission.interventions,
+        submission.auto_close,
     )
 
 
@@ -92,7 +96,7 @@ def insert_dispatch(connection: apsw.Connection, submission: Submission, summary
         digests |= {one for one in (settings.hooks, settings.instance) if one and one not in submission.code}
     if submission.lattice not in submission.code:
         digests.add(submission.lattice)
-    _use_blobs(connection, key, digests)
+    use_blobs(connection, key, digests)
     triggers.insert_triggers(connection, key, submission.triggers)
     return key
 
@@ -117,7 +121,8 @@ def _summary_row(summary: DispatchSummary) -> tuple[Any, ...]:
     )
 
 
-def _use_blobs(connection: apsw.Connection, key: int, digests: Iterable[str]) -> None:
+def use_blobs(connection: apsw.Connection, key: int, digests: Iterable[str]) -> None:
+    """Note that a dispatch uses blobs."""
     connection.executemany("INSERT OR IGNORE INTO blob_uses VALUES (?,?)", ((digest, key) for digest in digests))
 
 
@@ -180,7 +185,7 @@ def update_dispatch(
     )
     digests = [outcome.value.digest for outcome in outcomes if outcome.value is not None and outcome.value.digest]
     if digests:
-        _use_blobs(connection, key, digests)
+        use_blobs(connection, key, digests)
 
 
 def _summary(row: Sequence[Any]) -> DispatchSummary:
@@ -323,7 +328,7 @@ def delete_dispatch(connection: apsw.Connection, dispatch: DispatchId) -> list[D
     for key, _, _ in family:
         used |= {Digest(one) for (one,) in connection.execute("SELECT digest FROM blob_uses WHERE key = ?", (key,))}
         triggers.delete_triggers(connection, key)
-        for table in ("blob_uses", "attempts", "outcomes", "nodes", "submissions", "dispatches"):
+        for table in ("journal", "blob_uses", "attempts", "outcomes", "nodes", "submissions", "dispatches"):
             connection.execute(f"DELETE FROM {table} WHERE key = ?", (key,))  # noqa: S608 - the names above
     return select_unused(connection, used)
 
@@ -359,7 +364,7 @@ def take_over(connection: apsw.Connection, key: int, from_key: int, nodes: Seque
         (key, chosen, from_key),
     )
     values = select_values(connection, key, nodes).values()
-    _use_blobs(connection, key, {value.digest for value in values if value.digest})
+    use_blobs(connection, key, {value.digest for value in values if value.digest})
 
 
 def release(connection: apsw.Connection, dispatch: DispatchId) -> None:

@@ -107,6 +107,17 @@ MIGRATIONS: Final = (
     CREATE INDEX nodes_run_again ON nodes (key, node) WHERE attempt > 1;
     CREATE INDEX dispatches_held ON dispatches (key) WHERE held <> 0;
     """,
+    # What happens in a dispatch beside its graph (`core.journal`). Values are inside the entries, closed.
+    """
+    CREATE TABLE journal (
+        key INTEGER NOT NULL REFERENCES dispatches (key),
+        version INTEGER NOT NULL,
+        streamed INTEGER NOT NULL,
+        entry BLOB NOT NULL,
+        PRIMARY KEY (key, version)
+    );
+    CREATE INDEX journal_stream ON journal (key, version) WHERE streamed = 1;
+    """,
 )
 
 

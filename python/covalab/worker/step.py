@@ -31,13 +31,13 @@ from covalab.core.model import INLINE_LIMIT, Digest, ErrorType, Failure, Outcome
 from covalab.core.places import Site
 from covalab.core.protocol import Argument, Begun, Outcomes, Step, Task
 from covalab.core.source import register
-from covalab.worker import context
+from covalab.worker import context, live
 from covalab.worker.capture import Capture
 from covalab.worker.hooks import Around, read_hooks
 from covalab.worker.turn import Turn
 
 Emit: TypeAlias = Callable[[bytes], None]
-"""Sends an encoded `Begun` or `Outcomes` towards the dispatcher, in order, from any thread."""
+"""Sends an encoded `Begun`, `Noted` or `Outcomes` towards the dispatcher, in order, from any thread."""
 
 _Ended: TypeAlias = "tuple[Value | None, Failure | None, Any]"
 
@@ -77,6 +77,7 @@ class TaskWorker:
             self._run(step, emit)
         finally:
             context.process.task = context.OUTSIDE
+            live.process.voice = None
             os.environ.pop("COVALENT_DISPATCH_ID", None)  # the task may have done so
             self.turn.end()
             self.capture.leave()
@@ -86,6 +87,7 @@ class TaskWorker:
         artifacts = Artifacts(step.blobs)
         report = _Report(step.id, self, emit)
         inputs = Inputs(step, artifacts)
+        live.process.voice = live.Voice(step, artifacts, emit)
         completed: set[int] = set()
         needed = _used_inside(step)
         deadline = time.monotonic() + step.budget
