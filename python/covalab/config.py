@@ -257,7 +257,7 @@ def _with_variables(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_text(key: str, variable: str, text: str) -> Any:
-    if key == "dask.num_workers":
+    if key in ("dask.num_workers", "sdk.stream_items"):
         try:
             return int(text)
         except ValueError as error:

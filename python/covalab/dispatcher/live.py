@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from covalab.core.errors import AnsweredDifferently, ExecutionClosed, NoSuchInterrupt
+from covalab import config
+from covalab.core.errors import AnsweredDifferently, ConfigError, ExecutionClosed, NoSuchInterrupt
 from covalab.core.journal import Entry, Folded, Interrupt, Intervention, Tree, fold, matching, visible
 from covalab.core.model import NodeKind, Outcome, Value
 from covalab.core.plain import closed_plain
@@ -16,6 +17,14 @@ from covalab.dispatcher.run import Run
 
 PAUSE_PREFIX: Final = ":pause_for:"
 POINT_PREFIX: Final = ":intervention_point:"
+
+
+def stream_items() -> int:
+    """Return how many items of a stream are kept; what is wrong in the configuration is said where tasks run."""
+    try:
+        return config.sdk().stream_items
+    except ConfigError:
+        return config.SdkConfig().stream_items
 
 
 def note(run: Run, entry: Entry) -> None:

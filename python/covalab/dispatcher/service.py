@@ -22,12 +22,17 @@ from typing import Any, Final, NamedTuple, TypeVar
 import apsw
 import msgspec
 
-from covalab import config
 from covalab._version import __version__
 from covalab.artifacts import Artifacts
 from covalab.client import folders
 from covalab.core import lowering, retries
-from covalab.core.errors import CovalabError, DataFolderError, DispatcherError, MissingLatticeRecordError, TakenOver
+from covalab.core.errors import (
+    CovalabError,
+    DataFolderError,
+    DispatcherError,
+    MissingLatticeRecordError,
+    TakenOver,
+)
 from covalab.core.journal import Entry
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
@@ -55,10 +60,10 @@ from covalab.dispatcher.frontier import Frontier
 from covalab.dispatcher.pools import Flight, Pool, Pools
 from covalab.dispatcher.recorded import load, recorded_submission, reuse, sent_again
 from covalab.dispatcher.run import Run, lost_failure, summary_of, timeout_failure
+from covalab.dispatcher.spool import spooled
 from covalab.dispatcher.triggers import Triggers
 from covalab.store import Store, rows
 from covalab.store.journal import insert_entries
-from covalab.worker.capture import read_text
 
 _log = logging.getLogger("covalab.dispatcher")
 _RETRY_SECONDS: Final = 1.0
@@ -100,6 +105,7 @@ class Service:
         self._alarm: asyncio.TimerHandle | None = None
         self.store = store
         self.artifacts = Artifacts(folders.blob_folder(folder))
+        self._spool = folders.spool_folder(folder)
         self.feed = Feed(int(time.time() * 1000))
         self.runs: dict[DispatchId, Run] = {}
         self.held: set[DispatchId] = set()
@@ -112,14 +118,12 @@ class Service:
         self.last_asked = time.monotonic()
         self._pools = Pools(folders.socket_folder(folder), folder / "logs", self)
         self.triggers = Triggers(self)
-        self._frontier = Frontier(
-            self._pools, self.artifacts.folder, folders.spool_folder(folder), folders.packages_folder(folder)
-        )
+        self._frontier = Frontier(self._pools, self.artifacts.folder, self._spool, folders.packages_folder(folder))
         self._changed: set[DispatchId] = set()
         self._dropped: set[int] = set()  # steps that were stopped because some of their nodes were cancelled
         self._outcomes = msgspec.msgpack.Decoder(list[Outcome])
         self._entries = msgspec.msgpack.Decoder(Entry)
-        self._stream_items = int(config.load().sdk.stream_items)
+        self._stream_items = live.stream_items()
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._settled.set()
@@ -273,7 +277,7 @@ class Service:
         cancelled = run.progress.cancel(now, nodes)
         for node in cancelled:
             flight = next((flight for flight in flights if node in flight.open), None)
-            stdout, stderr = self._spooled(flight, node)
+            stdout, stderr = spooled(self._spool, flight, node)
             failure = Failure("cancelled", "cancelled by request")
             started = run.progress.started_at[node]
             run.outcomes.append(Outcome(node, "cancelled", started or now, now, None, failure, stdout, stderr))
@@ -302,23 +306,10 @@ class Service:
             if child in self.runs:
                 self.pause(self.runs[child], wanted=wanted)
 
-    async def written(self, run: Run) -> None:
-        """Wait until what was noted of a dispatch is on the disk.
-
-        Raises
-        ------
-        DataFolderError
-            If that takes too long: the disk is full. It is written as soon as there is space.
-        """
-        deadline = time.monotonic() + 2 * _RETRY_SECONDS
-        while run.entries and time.monotonic() < deadline:
-            await self.feed.wait(run.id, deadline - time.monotonic())
-        await self.settled()
-        if run.entries or not self._settled.is_set():
-            message = (
-                f"dispatch {run.id} was told, but {self.folder} cannot be written; free some space, and look again"
-            )
-            raise DataFolderError(message)
+    @property
+    def is_behind(self) -> bool:
+        """Whether something that was applied is not on the disk."""
+        return not self._settled.is_set()
 
     async def delete(self, dispatch: DispatchId) -> str:
         """Forget a dispatch that has ended, with all below it. Returns why that cannot be done, else an empty text."""
@@ -383,7 +374,7 @@ class Service:
         for pool in self._pools:
             for flight in pool.flights.values():
                 if flight.dispatch == dispatch and node in flight.open:
-                    return self._spooled(flight, node)
+                    return spooled(self._spool, flight, node)
         return "", ""
 
     async def settled(self) -> None:
@@ -571,7 +562,7 @@ class Service:
                 self._fail(run, flight, node, failure, now)
                 continue
             started = run.progress.started_at[node] or now
-            stdout, stderr = self._spooled(flight, node)
+            stdout, stderr = spooled(self._spool, flight, node)
             outcome = Outcome(node, "failed", started, now, None, failure, stdout, stderr, flight.worker)
             run.attempts.append(Attempt(run.progress.attempt[node], outcome))
         run.progress.returned(node for node in nodes if run.progress.losses[node] <= LOSSES_ALLOWED)
@@ -598,28 +589,10 @@ class Service:
         self._wake.set()
 
     def _fail(self, run: Run, flight: Flight, node: int, failure: Failure, now: float) -> None:
-        stdout, stderr = self._spooled(flight, node)
+        stdout, stderr = spooled(self._spool, flight, node)
         started = run.progress.started_at[node] or now
         stderr += f"{failure.message}\n"
         run.inbox.append(Outcome(node, "failed", started, now, None, failure, stdout, stderr))
-
-    def _spooled(self, flight: Flight | None, node: int) -> tuple[str, str]:
-        """Read what a task printed before it was stopped, from the files its worker left."""
-        if flight is None or flight.begun is None or flight.begun.node != node:
-            return "", ""
-        stem = folders.spool_folder(self.folder) / flight.begun.spool
-        texts = []
-        for suffix in (".out", ".err"):
-            try:
-                fd = os.open(f"{stem}{suffix}", os.O_RDONLY)
-            except OSError:
-                texts.append("")
-                continue
-            try:
-                texts.append(read_text(fd, os.fstat(fd).st_size))
-            finally:
-                os.close(fd)
-        return texts[0], texts[1]
 
     # -- the loop ------------------------------------------------------------------------------------------------
 

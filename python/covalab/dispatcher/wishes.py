@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from covalab.core.errors import CovalabError, DispatcherError, ExecutionClosed
+from covalab.core.errors import CovalabError, DataFolderError, DispatcherError, ExecutionClosed
 from covalab.core.journal import Entry, Folded, Standing, Wish
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import DispatchId
@@ -15,6 +15,8 @@ from covalab.core.plain import closed_plain
 from covalab.dispatcher import live, views
 from covalab.dispatcher.run import Run
 from covalab.dispatcher.service import Service
+
+_PATIENCE: Final = 2.0
 
 
 class BadWish(CovalabError, ValueError):
@@ -41,8 +43,19 @@ async def grant(service: Service, dispatch: DispatchId, wish: Wish) -> Standing:
     else:
         _grant(service, run, wish)
         service.note(run)
-    await service.written(run)
+    await _written(service, run)
     return await views.standing(service, dispatch)
+
+
+async def _written(service: Service, run: Run) -> None:
+    """Wait until what was noted is on the disk; what takes too long is an error, and is written all the same."""
+    deadline = time.monotonic() + _PATIENCE
+    while run.entries and time.monotonic() < deadline:
+        await service.feed.wait(run.id, deadline - time.monotonic())
+    await service.settled()
+    if run.entries or service.is_behind:
+        message = f"dispatch {run.id} was told, but {service.folder} cannot be written; free some space, and look again"
+        raise DataFolderError(message)
 
 
 def _grant(service: Service, run: Run, wish: Wish) -> None:
