@@ -17,7 +17,9 @@ export const NodeKind = {
   ATTRIBUTE: 5,
   OPERATOR: 6,
   OUTPUT: 7,
-  SUBLATTICE: 8
+  SUBLATTICE: 8,
+  PAUSE: 9,
+  POINT: 10
 } as const;
 export type NodeKind = (typeof NodeKind)[keyof typeof NodeKind];
 
@@ -177,6 +179,8 @@ export interface DispatchSummary {
   readonly held: boolean;
   readonly parent: string | null;
   readonly inner: number;
+  readonly waiting: number;
+  readonly paused: boolean;
 }
 
 /** What changes about a node while it is drawn. */

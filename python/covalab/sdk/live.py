@@ -5,13 +5,12 @@ What is read here is asked of the dispatcher each time, and every value is a cop
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import time
 import uuid
 import warnings
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -29,6 +28,7 @@ _ROUND: Final = 2.0
 
 _FOR_EVER: Final = 3600.0
 _MISSING: Final = object()
+_T = TypeVar("_T")
 
 
 class Reader:
@@ -310,7 +310,7 @@ class Execution:
         pending_interrupts: Literal["error", "cancel"] = "error",
     ) -> dict[str, Any]:
         """Do the same as `close` without blocking the event loop."""
-        return await asyncio.to_thread(self.close, timeout, reason, pending_interrupts=pending_interrupts)
+        return await in_thread(self.close, timeout, reason, pending_interrupts=pending_interrupts)
 
     def get_runtime_stream(self, timeout: float | None = 10) -> Iterator[Any]:
         """Yield the stream from its first item, then what comes, until the dispatch has ended.
@@ -340,7 +340,7 @@ class Execution:
         cursor = _Cursor(self._client, self._id)
         deadline = _deadline(timeout)
         while not cursor.ended:
-            items = await asyncio.to_thread(cursor.next, _left(deadline, _ROUND))
+            items = await in_thread(cursor.next, _left(deadline, _ROUND))
             for item in items:
                 yield item
             if items:
@@ -393,6 +393,13 @@ class _Cursor:
         """Say that nothing came."""
         message = f"nothing came through the stream of dispatch {self._id} for {timeout:g} s; reading ends here"
         warnings.warn(message, UserWarning, stacklevel=3)
+
+
+async def in_thread(call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
+    """Make a call that waits without blocking the event loop."""
+    import asyncio  # noqa: PLC0415 - a program without a loop does not need it
+
+    return await asyncio.to_thread(call, *args, **kwargs)
 
 
 def _deadline(timeout: float | None) -> float | None:
@@ -589,11 +596,11 @@ def _iso(seconds: float | None) -> str | None:
 
 async def async_intervene(dispatch_id: str, payload: Any, **fields: Any) -> dict[str, Any]:
     """Do the same as `intervene` without blocking the event loop."""
-    return await asyncio.to_thread(intervene, dispatch_id, payload, **fields)
+    return await in_thread(intervene, dispatch_id, payload, **fields)
 
 
 async def async_continue_with(
     dispatch_id: str, interrupt_id: str | int | None = None, value: Any = True, **fields: Any
 ) -> dict[str, Any]:
     """Do the same as `continue_with` without blocking the event loop."""
-    return await asyncio.to_thread(continue_with, dispatch_id, interrupt_id, value, **fields)
+    return await in_thread(continue_with, dispatch_id, interrupt_id, value, **fields)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -106,8 +105,8 @@ class Readers:
         reader, deadline = self._reader, None if timeout is None else time.monotonic() + timeout
         while True:
             left = _ROUND if deadline is None else min(_ROUND, max(0.0, deadline - time.monotonic()))
-            standing = await asyncio.to_thread(reader.standing, wait=left, final=True)
-            is_there, value = await asyncio.to_thread(reader.final, standing)
+            standing = await live.in_thread(reader.standing, wait=left, final=True)
+            is_there, value = await live.in_thread(reader.final, standing)
             if is_there:
                 return value
             if deadline is not None and time.monotonic() >= deadline:
