@@ -36,6 +36,8 @@ def main() -> None:
     result = ct.dispatch_sync(workflow)()
 
     assert result.status == ct.status.COMPLETED
+    # Dispatching builds a graph of its own.
+    assert len(workflow.transport_graph._graph) == 0
     assert result.result == [4, 4, 2, -2, 6, 6, 1.5, 2.0, 9, 6, 1.5, "abab"]
     names = [node["node_name"] for node in result.get_all_node_results()]
     assert names[:9:2] == ["three", ":parameter:1", ":parameter:2", ":parameter:3", ":parameter:4"]
