@@ -24,7 +24,9 @@ function summary(version: number): DispatchSummary {
     error: '',
     held: false,
     parent: null,
-    inner: 0
+    inner: 0,
+    waiting: 0,
+    paused: false
   };
 }
 

@@ -18,9 +18,12 @@ import pytest
 from tests.system.tasks import adding
 
 import covalab as ct
+from covalab.artifacts import Artifacts
 from covalab.client import Client
 from covalab.core.model import NodeDetail, RetryPolicy
+from covalab.dispatcher.run import Run, summary_of
 from covalab.sdk.api import prepare
+from covalab.store import rows
 
 DISPATCHER = """
 import functools, sys
@@ -217,7 +220,18 @@ def test_losses_are_counted_on_the_disk(clock: Clock, tmp_path: Path) -> None:
     record = client.record(dispatch, wait=True, timeout=60)
 
     assert record.summary.status == "failed"
-    assert 4 <= len(witness.read_text().split()) <= 5  # one more, if the last cut came in the middle of a run
+    # One more if the cut came in the middle of a run, and two that may take the word that they began down with them,
+    # before each of the two dispatchers' counting.
+    assert 4 <= len(witness.read_text().split()) <= 9
     assert [it.outcome.failure.type for it in node_of(client, dispatch).attempts if it.outcome.failure] == [
         "worker_lost"
     ] * 3
+
+
+def test_who_takes_the_word_that_it_began_down_with_it_is_blamed_in_the_end(tmp_path: Path) -> None:
+    """Lost twice before anything was heard of it is bad luck; from the third time on the step is suspected."""
+    submission = prepare(ct.lattice(adding), (1,), {}, Artifacts(tmp_path))
+    run = Run(1, summary_of(submission, 0.0), submission.graph, rows.rest_of(submission))
+
+    assert [run.seems_to_begin(0) for _ in range(4)] == [False, False, True, True]
+    assert not run.seems_to_begin(1)

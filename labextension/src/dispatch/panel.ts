@@ -33,7 +33,9 @@ const KIND_WORDS: Readonly<Record<NodeKind, string>> = {
   [NodeKind.ATTRIBUTE]: 'Attribute',
   [NodeKind.OPERATOR]: 'Operator',
   [NodeKind.OUTPUT]: 'Output',
-  [NodeKind.SUBLATTICE]: 'Sublattice'
+  [NodeKind.SUBLATTICE]: 'Sublattice',
+  [NodeKind.PAUSE]: 'Waits for a person',
+  [NodeKind.POINT]: 'Intervention point'
 };
 
 /** So many of the runs before the current one are shown; a task may be run again a thousand times. */

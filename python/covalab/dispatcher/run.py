@@ -24,6 +24,7 @@ from covalab.core.places import lanes_of
 from covalab.core.progress import Progress
 from covalab.store.rows import Rest
 
+_CHANCE: Final = 2
 _FAILED_SHOWN: Final = 100  # the text is in every summary that is told and in every commit
 
 
@@ -45,6 +46,7 @@ class Run:
         self.failed: list[int] = []
         self.failures: dict[int, int] = {}  # how many runs of a node failed: what retries are counted by
         self.attempts: list[Attempt] = []  # runs that were not the last of their node, on their way to the disk
+        self.unheard: dict[int, int] = {}  # how often a node's worker was lost before anything was heard of it
         self.told = summary
         self.children: dict[int, DispatchId] = {}  # the dispatches that nodes have become
         self.built: dict[int, Outcome] = {}  # how each of those was built, and what it printed
@@ -68,6 +70,15 @@ class Run:
     def may_end(self) -> bool:
         """Whether it ends when its graph does: it is no service, or it was closed."""
         return self.rest.auto_close or bool(self.closing) or self.ended_at is not None
+
+    def seems_to_begin(self, node: int) -> bool:
+        """Whether a node, first of a step that was lost unheard of, is likely to have begun.
+
+        One that ends its process at once may take the word that it began down with it. Once or twice that is chance:
+        a step that waits behind another is lost with its worker, too.
+        """
+        self.unheard[node] = self.unheard.get(node, 0) + 1
+        return self.unheard[node] > _CHANCE
 
     def summary(self) -> DispatchSummary:
         """Where it stands now."""

@@ -38,7 +38,6 @@ from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
     Again,
     Attempt,
-    Digest,
     DispatcherStatus,
     DispatchId,
     DispatchSummary,
@@ -61,6 +60,7 @@ from covalab.dispatcher.pools import Flight, Pool, Pools
 from covalab.dispatcher.recorded import load, recorded_submission, reuse, sent_again
 from covalab.dispatcher.run import Run, lost_failure, summary_of, timeout_failure
 from covalab.dispatcher.spool import spooled
+from covalab.dispatcher.tidying import Tidying
 from covalab.dispatcher.triggers import Triggers
 from covalab.store import Store, rows
 from covalab.store.journal import insert_entries
@@ -68,8 +68,6 @@ from covalab.store.journal import insert_entries
 _log = logging.getLogger("covalab.dispatcher")
 _RETRY_SECONDS: Final = 1.0
 _LONGEST_SLEEP: Final = 3600.0
-_BLOB_REST: Final = 600.0
-"""A blob that nothing uses is kept this long after somebody wrote or reused it: its submission may be on its way."""
 _T = TypeVar("_T")
 
 
@@ -130,6 +128,7 @@ class Service:
         self._started_at = time.time()
         self.over_taken = False
         self._background: set[asyncio.Task[None]] = set()
+        self._tidying = Tidying(store, self.artifacts, self._in_background)
         self._loop = asyncio.create_task(self._turn())
 
     # -- requests ------------------------------------------------------------------------------------------------
@@ -329,24 +328,8 @@ class Service:
         self.triggers.forget(watching)
         self.feed.forget(dispatch)
         self.finished.forget(dispatch)
-        await self._remove_blobs(unused)
+        await self._tidying.remove(unused)
         return ""
-
-    async def _remove_blobs(self, digests: list[Digest], *, again: bool = True) -> None:
-        """Remove blobs that nothing uses; those that somebody may be about to send again have another chance."""
-        unused = await self.store.read(lambda connection: rows.select_unused(connection, digests))
-        too_young: list[Digest] = []
-
-        def remove() -> None:
-            for digest in unused:
-                with suppress(OSError):
-                    if not self.artifacts.remove(digest, unused_for=_BLOB_REST):
-                        too_young.append(digest)
-
-        await asyncio.to_thread(remove)
-        if too_young and again:
-            loop = asyncio.get_running_loop()
-            loop.call_later(_BLOB_REST, lambda: self._in_background(self._remove_blobs(too_young, again=False)))
 
     async def write(self, job: Callable[[apsw.Connection], _T]) -> _T:
         """Run a job in the next transaction; when another dispatcher has taken over, this one ends."""
@@ -407,7 +390,7 @@ class Service:
         for run in list(self.runs.values()):
             await self._tie(run)
         await self.triggers.recover()
-        self._in_background(self._remove_orphans())
+        self._in_background(self._tidying.remove_orphans())
 
     async def _tie(self, run: Run) -> None:
         """Tie a dispatch that was taken up again to its parent and its children, whatever of them has ended."""
@@ -446,15 +429,6 @@ class Service:
                 return
         parent.inbox.append(lineage.outcome_of(built, end))
         self.note(parent)
-
-    async def _remove_orphans(self) -> None:
-        """Remove what nobody will ever ask for: written for submissions that never came, or by writers that died."""
-        try:
-            there = await asyncio.to_thread(lambda: list(self.artifacts.digests()))
-            await self._remove_blobs(there, again=False)
-            await asyncio.to_thread(self.artifacts.remove_unfinished, _BLOB_REST)
-        except Exception:  # noqa: BLE001 - a folder that cannot be tidied up serves as well
-            _log.exception("cannot tidy up %s", self.artifacts.folder)
 
     async def stop(self) -> None:
         """End the pools and commit what is queued."""
@@ -532,6 +506,9 @@ class Service:
         elif unfinished and ended.lost and flight.begun is not None:
             self._suspect(run, flight, unfinished, now)
             unfinished = []
+        elif unfinished and ended.lost and run.seems_to_begin(unfinished[0]):
+            self._suspect(run, flight, unfinished[:1], now)
+            unfinished = unfinished[1:]
         run.progress.unsent(unfinished)
         self.note(run)
 
@@ -777,7 +754,7 @@ class Service:
         except CovalabError as error:
             return lineage.not_built(outcome, error)
         if outcome.submission.digest is not None:
-            self._in_background(self._remove_blobs([outcome.submission.digest]))
+            self._in_background(self._tidying.remove([outcome.submission.digest]))
         if run.progress.adopted(node, outcome.started_at):
             built = run.built[node] = msgspec.structs.replace(outcome, submission=None)
             run.outcomes.append(built)

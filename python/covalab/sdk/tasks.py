@@ -6,7 +6,6 @@ call that may take long has a twin for ``await``; the others work in a notebook'
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import functools
 import threading
@@ -33,6 +32,7 @@ from covalab.core.model import (
 from covalab.sdk.api import prepare
 from covalab.sdk.electron import Electron, electron
 from covalab.sdk.lattice import Lattice
+from covalab.sdk.live import in_thread
 from covalab.sdk.moments import Moment, moment, seconds_of, span_of
 from covalab.sdk.options import checked_retries, checked_time_limit
 from covalab.sdk.task_records import Record, TaskRecord, TaskStatus, dispatch_record, error_of, words_of
@@ -87,11 +87,11 @@ async def async_get_task_result(
     gone = threading.Event()
     try:
         client = connect()
-        found = await asyncio.to_thread(_awaited, client, task_id, wait=wait, timeout=timeout, gone=gone)
+        found = await in_thread(_awaited, client, task_id, wait=wait, timeout=timeout, gone=gone)
     finally:
         gone.set()  # whoever cancels this leaves no thread behind that waits for ever
     if found is None and wait and raise_on_timeout:
-        return await asyncio.to_thread(get_task_result, task_id, wait, 0.0, raise_on_timeout=True)
+        return await in_thread(get_task_result, task_id, wait, 0.0, raise_on_timeout=True)
     return found
 
 
@@ -176,7 +176,7 @@ def record_of(detail: NodeDetail, enqueued_at: float, client: Client) -> TaskRec
 
 async def async_get_task(task_id: str) -> TaskRecord | None:
     """Do the same as `get_task`; other work of the event loop goes on meanwhile."""
-    return await asyncio.to_thread(get_task, task_id)
+    return await in_thread(get_task, task_id)
 
 
 # -- one function as a task ------------------------------------------------------------------------------------------
@@ -254,7 +254,7 @@ def _single(func: Callable[..., Any], retries: int | None, time_limit: object) -
 
 async def async_enqueue(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> str:
     """Do the same as `enqueue`; other work of the event loop goes on meanwhile."""
-    return await asyncio.to_thread(functools.partial(enqueue, func, *args, **kwargs))
+    return await in_thread(functools.partial(enqueue, func, *args, **kwargs))
 
 
 # -- many ------------------------------------------------------------------------------------------------------------
@@ -328,7 +328,7 @@ def _listed(row: TaskRow, client: Client) -> TaskRecord:
 
 async def async_list_tasks(*args: Any, **kwargs: Any) -> list[TaskRecord]:
     """Do the same as `list_tasks`; other work of the event loop goes on meanwhile."""
-    return await asyncio.to_thread(functools.partial(list_tasks, *args, **kwargs))
+    return await in_thread(functools.partial(list_tasks, *args, **kwargs))
 
 
 def list_dispatches(
@@ -380,7 +380,7 @@ def list_dispatches(
 
 async def async_list_dispatches(*args: Any, **kwargs: Any) -> list[Record]:
     """Do the same as `list_dispatches`; other work of the event loop goes on meanwhile."""
-    return await asyncio.to_thread(functools.partial(list_dispatches, *args, **kwargs))
+    return await in_thread(functools.partial(list_dispatches, *args, **kwargs))
 
 
 def summary() -> Record:
@@ -408,7 +408,7 @@ def summary() -> Record:
 
 async def async_summary() -> Record:
     """Do the same as `summary`; other work of the event loop goes on meanwhile."""
-    return await asyncio.to_thread(summary)
+    return await in_thread(summary)
 
 
 def purge_results(older_than: dt.timedelta | dt.datetime | str | float) -> int:
@@ -456,7 +456,7 @@ def _may_go(client: Client, dispatch: str) -> bool:
 
 async def async_purge_results(older_than: dt.timedelta | dt.datetime | str | float) -> int:
     """Do the same as `purge_results`; other work of the event loop goes on meanwhile."""
-    return await asyncio.to_thread(purge_results, older_than)
+    return await in_thread(purge_results, older_than)
 
 
 # -- what `Result` tells of nodes ------------------------------------------------------------------------------------
