@@ -16,6 +16,11 @@ import covalab as ct
 from covalab.client import Client
 
 
+def as_json(struct: Any) -> Any:
+    """Return a struct as a page gets it."""
+    return json.loads(msgspec.json.encode(struct))
+
+
 @pytest.fixture
 def data_folder(live: Client) -> Path:
     """The data folder of the dispatcher that the tests share."""
@@ -40,9 +45,9 @@ async def test_reading_gives_what_the_dispatcher_has(get: Any, live: Client) -> 
     assert (await asyncio.to_thread(ct.get_result, run, wait=True)).result == [21]
 
     assert (await get("status"))["pid"] == live.status().pid
-    assert await get(f"dispatches/{run}") == msgspec.to_builtins(live.summary(run))
-    assert await get(f"dispatches/{run}/graph") == msgspec.to_builtins(live.graph(run))
-    assert await get(f"dispatches/{run}/changes") == msgspec.to_builtins(live.changes(run))
+    assert await get(f"dispatches/{run}") == as_json(live.summary(run))
+    assert await get(f"dispatches/{run}/graph") == as_json(live.graph(run))
+    assert await get(f"dispatches/{run}/changes") == as_json(live.changes(run))
     assert run in [row["id"] for row in await get("dispatches?count=1000")]
     assert run in [row["id"] for row in await get("dispatches?status=completed,failed&count=1000")]
     assert run not in [row["id"] for row in await get("dispatches?status=running&count=1000")]

@@ -11,6 +11,8 @@ from tests.jupyter.server.helpers import Send
 
 VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 ROUTES = {
+    "summary": {"GET"},
+    "tasks": {"GET"},
     "status": {"GET"},
     "dispatches": {"GET"},
     "dispatches/7": {"GET", "DELETE"},
