@@ -110,8 +110,7 @@ class Lab:
 
     def stop(self) -> None:
         """End the server and its kernels."""
-        self.process.send_signal(signal.SIGINT)
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(signal.SIGTERM)  # a shell that runs this in the background has SIGINT ignored
         try:
             self.process.wait(15)
         except subprocess.TimeoutExpired:

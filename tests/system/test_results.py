@@ -80,11 +80,11 @@ def test_times_are_covalents() -> None:
 
 
 def test_a_node_tells_everything() -> None:
-    """Ten keys, the output closed, what was printed, also for parameters and collections."""
+    """Covalent's ten keys come first; the output is closed, what was printed is text, also for parameters."""
     result = ct.dispatch_sync(experiment)(2)
     node = result.get_node_result(0)
 
-    assert list(node) == [
+    assert list(node)[:10] == [
         *("node_id", "node_name", "start_time", "end_time", "status", "output", "error"),
         *("sublattice_result", "stdout", "stderr"),
     ]

@@ -103,6 +103,7 @@ def _make(folder: Path, packages: Sequence[str], requirements: str, installed: d
             message = f"DepsPip: `{ended.command}` ended with exit code {ended.code}: {ended.tail}"
             raise DepsFailed(message)
         _prune(target, installed)
+        (target / ".lock").unlink(missing_ok=True)  # uv leaves one that everybody could open
         target.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
