@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -229,3 +230,12 @@ def test_what_killed_writers_left_is_removed(artifacts: Artifacts) -> None:
     artifacts.remove_unfinished(unused_for=60)
 
     assert {path.name for path in files(artifacts)} == {digest, young.name}
+
+
+def test_folders_are_private_whoever_makes_them(tmp_path: Path) -> None:
+    """The blob folder and those in it, also when the first blob is written before there is any."""
+    artifacts = Artifacts(tmp_path / "blobs")
+    artifacts.close(bytes(INLINE_LIMIT + 1))
+
+    folders = [artifacts.folder, *(path for path in artifacts.folder.iterdir() if path.is_dir())]
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700] * 2

@@ -64,7 +64,8 @@ class Artifacts:
         temporary = path.with_name(f".{digest}.{secrets.token_hex(4)}")
         try:
             if not path.parent.is_dir():
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the mode is not for parents
+                path.parent.mkdir(mode=0o700, exist_ok=True)
                 _sync_folder(self.folder)
             fd = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
             try:
