@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.dispatcher.test_service import until
 from tests.system.tasks import adding
 
 import covalab as ct
@@ -33,14 +33,6 @@ clock = Path(sys.argv.pop())
 dispatcher.Service = functools.partial(dispatcher.Service, clock=lambda: float(clock.read_text()))
 sys.exit(dispatcher.main())
 """
-
-
-def until(what: Callable[[], object]) -> None:
-    """Wait for something to become true."""
-    deadline = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 class Clock:

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.system.test_crashes import until
 
 import covalab as ct
 from covalab.client import Client
 from covalab.core.errors import DispatcherError, GraphError
 from covalab.core.model import NodeKind
-
-
-def until(what: Callable[[], object], seconds: float = 30) -> None:
-    """Wait for something to become true."""
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 @ct.electron

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from click.testing import CliRunner
+from tests.dispatcher.test_service import until
 from tests.system.tasks import adding
 
 import covalab as ct
@@ -26,14 +27,6 @@ from covalab.core.errors import DispatcherError, MissingLatticeRecordError, Seri
 from covalab.triggers import BaseTrigger, DirTrigger, SQLiteTrigger, TimeTrigger
 
 pytestmark = pytest.mark.usefixtures("live")
-
-
-def until(what: Callable[[], object]) -> None:
-    """Wait for something to become true."""
-    deadline = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 class WhenThere(BaseTrigger):
