@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from covalab.core.codec import closed, decode, encode
+from covalab.core.codec import closed, decode, digest_of, encode
 from covalab.core.model import Digest, Outcome
 from covalab.core.protocol import Argument, Begun, Outcomes, Step, Task
 from covalab.worker.capture import OUTPUT_LIMIT
@@ -72,7 +71,7 @@ def calls(*functions: Callable[..., Any]) -> tuple[list[Task], dict[Digest, byte
     tasks = []
     for node, function in enumerate(functions):
         data = encode(function).join()
-        digest = Digest(hashlib.sha256(data).hexdigest())
+        digest = digest_of([data])
         code[digest] = data
         tasks.append(Task(node, function.__name__, digest, [], {}))
     return tasks, code

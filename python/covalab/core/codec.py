@@ -10,7 +10,6 @@ Pickling is cloudpickle's, which is not meant for long-term storage, so the head
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import reprlib
 import struct
@@ -21,6 +20,7 @@ from itertools import islice
 from typing import Any, Final, TypeAlias
 
 import msgspec
+from blake3 import blake3
 
 from covalab.core.errors import SerializationError
 from covalab.core.model import Digest, Value
@@ -167,8 +167,11 @@ def of_pickle(pickled: bytes) -> Encoded:
 
 
 def digest_of(pieces: Iterable[Any]) -> Digest:
-    """Name bytes by what they are: SHA-256 over the pieces in order, in hexadecimal."""
-    digest = hashlib.sha256()
+    """Name bytes by what they are: BLAKE3 over the pieces in order, in hexadecimal.
+
+    SHA-256 took longer for a large array than all the rest that is done with it, writing it to the disk included.
+    """
+    digest = blake3()
     for piece in pieces:
         digest.update(piece)
     return Digest(digest.hexdigest())
