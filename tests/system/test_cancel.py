@@ -107,6 +107,15 @@ def beside(seconds: float) -> int:
     return os.getpid()
 
 
+@ct.electron
+def going_on(folder: str) -> int:
+    """Go on until it is told that the test has seen enough."""
+    end = time.monotonic() + 30
+    while not (Path(folder) / "enough").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    return os.getpid()
+
+
 def is_gone(path: Path) -> bool:
     """Whether the process that a file names is away, or only waits to be buried."""
     try:
@@ -141,7 +150,7 @@ def test_a_cancelled_task_is_gone_in_five_seconds(
 
     @ct.lattice
     def both(folder: str) -> object:
-        return [task(folder), beside(6.0)]
+        return [task(folder), going_on(folder)]
 
     dispatch = ct.dispatch(both)(str(tmp_path))
     until(lambda: all((tmp_path / name).exists() for name in names))
@@ -150,11 +159,12 @@ def test_a_cancelled_task_is_gone_in_five_seconds(
     ct.cancel(dispatch, [node])
     until(lambda: all(is_gone(tmp_path / name) for name in names[1:]), SECONDS)
     until(lambda: is_idle(tmp_path / "task"), SECONDS - (time.monotonic() - began))
+    (tmp_path / "enough").touch()
     result = ct.get_result(dispatch, wait=True, timeout=60)
 
     assert result.status == ct.status.CANCELLED
     assert result.get_node_result(node)["status"] == "CANCELLED"
-    other = next(n for n, node in enumerate(live.graph(dispatch).nodes) if node.name == "beside")
+    other = next(n for n, node in enumerate(live.graph(dispatch).nodes) if node.name == "going_on")
     assert result.get_node_result(other)["status"] == "COMPLETED"
 
 
