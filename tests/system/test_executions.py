@@ -375,6 +375,21 @@ def test_an_answer_is_the_value_of_a_node(own: Client) -> None:
     assert actions == ["waiting", "resumed"]
 
 
+def test_who_is_asked_sees_what_there_is_to_decide_about(live: Client) -> None:
+    """Also where it is put together from what electrons made."""
+    del live
+
+    @ct.lattice
+    def flow(score: float) -> object:
+        return ct.pause_for("approval", {"report": [write_report(score), "as planned"]})
+
+    dispatch = ct.dispatch(flow)(3)
+    (waiting,) = until(lambda: ct.get_interrupts(dispatch))
+    assert waiting["text"] == "{report: [3, as planned]}"
+    ct.continue_with(dispatch)
+    assert ct.get_result(dispatch, wait=True).result is True
+
+
 def test_a_wait_can_be_cancelled(live: Client) -> None:
     """With its dispatch; nothing waits any more then."""
     del live

@@ -12,7 +12,7 @@ from covalab import config
 from covalab.core.errors import AnsweredDifferently, ConfigError, ExecutionClosed, NoSuchInterrupt
 from covalab.core.journal import Entry, Folded, Interrupt, Intervention, Tree, fold, matching, visible
 from covalab.core.model import NodeKind, Outcome, Value
-from covalab.core.plain import closed_plain
+from covalab.core.plain import closed_plain, text_of
 from covalab.dispatcher.run import Run
 
 PAUSE_PREFIX: Final = ":pause_for:"
@@ -68,16 +68,16 @@ def arrive(run: Run, now: float) -> None:
 
 
 def _payload_text(run: Run, node: int) -> str:
-    for edge in run.progress.inputs[node]:
-        if edge.name != "payload":
-            continue
-        source = run.graph.nodes[edge.source]
-        if source.kind is NodeKind.PARAMETER:
-            return run.rest.values[source.value].text
-        if edge.source in run.progress.outputs:
-            return run.progress.outputs[edge.source].text
-        return f"a {source.kind.name.lower()} of {len(run.progress.inputs[edge.source])} values"
-    return ""
+    nodes = run.graph.nodes
+
+    def text_at(source: int) -> str:
+        value = run.progress.outputs.get(source)
+        if nodes[source].kind is NodeKind.PARAMETER:
+            value = run.rest.values[nodes[source].value]
+        return "" if value is None else value.text
+
+    payload = next((edge.source for edge in run.progress.inputs[node] if edge.name == "payload"), None)
+    return "" if payload is None else text_of(payload, nodes, run.progress.inputs, text_at)
 
 
 def insert(run: Run, node: int, now: float) -> list[Intervention]:
