@@ -136,6 +136,59 @@ def test_cancel_stops_a_task_on_somebody_elses_worker(joined: Client, tmp_path: 
     assert ct.dispatch_sync(ct.lattice(adding))(1).result == 2
 
 
+def test_what_a_killed_pool_left_running_is_stopped(joined: Client, tmp_path: Path) -> None:
+    """Nobody's task keeps somebody else's worker: both are killed at once, and the task does not outlive them."""
+
+    @ct.lattice
+    def long(pid_file: str) -> object:
+        return sleeping(600, pid_file)
+
+    pid_file = tmp_path / "pid"
+    dispatch = ct.dispatch(long)(str(pid_file))
+    until(lambda: pid_file.exists() and pid_file.read_text())
+    pid = int(pid_file.read_text())
+    status = joined.status()
+    for process in (status.pid, status.pools[0].pid):
+        os.kill(process, signal.SIGKILL)
+
+    until(lambda: not Path(f"/proc/{pid}").exists(), 15)
+    until(lambda: joined.summary(dispatch).counts.running, 15)  # another dispatcher runs it again
+    ct.cancel(dispatch)
+
+
+def test_two_data_folders_share_a_scheduler(joined: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each gets its own outcomes and nobody else's, although both count their steps from one."""
+
+    @ct.electron
+    def slow(x: int) -> int:
+        time.sleep(0.02)
+        return x
+
+    @ct.lattice
+    def many(first: int) -> object:
+        return [slow(first + n) for n in range(100)]
+
+    folders = {0: joined.data_dir, 1_000: tmp_path / "other"}
+
+    def of(first: int) -> Client:
+        monkeypatch.setenv("COVALAB_DATA_DIR", str(folders[first]))
+        return connect()
+
+    try:
+        for first in folders:
+            of(first)
+            assert ct.dispatch_sync(ct.lattice(adding))(first).result == first + 1
+        sent = {}
+        for first in folders:
+            of(first)
+            sent[first] = ct.dispatch(many)(first)
+        for first, run in sent.items():
+            of(first)
+            assert ct.get_result(run, wait=True, timeout=60).result == [first + n for n in range(100)]
+    finally:
+        of(1_000).stop()
+
+
 def test_losing_that_scheduler_in_the_middle_loses_nothing(joined: Client, by_hand: HandMade, tmp_path: Path) -> None:
     """Scheduler and workers are killed and started again by hand: the dispatch ends well."""
     witness = tmp_path / "witness"

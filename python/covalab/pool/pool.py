@@ -27,8 +27,6 @@ _log = logging.getLogger("covalab.pool")
 _PULSE_SECONDS: Final = 0.5
 _CANCELLED_KEPT: Final = 100
 _SETTLE_SECONDS: Final = 0.02
-GRACE_SECONDS: Final = 2.0
-"""How long a task that was interrupted has to end before its process is."""
 _ANSWER_SECONDS: Final = 0.5
 _REPLACE_SECONDS: Final = 15.0
 """How long a nanny may take to start a worker anew; two busy cores have been seen to need eight seconds."""
@@ -179,8 +177,9 @@ class Pool:
             self._send(Ended(assign.step, lost=f"worker {assign.worker} is gone"))
             return
         future = self._client.submit(
-            remote.run,
+            remote.run if self._is_ours else remote.run_elsewhere,
             assign.payload,
+            self._client.id,
             # Step numbers begin anew with each dispatcher, a scheduler of somebody else's does not.
             key=f"covalab-step-{self._client.id}-{assign.step}",
             workers=[assign.worker],
@@ -222,8 +221,11 @@ class Pool:
         running.future.release()
         self._send(Ended(step, lost=lost, timeout=running.timeout, trouble=trouble))
 
-    def _on_event(self, event: tuple[float, bytes]) -> None:
-        frame = event[1]
+    def _on_event(self, event: tuple[float, tuple[str, bytes]]) -> None:
+        assert self._client is not None
+        owner, frame = event[1]
+        if owner != self._client.id:
+            return  # of another pool on this scheduler, or of one that is gone
         message = self._events.decode(frame)
         # Dask forgets a cancelled step, but does not stop one that its worker had begun a moment before.
         running = self._running.get(message.step) or self._cancelled.pop(message.step, None)
@@ -267,9 +269,11 @@ class Pool:
         """Let a worker interrupt nodes of its step; end it when they do not stop, or it does not answer."""
         assert self._client is not None
         worker = running.assign.worker
-        asking = self._client.run(remote.stop, running.assign.step, nodes, GRACE_SECONDS, workers=[worker])
+        asking = self._client.run(
+            remote.stop, self._client.id, running.assign.step, nodes, remote.GRACE_SECONDS, workers=[worker]
+        )
         try:
-            answers = await asyncio.wait_for(asking, GRACE_SECONDS + _ANSWER_SECONDS)
+            answers = await asyncio.wait_for(asking, remote.GRACE_SECONDS + _ANSWER_SECONDS)
             if answers.get(worker) is True:
                 return
         except Exception as error:  # noqa: BLE001 - it is busy inside C, or gone

@@ -11,45 +11,79 @@ from contextlib import suppress
 from typing import Final
 
 import psutil
-from distributed import get_worker
+from dask.typing import Key
+from distributed import Worker, get_worker
 
 from covalab.core.protocol import Step, decoder
 from covalab.worker.step import TaskWorker
 from covalab.worker.turn import family, signal_all
 
 TOPIC: Final = "covalab"
+GRACE_SECONDS: Final = 2.0
+"""How long a task that was interrupted has to end before its process is."""
 _LOOK_SECONDS: Final = 0.02
+_WANTED_SECONDS: Final = 1.0
+"""How often a worker that is not ours looks whether its step is still wanted."""
 
 _decoder = decoder(Step)
 _workers: dict[str, TaskWorker] = {}
 # Output belongs to a process, so a worker with several threads runs one step at a time.
 _one_at_a_time = threading.Lock()
+_owner = ""
 
 
-def run(payload: bytes) -> None:
-    """Run an encoded step on this worker."""
+def run(payload: bytes, owner: str) -> None:
+    """Run an encoded step on this worker.
+
+    Every pool of a scheduler hears every event, and numbers its steps from one: `owner` says whose this one is.
+    """
+    global _owner  # noqa: PLW0603 - one step runs at a time in a process
     step: Step = _decoder.decode(payload)
     dask_worker = get_worker()
     with _one_at_a_time:
         task_worker = _workers.get(step.spool)
         if task_worker is None:
             task_worker = _workers[step.spool] = TaskWorker(step.spool)
-        task_worker.run(step, lambda message: dask_worker.log_event(TOPIC, message))
+        _owner = owner
+        task_worker.run(step, lambda message: dask_worker.log_event(TOPIC, (owner, message)))
 
 
-async def stop(step: int, nodes: list[int], grace: float) -> bool:
+def run_elsewhere(payload: bytes, owner: str) -> None:
+    """Run an encoded step on a worker that outlives its pool."""
+    dask_worker = get_worker()
+    watching = asyncio.run_coroutine_threadsafe(
+        _end_when_unwanted(dask_worker, dask_worker.get_current_task(), owner, _decoder.decode(payload).id),
+        dask_worker.loop.asyncio_loop,  # type: ignore[attr-defined] # tornado's, which is always asyncio's
+    )
+    try:
+        run(payload, owner)
+    finally:
+        watching.cancel()
+
+
+async def _end_when_unwanted(dask_worker: Worker, key: Key, owner: str, step: int) -> None:
+    """Stop a step that the scheduler has let go of, as it does when the pool is gone; Dask itself never stops one."""
+    while True:
+        await asyncio.sleep(_WANTED_SECONDS)
+        task = dask_worker.state.tasks.get(key)
+        is_wanted = task is not None and task.state in ("executing", "long-running")
+        if not is_wanted and not await stop(owner, step, [], GRACE_SECONDS):
+            kill_family(os.getpid())
+
+
+async def stop(owner: str, step: int, nodes: list[int], grace: float) -> bool:
     """Ask what is running of a step on this worker to stop. Returns whether it did, within `grace` seconds.
 
     Runs on the worker's event loop, beside the task. Child processes that the task leaves behind are ended.
     """
-    asked = [one for one in _workers.values() if one.turn.interrupt(step, nodes)]
+    asked = [one for one in _workers.values() if owner == _owner and one.turn.interrupt(step, nodes)]
     if not asked:
         return True
     turn, pid = asked[0].turn, os.getpid()
     since = turn.since
     signal_all(family(pid, since=since), signal.SIGINT)
     deadline = time.monotonic() + grace
-    while turn.is_at(step, nodes):
+    while owner == _owner and turn.is_at(step, nodes):
         if time.monotonic() > deadline:
             return False
         await asyncio.sleep(_LOOK_SECONDS)
