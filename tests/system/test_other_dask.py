@@ -257,9 +257,14 @@ def test_a_wrong_configuration_is_named(own: Client, tmp_path: Path, monkeypatch
     assert ct.dispatch_sync(ct.lattice(adding))(1).result == 2
 
 
-def test_the_dispatch_tests_pass_on_a_scheduler_started_by_hand(by_hand: HandMade, tmp_path: Path) -> None:
-    """What is promised of results, requests and bad input holds there as well."""
-    suites = [str(ROOT / "tests" / "system" / f"test_{name}.py") for name in ("results", "requests", "bad_input")]
+SUITES = "results requests bad_input tasks executions sublattices"
+LONGER_SUITES = "redispatch programs postprocess turns cancel"
+
+
+@pytest.mark.parametrize("names", [SUITES, pytest.param(LONGER_SUITES, marks=pytest.mark.nightly)])
+def test_the_dispatch_tests_pass_on_a_scheduler_started_by_hand(names: str, by_hand: HandMade, tmp_path: Path) -> None:
+    """What is promised of results, requests, bad input, tasks, executions and sublattices holds there as well."""
+    suites = [str(ROOT / "tests" / "system" / f"test_{name}.py") for name in names.split()]
     environment = os.environ | {"COVALAB_DASK_SCHEDULER_ADDRESS": by_hand.address}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'inner'}", *suites],
