@@ -5,11 +5,14 @@ What is read here is asked of the dispatcher each time, and every value is a cop
 
 from __future__ import annotations
 
+import contextvars
 import datetime as dt
+import threading
 import time
 import uuid
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import msgspec
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 _ROUND: Final = 2.0
 """How many seconds one request of an asynchronous call waits: a thread cannot be called back."""
 
+_WAKE: Final = 0.5
 _FOR_EVER: Final = 3600.0
 _MISSING: Final = object()
 _T = TypeVar("_T")
@@ -396,10 +400,31 @@ class _Cursor:
 
 
 async def in_thread(call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
-    """Make a call that waits without blocking the event loop."""
+    """Make a call that waits without blocking the event loop.
+
+    Whoever stops waiting leaves a daemon thread behind, which keeps no process from ending; `asyncio.to_thread` would.
+    """
     import asyncio  # noqa: PLC0415 - a program without a loop does not need it
 
-    return await asyncio.to_thread(call, *args, **kwargs)
+    done: Future[_T] = Future()
+    done.set_running_or_notify_cancel()
+    context = contextvars.copy_context()
+
+    def work() -> None:
+        try:
+            done.set_result(context.run(call, *args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            done.set_exception(error)
+
+    threading.Thread(target=work, name="covalab-call", daemon=True).start()
+    answer = asyncio.wrap_future(done)
+    try:
+        while not answer.done():
+            # A kernel hears its stop button when its loop wakes up, and a loop that waits for a thread would not.
+            await asyncio.wait({answer}, timeout=_WAKE)
+        return answer.result()
+    finally:
+        answer.cancel()
 
 
 def _deadline(timeout: float | None) -> float | None:
