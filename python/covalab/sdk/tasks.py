@@ -32,7 +32,7 @@ from covalab.core.model import (
 from covalab.sdk.api import prepare
 from covalab.sdk.electron import Electron, electron
 from covalab.sdk.lattice import Lattice
-from covalab.sdk.live import in_thread
+from covalab.sdk.live import in_thread, waited_for
 from covalab.sdk.moments import Moment, moment, seconds_of, span_of
 from covalab.sdk.options import checked_retries, checked_time_limit
 from covalab.sdk.task_records import Record, TaskRecord, TaskStatus, dispatch_record, error_of, words_of
@@ -87,7 +87,7 @@ async def async_get_task_result(
     gone = threading.Event()
     try:
         client = connect()
-        found = await in_thread(_awaited, client, task_id, wait=wait, timeout=timeout, gone=gone)
+        found = await waited_for(_awaited, client, task_id, wait=wait, timeout=timeout, gone=gone)
     finally:
         gone.set()  # whoever cancels this leaves no thread behind that waits for ever
     if found is None and wait and raise_on_timeout:
