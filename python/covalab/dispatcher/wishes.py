@@ -131,7 +131,7 @@ async def _too_late(service: Service, dispatch: DispatchId, wish: Wish) -> Stand
     """Answer for a dispatch that does not run: what was done before is not done twice, and nothing new is."""
     standing = await views.standing(service, dispatch)
     if standing.summary.status not in TERMINAL:
-        message = f"dispatch {dispatch} was recorded and not started; ct.start({str(dispatch)!r}) first"
+        message = f"dispatch {dispatch} was recorded and not started; start it first: in the sidebar, or by its trigger"
         raise ExecutionClosed(message)
     if wish.action == "answer":
         value = wish.value if wish.plain is msgspec.UNSET else closed_plain(wish.plain)

@@ -35,6 +35,7 @@ _AT_ONCE: Final = 100
 
 _slots: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 _FOR_EVER: Final = 3600.0
+_PAGE: Final = 1_000
 _MISSING: Final = object()
 _T = TypeVar("_T")
 
@@ -529,16 +530,48 @@ def continue_with(
     return interrupt_dict(found)
 
 
-def get_interrupts(dispatch_id: str, status: str | None = "waiting") -> list[dict[str, Any]]:
+def get_interrupts(dispatch_id: str | None = None, status: str | None = "waiting") -> list[dict[str, Any]]:
     """Return what a dispatch waits for, or with another `status` (``"resumed"``, ``"cancelled"``, None: any) did.
+
+    Parameters
+    ----------
+    dispatch_id
+        The dispatch; if not given, all that run, with all below them.
+    status
+        See above.
 
     Raises
     ------
     MissingLatticeRecordError
         If there is no such dispatch.
     """
-    found = connect().execution(_checked(dispatch_id)).folded.interrupts.values()
+    client = connect()
+    wanted = _running(client) if dispatch_id is None else [_checked(dispatch_id)]
+    found = [one for wait in wanted for one in client.execution(wait).folded.interrupts.values()]
     return [interrupt_dict(one) for one in found if status is None or one.status == status]
+
+
+def _running(client: Client) -> Iterator[DispatchId]:
+    """Yield the ids of what runs and may have asked somebody, the newest first, each before what is below it."""
+    offset = 0
+    while page := client.dispatches(status="running", offset=offset, count=_PAGE):
+        for one in page:
+            yield one.id
+            yield from (below.id for below in client.dispatches(status="running", root=one.id, count=_PAGE))
+        offset += len(page)
+
+
+def find_interrupts(id_: str) -> list[dict[str, Any]]:
+    """Return what is meant by an id: the interrupt with it, or what the dispatch with it waits for.
+
+    Raises
+    ------
+    MissingLatticeRecordError
+        If there is no such dispatch.
+    """
+    dispatch, colon, _ = id_.partition(":")
+    found = get_interrupts(dispatch, None if colon else "waiting")
+    return [one for one in found if not colon or one["id"] == id_]
 
 
 def intervene(
