@@ -377,6 +377,28 @@ def test_an_answer_is_the_value_of_a_node(own: Client) -> None:
     assert actions == ["waiting", "resumed"]
 
 
+def test_an_answer_is_acknowledged_however_busy_the_dispatcher_is(live: Client) -> None:
+    """What is written down at that moment for others, also for the dispatch above, is no reason to say that it was not."""
+
+    @ct.electron
+    @ct.lattice
+    def below() -> Any:
+        return ct.pause_for("approval")
+
+    @ct.lattice
+    def above() -> Any:
+        return [below() for _ in range(8)]
+
+    dispatch = ct.dispatch(above)()
+    answered: set[str] = set()
+    while len(answered) < 8:
+        for one in live.dispatches(root=dispatch, status="running"):
+            if one.waiting and one.id not in answered:
+                ct.continue_with(one.id, value=one.id)
+                answered.add(one.id)
+    assert set(ct.get_result(dispatch, wait=True).result) == answered
+
+
 def test_a_wait_can_be_cancelled(live: Client) -> None:
     """With its dispatch; nothing waits any more then."""
     del live
