@@ -378,7 +378,7 @@ def test_an_answer_is_the_value_of_a_node(own: Client) -> None:
 
 
 def test_an_answer_is_acknowledged_however_busy_the_dispatcher_is(live: Client) -> None:
-    """What is written down at that moment for others, also for the dispatch above, is no reason to say that it was not."""
+    """What is being written down for others just then, or for the dispatch above, does not count."""
 
     @ct.electron
     @ct.lattice

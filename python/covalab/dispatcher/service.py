@@ -641,8 +641,7 @@ class Service:
         finally:
             self._settled.set()
         for write in writes:
-            if write.entries:
-                del self.runs[write.summary.id].entries[: len(write.entries)]
+            del self.runs[write.summary.id].entries[: len(write.entries)]
         for run in runs:
             if run.told.status in TERMINAL:
                 self.runs.pop(run.id, None)
@@ -650,6 +649,9 @@ class Service:
                 if run.created.parent is not None:
                     self._in_background(self._hand_up(run.key, run.told))
             self.feed.tell(run.told)
+        self._bring_up_born(writes, keys)
+
+    def _bring_up_born(self, writes: list[_Write], keys: dict[DispatchId, int]) -> None:
         for write in writes:
             for submission, summary in write.births:
                 key = keys.get(submission.id, -1)
