@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +157,40 @@ def test_redispatch_runs_the_stored_graph_again(live: Client) -> None:
     assert live.record(again.output.strip(), wait=True).nodes[0].attempt == 0
 
 
+def test_a_person_answers_on_the_command_line(live: Client) -> None:
+    """What waits is listed, one or all; an answer is JSON, or a text; of several one must be named."""
+
+    @ct.lattice
+    def asking() -> object:
+        return [ct.pause_for("first", "[b]how many?[/b]"), ct.pause_for("second")]
+
+    run = str(ct.dispatch(asking)())
+    while len(ct.get_interrupts(run)) < 2:
+        time.sleep(0.02)
+    first, second = (one["id"] for one in ct.get_interrupts(run))
+
+    assert first in covalab("answer").output
+    shown = covalab("answer", run).output
+    assert "[b]how many?[/b]" in shown
+    assert second in shown
+    several = covalab("answer", run, "3")
+    assert several.exit_code == 1
+    assert f"{first} (first), {second} (second)" in several.output
+    assert covalab("pause", run).output.startswith(f"{run} is paused; `covalab resume")
+    assert live.summary(run).paused
+    assert covalab("resume", run).output == f"{run} goes on\n"
+    assert covalab("answer", first, '{"n": 3}').output == f'first ({first}) was answered with {{"n": 3}}\n'
+    assert covalab("answer", run, "no more").exit_code == 0
+    assert ct.get_result(run, wait=True).result == [{"n": 3}, "no more"]
+    assert covalab("answer", run).output == "nothing waits for an answer\n"
+    assert covalab("answer", run, "3").exit_code == covalab("pause", run).exit_code == 1
+    again = covalab("answer", first, "4")
+    assert again.exit_code == 1
+    assert "answered by command line" in again.output
+
+
 @pytest.mark.parametrize("id_", ["nope", "../../etc/passwd", "a b", "é", "-", "x" * 300])
-@pytest.mark.parametrize("command", ["show", "cancel", "redispatch"])
+@pytest.mark.parametrize("command", ["show", "cancel", "redispatch", "answer", "pause", "resume"])
 def test_an_unknown_id_is_one_line_and_exit_code_1(live: Client, command: str, id_: str) -> None:
     """An id that no dispatch has gives an error that names it and the way to the list, never a traceback."""
     ran = covalab(command, "--", id_)

@@ -13,7 +13,7 @@ from covalab import config
 from covalab.core.errors import ConfigError
 from covalab.sdk.configuration import _ELSEWHERE, default_executor, exhaustive_postprocess
 
-# covalent-api.md section 15: every key that Covalent 0.240 documents, except those that are there while it runs.
+# Every key that Covalent 0.240 documents, except those that are there while it runs.
 COVALENTS_KEYS = {
     "sdk": "config_file log_dir log_level enable_logging executor_dir no_cluster exhaustive_postprocess "
     "dispatch_cache_dir task_packing results_dir",

@@ -338,6 +338,52 @@ def redispatch(dispatch: str, *, reuse: bool) -> None:
     click.echo(again(dispatch, reuse_previous_results=reuse)())
 
 
+@main.command()
+@click.argument("id_", metavar="[ID]", default="")
+@click.argument("value", metavar="[VALUE]", required=False)
+def answer(id_: str, value: str | None) -> None:
+    """Answer what a workflow waits for. Without VALUE, show what is asked; without ID, all that waits.
+
+    ID is an id that is listed here, or that of a dispatch that waits for one thing. VALUE is JSON; what is no JSON is a
+    text.
+    """
+    from covalab.sdk.live import continue_with, find_interrupts, get_interrupts
+
+    found = find_interrupts(id_) if id_ else get_interrupts()
+    if value is None:
+        table = _table("id", "asks for", "about", "status", "since")
+        for one in found:
+            table.add_row(one["id"], _text(one["type"]), _text(one["text"]), one["status"], one["created_at"])
+        _console().print(table if found else "nothing waits for an answer")
+        return
+    if len(found) != 1:
+        names = ", ".join(f"{one['id']} ({one['type']})" for one in found) or "nothing"
+        message = f"{id_} waits for {names}; name one that waits, as `covalab answer` lists them"
+        raise click.ClickException(message)
+    record = continue_with(id_.partition(":")[0], found[0]["id"], _json_or_text(value), actor="command line")
+    click.echo(f"{record['type']} ({record['id']}) was answered with {value}")
+
+
+@main.command()
+@click.argument("dispatch", metavar="ID")
+def pause(dispatch: str) -> None:
+    """Let a dispatch start nothing new, also over restarts. What runs goes on."""
+    from covalab.sdk.live import pause
+
+    pause(dispatch)
+    click.echo(f"{dispatch} is paused; `covalab resume {dispatch}` lets it go on")
+
+
+@main.command()
+@click.argument("dispatch", metavar="ID")
+def resume(dispatch: str) -> None:
+    """Let a dispatch that was paused go on where it was."""
+    from covalab.sdk.live import resume
+
+    resume(dispatch)
+    click.echo(f"{dispatch} goes on")
+
+
 @main.command(context_settings={"ignore_unknown_options": True})
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def lab(args: Sequence[str]) -> None:
@@ -378,6 +424,15 @@ def _keep(workers: int | None, memory: str | None, *, no_cluster: bool | None) -
     given = {key: value for key, value in given.items() if value is not None}
     if given:
         set_config(given)
+
+
+def _json_or_text(text: str) -> Any:
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _say_what_replaces(covalents: Mapping[str, Any]) -> None:

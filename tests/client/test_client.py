@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -49,6 +50,17 @@ def test_a_call_after_the_dispatcher_died_starts_another(own: Client) -> None:
     third = own.status().pid
 
     assert len({first, second, third}) == 3
+
+
+def test_many_may_come_at_once(own: Client) -> None:
+    """More than can queue for a connection, while the dispatcher is busy: each is heard when its turn comes."""
+    pid = own.status().pid
+    os.kill(pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(300) as threads:
+        answers = [threads.submit(own.status) for _ in range(300)]
+        time.sleep(0.5)
+        os.kill(pid, signal.SIGCONT)
+        assert {answer.result(30).pid for answer in answers} == {pid}
 
 
 def test_the_file_of_a_killed_dispatcher_misleads_nobody(own: Client) -> None:

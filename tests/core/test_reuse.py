@@ -98,7 +98,7 @@ def test_another_way_in_is_another_node(edge: Edge) -> None:
 
 
 def test_numbers_decide() -> None:
-    """A call added before the others makes them different nodes, as in Covalent (21.13)."""
+    """A call added before the others makes them different nodes, as in Covalent."""
     moved = graph_of([E, E, P, E, E], [(2, 1), (1, 3), (3, 4)])
 
     assert reused(moved) == []

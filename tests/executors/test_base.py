@@ -150,7 +150,7 @@ CONSTRUCTORS: dict[type, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kind", CONSTRUCTORS, ids=lambda kind: kind.__name__)
 def test_constructors_of_executors_are_covalents(kind: type) -> None:
-    """The same arguments by position with the same defaults; others are swallowed (covalent-api 11.2, 11.3)."""
+    """The same arguments by position with the same defaults; others are swallowed as Covalent's do."""
     found = inspect.signature(kind).parameters.values()
 
     by_position = {it.name: it.default for it in found if it.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD}

@@ -350,6 +350,6 @@ CONSTRUCTORS: dict[Any, list[str]] = {
 
 @pytest.mark.parametrize("kind", CONSTRUCTORS, ids=lambda kind: kind.__name__)
 def test_constructors_of_files_are_covalents(kind: Any) -> None:
-    """The same parameters in the same order (covalent-api 13); orders are texts."""
+    """The same parameters in the same order as Covalent's; orders are texts."""
     assert list(inspect.signature(kind).parameters) == CONSTRUCTORS[kind]
     assert (ct.fs.Order.BEFORE.value, ct.fs.Order.AFTER.value) == ("before", "after")

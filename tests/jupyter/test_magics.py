@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from traitlets.config import Config
 
+import covalab as ct
 from covalab.client import Client
-from covalab.core.errors import DataFolderError, MissingLatticeRecordError
+from covalab.core.errors import AnsweredDifferently, DataFolderError, MissingLatticeRecordError
 from covalab.jupyter.magics import CovalabMagics
 from covalab.sdk.handle import DispatchHandle
 from covalab.sdk.lattice import Lattice
@@ -234,6 +236,8 @@ def test_lines_are_taken_as_they_are_written(notebook: Notebook) -> None:
         ("%dispatches --status lost", "there is no such status"),
         ("%cancel", "required"),
         ("%redispatch", "required"),
+        ("%pause", "required"),
+        ("%resume", "required"),
         ("%redispatch 1234 --replace tiny", "write the old name and the new electron"),
         ("%redispatch 1234 --replace tiny=nowhere", "there is no electron 'nowhere' in this notebook"),
     ],
@@ -292,6 +296,86 @@ def test_a_dispatch_runs_again_with_another_electron(notebook: Notebook) -> None
     assert (first["node_name"], first["start_time"]) == ("start_with", first["end_time"])
 
 
+def asked(notebook: Notebook, name: str) -> list[str]:
+    """Dispatch the lattice `name` into a variable `run`, and return the ids of what it waits for."""
+    notebook.run(f"run = %dispatch {name}()")
+    deadline = time.monotonic() + 60
+    while not (waiting := ct.get_interrupts(notebook.names["run"])):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return [one["id"] for one in waiting]
+
+
+def test_a_person_answers_in_the_notebook(notebook: Notebook) -> None:
+    """`%answer` lists what waits, shows what is asked, and answers with the value of an expression."""
+    notebook.run("import covalab as ct\nlimits = {'high': 3}")
+    notebook.run("%%electron rate(found, answer)\n[found, answer]")
+    notebook.run("%%lattice checked()\nrate(1, ct.pause_for('approval', '<b>how high?</b>'))")
+    (waiting,) = asked(notebook, "checked")
+
+    listed = notebook.run("%answer              # all that waits")
+    assert waiting in {one["id"] for one in listed}
+    assert waiting in repr(listed)
+    (shown,) = notebook.run("%answer run")
+    assert notebook.run(f"%answer {waiting}")[0] == shown
+    assert (shown["type"], shown["status"]) == ("approval", "waiting")
+    html = notebook.run("%answer run")._repr_html_()
+    assert "how high" in html
+    assert "<b>" not in html
+    with pytest.raises(UsageError, match="a text has quotes"):
+        notebook.run("%answer run certainly")
+    with pytest.raises(UsageError, match="is not an expression"):
+        notebook.run("%answer run yes, of course")
+
+    said = notebook.run("%answer run limits['high'] + len('# no comment')  # a comment")
+    assert said == f"'approval' ({waiting}) was answered with 15."
+    assert notebook.run("%result run --wait").result == [1, 15]
+    assert repr(notebook.run("%answer run")) == "nothing waits for an answer"
+    assert notebook.run(f"%answer '{waiting}'")[0]["status"] == "resumed"
+    with pytest.raises(AnsweredDifferently, match="an answer is final"):
+        notebook.run(f"%answer {waiting} 16")
+    with pytest.raises(UsageError, match="waits for nothing"):
+        notebook.run("%answer run 1")
+    with pytest.raises(MissingLatticeRecordError, match="nobody"):
+        notebook.run("%answer nobody 1")
+
+
+def test_of_several_that_wait_one_is_named(notebook: Notebook) -> None:
+    """The message has their ids; what is below another dispatch is listed, too."""
+    notebook.run("import covalab as ct")
+    notebook.run("@ct.electron\n@ct.lattice\ndef below():\n    return ct.pause_for('below')")
+    notebook.run("%%lattice both()\n[ct.pause_for('first'), ct.pause_for('second'), below()]")
+    first, second = asked(notebook, "both")
+    with pytest.raises(UsageError, match=rf"waits for {first} \(first\), {second} \(second\); name one"):
+        notebook.run("%answer run True")
+    notebook.run(f"%answer {second} 2")
+    notebook.run("%answer run 1")
+    deadline = time.monotonic() + 60
+    while not (of_below := [one["id"] for one in notebook.run("%answer") if one["type"] == "below"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    notebook.run(f"%answer {of_below[0]} 3")
+
+    assert notebook.run("%result run --wait").result == [1, 2, 3]
+
+
+def test_a_dispatch_is_paused_and_goes_on(notebook: Notebook, live: Client) -> None:
+    """By a variable that holds its id."""
+    notebook.run("import covalab as ct\n%load_ext covalab")
+    notebook.run("%%lattice slow()\nct.pause_for('go')")
+    asked(notebook, "slow")
+    run = notebook.names["run"]
+
+    assert notebook.run("%pause run") == f"Dispatch {run} is paused; %resume {run} lets it go on."
+    assert live.summary(run).paused
+    assert notebook.run("%resume run") == f"Dispatch {run} goes on."
+    assert not live.summary(run).paused
+    notebook.run("%answer run 7")
+    assert notebook.run("%result run --wait").result == 7
+    with pytest.raises(RuntimeError, match="nothing to pause"):
+        notebook.run("%pause run")
+
+
 def test_the_list_is_text_and_html(notebook: Notebook) -> None:
     """Both have the name, and the HTML is escaped."""
     notebook.run("%%electron tiny()\n1")
@@ -308,6 +392,7 @@ def test_the_help_says_how_to_write_a_cell(notebook: Notebook) -> None:
     """`%%electron?` shows the form of the line and every option."""
     magics = notebook.shell.magics_manager.registry["CovalabMagics"]
     assert isinstance(magics, CovalabMagics)
+    people = notebook.shell.magics_manager.registry["PeopleMagics"]
 
     for magic, words in {
         "electron": [
@@ -326,8 +411,11 @@ def test_the_help_says_how_to_write_a_cell(notebook: Notebook) -> None:
         "result": ["--wait"],
         "cancel": ["id"],
         "redispatch": ["--replace", "--reuse"],
+        "answer": ["%answer ID VALUE", "Python expression"],
+        "pause": ["%resume"],
+        "resume": ["id"],
     }.items():
-        text = getattr(magics, magic).__doc__
+        text = getattr(magics if hasattr(magics, magic) else people, magic).__doc__
         assert all(word in text for word in words), (magic, text)
 
 

@@ -2,86 +2,21 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from jupyter_client.blocking.client import BlockingKernelClient
-from jupyter_client.manager import start_new_kernel
+from tests.jupyter.kernels import Kernel, a_kernel
 
 from covalab.client import Client
-
-
-class Cell:
-    """A cell of a notebook: its id, what it shows, and how the kernel answered."""
-
-    def __init__(self) -> None:
-        self.id = secrets.token_hex(4)
-        self.printed = ""
-        self.shown: list[dict[str, Any]] = []
-        self.reply: dict[str, Any] = {}
-
-    @property
-    def text(self) -> str:
-        """What it printed and showed, as text."""
-        return self.printed + "".join(bundle["text/plain"] for bundle in self.shown)
-
-
-class Kernel:
-    """A running kernel, asked as JupyterLab asks it: with the id of the cell."""
-
-    def __init__(self, client: BlockingKernelClient) -> None:
-        self._client = client
-        self._displays: dict[str, tuple[Cell, int]] = {}
-
-    def run(self, code: str, *, again: Cell | None = None) -> Cell:
-        """Run a new cell, or one of before with other code, until the kernel is idle."""
-        cell = again or Cell()
-        cell.printed, cell.shown = "", []
-        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": True}
-        request = self._client.session.msg("execute_request", content, metadata={"cellId": cell.id})
-        self._client.shell_channel.send(request)
-        while True:
-            message = self._client.get_iopub_msg(timeout=120)
-            kind, content = message["msg_type"], message["content"]
-            if kind == "update_display_data":  # of any cell, also of one that ended long ago
-                owner, position = self._displays[content["transient"]["display_id"]]
-                owner.shown[position] = content["data"]
-            elif message["parent_header"].get("msg_id") != request["header"]["msg_id"]:
-                continue
-            elif kind == "stream":
-                cell.printed += content["text"]
-            elif kind in {"display_data", "execute_result"}:
-                identity = content.get("transient", {}).get("display_id")
-                if identity is not None:
-                    self._displays[identity] = (cell, len(cell.shown))
-                cell.shown.append(content["data"])
-            elif kind == "status" and content["execution_state"] == "idle":
-                cell.reply = self._reply(request["header"]["msg_id"])
-                return cell
-
-    def _reply(self, request: str) -> dict[str, Any]:
-        while True:
-            reply: dict[str, Any] = self._client.get_shell_msg(timeout=60)
-            if reply["parent_header"].get("msg_id") == request:
-                content: dict[str, Any] = reply["content"]
-                return content
 
 
 @pytest.fixture
 def kernel(live: Client) -> Iterator[Kernel]:
     """Return a kernel that has loaded the extension."""
-    manager, client = start_new_kernel(extra_arguments=["--HistoryManager.enabled=False"])
-    try:
-        kernel = Kernel(client)
+    with a_kernel() as kernel:
         kernel.run("%load_ext covalab\nimport covalab as ct")
         yield kernel
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
-        manager.cleanup_resources()
 
 
 def test_running_a_cell_again_replaces_its_electron(kernel: Kernel) -> None:

@@ -104,6 +104,40 @@ def test_covalents_features_one_by_one(live: Client, tmp_path: Path) -> None:
     assert live.summary(DispatchId(doubling[1])).status == "completed"
 
 
+def test_tasks_retries_and_people(live: Client, tmp_path: Path) -> None:
+    """Every section of the third notebook does what its text says; nothing in it warns or fails by mistake."""
+    notebook = executed(nbformat.read(FOLDER / "03_tasks_retries_and_people.ipynb", as_version=4), tmp_path)
+
+    text = "\n".join(
+        printed(cell) + "\n".join(shown_values(cell)) for cell in notebook.cells if cell.cell_type == "code"
+    )
+    for expected in (
+        "COMPLETED 7461 clicks",
+        "run 1: FAILED, roof does not answer\nrun 2: FAILED, roof does not answer\nrun 3: COMPLETED, answered",
+        "{'roof': 7391, 'cellar': 7522}",
+        "FAILED after 1 run: timeout",
+        "not supported between instances of 'float' and 'str' | 1 run",
+        "after 4 min: 12.45 +- 0.23 clicks per second\nafter 8 min:",
+        "12.46 after 16 minutes\n'nobody measured that'",
+        "9 minutes kept, 12.47 clicks per second\nAda | somebody walked past with a banana | inserted | applied",
+        "RUNNING and waiting",
+        "approval  12.46",
+        "was answered with {'publish': True, 'by': 'Ada'}.",
+        "12.47 clicks per second, checked by Ada",
+        "approval resumed\n'not published'",
+        "paused: True",
+        "[752, 756]",
+        "minutes=3: counting",
+    ):
+        assert expected in text, expected
+    assert not [
+        output for cell in notebook.cells for output in cell.get("outputs", []) if output.get("name") == "stderr"
+    ]
+    survey = re.search(r"survey: ([0-9a-f-]{36})", text)
+    assert survey is not None
+    assert live.summary(DispatchId(survey[1])).status == "completed"
+
+
 def shown_values(cell: NotebookNode) -> list[str]:
     """Return the texts of the values that a cell showed."""
     return [output.data.get("text/plain", "") for output in cell.outputs if "data" in output]

@@ -169,7 +169,7 @@ def test_hooks_run_in_covalents_order() -> None:
 
 
 def test_lattice_hooks_are_all_or_nothing() -> None:
-    """Electrons without hooks get the lattice's; one with any hook of its own ignores them (Covalent, 21.18)."""
+    """Electrons without hooks get the lattice's; one with any hook of its own ignores them, as in Covalent."""
     plain = ct.electron(double)
     own = ct.electron(double, deps_bash="own")
 
@@ -190,7 +190,7 @@ def test_lattice_hooks_are_all_or_nothing() -> None:
 
 
 def test_a_part_of_a_value_does_nothing_again_but_sees_the_packages() -> None:
-    """Items, attributes and operators have no hooks, except that packages are visible (21.6 is not kept)."""
+    """Items, attributes and operators run no hooks again, as they do in Covalent; but packages are visible."""
     task = ct.electron(double, deps_bash="b", deps_pip="p", call_before=ct.DepsCall(double, [1]))
 
     @ct.lattice

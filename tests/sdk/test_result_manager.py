@@ -153,7 +153,7 @@ def test_a_manifest_gives_the_manager_back(run: str, tmp_path: Path, live: Clien
 
 
 def test_the_keys_are_covalents() -> None:
-    """covalent-api.md, section 6.3."""
+    """Covalent's layout: these names, in these folders."""
     assert set(RESULT_ASSETS) == {"result", "error"}
     assert set(LATTICE_ASSETS) == {"workflow_function", "workflow_function_string", "doc", "inputs", "hooks"}
     assert set(NODE_ASSETS) == {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -390,6 +392,28 @@ def test_who_is_asked_sees_what_there_is_to_decide_about(live: Client) -> None:
     assert ct.get_result(dispatch, wait=True).result is True
 
 
+def test_an_answer_is_acknowledged_however_busy_the_dispatcher_is(live: Client) -> None:
+    """What is being written down for others just then, or for the dispatch above, does not count."""
+
+    @ct.electron
+    @ct.lattice
+    def below() -> Any:
+        return ct.pause_for("approval")
+
+    @ct.lattice
+    def above() -> Any:
+        return [below() for _ in range(8)]
+
+    dispatch = ct.dispatch(above)()
+    answered: set[str] = set()
+    while len(answered) < 8:
+        for one in live.dispatches(root=dispatch, status="running"):
+            if one.waiting and one.id not in answered:
+                ct.continue_with(one.id, value=one.id)
+                answered.add(one.id)
+    assert set(ct.get_result(dispatch, wait=True).result) == answered
+
+
 def test_a_wait_can_be_cancelled(live: Client) -> None:
     """With its dispatch; nothing waits any more then."""
     del live
@@ -427,6 +451,53 @@ def test_a_paused_dispatch_sends_nothing_new(own: Client, tmp_path: Path) -> Non
     assert (result.result, result.get_meta()["paused"]) == (2, False)
     with pytest.raises(RuntimeError, match="ended"):
         ct.pause(dispatch)
+
+
+def test_those_who_wait_keep_nobody_from_answering(live: Client) -> None:
+    """However many await something, the answer that they wait for gets through, in the same loop."""
+
+    async def main() -> list[Any]:
+        dispatch = ct.dispatch(approved)(3)
+        result = ct.get_result(dispatch)
+        waiting = [asyncio.create_task(result.async_get_final_result()) for _ in range(60)]
+        (interrupt,) = until(lambda: ct.get_interrupts(dispatch))
+        waiting += [asyncio.create_task(ct.async_get_task_result(interrupt["id"], wait=True)) for _ in range(60)]
+        await asyncio.sleep(0.1)
+        await asyncio.wait_for(ct.async_continue_with(dispatch, value="yes"), NEVER)
+        return await asyncio.wait_for(asyncio.gather(*waiting), NEVER)
+
+    found = asyncio.run(main())
+    assert found[:60] == ["yes"] * 60
+    assert {record["result"] for record in found[60:]} == {"yes"}
+
+
+def test_a_program_that_stops_waiting_can_end(live: Client, tmp_path: Path) -> None:
+    """No thread that waits for ever holds it back."""
+
+    @ct.lattice
+    def slow(file: str) -> Any:
+        return wait_for(file)
+
+    file = tmp_path / "go"
+    dispatch = ct.dispatch(slow)(str(file))
+    program = (
+        "import asyncio, sys\n"
+        "import covalab as ct\n"
+        "async def main():\n"
+        "    execution = ct.get_execution(sys.argv[1])\n"
+        "    for wait in (ct.async_get_task_result(sys.argv[1], wait=True), execution.async_close()):\n"
+        "        try:\n"
+        "            await asyncio.wait_for(wait, 0.2)\n"
+        "        except (TimeoutError, asyncio.TimeoutError):\n"
+        "            print('gave up')\n"
+        "asyncio.run(main())\n"
+    )
+    command = [sys.executable, "-c", program, dispatch]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=9, check=True)
+
+    assert ran.stdout == "gave up\ngave up\n"
+    file.touch()
+    assert ct.get_result(dispatch, wait=True).get_meta()["lifecycle_state"] == "closed"
 
 
 # -- interventions ---------------------------------------------------------------------------------------------------

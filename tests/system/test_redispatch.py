@@ -1,4 +1,4 @@
-"""A workflow once more: as it was, changed, resumed, from another session (covalent-api 8, 5, 21.13, 21.20, 22)."""
+"""A workflow once more: as it was, changed, resumed, from another session."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def test_a_failed_workflow_resumes_from_its_failure(witness: Path, tmp_path: Pat
 
 
 def test_an_early_call_that_is_new_invalidates_what_follows(witness: Path) -> None:
-    """Nodes are matched by number, as in Covalent (21.13)."""
+    """Nodes are matched by number, as in Covalent."""
 
     @ct.lattice
     def growing(witness: str, early: bool) -> Any:
@@ -395,7 +395,7 @@ def test_waiting_for_what_nobody_has_started_says_so() -> None:
 
 
 def test_a_dispatch_that_never_ran_can_be_redispatched() -> None:
-    """Covalent hangs (21.20); nothing of it can be reused, so everything runs."""
+    """Covalent hangs; nothing of it can be reused, so everything runs."""
     run = ct.dispatch(ct.lattice(adding), disable_run=True)(1)
 
     assert ended(ct.redispatch(run)()).result == 2

@@ -1,4 +1,4 @@
-"""Triggers that watch: in their own process, through restarts and kills (covalent-api 10, 21.14)."""
+"""Triggers that watch: in their own process, through restarts and kills."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_several_triggers_watch_for_one_dispatch(tmp_path: Path) -> None:
 
 
 def test_the_same_lattice_can_be_dispatched_again(tmp_path: Path) -> None:
-    """With its triggers (21.14 is not kept): the object stands for the last dispatch, the first watches on."""
+    """With its triggers, which Covalent forgets: the object stands for the last dispatch, the first watches on."""
     trigger = WhenThere(tmp_path / "file")
     flow = ct.lattice(adding, triggers=trigger)
     first = ct.dispatch(flow)(1)

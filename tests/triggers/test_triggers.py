@@ -1,4 +1,4 @@
-"""What triggers are made of, before anything watches (covalent-api 10)."""
+"""What triggers are made of, before anything watches."""
 
 from __future__ import annotations
 

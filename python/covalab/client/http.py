@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import time
 from typing import Final
 
 from covalab.core import protocol
@@ -27,12 +28,25 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self.sock.settimeout(_CONNECT_TIMEOUT)
-            self.sock.connect(self._path)
+            self._connect(self.sock)
             self.sock.settimeout(None)
         except BaseException:
             self.sock.close()
             self.sock = None
             raise
+
+    def _connect(self, sock: socket.socket) -> None:
+        deadline = time.monotonic() + _CONNECT_TIMEOUT
+        while True:
+            try:
+                sock.connect(self._path)
+            except BlockingIOError as error:
+                # So many connect at once that there is no room to queue; a Unix socket with a timeout waits for none.
+                if time.monotonic() > deadline:
+                    raise ConnectionRefusedError(error.errno, "too many connect at once") from error
+                time.sleep(0.01)
+            else:
+                return
 
     def ask(self, method: str, target: str, body: bytes | None, accept: str) -> tuple[int, str, bytes]:
         """Send one request and return status, the other side's version and the body.

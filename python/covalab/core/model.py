@@ -297,6 +297,22 @@ class Failure(msgspec.Struct, frozen=True):
     kinds: tuple[str, ...] = ()
     original: Value | None = None  # the exception itself, if it could be closed; JSON readers get it without `data`
 
+    @property
+    def reason(self) -> str:
+        """The exception's class and what it said, without saying the class twice.
+
+        Examples
+        --------
+        >>> Failure("runtime", "no", "ValueError").reason, Failure("runtime", "", "ValueError").reason
+        ('ValueError: no', 'ValueError')
+        >>> Failure("deps", "DepsFailed: make ended with 2", "DepsFailed").reason
+        'DepsFailed: make ended with 2'
+        """
+        said = self.message.strip()
+        if not self.exception or said.startswith(self.exception):
+            return said
+        return f"{self.exception}: {said}" if said else self.exception
+
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True):
     """How one run of a node ended. Times are seconds since the epoch, UTC."""

@@ -123,7 +123,7 @@ def outcome_of(built: Outcome, end: End) -> Outcome:
 def _failure_of(child: DispatchSummary, graph: Graph, failures: Mapping[int, Failure]) -> Failure:
     """Say which nodes of a dispatch failed, and why the first did."""
     named = sorted(failures)[:_FAILURES_NAMED]
-    lines = [f"  {node}: {graph.nodes[node].name}: {_reason(failures[node])}" for node in named]
+    lines = [f"  {node}: {graph.nodes[node].name}: {failures[node].reason}" for node in named]
     if len(failures) > len(named):
         lines.append(f"  and {len(failures) - len(named):,} more")
     if not failures:
@@ -131,9 +131,3 @@ def _failure_of(child: DispatchSummary, graph: Graph, failures: Mapping[int, Fai
     message = "\n".join([f"sublattice {child.name!r} failed; in its dispatch {child.id}:", *lines])
     first = failures[named[0]].traceback if named else ""
     return Failure("sublattice", message, "", f"{first}{message}\n")
-
-
-def _reason(failure: Failure) -> str:
-    if not failure.exception or failure.message.startswith(failure.exception):
-        return failure.message
-    return f"{failure.exception}: {failure.message}" if failure.message else failure.exception

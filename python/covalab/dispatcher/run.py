@@ -53,7 +53,7 @@ class Run:
         self.inner = summary.inner  # how many dispatches are below it
         self.births: list[Submission] = []  # children on their way to the disk
         self.journal: Folded | None = None  # what happened beside the graph, if anything did
-        self.entries: list[tuple[int, Entry]] = []  # of it, on their way to the disk
+        self.entries: list[tuple[int, Entry]] = []  # of it, that are not on the disk yet
         self.closing = ""  # why somebody wants it to be closed
 
     @property

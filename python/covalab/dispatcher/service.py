@@ -305,11 +305,6 @@ class Service:
             if child in self.runs:
                 self.pause(self.runs[child], wanted=wanted)
 
-    @property
-    def is_behind(self) -> bool:
-        """Whether something that was applied is not on the disk."""
-        return not self._settled.is_set()
-
     async def delete(self, dispatch: DispatchId) -> str:
         """Forget a dispatch that has ended, with all below it. Returns why that cannot be done, else an empty text."""
         running = f"dispatch {dispatch!r} is still running; cancel it first"
@@ -637,7 +632,7 @@ class Service:
                 ]
                 progress.touched.clear()
                 births, run.births = run.births, []
-                entries, run.entries = run.entries, []
+                entries = list(run.entries)
                 if outcomes or states or attempts or entries or summary.status != run.told.status:
                     born = [(submission, summary_of(submission, time.time())) for submission in births]
                     writes.append(_Write(run.key, summary, states, outcomes, attempts, born, entries))
@@ -645,6 +640,8 @@ class Service:
             keys = await self._record(writes) if writes else {}
         finally:
             self._settled.set()
+        for write in writes:
+            del self.runs[write.summary.id].entries[: len(write.entries)]
         for run in runs:
             if run.told.status in TERMINAL:
                 self.runs.pop(run.id, None)
@@ -652,6 +649,9 @@ class Service:
                 if run.created.parent is not None:
                     self._in_background(self._hand_up(run.key, run.told))
             self.feed.tell(run.told)
+        self._bring_up_born(writes, keys)
+
+    def _bring_up_born(self, writes: list[_Write], keys: dict[DispatchId, int]) -> None:
         for write in writes:
             for submission, summary in write.births:
                 key = keys.get(submission.id, -1)

@@ -50,10 +50,14 @@ async def grant(service: Service, dispatch: DispatchId, wish: Wish) -> Standing:
 async def _written(service: Service, run: Run) -> None:
     """Wait until what was noted is on the disk; what takes too long is an error, and is written all the same."""
     deadline = time.monotonic() + _PATIENCE
-    while run.entries and time.monotonic() < deadline:
+    last = 0 if run.journal is None else run.journal.version
+
+    def is_written() -> bool:
+        return not run.entries or run.entries[0][0] > last  # others may go on being noted meanwhile
+
+    while not is_written() and time.monotonic() < deadline:
         await service.feed.wait(run.id, deadline - time.monotonic())
-    await service.settled()
-    if run.entries or service.is_behind:
+    if not is_written():
         message = f"dispatch {run.id} was told, but {service.folder} cannot be written; free some space, and look again"
         raise DataFolderError(message)
 
@@ -131,7 +135,7 @@ async def _too_late(service: Service, dispatch: DispatchId, wish: Wish) -> Stand
     """Answer for a dispatch that does not run: what was done before is not done twice, and nothing new is."""
     standing = await views.standing(service, dispatch)
     if standing.summary.status not in TERMINAL:
-        message = f"dispatch {dispatch} was recorded and not started; ct.start({str(dispatch)!r}) first"
+        message = f"dispatch {dispatch} was recorded and not started; start it first: in the sidebar, or by its trigger"
         raise ExecutionClosed(message)
     if wish.action == "answer":
         value = wish.value if wish.plain is msgspec.UNSET else closed_plain(wish.plain)

@@ -10,11 +10,11 @@ import ast
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final, TypeVar, cast, get_args
+from typing import Any, Final, get_args
 
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, magics_class, no_var_expand
-from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, magics_class
+from IPython.core.magic_arguments import argument, parse_argstring
 from IPython.display import Code, display
 
 from covalab.client import connect
@@ -22,6 +22,8 @@ from covalab.core.lifecycle import covalent_text
 from covalab.core.model import Status
 from covalab.jupyter.heading import read_heading, without_comment
 from covalab.jupyter.ipython_lines import CellRefused
+from covalab.jupyter.lines import id_in, magic
+from covalab.jupyter.people import PeopleMagics
 from covalab.jupyter.session import Electron, Options, Session
 from covalab.jupyter.shown import Defined, Delivery, Dispatches
 from covalab.sdk import api
@@ -31,14 +33,12 @@ from covalab.sdk.lattice import Lattice, lattice
 from covalab.sdk.redispatch import redispatch
 from covalab.sdk.result import Result
 
-_Method = TypeVar("_Method", bound=Callable[..., Any])
-
 _STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 
 
 def load_ipython_extension(ipython: Any) -> None:
     """Register the magics and start the workers of this kernel's environment, without waiting for them."""
-    ipython.register_magics(CovalabMagics)
+    ipython.register_magics(CovalabMagics, PeopleMagics)
     threading.Thread(target=_warm, name="covalab-warm", daemon=True).start()
 
 
@@ -46,18 +46,6 @@ def _warm() -> None:
     # Nobody asked for anything yet. Whatever is wrong is said by the first dispatch, where it matters.
     with suppress(Exception):
         connect().warm(environment())
-
-
-def _magic(kind: Any, *options: Any) -> Callable[[_Method], _Method]:
-    """Make a method a magic with these options; its line is taken as it is written, `$` and `{}` included."""
-
-    def decorate(method: _Method) -> _Method:
-        method = kind(method)
-        for option in reversed(options):
-            method = option(method)
-        return cast("_Method", no_var_expand(magic_arguments()(method)))
-
-    return decorate
 
 
 def _unquoted(text: str) -> str:
@@ -87,7 +75,7 @@ class CovalabMagics(Magics):
 
     # Cells
 
-    @_magic(
+    @magic(
         cell_magic,
         argument("--executor", help="the executor that runs it: its name, or a variable of the notebook that holds it"),
         argument("--retries", type=int, default=0, help="how often a failed run is tried again"),
@@ -158,7 +146,7 @@ class CovalabMagics(Magics):
         self._deliveries[str(handle)] = thread
         thread.start()
 
-    @_magic(
+    @magic(
         line_cell_magic,
         argument(
             "--output", help="the names that the lattice returns, with commas between them (only as %%lattice NAME)"
@@ -207,7 +195,7 @@ class CovalabMagics(Magics):
 
     # Lines
 
-    @_magic(line_magic)
+    @magic(line_magic)
     def dispatch(self, line: str) -> DispatchHandle:
         """Run a lattice in the background: ``%dispatch NAME(arguments)``.
 
@@ -250,7 +238,7 @@ class CovalabMagics(Magics):
         message = f"{name!r} is not a lattice but of type {type(found).__name__}; %%lattice or @ct.lattice makes one"
         raise UsageError(message)
 
-    @_magic(
+    @magic(
         line_magic,
         argument("--status", help=f"only those that are {', '.join(_STATUSES)}"),
         argument("-n", type=int, default=20, help="how many, newest first"),
@@ -263,7 +251,7 @@ class CovalabMagics(Magics):
             status = _status_called(options.status)
         return Dispatches(connect().dispatches(status=status, count=options.n))
 
-    @_magic(
+    @magic(
         line_magic,
         argument(
             "id", nargs="?", help="a dispatch id, or a variable that holds one; by default the last of this notebook"
@@ -279,7 +267,7 @@ class CovalabMagics(Magics):
             self._deliveries[dispatch_id].join()  # then the outputs are in the notebook too
         return result
 
-    @_magic(
+    @magic(
         line_magic,
         argument("id", help="a dispatch id, or a variable that holds one"),
     )
@@ -288,7 +276,7 @@ class CovalabMagics(Magics):
         options = parse_argstring(self.cancel, without_comment(line))
         return api.cancel(self._dispatch_id(options.id))
 
-    @_magic(
+    @magic(
         line_magic,
         argument("id", help="a dispatch id, or a variable that holds one"),
         argument(
@@ -324,8 +312,7 @@ class CovalabMagics(Magics):
 
     def _dispatch_id(self, text: str | None) -> str:
         if text is not None:
-            held = self._shell.user_ns.get(text)
-            return str(held) if isinstance(held, str) else text.strip("'\"")
+            return id_in(self._shell, text)
         if self.last is not None:
             return str(self.last)
         newest = connect().dispatches(count=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import html
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from covalab.core.errors import CovalabError
@@ -13,6 +13,7 @@ from covalab.core.model import DispatchSummary
 from covalab.jupyter.session import Electron, Session
 from covalab.sdk import api
 from covalab.sdk.handle import DispatchHandle
+from covalab.sdk.moments import Moment
 
 
 class Defined:
@@ -41,23 +42,56 @@ class Dispatches:
         return self.summaries[index]
 
     def __repr__(self) -> str:
-        if not self.summaries:
-            return "no dispatches"
-        rows = [_HEAD, *(_row(one) for one in self.summaries)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-        )
+        return as_text(_HEAD, map(_row, self.summaries)) if self.summaries else "no dispatches"
 
     def _repr_html_(self) -> str:
-        if not self.summaries:
-            return "<p>No dispatches.</p>"
-        head = "".join(f'<th style="text-align:left">{title}</th>' for title in _HEAD)
-        body = "".join(
-            "<tr>" + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in _row(one)) + "</tr>"
-            for one in self.summaries
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return as_html(_HEAD, map(_row, self.summaries)) if self.summaries else "<p>No dispatches.</p>"
+
+
+class Waiting:
+    """What waits for a person, or did. Index it for a record as `covalab.get_interrupts` returns it."""
+
+    def __init__(self, interrupts: Sequence[dict[str, Any]]) -> None:
+        self.interrupts = list(interrupts)
+
+    def __len__(self) -> int:
+        return len(self.interrupts)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.interrupts[index]
+
+    def __repr__(self) -> str:
+        return as_text(_ASKED, map(_asked, self.interrupts)) if self.interrupts else "nothing waits for an answer"
+
+    def _repr_html_(self) -> str:
+        return as_html(_ASKED, map(_asked, self.interrupts)) if self.interrupts else f"<p>{self!r}</p>"
+
+
+def as_text(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table with columns of equal width."""
+    cells = [head, *rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    )
+
+
+def as_html(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table; what is in its cells is shown as it is."""
+    titles = "".join(f'<th style="text-align:left">{title}</th>' for title in head)
+    body = "".join(
+        "<tr>" + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in row) + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>"
+
+
+_ASKED = ("asks for", "about", "status", "since", "id")
+
+
+def _asked(one: dict[str, Any]) -> tuple[str, ...]:
+    began = Moment(one["created_at"]).datetime.astimezone()
+    return one["type"], " ".join(one["text"].split()), one["status"], f"{began:%Y-%m-%d %H:%M:%S}", one["id"]
 
 
 _HEAD = ("lattice", "status", "done", "started", "took", "id")

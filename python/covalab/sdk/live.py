@@ -6,10 +6,13 @@ What is read here is asked of the dispatcher each time, and every value is a cop
 from __future__ import annotations
 
 import datetime as dt
+import threading
 import time
 import uuid
 import warnings
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import msgspec
@@ -26,7 +29,13 @@ if TYPE_CHECKING:
 _ROUND: Final = 2.0
 """How many seconds one request of an asynchronous call waits: a thread cannot be called back."""
 
+_WAKE: Final = 0.5
+_AT_ONCE: Final = 100
+"""How many calls of one event loop wait at a time; each has a thread and a connection."""
+
+_slots: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 _FOR_EVER: Final = 3600.0
+_PAGE: Final = 1_000
 _MISSING: Final = object()
 _T = TypeVar("_T")
 
@@ -310,7 +319,7 @@ class Execution:
         pending_interrupts: Literal["error", "cancel"] = "error",
     ) -> dict[str, Any]:
         """Do the same as `close` without blocking the event loop."""
-        return await in_thread(self.close, timeout, reason, pending_interrupts=pending_interrupts)
+        return await waited_for(self.close, timeout, reason, pending_interrupts=pending_interrupts)
 
     def get_runtime_stream(self, timeout: float | None = 10) -> Iterator[Any]:
         """Yield the stream from its first item, then what comes, until the dispatch has ended.
@@ -340,7 +349,7 @@ class Execution:
         cursor = _Cursor(self._client, self._id)
         deadline = _deadline(timeout)
         while not cursor.ended:
-            items = await in_thread(cursor.next, _left(deadline, _ROUND))
+            items = await waited_for(cursor.next, _left(deadline, _ROUND))
             for item in items:
                 yield item
             if items:
@@ -396,10 +405,38 @@ class _Cursor:
 
 
 async def in_thread(call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
-    """Make a call that waits without blocking the event loop."""
+    """Make a call that the dispatcher answers at once without blocking the event loop."""
     import asyncio  # noqa: PLC0415 - a program without a loop does not need it
 
     return await asyncio.to_thread(call, *args, **kwargs)
+
+
+async def waited_for(call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
+    """Make a call that may take for ever without blocking the event loop, nor the threads of `in_thread`.
+
+    Whoever stops waiting leaves a daemon thread behind, which keeps no process from ending; `asyncio.to_thread` would.
+    """
+    import asyncio  # noqa: PLC0415
+
+    done: Future[_T] = Future()
+    done.set_running_or_notify_cancel()
+
+    def work() -> None:
+        try:
+            done.set_result(call(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            done.set_exception(error)
+
+    async with _slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_AT_ONCE)):
+        threading.Thread(target=work, name="covalab-wait", daemon=True).start()
+        answer = asyncio.wrap_future(done)
+        try:
+            while not answer.done():
+                # A kernel hears its stop button when its loop wakes up, and a loop that waits for a thread would not.
+                await asyncio.wait({answer}, timeout=_WAKE)
+            return answer.result()
+        finally:
+            answer.cancel()
 
 
 def _deadline(timeout: float | None) -> float | None:
@@ -493,16 +530,48 @@ def continue_with(
     return interrupt_dict(found)
 
 
-def get_interrupts(dispatch_id: str, status: str | None = "waiting") -> list[dict[str, Any]]:
+def get_interrupts(dispatch_id: str | None = None, status: str | None = "waiting") -> list[dict[str, Any]]:
     """Return what a dispatch waits for, or with another `status` (``"resumed"``, ``"cancelled"``, None: any) did.
+
+    Parameters
+    ----------
+    dispatch_id
+        The dispatch; if not given, all that run, with all below them.
+    status
+        See above.
 
     Raises
     ------
     MissingLatticeRecordError
         If there is no such dispatch.
     """
-    found = connect().execution(_checked(dispatch_id)).folded.interrupts.values()
+    client = connect()
+    wanted = _running(client) if dispatch_id is None else [_checked(dispatch_id)]
+    found = [one for wait in wanted for one in client.execution(wait).folded.interrupts.values()]
     return [interrupt_dict(one) for one in found if status is None or one.status == status]
+
+
+def _running(client: Client) -> Iterator[DispatchId]:
+    """Yield the ids of what runs and may have asked somebody, the newest first, each before what is below it."""
+    offset = 0
+    while page := client.dispatches(status="running", offset=offset, count=_PAGE):
+        for one in page:
+            yield one.id
+            yield from (below.id for below in client.dispatches(status="running", root=one.id, count=_PAGE))
+        offset += len(page)
+
+
+def find_interrupts(id_: str) -> list[dict[str, Any]]:
+    """Return what is meant by an id: the interrupt with it, or what the dispatch with it waits for.
+
+    Raises
+    ------
+    MissingLatticeRecordError
+        If there is no such dispatch.
+    """
+    dispatch, colon, _ = id_.partition(":")
+    found = get_interrupts(dispatch, None if colon else "waiting")
+    return [one for one in found if not colon or one["id"] == id_]
 
 
 def intervene(

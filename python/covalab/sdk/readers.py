@@ -105,7 +105,7 @@ class Readers:
         reader, deadline = self._reader, None if timeout is None else time.monotonic() + timeout
         while True:
             left = _ROUND if deadline is None else min(_ROUND, max(0.0, deadline - time.monotonic()))
-            standing = await live.in_thread(reader.standing, wait=left, final=True)
+            standing = await live.waited_for(reader.standing, wait=left, final=True)
             is_there, value = await live.in_thread(reader.final, standing)
             if is_there:
                 return value

@@ -472,10 +472,7 @@ def _shown(core: CoreStatus, child: DispatchId | None) -> Status:
 
 
 def _headline(failure: Failure) -> str:
-    first = failure.message.strip().partition("\n")[0]
-    if failure.exception and not first.startswith(failure.exception):
-        return f"{failure.exception}: {first}" if first else failure.exception
-    return first
+    return failure.reason.partition("\n")[0]
 
 
 def _utc(seconds: float | None) -> dt.datetime | None:

@@ -32,7 +32,7 @@ from covalab.core.model import (
 from covalab.sdk.api import prepare
 from covalab.sdk.electron import Electron, electron
 from covalab.sdk.lattice import Lattice
-from covalab.sdk.live import in_thread
+from covalab.sdk.live import in_thread, waited_for
 from covalab.sdk.moments import Moment, moment, seconds_of, span_of
 from covalab.sdk.options import checked_retries, checked_time_limit
 from covalab.sdk.task_records import Record, TaskRecord, TaskStatus, dispatch_record, error_of, words_of
@@ -87,7 +87,7 @@ async def async_get_task_result(
     gone = threading.Event()
     try:
         client = connect()
-        found = await in_thread(_awaited, client, task_id, wait=wait, timeout=timeout, gone=gone)
+        found = await waited_for(_awaited, client, task_id, wait=wait, timeout=timeout, gone=gone)
     finally:
         gone.set()  # whoever cancels this leaves no thread behind that waits for ever
     if found is None and wait and raise_on_timeout:
@@ -267,7 +267,7 @@ def list_tasks(
     error_type: str | None = None,
     min_attempts: int | None = None,
     since: dt.datetime | dt.timedelta | str | float | None = None,
-    limit: int | None = 25,
+    limit: int | None = None,
 ) -> list[TaskRecord]:
     """List tasks, newest first: the nodes that do work, of all dispatches.
 
@@ -285,7 +285,7 @@ def list_tasks(
         Only those that ended since then (a datetime, an ISO-8601 text, seconds since the epoch, or how long ago as a
         ``timedelta``), or have not ended.
     limit
-        At most so many; None: all. `summary` counts all without listing them.
+        At most so many; all, if not given. `summary` counts them without listing them.
 
     Returns
     -------

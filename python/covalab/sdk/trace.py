@@ -452,7 +452,7 @@ class Trace:
         return Plan(graph, self._values, self._code, self._replaced)
 
     def _let_work(self, output: int, function: Callable[..., Any]) -> None:
-        """Have the lattice's value made by a worker, with the lattice's hooks around it (Covalent, 21.18)."""
+        """Have the lattice's value made by a worker, with the lattice's hooks around it, as in Covalent."""
         name = self._nodes[output].name
         hooks = NO_HOOKS if self._hooks is None else self._hooks_digest(self._hooks.silent, name)
         settings = self._settings_of(self._own_executor(), name, hooks=hooks)
