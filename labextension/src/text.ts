@@ -31,7 +31,7 @@ export function summaryLabel({ status, held, starts_at }: Pick<DispatchSummary, 
   if (!held) {
     return LABELS[status];
   }
-  return starts_at == null ? 'Not started' : `Starts ${new Date(starts_at * 1000).toLocaleString()}`;
+  return typeof starts_at === 'number' ? `Starts ${new Date(starts_at * 1000).toLocaleString()}` : 'Not started';
 }
 
 const ERRORS: Readonly<Record<ErrorType, string>> = {

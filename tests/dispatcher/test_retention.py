@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.dispatcher.test_retries import Clock, wake
-from tests.dispatcher.test_schedules import INTERVAL, ended, submission
+from tests.dispatcher.test_schedules import ended, submission
 from tests.dispatcher.test_service import until
 from tests.system.tasks import adding
 
@@ -54,11 +54,6 @@ def outer(letter: str) -> object:
     return ct.electron(inner)(letter)
 
 
-def names(client: Client) -> set[str]:
-    """Return the names of the outermost dispatches."""
-    return {one.name for one in client.dispatches()}
-
-
 def is_gone(client: Client, dispatch: str) -> bool:
     """Whether there is no such dispatch."""
     try:
@@ -68,19 +63,18 @@ def is_gone(client: Client, dispatch: str) -> bool:
     return False
 
 
-def test_what_ended_long_ago_is_forgotten_at_the_start_and_now_and_then(
+def test_what_ended_long_ago_is_forgotten_at_the_start(
     clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With its sublattices; what has not ended, and a series, stay. Without a setting nothing goes."""
+    """With its sublattices and values; what has not ended, and a series, stay. Without a setting nothing goes."""
     client = clock.start()
-    sent = [prepare(outer, (letter,), {}, client.artifacts) for letter in "ab"]
-    old, kept = [client.submit(one).id for one in sent]
+    old = client.submit(prepare(outer, ("a",), {}, client.artifacts)).id
     assert ended(client, old).inner == 1
-    ended(client, kept)
     waiting = client.submit(submission(client, tmp_path, starts_at=clock.now + 100 * DAY)).id
     held = client.submit(submission(client, tmp_path, hold=True)).id
-    first = client.submit(submission(client, tmp_path, interval=INTERVAL)).id
+    first = client.submit(submission(client, tmp_path, interval=50 * DAY)).id
     ended(client, first)
+    until(lambda: len(client.dispatches(schedule=first)) == 2)
     clock.move(2 * DAY)
     clock.kill()
     client = clock.start()
@@ -90,19 +84,27 @@ def test_what_ended_long_ago_is_forgotten_at_the_start_and_now_and_then(
 
     monkeypatch.setenv("COVALAB_RESULTS_TTL", "1 day")
     client = clock.start()
-    until(lambda: is_gone(client, old) and is_gone(client, kept))
-    assert [client.summary(one).held for one in (waiting, held)] == [True, True]
-    until(lambda: ended(client, run_id(first, 2)).status == "completed")
-    assert is_gone(client, first)
+    until(lambda: is_gone(client, old) and is_gone(client, first))
     assert client.dispatches(root=old) == []
+    assert [client.summary(one).held for one in (waiting, held)] == [True, True]
+    assert [one.id for one in client.dispatches(schedule=first)] == [run_id(first, 2)]
+    clock.move(50 * DAY)
+    client.submit(prepare(ct.lattice(adding), (1,), {}, client.artifacts))
+    until(lambda: len(client.dispatches(schedule=first)) == 2)
 
-    young = client.submit(prepare(ct.lattice(adding), (7,), {}, client.artifacts)).id
-    ended(client, young)
+
+def test_what_ended_long_ago_is_forgotten_now_and_then(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dispatcher that goes on for days looks again at least once an hour; not before the time is over."""
+    monkeypatch.setenv("COVALAB_RESULTS_TTL", str(DAY))
+    client = clock.start()
+    run = client.submit(prepare(ct.lattice(large), ("a",), {}, client.artifacts)).id
+    ended(client, run)
     clock.move(DAY - 3600)
     wake(client)
-    assert not is_gone(client, young)
-    clock.move(2 * 3600)
-    until(lambda: is_gone(client, young))  # at the next look, which comes by itself
+    assert not is_gone(client, run)
+    clock.move(3600 + 300)
+    wake(client)
+    until(lambda: is_gone(client, run))
 
 
 def test_a_setting_that_is_no_length_of_time_forgets_nothing(
