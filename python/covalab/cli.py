@@ -102,7 +102,8 @@ def stop() -> None:
         click.echo(f"no dispatcher is running for {folder}")
         return
     client = Client(folder, start=False)
-    unfinished = client.status().active
+    status = client.status()
+    unfinished = status.active + status.scheduled
     client.stop()
     later = f"; {unfinished} unfinished dispatches go on at the next start" if unfinished else ""
     click.echo(f"dispatcher stopped: process {address.pid}, {folder}{later}")

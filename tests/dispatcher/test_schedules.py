@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent import futures
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -322,6 +323,18 @@ def test_a_held_series_begins_when_it_is_started_and_a_redispatch_is_no_part_of_
     assert (again.schedule_id, again.starts_at, again.held) == (None, None, False)
     assert ended(client, again.id).status == "completed"
     assert len(series(client, first)) == 2
+
+
+def test_who_waits_for_one_that_is_deleted_hears_of_it(clock: Clock, tmp_path: Path) -> None:
+    """It will never run, and a reader that was held open until its end is told so."""
+    client = clock.start()
+    run = client.submit(submission(client, tmp_path, starts_at=clock.now + 30)).id
+    with futures.ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(client.record, run, wait=True)
+        assert futures.wait([reading], timeout=0.5).not_done
+        client.delete(run)
+        with pytest.raises(MissingLatticeRecordError):
+            reading.result(30)
 
 
 def test_a_run_that_cannot_be_started_is_told_and_the_next_comes(clock: Clock, tmp_path: Path) -> None:

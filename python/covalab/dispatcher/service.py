@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import itertools
 import logging
 import os
 import random
@@ -103,7 +104,9 @@ class Service:
     def __init__(self, folder: Path, store: Store, clock: Callable[[], float] = time.time) -> None:
         self.folder = folder
         self._clock = clock
-        self._alarms: list[tuple[float, DispatchId]] = []  # a heap: when which dispatch has something to run again
+        # A heap: when which dispatch has something to run. Of those of one moment, who came first is first.
+        self._alarms: list[tuple[float, int, DispatchId]] = []
+        self._numbers = itertools.count()
         self._alarm: asyncio.TimerHandle | None = None
         self.store = store
         self.artifacts = Artifacts(folders.blob_folder(folder))
@@ -645,7 +648,7 @@ class Service:
 
     def wake_at(self, at: float, dispatch: DispatchId) -> None:
         """See to a dispatch again at some time: it waits for that, or some of its nodes do."""
-        heapq.heappush(self._alarms, (at, dispatch))
+        heapq.heappush(self._alarms, (at, next(self._numbers), dispatch))
         self._wake.set()
 
     def note(self, run: Run) -> None:
@@ -677,7 +680,7 @@ class Service:
         now = self.now()
         self.retention.look(now)
         while self._alarms and self._alarms[0][0] <= now:
-            dispatch = heapq.heappop(self._alarms)[1]
+            dispatch = heapq.heappop(self._alarms)[2]
             self.schedules.due(dispatch)
             run = self.runs.get(dispatch)
             if run is not None:
@@ -687,7 +690,7 @@ class Service:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        moments = [at for at, _ in self._alarms[:1]] + [at for at in (self.retention.next_at,) if at is not None]
+        moments = [at for at, _, _ in self._alarms[:1]] + [at for at in (self.retention.next_at,) if at is not None]
         if moments:
             # Not for longer than a minute: the clock of the wall may be set meanwhile, or the machine have slept.
             left = min(max(0.0, min(moments) - now), _LONGEST_SLEEP)
