@@ -134,6 +134,46 @@ def test_a_series_survives_kill_9_between_an_end_and_the_next_start(own: Client,
     own.cancel(run)
 
 
+@pytest.mark.usefixtures("live")
+def test_a_trigger_starts_what_waits_earlier_and_its_time_starts_nothing_more(tmp_path: Path) -> None:
+    """The first firing starts the dispatch, as it starts one that is held; what follows is its own."""
+    run = ct.dispatch(ct.lattice(stamp), eta=timedelta(seconds=3))(str(tmp_path))
+    trigger = TimeTrigger(1)
+    trigger.lattice_dispatch_id = run
+    trigger.register()
+    until(lambda: len(stamps(tmp_path)) >= 1)
+    ct.stop_triggers(run)
+    assert ct.get_result(run, wait=True, timeout=60).status == ct.status.COMPLETED
+    time.sleep(3.5)
+
+    fired = ct.get_result(run).triggers[0].fired
+    assert fired[0] == run
+    assert len(stamps(tmp_path)) == len(fired)
+
+
+@pytest.mark.usefixtures("own")
+def test_a_series_of_a_workflow_with_a_sublattice_is_cancelled_as_a_whole(tmp_path: Path) -> None:
+    """What runs below it ends with it, nothing of it is listed as a run, and nothing comes after."""
+
+    @ct.lattice
+    def inner(folder: str) -> object:
+        return stamp(folder)
+
+    @ct.lattice
+    def outer(folder: str) -> object:
+        return ct.electron(inner)(folder)
+
+    run = ct.dispatch(outer, interval=0.5)(str(tmp_path))
+    until(lambda: len(ct.list_dispatches("COMPLETED", schedule_id=run, count=None)) >= 2)
+    ct.cancel(run)
+    runs = ct.list_dispatches(schedule_id=run, count=None)
+    until(lambda: all(one.status in ("COMPLETED", "CANCELLED") for one in ct.list_dispatches(count=None)))
+    time.sleep(1)
+
+    assert {one.name for one in runs} == {"outer"}
+    assert len(ct.list_dispatches(schedule_id=run, count=None)) == len(runs)
+
+
 def test_a_dispatcher_does_not_end_while_something_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is attached and nothing runs, for longer than it would be idle: the time still comes."""
     folder = tmp_path / "data"

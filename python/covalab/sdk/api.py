@@ -122,7 +122,8 @@ def dispatch(
         When to start it: a datetime (without a time zone: local time), an ISO-8601 text, seconds since the epoch, or
         how long from now as a ``timedelta``. In the past: now. Until then its status is ``NEW_OBJECT`` and it occupies
         no worker; ``LocalDispatcher.start(id)`` starts it earlier, ``ct.cancel(id)`` cancels it. The dispatcher does
-        not end while something waits; if the machine is off at that time, it starts when the next dispatcher does. Not in Covalent.
+        not end while something waits; if the machine is off at that time, it starts when the next dispatcher does. Not
+        in Covalent.
     interval
         Run it again and again: so long after it has ended, however it ended, as a ``timedelta`` or in seconds. Each run
         is a dispatch of its own, with a ``schedule_id``, which is the id of the first:
