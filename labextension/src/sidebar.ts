@@ -216,7 +216,7 @@ class Row {
     this._name.textContent = summary.name;
     this._time.textContent = over ? formatDuration((summary.ended_at ?? start) - start) : held ? '' : formatElapsed(now - start);
     const age = formatAge(summary.created_at, now);
-    this._where.textContent = [held ? 'Not started' : '', summary.notebook.split('/').pop() ?? '', age].filter(Boolean).join(' · ');
+    this._where.textContent = [held ? summaryLabel(summary) : '', summary.notebook.split('/').pop() ?? '', age].filter(Boolean).join(' · ');
     STATUSES.forEach((part, at) => {
       const element = this._bar.children[at] as HTMLElement;
       element.style.flexGrow = String(counts[part]);

@@ -1,7 +1,7 @@
 /**
  * Words and numbers as people read them. Pure.
  */
-import { type Attempt, type Counts, type ErrorType, type Failure, NodeKind, type NodeState, type Status, type Value } from './wire';
+import { type Attempt, type Counts, type DispatchSummary, type ErrorType, type Failure, NodeKind, type NodeState, type Status, type Value } from './wire';
 
 export const STATUSES: readonly Status[] = ['completed', 'running', 'failed', 'cancelled', 'skipped', 'pending'];
 
@@ -27,8 +27,11 @@ export function statusLabel(status: Status): string {
 }
 
 /** The word for where a dispatch stands. */
-export function summaryLabel({ status, held }: { readonly status: Status; readonly held: boolean }): string {
-  return held ? 'Not started' : LABELS[status];
+export function summaryLabel({ status, held, starts_at }: Pick<DispatchSummary, 'status' | 'held' | 'starts_at'>): string {
+  if (!held) {
+    return LABELS[status];
+  }
+  return typeof starts_at === 'number' ? `Starts ${new Date(starts_at * 1000).toLocaleString()}` : 'Not started';
 }
 
 const ERRORS: Readonly<Record<ErrorType, string>> = {

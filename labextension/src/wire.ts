@@ -181,6 +181,9 @@ export interface DispatchSummary {
   readonly inner: number;
   readonly waiting: number;
   readonly paused: boolean;
+  readonly starts_at: number | null;
+  readonly schedule_id: string | null;
+  readonly interval: number | null;
 }
 
 /** What changes about a node while it is drawn. */
@@ -238,6 +241,8 @@ export interface TaskRow {
   readonly next_at: number | null;
   readonly failure: Failure | null;
   readonly value: Value | null;
+  readonly starts_at: number | null;
+  readonly schedule_id: string | null;
 }
 
 /** How all tasks stand: counts over every row, why those that failed did, and who runs for longest. */
@@ -272,6 +277,7 @@ export interface DispatcherStatus {
   readonly started_at: number;
   readonly active: number;
   readonly pools: readonly PoolStatus[];
+  readonly scheduled: number;
 }
 
 /** The body of every error answer. `kind` names the exception the client raises, `message` is for people. */

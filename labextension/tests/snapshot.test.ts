@@ -26,7 +26,10 @@ function summary(version: number): DispatchSummary {
     parent: null,
     inner: 0,
     waiting: 0,
-    paused: false
+    paused: false,
+    starts_at: null,
+    schedule_id: null,
+    interval: null
   };
 }
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { captionOf } from '../src/graph/paint';
-import { describeCounts, errorLabel, failureLine, formatAge, formatDuration, formatElapsed, formatSize, prettyName, retriesLeft, waitLabel } from '../src/text';
+import { describeCounts, errorLabel, failureLine, formatAge, formatDuration, formatElapsed, formatSize, prettyName, retriesLeft, summaryLabel, waitLabel } from '../src/text';
 import { type Attempt, type ErrorType, type Failure, NodeKind, type NodeState } from '../src/wire';
 
 function failure(type: ErrorType, message: string): Failure {
@@ -22,6 +22,12 @@ test('a node that is put off says how long it still waits', () => {
   assert.equal(waitLabel(again, null), 'Waits to run again');
   assert.equal(waitLabel([0, 'pending', null, null, 0, 190], 100), 'Starts in 1 min 30 s');
   assert.equal(captionOf(again, 100), 'Runs again in 12 s');
+});
+
+test('a dispatch that waits says until when', () => {
+  assert.match(summaryLabel({ status: 'pending', held: true, starts_at: 86_400 * 365 }), /^Starts .*197[01]/);
+  assert.equal(summaryLabel({ status: 'pending', held: true, starts_at: null }), 'Not started');
+  assert.equal(summaryLabel({ status: 'running', held: false, starts_at: 100 }), 'Running');
 });
 
 test('a node that is not put off waits for no time', () => {

@@ -102,7 +102,8 @@ def stop() -> None:
         click.echo(f"no dispatcher is running for {folder}")
         return
     client = Client(folder, start=False)
-    unfinished = client.status().active
+    status = client.status()
+    unfinished = status.active + status.scheduled
     client.stop()
     later = f"; {unfinished} unfinished dispatches go on at the next start" if unfinished else ""
     click.echo(f"dispatcher stopped: process {address.pid}, {folder}{later}")
@@ -138,7 +139,8 @@ def status() -> None:
         "dispatcher", f"covalab {status.version}, process {status.pid}, up {_span(_since(status.started_at))}"
     )
     about.add_row("data folder", _text(status.data_dir))
-    about.add_row("dispatches", f"{status.active} not finished")
+    scheduled = f", {status.scheduled} scheduled" if status.scheduled else ""
+    about.add_row("dispatches", f"{status.active} not finished{scheduled}")
     console.print(about)
     if status.pools:
         pools = _table("pool of", "state", "workers", "process", "")
@@ -227,8 +229,14 @@ def cluster(ctx: click.Context, *, what: str | None, scale: int | None) -> None:
 @main.command()
 @click.option("-H", "--hard", is_flag=True, help="Also every dispatch and its values.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-def purge(*, hard: bool, yes: bool) -> None:
+@click.option(
+    "--older-than", metavar="SPAN", help="Only forget dispatches that ended so long ago, e.g. '30 days'; nothing else."
+)
+def purge(*, hard: bool, yes: bool, older_than: str | None) -> None:
     """Delete configuration, logs and caches; with --hard also all dispatches. Stops the dispatcher."""
+    if older_than is not None:
+        _forget_older_than(older_than, hard=hard, yes=yes)
+        return
     from covalab.client import Client, data_dir
     from covalab.client.folders import CACHES, KEPT
     from covalab.client.start import find
@@ -253,6 +261,22 @@ def purge(*, hard: bool, yes: bool) -> None:
         else:
             path.unlink(missing_ok=True)
     click.echo("deleted")
+
+
+def _forget_older_than(span: str, *, hard: bool, yes: bool) -> None:
+    from covalab.client import connect
+    from covalab.core.spans import span_seconds
+
+    if hard:
+        message = "--hard deletes all dispatches, --older-than some; give one of them"
+        raise click.UsageError(message)
+    try:
+        seconds = span_seconds(span)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--older-than") from error
+    if not yes:
+        click.confirm(f"Forget dispatches that ended more than {_span(seconds)} ago?", abort=True)
+    click.echo(f"{connect().purge(time.time() - seconds)} dispatches are forgotten")
 
 
 _INSTEAD: Final = {
@@ -284,19 +308,20 @@ for _name in _INSTEAD:
     "--status", "wanted", type=click.Choice(get_args(Status)), multiple=True, help="Only these; may be repeated."
 )
 @click.option("--name", help="Only dispatches of this lattice.")
+@click.option("--schedule", metavar="ID", help="Only the runs of this series.")
 @click.option("-n", "--count", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many to show.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def list_(*, wanted: Sequence[Status], name: str | None, count: int, as_json: bool) -> None:
+def list_(*, wanted: Sequence[Status], name: str | None, schedule: str | None, count: int, as_json: bool) -> None:
     """List dispatches, newest first."""
     from covalab.client import connect
 
-    dispatches = connect().dispatches(status=wanted or None, name=name, count=count)
+    dispatches = connect().dispatches(status=wanted or None, name=name, count=count, schedule=schedule)
     if as_json:
         _echo_json(dispatches)
     elif dispatches:
         _console().print(_list(dispatches))
     else:
-        which = " that match" if wanted or name else ""
+        which = " that match" if wanted or name or schedule else ""
         click.echo(f"no dispatches{which} in {connect().data_dir}")
 
 
@@ -490,7 +515,7 @@ def _list(dispatches: Sequence[DispatchSummary]) -> Table:
             _status(one.status),
             _progress(one.counts),
             _moment(one.created_at),
-            _took(one.started_at, one.ended_at),
+            _took(one.started_at, one.ended_at) or _waits(one),
             _text(one.notebook),
         )
     return table
@@ -504,6 +529,10 @@ def _show(record: Record, console: Console) -> None:
     about.add_row("status", _status(summary.status))
     about.add_row("nodes done", _progress(summary.counts))
     about.add_row("made", _moment(summary.created_at))
+    if summary.held and summary.starts_at is not None:
+        about.add_row("starts", _moment(summary.starts_at))
+    if summary.schedule_id is not None and summary.interval is not None:
+        about.add_row("series", f"{summary.schedule_id}, every {_span(summary.interval)}")
     about.add_row("took", _took(summary.started_at, summary.ended_at))
     if summary.notebook:
         about.add_row("notebook", _text(summary.notebook))
@@ -573,6 +602,10 @@ def _moment(seconds: float | None) -> str:
 
 def _since(seconds: float) -> float:
     return max(0.0, time.time() - seconds)
+
+
+def _waits(summary: DispatchSummary) -> str:
+    return f"starts {_moment(summary.starts_at)}" if summary.held and summary.starts_at is not None else ""
 
 
 def _took(started: float | None, ended: float | None) -> str:

@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 from covalab.core.errors import ConfigError
+from covalab.core.spans import span_seconds
 
 _LOCK_SECONDS: Final = 10.0
 """How long another process may hold the file; a change takes a millisecond."""
@@ -97,12 +98,35 @@ class DaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mem_per_worker: str | int = "auto"
 
 
+class ResultsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Section `[results]`: what is kept.
+
+    Attributes
+    ----------
+    ttl
+        How long after its end a dispatch is kept, in seconds or as text: ``"12 h"``, ``"30 days"``. What is older is
+        forgotten by the dispatcher, as by `ct.purge_results`, when it starts and then at least once an hour. Empty:
+        for ever. Read when the dispatcher starts. Environment: ``COVALAB_RESULTS_TTL``.
+    """
+
+    ttl: str | int | float = ""
+
+    def __post_init__(self) -> None:
+        self.seconds  # noqa: B018 - what is no span is said where it is read
+
+    @property
+    def seconds(self) -> float | None:
+        """How many seconds, or None."""
+        return None if self.ttl == "" else span_seconds(self.ttl)
+
+
 class Config(msgspec.Struct, frozen=True):
     """The whole file. Other sections are kept for whoever wrote them."""
 
     sdk: SdkConfig = SdkConfig()
     dask: DaskConfig = DaskConfig()
     executors: dict[str, dict[str, Any]] = {}
+    results: ResultsConfig = ResultsConfig()
 
 
 VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -116,6 +140,7 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "dask.cluster_class": ("COVALAB_DASK_CLUSTER_CLASS",),
     "dask.num_workers": ("COVALAB_WORKERS",),
     "dask.mem_per_worker": ("COVALAB_MEM_PER_WORKER",),
+    "results.ttl": ("COVALAB_RESULTS_TTL",),
 }
 """The environment variables that go before the file, and among each other in this order. An empty one says nothing."""
 
@@ -177,6 +202,19 @@ def sdk() -> SdkConfig:
     path = config_file()
     found = _with_variables({"sdk": _written(path).get("sdk", {})})
     return _checked({"sdk": found.get("sdk", {})}, path).sdk
+
+
+def results() -> ResultsConfig:
+    """Read only section `[results]`.
+
+    Raises
+    ------
+    ConfigError
+        If the file is not TOML, or the section says something that cannot be.
+    """
+    path = config_file()
+    found = _with_variables({"results": _written(path).get("results", {})})
+    return _checked({"results": found.get("results", {})}, path).results
 
 
 def raw() -> dict[str, Any]:

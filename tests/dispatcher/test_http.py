@@ -176,7 +176,7 @@ def test_a_query_that_means_nothing_is_refused(door: Door, done: str, query: str
         ("POST", "/dispatches/unknown/cancel", 404),
         ("DELETE", "/dispatches/unknown", 404),
         ("PUT", "/status", 405),
-        ("DELETE", "/dispatches", 405),
+        ("PUT", "/dispatches", 405),
         ("POST", "/dispatches/{}", 405),
         ("GET", "/stop", 405),
     ],

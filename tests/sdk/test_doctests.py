@@ -12,6 +12,8 @@ import pytest
     "module",
     [
         "covalab.core.assemble",
+        "covalab.core.schedule",
+        "covalab.core.spans",
         "covalab.sdk.electron",
         "covalab.sdk.lattice",
         "covalab.sdk.parameters",

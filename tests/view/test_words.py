@@ -37,3 +37,10 @@ def test_a_dispatch_that_was_only_recorded_is_not_pending() -> None:
     """People read that nobody has started it."""
     assert words.summary_word(replace(summary(status="pending"), held=True)) == "Not started"
     assert words.summary_word(summary(status="pending")) == "Pending"
+
+
+def test_a_dispatch_that_waits_for_its_time_says_when() -> None:
+    """With the time zone, and only until it has begun."""
+    waiting = replace(summary(status="pending"), held=True, starts_at=1_764_583_202.0)
+    assert words.summary_word(waiting).startswith("Starts at 2025-12-01 ")
+    assert words.summary_word(replace(waiting, held=False)) == "Pending"

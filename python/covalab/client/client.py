@@ -36,6 +36,7 @@ from covalab.core.model import (
     Graph,
     NodeDetail,
     Problem,
+    Purged,
     Record,
     Status,
     Submission,
@@ -146,10 +147,11 @@ class Client:
         root: str | None = None,
         since: float | None = None,
         oldest: bool = False,
+        schedule: str | None = None,
     ) -> list[DispatchSummary]:
         """List dispatches, newest (or oldest) first: those that are no part of another, or all below `root`.
 
-        `since` leaves out those that were made before.
+        `since` leaves out those that were made before, `schedule` those that are no runs of this series.
         """
         query: dict[str, Any] = {"offset": offset, "count": count}
         if since is not None:
@@ -158,6 +160,8 @@ class Client:
             query["oldest"] = 1
         if root is not None:
             query["root"] = root
+        if schedule is not None:
+            query["schedule"] = schedule
         if status is not None:
             query["status"] = status if isinstance(status, str) else ",".join(status)
         if name is not None:
@@ -236,6 +240,11 @@ class Client:
     def delete(self, dispatch: str) -> None:
         """Forget a dispatch that has ended, and its values."""
         self._ask("DELETE", _path(dispatch), Any)
+
+    def purge(self, before: float) -> int:
+        """Forget all dispatches that ended before a moment, and their values; returns how many."""
+        answer: Purged = self._ask("DELETE", f"/dispatches?{urlencode({'ended_before': before})}", Purged)
+        return answer.gone
 
     def events(self, since: int = -1, wait: float = 30.0) -> EventsPage:
         """Fetch the dispatches that changed after event `since` (-1: from now), held open up to `wait` seconds."""

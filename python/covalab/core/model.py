@@ -218,6 +218,20 @@ class Submission(msgspec.Struct, frozen=True):
     triggers: list[Trigger] = []  # what starts it, and then runs it again
     interventions: Literal["", "planned", "auto"] = ""  # whether and where they are inserted
     auto_close: bool = True  # ends with its graph; else when it is closed
+    starts_at: Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)] | None = None  # not before; in the past: now
+    schedule: Schedule | None = None  # what makes it a run of a series
+
+
+class Schedule(msgspec.Struct, frozen=True):
+    """Of which series a dispatch is a run, and when the next one follows (`core.schedule`).
+
+    The next run starts `interval` seconds after the end of this one, or after its start if they may overlap.
+    """
+
+    id: DispatchId  # of the series: that of its first run
+    interval: Annotated[float, msgspec.Meta(gt=0, le=3_162_240_000)]  # a hundred years
+    allow_overlap: bool = False
+    number: Annotated[int, msgspec.Meta(ge=1)] = 1  # which run it is
 
 
 class Trigger(msgspec.Struct, frozen=True):
@@ -285,6 +299,12 @@ class Again(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: DispatchId | None = None
     reuse: bool = False
     strict: bool = False
+
+
+class Purged(msgspec.Struct, frozen=True):
+    """What a purge has done: how many outermost dispatches are gone, each with all below it."""
+
+    gone: int
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -369,6 +389,9 @@ class DispatchSummary(msgspec.Struct, frozen=True):
     inner: int = 0  # how many dispatches are below it, on all levels; of outermost ones only
     waiting: int = 0  # nodes that wait for a person
     paused: bool = False  # nothing new is sent
+    starts_at: float | None = None  # not started before; while it is held: it waits for that
+    schedule_id: DispatchId | None = None  # of the series that it is a run of: the id of the first run
+    interval: float | None = None  # seconds from one run of the series to the next
 
 
 class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -445,6 +468,8 @@ class TaskRow(msgspec.Struct, frozen=True):
     next_at: float | None = None
     failure: Failure | None = None
     value: Value | None = None
+    starts_at: float | None = None  # of its dispatch
+    schedule_id: DispatchId | None = None
 
 
 class TasksSummary(msgspec.Struct, frozen=True):
@@ -482,6 +507,7 @@ class DispatcherStatus(msgspec.Struct, frozen=True):
     started_at: float
     active: int  # dispatches that are not terminal
     pools: list[PoolStatus] = []
+    scheduled: int = 0  # dispatches that wait for their time
 
 
 class PoolStatus(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from covalab.core.journal import Intervention
 from covalab.core.model import Digest, Settings, Value
 from covalab.core.places import Site
 
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 """Raise it when a struct on the wire changes its meaning or its shape."""
 
 HEADER: Final = "Covalab-Version"

@@ -109,7 +109,8 @@ async def _serve(folder: Path, idle_seconds: float) -> None:
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(stop.wait(), min(5.0, idle_seconds))
         idle = time.monotonic() - service.last_asked
-        if not service.runs and not service.attached and not service.triggers.n_watching and idle > idle_seconds:
+        watching = service.attached or service.triggers.n_watching or service.schedules.n_waiting
+        if not service.runs and not watching and idle > idle_seconds:
             _log.info("idle for %d s and nobody attached: ending", idle)
             break
     server.stop()

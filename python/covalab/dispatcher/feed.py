@@ -33,13 +33,17 @@ class Feed:
         if len(self._changed) > _KEPT:
             self._changed.popitem(last=False)
         for whose in (summary.id, None):
-            for future in self._waiting.pop(whose, ()):
-                if not future.done():
-                    future.set_result(None)
+            self._rouse(whose)
 
     def forget(self, dispatch: DispatchId) -> None:
-        """A dispatch was deleted."""
+        """A dispatch was deleted: wake whoever waits for it."""
         self._changed.pop(dispatch, None)
+        self._rouse(dispatch)
+
+    def _rouse(self, whose: DispatchId | None) -> None:
+        for future in self._waiting.pop(whose, ()):
+            if not future.done():
+                future.set_result(None)
 
     def since(self, number: int) -> list[DispatchSummary]:
         """Return what changed after `number`, oldest first; all there is, if the number was told in another life."""

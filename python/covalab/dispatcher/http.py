@@ -30,6 +30,7 @@ from covalab.core.model import (
     Firing,
     NodeDetail,
     Problem,
+    Purged,
     Status,
     Submission,
     TaskQuery,
@@ -197,7 +198,7 @@ class EnvironmentsHandler(Handler):
 
 
 class DispatchesHandler(Handler):
-    """`GET /dispatches`, `POST /dispatches`."""
+    """`GET /dispatches`, `POST /dispatches`, `DELETE /dispatches`."""
 
     async def get(self) -> None:
         """List the outermost dispatches, or those below `root`, newest first."""
@@ -212,13 +213,27 @@ class DispatchesHandler(Handler):
         root = self.get_query_argument("root", None) or None
         since = self.number("since", 0, 1e15)
         oldest = bool(self.get_query_argument("oldest", None))
+        schedule = self.get_query_argument("schedule", None) or None
         part = (max(0, offset), max(0, count))
-        self.answer(await views.dispatches(self.service, chosen, name, *part, root=root, since=since, oldest=oldest))
+        self.answer(
+            await views.dispatches(
+                self.service, chosen, name, *part, root=root, since=since, oldest=oldest, schedule=schedule
+            )
+        )
 
     async def post(self) -> None:
         """Record a dispatch and start it."""
         summary, is_new = await self.service.submit(self.body(Submission))
         self.answer(summary, 201 if is_new else 200)
+
+    async def delete(self) -> None:
+        """Forget all that ended before a moment."""
+        before = self.number("ended_before", math.nan, 1e15)
+        if math.isnan(before):
+            message = "say with ended_before, in seconds since the epoch, what is to be forgotten"
+            raise BadRequest(message)
+        await self.service.settled()
+        self.answer(Purged(await self.service.retention.purge(before)))
 
 
 class DispatchHandler(Handler):
@@ -250,7 +265,11 @@ class RecordHandler(Handler):
             await self.service.recorded(DispatchId(dispatch))
             timeout = self.number("timeout", math.inf, math.inf)
             # Of one that nobody has started the answer comes at once, unless the reader knows that and wants to wait.
-            is_held = dispatch in self.service.held and not self.get_query_argument("held", None)
+            is_held = (
+                dispatch in self.service.held
+                and not self.service.schedules.is_waiting(DispatchId(dispatch))
+                and not self.get_query_argument("held", None)
+            )
             await self.held(
                 self.service.ended(
                     DispatchId(dispatch), 0.0 if is_held else None if math.isinf(timeout) else max(0.0, timeout)

@@ -11,8 +11,9 @@ import apsw
 import msgspec
 
 from covalab.core.errors import MissingLatticeRecordError
-from covalab.core.model import DispatchId, DispatchSummary, Outcome, Submission
+from covalab.core.model import DispatchId, DispatchSummary, Graph, Outcome, Submission
 from covalab.core.reuse import reusable_nodes
+from covalab.core.schedule import run_id
 from covalab.dispatcher.run import Run
 from covalab.store import rows
 from covalab.store.journal import select_folded
@@ -55,10 +56,14 @@ def recorded_submission(connection: apsw.Connection, dispatch: DispatchId) -> Su
     if found is None:
         return None
     key, summary = found
-    rest = rows.select_rest(connection, key)
+    return submission_of(summary, rows.select_graph(connection, key), rows.select_rest(connection, key))
+
+
+def submission_of(summary: DispatchSummary, graph: Graph, rest: rows.Rest) -> Submission:
+    """Return what was submitted, from its parts."""
     return Submission(
         summary.id,
-        rows.select_graph(connection, key),
+        graph,
         rest.values,
         rest.code,
         rest.environment,
@@ -74,13 +79,15 @@ def recorded_submission(connection: apsw.Connection, dispatch: DispatchId) -> Su
         parent=summary.parent,
         interventions=rest.interventions,
         auto_close=rest.auto_close,
+        starts_at=summary.starts_at,
+        schedule=rest.schedule,
     )
 
 
 def sent_again(
     submission: Submission, new_id: DispatchId, *, reuse: bool, strict: bool, hold: bool = False
 ) -> Submission:
-    """Return a submission of the same graph under another id, as a dispatch of its own."""
+    """Return a submission of the same graph under another id, as a dispatch of its own, of no series."""
     return msgspec.structs.replace(
         submission,
         id=new_id,
@@ -90,7 +97,18 @@ def sent_again(
         hold=hold,
         reuse=submission.id if reuse else None,
         reuse_strict=strict,
+        starts_at=None,
+        schedule=None,
     )
+
+
+def next_run(submission: Submission, starts_at: float) -> Submission:
+    """Return the run of a series that comes after another."""
+    assert submission.schedule is not None
+    schedule = msgspec.structs.replace(submission.schedule, number=submission.schedule.number + 1)
+    new_id = run_id(schedule.id, schedule.number)
+    again = sent_again(submission, new_id, reuse=False, strict=False, hold=True)
+    return msgspec.structs.replace(again, starts_at=starts_at, schedule=schedule)
 
 
 def reuse(connection: apsw.Connection, key: int, submission: Submission, at: float, folder: str) -> None:

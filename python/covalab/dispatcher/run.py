@@ -128,6 +128,9 @@ def summary_of(submission: Submission, at: float) -> DispatchSummary:
         submission.parent_node,
         held=submission.hold,
         parent=submission.parent,
+        starts_at=submission.starts_at,
+        schedule_id=None if submission.schedule is None else submission.schedule.id,
+        interval=None if submission.schedule is None else submission.schedule.interval,
     )
 
 

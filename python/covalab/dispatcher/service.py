@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import itertools
 import logging
 import os
 import random
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -25,11 +26,12 @@ import msgspec
 from covalab._version import __version__
 from covalab.artifacts import Artifacts
 from covalab.client import folders
-from covalab.core import lowering, retries
+from covalab.core import lowering, retries, schedule
 from covalab.core.errors import (
     CovalabError,
     DataFolderError,
     DispatcherError,
+    GraphError,
     MissingLatticeRecordError,
     TakenOver,
 )
@@ -58,16 +60,19 @@ from covalab.dispatcher.finished import Finished
 from covalab.dispatcher.frontier import Frontier
 from covalab.dispatcher.pools import Flight, Pool, Pools
 from covalab.dispatcher.recorded import load, recorded_submission, reuse, sent_again
+from covalab.dispatcher.retention import Retention, ttl
 from covalab.dispatcher.run import Run, lost_failure, summary_of, timeout_failure
+from covalab.dispatcher.schedules import Schedules
 from covalab.dispatcher.spool import spooled
 from covalab.dispatcher.tidying import Tidying
 from covalab.dispatcher.triggers import Triggers
 from covalab.store import Store, rows
 from covalab.store.journal import insert_entries
+from covalab.store.purging import delete_dispatch
 
 _log = logging.getLogger("covalab.dispatcher")
 _RETRY_SECONDS: Final = 1.0
-_LONGEST_SLEEP: Final = 3600.0
+_LONGEST_SLEEP: Final = 60.0
 _T = TypeVar("_T")
 
 
@@ -99,7 +104,9 @@ class Service:
     def __init__(self, folder: Path, store: Store, clock: Callable[[], float] = time.time) -> None:
         self.folder = folder
         self._clock = clock
-        self._alarms: list[tuple[float, DispatchId]] = []  # a heap: when which dispatch has something to run again
+        # A heap: when which dispatch has something to run. Of those of one moment, who came first is first.
+        self._alarms: list[tuple[float, int, DispatchId]] = []
+        self._numbers = itertools.count()
         self._alarm: asyncio.TimerHandle | None = None
         self.store = store
         self.artifacts = Artifacts(folders.blob_folder(folder))
@@ -108,7 +115,8 @@ class Service:
         self.runs: dict[DispatchId, Run] = {}
         self.held: set[DispatchId] = set()
         """Dispatches that are recorded and wait for `start`."""
-        self._starting = asyncio.Lock()
+        self.starting = asyncio.Lock()
+        """Held by whoever makes one that is held one that runs."""
         self.finished = Finished()
         self.attached = 0
         self.over = asyncio.Event()
@@ -116,6 +124,7 @@ class Service:
         self.last_asked = time.monotonic()
         self._pools = Pools(folders.socket_folder(folder), folder / "logs", self)
         self.triggers = Triggers(self)
+        self.schedules = Schedules(self)
         self._frontier = Frontier(self._pools, self.artifacts.folder, self._spool, folders.packages_folder(folder))
         self._changed: set[DispatchId] = set()
         self._dropped: set[int] = set()  # steps that were stopped because some of their nodes were cancelled
@@ -128,7 +137,8 @@ class Service:
         self._started_at = time.time()
         self.over_taken = False
         self._background: set[asyncio.Task[None]] = set()
-        self._tidying = Tidying(store, self.artifacts, self._in_background)
+        self._tidying = Tidying(store, self.artifacts, self.in_background)
+        self.retention = Retention(self, self._tidying, ttl())
         self._loop = asyncio.create_task(self._turn())
 
     # -- requests ------------------------------------------------------------------------------------------------
@@ -148,30 +158,52 @@ class Service:
             If there is no such dispatch as it wants to reuse; nothing is recorded.
         """
         check_graph(submission.graph, len(submission.values))
+        schedule.check(submission)
+        if schedule.is_waiting(submission.starts_at, self.now()):
+            submission = msgspec.structs.replace(submission, hold=True)
         summary = summary_of(submission, time.time())
         if submission.reuse is not None:
             await self.settled()  # what has ended is on the disk, and can be reused
 
-        def job(connection: apsw.Connection) -> int:
-            key = rows.insert_dispatch(connection, submission, summary)
-            if key > 0 and submission.reuse is not None:
-                reuse(connection, key, submission, summary.created_at, str(self.folder))
-            if also is not None:
-                also(connection)
-            return key
-
-        key = await self.write(job)
+        job = partial(self._insert, submission=submission, summary=summary, also=also)
+        key, its_id, following = await self.write(job)
         if key < 0:
-            return await self.summary(submission.id), False
+            return await self.summary(its_id), False
         self.triggers.watch(summary.id, submission.triggers)
+        if following is not None:
+            self.schedules.wait_for(following)
         if submission.hold:
             self.held.add(summary.id)
+            if submission.starts_at is not None:
+                self.schedules.wait_for(summary)
             self.feed.tell(summary)
         elif submission.reuse is not None:
             self._begin(await self.store.read(partial(load, summary=summary)))
         else:
             self._begin(Run(key, summary, submission.graph, rows.rest_of(submission)))
         return summary, True
+
+    def _insert(
+        self,
+        connection: apsw.Connection,
+        submission: Submission,
+        summary: DispatchSummary,
+        also: Callable[[apsw.Connection], None] | None,
+    ) -> tuple[int, DispatchId, DispatchSummary | None]:
+        """Record what is new. Returns its key (negative: it was there), its id, and the run that follows its start."""
+        series = submission.schedule
+        known = None if series is None else rows.select_newest_run(connection, series.id)
+        if known is not None:
+            return -1, known, None  # its first run may have been deleted: the series is there
+        key = rows.insert_dispatch(connection, submission, summary)
+        if key > 0 and submission.reuse is not None:
+            reuse(connection, key, submission, summary.created_at, str(self.folder))
+        if also is not None:
+            also(connection)
+        following: DispatchSummary | None = None
+        if key > 0 and not submission.hold:
+            following = self.schedules.record_after_start(connection, submission)
+        return key, submission.id, following
 
     async def submission(self, dispatch: DispatchId) -> Submission:
         """Return what was submitted, from which the same can be submitted again.
@@ -201,7 +233,7 @@ class Service:
     async def start(
         self, dispatch: DispatchId, *, also: Callable[[apsw.Connection], None] | None = None
     ) -> DispatchSummary:
-        """Start a dispatch that was held; one that was started before goes on as it is.
+        """Start a dispatch that was held, or waits for its time; one that was started before goes on as it is.
 
         `also` is recorded with it, or not at all.
 
@@ -210,18 +242,23 @@ class Service:
         MissingLatticeRecordError
             If there is no such dispatch.
         """
-        async with self._starting:
+        async with self.starting:
             if dispatch in self.held:
 
-                def job(connection: apsw.Connection) -> None:
+                def job(connection: apsw.Connection) -> DispatchSummary | None:
                     rows.release(connection, dispatch)
                     if also is not None:
                         also(connection)
+                    submission = recorded_submission(connection, dispatch)
+                    return None if submission is None else self.schedules.record_after_start(connection, submission)
 
-                await self.write(job)
+                following = await self.write(job)
+                if following is not None:
+                    self.schedules.wait_for(following)
                 _, summary = await self.recorded(dispatch)
                 self._begin(await self.store.read(partial(load, summary=summary)))
                 self.held.discard(dispatch)
+                self.schedules.forget(dispatch)
         return await self.summary(dispatch)
 
     def warm(self, environment: Environment) -> None:
@@ -259,8 +296,23 @@ class Service:
             await self.feed.wait(dispatch, left)
 
     async def cancel(self, dispatch: DispatchId, nodes: list[int] | None) -> DispatchSummary:
-        """Cancel a dispatch or some of its nodes; what has ended stays as it is."""
+        """Cancel a dispatch or some of its nodes; what has ended stays as it is. Of a series nothing more comes.
+
+        Raises
+        ------
+        MissingLatticeRecordError
+            If there is no such dispatch.
+        GraphError
+            If it waits for its time, and only some of its nodes are to be cancelled.
+        """
         await self.settled()
+        if nodes is None:
+            await self.schedules.end(dispatch)
+        elif self.schedules.is_waiting(dispatch):
+            message = (
+                f"dispatch {dispatch!r} has not started; it can only be cancelled as a whole: ct.cancel({dispatch!r})"
+            )
+            raise GraphError(message)
         run = self.runs.get(dispatch)
         if run is None:
             return (await self.recorded(dispatch))[1]
@@ -316,15 +368,21 @@ class Service:
         if dispatch not in self.held and self.triggers.is_watching(dispatch):
             return f"triggers still run dispatch {dispatch!r} again; stop them first: ct.stop_triggers({dispatch!r})"
         watching = [state.id for state in await self.triggers.states(dispatch)]
-        unused = await self.write(lambda connection: rows.delete_dispatch(connection, dispatch))
-        if unused is None:
+        forgotten = await self.write(lambda connection: delete_dispatch(connection, dispatch))
+        if forgotten is None:
             return running
         self.held.discard(dispatch)
+        self.schedules.forget(dispatch)
         self.triggers.forget(watching)
-        self.feed.forget(dispatch)
-        self.finished.forget(dispatch)
-        await self._tidying.remove(unused)
+        self.forget(forgotten.ids)
+        await self._tidying.remove(forgotten.unused)
         return ""
+
+    def forget(self, dispatches: Iterable[DispatchId]) -> None:
+        """Keep nothing at hand of dispatches that were deleted."""
+        for dispatch in dispatches:
+            self.feed.forget(dispatch)
+            self.finished.forget(dispatch)
 
     async def write(self, job: Callable[[apsw.Connection], _T]) -> _T:
         """Run a job in the next transaction; when another dispatcher has taken over, this one ends."""
@@ -335,7 +393,8 @@ class Service:
             self.over.set()
             raise
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that nobody waits for."""
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
@@ -344,7 +403,14 @@ class Service:
         """Say how this dispatcher is."""
         pools = [pool.status for pool in self._pools]
         return DispatcherStatus(
-            __version__, os.getpid(), self.store.epoch, str(self.folder), self._started_at, len(self.runs), pools
+            __version__,
+            os.getpid(),
+            self.store.epoch,
+            str(self.folder),
+            self._started_at,
+            len(self.runs),
+            pools,
+            self.schedules.n_waiting,
         )
 
     def spooled(self, dispatch: DispatchId, node: int) -> tuple[str, str]:
@@ -368,6 +434,8 @@ class Service:
         for summary in await self.store.read(rows.select_unfinished):
             if summary.held:
                 self.held.add(summary.id)
+                if summary.starts_at is not None:
+                    self.schedules.wait_for(summary)
                 continue
             try:
                 run = await self.store.read(partial(load, summary=summary))
@@ -377,15 +445,16 @@ class Service:
                 # One that cannot be read must not keep all others from running.
                 _log.exception("cannot resume dispatch %s (%s)", summary.id, summary.name)
                 why = f"it could not be resumed: {type(error).__name__}: {error}; see `covalab logs`, then run it again"
-                job = partial(rows.fail_dispatch, dispatch=summary.id, at=time.time(), why=why)
-                await self.write(job)
+                await self.schedules.fail(summary.id, why)
                 continue
             self._begin(run)
             _log.info("resumed dispatch %s (%s)", summary.id, summary.name)
         for run in list(self.runs.values()):
             await self._tie(run)
         await self.triggers.recover()
-        self._in_background(self._tidying.remove_orphans())
+        self.retention.begin()
+        self._wake.set()
+        self.in_background(self._tidying.remove_orphans())
 
     async def _tie(self, run: Run) -> None:
         """Tie a dispatch that was taken up again to its parent and its children, whatever of them has ended."""
@@ -394,7 +463,7 @@ class Service:
         for node, child in run.children.items():
             if child not in self.runs and run.progress.status[node] not in TERMINAL:
                 key, summary = await self.recorded(child)
-                self._in_background(self._hand_up(key, summary))
+                self.in_background(self._hand_up(key, summary))
 
     def _is_orphan(self, run: Run) -> bool:
         """Whether a dispatch stands for a node that has ended without it."""
@@ -440,7 +509,7 @@ class Service:
     def _begin(self, run: Run) -> None:
         self.runs[run.id] = run
         for at in run.progress.delayed.values():
-            heapq.heappush(self._alarms, (at, run.id))
+            self.wake_at(at, run.id)
         if not run.progress.version:
             run.progress.start(run.created.created_at)
         for place in run.places:
@@ -568,6 +637,15 @@ class Service:
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
+    def now(self) -> float:
+        """Return the time, in seconds since the epoch."""
+        return self._clock()
+
+    def wake_at(self, at: float, dispatch: DispatchId) -> None:
+        """See to a dispatch again at some time: it waits for that, or some of its nodes do."""
+        heapq.heappush(self._alarms, (at, next(self._numbers), dispatch))
+        self._wake.set()
+
     def note(self, run: Run) -> None:
         """Take note of a dispatch that changed: the next turn writes it down."""
         self._changed.add(run.id)
@@ -594,9 +672,12 @@ class Service:
 
     def _wake_the_delayed(self) -> None:
         """Make ready what was put off until now, and see to it that the next is not forgotten."""
-        now = self._clock()
+        now = self.now()
+        self.retention.look(now)
         while self._alarms and self._alarms[0][0] <= now:
-            run = self.runs.get(heapq.heappop(self._alarms)[1])
+            dispatch = heapq.heappop(self._alarms)[2]
+            self.schedules.due(dispatch)
+            run = self.runs.get(dispatch)
             if run is not None:
                 run.progress.due(now)
                 self._frontier.note(run)
@@ -604,9 +685,10 @@ class Service:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        if self._alarms:
-            # Not for longer than an hour: the clock of the wall may be set meanwhile.
-            left = min(max(0.0, self._alarms[0][0] - now), _LONGEST_SLEEP)
+        moments = [at for at, _, _ in self._alarms[:1]] + [at for at in (self.retention.next_at,) if at is not None]
+        if moments:
+            # Not for longer than a minute: the clock of the wall may be set meanwhile, or the machine have slept.
+            left = min(max(0.0, min(moments) - now), _LONGEST_SLEEP)
             self._alarm = asyncio.get_running_loop().call_later(left, self._wake.set)
 
     async def _settle(self) -> None:
@@ -621,22 +703,7 @@ class Service:
             for run in runs:
                 self._apply(run)
                 self._frontier.note(run)
-                summary = run.summary()
-                outcomes, run.outcomes = run.outcomes, []
-                attempts, run.attempts = run.attempts, []
-                progress = run.progress
-                states = [
-                    progress.state(node)
-                    for node in progress.touched
-                    if progress.working[node] and (progress.status[node] in TERMINAL or node in run.children)
-                ]
-                progress.touched.clear()
-                births, run.births = run.births, []
-                entries = list(run.entries)
-                if outcomes or states or attempts or entries or summary.status != run.told.status:
-                    born = [(submission, summary_of(submission, time.time())) for submission in births]
-                    writes.append(_Write(run.key, summary, states, outcomes, attempts, born, entries))
-                run.told = summary
+                writes += self._news_of(run)
             keys = await self._record(writes) if writes else {}
         finally:
             self._settled.set()
@@ -647,7 +714,7 @@ class Service:
                 self.runs.pop(run.id, None)
                 self._frontier.forget(run)
                 if run.created.parent is not None:
-                    self._in_background(self._hand_up(run.key, run.told))
+                    self.in_background(self._hand_up(run.key, run.told))
             self.feed.tell(run.told)
         self._bring_up_born(writes, keys)
 
@@ -657,8 +724,30 @@ class Service:
                 key = keys.get(submission.id, -1)
                 if key < 0:
                     self._not_recorded(submission)
+                elif submission.schedule is not None:
+                    self.schedules.wait_for(summary)
+                    self.feed.tell(summary)
                 else:
                     self._bring_up(submission, summary, key)
+
+    def _news_of(self, run: Run) -> Iterator[_Write]:
+        """Yield what is to be recorded of a dispatch, if anything is; from now on that counts as told."""
+        summary, progress = run.summary(), run.progress
+        outcomes, run.outcomes = run.outcomes, []
+        attempts, run.attempts = run.attempts, []
+        states = [
+            progress.state(node)
+            for node in progress.touched
+            if progress.working[node] and (progress.status[node] in TERMINAL or node in run.children)
+        ]
+        progress.touched.clear()
+        births = [*run.births, *self.schedules.after_end(run, summary)]
+        run.births = []
+        entries = list(run.entries)
+        if outcomes or states or attempts or entries or summary.status != run.told.status:
+            born = [(submission, summary_of(submission, time.time())) for submission in births]
+            yield _Write(run.key, summary, states, outcomes, attempts, born, entries)
+        run.told = summary
 
     def _not_recorded(self, submission: Submission) -> None:
         """The dispatch of a node could not be written down, or another has its id: the node must not wait for it."""
@@ -754,7 +843,7 @@ class Service:
         except CovalabError as error:
             return lineage.not_built(outcome, error)
         if outcome.submission.digest is not None:
-            self._in_background(self._tidying.remove([outcome.submission.digest]))
+            self.in_background(self._tidying.remove([outcome.submission.digest]))
         if run.progress.adopted(node, outcome.started_at):
             built = run.built[node] = msgspec.structs.replace(outcome, submission=None)
             run.outcomes.append(built)
@@ -775,5 +864,5 @@ class Service:
         run.attempts.append(Attempt(run.progress.attempt[node], outcome, next_at))
         run.progress.put_off(node, next_at)
         run.children.pop(node, None)
-        heapq.heappush(self._alarms, (next_at, run.id))
+        self.wake_at(next_at, run.id)
         return True

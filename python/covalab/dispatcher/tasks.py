@@ -67,10 +67,20 @@ def _open_nodes(run: Run, words: set[str]) -> Iterator[int]:
 def _row(run: Run, node: int) -> TaskRow:
     state = run.progress.state(node)
     word = _OPEN[state.status]
-    created_at = run.created.created_at
+    created = run.created
     # What is with a worker and has not begun is counted already, so that it is not counted twice when it begins.
     n_runs = state.attempt - (state.status == "pending" and node in run.progress.in_flight)
-    return TaskRow(run.id, node, word, n_runs, created_at, state.started_at, next_at=state.next_at)
+    return TaskRow(
+        run.id,
+        node,
+        word,
+        n_runs,
+        created.created_at,
+        state.started_at,
+        next_at=state.next_at,
+        starts_at=created.starts_at,
+        schedule_id=created.schedule_id,
+    )
 
 
 async def summary(service: Service) -> TasksSummary:

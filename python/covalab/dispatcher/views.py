@@ -48,11 +48,14 @@ async def dispatches(
     root: str | None = None,
     since: float = 0.0,
     oldest: bool = False,
+    schedule: str | None = None,
 ) -> list[DispatchSummary]:
     """Return summaries of the outermost dispatches, or of those below `root`, newest first, as they stand now."""
     await service.settled()
     found = await service.store.read(
-        lambda db: rows.select_dispatches(db, statuses, name, offset, count, root=root, since=since, oldest=oldest)
+        lambda db: rows.select_dispatches(
+            db, statuses, name, offset, count, root=root, since=since, oldest=oldest, schedule=schedule
+        )
     )
     current = [service.runs[summary.id].summary() if summary.id in service.runs else summary for summary in found]
     return [summary for summary in current if not statuses or summary.status in statuses]

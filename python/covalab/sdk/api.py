@@ -5,10 +5,11 @@ The id of a dispatch is made here, so that a request that was sent twice changes
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 import warnings
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, Final, Literal, overload
+from typing import Any, Final, Literal, NamedTuple, overload
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
@@ -16,11 +17,12 @@ from msgspec.structs import replace
 from covalab.client import connect
 from covalab.core.errors import GraphError, TriggerError
 from covalab.core.lifecycle import covalent_text
-from covalab.core.model import DispatchId, Submission
+from covalab.core.model import DispatchId, Schedule, Submission
 from covalab.sdk.environment import environment, origin
 from covalab.sdk.handle import DispatchHandle
 from covalab.sdk.lattice import Lattice
 from covalab.sdk.modules import beside_by_value
+from covalab.sdk.moments import eta_of, interval_of
 from covalab.sdk.result import Result
 from covalab.sdk.trace import Blobs, keep
 
@@ -97,8 +99,11 @@ def dispatch(
     disable_run: bool = False,
     priority: int = 0,
     auto_close: bool = True,
+    eta: dt.datetime | dt.timedelta | str | float | None = None,
+    interval: dt.timedelta | float | None = None,
+    allow_overlap: bool = False,
 ) -> Callable[..., DispatchHandle]:
-    """Run a lattice in the background.
+    """Run a lattice in the background, at once, later, or again and again.
 
     Parameters
     ----------
@@ -113,15 +118,51 @@ def dispatch(
     auto_close
         Whether the dispatch ends with its last node. If not, it stays RUNNING, and takes interventions, until
         ``ct.get_execution(id).close()``. Not in Covalent.
+    eta
+        When to start it: a datetime (without a time zone: local time), an ISO-8601 text, seconds since the epoch, or
+        how long from now as a ``timedelta``. In the past: now. Until then its status is ``NEW_OBJECT`` and it occupies
+        no worker; ``LocalDispatcher.start(id)`` starts it earlier, ``ct.cancel(id)`` cancels it. The dispatcher does
+        not end while something waits; if the machine is off at that time, it starts when the next dispatcher does. Not
+        in Covalent.
+    interval
+        Run it again and again: so long after it has ended, however it ended, as a ``timedelta`` or in seconds. Each run
+        is a dispatch of its own, with a ``schedule_id``, which is the id of the first:
+        ``ct.list_dispatches(schedule_id=...)`` lists them. Runs that were missed while no dispatcher ran collapse to
+        one. ``ct.cancel`` with the id of any of them ends the series. Not in Covalent.
+    allow_overlap
+        Count the `interval` from the start of a run, so that the next begins even if that one has not ended.
 
     Returns
     -------
     callable
         Takes the workflow's arguments, sends it, and returns the dispatch id: a ``str`` that shows itself live in a
         notebook. When it returns, the dispatch is on disk.
+
+    Raises
+    ------
+    GraphError, TypeError
+        If `eta` or `interval` has no meaning, or the lattice has triggers, which start it.
+
+    Examples
+    --------
+    >>> import datetime as dt
+    >>> import covalab as ct
+    >>> tonight = ct.dispatch(workflow, eta="2026-01-31T23:00:00+01:00")(n=100)  # doctest: +SKIP
+    >>> hourly = ct.dispatch(workflow, eta=dt.timedelta(minutes=5), interval=3600)(n=100)  # doctest: +SKIP
+    >>> [run.status for run in ct.list_dispatches(schedule_id=hourly)]  # doctest: +SKIP
+    ['NEW_OBJECT', 'COMPLETED']
+    >>> ct.cancel(hourly)  # doctest: +SKIP
     """
     check_address(dispatcher_addr)
     _check_lattice(orig_lattice)
+    where = f"dispatch of {orig_lattice.__name__!r}"
+    if (eta is not None or interval is not None) and orig_lattice.triggers:
+        message = f"{where}: its triggers start it and run it again; leave out eta and interval, or the triggers"
+        raise GraphError(message)
+    if eta is not None and disable_run:
+        message = f"{where}: disable_run records it and does not start it, eta says when it starts; leave one out"
+        raise GraphError(message)
+    timing = timing_of(where, eta, interval, allow_overlap=allow_overlap)
 
     def run(*args: Any, **kwargs: Any) -> DispatchHandle:
         client = connect()
@@ -130,6 +171,7 @@ def dispatch(
         submission = prepare(
             orig_lattice, args, kwargs, client.artifacts, priority=priority, hold=hold, auto_close=auto_close
         )
+        submission = timing.of(submission)
         if triggers:
             closed = [trigger._closed(client.artifacts) for trigger in triggers]  # noqa: SLF001 - part of covalab
             submission = replace(submission, triggers=closed)
@@ -141,8 +183,41 @@ def dispatch(
     return run
 
 
+class Timing(NamedTuple):
+    """When something starts and how long after it the next run follows, in seconds; None: at once, and none."""
+
+    starts_at: float | None
+    interval: float | None
+    allow_overlap: bool
+
+    def of(self, submission: Submission) -> Submission:
+        """Return a submission that is to be started so."""
+        schedule = None if self.interval is None else Schedule(submission.id, self.interval, self.allow_overlap)
+        return replace(submission, starts_at=self.starts_at, schedule=schedule)
+
+
+def timing_of(where: str, eta: object, interval: object, *, allow_overlap: object) -> Timing:
+    """Check when something is to start, and to be run again.
+
+    Raises
+    ------
+    GraphError, TypeError
+        If that has no meaning.
+    """
+    if allow_overlap and interval is None:
+        message = f"{where}: allow_overlap says how runs follow each other at an interval; give an interval"
+        raise GraphError(message)
+    return Timing(
+        None if eta is None else eta_of(where, eta),
+        None if interval is None else interval_of(where, interval),
+        bool(allow_overlap),
+    )
+
+
 def start(dispatch_id: str) -> DispatchHandle:
-    """Start a dispatch that was recorded with ``disable_run=True``. One that was started before goes on as it is.
+    """Start a dispatch that was recorded with ``disable_run=True``, or one that waits for its `eta`, now.
+
+    One that was started before goes on as it is.
 
     Raises
     ------
@@ -266,7 +341,7 @@ def get_result(
         return {"id": summary.id, "status": covalent_text(summary.status)}
     outputs: Literal["result", "none"] = "result" if workflow_output else "none"
     record = client.record(wanted, wait=bool(wait), timeout=timeout, outputs=outputs, held=timeout is not None)
-    if wait and record.summary.held and timeout is None:
+    if wait and record.summary.held and record.summary.starts_at is None and timeout is None:
         message = (
             f"dispatch {wanted} ({record.summary.name}) was recorded and not started (disable_run, or it waits for a "
             "trigger): this waits until somebody starts it; give a timeout to wait no longer than that"
@@ -296,7 +371,8 @@ def cancel(dispatch_id: str, task_ids: int | Iterable[int] | None = None, dispat
     Parameters
     ----------
     dispatch_id
-        The id.
+        The id. A run of a series (``interval=``) ends the series: nothing comes after it. If the run itself has ended,
+        the one that waits or runs instead is cancelled; of runs that may overlap, the one that waits.
     task_ids
         One node's number or several; the whole dispatch, if not given.
     dispatcher_addr

@@ -248,6 +248,7 @@ def _defaults() -> dict[str, Any]:
         },
         "workflow_data": {"storage_type": "local", "base_dir": str(folders.blob_folder(data))},
         "user_interface": {"address": "localhost", "port": 0, "dev_port": 0, "log_dir": logs},
+        "results": msgspec.structs.asdict(config.ResultsConfig()),
         "executors": {},
     }
 

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from covalab.core.errors import GraphError
+from covalab.core.schedule import checked_interval, checked_moment
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+_NO_EPOCH: Final = 1e8
+"""Seconds since the epoch before 1973: nobody wants to start something then, but in so many seconds from now."""
 
 
 class Moment(str):
@@ -85,6 +93,51 @@ def seconds_of(where: str, at: object) -> float:
         message = f"{where} takes a datetime, an ISO-8601 text or seconds since the epoch, not {at!r}"
         raise TypeError(message)
     return float(at)
+
+
+def eta_of(where: str, eta: object) -> float:
+    """Return seconds since the epoch for the time at which something is to start.
+
+    A datetime (without a time zone: local time), an ISO-8601 text, seconds since the epoch, or a timedelta from now.
+
+    Raises
+    ------
+    TypeError
+        If it is none of these.
+    GraphError
+        If it is no moment, or seconds that can only be meant from now.
+    """
+    if isinstance(eta, dt.timedelta):
+        return checked_moment(where, time.time() + eta.total_seconds())
+    if isinstance(eta, int | float) and not isinstance(eta, bool) and 0 <= eta < _NO_EPOCH:
+        message = (
+            f"{where}: eta={eta!r} would be seconds since 1970; for a time from now give a timedelta: "
+            f"eta=timedelta(seconds={eta!r}). An argument of the function's own that is named eta is given by position"
+        )
+        raise GraphError(message)
+    try:
+        seconds = seconds_of(f"{where}: eta", eta)
+    except (ValueError, OverflowError, OSError) as error:
+        message = f"{where}: eta={eta!r} is no moment: {error}; give a datetime, or a text like 2026-01-31T18:30:00Z"
+        raise GraphError(message) from error
+    return checked_moment(where, seconds)
+
+
+def interval_of(where: str, interval: object) -> float:
+    """Return the seconds between two runs, from a timedelta or a number of seconds.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    GraphError
+        If it is not above zero, or longer than a hundred years.
+    """
+    seconds = interval.total_seconds() if isinstance(interval, dt.timedelta) else interval
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        message = f"{where}: interval takes a timedelta or seconds, not {interval!r}"
+        raise TypeError(message)
+    return checked_interval(where, seconds)
 
 
 def span_of(where: str, span: object) -> float:

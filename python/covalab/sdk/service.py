@@ -101,7 +101,8 @@ def covalent_stop(*, quiet: bool = False) -> None:
         said = f"No dispatcher is running for {folder}."
     else:
         client = Client(folder, start=False)
-        unfinished = client.status().active
+        status = client.status()
+        unfinished = status.active + status.scheduled
         client.stop()
         later = f" {unfinished} unfinished dispatches go on at the next start." if unfinished else ""
         said = f"The dispatcher of {folder} has stopped.{later}"

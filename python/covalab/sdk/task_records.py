@@ -223,7 +223,8 @@ class TaskRecord(Record):
 
     Beside these there is ``completed_at``, ``failed_at``, ``cancelled_at`` or ``started_at``, whichever is the latest
     that happened; as attributes, each of them is there, and None if it did not happen. The result is opened when it is
-    first read.
+    first read. One that waits for its time has ``starts_at``, a run of a series ``schedule_id``; as attributes, they
+    too are always there.
     """
 
     def __init__(self, row: TaskRow, open_result: Callable[[], Any], error: TaskError | None) -> None:
@@ -235,6 +236,10 @@ class TaskRecord(Record):
             attempts=row.attempts,
             enqueued_at=Moment.at(row.enqueued_at),
         )
+        if status is TaskStatus.PENDING and row.starts_at is not None:
+            dict.__setitem__(self, "starts_at", moment(row.starts_at))
+        if row.schedule_id is not None:
+            dict.__setitem__(self, "schedule_id", str(row.schedule_id))
         name = _WHEN.get(status)
         if name is not None:
             dict.__setitem__(self, name, moment(row.ended_at if status in _ENDED else row.started_at))
@@ -271,6 +276,8 @@ class TaskRecord(Record):
         return _datetime(self._row.next_at)
 
     def __getattr__(self, name: str) -> Any:
+        if name in ("starts_at", "schedule_id") and name not in self:
+            return None
         if name in _TIMES and name not in self:
             return _datetime(self._row.started_at) if name == "started_at" else None
         return super().__getattr__(name)
@@ -346,4 +353,6 @@ def dispatch_record(summary: DispatchSummary) -> Record:
         updated_at=Moment.at(updated),
         completed_at=moment(summary.ended_at),
         error=summary.error or None,
+        starts_at=moment(summary.starts_at),
+        schedule_id=None if summary.schedule_id is None else str(summary.schedule_id),
     )

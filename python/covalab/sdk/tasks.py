@@ -21,6 +21,7 @@ from covalab.core.errors import MissingLatticeRecordError
 from covalab.core.lifecycle import TERMINAL, task_word
 from covalab.core.model import (
     DispatchId,
+    DispatchSummary,
     NodeDetail,
     NodeKind,
     Outcome,
@@ -29,7 +30,7 @@ from covalab.core.model import (
     Value,
     does_work,
 )
-from covalab.sdk.api import prepare
+from covalab.sdk.api import prepare, timing_of
 from covalab.sdk.electron import Electron, electron
 from covalab.sdk.lattice import Lattice
 from covalab.sdk.live import in_thread, waited_for
@@ -114,7 +115,7 @@ def _awaited(
                 detail = _detail(client, dispatch, node)
     except MissingLatticeRecordError:
         return None
-    return None if detail is None else record_of(detail, summary.created_at, client)
+    return None if detail is None else record_of(detail, summary, client)
 
 
 def get_task(task_id: str) -> TaskRecord | None:
@@ -123,7 +124,7 @@ def get_task(task_id: str) -> TaskRecord | None:
     client = connect()
     try:
         detail = _detail(client, dispatch, node)
-        return None if detail is None else record_of(detail, client.summary(dispatch).created_at, client)
+        return None if detail is None else record_of(detail, client.summary(dispatch), client)
     except MissingLatticeRecordError:
         return None
 
@@ -148,8 +149,8 @@ def _detail(client: Client, dispatch: str, node: int | None) -> NodeDetail | Non
     return None if detail.kind in (NodeKind.PARAMETER, NodeKind.LIST, NodeKind.DICT) else detail
 
 
-def record_of(detail: NodeDetail, enqueued_at: float, client: Client) -> TaskRecord:
-    """Return a node as the record of a task."""
+def record_of(detail: NodeDetail, summary: DispatchSummary, client: Client) -> TaskRecord:
+    """Return a node as the record of a task, with what it needs to know of its dispatch."""
     failure = detail.failure
     word = task_word(detail.status, None if failure is None else failure.type)
     row = TaskRow(
@@ -157,11 +158,13 @@ def record_of(detail: NodeDetail, enqueued_at: float, client: Client) -> TaskRec
         detail.node,
         word,
         detail.attempt,
-        enqueued_at,
+        summary.created_at,
         detail.started_at,
         detail.ended_at,
         detail.next_at,
         failure,
+        starts_at=summary.starts_at,
+        schedule_id=summary.schedule_id,
     )
 
     def open_result() -> Any:
@@ -189,9 +192,12 @@ def enqueue(
     retries: int | None = None,
     time_limit: float | dt.timedelta | None = None,
     task_key: str | None = None,
+    eta: dt.datetime | dt.timedelta | str | float | None = None,
+    interval: dt.timedelta | float | None = None,
+    allow_overlap: bool = False,
     **kwargs: Any,
 ) -> str:
-    """Run one function in the background: a dispatch of one electron.
+    """Run one function in the background, at once, later, or again and again: each time a dispatch of one electron.
 
     Parameters
     ----------
@@ -205,12 +211,16 @@ def enqueue(
     time_limit
         How many seconds (or a ``timedelta``) one run may take; what the electron says, if not given.
     task_key
-        A name for this piece of work: what has been enqueued under it once is not enqueued again.
+        A name for this piece of work: what has been enqueued under it once is not enqueued again. Of something that
+        runs at an `interval` the id of the newest run is returned.
+    eta, interval, allow_overlap
+        When it starts, and how long after its end it runs again, as for `dispatch`. Until it starts it is ``PENDING``.
+        An argument of the function's own with such a name is given by position.
 
     Returns
     -------
     str
-        The task's id, ``<dispatch id>:<node>``.
+        The task's id, ``<dispatch id>:<node>``. What comes before the colon is the ``schedule_id`` of all runs.
 
     Raises
     ------
@@ -225,15 +235,21 @@ def enqueue(
     >>> task = ct.enqueue(pow, 2, 10)  # doctest: +SKIP
     >>> ct.get_task_result(task, wait=True, timeout=30).result  # doctest: +SKIP
     1024
+    >>> backup = ct.enqueue(copy, "data", eta="2026-01-31T23:00:00Z", interval=dt.timedelta(days=1))  # doctest: +SKIP
     """
+    timing = timing_of(f"enqueue of {_name_of(func)!r}", eta, interval, allow_overlap=allow_overlap)
     client = connect()
     lattice = Lattice(_single(func, retries, time_limit))
     submission = prepare(lattice, args, kwargs, client.artifacts)
     if task_key is not None:
         submission = msgspec.structs.replace(submission, id=DispatchId(str(uuid.uuid5(_KEYS, task_key))))
-    summary = client.submit(submission)
+    summary = client.submit(timing.of(submission))
     node = next(number for number, it in enumerate(submission.graph.nodes) if does_work(it))
     return f"{summary.id}:{node}"
+
+
+def _name_of(func: object) -> str:
+    return str(getattr(func, "__name__", func))
 
 
 def _single(func: Callable[..., Any], retries: int | None, time_limit: object) -> Callable[..., Any]:
@@ -336,6 +352,7 @@ def list_dispatches(
     name: str | None = None,
     *,
     since: dt.datetime | dt.timedelta | str | float | None = None,
+    schedule_id: str | None = None,
     latest: bool = True,
     offset: int = 0,
     count: int | None = 10,
@@ -350,6 +367,8 @@ def list_dispatches(
         Only those of the lattice with this name.
     since
         Only those that were made since then; as in `list_tasks`.
+    schedule_id
+        Only the runs of this series (``interval=``): the id of its first run.
     latest
         Newest first; oldest first, if false.
     offset
@@ -361,7 +380,8 @@ def list_dispatches(
     -------
     list of Record
         With Covalent's fields ``dispatch_id``, ``root_dispatch_id``, ``status``, ``name``, ``electron_num``,
-        ``completed_electron_num``, ``created_at``, ``updated_at`` and ``completed_at``, by item and by attribute.
+        ``completed_electron_num``, ``created_at``, ``updated_at`` and ``completed_at``, by item and by attribute; and
+        ``starts_at`` and ``schedule_id``, which are None where nobody said when to run it.
     """
     client = connect()
     after = None if since is None else _ago(since)
@@ -369,7 +389,13 @@ def list_dispatches(
     while count is None or len(found) < count:
         page = _PAGE if count is None else min(_PAGE, count - len(found))
         more = client.dispatches(
-            status=words_of(status) or None, name=name, offset=offset, count=page, since=after, oldest=not latest
+            status=words_of(status) or None,
+            name=name,
+            offset=offset,
+            count=page,
+            since=after,
+            oldest=not latest,
+            schedule=schedule_id,
         )
         found += map(dispatch_record, more)
         offset += page
@@ -414,7 +440,8 @@ async def async_summary() -> Record:
 def purge_results(older_than: dt.timedelta | dt.datetime | str | float) -> int:
     """Forget dispatches that ended long ago, with all their tasks and the values that nothing else uses.
 
-    What has not ended stays, and so does what a trigger that watches will run again.
+    What has not ended stays, and so does what a trigger that watches will run again. A series (``interval=``) goes on.
+    With ``results.ttl`` in the configuration the dispatcher does so by itself.
 
     Parameters
     ----------
@@ -424,34 +451,13 @@ def purge_results(older_than: dt.timedelta | dt.datetime | str | float) -> int:
     Returns
     -------
     int
-        How many dispatches are gone.
+        How many dispatches are gone, each with the sublattices below it.
     """
     if isinstance(older_than, int | float | dt.timedelta):
         before = time.time() - span_of("older_than", older_than)
     else:
         before = seconds_of("older_than", older_than)
-    client = connect()
-    n_gone, offset = 0, 0
-    while True:
-        page = client.dispatches(status=tuple(TERMINAL), offset=offset, count=_PAGE, oldest=True)
-        for found in page:
-            if found.ended_at is not None and found.ended_at < before and _may_go(client, found.id):
-                n_gone += 1
-            else:
-                offset += 1
-        if len(page) < _PAGE:
-            return n_gone
-
-
-def _may_go(client: Client, dispatch: str) -> bool:
-    """Delete a dispatch, unless something still needs it. Returns whether it is gone by this."""
-    if any(trigger.state == "watching" for trigger in client.triggers(dispatch)):
-        return False
-    try:
-        client.delete(dispatch)
-    except MissingLatticeRecordError:
-        return False  # somebody else was quicker
-    return True
+    return connect().purge(before)
 
 
 async def async_purge_results(older_than: dt.timedelta | dt.datetime | str | float) -> int:

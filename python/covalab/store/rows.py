@@ -21,6 +21,7 @@ from covalab.core.model import (
     NodeState,
     Origin,
     Outcome,
+    Schedule,
     Status,
     Submission,
     Value,
@@ -31,7 +32,9 @@ _COLUMNS: Final = (
     "id, name, status, version, created_at, started_at, ended_at, counts, notebook, cell, root, parent_node, error, "
     "held, parent"
 )
-_SUMMARY: Final = f"{_COLUMNS}, (SELECT count(*) FROM dispatches AS below WHERE below.root = dispatches.id)"  # noqa: S608 - constant
+_SCHEDULE: Final = "starts_at, schedule_id, interval"
+_BELOW: Final = "(SELECT count(*) FROM dispatches AS below WHERE below.root = dispatches.id)"
+_SUMMARY: Final = f"{_COLUMNS}, {_SCHEDULE}, {_BELOW}"
 _encode: Final = msgspec.msgpack.encode
 
 
@@ -49,6 +52,7 @@ class Rest(msgspec.Struct, frozen=True):
     priority: int = 0
     interventions: Literal["", "planned", "auto"] = ""
     auto_close: bool = True
+    schedule: Schedule | None = None
 
 
 def rest_of(submission: Submission) -> Rest:
@@ -65,6 +69,7 @@ def rest_of(submission: Submission) -> Rest:
         submission.priority,
         submission.interventions,
         submission.auto_close,
+        submission.schedule,
     )
 
 
@@ -84,7 +89,7 @@ def insert_dispatch(connection: apsw.Connection, submission: Submission, summary
     if row is not None:
         return -int(row[0])
     connection.execute(
-        f"INSERT INTO dispatches ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608 - constant
+        f"INSERT INTO dispatches ({_COLUMNS}, {_SCHEDULE}) VALUES ({','.join('?' * 18)})",  # noqa: S608 - constant
         _summary_row(summary),
     )
     key = connection.last_insert_rowid()
@@ -118,6 +123,9 @@ def _summary_row(summary: DispatchSummary) -> tuple[Any, ...]:
         summary.error,
         summary.held,
         summary.parent,
+        summary.starts_at,
+        summary.schedule_id,
+        summary.interval,
     )
 
 
@@ -140,7 +148,7 @@ def update_dispatch(
     `attempts` are runs that were not the last of their node.
     """
     connection.execute(
-        "UPDATE dispatches SET status=?, version=?, started_at=?, ended_at=?, counts=?, error=? WHERE key=?",
+        "UPDATE dispatches SET status=?, version=?, started_at=?, ended_at=?, counts=?, error=?, held=? WHERE key=?",
         (
             summary.status,
             summary.version,
@@ -148,6 +156,7 @@ def update_dispatch(
             summary.ended_at,
             _encode(summary.counts),
             summary.error,
+            summary.held,
             key,
         ),
     )
@@ -192,7 +201,11 @@ def _summary(row: Sequence[Any]) -> DispatchSummary:
     values = list(row)
     values[7] = msgspec.msgpack.decode(values[7], type=Counts)
     values[13] = bool(values[13])
-    return DispatchSummary(*values)
+    starts_at, schedule_id, interval, inner = values[15:]
+    summary = DispatchSummary(*values[:15])
+    return msgspec.structs.replace(
+        summary, inner=inner, starts_at=starts_at, schedule_id=schedule_id, interval=interval
+    )
 
 
 def select_dispatch(connection: apsw.Connection, dispatch: str) -> tuple[int, DispatchSummary] | None:
@@ -211,10 +224,18 @@ def select_dispatches(
     root: str | None = None,
     since: float = 0.0,
     oldest: bool = False,
+    schedule: str | None = None,
 ) -> list[DispatchSummary]:
-    """Return summaries, newest first unless `oldest`: of outermost dispatches, or of those below `root`."""
+    """Return summaries, newest first unless `oldest`: of outermost dispatches, or of those below `root`.
+
+    `schedule` is the id of the series that they are runs of.
+    """
     where = ["root IS ?"]
     values: list[Any] = [root]
+    if schedule is not None:
+        # It has no other order than by key, so the index of the series gives it.
+        where = ["+root IS ?", "schedule_id = ?"]
+        values.append(schedule)
     if statuses:
         where.append(f"status IN ({','.join('?' * len(statuses))})")
         values += statuses
@@ -316,23 +337,6 @@ def select_attempts(connection: apsw.Connection, key: int, node: int | None = No
     return found
 
 
-def delete_dispatch(connection: apsw.Connection, dispatch: DispatchId) -> list[Digest] | None:
-    """Forget a dispatch and all below it. Returns the blobs that nothing uses any more; None while some of it runs."""
-    family: list[Any] = []
-    for column in ("id", "root"):
-        found = f"SELECT key, status, held FROM dispatches WHERE {column} = ?"  # noqa: S608 - the two names above
-        family += connection.execute(found, (dispatch,))
-    if any(status not in TERMINAL and not held for _, status, held in family):
-        return None
-    used: set[Digest] = set()
-    for key, _, _ in family:
-        used |= {Digest(one) for (one,) in connection.execute("SELECT digest FROM blob_uses WHERE key = ?", (key,))}
-        triggers.delete_triggers(connection, key)
-        for table in ("journal", "blob_uses", "attempts", "outcomes", "nodes", "submissions", "dispatches"):
-            connection.execute(f"DELETE FROM {table} WHERE key = ?", (key,))  # noqa: S608 - the names above
-    return select_unused(connection, used)
-
-
 def select_unused(connection: apsw.Connection, digests: Iterable[Digest]) -> list[Digest]:
     """Return those of the digests that no dispatch uses."""
     return [
@@ -342,10 +346,19 @@ def select_unused(connection: apsw.Connection, digests: Iterable[Digest]) -> lis
     ]
 
 
+def select_newest_run(connection: apsw.Connection, series: DispatchId) -> DispatchId | None:
+    """Return the id of the newest recorded run of a series, or None."""
+    row = connection.execute(
+        "SELECT id FROM dispatches WHERE schedule_id = ? ORDER BY key DESC LIMIT 1", (series,)
+    ).fetchone()
+    return None if row is None else DispatchId(row[0])
+
+
 def fail_dispatch(connection: apsw.Connection, dispatch: DispatchId, at: float, why: str) -> None:
     """End a dispatch that cannot be taken up again; what is recorded of its nodes stays."""
     connection.execute(
-        "UPDATE dispatches SET status='failed', version=version+1, ended_at=?, error=? WHERE id=?", (at, why, dispatch)
+        "UPDATE dispatches SET status='failed', held=0, version=version+1, ended_at=?, error=? WHERE id=?",
+        (at, why, dispatch),
     )
 
 

@@ -118,6 +118,14 @@ MIGRATIONS: Final = (
     );
     CREATE INDEX journal_stream ON journal (key, version) WHERE streamed = 1;
     """,
+    # A dispatch may wait for its time, and be a run of a series; what ended long ago is found without looking at all.
+    """
+    ALTER TABLE dispatches ADD COLUMN starts_at REAL;
+    ALTER TABLE dispatches ADD COLUMN schedule_id TEXT;
+    ALTER TABLE dispatches ADD COLUMN interval REAL;
+    CREATE INDEX dispatches_by_schedule ON dispatches (schedule_id, key) WHERE schedule_id IS NOT NULL;
+    CREATE INDEX dispatches_by_end ON dispatches (ended_at) WHERE root IS NULL AND ended_at IS NOT NULL;
+    """,
 )
 
 

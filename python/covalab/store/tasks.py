@@ -69,7 +69,8 @@ def select_tasks(connection: apsw.Connection, query: TaskQuery) -> list[Keyed]:
         values.append(query.since)
     found = connection.execute(
         f"SELECT n.key, d.id, n.node, {_WORD}, n.attempt, d.created_at, n.started_at, n.ended_at, "  # noqa: S608 - only marks
-        f"n.error_type, o.failure, o.value FROM nodes AS n {index} CROSS JOIN dispatches AS d ON d.key = n.key "
+        f"n.error_type, o.failure, o.value, d.starts_at, d.schedule_id "
+        f"FROM nodes AS n {index} CROSS JOIN dispatches AS d ON d.key = n.key "
         "LEFT JOIN outcomes AS o ON o.key = n.key AND o.node = n.node "
         f"WHERE {' AND '.join(where)} ORDER BY n.key DESC, n.node DESC LIMIT ?",
         (*values, query.limit),
@@ -78,7 +79,7 @@ def select_tasks(connection: apsw.Connection, query: TaskQuery) -> list[Keyed]:
 
 
 def _task(row: Any) -> Keyed:
-    key, dispatch, node, word, attempts, enqueued_at, started_at, ended_at, error_type, failure, value = row
+    key, dispatch, node, word, attempts, enqueued_at, started_at, ended_at, error_type, failure, value = row[:11]
     why: Failure | None = None
     if failure is not None:
         why = msgspec.structs.replace(msgspec.msgpack.decode(failure, type=Failure), original=None)
@@ -88,21 +89,23 @@ def _task(row: Any) -> Keyed:
     if value is not None:
         of_value = msgspec.structs.replace(msgspec.msgpack.decode(value, type=Value), data=None)
     task = TaskRow(DispatchId(dispatch), node, word, attempts, enqueued_at, started_at, ended_at, None, why, of_value)
-    return Keyed(key, task)
+    return Keyed(key, msgspec.structs.replace(task, starts_at=row[11], schedule_id=row[12]))
 
 
 def select_held_tasks(connection: apsw.Connection, dispatch: str, limit: int) -> list[Keyed]:
     """Return the tasks of dispatches that are recorded and not started, newest first; they are all pending."""
     found = connection.execute(
-        "SELECT key, id, created_at, graph FROM dispatches INDEXED BY dispatches_held JOIN submissions USING (key) "
+        "SELECT key, id, created_at, graph, starts_at, schedule_id "
+        "FROM dispatches INDEXED BY dispatches_held JOIN submissions USING (key) "
         "WHERE held <> 0 AND ?1 IN ('', id) ORDER BY key DESC LIMIT ?2",
         (dispatch, limit),
     )
     tasks: list[Keyed] = []
-    for key, its_id, created_at, graph in found:
+    for key, its_id, created_at, graph, starts_at, schedule_id in found:
         nodes = msgspec.msgpack.decode(graph, type=Graph).nodes
         working = [node for node in range(len(nodes) - 1, -1, -1) if does_work(nodes[node])]
-        tasks += [Keyed(key, TaskRow(its_id, node, "pending", 0, created_at)) for node in working]
+        row = TaskRow(its_id, -1, "pending", 0, created_at, starts_at=starts_at, schedule_id=schedule_id)
+        tasks += [Keyed(key, msgspec.structs.replace(row, node=node)) for node in working]
     return tasks
 
 

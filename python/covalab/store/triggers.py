@@ -94,10 +94,3 @@ def select_firing(connection: apsw.Connection, request: DispatchId) -> DispatchI
     """Return the dispatch that was started for a request, or None."""
     row = connection.execute("SELECT dispatch FROM firings WHERE request = ?", (request,)).fetchone()
     return None if row is None else DispatchId(row[0])
-
-
-def delete_triggers(connection: apsw.Connection, key: int) -> None:
-    """Forget the triggers of a dispatch."""
-    ids = connection.execute("SELECT id FROM triggers WHERE key = ?", (key,)).fetchall()
-    connection.executemany("DELETE FROM firings WHERE trigger = ?", ids)
-    connection.execute("DELETE FROM triggers WHERE key = ?", (key,))

@@ -63,7 +63,8 @@ def dispatch_bundle(
 def dispatch_text(summary: DispatchSummary) -> str:
     """Return a dispatch as one line."""
     took = _duration(summary)
-    parts = [f"{summary_word(summary).lower()}, {counts_text(summary.counts)}", *([took] if took else [])]
+    word = summary_word(summary)
+    parts = [f"{word[:1].lower()}{word[1:]}, {counts_text(summary.counts)}", *([took] if took else [])]
     return f"{summary.name}: {', '.join(parts)} (dispatch {summary.id})"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Final
 
 from covalab.core.model import Counts, DispatchSummary, Node, NodeKind, NodeState, Status
@@ -30,7 +31,9 @@ def waiting_word(state: NodeState) -> str:
 
 def summary_word(summary: DispatchSummary) -> str:
     """Return the word for where a dispatch stands."""
-    return "Not started" if summary.held else status_word(summary.status)
+    if summary.held:
+        return "Not started" if summary.starts_at is None else f"Starts at {moment_text(summary.starts_at)}"
+    return status_word(summary.status)
 
 
 def pretty_name(node: Node) -> str:
@@ -42,6 +45,11 @@ def pretty_name(node: Node) -> str:
             return NodeKind(node.kind).name.lower()
         case _:
             return node.name.removeprefix(":").removeprefix("sublattice:") or node.name
+
+
+def moment_text(seconds: float) -> str:
+    """Return a moment as it is here, with the time zone: who looks at a picture may be elsewhere."""
+    return dt.datetime.fromtimestamp(seconds, dt.timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
 def duration_text(seconds: float) -> str:

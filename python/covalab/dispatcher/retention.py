@@ -1,0 +1,84 @@
+"""Letting go of what ended long ago: when somebody asks for it, and by itself where a time to live is set."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from covalab import config
+from covalab.core.errors import ConfigError, DataFolderError
+from covalab.core.model import Digest
+from covalab.store.purging import delete_ended
+
+if TYPE_CHECKING:
+    from covalab.dispatcher.service import Service
+    from covalab.dispatcher.tidying import Tidying
+
+_log = logging.getLogger("covalab.dispatcher")
+_BATCH: Final = 500  # in one transaction, so that others get their turn in between
+_SHORTEST_PAUSE: Final = 60.0
+_LONGEST_PAUSE: Final = 3600.0
+
+
+def ttl() -> float | None:
+    """Return how many seconds results are kept; for ever (None), if nothing is said about it or it cannot be read."""
+    try:
+        return config.results().seconds
+    except ConfigError as error:
+        _log.error("%s; nothing is forgotten by itself until this is mended and the dispatcher is restarted", error)
+        return None
+
+
+class Retention:
+    """Forgets what ended long ago.
+
+    Parameters
+    ----------
+    service, tidying
+        Who writes, and who removes blobs.
+    ttl
+        How many seconds after its end a dispatch is forgotten; None: it is kept.
+    """
+
+    def __init__(self, service: Service, tidying: Tidying, ttl: float | None) -> None:
+        self._service = service
+        self._tidying = tidying
+        self._ttl = ttl
+        self.next_at: float | None = None
+        """When to look again; None: never."""
+
+    def begin(self) -> None:
+        """Look for the first time, now that everything that had not ended is taken up."""
+        if self._ttl is not None:
+            self.next_at = self._service.now()
+
+    def look(self, now: float) -> None:
+        """Forget what has ended too long ago, if it is time to look."""
+        if self._ttl is not None and self.next_at is not None and self.next_at <= now:
+            self.next_at = now + min(max(_SHORTEST_PAUSE, self._ttl / 10), _LONGEST_PAUSE)
+            self._service.in_background(self._forget_older_than(now - self._ttl))
+
+    async def _forget_older_than(self, before: float) -> None:
+        try:
+            gone = await self.purge(before)
+        except DataFolderError as error:
+            _log.error("%s; looking again later for what is older than results.ttl", error)
+        else:
+            if gone:
+                _log.info("forgot %d dispatches: results.ttl is %g s", gone, self._ttl)
+
+    async def purge(self, before: float) -> int:
+        """Forget every outermost dispatch that ended before a moment, with all below it; returns how many.
+
+        What has not ended stays, and so does what a trigger that watches will run again.
+        """
+        gone, unused = 0, list[Digest]()
+        while True:
+            forgotten = await self._service.write(partial(delete_ended, before=before, limit=_BATCH))
+            self._service.forget(forgotten.ids)
+            gone += forgotten.outermost
+            unused += forgotten.unused
+            if forgotten.outermost < _BATCH:
+                await self._tidying.remove(unused)
+                return gone
