@@ -11,12 +11,16 @@ from typing import Final
 from covalab import config
 from covalab.core.errors import AnsweredDifferently, ConfigError, ExecutionClosed, NoSuchInterrupt
 from covalab.core.journal import Entry, Folded, Interrupt, Intervention, Tree, fold, matching, visible
-from covalab.core.model import NodeKind, Outcome, Value
+from covalab.core.model import EdgeKind, NodeKind, Outcome, Value
 from covalab.core.plain import closed_plain
 from covalab.dispatcher.run import Run
 
 PAUSE_PREFIX: Final = ":pause_for:"
 POINT_PREFIX: Final = ":intervention_point:"
+
+_TEXT_LIMIT: Final = 2_000
+_ITEMS_SHOWN: Final = 20  # of one collection in the text of a payload
+_DEPTH_SHOWN: Final = 4
 
 
 def stream_items() -> int:
@@ -71,13 +75,30 @@ def _payload_text(run: Run, node: int) -> str:
     for edge in run.progress.inputs[node]:
         if edge.name != "payload":
             continue
-        source = run.graph.nodes[edge.source]
-        if source.kind is NodeKind.PARAMETER:
-            return run.rest.values[source.value].text
-        if edge.source in run.progress.outputs:
-            return run.progress.outputs[edge.source].text
-        return f"a {source.kind.name.lower()} of {len(run.progress.inputs[edge.source])} values"
+        return _text_of(run, edge.source)[:_TEXT_LIMIT]
     return ""
+
+
+def _text_of(run: Run, node: int, depth: int = 0) -> str:
+    """Return a value as text; of a collection, which nobody has made yet, what is in it."""
+    it = run.graph.nodes[node]
+    if it.kind is NodeKind.PARAMETER:
+        return run.rest.values[it.value].text
+    if node in run.progress.outputs:
+        return run.progress.outputs[node].text
+    inputs = [edge.source for edge in run.progress.inputs[node] if edge.kind is not EdgeKind.WAIT]
+    if depth >= _DEPTH_SHOWN:
+        return "..."
+    if it.kind is NodeKind.DICT:
+        keys, values = (_texts_in(run, part, depth) for part in inputs)
+        return "{" + ", ".join(f"{key}: {value}" for key, value in zip(keys, values, strict=False)) + "}"
+    return "[" + ", ".join(_texts_in(run, node, depth)) + "]"
+
+
+def _texts_in(run: Run, node: int, depth: int) -> list[str]:
+    parts = [edge.source for edge in run.progress.inputs[node] if edge.kind is not EdgeKind.WAIT]
+    more = ["..."] if len(parts) > _ITEMS_SHOWN else []
+    return [_text_of(run, part, depth + 1) for part in parts[:_ITEMS_SHOWN]] + more
 
 
 def insert(run: Run, node: int, now: float) -> list[Intervention]:
