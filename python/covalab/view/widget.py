@@ -80,7 +80,9 @@ class DispatchWidget(anywidget.AnyWidget):
                     page = self._client().stream(self._dispatch, since, last=last)
                     self.send({"type": "stream", "request": request, "page": _plain(described_page(page))})
                 case {"type": "wish", "request": request, "wish": {"action": "answer" | "pause" | "resume"} as wish}:
-                    given = msgspec.convert({**wish, "data": {"actor": getpass.getuser()}}, Wish)
+                    # As text, so that 1.0 stays what it is.
+                    plain = {"plain": msgspec.json.decode(content["json"])} if "json" in content else {}
+                    given = msgspec.convert({**wish, **plain, "data": {"actor": getpass.getuser()}}, Wish)
                     self._tell_standing(request, self._client().wish(self._dispatch, given))
         except (CovalabError, msgspec.MsgspecError, OverflowError) as error:
             if "request" in content:
