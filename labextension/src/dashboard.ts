@@ -39,9 +39,9 @@ export class Dashboard {
       h(
         'div',
         { class: 'cv-tallies', attrs: { role: 'group', 'aria-label': 'List dispatches by how their tasks stand' } },
-        ...[...this._tallies.values()].map(([button]) => button),
-        this._rate
+        ...[...this._tallies.values()].map(([button]) => button)
       ),
+      this._rate,
       this._errors,
       this._longest
     );

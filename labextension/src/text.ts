@@ -228,7 +228,12 @@ export function outcomeOf({ type, status, actor, value }: Interrupt): string {
     return `“${type}” is not asked any more`;
   }
   const text = value ? ` with ${value[2] || value[1]}` : '';
-  return `“${type}” was answered${actor ? ` by ${actor}` : ''}${text}`;
+  return `“${type}” was answered${actor ? ` by ${personName(actor)}` : ''}${text}`;
+}
+
+/** Who answered, for people: Jupyter knows somebody without a name by a long random number, which says nothing. */
+export function personName(actor: string): string {
+  return actor.replace(/ \([0-9a-f]{32}\)$/, '');
 }
 
 /** How many of the tasks that ended by themselves did so well: `98 %`; empty while none has ended. */

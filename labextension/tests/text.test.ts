@@ -124,6 +124,7 @@ test('an answer is JSON if it is JSON, else text, and says which before it is se
 test('what became of a question says who answered what', () => {
   const asked: Interrupt = { id: 'd:1', node: 1, type: 'approval', created_at: 0, status: 'resumed', text: '', request_id: '', actor: 'ada', value: [4, 'bool', 'True', null, null], resumed_at: 1 };
   assert.equal(outcomeOf(asked), '“approval” was answered by ada with True');
+  assert.equal(outcomeOf({ ...asked, actor: `Anonymous Arche (${'0a'.repeat(16)})` }), '“approval” was answered by Anonymous Arche with True');
   assert.equal(outcomeOf({ ...asked, actor: null, value: null }), '“approval” was answered');
   assert.equal(outcomeOf({ ...asked, status: 'cancelled' }), '“approval” is not asked any more');
 });

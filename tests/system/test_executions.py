@@ -14,6 +14,7 @@ import pytest
 import covalab as ct
 from covalab.client import Client
 from covalab.core.errors import DispatcherError, ExecutionClosed
+from covalab.core.model import TaskQuery
 
 NEVER = 60.0
 """Seconds after which a test gives up waiting for what must come."""
@@ -373,6 +374,19 @@ def test_an_answer_is_the_value_of_a_node(own: Client) -> None:
         item["action"] for item in result.execution.get_runtime_stream() if isinstance(item, dict) and "id" in item
     ]
     assert actions == ["waiting", "resumed"]
+
+
+def test_what_waits_for_a_person_is_a_running_task(own: Client) -> None:
+    """The list of tasks has it, as the counts say, and so has the summary as the one that runs for longest."""
+    dispatch = ct.dispatch(approved)(3)
+    (waiting,) = until(lambda: ct.get_interrupts(dispatch))
+
+    summary = own.tasks_summary()
+    (running,) = own.tasks(TaskQuery(status="running"))
+    assert summary.counts["running"] == 1
+    assert f"{running.dispatch}:{running.node}" == waiting["id"]
+    assert summary.oldest_running == running
+    ct.cancel(dispatch)
 
 
 def test_a_wait_can_be_cancelled(live: Client) -> None:

@@ -4,7 +4,7 @@
 import { h } from '../dom';
 import { ExecutionReader } from '../execution';
 import { Asks } from '../people/asks';
-import { counted, formatTime } from '../text';
+import { counted, formatTime, personName } from '../text';
 import type { IDispatchSource, ISnapshot } from '../tokens';
 import type { EntryKind, Execution, Said, StreamItem } from '../wire';
 import { showValue, StateTree } from './tree';
@@ -15,7 +15,7 @@ const ITEMS = 50;
 const ENTRIES: Readonly<Partial<Record<EntryKind, string>>> = {
   refused: 'Not written to the state',
   intervene: 'Intervention',
-  insert: 'Interventions inserted',
+  insert: 'Looked for interventions',
   consume: 'Intervention consumed',
   expire: 'Intervention expired',
   wait: 'Waits for an answer',
@@ -179,7 +179,7 @@ export class Beside {
       'li',
       {},
       h('span', { class: 'cv-streamFrom', title: formatTime(at), text: node >= 0 ? this._options.nameOf(node) : '' }),
-      h('span', { class: 'cv-streamText' }, words ? h('em', { text: words }) : null, text ? h('span', { text }) : null, value ? shown : null)
+      h('span', { class: 'cv-streamText' }, words ? h('em', { text: words }) : null, text ? h('span', { text: kind === 'answer' ? `by ${personName(text)}` : text, title: text }) : null, value ? shown : null)
     );
   }
 

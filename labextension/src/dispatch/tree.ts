@@ -69,7 +69,7 @@ class Branch {
       this._details.addEventListener('toggle', () => this._fill());
       this.node = h('li', {}, this._details);
     } else {
-      this.node = h('li', {}, key, this._value);
+      this.node = h('li', { class: 'cv-leaf' }, key, this._value);
     }
   }
 

@@ -191,7 +191,7 @@ def _told(entry: Entry) -> str:  # noqa: PLR0911 - one line for each kind that s
         case "intervene":
             return " · ".join(text for text in (preview(data.get("payload")), data.get("author")) if text)
         case "insert":
-            return f"{len(data.get('new', ()))} new"
+            return f"{len(data['new'])} new" if data.get("new") else "none"
         case "consume":
             return str(data.get("consumer", ""))
         case "wait":
