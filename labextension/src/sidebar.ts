@@ -10,7 +10,7 @@ import { ExecutionReader } from './execution';
 import { covalabIcon } from './icons';
 import type { Overview } from './overview';
 import { Asks } from './people/asks';
-import { describeCounts, formatAge, formatDuration, formatElapsed, isTerminal, STATUSES, summaryLabel, total } from './text';
+import { counted, describeCounts, formatAge, formatDuration, formatElapsed, isTerminal, STATUSES, summaryLabel, total } from './text';
 import type { Counts, DispatchSummary, TaskWord } from './wire';
 
 export interface ISidebarOptions {
@@ -307,8 +307,8 @@ class Row {
     this._reader.ask();
   }
 
-  private _onUnfold(): void {
-    this._isOpen = !this._isOpen;
+  private _onUnfold(open = !this._isOpen): void {
+    this._isOpen = open;
     this._unfold.setAttribute('aria-expanded', String(this._isOpen));
     this._below.hidden = !this._isOpen;
     if (this._isOpen) {
@@ -320,7 +320,17 @@ class Row {
     const children = family.filter(({ parent }) => parent === this._id);
     const count = Math.max(summary.inner, children.length);
     this._unfold.hidden = count === 0;
-    this._unfold.textContent = count === 1 ? '1 sublattice' : `${count} sublattices`;
+    const asks = asksBelow(this._id, family);
+    this._unfold.textContent = `${counted(count, 'sublattice')}${asks ? ' · an answer is awaited' : ''}`;
+    if (asks && !this._asksBelow) {
+      this._onUnfold(true);
+    }
+    this._asksBelow = asks;
+    if (this._id === this._root && !isTerminal(summary.status) && summary.inner > this._inner) {
+      // What is below may wait for a person, and nobody would see it.
+      this._inner = summary.inner;
+      void this._options.model.unfold(this._root);
+    }
     children.forEach((child, at) => {
       let row = this._rows.get(child.id);
       if (!row) {
@@ -341,6 +351,8 @@ class Row {
   private readonly _below: HTMLElement;
   private readonly _rows = new Map<string, Row>();
   private _isOpen = false;
+  private _asksBelow = false;
+  private _inner = 0;
   private readonly _main: HTMLElement;
   private readonly _mark: HTMLElement;
   private readonly _name: HTMLElement;
@@ -359,6 +371,14 @@ class Row {
   private _asks: Asks | null = null;
   private _asked = -1;
   private _waiting = 0;
+}
+
+/** Whether something below a dispatch waits for a person. */
+function asksBelow(id: string, family: readonly DispatchSummary[]): boolean {
+  return (
+    family.some(({ waiting }) => waiting > 0) &&
+    family.some(child => child.parent === id && (child.waiting > 0 || asksBelow(child.id, family)))
+  );
 }
 
 /** How many tasks of a dispatch stand so, as the dashboard counts them: what a failure kept from starting has failed. */

@@ -213,7 +213,8 @@ def test_the_side_bar_answers_and_counts(desk: Desk, lab: Lab, live: Client) -> 
     expect(row).to_have_attribute("data-status", "completed")
     assert ct.get_result(run).result is True
 
-    busy = bar.locator(f".jp-covalab-Row[data-dispatch='{identity(desk.views().nth(1))}']")
+    expect(desk.views()).to_have_count(3)
+    busy = bar.locator(f".jp-covalab-Row[data-dispatch='{identity(desk.views().nth(2))}']")
     busy.hover()
     busy.get_by_role("button", name="Pause: start nothing new").click()
     expect(busy).to_contain_text("Paused")
@@ -264,6 +265,44 @@ def tallies(dashboard: Locator) -> set[str]:
         "all => all.map(one => one.getAttribute('aria-label'))"
     )
     return set(found)
+
+
+NESTED = """
+import covalab as ct
+
+@ct.electron
+@ct.lattice
+def inner(n):
+    return ct.pause_for("inside", n)
+
+@ct.electron
+def number():
+    return 7
+
+@ct.lattice
+def outer():
+    return inner(number())
+
+run = ct.dispatch(outer)()
+run
+"""
+
+
+def test_what_a_sublattice_asks_is_seen_in_the_list(desk: Desk, lab: Lab, live: Client) -> None:
+    """The row of the outermost dispatch unfolds to the one that waits, and has the form there."""
+    desk.open(lab.notebook("inside.ipynb", NESTED))
+    desk.run_all()
+    run = identity(desk.views().first)
+    desk.command("covalab:show-dispatches")
+    row = desk.page.locator(f".jp-covalab-Row[data-dispatch='{run}']")
+    ask = form(row.locator(".cv-below"), "inside")
+    expect(ask).to_be_visible()
+    expect(row.get_by_role("button", name="1 sublattice · an answer is awaited")).to_be_visible()
+    desk.shoot("ask-sublattice")
+    ask.get_by_role("button", name="Approve").click()
+    expect(badge(desk.views().first)).to_have_text("Completed")
+    expect(ask).to_have_count(0)
+    assert ct.get_result(run).result is True
 
 
 def test_pause_and_resume_by_button(desk: Desk, lab: Lab, live: Client) -> None:

@@ -81,6 +81,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 def test_the_widget_asks_and_takes_an_answer(page: Page, live: Client) -> None:
     """Where there is no extension the kernel carries question and answer, pause and state."""
+    ARTIFACTS.mkdir(parents=True, exist_ok=True)
     kernel = Kernel(page, live, ct.dispatch(asking)())
     page.evaluate(MODEL, kernel.bundle)
     view = page.locator(".jp-covalab-Dispatch")
@@ -101,7 +102,9 @@ def test_the_widget_asks_and_takes_an_answer(page: Page, live: Client) -> None:
     form.get_by_role("button", name="Enter a value…").click()
     form.get_by_role("textbox", name="Value").fill("1.0")
     expect(form).to_contain_text("Will be sent as JSON: a number")
-    page.screenshot(path=shots() / "widget-ask.png")
+    page.screenshot(path=ARTIFACTS / "widget-ask.png")
+    page.set_viewport_size({"width": 360, "height": 700})
+    page.screenshot(path=ARTIFACTS / "widget-narrow.png")
     form.get_by_role("button", name="Send").click()
     until(lambda: badge(view).inner_text() == "Completed")
     until(lambda: form.count() == 0)
@@ -109,10 +112,4 @@ def test_the_widget_asks_and_takes_an_answer(page: Page, live: Client) -> None:
     view.locator(".cv-beside > summary").click()
     view.locator(".cv-tree").get_by_text("answer").click()
     expect(view.locator(".cv-tree").first).to_contain_text("was1.0float")
-    page.screenshot(path=shots() / "widget-beside.png")
-
-
-def shots() -> Path:
-    """Return where pictures for people go."""
-    ARTIFACTS.mkdir(parents=True, exist_ok=True)
-    return ARTIFACTS
+    page.screenshot(path=ARTIFACTS / "widget-beside.png")
