@@ -395,7 +395,9 @@ function inputsOf(graph: IGraph): string[] {
     const [text, kind] = graph.nodes[source];
     // The key of an item and the operand of an operator are parameters too, but nobody called anything with them.
     const called = graph.nodes[target][1] === NodeKind.ELECTRON || graph.nodes[target][1] === NodeKind.SUBLATTICE;
-    if (called && kind === NodeKind.PARAMETER && name) {
+    // How a sublattice is built is nothing that anybody called it with.
+    const inner = graph.nodes[target][1] === NodeKind.SUBLATTICE && (name === 'json_parent_metadata' || (name === 'sub' && text.startsWith(':parameter:<lattice ')));
+    if (called && !inner && kind === NodeKind.PARAMETER && name) {
       const known = values.get(name) ?? new Set();
       values.set(name, known.add(prettyName(text, kind)));
     }

@@ -333,6 +333,7 @@ class JournalRoute(_Route):
     @authorized
     async def post(self, *path: str) -> None:
         """Answer what waits for a person, pause, or resume. Who answers is who is logged in, whatever the body says."""
+        self._track_activity = True  # whoever answers is there
         dispatch = _id(path)
         if len(self.request.body) > _MAX_BODY:
             raise web.HTTPError(413, f"an answer may have {_MAX_BODY:,} bytes; save what is larger, and answer where")
