@@ -97,6 +97,11 @@ export class Sidebar extends Widget {
     }
   }
 
+  protected override onAfterAttach(msg: Message): void {
+    super.onAfterAttach(msg);
+    this._options.overview.isShown = this.isVisible;
+  }
+
   protected override onAfterShow(msg: Message): void {
     super.onAfterShow(msg);
     this._options.overview.isShown = true;

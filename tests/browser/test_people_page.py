@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Mapping
+from itertools import pairwise
 
-from playwright.sync_api import Locator, Route, expect
+from playwright.sync_api import Locator, Request, Route, expect
 from tests.browser.lab import Desk, Lab, badge, done
 
 import covalab as ct
@@ -194,6 +196,24 @@ def test_somebody_elses_answer_takes_the_form_away(desk: Desk, lab: Lab, live: C
     expect(badge(tab)).to_have_text("Completed")
 
 
+def test_an_answer_that_comes_too_late_says_who_was_first(desk: Desk, lab: Lab, live: Client) -> None:
+    """A page that has not heard of the other answer is told in place; when it hears, the form goes."""
+    desk.open(lab.notebook("late.ipynb", RELEASE))
+    desk.run_all()
+    view = desk.views().first
+    ask = form(view, "approval")
+    expect(ask).to_be_visible()
+    desk.page.route("**/execution*", lambda route: route.abort())
+    ct.continue_with(identity(view), value="no", actor="Grace")
+    expect(badge(view)).to_have_text("Completed")
+    ask.get_by_role("button", name="Approve").click()
+    expect(ask.get_by_role("alert")).to_contain_text("has been answered by Grace with no; an answer is final")
+    desk.page.unroute("**/execution*")
+    ask.get_by_role("button", name="Reject").click()
+    expect(ask).to_have_count(0)
+    expect(view).to_contain_text("“approval” was answered by Grace with no")
+
+
 def test_the_side_bar_answers_and_counts(desk: Desk, lab: Lab, live: Client) -> None:
     """A form in the row approves by keyboard; the dashboard's numbers are those of all tasks, and filter the list."""
     failing = "import covalab as ct\nct.dispatch(ct.lattice(ct.electron(lambda x: 1 / x)))(0)"
@@ -252,6 +272,33 @@ def test_the_side_bar_answers_and_counts(desk: Desk, lab: Lab, live: Client) -> 
     expect(badge(tab)).to_have_text("Paused")
     desk.shoot("paused-tab")
     ct.cancel(identity(tab))
+
+
+def test_tasks_are_counted_seldom_and_only_while_somebody_looks(desk: Desk, lab: Lab) -> None:
+    """While tasks end: not before the list is shown, then every few seconds, and not when it is hidden."""
+    counted_at: list[float] = []
+
+    def note(request: Request) -> None:
+        if "/covalab/api/summary" in request.url:
+            counted_at.append(time.monotonic())
+
+    desk.page.on("request", note)
+    desk.open(lab.notebook("seldom.ipynb", BUSY.format(n=200)))
+    desk.run_all()
+    view = desk.views().first
+    desk.until(lambda: done(view) >= 3, "it does not begin")
+    assert counted_at == []
+    desk.command("covalab:show-dispatches")
+    desk.until(lambda: len(counted_at) >= 3, "it is not counted again")
+    assert all(later - earlier > 2 for earlier, later in pairwise(counted_at))
+    desk.command("application:toggle-left-area")
+    desk.page.wait_for_timeout(500)
+    times, seen = len(counted_at), done(view)
+    desk.page.wait_for_timeout(4000)
+    assert done(view) > seen
+    assert len(counted_at) == times
+    view.get_by_role("button", name="Cancel").click()
+    expect(badge(view)).to_have_text("Cancelled")
 
 
 def spoken(counts: Mapping[TaskWord, int]) -> set[str]:

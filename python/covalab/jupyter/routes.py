@@ -60,11 +60,14 @@ class AgainBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StreamQuery(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What `GET dispatches/{id}/journal` may be asked. `wait` is in seconds; `last`: only so many of the newest."""
+    """What `GET dispatches/{id}/journal` may be asked. `wait` is in seconds; `last`: only so many of the newest.
+
+    Without `last` the answer is the next piece, so that whoever asks again from its last number misses nothing.
+    """
 
     since: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
     wait: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.0
-    last: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1000
+    last: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
 
 
 class AnswerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="answer"):

@@ -189,7 +189,7 @@ async def test_a_hostile_id_goes_nowhere(
         "dispatches/7/changes?wait=-1",
         "dispatches/7/journal?since=-1",
         "dispatches/7/journal?wait=61",
-        "dispatches/7/journal?last=0",
+        "dispatches/7/journal?last=-1",
         "dispatches/7/journal?last=1001",
         "dispatches/7/nodes/-1",
         "dispatches/7/nodes/1.5",
