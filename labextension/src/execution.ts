@@ -6,12 +6,13 @@ import { type ISignal, Signal } from '@lumino/signaling';
 import type { Execution } from './wire';
 
 const PAUSE = 1000;
-const PAUSE_AFTER_FAILURE = 5000;
+const TRIES = 3;
 
-/** Reads one execution, at most once a second; less often while that fails. */
+/** Reads one execution, at most once a second; when that fails, a few times more, and less often. */
 export class ExecutionReader implements IDisposable {
-  constructor(read: () => Promise<Execution>) {
+  constructor(read: () => Promise<Execution>, pause = PAUSE) {
     this._read = read;
+    this._pause = pause;
   }
 
   /** Emitted after the execution was replaced by a newer one. */
@@ -26,7 +27,7 @@ export class ExecutionReader implements IDisposable {
 
   /** Whether the last try to read it did not succeed. */
   get hasFailed(): boolean {
-    return this._failed;
+    return this._failures > 0;
   }
 
   get isDisposed(): boolean {
@@ -44,7 +45,7 @@ export class ExecutionReader implements IDisposable {
     if (this._reading) {
       this._again = true;
     } else if (this._timer === 0 && !this._disposed) {
-      this._timer = window.setTimeout(() => void this._fetch(), Math.max(0, this._last + (this._failed ? PAUSE_AFTER_FAILURE : PAUSE) - Date.now()));
+      this._timer = window.setTimeout(() => void this._fetch(), Math.max(0, this._last + (this.hasFailed ? 5 : 1) * this._pause - Date.now()));
     }
   }
 
@@ -61,24 +62,25 @@ export class ExecutionReader implements IDisposable {
     this._last = Date.now();
     this._reading = true;
     const read = await this._read().catch(() => null);
-    this._failed = read === null;
+    this._failures = read ? 0 : this._failures + 1;
     this._reading = false;
     if (read) {
       this.take(read);
     }
-    if (this._again) {
+    if (this._again || (this.hasFailed && this._failures <= TRIES)) {
       this._again = false;
       this.ask();
     }
   }
 
   private readonly _read: () => Promise<Execution>;
+  private readonly _pause: number;
   private readonly _changed = new Signal<this, void>(this);
   private _execution: Execution | null = null;
   private _timer = 0;
   private _last = 0;
   private _reading = false;
   private _again = false;
-  private _failed = false;
+  private _failures = 0;
   private _disposed = false;
 }

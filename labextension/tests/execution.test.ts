@@ -31,7 +31,7 @@ test('many questions at once are one, and one that comes while it is read is ask
   const reader = new ExecutionReader(() => {
     reads++;
     return new Promise(resolve => (answer = resolve));
-  });
+  }, 200);
   reader.ask();
   reader.ask();
   await soon();
@@ -41,7 +41,7 @@ test('many questions at once are one, and one that comes while it is read is ask
   await soon();
   assert.equal(reader.execution?.version, 1);
   assert.equal(reads, 1, 'not before its time');
-  await soon(1100);
+  await soon(300);
   assert.equal(reads, 2);
   reader.dispose();
 });
@@ -59,15 +59,28 @@ test('an answer that is older than what is known is left out', () => {
   assert.equal(changes, 1);
 });
 
-test('a failure is no news, and is known', async () => {
-  let fail = true;
-  const reader = new ExecutionReader(() => (fail ? Promise.reject(new Error('no')) : Promise.resolve(execution(1))));
+test('what cannot be read is tried a few times more, less often', async () => {
+  let reads = 0;
+  const reader = new ExecutionReader(() => (++reads < 3 ? Promise.reject(new Error('no')) : Promise.resolve(execution(1))), 40);
   reader.ask();
   await soon();
-  assert.deepEqual([reader.hasFailed, reader.execution], [true, null]);
-  fail = false;
+  assert.deepEqual([reads, reader.hasFailed, reader.execution], [1, true, null]);
   reader.ask();
-  await soon(1200);
-  assert.deepEqual([reader.hasFailed, reader.execution], [true, null], 'what fails is asked less often');
+  await soon(100);
+  assert.equal(reads, 1, 'not before its time');
+  await soon(600);
+  assert.deepEqual([reads, reader.hasFailed, reader.execution?.version], [3, false, 1]);
+  reader.dispose();
+});
+
+test('what can never be read is left alone in the end', async () => {
+  let reads = 0;
+  const reader = new ExecutionReader(() => {
+    reads++;
+    return Promise.reject(new Error('no'));
+  }, 1);
+  reader.ask();
+  await soon(300);
+  assert.equal(reads, 4);
   reader.dispose();
 });
