@@ -15,6 +15,7 @@ try {
     entryPoints: tests.map(name => path.join(folder, name)),
     bundle: true,
     platform: 'node',
+    mainFields: ['module', 'main'], // as the page gets them
     format: 'esm',
     outExtension: { '.js': '.mjs' },
     outdir: built,

@@ -3,7 +3,7 @@
  */
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
-import type { DispatchChanges, DispatcherStatus, DispatchSummary, Graph, NodeDetail, Problem, Status } from './wire';
+import type { DispatchChanges, DispatcherStatus, DispatchSummary, Execution, Graph, NodeDetail, Problem, Status, StreamPage, TasksSummary } from './wire';
 
 /** The server answered, and the answer is no. Its message is for the reader. */
 export class RefusedError extends Error {
@@ -72,8 +72,37 @@ export class Client {
     return this._ask(`dispatches/${encodeURIComponent(id)}/redispatch`, { method: 'POST', body: JSON.stringify({ reuse }) });
   }
 
+  /** How all tasks stand. */
+  tasksSummary(): Promise<TasksSummary> {
+    return this._ask('summary');
+  }
+
+  execution(id: string): Promise<Execution> {
+    return this._ask(`dispatches/${encodeURIComponent(id)}/execution`);
+  }
+
+  /** The newest entries of the stream after number `since`, at most `last` of them. */
+  stream(id: string, since: number, last: number): Promise<StreamPage> {
+    return this._ask(`dispatches/${encodeURIComponent(id)}/journal?since=${since}&last=${last}`);
+  }
+
+  /** Answer what waits for a person with the value of a JSON text, which is sent as it was written: `1.0` stays `1.0`. */
+  answer(id: string, interrupt: string, request: string, json: string): Promise<Execution> {
+    const rest = JSON.stringify({ action: 'answer', id: interrupt, request_id: request });
+    return this._wish(id, `${rest.slice(0, -1)},"plain":${json}}`);
+  }
+
+  /** Let a dispatch start nothing new, or go on. */
+  pause(id: string, wanted: boolean): Promise<Execution> {
+    return this._wish(id, JSON.stringify({ action: wanted ? 'pause' : 'resume' }));
+  }
+
   async delete(id: string): Promise<void> {
     await this._ask(`dispatches/${encodeURIComponent(id)}`, { method: 'DELETE' });
+  }
+
+  private _wish(id: string, body: string): Promise<Execution> {
+    return this._ask(`dispatches/${encodeURIComponent(id)}/journal`, { method: 'POST', body });
   }
 
   private async _ask<T>(path: string, init: RequestInit = {}): Promise<T> {

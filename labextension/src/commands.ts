@@ -6,6 +6,8 @@ export const CommandIDs = {
   open: 'covalab:open-dispatch',
   cancel: 'covalab:cancel-dispatch',
   start: 'covalab:start-dispatch',
+  pause: 'covalab:pause-dispatch',
+  unpause: 'covalab:continue-dispatch',
   redispatch: 'covalab:redispatch',
   delete: 'covalab:delete-dispatch',
   refresh: 'covalab:refresh-dispatches'

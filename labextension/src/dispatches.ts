@@ -7,7 +7,7 @@ import { type ISignal, Signal } from '@lumino/signaling';
 import type { Client } from './client';
 import type { Feed } from './feed';
 import { isTerminal } from './text';
-import type { DispatchSummary } from './wire';
+import type { DispatchSummary, Execution } from './wire';
 
 const PAGE = 50;
 const MOST_BELOW = 1000;
@@ -101,6 +101,21 @@ export class DispatchesModel implements IDisposable {
 
   async cancel(id: string): Promise<void> {
     this._merge([await this._client.cancel(id)]);
+  }
+
+  /** What happens in a dispatch beside its graph. */
+  execution(id: string): Promise<Execution> {
+    return this._client.execution(id);
+  }
+
+  /** Answer what waits for a person; see `Client.answer`. */
+  answer(id: string, interrupt: string, request: string, json: string): Promise<Execution> {
+    return this._client.answer(id, interrupt, request, json);
+  }
+
+  /** Let a dispatch start nothing new, or go on; the list hears of it from the feed. */
+  async pause(id: string, wanted: boolean): Promise<void> {
+    await this._client.pause(id, wanted);
   }
 
   async start(id: string): Promise<void> {

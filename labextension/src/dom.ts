@@ -1,6 +1,7 @@
 /**
  * Elements, built from text and attributes only: nothing here ever parses HTML, so a notebook nobody trusts is harmless.
  */
+import { isTerminal } from './text';
 import type { Status } from './wire';
 
 export interface IProps {
@@ -62,6 +63,8 @@ const PATHS = {
   trash: 'M3 4.5h10M6.5 4.5V3h3v1.5M4.5 4.5 5 13h6l.5-8.5',
   stop: 'M4.5 4.5h7v7h-7z',
   start: 'M5 3.5v9l7.5-4.5z',
+  pause: 'M5.5 4v8M10.5 4v8',
+  person: 'M8 8a2.6 2.6 0 1 0 0-5.2A2.6 2.6 0 0 0 8 8M3 13.4c.5-2.5 2.4-3.7 5-3.7s4.5 1.2 5 3.7',
   again: 'M3 8a5 5 0 1 0 1.6-3.7M3 2.5v3h3',
   refresh: 'M13 8a5 5 0 1 1-1.6-3.7M13 2.5v3h-3'
 } as const;
@@ -91,6 +94,19 @@ const MARKS: Readonly<Record<Status, string>> = {
   failed: 'M5.5 5.5l5 5M10.5 5.5l-5 5',
   cancelled: 'M5 8h6'
 };
+
+/** Draw the mark of a dispatch: that of its status, or that it is paused. */
+export function summaryMark({ status, paused }: { readonly status: Status; readonly paused: boolean }): SVGElement {
+  if (!paused || isTerminal(status)) {
+    return statusMark(status);
+  }
+  const icon = svg('svg', { viewBox: '0 0 16 16', width: '16', height: '16', 'aria-hidden': 'true', class: 'cv-mark cv-mod-paused' });
+  icon.append(
+    svg('circle', { cx: '8', cy: '8', r: '7', fill: 'currentColor' }),
+    svg('path', { d: 'M6.3 5.3v5.4M9.7 5.3v5.4', fill: 'none', stroke: 'var(--cv-on-status)', 'stroke-width': '1.7', 'stroke-linecap': 'round' })
+  );
+  return icon;
+}
 
 /** Draw the mark of a status: told apart by its shape, not only by its colour. */
 export function statusMark(status: Status): SVGElement {

@@ -4,22 +4,32 @@
 import type { Message } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 import type { DispatchesModel } from './dispatches';
-import { h, iconButton, statusMark } from './dom';
+import { Dashboard } from './dashboard';
+import { h, iconButton, summaryMark } from './dom';
+import { ExecutionReader } from './execution';
 import { covalabIcon } from './icons';
-import { describeCounts, formatAge, formatDuration, formatElapsed, isTerminal, STATUSES, summaryLabel, total } from './text';
-import type { DispatchSummary, Status } from './wire';
+import type { Overview } from './overview';
+import { Asks } from './people/asks';
+import { counted, describeCounts, formatAge, formatDuration, formatElapsed, isTerminal, STATUSES, summaryLabel, total } from './text';
+import type { Counts, DispatchSummary, TaskWord } from './wire';
 
 export interface ISidebarOptions {
   readonly model: DispatchesModel;
+  readonly overview: Overview;
   readonly open: (id: string) => void;
   readonly cancel: (id: string) => void;
   readonly start: (id: string) => void;
+  /** Let it start nothing new, or go on. */
+  readonly pause: (id: string, wanted: boolean) => void;
   /** Run it once more; with `reuse`, only what has not completed. */
   readonly again: (id: string, reuse: boolean) => void;
   readonly delete: (id: string) => void;
 }
 
-type Filter = 'all' | 'active' | 'completed' | 'failed';
+/** `with:…`: dispatches that have tasks which stand so. */
+type Filter = 'all' | 'active' | 'completed' | 'failed' | `with:${TaskWord}`;
+
+const FORMS = 3;
 
 const FILTERS: readonly (readonly [Filter, string])[] = [
   ['all', 'All'],
@@ -49,6 +59,11 @@ export class Sidebar extends Widget {
         h('button', { class: 'cv-chip', text: label, attrs: { type: 'button', 'data-filter': filter }, onClick: () => this._choose(filter) })
       )
     );
+    this._dashboard = new Dashboard({
+      overview: options.overview,
+      open: options.open,
+      choose: word => this._choose(this._filter === `with:${word}` ? 'all' : `with:${word}`)
+    });
     this._list = h('ul', { class: 'cv-rows', attrs: { 'data-lm-suppress-shortcuts': 'true' } });
     this._note = h('div', { class: 'cv-noteBar', attrs: { role: 'status' } });
     this._more = h('button', { class: 'cv-button cv-more', text: 'Show older ones', attrs: { type: 'button' }, onClick: () => void this._options.model.more() });
@@ -59,6 +74,7 @@ export class Sidebar extends Widget {
         h('h2', { text: 'Dispatches' }),
         iconButton('refresh', 'Read the list again', () => void options.model.refresh())
       ),
+      this._dashboard.node,
       this._search,
       this._filters,
       this._note,
@@ -75,13 +91,26 @@ export class Sidebar extends Widget {
       this._search.removeEventListener('input', this._onSearch);
       this._options.model.changed.disconnect(this._update, this);
       window.clearTimeout(this._tick);
+      this._dashboard.dispose();
+      this._rows.forEach(row => row.dispose());
       super.dispose();
     }
   }
 
+  protected override onAfterAttach(msg: Message): void {
+    super.onAfterAttach(msg);
+    this._options.overview.isShown = this.isVisible;
+  }
+
   protected override onAfterShow(msg: Message): void {
     super.onAfterShow(msg);
+    this._options.overview.isShown = true;
     this._update();
+  }
+
+  protected override onAfterHide(msg: Message): void {
+    super.onAfterHide(msg);
+    this._options.overview.isShown = false;
   }
 
   private _onSearch = (): void => this._update();
@@ -91,16 +120,18 @@ export class Sidebar extends Widget {
     for (const chip of this._filters.querySelectorAll<HTMLElement>('.cv-chip')) {
       chip.setAttribute('aria-pressed', String(chip.dataset['filter'] === filter));
     }
+    this._dashboard.mark(filter.startsWith('with:') ? (filter.slice(5) as TaskWord) : null);
     this._update();
   }
 
-  private _matches({ status, held, name, notebook, id }: DispatchSummary): boolean {
+  private _matches({ counts, status, held, name, notebook, id }: DispatchSummary): boolean {
     const text = this._search.value.trim().toLowerCase();
     const shown =
       this._filter === 'all' ||
       (this._filter === 'active' && !isTerminal(status) && !held) ||
       (this._filter === 'completed' && status === 'completed') ||
-      (this._filter === 'failed' && (status === 'failed' || status === 'cancelled'));
+      (this._filter === 'failed' && (status === 'failed' || status === 'cancelled')) ||
+      (this._filter.startsWith('with:') && tasksIn(counts, this._filter.slice(5) as TaskWord) > 0);
     return shown && (text === '' || [name, notebook, id].some(field => field.toLowerCase().includes(text)));
   }
 
@@ -114,7 +145,7 @@ export class Sidebar extends Widget {
     const now = Date.now() / 1000;
     for (const [id, row] of this._rows) {
       if (!shown.some(summary => summary.id === id)) {
-        row.node.remove();
+        row.dispose();
         this._rows.delete(id);
       }
     }
@@ -150,10 +181,13 @@ export class Sidebar extends Widget {
     }
     return model.dispatches.length === 0
       ? 'No dispatches yet. Run ct.dispatch(lattice)(…) or %dispatch in a notebook, and it appears here.'
-      : 'No dispatch matches the filter.';
+      : model.hasMore
+        ? `None of the newest ${model.dispatches.length} dispatches matches the filter.`
+        : 'No dispatch matches the filter.';
   }
 
   private readonly _options: ISidebarOptions;
+  private readonly _dashboard: Dashboard;
   private readonly _search: HTMLInputElement;
   private readonly _filters: HTMLElement;
   private readonly _list: HTMLElement;
@@ -179,6 +213,8 @@ class Row {
     this._bar = h('span', { class: 'cv-bar', attrs: { 'aria-hidden': 'true' } }, ...STATUSES.map(status => h('span', { class: `cv-mod-${status}` })));
     this._cancel = iconButton('stop', 'Cancel', () => options.cancel(id));
     this._start = iconButton('start', 'Start', () => options.start(id));
+    this._pause = iconButton('pause', 'Pause: start nothing new', () => options.pause(id, true));
+    this._unpause = iconButton('start', 'Resume: let it go on', () => options.pause(id, false));
     this._again = iconButton('again', 'Run again', () => options.again(id, false));
     this._resume = iconButton('start', 'Resume: run again, and take over what is done', () => options.again(id, true));
     this._delete = iconButton('trash', 'Delete', () => options.delete(id));
@@ -192,7 +228,7 @@ class Row {
       'li',
       { class: 'jp-covalab-Row', attrs: { 'data-dispatch': id } },
       this._main,
-      h('span', { class: 'cv-rowActions' }, this._start, this._resume, this._again, this._cancel, this._delete),
+      h('span', { class: 'cv-rowActions' }, this._start, this._resume, this._again, this._unpause, this._pause, this._cancel, this._delete),
       this._unfold,
       this._below
     );
@@ -200,23 +236,33 @@ class Row {
 
   readonly node: HTMLElement;
 
+  dispose(): void {
+    this.node.remove();
+    this._reader?.dispose();
+    this._asks?.dispose();
+    this._rows.forEach(row => row.dispose());
+  }
+
   /** Show this; `family` is all that is known to be below the outermost dispatch. */
   update(summary: DispatchSummary, now: number, family: readonly DispatchSummary[]): void {
-    const { status, counts, held } = summary;
+    const { status, counts, held, paused } = summary;
     const over = isTerminal(status);
     const start = summary.started_at ?? summary.created_at;
-    if (this._status !== status || this._held !== held) {
-      this._status = status;
-      this._held = held;
-      this._mark.replaceChildren(statusMark(status));
+    const stands = `${status}|${held}|${paused}`;
+    if (this._stands !== stands) {
+      this._stands = stands;
+      this._mark.replaceChildren(summaryMark(summary));
       this.node.dataset['status'] = status;
       this.node.dataset['over'] = String(over); // what the context menu offers depends on these
       this.node.dataset['held'] = String(held);
+      this.node.dataset['paused'] = String(paused && !over);
     }
     this._name.textContent = summary.name;
     this._time.textContent = over ? formatDuration((summary.ended_at ?? start) - start) : held ? '' : formatElapsed(now - start);
     const age = formatAge(summary.created_at, now);
-    this._where.textContent = [held ? summaryLabel(summary) : '', summary.notebook.split('/').pop() ?? '', age].filter(Boolean).join(' · ');
+    const label = summaryLabel(summary);
+    const says = held || label === 'Paused' || label === 'Waiting';
+    this._where.textContent = [says ? label : '', summary.notebook.split('/').pop() ?? '', age].filter(Boolean).join(' · ');
     STATUSES.forEach((part, at) => {
       const element = this._bar.children[at] as HTMLElement;
       element.style.flexGrow = String(counts[part]);
@@ -225,9 +271,12 @@ class Row {
     this._bar.hidden = status === 'completed' || total(counts) === 0;
     this._cancel.hidden = over || held;
     this._start.hidden = !held;
+    this._pause.hidden = over || held || paused;
+    this._unpause.hidden = over || held || !paused;
     this._again.hidden = !over;
     this._resume.hidden = !over || status === 'completed';
     this._delete.hidden = (!over && !held) || this._id !== this._root;
+    this._ask(summary);
     this._updateBelow(summary, now, family);
     const words = [summary.name, summaryLabel(summary), ...describeCounts(counts), summary.notebook, age];
     this._main.setAttribute('aria-label', words.filter(Boolean).join(', '));
@@ -236,8 +285,36 @@ class Row {
       .join('\n');
   }
 
-  private _onUnfold(): void {
-    this._isOpen = !this._isOpen;
+  /** Forms for what it waits for; the last ones stay until they have said what became of them. */
+  private _ask({ version, waiting }: DispatchSummary): void {
+    if ((waiting === 0 && !this._reader) || (version === this._asked && !this._reader?.hasFailed)) {
+      return;
+    }
+    this._asked = version;
+    const { model } = this._options;
+    if (!this._reader) {
+      const reader = new ExecutionReader(() => model.execution(this._id));
+      const asks = new Asks({
+        answer: async (interrupt, request, json) => {
+          try {
+            reader.take(await model.answer(this._id, interrupt, request, json));
+          } finally {
+            reader.ask(); // also when it fails: somebody else may have answered
+          }
+        },
+        most: FORMS
+      });
+      reader.changed.connect(() => asks.update(reader.execution?.interrupts ?? [], this._waiting));
+      this.node.insertBefore(asks.node, this._unfold);
+      this._reader = reader;
+      this._asks = asks;
+    }
+    this._waiting = waiting;
+    this._reader.ask();
+  }
+
+  private _onUnfold(open = !this._isOpen): void {
+    this._isOpen = open;
     this._unfold.setAttribute('aria-expanded', String(this._isOpen));
     this._below.hidden = !this._isOpen;
     if (this._isOpen) {
@@ -249,7 +326,17 @@ class Row {
     const children = family.filter(({ parent }) => parent === this._id);
     const count = Math.max(summary.inner, children.length);
     this._unfold.hidden = count === 0;
-    this._unfold.textContent = count === 1 ? '1 sublattice' : `${count} sublattices`;
+    const asks = asksBelow(this._id, family);
+    this._unfold.textContent = `${counted(count, 'sublattice')}${asks ? ' · an answer is awaited' : ''}`;
+    if (asks && !this._asksBelow) {
+      this._onUnfold(true);
+    }
+    this._asksBelow = asks;
+    if (this._id === this._root && !isTerminal(summary.status) && summary.inner > this._inner) {
+      // What is below may wait for a person, and nobody would see it.
+      this._inner = summary.inner;
+      void this._options.model.unfold(this._root);
+    }
     children.forEach((child, at) => {
       let row = this._rows.get(child.id);
       if (!row) {
@@ -270,6 +357,8 @@ class Row {
   private readonly _below: HTMLElement;
   private readonly _rows = new Map<string, Row>();
   private _isOpen = false;
+  private _asksBelow = false;
+  private _inner = 0;
   private readonly _main: HTMLElement;
   private readonly _mark: HTMLElement;
   private readonly _name: HTMLElement;
@@ -281,6 +370,25 @@ class Row {
   private readonly _start: HTMLElement;
   private readonly _again: HTMLElement;
   private readonly _resume: HTMLElement;
-  private _held = false;
-  private _status: Status | null = null;
+  private readonly _pause: HTMLElement;
+  private readonly _unpause: HTMLElement;
+  private _stands = '';
+  private _reader: ExecutionReader | null = null;
+  private _asks: Asks | null = null;
+  private _asked = -1;
+  private _waiting = 0;
+}
+
+/** Whether something below a dispatch waits for a person. */
+function asksBelow(id: string, family: readonly DispatchSummary[]): boolean {
+  return (
+    family.some(({ waiting }) => waiting > 0) &&
+    family.some(child => child.parent === id && (child.waiting > 0 || asksBelow(child.id, family)))
+  );
+}
+
+/** How many tasks of a dispatch stand so, as the dashboard counts them: what a failure kept from starting has failed. */
+function tasksIn(counts: Counts, word: TaskWord): number {
+  const kept = counts.failed > 0 ? 'failed' : 'cancelled';
+  return counts[word] + (word === kept ? counts.skipped : 0);
 }

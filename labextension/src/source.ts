@@ -8,7 +8,7 @@ import type { Feed } from './feed';
 import { fromBundle, withChanges } from './snapshot';
 import { isTerminal } from './text';
 import type { IBundle, IDispatchSource, IGraph, ISnapshot } from './tokens';
-import type { DispatchSummary, NodeDetail } from './wire';
+import type { DispatchSummary, Execution, NodeDetail, StreamPage } from './wire';
 
 const SECOND = 1000;
 
@@ -40,6 +40,10 @@ export class ServerSource implements IDispatchSource {
     return this._changed;
   }
 
+  get stirred(): ISignal<this, void> {
+    return this._stirred;
+  }
+
   get isDisposed(): boolean {
     return this._disposed;
   }
@@ -62,8 +66,27 @@ export class ServerSource implements IDispatchSource {
     this._refresh().catch((error: unknown) => this._fail(error));
   }
 
+  execution(): Promise<Execution> {
+    return this._client.execution(this.id);
+  }
+
+  stream(since: number, last: number): Promise<StreamPage> {
+    return this._client.stream(this.id, since, last);
+  }
+
+  answer(interrupt: string, request: string, json: string): Promise<Execution> {
+    return this._client.answer(this.id, interrupt, request, json);
+  }
+
+  pause(wanted: boolean): Promise<Execution> {
+    return this._client.pause(this.id, wanted);
+  }
+
   private _onEvent(_: Feed, dispatches: readonly DispatchSummary[]): void {
     const news = dispatches.find(({ id }) => id === this.id);
+    if (news) {
+      this._stirred.emit();
+    }
     if (news && (!this._live || news.version > (this._snapshot?.summary.version ?? -1))) {
       this._refresh().catch((error: unknown) => this._fail(error));
     }
@@ -93,6 +116,7 @@ export class ServerSource implements IDispatchSource {
       this._fail(error);
       throw error; // the poll waits longer after each failure
     }
+    this._stirred.emit();
     if (this._live && this._snapshot && isTerminal(this._snapshot.summary.status)) {
       void this._poll.stop();
     }
@@ -132,6 +156,7 @@ export class ServerSource implements IDispatchSource {
   private readonly _feed: Feed;
   private readonly _poll: Poll;
   private readonly _changed = new Signal<this, void>(this);
+  private readonly _stirred = new Signal<this, void>(this);
   private _snapshot: ISnapshot | null;
   /** Whether the snapshot is the server's, so that only what changed since is missing. */
   private _live = false;

@@ -1,7 +1,7 @@
 /**
  * Words and numbers as people read them. Pure.
  */
-import { type Attempt, type Counts, type DispatchSummary, type ErrorType, type Failure, NodeKind, type NodeState, type Status, type Value } from './wire';
+import { type Attempt, type Counts, type DispatchSummary, type ErrorType, type Failure, type Interrupt, NodeKind, type NodeState, type Status, type TasksSummary, type Value } from './wire';
 
 export const STATUSES: readonly Status[] = ['completed', 'running', 'failed', 'cancelled', 'skipped', 'pending'];
 
@@ -27,12 +27,19 @@ export function statusLabel(status: Status): string {
 }
 
 /** The word for where a dispatch stands. */
-export function summaryLabel({ status, held, starts_at }: Pick<DispatchSummary, 'status' | 'held' | 'starts_at'>): string {
-  if (!held) {
+export function summaryLabel({ status, held, starts_at, paused, waiting, counts }: IStanding): string {
+  if (held) {
+    return typeof starts_at === 'number' ? `Starts ${new Date(starts_at * 1000).toLocaleString()}` : 'Not started';
+  }
+  if (isTerminal(status)) {
     return LABELS[status];
   }
-  return typeof starts_at === 'number' ? `Starts ${new Date(starts_at * 1000).toLocaleString()}` : 'Not started';
+  // What waits for a person counts as running.
+  return paused ? 'Paused' : waiting > 0 && counts.running <= waiting ? 'Waiting' : LABELS[status];
 }
+
+/** The part of a summary that says where a dispatch stands. */
+export type IStanding = Pick<DispatchSummary, 'status' | 'held' | 'starts_at' | 'paused' | 'waiting' | 'counts'>;
 
 const ERRORS: Readonly<Record<ErrorType, string>> = {
   runtime: 'The task raised an exception',
@@ -87,6 +94,10 @@ export function prettyName(name: string, kind: NodeKind): string {
       return 'dict';
     case NodeKind.OUTPUT:
       return 'output';
+    case NodeKind.PAUSE:
+      return name.replace(/^:pause_for:/, '');
+    case NodeKind.POINT:
+      return name.replace(/^:intervention_point:/, '') || 'intervention point';
     default:
       return name.replace(/^:(sublattice:)?/, '') || name;
   }
@@ -182,6 +193,58 @@ export function describeCounts(counts: Counts): string[] {
     }
   }
   return words;
+}
+
+/** What becomes of a text that somebody typed as an answer: JSON if it is JSON, else text. `json` is what is sent. */
+export function takeAnswer(text: string): { readonly json: string; readonly words: string } {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    const meant = /^\s*[[{"]/.test(text) ? '; it is not valid JSON' : text.trim() === '' ? ', which is empty' : '';
+    return { json: JSON.stringify(text), words: `text${meant}` };
+  }
+  return { json: text.trim(), words: `JSON: ${describePlain(value)}` };
+}
+
+function describePlain(value: unknown): string {
+  if (value === null || typeof value === 'boolean') {
+    return String(value);
+  }
+  if (Array.isArray(value)) {
+    return `a list of ${counted(value.length, 'item')}`;
+  }
+  return typeof value === 'object' ? `a dictionary of ${counted(Object.keys(value).length, 'key')}` : typeof value === 'number' ? 'a number' : 'a text';
+}
+
+/** How many: `1 item`, `1,234 items`. */
+export function counted(count: number, what: string): string {
+  return `${count.toLocaleString('en')} ${what}${count === 1 ? '' : 's'}`;
+}
+
+/** What became of a question to a person that is asked no longer. */
+export function outcomeOf({ type, status, actor, value }: Interrupt): string {
+  if (status !== 'resumed') {
+    return `“${type}” is not asked any more`;
+  }
+  const text = value ? ` with ${value[2] || value[1]}` : '';
+  return `“${type}” was answered${actor ? ` by ${personName(actor)}` : ''}${text}`;
+}
+
+/** Who answered, for people: Jupyter knows somebody without a name by a long random number, which says nothing. */
+export function personName(actor: string): string {
+  return actor.replace(/ \([0-9a-f]{32}\)$/, '');
+}
+
+/** How many of the tasks that ended by themselves did so well: `98 %`; empty while none has ended. */
+export function successRate({ counts }: TasksSummary): string {
+  const [good, bad] = [counts['completed'] ?? 0, counts['failed'] ?? 0];
+  if (good + bad === 0) {
+    return '';
+  }
+  const rate = Math.round((100 * good) / (good + bad));
+  // Neither all nor none is said of what is only nearly so.
+  return bad > 0 && rate === 100 ? '> 99 %' : good > 0 && rate === 0 ? '< 1 %' : `${rate} %`;
 }
 
 /** The type and size of a value, in one short line. */

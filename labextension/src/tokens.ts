@@ -3,7 +3,7 @@
  */
 import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
-import type { DispatchSummary, Edge, Graph, Node, NodeDetail, NodeState } from './wire';
+import type { DispatchSummary, Edge, Execution, Graph, Node, NodeDetail, NodeState, StreamPage } from './wire';
 
 /** The MIME type of a dispatch in the output of a cell. */
 export const MIME_TYPE = 'application/vnd.covalab.dispatch+json';
@@ -48,6 +48,16 @@ export interface IDispatchSource extends IDisposable {
   node(node: number): Promise<NodeDetail>;
   /** Ask that the dispatch be cancelled. Settled when that was noted, not when all has ended. */
   cancel(): Promise<void>;
+  /** Emitted when something may have happened beside the graph. */
+  readonly stirred: ISignal<IDispatchSource, void>;
+  /** What happens beside the graph, as it is now. */
+  execution(): Promise<Execution>;
+  /** The newest entries of the stream after number `since`, at most `last` of them. */
+  stream(since: number, last: number): Promise<StreamPage>;
+  /** Answer what waits for a person with the value of a JSON text; the same `request` again changes nothing. */
+  answer(interrupt: string, request: string, json: string): Promise<Execution>;
+  /** Ask that nothing new be started, or that it go on. */
+  pause(wanted: boolean): Promise<Execution>;
 }
 
 /** Read what a notebook keeps; null when it is no dispatch (somebody else may have written the file). */

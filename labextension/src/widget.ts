@@ -8,7 +8,7 @@ import { type ISignal, Signal } from '@lumino/signaling';
 import { DispatchView } from './dispatch/view';
 import { fromBundle, withChanges } from './snapshot';
 import { type IDispatchSource, type IGraph, type ISnapshot, readBundle } from './tokens';
-import type { DispatchChanges, NodeDetail } from './wire';
+import type { DispatchChanges, Execution, NodeDetail, StreamPage } from './wire';
 
 /** The part of anywidget's model that we use. */
 interface IModel {
@@ -22,7 +22,10 @@ type Message =
   | { type: 'changes'; changes: DispatchChanges }
   | { type: 'graph'; graph: IGraph }
   | { type: 'stale'; message: string }
+  | { type: 'stirred' }
   | { type: 'node'; request: string; detail: NodeDetail }
+  | { type: 'execution'; request: string; execution: Execution }
+  | { type: 'stream'; request: string; page: StreamPage }
   | { type: 'done'; request: string }
   | { type: 'problem'; request: string; message: string };
 
@@ -51,6 +54,10 @@ class KernelSource implements IDispatchSource {
     return this._changed;
   }
 
+  get stirred(): ISignal<this, void> {
+    return this._stirred;
+  }
+
   get isDisposed(): boolean {
     return this._disposed;
   }
@@ -69,6 +76,22 @@ class KernelSource implements IDispatchSource {
 
   async cancel(): Promise<void> {
     await this._request({ type: 'cancel' });
+  }
+
+  async execution(): Promise<Execution> {
+    return (await this._request({ type: 'execution' })) as Execution;
+  }
+
+  async stream(since: number, last: number): Promise<StreamPage> {
+    return (await this._request({ type: 'stream', since, last })) as StreamPage;
+  }
+
+  async answer(interrupt: string, request: string, json: string): Promise<Execution> {
+    return (await this._request({ type: 'wish', wish: { action: 'answer', id: interrupt, request_id: request }, json })) as Execution;
+  }
+
+  async pause(wanted: boolean): Promise<Execution> {
+    return (await this._request({ type: 'wish', wish: { action: wanted ? 'pause' : 'resume' } })) as Execution;
   }
 
   /** Say that somebody is looking, and from where on changes are missing. */
@@ -106,12 +129,13 @@ class KernelSource implements IDispatchSource {
       case 'stale':
         this._snapshot = this._snapshot && { ...this._snapshot, stale: message.message };
         break;
+      case 'stirred':
+        this._stirred.emit();
+        return;
       default: {
         const waiting = this._waiting.get(message.request);
         this._waiting.delete(message.request);
-        message.type === 'problem'
-          ? waiting?.reject(new Error(message.message))
-          : waiting?.resolve(message.type === 'node' ? message.detail : undefined);
+        message.type === 'problem' ? waiting?.reject(new Error(message.message)) : waiting?.resolve(answerOf(message));
         return;
       }
     }
@@ -120,10 +144,24 @@ class KernelSource implements IDispatchSource {
 
   private readonly _model: IModel;
   private readonly _changed = new Signal<this, void>(this);
+  private readonly _stirred = new Signal<this, void>(this);
   private readonly _waiting = new Map<string, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   private _snapshot: ISnapshot | null;
   private _known = false;
   private _disposed = false;
+}
+
+function answerOf(message: Message): unknown {
+  switch (message.type) {
+    case 'node':
+      return message.detail;
+    case 'execution':
+      return message.execution;
+    case 'stream':
+      return message.page;
+    default:
+      return undefined;
+  }
 }
 
 /** Show the dispatch of this model in this element, until the returned function is called. */

@@ -2,8 +2,23 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { captionOf } from '../src/graph/paint';
-import { describeCounts, errorLabel, failureLine, formatAge, formatDuration, formatElapsed, formatSize, prettyName, retriesLeft, summaryLabel, waitLabel } from '../src/text';
-import { type Attempt, type ErrorType, type Failure, NodeKind, type NodeState } from '../src/wire';
+import {
+  describeCounts,
+  errorLabel,
+  failureLine,
+  formatAge,
+  formatDuration,
+  formatElapsed,
+  formatSize,
+  outcomeOf,
+  prettyName,
+  retriesLeft,
+  successRate,
+  summaryLabel,
+  takeAnswer,
+  waitLabel
+} from '../src/text';
+import { type Attempt, type ErrorType, type Failure, type Interrupt, NodeKind, type NodeState } from '../src/wire';
 
 function failure(type: ErrorType, message: string): Failure {
   return { type, message, exception: 'OSError', traceback: '', kinds: [], original: null };
@@ -24,16 +39,11 @@ test('a node that is put off says how long it still waits', () => {
   assert.equal(captionOf(again, 100), 'Runs again in 12 s');
 });
 
-test('a dispatch that waits says until when', () => {
-  assert.match(summaryLabel({ status: 'pending', held: true, starts_at: 86_400 * 365 }), /^Starts .*197[01]/);
-  assert.equal(summaryLabel({ status: 'pending', held: true, starts_at: null }), 'Not started');
-  assert.equal(summaryLabel({ status: 'running', held: false, starts_at: 100 }), 'Running');
-});
-
 test('a node that is not put off waits for no time', () => {
   const others: (NodeState | undefined)[] = [undefined, [0, 'pending', null, null, 1, null], [0, 'cancelled', null, 5, 1, 112]];
   others.forEach(state => assert.equal(waitLabel(state, 100), ''));
   assert.equal(captionOf([0, 'running', 90, null, 2, null], 100), '10 s · try 2');
+  assert.equal(captionOf([0, 'running', 90, null, 1, null], 100, NodeKind.PAUSE), 'Waits for an answer · 10 s');
 });
 
 test('runs whose worker was lost use no retry up', () => {
@@ -89,4 +99,50 @@ test("names lose Covalent's marks", () => {
   assert.equal(prettyName(':load()[0]', NodeKind.ITEM), 'load()[0]');
   assert.equal(prettyName(':electron_list:', NodeKind.LIST), 'list');
   assert.equal(prettyName('train', NodeKind.ELECTRON), 'train');
+  assert.equal(prettyName(':pause_for:approval', NodeKind.PAUSE), 'approval');
+  assert.equal(prettyName(':intervention_point:', NodeKind.POINT), 'intervention point');
+  assert.equal(prettyName(':intervention_point:review', NodeKind.POINT), 'review');
+});
+
+test('an answer is JSON if it is JSON, else text, and says which before it is sent', () => {
+  const cases: [string, string, string][] = [
+    ['1.0', '1.0', 'JSON: a number'],
+    [' true ', 'true', 'JSON: true'],
+    ['null', 'null', 'JSON: null'],
+    ['[1, 2]', '[1, 2]', 'JSON: a list of 2 items'],
+    ['{"ok": [1]}', '{"ok": [1]}', 'JSON: a dictionary of 1 key'],
+    ['"3"', '"3"', 'JSON: a text'],
+    ['ship it', '"ship it"', 'text'],
+    ['say "no"', '"say \\"no\\""', 'text'],
+    ['True', '"True"', 'text'],
+    ['', '""', 'text, which is empty'],
+    ['{ok: 1}', '"{ok: 1}"', 'text; it is not valid JSON']
+  ];
+  cases.forEach(([text, json, words]) => assert.deepEqual(takeAnswer(text), { json, words }));
+});
+
+test('what became of a question says who answered what', () => {
+  const asked: Interrupt = { id: 'd:1', node: 1, type: 'approval', created_at: 0, status: 'resumed', text: '', request_id: '', actor: 'ada', value: [4, 'bool', 'True', null, null], resumed_at: 1 };
+  assert.equal(outcomeOf(asked), '“approval” was answered by ada with True');
+  assert.equal(outcomeOf({ ...asked, actor: `Anonymous Arche (${'0a'.repeat(16)})` }), '“approval” was answered by Anonymous Arche with True');
+  assert.equal(outcomeOf({ ...asked, actor: null, value: null }), '“approval” was answered');
+  assert.equal(outcomeOf({ ...asked, status: 'cancelled' }), '“approval” is not asked any more');
+});
+
+test('a rate is neither all nor none while it is only nearly so', () => {
+  const rate = (completed: number, failed: number): string => successRate({ counts: { completed, failed }, error_types: {}, oldest_running: null });
+  assert.deepEqual([rate(0, 0), rate(3, 1), rate(9999, 1), rate(1, 9999), rate(5, 0), rate(0, 5)], ['', '75 %', '> 99 %', '< 1 %', '100 %', '0 %']);
+});
+
+test('a dispatch that is paused or only waits says so, for as long as it is not over', () => {
+  const counts = { pending: 1, running: 1, completed: 0, failed: 0, cancelled: 0, skipped: 0 };
+  const standing = { status: 'running', held: false, starts_at: null, paused: false, waiting: 0, counts } as const;
+  assert.equal(summaryLabel(standing), 'Running');
+  assert.equal(summaryLabel({ ...standing, waiting: 1 }), 'Waiting');
+  assert.equal(summaryLabel({ ...standing, waiting: 1, counts: { ...counts, running: 2 } }), 'Running');
+  assert.equal(summaryLabel({ ...standing, waiting: 1, paused: true }), 'Paused');
+  assert.equal(summaryLabel({ ...standing, status: 'completed', paused: true }), 'Completed');
+  assert.equal(summaryLabel({ ...standing, held: true }), 'Not started');
+  assert.match(summaryLabel({ ...standing, held: true, starts_at: 86_400 * 365 }), /^Starts .*197[01]/);
+  assert.equal(summaryLabel({ ...standing, starts_at: 100 }), 'Running');
 });

@@ -16,6 +16,7 @@ import pytest
 import covalab as ct
 from covalab.client import Client
 from covalab.core.errors import DispatcherError, ExecutionClosed
+from covalab.core.model import TaskQuery
 
 NEVER = 60.0
 """Seconds after which a test gives up waiting for what must come."""
@@ -412,6 +413,19 @@ def test_an_answer_is_acknowledged_however_busy_the_dispatcher_is(live: Client) 
                 ct.continue_with(one.id, value=one.id)
                 answered.add(one.id)
     assert set(ct.get_result(dispatch, wait=True).result) == answered
+
+
+def test_what_waits_for_a_person_is_a_running_task(own: Client) -> None:
+    """The list of tasks has it, as the counts say, and so has the summary as the one that runs for longest."""
+    dispatch = ct.dispatch(approved)(3)
+    (waiting,) = until(lambda: ct.get_interrupts(dispatch))
+
+    summary = own.tasks_summary()
+    (running,) = own.tasks(TaskQuery(status="running"))
+    assert summary.counts["running"] == 1
+    assert f"{running.dispatch}:{running.node}" == waiting["id"]
+    assert summary.oldest_running == running
+    ct.cancel(dispatch)
 
 
 def test_a_wait_can_be_cancelled(live: Client) -> None:

@@ -100,6 +100,36 @@ def test_nobody_is_told_before_somebody_looks(live: Client, gate: Path) -> None:
     assert page.heard == []
 
 
+@ct.lattice
+def asking() -> Any:
+    """Wait for a person."""
+    return ct.pause_for("approval", "ship it?")
+
+
+def test_a_page_can_answer(live: Client) -> None:
+    """What waits for a person is told described, an answer by message is one, a second one a problem in words."""
+    page = Page(live, ct.dispatch(asking)())
+    page.say(type="shown", since=0, graph=True)
+    page.wait_for_status("running")
+    page.say(type="execution", request="a-1")
+    (waiting_,) = page.answers("execution")[0]["execution"]["interrupts"]
+    assert (waiting_["type"], waiting_["text"]) == ("approval", "ship it?")
+
+    wish = {"action": "answer", "id": waiting_["id"], "request_id": "r1"}
+    page.say(type="wish", request="a-2", wish=wish, json='{"ok": 1.0}')
+    page.wait_for_status("completed")
+    page.say(type="wish", request="a-3", wish={**wish, "request_id": "r2"}, json="true")
+    page.say(type="wish", request="a-4", wish={"action": "close"})
+    page.say(type="stream", request="a-5", since=0, last=1)
+
+    assert [m["request"] for m in page.answers("execution")] == ["a-1", "a-2"]
+    ((problem),) = page.answers("problem")
+    assert problem["request"] == "a-3"
+    assert "with {'ok': 1.0}" in problem["message"]
+    assert [item["kind"] for item in page.answers("stream")[0]["page"]["items"]] == ["answer"]
+    assert page.answers("execution")[1]["execution"]["interrupts"][0]["value"][3] is None
+
+
 def test_a_page_can_cancel(live: Client, gate: Path) -> None:
     """Cancel by message is noted, answered, and then told like every change."""
     page = Page(live, ct.dispatch(waiter)(str(gate)))

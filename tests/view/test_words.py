@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from tests.view.graphs import summary
 
-from covalab.core.model import Node, NodeKind
+from covalab.core.model import Counts, Node, NodeKind
 from covalab.view import words
 
 
@@ -25,6 +25,9 @@ def test_the_examples_in_the_docstrings_hold() -> None:
         (":sublattice:inner", NodeKind.SUBLATTICE, "inner"),
         (":load()[0]", NodeKind.ITEM, "load()[0]"),
         ("train", NodeKind.ELECTRON, "train"),
+        (":pause_for:approval", NodeKind.PAUSE, "approval"),
+        (":intervention_point:", NodeKind.POINT, "intervention point"),
+        (":intervention_point:review", NodeKind.POINT, "review"),
         (":", NodeKind.ELECTRON, ":"),
     ],
 )
@@ -44,3 +47,13 @@ def test_a_dispatch_that_waits_for_its_time_says_when() -> None:
     waiting = replace(summary(status="pending"), held=True, starts_at=1_764_583_202.0)
     assert words.summary_word(waiting).startswith("Starts at 2025-12-01 ")
     assert words.summary_word(replace(waiting, held=False)) == "Pending"
+
+
+def test_a_dispatch_that_is_paused_or_waits_says_so_until_it_is_over() -> None:
+    """People read what it waits for: somebody who lets it go on, or an answer; not that it runs."""
+    running = replace(summary(status="running"), counts=Counts(running=1, pending=1))
+    assert words.summary_word(running) == "Running"
+    assert words.summary_word(replace(running, waiting=1)) == "Waiting"
+    assert words.summary_word(replace(running, waiting=1, counts=Counts(running=2))) == "Running"
+    assert words.summary_word(replace(running, waiting=1, paused=True)) == "Paused"
+    assert words.summary_word(replace(running, status="completed", paused=True)) == "Completed"

@@ -34,7 +34,7 @@ const KIND_WORDS: Readonly<Record<NodeKind, string>> = {
   [NodeKind.OPERATOR]: 'Operator',
   [NodeKind.OUTPUT]: 'Output',
   [NodeKind.SUBLATTICE]: 'Sublattice',
-  [NodeKind.PAUSE]: 'Waits for a person',
+  [NodeKind.PAUSE]: 'Question to a person',
   [NodeKind.POINT]: 'Intervention point'
 };
 

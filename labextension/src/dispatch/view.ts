@@ -3,11 +3,12 @@
  *
  * Shows an `IDispatchSource` and knows nothing about where that gets its data. Both hosts use it.
  */
-import { h, iconButton, statusMark } from '../dom';
+import { h, iconButton, statusMark, summaryMark } from '../dom';
 import { GraphView } from '../graph/view';
 import { describeCounts, formatDuration, formatElapsed, formatTime, isTerminal, prettyName, STATUSES, summaryLabel, total } from '../text';
 import type { IDispatchSource, IGraph, ISnapshot } from '../tokens';
 import { EdgeKind, type NodeDetail, NodeKind, type DispatchSummary } from '../wire';
+import { Beside } from './beside';
 import { NodePanel } from './panel';
 
 const MANY = 8;
@@ -34,6 +35,7 @@ export class DispatchView {
     this._name = h('span', { class: 'cv-name' });
     this._time = h('span', { class: 'cv-time' });
     this._cancel = h('button', { class: 'cv-button cv-mod-cancel', text: 'Cancel', attrs: { type: 'button' }, onClick: () => this._onCancel() });
+    this._pause = h('button', { class: 'cv-button', text: 'Pause', attrs: { type: 'button' }, onClick: () => this._onPause() });
     const { again, start } = options;
     this._again = again ? h('button', { class: 'cv-button', text: 'Run again', attrs: { type: 'button' }, onClick: () => again(false) }) : null;
     this._resume = again
@@ -51,6 +53,7 @@ export class DispatchView {
       wheelZooms: options.place === 'main'
     });
     this._panel = new NodePanel({ select: node => this.select(node), open: options.openOther ?? null });
+    this._beside = new Beside({ source: this._source, select: node => this.select(node), nameOf: node => this._nameOf(node) });
     this._stage = h('div', { class: 'cv-stage' }, this._graph.node, this._panel.node);
     this._empty = h('div', { class: 'cv-empty', text: 'Waiting for the dispatch…' });
     this.node = h(
@@ -66,15 +69,17 @@ export class DispatchView {
         this._mark,
         this._name,
         this._time,
-        h('span', { class: 'cv-actions' }, this._start, this._resume, this._again, this._cancel, options.open ? iconButton('open', 'Open in a tab of its own', options.open) : null)
+        h('span', { class: 'cv-actions' }, this._start, this._resume, this._again, this._pause, this._cancel, options.open ? iconButton('open', 'Open in a tab of its own', options.open) : null)
       ),
       this._bar,
       this._counts,
       this._stale,
       this._problem,
+      this._beside.asks,
       this._facts,
       this._empty,
-      this._stage
+      this._stage,
+      this._beside.panel
     );
     this.node.addEventListener('keydown', this._onKey);
     this._source.changed.connect(this._update, this);
@@ -90,6 +95,7 @@ export class DispatchView {
     window.clearTimeout(this._tick);
     this._graph.dispose();
     this._panel.dispose();
+    this._beside.dispose();
     this._disposed = true;
   }
 
@@ -145,6 +151,10 @@ export class DispatchView {
     this.node.classList.toggle('cv-mod-stale', snapshot.stale !== '');
     this._cancel.disabled = this._cancelling || isTerminal(summary.status);
     this._cancel.textContent = this._cancelling ? 'Cancelling…' : 'Cancel';
+    this._pause.hidden = this._cancel.hidden;
+    this._pause.textContent = summary.paused ? 'Resume' : 'Pause';
+    this._pause.title = summary.paused ? 'Let it go on' : 'Start nothing new; what runs goes on';
+    this._beside.follow(snapshot);
     this._progress(snapshot);
     this._stale.hidden = snapshot.stale === '';
     this._stale.textContent = snapshot.stale;
@@ -170,12 +180,11 @@ export class DispatchView {
   }
 
   private _badge(summary: DispatchSummary): void {
-    const { status } = summary;
     const text = summaryLabel(summary);
     if (this._badged !== text) {
       this._badged = text;
-      this._mark.className = `cv-badge cv-mod-${status}`;
-      this._mark.replaceChildren(statusMark(status), h('span', { text }));
+      this._mark.className = `cv-badge cv-mod-${text === 'Paused' ? 'paused' : summary.status}`;
+      this._mark.replaceChildren(summaryMark(summary), h('span', { text }));
     }
   }
 
@@ -313,6 +322,18 @@ export class DispatchView {
     });
   }
 
+  private _onPause(): void {
+    const wanted = !(this._source.snapshot?.summary.paused ?? false);
+    this._refusal = '';
+    this._source.pause(wanted).then(
+      execution => this._beside.take(execution),
+      (error: unknown) => {
+        this._refusal = messageOf(error);
+        this._update();
+      }
+    );
+  }
+
   private _onKey = (event: KeyboardEvent): void => {
     if (event.key === 'Escape' && this._selected !== null) {
       this.select(null);
@@ -325,6 +346,8 @@ export class DispatchView {
   private readonly _name: HTMLElement;
   private readonly _time: HTMLElement;
   private readonly _cancel: HTMLButtonElement;
+  private readonly _pause: HTMLButtonElement;
+  private readonly _beside: Beside;
   private readonly _bar: HTMLElement;
   private readonly _counts: HTMLElement;
   private readonly _stale: HTMLElement;
@@ -372,7 +395,9 @@ function inputsOf(graph: IGraph): string[] {
     const [text, kind] = graph.nodes[source];
     // The key of an item and the operand of an operator are parameters too, but nobody called anything with them.
     const called = graph.nodes[target][1] === NodeKind.ELECTRON || graph.nodes[target][1] === NodeKind.SUBLATTICE;
-    if (called && kind === NodeKind.PARAMETER && name) {
+    // How a sublattice is built is nothing that anybody called it with.
+    const inner = graph.nodes[target][1] === NodeKind.SUBLATTICE && (name === 'json_parent_metadata' || (name === 'sub' && text.startsWith(':parameter:<lattice ')));
+    if (called && !inner && kind === NodeKind.PARAMETER && name) {
       const known = values.get(name) ?? new Set();
       values.set(name, known.add(prettyName(text, kind)));
     }

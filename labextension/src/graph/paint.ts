@@ -88,7 +88,7 @@ export function leadingStatus(counts: Readonly<Record<Status, number>>): Status 
 }
 
 /** The second line of a node: what it does, and for how long. */
-export function captionOf(state: NodeState | undefined, now: number | null): string {
+export function captionOf(state: NodeState | undefined, now: number | null, kind: NodeKind = NodeKind.ELECTRON): string {
   const [, status, started, ended, attempt] = state ?? [0, 'pending' as Status, null, null, 0];
   const wait = waitLabel(state, now);
   if (wait) {
@@ -96,7 +96,11 @@ export function captionOf(state: NodeState | undefined, now: number | null): str
   }
   const again = attempt > 1 ? ` · try ${attempt}` : '';
   if (status === 'running') {
-    return `${started === null || now === null ? 'Running' : formatElapsed(now - started)}${again}`;
+    const since = started === null || now === null ? '' : formatElapsed(now - started);
+    if (kind === NodeKind.PAUSE) {
+      return `Waits for an answer${since && ` · ${since}`}`;
+    }
+    return `${since || 'Running'}${again}`;
   }
   if (started !== null && ended !== null) {
     const took = formatDuration(ended - started);
@@ -313,7 +317,7 @@ function drawHead(
   context.font = `400 11px ${palette.font}`;
   context.fillStyle = status === 'failed' ? palette.status.failed : palette.muted;
   // `Runs again in 12 s` is wider than most cards.
-  const caption = KIND_CAPTION[kind] ?? captionOf(states.get(unit.members[0]), now).replace('Runs again', 'Again');
+  const caption = KIND_CAPTION[kind] ?? captionOf(states.get(unit.members[0]), now, kind).replace('Runs again', 'Again').replace('Waits for an answer', 'Waits');
   context.fillText(fit(context, caption, room), left, middle + 9);
 }
 

@@ -223,7 +223,7 @@ export class GraphView {
       const counts = statusOfMembers(box.unit.members, this._states);
       return `${prettyName(name, kind)}, ${box.unit.members.length} alike: ${describeCounts(counts).join(', ')}`;
     }
-    return `${prettyName(name, kind)}, ${statusLabel(this._states.get(node)?.[1] ?? 'pending')}, ${captionOf(this._states.get(node), this._now)}`;
+    return `${prettyName(name, kind)}, ${statusLabel(this._states.get(node)?.[1] ?? 'pending')}, ${captionOf(this._states.get(node), this._now, kind)}`;
   }
 
   private get _now(): number | null {
@@ -459,7 +459,7 @@ export class GraphView {
     const many = unit.kind === 'group' && found.member === null;
     const caption = many
       ? `${describeCounts(statusOfMembers(unit.members, this._states)).join(' · ')}\n${cells.length > 0 ? 'Click to fold' : 'Click to open'}`
-      : `Node ${node} · ${statusLabel(this._states.get(node)?.[1] ?? 'pending')} · ${captionOf(this._states.get(node), this._now)}`;
+      : `Node ${node} · ${statusLabel(this._states.get(node)?.[1] ?? 'pending')} · ${captionOf(this._states.get(node), this._now, kind)}`;
     this._tip.replaceChildren(
       h('strong', { text: `${prettyName(name, kind)}${many ? ` ×${unit.members.length}` : ''}` }),
       h('span', { text: isPlumbing(kind) ? `Node ${node}` : caption })

@@ -28,7 +28,7 @@ export const mainPlugin: JupyterFrontEndPlugin<void> = {
     restorer: ILayoutRestorer | null,
     palette: ICommandPalette | null
   ): void => {
-    const { client, feed, dispatches } = covalab;
+    const { client, feed, dispatches, overview } = covalab;
     const tracker = new WidgetTracker<DispatchTab>({ namespace: 'covalab-dispatch' });
 
     /** The dispatch that a command is about: named, or under the pointer, or chosen from a list. */
@@ -98,6 +98,28 @@ export const mainPlugin: JupyterFrontEndPlugin<void> = {
         }
       }
     });
+    app.commands.addCommand(CommandIDs.pause, {
+      label: 'Pause Dispatch…',
+      caption: 'Start nothing new of a dispatch; what runs goes on',
+      describedBy: { args: Private.ARGS },
+      execute: async args => {
+        const id = await find(args['id'], ({ status, held, paused }) => !isTerminal(status) && !held && !paused);
+        if (id !== null) {
+          await attempt(() => dispatches.pause(id, true));
+        }
+      }
+    });
+    app.commands.addCommand(CommandIDs.unpause, {
+      label: 'Continue Paused Dispatch…',
+      caption: 'Let a dispatch that is paused go on',
+      describedBy: { args: Private.ARGS },
+      execute: async args => {
+        const id = await find(args['id'], ({ status, paused }) => !isTerminal(status) && paused);
+        if (id !== null) {
+          await attempt(() => dispatches.pause(id, false));
+        }
+      }
+    });
     app.commands.addCommand(CommandIDs.redispatch, {
       label: args => (args['reuse'] ? 'Resume Dispatch…' : 'Run Dispatch Again…'),
       caption: args => (args['reuse'] ? 'Run it again under a new id, and take over what is done' : 'Run all of it again under a new id'),
@@ -144,9 +166,11 @@ export const mainPlugin: JupyterFrontEndPlugin<void> = {
     const run = (command: string) => (id: string) => void app.commands.execute(command, { id });
     const sidebar = new Sidebar({
       model: dispatches,
+      overview,
       open: run(CommandIDs.open),
       cancel: run(CommandIDs.cancel),
       start: run(CommandIDs.start),
+      pause: (id, wanted) => void app.commands.execute(wanted ? CommandIDs.pause : CommandIDs.unpause, { id }),
       again: (id, reuse) => void app.commands.execute(CommandIDs.redispatch, { id, reuse }),
       delete: run(CommandIDs.delete)
     });
@@ -167,7 +191,8 @@ export const mainPlugin: JupyterFrontEndPlugin<void> = {
       describedBy: { args: { type: 'object', properties: {} } },
       execute: () => app.shell.activateById(sidebar.id)
     });
-    for (const command of [CommandIDs.show, CommandIDs.open, CommandIDs.start, CommandIDs.cancel, CommandIDs.redispatch, CommandIDs.delete, CommandIDs.refresh]) {
+    const { show, open, start, pause, unpause, cancel, redispatch, delete: forget, refresh } = CommandIDs;
+    for (const command of [show, open, start, pause, unpause, cancel, redispatch, forget, refresh]) {
       palette?.addItem({ command, category: 'Dispatches' });
     }
   }

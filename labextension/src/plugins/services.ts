@@ -7,12 +7,14 @@ import { Token } from '@lumino/coreutils';
 import { Client } from '../client';
 import { DispatchesModel } from '../dispatches';
 import { Feed } from '../feed';
+import { Overview } from '../overview';
 import { VERSION } from '../wire';
 
 export interface ICovalab {
   readonly client: Client;
   readonly feed: Feed;
   readonly dispatches: DispatchesModel;
+  readonly overview: Overview;
 }
 
 export const ICovalab = new Token<ICovalab>('covalab:ICovalab', 'The dispatches of this Jupyter server.');
@@ -26,7 +28,8 @@ export const servicesPlugin: JupyterFrontEndPlugin<ICovalab> = {
     const client = new Client(serviceManager.serverSettings);
     const feed = new Feed(serviceManager.events);
     void checkVersion(client);
-    return { client, feed, dispatches: new DispatchesModel(client, feed) };
+    const dispatches = new DispatchesModel(client, feed);
+    return { client, feed, dispatches, overview: new Overview(client, dispatches) };
   }
 };
 

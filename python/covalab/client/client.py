@@ -225,9 +225,9 @@ class Client:
         answer: Standing = self._ask("GET", f"{_path(dispatch)}/execution?{query}", Standing)
         return answer
 
-    def stream(self, dispatch: str, since: int = 0, read: int = 0, wait: float = 0.0) -> Page:
-        """Fetch the next piece of the stream after number `since`, of which `read` items were read."""
-        query = urlencode({"since": since, "read": read, "wait": wait})
+    def stream(self, dispatch: str, since: int = 0, read: int = 0, wait: float = 0.0, *, last: int = 0) -> Page:
+        """Fetch the next piece of the stream after number `since`, of which `read` items were read; or its `last`."""
+        query = urlencode({"since": since, "read": read, "wait": wait, "last": last})
         answer: Page = self._ask("GET", f"{_path(dispatch)}/journal?{query}", Page)
         return answer
 

@@ -20,9 +20,18 @@ from tornado.httputil import HTTPServerRequest
 
 from covalab.client.client import EventsPage
 from covalab.core import protocol
-from covalab.core.described import described
-from covalab.core.errors import CovalabError, DataFolderError, MissingLatticeRecordError, TriggerError, VersionMismatch
-from covalab.core.journal import Page, Wish
+from covalab.core.described import described, described_page, described_standing
+from covalab.core.errors import (
+    AnsweredDifferently,
+    CovalabError,
+    DataFolderError,
+    ExecutionClosed,
+    MissingLatticeRecordError,
+    NoSuchInterrupt,
+    TriggerError,
+    VersionMismatch,
+)
+from covalab.core.journal import Page, Standing, Wish
 from covalab.core.model import (
     Again,
     DispatchId,
@@ -102,12 +111,17 @@ class Handler(web.RequestHandler):
     def answer(self, body: Any, status: int = 200) -> None:
         """Send a struct."""
         self.set_status(status)
-        if protocol.MSGPACK in self.request.headers.get("Accept", ""):
-            self.set_header("Content-Type", protocol.MSGPACK)
-            self.finish(msgspec.msgpack.encode(body))
-        else:
+        if self.wants_json:
             self.set_header("Content-Type", "application/json")
             self.finish(msgspec.json.encode(body))
+        else:
+            self.set_header("Content-Type", protocol.MSGPACK)
+            self.finish(msgspec.msgpack.encode(body))
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether the reader may be a browser, which gets values described, not included."""
+        return protocol.MSGPACK not in self.request.headers.get("Accept", "")
 
     def body(self, kind: Any) -> Any:
         """Decode the request's body."""
@@ -142,8 +156,10 @@ class Handler(web.RequestHandler):
             status, problem = 404, Problem("MissingLatticeRecordError", str(error), error.dispatch)
         elif isinstance(error, DataFolderError):
             status, problem = 507, Problem("DataFolderError", str(error))
-        elif isinstance(error, TriggerError):
-            status, problem = 409, Problem("TriggerError", str(error))
+        elif isinstance(error, NoSuchInterrupt):
+            status, problem = 404, Problem("NoSuchInterrupt", str(error))
+        elif isinstance(error, TriggerError | AnsweredDifferently | ExecutionClosed):
+            status, problem = 409, Problem(type(error).__name__, str(error))
         elif isinstance(error, VersionMismatch):
             status, problem = 409, Problem("VersionMismatch", str(error))
         elif isinstance(error, CovalabError | msgspec.MsgspecError):
@@ -304,9 +320,7 @@ class NodeHandler(Handler):
     async def get(self, dispatch: str, number: str) -> None:
         """Return everything known about one node; JSON readers get the value described, not included."""
         detail: NodeDetail = await views.node(self.service, DispatchId(dispatch), int(number))
-        if protocol.MSGPACK not in self.request.headers.get("Accept", ""):
-            detail = described(detail)
-        self.answer(detail)
+        self.answer(described(detail) if self.wants_json else detail)
 
 
 class CancelHandler(Handler):
@@ -427,7 +441,15 @@ class SummaryHandler(Handler):
         self.answer(await tasks.summary(self.service))
 
 
-class ExecutionHandler(Handler):
+class StandingHandler(Handler):
+    """Answers how things stand beside the graph."""
+
+    def stand(self, standing: Standing) -> None:
+        """Send it; JSON readers get it described, and what is large cut."""
+        self.answer(described_standing(standing) if self.wants_json else standing)
+
+
+class ExecutionHandler(StandingHandler):
     """`GET /dispatches/{id}/execution`."""
 
     async def get(self, dispatch: str) -> None:
@@ -437,28 +459,29 @@ class ExecutionHandler(Handler):
             final = self.get_query_argument("until", "") == "final"
             await self.service.recorded(DispatchId(dispatch))
             await self.held(views.until(self.service, DispatchId(dispatch), wait, final=final))
-        self.answer(await views.standing(self.service, DispatchId(dispatch)))
+        self.stand(await views.standing(self.service, DispatchId(dispatch)))
 
 
-class JournalHandler(Handler):
+class JournalHandler(StandingHandler):
     """`GET /dispatches/{id}/journal`, `POST /dispatches/{id}/journal`."""
 
     async def get(self, dispatch: str) -> None:
-        """Return a piece of the stream, waiting for one if asked."""
+        """Return a piece of the stream, waiting for one if asked; with `last`, only so many of the newest entries."""
         since, read = int(self.number("since", 0, 1e15)), int(self.number("read", 0, 1e15))
         wait = max(0.0, self.number("wait", 0, _LONGEST_WAIT))
+        last = max(0, int(self.number("last", 0, _COUNT_LIMIT)))
         page: list[Page] = []
 
         async def look() -> None:
-            page.append(await views.stream(self.service, DispatchId(dispatch), since, read, wait))
+            page.append(await views.stream(self.service, DispatchId(dispatch), since, read, wait, last=last))
 
         await self.held(look())
         if page:
-            self.answer(page[0])
+            self.answer(described_page(page[0]) if self.wants_json else page[0])
 
     async def post(self, dispatch: str) -> None:
         """Do what somebody wishes of a running dispatch."""
-        self.answer(await wishes.grant(self.service, DispatchId(dispatch), self.body(Wish)))
+        self.stand(await wishes.grant(self.service, DispatchId(dispatch), self.body(Wish)))
 
 
 class EventsHandler(Handler):

@@ -56,7 +56,8 @@ def _open_nodes(run: Run, words: set[str]) -> Iterator[int]:
     """Yield the numbers of nodes that do work and have not ended, the largest first."""
     progress = run.progress
     if "pending" not in words:  # few run at a time, however many nodes there are
-        there = {node for node in (*progress.in_flight, *run.children) if progress.status[node] == "running"}
+        asked = run.journal.interrupts if run.journal is not None else ()
+        there = {node for node in (*progress.in_flight, *run.children, *asked) if progress.status[node] == "running"}
         yield from sorted(there, reverse=True)
         return
     for node in range(len(progress.status) - 1, -1, -1):

@@ -250,8 +250,12 @@ async def until(service: Service, dispatch: DispatchId, wait: float, *, final: b
         await service.feed.wait(dispatch, left)
 
 
-async def stream(service: Service, dispatch: DispatchId, since: int, read: int, wait: float) -> Page:
-    """Return the next entries of the stream after `since`, of which the reader has seen `read`; waits for one."""
+async def stream(service: Service, dispatch: DispatchId, since: int, read: int, wait: float, *, last: int = 0) -> Page:
+    """Return the next entries of the stream after `since`, of which the reader has seen `read`; waits for one.
+
+    With `last`, only so many of them: the newest.
+    """
+    count = last or _PAGE
     deadline = time.monotonic() + wait
     while True:
         await service.settled()
@@ -262,12 +266,12 @@ async def stream(service: Service, dispatch: DispatchId, since: int, read: int, 
             dropped = 0 if folded is None else folded.dropped
         elif run.journal is not None:
             dropped = run.journal.dropped
-        entries = await service.store.read(lambda db: select_stream(db, key, since, _PAGE))  # noqa: B023
+        entries = await service.store.read(lambda db: select_stream(db, key, since, count, last=last > 0))  # noqa: B023
         over = run is None and dispatch not in service.held
         left = deadline - time.monotonic()
         missed = max(0, dropped - read)
         if entries or missed or over or left <= 0:
-            return Page(entries, missed, over and len(entries) < _PAGE)
+            return Page(entries, missed, over and (last > 0 or len(entries) < _PAGE))
         await service.feed.wait(dispatch, left)
 
 

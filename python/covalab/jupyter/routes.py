@@ -59,6 +59,33 @@ class AgainBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reuse: bool = False
 
 
+class StreamQuery(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What `GET dispatches/{id}/journal` may be asked. `wait` is in seconds; `last`: only so many of the newest.
+
+    Without `last` the answer is the next piece, so that whoever asks again from its last number misses nothing.
+    """
+
+    since: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
+    wait: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.0
+    last: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
+
+
+class AnswerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="answer"):
+    """An answer to what waits for a person: `id` says to what, `request_id` makes a repeated one harmless."""
+
+    id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}(:[0-9]{1,9})?$")]
+    request_id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    plain: Any
+
+
+class PauseBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="pause"):
+    """Nothing new is to be started."""
+
+
+class ResumeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="resume"):
+    """It is to go on."""
+
+
 class _Route(APIHandler):
     """What all routes share: who may, how errors look. Verbs that a route lacks are refused after the same checks."""
 
@@ -277,6 +304,52 @@ class RedispatchRoute(_Route):
         await self.send("POST", f"/dispatches/{dispatch}/redispatch", body={"reuse": body.reuse})
 
 
+class ExecutionRoute(_Route):
+    """What happens in a dispatch beside its graph."""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with its `Execution`: state, interventions, who is waited for; values described, not included."""
+        await self.send("GET", f"/dispatches/{_id(path)}/execution")
+
+
+class JournalRoute(_Route):
+    """The stream of a dispatch, and what a page may wish of it."""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with a `StreamPage`."""
+        dispatch, query = _id(path), self.query(StreamQuery)
+        await self.send(
+            "GET",
+            f"/dispatches/{dispatch}/journal?since={query.since}&wait={query.wait:g}&last={query.last}",
+            held=query.wait,
+        )
+
+    @web.authenticated
+    @authorized
+    async def post(self, *path: str) -> None:
+        """Answer what waits for a person, pause, or resume. Who answers is who is logged in, whatever the body says."""
+        self._track_activity = True  # whoever answers is there
+        dispatch = _id(path)
+        if len(self.request.body) > _MAX_BODY:
+            raise web.HTTPError(413, f"an answer may have {_MAX_BODY:,} bytes; save what is larger, and answer where")
+        try:
+            body = msgspec.json.decode(self.request.body, type=AnswerBody | PauseBody | ResumeBody)
+            wish = {**msgspec.to_builtins(body), "data": {"actor": _who(self.current_user)}}
+            msgspec.msgpack.encode(wish)
+        except (msgspec.MsgspecError, RecursionError, OverflowError) as error:
+            like = '{"action": "answer", "id": "...", "request_id": "...", "plain": true}, or {"action": "pause"}'
+            raise web.HTTPError(400, f"the body must be JSON like {like}: {_plain(error)}") from error
+        await self.send("POST", f"/dispatches/{dispatch}/journal", body=wish)
+
+
 class TasksRoute(_Route):
     """The tasks of all dispatches."""
 
@@ -315,6 +388,8 @@ def routes(relay: Relay) -> list[tuple[str, type[_Route], dict[str, Relay]]]:
         r"dispatches/([^/]+)/cancel": CancelRoute,
         r"dispatches/([^/]+)/start": StartRoute,
         r"dispatches/([^/]+)/redispatch": RedispatchRoute,
+        r"dispatches/([^/]+)/execution": ExecutionRoute,
+        r"dispatches/([^/]+)/journal": JournalRoute,
     }
     return [(rf"/covalab/api/{pattern}", handler, {"relay": relay}) for pattern, handler in patterns.items()]
 
@@ -323,6 +398,12 @@ def _id(path: tuple[str, ...]) -> str:
     if not _ID.fullmatch(path[0]):
         raise web.HTTPError(400, f"{path[0][:80]!r} is not the id of a dispatch; `covalab list` shows those there are")
     return path[0]
+
+
+def _who(user: Any) -> str:
+    """Return how Jupyter knows a user; where the name that people see is another, both."""
+    shown = user.display_name or user.username
+    return str(user.username) if shown == user.username else f"{shown} ({user.username})"
 
 
 def _plain(error: Exception) -> str:

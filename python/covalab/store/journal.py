@@ -70,11 +70,12 @@ def select_folded(connection: apsw.Connection, key: int) -> Folded | None:
     return folded
 
 
-def select_stream(connection: apsw.Connection, key: int, since: int, count: int) -> list[tuple[int, Entry]]:
-    """Return the next entries of the stream after a number."""
+def select_stream(
+    connection: apsw.Connection, key: int, since: int, count: int, *, last: bool = False
+) -> list[tuple[int, Entry]]:
+    """Return the next entries of the stream after a number, or the last of those that come after it."""
     decoder = msgspec.msgpack.Decoder(Entry)
-    rows = connection.execute(
-        "SELECT version, entry FROM journal WHERE key = ? AND version > ? AND streamed = 1 ORDER BY version LIMIT ?",
-        (key, since, count),
-    )
-    return [(int(number), decoder.decode(entry)) for number, entry in rows]
+    what = "SELECT version, entry FROM journal WHERE key = ? AND version > ? AND streamed = 1 ORDER BY version"
+    rows = connection.execute(what + (" DESC LIMIT ?" if last else " LIMIT ?"), (key, since, count))
+    found = [(int(number), decoder.decode(entry)) for number, entry in rows]
+    return found[::-1] if last else found

@@ -7,6 +7,7 @@ Requests from the browser wait while the kernel is busy; that cannot be helped o
 
 from __future__ import annotations
 
+import getpass
 import threading
 from pathlib import Path
 from typing import Any, Final
@@ -16,8 +17,9 @@ import msgspec
 import traitlets
 
 from covalab.client import Client, connect
-from covalab.core.described import described
+from covalab.core.described import described, described_page, described_standing
 from covalab.core.errors import CovalabError
+from covalab.core.journal import Standing, Wish
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import DispatchChanges, DispatchId
 
@@ -72,11 +74,24 @@ class DispatchWidget(anywidget.AnyWidget):
                 case {"type": "cancel", "request": request}:
                     self._client().cancel(self._dispatch)
                     self.send({"type": "done", "request": request})
-        except CovalabError as error:
+                case {"type": "execution", "request": request}:
+                    self._tell_standing(request, self._client().execution(self._dispatch))
+                case {"type": "stream", "request": request, "since": int(since), "last": int(last)}:
+                    page = self._client().stream(self._dispatch, since, last=last)
+                    self.send({"type": "stream", "request": request, "page": _plain(described_page(page))})
+                case {"type": "wish", "request": request, "wish": {"action": "answer" | "pause" | "resume"} as wish}:
+                    # As text, so that 1.0 stays what it is.
+                    plain = {"plain": msgspec.json.decode(content["json"])} if "json" in content else {}
+                    given = msgspec.convert({**wish, **plain, "data": {"actor": getpass.getuser()}}, Wish)
+                    self._tell_standing(request, self._client().wish(self._dispatch, given))
+        except (CovalabError, msgspec.MsgspecError, OverflowError) as error:
             if "request" in content:
                 self.send({"type": "problem", "request": content["request"], "message": str(error)})
             else:
                 self._tell_stale(error)
+
+    def _tell_standing(self, request: str, standing: Standing) -> None:
+        self.send({"type": "execution", "request": request, "execution": _plain(described_standing(standing))})
 
     def _on_shown(self, since: int, *, has_graph: bool) -> None:
         if not has_graph:
@@ -104,6 +119,9 @@ class DispatchWidget(anywidget.AnyWidget):
                 continue
             if changes.summary.version > version or failures:
                 self._tell(changes)
+            elif not self._closed.is_set():
+                # Something may have happened beside the graph.
+                self.send({"type": "stirred"})
             version, failures = changes.summary.version, 0
             if changes.summary.status in TERMINAL:
                 return
@@ -113,7 +131,7 @@ class DispatchWidget(anywidget.AnyWidget):
         if not self._closed.is_set():
             self.send({"type": "changes", "changes": _plain(changes)})
 
-    def _tell_stale(self, error: CovalabError) -> None:
+    def _tell_stale(self, error: Exception) -> None:
         if not self._closed.is_set():
             self.send({"type": "stale", "message": f"Shown as last seen: {error}"})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
+from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import Counts, DispatchSummary, Node, NodeKind, NodeState, Status
 
 STATUSES: Final[tuple[Status, ...]] = ("completed", "running", "failed", "cancelled", "skipped", "pending")
@@ -33,7 +34,11 @@ def summary_word(summary: DispatchSummary) -> str:
     """Return the word for where a dispatch stands."""
     if summary.held:
         return "Not started" if summary.starts_at is None else f"Starts at {moment_text(summary.starts_at)}"
-    return status_word(summary.status)
+    if summary.status in TERMINAL:
+        return status_word(summary.status)
+    # What waits for a person counts as running.
+    is_waiting = 0 < summary.waiting >= summary.counts.running
+    return "Paused" if summary.paused else "Waiting" if is_waiting else status_word(summary.status)
 
 
 def pretty_name(node: Node) -> str:
@@ -43,6 +48,10 @@ def pretty_name(node: Node) -> str:
             return node.name.removeprefix(":parameter:")
         case NodeKind.LIST | NodeKind.DICT | NodeKind.OUTPUT:
             return NodeKind(node.kind).name.lower()
+        case NodeKind.PAUSE:
+            return node.name.removeprefix(":pause_for:")
+        case NodeKind.POINT:
+            return node.name.removeprefix(":intervention_point:") or "intervention point"
         case _:
             return node.name.removeprefix(":").removeprefix("sublattice:") or node.name
 

@@ -74,12 +74,15 @@ async def test_an_unknown_dispatch_is_a_404(send: Send, jp_auth_header: dict[str
         ("GET", "/graph"),
         ("GET", "/changes"),
         ("GET", "/nodes/0"),
+        ("GET", "/execution"),
+        ("GET", "/journal"),
         ("POST", "/cancel"),
+        ("POST", "/journal"),
         ("DELETE", ""),
     ]
 
     for method, rest in asked:
-        response = await send(api + rest, method, jp_auth_header)
+        response = await send(api + rest, method, jp_auth_header, '{"action": "pause"}' if rest == "/journal" else "")
         problem = json.loads(response.body)
         assert (response.code, problem["kind"]) == (404, "MissingLatticeRecordError")
         assert "no-such-dispatch" in problem["message"]
@@ -196,13 +199,15 @@ async def test_a_page_from_elsewhere_changes_nothing(
     ]
     codes = {}
     for headers in hostile:
-        for method, route in (("DELETE", ended), ("POST", f"{running}/cancel")):
-            answer = await send(f"{jp_base_url}covalab/api/dispatches/{route}", method, {**ours, **headers})
-            codes[method, str(headers)] = answer.code
+        for method, route in (("DELETE", ended), ("POST", f"{running}/cancel"), ("POST", f"{running}/journal")):
+            body = '{"action": "pause"}' if route.endswith("journal") else ""
+            answer = await send(f"{jp_base_url}covalab/api/dispatches/{route}", method, {**ours, **headers}, body)
+            codes[route, str(headers)] = answer.code
 
     assert set(codes.values()) <= {403, 404}, codes
     assert live.summary(ended).status == "completed"
     assert live.summary(running).status in ("pending", "running")
+    assert not live.summary(running).paused
 
     own = {**ours, "X-XSRFToken": xsrf, "Origin": f"http://{here}"}
     for method, route, code in (("DELETE", ended, 204), ("POST", f"{running}/cancel", 202)):

@@ -22,12 +22,15 @@ ROUTES = {
     "dispatches/7/cancel": {"POST"},
     "dispatches/7/start": {"POST"},
     "dispatches/7/redispatch": {"POST"},
+    "dispatches/7/execution": {"GET"},
+    "dispatches/7/journal": {"GET", "POST"},
 }
 
 
 async def codes(send: Send, paths: list[str], headers: dict[str, str]) -> dict[tuple[str, str], int]:
     """Send every verb to every path."""
-    return {(verb, path): (await send(path, verb, headers)).code for path in paths for verb in VERBS}
+    bodies = {path: '{"action": "pause"}' if path.endswith("/journal") else "" for path in paths}
+    return {(verb, path): (await send(path, verb, headers, bodies[path])).code for path in paths for verb in VERBS}
 
 
 class Nobody(Authorizer):
@@ -158,6 +161,9 @@ async def test_a_hostile_id_goes_nowhere(
         ("GET", f"{api}/{hostile}/changes"),
         ("GET", f"{api}/{hostile}/nodes/1"),
         ("POST", f"{api}/{hostile}/cancel"),
+        ("GET", f"{api}/{hostile}/execution"),
+        ("GET", f"{api}/{hostile}/journal"),
+        ("POST", f"{api}/{hostile}/journal"),
         ("GET", f"{api}/7/nodes/{hostile}"),
     ]
 
@@ -181,6 +187,10 @@ async def test_a_hostile_id_goes_nowhere(
         "dispatches/7/changes?wait=61",
         "dispatches/7/changes?wait=nan",
         "dispatches/7/changes?wait=-1",
+        "dispatches/7/journal?since=-1",
+        "dispatches/7/journal?wait=61",
+        "dispatches/7/journal?last=-1",
+        "dispatches/7/journal?last=1001",
         "dispatches/7/nodes/-1",
         "dispatches/7/nodes/1.5",
     ],
@@ -208,8 +218,49 @@ async def test_a_cancel_that_is_not_understood_is_refused(
     assert "JSON" in json.loads(response.body)["message"]
 
 
-async def test_a_huge_body_is_refused(send: Send, jp_auth_header: dict[str, str], jp_base_url: str) -> None:
-    """More than a megabyte to cancel something is a 413, before it is parsed."""
-    response = await send(f"{jp_base_url}covalab/api/dispatches/7/cancel", "POST", jp_auth_header, " " * (1024**2 + 1))
+ANSWER = {"action": "answer", "id": "7:0", "request_id": "r", "plain": True}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "[",
+        "[]",
+        "{}",
+        '{"action": "close"}',
+        '{"action": "seal"}',
+        '{"action": "intervene", "id": "i", "data": {}}',
+        '{"action": "pause", "plain": 1}',
+        '{"action": "answer"}',
+        *(json.dumps({key: value for key, value in ANSWER.items() if key != left_out}) for left_out in ANSWER),
+        json.dumps({**ANSWER, "id": "../7"}),
+        json.dumps({**ANSWER, "id": "7:0:0"}),
+        json.dumps({**ANSWER, "request_id": ""}),
+        json.dumps({**ANSWER, "request_id": "r" * 65}),
+        json.dumps({**ANSWER, "value": [1, "int", "1", "AA==", None]}),
+        json.dumps({**ANSWER, "data": {"actor": "somebody else"}}),
+        json.dumps({**ANSWER, "actor": "somebody else"}),
+        json.dumps({**ANSWER, "plain": 10**40}),
+        '{"action": "answer", "id": "7:0", "request_id": "r", "plain": NaN}',
+        '{"action": "answer", "id": "7:0", "request_id": "r", "plain": ' + "[" * 100_000 + "]" * 100_000 + "}",
+        "%s%d",
+    ],
+)
+async def test_a_wish_that_is_not_for_pages_is_refused(
+    body: str, send: Send, jp_auth_header: dict[str, str], jp_base_url: str
+) -> None:
+    """A page may answer, pause and resume; every other body is a 400, and nobody says for whom they answer."""
+    response = await send(f"{jp_base_url}covalab/api/dispatches/7/journal", "POST", jp_auth_header, body)
+
+    assert response.code == 400
+    assert "JSON" in json.loads(response.body)["message"]
+
+
+@pytest.mark.parametrize("route", ["cancel", "journal", "redispatch"])
+async def test_a_huge_body_is_refused(route: str, send: Send, jp_auth_header: dict[str, str], jp_base_url: str) -> None:
+    """More than a megabyte to ask for something is a 413, before it is parsed."""
+    path = f"{jp_base_url}covalab/api/dispatches/7/{route}"
+    response = await send(path, "POST", jp_auth_header, " " * (1024**2 + 1))
 
     assert response.code == 413

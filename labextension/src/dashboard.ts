@@ -1,0 +1,135 @@
+/**
+ * A strip at the top of the list: how all tasks stand, how many did well, why others did not, and who runs for longest.
+ */
+import { h, statusMark } from './dom';
+import type { Overview } from './overview';
+import { counted, errorLabel, formatElapsed, statusLabel, successRate } from './text';
+import type { ErrorType, TaskWord } from './wire';
+
+const WORDS: readonly TaskWord[] = ['running', 'pending', 'completed', 'failed', 'cancelled'];
+
+export interface IDashboardOptions {
+  readonly overview: Overview;
+  /** Show a dispatch. */
+  readonly open: (id: string) => void;
+  /** List the dispatches that have tasks which stand so. */
+  readonly choose: (word: TaskWord) => void;
+}
+
+/** Shows an overview. */
+export class Dashboard {
+  constructor(options: IDashboardOptions) {
+    this._options = options;
+    for (const word of WORDS) {
+      const count = h('span');
+      const button = h(
+        'button',
+        { class: 'cv-tally', attrs: { type: 'button', 'aria-pressed': 'false', 'data-tally': word }, onClick: () => options.choose(word) },
+        statusMark(word),
+        count
+      );
+      this._tallies.set(word, [button, count]);
+    }
+    this._rate = h('span', { class: 'cv-rate' });
+    this._errors = h('ul', { class: 'cv-errors', attrs: { 'aria-label': 'Why tasks failed' } });
+    this._longest = h('button', { class: 'cv-link cv-longest', attrs: { type: 'button' }, onClick: () => this._open() });
+    this.node = h(
+      'section',
+      { class: 'cv-dashboard', attrs: { 'aria-label': 'All tasks', hidden: '' } },
+      h(
+        'div',
+        { class: 'cv-tallies', attrs: { role: 'group', 'aria-label': 'List dispatches by how their tasks stand' } },
+        ...[...this._tallies.values()].map(([button]) => button)
+      ),
+      this._rate,
+      this._errors,
+      this._longest
+    );
+    options.overview.changed.connect(this._update, this);
+    this._update();
+  }
+
+  readonly node: HTMLElement;
+
+  dispose(): void {
+    window.clearTimeout(this._tick);
+    this._options.overview.changed.disconnect(this._update, this);
+  }
+
+  /** Show by which of the counts the list is filtered. */
+  mark(chosen: TaskWord | null): void {
+    this._tallies.forEach(([button], word) => button.setAttribute('aria-pressed', String(word === chosen)));
+  }
+
+  private _update(): void {
+    const { summary } = this._options.overview;
+    this.node.hidden = !summary || WORDS.every(word => !summary.counts[word]);
+    if (!summary) {
+      return;
+    }
+    for (const [word, [button, count]] of this._tallies) {
+      const tasks = summary.counts[word] ?? 0;
+      count.textContent = tasks.toLocaleString('en', { notation: tasks < 10_000 ? 'standard' : 'compact' });
+      button.hidden = tasks === 0 && button.getAttribute('aria-pressed') !== 'true';
+      const label = `${counted(tasks, 'task')} ${statusLabel(word).toLowerCase()}`;
+      button.title = `${label}: list their dispatches`;
+      button.setAttribute('aria-label', label);
+    }
+    const rate = successRate(summary);
+    this._rate.hidden = rate === '';
+    this._rate.textContent = `${rate} succeeded`;
+    this._rate.title = 'Of the tasks that completed or failed';
+    this._showErrors(summary.error_types);
+    this._clock();
+  }
+
+  private _showErrors(types: Readonly<Record<string, number>>): void {
+    const entries = Object.entries(types).sort(([, a], [, b]) => b - a);
+    const key = JSON.stringify(entries);
+    if (key === this._shown) {
+      return;
+    }
+    this._shown = key;
+    const most = Math.max(1, ...entries.map(([, count]) => count));
+    this._errors.hidden = entries.length === 0;
+    this._errors.replaceChildren(
+      ...entries.map(([type, count]) => {
+        const bar = h('span', { class: 'cv-errorBar', attrs: { 'aria-hidden': 'true' } }, h('span'));
+        (bar.firstElementChild as HTMLElement).style.width = `${Math.max(4, (100 * count) / most)}%`;
+        return h(
+          'li',
+          { title: errorLabel(type as ErrorType) },
+          h('span', { class: 'cv-errorName', text: type.replace('_', ' ') }),
+          bar,
+          h('span', { class: 'cv-errorCount', text: count.toLocaleString('en') })
+        );
+      })
+    );
+  }
+
+  private _clock = (): void => {
+    window.clearTimeout(this._tick);
+    const { longest } = this._options.overview;
+    this._longest.hidden = longest === null;
+    if (longest) {
+      this._longest.textContent = `Longest: ${longest.name} · ${formatElapsed(Date.now() / 1000 - longest.started)}`;
+      this._longest.title = `${longest.name} is the task that has been running for longest: show its dispatch`;
+      this._tick = window.setTimeout(this._clock, 1000);
+    }
+  };
+
+  private _open(): void {
+    const { longest } = this._options.overview;
+    if (longest) {
+      this._options.open(longest.dispatch);
+    }
+  }
+
+  private readonly _options: IDashboardOptions;
+  private readonly _tallies = new Map<TaskWord, readonly [HTMLButtonElement, HTMLElement]>();
+  private readonly _rate: HTMLElement;
+  private readonly _errors: HTMLElement;
+  private readonly _longest: HTMLElement;
+  private _shown = '';
+  private _tick = 0;
+}

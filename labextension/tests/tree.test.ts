@@ -1,0 +1,27 @@
+/** The state as a tree: which names it shows, and how much it says there is. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { childrenOf, sizeOf } from '../src/dispatch/tree';
+import type { Part } from '../src/wire';
+
+function part(more: Partial<Part> = {}): Part {
+  return { value: null, below: null, more: [], left_out: 0, ...more };
+}
+
+const names = (shown: Part): string[] => childrenOf(shown).map(([name]) => name);
+
+test('keys come in the order in which they were written', () => {
+  const shown = part({ below: [['10', part()], ['9', part()], ['b', part()]], left_out: 2 });
+  assert.deepEqual(names(shown), ['10', '9', 'b']);
+  assert.equal(sizeOf(shown), '5 keys');
+});
+
+test('items of a list that was cut keep their numbers', () => {
+  const shown = part({ more: [part(), part()], left_out: 1000 });
+  assert.deepEqual(names(shown), ['1000', '1001']);
+  assert.equal(sizeOf(shown), '1,002 items');
+});
+
+test('what was appended to a value has no number of its own', () => {
+  assert.deepEqual(names(part({ value: [1, 'list', '[1]', null, null], more: [part(), part()] })), ['+1', '+2']);
+});
