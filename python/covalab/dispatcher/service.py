@@ -51,17 +51,16 @@ from covalab.core.model import (
     Submission,
 )
 from covalab.core.places import place_of
-from covalab.core.progress import LOSSES_ALLOWED
-from covalab.core.protocol import Begun, Ended
 from covalab.core.soundness import check_graph
 from covalab.dispatcher import lineage, live
+from covalab.dispatcher.arrivals import Arrivals
 from covalab.dispatcher.feed import Feed
 from covalab.dispatcher.finished import Finished
 from covalab.dispatcher.frontier import Frontier
-from covalab.dispatcher.pools import Flight, Pool, Pools
+from covalab.dispatcher.pools import Pools
 from covalab.dispatcher.recorded import load, recorded_submission, reuse, sent_again
 from covalab.dispatcher.retention import Retention, ttl
-from covalab.dispatcher.run import Run, lost_failure, summary_of, timeout_failure
+from covalab.dispatcher.run import Run, summary_of
 from covalab.dispatcher.schedules import Schedules
 from covalab.dispatcher.spool import spooled
 from covalab.dispatcher.tidying import Tidying
@@ -122,15 +121,12 @@ class Service:
         self.over = asyncio.Event()
         """Set when this process must end."""
         self.last_asked = time.monotonic()
-        self._pools = Pools(folders.socket_folder(folder), folder / "logs", self)
+        self._arrivals = Arrivals(self, self._spool)
+        self._pools = Pools(folders.socket_folder(folder), folder / "logs", self._arrivals)
         self.triggers = Triggers(self)
         self.schedules = Schedules(self)
         self._frontier = Frontier(self._pools, self.artifacts.folder, self._spool, folders.packages_folder(folder))
         self._changed: set[DispatchId] = set()
-        self._dropped: set[int] = set()  # steps that were stopped because some of their nodes were cancelled
-        self._outcomes = msgspec.msgpack.Decoder(list[Outcome])
-        self._entries = msgspec.msgpack.Decoder(Entry)
-        self._stream_items = live.stream_items()
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._settled.set()
@@ -335,7 +331,7 @@ class Service:
         for pool in self._pools:
             for flight in list(pool.flights.values()):
                 if flight.dispatch == run.id and any(run.progress.status[node] in TERMINAL for node in flight.open):
-                    self._dropped.add(flight.step)
+                    self._arrivals.dropped.add(flight.step)
                     pool.drop(flight.step, [node for node in flight.open if run.progress.status[node] in TERMINAL])
         live.withdraw(run, cancelled, now)
         if nodes is None:
@@ -516,125 +512,6 @@ class Service:
             self._pools.of(place, run.rest.environment)
         self.note(run)
 
-    # -- what pools tell -----------------------------------------------------------------------------------------
-
-    def on_begun(self, flight: Flight, begun: Begun) -> None:
-        """A worker began a node."""
-        run = self.runs.get(DispatchId(flight.dispatch))
-        if run is not None:
-            run.progress.began(begun.node, begun.at)
-            self.note(run)
-
-    def on_outcomes(self, flight: Flight, payload: bytes) -> None:
-        """Nodes ended."""
-        outcomes = self._outcomes.decode(payload)
-        flight.open.difference_update(outcome.node for outcome in outcomes)
-        run = self.runs.get(DispatchId(flight.dispatch))
-        if run is not None:
-            for outcome in outcomes:
-                run.progress.made(outcome, flight.worker)
-            run.inbox += outcomes
-            self.note(run)
-
-    def on_noted(self, flight: Flight, payload: bytes) -> None:
-        """A running node has something to say; it is on the disk no later than how the node ended."""
-        run = self.runs.get(DispatchId(flight.dispatch))
-        if run is not None:
-            live.note(run, self._entries.decode(payload))
-            live.let_go(run, self._stream_items)
-            self.note(run)
-
-    def on_ended(self, flight: Flight, ended: Ended) -> None:
-        """Nothing more will come of a step: what it has not done is ready again, or ends here."""
-        was_dropped = flight.step in self._dropped
-        self._dropped.discard(flight.step)
-        run = self.runs.get(DispatchId(flight.dispatch))
-        if run is None:
-            self._wake.set()
-            return
-        now = time.time()
-        unfinished = [node for node in flight.nodes if node in flight.open and node in run.progress.in_flight]
-        if unfinished and ended.timeout:
-            node = unfinished[0]
-            self._fail(run, flight, node, timeout_failure(flight.time_limit), now)
-            unfinished = unfinished[1:]
-        elif unfinished and ended.trouble:
-            message = f"the step could not be run: {ended.trouble}; see `covalab logs`"
-            for node in unfinished:
-                self._fail(run, flight, node, Failure("executor", message), now)
-            unfinished = []
-        elif unfinished and was_dropped and ended.lost:
-            # We killed the worker for what was cancelled; the others of its step are no suspects.
-            run.progress.returned(unfinished)
-            unfinished = []
-        elif unfinished and ended.lost and flight.begun is not None:
-            self._suspect(run, flight, unfinished, now)
-            unfinished = []
-        elif unfinished and ended.lost and run.seems_to_begin(unfinished[0]):
-            self._suspect(run, flight, unfinished[:1], now)
-            unfinished = unfinished[1:]
-        run.progress.unsent(unfinished)
-        self.note(run)
-
-    def on_pool_lost(self, flights: Iterable[Flight]) -> None:
-        """A pool's process is gone, and with it what it was doing: that is ready again.
-
-        Who was running is a suspect all the same, or a task that takes the pool down would do so for ever.
-        """
-        now = time.time()
-        for flight in flights:
-            self._dropped.discard(flight.step)
-            run = self.runs.get(DispatchId(flight.dispatch))
-            if run is None:
-                continue
-            unfinished = [node for node in flight.nodes if node in flight.open and node in run.progress.in_flight]
-            if flight.begun is not None and flight.begun.node in unfinished:
-                self._suspect(run, flight, [flight.begun.node], now)
-                unfinished.remove(flight.begun.node)
-            run.progress.unsent(unfinished)
-            self.note(run)
-
-    def _suspect(self, run: Run, flight: Flight, nodes: list[int], now: float) -> None:
-        """Let nodes that were there when their worker went run again, alone; blame the one that was there too often."""
-        for node in nodes:
-            may_go_on = run.progress.lost(node)
-            failure = lost_failure(run.progress.losses[node])
-            if not may_go_on:
-                self._fail(run, flight, node, failure, now)
-                continue
-            started = run.progress.started_at[node] or now
-            stdout, stderr = spooled(self._spool, flight, node)
-            outcome = Outcome(node, "failed", started, now, None, failure, stdout, stderr, flight.worker)
-            run.attempts.append(Attempt(run.progress.attempt[node], outcome))
-        run.progress.returned(node for node in nodes if run.progress.losses[node] <= LOSSES_ALLOWED)
-
-    def on_pool_failed(self, pool: Pool) -> None:
-        """A pool cannot be had at all: what needs it fails, now and whenever more of it becomes ready."""
-        self._give_up(pool)
-
-    def _give_up(self, pool: Pool) -> None:
-        """Fail what is ready and needs a pool that cannot be had, and say why."""
-        now = time.time()
-        for run in self.runs.values():
-            lane = run.lanes.get(pool.place)
-            if lane is None or not run.progress.lanes[lane]:
-                continue
-            failure = Failure("executor", pool.message)
-            for node in run.progress.lanes[lane]:
-                run.inbox.append(Outcome(node, "failed", now, now, None, failure, "", f"{pool.message}\n"))
-            run.progress.lanes[lane].clear()
-            self.note(run)
-
-    def on_pool_changed(self) -> None:
-        """Workers came or went."""
-        self._wake.set()
-
-    def _fail(self, run: Run, flight: Flight, node: int, failure: Failure, now: float) -> None:
-        stdout, stderr = spooled(self._spool, flight, node)
-        started = run.progress.started_at[node] or now
-        stderr += f"{failure.message}\n"
-        run.inbox.append(Outcome(node, "failed", started, now, None, failure, stdout, stderr))
-
     # -- the loop ------------------------------------------------------------------------------------------------
 
     def now(self) -> float:
@@ -644,6 +521,10 @@ class Service:
     def wake_at(self, at: float, dispatch: DispatchId) -> None:
         """See to a dispatch again at some time: it waits for that, or some of its nodes do."""
         heapq.heappush(self._alarms, (at, next(self._numbers), dispatch))
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Let the next turn come: there may be something to send."""
         self._wake.set()
 
     def note(self, run: Run) -> None:
@@ -666,7 +547,7 @@ class Service:
         self._wake_the_delayed()
         for pool in self._pools:
             if pool.state == "failed":
-                self._give_up(pool)
+                self._arrivals.on_pool_failed(pool)
         for run in self._frontier.fill():
             self.note(run)
 

@@ -283,7 +283,7 @@ def list_tasks(
     error_type: str | None = None,
     min_attempts: int | None = None,
     since: dt.datetime | dt.timedelta | str | float | None = None,
-    limit: int | None = None,
+    limit: int | None = 25,
 ) -> list[TaskRecord]:
     """List tasks, newest first: the nodes that do work, of all dispatches.
 
@@ -301,7 +301,8 @@ def list_tasks(
         Only those that ended since then (a datetime, an ISO-8601 text, seconds since the epoch, or how long ago as a
         ``timedelta``), or have not ended.
     limit
-        At most so many; all, if not given. `summary` counts them without listing them.
+        At most so many, the newest; None: all, which takes a second for a hundred thousand. `summary` counts all tasks
+        without listing them.
 
     Returns
     -------
