@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.dispatcher.test_retries import Clock, wake
+from tests.dispatcher.clock import Clock, wake
 from tests.dispatcher.test_schedules import ended, submission
 from tests.dispatcher.test_service import until
 from tests.system.tasks import adding
@@ -24,16 +22,10 @@ DAY = 86_400.0
 
 
 @pytest.fixture
-def clock(tmp_path: Path) -> Iterator[Clock]:
+def clock(clock: Clock) -> Clock:
     """Return a clock that begins now: ends are told by the clock of the wall."""
-    it = Clock(tmp_path)
-    it.now = time.time()
-    it.move(0)
-    yield it
-    with suppress(Exception):
-        Client(it.data, start=False).stop()
-    while it.processes:
-        it.kill()
+    clock.move(time.time() - clock.now)
+    return clock
 
 
 @ct.electron

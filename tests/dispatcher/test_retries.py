@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
+from tests.dispatcher.clock import Clock, wake
 from tests.dispatcher.test_service import until
 from tests.system.tasks import adding
 
@@ -24,62 +19,6 @@ from covalab.core.model import NodeDetail, RetryPolicy
 from covalab.dispatcher.run import Run, summary_of
 from covalab.sdk.api import prepare
 from covalab.store import rows
-
-DISPATCHER = """
-import functools, sys
-from pathlib import Path
-from covalab.dispatcher import __main__ as dispatcher
-clock = Path(sys.argv.pop())
-dispatcher.Service = functools.partial(dispatcher.Service, clock=lambda: float(clock.read_text()))
-sys.exit(dispatcher.main())
-"""
-
-
-class Clock:
-    """The time of a dispatcher, which stands still until it is moved."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.file = folder / "clock"
-        self.data = folder / "data"
-        self.now = 1_000_000.0
-        self.move(0)
-        self.processes: list[subprocess.Popen[bytes]] = []
-
-    def move(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now += seconds
-        temporary = self.folder / "clock.new"
-        temporary.write_text(str(self.now))
-        temporary.replace(self.file)
-
-    def start(self) -> Client:
-        """Start a dispatcher that looks at this clock."""
-        command = [sys.executable, "-c", DISPATCHER, "--data-dir", str(self.data), str(self.file)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"\n"
-        self.processes.append(process)
-        return Client(self.data, start=False)
-
-    def kill(self) -> None:
-        """End the dispatcher as a power cut would."""
-        process = self.processes.pop()
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
-
-
-@pytest.fixture
-def clock(tmp_path: Path) -> Iterator[Clock]:
-    """Return a clock for a dispatcher of this test's own."""
-    it = Clock(tmp_path)
-    yield it
-    with suppress(Exception):
-        Client(it.data, start=False).stop()
-    while it.processes:
-        it.kill()
 
 
 @ct.electron
@@ -101,12 +40,6 @@ def submit(client: Client, function: Any, args: tuple[Any, ...], retries: int, p
     settings = [msgspec.structs.replace(it, retries=retries, retry=policy) for it in graph.settings]
     submission = msgspec.structs.replace(submission, graph=msgspec.structs.replace(graph, settings=settings))
     return str(client.submit(submission).id)
-
-
-def wake(client: Client) -> None:
-    """Give the dispatcher something to do, so that it looks at its clock."""
-    other = client.submit(prepare(ct.lattice(adding), (1,), {}, client.artifacts))
-    assert client.record(other.id, wait=True, timeout=60).summary.status == "completed"
 
 
 def node_of(client: Client, dispatch: str) -> NodeDetail:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent import futures
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import apsw
 import msgspec
 import pytest
-from tests.dispatcher.test_retries import Clock, wake
+from tests.dispatcher.clock import Clock, wake
 from tests.dispatcher.test_service import until
 from tests.system.tasks import adding
 
@@ -24,17 +23,6 @@ from covalab.core.schedule import run_id
 from covalab.sdk.api import prepare
 
 INTERVAL = 60.0
-
-
-@pytest.fixture
-def clock(tmp_path: Path) -> Iterator[Clock]:
-    """Return a clock for a dispatcher of this test's own."""
-    it = Clock(tmp_path)
-    yield it
-    with suppress(Exception):
-        Client(it.data, start=False).stop()
-    while it.processes:
-        it.kill()
 
 
 @ct.electron

@@ -55,6 +55,12 @@ def sleeping(seconds: float, pid_file: str) -> str:
     return "slept"
 
 
+@ct.lattice
+def long(pid_file: str) -> object:
+    """Ten minutes of sleep."""
+    return sleeping(600, pid_file)
+
+
 @ct.electron
 def dying() -> int:
     """Take the worker process down."""

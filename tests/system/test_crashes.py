@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.system.tasks import adding, dying, expected_of_fifty, fifty, runs, sleeping, witnessed
+from tests.system.tasks import adding, dying, expected_of_fifty, fifty, long, runs, sleeping, witnessed
 
 import covalab as ct
 from covalab.client import Client
@@ -103,11 +103,6 @@ def test_killing_everything_at_once_loses_nothing(own: Client, tmp_path: Path) -
 
 def test_a_killed_dispatcher_leaves_no_process_behind(own: Client, tmp_path: Path) -> None:
     """The pool, its workers and a running task end within seconds of the dispatcher."""
-
-    @ct.lattice
-    def long(pid_file: str) -> object:
-        return sleeping(600, pid_file)
-
     pid_file = tmp_path / "pid"
     dispatch = ct.dispatch(long)(str(pid_file))
     until(lambda: pid_file.exists() and pid_file.read_text())

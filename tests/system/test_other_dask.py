@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.system.tasks import adding, expected_of_fifty, fifty, runs, sleeping
+from tests.system.tasks import adding, expected_of_fifty, fifty, long, runs
 from tests.system.test_crashes import until
 
 import covalab as ct
@@ -120,11 +120,6 @@ def test_work_runs_on_a_scheduler_started_by_hand(joined: Client, tmp_path: Path
 
 def test_cancel_stops_a_task_on_somebody_elses_worker(joined: Client, tmp_path: Path) -> None:
     """The worker's process ends and is replaced by its nanny; the next dispatch runs."""
-
-    @ct.lattice
-    def long(pid_file: str) -> object:
-        return sleeping(600, pid_file)
-
     pid_file = tmp_path / "pid"
     dispatch = ct.dispatch(long)(str(pid_file))
     until(lambda: pid_file.exists() and pid_file.read_text())
@@ -138,11 +133,6 @@ def test_cancel_stops_a_task_on_somebody_elses_worker(joined: Client, tmp_path: 
 
 def test_what_a_killed_pool_left_running_is_stopped(joined: Client, tmp_path: Path) -> None:
     """Nobody's task keeps somebody else's worker: both are killed at once, and the task does not outlive them."""
-
-    @ct.lattice
-    def long(pid_file: str) -> object:
-        return sleeping(600, pid_file)
-
     pid_file = tmp_path / "pid"
     dispatch = ct.dispatch(long)(str(pid_file))
     until(lambda: pid_file.exists() and pid_file.read_text())

@@ -95,6 +95,18 @@ def seconds_of(where: str, at: object) -> float:
     return float(at)
 
 
+def plain_seconds(span: object) -> float | None:
+    """Return the seconds of a timedelta, or of a number of seconds; None if it is neither.
+
+    Examples
+    --------
+    >>> plain_seconds(dt.timedelta(minutes=1)), plain_seconds(5), plain_seconds(True), plain_seconds("5")
+    (60.0, 5.0, None, None)
+    """
+    seconds = span.total_seconds() if isinstance(span, dt.timedelta) else span
+    return None if isinstance(seconds, bool) or not isinstance(seconds, int | float) else float(seconds)
+
+
 def eta_of(where: str, eta: object) -> float:
     """Return seconds since the epoch for the time at which something is to start.
 
@@ -133,8 +145,8 @@ def interval_of(where: str, interval: object) -> float:
     GraphError
         If it is not above zero, or longer than a hundred years.
     """
-    seconds = interval.total_seconds() if isinstance(interval, dt.timedelta) else interval
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+    seconds = plain_seconds(interval)
+    if seconds is None:
         message = f"{where}: interval takes a timedelta or seconds, not {interval!r}"
         raise TypeError(message)
     return checked_interval(where, seconds)
@@ -150,11 +162,11 @@ def span_of(where: str, span: object) -> float:
     ValueError
         If it is negative.
     """
-    seconds = span.total_seconds() if isinstance(span, dt.timedelta) else span
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+    seconds = plain_seconds(span)
+    if seconds is None:
         message = f"{where} takes a timedelta or seconds, not {span!r}"
         raise TypeError(message)
     if not seconds >= 0:
         message = f"{where} cannot be negative, as {span!r} is"
         raise ValueError(message)
-    return float(seconds)
+    return seconds

@@ -18,6 +18,7 @@ from covalab.core.errors import GraphError
 from covalab.core.model import RetryPolicy
 from covalab.core.retries import ERROR_TYPES
 from covalab.sdk.execution import is_executor
+from covalab.sdk.moments import plain_seconds
 
 RetryOn: TypeAlias = "str | type[BaseException]"
 
@@ -182,11 +183,9 @@ def _checked_on(where: str, retry_on: Any) -> tuple[str, ...]:
 
 
 def _seconds(value: Any) -> float | None:
-    """Return a finite number (of seconds), or None if it is none."""
-    number = value.total_seconds() if isinstance(value, dt.timedelta) else value
-    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-        return None
-    return float(number)
+    """Return a finite number of seconds, or None if it is none."""
+    number = plain_seconds(value)
+    return number if number is not None and math.isfinite(number) else None
 
 
 def trigger_list(where: str, triggers: Any) -> list[Any]:
