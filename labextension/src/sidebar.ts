@@ -10,7 +10,7 @@ import { ExecutionReader } from './execution';
 import { covalabIcon } from './icons';
 import type { Overview } from './overview';
 import { Asks } from './people/asks';
-import { counted, describeCounts, formatAge, formatDuration, formatElapsed, isTerminal, STATUSES, summaryLabel, total } from './text';
+import { canCancel, counted, describeCounts, formatAge, formatDuration, formatElapsed, isTerminal, STATUSES, summaryLabel, total } from './text';
 import type { Counts, DispatchSummary, TaskWord } from './wire';
 
 export interface ISidebarOptions {
@@ -255,6 +255,7 @@ class Row {
       this.node.dataset['status'] = status;
       this.node.dataset['over'] = String(over); // what the context menu offers depends on these
       this.node.dataset['held'] = String(held);
+      this.node.dataset['cancel'] = String(canCancel(summary));
       this.node.dataset['paused'] = String(paused && !over);
     }
     this._name.textContent = summary.name;
@@ -269,7 +270,7 @@ class Row {
       element.hidden = counts[part] === 0;
     });
     this._bar.hidden = status === 'completed' || total(counts) === 0;
-    this._cancel.hidden = over || held;
+    this._cancel.hidden = !canCancel(summary);
     this._start.hidden = !held;
     this._pause.hidden = over || held || paused;
     this._unpause.hidden = over || held || !paused;

@@ -38,6 +38,11 @@ export function summaryLabel({ status, held, starts_at, paused, waiting, counts 
   return paused ? 'Paused' : waiting > 0 && counts.running <= waiting ? 'Waiting' : LABELS[status];
 }
 
+/** Whether there is something to cancel: it runs, or waits for its time. One that nobody has started can be deleted. */
+export function canCancel({ status, held, starts_at }: Pick<DispatchSummary, 'status' | 'held' | 'starts_at'>): boolean {
+  return !isTerminal(status) && (!held || starts_at !== null);
+}
+
 /** The part of a summary that says where a dispatch stands. */
 export type IStanding = Pick<DispatchSummary, 'status' | 'held' | 'starts_at' | 'paused' | 'waiting' | 'counts'>;
 

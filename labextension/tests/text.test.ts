@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { captionOf } from '../src/graph/paint';
 import {
+  canCancel,
   describeCounts,
   errorLabel,
   failureLine,
@@ -127,6 +128,13 @@ test('what became of a question says who answered what', () => {
   assert.equal(outcomeOf({ ...asked, actor: `Anonymous Arche (${'0a'.repeat(16)})` }), '“approval” was answered by Anonymous Arche with True');
   assert.equal(outcomeOf({ ...asked, actor: null, value: null }), '“approval” was answered');
   assert.equal(outcomeOf({ ...asked, status: 'cancelled' }), '“approval” is not asked any more');
+});
+
+test('what runs or waits for its time can be cancelled, what nobody has started cannot', () => {
+  assert.equal(canCancel({ status: 'running', held: false, starts_at: null }), true);
+  assert.equal(canCancel({ status: 'pending', held: true, starts_at: 100 }), true);
+  assert.equal(canCancel({ status: 'pending', held: true, starts_at: null }), false);
+  assert.equal(canCancel({ status: 'completed', held: false, starts_at: 100 }), false);
 });
 
 test('a rate is neither all nor none while it is only nearly so', () => {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from playwright.sync_api import expect
 from tests.browser.lab import Desk
 from tests.system.tasks import adding
@@ -39,3 +41,25 @@ def test_a_dispatch_is_started_and_run_again_from_the_page(desk: Desk, live: Cli
     new = rows.first.get_attribute("data-dispatch")
     assert new is not None
     assert live.record(new).summary.name == "adding"
+
+
+def test_what_waits_for_its_time_says_when_and_can_be_cancelled(desk: Desk, live: Client) -> None:
+    """In the list and in its tab; nothing is started for that."""
+    run = ct.dispatch(ct.lattice(adding), eta=timedelta(hours=1))(41)
+    desk.open()
+    desk.command("covalab:show-dispatches")
+    row = desk.page.locator(f".jp-covalab-Row[data-dispatch='{run}']")
+    expect(row).to_contain_text("Starts ")
+    row.locator(".cv-row").click()
+    tab = desk.page.locator(".jp-covalab-Tab:visible .jp-covalab-Dispatch")
+    expect(tab).to_contain_text("Starts ")
+    expect(tab.get_by_role("button", name="Pause")).to_be_hidden()
+    expect(tab.get_by_role("button", name="Cancel")).to_be_visible()
+    desk.shoot("starts-later")
+    row.hover()
+    row.get_by_role("button", name="Cancel").click()
+    expect(row).to_have_attribute("data-status", "cancelled")
+    expect(tab.get_by_role("button", name="Cancel")).to_be_hidden()
+
+    summary = live.summary(run)
+    assert (summary.status, summary.started_at) == ("cancelled", summary.ended_at)

@@ -642,6 +642,8 @@ def test_an_execution_without_auto_close_stays_open(own: Client) -> None:
     assert result.status == "RUNNING"
     assert result.get_meta()["lifecycle_state"] == "open"
     assert result.snapshot is None
+    assert result.result is None
+    assert result.get_final_result(timeout=20) == 1  # the lattice's value is there before it is closed
     snapshot = result.execution.close()
     assert snapshot["log"] == ["begun", "ended"]
     assert ct.get_result(dispatch).status == "COMPLETED"

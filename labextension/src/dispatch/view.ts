@@ -5,7 +5,7 @@
  */
 import { h, iconButton, statusMark, summaryMark } from '../dom';
 import { GraphView } from '../graph/view';
-import { describeCounts, formatDuration, formatElapsed, formatTime, isTerminal, prettyName, STATUSES, summaryLabel, total } from '../text';
+import { canCancel, describeCounts, formatDuration, formatElapsed, formatTime, isTerminal, prettyName, STATUSES, summaryLabel, total } from '../text';
 import type { IDispatchSource, IGraph, ISnapshot } from '../tokens';
 import { EdgeKind, type NodeDetail, NodeKind, type DispatchSummary } from '../wire';
 import { Beside } from './beside';
@@ -144,14 +144,14 @@ export class DispatchView {
     this._name.title = summary.id;
     this._clock();
     const over = isTerminal(summary.status);
-    this._cancel.hidden = over || summary.held || snapshot.stale !== '';
+    this._cancel.hidden = !canCancel(summary) || snapshot.stale !== '';
     this._show(this._start, summary.held && snapshot.stale === '');
     this._show(this._again, over && snapshot.stale === '');
     this._show(this._resume, over && summary.status !== 'completed' && snapshot.stale === '');
     this.node.classList.toggle('cv-mod-stale', snapshot.stale !== '');
     this._cancel.disabled = this._cancelling || isTerminal(summary.status);
     this._cancel.textContent = this._cancelling ? 'Cancelling…' : 'Cancel';
-    this._pause.hidden = this._cancel.hidden;
+    this._pause.hidden = this._cancel.hidden || summary.held;
     this._pause.textContent = summary.paused ? 'Resume' : 'Pause';
     this._pause.title = summary.paused ? 'Let it go on' : 'Start nothing new; what runs goes on';
     this._beside.follow(snapshot);

@@ -8,7 +8,7 @@ import { covalabIcon } from '../icons';
 import { Sidebar } from '../sidebar';
 import { ServerSource } from '../source';
 import { DispatchTab } from '../tab';
-import { isTerminal, summaryLabel } from '../text';
+import { canCancel, isTerminal, summaryLabel } from '../text';
 import type { DispatchSummary } from '../wire';
 import { ICovalab } from './services';
 
@@ -81,7 +81,7 @@ export const mainPlugin: JupyterFrontEndPlugin<void> = {
       caption: 'Stop what runs and start nothing more',
       describedBy: { args: Private.ARGS },
       execute: async args => {
-        const id = await find(args['id'], ({ status, held }) => !isTerminal(status) && !held);
+        const id = await find(args['id'], canCancel);
         if (id !== null) {
           await attempt(() => dispatches.cancel(id));
         }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from covalab.core.model import Status, TaskWord
+from covalab.core.model import Counts, Status, TaskWord
 
 NEXT: Final[Mapping[Status, frozenset[Status]]] = {
     "pending": frozenset({"running", "completed", "failed", "cancelled", "skipped"}),
@@ -60,3 +60,14 @@ def task_word(status: Status, error_type: str | None) -> TaskWord:
     if status != "skipped":
         return status
     return "failed" if error_type == "dependency" else "cancelled"
+
+
+def has_come_to_its_end(counts: Counts) -> bool:
+    """Tell whether all nodes have completed: the value is there, although the dispatch may be kept open.
+
+    Examples
+    --------
+    >>> has_come_to_its_end(Counts(completed=3)), has_come_to_its_end(Counts(completed=3, failed=1))
+    (True, False)
+    """
+    return counts == Counts(completed=counts.completed)

@@ -11,7 +11,7 @@ import apsw
 from covalab.core import lowering
 from covalab.core.errors import MissingLatticeRecordError
 from covalab.core.journal import Folded, Page, Standing
-from covalab.core.lifecycle import TERMINAL
+from covalab.core.lifecycle import TERMINAL, has_come_to_its_end
 from covalab.core.model import (
     DispatchChanges,
     DispatchId,
@@ -238,12 +238,14 @@ async def standing(service: Service, dispatch: DispatchId) -> Standing:
 
 
 async def until(service: Service, dispatch: DispatchId, wait: float, *, final: bool) -> None:
-    """Wait up to `wait` seconds for a dispatch to end, or, with `final`, for its final result to be set."""
+    """Wait up to `wait` seconds for a dispatch to end, or, with `final`, for its final result to be set or made."""
     deadline = time.monotonic() + wait
     while dispatch in service.runs or dispatch in service.held:
         run = service.runs.get(dispatch)
-        if final and run is not None and run.journal is not None and run.journal.final is not None:
-            return
+        if final and run is not None:
+            is_set = run.journal is not None and run.journal.final is not None
+            if is_set or has_come_to_its_end(run.progress.counts):
+                return
         left = deadline - time.monotonic()
         if left <= 0:
             return

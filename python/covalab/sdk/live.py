@@ -19,7 +19,7 @@ import msgspec
 
 from covalab.client import Client, connect
 from covalab.core.journal import Entry, Interrupt, Intervention, Standing, Tree, Wish, find
-from covalab.core.lifecycle import TERMINAL
+from covalab.core.lifecycle import TERMINAL, has_come_to_its_end
 from covalab.core.model import DispatchId, Value, does_work
 from covalab.worker.live import chosen, plain, plain_dict
 
@@ -138,11 +138,11 @@ class Reader:
         """Return whether there is a final result by now, and it."""
         if standing.folded.final is not None:
             return True, self.open(standing.folded.final, "the final result")
-        if standing.summary.status not in TERMINAL:
-            return False, None
-        if standing.summary.status == "completed":
-            return True, type(self._result)(self._client.record(self._id), self._client).result
-        return True, self.whole_state(standing)
+        summary = standing.summary
+        if summary.status == "completed" or (summary.status == "running" and has_come_to_its_end(summary.counts)):
+            record = self._client.record(self._id)
+            return True, type(self._result)(record, self._client)._value_at(record.graph.output)  # noqa: SLF001 - its other half
+        return (True, self.whole_state(standing)) if summary.status in TERMINAL else (False, None)
 
     def expired(self, timeout: float | None, *, raise_on_timeout: bool) -> None:
         """Say that there is no final result yet."""

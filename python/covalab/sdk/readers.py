@@ -89,7 +89,8 @@ class Readers:
 
         Notes
         -----
-        A dispatch that failed has a snapshot; `raise_for_status` raises.
+        A dispatch that failed has a snapshot; `raise_for_status` raises. One that is kept open (``auto_close=False``)
+        has its value when its last node has completed.
         """
         reader, deadline = self._reader, None if timeout is None else time.monotonic() + timeout
         while True:
