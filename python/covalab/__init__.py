@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from covalab.sdk import leptons
     from covalab.sdk import task_logging as logging
     from covalab.sdk.api import cancel, dispatch, dispatch_sync, get_result, stop_triggers
+    from covalab.sdk.awaiting import async_dispatch_sync, async_get_result
     from covalab.sdk.configuration import get_config, reload_config, set_config
     from covalab.sdk.deps import DepsBash, DepsCall, DepsModule, DepsPip
     from covalab.sdk.electron import electron, wait
@@ -104,7 +105,9 @@ __all__ = [
     "TransportableObject",
     "append_state",
     "async_continue_with",
+    "async_dispatch_sync",
     "async_enqueue",
+    "async_get_result",
     "async_get_task",
     "async_get_task_result",
     "async_intervene",
@@ -171,6 +174,7 @@ _HOMES = {
         "TaskFailed",
     ),
     "covalab.sdk.api": ("cancel", "dispatch", "dispatch_sync", "get_result", "stop_triggers"),
+    "covalab.sdk.awaiting": ("async_dispatch_sync", "async_get_result"),
     "covalab.sdk.configuration": ("get_config", "reload_config", "set_config"),
     "covalab.sdk.deps": ("DepsBash", "DepsCall", "DepsModule", "DepsPip"),
     "covalab.sdk.electron": ("electron", "wait"),
@@ -188,7 +192,6 @@ _HOMES = {
         "async_get_task_result",
         "async_list_dispatches",
         "async_list_tasks",
-        "async_purge_results",
         "async_purge_results",
         "async_summary",
         "enqueue",

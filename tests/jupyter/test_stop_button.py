@@ -21,6 +21,8 @@ WAITS = [
     "result.get_final_result(timeout=600)",
     "list(execution.get_runtime_stream(timeout=None))",
     "list(execution.get_runtime_stream(timeout=600))",
+    "await ct.async_get_result(run, wait=True)",
+    "await ct.async_dispatch_sync(waiting)()",
     "await ct.async_get_task_result(f'{run}:0', wait=True)",
     "await result.async_get_final_result()",
     "[item async for item in execution.get_async_runtime_stream(timeout=None)]",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import re
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.system.tasks import adding
 
 import covalab as ct
 from covalab.client import Client
@@ -295,3 +299,29 @@ def test_a_dispatch_and_a_result_show_themselves() -> None:
     for bundle in (run._repr_mimebundle_(), DispatchHandle(str(run))._repr_mimebundle_(), result._repr_mimebundle_()):
         assert bundle["application/vnd.covalab.dispatch+json"]["id"] == run
         assert re.search("experiment", bundle["text/plain"])
+
+
+def test_waiting_for_a_result_leaves_the_event_loop_free(live: Client, tmp_path: Path) -> None:
+    """Others are heard meanwhile; when the time is up it is a result that runs; unknown ids are an error at once."""
+    del live
+    mark = tmp_path / "go"
+
+    @ct.electron
+    def until_told(file: str) -> int:
+        while not Path(file).exists():
+            time.sleep(0.01)
+        return 7
+
+    async def main() -> None:
+        run = ct.dispatch(ct.lattice(until_told))(str(mark))
+        assert (await ct.async_get_result(run, wait=True, timeout=0.2)).status == "RUNNING"
+        assert (await ct.async_get_result(run, status_only=True))["status"] == "RUNNING"
+        waiting = asyncio.gather(ct.async_get_result(run, wait=True), ct.async_dispatch_sync(ct.lattice(adding))(1))
+        await asyncio.sleep(0.1)
+        mark.touch()
+        first, second = await waiting
+        assert (first.result, second.result) == (7, 2)
+        with pytest.raises(ct.MissingLatticeRecordError):
+            await ct.async_get_result("no-such-dispatch", wait=True)
+
+    asyncio.run(main())

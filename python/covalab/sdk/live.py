@@ -26,7 +26,7 @@ from covalab.worker.live import chosen, plain, plain_dict
 if TYPE_CHECKING:
     from covalab.sdk.result import Result
 
-_ROUND: Final = 2.0
+ROUND_SECONDS: Final = 2.0
 """How many seconds one request of an asynchronous call waits: a thread cannot be called back."""
 
 _WAKE: Final = 0.5
@@ -334,12 +334,12 @@ class Execution:
             How many seconds may pass between two items; then there is a warning, and the end. None: any number.
         """
         cursor = _Cursor(self._client, self._id)
-        deadline = _deadline(timeout)
+        deadline = deadline_after(timeout)
         while not cursor.ended:
-            items = cursor.next(_left(deadline, _FOR_EVER))
+            items = cursor.next(left_until(deadline, _FOR_EVER))
             yield from items
             if items:
-                deadline = _deadline(timeout)
+                deadline = deadline_after(timeout)
             elif not cursor.ended and deadline is not None and time.monotonic() >= deadline:
                 cursor.warn(timeout)
                 return
@@ -347,13 +347,13 @@ class Execution:
     async def get_async_runtime_stream(self, timeout: float | None = 10) -> AsyncIterator[Any]:
         """Do the same as `get_runtime_stream`, for ``async for``."""
         cursor = _Cursor(self._client, self._id)
-        deadline = _deadline(timeout)
+        deadline = deadline_after(timeout)
         while not cursor.ended:
-            items = await waited_for(cursor.next, _left(deadline, _ROUND))
+            items = await waited_for(cursor.next, left_until(deadline, ROUND_SECONDS))
             for item in items:
                 yield item
             if items:
-                deadline = _deadline(timeout)
+                deadline = deadline_after(timeout)
             elif not cursor.ended and deadline is not None and time.monotonic() >= deadline:
                 cursor.warn(timeout)
                 return
@@ -439,11 +439,13 @@ async def waited_for(call: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
             answer.cancel()
 
 
-def _deadline(timeout: float | None) -> float | None:
+def deadline_after(timeout: float | None) -> float | None:
+    """Return when a wait is over, by the monotonic clock; None: never."""
     return None if timeout is None else time.monotonic() + timeout
 
 
-def _left(deadline: float | None, most: float) -> float:
+def left_until(deadline: float | None, most: float) -> float:
+    """Return how many seconds are left of a wait, at most so many."""
     return most if deadline is None else min(most, max(0.0, deadline - time.monotonic()))
 
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from covalab.client import Client
     from covalab.core.model import Record
 
-_ROUND = 2.0
-
 
 class Readers:
     """What `Result` reads beside the graph. Every value is a copy."""
@@ -92,7 +90,7 @@ class Readers:
         A dispatch that failed has a snapshot; `raise_for_status` raises. One that is kept open (``auto_close=False``)
         has its value when its last node has completed.
         """
-        reader, deadline = self._reader, None if timeout is None else time.monotonic() + timeout
+        reader, deadline = self._reader, live.deadline_after(timeout)
         while True:
             left = 3600.0 if deadline is None else max(0.0, deadline - time.monotonic())
             is_there, value = reader.final(reader.standing(wait=left, final=True))
@@ -103,9 +101,9 @@ class Readers:
 
     async def async_get_final_result(self, timeout: float | None = None, *, raise_on_timeout: bool = False) -> Any:
         """Do the same as `get_final_result` without blocking the event loop."""
-        reader, deadline = self._reader, None if timeout is None else time.monotonic() + timeout
+        reader, deadline = self._reader, live.deadline_after(timeout)
         while True:
-            left = _ROUND if deadline is None else min(_ROUND, max(0.0, deadline - time.monotonic()))
+            left = live.left_until(deadline, live.ROUND_SECONDS)
             standing = await live.waited_for(reader.standing, wait=left, final=True)
             is_there, value = await live.in_thread(reader.final, standing)
             if is_there:
