@@ -16,6 +16,8 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from covalab.client import Client
+
 SERVER = """
 import asyncio, sys
 from pathlib import Path
@@ -165,7 +167,7 @@ def test_the_ssh_plug_in_runs_as_it_is(far: Path, plug_in: Path, tmp_path: Path)
             check=False,
         )
     finally:
-        subprocess.run([sys.executable, "-m", "covalab.cli", "stop"], env=environment, capture_output=True, check=False)
+        Client(tmp_path / "data", start=False).stop()
 
     assert done.returncode == 0, done.stderr[-5000:]
     assert "all is well" in done.stdout
