@@ -372,7 +372,7 @@ def answer(id_: str, value: str | None) -> None:
     ID is an id that is listed here, or that of a dispatch that waits for one thing. VALUE is JSON; what is no JSON is a
     text.
     """
-    from covalab.sdk.live import continue_with, find_interrupts, get_interrupts
+    from covalab.sdk.live import continue_with, find_interrupts, get_interrupts, the_one
 
     found = find_interrupts(id_) if id_ else get_interrupts()
     if value is None:
@@ -381,11 +381,8 @@ def answer(id_: str, value: str | None) -> None:
             table.add_row(one["id"], _text(one["type"]), _text(one["text"]), one["status"], one["created_at"])
         _console().print(table if found else "nothing waits for an answer")
         return
-    if len(found) != 1:
-        names = ", ".join(f"{one['id']} ({one['type']})" for one in found) or "nothing"
-        message = f"{id_} waits for {names}; name one that waits, as `covalab answer` lists them"
-        raise click.ClickException(message)
-    record = continue_with(id_.partition(":")[0], found[0]["id"], _json_or_text(value), actor="command line")
+    asked = the_one(id_, found, "`covalab answer`")
+    record = continue_with(id_.partition(":")[0], asked["id"], _json_or_text(value), actor="command line")
     click.echo(f"{record['type']} ({record['id']}) was answered with {value}")
 
 

@@ -75,6 +75,11 @@ def test_the_first_dispatch_and_what_is_left_of_it(live: Client, tmp_path: Path)
     assert printed(second.cells[0]) == f"{accuracy} (10, 10) 450\n24\n"
 
 
+def complaints(notebook: NotebookNode) -> list[NotebookNode]:
+    """Return what the cells of a notebook wrote to stderr: warnings, and errors that nobody expected."""
+    return [output for cell in notebook.cells for output in cell.get("outputs", []) if output.get("name") == "stderr"]
+
+
 def test_covalents_features_one_by_one(live: Client, tmp_path: Path) -> None:
     """Every section of the second notebook does what its text says; nothing in it warns or fails by mistake."""
     notebook = executed(nbformat.read(FOLDER / "02_covalent_programs.ipynb", as_version=4), tmp_path)
@@ -96,9 +101,7 @@ def test_covalents_features_one_by_one(live: Client, tmp_path: Path) -> None:
         "42\n",
     ):
         assert expected in text, expected
-    assert not [
-        output for cell in notebook.cells for output in cell.get("outputs", []) if output.get("name") == "stderr"
-    ]
+    assert not complaints(notebook)
     doubling = re.search(r"doubling: ([0-9a-f-]{36})", text)
     assert doubling is not None
     assert live.summary(DispatchId(doubling[1])).status == "completed"
@@ -130,9 +133,7 @@ def test_tasks_retries_and_people(live: Client, tmp_path: Path) -> None:
         "minutes=3: counting",
     ):
         assert expected in text, expected
-    assert not [
-        output for cell in notebook.cells for output in cell.get("outputs", []) if output.get("name") == "stderr"
-    ]
+    assert not complaints(notebook)
     survey = re.search(r"survey: ([0-9a-f-]{36})", text)
     assert survey is not None
     assert live.summary(DispatchId(survey[1])).status == "completed"

@@ -11,6 +11,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class
 from IPython.core.magic_arguments import argument, parse_argstring
 
+from covalab.core.errors import NoSuchInterrupt
 from covalab.jupyter.heading import without_comment
 from covalab.jupyter.lines import id_in, magic
 from covalab.jupyter.shown import Waiting
@@ -45,12 +46,12 @@ class PeopleMagics(Magics):
         found = live.find_interrupts(wanted)
         if not expression.strip():
             return Waiting(found)
-        if len(found) != 1:
-            names = ", ".join(f"{one['id']} ({one['type']})" for one in found) or "nothing"
-            message = f"{wanted} waits for {names}; name one that waits, as %answer lists them"
-            raise UsageError(message)
+        try:
+            asked = live.the_one(wanted, found, "%answer")
+        except NoSuchInterrupt as error:
+            raise UsageError(str(error)) from None
         value = self._value(expression.strip())
-        record = live.continue_with(wanted.partition(":")[0], found[0]["id"], value)
+        record = live.continue_with(wanted.partition(":")[0], asked["id"], value)
         return f"{record['type']!r} ({record['id']}) was answered with {value!r}."
 
     def _value(self, expression: str) -> Any:

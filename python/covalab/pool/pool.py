@@ -269,9 +269,7 @@ class Pool:
         """Let a worker interrupt nodes of its step; end it when they do not stop, or it does not answer."""
         assert self._client is not None
         worker = running.assign.worker
-        asking = self._client.run(
-            remote.stop, self._client.id, running.assign.step, nodes, remote.GRACE_SECONDS, workers=[worker]
-        )
+        asking = self._client.run(remote.stop, self._client.id, running.assign.step, nodes, workers=[worker])
         try:
             answers = await asyncio.wait_for(asking, remote.GRACE_SECONDS + _ANSWER_SECONDS)
             if answers.get(worker) is True:

@@ -37,8 +37,11 @@ def run(payload: bytes, owner: str) -> None:
 
     Every pool of a scheduler hears every event, and numbers its steps from one: `owner` says whose this one is.
     """
+    _run(_decoder.decode(payload), owner)
+
+
+def _run(step: Step, owner: str) -> None:
     global _owner  # noqa: PLW0603 - one step runs at a time in a process
-    step: Step = _decoder.decode(payload)
     dask_worker = get_worker()
     with _one_at_a_time:
         task_worker = _workers.get(step.spool)
@@ -50,13 +53,14 @@ def run(payload: bytes, owner: str) -> None:
 
 def run_elsewhere(payload: bytes, owner: str) -> None:
     """Run an encoded step on a worker that outlives its pool."""
+    step: Step = _decoder.decode(payload)
     dask_worker = get_worker()
     watching = asyncio.run_coroutine_threadsafe(
-        _end_when_unwanted(dask_worker, dask_worker.get_current_task(), owner, _decoder.decode(payload).id),
+        _end_when_unwanted(dask_worker, dask_worker.get_current_task(), owner, step.id),
         dask_worker.loop.asyncio_loop,  # type: ignore[attr-defined] # tornado's, which is always asyncio's
     )
     try:
-        run(payload, owner)
+        _run(step, owner)
     finally:
         watching.cancel()
 
@@ -67,22 +71,24 @@ async def _end_when_unwanted(dask_worker: Worker, key: Key, owner: str, step: in
         await asyncio.sleep(_WANTED_SECONDS)
         task = dask_worker.state.tasks.get(key)
         is_wanted = task is not None and task.state in ("executing", "long-running")
-        if not is_wanted and not await stop(owner, step, [], GRACE_SECONDS):
+        if not is_wanted and not await stop(owner, step, []):
             kill_family(os.getpid())
 
 
-async def stop(owner: str, step: int, nodes: list[int], grace: float) -> bool:
-    """Ask what is running of a step on this worker to stop. Returns whether it did, within `grace` seconds.
+async def stop(owner: str, step: int, nodes: list[int]) -> bool:
+    """Ask what is running of a step on this worker to stop. Returns whether it did, within `GRACE_SECONDS`.
 
     Runs on the worker's event loop, beside the task. Child processes that the task leaves behind are ended.
     """
-    asked = [one for one in _workers.values() if owner == _owner and one.turn.interrupt(step, nodes)]
+    if owner != _owner:
+        return True  # it is somebody else's step that runs here
+    asked = [one for one in _workers.values() if one.turn.interrupt(step, nodes)]
     if not asked:
         return True
     turn, pid = asked[0].turn, os.getpid()
     since = turn.since
     signal_all(family(pid, since=since), signal.SIGINT)
-    deadline = time.monotonic() + grace
+    deadline = time.monotonic() + GRACE_SECONDS
     while owner == _owner and turn.is_at(step, nodes):
         if time.monotonic() > deadline:
             return False

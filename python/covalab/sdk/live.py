@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 import msgspec
 
 from covalab.client import Client, connect
+from covalab.core.errors import NoSuchInterrupt
 from covalab.core.journal import Entry, Interrupt, Intervention, Standing, Tree, Wish, find
 from covalab.core.lifecycle import TERMINAL, has_come_to_its_end
 from covalab.core.model import DispatchId, Value, does_work
@@ -34,7 +35,8 @@ _AT_ONCE: Final = 100
 """How many calls of one event loop wait at a time; each has a thread and a connection."""
 
 _slots: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-_FOR_EVER: Final = 3600.0
+FOR_EVER: Final = 3600.0
+"""How many seconds one request of any other call waits, before it is made again."""
 _PAGE: Final = 1_000
 _MISSING: Final = object()
 _T = TypeVar("_T")
@@ -336,7 +338,7 @@ class Execution:
         cursor = _Cursor(self._client, self._id)
         deadline = deadline_after(timeout)
         while not cursor.ended:
-            items = cursor.next(left_until(deadline, _FOR_EVER))
+            items = cursor.next(left_until(deadline, FOR_EVER))
             yield from items
             if items:
                 deadline = deadline_after(timeout)
@@ -548,18 +550,19 @@ def get_interrupts(dispatch_id: str | None = None, status: str | None = "waiting
         If there is no such dispatch.
     """
     client = connect()
-    wanted = _running(client) if dispatch_id is None else [_checked(dispatch_id)]
+    wanted = _running(client, status) if dispatch_id is None else [_checked(dispatch_id)]
     found = [one for wait in wanted for one in client.execution(wait).folded.interrupts.values()]
     return [interrupt_dict(one) for one in found if status is None or one.status == status]
 
 
-def _running(client: Client) -> Iterator[DispatchId]:
+def _running(client: Client, status: str | None) -> Iterator[DispatchId]:
     """Yield the ids of what runs and may have asked somebody, the newest first, each before what is below it."""
     offset = 0
     while page := client.dispatches(status="running", offset=offset, count=_PAGE):
         for one in page:
-            yield one.id
-            yield from (below.id for below in client.dispatches(status="running", root=one.id, count=_PAGE))
+            below = client.dispatches(status="running", root=one.id, count=_PAGE) if one.inner else []
+            # How many wait is in the list; who answered is not.
+            yield from (it.id for it in (one, *below) if it.waiting or status != "waiting")
         offset += len(page)
 
 
@@ -574,6 +577,21 @@ def find_interrupts(id_: str) -> list[dict[str, Any]]:
     dispatch, colon, _ = id_.partition(":")
     found = get_interrupts(dispatch, None if colon else "waiting")
     return [one for one in found if not colon or one["id"] == id_]
+
+
+def the_one(id_: str, found: Sequence[dict[str, Any]], lists: str) -> dict[str, Any]:
+    """Return the only interrupt that was found for an id.
+
+    Raises
+    ------
+    NoSuchInterrupt
+        If there is none, or more than one; `lists` is the command that lists them.
+    """
+    if len(found) != 1:
+        names = ", ".join(f"{one['id']} ({one['type']})" for one in found) or "nothing"
+        message = f"{id_} waits for {names}; name one that waits, as {lists} lists them"
+        raise NoSuchInterrupt(message)
+    return found[0]
 
 
 def intervene(

@@ -145,11 +145,7 @@ def interval_of(where: str, interval: object) -> float:
     GraphError
         If it is not above zero, or longer than a hundred years.
     """
-    seconds = plain_seconds(interval)
-    if seconds is None:
-        message = f"{where}: interval takes a timedelta or seconds, not {interval!r}"
-        raise TypeError(message)
-    return checked_interval(where, seconds)
+    return checked_interval(where, _seconds_in(f"{where}: interval", interval))
 
 
 def span_of(where: str, span: object) -> float:
@@ -162,11 +158,16 @@ def span_of(where: str, span: object) -> float:
     ValueError
         If it is negative.
     """
+    seconds = _seconds_in(where, span)
+    if not seconds >= 0:
+        message = f"{where} cannot be negative, as {span!r} is"
+        raise ValueError(message)
+    return seconds
+
+
+def _seconds_in(where: str, span: object) -> float:
     seconds = plain_seconds(span)
     if seconds is None:
         message = f"{where} takes a timedelta or seconds, not {span!r}"
         raise TypeError(message)
-    if not seconds >= 0:
-        message = f"{where} cannot be negative, as {span!r} is"
-        raise ValueError(message)
     return seconds

@@ -92,7 +92,7 @@ class Readers:
         """
         reader, deadline = self._reader, live.deadline_after(timeout)
         while True:
-            left = 3600.0 if deadline is None else max(0.0, deadline - time.monotonic())
+            left = live.left_until(deadline, live.FOR_EVER)
             is_there, value = reader.final(reader.standing(wait=left, final=True))
             if is_there:
                 return value

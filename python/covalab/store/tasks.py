@@ -79,7 +79,7 @@ def select_tasks(connection: apsw.Connection, query: TaskQuery) -> list[Keyed]:
 
 
 def _task(row: Any) -> Keyed:
-    key, dispatch, node, word, attempts, enqueued_at, started_at, ended_at, error_type, failure, value = row[:11]
+    key, dispatch, node, word, attempts, enqueued_at, started_at, ended_at, error_type, failure, value, *timing = row
     why: Failure | None = None
     if failure is not None:
         why = msgspec.structs.replace(msgspec.msgpack.decode(failure, type=Failure), original=None)
@@ -88,8 +88,8 @@ def _task(row: Any) -> Keyed:
     of_value: Value | None = None
     if value is not None:
         of_value = msgspec.structs.replace(msgspec.msgpack.decode(value, type=Value), data=None)
-    task = TaskRow(DispatchId(dispatch), node, word, attempts, enqueued_at, started_at, ended_at, None, why, of_value)
-    return Keyed(key, msgspec.structs.replace(task, starts_at=row[11], schedule_id=row[12]))
+    times = (enqueued_at, started_at, ended_at, None)
+    return Keyed(key, TaskRow(DispatchId(dispatch), node, word, attempts, *times, why, of_value, *timing))
 
 
 def select_held_tasks(connection: apsw.Connection, dispatch: str, limit: int) -> list[Keyed]:
@@ -104,8 +104,10 @@ def select_held_tasks(connection: apsw.Connection, dispatch: str, limit: int) ->
     for key, its_id, created_at, graph, starts_at, schedule_id in found:
         nodes = msgspec.msgpack.decode(graph, type=Graph).nodes
         working = [node for node in range(len(nodes) - 1, -1, -1) if does_work(nodes[node])]
-        row = TaskRow(its_id, -1, "pending", 0, created_at, starts_at=starts_at, schedule_id=schedule_id)
-        tasks += [Keyed(key, msgspec.structs.replace(row, node=node)) for node in working]
+        tasks += [
+            Keyed(key, TaskRow(its_id, node, "pending", 0, created_at, starts_at=starts_at, schedule_id=schedule_id))
+            for node in working
+        ]
     return tasks
 
 
