@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 import covalab as ct
 from covalab.cli import main
 from covalab.client import Client
-from covalab.client.start import find
+from covalab.client.launcher import find
 
 
 def covalab(*args: str) -> Result:

@@ -3,7 +3,7 @@
  */
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
-import type { DispatchChanges, DispatcherStatus, DispatchSummary, Execution, Graph, NodeDetail, Problem, Status, StreamPage, TasksSummary } from './wire';
+import type { DispatchChanges, DispatcherStatus, DispatchSummary, ExecutionView, Graph, NodeDetail, Problem, Status, StreamPage, TasksSummary } from './wire';
 
 /** The server answered, and the answer is no. Its message is for the reader. */
 export class RefusedError extends Error {
@@ -77,7 +77,7 @@ export class Client {
     return this._ask('summary');
   }
 
-  execution(id: string): Promise<Execution> {
+  execution(id: string): Promise<ExecutionView> {
     return this._ask(`dispatches/${encodeURIComponent(id)}/execution`);
   }
 
@@ -87,13 +87,13 @@ export class Client {
   }
 
   /** Answer what waits for a person with the value of a JSON text, which is sent as it was written: `1.0` stays `1.0`. */
-  answer(id: string, interrupt: string, request: string, json: string): Promise<Execution> {
+  answer(id: string, interrupt: string, request: string, json: string): Promise<ExecutionView> {
     const rest = JSON.stringify({ action: 'answer', id: interrupt, request_id: request });
     return this._wish(id, `${rest.slice(0, -1)},"plain":${json}}`);
   }
 
   /** Let a dispatch start nothing new, or go on. */
-  pause(id: string, wanted: boolean): Promise<Execution> {
+  pause(id: string, wanted: boolean): Promise<ExecutionView> {
     return this._wish(id, JSON.stringify({ action: wanted ? 'pause' : 'resume' }));
   }
 
@@ -101,7 +101,7 @@ export class Client {
     await this._ask(`dispatches/${encodeURIComponent(id)}`, { method: 'DELETE' });
   }
 
-  private _wish(id: string, body: string): Promise<Execution> {
+  private _wish(id: string, body: string): Promise<ExecutionView> {
     return this._ask(`dispatches/${encodeURIComponent(id)}/journal`, { method: 'POST', body });
   }
 

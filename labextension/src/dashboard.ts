@@ -4,16 +4,16 @@
 import { h, statusMark } from './dom';
 import type { Overview } from './overview';
 import { counted, errorLabel, formatElapsed, statusLabel, successRate } from './text';
-import type { ErrorType, TaskWord } from './wire';
+import type { ErrorType, TaskStatusName } from './wire';
 
-const WORDS: readonly TaskWord[] = ['running', 'pending', 'completed', 'failed', 'cancelled'];
+const WORDS: readonly TaskStatusName[] = ['running', 'pending', 'completed', 'failed', 'cancelled'];
 
 export interface IDashboardOptions {
   readonly overview: Overview;
   /** Show a dispatch. */
   readonly open: (id: string) => void;
   /** List the dispatches that have tasks which stand so. */
-  readonly choose: (word: TaskWord) => void;
+  readonly choose: (word: TaskStatusName) => void;
 }
 
 /** Shows an overview. */
@@ -57,7 +57,7 @@ export class Dashboard {
   }
 
   /** Show by which of the counts the list is filtered. */
-  mark(chosen: TaskWord | null): void {
+  mark(chosen: TaskStatusName | null): void {
     this._tallies.forEach(([button], word) => button.setAttribute('aria-pressed', String(word === chosen)));
   }
 
@@ -126,7 +126,7 @@ export class Dashboard {
   }
 
   private readonly _options: IDashboardOptions;
-  private readonly _tallies = new Map<TaskWord, readonly [HTMLButtonElement, HTMLElement]>();
+  private readonly _tallies = new Map<TaskStatusName, readonly [HTMLButtonElement, HTMLElement]>();
   private readonly _rate: HTMLElement;
   private readonly _errors: HTMLElement;
   private readonly _longest: HTMLElement;

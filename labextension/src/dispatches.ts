@@ -7,7 +7,7 @@ import { type ISignal, Signal } from '@lumino/signaling';
 import type { Client } from './client';
 import type { Feed } from './feed';
 import { isTerminal } from './text';
-import type { DispatchSummary, Execution } from './wire';
+import type { DispatchSummary, ExecutionView } from './wire';
 
 const PAGE = 50;
 const MOST_BELOW = 1000;
@@ -104,12 +104,12 @@ export class DispatchesModel implements IDisposable {
   }
 
   /** What happens in a dispatch beside its graph. */
-  execution(id: string): Promise<Execution> {
+  execution(id: string): Promise<ExecutionView> {
     return this._client.execution(id);
   }
 
   /** Answer what waits for a person; see `Client.answer`. */
-  answer(id: string, interrupt: string, request: string, json: string): Promise<Execution> {
+  answer(id: string, interrupt: string, request: string, json: string): Promise<ExecutionView> {
     return this._client.answer(id, interrupt, request, json);
   }
 

@@ -3,14 +3,14 @@
  */
 import type { IDisposable } from '@lumino/disposable';
 import { type ISignal, Signal } from '@lumino/signaling';
-import type { Execution } from './wire';
+import type { ExecutionView } from './wire';
 
 const PAUSE = 1000;
 const TRIES = 3;
 
 /** Reads one execution, at most once a second; when that fails, a few times more, and less often. */
 export class ExecutionReader implements IDisposable {
-  constructor(read: () => Promise<Execution>, pause = PAUSE) {
+  constructor(read: () => Promise<ExecutionView>, pause = PAUSE) {
     this._read = read;
     this._pause = pause;
   }
@@ -21,7 +21,7 @@ export class ExecutionReader implements IDisposable {
   }
 
   /** As it was read last; null before that. */
-  get execution(): Execution | null {
+  get execution(): ExecutionView | null {
     return this._execution;
   }
 
@@ -50,7 +50,7 @@ export class ExecutionReader implements IDisposable {
   }
 
   /** Take what an answer brought, unless something newer is known. */
-  take(execution: Execution): void {
+  take(execution: ExecutionView): void {
     if (!this._disposed && execution.version >= (this._execution?.version ?? -1)) {
       this._execution = execution;
       this._changed.emit();
@@ -73,10 +73,10 @@ export class ExecutionReader implements IDisposable {
     }
   }
 
-  private readonly _read: () => Promise<Execution>;
+  private readonly _read: () => Promise<ExecutionView>;
   private readonly _pause: number;
   private readonly _changed = new Signal<this, void>(this);
-  private _execution: Execution | null = null;
+  private _execution: ExecutionView | null = null;
   private _timer = 0;
   private _last = 0;
   private _reading = false;

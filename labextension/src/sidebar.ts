@@ -11,7 +11,7 @@ import { covalabIcon } from './icons';
 import type { Overview } from './overview';
 import { Asks } from './people/asks';
 import { canCancel, counted, describeCounts, formatAge, formatDuration, formatElapsed, isTerminal, STATUSES, summaryLabel, total } from './text';
-import type { Counts, DispatchSummary, TaskWord } from './wire';
+import type { Counts, DispatchSummary, TaskStatusName } from './wire';
 
 export interface ISidebarOptions {
   readonly model: DispatchesModel;
@@ -27,7 +27,7 @@ export interface ISidebarOptions {
 }
 
 /** `with:…`: dispatches that have tasks which stand so. */
-type Filter = 'all' | 'active' | 'completed' | 'failed' | `with:${TaskWord}`;
+type Filter = 'all' | 'active' | 'completed' | 'failed' | `with:${TaskStatusName}`;
 
 const FORMS = 3;
 
@@ -120,7 +120,7 @@ export class Sidebar extends Widget {
     for (const chip of this._filters.querySelectorAll<HTMLElement>('.cv-chip')) {
       chip.setAttribute('aria-pressed', String(chip.dataset['filter'] === filter));
     }
-    this._dashboard.mark(filter.startsWith('with:') ? (filter.slice(5) as TaskWord) : null);
+    this._dashboard.mark(filter.startsWith('with:') ? (filter.slice(5) as TaskStatusName) : null);
     this._update();
   }
 
@@ -131,7 +131,7 @@ export class Sidebar extends Widget {
       (this._filter === 'active' && !isTerminal(status) && !held) ||
       (this._filter === 'completed' && status === 'completed') ||
       (this._filter === 'failed' && (status === 'failed' || status === 'cancelled')) ||
-      (this._filter.startsWith('with:') && tasksIn(counts, this._filter.slice(5) as TaskWord) > 0);
+      (this._filter.startsWith('with:') && tasksIn(counts, this._filter.slice(5) as TaskStatusName) > 0);
     return shown && (text === '' || [name, notebook, id].some(field => field.toLowerCase().includes(text)));
   }
 
@@ -389,7 +389,7 @@ function asksBelow(id: string, family: readonly DispatchSummary[]): boolean {
 }
 
 /** How many tasks of a dispatch stand so, as the dashboard counts them: what a failure kept from starting has failed. */
-function tasksIn(counts: Counts, word: TaskWord): number {
+function tasksIn(counts: Counts, word: TaskStatusName): number {
   const kept = counts.failed > 0 ? 'failed' : 'cancelled';
   return counts[word] + (word === kept ? counts.skipped : 0);
 }

@@ -8,7 +8,7 @@ import type { Feed } from './feed';
 import { fromBundle, withChanges } from './snapshot';
 import { isTerminal } from './text';
 import type { IBundle, IDispatchSource, IGraph, ISnapshot } from './tokens';
-import type { DispatchSummary, Execution, NodeDetail, StreamPage } from './wire';
+import type { DispatchSummary, ExecutionView, NodeDetail, StreamPage } from './wire';
 
 const SECOND = 1000;
 
@@ -66,7 +66,7 @@ export class ServerSource implements IDispatchSource {
     this._refresh().catch((error: unknown) => this._fail(error));
   }
 
-  execution(): Promise<Execution> {
+  execution(): Promise<ExecutionView> {
     return this._client.execution(this.id);
   }
 
@@ -74,11 +74,11 @@ export class ServerSource implements IDispatchSource {
     return this._client.stream(this.id, since, last);
   }
 
-  answer(interrupt: string, request: string, json: string): Promise<Execution> {
+  answer(interrupt: string, request: string, json: string): Promise<ExecutionView> {
     return this._client.answer(this.id, interrupt, request, json);
   }
 
-  pause(wanted: boolean): Promise<Execution> {
+  pause(wanted: boolean): Promise<ExecutionView> {
     return this._client.pause(this.id, wanted);
   }
 

@@ -3,7 +3,7 @@
  */
 import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
-import type { DispatchSummary, Edge, Execution, Graph, Node, NodeDetail, NodeState, StreamPage } from './wire';
+import type { DispatchSummary, Edge, ExecutionView, Graph, Node, NodeDetail, NodeState, StreamPage } from './wire';
 
 /** The MIME type of a dispatch in the output of a cell. */
 export const MIME_TYPE = 'application/vnd.covalab.dispatch+json';
@@ -51,13 +51,13 @@ export interface IDispatchSource extends IDisposable {
   /** Emitted when something may have happened beside the graph. */
   readonly stirred: ISignal<IDispatchSource, void>;
   /** What happens beside the graph, as it is now. */
-  execution(): Promise<Execution>;
+  execution(): Promise<ExecutionView>;
   /** The newest entries of the stream after number `since`, at most `last` of them. */
   stream(since: number, last: number): Promise<StreamPage>;
   /** Answer what waits for a person with the value of a JSON text; the same `request` again changes nothing. */
-  answer(interrupt: string, request: string, json: string): Promise<Execution>;
+  answer(interrupt: string, request: string, json: string): Promise<ExecutionView>;
   /** Ask that nothing new be started, or that it go on. */
-  pause(wanted: boolean): Promise<Execution>;
+  pause(wanted: boolean): Promise<ExecutionView>;
 }
 
 /** Read what a notebook keeps; null when it is no dispatch (somebody else may have written the file). */

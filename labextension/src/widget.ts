@@ -8,7 +8,7 @@ import { type ISignal, Signal } from '@lumino/signaling';
 import { DispatchView } from './dispatch/view';
 import { fromBundle, withChanges } from './snapshot';
 import { type IDispatchSource, type IGraph, type ISnapshot, readBundle } from './tokens';
-import type { DispatchChanges, Execution, NodeDetail, StreamPage } from './wire';
+import type { DispatchChanges, ExecutionView, NodeDetail, StreamPage } from './wire';
 
 /** The part of anywidget's model that we use. */
 interface IModel {
@@ -24,7 +24,7 @@ type Message =
   | { type: 'stale'; message: string }
   | { type: 'stirred' }
   | { type: 'node'; request: string; detail: NodeDetail }
-  | { type: 'execution'; request: string; execution: Execution }
+  | { type: 'execution'; request: string; execution: ExecutionView }
   | { type: 'stream'; request: string; page: StreamPage }
   | { type: 'done'; request: string }
   | { type: 'problem'; request: string; message: string };
@@ -78,20 +78,20 @@ class KernelSource implements IDispatchSource {
     await this._request({ type: 'cancel' });
   }
 
-  async execution(): Promise<Execution> {
-    return (await this._request({ type: 'execution' })) as Execution;
+  async execution(): Promise<ExecutionView> {
+    return (await this._request({ type: 'execution' })) as ExecutionView;
   }
 
   async stream(since: number, last: number): Promise<StreamPage> {
     return (await this._request({ type: 'stream', since, last })) as StreamPage;
   }
 
-  async answer(interrupt: string, request: string, json: string): Promise<Execution> {
-    return (await this._request({ type: 'wish', wish: { action: 'answer', id: interrupt, request_id: request }, json })) as Execution;
+  async answer(interrupt: string, request: string, json: string): Promise<ExecutionView> {
+    return (await this._request({ type: 'wish', wish: { action: 'answer', id: interrupt, request_id: request }, json })) as ExecutionView;
   }
 
-  async pause(wanted: boolean): Promise<Execution> {
-    return (await this._request({ type: 'wish', wish: { action: wanted ? 'pause' : 'resume' } })) as Execution;
+  async pause(wanted: boolean): Promise<ExecutionView> {
+    return (await this._request({ type: 'wish', wish: { action: wanted ? 'pause' : 'resume' } })) as ExecutionView;
   }
 
   /** Say that somebody is looking, and from where on changes are missing. */

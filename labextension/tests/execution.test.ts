@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ExecutionReader } from '../src/execution';
-import type { Execution } from '../src/wire';
+import type { ExecutionView } from '../src/wire';
 
-function execution(version: number): Execution {
+function execution(version: number): ExecutionView {
   return {
     id: 'd1',
     version,
@@ -27,7 +27,7 @@ const soon = (ms = 20): Promise<void> => new Promise(resolve => setTimeout(resol
 
 test('many questions at once are one, and one that comes while it is read is asked again later', async () => {
   let reads = 0;
-  let answer: (read: Execution) => void = () => undefined;
+  let answer: (read: ExecutionView) => void = () => undefined;
   const reader = new ExecutionReader(() => {
     reads++;
     return new Promise(resolve => (answer = resolve));

@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { childrenOf, sizeOf } from '../src/dispatch/tree';
-import type { Part } from '../src/wire';
+import type { StateNodeView } from '../src/wire';
 
-function part(more: Partial<Part> = {}): Part {
+function part(more: Partial<StateNodeView> = {}): StateNodeView {
   return { value: null, below: null, more: [], left_out: 0, ...more };
 }
 
-const names = (shown: Part): string[] => childrenOf(shown).map(([name]) => name);
+const names = (shown: StateNodeView): string[] => childrenOf(shown).map(([name]) => name);
 
 test('keys come in the order in which they were written', () => {
   const shown = part({ below: [['10', part()], ['9', part()], ['b', part()]], left_out: 2 });

@@ -26,16 +26,20 @@ if TYPE_CHECKING:
         TaskFailed,
     )
     from covalab.files import strategies as fs_strategies
-    from covalab.sdk import leptons
-    from covalab.sdk import task_logging as logging
-    from covalab.sdk.api import cancel, dispatch, dispatch_sync, get_result, stop_triggers
-    from covalab.sdk.awaiting import async_dispatch_sync, async_get_result
+    from covalab.sdk.building import leptons
+    from covalab.sdk.building.electron import electron, wait
+    from covalab.sdk.building.interrupt_nodes import (
+        intervention_point,
+        pause_for,
+    )
+    from covalab.sdk.building.lattice import Lattice, lattice
+    from covalab.sdk.building.lepton import Lepton
     from covalab.sdk.configuration import get_config, reload_config, set_config
-    from covalab.sdk.deps import DepsBash, DepsCall, DepsModule, DepsPip
-    from covalab.sdk.electron import electron, wait
-    from covalab.sdk.lattice import Lattice, lattice
-    from covalab.sdk.lepton import Lepton
-    from covalab.sdk.live import (
+    from covalab.sdk.dispatching.api import cancel, dispatch, dispatch_sync, get_result, stop_triggers
+    from covalab.sdk.dispatching.async_api import async_dispatch_sync, async_get_result
+    from covalab.sdk.dispatching.redispatch import redispatch
+    from covalab.sdk.dispatching.service import covalent_start, covalent_stop, is_covalent_running
+    from covalab.sdk.executions.execution import (
         Execution,
         async_continue_with,
         async_intervene,
@@ -46,17 +50,14 @@ if TYPE_CHECKING:
         pause,
         resume,
     )
-    from covalab.sdk.people import (
-        intervention_point,
-        pause_for,
-    )
-    from covalab.sdk.redispatch import redispatch
-    from covalab.sdk.result import Result
-    from covalab.sdk.result_manager import get_result_manager
-    from covalab.sdk.service import covalent_start, covalent_stop, is_covalent_running
-    from covalab.sdk.status import status
-    from covalab.sdk.task_records import TaskError, TaskStatus
-    from covalab.sdk.tasks import (
+    from covalab.sdk.hooks.deps import DepsBash, DepsCall, DepsModule, DepsPip
+    from covalab.sdk.results.result import Result
+    from covalab.sdk.results.result_manager import get_result_manager
+    from covalab.sdk.results.status import status
+    from covalab.sdk.results.transportable import TransportableObject
+    from covalab.sdk.tasks import task_logging as logging
+    from covalab.sdk.tasks.task_records import TaskError, TaskStatus
+    from covalab.sdk.tasks.tasks import (
         async_enqueue,
         async_get_task,
         async_get_task_result,
@@ -72,9 +73,8 @@ if TYPE_CHECKING:
         purge_results,
         summary,
     )
-    from covalab.sdk.transportable import TransportableObject
     from covalab.worker.context import get_context
-    from covalab.worker.live import (
+    from covalab.worker.reporting import (
         append_state,
         del_state,
         get_interventions,
@@ -173,20 +173,20 @@ _HOMES = {
         "SerializationError",
         "TaskFailed",
     ),
-    "covalab.sdk.api": ("cancel", "dispatch", "dispatch_sync", "get_result", "stop_triggers"),
-    "covalab.sdk.awaiting": ("async_dispatch_sync", "async_get_result"),
+    "covalab.sdk.dispatching.api": ("cancel", "dispatch", "dispatch_sync", "get_result", "stop_triggers"),
+    "covalab.sdk.dispatching.async_api": ("async_dispatch_sync", "async_get_result"),
     "covalab.sdk.configuration": ("get_config", "reload_config", "set_config"),
-    "covalab.sdk.deps": ("DepsBash", "DepsCall", "DepsModule", "DepsPip"),
-    "covalab.sdk.electron": ("electron", "wait"),
-    "covalab.sdk.lattice": ("Lattice", "lattice"),
-    "covalab.sdk.lepton": ("Lepton",),
-    "covalab.sdk.redispatch": ("redispatch",),
-    "covalab.sdk.result": ("Result",),
-    "covalab.sdk.result_manager": ("get_result_manager",),
-    "covalab.sdk.service": ("covalent_start", "covalent_stop", "is_covalent_running"),
-    "covalab.sdk.status": ("status",),
-    "covalab.sdk.task_records": ("TaskError", "TaskStatus"),
-    "covalab.sdk.tasks": (
+    "covalab.sdk.hooks.deps": ("DepsBash", "DepsCall", "DepsModule", "DepsPip"),
+    "covalab.sdk.building.electron": ("electron", "wait"),
+    "covalab.sdk.building.lattice": ("Lattice", "lattice"),
+    "covalab.sdk.building.lepton": ("Lepton",),
+    "covalab.sdk.dispatching.redispatch": ("redispatch",),
+    "covalab.sdk.results.result": ("Result",),
+    "covalab.sdk.results.result_manager": ("get_result_manager",),
+    "covalab.sdk.dispatching.service": ("covalent_start", "covalent_stop", "is_covalent_running"),
+    "covalab.sdk.results.status": ("status",),
+    "covalab.sdk.tasks.task_records": ("TaskError", "TaskStatus"),
+    "covalab.sdk.tasks.tasks": (
         "async_enqueue",
         "async_get_task",
         "async_get_task_result",
@@ -202,8 +202,8 @@ _HOMES = {
         "purge_results",
         "summary",
     ),
-    "covalab.sdk.transportable": ("TransportableObject",),
-    "covalab.sdk.live": (
+    "covalab.sdk.results.transportable": ("TransportableObject",),
+    "covalab.sdk.executions.execution": (
         "Execution",
         "async_continue_with",
         "async_intervene",
@@ -214,12 +214,12 @@ _HOMES = {
         "pause",
         "resume",
     ),
-    "covalab.sdk.people": (
+    "covalab.sdk.building.interrupt_nodes": (
         "intervention_point",
         "pause_for",
     ),
     "covalab.worker.context": ("get_context",),
-    "covalab.worker.live": (
+    "covalab.worker.reporting": (
         "append_state",
         "del_state",
         "get_interventions",
@@ -234,8 +234,8 @@ _MODULES = {
     "executor": "covalab.executor",
     "fs": "covalab.files",
     "fs_strategies": "covalab.files.strategies",
-    "leptons": "covalab.sdk.leptons",
-    "logging": "covalab.sdk.task_logging",
+    "leptons": "covalab.sdk.building.leptons",
+    "logging": "covalab.sdk.tasks.task_logging",
     "metadata": "importlib.metadata",  # in Covalent by accident, and used since
     "triggers": "covalab.triggers",
 }
@@ -260,7 +260,7 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(ipython: Any) -> None:
     """Load the magics: ``%load_ext covalab``."""
-    from covalab.jupyter.magics import load_ipython_extension as load  # noqa: PLC0415 - only where there is IPython
+    from covalab.jupyter.notebook.magics import load_ipython_extension as load  # noqa: PLC0415 - only where there is IPython
 
     load(ipython)
 
@@ -272,6 +272,6 @@ def _jupyter_labextension_paths() -> list[dict[str, str]]:
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
     """Tell the Jupyter server what to load."""
-    from covalab.jupyter.extension import CovalabApp  # noqa: PLC0415 - only in a Jupyter server
+    from covalab.jupyter.server.extension import CovalabApp  # noqa: PLC0415 - only in a Jupyter server
 
     return [{"module": "covalab", "app": CovalabApp}]

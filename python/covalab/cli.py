@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from covalab.core.model import Counts, DispatchSummary, Record, TriggerState
+    from covalab.core.model import Counts, DispatchRecord, DispatchSummary, TriggerState
 
 _COLOURS: Final[dict[Status, str]] = {
     "pending": "default",
@@ -81,7 +81,7 @@ _CLUSTER: Final = click.option(
 def start(*, workers: int | None, mem_per_worker: str | None, no_cluster: bool | None, **covalents: Any) -> None:
     """Start the dispatcher. Notebooks and scripts also start it when they need it."""
     from covalab.client import connect, data_dir
-    from covalab.client.start import find
+    from covalab.client.launcher import find
 
     _say_what_replaces(covalents)
     _keep(workers, mem_per_worker, no_cluster=no_cluster)
@@ -94,7 +94,7 @@ def start(*, workers: int | None, mem_per_worker: str | None, no_cluster: bool |
 def stop() -> None:
     """Stop the dispatcher and its workers. What is unfinished resumes at the next start."""
     from covalab.client import Client, data_dir
-    from covalab.client.start import find
+    from covalab.client.launcher import find
 
     folder = data_dir()
     address = find(folder)
@@ -161,7 +161,7 @@ def status() -> None:
 def logs(*, follow: bool, lines: int) -> None:
     """Show the log of the dispatcher and its workers."""
     from covalab.client import data_dir
-    from covalab.client.folders import log_file
+    from covalab.client.paths import log_file
 
     path = log_file(data_dir())
     if not path.exists():
@@ -200,7 +200,7 @@ def config() -> None:
 def cluster(ctx: click.Context, *, what: str | None, scale: int | None) -> None:
     """Show and change the pools of workers: one Dask cluster per Python environment."""
     from covalab.client import connect, data_dir
-    from covalab.client.folders import log_file
+    from covalab.client.paths import log_file
     from covalab.config import load
 
     if scale is not None:
@@ -238,8 +238,8 @@ def purge(*, hard: bool, yes: bool, older_than: str | None) -> None:
         _forget_older_than(older_than, hard=hard, yes=yes)
         return
     from covalab.client import Client, data_dir
-    from covalab.client.folders import CACHES, KEPT
-    from covalab.client.start import find
+    from covalab.client.launcher import find
+    from covalab.client.paths import CACHES, KEPT
     from covalab.config import config_file
 
     folder = data_dir()
@@ -265,13 +265,13 @@ def purge(*, hard: bool, yes: bool, older_than: str | None) -> None:
 
 def _forget_older_than(span: str, *, hard: bool, yes: bool) -> None:
     from covalab.client import connect
-    from covalab.core.spans import span_seconds
+    from covalab.core.duration_text import parse_duration
 
     if hard:
         message = "--hard deletes all dispatches, --older-than some; give one of them"
         raise click.UsageError(message)
     try:
-        seconds = span_seconds(span)
+        seconds = parse_duration(span)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--older-than") from error
     if not yes:
@@ -358,7 +358,7 @@ def cancel(dispatch: str, nodes: Sequence[int]) -> None:
 @click.option("--reuse", is_flag=True, help="Take over what it has computed; only the rest runs.")
 def redispatch(dispatch: str, *, reuse: bool) -> None:
     """Run a recorded dispatch once more, under a new id, with the arguments it had."""
-    from covalab.sdk.redispatch import redispatch as again
+    from covalab.sdk.dispatching.redispatch import redispatch as again
 
     click.echo(again(dispatch, reuse_previous_results=reuse)())
 
@@ -372,7 +372,7 @@ def answer(id_: str, value: str | None) -> None:
     ID is an id that is listed here, or that of a dispatch that waits for one thing. VALUE is JSON; what is no JSON is a
     text.
     """
-    from covalab.sdk.live import continue_with, find_interrupts, get_interrupts, the_one
+    from covalab.sdk.executions.execution import continue_with, find_interrupts, get_interrupts, the_one
 
     found = find_interrupts(id_) if id_ else get_interrupts()
     if value is None:
@@ -390,7 +390,7 @@ def answer(id_: str, value: str | None) -> None:
 @click.argument("dispatch", metavar="ID")
 def pause(dispatch: str) -> None:
     """Let a dispatch start nothing new, also over restarts. What runs goes on."""
-    from covalab.sdk.live import pause
+    from covalab.sdk.executions.execution import pause
 
     pause(dispatch)
     click.echo(f"{dispatch} is paused; `covalab resume {dispatch}` lets it go on")
@@ -400,7 +400,7 @@ def pause(dispatch: str) -> None:
 @click.argument("dispatch", metavar="ID")
 def resume(dispatch: str) -> None:
     """Let a dispatch that was paused go on where it was."""
-    from covalab.sdk.live import resume
+    from covalab.sdk.executions.execution import resume
 
     resume(dispatch)
     click.echo(f"{dispatch} goes on")
@@ -458,7 +458,7 @@ def _json_or_text(text: str) -> Any:
 
 
 def _say_what_replaces(covalents: Mapping[str, Any]) -> None:
-    from covalab.sdk.service import WITHOUT_MEANING
+    from covalab.sdk.dispatching.service import WITHOUT_MEANING
 
     for name, value in covalents.items():
         if value is not None and value is not False:
@@ -518,7 +518,7 @@ def _list(dispatches: Sequence[DispatchSummary]) -> Table:
     return table
 
 
-def _show(record: Record, console: Console) -> None:
+def _show(record: DispatchRecord, console: Console) -> None:
     summary = record.summary
     about = _facts()
     about.add_row("dispatch", summary.id)
@@ -570,7 +570,7 @@ def _show_triggers(triggers: Sequence[TriggerState], console: Console) -> None:
             console.print(_text(f"trigger {trigger.name} ({trigger.state}):\n{trigger.error.rstrip()}", "red"))
 
 
-def _node_rows(record: Record) -> list[dict[str, Any]]:
+def _node_rows(record: DispatchRecord) -> list[dict[str, Any]]:
     return [
         {
             "node": state.node,

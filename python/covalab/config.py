@@ -18,8 +18,8 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
+from covalab.core.duration_text import parse_duration
 from covalab.core.errors import ConfigError
-from covalab.core.spans import span_seconds
 
 _LOCK_SECONDS: Final = 10.0
 """How long another process may hold the file; a change takes a millisecond."""
@@ -64,7 +64,7 @@ class SdkConfig(msgspec.Struct, frozen=True):
 
 
 class DaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Section `[dask]`: where steps run.
+    """Section `[dask]`: where batches run.
 
     With neither an address nor a class, a pool starts a local cluster of `num_workers` processes (0: one per core).
 
@@ -117,7 +117,7 @@ class ResultsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def seconds(self) -> float | None:
         """How many seconds, or None."""
-        return None if self.ttl == "" else span_seconds(self.ttl)
+        return None if self.ttl == "" else parse_duration(self.ttl)
 
 
 class Config(msgspec.Struct, frozen=True):

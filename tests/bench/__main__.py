@@ -23,7 +23,7 @@ from tests.bench.peers import installed, seconds_elsewhere
 from tests.bench.sides import N_WORKERS, Covalab, RawDask, makespan, uneven
 
 from covalab.client import connect, data_dir
-from covalab.client.start import find
+from covalab.client.launcher import find
 
 ARTIFACTS = Path(__file__).parents[2] / "artifacts" / "bench"
 

@@ -13,7 +13,7 @@ from tests.browser.lab import Desk, Lab, badge, done
 
 import covalab as ct
 from covalab.client import Client
-from covalab.core.model import TaskWord
+from covalab.core.model import TaskStatusName
 
 RELEASE = """
 import time
@@ -301,7 +301,7 @@ def test_tasks_are_counted_seldom_and_only_while_somebody_looks(desk: Desk, lab:
     expect(badge(view)).to_have_text("Cancelled")
 
 
-def spoken(counts: Mapping[TaskWord, int]) -> set[str]:
+def spoken(counts: Mapping[TaskStatusName, int]) -> set[str]:
     """Return what the dashboard should say to those who cannot see it."""
     return {f"{count:,} task{'' if count == 1 else 's'} {word}" for word, count in counts.items() if count}
 

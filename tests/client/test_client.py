@@ -17,9 +17,9 @@ import pytest
 from tests.system.tasks import adding, sleeping
 
 import covalab as ct
-from covalab.client import Client, connect, folders
-from covalab.client.http import UnixConnection
-from covalab.client.start import find, start_dispatcher
+from covalab.client import Client, connect, paths
+from covalab.client.connection import UnixConnection
+from covalab.client.launcher import find, start_dispatcher
 from covalab.core.errors import DataFolderError, DispatcherUnavailable, MissingLatticeRecordError
 
 
@@ -67,7 +67,7 @@ def test_the_file_of_a_killed_dispatcher_misleads_nobody(own: Client) -> None:
     """While the next one comes up, its predecessor's address is not taken for it."""
     folder = own.data_dir
     kill(own)
-    left = folders.address_file(folder)
+    left = paths.address_file(folder)
     assert left.exists(), "a killed process cannot tidy up"
     program = (
         "import sys; from covalab.client import Client; from pathlib import Path; "
@@ -222,19 +222,19 @@ def test_an_idle_dispatcher_ends_by_itself(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_folder_becomes_private_or_is_refused(tmp_path: Path) -> None:
     """Readable by others: closed. Writable by others, a link, a file: refused with the way out."""
-    fresh = folders.ensure_private(tmp_path / "a" / "b")
+    fresh = paths.ensure_private(tmp_path / "a" / "b")
     assert stat.S_IMODE(fresh.stat().st_mode) == 0o700
     fresh.chmod(0o755)
-    folders.ensure_private(fresh)
+    paths.ensure_private(fresh)
     assert stat.S_IMODE(fresh.stat().st_mode) == 0o700
     fresh.chmod(0o777)
     with pytest.raises(DataFolderError, match=r"others may write.*chmod 700"):
-        folders.ensure_private(fresh)
+        paths.ensure_private(fresh)
     (tmp_path / "link").symlink_to(tmp_path)
     (tmp_path / "file").touch()
     for other in ("link", "file", "file/below"):
         with pytest.raises(DataFolderError, match="COVALAB_DATA_DIR"):
-            folders.ensure_private(tmp_path / other)
+            paths.ensure_private(tmp_path / other)
 
 
 def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
     else:
         theirs = Path("/root")
     with pytest.raises(DataFolderError, match=r"belongs to user|cannot create|is read-only|others may"):
-        folders.ensure_private(theirs)
+        paths.ensure_private(theirs)
 
 
 def test_sockets_have_short_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +254,7 @@ def test_sockets_have_short_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     short, deep = Path("/tmp/d"), tmp_path / ("x" * 120)
 
-    assert folders.socket_folder(short) == short / "run"
-    assert folders.socket_folder(deep) == folders.socket_folder(deep)
-    assert folders.socket_folder(deep) != folders.socket_folder(deep / "y")
-    assert len(str(folders.socket_folder(deep) / "dispatcher.sock")) < 100
+    assert paths.socket_folder(short) == short / "run"
+    assert paths.socket_folder(deep) == paths.socket_folder(deep)
+    assert paths.socket_folder(deep) != paths.socket_folder(deep / "y")
+    assert len(str(paths.socket_folder(deep) / "dispatcher.sock")) < 100

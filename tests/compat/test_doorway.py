@@ -48,9 +48,9 @@ def test_a_program_written_for_covalent_runs(live: Client) -> None:
     dispatch, value, args = json.loads(done.stdout)
 
     # The program's `ct` is pickled as covalab, so that it opens anywhere; what is imported on the worker is the door.
-    assert value == [5, ct.__version__, "covalab.sdk.electron"]
+    assert value == [5, ct.__version__, "covalab.sdk.building.electron"]
     assert args == ["4", "more"]
-    assert ct.get_result(dispatch).result == (5, ct.__version__, "covalab.sdk.electron")
+    assert ct.get_result(dispatch).result == (5, ct.__version__, "covalab.sdk.building.electron")
     assert ct.get_result(dispatch).inputs.get_deserialized() == {"args": (4,), "kwargs": {}}
 
 
@@ -59,7 +59,7 @@ def test_a_module_runs_too(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("import sys, covalent\nprint(covalent.electron.__module__, sys.argv[1:])\n")
     done = run("-m", "covalab.compat", "-m", "mine", "a", "-b", cwd=tmp_path)
 
-    assert done.stdout == "covalab.sdk.electron ['a', '-b']\n"
+    assert done.stdout == "covalab.sdk.building.electron ['a', '-b']\n"
 
 
 def test_every_public_name_is_behind_it(doorway: Any) -> None:
@@ -77,10 +77,25 @@ PATHS = [
     ("covalent._results_manager", "Result", "covalab", "Result"),
     ("covalent._results_manager.result", "Result", "covalab", "Result"),
     ("covalent._results_manager.results_manager", "get_result", "covalab", "get_result"),
-    ("covalent._results_manager.results_manager", "ResultManager", "covalab.sdk.result_manager", "ResultManager"),
-    ("covalent._results_manager.results_manager", "_delete_result", "covalab.sdk.result_manager", "_delete_result"),
-    ("covalent._dispatcher_plugins", "LocalDispatcher", "covalab.sdk.local_dispatcher", "LocalDispatcher"),
-    ("covalent._dispatcher_plugins.local", "LocalDispatcher", "covalab.sdk.local_dispatcher", "LocalDispatcher"),
+    (
+        "covalent._results_manager.results_manager",
+        "ResultManager",
+        "covalab.sdk.results.result_manager",
+        "ResultManager",
+    ),
+    (
+        "covalent._results_manager.results_manager",
+        "_delete_result",
+        "covalab.sdk.results.result_manager",
+        "_delete_result",
+    ),
+    ("covalent._dispatcher_plugins", "LocalDispatcher", "covalab.sdk.dispatching.local_dispatcher", "LocalDispatcher"),
+    (
+        "covalent._dispatcher_plugins.local",
+        "LocalDispatcher",
+        "covalab.sdk.dispatching.local_dispatcher",
+        "LocalDispatcher",
+    ),
     ("covalent._workflow.depsbash", "DepsBash", "covalab", "DepsBash"),
     ("covalent._workflow.depspip", "DepsPip", "covalab", "DepsPip"),
     ("covalent._workflow.depscall", "DepsCall", "covalab", "DepsCall"),
@@ -94,14 +109,14 @@ PATHS = [
     ("covalent._file_transfer.strategies", "HTTP", "covalab.files.strategies", "HTTP"),
     ("covalent._file_transfer.strategies.s3_strategy", "S3", "covalab.files.strategies", "S3"),
     ("covalent._workflow", "electron", "covalab", "electron"),
-    ("covalent._workflow.electron", "Electron", "covalab.sdk.electron", "Electron"),
+    ("covalent._workflow.electron", "Electron", "covalab.sdk.building.electron", "Electron"),
     ("covalent._workflow.electron", "electron", "covalab", "electron"),
     ("covalent._workflow.lattice", "Lattice", "covalab", "Lattice"),
-    ("covalent._workflow.transport", "_TransportGraph", "covalab.sdk.transport_graph", "TransportGraph"),
+    ("covalent._workflow.transport", "_TransportGraph", "covalab.sdk.building.transport_graph", "TransportGraph"),
     ("covalent._workflow.transport", "TransportableObject", "covalab", "TransportableObject"),
     ("covalent._workflow.transportable_object", "TransportableObject", "covalab", "TransportableObject"),
     ("covalent._workflow.lepton", "Lepton", "covalab", "Lepton"),
-    ("covalent.leptons", "bash", "covalab.sdk.leptons", "bash"),
+    ("covalent.leptons", "bash", "covalab.sdk.building.leptons", "bash"),
     ("covalent.triggers", "BaseTrigger", "covalab.triggers", "BaseTrigger"),
     ("covalent.triggers.base", "BaseTrigger", "covalab.triggers", "BaseTrigger"),
     ("covalent.triggers.dir_trigger", "DirTrigger", "covalab.triggers", "DirTrigger"),
@@ -120,9 +135,9 @@ PATHS = [
     ("covalent._shared_files.config", "get_config", "covalab", "get_config"),
     ("covalent._shared_files.config", "update_config", "covalab.sdk.configuration", "update_config"),
     ("covalent._shared_files.util_classes", "RESULT_STATUS", "covalab", "status"),
-    ("covalent._shared_files.util_classes", "Status", "covalab.sdk.status", "Status"),
+    ("covalent._shared_files.util_classes", "Status", "covalab.sdk.results.status", "Status"),
     ("covalent._shared_files.utils", "format_server_url", "covalab.sdk.configuration", "format_server_url"),
-    ("covalent._shared_files.defaults", "WAIT_EDGE_NAME", "covalab.sdk.trace", "WAIT_EDGE"),
+    ("covalent._shared_files.defaults", "WAIT_EDGE_NAME", "covalab.sdk.building.trace", "WAIT_EDGE"),
 ]
 
 

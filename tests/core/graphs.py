@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from covalab.core.codec import closed
+from covalab.core.codec import serialize_small
 from covalab.core.model import Digest, Edge, EdgeKind, Function, Graph, Node, NodeKind, Outcome, Settings, Value
 
-PARAMETER: Value = closed(1)
+PARAMETER: Value = serialize_small(1)
 
 
 def graph_of(

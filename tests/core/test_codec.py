@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covalab.core.codec import decode, digest_of, encode, plain, preview, type_name
+from covalab.core.codec import decode, digest_of, encode, preview, printable, type_name
 from covalab.core.errors import SerializationError
 
 ATOMS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
@@ -237,9 +237,9 @@ def test_previews_read_like_python() -> None:
 
 def test_plain_text_keeps_what_can_be_sent() -> None:
     """Letters of any language stay; half a surrogate pair becomes its escape."""
-    assert plain("größer 数 🎈", 100) == "größer 数 🎈"
-    assert plain("a\ud800b", 100) == "a\\ud800b"
-    assert plain("abcdef", 3) == "abc"
+    assert printable("größer 数 🎈", 100) == "größer 数 🎈"
+    assert printable("a\ud800b", 100) == "a\\ud800b"
+    assert printable("abcdef", 3) == "abc"
 
 
 @dataclass

@@ -8,18 +8,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from covalab.core.codec import closed, decode
-from covalab.core.journal import Entry, Folded, Tree, find, fold, matching, visible
+from covalab.core.codec import decode, serialize_small
+from covalab.core.journal import Entry, ExecutionState, StateNode, find, fold, matching, visible
 
 
-def tree_of(value: Any) -> Tree:
+def tree_of(value: Any) -> StateNode:
     """Take a value apart as a task does."""
     if isinstance(value, dict):
-        return Tree(below={key: tree_of(part) for key, part in value.items()})
-    return Tree(closed(value))
+        return StateNode(below={key: tree_of(part) for key, part in value.items()})
+    return StateNode(serialize_small(value))
 
 
-def opened(tree: Tree) -> Any:
+def opened(tree: StateNode) -> Any:
     """Put a tree together as a reader does."""
     if tree.value is not None:
         first: Any = decode(tree.value.data or b"")
@@ -60,7 +60,7 @@ def test_state_is_what_plain_dictionaries_would_be(seed: int) -> None:
     """Any order of set, append and delete; what is refused changes nothing but the list of what was refused."""
     rng = random.Random(seed)
     plain: dict[str, Any] = {}
-    folded, refused = Folded(), 0
+    folded, refused = ExecutionState(), 0
     values: list[Any] = [1, "text", [1, 2], {"x": 1, "y": {"z": 2}}, {}, None]
     for number in range(60):
         kind: Any = rng.choice(["set", "set", "append", "delete"])
@@ -77,7 +77,7 @@ def test_state_is_what_plain_dictionaries_would_be(seed: int) -> None:
 
 def test_replaying_what_was_recorded_gives_the_same() -> None:
     """Also where a write was refused, and after the entries have been on a disk."""
-    folded = Folded()
+    folded = ExecutionState()
     entries = (
         Entry("set", 0.0, 1, ("a",), tree_of({"b": 1})),
         Entry("set", 1.0, 1, ("a", "b", "c"), tree_of(2)),
@@ -90,7 +90,7 @@ def test_replaying_what_was_recorded_gives_the_same() -> None:
         Entry("close", 8.0, data={"reason": "manual"}),
     )
     recorded = [msgspec.msgpack.encode(fold(folded, entry)) for entry in entries]
-    again = Folded()
+    again = ExecutionState()
     for data in recorded:
         fold(again, msgspec.msgpack.decode(data, type=Entry))
 
@@ -103,7 +103,7 @@ def test_replaying_what_was_recorded_gives_the_same() -> None:
 def test_an_entry_is_not_changed_by_what_comes_after() -> None:
     """What one entry brought is copied: a later write below it leaves the entry as it was."""
     first = Entry("set", 0.0, 0, ("a",), tree_of({"b": 1}))
-    folded = Folded()
+    folded = ExecutionState()
     fold(folded, first)
     fold(folded, Entry("set", 0.0, 0, ("a", "c"), tree_of(2)))
 
@@ -117,7 +117,7 @@ def test_an_entry_is_not_changed_by_what_comes_after() -> None:
 
 def test_interventions_are_matched_by_target() -> None:
     """A targeted one only for its target, an untargeted one where that is wanted; what is inserted is not again."""
-    folded = Folded()
+    folded = ExecutionState()
     for id_, target in (("one", "train"), ("two", None)):
         fold(folded, Entry("intervene", 0.0, data={"id": id_, "payload": 0, "target": target}))
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.core.graphs import PARAMETER, graph_of, graphs
 
-from covalab.core.codec import closed
+from covalab.core.codec import serialize_small
 from covalab.core.model import Digest, Edge, EdgeKind, Function, Graph, Node, NodeKind, Settings
 from covalab.core.reuse import reusable_nodes
 
@@ -20,7 +20,7 @@ CHAIN = graph_of([E, P, E, E], [(1, 0), (0, 2), (2, 3)])
 def reused(new: Graph, *, old: Graph = CHAIN, value: object = 1, **how: object) -> list[int]:
     """Compare with `old`, of which every node completed."""
     done = range(len(old.nodes))
-    return reusable_nodes(old, [PARAMETER], done, new, [closed(value)], **how)  # type: ignore[arg-type]
+    return reusable_nodes(old, [PARAMETER], done, new, [serialize_small(value)], **how)  # type: ignore[arg-type]
 
 
 def test_everything_that_is_the_same_is_reused() -> None:

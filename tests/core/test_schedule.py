@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from covalab.core.duration_text import parse_duration
 from covalab.core.errors import GraphError
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import DispatchId, Schedule, Status
 from covalab.core.schedule import after_end, after_start, checked_interval, checked_moment, is_waiting, run_id
-from covalab.core.spans import span_seconds
 
 MINUTE: Final = 60.0
 
@@ -137,4 +137,4 @@ def test_what_waits_will_be_due(starts_at: float | None, now: float) -> None:
 def test_what_is_no_length_of_time_is_refused(wrong: str | float) -> None:
     """The message says how to write one."""
     with pytest.raises(ValueError, match="12 h"):
-        span_seconds(wrong)
+        parse_duration(wrong)

@@ -13,7 +13,7 @@ from tests.system.tasks import adding
 
 import covalab as ct
 from covalab.client import Client
-from covalab.sdk.api import prepare
+from covalab.sdk.dispatching.api import prepare
 
 DISPATCHER = """
 import functools, sys
@@ -74,5 +74,5 @@ def clock_in(folder: Path) -> Iterator[Clock]:
 
 def wake(client: Client) -> None:
     """Give the dispatcher something to do, so that it looks at its clock."""
-    other = client.submit(prepare(ct.lattice(adding), (1,), {}, client.artifacts))
+    other = client.submit(prepare(ct.lattice(adding), (1,), {}, client.blobs))
     assert client.record(other.id, wait=True, timeout=60).summary.status == "completed"

@@ -16,7 +16,7 @@ from covalab.client import Client
 from covalab.core.errors import MissingLatticeRecordError
 from covalab.core.schedule import run_id
 from covalab.dispatcher.retention import ttl
-from covalab.sdk.api import prepare
+from covalab.sdk.dispatching.api import prepare
 
 DAY = 86_400.0
 
@@ -60,7 +60,7 @@ def test_what_ended_long_ago_is_forgotten_at_the_start(
 ) -> None:
     """With its sublattices and values; what has not ended, and a series, stay. Without a setting nothing goes."""
     client = clock.start()
-    old = client.submit(prepare(outer, ("a",), {}, client.artifacts)).id
+    old = client.submit(prepare(outer, ("a",), {}, client.blobs)).id
     assert ended(client, old).inner == 1
     waiting = client.submit(submission(client, tmp_path, starts_at=clock.now + 100 * DAY)).id
     held = client.submit(submission(client, tmp_path, hold=True)).id
@@ -81,7 +81,7 @@ def test_what_ended_long_ago_is_forgotten_at_the_start(
     assert [client.summary(one).held for one in (waiting, held)] == [True, True]
     assert [one.id for one in client.dispatches(schedule=first)] == [run_id(first, 2)]
     clock.move(50 * DAY)
-    client.submit(prepare(ct.lattice(adding), (1,), {}, client.artifacts))
+    client.submit(prepare(ct.lattice(adding), (1,), {}, client.blobs))
     until(lambda: len(client.dispatches(schedule=first)) == 2)
 
 
@@ -89,7 +89,7 @@ def test_what_ended_long_ago_is_forgotten_now_and_then(clock: Clock, monkeypatch
     """A dispatcher that goes on for days looks again at least once an hour; not before the time is over."""
     monkeypatch.setenv("COVALAB_RESULTS_TTL", str(DAY))
     client = clock.start()
-    run = client.submit(prepare(ct.lattice(large), ("a",), {}, client.artifacts)).id
+    run = client.submit(prepare(ct.lattice(large), ("a",), {}, client.blobs)).id
     ended(client, run)
     clock.move(DAY - 3600)
     wake(client)

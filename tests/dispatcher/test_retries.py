@@ -13,12 +13,12 @@ from tests.dispatcher.test_service import until
 from tests.system.tasks import adding
 
 import covalab as ct
-from covalab.artifacts import Artifacts
+from covalab.blobs import BlobStore
 from covalab.client import Client
 from covalab.core.model import NodeDetail, RetryPolicy
-from covalab.dispatcher.run import Run, summary_of
-from covalab.sdk.api import prepare
-from covalab.store import rows
+from covalab.dispatcher.running import RunningDispatch, summary_of
+from covalab.sdk.dispatching.api import prepare
+from covalab.store import dispatch_rows
 
 
 @ct.electron
@@ -35,7 +35,7 @@ def fails_until(witness: str, n_runs: int) -> int:
 
 def submit(client: Client, function: Any, args: tuple[Any, ...], retries: int, policy: RetryPolicy) -> str:
     """Dispatch one electron with a policy."""
-    submission = prepare(ct.lattice(function), args, {}, client.artifacts)
+    submission = prepare(ct.lattice(function), args, {}, client.blobs)
     graph = submission.graph
     settings = [msgspec.structs.replace(it, retries=retries, retry=policy) for it in graph.settings]
     submission = msgspec.structs.replace(submission, graph=msgspec.structs.replace(graph, settings=settings))
@@ -154,9 +154,9 @@ def test_losses_are_counted_on_the_disk(clock: Clock, tmp_path: Path) -> None:
 
 
 def test_who_takes_the_word_that_it_began_down_with_it_is_blamed_in_the_end(tmp_path: Path) -> None:
-    """Lost twice before anything was heard of it is bad luck; from the third time on the step is suspected."""
-    submission = prepare(ct.lattice(adding), (1,), {}, Artifacts(tmp_path))
-    run = Run(1, summary_of(submission, 0.0), submission.graph, rows.rest_of(submission))
+    """Lost twice before anything was heard of it is bad luck; from the third time on the batch is suspected."""
+    submission = prepare(ct.lattice(adding), (1,), {}, BlobStore(tmp_path))
+    run = RunningDispatch(1, summary_of(submission, 0.0), submission.graph, dispatch_rows.body_of(submission))
 
     assert [run.seems_to_begin(0) for _ in range(4)] == [False, False, True, True]
     assert not run.seems_to_begin(1)

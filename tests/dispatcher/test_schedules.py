@@ -20,7 +20,7 @@ from covalab.client import Client
 from covalab.core.errors import GraphError, MissingLatticeRecordError
 from covalab.core.model import DispatchId, DispatchSummary, Schedule, Submission
 from covalab.core.schedule import run_id
-from covalab.sdk.api import prepare
+from covalab.sdk.dispatching.api import prepare
 
 INTERVAL = 60.0
 
@@ -54,7 +54,7 @@ def submission(
     **changes: Any,
 ) -> Submission:
     """Return a dispatch of one electron that waits, or repeats itself, or both."""
-    made = prepare(ct.lattice(noting), (str(folder), *arguments), changes.pop("kwargs", {}), client.artifacts)
+    made = prepare(ct.lattice(noting), (str(folder), *arguments), changes.pop("kwargs", {}), client.blobs)
     schedule = None if interval is None else Schedule(made.id, interval, allow_overlap)
     return msgspec.structs.replace(made, starts_at=starts_at, schedule=schedule, **changes)
 
@@ -192,7 +192,7 @@ def test_runs_never_overlap_unless_they_may(clock: Clock, tmp_path: Path) -> Non
 
 def wake_free(client: Client) -> bool:
     """Let the dispatcher look at its clock, also while all workers are busy."""
-    at = client.submit(prepare(ct.lattice(adding), (1,), {}, client.artifacts))
+    at = client.submit(prepare(ct.lattice(adding), (1,), {}, client.blobs))
     client.cancel(at.id)
     return False
 

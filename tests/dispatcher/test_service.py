@@ -16,7 +16,7 @@ from tests.system.tasks import adding, sleeping
 
 import covalab as ct
 from covalab.client import Client
-from covalab.client.start import find
+from covalab.client.launcher import find
 from covalab.core.codec import encode
 from covalab.core.errors import TakenOver
 from covalab.core.model import NodeDetail
@@ -53,7 +53,7 @@ def pair(folder: str) -> object:
     return [slow_or_quick(x, folder) for x in range(2)]
 
 
-def test_a_step_that_is_cancelled_as_it_begins_does_not_keep_its_worker(own: Client, tmp_path: Path) -> None:
+def test_a_batch_that_is_cancelled_as_it_begins_does_not_keep_its_worker(own: Client, tmp_path: Path) -> None:
     """Whenever the cancel comes, the workers are free for the next dispatch."""
     assert ct.dispatch_sync(ct.lattice(adding))(1).result == 2
     seed = random.randrange(10**6)
@@ -151,21 +151,21 @@ def test_who_was_overtaken_ends(own: Client) -> None:
 
 def test_what_no_dispatch_uses_is_removed_at_the_next_start(own: Client) -> None:
     """Values whose submission never came, and halves of values, do not stay for ever; what is used or new does."""
-    old, young = own.artifacts.put(encode("o" * 100_000)), own.artifacts.put(encode("y" * 100_000))
-    half = own.artifacts.path(young).with_name(f".{young}.half")
+    old, young = own.blobs.put(encode("o" * 100_000)), own.blobs.put(encode("y" * 100_000))
+    half = own.blobs.path(young).with_name(f".{young}.half")
     half.touch()
-    for path in (own.artifacts.path(old), half):
+    for path in (own.blobs.path(old), half):
         os.utime(path, (0, 0))
     used = ct.dispatch(ct.lattice(adding))(10**100_000)
     ct.get_result(used, wait=True)
-    for digest in own.artifacts.digests():
+    for digest in own.blobs.digests():
         if digest not in (old, young):
-            os.utime(own.artifacts.path(digest), (0, 0))
+            os.utime(own.blobs.path(digest), (0, 0))
     kill(own)
     own.status()
 
-    until(lambda: old not in own.artifacts and not half.exists())
-    assert young in own.artifacts
+    until(lambda: old not in own.blobs and not half.exists())
+    assert young in own.blobs
     assert ct.get_result(used).result == 10**100_000 + 1
 
 

@@ -14,7 +14,7 @@ from covalab.executors.base import AsyncBaseExecutor, BaseExecutor, Runtime, Tas
 from covalab.executors.dask import DaskExecutor
 from covalab.executors.local import LocalExecutor
 from covalab.executors.remote import RemoteExecutor
-from covalab.sdk.status import Status, status
+from covalab.sdk.results.status import Status, status
 
 
 class Plain(BaseExecutor):

@@ -15,10 +15,10 @@ import matplotlib.pyplot as plt
 import pytest
 from tests.jupyter.corpus import Example, copied, describes, examples, same, setup_of
 
-from covalab.core.stand_ins import Unset
-from covalab.jupyter.cells import CellRefused, kind_of, names_of, read_cell
-from covalab.jupyter.heading import read_heading
-from covalab.jupyter.session import Options, Session
+from covalab.core.missing import Missing
+from covalab.jupyter.cells.cell import CellRefused, kind_of, names_of, read_cell
+from covalab.jupyter.cells.header import read_header
+from covalab.jupyter.notebook.session import Options, Session
 
 ALL = examples()
 REFUSED = [example for example in ALL if "refused" in example.facts or "syntax" in example.facts]
@@ -90,7 +90,7 @@ def test_a_cell_gives_the_same_as_an_electron(example: Example) -> None:
     if not outputs:
         assert same(shown, values[0]) or type(shown) is type(values[0])
     for name, value in zip(outputs, values, strict=bool(outputs)):
-        if isinstance(value, Unset):
+        if isinstance(value, Missing):
             assert name not in plain
         elif "figure" in example.facts:
             assert type(value) is type(plain[name])
@@ -143,7 +143,7 @@ def execute(code: str, namespace: dict[str, Any]) -> Any:
 
 def run_as_electron(example: Example, namespace: dict[str, Any]) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     """Make the cell an electron, send its function through a pickle and call it; return names and values."""
-    made = Session(namespace).define(read_heading(""), text_of(example), 2, Options())
+    made = Session(namespace).define(read_header(""), text_of(example), 2, Options())
     function = cloudpickle.loads(cloudpickle.dumps(namespace[made.part.name].electron_object.function))
     arguments = {name: namespace[name] for name in inspect.signature(function).parameters}
     value = function(**arguments)

@@ -10,7 +10,7 @@ from collections import defaultdict
 import pytest
 from tests.jupyter.corpus import Example, examples
 
-from covalab.jupyter.scopes import SCOPES, inner, outer_parts, walk_scope
+from covalab.jupyter.cells.scopes import SCOPES, inner, outer_parts, walk_scope
 
 INLINED = (ast.ListComp, ast.SetComp, ast.DictComp) if sys.version_info >= (3, 12) else ()
 """What `symtable` no longer shows as a scope of its own, because the compiler puts it into the code around it."""

@@ -18,9 +18,9 @@ from traitlets.config import Config
 import covalab as ct
 from covalab.client import Client
 from covalab.core.errors import AnsweredDifferently, DataFolderError, MissingLatticeRecordError
-from covalab.jupyter.magics import CovalabMagics
-from covalab.sdk.handle import DispatchHandle
-from covalab.sdk.lattice import Lattice
+from covalab.jupyter.notebook.magics import CovalabMagics
+from covalab.sdk.building.lattice import Lattice
+from covalab.sdk.results.handle import DispatchHandle
 
 
 class Notebook:

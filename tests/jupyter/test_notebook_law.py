@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from covalab.core.assemble import edges_into, positional, value_at
 from covalab.core.codec import decode, encode
+from covalab.core.missing import Missing
 from covalab.core.model import EdgeKind, NodeKind
-from covalab.core.stand_ins import Unset
-from covalab.jupyter.heading import read_heading
-from covalab.jupyter.session import Options, Session
-from covalab.sdk.lattice import Lattice
-from covalab.sdk.trace import InMemory, Plan
+from covalab.jupyter.cells.header import read_header
+from covalab.jupyter.notebook.session import Options, Session
+from covalab.sdk.building.lattice import Lattice
+from covalab.sdk.building.trace import InMemory, Plan
 
 
 def run_plainly(cells: Sequence[str], namespace: dict[str, Any]) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def run_as_graph(lattice: Lattice) -> Any:
     def open_value(number: int) -> Any:
         node = nodes[number]
         if node.kind is NodeKind.PARAMETER:
-            return blobs.open(plan.values[node.value])
+            return blobs.deserialize(plan.values[node.value])
         if number not in done:
             function = decode(plan.code[plan.graph.functions[node.function].digest])
             args = [value_at(source, nodes, into, open_value) for source in positional(into[number])]
@@ -62,7 +62,7 @@ def as_electrons(cells: Sequence[str], namespace: dict[str, Any]) -> Session:
     """Put `%%electron` on every cell and run it."""
     session = Session(namespace)
     for number, cell in enumerate(cells):
-        session.define(read_heading(f"cell_{number}"), f"%%electron\n{cell}", 2, Options(), key=str(number))
+        session.define(read_header(f"cell_{number}"), f"%%electron\n{cell}", 2, Options(), key=str(number))
     return session
 
 
@@ -170,7 +170,7 @@ statement = st.one_of(
 notebooks = st.lists(st.lists(statement, min_size=1, max_size=4).map("\n".join), min_size=1, max_size=5)
 
 
-@pytest.mark.filterwarnings("ignore::covalab.jupyter.session.InPlaceWarning")
+@pytest.mark.filterwarnings("ignore::covalab.jupyter.notebook.session.InPlaceWarning")
 @settings(max_examples=100, deadline=None)
 @given(cells=notebooks)
 def test_any_notebook_computes_the_same(cells: list[str]) -> None:
@@ -199,5 +199,5 @@ def test_any_notebook_computes_the_same(cells: list[str]) -> None:
     values = run_as_graph(lattice)
     values = values if len(wanted) > 1 else [values]
     for one, value in zip(wanted, values, strict=True):
-        assert not isinstance(value, Unset), (one, source)
+        assert not isinstance(value, Missing), (one, source)
         assert value == plain[one], (one, source)

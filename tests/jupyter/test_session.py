@@ -16,12 +16,12 @@ import cloudpickle
 import pytest
 
 from covalab.core.errors import GraphError
+from covalab.core.missing import Missing
 from covalab.core.model import RetryPolicy
-from covalab.core.stand_ins import Unset
-from covalab.jupyter.heading import read_heading
-from covalab.jupyter.ipython_lines import CellRefused
-from covalab.jupyter.session import Electron, InPlaceWarning, Options, Session, from_notebook
-from covalab.sdk.trace import InMemory
+from covalab.jupyter.cells.header import read_header
+from covalab.jupyter.cells.ipython_lines import CellRefused
+from covalab.jupyter.notebook.session import CellElectron, InPlaceWarning, Options, Session, from_notebook
+from covalab.sdk.building.trace import InMemory
 
 
 @pytest.fixture
@@ -30,10 +30,10 @@ def session() -> Session:
     return Session({"__name__": "__main__"})
 
 
-def define(session: Session, line: str, code: str, **options: Any) -> Electron:
+def define(session: Session, line: str, code: str, **options: Any) -> CellElectron:
     """Run an electron cell."""
     text = f"%%electron {line}\n{textwrap.dedent(code).strip()}"
-    return session.define(read_heading(line), text, 2, Options(), **options)
+    return session.define(read_header(line), text, 2, Options(), **options)
 
 
 def function_of(session: Session, name: str) -> Callable[..., Any]:
@@ -152,7 +152,7 @@ def test_a_found_output_that_stays_unset_is_no_error(session: Session) -> None:
 
     _, extra = function_of(session, "maybe")(flag=False)
 
-    assert isinstance(extra, Unset)
+    assert isinstance(extra, Missing)
     with pytest.raises(NameError, match="electron 'needs' needs 'extra', but electron 'maybe' did not set it"):
         function_of(session, "needs")(extra)
 
@@ -219,13 +219,13 @@ def test_options_become_the_electrons(session: Session) -> None:
     """Executor, retries and time limit are those of `covalab.electron`, and checked by it."""
     text = "%%electron f()\n1"
 
-    session.define(read_heading("f()"), text, 2, Options("local", 2, 600.0))
+    session.define(read_header("f()"), text, 2, Options("local", 2, 600.0))
 
     settings = session.namespace["f"].electron_object.metadata
     assert (settings["executor"], settings["retries"], settings["time_limit"]) == ("local", 2, 600.0)
     with pytest.raises(GraphError, match="retries"):
-        session.define(read_heading("f()"), text, 2, Options(retries=-1))
-    session.define(read_heading("f()"), text, 2, Options(retries=1, retry_on=("timeout",), retry_delay=9.0))
+        session.define(read_header("f()"), text, 2, Options(retries=-1))
+    session.define(read_header("f()"), text, 2, Options(retries=1, retry_on=("timeout",), retry_delay=9.0))
     assert session.namespace["f"].electron_object.retry == RetryPolicy(("timeout",), 9.0)
 
 
@@ -326,7 +326,7 @@ def test_a_wired_lattice_that_cannot_follow_stays_and_says_so(session: Session) 
 def test_a_lattice_cell_composes_electrons(session: Session) -> None:
     """Its last line is its value, its electrons are those of the moment."""
     define(session, "add(a, b=1)", "a + b")
-    session.define_lattice(read_heading("flow(x=1)"), "%%lattice flow(x=1)\ny = add(x)\nadd(y, b=5)", 2)
+    session.define_lattice(read_header("flow(x=1)"), "%%lattice flow(x=1)\ny = add(x)\nadd(y, b=5)", 2)
 
     define(session, "add(a, b=1)", "a * b")
 
@@ -336,7 +336,7 @@ def test_a_lattice_cell_composes_electrons(session: Session) -> None:
 def test_a_lattice_cell_can_name_its_outputs(session: Session) -> None:
     """As an electron can."""
     define(session, "add(a, b=1)", "a + b")
-    session.define_lattice(read_heading("flow(x) -> y, z"), "%%lattice flow(x) -> y, z\ny = add(x)\nz = add(y)", 2)
+    session.define_lattice(read_header("flow(x) -> y, z"), "%%lattice flow(x) -> y, z\ny = add(x)\nz = add(y)", 2)
 
     assert session.namespace["flow"](3) == (4, 5)
 
@@ -348,7 +348,7 @@ def test_a_lattice_cell_can_name_its_outputs(session: Session) -> None:
 def test_a_cell_that_is_no_lattice_is_refused(session: Session, line: str, code: str, says: str) -> None:
     """With what to do instead."""
     with pytest.raises(CellRefused, match=says):
-        session.define_lattice(read_heading(line), f"%%lattice {line}\n{code}", 2)
+        session.define_lattice(read_header(line), f"%%lattice {line}\n{code}", 2)
 
 
 def test_outputs_are_delivered_under_their_names(session: Session) -> None:
@@ -357,7 +357,7 @@ def test_outputs_are_delivered_under_their_names(session: Session) -> None:
     two = define(session, "", "a = 1\nif a > 1:\n    kept = 2", name="two")
     none = define(session, "", "print(1)", name="none")
 
-    assert session.deliver(two, (5, Unset("kept", "two"))) == ["a"]
+    assert session.deliver(two, (5, Missing("kept", "two"))) == ["a"]
     assert session.deliver(none, None) == []
     assert (session.namespace["a"], session.namespace["kept"]) == (5, "old")
 

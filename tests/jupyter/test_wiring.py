@@ -7,24 +7,26 @@ from typing import Any
 
 import pytest
 
-from covalab.jupyter.cells import kind_of, read_cell
-from covalab.jupyter.heading import read_heading
-from covalab.jupyter.ipython_lines import CellRefused
-from covalab.jupyter.wiring import Part, wire
+from covalab.jupyter.cells.cell import kind_of, read_cell
+from covalab.jupyter.cells.header import read_header
+from covalab.jupyter.cells.ipython_lines import CellRefused
+from covalab.jupyter.notebook.wiring import WiredElectron, wire
 
 
-def part(line: str, code: str) -> Part:
+def part(line: str, code: str) -> WiredElectron:
     """Return an electron cell; the line must at least name it."""
-    heading = read_heading(line)
+    heading = read_header(line)
     assert heading.name is not None
     cell = read_cell(f"%%electron {line}\n{textwrap.dedent(code)}")
-    return Part(heading.name, cell, heading.arguments, heading.outputs)
+    return WiredElectron(heading.name, cell, heading.arguments, heading.outputs)
 
 
-def wired(parts: list[Part], namespace: dict[str, Any] | None = None, line: str = "flow", **options: Any) -> str:
+def wired(
+    parts: list[WiredElectron], namespace: dict[str, Any] | None = None, line: str = "flow", **options: Any
+) -> str:
     """Return the source of the lattice."""
     known = namespace or {}
-    heading = read_heading(line)
+    heading = read_header(line)
     assert heading.name is not None
 
     def kind(name: str) -> Any:

@@ -16,7 +16,7 @@ from tests.view.graphs import graphs, mapped
 
 from covalab._version import __version__
 from covalab.core.model import Graph
-from covalab.jupyter.extension import EVENTS
+from covalab.jupyter.server.extension import EVENTS
 from covalab.view.bundle import MIME_TYPE
 from covalab.view.layout import place, rank
 from covalab.view.shape import shape_of

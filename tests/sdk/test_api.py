@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import covalab as ct
-from covalab.artifacts import Artifacts
+from covalab.blobs import BlobStore
 from covalab.client import Client
 from covalab.core.codec import decode
 from covalab.core.errors import SerializationError
 from covalab.core.model import INLINE_LIMIT
-from covalab.sdk.api import prepare
-from covalab.sdk.trace import open_inputs
+from covalab.sdk.building.trace import open_inputs
+from covalab.sdk.dispatching.api import prepare
 
 
 @ct.electron
@@ -33,7 +33,7 @@ def workflow(xs: Any) -> Any:
 
 def test_a_submission_is_complete(tmp_path: Path) -> None:
     """Graph, values, code, lattice, inputs, source: everything that a dispatch needs is in it."""
-    it = prepare(workflow, ([1, 2],), {}, Artifacts(tmp_path))
+    it = prepare(workflow, ([1, 2],), {}, BlobStore(tmp_path))
 
     assert str(uuid.UUID(it.id)) == it.id
     assert decode(it.code[it.graph.functions[0].digest])([1, 2]) == 3
@@ -46,7 +46,7 @@ def test_a_submission_is_complete(tmp_path: Path) -> None:
 
 def test_two_submissions_have_two_ids_and_the_same_code(tmp_path: Path) -> None:
     """Only the id is new."""
-    one, two = (prepare(workflow, ([1],), {}, Artifacts(tmp_path)) for _ in range(2))
+    one, two = (prepare(workflow, ([1],), {}, BlobStore(tmp_path)) for _ in range(2))
 
     assert one.id != two.id
     assert (one.graph, one.code) == (two.graph, two.code)
@@ -54,44 +54,44 @@ def test_two_submissions_have_two_ids_and_the_same_code(tmp_path: Path) -> None:
 
 def test_a_large_value_is_written_before_anything_is_sent(tmp_path: Path) -> None:
     """It is a file of the blob folder, and the message stays small."""
-    artifacts, array = Artifacts(tmp_path), np.arange(INLINE_LIMIT)
+    blobs, array = BlobStore(tmp_path), np.arange(INLINE_LIMIT)
 
-    it = prepare(workflow, (array,), {}, artifacts)
+    it = prepare(workflow, (array,), {}, blobs)
 
     assert it.values[0].data is None
-    assert (artifacts.open(it.values[0]) == array).all()
+    assert (blobs.deserialize(it.values[0]) == array).all()
     assert it.inputs.size < 1_000
 
 
 def test_a_large_argument_is_one_blob(tmp_path: Path) -> None:
     """However many electrons use it, alone or in a list, and although the inputs of the lattice have it too."""
-    artifacts, array = Artifacts(tmp_path), np.arange(INLINE_LIMIT)
+    blobs, array = BlobStore(tmp_path), np.arange(INLINE_LIMIT)
 
     @ct.lattice
     def many(x: Any, *, xs: list[Any]) -> Any:
         return [total(x) for _ in range(100)] + [total(y) for y in xs]
 
-    it = prepare(many, (array,), {"xs": [array, array]}, artifacts)
+    it = prepare(many, (array,), {"xs": [array, array]}, blobs)
 
-    assert len(list(artifacts.digests())) == 1
-    opened = open_inputs(it.inputs, it.values, artifacts)
+    assert len(list(blobs.digests())) == 1
+    opened = open_inputs(it.inputs, it.values, blobs)
     assert (opened["args"][0] == array).all()
     assert [type(x) for x in opened["kwargs"]["xs"]] == [np.ndarray, np.ndarray]
 
 
 def test_inputs_are_those_that_were_given(tmp_path: Path) -> None:
     """A body that changes its argument changes what its electrons get, not what the inputs of the lattice were."""
-    artifacts, array = Artifacts(tmp_path), np.zeros(INLINE_LIMIT)
+    blobs, array = BlobStore(tmp_path), np.zeros(INLINE_LIMIT)
 
     @ct.lattice
     def changing(x: Any) -> Any:
         x[0] = 1
         return total(x)
 
-    it = prepare(changing, (array,), {}, artifacts)
+    it = prepare(changing, (array,), {}, blobs)
 
-    assert open_inputs(it.inputs, it.values, artifacts)["args"][0][0] == 0
-    assert artifacts.open(it.values[it.graph.nodes[1].value])[0] == 1
+    assert open_inputs(it.inputs, it.values, blobs)["args"][0][0] == 0
+    assert blobs.deserialize(it.values[it.graph.nodes[1].value])[0] == 1
 
 
 def test_a_lattice_that_cannot_be_pickled_is_named(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_lattice_that_cannot_be_pickled_is_named(tmp_path: Path) -> None:
     mine = ct.lattice(lambda: total(list(held)))
 
     with pytest.raises(SerializationError, match="the lattice '<lambda>'"):
-        prepare(mine, (), {}, Artifacts(tmp_path))
+        prepare(mine, (), {}, BlobStore(tmp_path))
 
 
 def test_an_electron_that_cannot_be_pickled_is_named(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_an_electron_that_cannot_be_pickled_is_named(tmp_path: Path) -> None:
     task = ct.electron(lambda: list(held))
 
     with pytest.raises(SerializationError, match="the function of electron '<lambda>'"):
-        prepare(ct.lattice(task), (), {}, Artifacts(tmp_path))
+        prepare(ct.lattice(task), (), {}, BlobStore(tmp_path))
 
 
 @pytest.mark.parametrize("verb", [ct.dispatch, ct.dispatch_sync])

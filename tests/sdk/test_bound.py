@@ -13,8 +13,8 @@ import pytest
 
 import covalab as ct
 from covalab.core.errors import GraphError
-from covalab.sdk.lattice import Lattice
-from covalab.sdk.trace import InMemory
+from covalab.sdk.building.lattice import Lattice
+from covalab.sdk.building.trace import InMemory
 
 
 @ct.electron

@@ -14,9 +14,9 @@ import covalab as ct
 from covalab.core.errors import DepsFailed, GraphError
 from covalab.core.hooks import Bash, Call, Hooks, Pip
 from covalab.core.model import Graph
-from covalab.sdk.hooks import HookSet, hooks_of
-from covalab.sdk.lattice import Lattice
-from covalab.sdk.trace import InMemory
+from covalab.sdk.building.lattice import Lattice
+from covalab.sdk.building.trace import InMemory
+from covalab.sdk.hooks.hook_set import HookSet, hooks_of
 
 
 def double(x: int) -> int:

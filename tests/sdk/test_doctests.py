@@ -13,13 +13,13 @@ import pytest
     [
         "covalab.core.assemble",
         "covalab.core.schedule",
-        "covalab.core.spans",
-        "covalab.sdk.electron",
-        "covalab.sdk.lattice",
-        "covalab.sdk.parameters",
-        "covalab.sdk.source",
-        "covalab.sdk.status",
-        "covalab.sdk.transportable",
+        "covalab.core.duration_text",
+        "covalab.sdk.building.electron",
+        "covalab.sdk.building.lattice",
+        "covalab.sdk.building.parameters",
+        "covalab.sdk.building.source",
+        "covalab.sdk.results.status",
+        "covalab.sdk.results.transportable",
     ],
 )
 def test_the_examples_run(module: str) -> None:

@@ -14,9 +14,9 @@ import pytest
 import covalab as ct
 from covalab.core.errors import GraphError
 from covalab.core.model import RetryPolicy
-from covalab.sdk.electron import Electron
-from covalab.sdk.lattice import Lattice
-from covalab.sdk.trace import InMemory
+from covalab.sdk.building.electron import Electron
+from covalab.sdk.building.lattice import Lattice
+from covalab.sdk.building.trace import InMemory
 
 
 def _double(x: int, times: int = 2) -> int:

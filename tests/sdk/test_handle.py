@@ -6,7 +6,7 @@ import copy
 import json
 import pickle
 
-from covalab.sdk.handle import DispatchHandle
+from covalab.sdk.results.handle import DispatchHandle
 
 
 def test_it_is_the_id() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from covalab.core.errors import GraphError
-from covalab.sdk.parameters import Parameters
+from covalab.sdk.building.parameters import Parameters
 
 
 def plain(a, b=1): ...  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, D103

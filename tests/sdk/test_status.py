@@ -9,7 +9,7 @@ import pytest
 import covalab as ct
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import Status as CoreStatus
-from covalab.sdk.status import Status, shown
+from covalab.sdk.results.status import Status, shown
 
 
 def test_a_status_is_its_text() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 import covalab as ct
-from covalab.sdk.task_logging import ROOT
+from covalab.sdk.tasks.task_logging import ROOT
 
 TASK = "2e02bb27-15c9-41ec-a1bc-2f4a8a8a8a8a:3"
 

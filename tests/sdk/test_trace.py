@@ -17,8 +17,8 @@ from covalab.core.assemble import edges_into, value_at
 from covalab.core.codec import decode
 from covalab.core.errors import ExecutorNotFound, GraphError, SerializationError
 from covalab.core.model import INLINE_LIMIT, Edge, EdgeKind, Graph, NodeKind
-from covalab.sdk.lattice import Lattice
-from covalab.sdk.trace import NAME_LIMIT, InMemory, Plan
+from covalab.sdk.building.lattice import Lattice
+from covalab.sdk.building.trace import NAME_LIMIT, InMemory, Plan
 
 
 def _load(n: Any = 1) -> Any:
@@ -244,7 +244,7 @@ def run(plan: Plan) -> Any:
     def opened(node: int) -> Any:
         it = graph.nodes[node]
         if it.kind is NodeKind.PARAMETER:
-            return InMemory().open(plan.values[it.value])
+            return InMemory().deserialize(plan.values[it.value])
         edges = sorted((e for e in into[node] if e.kind is EdgeKind.ARG), key=lambda e: e.index)
         args = [value_at(edge.source, graph.nodes, into, opened) for edge in edges]
         named = {e.name: value_at(e.source, graph.nodes, into, opened) for e in into[node] if e.kind is EdgeKind.KWARG}
@@ -518,4 +518,4 @@ def test_a_body_that_changes_its_arguments_leaves_a_true_record() -> None:
 
     inputs = Lattice(greedy).plan(([1],), {}, InMemory())[1]
 
-    assert InMemory().open(inputs) == {"args": ([1],), "kwargs": {}}
+    assert InMemory().deserialize(inputs) == {"args": ([1],), "kwargs": {}}

@@ -10,7 +10,7 @@ import pytest
 
 import covalab as ct
 from covalab.client import Client
-from covalab.sdk.transport_graph import TransportGraph
+from covalab.sdk.building.transport_graph import TransportGraph
 
 
 @ct.electron(executor="local")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from covalab.sdk.transportable import TransportableObject
+from covalab.sdk.results.transportable import TransportableObject
 
 
 def shout(word: str = "a") -> str:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from covalab.sdk.unpacking import is_starred, unpacked_count
+from covalab.sdk.building.unpacking import is_starred, unpacked_count
 
 
 class Asked:

@@ -14,7 +14,7 @@ from typing import Any
 import apsw
 import pytest
 
-from covalab.core.codec import closed
+from covalab.core.codec import serialize_small
 from covalab.core.errors import DataFolderError, TakenOver, VersionMismatch
 from covalab.core.model import (
     Counts,
@@ -33,7 +33,7 @@ from covalab.core.model import (
     Submission,
     Value,
 )
-from covalab.store import Store, rows
+from covalab.store import Store, dispatch_rows
 from covalab.store.purging import Forgotten, delete_dispatch, delete_ended
 from covalab.store.schema import MIGRATIONS
 
@@ -51,7 +51,9 @@ def submission(name: str, *, values: tuple[Value, ...] = ()) -> Submission:
     graph = Graph(name, [Node("f", NodeKind.OUTPUT)], [], [], [], 0)
     environment = Environment(sys.executable, sys.prefix, "/")
     code = {Digest("c" * 64): b"code"}
-    return Submission(DispatchId(name), graph, list(values), code, environment, Origin(), closed(1), Digest("c" * 64))
+    return Submission(
+        DispatchId(name), graph, list(values), code, environment, Origin(), serialize_small(1), Digest("c" * 64)
+    )
 
 
 def summary(name: str, status: Status = "pending", version: int = 1) -> DispatchSummary:
@@ -62,7 +64,7 @@ def summary(name: str, status: Status = "pending", version: int = 1) -> Dispatch
 
 def insert(name: str, status: Status = "pending", values: tuple[Value, ...] = ()) -> Callable[[apsw.Connection], int]:
     """Return the job that records a dispatch."""
-    return lambda db: rows.insert_dispatch(db, submission(name, values=values), summary(name, status))
+    return lambda db: dispatch_rows.insert_dispatch(db, submission(name, values=values), summary(name, status))
 
 
 def count(db: apsw.Connection) -> int:
@@ -282,11 +284,11 @@ def plan(db: apsw.Connection, ask: Callable[[apsw.Connection], object]) -> list[
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda db: rows.select_dispatch(db, "d1"),
-        lambda db: rows.select_dispatches(db, [], None, 0, 50),
-        lambda db: rows.select_dispatches(db, ["running", "pending"], None, 0, 50),
-        lambda db: rows.select_dispatches(db, [], "d1", 0, 50),
-        lambda db: rows.select_dispatches(db, [], None, 0, 50, schedule="d1"),
+        lambda db: dispatch_rows.select_dispatch(db, "d1"),
+        lambda db: dispatch_rows.select_dispatches(db, [], None, 0, 50),
+        lambda db: dispatch_rows.select_dispatches(db, ["running", "pending"], None, 0, 50),
+        lambda db: dispatch_rows.select_dispatches(db, [], "d1", 0, 50),
+        lambda db: dispatch_rows.select_dispatches(db, [], None, 0, 50, schedule="d1"),
     ],
 )
 def test_lists_use_indexes_and_touch_no_other_table(store: Store, ask: Callable[[apsw.Connection], object]) -> None:
@@ -307,14 +309,14 @@ def test_asking_for_one_dispatch_or_deleting_it_walks_no_table(store: Store) -> 
     """Not the nodes of others, nor their blobs."""
 
     def ask(db: apsw.Connection) -> None:
-        rows.select_graph(db, 1)
-        rows.select_rest(db, 1)
-        rows.select_states(db, 1)
-        rows.select_values(db, 1, [0])
-        rows.select_values(db, 1, None)
-        rows.select_failures(db, 1)
-        rows.select_outcome(db, 1, 0)
-        rows.update_dispatch(db, 1, summary("d1", "completed", 2), [], [])
+        dispatch_rows.select_graph(db, 1)
+        dispatch_rows.select_body(db, 1)
+        dispatch_rows.select_states(db, 1)
+        dispatch_rows.select_values(db, 1, [0])
+        dispatch_rows.select_values(db, 1, None)
+        dispatch_rows.select_failures(db, 1)
+        dispatch_rows.select_outcome(db, 1, 0)
+        dispatch_rows.update_dispatch(db, 1, summary("d1", "completed", 2), [], [])
         delete_dispatch(db, DispatchId("d1"))
         delete_ended(db, 1.0, 10)
 
@@ -337,7 +339,7 @@ def test_asking_for_one_dispatch_or_deleting_it_walks_no_table(store: Store) -> 
 
 def test_a_dispatch_comes_back_as_it_was_recorded(store: Store) -> None:
     """Row, graph, states, values and failures."""
-    value = closed([1, 2])
+    value = serialize_small([1, 2])
     outcomes = [
         Outcome(0, "completed", 1.0, 2.0, value, None, "out", "err", "w"),
         Outcome(1, "failed", 1.0, 2.0, None, Failure("runtime", "no", "ValueError", "trace")),
@@ -347,17 +349,19 @@ def test_a_dispatch_comes_back_as_it_was_recorded(store: Store) -> None:
     async def both() -> None:
         key = await store.write(insert("a"))
         assert await store.write(insert("a")) == -key, "the same id again is the same dispatch"
-        await store.write(lambda db: rows.update_dispatch(db, key, summary("a", "failed", 5), states, outcomes))
-        assert await store.read(lambda db: rows.select_dispatch(db, "a")) == (
+        await store.write(
+            lambda db: dispatch_rows.update_dispatch(db, key, summary("a", "failed", 5), states, outcomes)
+        )
+        assert await store.read(lambda db: dispatch_rows.select_dispatch(db, "a")) == (
             key,
             summary("a", "failed", 5),
         )
-        assert await store.read(lambda db: rows.select_graph(db, key)) == submission("a").graph
-        assert await store.read(lambda db: rows.select_states(db, key)) == states
-        assert await store.read(lambda db: rows.select_values(db, key, [0, 1])) == {0: value}
-        assert await store.read(lambda db: rows.select_failures(db, key)) == {1: outcomes[1].failure}
-        found = await store.read(lambda db: rows.select_outcome(db, key, 0))
-        assert found == rows.OutcomeRow("w", value, None, "out", "err")
+        assert await store.read(lambda db: dispatch_rows.select_graph(db, key)) == submission("a").graph
+        assert await store.read(lambda db: dispatch_rows.select_states(db, key)) == states
+        assert await store.read(lambda db: dispatch_rows.select_values(db, key, [0, 1])) == {0: value}
+        assert await store.read(lambda db: dispatch_rows.select_failures(db, key)) == {1: outcomes[1].failure}
+        found = await store.read(lambda db: dispatch_rows.select_outcome(db, key, 0))
+        assert found == dispatch_rows.OutcomeRow("w", value, None, "out", "err")
 
     asyncio.run(both())
 

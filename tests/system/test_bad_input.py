@@ -18,7 +18,7 @@ from tests.system.tasks import adding
 
 import covalab as ct
 from covalab.client import Client, connect
-from covalab.client.folders import socket_folder
+from covalab.client.paths import socket_folder
 from covalab.core.errors import DataFolderError, DispatcherUnavailable, ExecutorNotFound, SerializationError
 
 
@@ -153,10 +153,10 @@ def test_a_module_that_the_worker_lacks_is_named(tmp_path: Path, monkeypatch: py
     import only_here_xyz  # type: ignore[import-not-found]
 
     remote = ct.electron(only_here_xyz.f)
-    from covalab.sdk.api import prepare
+    from covalab.sdk.dispatching.api import prepare
 
     client = connect()
-    submission = prepare(ct.lattice(remote), (1,), {}, client.artifacts)
+    submission = prepare(ct.lattice(remote), (1,), {}, client.blobs)
     (tmp_path / "only_here_xyz.py").unlink()
     client.submit(submission)
     result = ct.get_result(submission.id, wait=True)
@@ -244,11 +244,11 @@ def test_deleting_a_dispatch_frees_its_values(live: Client) -> None:
     assert lone.digest is not None
     for value in (shared, lone):  # what was just written may be on its way into another submission, and is kept
         assert value.digest is not None
-        os.utime(live.artifacts.path(value.digest), (0, 0))
+        os.utime(live.blobs.path(value.digest), (0, 0))
     live.delete(one.dispatch_id)
     live.delete(other.dispatch_id)
 
-    assert (shared.digest in live.artifacts, lone.digest in live.artifacts) == (True, False)
+    assert (shared.digest in live.blobs, lone.digest in live.blobs) == (True, False)
     assert ct.get_result(two.dispatch_id).result[-1] == 50_000
 
 
@@ -336,11 +336,11 @@ def test_an_interpreter_without_covalab_is_named(live: Client, tmp_path: Path) -
 
     from msgspec.structs import replace
 
-    from covalab.sdk.api import prepare
+    from covalab.sdk.dispatching.api import prepare
 
     venv.create(tmp_path / "bare", with_pip=False)
     python = str(tmp_path / "bare" / "bin" / "python")
-    submission = prepare(ct.lattice(adding), (1,), {}, live.artifacts)
+    submission = prepare(ct.lattice(adding), (1,), {}, live.blobs)
     bare = replace(submission.environment, python=python, prefix=str(tmp_path / "bare"), path=[], shell_env={})
     live.submit(replace(submission, environment=bare))
     result = ct.get_result(submission.id, wait=True)
@@ -354,9 +354,9 @@ def test_a_missing_interpreter_is_named(live: Client) -> None:
     """An environment that was deleted since is an error of the dispatch, not a hang."""
     from msgspec.structs import replace
 
-    from covalab.sdk.api import prepare
+    from covalab.sdk.dispatching.api import prepare
 
-    submission = prepare(ct.lattice(adding), (1,), {}, live.artifacts)
+    submission = prepare(ct.lattice(adding), (1,), {}, live.blobs)
     gone = replace(submission.environment, python="/nowhere/bin/python", prefix="/nowhere")
     live.submit(replace(submission, environment=gone))
     result = ct.get_result(submission.id, wait=True)

@@ -16,7 +16,7 @@ from tests.system.tasks import adding, dying, expected_of_fifty, fifty, long, ru
 
 import covalab as ct
 from covalab.client import Client
-from covalab.client.start import find
+from covalab.client.launcher import find
 
 
 def kill_dispatcher(client: Client) -> None:
@@ -83,7 +83,7 @@ def _argument(client: Client, dispatch: str, node: int) -> str:
     source = next(edge.source for edge in client.node(dispatch, node).inputs if edge.name == "x")
     value = client.node(dispatch, source).value
     assert value is not None
-    return str(client.artifacts.open(value))
+    return str(client.blobs.deserialize(value))
 
 
 def test_killing_everything_at_once_loses_nothing(own: Client, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_two_clients_starting_at_once_find_one_dispatcher(tmp_path: Path) -> Non
     """Ten starts of one data folder end with one dispatcher."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from covalab.client.start import start_dispatcher
+    from covalab.client.launcher import start_dispatcher
 
     folder = tmp_path / "data"
     with ThreadPoolExecutor(10) as threads:
@@ -221,11 +221,11 @@ def test_two_clients_starting_at_once_find_one_dispatcher(tmp_path: Path) -> Non
 
 def test_the_same_submission_twice_is_one_dispatch(own: Client, tmp_path: Path) -> None:
     """A request that was repeated because the answer was lost changes nothing."""
-    from covalab.sdk.api import prepare
+    from covalab.sdk.dispatching.api import prepare
 
     witness = tmp_path / "witness"
     lattice = ct.lattice(witnessed)
-    submission = prepare(lattice, (3, str(witness)), {}, own.artifacts)
+    submission = prepare(lattice, (3, str(witness)), {}, own.blobs)
     for _ in range(20):
         own.submit(submission)
     ct.get_result(submission.id, wait=True)

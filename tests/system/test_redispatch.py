@@ -21,8 +21,8 @@ import covalab as ct
 from covalab.client import Client, connect
 from covalab.core.errors import DispatcherError, GraphError, MissingLatticeRecordError
 from covalab.core.model import DispatchId
-from covalab.sdk import api
-from covalab.sdk.result import Result
+from covalab.sdk.dispatching import api
+from covalab.sdk.results.result import Result
 
 pytestmark = pytest.mark.usefixtures("live")
 
@@ -448,7 +448,7 @@ def test_a_repeated_request_changes_nothing(live: Client) -> None:
 
 def test_reusing_what_there_is_not_records_nothing(live: Client) -> None:
     """The whole submission is refused."""
-    submission = api.prepare(ct.lattice(adding), (1,), {}, live.artifacts)
+    submission = api.prepare(ct.lattice(adding), (1,), {}, live.blobs)
     with pytest.raises(MissingLatticeRecordError, match="gone"):
         live.submit(replace(submission, reuse=DispatchId("gone")))
     with pytest.raises(MissingLatticeRecordError):

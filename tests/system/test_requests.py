@@ -7,7 +7,7 @@ from tests.system.tasks import adding
 
 import covalab as ct
 from covalab.client import Client
-from covalab.client.http import UnixConnection
+from covalab.client.connection import UnixConnection
 
 
 @pytest.fixture

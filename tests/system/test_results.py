@@ -16,7 +16,7 @@ from tests.system.tasks import adding
 
 import covalab as ct
 from covalab.client import Client
-from covalab.sdk.handle import DispatchHandle
+from covalab.sdk.results.handle import DispatchHandle
 
 pytestmark = pytest.mark.usefixtures("live")
 

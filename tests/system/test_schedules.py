@@ -19,7 +19,7 @@ from tests.dispatcher.test_service import until
 import covalab as ct
 from covalab.cli import main
 from covalab.client import Client, connect
-from covalab.client.start import find
+from covalab.client.launcher import find
 from covalab.core.errors import GraphError
 from covalab.triggers import TimeTrigger
 
@@ -81,7 +81,7 @@ def test_waiting_for_the_result_of_one_that_waits_is_no_trouble(
     assert ct.get_result(run, wait=True).status == ct.status.COMPLETED
     early = ct.dispatch(ct.lattice(stamp), eta=timedelta(hours=1))(str(tmp_path))
     assert "starts at" in run_text(early)
-    from covalab.sdk import api
+    from covalab.sdk.dispatching import api
 
     assert ct.get_result(api.start(early), wait=True, timeout=60).status == ct.status.COMPLETED
     assert not [str(one.message) for one in recwarn if "not started" in str(one.message)]
@@ -275,7 +275,7 @@ def test_two_ways_to_be_started_exclude_each_other() -> None:
 @pytest.mark.parametrize("timezone_of_here", ["America/New_York", "Asia/Tokyo"])
 def test_a_naive_datetime_is_local_time(timezone_of_here: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on the wall where the program runs, like ISO texts without a zone."""
-    from covalab.sdk.moments import eta_of
+    from covalab.sdk.dispatching.timestamps import eta_of
 
     monkeypatch.setenv("TZ", timezone_of_here)
     time.tzset()

@@ -15,7 +15,7 @@ from tests.system.tasks import adding
 
 import covalab as ct
 from covalab.client import Client, connect
-from covalab.client.start import find
+from covalab.client.launcher import find
 
 NOBODY = 65534
 
@@ -176,4 +176,4 @@ def test_a_blob_name_from_outside_opens_no_other_file(live: Client) -> None:
 
     for hostile in ("../covalab.db", "..", "", "a" * 63, "A" * 64, "0" * 64 + "/..", "\0" * 64, "/etc/passwd"):
         with pytest.raises(BlobNotFound):
-            live.artifacts.read(Digest(hostile))
+            live.blobs.read(Digest(hostile))

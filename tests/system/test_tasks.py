@@ -20,7 +20,7 @@ from tests.system.tasks import runs
 import covalab as ct
 from covalab.client import Client, connect
 from covalab.core.errors import GraphError
-from covalab.sdk.moments import Moment
+from covalab.sdk.dispatching.timestamps import Timestamp
 
 TaskStatus = ct.TaskStatus
 
@@ -337,7 +337,7 @@ def test_a_node_tells_of_its_runs(tmp_path: Path) -> None:
 
 def test_moments_are_texts_that_compare_with_datetimes() -> None:
     """Both ways round, with texts, and in order."""
-    early, late = Moment.at(1.5), Moment.at(2)
+    early, late = Timestamp.at(1.5), Timestamp.at(2)
     at = dt.datetime.fromtimestamp(1.75, timezone.utc)
 
     assert early < at < late

@@ -22,7 +22,7 @@ from tests.system.tasks import adding
 import covalab as ct
 from covalab.cli import main
 from covalab.client import Client, connect
-from covalab.client.start import find
+from covalab.client.launcher import find
 from covalab.core.errors import DispatcherError, MissingLatticeRecordError, SerializationError, TriggerError
 from covalab.triggers import BaseTrigger, DirTrigger, SQLiteTrigger, TimeTrigger
 

@@ -31,7 +31,7 @@ def test_a_higher_priority_goes_first(own: Client, tmp_path: Path) -> None:
     order = [int(line) for line in witness.read_text().split()]
     places = [place for place, task in enumerate(order) if task >= 1000]
     assert rest_of_low > 5
-    assert places[-1] - places[0] < 6 + 8  # two workers, and a step of four each that had left before
+    assert places[-1] - places[0] < 6 + 8  # two workers, and a batch of four each that had left before
 
 
 def test_a_small_dispatch_takes_its_turn_beside_a_large_one(own: Client) -> None:

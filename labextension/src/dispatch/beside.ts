@@ -6,7 +6,7 @@ import { ExecutionReader } from '../execution';
 import { Asks } from '../people/asks';
 import { counted, formatTime, personName } from '../text';
 import type { IDispatchSource, ISnapshot } from '../tokens';
-import type { EntryKind, Execution, Said, StreamItem } from '../wire';
+import type { EntryKind, ExecutionView, InterventionView, StreamItem } from '../wire';
 import { showValue, StateTree } from './tree';
 
 const FORMS = 10;
@@ -84,7 +84,7 @@ export class Beside {
   }
 
   /** Take what an answer brought. */
-  take(execution: Execution): void {
+  take(execution: ExecutionView): void {
     this._reader.take(execution);
   }
 
@@ -126,7 +126,7 @@ export class Beside {
     void this._readStream(execution);
   }
 
-  private _showLedger(records: readonly Said[]): void {
+  private _showLedger(records: readonly InterventionView[]): void {
     const key = JSON.stringify(records);
     if (key !== this._ledgerKey) {
       this._ledgerKey = key;
@@ -135,7 +135,7 @@ export class Beside {
   }
 
   /** Read what came since; several calls at once are one. */
-  private async _readStream({ streamed, version }: Execution): Promise<void> {
+  private async _readStream({ streamed, version }: ExecutionView): Promise<void> {
     if (this._reading || streamed === 0 || version <= this._streamRead) {
       return;
     }
@@ -204,7 +204,7 @@ function section(title: string, content: HTMLElement): HTMLElement {
 }
 
 /** One record of the ledger: who said what, to whom, and what became of it. */
-function recordItem(record: Said): HTMLElement {
+function recordItem(record: InterventionView): HTMLElement {
   const { author, consumers, created_at, note, status, target, text, where } = record;
   const fate = status === 'inserted' ? `inserted${where ? ` before ${where}` : ''}` : status;
   const facts = [author ?? '', target === null ? '' : `for ${target}`, fate, consumers.length > 0 ? `consumed by ${consumers.join(', ')}` : '', note ?? ''];

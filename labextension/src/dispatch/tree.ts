@@ -3,19 +3,19 @@
  */
 import { h } from '../dom';
 import { counted } from '../text';
-import type { Part, Value } from '../wire';
+import type { StateNodeView, Value } from '../wire';
 
 const LONG = 120; // characters
 
 /** What is directly below a part, with the names that the tree shows. */
-export function childrenOf({ below, more, value, left_out }: Part): (readonly [string, Part])[] {
+export function childrenOf({ below, more, value, left_out }: StateNodeView): (readonly [string, StateNodeView])[] {
   // Of a list the oldest items are left out; of a value to which something was appended nobody knows the length.
   const first = below === null ? left_out : 0;
   return [...(below ?? []), ...more.map((part, at) => [value === null ? String(first + at) : `+${first + at + 1}`, part] as const)];
 }
 
 /** What a part is, in short: of a value its type, of what has parts how many. */
-export function sizeOf(part: Part): string {
+export function sizeOf(part: StateNodeView): string {
   const count = childrenOf(part).length + part.left_out;
   return part.below === null ? counted(count, 'item') : counted(count, 'key');
 }
@@ -29,7 +29,7 @@ export class StateTree {
   readonly node: HTMLElement;
 
   /** Show this. */
-  update(part: Part): void {
+  update(part: StateNodeView): void {
     const children = childrenOf(part);
     const names = new Set(children.map(([name]) => name));
     for (const [name, branch] of this._branches) {
@@ -60,7 +60,7 @@ export class StateTree {
 
 /** One name in the tree, and what is there. */
 class Branch {
-  constructor(name: string, part: Part) {
+  constructor(name: string, part: StateNodeView) {
     this._hasParts = hasParts(part);
     const key = h('span', { class: 'cv-treeKey', text: name });
     if (this._hasParts) {
@@ -76,11 +76,11 @@ class Branch {
   readonly node: HTMLElement;
 
   /** Whether this can show such a part. */
-  fits(part: Part): boolean {
+  fits(part: StateNodeView): boolean {
     return hasParts(part) === this._hasParts;
   }
 
-  update(part: Part): void {
+  update(part: StateNodeView): void {
     this._part = part;
     if (this._size) {
       this._size.textContent = [part.value ? part.value[1] : '', sizeOf(part)].filter(Boolean).join(' + ');
@@ -104,11 +104,11 @@ class Branch {
   private readonly _value = h('span', { class: 'cv-treeValue' });
   private readonly _size: HTMLElement | null = null;
   private readonly _details: HTMLDetailsElement | null = null;
-  private _part: Part | null = null;
+  private _part: StateNodeView | null = null;
   private _below: StateTree | null = null;
 }
 
-function hasParts({ below, more, left_out }: Part): boolean {
+function hasParts({ below, more, left_out }: StateNodeView): boolean {
   return below !== null ? below.length + left_out > 0 || more.length > 0 : more.length + left_out > 0;
 }
 

@@ -19,34 +19,34 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from covalab.artifacts import Artifacts
-from covalab.client import folders
-from covalab.client.http import UnixConnection
-from covalab.client.start import find, start_dispatcher
+from covalab.blobs import BlobStore
+from covalab.client import paths
+from covalab.client.connection import UnixConnection
+from covalab.client.launcher import find, start_dispatcher
 from covalab.core import errors, protocol
-from covalab.core.journal import Page, Standing, Wish
+from covalab.core.journal import Command, ExecutionSnapshot, JournalPage
 from covalab.core.model import (
-    Again,
     DispatchChanges,
     DispatcherStatus,
     DispatchId,
+    DispatchRecord,
     DispatchSummary,
     Environment,
     Firing,
     Graph,
     NodeDetail,
     Problem,
-    Purged,
-    Record,
+    PurgeResult,
+    RedispatchRequest,
     Status,
     Submission,
     TaskQuery,
     TaskRow,
     TasksSummary,
     Trigger,
-    TriggerNews,
+    TriggerReport,
     TriggerState,
-    WatchList,
+    TriggerWatches,
 )
 
 Outputs = Literal["result", "all", "none"] | Sequence[int]
@@ -95,7 +95,7 @@ class Client:
     def __init__(self, data_dir: Path, *, start: bool = True) -> None:
         self.data_dir = data_dir
         self.start = start
-        self.artifacts = Artifacts(folders.blob_folder(data_dir))
+        self.blobs = BlobStore(paths.blob_folder(data_dir))
         self._local = threading.local()
         self._open: weakref.WeakSet[UnixConnection] = weakref.WeakSet()
         self._pid = os.getpid()
@@ -116,7 +116,7 @@ class Client:
         timeout: float | None = None,
         outputs: Outputs = "result",
         held: bool = False,
-    ) -> Record:
+    ) -> DispatchRecord:
         """Fetch a dispatch as it stands; with `wait`, when it has ended or after `timeout` seconds.
 
         One that is held is not waited for, unless `held` says that it will be started.
@@ -129,7 +129,7 @@ class Client:
             query["timeout"] = timeout
         if held:
             query["held"] = 1
-        answer: Record = self._ask("GET", f"{_path(dispatch)}/record?{urlencode(query)}", Record)
+        answer: DispatchRecord = self._ask("GET", f"{_path(dispatch)}/record?{urlencode(query)}", DispatchRecord)
         return answer
 
     def summary(self, dispatch: str) -> DispatchSummary:
@@ -205,11 +205,11 @@ class Client:
         self, dispatch: str, new_id: DispatchId, *, reuse: bool = False, strict: bool = False
     ) -> DispatchSummary:
         """Run the recorded graph of a dispatch once more, under a new id."""
-        body = msgspec.msgpack.encode(Again(new_id, reuse, strict))
+        body = msgspec.msgpack.encode(RedispatchRequest(new_id, reuse, strict))
         answer: DispatchSummary = self._ask("POST", f"{_path(dispatch)}/redispatch", DispatchSummary, body=body)
         return answer
 
-    def execution(self, dispatch: str, *, wait: float = 0.0, final: bool = False) -> Standing:
+    def execution(self, dispatch: str, *, wait: float = 0.0, final: bool = False) -> ExecutionSnapshot:
         """Fetch what happened beside the graph, after at most `wait` seconds when it ends, or its final result is set.
 
         Parameters
@@ -222,19 +222,19 @@ class Client:
             Whether the final result is enough.
         """
         query = urlencode({"wait": wait, "until": "final" if final else "end"})
-        answer: Standing = self._ask("GET", f"{_path(dispatch)}/execution?{query}", Standing)
+        answer: ExecutionSnapshot = self._ask("GET", f"{_path(dispatch)}/execution?{query}", ExecutionSnapshot)
         return answer
 
-    def stream(self, dispatch: str, since: int = 0, read: int = 0, wait: float = 0.0, *, last: int = 0) -> Page:
+    def stream(self, dispatch: str, since: int = 0, read: int = 0, wait: float = 0.0, *, last: int = 0) -> JournalPage:
         """Fetch the next piece of the stream after number `since`, of which `read` items were read; or its `last`."""
         query = urlencode({"since": since, "read": read, "wait": wait, "last": last})
-        answer: Page = self._ask("GET", f"{_path(dispatch)}/journal?{query}", Page)
+        answer: JournalPage = self._ask("GET", f"{_path(dispatch)}/journal?{query}", JournalPage)
         return answer
 
-    def wish(self, dispatch: str, wish: Wish) -> Standing:
+    def wish(self, dispatch: str, wish: Command) -> ExecutionSnapshot:
         """Ask something of a running dispatch; returns how things stand then."""
         body = msgspec.msgpack.encode(wish)
-        answer: Standing = self._ask("POST", f"{_path(dispatch)}/journal", Standing, body=body)
+        answer: ExecutionSnapshot = self._ask("POST", f"{_path(dispatch)}/journal", ExecutionSnapshot, body=body)
         return answer
 
     def delete(self, dispatch: str) -> None:
@@ -243,7 +243,7 @@ class Client:
 
     def purge(self, before: float) -> int:
         """Forget all dispatches that ended before a moment, and their values; returns how many."""
-        answer: Purged = self._ask("DELETE", f"/dispatches?{urlencode({'ended_before': before})}", Purged)
+        answer: PurgeResult = self._ask("DELETE", f"/dispatches?{urlencode({'ended_before': before})}", PurgeResult)
         return answer.gone
 
     def events(self, since: int = -1, wait: float = 30.0) -> EventsPage:
@@ -292,14 +292,14 @@ class Client:
         )
         return answer
 
-    def tell_trigger(self, trigger: str, news: TriggerNews) -> None:
+    def tell_trigger(self, trigger: str, news: TriggerReport) -> None:
         """Say how a trigger stands; trigger hosts do."""
         self._ask("POST", f"/triggers/{quote(trigger, safe='')}/state", Any, body=msgspec.msgpack.encode(news))
 
-    def watches(self, host: int, since: int, wait: float) -> WatchList:
+    def watches(self, host: int, since: int, wait: float) -> TriggerWatches:
         """Fetch what a trigger host is to watch, held open up to `wait` seconds until that changes."""
         query = urlencode({"since": since, "wait": wait})
-        answer: WatchList = self._ask("GET", f"/hosts/{host}/watches?{query}", WatchList)
+        answer: TriggerWatches = self._ask("GET", f"/hosts/{host}/watches?{query}", TriggerWatches)
         return answer
 
     # -- the dispatcher itself -----------------------------------------------------------------------------------
@@ -368,7 +368,7 @@ class Client:
         if attempt and method == "DELETE" and status == _NOT_FOUND:
             return None  # the first request was heard, its answer was not
         if check:
-            protocol.check_hello(version, f"the dispatcher of {self.data_dir}", _REMEDY)
+            protocol.check_version(version, f"the dispatcher of {self.data_dir}", _REMEDY)
         if status >= _ERROR:
             raise _exception(status, data, str(self.data_dir))
         return msgspec.msgpack.decode(data or b"\xc0", type=answer)
@@ -412,7 +412,7 @@ def connect(*, start: bool = True, data_dir: Path | None = None) -> Client:
     DispatcherUnavailable, DataFolderError
         If there is no dispatcher, or the data folder cannot be used.
     """
-    folder = data_dir or folders.data_dir()
+    folder = data_dir or paths.data_dir()
     if find(folder) is None:
         if not start:
             message = f"no dispatcher is running for {folder}; `covalab start` starts one"

@@ -2,7 +2,7 @@
 
 A closed value is a small header and one or more frames: frame 0 is a pickle (protocol 5), the others are its large
 buffers, kept apart so that an array of 10 MB is written from where it lies and read back through a memory map. Pure:
-bytes in, bytes out; files are the business of `artifacts`.
+bytes in, bytes out; files are the business of `blobs`.
 
 Pickling is cloudpickle's, which is not meant for long-term storage, so the header names the Python that wrote it and
 `decode` says so when it cannot read.
@@ -10,6 +10,7 @@ Pickling is cloudpickle's, which is not meant for long-term storage, so the head
 
 from __future__ import annotations
 
+import io
 import pickle
 import reprlib
 import struct
@@ -24,6 +25,7 @@ from blake3 import blake3
 
 from covalab.core.errors import SerializationError
 from covalab.core.model import Digest, Value
+from covalab.core.renames import current_name
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
@@ -144,7 +146,7 @@ def decode(data: Buffer, *, what: str = "value") -> Any:
         raise SerializationError(message)
     buffers = [bytearray(frame) if frame.readonly else frame for frame in frames[1:]]
     try:
-        return pickle.loads(frames[0], buffers=buffers)  # noqa: S301 - the user's own value, opened where it is used
+        return unpickle(frames[0], buffers)
     except Exception as error:
         written = f"{major}.{minor}"
         here = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -153,7 +155,30 @@ def decode(data: Buffer, *, what: str = "value") -> Any:
         raise SerializationError(message) from error
 
 
-def bare_pickle(data: Buffer) -> bytes | None:
+class _RenamingUnpickler(pickle.Unpickler):
+    """An unpickler that finds what has moved since the pickle was written."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        return super().find_class(*current_name(module, name))
+
+
+def unpickle(pickled: Buffer, buffers: Iterable[Any] = ()) -> Any:
+    """Load a pickle, also one that names modules of covalab by paths of an earlier version.
+
+    The pickle is the user's own; nothing that comes from elsewhere may get here.
+    """
+    buffers = list(buffers)
+    try:
+        return pickle.loads(pickled, buffers=buffers)  # noqa: S301 - the user's own value, opened where it is used
+    except (ImportError, AttributeError) as error:
+        # Only here, because looking up each global in Python would slow down every value that moved nowhere.
+        try:
+            return _RenamingUnpickler(io.BytesIO(pickled), buffers=buffers).load()
+        except (ImportError, AttributeError):
+            raise error from None
+
+
+def unwrap_pickle(data: Buffer) -> bytes | None:
     """Return the pickle inside a closed value, if it is all that is inside."""
     view = memoryview(data)
     if bytes(view[: len(_ONE_FRAME)])[8:] != _ONE_FRAME[8:] or bytes(view[:4]) != _MAGIC:
@@ -161,7 +186,7 @@ def bare_pickle(data: Buffer) -> bytes | None:
     return bytes(view[_HEAD.size + 8 :])
 
 
-def of_pickle(pickled: bytes) -> Encoded:
+def wrap_pickle(pickled: bytes) -> Encoded:
     """Close a value that is pickled already."""
     return _pack([pickled])
 
@@ -177,8 +202,8 @@ def digest_of(pieces: Iterable[Any]) -> Digest:
     return Digest(digest.hexdigest())
 
 
-def closed(obj: object, *, what: str = "value", text: str | None = None) -> Value:
-    """Close a value that is known to be small; `artifacts.Artifacts.close` is for values of any size."""
+def serialize_small(obj: object, *, what: str = "value", text: str | None = None) -> Value:
+    """Close a value that is known to be small; `blobs.Artifacts.close` is for values of any size."""
     encoded = encode(obj, what=what)
     return Value(encoded.size, type_name(obj), preview(obj) if text is None else text, encoded.join())
 
@@ -246,21 +271,21 @@ class _Short(reprlib.Repr):
 def preview(obj: object) -> str:
     """Return a short text of a value for people; never raises, never walks a large container to its end."""
     if type(obj) is str:
-        return plain(obj, _TEXT_LIMIT)
+        return printable(obj, _TEXT_LIMIT)
     try:
-        return plain(_Short().repr(obj), _TEXT_LIMIT)
+        return printable(_Short().repr(obj), _TEXT_LIMIT)
     except Exception as error:  # noqa: BLE001 - __repr__ is the user's code
         return f"<{type_name(obj)}: its repr raised {type(error).__name__}>"
 
 
-def plain(text: str, limit: int) -> str:
+def printable(text: str, limit: int) -> str:
     r"""Return a text of at most `limit` characters that can be sent: half a surrogate pair is no UTF-8.
 
     A file name that is not UTF-8 contains such halves; they become escapes.
 
     Examples
     --------
-    >>> print(plain("caf\udce9", 10), plain("abc", 2))
+    >>> print(printable("caf\udce9", 10), printable("abc", 2))
     caf\udce9 ab
     """
     text = text[:limit]

@@ -46,12 +46,12 @@ LEAVES_LIMIT: Final = 10_000
 DEPTH_LIMIT: Final = 50
 
 
-class Tree(msgspec.Struct, array_like=True):
+class StateNode(msgspec.Struct, array_like=True):
     """A part of the state: a closed value, or what is below it by key; `more` was appended to it."""
 
     value: Value | None = None
-    below: dict[str, Tree] | None = None
-    more: list[Tree] = []
+    below: dict[str, StateNode] | None = None
+    more: list[StateNode] = []
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -61,7 +61,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     at: float
     node: int = -1
     path: tuple[str, ...] = ()
-    tree: Tree | None = None
+    tree: StateNode | None = None
     data: dict[str, Any] = {}
 
 
@@ -100,14 +100,14 @@ class Interrupt(msgspec.Struct, frozen=True):
     resumed_at: float | None = None
 
 
-class Folded(msgspec.Struct):
+class ExecutionState(msgspec.Struct):
     """How things stand after `version` entries. Changed in place by `fold`, and by nothing else.
 
     `seen` holds the interventions that a node saw when it began first: it sees the same ones when it is run again.
     """
 
     version: int = 0
-    state: dict[str, Tree] = {}
+    state: dict[str, StateNode] = {}
     final: Value | None = None
     interventions: dict[str, Intervention] = {}
     interrupts: dict[int, Interrupt] = {}
@@ -126,16 +126,16 @@ class Folded(msgspec.Struct):
         return [interrupt for interrupt in self.interrupts.values() if interrupt.status == "waiting"]
 
 
-class Standing(msgspec.Struct, frozen=True):
+class ExecutionSnapshot(msgspec.Struct, frozen=True):
     """The answer of `GET /dispatches/{id}/execution`. `mode` is the ledger's, empty: off."""
 
     summary: DispatchSummary
-    folded: Folded
+    folded: ExecutionState
     mode: str = ""
     recovered: int = 0
 
 
-class Page(msgspec.Struct, frozen=True):
+class JournalPage(msgspec.Struct, frozen=True):
     """A piece of the stream: entries by number, how many before them are gone, and whether more can come."""
 
     entries: list[tuple[int, Entry]]
@@ -143,7 +143,7 @@ class Page(msgspec.Struct, frozen=True):
     ended: bool = False
 
 
-class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `POST /dispatches/{id}/journal` asks for. `id` names what it is about, and makes a repeated one harmless.
 
     `value` is closed; `plain` is what a browser sends instead: a JSON value.
@@ -161,7 +161,7 @@ class NotAMapping(Exception):
     """A write below something that is no dictionary."""
 
 
-def fold(folded: Folded, entry: Entry) -> Entry:
+def fold(folded: ExecutionState, entry: Entry) -> Entry:
     """Let an entry change how things stand.
 
     Parameters
@@ -178,8 +178,8 @@ def fold(folded: Folded, entry: Entry) -> Entry:
 
     Examples
     --------
-    >>> now = Folded()
-    >>> leaf = Tree(Value(1, "int", "1", b"1"))
+    >>> now = ExecutionState()
+    >>> leaf = StateNode(Value(1, "int", "1", b"1"))
     >>> fold(now, Entry("set", 0.0, path=("a", "b"), tree=leaf)).kind
     'set'
     >>> fold(now, Entry("set", 0.0, path=("a", "b", "c"), tree=leaf)).kind  # below a number
@@ -198,7 +198,7 @@ def fold(folded: Folded, entry: Entry) -> Entry:
     return entry
 
 
-def _parent(folded: Folded, path: tuple[str, ...], *, make: bool) -> dict[str, Tree] | None:
+def _parent(folded: ExecutionState, path: tuple[str, ...], *, make: bool) -> dict[str, StateNode] | None:
     """Return the dictionary that the last part of a path is a key of."""
     current = folded.state
     for depth, part in enumerate(path[:-1], 1):
@@ -206,7 +206,7 @@ def _parent(folded: Folded, path: tuple[str, ...], *, make: bool) -> dict[str, T
         if tree is None:
             if not make:
                 return None
-            tree = current[part] = Tree(below={})
+            tree = current[part] = StateNode(below={})
         if tree.below is None or tree.more:
             if not make:
                 return None
@@ -218,36 +218,36 @@ def _parent(folded: Folded, path: tuple[str, ...], *, make: bool) -> dict[str, T
     return current
 
 
-def _set(folded: Folded, entry: Entry) -> None:
+def _set(folded: ExecutionState, entry: Entry) -> None:
     parent = _parent(folded, entry.path, make=True)
     assert parent is not None
     assert entry.tree is not None
     parent[entry.path[-1]] = copied(entry.tree)
 
 
-def _append(folded: Folded, entry: Entry) -> None:
+def _append(folded: ExecutionState, entry: Entry) -> None:
     parent = _parent(folded, entry.path, make=True)
     assert parent is not None
     assert entry.tree is not None
-    parent.setdefault(entry.path[-1], Tree()).more.append(copied(entry.tree))
+    parent.setdefault(entry.path[-1], StateNode()).more.append(copied(entry.tree))
 
 
-def _delete(folded: Folded, entry: Entry) -> None:
+def _delete(folded: ExecutionState, entry: Entry) -> None:
     parent = _parent(folded, entry.path, make=False)
     if parent is not None:
         parent.pop(entry.path[-1], None)
 
 
-def copied(tree: Tree) -> Tree:
+def copied(tree: StateNode) -> StateNode:
     """Return a tree that shares nothing that can change with another."""
     below = None if tree.below is None else {key: copied(part) for key, part in tree.below.items()}
-    return Tree(tree.value, below, [copied(part) for part in tree.more])
+    return StateNode(tree.value, below, [copied(part) for part in tree.more])
 
 
-def find(state: dict[str, Tree], path: tuple[str, ...]) -> Tree | None:
+def find(state: dict[str, StateNode], path: tuple[str, ...]) -> StateNode | None:
     """Return what is at a path, None if there is nothing; only dictionaries have something below them."""
-    current: dict[str, Tree] | None = state
-    tree: Tree | None = None
+    current: dict[str, StateNode] | None = state
+    tree: StateNode | None = None
     for part in path:
         if current is None:
             return None
@@ -258,23 +258,23 @@ def find(state: dict[str, Tree], path: tuple[str, ...]) -> Tree | None:
     return tree
 
 
-def _final(folded: Folded, entry: Entry) -> None:
+def _final(folded: ExecutionState, entry: Entry) -> None:
     assert entry.tree is not None
     folded.final = entry.tree.value
 
 
-def _intervene(folded: Folded, entry: Entry) -> None:
+def _intervene(folded: ExecutionState, entry: Entry) -> None:
     record = Intervention(version=len(folded.interventions) + 1, created_at=entry.at, **entry.data)
     folded.interventions[record.id] = record
 
 
-def _insert(folded: Folded, entry: Entry) -> None:
+def _insert(folded: ExecutionState, entry: Entry) -> None:
     folded.seen.setdefault(entry.node, entry.data["seen"])
     for id_ in entry.data["new"]:
         _change(folded, id_, status="inserted", inserted_at=entry.at, insertion=entry.data["insertion"])
 
 
-def _consume(folded: Folded, entry: Entry) -> None:
+def _consume(folded: ExecutionState, entry: Entry) -> None:
     id_, consumer = entry.data["id"], entry.data["consumer"]
     if id_ in folded.interventions:
         said = {key: entry.data[key] for key in ("status", "note", "metadata")}
@@ -282,47 +282,47 @@ def _consume(folded: Folded, entry: Entry) -> None:
         _change(folded, id_, consumers={**consumers, consumer: {**said, "consumed_at": entry.at}})
 
 
-def _expire(folded: Folded, entry: Entry) -> None:
+def _expire(folded: ExecutionState, entry: Entry) -> None:
     _change(folded, entry.data["id"], status="expired", expired_at=entry.at)
 
 
-def _change(folded: Folded, id_: str, **fields: Any) -> None:
+def _change(folded: ExecutionState, id_: str, **fields: Any) -> None:
     folded.interventions[id_] = msgspec.structs.replace(folded.interventions[id_], **fields)
 
 
-def _wait(folded: Folded, entry: Entry) -> None:
+def _wait(folded: ExecutionState, entry: Entry) -> None:
     folded.interrupts[entry.node] = Interrupt(node=entry.node, created_at=entry.at, **entry.data)
 
 
-def _answer(folded: Folded, entry: Entry) -> None:
+def _answer(folded: ExecutionState, entry: Entry) -> None:
     value = None if entry.tree is None else entry.tree.value
     folded.interrupts[entry.node] = msgspec.structs.replace(
         folded.interrupts[entry.node], status="resumed", resumed_at=entry.at, value=value, **entry.data
     )
 
 
-def _withdraw(folded: Folded, entry: Entry) -> None:
+def _withdraw(folded: ExecutionState, entry: Entry) -> None:
     folded.interrupts[entry.node] = msgspec.structs.replace(folded.interrupts[entry.node], status="cancelled")
 
 
-def _pause(folded: Folded, entry: Entry) -> None:
+def _pause(folded: ExecutionState, entry: Entry) -> None:
     folded.paused = entry.kind == "pause"
 
 
-def _seal(folded: Folded, entry: Entry) -> None:
+def _seal(folded: ExecutionState, entry: Entry) -> None:
     folded.lifecycle, folded.sealed_at = ("sealed", entry.at) if entry.kind == "seal" else ("open", None)
 
 
-def _close(folded: Folded, entry: Entry) -> None:
+def _close(folded: ExecutionState, entry: Entry) -> None:
     folded.lifecycle, folded.closed_at, folded.close_reason = "closed", entry.at, entry.data["reason"]
     folded.sealed_at = entry.at if folded.sealed_at is None else folded.sealed_at
 
 
-def _lag(folded: Folded, entry: Entry) -> None:
+def _lag(folded: ExecutionState, entry: Entry) -> None:
     folded.dropped += entry.data["dropped"]
 
 
-def _nothing(folded: Folded, entry: Entry) -> None:
+def _nothing(folded: ExecutionState, entry: Entry) -> None:
     pass
 
 
@@ -349,7 +349,7 @@ _CHANGES: Final = {
 }
 
 
-def matching(folded: Folded, names: frozenset[str], *, untargeted: bool) -> list[str]:
+def matching(folded: ExecutionState, names: frozenset[str], *, untargeted: bool) -> list[str]:
     """Return the pending interventions meant for one of some names, or, if wanted, for nobody in particular."""
     return [
         record.id
@@ -358,6 +358,6 @@ def matching(folded: Folded, names: frozenset[str], *, untargeted: bool) -> list
     ]
 
 
-def visible(folded: Folded, node: int) -> list[Intervention]:
+def visible(folded: ExecutionState, node: int) -> list[Intervention]:
     """Return the interventions that a node sees."""
     return [folded.interventions[id_] for id_ in folded.seen.get(node, ())]

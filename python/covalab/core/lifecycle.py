@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from covalab.core.model import Counts, Status, TaskWord
+from covalab.core.model import Counts, Status, TaskStatusName
 
 NEXT: Final[Mapping[Status, frozenset[Status]]] = {
     "pending": frozenset({"running", "completed", "failed", "cancelled", "skipped"}),
-    # Back to pending: the worker was lost, the step's time was up, or the node is to be tried again.
+    # Back to pending: the worker was lost, the batch's time was up, or the node is to be tried again.
     "running": frozenset({"pending", "completed", "failed", "cancelled"}),
     "completed": frozenset(),
     "failed": frozenset(),
@@ -49,12 +49,12 @@ def covalent_text(status: Status) -> str:
     return COVALENT_TEXT[status]
 
 
-def task_word(status: Status, error_type: str | None) -> TaskWord:
+def task_status(status: Status, error_type: str | None) -> TaskStatusName:
     """Return where a node stands as a task: every task ends as completed, failed or cancelled.
 
     Examples
     --------
-    >>> task_word("running", None), task_word("skipped", "dependency"), task_word("skipped", "cancelled")
+    >>> task_status("running", None), task_status("skipped", "dependency"), task_status("skipped", "cancelled")
     ('running', 'failed', 'cancelled')
     """
     if status != "skipped":

@@ -37,7 +37,7 @@ class NodeKind(enum.IntEnum):
 
 
 VIRTUAL_KINDS: Final = frozenset({NodeKind.PARAMETER, NodeKind.LIST, NodeKind.DICT, NodeKind.OUTPUT})
-"""Kinds that never reach a worker: they are inputs of the step that uses them, or assembled by the reader.
+"""Kinds that never reach a worker: they are inputs of the batch that uses them, or assembled by the reader.
 
 An output node that has a function is the exception (`does_work`).
 """
@@ -203,7 +203,7 @@ class Submission(msgspec.Struct, frozen=True):
     code: dict[Digest, bytes]  # encoded functions and hooks up to INLINE_LIMIT; longer ones are blob files
     environment: Environment
     origin: Origin
-    inputs: Value  # {"args": tuple, "kwargs": dict}, with the parts that are values (`core.inputs`) left in `values`
+    inputs: Value  # {"args": tuple, "kwargs": dict}; large parts are in `values` (`core.argument_parts`)
     lattice: Digest  # the encoded Lattice, in `code` or in the blob folder
     source: str = ""  # the lattice's source
     doc: str = ""
@@ -243,7 +243,7 @@ class Trigger(msgspec.Struct, frozen=True):
     environment: Environment  # where it watches
 
 
-TriggerWord = Literal["watching", "stopped", "ended", "failed"]
+TriggerStatus = Literal["watching", "stopped", "ended", "failed"]
 
 
 class TriggerState(msgspec.Struct, frozen=True):
@@ -252,23 +252,23 @@ class TriggerState(msgspec.Struct, frozen=True):
     id: str
     dispatch: DispatchId
     name: str
-    state: TriggerWord
+    state: TriggerStatus
     error: str = ""
     fired: list[DispatchId] = []  # the newest at the end; very old ones are left out
 
 
-class Watch(msgspec.Struct, frozen=True):
+class TriggerWatch(msgspec.Struct, frozen=True):
     """What a trigger host is to watch for one trigger."""
 
     trigger: Trigger
     dispatch: DispatchId
 
 
-class WatchList(msgspec.Struct, frozen=True):
+class TriggerWatches(msgspec.Struct, frozen=True):
     """Everything that a trigger host is to watch now, and the number to ask from next."""
 
     number: int
-    watches: list[Watch]
+    watches: list[TriggerWatch]
 
 
 class Firing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -281,15 +281,15 @@ class Firing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host: int | None = None
 
 
-class TriggerNews(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TriggerReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a trigger host says about a trigger."""
 
     host: int
-    state: TriggerWord
+    state: TriggerStatus
     error: str = ""
 
 
-class Again(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RedispatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `POST /dispatches/{id}/redispatch` asks for: the stored graph once more, under a new id.
 
     `id` is the client's, so that a request that was sent twice changes nothing; without one the dispatcher makes it.
@@ -301,7 +301,7 @@ class Again(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     strict: bool = False
 
 
-class Purged(msgspec.Struct, frozen=True):
+class PurgeResult(msgspec.Struct, frozen=True):
     """What a purge has done: how many outermost dispatches are gone, each with all below it."""
 
     gone: int
@@ -440,7 +440,7 @@ class NodeDetail(msgspec.Struct, frozen=True):
     child: DispatchId | None = None  # of a sublattice's node: the dispatch it stands for
 
 
-TaskWord = Literal["pending", "running", "completed", "failed", "cancelled"]
+TaskStatusName = Literal["pending", "running", "completed", "failed", "cancelled"]
 """Where a task stands. `lifecycle.task_word` tells it of a node: one that was skipped has failed or was cancelled."""
 
 
@@ -460,7 +460,7 @@ class TaskRow(msgspec.Struct, frozen=True):
 
     dispatch: DispatchId
     node: int
-    status: TaskWord
+    status: TaskStatusName
     attempts: int
     enqueued_at: float
     started_at: float | None = None
@@ -475,12 +475,12 @@ class TaskRow(msgspec.Struct, frozen=True):
 class TasksSummary(msgspec.Struct, frozen=True):
     """How all tasks stand: counts over every row, why those that failed did, and who runs for longest."""
 
-    counts: dict[TaskWord, int]
+    counts: dict[TaskStatusName, int]
     error_types: dict[str, int]
     oldest_running: TaskRow | None = None
 
 
-class Record(msgspec.Struct, frozen=True):
+class DispatchRecord(msgspec.Struct, frozen=True):
     """A dispatch as `ct.get_result` fetches it: one answer, enough to show it and to assemble its result."""
 
     summary: DispatchSummary

@@ -13,21 +13,21 @@ from covalab._version import __version__
 from covalab.core.errors import VersionMismatch
 from covalab.core.journal import Intervention
 from covalab.core.model import Digest, Settings, Value
-from covalab.core.places import Site
+from covalab.core.placement import TaskPaths
 
-PROTOCOL: Final = 3
+PROTOCOL: Final = 4
 """Raise it when a struct on the wire changes its meaning or its shape."""
 
 HEADER: Final = "Covalab-Version"
 MSGPACK: Final = "application/msgpack"
 
 
-def hello() -> str:
+def version_header() -> str:
     """Return what a part says about itself, e.g. ``"0.1.0 protocol 1"``."""
     return f"{__version__} protocol {PROTOCOL}"
 
 
-def check_hello(said: str, where: str, remedy: str) -> None:
+def check_version(said: str, where: str, remedy: str) -> None:
     """Compare what another part said with what this one is.
 
     Raises
@@ -43,8 +43,8 @@ def check_hello(said: str, where: str, remedy: str) -> None:
 class Argument(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """Where one input of a task comes from: exactly one of the five.
 
-    `value`: closed bytes or a blob. `shared`: one of `Step.shared`. `node`: the output of an earlier task of the same
-    step. `items`: a list of arguments. `pairs`: a dict, given as two arguments (keys, values) that assemble to lists.
+    `value`: closed bytes or a blob. `shared`: one of `Batch.shared`. `node`: the output of an earlier task of the same
+    batch. `items`: a list of arguments. `pairs`: a dict, given as two arguments (keys, values) that assemble to lists.
     """
 
     value: Value | None = None
@@ -54,8 +54,8 @@ class Argument(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True)
     shared: int = -1
 
 
-class Task(msgspec.Struct, frozen=True, array_like=True):
-    """One node as a worker sees it. `after`: the tasks of the same step that must have completed before it.
+class TaskSpec(msgspec.Struct, frozen=True, array_like=True):
+    """One node as a worker sees it. `after`: the tasks of the same batch that must have completed before it.
 
     `hooks` names what is done around it (`core.hooks.Hooks`), empty for nothing.
     """
@@ -67,17 +67,17 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     kwargs: dict[str, Argument]
     after: list[int] = []
     hooks: Digest = Digest("")
-    site: Site | None = None
+    site: TaskPaths | None = None
     builds: bool = False  # a sublattice: what it makes is a `Submission`, not a value
     interventions: list[Intervention] | None = None  # those it sees
 
 
-class Step(msgspec.Struct, frozen=True):
+class Batch(msgspec.Struct, frozen=True):
     """Several nodes that travel together. After `budget` seconds the worker gives back those it has not begun."""
 
     id: int
     dispatch: str
-    tasks: list[Task]
+    tasks: list[TaskSpec]
     code: dict[Digest, bytes]  # encoded functions and hooks; one that is missing is a blob
     budget: float
     cwd: str
@@ -86,30 +86,30 @@ class Step(msgspec.Struct, frozen=True):
     spool: str  # the folder for what running tasks print
     shared: list[Value] = []  # values that are not small, each once however many tasks use it
     packages: str = ""  # the folder for what tasks want to have installed
-    executor: Settings | None = None  # for an executor host, whose steps have one task
+    executor: Settings | None = None  # for an executor host, whose batches have one task
 
 
-class Assign(msgspec.Struct, frozen=True, tag="assign"):
-    """Dispatcher to pool: run this step (an encoded `Step`, opaque to the pool) on that worker."""
+class RunBatch(msgspec.Struct, frozen=True, tag="run_batch"):
+    """Dispatcher to pool: run this batch (an encoded `Batch`, opaque to the pool) on that worker."""
 
-    step: int
+    batch: int
     worker: str
     payload: bytes
-    time_limit: float | None = None  # of the step's only task
+    time_limit: float | None = None  # of the batch's only task
 
 
-class Drop(msgspec.Struct, frozen=True, tag="drop"):
-    """Dispatcher to pool: stop these nodes of a step (none: all); what has begun is interrupted, then killed."""
+class CancelBatch(msgspec.Struct, frozen=True, tag="cancel_batch"):
+    """Dispatcher to pool: stop these nodes of a batch (none: all); what has begun is interrupted, then killed."""
 
-    step: int
+    batch: int
     nodes: list[int] = []
 
 
-class Quit(msgspec.Struct, frozen=True, tag="quit"):
+class StopPool(msgspec.Struct, frozen=True, tag="stop"):
     """Dispatcher to pool: end."""
 
 
-class Hello(msgspec.Struct, frozen=True, tag="hello"):
+class PoolReady(msgspec.Struct, frozen=True, tag="ready"):
     """Pool to dispatcher, once, when it is up."""
 
     version: str
@@ -117,16 +117,16 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     python: str
 
 
-class Workers(msgspec.Struct, frozen=True, tag="workers"):
+class WorkersChanged(msgspec.Struct, frozen=True, tag="workers"):
     """Pool to dispatcher: the workers there are now."""
 
     names: list[str]
 
 
-class Begun(msgspec.Struct, frozen=True, tag="begun"):
-    """Pool to dispatcher: a worker began a node of a step."""
+class TaskStarted(msgspec.Struct, frozen=True, tag="task_started"):
+    """Pool to dispatcher: a worker began a node of a batch."""
 
-    step: int
+    batch: int
     node: int
     at: float
     pid: int
@@ -134,40 +134,40 @@ class Begun(msgspec.Struct, frozen=True, tag="begun"):
 
 
 class Outcomes(msgspec.Struct, frozen=True, tag="outcomes"):
-    """Pool to dispatcher: nodes of a step ended. `payload` is an encoded `list[Outcome]`, opaque to the pool."""
+    """Pool to dispatcher: nodes of a batch ended. `payload` is an encoded `list[Outcome]`, opaque to the pool."""
 
-    step: int
+    batch: int
     payload: bytes
 
 
-class Noted(msgspec.Struct, frozen=True, tag="noted"):
+class TaskMessage(msgspec.Struct, frozen=True, tag="task_message"):
     """Pool to dispatcher: a running node has something to say. `payload` is an encoded `journal.Entry`, opaque too."""
 
-    step: int
+    batch: int
     payload: bytes
 
 
-class Ended(msgspec.Struct, frozen=True, tag="ended"):
-    """Pool to dispatcher: nothing more will come of a step. Nodes without outcome go back to the frontier.
+class BatchEnded(msgspec.Struct, frozen=True, tag="batch_ended"):
+    """Pool to dispatcher: nothing more will come of a batch. Nodes without outcome go back to the frontier.
 
     `lost` says that the worker died, `dropped` that the dispatcher asked for it, `timeout` that the task's time was up.
     """
 
-    step: int
+    batch: int
     lost: str = ""
     timeout: bool = False
-    trouble: str = ""  # the step could not be run at all (e.g. covalab is missing there)
+    trouble: str = ""  # the batch could not be run at all (e.g. covalab is missing there)
 
 
-class Trouble(msgspec.Struct, frozen=True, tag="trouble"):
+class PoolFailed(msgspec.Struct, frozen=True, tag="pool_failed"):
     """Pool to dispatcher: the pool cannot work, and why; it ends after this. `hopeless`: so would another."""
 
     message: str
     hopeless: bool = False
 
 
-ToPool = Assign | Drop | Quit
-FromPool = Hello | Workers | Begun | Outcomes | Noted | Ended | Trouble
+ToPool = RunBatch | CancelBatch | StopPool
+FromPool = PoolReady | WorkersChanged | TaskStarted | Outcomes | TaskMessage | BatchEnded | PoolFailed
 
 
 def encoder() -> msgspec.msgpack.Encoder:

@@ -24,11 +24,11 @@ from tornado.netutil import bind_unix_socket
 
 from covalab import config
 from covalab._version import __version__
-from covalab.client import folders
-from covalab.client.start import Address
+from covalab.client import paths
+from covalab.client.launcher import Address
 from covalab.core.errors import ConfigError, CovalabError
 from covalab.core.model import Problem
-from covalab.dispatcher.http import application
+from covalab.dispatcher.http_api import application
 from covalab.dispatcher.service import Service
 from covalab.store import Store
 
@@ -85,10 +85,10 @@ def _say(data: bytes) -> None:
 
 async def _serve(folder: Path, idle_seconds: float) -> None:
     store = Store(folder / "covalab.db")
-    sockets = folders.ensure_private(folders.socket_folder(folder))
+    sockets = paths.ensure_private(paths.socket_folder(folder))
     for left in sockets.glob("*.sock"):
         left.unlink()
-    shutil.rmtree(folders.spool_folder(folder), ignore_errors=True)
+    shutil.rmtree(paths.spool_folder(folder), ignore_errors=True)
     service = Service(folder, store)
     stop = service.over
     server = HTTPServer(application(service, stop), max_buffer_size=_BODY_LIMIT, max_body_size=_BODY_LIMIT)
@@ -96,10 +96,10 @@ async def _serve(folder: Path, idle_seconds: float) -> None:
     await service.recover()
     server.add_socket(bind_unix_socket(str(path), mode=0o600))
     address = Address(str(path), os.getpid(), store.epoch, __version__)
-    temporary = folders.address_file(folder).with_suffix(f".{os.getpid()}")
+    temporary = paths.address_file(folder).with_suffix(f".{os.getpid()}")
     temporary.touch(mode=0o600)
     temporary.write_bytes(msgspec.json.encode(address))
-    temporary.replace(folders.address_file(folder))
+    temporary.replace(paths.address_file(folder))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -115,7 +115,7 @@ async def _serve(folder: Path, idle_seconds: float) -> None:
             break
     server.stop()
     if not service.over_taken:
-        folders.address_file(folder).unlink(missing_ok=True)
+        paths.address_file(folder).unlink(missing_ok=True)
     await service.stop()
     store.close()
 
@@ -129,14 +129,14 @@ def main() -> int:
     folder: Path = arguments.data_dir
     logging.basicConfig(level=_log_level(), format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:
-        folders.ensure_private(folder)
+        paths.ensure_private(folder)
         lock = _lock(folder)
         if lock is None:
             _say(b"")
             return 0
         # The one of a dispatcher that was killed: from here on it would send callers to a socket that nobody hears.
-        folders.address_file(folder).unlink(missing_ok=True)
-        log = folders.log_file(folder)
+        paths.address_file(folder).unlink(missing_ok=True)
+        log = paths.log_file(folder)
         if log.exists() and log.stat().st_size > _LOG_LIMIT:
             log.replace(log.with_suffix(".log.1"))
         asyncio.run(_serve(folder, _idle_seconds()))

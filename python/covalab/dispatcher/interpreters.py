@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from covalab.core.errors import CovalabError
 from covalab.core.model import Environment
-from covalab.core.places import Place
+from covalab.core.placement import PoolKey
 
 
 class InterpreterNotFound(CovalabError, LookupError):
@@ -27,7 +27,7 @@ class Interpreter(NamedTuple):
     variables: Mapping[str, str]
 
 
-def interpreter_of(place: Place, environment: Environment) -> Interpreter:
+def interpreter_of(place: PoolKey, environment: Environment) -> Interpreter:
     """Return the interpreter of a place.
 
     Raises

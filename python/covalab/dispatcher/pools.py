@@ -1,8 +1,8 @@
-"""The pools' processes: one per place (`core.places`), started when needed, replaced when they die.
+"""The pools' processes: one per place (`core.placement`), started when needed, replaced when they die.
 
-A pool of Dask workers and an executor host are the same here: processes that take steps.
+A pool of Dask workers and an executor host are the same here: processes that take batches.
 
-Knows which steps are at which worker; what a step means is the service's business.
+Knows which batches are at which worker; what a batch means is the service's business.
 """
 
 from __future__ import annotations
@@ -18,12 +18,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, Protocol
 
-from covalab.client.link import read_frame, write_frame
+from covalab.client.framing import read_frame, write_frame
 from covalab.core import protocol
 from covalab.core.errors import VersionMismatch
 from covalab.core.model import Environment, PoolStatus
-from covalab.core.places import Place
-from covalab.core.protocol import Assign, Begun, Drop, Ended, Hello, Noted, Outcomes, Quit, Trouble, Workers
+from covalab.core.placement import PoolKey
+from covalab.core.protocol import (
+    BatchEnded,
+    CancelBatch,
+    Outcomes,
+    PoolFailed,
+    PoolReady,
+    RunBatch,
+    StopPool,
+    TaskMessage,
+    TaskStarted,
+    WorkersChanged,
+)
 from covalab.dispatcher.interpreters import Interpreter, InterpreterNotFound, interpreter_of
 
 _log = logging.getLogger("covalab.pools")
@@ -33,22 +44,22 @@ _LOG_TAIL: Final = 4_000
 _MODULES: Final = {"pool": "covalab.pool", "host": "covalab.executors.host"}
 
 
-class Flight:
-    """A step that is at a worker."""
+class SentBatch:
+    """A batch that is at a worker."""
 
-    __slots__ = ("begun", "dispatch", "nodes", "open", "quick", "step", "time_limit", "worker")
+    __slots__ = ("begun", "dispatch", "id", "nodes", "open", "quick", "time_limit", "worker")
 
     def __init__(
-        self, step: int, dispatch: str, nodes: list[int], worker: str, *, quick: bool, time_limit: float | None
+        self, number: int, dispatch: str, nodes: list[int], worker: str, *, quick: bool, time_limit: float | None
     ) -> None:
-        self.step = step
+        self.id = number
         self.dispatch = dispatch
         self.nodes = nodes
         self.open = set(nodes)
         self.worker = worker
         self.quick = quick
         self.time_limit = time_limit
-        self.begun: Begun | None = None
+        self.begun: TaskStarted | None = None
 
 
 class _End(NamedTuple):
@@ -62,19 +73,19 @@ class _End(NamedTuple):
 class Listener(Protocol):
     """What a pool tells the service."""
 
-    def on_begun(self, flight: Flight, begun: Begun) -> None:
+    def on_begun(self, batch: SentBatch, begun: TaskStarted) -> None:
         """A worker began a node."""
 
-    def on_outcomes(self, flight: Flight, payload: bytes) -> None:
-        """Nodes of a step ended."""
+    def on_outcomes(self, batch: SentBatch, payload: bytes) -> None:
+        """Nodes of a batch ended."""
 
-    def on_noted(self, flight: Flight, payload: bytes) -> None:
+    def on_noted(self, batch: SentBatch, payload: bytes) -> None:
         """A running node has something to say."""
 
-    def on_ended(self, flight: Flight, ended: Ended) -> None:
-        """Nothing more will come of a step."""
+    def on_ended(self, batch: SentBatch, ended: BatchEnded) -> None:
+        """Nothing more will come of a batch."""
 
-    def on_pool_lost(self, flights: Iterable[Flight]) -> None:
+    def on_pool_lost(self, batches: Iterable[SentBatch]) -> None:
         """A pool's process is gone."""
 
     def on_pool_failed(self, pool: Pool) -> None:
@@ -85,7 +96,7 @@ class Listener(Protocol):
 
 
 class Pool:
-    """One pool: its process, its workers, its flights.
+    """One pool: its process, its workers, its batches.
 
     Parameters
     ----------
@@ -101,15 +112,15 @@ class Pool:
         Who hears of what happens.
     """
 
-    def __init__(self, place: Place, environment: Environment, socket: Path, log: Path, listener: Listener) -> None:
+    def __init__(self, place: PoolKey, environment: Environment, socket: Path, log: Path, listener: Listener) -> None:
         self.place = place
         self.environment = environment
         self._interpreter = Interpreter(environment.python, environment.shell_env)
         self._fell_back = False
         self.state: Literal["starting", "up", "failed"] = "starting"
         self.message = ""
-        self.flights: dict[int, Flight] = {}
-        self.workers: dict[str, int] = {}  # steps in flight at each
+        self.batches: dict[int, SentBatch] = {}
+        self.workers: dict[str, int] = {}  # batches in batch at each
         self.pid = 0
         self._socket = socket
         self._log = log
@@ -127,15 +138,15 @@ class Pool:
             self._interpreter.python, self.state, len(self.workers), self.pid, self.message, self.place.kind, where
         )
 
-    def send(self, flight: Flight, payload: bytes) -> None:
-        """Send a step to its worker."""
-        self.flights[flight.step] = flight
-        self.workers[flight.worker] += 1
-        self._send(Assign(flight.step, flight.worker, payload, flight.time_limit))
+    def send(self, batch: SentBatch, payload: bytes) -> None:
+        """Send a batch to its worker."""
+        self.batches[batch.id] = batch
+        self.workers[batch.worker] += 1
+        self._send(RunBatch(batch.id, batch.worker, payload, batch.time_limit))
 
-    def drop(self, step: int, nodes: list[int]) -> None:
-        """Stop nodes of a step; it will end like any other."""
-        self._send(Drop(step, nodes))
+    def drop(self, batch: int, nodes: list[int]) -> None:
+        """Stop nodes of a batch; it will end like any other."""
+        self._send(CancelBatch(batch, nodes))
 
     async def stop(self) -> None:
         """End the process and everything it started."""
@@ -158,10 +169,10 @@ class Pool:
                     came_up, hopeless = False, False
                     self.message = f"cannot run a worker pool: {type(error).__name__}: {error}"
                 failures = 0 if came_up else failures + 1
-                flights = list(self.flights.values())
-                self.flights.clear()
+                batches = list(self.batches.values())
+                self.batches.clear()
                 self.workers.clear()
-                self._listener.on_pool_lost(flights)
+                self._listener.on_pool_lost(batches)
                 if hopeless and self.place.or_here and not self._fell_back:
                     self._fell_back = True
                     _log.warning("%s; using %s instead", self.message, self.environment.python)
@@ -251,9 +262,9 @@ class Pool:
         messages = protocol.decoder(protocol.FromPool)
         while (frame := await read_frame(reader)) is not None:
             message = messages.decode(frame)
-            if isinstance(message, Hello):
+            if isinstance(message, PoolReady):
                 try:
-                    protocol.check_hello(
+                    protocol.check_version(
                         message.version,
                         f"the environment of {message.python}",
                         f"install the same version there: {message.python} -m pip install -U covalab",
@@ -262,32 +273,32 @@ class Pool:
                     return _End(came_up=False, message=str(error), hopeless=True)
                 came_up = True
                 self.state = "up"
-            elif isinstance(message, Trouble):
+            elif isinstance(message, PoolFailed):
                 return _End(came_up, message.message, message.hopeless)
             else:
                 self._hear(message)
         return self._death(came_up=came_up)
 
-    def _hear(self, message: Workers | Begun | Outcomes | Noted | Ended) -> None:
-        if isinstance(message, Workers):
+    def _hear(self, message: WorkersChanged | TaskStarted | Outcomes | TaskMessage | BatchEnded) -> None:
+        if isinstance(message, WorkersChanged):
             self.workers = {name: self.workers.get(name, 0) for name in message.names}
             self._listener.on_pool_changed()
             return
-        flight = self.flights.get(message.step)
-        if flight is None:
+        batch = self.batches.get(message.batch)
+        if batch is None:
             return
-        if isinstance(message, Begun):
-            flight.begun = message
-            self._listener.on_begun(flight, message)
+        if isinstance(message, TaskStarted):
+            batch.begun = message
+            self._listener.on_begun(batch, message)
         elif isinstance(message, Outcomes):
-            self._listener.on_outcomes(flight, message.payload)
-        elif isinstance(message, Noted):
-            self._listener.on_noted(flight, message.payload)
+            self._listener.on_outcomes(batch, message.payload)
+        elif isinstance(message, TaskMessage):
+            self._listener.on_noted(batch, message.payload)
         else:
-            del self.flights[message.step]
-            if flight.worker in self.workers:
-                self.workers[flight.worker] -= 1
-            self._listener.on_ended(flight, message)
+            del self.batches[message.batch]
+            if batch.worker in self.workers:
+                self.workers[batch.worker] -= 1
+            self._listener.on_ended(batch, message)
 
     def _death(self, *, came_up: bool) -> _End:
         """Say why the process ended without a word, from the last thing it wrote."""
@@ -311,7 +322,7 @@ class Pool:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
-    def _send(self, message: Assign | Drop | Quit) -> None:
+    def _send(self, message: RunBatch | CancelBatch | StopPool) -> None:
         if self._writer is not None:
             write_frame(self._writer, self._encoder.encode(message))
 
@@ -334,13 +345,13 @@ class Pools:
         self._sockets = sockets
         self._logs = logs
         self._listener = listener
-        self._pools: dict[Place, Pool] = {}
+        self._pools: dict[PoolKey, Pool] = {}
         self._numbers = itertools.count(1)
 
     def __iter__(self) -> Iterator[Pool]:
         return iter(list(self._pools.values()))
 
-    def of(self, place: Place, environment: Environment) -> Pool:
+    def of(self, place: PoolKey, environment: Environment) -> Pool:
         """Return the pool of a place, for a dispatch of an environment; a failed one is given another chance."""
         pool = self._pools.get(place)
         if pool is None or pool.state == "failed":

@@ -12,8 +12,8 @@ from covalab.core.model import Digest
 from covalab.store.purging import delete_ended
 
 if TYPE_CHECKING:
+    from covalab.dispatcher.blob_gc import BlobCollector
     from covalab.dispatcher.service import Service
-    from covalab.dispatcher.tidying import Tidying
 
 _log = logging.getLogger("covalab.dispatcher")
 _BATCH: Final = 500  # in one transaction, so that others get their turn in between
@@ -41,7 +41,7 @@ class Retention:
         How many seconds after its end a dispatch is forgotten; None: it is kept.
     """
 
-    def __init__(self, service: Service, tidying: Tidying, ttl: float | None) -> None:
+    def __init__(self, service: Service, tidying: BlobCollector, ttl: float | None) -> None:
         self._service = service
         self._tidying = tidying
         self._ttl = ttl

@@ -19,9 +19,9 @@ import msgspec
 from covalab.core import schedule as rules
 from covalab.core.errors import DataFolderError, MissingLatticeRecordError
 from covalab.core.model import DispatchId, DispatchSummary, Submission
-from covalab.dispatcher.recorded import load, next_run, recorded_submission, submission_of
-from covalab.dispatcher.run import Run, summary_of
-from covalab.store import rows
+from covalab.dispatcher.recovery import load_running, next_run, recorded_submission, submission_of
+from covalab.dispatcher.running import RunningDispatch, summary_of
+from covalab.store import dispatch_rows
 
 if TYPE_CHECKING:
     from covalab.dispatcher.service import Service
@@ -94,7 +94,7 @@ class Schedules:
         now = self._service.now()
 
         def job(connection: apsw.Connection) -> DispatchSummary | None:
-            rows.fail_dispatch(connection, dispatch, time.time(), why)
+            dispatch_rows.fail_dispatch(connection, dispatch, time.time(), why)
             try:
                 submission = recorded_submission(connection, dispatch)
             except msgspec.MsgspecError:
@@ -109,7 +109,7 @@ class Schedules:
 
     # -- what comes next -----------------------------------------------------------------------------------------
 
-    def after_end(self, run: Run, summary: DispatchSummary) -> Iterator[Submission]:
+    def after_end(self, run: RunningDispatch, summary: DispatchSummary) -> Iterator[Submission]:
         """Yield the run that follows from the end of another, to be recorded together with that."""
         cancelled = run.closing == "cancelled"
         at = rules.after_end(run.rest.schedule, self._service.now(), summary.status, cancelled=cancelled)
@@ -150,7 +150,7 @@ class Schedules:
         service = self._service
         try:
             _, summary = await service.recorded(dispatch)
-            run = await service.store.read(partial(load, summary=msgspec.structs.replace(summary, held=False)))
+            run = await service.store.read(partial(load_running, summary=msgspec.structs.replace(summary, held=False)))
         except MissingLatticeRecordError:
             return
         if dispatch in service.held:
@@ -162,6 +162,6 @@ class Schedules:
 
 def _record_waiting(connection: apsw.Connection, submission: Submission) -> DispatchSummary | None:
     """Record a dispatch that waits. Returns its summary, also if it was recorded before and waits; else None."""
-    rows.insert_dispatch(connection, submission, summary_of(submission, time.time()))
-    found = rows.select_dispatch(connection, submission.id)
+    dispatch_rows.insert_dispatch(connection, submission, summary_of(submission, time.time()))
+    found = dispatch_rows.select_dispatch(connection, submission.id)
     return found[1] if found is not None and found[1].held else None

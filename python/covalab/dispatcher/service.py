@@ -24,9 +24,9 @@ import apsw
 import msgspec
 
 from covalab._version import __version__
-from covalab.artifacts import Artifacts
-from covalab.client import folders
-from covalab.core import lowering, retries, schedule
+from covalab.blobs import BlobStore
+from covalab.client import paths
+from covalab.core import batching, retries, schedule
 from covalab.core.errors import (
     CovalabError,
     DataFolderError,
@@ -38,7 +38,6 @@ from covalab.core.errors import (
 from covalab.core.journal import Entry
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
-    Again,
     Attempt,
     DispatcherStatus,
     DispatchId,
@@ -47,26 +46,27 @@ from covalab.core.model import (
     Failure,
     NodeState,
     Outcome,
+    RedispatchRequest,
     Settings,
     Submission,
 )
-from covalab.core.places import place_of
-from covalab.core.soundness import check_graph
-from covalab.dispatcher import lineage, live
-from covalab.dispatcher.arrivals import Arrivals
+from covalab.core.placement import pool_key
+from covalab.core.validation import validate_graph
+from covalab.dispatcher import children, interactions
+from covalab.dispatcher.blob_gc import BlobCollector
+from covalab.dispatcher.cache import FinishedCache
 from covalab.dispatcher.feed import Feed
-from covalab.dispatcher.finished import Finished
-from covalab.dispatcher.frontier import Frontier
+from covalab.dispatcher.pool_events import PoolEvents
 from covalab.dispatcher.pools import Pools
-from covalab.dispatcher.recorded import load, recorded_submission, reuse, sent_again
+from covalab.dispatcher.recovery import load_running, recorded_submission, resubmission, reuse
 from covalab.dispatcher.retention import Retention, ttl
-from covalab.dispatcher.run import Run, summary_of
+from covalab.dispatcher.running import RunningDispatch, summary_of
+from covalab.dispatcher.scheduler import Scheduler
 from covalab.dispatcher.schedules import Schedules
-from covalab.dispatcher.spool import spooled
-from covalab.dispatcher.tidying import Tidying
-from covalab.dispatcher.triggers import Triggers
-from covalab.store import Store, rows
-from covalab.store.journal import insert_entries
+from covalab.dispatcher.task_output import read_output
+from covalab.dispatcher.trigger_hosts import Triggers
+from covalab.store import Store, dispatch_rows
+from covalab.store.journal_rows import insert_entries
 from covalab.store.purging import delete_dispatch
 
 _log = logging.getLogger("covalab.dispatcher")
@@ -108,24 +108,24 @@ class Service:
         self._numbers = itertools.count()
         self._alarm: asyncio.TimerHandle | None = None
         self.store = store
-        self.artifacts = Artifacts(folders.blob_folder(folder))
-        self._spool = folders.spool_folder(folder)
+        self.blobs = BlobStore(paths.blob_folder(folder))
+        self._spool = paths.spool_folder(folder)
         self.feed = Feed(int(time.time() * 1000))
-        self.runs: dict[DispatchId, Run] = {}
+        self.runs: dict[DispatchId, RunningDispatch] = {}
         self.held: set[DispatchId] = set()
         """Dispatches that are recorded and wait for `start`."""
         self.starting = asyncio.Lock()
         """Held by whoever makes one that is held one that runs."""
-        self.finished = Finished()
+        self.finished = FinishedCache()
         self.attached = 0
         self.over = asyncio.Event()
         """Set when this process must end."""
         self.last_asked = time.monotonic()
-        self._arrivals = Arrivals(self, self._spool)
-        self._pools = Pools(folders.socket_folder(folder), folder / "logs", self._arrivals)
+        self._arrivals = PoolEvents(self, self._spool)
+        self._pools = Pools(paths.socket_folder(folder), folder / "logs", self._arrivals)
         self.triggers = Triggers(self)
         self.schedules = Schedules(self)
-        self._frontier = Frontier(self._pools, self.artifacts.folder, self._spool, folders.packages_folder(folder))
+        self._frontier = Scheduler(self._pools, self.blobs.folder, self._spool, paths.packages_folder(folder))
         self._changed: set[DispatchId] = set()
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
@@ -133,7 +133,7 @@ class Service:
         self._started_at = time.time()
         self.over_taken = False
         self._background: set[asyncio.Task[None]] = set()
-        self._tidying = Tidying(store, self.artifacts, self.in_background)
+        self._tidying = BlobCollector(store, self.blobs, self.in_background)
         self.retention = Retention(self, self._tidying, ttl())
         self._loop = asyncio.create_task(self._turn())
 
@@ -153,7 +153,7 @@ class Service:
         MissingLatticeRecordError
             If there is no such dispatch as it wants to reuse; nothing is recorded.
         """
-        check_graph(submission.graph, len(submission.values))
+        validate_graph(submission.graph, len(submission.values))
         schedule.check(submission)
         if schedule.is_waiting(submission.starts_at, self.now()):
             submission = msgspec.structs.replace(submission, hold=True)
@@ -174,9 +174,9 @@ class Service:
                 self.schedules.wait_for(summary)
             self.feed.tell(summary)
         elif submission.reuse is not None:
-            self._begin(await self.store.read(partial(load, summary=summary)))
+            self._begin(await self.store.read(partial(load_running, summary=summary)))
         else:
-            self._begin(Run(key, summary, submission.graph, rows.rest_of(submission)))
+            self._begin(RunningDispatch(key, summary, submission.graph, dispatch_rows.body_of(submission)))
         return summary, True
 
     def _insert(
@@ -188,10 +188,10 @@ class Service:
     ) -> tuple[int, DispatchId, DispatchSummary | None]:
         """Record what is new. Returns its key (negative: it was there), its id, and the run that follows its start."""
         series = submission.schedule
-        known = None if series is None else rows.select_newest_run(connection, series.id)
+        known = None if series is None else dispatch_rows.select_newest_run(connection, series.id)
         if known is not None:
             return -1, known, None  # its first run may have been deleted: the series is there
-        key = rows.insert_dispatch(connection, submission, summary)
+        key = dispatch_rows.insert_dispatch(connection, submission, summary)
         if key > 0 and submission.reuse is not None:
             reuse(connection, key, submission, summary.created_at, str(self.folder))
         if also is not None:
@@ -214,7 +214,7 @@ class Service:
             raise MissingLatticeRecordError(dispatch, str(self.folder))
         return found
 
-    async def redispatch(self, dispatch: DispatchId, again: Again) -> tuple[DispatchSummary, bool]:
+    async def redispatch(self, dispatch: DispatchId, again: RedispatchRequest) -> tuple[DispatchSummary, bool]:
         """Run a recorded graph once more. Returns the summary of the new dispatch, and whether it is new.
 
         Raises
@@ -224,7 +224,7 @@ class Service:
         """
         new_id = again.id or DispatchId(str(uuid.uuid4()))
         recorded = await self.submission(dispatch)
-        return await self.submit(sent_again(recorded, new_id, reuse=again.reuse, strict=again.strict))
+        return await self.submit(resubmission(recorded, new_id, reuse=again.reuse, strict=again.strict))
 
     async def start(
         self, dispatch: DispatchId, *, also: Callable[[apsw.Connection], None] | None = None
@@ -242,7 +242,7 @@ class Service:
             if dispatch in self.held:
 
                 def job(connection: apsw.Connection) -> DispatchSummary | None:
-                    rows.release(connection, dispatch)
+                    dispatch_rows.release(connection, dispatch)
                     if also is not None:
                         also(connection)
                     submission = recorded_submission(connection, dispatch)
@@ -252,14 +252,14 @@ class Service:
                 if following is not None:
                     self.schedules.wait_for(following)
                 _, summary = await self.recorded(dispatch)
-                self._begin(await self.store.read(partial(load, summary=summary)))
+                self._begin(await self.store.read(partial(load_running, summary=summary)))
                 self.held.discard(dispatch)
                 self.schedules.forget(dispatch)
         return await self.summary(dispatch)
 
     def warm(self, environment: Environment) -> None:
         """Start the workers of an environment before they are needed."""
-        self._pools.of(place_of(environment, Settings()), environment)
+        self._pools.of(pool_key(environment, Settings()), environment)
 
     async def summary(self, dispatch: DispatchId) -> DispatchSummary:
         """Return where a dispatch stands.
@@ -277,7 +277,7 @@ class Service:
 
     async def recorded(self, dispatch: DispatchId) -> tuple[int, DispatchSummary]:
         """Return the key and the recorded summary of a dispatch; raises `MissingLatticeRecordError`."""
-        found = await self.store.read(lambda connection: rows.select_dispatch(connection, dispatch))
+        found = await self.store.read(lambda connection: dispatch_rows.select_dispatch(connection, dispatch))
         if found is None:
             raise MissingLatticeRecordError(dispatch, str(self.folder))
         return found
@@ -316,24 +316,24 @@ class Service:
         await self.feed.wait(dispatch, _RETRY_SECONDS)
         return await self.summary(dispatch)
 
-    def cancel_nodes(self, run: Run, nodes: list[int] | None) -> None:
+    def cancel_nodes(self, run: RunningDispatch, nodes: list[int] | None) -> None:
         """Cancel a dispatch or some of its nodes, and what those have become."""
         self._apply(run)  # what has ended stays as it ended, also when it came in a moment ago
         now = time.time()
-        flights = [flight for pool in self._pools for flight in pool.flights.values() if flight.dispatch == run.id]
+        batches = [batch for pool in self._pools for batch in pool.batches.values() if batch.dispatch == run.id]
         cancelled = run.progress.cancel(now, nodes)
         for node in cancelled:
-            flight = next((flight for flight in flights if node in flight.open), None)
-            stdout, stderr = spooled(self._spool, flight, node)
+            batch = next((batch for batch in batches if node in batch.open), None)
+            stdout, stderr = read_output(self._spool, batch, node)
             failure = Failure("cancelled", "cancelled by request")
             started = run.progress.started_at[node]
             run.outcomes.append(Outcome(node, "cancelled", started or now, now, None, failure, stdout, stderr))
         for pool in self._pools:
-            for flight in list(pool.flights.values()):
-                if flight.dispatch == run.id and any(run.progress.status[node] in TERMINAL for node in flight.open):
-                    self._arrivals.dropped.add(flight.step)
-                    pool.drop(flight.step, [node for node in flight.open if run.progress.status[node] in TERMINAL])
-        live.withdraw(run, cancelled, now)
+            for batch in list(pool.batches.values()):
+                if batch.dispatch == run.id and any(run.progress.status[node] in TERMINAL for node in batch.open):
+                    self._arrivals.dropped.add(batch.id)
+                    pool.drop(batch.id, [node for node in batch.open if run.progress.status[node] in TERMINAL])
+        interactions.withdraw(run, cancelled, now)
         if nodes is None:
             run.closing = run.closing or "cancelled"
         self.note(run)
@@ -342,10 +342,10 @@ class Service:
             if child is not None:
                 self.cancel_nodes(child, None)
 
-    def pause(self, run: Run, *, wanted: bool) -> None:
+    def pause(self, run: RunningDispatch, *, wanted: bool) -> None:
         """Let a dispatch, with all below it, send nothing new, or go on."""
         if run.paused != wanted:
-            live.note(run, Entry("pause" if wanted else "resume", time.time()))
+            interactions.note(run, Entry("pause" if wanted else "resume", time.time()))
             self._frontier.forget(run)
             self._frontier.note(run)
             self.note(run)
@@ -409,12 +409,12 @@ class Service:
             self.schedules.n_waiting,
         )
 
-    def spooled(self, dispatch: DispatchId, node: int) -> tuple[str, str]:
+    def read_output(self, dispatch: DispatchId, node: int) -> tuple[str, str]:
         """Return what a running node has printed so far."""
         for pool in self._pools:
-            for flight in pool.flights.values():
-                if flight.dispatch == dispatch and node in flight.open:
-                    return spooled(self._spool, flight, node)
+            for batch in pool.batches.values():
+                if batch.dispatch == dispatch and node in batch.open:
+                    return read_output(self._spool, batch, node)
         return "", ""
 
     async def settled(self) -> None:
@@ -426,15 +426,15 @@ class Service:
 
     async def recover(self) -> None:
         """Take up every dispatch that had not ended when the last dispatcher did."""
-        self._frontier.durations.load(await self.store.read(rows.select_durations))
-        for summary in await self.store.read(rows.select_unfinished):
+        self._frontier.durations.load(await self.store.read(dispatch_rows.select_durations))
+        for summary in await self.store.read(dispatch_rows.select_unfinished):
             if summary.held:
                 self.held.add(summary.id)
                 if summary.starts_at is not None:
                     self.schedules.wait_for(summary)
                 continue
             try:
-                run = await self.store.read(partial(load, summary=summary))
+                run = await self.store.read(partial(load_running, summary=summary))
             except DataFolderError:
                 raise
             except Exception as error:  # noqa: BLE001 - logged, and told as the dispatch's error
@@ -452,7 +452,7 @@ class Service:
         self._wake.set()
         self.in_background(self._tidying.remove_orphans())
 
-    async def _tie(self, run: Run) -> None:
+    async def _tie(self, run: RunningDispatch) -> None:
         """Tie a dispatch that was taken up again to its parent and its children, whatever of them has ended."""
         if self._is_orphan(run):
             self.cancel_nodes(run, None)
@@ -461,7 +461,7 @@ class Service:
                 key, summary = await self.recorded(child)
                 self.in_background(self._hand_up(key, summary))
 
-    def _is_orphan(self, run: Run) -> bool:
+    def _is_orphan(self, run: RunningDispatch) -> bool:
         """Whether a dispatch stands for a node that has ended without it."""
         if run.created.parent is None:
             return False
@@ -476,7 +476,7 @@ class Service:
         built = parent.built[child.parent_node]
         while True:
             try:
-                end = await self.store.read(partial(lineage.select_end, key=key, summary=child))
+                end = await self.store.read(partial(children.select_end, key=key, summary=child))
                 break
             except DataFolderError as error:
                 _log.error("%s; trying again in %g s", error, _RETRY_SECONDS)
@@ -484,10 +484,10 @@ class Service:
             except Exception as error:  # noqa: BLE001 - a node that waits for ever would be worse
                 _log.exception("cannot read how dispatch %s ended", child.id)
                 trouble = DispatcherError(f"the value of dispatch {child.id} cannot be read: {error}")
-                parent.inbox.append(lineage.not_built(built, trouble))
+                parent.inbox.append(children.not_built(built, trouble))
                 self.note(parent)
                 return
-        parent.inbox.append(lineage.outcome_of(built, end))
+        parent.inbox.append(children.outcome_of(built, end))
         self.note(parent)
 
     async def stop(self) -> None:
@@ -502,7 +502,7 @@ class Service:
             with suppress(asyncio.TimeoutError, DataFolderError):
                 await asyncio.wait_for(self._settle(), 2 * _RETRY_SECONDS)
 
-    def _begin(self, run: Run) -> None:
+    def _begin(self, run: RunningDispatch) -> None:
         self.runs[run.id] = run
         for at in run.progress.delayed.values():
             self.wake_at(at, run.id)
@@ -527,7 +527,7 @@ class Service:
         """Let the next turn come: there may be something to send."""
         self._wake.set()
 
-    def note(self, run: Run) -> None:
+    def note(self, run: RunningDispatch) -> None:
         """Take note of a dispatch that changed: the next turn writes it down."""
         self._changed.add(run.id)
         self._wake.set()
@@ -611,7 +611,7 @@ class Service:
                 else:
                     self._bring_up(submission, summary, key)
 
-    def _news_of(self, run: Run) -> Iterator[_Write]:
+    def _news_of(self, run: RunningDispatch) -> Iterator[_Write]:
         """Yield what is to be recorded of a dispatch, if anything is; from now on that counts as told."""
         summary, progress = run.summary(), run.progress
         outcomes, run.outcomes = run.outcomes, []
@@ -635,19 +635,19 @@ class Service:
         parent = self.runs.get(submission.parent) if submission.parent is not None else None
         if parent is not None:
             error = DispatcherError(f"dispatch {submission.id} could not be recorded; see `covalab logs`")
-            parent.inbox.append(lineage.not_built(parent.built[submission.parent_node], error))
+            parent.inbox.append(children.not_built(parent.built[submission.parent_node], error))
             self.note(parent)
 
     def _bring_up(self, submission: Submission, summary: DispatchSummary, key: int) -> None:
         """Start a dispatch that stands for a node, now that it is recorded."""
-        run = Run(key, summary, submission.graph, rows.rest_of(submission))
+        run = RunningDispatch(key, summary, submission.graph, dispatch_rows.body_of(submission))
         root = self.runs.get(summary.root) if summary.root is not None else None
         if root is not None:
             root.inner += 1
             self.note(root)
         parent = self.runs.get(submission.parent) if submission.parent is not None else None
         if parent is not None and parent.paused:
-            live.note(run, Entry("pause", time.time()))
+            interactions.note(run, Entry("pause", time.time()))
         self._begin(run)
         if self._is_orphan(run):
             self.cancel_nodes(run, None)
@@ -657,15 +657,15 @@ class Service:
         durations = self._frontier.durations.news()
 
         def job(connection: apsw.Connection) -> dict[DispatchId, int]:
-            rows.keep_durations(connection, durations)
+            dispatch_rows.keep_durations(connection, durations)
             keys: dict[DispatchId, int] = {}
             for write in writes:
-                rows.update_dispatch(
+                dispatch_rows.update_dispatch(
                     connection, write.key, write.summary, write.states, write.outcomes, attempts=write.attempts
                 )
                 insert_entries(connection, write.key, write.entries)
                 for submission, summary in write.births:
-                    keys[submission.id] = rows.insert_dispatch(connection, submission, summary)
+                    keys[submission.id] = dispatch_rows.insert_dispatch(connection, submission, summary)
             return keys
 
         while True:
@@ -687,18 +687,18 @@ class Service:
                     keys |= await self._record([write])
                 return keys
 
-    def _apply(self, run: Run) -> None:
+    def _apply(self, run: RunningDispatch) -> None:
         self._take_in(run)
         while run.progress.arrived:
-            live.arrive(run, time.time())
+            interactions.arrive(run, time.time())
             self._take_in(run)
         if run.progress.is_terminal and run.ended_at is None and run.may_end:
             run.ended_at = max(time.time(), run.started_at or run.created.created_at)
             run.started_at = run.started_at or run.ended_at
             if run.journal is not None or run.closing:
-                live.close(run, run.ended_at, run.closing or "auto_close")
+                interactions.close(run, run.ended_at, run.closing or "auto_close")
 
-    def _take_in(self, run: Run) -> None:
+    def _take_in(self, run: RunningDispatch) -> None:
         inbox, run.inbox = run.inbox, []
         progress = run.progress
         for received in inbox:
@@ -715,14 +715,14 @@ class Service:
                 if outcome.status == "failed":
                     run.failed.append(node)
 
-    def _adopt(self, run: Run, outcome: Outcome) -> Outcome | None:
+    def _adopt(self, run: RunningDispatch, outcome: Outcome) -> Outcome | None:
         """A worker built a sublattice: its node becomes a dispatch of its own, or, if that cannot run, ends here."""
         assert outcome.submission is not None
         node = outcome.node
         try:
-            submission = lineage.submission_of(run, outcome, self.artifacts)
+            submission = children.child_submission(run, outcome, self.blobs)
         except CovalabError as error:
-            return lineage.not_built(outcome, error)
+            return children.not_built(outcome, error)
         if outcome.submission.digest is not None:
             self.in_background(self._tidying.remove([outcome.submission.digest]))
         if run.progress.adopted(node, outcome.started_at):
@@ -732,12 +732,12 @@ class Service:
             run.births.append(submission)
         return None
 
-    def _put_off(self, run: Run, outcome: Outcome) -> bool:
+    def _put_off(self, run: RunningDispatch, outcome: Outcome) -> bool:
         """Let a node that failed wait for its next run, if it may have one."""
         node, failure = outcome.node, outcome.failure
         if failure is None or run.progress.status[node] in TERMINAL:
             return False
-        settings = lowering.settings_of(run.graph, node)
+        settings = batching.settings_of(run.graph, node)
         n_failed = run.failures[node] = run.failures.get(node, 0) + 1
         if not retries.may_retry(settings, failure, n_failed):
             return False

@@ -8,29 +8,29 @@ from typing import Final
 
 import apsw
 
-from covalab.core import lowering
+from covalab.core import batching
 from covalab.core.errors import MissingLatticeRecordError
-from covalab.core.journal import Folded, Page, Standing
+from covalab.core.graph_state import GraphState, result_nodes
+from covalab.core.journal import ExecutionSnapshot, ExecutionState, JournalPage
 from covalab.core.lifecycle import TERMINAL, has_come_to_its_end
 from covalab.core.model import (
     DispatchChanges,
     DispatchId,
+    DispatchRecord,
     DispatchSummary,
     Failure,
     Graph,
     NodeDetail,
     NodeKind,
-    Record,
     Status,
     Value,
 )
-from covalab.core.progress import Progress, result_nodes
-from covalab.dispatcher.finished import Ended
-from covalab.dispatcher.recorded import RESTART_GAP
-from covalab.dispatcher.run import rebuild
+from covalab.dispatcher.cache import FinishedDispatch
+from covalab.dispatcher.recovery import RESTART_GAP
+from covalab.dispatcher.running import rebuild
 from covalab.dispatcher.service import Service
-from covalab.store import rows
-from covalab.store.journal import select_folded, select_stream
+from covalab.store import dispatch_rows
+from covalab.store.journal_rows import select_execution_state, select_stream
 
 _PAGE: Final = 1_000
 
@@ -53,7 +53,7 @@ async def dispatches(
     """Return summaries of the outermost dispatches, or of those below `root`, newest first, as they stand now."""
     await service.settled()
     found = await service.store.read(
-        lambda db: rows.select_dispatches(
+        lambda db: dispatch_rows.select_dispatches(
             db, statuses, name, offset, count, root=root, since=since, oldest=oldest, schedule=schedule
         )
     )
@@ -67,7 +67,7 @@ async def graph(service: Service, dispatch: DispatchId) -> Graph:
     if run is not None:
         return run.graph
     key, _ = await service.recorded(dispatch)
-    return await service.store.read(lambda db: rows.select_graph(db, key))
+    return await service.store.read(lambda db: dispatch_rows.select_graph(db, key))
 
 
 async def changed(service: Service, dispatch: DispatchId, since: int, wait: float) -> None:
@@ -92,21 +92,21 @@ async def changes(service: Service, dispatch: DispatchId, since: int) -> Dispatc
     return DispatchChanges(summary, since, nodes, told)
 
 
-async def _ended(service: Service, dispatch: DispatchId) -> Ended:
+async def _ended(service: Service, dispatch: DispatchId) -> FinishedDispatch:
     """Return a dispatch that is not running, as it is recorded."""
     found = service.finished.get(dispatch)
     if found is not None:
         return found
 
-    def job(db: apsw.Connection) -> Ended | None:
+    def job(db: apsw.Connection) -> FinishedDispatch | None:
         # All in one snapshot: somebody may delete it meanwhile.
-        row = rows.select_dispatch(db, dispatch)
+        row = dispatch_rows.select_dispatch(db, dispatch)
         if row is None:
             return None
         key, summary = row
-        rest = rows.select_rest(db, key)
-        progress = rebuild(rows.select_graph(db, key), rest, summary, rows.select_states(db, key))
-        return Ended(key, summary, progress, rest, rows.select_children(db, dispatch))
+        rest = dispatch_rows.select_body(db, key)
+        progress = rebuild(dispatch_rows.select_graph(db, key), rest, summary, dispatch_rows.select_states(db, key))
+        return FinishedDispatch(key, summary, progress, rest, dispatch_rows.select_children(db, dispatch))
 
     found = await service.store.read(job)
     if found is None:
@@ -116,7 +116,7 @@ async def _ended(service: Service, dispatch: DispatchId) -> Ended:
     return found
 
 
-async def record(service: Service, dispatch: DispatchId, outputs: str) -> Record:
+async def record(service: Service, dispatch: DispatchId, outputs: str) -> DispatchRecord:
     """Return a dispatch with the outputs that were asked for: `result`, `all`, `none`, or node numbers."""
     await service.settled()
     run = service.runs.get(dispatch)
@@ -137,10 +137,10 @@ async def record(service: Service, dispatch: DispatchId, outputs: str) -> Record
         wanted = [int(node) for node in outputs.split(",")]
 
     def job(db: apsw.Connection) -> tuple[dict[int, Value], dict[int, Failure]]:
-        return rows.select_values(db, key, wanted), rows.select_failures(db, key)
+        return dispatch_rows.select_values(db, key, wanted), dispatch_rows.select_failures(db, key)
 
     values, failures = await service.store.read(job)
-    return Record(
+    return DispatchRecord(
         summary,
         progress.graph,
         progress.states_since(-1),
@@ -180,7 +180,10 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
     for _ in range(_READINGS):
         state = progress.state(number)
         outcome, attempts = await service.store.read(
-            lambda db: (rows.select_outcome(db, key, number), rows.select_attempts(db, key, number).get(number, []))
+            lambda db: (
+                dispatch_rows.select_outcome(db, key, number),
+                dispatch_rows.select_attempts(db, key, number).get(number, []),
+            )
         )
         # It may have ended meanwhile: nobody is to see the end without the value.
         is_whole = outcome is not None or state.status not in _WITH_OUTCOME or not progress.working[number]
@@ -190,11 +193,11 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
     value = outcome.value if outcome is not None else None
     if found.kind is NodeKind.PARAMETER:
         value = rest.values[found.value]
-    stdout, stderr = (outcome.stdout, outcome.stderr) if outcome is not None else service.spooled(dispatch, number)
+    stdout, stderr = (outcome.stdout, outcome.stderr) if outcome is not None else service.read_output(dispatch, number)
     failure = outcome.failure if outcome is not None else None
     if state.status == "skipped":
         failure = _why_skipped(progress, number)
-    settings = lowering.settings_of(graph, number)
+    settings = batching.settings_of(graph, number)
     return NodeDetail(
         dispatch,
         number,
@@ -220,21 +223,23 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
     )
 
 
-async def standing(service: Service, dispatch: DispatchId) -> Standing:
+async def standing(service: Service, dispatch: DispatchId) -> ExecutionSnapshot:
     """Return what happened in a dispatch beside its graph."""
     await service.settled()
     run = service.runs.get(dispatch)
     if run is not None:
         summary = run.summary()
-        return Standing(summary, run.journal or Folded(), run.rest.interventions, summary.version // RESTART_GAP)
+        return ExecutionSnapshot(
+            summary, run.journal or ExecutionState(), run.rest.interventions, summary.version // RESTART_GAP
+        )
     ended = await _ended(service, dispatch)
-    folded = await service.store.read(lambda db: select_folded(db, ended.key)) or Folded()
+    folded = await service.store.read(lambda db: select_execution_state(db, ended.key)) or ExecutionState()
     summary = ended.summary
     if summary.status in TERMINAL and folded.lifecycle != "closed":
         # Nothing ever happened in it, so nobody wrote down that it was closed.
         folded.lifecycle, folded.close_reason = "closed", "auto_close"
         folded.sealed_at = folded.closed_at = summary.ended_at
-    return Standing(summary, folded, ended.rest.interventions, summary.version // RESTART_GAP)
+    return ExecutionSnapshot(summary, folded, ended.rest.interventions, summary.version // RESTART_GAP)
 
 
 async def until(service: Service, dispatch: DispatchId, wait: float, *, final: bool) -> None:
@@ -252,7 +257,9 @@ async def until(service: Service, dispatch: DispatchId, wait: float, *, final: b
         await service.feed.wait(dispatch, left)
 
 
-async def stream(service: Service, dispatch: DispatchId, since: int, read: int, wait: float, *, last: int = 0) -> Page:
+async def stream(
+    service: Service, dispatch: DispatchId, since: int, read: int, wait: float, *, last: int = 0
+) -> JournalPage:
     """Return the next entries of the stream after `since`, of which the reader has seen `read`; waits for one.
 
     With `last`, only so many of them: the newest.
@@ -264,7 +271,7 @@ async def stream(service: Service, dispatch: DispatchId, since: int, read: int, 
         run = service.runs.get(dispatch)
         key, dropped = (await service.recorded(dispatch))[0] if run is None else run.key, 0
         if run is None:
-            folded = await service.store.read(lambda db: select_folded(db, key))  # noqa: B023 - called at once
+            folded = await service.store.read(lambda db: select_execution_state(db, key))  # noqa: B023 - called at once
             dropped = 0 if folded is None else folded.dropped
         elif run.journal is not None:
             dropped = run.journal.dropped
@@ -273,11 +280,11 @@ async def stream(service: Service, dispatch: DispatchId, since: int, read: int, 
         left = deadline - time.monotonic()
         missed = max(0, dropped - read)
         if entries or missed or over or left <= 0:
-            return Page(entries, missed, over and (last > 0 or len(entries) < _PAGE))
+            return JournalPage(entries, missed, over and (last > 0 or len(entries) < _PAGE))
         await service.feed.wait(dispatch, left)
 
 
-def _why_skipped(progress: Progress, number: int) -> Failure:
+def _why_skipped(progress: GraphState, number: int) -> Failure:
     """Name the nodes whose end kept this one from starting."""
     culprits: list[int] = []
     seen = {number}

@@ -1,7 +1,7 @@
 """`python -m covalab.executors.host --socket PATH`: where executors run that are not ours, or not a pool's.
 
 Started by the dispatcher under the interpreter of the dispatch, beside the pool, and speaking the same words. It has
-slots instead of workers: what runs here mostly waits for another machine. One step has one node. User code runs here,
+slots instead of workers: what runs here mostly waits for another machine. One batch has one node. User code runs here,
 so this process may die; it is started again like a pool.
 """
 
@@ -25,19 +25,30 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from covalab import config
-from covalab.artifacts import Artifacts
-from covalab.client.link import read_frame, write_frame
+from covalab.blobs import BlobStore
+from covalab.client.framing import read_frame, write_frame
 from covalab.core import protocol
 from covalab.core.errors import CovalabError, DataFolderError, ExecutorNotFound
 from covalab.core.model import Failure, Outcome, Status
-from covalab.core.protocol import Assign, Begun, Drop, Ended, Hello, Outcomes, Quit, Step, Trouble, Workers
+from covalab.core.protocol import (
+    Batch,
+    BatchEnded,
+    CancelBatch,
+    Outcomes,
+    PoolFailed,
+    PoolReady,
+    RunBatch,
+    StopPool,
+    TaskStarted,
+    WorkersChanged,
+)
 from covalab.executors import streams
 from covalab.executors.base import AsyncBaseExecutor, BaseExecutor, Runtime
+from covalab.executors.call_values import instance_of, ready, value_of
 from covalab.executors.manager import _executor_manager
-from covalab.executors.ready import instance_of, ready, value_of
-from covalab.sdk.status import status
-from covalab.worker import context, live
-from covalab.worker.step import enter, failure_of
+from covalab.sdk.results.status import status
+from covalab.worker import context, reporting
+from covalab.worker.batch_runner import enter, failure_of
 
 _log = logging.getLogger("covalab.executors")
 SLOTS: Final = 64
@@ -49,11 +60,11 @@ _raise_in.argtypes = (ctypes.c_ulong, ctypes.py_object)
 
 
 class _Running:
-    """A step that is here."""
+    """A batch that is here."""
 
-    def __init__(self, assign: Assign, step: Step, runtime: Runtime) -> None:
+    def __init__(self, assign: RunBatch, batch: Batch, runtime: Runtime) -> None:
         self.assign = assign
-        self.step = step
+        self.batch = batch
         self.runtime = runtime
         self.executor: Any = None
         self.thread = 0  # the identity of the thread that runs it, where it has one
@@ -62,9 +73,9 @@ class _Running:
     @property
     def metadata(self) -> dict[str, Any]:
         """What an executor is told of its task."""
-        step = self.step
-        folder = config.sdk().results_dir or str(Path(step.blobs).parent / "results")
-        return {"dispatch_id": step.dispatch, "node_id": step.tasks[0].node, "results_dir": folder}
+        batch = self.batch
+        folder = config.sdk().results_dir or str(Path(batch.blobs).parent / "results")
+        return {"dispatch_id": batch.dispatch, "node_id": batch.tasks[0].node, "results_dir": folder}
 
 
 class _Done(NamedTuple):
@@ -104,14 +115,14 @@ async def _guarded(work: Coroutine[Any, Any, Any]) -> _Done:
         return _Done(None, error)
 
 
-class Host:
+class ExecutorHost:
     """The slots on one side, the dispatcher's socket on the other."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
         self._encoder = protocol.encoder()
-        self._steps = protocol.decoder(Step)
+        self._batches = protocol.decoder(Batch)
         self._running: dict[int, _Running] = {}
         self._abandoned = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -119,25 +130,25 @@ class Host:
 
     async def serve(self) -> None:
         """Run until the dispatcher says quit or is gone."""
-        self._send(Hello(protocol.hello(), os.getpid(), sys.executable))
-        self._send(Workers([f"slot-{number}" for number in range(SLOTS)]))
+        self._send(PoolReady(protocol.version_header(), os.getpid(), sys.executable))
+        self._send(WorkersChanged([f"slot-{number}" for number in range(SLOTS)]))
         obeying, worn_out = asyncio.create_task(self._obey()), asyncio.create_task(self._worn_out.wait())
         await asyncio.wait((obeying, worn_out), return_when=asyncio.FIRST_COMPLETED)
         if worn_out.done():
-            self._send(Trouble("a task ignored that it was cancelled, so its executor host was ended"))
+            self._send(PoolFailed("a task ignored that it was cancelled, so its executor host was ended"))
         await self._writer.drain()
 
     async def _obey(self) -> None:
         messages = protocol.decoder(protocol.ToPool)
         while (frame := await read_frame(self._reader)) is not None:
             message = messages.decode(frame)
-            if isinstance(message, Assign):
+            if isinstance(message, RunBatch):
                 self._go(self._take(message))
-            elif isinstance(message, Drop):
-                running = self._running.get(message.step)
+            elif isinstance(message, CancelBatch):
+                running = self._running.get(message.batch)
                 if running is not None:
                     self._go(self._cancel(running))
-            elif isinstance(message, Quit):
+            elif isinstance(message, StopPool):
                 return
 
     def _go(self, work: Coroutine[Any, Any, None]) -> None:
@@ -148,15 +159,15 @@ class Host:
     def _send(self, message: msgspec.Struct) -> None:
         write_frame(self._writer, self._encoder.encode(message))
 
-    # -- one step ------------------------------------------------------------------------------------------------
+    # -- one batch ------------------------------------------------------------------------------------------------
 
-    async def _take(self, assign: Assign) -> None:
-        step: Step = self._steps.decode(assign.payload)
-        stem = f"{socket.gethostname()}-{os.getpid()}-{step.id}"
-        buffers = [streams.Spooled(step.spool, f"{stem}{suffix}") for suffix in (".out", ".err")]
-        running = _Running(assign, step, Runtime(*buffers))
-        self._running[step.id] = running
-        self._send(Begun(step.id, step.tasks[0].node, time.time(), os.getpid(), stem))
+    async def _take(self, assign: RunBatch) -> None:
+        batch: Batch = self._batches.decode(assign.payload)
+        stem = f"{socket.gethostname()}-{os.getpid()}-{batch.id}"
+        buffers = [streams.Spooled(batch.spool, f"{stem}{suffix}") for suffix in (".out", ".err")]
+        running = _Running(assign, batch, Runtime(*buffers))
+        self._running[batch.id] = running
+        self._send(TaskStarted(batch.id, batch.tasks[0].node, time.time(), os.getpid(), stem))
         running.job = asyncio.create_task(self._run(running))
         await asyncio.wait({running.job}, timeout=assign.time_limit)
         if not running.job.done():
@@ -167,13 +178,13 @@ class Host:
             buffer.remove_file()
 
     def _finish(self, running: _Running, *, timeout: bool = False) -> None:
-        """Tell the end of a step, once."""
-        if self._running.pop(running.step.id, None) is None:
+        """Tell the end of a batch, once."""
+        if self._running.pop(running.batch.id, None) is None:
             return
         job = running.job
         if job is not None and job.done() and not job.cancelled() and not timeout:
-            self._send(Outcomes(running.step.id, self._encoder.encode([job.result()])))
-        self._send(Ended(running.step.id, timeout=timeout))
+            self._send(Outcomes(running.batch.id, self._encoder.encode([job.result()])))
+        self._send(BatchEnded(running.batch.id, timeout=timeout))
         if self._abandoned and not self._running:
             self._worn_out.set()  # a new process has no threads that nobody wants
 
@@ -195,7 +206,7 @@ class Host:
                 job.cancel()
             await asyncio.wait({job}, timeout=GRACE_SECONDS)
         if not job.done():
-            _log.warning("node %d of %s does not end", running.step.tasks[0].node, running.step.dispatch)
+            _log.warning("node %d of %s does not end", running.batch.tasks[0].node, running.batch.dispatch)
             self._abandoned += 1
         self._finish(running, timeout=timeout)
 
@@ -210,19 +221,19 @@ class Host:
             _log.warning("executor %s cannot cancel job %r: %s", executor.short_name(), handle, done.error)
 
     async def _run(self, running: _Running) -> Outcome:
-        step, runtime = running.step, running.runtime
-        task = step.tasks[0]
-        artifacts = Artifacts(step.blobs)
-        context.in_thread.set(context.Context(step.dispatch, task.node))
+        batch, runtime = running.batch, running.runtime
+        task = batch.tasks[0]
+        blobs = BlobStore(batch.blobs)
+        context.in_thread.set(context.Context(batch.dispatch, task.node))
         loop = asyncio.get_running_loop()
 
         def emit(frame: bytes) -> None:
             """Send from any thread, before what comes after it."""
             loop.call_soon_threadsafe(write_frame, self._writer, frame)
 
-        live.in_thread.set(live.Voice(step, artifacts, emit))
+        reporting.in_thread.set(reporting.Reporter(batch, blobs, emit))
         started_at, began = time.time(), time.perf_counter()
-        done = await _in_thread(lambda: self._prepare(running, artifacts))
+        done = await _in_thread(lambda: self._prepare(running, blobs))
         phase = "serialization"
         if done.error is None:
             phase = "runtime"
@@ -236,7 +247,7 @@ class Host:
             failure = failure_of(done.error, phase)  # type: ignore[arg-type]
         elif done.value[-1] == status.COMPLETED:
             what = f"the value of electron {task.name!r} (node {task.node})"
-            closing = await _in_thread(lambda: value_of(done.value[0], artifacts, what))
+            closing = await _in_thread(lambda: value_of(done.value[0], blobs, what))
             value = closing.value
             if closing.error is not None:
                 is_storage = isinstance(closing.error, DataFolderError)
@@ -251,27 +262,27 @@ class Host:
         if failure is not None and failure.traceback:
             stderr += failure.traceback
         ended_at = started_at + (time.perf_counter() - began)
-        worker = f"{step.executor.executor if step.executor else ''} {os.getpid()}"
+        worker = f"{batch.executor.executor if batch.executor else ''} {os.getpid()}"
         return Outcome(task.node, ended, started_at, ended_at, value, failure, stdout, stderr, worker)
 
     @staticmethod
-    def _prepare(running: _Running, artifacts: Artifacts) -> Any:
-        step = running.step
-        assert step.executor is not None
-        enter(step.cwd, step.path)
-        if step.executor.instance:
-            executor = instance_of(step, artifacts)
+    def _prepare(running: _Running, blobs: BlobStore) -> Any:
+        batch = running.batch
+        assert batch.executor is not None
+        enter(batch.cwd, batch.path)
+        if batch.executor.instance:
+            executor = instance_of(batch, blobs)
         else:
-            executor = _executor_manager.get_executor(step.executor.executor)
+            executor = _executor_manager.get_executor(batch.executor.executor)
         if not isinstance(executor, BaseExecutor | AsyncBaseExecutor):
             message = (
-                f"executor {step.executor.executor!r} is a {type(executor).__name__}; derive it from "
+                f"executor {batch.executor.executor!r} is a {type(executor).__name__}; derive it from "
                 "covalab.executor.BaseExecutor or AsyncBaseExecutor"
             )
             raise CovalabError(message)
         executor._init_runtime(running.runtime)  # noqa: SLF001 - the other half of the same thing
         running.executor = executor
-        return ready(step, artifacts)
+        return ready(batch, blobs)
 
     @staticmethod
     async def _execute(running: _Running, function: Any, args: list[Any], kwargs: dict[str, Any]) -> _Done:
@@ -297,7 +308,7 @@ def _last_line(text: str) -> str:
 
 async def _serve(path: str) -> None:
     reader, writer = await asyncio.open_unix_connection(path)
-    await Host(reader, writer).serve()
+    await ExecutorHost(reader, writer).serve()
 
 
 def main() -> None:

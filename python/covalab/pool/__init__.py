@@ -1,1 +1,1 @@
-"""The only Dask: a process that runs steps on a cluster and holds nothing that cannot be rebuilt."""
+"""The only Dask: a process that runs batches on a cluster and holds nothing that cannot be rebuilt."""

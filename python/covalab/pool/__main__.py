@@ -6,12 +6,12 @@ import argparse
 import asyncio
 import logging
 
-from covalab.pool.pool import Pool, end_with_everything
+from covalab.pool.server import PoolServer, end_with_everything
 
 
 async def _serve(socket: str, scheduler: str) -> None:
     reader, writer = await asyncio.open_unix_connection(socket)
-    await Pool(reader, writer, scheduler).serve()
+    await PoolServer(reader, writer, scheduler).serve()
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from covalab import config
-from covalab.client import folders
+from covalab.client import paths
 from covalab.core.errors import ConfigError
 
 _ELSEWHERE: Final[Mapping[str, str]] = {
@@ -212,19 +212,19 @@ def _everything(*, plugins: bool) -> dict[str, Any]:
     found["dask"]["num_workers"] = found["dask"]["num_workers"] or config.default_workers()
     sdk = found["sdk"]
     sdk["log_level"] = sdk["log_level"] or "info"
-    sdk["results_dir"] = sdk["results_dir"] or str(folders.data_dir() / "results")
+    sdk["results_dir"] = sdk["results_dir"] or str(paths.data_dir() / "results")
     return found
 
 
 def _defaults() -> dict[str, Any]:
-    data = folders.data_dir()
-    logs = str(folders.log_file(data).parent)
+    data = paths.data_dir()
+    logs = str(paths.log_file(data).parent)
     return {
         "sdk": {
             "config_file": str(config.config_file()),
             "log_dir": logs,
             "enable_logging": "true",
-            "dispatch_cache_dir": str(folders.blob_folder(data)),
+            "dispatch_cache_dir": str(paths.blob_folder(data)),
             "task_packing": "false",
             **msgspec.structs.asdict(config.SdkConfig()),
         },
@@ -232,21 +232,21 @@ def _defaults() -> dict[str, Any]:
             "address": "localhost",
             "port": 0,
             "cache_dir": str(data),
-            "results_dir": str(folders.blob_folder(data)),
+            "results_dir": str(paths.blob_folder(data)),
             "log_dir": logs,
             "db_path": str(data / "covalab.db"),
             "heartbeat_interval": 0,
-            "heartbeat_file": str(folders.address_file(data)),
+            "heartbeat_file": str(paths.address_file(data)),
             "use_async_dispatcher": "true",
             "asset_cache_size": 0,
         },
         "dask": {
-            "cache_dir": str(folders.spool_folder(data)),
+            "cache_dir": str(paths.spool_folder(data)),
             "log_dir": logs,
             "threads_per_worker": 1,
             **msgspec.structs.asdict(config.DaskConfig()),
         },
-        "workflow_data": {"storage_type": "local", "base_dir": str(folders.blob_folder(data))},
+        "workflow_data": {"storage_type": "local", "base_dir": str(paths.blob_folder(data))},
         "user_interface": {"address": "localhost", "port": 0, "dev_port": 0, "log_dir": logs},
         "results": msgspec.structs.asdict(config.ResultsConfig()),
         "executors": {},

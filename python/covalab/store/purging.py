@@ -13,7 +13,7 @@ import msgspec
 
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import Digest, DispatchId
-from covalab.store.rows import select_unused
+from covalab.store.dispatch_rows import select_unused
 
 _OPEN: Final = f"status NOT IN ({','.join(repr(status) for status in sorted(TERMINAL))})"
 _TABLES: Final = ("journal", "blob_uses", "attempts", "outcomes", "nodes", "submissions", "dispatches")

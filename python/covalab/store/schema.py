@@ -61,7 +61,7 @@ MIGRATIONS: Final = (
     """,
     # Deleting a dispatch asks which blobs it used; without this, every use of every blob would be looked at.
     "CREATE INDEX blob_uses_by_key ON blob_uses (key)",
-    # What was learned of how long functions take, so that the first step of tomorrow is sized like the last of today.
+    # What was learned of how long functions take, so that the first batch of tomorrow is sized like the last of today.
     "CREATE TABLE durations (function TEXT PRIMARY KEY, seconds REAL NOT NULL) WITHOUT ROWID",
     # A dispatch that is recorded and not started (`disable_run`) must not be started by a restart.
     "ALTER TABLE dispatches ADD COLUMN held INTEGER NOT NULL DEFAULT 0",

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from covalab.client import connect
 from covalab.core.errors import TriggerError
 from covalab.core.model import DispatchId, Firing, Trigger, TriggerState
-from covalab.sdk.environment import environment
+from covalab.sdk.dispatching.environment import environment
 
 available_triggers: dict[str, type[BaseTrigger]] = {}
 """Every kind of trigger that is defined in this process, by name. Covalent's; nothing has to be entered here."""
@@ -191,14 +191,14 @@ class BaseTrigger:
             )
             raise TriggerError(message)
         client = connect()
-        closed = self._closed(client.artifacts)
+        closed = self._closed(client.blobs)
         client.register_triggers(self.lattice_dispatch_id, [closed])
         self._attach(self.lattice_dispatch_id, closed.id)
 
-    def _closed(self, artifacts: Any) -> Trigger:
+    def _closed(self, blobs: Any) -> Trigger:
         """Return the copy that is to watch, closed."""
         name = type(self).__name__
-        code = artifacts.close(self, what=f"trigger {name}", text=name)
+        code = blobs.serialize(self, what=f"trigger {name}", text=name)
         return Trigger(str(uuid.uuid4()), name, code, environment())
 
     def _attach(self, dispatch: str, registered: str) -> None:

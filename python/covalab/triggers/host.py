@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from covalab.client import Client
-from covalab.client.start import find, start_dispatcher
+from covalab.client.launcher import find, start_dispatcher
 from covalab.core.errors import CovalabError, DispatcherUnavailable, TakenOver
-from covalab.core.model import DispatchId, Firing, TriggerNews, TriggerWord, Watch
+from covalab.core.model import DispatchId, Firing, TriggerReport, TriggerStatus, TriggerWatch
 
 _log = logging.getLogger("covalab.triggers")
 _WAIT_SECONDS: Final = 30.0
@@ -36,7 +36,7 @@ _SETTLED_SECONDS: Final = 5.0
 class Watched:
     """One trigger that watches here, and its way to the dispatcher."""
 
-    def __init__(self, watch: Watch, client: Client, host: int) -> None:
+    def __init__(self, watch: TriggerWatch, client: Client, host: int) -> None:
         self.watch = watch
         self.object: Any = None
         self._client = client
@@ -52,7 +52,7 @@ class Watched:
             for entry in reversed(environment.path):
                 if entry not in sys.path:
                     sys.path.insert(0, entry)
-            found = self._client.artifacts.open(self.watch.trigger.code, what=f"trigger {self.watch.trigger.name}")
+            found = self._client.blobs.deserialize(self.watch.trigger.code, what=f"trigger {self.watch.trigger.name}")
             found.lattice_dispatch_id = str(self.watch.dispatch)
             found.event_loop = asyncio.get_running_loop()
             found._watcher = self  # noqa: SLF001 - its other half
@@ -106,14 +106,14 @@ class Watched:
         _log.error("trigger %s of dispatch %s failed: %s", self.watch.trigger.name, self.watch.dispatch, error)
         self._end("failed", error)
 
-    def _end(self, state: TriggerWord, error: str = "") -> None:
+    def _end(self, state: TriggerStatus, error: str = "") -> None:
         if not self._is_over.is_set():
             self._is_over.set()
             self._tell(state, error)
 
-    def _tell(self, state: TriggerWord, error: str) -> None:
+    def _tell(self, state: TriggerStatus, error: str) -> None:
         with contextlib.suppress(CovalabError):  # it is gone: then whoever comes next watches anew
-            self._client.tell_trigger(self.watch.trigger.id, TriggerNews(self._host, state, error))
+            self._client.tell_trigger(self.watch.trigger.id, TriggerReport(self._host, state, error))
 
 
 async def serve(data_dir: Path, host: int) -> None:

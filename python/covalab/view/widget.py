@@ -17,9 +17,9 @@ import msgspec
 import traitlets
 
 from covalab.client import Client, connect
-from covalab.core.described import described, described_page, described_standing
+from covalab.core.browser_views import execution_view, node_view, stream_view
 from covalab.core.errors import CovalabError
-from covalab.core.journal import Standing, Wish
+from covalab.core.journal import Command, ExecutionSnapshot
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import DispatchChanges, DispatchId
 
@@ -70,7 +70,7 @@ class DispatchWidget(anywidget.AnyWidget):
                     self._on_shown(since, has_graph=has_graph)
                 case {"type": "node", "request": request, "node": int(node)}:
                     detail = self._client().node(self._dispatch, node)
-                    self.send({"type": "node", "request": request, "detail": _plain(described(detail))})
+                    self.send({"type": "node", "request": request, "detail": _plain(node_view(detail))})
                 case {"type": "cancel", "request": request}:
                     self._client().cancel(self._dispatch)
                     self.send({"type": "done", "request": request})
@@ -78,11 +78,11 @@ class DispatchWidget(anywidget.AnyWidget):
                     self._tell_standing(request, self._client().execution(self._dispatch))
                 case {"type": "stream", "request": request, "since": int(since), "last": int(last)}:
                     page = self._client().stream(self._dispatch, since, last=last)
-                    self.send({"type": "stream", "request": request, "page": _plain(described_page(page))})
+                    self.send({"type": "stream", "request": request, "page": _plain(stream_view(page))})
                 case {"type": "wish", "request": request, "wish": {"action": "answer" | "pause" | "resume"} as wish}:
                     # As text, so that 1.0 stays what it is.
                     plain = {"plain": msgspec.json.decode(content["json"])} if "json" in content else {}
-                    given = msgspec.convert({**wish, **plain, "data": {"actor": getpass.getuser()}}, Wish)
+                    given = msgspec.convert({**wish, **plain, "data": {"actor": getpass.getuser()}}, Command)
                     self._tell_standing(request, self._client().wish(self._dispatch, given))
         except (CovalabError, msgspec.MsgspecError, OverflowError) as error:
             if "request" in content:
@@ -90,8 +90,8 @@ class DispatchWidget(anywidget.AnyWidget):
             else:
                 self._tell_stale(error)
 
-    def _tell_standing(self, request: str, standing: Standing) -> None:
-        self.send({"type": "execution", "request": request, "execution": _plain(described_standing(standing))})
+    def _tell_standing(self, request: str, standing: ExecutionSnapshot) -> None:
+        self.send({"type": "execution", "request": request, "execution": _plain(execution_view(standing))})
 
     def _on_shown(self, since: int, *, has_graph: bool) -> None:
         if not has_graph:

@@ -1,6 +1,6 @@
 """What a task prints, from Python, from C and from child processes, node by node.
 
-During a step, file descriptors 1 and 2 of the worker process are two files in the spool folder, emptied between
+During a batch, file descriptors 1 and 2 of the worker process are two files in the spool folder, emptied between
 nodes. So a running task's output can be read by anybody who may read the folder while it is being written, and a
 task that prints nothing costs two `fstat` calls.
 """
@@ -24,7 +24,7 @@ OUTPUT_LIMIT: Final = 1024 * 1024
 class Capture:
     """Both output streams of this process, between `enter` and `leave`.
 
-    The process may be somebody else's Dask worker, so outside of our steps it writes where it always did.
+    The process may be somebody else's Dask worker, so outside of our batches it writes where it always did.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
-from covalab.worker.command import run_command
+from covalab.worker.shell import run_command
 
 INPUT: Final = 0
 OUTPUT: Final = 1

@@ -29,7 +29,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from covalab.core.errors import DepsFailed
-from covalab.worker.command import Ended, run_command
+from covalab.worker.shell import CommandResult, run_command
 
 _MODULE_ENDINGS: Final = (".py", ".so", ".pyd")
 _stashed: Final[dict[Path, dict[str, ModuleType]]] = {}
@@ -109,7 +109,7 @@ def _make(folder: Path, packages: Sequence[str], requirements: str, installed: d
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _install(target: Path, wanted: list[str]) -> Ended:
+def _install(target: Path, wanted: list[str]) -> CommandResult:
     command, variables = _installer()
     return run_command([*command, "--target", str(target), *wanted], {**os.environ, **variables})
 

@@ -21,10 +21,10 @@ from traitlets.config import Config
 
 import covalab as ct
 from covalab.client import Client
-from covalab.client.start import find
+from covalab.client.launcher import find
 from covalab.core.model import Counts, DispatchId, DispatchSummary, Status
-from covalab.jupyter.extension import EVENTS, SCHEMA_FILE, CovalabApp
-from covalab.jupyter.warming import environment_of
+from covalab.jupyter.server.extension import EVENTS, SCHEMA_FILE, CovalabApp
+from covalab.jupyter.server.prewarm import kernel_environment
 
 
 @pytest.fixture
@@ -98,14 +98,14 @@ async def test_the_workers_of_the_default_kernel_are_up_before_anybody_asks(
 
 async def test_a_kernel_that_has_no_covalab_is_left_alone(tmp_path: Path) -> None:
     """There is nothing to warm up in another language's kernel, or under an interpreter that is gone."""
-    assert await environment_of(["/bin/echo", "-f", "{connection_file}"], {}, str(tmp_path)) is None
-    assert await environment_of([str(tmp_path / "python")], {}, str(tmp_path)) is None
-    assert await environment_of([], {}, str(tmp_path)) is None
+    assert await kernel_environment(["/bin/echo", "-f", "{connection_file}"], {}, str(tmp_path)) is None
+    assert await kernel_environment([str(tmp_path / "python")], {}, str(tmp_path)) is None
+    assert await kernel_environment([], {}, str(tmp_path)) is None
 
 
 async def test_the_default_kernels_environment_is_that_of_its_own_interpreter(tmp_path: Path) -> None:
     """`python` in a kernel specification means the server's; its variables count."""
-    here = await environment_of(["python", "-m", "ipykernel_launcher"], {"PYTHONPATH": "/nowhere"}, str(tmp_path))
+    here = await kernel_environment(["python", "-m", "ipykernel_launcher"], {"PYTHONPATH": "/nowhere"}, str(tmp_path))
     assert here is not None
     assert (here.python, here.prefix, here.cwd) == (sys.executable, sys.prefix, str(tmp_path))
     assert here.shell_env["PYTHONPATH"] == "/nowhere"

@@ -16,7 +16,7 @@ from tornado.httpclient import HTTPResponse
 
 import covalab as ct
 from covalab.client import Client
-from covalab.core.described import BESIDE_SHOWN
+from covalab.core.browser_views import BESIDE_SHOWN
 
 Wish: TypeAlias = Callable[..., Awaitable[HTTPResponse]]
 Get: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]

@@ -2,4 +2,4 @@
 
 from covalab.compat.door import become
 
-become(__name__, "covalab.sdk.leptons")
+become(__name__, "covalab.sdk.building.leptons")

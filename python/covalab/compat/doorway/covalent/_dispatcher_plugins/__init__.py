@@ -1,5 +1,5 @@
 """The dispatcher, by Covalent's internal path."""
 
-from covalab.sdk.local_dispatcher import LocalDispatcher
+from covalab.sdk.dispatching.local_dispatcher import LocalDispatcher
 
 __all__ = ["LocalDispatcher"]

@@ -1,5 +1,5 @@
 """`Result`, by Covalent's internal path."""
 
-from covalab.sdk.result import Result
+from covalab.sdk.results.result import Result
 
 __all__ = ["Result"]

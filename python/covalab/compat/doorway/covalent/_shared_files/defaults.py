@@ -1,6 +1,6 @@
 """The beginnings of node names that are not a function's, and the name of an edge that only waits."""
 
-from covalab.sdk.trace import WAIT_EDGE as WAIT_EDGE_NAME
+from covalab.sdk.building.trace import WAIT_EDGE as WAIT_EDGE_NAME
 
 prefix_separator = ":"
 parameter_prefix = ":parameter:"

@@ -1,5 +1,5 @@
 """`DepsBash`, by Covalent's internal path."""
 
-from covalab.sdk.deps import DepsBash
+from covalab.sdk.hooks.deps import DepsBash
 
 __all__ = ["DepsBash"]

@@ -1,5 +1,5 @@
 """`DepsCall`, by Covalent's internal path."""
 
-from covalab.sdk.deps import DepsCall
+from covalab.sdk.hooks.deps import DepsCall
 
 __all__ = ["DepsCall"]

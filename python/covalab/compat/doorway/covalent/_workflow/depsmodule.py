@@ -1,5 +1,5 @@
 """`DepsModule`, by Covalent's internal path."""
 
-from covalab.sdk.deps import DepsModule
+from covalab.sdk.hooks.deps import DepsModule
 
 __all__ = ["DepsModule"]

@@ -1,5 +1,5 @@
 """`DepsPip`, by Covalent's internal path."""
 
-from covalab.sdk.deps import DepsPip
+from covalab.sdk.hooks.deps import DepsPip
 
 __all__ = ["DepsPip"]

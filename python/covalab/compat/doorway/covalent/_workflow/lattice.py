@@ -1,5 +1,5 @@
 """Lattices, by Covalent's internal path."""
 
-from covalab.sdk.lattice import Lattice, lattice
+from covalab.sdk.building.lattice import Lattice, lattice
 
 __all__ = ["Lattice", "lattice"]

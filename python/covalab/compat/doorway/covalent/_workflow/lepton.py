@@ -1,5 +1,5 @@
 """`Lepton`, by Covalent's internal path."""
 
-from covalab.sdk.lepton import Lepton
+from covalab.sdk.building.lepton import Lepton
 
 __all__ = ["Lepton"]

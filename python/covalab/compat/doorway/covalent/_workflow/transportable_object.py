@@ -1,5 +1,5 @@
 """`TransportableObject`, by Covalent's internal path."""
 
-from covalab.sdk.transportable import TransportableObject
+from covalab.sdk.results.transportable import TransportableObject
 
 __all__ = ["TransportableObject"]

@@ -1,0 +1,205 @@
+"""Blobs by digest: values too large for a message, as files that never change.
+
+A blob is written to a temporary name, flushed to the disk, then renamed, so a file under its digest is always whole.
+Kernel, workers and dispatcher share the folder; nobody sends a large value through anybody else.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from covalab.core.codec import Encoded, decode, digest_of, encode, preview, type_name, wrap_pickle
+from covalab.core.errors import BlobDamaged, BlobNotFound, DataFolderError, ValueTooLarge
+from covalab.core.model import INLINE_LIMIT, Digest, Value
+
+MAX_VALUE_BYTES: Final = 16 * 1024**3
+"""The default limit of one encoded value; `COVALAB_MAX_VALUE_BYTES` changes it."""
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_WRITE_CHUNK: Final = 64 * 1024**2
+
+
+class BlobStore:
+    """The blob folder of one data folder."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+
+    def path(self, digest: Digest) -> Path:
+        """Return where a blob lies. Refuses anything that is not a digest, so no text from outside names a file."""
+        if not _DIGEST.fullmatch(digest):
+            message = f"{digest!r} is not the digest of a blob"
+            raise BlobNotFound(message)
+        return self.folder / digest[:2] / digest
+
+    def __contains__(self, digest: Digest) -> bool:
+        return self.path(digest).is_file()
+
+    def digests(self) -> Iterator[Digest]:
+        """Yield the digest of every blob there is."""
+        for entry in self.folder.glob("??/*"):
+            if _DIGEST.fullmatch(entry.name):
+                yield Digest(entry.name)
+
+    def put(self, encoded: Encoded) -> Digest:
+        """Write a blob and return its digest; one that is already there is not written again.
+
+        Raises
+        ------
+        DataFolderError
+            If the disk is full or the folder cannot be written; nothing of the blob remains.
+        """
+        digest = digest_of(encoded.pieces)
+        path = self.path(digest)
+        if self._reuse(path, encoded.size):
+            return digest
+        temporary = path.with_name(f".{digest}.{secrets.token_hex(4)}")
+        try:
+            if not path.parent.is_dir():
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the mode is not for parents
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                _sync_folder(self.folder)
+            fd = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            try:
+                for piece in encoded.pieces:
+                    view = memoryview(piece).cast("B")
+                    while view:
+                        view = view[os.write(fd, view[:_WRITE_CHUNK]) :]
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            temporary.rename(path)
+            _sync_folder(path.parent)
+        except BaseException as error:  # also an interrupt: half a gigabyte must not stay behind
+            with suppress(OSError):
+                temporary.unlink()
+            if not isinstance(error, OSError):
+                raise
+            message = (
+                f"cannot write a value of {encoded.size:,} bytes to {self.folder}: {error.strerror}; "
+                "free some space or make it writable, or set COVALAB_DATA_DIR to another folder"
+            )
+            raise DataFolderError(message) from error
+        return digest
+
+    @staticmethod
+    def _reuse(path: Path, size: int) -> bool:
+        """Whether a blob is there and whole; marks it as just used, so that nobody removes it meanwhile."""
+        try:
+            if path.stat().st_size != size:
+                return False  # damaged: the rename puts a whole one in its place
+            os.utime(path)
+        except OSError:
+            return False
+        return True
+
+    def read(self, digest: Digest) -> memoryview:
+        """Map a blob. The map is private: writing to an array in it changes nobody else's copy.
+
+        Raises
+        ------
+        BlobNotFound
+            If there is no such file.
+        """
+        try:
+            with self.path(digest).open("rb") as file:
+                return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+        except FileNotFoundError:
+            message = f"the value {digest[:12]}… is no longer in {self.folder}; run the dispatch again to make it anew"
+            raise BlobNotFound(message) from None
+        except ValueError as error:  # an empty file cannot be mapped
+            message = f"the value {digest[:12]}… in {self.folder} is damaged: {error}"
+            raise BlobDamaged(message) from error
+
+    def remove(self, digest: Digest, *, unused_for: float) -> bool:
+        """Remove a blob that nobody wrote or reused in the last `unused_for` seconds. Returns whether it is gone."""
+        path = self.path(digest)
+        aside = path.with_name(f".{digest}.{secrets.token_hex(4)}")
+        try:
+            if not _is_older(path, unused_for):
+                return False
+            # Whoever reuses it from here on either finds nothing and writes it anew, or has touched what lies aside.
+            path.rename(aside)
+        except FileNotFoundError:
+            return True
+        if not _is_older(aside, unused_for):
+            aside.rename(path)
+            return False
+        aside.unlink()
+        return True
+
+    def remove_unfinished(self, unused_for: float) -> None:
+        """Remove what writers that were killed left behind, if they wrote nothing for `unused_for` seconds."""
+        for left in self.folder.glob("??/.*"):
+            with suppress(OSError):
+                if _is_older(left, unused_for):
+                    left.unlink()
+
+    def serialize(self, obj: object, *, what: str = "value", text: str | None = None) -> Value:
+        """Close a value of any size: inline up to `INLINE_LIMIT` bytes, a blob above.
+
+        Raises
+        ------
+        SerializationError
+            If it cannot be pickled.
+        ValueTooLarge
+            If it is above `COVALAB_MAX_VALUE_BYTES`.
+        DataFolderError
+            If the blob cannot be written.
+        """
+        text_ = preview(obj) if text is None else text
+        return self._kept(encode(obj, what=what), type_name(obj), text_, what)
+
+    def _kept(self, encoded: Encoded, kind: str, text: str, what: str) -> Value:
+        if encoded.size <= INLINE_LIMIT:
+            return Value(encoded.size, kind, text, encoded.join())
+        limit = int(os.environ.get("COVALAB_MAX_VALUE_BYTES", MAX_VALUE_BYTES))
+        if encoded.size > limit:
+            raise ValueTooLarge(what, encoded.size, limit)
+        return Value(encoded.size, kind, text, None, self.put(encoded))
+
+    def serialize_pickle(self, pickled: bytes, *, text: str, what: str = "value") -> Value:
+        """Close a value that is pickled already, without opening it; what type it has is not known."""
+        return self._kept(wrap_pickle(pickled), "", text, what)
+
+    def deserialize(self, value: Value, *, what: str = "value") -> Any:
+        """Open a closed value, wherever its bytes are.
+
+        Raises
+        ------
+        BlobNotFound, BlobDamaged
+            If its file is gone or too short.
+        SerializationError
+            If it cannot be unpickled here.
+        """
+        if value.data is not None:
+            return decode(value.data, what=what)
+        if value.digest is None:
+            message = f"{what} has no bytes: it was fetched without its value"
+            raise BlobNotFound(message)
+        data = self.read(value.digest)
+        if len(data) != value.size:
+            message = f"{what} is damaged: {value.size:,} bytes were written, {len(data):,} are there"
+            raise BlobDamaged(message)
+        return decode(data, what=what)
+
+
+def _is_older(path: Path, seconds: float) -> bool:
+    return time.time() - path.stat().st_mtime >= seconds
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,123 @@
+"""Finding the dispatcher of a data folder, and starting one.
+
+The dispatcher is a process of its own, detached from whoever starts it: it outlives kernels and servers.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from covalab.client import paths
+from covalab.core import errors
+from covalab.core.model import Problem
+
+_START_LIMIT: Final = 60.0  # seconds; a cold disk and two busy cores can take ten
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where a dispatcher listens, as it wrote into `dispatcher.json`."""
+
+    socket: str
+    pid: int
+    epoch: int
+    version: str
+
+
+def find(folder: Path) -> Address | None:
+    """Return the address of the running dispatcher of a data folder, or None.
+
+    The lock decides, not the file: a dispatcher that was killed leaves its file behind but not its lock.
+    """
+    try:
+        address = msgspec.json.decode(paths.address_file(folder).read_bytes(), type=Address)
+        with (folder / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None  # nobody holds it
+    except BlockingIOError:
+        return address
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def start_dispatcher(folder: Path) -> Address:
+    """Start a dispatcher for a data folder and return its address when it listens.
+
+    Several callers may start one at once: the lock lets one through and the others find it. One that is just ending
+    is waited for, then replaced.
+
+    Raises
+    ------
+    DataFolderError
+        If the data folder cannot be used.
+    DispatcherUnavailable
+        If it did not come up; the message names the log.
+    """
+    paths.ensure_private(folder)
+    deadline = time.monotonic() + _START_LIMIT
+    is_alive = True
+    while is_alive and time.monotonic() < deadline:
+        # Somebody else's may hold the lock: one that is coming up will be found, one that is ending makes room.
+        if not _is_locked(folder):
+            is_alive = _spawn(folder)
+        address = find(folder)
+        if address is not None:
+            return address
+        time.sleep(0.02)
+    message = f"the dispatcher of {folder} did not come up; {paths.log_file(folder)} says why"
+    raise errors.DispatcherUnavailable(message)
+
+
+def _is_locked(folder: Path) -> bool:
+    try:
+        with (folder / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _spawn(folder: Path) -> bool:
+    """Start a process; returns when it listens or leaves the place to another. False: it died without a word."""
+    log = paths.log_file(folder)
+    try:
+        log.parent.mkdir(mode=0o700, exist_ok=True)
+        out = os.fdopen(os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "ab")
+    except OSError as error:
+        message = f"cannot write {log}: {error.strerror}; free some space, or set COVALAB_DATA_DIR to another folder"
+        raise errors.DataFolderError(message) from error
+    # Children that inherit the kernel's JPY_PARENT_PID end with the Jupyter server; this one must not.
+    environment = {key: value for key, value in os.environ.items() if key not in ("JPY_PARENT_PID", "MPLBACKEND")}
+    command = [sys.executable, "-m", "covalab.dispatcher", "--data-dir", str(folder)]
+    with out:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=out,
+            start_new_session=True,
+            cwd=folder,
+            env=environment,
+        )
+    # It outlives us; until then somebody must take note of its end, or it would stay behind as a zombie.
+    reaper = threading.Thread(target=process.wait, name="covalab-dispatcher-reaper", daemon=True)
+    reaper.start()
+    assert process.stdout is not None
+    with process.stdout:
+        said = process.stdout.readline()  # one line when it listens, or has given up
+    if said.startswith(b"{"):
+        problem = msgspec.json.decode(said, type=Problem)
+        reaper.join()
+        kind = getattr(errors, problem.kind, errors.DispatcherUnavailable)
+        raise kind(problem.message)
+    return said != b""

@@ -1,0 +1,290 @@
+"""From ready nodes to batches: which nodes travel together, and what each needs.
+
+Pure. Parameters and collections become inputs of the task that uses them; item, attribute and operator nodes run with
+their producer; a chain is one batch; many small siblings share a batch. Each node keeps its own record, so nobody
+outside sees any of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Final
+
+from covalab.core.graph_state import GraphState
+from covalab.core.model import CHEAP_KINDS, WAITING_KINDS, Edge, EdgeKind, Graph, NodeKind, Settings, Value
+from covalab.core.placement import TaskPaths
+from covalab.core.protocol import Argument, TaskSpec
+
+BUDGET_SECONDS: Final = 0.5
+"""After this long a batch gives back what it has not begun."""
+
+_TARGET_SECONDS: Final = 0.2
+_TRIP_SECONDS: Final = 0.01
+_BATCH_LIMIT: Final = 512
+_SHARED_BYTES: Final = 512
+_PROBE: Final = 4
+_SHARES_PER_WORKER: Final = 2
+_LARGE_BYTES: Final = 8 * 1024**2
+_NEAR_LOOKS: Final = 16
+
+_DEFAULT_SETTINGS: Final = Settings()
+
+
+def settings_of(graph: Graph, node: int) -> Settings:
+    """Return how a node is to be run."""
+    position = graph.nodes[node].settings
+    return graph.settings[position] if position >= 0 else _DEFAULT_SETTINGS
+
+
+def sibling_count(mean_seconds: float | None, n_ready: int, n_workers: int) -> int:
+    """Return how many siblings share a batch.
+
+    As many as fill a fifth of a second at their mean duration (a few while that is unknown), and not so many that
+    another worker would have nothing to do, unless there is less to do than a trip costs.
+
+    Examples
+    --------
+    >>> sibling_count(0.0001, n_ready=1000, n_workers=2), sibling_count(60.0, 1000, 2), sibling_count(None, 1000, 2)
+    (250, 1, 4)
+    >>> sibling_count(0.0001, n_ready=10, n_workers=2)
+    10
+    """
+    share = max(1, n_ready // (_SHARES_PER_WORKER * max(1, n_workers)))
+    if mean_seconds is None:
+        return min(_PROBE, share)
+    mean_seconds = max(mean_seconds, 1e-6)
+    share = max(share, min(n_ready, int(_TRIP_SECONDS / mean_seconds)))
+    return max(1, min(int(_TARGET_SECONDS / mean_seconds), share, _BATCH_LIMIT))
+
+
+def take_batch(
+    progress: GraphState,
+    mean_seconds: Callable[[int], float | None],
+    n_workers: int,
+    queue: int = 0,
+    *,
+    alone: bool = False,
+) -> list[int]:
+    """Take the nodes of the next batch from the ready ones, in the order in which they will run.
+
+    Parameters
+    ----------
+    progress
+        The dispatch; its queue loses the nodes that are taken.
+    mean_seconds
+        The mean duration of a node's function, or None while unknown.
+    n_workers
+        How many workers there are to share with.
+    queue
+        Which of `progress.queues` to take from.
+    alone
+        Whether only one node may be taken.
+
+    Returns
+    -------
+    list of int
+        Empty when nothing is ready.
+    """
+    ready = progress.queues[queue]
+    if not ready:
+        return []
+    first = ready.popleft()
+    if alone or needs_own_batch(progress, first):
+        return [first]
+    overlay: dict[int, int] = {}
+    batch: list[int] = []
+    left = sibling_count(mean_seconds(first), len(ready) + 1, n_workers)
+    settings = progress.graph.nodes[first].settings
+    node = first
+    while True:
+        batch.append(node)
+        _extend(progress, node, batch, overlay)
+        left -= 1
+        if not left or not ready or len(batch) >= _BATCH_LIMIT:
+            break
+        following = ready[0]
+        if progress.graph.nodes[following].settings != settings or needs_own_batch(progress, following):
+            break
+        # A sibling whose function takes much longer would keep the others' outcomes waiting behind it.
+        expected = mean_seconds(following)
+        if expected is not None and expected > _TARGET_SECONDS:
+            break
+        node = ready.popleft()
+    return batch
+
+
+def needs_own_batch(progress: GraphState, node: int) -> bool:
+    """Whether a node must be the only one of its batch.
+
+    It has a time limit, or is suspected of killing workers, or its inputs are large: reading them takes longer than a
+    trip, and each of its siblings may have its own at another worker.
+    """
+    if progress.losses.get(node) or settings_of(progress.graph, node).time_limit is not None:
+        return True
+    return bool(progress.made_at) and sum(bytes_by_worker(progress, node).values()) >= _LARGE_BYTES
+
+
+def bytes_by_worker(progress: GraphState, node: int) -> dict[str, int]:
+    """Return how many bytes of a node's inputs were made where, as far as they are blobs of the same dispatch."""
+    found: dict[str, int] = {}
+    stack = [node]
+    while stack:
+        for edge in progress.inputs[stack.pop()]:
+            worker = progress.made_at.get(edge.source)
+            if worker is not None and edge.kind is not EdgeKind.WAIT and edge.source in progress.outputs:
+                found[worker] = found.get(worker, 0) + progress.outputs[edge.source].size
+            elif progress.graph.nodes[edge.source].kind in (NodeKind.LIST, NodeKind.DICT):
+                stack.append(edge.source)
+    return found
+
+
+def choose_worker(progress: GraphState, idle: Sequence[str], queue: int = 0) -> str:
+    """Return the worker for the next batch: the one that made most of what its first node reads, if that is idle.
+
+    If it is busy, a node whose inputs the first idle worker made may go before it; nothing waits for a worker.
+
+    Parameters
+    ----------
+    progress
+        The dispatch; the order of its queue may change among its first few.
+    idle
+        The workers that can take a batch, at least one.
+    """
+    if not progress.made_at:
+        return idle[0]
+    ready = progress.queues[queue]
+    first = bytes_by_worker(progress, ready[0])
+    if not first:
+        return idle[0]
+    best = max(idle, key=lambda worker: first.get(worker, 0))
+    if best in first:
+        return best
+    for position, node in enumerate(islice(ready, 1, _NEAR_LOOKS), 1):
+        made = bytes_by_worker(progress, node)
+        if made and max(made, key=lambda worker: made[worker]) in idle:
+            del ready[position]
+            ready.appendleft(node)
+            return max(idle, key=lambda worker: made.get(worker, 0))
+    return idle[0]
+
+
+def _extend(progress: GraphState, node: int, batch: list[int], overlay: dict[int, int]) -> None:
+    """Append what can run right after `node` in the same batch: cheap nodes, and the one next link of a chain."""
+    stack = [node]
+    queue = progress.queue(node)
+    while stack:
+        current = stack.pop()
+        if progress.graph.nodes[current].kind is NodeKind.SUBLATTICE:
+            continue  # its value is made by a dispatch of its own, not in this batch
+        following = [
+            child
+            for child in _freed_by(progress, current, overlay)
+            if progress.queue(child) == queue and progress.graph.nodes[child].kind not in WAITING_KINDS
+        ]
+        cheap = [child for child in following if progress.graph.nodes[child].kind in CHEAP_KINDS]
+        others = [child for child in following if progress.graph.nodes[child].kind not in CHEAP_KINDS]
+        taken = cheap
+        if len(others) == 1 and not needs_own_batch(progress, others[0]):
+            taken = [*cheap, others[0]]
+        for child in taken:
+            if len(batch) >= _BATCH_LIMIT:
+                return
+            batch.append(child)
+            stack.append(child)
+
+
+def _freed_by(progress: GraphState, node: int, overlay: dict[int, int]) -> list[int]:
+    """Return the working nodes that would be ready if `node` completed, through collections; notes it in `overlay`."""
+    freed: list[int] = []
+    stack = [node]
+    while stack:
+        for child in progress.children[stack.pop()]:
+            waiting = overlay.get(child, progress.waiting[child]) - 1
+            overlay[child] = waiting
+            if waiting == 0 and progress.status[child] == "pending":
+                if progress.working[child]:
+                    freed.append(child)
+                elif child != progress.graph.output:
+                    stack.append(child)
+    return freed
+
+
+class SharedValues:
+    """The values of a batch that are not small, each once: a hundred tasks may use the same one."""
+
+    def __init__(self) -> None:
+        self.values: list[Value] = []
+        self._positions: dict[int, int] = {}
+
+    def argument(self, value: Value) -> Argument:
+        """Return a value as an input of a task."""
+        if value.data is None or len(value.data) < _SHARED_BYTES:
+            return Argument(value=value)
+        position = self._positions.setdefault(id(value), len(self.values))
+        if position == len(self.values):
+            self.values.append(value)
+        return Argument(shared=position)
+
+
+def task_spec(
+    progress: GraphState, node: int, inside: Mapping[int, int], shared: SharedValues, site: TaskPaths | None = None
+) -> TaskSpec:
+    """Return a node as a worker sees it.
+
+    `inside` holds the nodes of the same batch that run before it, `shared` collects the batch's larger values.
+    """
+    graph = progress.graph
+    args: list[tuple[int, Argument]] = []
+    kwargs: dict[str, Argument] = {}
+    kind = graph.nodes[node].kind
+    for edge in progress.inputs[node]:
+        if edge.kind is EdgeKind.ARG:
+            args.append((edge.index, _argument(progress, edge.source, inside, shared)))
+        # An output node's keywords repeat, for people, what its positional argument is made of.
+        elif edge.kind is EdgeKind.KWARG and kind is not NodeKind.OUTPUT:
+            kwargs[edge.name] = _argument(progress, edge.source, inside, shared)
+    args.sort(key=_position)
+    function = graph.functions[graph.nodes[node].function]
+    after = _before_it(progress, node, inside) if inside else []
+    settings = settings_of(graph, node)
+    named = [argument for _, argument in args]
+    builds = kind is NodeKind.SUBLATTICE
+    return TaskSpec(node, graph.nodes[node].name, function.digest, named, kwargs, after, settings.hooks, site, builds)
+
+
+def _before_it(progress: GraphState, node: int, inside: Mapping[int, int]) -> list[int]:
+    """Return what a node needs or waits for within its batch, through collections."""
+    found: list[int] = []
+    stack = [node]
+    while stack:
+        for edge in progress.inputs[stack.pop()]:
+            if edge.source in inside:
+                found.append(edge.source)
+            elif not progress.working[edge.source]:
+                stack.append(edge.source)
+    return found
+
+
+def _position(pair: tuple[int, Argument]) -> int:
+    return pair[0]
+
+
+def _argument(progress: GraphState, source: int, inside: Mapping[int, int], shared: SharedValues) -> Argument:
+    if source in inside:
+        return Argument(node=source)
+    kind = progress.graph.nodes[source].kind
+    if kind is NodeKind.PARAMETER:
+        return shared.argument(progress.values[progress.graph.nodes[source].value])
+    if kind is NodeKind.LIST:
+        return Argument(
+            items=[_argument(progress, edge.source, inside, shared) for edge in _in_order(progress, source)]
+        )
+    if kind is NodeKind.DICT:
+        keys, values = (_argument(progress, edge.source, inside, shared) for edge in _in_order(progress, source))
+        return Argument(pairs=(keys, values))
+    return shared.argument(progress.outputs[source])
+
+
+def _in_order(progress: GraphState, node: int) -> list[Edge]:
+    return sorted((edge for edge in progress.inputs[node] if edge.kind is EdgeKind.ARG), key=lambda edge: edge.index)

@@ -1,0 +1,45 @@
+"""Lengths of time as people write them in a configuration. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Final
+
+_UNITS: Final[Mapping[str, float]] = {"s": 1, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_NAMES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("", "s", "sec", "second", "seconds"), "s"),
+    **dict.fromkeys(("m", "min", "minute", "minutes"), "min"),
+    **dict.fromkeys(("h", "hour", "hours"), "h"),
+    **dict.fromkeys(("d", "day", "days"), "d"),
+    **dict.fromkeys(("w", "week", "weeks"), "w"),
+}
+_SPAN: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)\s*", re.IGNORECASE)
+
+
+def parse_duration(span: str | float) -> float:
+    """Return the seconds of a length of time above zero: a number of seconds, or text with a unit.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+
+    Examples
+    --------
+    >>> parse_duration(90), parse_duration("1.5 min"), parse_duration("30 days"), parse_duration("2w")
+    (90.0, 90.0, 2592000.0, 1209600.0)
+    """
+    seconds = math.nan
+    if isinstance(span, str):
+        found = _SPAN.fullmatch(span)
+        unit = _NAMES.get(found[2].lower()) if found else None
+        if found and unit is not None:
+            seconds = float(found[1]) * _UNITS[unit]
+    elif not isinstance(span, bool):
+        seconds = float(span)
+    if not 0 < seconds < math.inf:
+        message = f"{span!r} is no length of time above zero; write seconds, or e.g. '12 h' or '30 days'"
+        raise ValueError(message)
+    return seconds

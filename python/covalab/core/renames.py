@@ -1,0 +1,109 @@
+"""Renamed modules and classes: the names that stored pickles use, and where each is now. Pure.
+
+Pickles name classes and functions by module path, so a stored lattice outlives a module only through this table. Append
+to it whenever something that can be pickled moves; never remove a row (`tests/system/test_old_data.py` reads folders
+that earlier versions wrote).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+MODULES: Final[Mapping[str, str]] = {
+    "covalab.core.described": "covalab.core.browser_views",
+    "covalab.core.durations": "covalab.core.runtime_stats",
+    "covalab.core.inputs": "covalab.core.argument_parts",
+    "covalab.core.lowering": "covalab.core.batching",
+    "covalab.core.places": "covalab.core.placement",
+    "covalab.core.plain": "covalab.core.json_values",
+    "covalab.core.progress": "covalab.core.graph_state",
+    "covalab.core.soundness": "covalab.core.validation",
+    "covalab.core.spans": "covalab.core.duration_text",
+    "covalab.core.stand_ins": "covalab.core.missing",
+    "covalab.worker.command": "covalab.worker.shell",
+    "covalab.worker.hooks": "covalab.worker.hook_runner",
+    "covalab.worker.live": "covalab.worker.reporting",
+    "covalab.worker.step": "covalab.worker.batch_runner",
+    "covalab.worker.turn": "covalab.worker.interrupt",
+    "covalab.executors.ready": "covalab.executors.call_values",
+    "covalab.sdk.trace": "covalab.sdk.building.trace",
+    "covalab.sdk.bound": "covalab.sdk.building.bound",
+    "covalab.sdk.unpacking": "covalab.sdk.building.unpacking",
+    "covalab.sdk.ops": "covalab.sdk.building.ops",
+    "covalab.sdk.electron": "covalab.sdk.building.electron",
+    "covalab.sdk.lattice": "covalab.sdk.building.lattice",
+    "covalab.sdk.lepton": "covalab.sdk.building.lepton",
+    "covalab.sdk.leptons": "covalab.sdk.building.leptons",
+    "covalab.sdk.parameters": "covalab.sdk.building.parameters",
+    "covalab.sdk.options": "covalab.sdk.building.options",
+    "covalab.sdk.execution": "covalab.sdk.building.executor_choice",
+    "covalab.sdk.source": "covalab.sdk.building.source",
+    "covalab.sdk.sublattice": "covalab.sdk.building.sublattice",
+    "covalab.sdk.replay": "covalab.sdk.building.postprocess",
+    "covalab.sdk.modules": "covalab.sdk.building.modules",
+    "covalab.sdk.transport_graph": "covalab.sdk.building.transport_graph",
+    "covalab.sdk.people": "covalab.sdk.building.interrupt_nodes",
+    "covalab.sdk.deps": "covalab.sdk.hooks.deps",
+    "covalab.sdk.hooks": "covalab.sdk.hooks.hook_set",
+    "covalab.sdk.api": "covalab.sdk.dispatching.api",
+    "covalab.sdk.awaiting": "covalab.sdk.dispatching.async_api",
+    "covalab.sdk.redispatch": "covalab.sdk.dispatching.redispatch",
+    "covalab.sdk.sameness": "covalab.sdk.dispatching.fingerprint",
+    "covalab.sdk.environment": "covalab.sdk.dispatching.environment",
+    "covalab.sdk.moments": "covalab.sdk.dispatching.timestamps",
+    "covalab.sdk.local_dispatcher": "covalab.sdk.dispatching.local_dispatcher",
+    "covalab.sdk.service": "covalab.sdk.dispatching.service",
+    "covalab.sdk.result": "covalab.sdk.results.result",
+    "covalab.sdk.readers": "covalab.sdk.results.readers",
+    "covalab.sdk.result_manager": "covalab.sdk.results.result_manager",
+    "covalab.sdk.handle": "covalab.sdk.results.handle",
+    "covalab.sdk.status": "covalab.sdk.results.status",
+    "covalab.sdk.transportable": "covalab.sdk.results.transportable",
+    "covalab.sdk.live": "covalab.sdk.executions.execution",
+    "covalab.sdk.tasks": "covalab.sdk.tasks.tasks",
+    "covalab.sdk.task_records": "covalab.sdk.tasks.task_records",
+    "covalab.sdk.task_logging": "covalab.sdk.tasks.task_logging",
+    "covalab.jupyter.extension": "covalab.jupyter.server.extension",
+    "covalab.jupyter.routes": "covalab.jupyter.server.routes",
+    "covalab.jupyter.relay": "covalab.jupyter.server.relay",
+    "covalab.jupyter.watch": "covalab.jupyter.server.event_bridge",
+    "covalab.jupyter.warming": "covalab.jupyter.server.prewarm",
+    "covalab.jupyter.flow": "covalab.jupyter.cells.dataflow",
+    "covalab.jupyter.scopes": "covalab.jupyter.cells.scopes",
+    "covalab.jupyter.changes": "covalab.jupyter.cells.mutation",
+    "covalab.jupyter.cells": "covalab.jupyter.cells.cell",
+    "covalab.jupyter.compiling": "covalab.jupyter.cells.compiling",
+    "covalab.jupyter.ipython_lines": "covalab.jupyter.cells.ipython_lines",
+    "covalab.jupyter.heading": "covalab.jupyter.cells.header",
+    "covalab.jupyter.magics": "covalab.jupyter.notebook.magics",
+    "covalab.jupyter.lines": "covalab.jupyter.notebook.magic_helpers",
+    "covalab.jupyter.session": "covalab.jupyter.notebook.session",
+    "covalab.jupyter.wiring": "covalab.jupyter.notebook.wiring",
+    "covalab.jupyter.shown": "covalab.jupyter.notebook.display",
+    "covalab.jupyter.people": "covalab.jupyter.notebook.interrupt_magics",
+}
+"""Old module path to new one."""
+
+NAMES: Final[Mapping[tuple[str, str], str]] = {
+    ("covalab.core.inputs", "Part"): "ArgumentPart",
+    ("covalab.core.stand_ins", "Unset"): "Missing",
+    ("covalab.worker.live", "Voice"): "Reporter",
+    ("covalab.sdk.execution", "Execution"): "ExecutorChoice",
+    ("covalab.sdk.moments", "Moment"): "Timestamp",
+    ("covalab.sdk.moments", "moment"): "timestamp",
+}
+"""Old module path and old name to the name in the new module, where that changed, too."""
+
+
+def current_name(module: str, name: str) -> tuple[str, str]:
+    """Return where a global that an earlier version pickled is now.
+
+    Examples
+    --------
+    >>> current_name("covalab.core.inputs", "Part")
+    ('covalab.core.argument_parts', 'ArgumentPart')
+    >>> current_name("numpy", "ndarray")
+    ('numpy', 'ndarray')
+    """
+    return MODULES.get(module, module), NAMES.get((module, name), name)

@@ -1,0 +1,187 @@
+"""What is sent next, and where: a few batches per worker in batch, dispatch after dispatch in turn.
+
+Everything else waits here, so that cancel is instant, a large dispatch does not keep a small one waiting, and Dask's
+scheduler stays small.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import OrderedDict
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from covalab.core import batching
+from covalab.core.model import WAITING_KINDS, Digest, DispatchId, NodeKind, Outcome
+from covalab.core.placement import task_paths
+from covalab.core.protocol import Batch, TaskSpec
+from covalab.core.runtime_stats import RuntimeStats
+from covalab.dispatcher import interactions
+from covalab.dispatcher.pools import Pool, Pools, SentBatch
+from covalab.dispatcher.running import RunningDispatch
+
+_QUICK_SECONDS: Final = 0.15
+_QUICK_LOOKS: Final = 64
+
+
+class Scheduler:
+    """The dispatches that have something ready, and the pools that could take it.
+
+    Parameters
+    ----------
+    pools
+        The pools.
+    blobs, spool, packages
+        The folders that every batch is told of.
+    """
+
+    def __init__(self, pools: Pools, blobs: Path, spool: Path, packages: Path) -> None:
+        self.durations = RuntimeStats()
+        self._pools = pools
+        self._blobs = str(blobs)
+        self._spool = str(spool)
+        self._packages = str(packages)
+        self._hungry: dict[int, OrderedDict[DispatchId, RunningDispatch]] = {}
+        """Dispatches that had something ready when they last changed, by priority, in the order of their turns."""
+        self._batches = itertools.count(1)
+        self._encoder = msgspec.msgpack.Encoder()
+
+    def note(self, run: RunningDispatch) -> None:
+        """Take note of a dispatch that changed: if something of it is ready, it gets its turn."""
+        if any(run.progress.queues) and not run.paused:
+            self._hungry.setdefault(run.rest.priority, OrderedDict()).setdefault(run.id, run)
+
+    def forget(self, run: RunningDispatch) -> None:
+        """Forget a dispatch that has ended."""
+        line = self._hungry.get(run.rest.priority, OrderedDict())
+        line.pop(run.id, None)
+        if not line:
+            self._hungry.pop(run.rest.priority, None)
+
+    def learn(self, run: RunningDispatch, outcome: Outcome) -> None:
+        """Learn from a completed node how long its function takes."""
+        it = run.graph.nodes[outcome.node]
+        if it.kind is NodeKind.SUBLATTICE or it.kind in WAITING_KINDS:
+            return  # how long it took is how long a whole dispatch did, or a person, and all share one function
+        function = run.graph.functions[it.function]
+        self.durations.learn(function.digest, outcome.ended_at - outcome.started_at)
+
+    def fill(self) -> list[RunningDispatch]:
+        """Give every worker that can take one a batch. Returns the dispatches of which something was sent."""
+        sent: dict[DispatchId, RunningDispatch] = {}
+        for pool in self._pools:
+            if pool.state != "up":
+                continue
+            for quick_only in (False, True):
+                while workers := _free_workers(pool, prefetch=quick_only):
+                    run = self._next_run(pool, quick_only=quick_only)
+                    if run is None:
+                        break
+                    self._send(pool, batching.choose_worker(run.progress, workers, run.queues[pool.place]), run)
+                    sent[run.id] = run
+        return list(sent.values())
+
+    def _next_run(self, pool: Pool, *, quick_only: bool) -> RunningDispatch | None:
+        for priority in sorted(self._hungry, reverse=True):
+            run = self._next_in(self._hungry[priority], pool, quick_only=quick_only)
+            if run is not None:
+                return run
+        return None
+
+    def _next_in(
+        self, line: OrderedDict[DispatchId, RunningDispatch], pool: Pool, *, quick_only: bool
+    ) -> RunningDispatch | None:
+        found: RunningDispatch | None = None
+        stale: list[DispatchId] = []
+        for run in islice(line.values(), _QUICK_LOOKS if quick_only else None):
+            if not any(run.progress.queues):
+                stale.append(run.id)
+                continue
+            queue = run.queues.get(pool.place)
+            if queue is None or not run.progress.queues[queue]:
+                continue
+            if not quick_only or self._is_quick(run, [run.progress.queues[queue][0]]):
+                found = run
+                break
+        for dispatch in stale:
+            del line[dispatch]
+        if found is not None:
+            line.move_to_end(found.id)  # it has its turn: last in line
+        return found
+
+    def _mean(self, run: RunningDispatch, node: int) -> float | None:
+        return self.durations.mean(run.graph.functions[run.graph.nodes[node].function].digest)
+
+    def _is_quick(self, run: RunningDispatch, nodes: list[int]) -> bool:
+        total = 0.0
+        for node in nodes:
+            mean = self._mean(run, node)
+            if mean is None or mean > _QUICK_SECONDS:
+                return False
+            total += mean
+        return total <= batching.BUDGET_SECONDS
+
+    def _send(self, pool: Pool, worker: str, run: RunningDispatch) -> None:
+        progress = run.progress
+        # Others are waiting for the other workers, so only its share of them would go idle.
+        n_hungry = sum(map(len, self._hungry.values()))
+        n_workers = -(-len(pool.workers) // max(1, n_hungry))
+        in_host = pool.place.kind == "host"
+        tells = bool(run.rest.interventions)  # each node sees what there is when it begins
+        alone = in_host or tells
+        queue = run.queues[pool.place]
+        nodes = batching.take_batch(progress, lambda node: self._mean(run, node), n_workers, queue, alone=alone)
+        shared = batching.SharedValues()
+        inside: dict[int, int] = {}
+        tasks = []
+        for position, node in enumerate(nodes):
+            site = None if in_host else task_paths(batching.settings_of(run.graph, node), run.id, node)
+            task = batching.task_spec(progress, node, inside, shared, site)
+            if tells:
+                task = msgspec.structs.replace(task, interventions=interactions.insert(run, node, time.time()))
+            tasks.append(task)
+            inside[node] = position
+        environment = run.rest.environment
+        code = _code_of(tasks, run.rest.code)
+        executor = batching.settings_of(run.graph, nodes[0]) if in_host else None
+        if executor is not None and executor.instance in run.rest.code:
+            code[executor.instance] = run.rest.code[executor.instance]
+        batch = Batch(
+            next(self._batches),
+            run.id,
+            tasks,
+            code,
+            batching.BUDGET_SECONDS,
+            environment.cwd,
+            environment.path,
+            self._blobs,
+            self._spool,
+            shared.values,
+            self._packages,
+            executor,
+        )
+        limit = batching.settings_of(run.graph, nodes[0]).time_limit if len(nodes) == 1 else None
+        sent = SentBatch(batch.id, run.id, nodes, worker, quick=self._is_quick(run, nodes), time_limit=limit)
+        if run.started_at is None:
+            run.started_at = time.time()
+        progress.sent(nodes)
+        pool.send(sent, self._encoder.encode(batch))
+
+
+def _code_of(tasks: list[TaskSpec], code: dict[Digest, bytes]) -> dict[Digest, bytes]:
+    """Return the functions and hooks that tasks need, as far as they are no blobs."""
+    found = {task.function: code[task.function] for task in tasks if task.function in code}
+    found.update({task.hooks: code[task.hooks] for task in tasks if task.hooks and task.hooks in code})
+    return found
+
+
+def _free_workers(pool: Pool, *, prefetch: bool) -> list[str]:
+    """Return the idle workers; with `prefetch`, those whose only batch will soon be done."""
+    if not prefetch:
+        return [worker for worker, in_flight in pool.workers.items() if not in_flight]
+    busy = {batch.worker for batch in pool.batches.values() if not batch.quick}
+    return [worker for worker, n in pool.workers.items() if n == 1 and worker not in busy]

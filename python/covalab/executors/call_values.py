@@ -1,0 +1,156 @@
+"""From closed values to what an executor is given, and back.
+
+Values stay closed in the host wherever they can: it need not have what they need to be opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from covalab.blobs import BlobStore
+from covalab.core.assemble import hashable
+from covalab.core.codec import decode, unwrap_pickle
+from covalab.core.model import Digest, Value
+from covalab.core.protocol import Argument, Batch
+from covalab.sdk.results.transportable import TransportableObject
+from covalab.worker.hook_runner import HookRunner, read_hooks
+
+
+def call_closed(function: TransportableObject, *args: TransportableObject, **kwargs: TransportableObject) -> Any:
+    """Open a function and its arguments, call it, close its value. Runs wherever the executor takes it.
+
+    Parameters
+    ----------
+    function
+        The closed function. An electron's coroutine is run to its end.
+    *args, **kwargs
+        The closed arguments.
+    """
+    return _called(function, args, kwargs, {})
+
+
+def call_around(
+    function: TransportableObject,
+    hooks: bytes,
+    packages: str,
+    *args: TransportableObject,
+    **kwargs: TransportableObject,
+) -> Any:
+    """Do the same with hooks around it, in the process in which the function runs.
+
+    Parameters
+    ----------
+    function, *args, **kwargs
+        As for `call_closed`. The function comes first: plug-ins look there for the version that closed it.
+    hooks
+        Encoded `core.hooks.Hooks`.
+    packages
+        The folder of installed packages.
+    """
+    around = HookRunner(read_hooks(hooks), packages)
+    try:
+        around.before()
+        result = _called(function, args, kwargs, around.given)
+        around.after()
+    finally:
+        around.leave()
+    return result
+
+
+def _called(
+    function: TransportableObject,
+    args: Sequence[TransportableObject],
+    kwargs: Mapping[str, TransportableObject],
+    given: Mapping[str, Any],
+) -> TransportableObject:
+    opened = function.get_deserialized()
+    named = {name: argument.get_deserialized() for name, argument in kwargs.items()}
+    result = opened(*(argument.get_deserialized() for argument in args), **{**named, **given})
+    return TransportableObject(_awaited(result) if inspect.iscoroutine(result) else result)
+
+
+def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end, also where an event loop is running: an executor may call from its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    ended: list[Any] = []
+
+    def run() -> None:
+        try:
+            ended.extend((asyncio.run(coroutine), None))
+        except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
+            ended.extend((None, error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if ended[1] is not None:
+        raise ended[1]
+    return ended[0]
+
+
+def ready(batch: Batch, blobs: BlobStore) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
+    """Return the function of a batch's only task, ready to be called with its closed arguments, and these.
+
+    Raises
+    ------
+    BlobNotFound, SerializationError
+        If a value's file is gone, or a collection's parts cannot be opened.
+    """
+    task = batch.tasks[0]
+    closed = _closed(_code(batch, task.function, blobs), task.name)
+    function = functools.partial(call_closed, closed)
+    if task.hooks:
+        function = functools.partial(call_around, closed, bytes(_code(batch, task.hooks, blobs)), batch.packages)
+    args = [_argument(argument, batch, blobs) for argument in task.args]
+    kwargs = {name: _argument(argument, batch, blobs) for name, argument in task.kwargs.items()}
+    return function, args, kwargs
+
+
+def instance_of(batch: Batch, blobs: BlobStore) -> Any:
+    """Return the executor that travels with a batch."""
+    assert batch.executor is not None
+    return decode(_code(batch, batch.executor.instance, blobs), what=f"executor {batch.executor.executor!r}")
+
+
+def value_of(result: Any, blobs: BlobStore, what: str) -> Value:
+    """Return what an executor's `run` returned as a value of ours, without opening it."""
+    if not isinstance(result, TransportableObject):
+        return blobs.serialize(result, what=what)
+    return blobs.serialize_pickle(result.get_pickle(), text=result.object_string, what=what)
+
+
+def _code(batch: Batch, digest: Digest, blobs: BlobStore) -> Any:
+    data = batch.code.get(digest)
+    return blobs.read(digest) if data is None else data
+
+
+def _closed(data: Any, text: str) -> TransportableObject:
+    pickle = unwrap_pickle(data)
+    if pickle is None:  # its large buffers lie beside the pickle
+        return TransportableObject(decode(data, what=text))
+    return TransportableObject.from_pickle(pickle, text)
+
+
+def _argument(argument: Argument, batch: Batch, blobs: BlobStore) -> TransportableObject:
+    value = batch.shared[argument.shared] if argument.shared >= 0 else argument.value
+    if value is None:
+        return TransportableObject(_opened(argument, batch, blobs))
+    assert value.data is not None or value.digest is not None
+    return _closed(blobs.read(value.digest) if value.data is None and value.digest else value.data, value.text)
+
+
+def _opened(argument: Argument, batch: Batch, blobs: BlobStore) -> Any:
+    if argument.items is not None:
+        return [_opened(item, batch, blobs) for item in argument.items]
+    if argument.pairs is not None:
+        keys, values = (_opened(side, batch, blobs) for side in argument.pairs)
+        return {hashable(key): value for key, value in zip(keys, values, strict=True)}
+    return _argument(argument, batch, blobs).get_deserialized()

@@ -1,0 +1,353 @@
+"""What an ordinary notebook cell needs and makes, so that it can run as a function somewhere else.
+
+Pure: text and a description of the notebook's names in, frozen structs out; no cell is run here and no IPython is
+needed. What cannot mean the same inside a function is refused with the line and the way out (`CellRefused`).
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import builtins
+import copy
+import functools
+import inspect
+import operator
+import re
+import sys
+import types
+from collections.abc import Callable, Container, Iterable
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from covalab.core.source import filename_for
+from covalab.jupyter.cells.dataflow import Conflict, Scope, scan
+from covalab.jupyter.cells.ipython_lines import CellRefused, parse_with_ipython_lines
+from covalab.jupyter.cells.mutation import PossibleChange
+from covalab.jupyter.cells.scopes import SCOPES, declared, names_bound, walk_scope
+
+__all__ = ["Cell", "CellRefused", "Kind", "Names", "kind_of", "names_of", "read_cell"]
+
+Kind = Literal["data", "code", "none"]
+"""What a name stands for in the notebook: a value, code that travels (a module, a function, a class), or nothing."""
+
+_FUTURE: Final = functools.reduce(
+    operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+)
+
+KindOf: TypeAlias = Callable[[str], Kind]
+
+_BUILTINS: Final = frozenset(dir(builtins)) | {"__name__", "__doc__", "__file__", "__builtins__"}
+_HISTORY: Final = re.compile(r"_{1,3}|_i{0,3}\d*|_(ih|oh|dh|sh)|In|Out")
+_SPECIAL: Final = {"display": "from IPython.display import display"}
+"""Names that IPython adds to every notebook, and how a worker gets them."""
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """A cell that can become a function.
+
+    `text` is the whole cell as the notebook shows it; `tree` its code with the line numbers of `text`, rewritten where
+    a function needs another spelling. `ends_with_value`: the last statement is an expression. `nonlocals` are names
+    that nested functions set (`global` in the notebook).
+    """
+
+    text: str
+    tree: ast.Module
+    flags: int
+    scope: Scope
+    ends_with_value: bool
+    nonlocals: frozenset[str] = frozenset()
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the cell awaits at its top level, so that its function must be `async`."""
+        return self.scope.is_async
+
+    def sets(self, name: str) -> bool:
+        """Tell whether the code gives the name a value, on some way through it at least."""
+        return name in self.scope.bindings or name in self.scope.deleted
+
+
+class Names(msgspec.Struct, frozen=True):
+    """What the names of a cell stand for, given a notebook.
+
+    `inputs` are values it needs (`optional` those it can do without on some ways through its code), `outputs` the data
+    it leaves behind, in the order in which it touches them. `changed` inputs are changed in place, `possible` are calls
+    that may do so without an assignment saying it. `carried` is code of the notebook that travels along, `unknown`
+    names that exist nowhere yet, `prelude` statements that give the function what only notebooks have.
+    """
+
+    inputs: tuple[str, ...]
+    optional: frozenset[str]
+    outputs: tuple[str, ...]
+    changed: tuple[str, ...]
+    possible: tuple[PossibleChange, ...]
+    carried: tuple[str, ...]
+    unknown: tuple[str, ...]
+    prelude: tuple[str, ...]
+
+
+def kind_of(value: object) -> Kind:
+    """Tell whether a value of the notebook is code, which travels with the code that uses it, or data.
+
+    Examples
+    --------
+    >>> [kind_of(value) for value in (re, len, dict, 3.0, [], [].append)]
+    ['code', 'code', 'code', 'data', 'data', 'data']
+    """
+    if isinstance(value, (types.ModuleType, type)):
+        return "code"
+    if inspect.ismethod(value):
+        return "code" if isinstance(value.__self__, (type, types.ModuleType)) else "data"
+    if isinstance(value, types.BuiltinFunctionType):
+        owner = value.__self__
+        return "code" if owner is None or isinstance(owner, (type, types.ModuleType)) else "data"
+    # Ufuncs, compiled and decorated functions have a name of their own; an estimator or a network does not.
+    if callable(value) and (isinstance(value, functools.partial) or hasattr(value, "__name__")):
+        return "code"
+    return "data"
+
+
+def read_cell(text: str, first_line: int = 2, flags: int = 0) -> Cell:
+    """Read the code of a cell.
+
+    Parameters
+    ----------
+    text
+        The whole cell, its magic line included.
+    first_line
+        The line on which the code begins, counted from 1.
+    flags
+        The notebook's compiler flags, of which those of `__future__` count.
+
+    Raises
+    ------
+    CellRefused
+        If it cannot run as a function.
+    SyntaxError
+        If it is not Python.
+    """
+    flags &= _FUTURE
+    filename = filename_for("electron", "cell", text)
+    lines = text.split("\n")
+    source = "\n" * (first_line - 1) + "\n".join(lines[first_line - 1 :]) + "\n"
+    asked = flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    try:
+        tree = compile(source, filename, "exec", asked | ast.PyCF_ONLY_AST, dont_inherit=True)
+    except SyntaxError as error:
+        try:
+            tree = parse_with_ipython_lines(source, filename, asked)
+        except SyntaxError:
+            raise error from None
+    assert isinstance(tree, ast.Module)
+    if not tree.body:
+        message = "the cell has no code below its first line"
+        raise CellRefused(message)
+    _refuse(tree)
+    compile(tree, filename, "exec", asked, dont_inherit=True)  # what Python itself refuses, in Python's words
+    future = _future_flags(tree)
+    try:
+        lazy = (flags | future) & __future__.annotations.compiler_flag or sys.version_info >= (3, 14)
+        scope = scan(_without_annotations(tree).body if lazy else tree.body)
+    except Conflict as conflict:
+        raise CellRefused(conflict.message, conflict.line) from None
+    nonlocals = _Nonlocal(tree).names
+    _Plain().visit(tree)
+    ast.fix_missing_locations(tree)
+    for name, line in scope.reads.items():
+        if name == "get_ipython":
+            message = "get_ipython() works in the notebook only, an electron runs where there is no IPython"
+            raise CellRefused(message, line)
+        if _HISTORY.fullmatch(name):
+            message = f"{name} is the notebook's own history; give the value a name in the cell that makes it"
+            raise CellRefused(message, line)
+    return Cell(text, tree, flags | future, scope, isinstance(tree.body[-1], ast.Expr), nonlocals)
+
+
+def names_of(cell: Cell, notebook: KindOf, *, made: Container[str] = (), given: Iterable[str] | None = None) -> Names:
+    """Decide what the names of a cell stand for.
+
+    Parameters
+    ----------
+    cell
+        What it needs and makes.
+    notebook
+        Says what a name is in the notebook's namespace.
+    made
+        Names that other electron cells make: values to come, whatever the namespace has under that name.
+    given
+        The parameters, when a signature names them; anything else is then no input.
+    """
+    scope = cell.scope
+    fixed = None if given is None else frozenset(given)
+    inputs: list[str] = []
+    carried: list[str] = []
+    unknown: list[str] = []
+    prelude: list[str] = []
+    for name in scope.reads:
+        kind = "data" if name in made else notebook(name)
+        if (fixed is not None and name in fixed) or kind == "data":
+            inputs.append(name)
+        elif kind == "code":
+            # A function that sets the name cannot also read the notebook's: then it comes in as a value.
+            (inputs if cell.sets(name) else carried).append(name)
+        elif name in _SPECIAL:
+            prelude.append(_SPECIAL[name])
+        elif name in _BUILTINS:
+            if cell.sets(name):
+                prelude.append(f"from builtins import {name}")
+        elif name not in scope.unsure:
+            unknown.append(name)
+    known = {*inputs, *unknown}
+    changed = tuple(name for name in scope.changes if name in known)
+    outputs = _outputs(cell, changed)
+    kept = [] if fixed is not None else _kept(cell, outputs, notebook, made)
+    return Names(
+        inputs=(*inputs, *kept),
+        optional=frozenset([*kept, *(name for name in inputs if name in scope.unsure)]),
+        outputs=outputs,
+        changed=changed,
+        possible=tuple(one for one in scope.possible if one.name in known and one.name not in outputs),
+        carried=tuple(carried),
+        unknown=tuple(unknown),
+        prelude=tuple(prelude),
+    )
+
+
+def _kept(cell: Cell, outputs: Iterable[str], notebook: KindOf, made: Container[str]) -> list[str]:
+    """Return the names whose earlier value the cell keeps on some way through its code, without always reading it.
+
+    What only an empty loop would leave unset is taken from another cell, not from the notebook: there it is most often
+    left over from an earlier run of the same loop, and nobody means that value.
+    """
+    bindings = cell.scope.bindings
+    branches = [name for name in outputs if name in bindings and not bindings[name].likely]
+    empty = [*cell.scope.reads_after_empty, *(name for name in outputs if name in bindings and not bindings[name].sure)]
+    found = [name for name in branches if name in made or notebook(name) == "data"]
+    found += [name for name in empty if name in made]
+    return [name for name in dict.fromkeys(found) if name not in cell.scope.reads]
+
+
+def _outputs(cell: Cell, changed: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the data that the cell leaves behind: not its loop variables, imports, functions and `_names`."""
+    touched = {name: cell.scope.changes[name] for name in changed}
+    for name, binding in cell.scope.bindings.items():
+        if binding.kind == "data" and not name.startswith("_"):
+            touched.setdefault(name, binding.line)
+    return tuple(sorted(touched, key=touched.__getitem__))
+
+
+def _refuse(tree: ast.Module) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
+            message = (
+                f"`from {'.' * node.level}{node.module or ''} import *` hides which names the cell uses; "
+                "import the names that it needs"
+            )
+            raise CellRefused(message, node.lineno)
+    for node in walk_scope(tree.body):
+        if isinstance(node, (ast.Yield, ast.YieldFrom)):
+            message = "`yield` outside a function: the value of an electron is its last line, or the names after `->`"
+            raise CellRefused(message, node.lineno)
+        if isinstance(node, ast.Return):
+            message = "`return` outside a function: end the cell with the value itself, or name the outputs: `-> names`"
+            raise CellRefused(message, node.lineno)
+
+
+def _future_flags(tree: ast.Module) -> int:
+    """Take the `__future__` imports out of the code (a function may not have them) and return them as flags."""
+    flags = 0
+    kept: list[ast.stmt] = []
+    for statement in tree.body:
+        if isinstance(statement, ast.ImportFrom) and statement.module == "__future__" and not statement.level:
+            flags |= sum(getattr(__future__, alias.name).compiler_flag for alias in statement.names)
+            kept.append(ast.copy_location(ast.Pass(), statement))
+        else:
+            kept.append(statement)
+    tree.body[:] = kept
+    return flags
+
+
+def _without_annotations(tree: ast.Module) -> ast.Module:
+    """Return a copy without the annotations that nothing evaluates."""
+    bare = copy.deepcopy(tree)
+    for node in ast.walk(bare):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.returns = None
+        elif isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.AnnAssign):
+            node.annotation = ast.copy_location(ast.Constant(None), node.annotation)
+    return bare
+
+
+class _Plain(ast.NodeTransformer):
+    """Spells the top level of a cell as a function needs it: no `global`, no annotations of plain names.
+
+    An annotation alone would make the name local to the function, and hide the input of that name.
+    """
+
+    def visit(self, node: ast.AST) -> Any:
+        return node if isinstance(node, SCOPES) else super().visit(node)
+
+    def visit_Global(self, node: ast.Global) -> ast.AST:
+        return ast.copy_location(ast.Pass(), node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        if not isinstance(node.target, ast.Name):
+            return node
+        if node.value is None:
+            return ast.copy_location(ast.Pass(), node)
+        return ast.copy_location(ast.Assign([node.target], node.value), node)
+
+
+class _Nonlocal(ast.NodeVisitor):
+    """Turns `global x` of nested functions into `nonlocal x`: what was the notebook's `x` is the cell function's."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        found: set[str] = set()
+        self._functions: list[set[str]] = []
+        self._found = found
+        self.visit(tree)
+        self.names = frozenset(found)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        bound = names_bound(node.body)
+        wanted = declared(node.body, ast.Global)
+        for name in wanted & bound:
+            if any(name in around for around in self._functions):
+                message = f"`global {name}` inside a function that has a {name!r} of its own around it; rename one"
+                raise CellRefused(message, node.lineno)
+        self._found |= wanted & bound
+        _GlobalToNonlocal(bound).run(node.body)
+        self._functions.append(
+            {*bound, *(argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg))}
+        )
+        self.generic_visit(node)
+        self._functions.pop()
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 - the names are those of `ast`
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        for name in declared(node.body, ast.Global):
+            message = f"`global {name}` in the body of class {node.name!r} cannot be kept inside a function; remove it"
+            raise CellRefused(message, node.lineno)
+        self.generic_visit(node)
+
+
+class _GlobalToNonlocal(ast.NodeTransformer):
+    """Rewrites the `global` statements of one function, not of those inside it."""
+
+    def __init__(self, bound: set[str]) -> None:
+        self._bound = bound
+
+    def run(self, body: list[ast.stmt]) -> None:
+        body[:] = [self.visit(statement) for statement in body]
+
+    def visit(self, node: ast.AST) -> Any:
+        return node if isinstance(node, SCOPES) else super().visit(node)
+
+    def visit_Global(self, node: ast.Global) -> ast.AST:
+        names = [name for name in node.names if name in self._bound]
+        return ast.copy_location(ast.Nonlocal(names) if names else ast.Pass(), node)

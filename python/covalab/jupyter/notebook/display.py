@@ -1,0 +1,154 @@
+"""What the magics show beside the live graph: a definition, a list of dispatches, outputs that arrive later."""
+
+from __future__ import annotations
+
+import datetime as dt
+import html
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from covalab.core.errors import CovalabError
+from covalab.core.model import DispatchSummary
+from covalab.jupyter.notebook.session import CellElectron, Session
+from covalab.sdk.dispatching import api
+from covalab.sdk.dispatching.timestamps import Timestamp
+from covalab.sdk.results.handle import DispatchHandle
+
+
+class Defined:
+    """One line saying what a cell has become."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return f"<code>{html.escape(self.text)}</code>"
+
+
+class Dispatches:
+    """A list of dispatches, newest first. Index it for a `DispatchSummary`."""
+
+    def __init__(self, summaries: Sequence[DispatchSummary]) -> None:
+        self.summaries = list(summaries)
+
+    def __len__(self) -> int:
+        return len(self.summaries)
+
+    def __getitem__(self, index: int) -> DispatchSummary:
+        return self.summaries[index]
+
+    def __repr__(self) -> str:
+        return as_text(_HEAD, map(_row, self.summaries)) if self.summaries else "no dispatches"
+
+    def _repr_html_(self) -> str:
+        return as_html(_HEAD, map(_row, self.summaries)) if self.summaries else "<p>No dispatches.</p>"
+
+
+class Waiting:
+    """What waits for a person, or did. Index it for a record as `covalab.get_interrupts` returns it."""
+
+    def __init__(self, interrupts: Sequence[dict[str, Any]]) -> None:
+        self.interrupts = list(interrupts)
+
+    def __len__(self) -> int:
+        return len(self.interrupts)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.interrupts[index]
+
+    def __repr__(self) -> str:
+        return as_text(_ASKED, map(_asked, self.interrupts)) if self.interrupts else "nothing waits for an answer"
+
+    def _repr_html_(self) -> str:
+        return as_html(_ASKED, map(_asked, self.interrupts)) if self.interrupts else f"<p>{self!r}</p>"
+
+
+def as_text(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table with columns of equal width."""
+    cells = [head, *rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    )
+
+
+def as_html(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table; what is in its cells is shown as it is."""
+    titles = "".join(f'<th style="text-align:left">{title}</th>' for title in head)
+    body = "".join(
+        "<tr>" + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in row) + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>"
+
+
+_ASKED = ("asks for", "about", "status", "since", "id")
+
+
+def _asked(one: dict[str, Any]) -> tuple[str, ...]:
+    began = Timestamp(one["created_at"]).datetime.astimezone()
+    return one["type"], " ".join(one["text"].split()), one["status"], f"{began:%Y-%m-%d %H:%M:%S}", one["id"]
+
+
+_HEAD = ("lattice", "status", "done", "started", "took", "id")
+
+
+def _row(one: DispatchSummary) -> tuple[str, ...]:
+    counts = one.counts
+    total = counts.pending + counts.running + counts.completed + counts.failed + counts.cancelled + counts.skipped
+    began = dt.datetime.fromtimestamp(one.created_at, tz=dt.timezone.utc).astimezone()
+    return (
+        one.name,
+        one.status,
+        f"{counts.completed}/{total}",
+        f"{began:%Y-%m-%d %H:%M:%S}",
+        _duration(one),
+        one.id,
+    )
+
+
+def _duration(one: DispatchSummary) -> str:
+    if one.started_at is None:
+        return ""
+    seconds = (one.ended_at or time.time()) - one.started_at
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+class Delivery:
+    """The outputs of a cell that was dispatched with `--run`, on their way into the notebook."""
+
+    def __init__(self, made: CellElectron, handle: DispatchHandle, session: Session) -> None:
+        self._made, self._handle, self._session = made, handle, session
+        session.expect(made)
+        names = ", ".join(made.outputs)
+        self.text = f"{names} will appear in this notebook when {made.part.name} is done." if names else ""
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return f"<small>{html.escape(self.text)}</small>"
+
+    def wait(self, update: Callable[[Any], None]) -> None:
+        """Wait for the dispatch, put its outputs into the notebook, and say so in the same place. For a thread."""
+        name = self._made.part.name
+        try:
+            result = api.get_result(self._handle, wait=True)
+            value = result.raise_for_status().result
+            names = self._session.deliver(self._made, value)
+        except CovalabError as error:
+            self._session.give_up(self._made)
+            first = str(error).strip().partition("\n")[0]
+            self.text = f"{name} gave nothing, and nothing in this notebook changed: {first}"
+        else:
+            arrived = ", ".join(names)
+            self.text = f"{arrived} {'is' if len(names) == 1 else 'are'} here, made by {name}." if arrived else ""
+        update(self)

@@ -1,0 +1,359 @@
+"""`%load_ext covalab`: cells become electrons and lattices, and dispatches are one line.
+
+Only reads lines, evaluates arguments and shows answers; what a cell means is decided in `session`. Errors raise, so
+that "Run all" stops where something is wrong.
+"""
+
+from __future__ import annotations
+
+import ast
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final, get_args
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, magics_class
+from IPython.core.magic_arguments import argument, parse_argstring
+from IPython.display import Code, display
+
+from covalab.client import connect
+from covalab.core.lifecycle import covalent_text
+from covalab.core.model import Status
+from covalab.jupyter.cells.header import read_header, without_comment
+from covalab.jupyter.cells.ipython_lines import CellRefused
+from covalab.jupyter.notebook.display import Defined, Delivery, Dispatches
+from covalab.jupyter.notebook.interrupt_magics import PeopleMagics
+from covalab.jupyter.notebook.magic_helpers import id_in, magic
+from covalab.jupyter.notebook.session import CellElectron, Options, Session
+from covalab.sdk.building.lattice import Lattice, lattice
+from covalab.sdk.dispatching import api
+from covalab.sdk.dispatching.environment import environment
+from covalab.sdk.dispatching.redispatch import redispatch
+from covalab.sdk.results.handle import DispatchHandle
+from covalab.sdk.results.result import Result
+
+_STATUSES: Final[tuple[Status, ...]] = get_args(Status)
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """Register the magics and start the workers of this kernel's environment, without waiting for them."""
+    ipython.register_magics(CovalabMagics, PeopleMagics)
+    threading.Thread(target=_warm, name="covalab-warm", daemon=True).start()
+
+
+def _warm() -> None:
+    # Nobody asked for anything yet. Whatever is wrong is said by the first dispatch, where it matters.
+    with suppress(Exception):
+        connect().warm(environment())
+
+
+def _unquoted(text: str) -> str:
+    """Return the value of an option without the quotes around it."""
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    """Show what a cell did wrong as one line instead of a traceback through covalab."""
+    try:
+        yield
+    except CellRefused as refused:
+        raise UsageError(str(refused)) from None
+
+
+@magics_class
+class CovalabMagics(Magics):
+    """The magics of covalab."""
+
+    def __init__(self, shell: Any) -> None:
+        super().__init__(shell)
+        self._shell = shell
+        self.session = Session(shell.user_ns)
+        self.last: DispatchHandle | None = None
+        self._deliveries: dict[str, threading.Thread] = {}
+
+    # Cells
+
+    @magic(
+        cell_magic,
+        argument("--executor", help="the executor that runs it: its name, or a variable of the notebook that holds it"),
+        argument("--retries", type=int, default=0, help="how often a failed run is tried again"),
+        argument("--retry-on", action="append", default=[], help="an error type, such as timeout, that is tried again"),
+        argument("--retry-delay", type=float, help="seconds before the first of them; each next wait is twice as long"),
+        argument("--time-limit", type=float, help="how many seconds one run may take"),
+        argument("--pip", action="append", default=[], type=_unquoted, help="a package that it needs; may be repeated"),
+        argument("--bash", action="append", default=[], type=_unquoted, help="a command to run first; may be repeated"),
+        argument(
+            "--run", action="store_true", help="dispatch the cell at once; its outputs appear here when it is ready"
+        ),
+        argument("--name", help="the electron's name, if the line has no signature"),
+    )
+    def electron(self, line: str, cell: str) -> None:
+        """Make this cell an electron: a task that runs in the background when its lattice is dispatched.
+
+        ::
+
+            %%electron NAME(parameters) -> outputs --options     # comment
+
+        With a signature the parameters are the inputs, as in Python (defaults, annotations, ``*args``). The outputs
+        are the names after ``->``; without ``->`` the value of the last line is the output. Modules, functions and
+        classes of the notebook travel along; any other value must be a parameter.
+
+        Without a signature, inputs and outputs are found from the code: names that the cell uses but does not set
+        are inputs, names that it sets are outputs. ``%lattice NAME`` wires such cells together.
+
+        ``--pip "scipy<1.12"`` and ``--bash "make"`` are what it needs: packages that only it sees, commands that run
+        before it.
+
+        Nothing runs until a lattice is dispatched (``%dispatch``), or at once with ``--run``.
+        """
+        with _usage_errors():
+            heading = read_header(line)
+            options = parse_argstring(self.electron, heading.options)
+            text, first_line = self._whole_cell("electron", line, cell)
+            made = self.session.define(
+                heading,
+                text,
+                first_line,
+                Options(
+                    self._executor(options.executor),
+                    options.retries,
+                    options.time_limit,
+                    tuple(options.retry_on),
+                    options.retry_delay,
+                    tuple(options.pip),
+                    tuple(options.bash),
+                ),
+                name=self._checked_name(options.name),
+                key=self._cell_id(),
+                flags=self._shell.compile.flags,
+            )
+            alone = self.session.alone(made) if options.run else None
+        if alone is not None:
+            self._run(made, alone)
+        elif heading.arguments is None:
+            display(Defined(f"electron {made.shown}"))
+
+    def _run(self, made: CellElectron, alone: Lattice) -> None:
+        """Dispatch one electron and bring its outputs back from a thread, which prints nothing."""
+        handle = self.last = api.dispatch(alone)()
+        display(handle)
+        delivery = Delivery(made, handle, self.session)
+        shown = display(delivery, display_id=True)
+        update: Callable[[Any], None] = shown.update if shown is not None else lambda _: None
+        thread = threading.Thread(target=delivery.wait, args=(update,), name=f"covalab-delivery-{handle}", daemon=True)
+        self._deliveries[str(handle)] = thread
+        thread.start()
+
+    @magic(
+        line_cell_magic,
+        argument(
+            "--output", help="the names that the lattice returns, with commas between them (only as %%lattice NAME)"
+        ),
+    )
+    def lattice(self, line: str, cell: str | None = None) -> Any:
+        """Make a lattice: a workflow of electrons.
+
+        ::
+
+            %%lattice NAME(parameters) -> outputs
+            model = train(load(), C)
+            score(model)
+
+        The cell is run when the lattice is dispatched, with electrons that only note that they were called. Its last
+        line, or the names after ``->``, are what the lattice returns.
+
+        ::
+
+            %lattice NAME
+            %lattice NAME(C=1.0) --output accuracy
+
+        As one line it wires all ``%%electron`` cells of this notebook together by the names they use and set, and shows
+        the Python that this amounts to. What no cell makes is taken from the notebook when the lattice is dispatched,
+        or is a parameter, if named here. With ``--output`` only the cells that those outputs need are used.
+        """
+        with _usage_errors():
+            if cell is not None:
+                heading = read_header(line, "%%lattice")
+                if heading.options:
+                    message = f"%%lattice has no options, so not `{heading.options}`; options belong to its electrons"
+                    raise UsageError(message)
+                text, first_line = self._whole_cell("lattice", line, cell)
+                self.session.define_lattice(heading, text, first_line, self._shell.compile.flags)
+                return None
+            heading = read_header(line, "%lattice")
+            options = parse_argstring(self.lattice, heading.options)
+            if heading.name is None:
+                message = "a lattice needs a name: %lattice NAME"
+                raise UsageError(message)
+            wanted = heading.outputs
+            if options.output is not None:
+                wanted = tuple(name.strip() for name in options.output.split(",") if name.strip())
+            _, source = self.session.wire(heading.name, heading.arguments, wanted)
+        return Code(source, language="python")
+
+    # Lines
+
+    @magic(line_magic)
+    def dispatch(self, line: str) -> DispatchHandle:
+        """Run a lattice in the background: ``%dispatch NAME(arguments)``.
+
+        The live graph appears here, and the kernel is free at once. ``run = %dispatch NAME(arguments)`` keeps the
+        dispatch id, with which ``ct.get_result(run)`` finds the result in any later session. An electron is dispatched
+        as a lattice of its own.
+        """
+        text = without_comment(line)
+        form = "write %dispatch NAME(arguments), e.g. %dispatch experiment(C=0.5)"
+        try:
+            call = ast.parse(text, mode="eval").body
+        except SyntaxError as error:
+            message = f"`{text}` is not a call ({error.msg}); {form}"
+            raise UsageError(message) from None
+        if not isinstance(call, ast.Call):
+            call = ast.Call(call, [], [])
+        name = ast.unparse(call.func)
+        if not isinstance(call.func, (ast.Name, ast.Attribute)):
+            message = f"`{text}` does not name a lattice; {form}"
+            raise UsageError(message)
+        start = api.dispatch(self._lattice_named(name))
+        hidden = "__covalab_dispatch__"
+        expression = ast.Expression(ast.Call(ast.Name(hidden, ast.Load()), call.args, call.keywords))
+        code = compile(ast.fix_missing_locations(expression), f"<dispatch {name}>", "eval")
+        self.last = eval(code, self._shell.user_ns, {hidden: start})  # noqa: S307 - the user's own arguments
+        assert self.last is not None
+        return self.last
+
+    def _lattice_named(self, name: str) -> Lattice:
+        try:
+            found = eval(name, self._shell.user_ns)  # noqa: S307 - a dotted name that the user wrote
+        except (NameError, AttributeError):
+            message = f"there is no lattice {name!r}; %%lattice {name}(...) or @ct.lattice makes one"
+            raise UsageError(message) from None
+        if isinstance(found, Lattice):
+            return found
+        if callable(found) and hasattr(found, "electron_object"):
+            single: Lattice = lattice(found)
+            return single
+        message = f"{name!r} is not a lattice but of type {type(found).__name__}; %%lattice or @ct.lattice makes one"
+        raise UsageError(message)
+
+    @magic(
+        line_magic,
+        argument("--status", help=f"only those that are {', '.join(_STATUSES)}"),
+        argument("-n", type=int, default=20, help="how many, newest first"),
+    )
+    def dispatches(self, line: str) -> Dispatches:
+        """List the dispatches of the data folder, of this notebook and of any other, newest first."""
+        options = parse_argstring(self.dispatches, without_comment(line))
+        status: Status | None = None
+        if options.status is not None:
+            status = _status_called(options.status)
+        return Dispatches(connect().dispatches(status=status, count=options.n))
+
+    @magic(
+        line_magic,
+        argument(
+            "id", nargs="?", help="a dispatch id, or a variable that holds one; by default the last of this notebook"
+        ),
+        argument("--wait", action="store_true", help="wait until it has ended"),
+    )
+    def result(self, line: str) -> Result:
+        """Return the result of a dispatch: ``%result``, ``%result ID --wait``, ``r = %result run``."""
+        options = parse_argstring(self.result, without_comment(line))
+        dispatch_id = self._dispatch_id(options.id)
+        result = api.get_result(dispatch_id, wait=options.wait)
+        if options.wait and dispatch_id in self._deliveries:
+            self._deliveries[dispatch_id].join()  # then the outputs are in the notebook too
+        return result
+
+    @magic(
+        line_magic,
+        argument("id", help="a dispatch id, or a variable that holds one"),
+    )
+    def cancel(self, line: str) -> str:
+        """Cancel a dispatch. What is recorded stays, what is running is stopped, the rest never starts."""
+        options = parse_argstring(self.cancel, without_comment(line))
+        return api.cancel(self._dispatch_id(options.id))
+
+    @magic(
+        line_magic,
+        argument("id", help="a dispatch id, or a variable that holds one"),
+        argument(
+            "--replace",
+            action="append",
+            default=[],
+            metavar="OLD=NEW",
+            help="let an electron of this notebook stand for one of the workflow; may be repeated",
+        ),
+        argument("--reuse", action="store_true", help="take over what the original has computed and is still the same"),
+    )
+    def redispatch(self, line: str) -> DispatchHandle:
+        """Run a recorded dispatch once more: ``%redispatch ID --replace train_svm=train_svm_v2 --reuse``.
+
+        It has the original's arguments and a new id. Neither the notebook nor the kernel that made it is needed.
+        """
+        options = parse_argstring(self.redispatch, without_comment(line))
+        replacements = {}
+        for text in options.replace:
+            old, _, new = text.partition("=")
+            if not old or not new:
+                message = f"--replace {text}: write the old name and the new electron, e.g. --replace train=train_v2"
+                raise UsageError(message)
+            if new not in self._shell.user_ns:
+                message = f"--replace {text}: there is no electron {new!r} in this notebook; run the cell that makes it"
+                raise UsageError(message)
+            replacements[old] = self._shell.user_ns[new]
+        start = redispatch(self._dispatch_id(options.id), None, replacements, options.reuse)
+        self.last = start()
+        return self.last
+
+    # What the notebook says about itself
+
+    def _dispatch_id(self, text: str | None) -> str:
+        if text is not None:
+            return id_in(self._shell, text)
+        if self.last is not None:
+            return str(self.last)
+        newest = connect().dispatches(count=1)
+        if not newest:
+            message = "nothing was dispatched yet; %dispatch NAME(arguments) does it"
+            raise UsageError(message)
+        return newest[0].id
+
+    def _executor(self, text: str | None) -> Any:
+        """Return what `--executor` names: an object in a variable of the notebook, else an executor by its name."""
+        return self._shell.user_ns.get(text, text) if text is not None else None
+
+    @staticmethod
+    def _checked_name(name: str | None) -> str | None:
+        if name is not None and not name.isidentifier():
+            message = f"--name {name}: the name of an electron is a Python name, like fit_model"
+            raise UsageError(message)
+        return name
+
+    def _cell_id(self) -> str:
+        return str((self._message().get("metadata") or {}).get("cellId") or "")
+
+    def _whole_cell(self, magic: str, line: str, cell: str) -> tuple[str, int]:
+        """Return the cell as the notebook shows it, and the line on which its code begins."""
+        sent = (self._message().get("content") or {}).get("code") or ""
+        before, found, _ = sent.partition(f"%%{magic}")
+        if found and not before.strip() and sent.rstrip().endswith(cell.rstrip()):
+            return sent.rstrip("\n"), before.count("\n") + 2
+        return f"%%{magic} {line}".rstrip() + "\n" + cell.rstrip("\n"), 2
+
+    def _message(self) -> dict[str, Any]:
+        """Return the request that the kernel is working on; a shell without a kernel has none."""
+        parent = getattr(getattr(self._shell, "kernel", None), "get_parent", None)
+        message = parent("shell") if parent is not None else None
+        return message if isinstance(message, dict) else {}
+
+
+def _status_called(text: str) -> Status:
+    """Return the status that a user means: our word or Covalent's, in any case."""
+    for status in _STATUSES:
+        if text.lower() == status or text.upper() == covalent_text(status):
+            return status
+    message = f"--status {text}: there is no such status; there are {', '.join(_STATUSES)}"
+    raise UsageError(message)

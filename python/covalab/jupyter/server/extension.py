@@ -1,0 +1,126 @@
+"""The Jupyter server extension: routes, and events about every dispatch that changes. Has no state.
+
+The server starts as quickly as without it: the dispatcher is found or started in the background, and with it the
+workers of the default kernel's environment. A dispatcher that cannot start is a warning in the log and an answer to
+whoever asks, nothing more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from jupyter_events import EventLogger
+from jupyter_server.extension.application import ExtensionApp
+from jupyter_server.serverapp import ServerApp
+from traitlets import Bool, Unicode
+
+from covalab._version import __version__
+from covalab.client import data_dir
+from covalab.core.model import DispatchSummary
+from covalab.jupyter.server.event_bridge import EventBridge
+from covalab.jupyter.server.prewarm import kernel_environment
+from covalab.jupyter.server.relay import Relay
+from covalab.jupyter.server.routes import routes
+
+EVENTS: Final = "https://events.covalab.dev/dispatches/v1"
+"""The schema id of the events; the data is ``{"dispatches": [DispatchSummary, ...]}``."""
+
+SCHEMA_FILE: Final = Path(__file__).parent / "event_schemas" / "dispatches" / "v1.yaml"
+
+
+class CovalabApp(ExtensionApp):
+    """Notebook cells as background tasks: electrons, lattices, a live transport graph, results that stay."""
+
+    name = "covalab"
+    version = __version__
+    description = __doc__
+    load_other_extensions = True
+
+    data_folder = Unicode(
+        "",
+        help=(
+            "Where dispatches and their results are kept; kernels of this server use the same. "
+            "Default: COVALAB_DATA_DIR, else `covalab` in the Jupyter data directory."
+        ),
+    ).tag(config=True)
+    autostart = Bool(
+        True,
+        help=(
+            "Whether the server starts a dispatcher, now and when it dies. "
+            "If not, the first dispatch of a kernel or `covalab start` does."
+        ),
+    ).tag(config=True)
+
+    warm_up = Bool(
+        True,
+        help=(
+            "Whether the workers of the default kernel's environment are started together with the dispatcher, so that "
+            "the first dispatch need not wait for them. If not, `%load_ext covalab` in a kernel starts them."
+        ),
+    ).tag(config=True)
+
+    _watch: EventBridge | None = None
+    _watching: asyncio.Task[None] | None = None
+
+    def initialize_settings(self) -> None:
+        """Make events known, and decide on the data folder."""
+        if self.data_folder:
+            # Kernels are started with this environment.
+            os.environ["COVALAB_DATA_DIR"] = self.data_folder
+        self._events.register_event_schema(SCHEMA_FILE)
+
+    def initialize_handlers(self) -> None:
+        """Add the routes."""
+        self._relay = Relay(data_dir(), start=self.autostart)
+        self.handlers.extend(routes(self._relay))
+
+    async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:  # noqa: ARG002 - the base class's signature
+        """Begin to follow the dispatcher. Called when the server's loop runs, which does not wait for it."""
+        self._watch = EventBridge(self._relay, self._emit, self.log, self._warm_up)
+        self._watching = asyncio.create_task(self._watch.run(), name="covalab-watch")
+
+    async def stop_extension(self) -> None:
+        """Stop following. The dispatcher goes on while it has work, then ends by itself."""
+        if self._watching is not None:
+            self._watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watching
+            self._watching = None
+        self._relay.close()
+
+    def current_activity(self) -> int | None:
+        """Keep a server with unfinished dispatches from shutting down for lack of activity."""
+        return self._watch.active if self._watch is not None else None
+
+    async def _warm_up(self) -> None:
+        """Start the workers of the default kernel, if this server is one that starts things."""
+        assert self.serverapp is not None
+        assert self.serverapp.kernel_spec_manager is not None
+        if not (self.warm_up and self.autostart):
+            return
+        try:
+            name: str = self.serverapp.kernel_manager.default_kernel_name
+            spec: Any = await asyncio.to_thread(self.serverapp.kernel_spec_manager.get_kernel_spec, name)
+            environment = await kernel_environment(spec.argv, spec.env, self.serverapp.root_dir)
+            if environment is not None:
+                await self._relay.ask("POST", "/environments", body=environment)
+        except Exception as error:  # noqa: BLE001 - the first dispatch starts them, and says what is wrong
+            self.log.warning("covalab: cannot warm up the workers of the default kernel: %s", error)
+
+    def _emit(self, changed: Sequence[DispatchSummary]) -> None:
+        data: dict[str, Any] = {"dispatches": msgspec.to_builtins(changed)}
+        self._events.emit(schema_id=EVENTS, data=data)
+
+    @property
+    def _events(self) -> EventLogger:
+        logger: EventLogger = self.settings["event_logger"]
+        return logger
+
+
+main = CovalabApp.launch_instance

@@ -1,0 +1,410 @@
+"""The REST routes under `<base_url>/covalab/api/`: the dispatcher's own, for the browser. Decides nothing.
+
+Every verb of every route asks Jupyter who is there and whether they may; what is relayed was checked first, so no text
+from outside becomes part of a path.
+"""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Annotated, Any, Final, TypeVar, get_args
+from urllib.parse import urlencode
+
+import msgspec
+from jupyter_server.auth.decorator import authorized
+from jupyter_server.base.handlers import APIHandler
+from tornado import web
+
+from covalab.core import protocol
+from covalab.core.errors import CovalabError
+from covalab.core.model import Problem, Status, TaskQuery
+from covalab.jupyter.server.relay import Relay
+
+AUTH_RESOURCE: Final = "covalab"
+"""What an authoriser is asked about: read for GET, write for all that changes something."""
+
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_NODE: Final = re.compile(r"[0-9]{1,9}")
+_MAX_BODY: Final = 1024**2
+_Query = TypeVar("_Query", bound=msgspec.Struct)
+
+
+class ListQuery(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What `GET dispatches` may be asked."""
+
+    status: Annotated[str, msgspec.Meta(pattern=rf"^({'|'.join(get_args(Status))}|,)*$", max_length=100)] = ""
+    name: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    offset: Annotated[int, msgspec.Meta(ge=0, le=10**9)] = 0
+    count: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
+    root: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
+
+
+class ChangesQuery(msgspec.Struct, frozen=True):
+    """What `GET dispatches/{id}/changes` may be asked. `wait` is in seconds."""
+
+    since: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
+    wait: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.0
+
+
+class CancelBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `POST dispatches/{id}/cancel` may carry. No nodes: the whole dispatch."""
+
+    nodes: list[Annotated[int, msgspec.Meta(ge=0, le=10**9)]] | None = None
+
+
+class AgainBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `POST dispatches/{id}/redispatch` may carry: whether outputs of the original are taken over."""
+
+    reuse: bool = False
+
+
+class StreamQuery(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What `GET dispatches/{id}/journal` may be asked. `wait` is in seconds; `last`: only so many of the newest.
+
+    Without `last` the answer is the next piece, so that whoever asks again from its last number misses nothing.
+    """
+
+    since: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
+    wait: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.0
+    last: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
+
+
+class AnswerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="answer"):
+    """An answer to what waits for a person: `id` says to what, `request_id` makes a repeated one harmless."""
+
+    id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}(:[0-9]{1,9})?$")]
+    request_id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    plain: Any
+
+
+class PauseBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="pause"):
+    """Nothing new is to be started."""
+
+
+class ResumeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="resume"):
+    """It is to go on."""
+
+
+class _Route(APIHandler):
+    """What all routes share: who may, how errors look. Verbs that a route lacks are refused after the same checks."""
+
+    auth_resource = AUTH_RESOURCE
+    relay: Relay
+
+    def initialize(self, relay: Relay) -> None:
+        """Take what `routes` gives."""
+        self.relay = relay
+
+    def set_default_headers(self) -> None:
+        """Say the version, so that the browser notices when page and server differ; let nothing be cached."""
+        super().set_default_headers()
+        self.set_header(protocol.HEADER, protocol.version_header())
+        self.set_header("Cache-Control", "no-store")
+
+    @web.authenticated
+    @authorized
+    async def get(self, *_: str) -> None:
+        """Refuse."""
+        raise web.HTTPError(405)
+
+    @web.authenticated
+    @authorized
+    async def head(self, *_: str) -> None:
+        """Refuse."""
+        raise web.HTTPError(405)
+
+    @web.authenticated
+    @authorized
+    async def post(self, *_: str) -> None:
+        """Refuse."""
+        raise web.HTTPError(405)
+
+    @web.authenticated
+    @authorized
+    async def put(self, *_: str) -> None:
+        """Refuse."""
+        raise web.HTTPError(405)
+
+    @web.authenticated
+    @authorized
+    async def patch(self, *_: str) -> None:
+        """Refuse."""
+        raise web.HTTPError(405)
+
+    @web.authenticated
+    @authorized
+    async def delete(self, *_: str) -> None:
+        """Refuse."""
+        raise web.HTTPError(405)
+
+    @web.authenticated
+    @authorized
+    async def options(self, *_: str) -> None:  # type: ignore[override] # as the other verbs, which may wait
+        """Refuse: these routes are for pages of this server."""
+        raise web.HTTPError(405)
+
+    async def send(self, method: str, target: str, *, body: object = None, held: float = 0.0) -> None:
+        """Relay a request that was checked, and the answer."""
+        try:
+            answer = await self.relay.ask(method, target, body=body, held=held)
+        except CovalabError as error:
+            self.problem(HTTPStatus.SERVICE_UNAVAILABLE, type(error).__name__, str(error))
+            return
+        self.set_status(answer.status)
+        await self.finish(answer.body or None)
+
+    def problem(self, status: int, kind: str, message: str) -> None:
+        """Answer with an error in the one form that errors have."""
+        self.set_status(status)
+        self.finish(msgspec.json.encode(Problem(kind, message)))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer with an error that was raised; what is in the server's log stays there."""
+        phrase = HTTPStatus(status_code).phrase
+        message = f"{phrase}: {self.request.method} {self.request.path}"
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if isinstance(error, web.HTTPError) and error.log_message:
+            message = error.log_message % error.args if error.args else error.log_message
+        elif status_code >= 500:
+            message = "covalab's server extension failed; the Jupyter server's log says how"
+        self.problem(status_code, phrase.title().replace(" ", ""), message)
+
+    def query(self, type_: type[_Query]) -> _Query:
+        """Check the query against a struct."""
+        fields = [field.name for field in msgspec.structs.fields(type_)]
+        given = {name: text for name in fields if (text := self.get_query_argument(name, None)) is not None}
+        try:
+            return msgspec.convert(given, type_, strict=False)
+        except msgspec.ValidationError as error:
+            raise web.HTTPError(400, f"the query is not one that covalab knows: {_plain(error)}") from error
+
+
+class StatusRoute(_Route):
+    """How the dispatcher is."""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, *_: str) -> None:
+        """Answer with a `DispatcherStatus`."""
+        await self.send("GET", "/status")
+
+
+class DispatchesRoute(_Route):
+    """The list."""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, *_: str) -> None:
+        """Answer with a list of `DispatchSummary`, newest first."""
+        query = msgspec.to_builtins(self.query(ListQuery))
+        await self.send("GET", f"/dispatches?{urlencode(query)}")
+
+
+class DispatchRoute(_Route):
+    """One dispatch."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with its `DispatchSummary`."""
+        await self.send("GET", f"/dispatches/{_id(path)}")
+
+    @web.authenticated
+    @authorized
+    async def delete(self, *path: str) -> None:
+        """Forget a dispatch that has ended."""
+        await self.send("DELETE", f"/dispatches/{_id(path)}")
+
+
+class GraphRoute(_Route):
+    """The transport graph of a dispatch."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with its `Graph`."""
+        await self.send("GET", f"/dispatches/{_id(path)}/graph")
+
+
+class ChangesRoute(_Route):
+    """What changed about a dispatch. Pages hold this open, so it does not count as somebody's activity."""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with its `DispatchChanges`."""
+        dispatch, query = _id(path), self.query(ChangesQuery)
+        await self.send(
+            "GET", f"/dispatches/{dispatch}/changes?since={query.since}&wait={query.wait:g}", held=query.wait
+        )
+
+
+class NodeRoute(_Route):
+    """One node of a dispatch."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with its `NodeDetail`, without the value's bytes."""
+        dispatch, node = _id(path), path[1]
+        if not _NODE.fullmatch(node):
+            raise web.HTTPError(400, f"{node[:80]!r} is not the number of a node")
+        await self.send("GET", f"/dispatches/{dispatch}/nodes/{int(node)}")
+
+
+class CancelRoute(_Route):
+    """Cancelling a dispatch."""
+
+    @web.authenticated
+    @authorized
+    async def post(self, *path: str) -> None:
+        """Cancel the dispatch, or the nodes that the body names."""
+        dispatch = _id(path)
+        if len(self.request.body) > _MAX_BODY:
+            raise web.HTTPError(413, f"a request to cancel may have {_MAX_BODY:,} bytes")
+        try:
+            body = msgspec.json.decode(self.request.body or b"{}", type=CancelBody)
+        except msgspec.MsgspecError as error:
+            raise web.HTTPError(400, f'the body must be JSON like {{"nodes": [3, 5]}}: {_plain(error)}') from error
+        nodes = {} if body.nodes is None else {"nodes": body.nodes}
+        await self.send("POST", f"/dispatches/{dispatch}/cancel", body=nodes)
+
+
+class StartRoute(_Route):
+    """Starting a dispatch that was recorded only."""
+
+    @web.authenticated
+    @authorized
+    async def post(self, *path: str) -> None:
+        """Start it; one that was started before goes on as it is."""
+        await self.send("POST", f"/dispatches/{_id(path)}/start", body={})
+
+
+class RedispatchRoute(_Route):
+    """Running a recorded graph once more."""
+
+    @web.authenticated
+    @authorized
+    async def post(self, *path: str) -> None:
+        """Answer with the `DispatchSummary` of the new dispatch."""
+        dispatch = _id(path)
+        if len(self.request.body) > _MAX_BODY:
+            raise web.HTTPError(413, f"a request to run again may have {_MAX_BODY:,} bytes")
+        try:
+            body = msgspec.json.decode(self.request.body or b"{}", type=AgainBody)
+        except msgspec.MsgspecError as error:
+            raise web.HTTPError(400, f'the body must be JSON like {{"reuse": true}}: {_plain(error)}') from error
+        await self.send("POST", f"/dispatches/{dispatch}/redispatch", body={"reuse": body.reuse})
+
+
+class ExecutionRoute(_Route):
+    """What happens in a dispatch beside its graph."""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with its `Execution`: state, interventions, who is waited for; values described, not included."""
+        await self.send("GET", f"/dispatches/{_id(path)}/execution")
+
+
+class JournalRoute(_Route):
+    """The stream of a dispatch, and what a page may wish of it."""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with a `StreamPage`."""
+        dispatch, query = _id(path), self.query(StreamQuery)
+        await self.send(
+            "GET",
+            f"/dispatches/{dispatch}/journal?since={query.since}&wait={query.wait:g}&last={query.last}",
+            held=query.wait,
+        )
+
+    @web.authenticated
+    @authorized
+    async def post(self, *path: str) -> None:
+        """Answer what waits for a person, pause, or resume. Who answers is who is logged in, whatever the body says."""
+        self._track_activity = True  # whoever answers is there
+        dispatch = _id(path)
+        if len(self.request.body) > _MAX_BODY:
+            raise web.HTTPError(413, f"an answer may have {_MAX_BODY:,} bytes; save what is larger, and answer where")
+        try:
+            body = msgspec.json.decode(self.request.body, type=AnswerBody | PauseBody | ResumeBody)
+            wish = {**msgspec.to_builtins(body), "data": {"actor": _who(self.current_user)}}
+            msgspec.msgpack.encode(wish)
+        except (msgspec.MsgspecError, RecursionError, OverflowError) as error:
+            like = '{"action": "answer", "id": "...", "request_id": "...", "plain": true}, or {"action": "pause"}'
+            raise web.HTTPError(400, f"the body must be JSON like {like}: {_plain(error)}") from error
+        await self.send("POST", f"/dispatches/{dispatch}/journal", body=wish)
+
+
+class TasksRoute(_Route):
+    """The tasks of all dispatches."""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, *_: str) -> None:
+        """Answer with a list of `TaskRow`, newest first."""
+        await self.send("GET", f"/tasks?{urlencode(msgspec.to_builtins(self.query(TaskQuery)))}")
+
+
+class SummaryRoute(_Route):
+    """How all tasks stand."""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, *_: str) -> None:
+        """Answer with a `TasksSummary`."""
+        await self.send("GET", "/summary")
+
+
+def routes(relay: Relay) -> list[tuple[str, type[_Route], dict[str, Relay]]]:
+    """Return the routes as tornado wants them. A handler gets every part between slashes as text, and checks it."""
+    patterns: dict[str, type[_Route]] = {
+        r"status": StatusRoute,
+        r"tasks": TasksRoute,
+        r"summary": SummaryRoute,
+        r"dispatches": DispatchesRoute,
+        r"dispatches/([^/]+)": DispatchRoute,
+        r"dispatches/([^/]+)/graph": GraphRoute,
+        r"dispatches/([^/]+)/changes": ChangesRoute,
+        r"dispatches/([^/]+)/nodes/([^/]+)": NodeRoute,
+        r"dispatches/([^/]+)/cancel": CancelRoute,
+        r"dispatches/([^/]+)/start": StartRoute,
+        r"dispatches/([^/]+)/redispatch": RedispatchRoute,
+        r"dispatches/([^/]+)/execution": ExecutionRoute,
+        r"dispatches/([^/]+)/journal": JournalRoute,
+    }
+    return [(rf"/covalab/api/{pattern}", handler, {"relay": relay}) for pattern, handler in patterns.items()]
+
+
+def _id(path: tuple[str, ...]) -> str:
+    if not _ID.fullmatch(path[0]):
+        raise web.HTTPError(400, f"{path[0][:80]!r} is not the id of a dispatch; `covalab list` shows those there are")
+    return path[0]
+
+
+def _who(user: Any) -> str:
+    """Return how Jupyter knows a user; where the name that people see is another, both."""
+    shown = user.display_name or user.username
+    return str(user.username) if shown == user.username else f"{shown} ({user.username})"
+
+
+def _plain(error: Exception) -> str:
+    return str(error).replace("%", "%%")

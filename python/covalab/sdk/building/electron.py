@@ -1,0 +1,333 @@
+"""`electron`: an ordinary function that becomes a node when it is called inside a lattice.
+
+Outside a lattice, and on a worker, an electron is just the function.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+
+from covalab.core.errors import GraphError
+from covalab.core.model import RetryPolicy
+from covalab.sdk.building.bound import BoundElectron
+from covalab.sdk.building.executor_choice import executor_words
+from covalab.sdk.building.lattice import Lattice
+from covalab.sdk.building.options import (
+    checked_executor,
+    checked_retries,
+    checked_time_limit,
+    limits_of,
+    refuse_unsupported,
+)
+from covalab.sdk.building.parameters import Parameters
+from covalab.sdk.building.postprocess import replaying
+from covalab.sdk.building.source import name_of, source_of
+from covalab.sdk.building.trace import active
+from covalab.sdk.hooks.hook_set import HookSet, hooks_of
+from covalab.sdk.results.transportable import TransportableObject
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from typing_extensions import Unpack
+
+    from covalab.sdk.building.options import RetryOptions
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class Electron:
+    """A function with the way it is to be run. `electron` makes one and puts it on the function it returns.
+
+    Attributes
+    ----------
+    name
+        The function's name; the name of its nodes.
+    executor
+        The name of the executor, or an instance, or None for the lattice's. May be changed at any time; the next graph
+        sees it.
+    retries, time_limit
+        How often a failed node is tried again, and how many seconds a try may take.
+    retry
+        After which failures, and after how long, or None for the usual.
+    hooks
+        What is done around it, or None.
+    told
+        Whether the function gets what hooks make for it as keyword arguments.
+    lattice
+        The lattice that it is, if it is one: a sublattice; else None.
+    """
+
+    told = True
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        executor: Any = None,
+        retries: int = 0,
+        time_limit: float | None = None,
+        retry: RetryPolicy | None = None,
+        hooks: HookSet | None = None,
+    ) -> None:
+        self.function = function
+        self.lattice = function if isinstance(function, Lattice) else None
+        self.name = name_of(function)
+        self.executor = executor
+        self.retries = retries
+        self.time_limit = time_limit
+        self.retry = retry
+        self.hooks = hooks
+        self.__doc__ = function.__doc__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Add a node to the lattice that is being built; where none is, call the function."""
+        trace = active()
+        if trace is not None:
+            return trace.call(self, args, kwargs)
+        replay = replaying()
+        if replay is not None:
+            return replay.next_output(self.name)
+        return self.function(*args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without what was only remembered to be quick.
+        return {key: value for key, value in self.__dict__.items() if key not in ("parameters", "source")}
+
+    @functools.cached_property
+    def parameters(self) -> Parameters:
+        """The function's parameters."""
+        return Parameters(self.function) if self.lattice is None else self.lattice.parameters
+
+    @functools.cached_property
+    def source(self) -> str:
+        """The function's source text."""
+        return source_of(self.function) if self.lattice is None else self.lattice.workflow_function_string
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the parts of its value, where the function tells them (a cell with several outputs does)."""
+        outputs = getattr(self.function, "__covalab_outputs__", ())
+        return tuple(outputs) if len(outputs) > 1 else ()
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The settings by Covalent's names."""
+        executor, executor_data = executor_words(self.executor)
+        return {
+            "executor": executor,
+            "executor_data": executor_data,
+            "hooks": None if self.hooks is None else self.hooks.metadata,
+            "retries": self.retries,
+            "time_limit": self.time_limit,
+        }
+
+    def get_metadata(self, name: str) -> Any:
+        """Return one setting.
+
+        Raises
+        ------
+        KeyError
+            If there is no such setting.
+        """
+        return self.metadata[name]
+
+    def set_metadata(self, name: str, value: Any) -> None:
+        """Change one setting: ``executor``, ``retries``, ``time_limit``, or ``hooks`` as `metadata` has them."""
+        where = f"electron {self.name!r}"
+        if name == "executor":
+            self.executor = checked_executor(where, value)
+        elif name == "retries":
+            self.retries = checked_retries(where, value)
+        elif name == "time_limit":
+            self.time_limit = checked_time_limit(where, value)
+        elif name == "hooks":
+            self.hooks = HookSet.from_metadata(value or {})
+        else:
+            refuse_unsupported(where, **{name: value})
+
+    @property
+    def as_transportable_dict(self) -> dict[str, Any]:
+        """The electron as a dictionary that JSON can hold; settings that were not made are left out."""
+        return {
+            "name": self.name,
+            "function": TransportableObject(self.function).to_dict(),
+            "function_string": self.source,
+            "metadata": {key: value for key, value in self.metadata.items() if value},
+        }
+
+
+@overload
+def electron(_func: Callable[_P, _T]) -> Callable[_P, _T]: ...
+@overload
+def electron(
+    _func: None = None,
+    *,
+    backend: Any = None,
+    executor: Any = None,
+    files: Any = None,
+    deps_bash: Any = None,
+    deps_pip: Any = None,
+    deps_module: Any = None,
+    call_before: Any = None,
+    call_after: Any = None,
+    retries: int = 0,
+    time_limit: float | dt.timedelta | None = None,
+    **retry: Unpack[RetryOptions],
+) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]: ...
+@overload
+def electron(
+    _func: Callable[_P, _T],
+    *,
+    backend: Any = None,
+    executor: Any = None,
+    files: Any = None,
+    deps_bash: Any = None,
+    deps_pip: Any = None,
+    deps_module: Any = None,
+    call_before: Any = None,
+    call_after: Any = None,
+    retries: int = 0,
+    time_limit: float | dt.timedelta | None = None,
+    **retry: Unpack[RetryOptions],
+) -> Callable[_P, _T]: ...
+def electron(
+    _func: Any = None,
+    *,
+    backend: Any = None,
+    executor: Any = None,
+    files: Any = None,
+    deps_bash: Any = None,
+    deps_pip: Any = None,
+    deps_module: Any = None,
+    call_before: Any = None,
+    call_after: Any = None,
+    retries: int = 0,
+    time_limit: float | dt.timedelta | None = None,
+    **retry: Unpack[RetryOptions],
+) -> Any:
+    """Make a function a task.
+
+    Called inside a lattice it becomes a node of the transport graph; anywhere else it is the function it was. Use it
+    bare, with options, or as a plain call: ``electron(function, retries=2)``.
+
+    Over a lattice it makes a sublattice: one node, which becomes a dispatch of its own when the values of its
+    arguments are there, so that its body may look at them (Covalent, how-to "construct a dynamic workflow").
+
+    Parameters
+    ----------
+    executor
+        The name of the executor that runs it, or an instance; the lattice's, if not given.
+    retries
+        How often a failed run is tried again: at most ``retries + 1`` runs; as often as the executor says, if 0.
+    time_limit
+        How many seconds (or a ``timedelta``) one run may take; what the executor says, if not given.
+    max_retries, timeout
+        OmniQ's words for `retries` and `time_limit`.
+    retry_on
+        After which failures: error types (``"runtime"``, ``"storage"``, ``"timeout"``, ``"worker_lost"``, ...),
+        exception classes, or both. If not given, after any exception, and not when a time limit was reached.
+    retry_delay, retry_backoff, retry_max_delay, retry_jitter
+        How long to wait before run n + 1: ``min(retry_delay * retry_backoff ** (n - 1), retry_max_delay)`` seconds,
+        times a random number between ``1 - retry_jitter`` and ``1 + retry_jitter``. If not given: 1, 2, 60 and 0.25,
+        as OmniQ has them. No worker is occupied meanwhile, and the wait survives a restart.
+    backend
+        Deprecated: the same as `executor`.
+    deps_bash, deps_pip
+        Shell commands (`DepsBash`, or texts) and packages (`DepsPip`, or names) that it needs.
+    call_before, call_after
+        `DepsCall`, or a list: functions that are called in its process.
+    deps_module
+        A module (or its name, or a list) that travels with it by value.
+    files
+        A list of ``ct.fs`` transfers. The function gets the pairs of paths as its keyword argument ``files``.
+
+    Returns
+    -------
+    function
+        An ordinary function. Its attribute ``electron_object`` is the `Electron`.
+
+    Raises
+    ------
+    GraphError
+        If an option is not one this version supports, or has no meaning (a ``ValueError``).
+
+    Examples
+    --------
+    >>> @electron(retries=2)
+    ... def add(x, y):
+    ...     return x + y
+    >>> add(1, 2)
+    3
+    """
+    if _func is None:
+        return functools.partial(
+            electron,
+            backend=backend,
+            executor=executor,
+            files=files,
+            deps_bash=deps_bash,
+            deps_pip=deps_pip,
+            deps_module=deps_module,
+            call_before=call_before,
+            call_after=call_after,
+            retries=retries,
+            time_limit=time_limit,
+            **retry,
+        )
+    if not callable(_func):
+        message = f"electron takes a function, not {_func!r}"
+        raise TypeError(message)
+    where = f"electron {name_of(_func)!r}"
+    if isinstance(_func, Lattice) and time_limit is not None:
+        message = f"{where} is a lattice: give `time_limit` to its electrons"
+        raise GraphError(message)
+    electron_object = Electron(
+        _func,
+        executor=checked_executor(where, executor, backend),
+        **limits_of(where, retries, time_limit, retry)._asdict(),
+        hooks=hooks_of(
+            where,
+            deps_bash=deps_bash,
+            deps_pip=deps_pip,
+            deps_module=deps_module,
+            call_before=call_before,
+            call_after=call_after,
+            files=files,
+        ),
+    )
+
+    # A lattice lends its function's name, text and signature; its own state stays its own.
+    @functools.wraps(_func.function if isinstance(_func, Lattice) else _func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return electron_object(*args, **kwargs)
+
+    wrapper.electron_object = electron_object  # type: ignore[attr-defined]
+    return wrapper
+
+
+def wait(child: _T, parents: Any | Iterable[Any]) -> _T:
+    """Let one electron start only after others have ended, without taking their values.
+
+    Parameters
+    ----------
+    child
+        The electron that is to wait.
+    parents
+        One electron or several.
+
+    Returns
+    -------
+    electron
+        The child. Outside a lattice nothing else happens.
+    """
+    if active() is None:
+        return child
+    if not isinstance(child, BoundElectron):
+        message = f"only an electron called in this lattice can wait, not {child!r}"
+        raise TypeError(message)
+    child.wait_for(parents)
+    return child

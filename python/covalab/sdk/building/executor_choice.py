@@ -1,0 +1,108 @@
+"""Which executor a node names or brings, in the words of a graph.
+
+An instance of a built-in executor is a description of a place in our pools. Every other instance travels pickled with
+the dispatch, so its class may be defined in the notebook; the words are for people.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from covalab import config
+from covalab.core.errors import ExecutorNotFound, GraphError
+from covalab.core.placement import POOLED
+
+_DESCRIBED: Final = ("covalab.executors.local", "covalab.executors.dask")
+"""The modules of executors that are nothing but their description."""
+
+_DEPTH: Final = 6
+
+
+class ExecutorChoice(NamedTuple):
+    """An executor as a graph speaks of it. `retries` and `time_limit` are for electrons that say nothing themselves."""
+
+    name: str
+    data: dict[str, Any]
+    retries: int = 0
+    time_limit: float | None = None
+    travels: bool = False
+
+
+def is_executor(executor: object) -> bool:
+    """Whether an object looks like an executor, short of loading what an executor is."""
+    return all(callable(getattr(executor, method, None)) for method in ("short_name", "to_dict", "run"))
+
+
+def executor_words(executor: Any) -> tuple[str | None, dict[str, Any] | None]:
+    """Return an executor as Covalent's metadata has it: its short name, and what its instance says of itself."""
+    if executor is None or isinstance(executor, str):
+        return executor, None if executor is None else {}
+    return executor.short_name(), _words(executor)
+
+
+def executor_choice(executor: Any, electron: str) -> ExecutorChoice:
+    """Return an executor as a graph speaks of it.
+
+    Raises
+    ------
+    ExecutorNotFound
+        If it is a name and there is no such executor here.
+    GraphError
+        If it is neither a name nor an executor.
+    """
+    if isinstance(executor, str):
+        if executor not in POOLED:
+            _find(executor, electron)
+        elif config.load().executors.get(executor):
+            return executor_choice(_configured(executor), electron)
+        return ExecutorChoice(executor, {})
+    if not is_executor(executor):
+        message = f"electron {electron!r}: an executor is a name or an instance of an executor class, not {executor!r}"
+        raise GraphError(message)
+    limit, retries = getattr(executor, "time_limit", None), getattr(executor, "retries", 0)
+    travels = type(executor).__module__ not in _DESCRIBED
+    return ExecutorChoice(
+        executor.short_name(),
+        _words(executor),
+        retries if isinstance(retries, int) and retries > 0 else 0,
+        float(limit) if isinstance(limit, int | float) and limit > 0 else None,
+        travels,
+    )
+
+
+def _find(name: str, electron: str) -> None:
+    from covalab.executors.manager import _executor_manager  # noqa: PLC0415 - plug-ins are loaded when one is named
+
+    try:
+        _executor_manager.find(name)
+    except ExecutorNotFound as error:
+        raise ExecutorNotFound(name, electron, error.known, error.why) from None
+
+
+def _configured(name: str) -> Any:
+    """Return an executor with the settings of its configuration section."""
+    from covalab.executors.manager import _executor_manager  # noqa: PLC0415
+
+    return _executor_manager.get_executor(name)
+
+
+def _words(executor: Any) -> dict[str, Any]:
+    try:
+        words = executor.to_dict()
+    except Exception:  # noqa: BLE001 - an attribute cannot be copied; the instance travels all the same
+        return {"type": str(type(executor)), "short_name": executor.short_name(), "attributes": {}}
+    found = _plain(words, _DEPTH)
+    return found if isinstance(found, dict) else {}
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """Return a value as JSON can hold it; what it cannot, as text."""
+    if value is None or isinstance(value, bool | float | str):
+        return value
+    if isinstance(value, int):
+        return value if value.bit_length() < 64 else str(value)
+    if depth and isinstance(value, dict):
+        return {str(key): _plain(one, depth - 1) for key, one in value.items()}
+    if depth and isinstance(value, list | tuple | set):
+        return [_plain(one, depth - 1) for one in value]
+    return str(value)

@@ -1,0 +1,149 @@
+"""Which modules travel with a function: those that were named, and those that lie beside the notebook.
+
+A module that travels is pickled by value, as if its code stood in a cell. So an edited helper module is used by the
+next dispatch although workers live long, and workers that do not have the file need none.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+import site
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Final, TypeAlias
+
+from covalab.sdk.dispatching.environment import usual_path
+
+_NEVER: Final = frozenset({"__main__", "__mp_main__", "covalab", "cloudpickle"})
+"""Not beside a notebook, wherever they lie: the first two travel by value anyway, the others are on every worker."""
+
+_SIZE_LIMIT: Final = 8 * 1024**2
+"""Bytes of a module that travels: a larger one is data, or a project, and would be sent with every dispatch."""
+
+_Known: TypeAlias = "tuple[str, str, int, int]"
+
+_lock: Final = threading.Lock()
+_asked: Final[Counter[str]] = Counter()
+"""How many are encoding with a module by value right now; cloudpickle knows only whether."""
+_travels: Final[dict[_Known, bool]] = {}
+"""Which modules can be pickled by value, as they were when that was tried."""
+
+
+@contextmanager
+def by_value(modules: Iterable[ModuleType]) -> Iterator[None]:
+    """Let everything that is pickled meanwhile carry the code of some modules instead of their names.
+
+    Parameters
+    ----------
+    modules
+        The modules; what lies inside of a package goes with it.
+    """
+    import cloudpickle  # noqa: PLC0415 - decorating a function pickles nothing
+
+    ours: list[ModuleType] = []
+    with _lock:
+        theirs = cloudpickle.list_registry_pickle_by_value() - set(_asked)
+        for module in modules:
+            name = module.__name__
+            if name in theirs or name not in sys.modules:  # the user's own wish, or it travels by value anyway
+                continue
+            cloudpickle.register_pickle_by_value(module)
+            _asked[name] += 1
+            ours.append(module)
+    try:
+        yield
+    finally:
+        with _lock:
+            for module in ours:
+                _asked[module.__name__] -= 1
+                if not _asked[module.__name__]:
+                    del _asked[module.__name__]
+                    cloudpickle.unregister_pickle_by_value(module)
+
+
+@contextmanager
+def beside_by_value() -> Iterator[None]:
+    """Let everything that is pickled meanwhile carry the code of the modules that lie beside the notebook.
+
+    Values are pickled so, too: a class must be the same one in a function and in the value that the function is given.
+    """
+    with by_value(beside()):
+        yield
+
+
+def beside() -> list[ModuleType]:
+    """Return the modules of this process that lie beside the notebook or script, and can be pickled by value.
+
+    Those are the ones found through an entry of `sys.path` that is neither of the environment (the standard library,
+    ``site-packages``, ``PYTHONPATH``) nor of a project that is installed in place (``pip install -e``). Of a package
+    only the package itself is named. One that holds what cannot be pickled, such as a lock or an open file, or that
+    is larger than 8 MB, is left out: it travels by name, as every other module does.
+    """
+    roots = {os.path.abspath(entry) for entry in sys.path}  # noqa: PTH100 - text, as Python does it
+    roots -= usual_path() | _installed_in_place()
+    candidates: dict[_Known, ModuleType] = {}
+    for name, module in list(sys.modules.items()):
+        if "." in name or name in _NEVER:
+            continue
+        file, root = _place(module)
+        if root in roots:
+            candidates[name, file, id(module), _changed_at(file)] = module
+    for key, module in candidates.items():
+        if key not in _travels:
+            _travels[key] = _can_travel(module)
+    return [module for key, module in candidates.items() if _travels[key]]
+
+
+def _place(module: ModuleType) -> tuple[str, str]:
+    """Return a module's file (a package's folder, if it has none), and the folder in which it was looked for."""
+    file = getattr(module, "__file__", None)
+    if isinstance(file, str) and file.endswith(".py"):
+        folder = os.path.dirname(file)  # noqa: PTH120 - asked of every loaded module
+        return file, os.path.dirname(folder) if hasattr(module, "__path__") else folder  # noqa: PTH120
+    if file is None and hasattr(module, "__path__"):
+        for folder in module.__path__:
+            return folder, os.path.dirname(folder)  # noqa: PTH120
+    return "", ""
+
+
+def _changed_at(file: str) -> int:
+    with suppress(OSError):
+        return os.stat(file).st_mtime_ns  # noqa: PTH116 - as above
+    return 0
+
+
+def _can_travel(module: ModuleType) -> bool:
+    import cloudpickle  # noqa: PLC0415 - as above
+
+    size = 0
+
+    def count(buffer: pickle.PickleBuffer) -> bool:
+        nonlocal size
+        size += buffer.raw().nbytes
+        return False  # large arrays are not copied to find out
+
+    with by_value([module]):
+        try:
+            data = cloudpickle.dumps(module, protocol=5, buffer_callback=count)
+        except Exception:  # noqa: BLE001 - pickling runs the user's code
+            return False
+    return len(data) + size <= _SIZE_LIMIT
+
+
+@functools.cache
+def _installed_in_place() -> frozenset[str]:
+    """Return the folders that ``.pth`` files add to `sys.path`: projects that are installed where they lie."""
+    found: set[str] = set()
+    for folder in (*site.getsitepackages(), site.getusersitepackages()):
+        for file in Path(folder).glob("*.pth"):
+            with suppress(OSError, UnicodeDecodeError):
+                lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+                found |= {os.path.normpath(Path(folder, line)) for line in lines if not line.startswith("import")}
+    return frozenset(found)

@@ -1,0 +1,1 @@
+"""The verbs: dispatch, redispatch, start, cancel, and what a request carries (environment, times, identity of code)."""

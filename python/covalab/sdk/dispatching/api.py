@@ -1,0 +1,425 @@
+"""Dispatch, ask, cancel: the verbs, each one request to the dispatcher.
+
+The id of a dispatch is made here, so that a request that was sent twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+import warnings
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Final, Literal, NamedTuple, overload
+from urllib.parse import urlsplit
+
+from msgspec.structs import replace
+
+from covalab.client import connect
+from covalab.core.errors import GraphError, TriggerError
+from covalab.core.lifecycle import covalent_text
+from covalab.core.model import DispatchId, Schedule, Submission
+from covalab.sdk.building.lattice import Lattice
+from covalab.sdk.building.modules import beside_by_value
+from covalab.sdk.building.trace import Blobs, keep
+from covalab.sdk.dispatching.environment import environment, origin
+from covalab.sdk.dispatching.timestamps import eta_of, interval_of
+from covalab.sdk.results.handle import DispatchHandle
+from covalab.sdk.results.result import Result
+
+_THIS_MACHINE: Final = ("localhost", "127.0.0.1", "0.0.0.0", "::1")  # noqa: S104 - compared, nothing listens
+
+
+def prepare(
+    lattice: Lattice,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    blobs: Blobs,
+    *,
+    priority: int = 0,
+    hold: bool = False,
+    replaced: Collection[str] = (),
+    whole: bool = False,
+    auto_close: bool = True,
+) -> Submission:
+    """Build everything that one dispatch sends, without sending it.
+
+    Parameters
+    ----------
+    lattice
+        The workflow.
+    args, kwargs
+        Its arguments.
+    blobs
+        Where values and functions that are too long for a message go: ``client.blobs``.
+    priority
+        See `dispatch`.
+    hold
+        Record it and do not start it.
+    replaced
+        The electrons that run again although earlier results are reused: they were replaced.
+    whole
+        Whether its value must be one closed value, as that of a sublattice.
+    auto_close
+        See `dispatch`.
+
+    Raises
+    ------
+    GraphError, TypeError
+        If the lattice cannot become a graph with these arguments. Exceptions of its body come through.
+    SerializationError
+        If an argument, an electron or the lattice cannot be pickled.
+    """
+    plan, inputs = lattice.plan(args, kwargs, blobs, whole=whole)
+    code = dict(plan.code)
+    with beside_by_value():
+        kept = keep(lattice, f"the lattice {lattice.__name__!r}", blobs, code)
+    return Submission(
+        id=DispatchId(str(uuid.uuid4())),
+        graph=plan.graph,
+        values=plan.values,
+        code=code,
+        environment=environment(),
+        origin=origin(),
+        inputs=inputs,
+        lattice=kept,
+        source=lattice.workflow_function_string,
+        doc=lattice.__doc__ or "",
+        priority=priority,
+        hold=hold,
+        replaced=[node for node, name in plan.replaced.items() if name in replaced],
+        interventions=lattice.mode_of(plan.graph),
+        auto_close=auto_close,
+    )
+
+
+def dispatch(
+    orig_lattice: Lattice,
+    dispatcher_addr: str | None = None,
+    *,
+    disable_run: bool = False,
+    priority: int = 0,
+    auto_close: bool = True,
+    eta: dt.datetime | dt.timedelta | str | float | None = None,
+    interval: dt.timedelta | float | None = None,
+    allow_overlap: bool = False,
+) -> Callable[..., DispatchHandle]:
+    """Run a lattice in the background, at once, later, or again and again.
+
+    Parameters
+    ----------
+    orig_lattice
+        The workflow.
+    dispatcher_addr
+        Covalent's; refused when it names another machine.
+    disable_run
+        Record the dispatch and do not start it: its status stays ``NEW_OBJECT`` until `start`, or a trigger, starts it.
+    priority
+        What is ready of a dispatch with a higher priority goes first; what has begun is left alone. Not in Covalent.
+    auto_close
+        Whether the dispatch ends with its last node. If not, it stays RUNNING, and takes interventions, until
+        ``ct.get_execution(id).close()``. Not in Covalent.
+    eta
+        When to start it: a datetime (without a time zone: local time), an ISO-8601 text, seconds since the epoch, or
+        how long from now as a ``timedelta``. In the past: now. Until then its status is ``NEW_OBJECT`` and it occupies
+        no worker; ``LocalDispatcher.start(id)`` starts it earlier, ``ct.cancel(id)`` cancels it. The dispatcher does
+        not end while something waits; if the machine is off at that time, it starts when the next dispatcher does. Not
+        in Covalent.
+    interval
+        Run it again and again: so long after it has ended, however it ended, as a ``timedelta`` or in seconds. Each run
+        is a dispatch of its own, with a ``schedule_id``, which is the id of the first:
+        ``ct.list_dispatches(schedule_id=...)`` lists them. Runs that were missed while no dispatcher ran collapse to
+        one. ``ct.cancel`` with the id of any of them ends the series. Not in Covalent.
+    allow_overlap
+        Count the `interval` from the start of a run, so that the next begins even if that one has not ended.
+
+    Returns
+    -------
+    callable
+        Takes the workflow's arguments, sends it, and returns the dispatch id: a ``str`` that shows itself live in a
+        notebook. When it returns, the dispatch is on disk.
+
+    Raises
+    ------
+    GraphError, TypeError
+        If `eta` or `interval` has no meaning, or the lattice has triggers, which start it.
+
+    Examples
+    --------
+    >>> import datetime as dt
+    >>> import covalab as ct
+    >>> tonight = ct.dispatch(workflow, eta="2026-01-31T23:00:00+01:00")(n=100)  # doctest: +SKIP
+    >>> hourly = ct.dispatch(workflow, eta=dt.timedelta(minutes=5), interval=3600)(n=100)  # doctest: +SKIP
+    >>> [run.status for run in ct.list_dispatches(schedule_id=hourly)]  # doctest: +SKIP
+    ['NEW_OBJECT', 'COMPLETED']
+    >>> ct.cancel(hourly)  # doctest: +SKIP
+    """
+    check_address(dispatcher_addr)
+    _check_lattice(orig_lattice)
+    where = f"dispatch of {orig_lattice.__name__!r}"
+    if (eta is not None or interval is not None) and orig_lattice.triggers:
+        message = f"{where}: its triggers start it and run it again; leave out eta and interval, or the triggers"
+        raise GraphError(message)
+    if eta is not None and disable_run:
+        message = f"{where}: disable_run records it and does not start it, eta says when it starts; leave one out"
+        raise GraphError(message)
+    timing = timing_of(where, eta, interval, allow_overlap=allow_overlap)
+
+    def run(*args: Any, **kwargs: Any) -> DispatchHandle:
+        client = connect()
+        triggers = orig_lattice.triggers
+        hold = disable_run or bool(triggers)
+        submission = prepare(
+            orig_lattice, args, kwargs, client.blobs, priority=priority, hold=hold, auto_close=auto_close
+        )
+        submission = timing.of(submission)
+        if triggers:
+            closed = [trigger._closed(client.blobs) for trigger in triggers]  # noqa: SLF001 - part of covalab
+            submission = replace(submission, triggers=closed)
+        summary = client.submit(submission)
+        for trigger, watching in zip(triggers, submission.triggers, strict=True):
+            trigger._attach(summary.id, watching.id)  # noqa: SLF001
+        return DispatchHandle(summary.id, submission.graph)
+
+    return run
+
+
+class Timing(NamedTuple):
+    """When something starts and how long after it the next run follows, in seconds; None: at once, and none."""
+
+    starts_at: float | None
+    interval: float | None
+    allow_overlap: bool
+
+    def of(self, submission: Submission) -> Submission:
+        """Return a submission that is to be started so."""
+        schedule = None if self.interval is None else Schedule(submission.id, self.interval, self.allow_overlap)
+        return replace(submission, starts_at=self.starts_at, schedule=schedule)
+
+
+def timing_of(where: str, eta: object, interval: object, *, allow_overlap: object) -> Timing:
+    """Check when something is to start, and to be run again.
+
+    Raises
+    ------
+    GraphError, TypeError
+        If that has no meaning.
+    """
+    if allow_overlap and interval is None:
+        message = f"{where}: allow_overlap says how runs follow each other at an interval; give an interval"
+        raise GraphError(message)
+    return Timing(
+        None if eta is None else eta_of(where, eta),
+        None if interval is None else interval_of(where, interval),
+        bool(allow_overlap),
+    )
+
+
+def start(dispatch_id: str) -> DispatchHandle:
+    """Start a dispatch that was recorded with ``disable_run=True``, or one that waits for its `eta`, now.
+
+    One that was started before goes on as it is.
+
+    Raises
+    ------
+    MissingLatticeRecordError
+        If there is no such dispatch.
+    """
+    return DispatchHandle(connect().start_held(checked_id(dispatch_id)).id)
+
+
+def stop_triggers(dispatch_ids: str | Iterable[str], triggers_server_addr: str | None = None) -> None:
+    """Stop all triggers of dispatches.
+
+    Parameters
+    ----------
+    dispatch_ids
+        One id or several.
+    triggers_server_addr
+        Covalent's; refused when it names another machine.
+
+    Raises
+    ------
+    MissingLatticeRecordError
+        If there is no such dispatch; then nothing is stopped.
+    TriggerError
+        If one has no triggers; then nothing is stopped.
+    """
+    check_address(triggers_server_addr)
+    wanted = [checked_id(one) for one in ([dispatch_ids] if isinstance(dispatch_ids, str) else dispatch_ids)]
+    client = connect()
+    for one in wanted:
+        if not client.triggers(one):
+            message = f"dispatch {one} has no triggers, so nothing was stopped"
+            raise TriggerError(message)
+    for one in wanted:
+        client.stop_triggers(one)
+
+
+def dispatch_sync(lattice: Lattice, dispatcher_addr: str | None = None) -> Callable[..., Result]:
+    """Run a lattice in the background and wait for it.
+
+    Returns
+    -------
+    callable
+        Takes the workflow's arguments and returns the `Result`. A workflow that failed is a result, not an exception.
+    """
+    start = dispatch(lattice, dispatcher_addr)
+
+    def run(*args: Any, **kwargs: Any) -> Result:
+        return get_result(start(*args, **kwargs), wait=True)
+
+    return run
+
+
+@overload
+def get_result(
+    dispatch_id: str,
+    wait: bool | float = False,
+    dispatcher_addr: str | None = None,
+    status_only: Literal[False] = False,
+    *,
+    timeout: float | None = None,
+    results_dir: str | None = None,
+    workflow_output: bool = True,
+    intermediate_outputs: bool = True,
+    sublattice_results: bool = True,
+) -> Result: ...
+@overload
+def get_result(
+    dispatch_id: str,
+    wait: bool | float = False,
+    dispatcher_addr: str | None = None,
+    *,
+    status_only: Literal[True],
+    timeout: float | None = None,
+    results_dir: str | None = None,
+    workflow_output: bool = True,
+    intermediate_outputs: bool = True,
+    sublattice_results: bool = True,
+) -> dict[str, str]: ...
+def get_result(
+    dispatch_id: str,
+    wait: bool | float = False,
+    dispatcher_addr: str | None = None,
+    status_only: bool = False,
+    *,
+    timeout: float | None = None,
+    results_dir: str | None = None,
+    workflow_output: bool = True,
+    intermediate_outputs: bool = True,
+    sublattice_results: bool = True,
+) -> Result | dict[str, str]:
+    """Return what became of a dispatch.
+
+    Parameters
+    ----------
+    dispatch_id
+        The id.
+    wait
+        Whether to wait until it has ended.
+    dispatcher_addr
+        Covalent's; refused when it names another machine.
+    status_only
+        Return ``{"id": ..., "status": ...}`` at once, whatever `wait` says.
+    timeout
+        How many seconds to wait; then the result has the status of that moment. For ever, if not given.
+    results_dir
+        A folder to which everything is also written as files, as Covalent does; see `get_result_manager`. No file is
+        needed: every value stays in the data folder.
+    workflow_output, intermediate_outputs, sublattice_results
+        Leave out the lattice's value, the outputs of nodes, or the results of sublattices: they are then None.
+
+    Raises
+    ------
+    MissingLatticeRecordError
+        If there is no such dispatch.
+    """
+    check_address(dispatcher_addr)
+    client, wanted = connect(), checked_id(dispatch_id)
+    if status_only:
+        summary = client.summary(wanted)
+        return {"id": summary.id, "status": covalent_text(summary.status)}
+    outputs: Literal["result", "none"] = "result" if workflow_output else "none"
+    record = client.record(wanted, wait=bool(wait), timeout=timeout, outputs=outputs, held=timeout is not None)
+    if wait and record.summary.held and record.summary.starts_at is None and timeout is None:
+        message = (
+            f"dispatch {wanted} ({record.summary.name}) was recorded and not started (disable_run, or it waits for a "
+            "trigger): this waits until somebody starts it; give a timeout to wait no longer than that"
+        )
+        warnings.warn(message, stacklevel=2)
+        record = client.record(wanted, wait=True, outputs=outputs, held=True)
+    result = Result(
+        record,
+        client,
+        results_dir=results_dir,
+        workflow_output=workflow_output,
+        intermediate_outputs=intermediate_outputs,
+        sublattice_results=sublattice_results,
+    )
+    if results_dir is not None:
+        from covalab.sdk.results.result_manager import ResultManager  # noqa: PLC0415 - it needs this function
+
+        ResultManager(result, results_dir).download_all(
+            workflow_output=workflow_output, intermediate_outputs=intermediate_outputs
+        )
+    return result
+
+
+def cancel(dispatch_id: str, task_ids: int | Iterable[int] | None = None, dispatcher_addr: str | None = None) -> str:
+    """Cancel a dispatch, or some of its nodes. One that has ended stays as it is.
+
+    Parameters
+    ----------
+    dispatch_id
+        The id. A run of a series (``interval=``) ends the series: nothing comes after it. If the run itself has ended,
+        the one that waits or runs instead is cancelled; of runs that may overlap, the one that waits.
+    task_ids
+        One node's number or several; the whole dispatch, if not given.
+    dispatcher_addr
+        Covalent's; refused when it names another machine.
+
+    Returns
+    -------
+    str
+        A sentence saying what is being cancelled.
+
+    Raises
+    ------
+    MissingLatticeRecordError
+        If there is no such dispatch.
+    """
+    check_address(dispatcher_addr)
+    wanted = checked_id(dispatch_id)
+    nodes = [task_ids] if isinstance(task_ids, int) else None if task_ids is None else list(task_ids)
+    connect().cancel(wanted, nodes or None)
+    if nodes:
+        return f"Cancelled tasks {nodes} in dispatch_id {wanted}"
+    return f"Dispatch {wanted} cancelled."
+
+
+def checked_id(dispatch_id: object) -> DispatchId:
+    """Return a dispatch id, or say what one is."""
+    if not isinstance(dispatch_id, str):
+        message = f"a dispatch id is a str, as ct.dispatch returned it, not {dispatch_id!r}"
+        raise TypeError(message)
+    return DispatchId(str(dispatch_id))
+
+
+def _check_lattice(lattice: object) -> None:
+    if not isinstance(lattice, Lattice):
+        message = f"only a lattice can be dispatched, not {lattice!r}; put @ct.lattice on the function"
+        raise TypeError(message)
+
+
+def check_address(dispatcher_addr: str | None) -> None:
+    """Let an address of this machine pass: it is what `get_config` says. Another machine's is refused."""
+    if dispatcher_addr is None:
+        return
+    text = str(dispatcher_addr)
+    host = urlsplit(text if "//" in text else f"//{text}").hostname
+    if host not in _THIS_MACHINE:
+        message = (
+            f"there is no dispatcher at {dispatcher_addr!r}: covalab talks to the dispatcher of your data folder "
+            "through a private socket; leave the address out, or set COVALAB_DATA_DIR to use another folder"
+        )
+        raise GraphError(message)

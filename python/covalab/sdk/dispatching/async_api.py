@@ -1,0 +1,72 @@
+"""The verbs of `api` that wait, for ``await``: other work of the event loop goes on meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from covalab.client import connect
+from covalab.core.lifecycle import TERMINAL
+from covalab.sdk.building.lattice import Lattice
+from covalab.sdk.dispatching.api import check_address, checked_id, dispatch, get_result
+from covalab.sdk.executions.execution import ROUND_SECONDS, deadline_after, in_thread, left_until, waited_for
+from covalab.sdk.results.result import Result
+
+
+async def async_get_result(
+    dispatch_id: str,
+    wait: bool | float = False,
+    dispatcher_addr: str | None = None,
+    status_only: bool = False,
+    *,
+    timeout: float | None = None,
+    **options: Any,
+) -> Any:
+    """Do the same as `get_result` without blocking the event loop.
+
+    Parameters
+    ----------
+    dispatch_id, wait, dispatcher_addr, status_only, timeout, **options
+        As in `get_result`.
+
+    Raises
+    ------
+    MissingLatticeRecordError
+        If there is no such dispatch.
+
+    Examples
+    --------
+    >>> import covalab as ct
+    >>> result = await ct.async_get_result(run, wait=True)  # doctest: +SKIP
+    """
+    check_address(dispatcher_addr)
+    client, wanted = connect(), checked_id(dispatch_id)
+    deadline = deadline_after(timeout)
+    is_over = not wait or status_only
+    while not is_over:
+        left = left_until(deadline, ROUND_SECONDS)
+        standing = await waited_for(client.execution, wanted, wait=left)
+        is_over = standing.summary.status in TERMINAL or left <= 0
+    return await in_thread(get_result, wanted, False, None, status_only, **options)
+
+
+def async_dispatch_sync(lattice: Lattice, dispatcher_addr: str | None = None) -> Callable[..., Awaitable[Result]]:
+    """Do the same as `dispatch_sync` without blocking the event loop.
+
+    Returns
+    -------
+    callable
+        Takes the workflow's arguments; what it returns is awaited, and is the `Result` then.
+
+    Examples
+    --------
+    >>> import covalab as ct
+    >>> result = await ct.async_dispatch_sync(workflow)(10)  # doctest: +SKIP
+    """
+    start = dispatch(lattice, dispatcher_addr)
+
+    async def run(*args: Any, **kwargs: Any) -> Result:
+        found: Result = await async_get_result(await in_thread(start, *args, **kwargs), wait=True)
+        return found
+
+    return run

@@ -1,0 +1,172 @@
+"""`redispatch`: a recorded workflow once more, as it was or with other arguments and electrons.
+
+Needs the id alone: the lattice was recorded with the dispatch, so neither its source nor its session has to be there.
+"""
+
+from __future__ import annotations
+
+import sys
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec.structs import replace
+
+from covalab.blobs import BlobStore
+from covalab.client import connect
+from covalab.core.errors import GraphError, SerializationError
+from covalab.core.lifecycle import TERMINAL
+from covalab.core.model import Digest, DispatchId, Environment, Submission
+from covalab.sdk.building.lattice import Lattice
+from covalab.sdk.building.trace import open_inputs
+from covalab.sdk.dispatching.fingerprint import align, open_code
+from covalab.sdk.results.handle import DispatchHandle
+
+if TYPE_CHECKING:
+    from covalab.client import Client
+
+_PATIENCE_SECONDS = 3.0
+"""Waiting for longer is said."""
+
+
+def redispatch(
+    dispatch_id: str,
+    dispatcher_addr: str | None = None,
+    replace_electrons: Mapping[str, Callable[..., Any]] | None = None,
+    reuse_previous_results: bool | Literal["strict"] = False,
+) -> Callable[..., DispatchHandle]:
+    """Run a recorded workflow once more, under a new id (Covalent, how-to "Redispatch a workflow").
+
+    Parameters
+    ----------
+    dispatch_id
+        The dispatch to repeat; nothing about it changes.
+    dispatcher_addr
+        Covalent's; refused when it names another machine.
+    replace_electrons
+        Electrons by the names of those that they replace. A replacement brings its own executor, retries and limits.
+    reuse_previous_results
+        Take over the output of each node that completed before and is the same now, and so are all nodes before it:
+        number, name, edges, values of parameters, and the function. ``"strict"``: Covalent's rule, which does not look
+        at functions. It waits for the original to end.
+
+    Returns
+    -------
+    callable
+        Takes the workflow's new arguments, or none for those of the original; returns the new dispatch id.
+
+    Raises
+    ------
+    MissingLatticeRecordError
+        When it is called, if there is no such dispatch.
+    GraphError
+        When it is called, if a replacement names no electron of the workflow.
+
+    Examples
+    --------
+    >>> import covalab as ct
+    >>> redo = redispatch("some-id", replace_electrons={"fit": ct.electron(max)}, reuse_previous_results=True)
+    >>> redo(x=3)  # doctest: +SKIP
+    """
+    from covalab.sdk.dispatching import api  # noqa: PLC0415 - api offers this function
+
+    api.check_address(dispatcher_addr)
+    original = api.checked_id(dispatch_id)
+    replacements = {name: _electron(name, electron) for name, electron in (replace_electrons or {}).items()}
+    if reuse_previous_results not in (True, False, "strict"):
+        message = f"reuse_previous_results is True, False or 'strict', not {reuse_previous_results!r}"
+        raise GraphError(message)
+    reuse, strict = bool(reuse_previous_results), reuse_previous_results == "strict"
+
+    def run(*args: Any, **kwargs: Any) -> DispatchHandle:
+        client = connect()
+        if reuse:
+            _wait_for(client, original)
+        if not args and not kwargs and not replacements:
+            new_id = DispatchId(str(uuid.uuid4()))
+            return DispatchHandle(client.redispatch(original, new_id, reuse=reuse, strict=strict).id)
+        recorded = client.submission(original)
+        with _path_of(recorded.environment):
+            submission = _rebuilt(recorded, args, kwargs, replacements, client.blobs)
+            submission = align(submission, recorded, client.blobs)
+        if reuse:
+            submission = replace(submission, reuse=original, reuse_strict=strict)
+        return DispatchHandle(client.submit(submission).id, submission.graph)
+
+    return run
+
+
+def _rebuilt(
+    recorded: Submission,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    replacements: Mapping[str, Callable[..., Any]],
+    blobs: BlobStore,
+) -> Submission:
+    """Build the recorded workflow again, for this interpreter and for the folder in which it ran."""
+    from covalab.sdk.dispatching import api  # noqa: PLC0415
+
+    lattice = load_lattice(recorded.id, recorded.lattice, recorded.code, blobs)
+    fresh = lattice.replace(replacements)
+    if not args and not kwargs:
+        given = open_inputs(recorded.inputs, recorded.values, blobs)
+        args, kwargs = given["args"], given["kwargs"]
+    made = api.prepare(lattice, args, kwargs, blobs, priority=recorded.priority, replaced=fresh)
+    here, there = made.environment, recorded.environment
+    path = list(dict.fromkeys((*here.path, *there.path)))
+    return replace(made, environment=replace(here, cwd=there.cwd, path=path), source=recorded.source)
+
+
+def load_lattice(dispatch: str, digest: Digest, code: Mapping[Digest, bytes], blobs: BlobStore) -> Lattice:
+    """Open the lattice that was recorded with a dispatch.
+
+    Raises
+    ------
+    SerializationError
+        If it cannot be opened here; the message says what is missing.
+    """
+    what = f"the lattice of dispatch {dispatch}"
+    try:
+        found = open_code(digest, code, blobs, what=what)
+    except SerializationError as error:
+        message = f"{error}; open it where the workflow was made, or run the stored graph as it is: ct.redispatch(id)()"
+        raise SerializationError(message) from error
+    assert isinstance(found, Lattice), f"{what} is {found!r}"
+    return found
+
+
+def _wait_for(client: Client, dispatch: DispatchId) -> None:
+    """Wait for the original to end; one that nobody has started has nothing to reuse, so nobody waits for it."""
+    summary = client.summary(dispatch)
+    if summary.status in TERMINAL or summary.held:
+        return
+    record = client.record(dispatch, wait=True, timeout=_PATIENCE_SECONDS, outputs="none")
+    if record.summary.status not in TERMINAL:
+        message = (
+            f"dispatch {dispatch} ({summary.name}) is still running; its redispatch waits for it to end, to reuse what "
+            "it makes. Interrupt to stop waiting; reuse_previous_results=False does not wait"
+        )
+        warnings.warn(message, stacklevel=3)
+        client.record(dispatch, wait=True, outputs="none")
+
+
+@contextmanager
+def _path_of(environment: Environment) -> Iterator[None]:
+    """Let modules be found that lay beside the workflow when it was dispatched."""
+    added = [entry for entry in environment.path if entry not in sys.path]
+    sys.path.extend(added)
+    try:
+        yield
+    finally:
+        for entry in added:
+            if entry in sys.path:
+                sys.path.remove(entry)
+
+
+def _electron(name: str, electron: object) -> Callable[..., Any]:
+    if not callable(electron) or not hasattr(electron, "electron_object"):
+        message = f"{name!r} can be replaced by an electron, not by {electron!r}; put @ct.electron on the function"
+        raise TypeError(message)
+    return electron

@@ -1,0 +1,1 @@
+"""A running dispatch as a handle: state, stream, interventions, interrupts."""

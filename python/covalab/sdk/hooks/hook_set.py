@@ -1,0 +1,214 @@
+"""The hooks of an electron or a lattice: from what the decorator was given to what travels.
+
+Made once, when the decorator runs; looked at again when a graph is built. Nothing is pickled before that.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec.structs import replace
+
+from covalab.core.codec import encode
+from covalab.core.errors import GraphError
+from covalab.core.hooks import Action, Call, Hooks, Transfer
+from covalab.sdk.hooks.deps import Deps, DepsBash, DepsCall, DepsModule, DepsPip
+
+if TYPE_CHECKING:
+    from covalab.files.transfer import FileTransfer
+
+_KINDS: Final[dict[str, type[DepsBash | DepsPip | DepsCall]]] = {
+    kind.__name__: kind for kind in (DepsBash, DepsPip, DepsCall)
+}
+
+
+class HookSet:
+    """What is to be done around an electron.
+
+    Attributes
+    ----------
+    keywords
+        The parameters that hooks fill, as a dictionary of None; what a call gives for them is dropped.
+    modules
+        Modules that travel by value with the electron.
+    """
+
+    def __init__(
+        self,
+        *,
+        bash: DepsBash | None = None,
+        pip: DepsPip | None = None,
+        before: Iterable[Deps] = (),
+        after: Iterable[Deps] = (),
+        files: Iterable[FileTransfer] = (),
+        modules: Iterable[ModuleType] = (),
+    ) -> None:
+        self.bash, self.pip = bash, pip
+        self.before, self.after = tuple(before), tuple(after)
+        self.files, self.modules = tuple(files), tuple(modules)
+        keywords = [dep.retval_keyword for dep in self.before if dep.retval_keyword]
+        self.keywords: dict[str, None] = dict.fromkeys([*(["files"] if self.files else []), *keywords])
+
+    @functools.cached_property
+    def silent(self) -> HookSet:
+        """The same without keywords: everything is done, and the task is not told what came of it."""
+        silent = HookSet(
+            bash=self.bash, pip=self.pip, before=self.before, after=self.after, files=self.files, modules=self.modules
+        )
+        silent.keywords = {}
+        return silent
+
+    def travelling(self, where: str) -> Hooks:
+        """Return everything as it travels, in the order in which it is done; `where` is how an error calls the owner.
+
+        Raises
+        ------
+        SerializationError
+            If a function or an argument cannot be pickled.
+        """
+        before: list[Action | Transfer] = [dep.hook(where) for dep in (self.bash, self.pip) if dep is not None]
+        for transfer in self.files:
+            code = encode(transfer, what=f"{transfer} of {where}").join()
+            before.append(Transfer(str(transfer), code, transfer.order == "after", "files" in self.keywords))
+        for dep in self.before:
+            hook = dep.hook(where)
+            if isinstance(hook, Call) and hook.keyword not in self.keywords:
+                hook = replace(hook, keyword="")
+            before.append(hook)
+        return Hooks(before, [dep.hook(where) for dep in self.after])
+
+    def packages_only(self) -> HookSet | None:
+        """Return what a part of the electron's value needs to be opened: the same packages, and nothing else."""
+        steps = [dep for dep in (self.pip, *self.before) if isinstance(dep, DepsPip)]
+        return HookSet(before=steps) if steps else None
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The hooks as Covalent's metadata has them, in dictionaries that JSON can hold."""
+        deps = {name: dep.to_dict() for name, dep in (("bash", self.bash), ("pip", self.pip)) if dep is not None}
+        prepared: list[Deps] = []
+        early: list[Deps] = []
+        late: list[Deps] = []
+        for transfer in self.files:
+            prepare, copy = transfer.cp()
+            prepared.append(DepsCall(prepare, retval_keyword="files", override_reserved_retval_keys=True))
+            (late if transfer.order == "after" else early).append(DepsCall(copy))
+        modules = [DepsModule(module) for module in self.modules]
+        before = [dep.to_dict() for dep in (*prepared, *early)] + [dep.to_dict() for dep in modules]
+        before += [dep.to_dict() for dep in self.before]
+        found = {"deps": deps, "call_before": before, "call_after": [dep.to_dict() for dep in (*late, *self.after)]}
+        return {name: part for name, part in found.items() if part}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, Any]) -> HookSet | None:
+        """Return the hooks that `metadata` described; None if it describes none.
+
+        Raises
+        ------
+        GraphError
+            If it does not look like `metadata`.
+        """
+        deps = metadata.get("deps") or {} if isinstance(metadata, Mapping) else None
+        if not isinstance(deps, Mapping):
+            message = f"`hooks` is a dictionary of `deps`, `call_before` and `call_after`, not {metadata!r}"
+            raise GraphError(message)
+        bash, pip = deps.get("bash"), deps.get("pip")
+        before = [_restored(one) for one in metadata.get("call_before") or ()]
+        return hooks_of(
+            "metadata",
+            deps_bash=None if bash is None else _restored(bash),
+            deps_pip=None if pip is None else _restored(pip),
+            deps_module=[dep for dep in before if isinstance(dep, DepsModule)],
+            call_before=[dep for dep in before if not isinstance(dep, DepsModule)],
+            call_after=[_restored(one) for one in metadata.get("call_after") or ()],
+        )
+
+
+def hooks_of(
+    where: str,
+    *,
+    deps_bash: Any = None,
+    deps_pip: Any = None,
+    deps_module: Any = None,
+    call_before: Any = None,
+    call_after: Any = None,
+    files: Any = None,
+) -> HookSet | None:
+    """Return the hooks that a decorator was given; None if it was given none.
+
+    Parameters
+    ----------
+    where
+        How an error calls the electron or lattice.
+    deps_bash
+        A `DepsBash`, or its commands.
+    deps_pip
+        A `DepsPip`, or its packages.
+    deps_module
+        A module, its name, a `DepsModule`, or a list of these.
+    call_before, call_after
+        A `DepsCall` (or `DepsPip`, `DepsBash`), or a list of these.
+    files
+        A list of `FileTransfer`.
+
+    Raises
+    ------
+    GraphError
+        If something of these is none of that.
+    """
+    if not (deps_bash or deps_pip or deps_module or call_before or call_after or files):
+        return None
+    return HookSet(
+        bash=deps_bash if isinstance(deps_bash, DepsBash) else DepsBash(deps_bash) if deps_bash else None,
+        pip=deps_pip if isinstance(deps_pip, DepsPip) else DepsPip(deps_pip) if deps_pip else None,
+        before=_steps(where, "call_before", call_before),
+        after=_steps(where, "call_after", call_after),
+        files=_transfers(where, files),
+        modules=[one.module if isinstance(one, DepsModule) else DepsModule(one).module for one in _many(deps_module)],
+    )
+
+
+def _many(given: Any) -> list[Any]:
+    if given is None:
+        return []
+    return list(given) if isinstance(given, list | tuple) else [given]
+
+
+def _steps(where: str, name: str, given: Any) -> list[Deps]:
+    steps = _many(given)
+    for step in steps:
+        if not isinstance(step, Deps):
+            message = (
+                f"{where}: `{name}` takes DepsCall, DepsBash and DepsPip, not {step!r}; write ct.DepsCall(function)"
+            )
+            raise GraphError(message)
+    return steps
+
+
+def _transfers(where: str, given: Any) -> list[FileTransfer]:
+    transfers = _many(given)
+    if not transfers:
+        return transfers
+    from covalab.files.transfer import FileTransfer  # noqa: PLC0415 - most electrons have no files
+
+    for transfer in transfers:
+        if not isinstance(transfer, FileTransfer):
+            message = (
+                f"{where}: `files` takes file transfers, not {transfer!r}; write ct.fs.TransferFromRemote(path) or "
+                "ct.fs.FileTransfer(from_file, to_file)"
+            )
+            raise GraphError(message)
+    return transfers
+
+
+def _restored(described: Any) -> Any:
+    """Return the dependency that a dictionary describes; one that is there already is taken as it is."""
+    if not isinstance(described, Mapping):
+        return described
+    kind = described["type"]
+    if kind == "DepsModule":
+        return DepsModule("covalab").from_dict(described)
+    return _KINDS[kind]().from_dict(described)

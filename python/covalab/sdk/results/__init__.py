@@ -1,0 +1,1 @@
+"""Reading a dispatch: `Result`, its statuses and values, files of a result."""

@@ -1,0 +1,81 @@
+"""The journal's rows: entries of `core.journal` by dispatch and number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import apsw
+import msgspec
+
+from covalab.core.journal import STREAMED, Entry, ExecutionState, StateNode, fold
+from covalab.core.model import Value
+from covalab.store.dispatch_rows import use_blobs
+
+
+def insert_entries(connection: apsw.Connection, key: int, entries: Sequence[tuple[int, Entry]]) -> None:
+    """Append what happened in a dispatch; an entry "lag" also lets the oldest items of its stream go."""
+    if not entries:
+        return
+    connection.executemany(
+        "INSERT INTO journal VALUES (?,?,?,?)",
+        ((key, number, entry.kind in STREAMED, msgspec.msgpack.encode(entry)) for number, entry in entries),
+    )
+    digests = {value.digest for _, entry in entries for value in _values(entry.tree) if value.digest is not None}
+    if digests:
+        use_blobs(connection, key, digests)
+    for _, entry in entries:
+        if entry.kind == "lag":
+            # What else is streamed is also state: its payload goes, and it is not shown again.
+            connection.execute(
+                "UPDATE journal SET streamed = 0, entry = CASE WHEN version IN (SELECT value FROM json_each(?2)) "
+                "THEN ?3 ELSE entry END WHERE key = ?1 AND version IN "
+                "(SELECT version FROM journal WHERE key = ?1 AND streamed = 1 ORDER BY version LIMIT ?4)",
+                (key, _items(connection, key, entry.data["dropped"]), _nothing(entry), entry.data["dropped"]),
+            )
+
+
+def _items(connection: apsw.Connection, key: int, n: int) -> str:
+    """Return, as JSON, which of the oldest `n` rows of the stream are items of tasks and no state."""
+    rows = connection.execute(
+        "SELECT version, entry FROM journal WHERE key = ? AND streamed = 1 ORDER BY version LIMIT ?", (key, n)
+    )
+    decoder = msgspec.msgpack.Decoder(Entry)
+    return msgspec.json.encode([number for number, entry in rows if decoder.decode(entry).kind == "stream"]).decode()
+
+
+def _nothing(entry: Entry) -> bytes:
+    return msgspec.msgpack.encode(Entry("stream", entry.at))
+
+
+def _values(tree: StateNode | None) -> Iterator[Value]:
+    if tree is None:
+        return
+    if tree.value is not None:
+        yield tree.value
+    parts: Iterable[StateNode] = [*(tree.below or {}).values(), *tree.more]
+    for part in parts:
+        yield from _values(part)
+
+
+def select_execution_state(connection: apsw.Connection, key: int) -> ExecutionState | None:
+    """Return how things stand in a dispatch, None if nothing happened in it beside its graph."""
+    folded: ExecutionState | None = None
+    decoder = msgspec.msgpack.Decoder(Entry)
+    number: Any
+    for number, data in connection.execute("SELECT version, entry FROM journal WHERE key = ? ORDER BY version", (key,)):
+        folded = folded or ExecutionState()
+        fold(folded, decoder.decode(data))
+        folded.version = number
+    return folded
+
+
+def select_stream(
+    connection: apsw.Connection, key: int, since: int, count: int, *, last: bool = False
+) -> list[tuple[int, Entry]]:
+    """Return the next entries of the stream after a number, or the last of those that come after it."""
+    decoder = msgspec.msgpack.Decoder(Entry)
+    what = "SELECT version, entry FROM journal WHERE key = ? AND version > ? AND streamed = 1 ORDER BY version"
+    rows = connection.execute(what + (" DESC LIMIT ?" if last else " LIMIT ?"), (key, since, count))
+    found = [(int(number), decoder.decode(entry)) for number, entry in rows]
+    return found[::-1] if last else found
