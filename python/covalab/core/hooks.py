@@ -1,7 +1,7 @@
 """What is done around the run of a task, as it travels: commands, packages, calls.
 
-Pure. `worker.hook_runner` runs them. Function and arguments of a call are serialized, and deserialized only there, in the
-task's own process, so that hooks can be read on the way without running any user code.
+Pure. `worker.hook_runner` runs them. Function and arguments of a call are deserialized only there, in the task's own
+process, so that hooks can be read on the way without running any user code.
 """
 
 from __future__ import annotations

@@ -9,8 +9,7 @@ import datetime as dt
 import uuid
 import warnings
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, Final, Literal, NamedTuple, overload
-from urllib.parse import urlsplit
+from typing import Any, Literal, NamedTuple, overload
 
 from msgspec.structs import replace
 
@@ -22,11 +21,10 @@ from covalab.sdk.building.lattice import Lattice
 from covalab.sdk.building.modules import beside_by_value
 from covalab.sdk.building.trace import Blobs, keep
 from covalab.sdk.dispatching.environment import environment, origin
+from covalab.sdk.dispatching.ids import check_address, checked_id
 from covalab.sdk.dispatching.timestamps import eta_of, interval_of
 from covalab.sdk.results.handle import DispatchHandle
 from covalab.sdk.results.result import Result
-
-_THIS_MACHINE: Final = ("localhost", "127.0.0.1", "0.0.0.0", "::1")  # noqa: S104 - compared, nothing listens
 
 
 def prepare(
@@ -397,29 +395,7 @@ def cancel(dispatch_id: str, task_ids: int | Iterable[int] | None = None, dispat
     return f"Dispatch {wanted} cancelled."
 
 
-def checked_id(dispatch_id: object) -> DispatchId:
-    """Return a dispatch id, or say what one is."""
-    if not isinstance(dispatch_id, str):
-        message = f"a dispatch id is a str, as ct.dispatch returned it, not {dispatch_id!r}"
-        raise TypeError(message)
-    return DispatchId(str(dispatch_id))
-
-
 def _check_lattice(lattice: object) -> None:
     if not isinstance(lattice, Lattice):
         message = f"only a lattice can be dispatched, not {lattice!r}; put @ct.lattice on the function"
         raise TypeError(message)
-
-
-def check_address(dispatcher_addr: str | None) -> None:
-    """Let an address of this machine pass: it is what `get_config` says. Another machine's is refused."""
-    if dispatcher_addr is None:
-        return
-    text = str(dispatcher_addr)
-    host = urlsplit(text if "//" in text else f"//{text}").hostname
-    if host not in _THIS_MACHINE:
-        message = (
-            f"there is no dispatcher at {dispatcher_addr!r}: covalab talks to the dispatcher of your data folder "
-            "through a private socket; leave the address out, or set COVALAB_DATA_DIR to use another folder"
-        )
-        raise GraphError(message)

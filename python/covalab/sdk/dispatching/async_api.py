@@ -8,7 +8,8 @@ from typing import Any
 from covalab.client import connect
 from covalab.core.lifecycle import TERMINAL
 from covalab.sdk.building.lattice import Lattice
-from covalab.sdk.dispatching.api import check_address, checked_id, dispatch, get_result
+from covalab.sdk.dispatching.api import dispatch, get_result
+from covalab.sdk.dispatching.ids import check_address, checked_id
 from covalab.sdk.executions.execution import ROUND_SECONDS, deadline_after, in_thread, left_until, waited_for
 from covalab.sdk.results.result import Result
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from covalab.sdk.building.lattice import Lattice
 from covalab.sdk.dispatching import api
+from covalab.sdk.dispatching.ids import check_address
 from covalab.sdk.dispatching.redispatch import redispatch
 from covalab.sdk.results.handle import DispatchHandle
 
@@ -26,7 +27,7 @@ class LocalDispatcher:
     @staticmethod
     def start(dispatch_id: str, dispatcher_addr: str | None = None) -> Any:
         """Start a dispatch that `register` recorded; returns its id."""
-        api.check_address(dispatcher_addr)
+        check_address(dispatcher_addr)
         return api.start(dispatch_id)
 
     @staticmethod

@@ -22,6 +22,7 @@ from covalab.core.model import Digest, DispatchId, Environment, Submission
 from covalab.sdk.building.lattice import Lattice
 from covalab.sdk.building.trace import open_inputs
 from covalab.sdk.dispatching.fingerprint import align, open_code
+from covalab.sdk.dispatching.ids import check_address, checked_id
 from covalab.sdk.results.handle import DispatchHandle
 
 if TYPE_CHECKING:
@@ -70,10 +71,8 @@ def redispatch(
     >>> redo = redispatch("some-id", replace_electrons={"fit": ct.electron(max)}, reuse_previous_results=True)
     >>> redo(x=3)  # doctest: +SKIP
     """
-    from covalab.sdk.dispatching import api  # noqa: PLC0415 - api offers this function
-
-    api.check_address(dispatcher_addr)
-    original = api.checked_id(dispatch_id)
+    check_address(dispatcher_addr)
+    original = checked_id(dispatch_id)
     replacements = {name: _electron(name, electron) for name, electron in (replace_electrons or {}).items()}
     if reuse_previous_results not in (True, False, "strict"):
         message = f"reuse_previous_results is True, False or 'strict', not {reuse_previous_results!r}"

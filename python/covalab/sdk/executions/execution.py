@@ -459,7 +459,7 @@ def get_execution(dispatch_id: str) -> Execution:
     MissingLatticeRecordError
         If there is no such dispatch.
     """
-    client, wanted = connect(), _checked(dispatch_id)
+    client, wanted = connect(), checked_id(dispatch_id)
     client.summary(wanted)
     return Execution(client, wanted)
 
@@ -519,7 +519,7 @@ def continue_with(
     MissingLatticeRecordError
         If there is no such dispatch.
     """
-    client, wanted = connect(), _checked(dispatch_id)
+    client, wanted = connect(), checked_id(dispatch_id)
     if interrupt_id is None:
         waiting = client.execution(wanted).folded.waiting
         if len(waiting) != 1:
@@ -550,7 +550,7 @@ def get_interrupts(dispatch_id: str | None = None, status: str | None = "waiting
         If there is no such dispatch.
     """
     client = connect()
-    wanted = _running(client, status) if dispatch_id is None else [_checked(dispatch_id)]
+    wanted = _running(client, status) if dispatch_id is None else [checked_id(dispatch_id)]
     found = [one for wait in wanted for one in client.execution(wait).folded.interrupts.values()]
     return [interrupt_dict(one) for one in found if status is None or one.status == status]
 
@@ -639,7 +639,7 @@ def intervene(
         "metadata": plain_dict(metadata),
     }
     id_ = uuid.uuid4().hex
-    standing = connect().wish(_checked(dispatch_id), Command("intervene", id_, data=data))
+    standing = connect().wish(checked_id(dispatch_id), Command("intervene", id_, data=data))
     return records([standing.folded.interventions[id_]])[0]
 
 
@@ -663,18 +663,12 @@ def pause(dispatch_id: str) -> None:
     MissingLatticeRecordError
         If there is no such dispatch.
     """
-    connect().wish(_checked(dispatch_id), Command("pause"))
+    connect().wish(checked_id(dispatch_id), Command("pause"))
 
 
 def resume(dispatch_id: str) -> None:
     """Let a dispatch that was paused go on; one that is not paused goes on as it is. Raises as `pause` does."""
-    connect().wish(_checked(dispatch_id), Command("resume"))
-
-
-def _checked(dispatch_id: object) -> DispatchId:
-    from covalab.sdk.dispatching.api import checked_id  # noqa: PLC0415 - it makes results, which read by this module
-
-    return checked_id(dispatch_id)
+    connect().wish(checked_id(dispatch_id), Command("resume"))
 
 
 def _iso(seconds: float | None) -> str | None:
