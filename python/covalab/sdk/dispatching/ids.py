@@ -20,7 +20,7 @@ def checked_id(dispatch_id: object) -> DispatchId:
 
 
 def check_address(dispatcher_addr: str | None) -> None:
-    """Raise GraphError if an address (Covalent's `dispatcher_addr`) names another machine; there are only local dispatchers."""
+    """Raise GraphError if an address (Covalent's `dispatcher_addr`) names another machine."""
     if dispatcher_addr is None:
         return
     text = str(dispatcher_addr)

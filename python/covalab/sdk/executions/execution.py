@@ -25,7 +25,8 @@ from covalab.core.model import DispatchId, Value, does_work
 from covalab.worker.reporting import chosen, plain, plain_dict
 
 if TYPE_CHECKING:
-    from covalab.sdk.results.result import Result
+    from covalab.sdk.dispatching.ids import checked_id
+from covalab.sdk.results.result import Result
 
 ROUND_SECONDS: Final = 2.0
 """How many seconds one request of an asynchronous call waits: a thread cannot be called back."""
