@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -258,3 +259,17 @@ def test_types_have_the_names_that_people_know() -> None:
         "numpy.ndarray",
         f"{here}.Local",
     ]
+
+
+def test_byte_code_of_another_python_is_refused_and_data_is_not() -> None:
+    """Such code would crash the interpreter when it is called; data is the same everywhere."""
+
+    def written_by_another(value: object) -> bytes:
+        data = bytearray(encode(value).join())
+        data[5] += 1  # the minor version in the header
+        return bytes(data)
+
+    factor = 3
+    assert decode(written_by_another({"a": [Path("x"), dict]})) == {"a": [Path("x"), dict]}
+    with pytest.raises(SerializationError, match=r"byte code.*written by Python 3\.\d+, this is"):
+        decode(written_by_another(lambda x: factor * x))

@@ -25,7 +25,9 @@ from blake3 import blake3
 
 from covalab.core.errors import SerializationError
 from covalab.core.model import Digest, Value
-from covalab.core.renames import current_name
+from covalab.core.renames import current_name, install
+
+install()  # what is deserialized may import modules by the paths of earlier versions, at once or when it runs
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
@@ -145,12 +147,16 @@ def decode(data: Buffer, *, what: str = "value") -> Any:
         message = f"{what} is damaged: its header speaks of {offset:,} bytes, {len(view):,} are there"
         raise SerializationError(message)
     buffers = [bytearray(frame) if frame.readonly else frame for frame in frames[1:]]
+    is_foreign = (major, minor) != sys.version_info[:2]
     try:
-        return unpickle(frames[0], buffers)
+        return (
+            _ForeignUnpickler(io.BytesIO(frames[0]), buffers=buffers).load()
+            if is_foreign
+            else unpickle(frames[0], buffers)
+        )
     except Exception as error:
-        written = f"{major}.{minor}"
         here = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        other = f" (written by Python {written}, this is {here})" if written != here else ""
+        other = f" (written by Python {major}.{minor}, this is {here})" if is_foreign else ""
         message = f"{what} cannot be opened here: {type(error).__name__}: {error}{other}"
         raise SerializationError(message) from error
 
@@ -160,6 +166,26 @@ class _RenamingUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         return super().find_class(*current_name(module, name))
+
+
+class _ForeignUnpickler(_RenamingUnpickler):
+    """An unpickler for values of another Python version: data opens, byte code is refused.
+
+    Byte code of another version is accepted by ``CodeType`` and crashes the interpreter when it is called.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = super().find_class(module, name)
+        if (module, name) not in (("cloudpickle.cloudpickle", "_builtin_type"), ("types", "CodeType")):
+            return found
+
+        def refuse(*args: Any) -> Any:
+            if args != ("CodeType",) and name != "CodeType":
+                return found(*args)
+            message = "a function of the notebook is byte code, which only the Python version that wrote it can run"
+            raise TypeError(message)
+
+        return refuse
 
 
 def unpickle(pickled: Buffer, buffers: Iterable[Any] = ()) -> Any:

@@ -1,14 +1,19 @@
-"""Renamed modules and classes: the names that stored pickles use, and where each is now. Pure.
+"""Renamed modules and classes: the names that stored pickles use, and where each is now.
 
-Pickles name classes and functions by module path, so a stored lattice outlives a module only through this table. Append
-to it whenever something that can be pickled moves; never remove a row (`tests/system/test_old_data.py` reads folders
-that earlier versions wrote).
+Pickles name classes and functions by module path, and so does the byte code of pickled functions, so a stored lattice
+outlives a module only through this table. Append to it whenever something that can be pickled moves; never remove a row
+(`tests/system/test_old_data.py` reads folders that earlier versions wrote).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, Final
 
 MODULES: Final[Mapping[str, str]] = {
     "covalab.core.described": "covalab.core.browser_views",
@@ -86,6 +91,8 @@ MODULES: Final[Mapping[str, str]] = {
 """Old module path to new one."""
 
 NAMES: Final[Mapping[tuple[str, str], str]] = {
+    ("covalab.core.model", "Record"): "DispatchRecord",
+    ("covalab.core.stand_ins", "keepable"): "storable_or_missing",
     ("covalab.core.inputs", "Part"): "ArgumentPart",
     ("covalab.core.stand_ins", "Unset"): "Missing",
     ("covalab.worker.live", "Voice"): "Reporter",
@@ -107,3 +114,33 @@ def current_name(module: str, name: str) -> tuple[str, str]:
     ('numpy', 'ndarray')
     """
     return MODULES.get(module, module), NAMES.get((module, name), name)
+
+
+class _OldModules(MetaPathFinder, Loader):
+    """Finds modules by the paths of earlier versions, for byte code that imports them when it runs."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,  # noqa: ARG002 - the protocol's signature
+        target: ModuleType | None = None,  # noqa: ARG002
+    ) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self) if fullname in MODULES else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        old = module.__name__
+        current = importlib.import_module(MODULES[old])
+        if any(name[0] == old for name in NAMES):
+
+            def find(name: str) -> Any:
+                return getattr(current, current_name(old, name)[1])
+
+            module.__dict__["__getattr__"] = find
+        else:
+            sys.modules[old] = current
+
+
+def install() -> None:
+    """Make the old paths importable, after all that can be imported otherwise."""
+    if not any(isinstance(finder, _OldModules) for finder in sys.meta_path):
+        sys.meta_path.append(_OldModules())

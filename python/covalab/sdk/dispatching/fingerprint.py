@@ -22,6 +22,7 @@ from covalab.core.codec import decode, encode
 from covalab.core.errors import BlobDamaged, BlobNotFound, SerializationError
 from covalab.core.hooks import Hooks
 from covalab.core.model import Digest, Function, Graph, Node, NodeKind, Settings, Submission, Value
+from covalab.core.renames import current_name
 from covalab.core.reuse import same_value
 
 _ATOMS: Final = frozenset({int, float, complex, bool, type(None), type(Ellipsis), range, slice})
@@ -102,7 +103,7 @@ def _open_hooks(digest: Digest, code: Mapping[Digest, bytes], blobs: BlobStore) 
 def _is_same_value(now: Value, then: Value, blobs: BlobStore) -> bool:
     if same_value(now, then):
         return True
-    if (now.type, now.text) != (then.type, then.text):
+    if (_current_type(now), now.text) != (_current_type(then), then.text):
         return False
     try:
         return fingerprint(blobs.deserialize(now)) == fingerprint(blobs.deserialize(then))
@@ -110,12 +111,19 @@ def _is_same_value(now: Value, then: Value, blobs: BlobStore) -> bool:
         return False
 
 
+def _current_type(value: Value) -> tuple[str, str]:
+    """Return the type's module and name as they are today, whichever version wrote the value."""
+    module, _, name = value.type.rpartition(".")
+    return current_name(module, name)
+
+
 def _is_same_function(now: Digest, new: Submission, then: Digest, old: Submission, blobs: BlobStore) -> bool:
     """Whether a function does the same. One that travels as its name may have been edited: that is not known here."""
     try:
         one = open_code(now, new.code, blobs)
         if isinstance(one, types.FunctionType) and _is_importable(one):
-            return False
+            # Covalab's own functions are pickled under another name when they have moved between two versions.
+            return one.__module__.startswith("covalab.") and one is open_code(then, old.code, blobs)
         return now == then or fingerprint(one) == fingerprint(open_code(then, old.code, blobs))
     except _CANNOT_BE_COMPARED:
         return False  # then it is not the same: it runs

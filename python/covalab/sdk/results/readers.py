@@ -7,18 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from covalab.core.lifecycle import TERMINAL
-from covalab.sdk.executions.execution import (
-    FOR_EVER,
-    ROUND_SECONDS,
-    Execution,
-    Reader,
-    deadline_after,
-    in_thread,
-    interrupt_dict,
-    left_until,
-    records,
-    waited_for,
-)
+from covalab.sdk.executions import execution as executions
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -34,13 +23,13 @@ class Readers:
     _record: DispatchRecord
 
     @property
-    def execution(self) -> Execution:
+    def execution(self) -> executions.Execution:
         """The dispatch as something that lives; see `covalab.get_execution`."""
-        return Execution(self._client, self._record.summary.id, self)  # type: ignore[arg-type]
+        return executions.Execution(self._client, self._record.summary.id, self)  # type: ignore[arg-type]
 
     @property
-    def _reader(self) -> Reader:
-        return Reader(self._client, self._record.summary.id, self)  # type: ignore[arg-type]
+    def _reader(self) -> executions.Reader:
+        return executions.Reader(self._client, self._record.summary.id, self)  # type: ignore[arg-type]
 
     def refresh(self) -> Self:
         """Ask for everything again: status, value and outputs are then as they stand now."""
@@ -101,9 +90,9 @@ class Readers:
         A dispatch that failed has a snapshot; `raise_for_status` raises. One that is kept open (``auto_close=False``)
         has its value when its last node has completed.
         """
-        reader, deadline = self._reader, deadline_after(timeout)
+        reader, deadline = self._reader, executions.deadline_after(timeout)
         while True:
-            left = left_until(deadline, FOR_EVER)
+            left = executions.left_until(deadline, executions.FOR_EVER)
             is_there, value = reader.final(reader.standing(wait=left, final=True))
             if is_there:
                 return value
@@ -112,11 +101,11 @@ class Readers:
 
     async def async_get_final_result(self, timeout: float | None = None, *, raise_on_timeout: bool = False) -> Any:
         """Do the same as `get_final_result` without blocking the event loop."""
-        reader, deadline = self._reader, deadline_after(timeout)
+        reader, deadline = self._reader, executions.deadline_after(timeout)
         while True:
-            left = left_until(deadline, ROUND_SECONDS)
-            standing = await waited_for(reader.standing, wait=left, final=True)
-            is_there, value = await in_thread(reader.final, standing)
+            left = executions.left_until(deadline, executions.ROUND_SECONDS)
+            standing = await executions.waited_for(reader.standing, wait=left, final=True)
+            is_there, value = await executions.in_thread(reader.final, standing)
             if is_there:
                 return value
             if deadline is not None and time.monotonic() >= deadline:
@@ -143,7 +132,9 @@ class Readers:
             Only those that this consumer did something about.
         """
         found = list(self._reader.standing().folded.interventions.values())
-        return records(found, status=status, target=target, since_version=since_version, consumed_by=consumed_by)
+        return executions.records(
+            found, status=status, target=target, since_version=since_version, consumed_by=consumed_by
+        )
 
     def get_latest_intervention(self, default: Any = None, **filters: Any) -> Any:
         """Return the last record that `get_interventions` returns for these filters, or `default`."""
@@ -153,4 +144,4 @@ class Readers:
     def get_interrupts(self, status: str | None = None) -> list[dict[str, Any]]:
         """Return what the dispatch waits for, or waited for; with `status` only ``waiting``, ``resumed``, ..."""
         found = self._reader.standing().folded.interrupts.values()
-        return [interrupt_dict(one) for one in found if status is None or one.status == status]
+        return [executions.interrupt_dict(one) for one in found if status is None or one.status == status]
