@@ -70,6 +70,7 @@ def uninstall() -> None:
         # Then all below it is, too: only the finder of this package was asked.
         for name in [name for name in sys.modules if name.partition(".")[0] == "covalent"]:
             del sys.modules[name]
+    # It is loaded by the package `covalent` only, so perhaps never.
     if finder := sys.modules.get("covalab.compat.finder"):
         finder.close()
     importlib.invalidate_caches()
