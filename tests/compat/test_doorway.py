@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from typing import Any
 
 import cloudpickle
 import pytest
+from tests.compat import old_paths
 
 import covalab as ct
 from covalab import compat
@@ -151,16 +154,97 @@ def test_a_submodule_that_programs_import_is_behind_it(path: str, name: str, hom
 
 
 @pytest.mark.usefixtures("doorway")
-def test_every_module_of_the_doorway_can_be_imported() -> None:
-    """And the constants are Covalent's."""
-    root = Path(compat.DOORWAY)
-    for file in root.rglob("*.py"):
-        dotted = ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
-        assert importlib.import_module(dotted).__doc__
+@pytest.mark.parametrize("path", old_paths.PATHS)
+def test_every_old_path_has_its_names(path: str) -> None:
+    """Each name is the object of covalab, also by `import *`; packages are packages; there is a docstring."""
+    module: Any = importlib.import_module(path)
+    assert module.__doc__
+    assert sys.modules[path] is module
+    assert hasattr(module, "__path__") == (path in old_paths.PACKAGES) or path in old_paths.ALIASES
+
+    if path in old_paths.ALIASES:
+        assert module is importlib.import_module(old_paths.ALIASES[path])
+        return
+    assert module.__name__ == path
+    for name, home in old_paths.NAMES.get(path, {}).items():
+        assert getattr(module, name) is pkgutil.resolve_name(home), name
+    values = old_paths.VALUES.get(path, {})
+    assert {name: getattr(module, name) for name in values} == values
+    if path in old_paths.DOORS:
+        target = importlib.import_module(old_paths.DOORS[path])
+        ours = [name for name in dir(target) if not name.startswith("__")]
+        assert set(ours) <= set(dir(module))
+        for name in ours:
+            assert f"{path}.{name}" in sys.modules or getattr(module, name) is getattr(target, name), name
+        return
+    space: dict[str, Any] = {}
+    exec(f"from {path} import *", space)
+    assert {*old_paths.NAMES.get(path, {}), *values} <= set(space)
+
+
+@pytest.mark.usefixtures("doorway")
+def test_constants_and_the_logger_are_covalents() -> None:
+    """Values of Covalent's internal modules that plug-ins read."""
     defaults = importlib.import_module("covalent._shared_files.defaults")
     assert (defaults.parameter_prefix, defaults.WAIT_EDGE_NAME) == (":parameter:", "!waiting_edge")
     assert sys.maxsize == importlib.import_module("covalent._results_manager.wait").EXTREME
-    assert importlib.import_module("covalent._shared_files").logger.app_log.name == "covalent"
+    shared = importlib.import_module("covalent._shared_files")
+    assert shared.logger.app_log.name == "covalent"
+    assert shared.logger is importlib.import_module("covalent._shared_files.logger")
+    assert shared.__all__ == ["TaskCancelledError", "TaskRuntimeError", "get_config", "logger", "set_config"]
+
+
+LOOK = """
+import importlib.util, json, pkgutil, sys
+import covalent
+found = {"covalent": True, **{it.name: it.ispkg for it in pkgutil.walk_packages(covalent.__path__, "covalent.")}}
+loaded = [name for name in sys.modules if name.startswith("covalent")]
+specs = {name: importlib.util.find_spec(name) is not None for name in found}
+try:
+    import covalent.nothing
+except ModuleNotFoundError as error:
+    message = str(error)
+import covalent.executor.executor_plugins.local
+from covalent._workflow.electron import Electron as E
+from covalent._shared_files import logger
+from covalent import executor, _results_manager
+print(json.dumps([found, specs, message, E.__module__, importlib.util.find_spec("covalent._workflow.nothing")]))
+"""
+
+
+def test_old_paths_are_found_where_only_the_path_is_known() -> None:
+    """A process with the folder on its PYTHONPATH, as a worker has it, can list, find and import them all."""
+    done = run("-c", LOOK, env=os.environ | {"PYTHONPATH": compat.DOORWAY})
+    assert done.returncode == 0, done.stderr
+    found, specs, message, home, nothing = json.loads(done.stdout)
+
+    assert found == {path: path in old_paths.PACKAGES for path in old_paths.PATHS}
+    assert all(specs.values())
+    assert message == "No module named 'covalent.nothing'"
+    assert (home, nothing) == ("covalab.sdk.building.electron", None)
+
+
+def test_modules_of_an_installed_covalent_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the doorway was open and is closed again, no module of it is left, and none is found in its place."""
+    compat.install()
+    for path in old_paths.PATHS:
+        importlib.import_module(path)
+    compat.uninstall()
+    assert not [name for name in sys.modules if name.partition(".")[0] == "covalent"]
+
+    (tmp_path / "covalent" / "_workflow").mkdir(parents=True)
+    for file in ("__init__.py", "_workflow/__init__.py", "_workflow/electron.py"):
+        (tmp_path / "covalent" / file).write_text("__version__ = 'real'")
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        assert importlib.import_module("covalent._workflow.electron").__version__ == "real"
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module("covalent._workflow.lattice")
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module("covalent.triggers")
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "covalent"]:
+            del sys.modules[name]
 
 
 @pytest.mark.usefixtures("doorway")

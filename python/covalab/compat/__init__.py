@@ -1,8 +1,9 @@
-"""The doorway for programs that say `import covalent`: it opens to covalab, in this process and in its tasks.
+"""Doorway for programs that say `import covalent`: makes it mean covalab, in this process and in its tasks.
 
 Only when asked, by `install` or ``python -m covalab.compat script.py``; an installed Covalent is never taken for ours,
 nor ours for it. The doorway is a folder on `sys.path`, and a dispatch takes the path along, so that workers have it.
-What is pickled behind it names covalab, and can be opened without it.
+In the folder is one package, `covalent`; the modules below it are made by `finder` of the rows in `table`.
+Objects that are pickled behind it name covalab, and can be unpickled without it.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from typing import Final
 from covalab.core.errors import CovalentFound
 
 SPOKEN: Final = "0.240.0"
-"""The version of Covalent whose API this is; ``covalent.__version__`` says so."""
+"""Version of Covalent whose API this is; ``covalent.__version__`` says so."""
 
 DOORWAY: Final = str(Path(__file__).parent / "doorway")
-"""The folder with the package that stands for Covalent's."""
+"""Folder with the package that takes the place of Covalent's."""
 
 
 def install(*, replace: bool = False) -> None:
-    """Let `import covalent`, and what Covalent's documentation imports from it, mean covalab from here on.
+    """Make `import covalent`, and the paths that Covalent's documentation imports, mean covalab from here on.
 
     Doing it twice changes nothing.
 
@@ -64,9 +65,14 @@ def uninstall() -> None:
     """Close the doorway: `import covalent` means again what it meant."""
     while DOORWAY in sys.path:
         sys.path.remove(DOORWAY)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "covalent"]:
-        if _is_ours(sys.modules[name]):
+    imported = sys.modules.get("covalent")
+    if imported is not None and _is_ours(imported):
+        # Then all below it is, too: only the finder of this package was asked.
+        for name in [name for name in sys.modules if name.partition(".")[0] == "covalent"]:
             del sys.modules[name]
+    # It is loaded by the package `covalent` only, so perhaps never.
+    if finder := sys.modules.get("covalab.compat.finder"):
+        finder.close()
     importlib.invalidate_caches()
 
 

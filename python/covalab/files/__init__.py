@@ -1,6 +1,7 @@
-"""Files that are copied before or after an electron: ``ct.fs``.
+"""File transfers before or after an electron (``ct.fs``).
 
-Describing a transfer copies nothing; `cp` of a `FileTransfer` gives what does, and a worker calls it around the task.
+Describing a transfer copies nothing; `cp` of a `FileTransfer` returns the functions that do, and a worker calls them
+around the task.
 """
 
 from __future__ import annotations

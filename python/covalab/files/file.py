@@ -1,4 +1,4 @@
-"""A file or a folder by its address, on this machine or elsewhere. Opens nothing."""
+"""`File` and `Folder`: addresses of files on this machine or elsewhere. Opens nothing."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How files get from one place to another: ``ct.fs_strategies``.
+"""File transfer strategies (``ct.fs_strategies``): copy files between this machine and other places.
 
-A strategy only returns functions that copy; they run in the task's process. What is not a plain path goes through
-fsspec, whose packages for S3, Google and Azure are optional.
+A strategy only returns functions that copy; they run in the task's process. S3, Google, Azure and FTP are file systems
+of fsspec, with one strategy for all of them and a row for each; their packages are optional. HTTP needs no package.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
 from covalab.files.file import File
 
@@ -26,27 +26,27 @@ _SSH: Final = "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new"
 
 
 class FileTransferStrategy(abc.ABC):
-    """A way to copy. `cp` is between two files of the machine, the others from or to another place."""
+    """Base class of strategies: `cp` copies between two files of one machine, the others from or to another place."""
 
     @abc.abstractmethod
     def download(self, from_file: File, to_file: File) -> Copy:
-        """Return what fetches a file."""
+        """Return a function that copies a file to this machine."""
 
     @abc.abstractmethod
     def upload(self, from_file: File, to_file: File) -> Copy:
-        """Return what brings a file."""
+        """Return a function that copies a file from this machine."""
 
     def cp(self, from_file: File, to_file: File) -> Copy:
-        """Return what copies between two files of the machine that runs the task."""
+        """Return a function that copies between two files of the machine that runs the task."""
         message = f"{type(self).__name__} copies from or to another place, not between two files of one machine"
         raise NotImplementedError(message)
 
 
 class Shutil(FileTransferStrategy):
-    """Copies between two paths of the machine that runs the task."""
+    """Strategy that copies between two paths of the machine that runs the task."""
 
     def cp(self, from_file: File, to_file: File) -> Copy:
-        """Return what copies."""
+        """Return a function that copies a file or folder."""
 
         def copy() -> None:
             source, target = Path(from_file.filepath), _target(from_file, to_file)
@@ -62,14 +62,14 @@ class Shutil(FileTransferStrategy):
 
 
 class Rsync(FileTransferStrategy):
-    """Copies with the program rsync, over ssh when one side is remote.
+    """Strategy that copies with the program rsync, over ssh when one side is remote.
 
     Parameters
     ----------
     user, host
-        Whom to log in as, and where.
+        User name and machine of the ssh login.
     private_key_path
-        The file of a key.
+        File of the user's private key.
 
     Raises
     ------
@@ -84,15 +84,15 @@ class Rsync(FileTransferStrategy):
             raise FileNotFoundError(message)
 
     def cp(self, from_file: File, to_file: File) -> Copy:
-        """Return what copies between two paths of the machine."""
+        """Return a function that copies between two paths of the machine."""
         return lambda: self._run([from_file.filepath, _made(to_file)])
 
     def download(self, from_file: File, to_file: File) -> Copy:
-        """Return what fetches over ssh."""
+        """Return a function that copies to this machine over ssh."""
         return lambda: self._run([*self._ssh(), self._remote(from_file), _made(to_file)])
 
     def upload(self, from_file: File, to_file: File) -> Copy:
-        """Return what brings over ssh."""
+        """Return a function that copies from this machine over ssh."""
         return lambda: self._run([*self._ssh(), from_file.filepath, self._remote(to_file)])
 
     def _remote(self, file: File) -> str:
@@ -118,10 +118,10 @@ class Rsync(FileTransferStrategy):
 
 
 class HTTP(FileTransferStrategy):
-    """Fetches with GET and brings with PUT; proxies are taken from the environment."""
+    """Strategy that downloads with GET and uploads with PUT; proxies are taken from the environment."""
 
     def download(self, from_file: File, to_file: File) -> Copy:
-        """Return what fetches."""
+        """Return a function that downloads a file."""
 
         def copy() -> None:
             target = _target(from_file, to_file)
@@ -133,7 +133,7 @@ class HTTP(FileTransferStrategy):
         return copy
 
     def upload(self, from_file: File, to_file: File) -> Copy:
-        """Return what brings."""
+        """Return a function that uploads a file."""
 
         def copy() -> None:
             source = Path(from_file.filepath)
@@ -146,19 +146,41 @@ class HTTP(FileTransferStrategy):
         return copy
 
 
+class _Storage(NamedTuple):
+    """Row of a storage: its strategy, the package and class of fsspec's that has its files, and our extra."""
+
+    strategy: str
+    package: str
+    filesystem: str
+    extra: str
+
+
 class _Fsspec(FileTransferStrategy):
-    """Copies through a file system of fsspec, file by file."""
+    """Strategy for every storage that fsspec knows: copies file by file. A subclass has the row of its storage."""
+
+    _storage: ClassVar[_Storage]
+
+    def __init__(self) -> None:
+        name, package, _, extra = self._storage
+        # Only the first part: to find a submodule, Python would import what is above it.
+        if importlib.util.find_spec(package.partition(".")[0]) is None:
+            message = f"ct.fs_strategies.{name} needs the package {package}; run `pip install 'covalab[{extra}]'`"
+            raise ImportError(message)
+
+    def _options(self, file: File) -> dict[str, Any]:
+        raise NotImplementedError
 
     def filesystem(self, file: File) -> Any:
         """Return the file system that has a file."""
-        raise NotImplementedError
+        # Imported here: the packages are optional, and slow to import.
+        return getattr(importlib.import_module(self._storage.package), self._storage.filesystem)(**self._options(file))
 
     def path(self, file: File) -> str:
         """Return a file's path in it: bucket and key."""
         return f"{file.host}{file.filepath}".rstrip("/")
 
     def download(self, from_file: File, to_file: File) -> Copy:
-        """Return what fetches a file, or all that is in a folder."""
+        """Return a function that downloads a file, or all files of a folder."""
 
         def copy() -> None:
             system, source = self.filesystem(from_file), self.path(from_file)
@@ -171,7 +193,7 @@ class _Fsspec(FileTransferStrategy):
         return copy
 
     def upload(self, from_file: File, to_file: File) -> Copy:
-        """Return what brings a file, or all that is in a folder."""
+        """Return a function that uploads a file, or all files of a folder."""
 
         def copy() -> None:
             system, target = self.filesystem(to_file), self.path(to_file)
@@ -189,44 +211,47 @@ class _Fsspec(FileTransferStrategy):
 
 
 class S3(_Fsspec):
-    """Copies from and to Amazon S3, or what speaks like it (``AWS_ENDPOINT_URL``). Needs the extra ``covalab[s3]``.
+    """Strategy for Amazon S3 and compatible servers (``AWS_ENDPOINT_URL``). Needs the extra ``covalab[s3]``.
 
     Parameters
     ----------
     credentials
-        A file of shared credentials; by default what AWS's own rules find on the machine that runs the task.
+        File of shared credentials; by default AWS's own rules apply on the machine that runs the task.
     profile
-        The profile in it.
+        Profile in that file.
     region_name
-        The region.
+        Name of the region.
     """
+
+    _storage = _Storage("S3", "s3fs", "S3FileSystem", "s3")
 
     def __init__(
         self, credentials: str | None = None, profile: str | None = None, region_name: str | None = None
     ) -> None:
-        _need("S3", "s3fs", "s3")
+        super().__init__()
         self.credentials, self.profile, self.region_name = credentials, profile, region_name
 
-    def filesystem(self, file: File) -> Any:  # noqa: ARG002 - one file system for all buckets
-        """Return S3."""
-        import s3fs  # noqa: PLC0415 - optional, and slow to import
+    def _options(self, file: File) -> dict[str, Any]:  # noqa: ARG002 - one file system for all buckets
+        client = {"region_name": self.region_name} if self.region_name else {}
+        return {"profile": self.profile, "client_kwargs": client, "skip_instance_cache": True}
 
-        options = {"region_name": self.region_name} if self.region_name else {}
+    def filesystem(self, file: File) -> Any:
+        """Return S3, logged in."""
         with _variable("AWS_SHARED_CREDENTIALS_FILE", self.credentials):
-            system = s3fs.S3FileSystem(profile=self.profile, client_kwargs=options, skip_instance_cache=True)
-            system.connect()  # reads the credentials now, while the variable says where they are
+            system = super().filesystem(file)
+            system.connect()  # reads the credentials now, while the variable names their file
         return system
 
 
 class GCloud(_Fsspec):
-    """Copies from and to Google Cloud Storage. Needs the extra ``covalab[gcs]``.
+    """Strategy for Google Cloud Storage. Needs the extra ``covalab[gcs]``.
 
     Parameters
     ----------
     credentials
-        The JSON file of a service account. It is read here and now.
+        JSON file of a service account. It is read here and now.
     project_id
-        The project.
+        Id of the project.
 
     Raises
     ------
@@ -234,64 +259,60 @@ class GCloud(_Fsspec):
         If there is no such file.
     """
 
+    _storage = _Storage("GCloud", "gcsfs", "GCSFileSystem", "gcs")
+
     def __init__(self, credentials: str | None = None, project_id: str | None = None) -> None:
-        _need("GCloud", "gcsfs", "gcs")
+        super().__init__()
         if credentials is not None and not Path(credentials).is_file():
             message = f"GCloud: there is no file of credentials {credentials}"
             raise ValueError(message)
         self.credentials = None if credentials is None else json.loads(Path(credentials).read_text(encoding="utf-8"))
         self.project_id = project_id
 
-    def filesystem(self, file: File) -> Any:  # noqa: ARG002 - one file system for all buckets
-        """Return Google's storage."""
-        import gcsfs  # noqa: PLC0415 - optional, and slow to import
-
-        return gcsfs.GCSFileSystem(project=self.project_id, token=self.credentials)
+    def _options(self, file: File) -> dict[str, Any]:  # noqa: ARG002 - one file system for all buckets
+        return {"project": self.project_id, "token": self.credentials}
 
 
 class Blob(_Fsspec):
-    """Copies from and to Azure Blob Storage. Needs the extra ``covalab[azure]``.
+    """Strategy for Azure Blob Storage. Needs the extra ``covalab[azure]``.
 
     An address is ``https://<account>.blob.core.windows.net/<container>/<path>``, or the same with ``blob://``.
 
     Parameters
     ----------
     client_id, client_secret, tenant_id
-        Whom to log in as; by default what Azure's own rules find on the machine that runs the task.
+        Login of a service principal; by default Azure's own rules apply on the machine that runs the task.
     """
+
+    _storage = _Storage("Blob", "adlfs", "AzureBlobFileSystem", "azure")
 
     def __init__(
         self, client_id: str | None = None, client_secret: str | None = None, tenant_id: str | None = None
     ) -> None:
-        _need("Blob", "adlfs", "azure")
+        super().__init__()
         self.client_id, self.client_secret, self.tenant_id = client_id, client_secret, tenant_id
 
     def path(self, file: File) -> str:
         """Return container and path; the host is the account."""
         return file.filepath.strip("/")
 
-    def filesystem(self, file: File) -> Any:
-        """Return the account's storage."""
-        import adlfs  # noqa: PLC0415 - optional, and slow to import
-
-        account = file.host.partition(".")[0]
+    def _options(self, file: File) -> dict[str, Any]:
         login = {"client_id": self.client_id, "client_secret": self.client_secret, "tenant_id": self.tenant_id}
-        return adlfs.AzureBlobFileSystem(account_name=account, **{key: it for key, it in login.items() if it})
+        return {"account_name": file.host.partition(".")[0], **{key: it for key, it in login.items() if it}}
 
 
 class FTP(_Fsspec):
-    """Copies from and to an FTP server, without a password."""
+    """Strategy for an FTP server, without a password."""
+
+    _storage = _Storage("FTP", "fsspec.implementations.ftp", "FTPFileSystem", "")
 
     def path(self, file: File) -> str:
         """Return the path; the host is the server."""
         return file.filepath.rstrip("/")
 
-    def filesystem(self, file: File) -> Any:
-        """Return the server's files."""
-        import fsspec  # noqa: PLC0415 - most transfers do without it
-
+    def _options(self, file: File) -> dict[str, Any]:
         host, _, port = file.host.partition(":")
-        return fsspec.filesystem("ftp", host=host, port=int(port or 21))
+        return {"host": host, "port": int(port or 21)}
 
 
 def _made(file: File) -> str:
@@ -306,12 +327,6 @@ def _target(from_file: File, to_file: File) -> Path:
     if to_file.is_dir and (from_file.include_folder or not from_file.is_dir):
         target /= from_file.name
     return target
-
-
-def _need(strategy: str, package: str, extra: str) -> None:
-    if importlib.util.find_spec(package) is None:
-        message = f"ct.fs_strategies.{strategy} needs the package {package}; run `pip install 'covalab[{extra}]'`"
-        raise ImportError(message)
 
 
 @contextmanager

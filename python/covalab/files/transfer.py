@@ -1,4 +1,4 @@
-"""What is to be copied, where to and when."""
+"""File transfers: source, target, order and strategy of a copy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from covalab.files.strategies import Copy, FileTransferStrategy
 
 
 class Order(str, enum.Enum):
-    """When a file is copied: before the electron runs, or after it."""
+    """Order of copy and electron: a file is copied before the electron runs, or after it."""
 
     BEFORE = "before"
     AFTER = "after"

@@ -1,7 +1,7 @@
-"""Stands for Covalent's package; see `covalab.compat`."""
+"""Package that takes the place of Covalent's; see `covalab.compat`."""
 
 from covalab.compat import SPOKEN
-from covalab.compat.door import open_to
+from covalab.compat.finder import open_package
 
 __version__ = SPOKEN
-open_to(__name__, "covalab")
+open_package(__name__)

@@ -1,5 +1,0 @@
-"""`Blob`, by Covalent's internal path."""
-
-from covalab.files.strategies import Blob
-
-__all__ = ["Blob"]

@@ -1,5 +1,0 @@
-"""`HTTP`, by Covalent's internal path."""
-
-from covalab.files.strategies import HTTP
-
-__all__ = ["HTTP"]

@@ -1,5 +1,0 @@
-"""`Shutil`, by Covalent's internal path."""
-
-from covalab.files.strategies import Shutil
-
-__all__ = ["Shutil"]

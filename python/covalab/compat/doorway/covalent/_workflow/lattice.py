@@ -1,5 +1,0 @@
-"""Lattices, by Covalent's internal path."""
-
-from covalab.sdk.building.lattice import Lattice, lattice
-
-__all__ = ["Lattice", "lattice"]

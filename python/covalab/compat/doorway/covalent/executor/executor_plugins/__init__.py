@@ -1,1 +1,0 @@
-"""The executors that are built in, by Covalent's path."""

@@ -1,5 +1,0 @@
-"""`LocalExecutor`, by Covalent's path."""
-
-from covalab.executors.local import LocalExecutor
-
-__all__ = ["LocalExecutor"]

@@ -1,5 +1,0 @@
-"""Triggers, as `covalent.triggers`."""
-
-from covalab.compat.door import open_to
-
-open_to(__name__, "covalab.triggers")

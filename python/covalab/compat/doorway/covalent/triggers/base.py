@@ -1,5 +1,0 @@
-"""`BaseTrigger`, by Covalent's path."""
-
-from covalab.triggers import BaseTrigger
-
-__all__ = ["BaseTrigger"]

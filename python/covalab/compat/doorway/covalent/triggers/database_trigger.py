@@ -1,5 +1,0 @@
-"""`DatabaseTrigger`, by Covalent's path."""
-
-from covalab.triggers import DatabaseTrigger
-
-__all__ = ["DatabaseTrigger"]
