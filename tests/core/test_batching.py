@@ -30,10 +30,10 @@ E, P, L, D = NodeKind.ELECTRON, NodeKind.PARAMETER, NodeKind.LIST, NodeKind.DICT
 
 
 def started(graph: Graph) -> GraphState:
-    """Return the progress of a dispatch that has begun."""
-    progress = GraphState(graph, [PARAMETER])
-    progress.start(0.0)
-    return progress
+    """Return the state of a dispatch that has begun."""
+    state = GraphState(graph, [PARAMETER])
+    state.start(0.0)
+    return state
 
 
 def cheap(graph: Graph, *nodes: int) -> Graph:
@@ -42,13 +42,13 @@ def cheap(graph: Graph, *nodes: int) -> Graph:
     return replace(graph, nodes=changed)
 
 
-def needs(progress: GraphState, node: int) -> set[int]:
+def needs(state: GraphState, node: int) -> set[int]:
     """Return the working nodes that a node needs or waits for, through collections."""
     found: set[int] = set()
     stack = [node]
     while stack:
-        for edge in progress.inputs[stack.pop()]:
-            if progress.working[edge.source]:
+        for edge in state.inputs[stack.pop()]:
+            if state.working[edge.source]:
                 found.add(edge.source)
             else:
                 stack.append(edge.source)
@@ -94,26 +94,26 @@ def test_no_batch_starves_another_worker(mean: float | None, n_ready: int, n_wor
 def test_a_batch_has_what_a_node_needs_before_it(graph: Graph, seed: int) -> None:
     """Everything that a node needs or waits for is complete, or earlier in its batch; and no node is in two batches."""
     choose = random.Random(seed)
-    progress = started(graph)
+    state = started(graph)
     seen: set[int] = set()
-    while not progress.is_terminal:
-        batch = take_batch(progress, lambda _: choose.choice([None, 1e-4, 10.0]), choose.choice([1, 2, 8]))
+    while not state.is_terminal:
+        batch = take_batch(state, lambda _: choose.choice([None, 1e-4, 10.0]), choose.choice([1, 2, 8]))
         assert batch
         assert len(batch) == len(set(batch))
         assert seen.isdisjoint(batch)
         seen.update(batch)
         inside: dict[int, int] = {}
         for position, node in enumerate(batch):
-            needed = needs(progress, node)
-            assert all(other in inside or progress.status[other] == "completed" for other in needed)
-            task = task_spec(progress, node, inside, SharedValues())
+            needed = needs(state, node)
+            assert all(other in inside or state.status[other] == "completed" for other in needed)
+            task = task_spec(state, node, inside, SharedValues())
             assert set(task.after) == needed & set(inside)
             inside[node] = position
-        progress.sent(batch)
+        state.record_sent(batch)
         for node in batch:
-            assert progress.ended(completed(node))
+            assert state.record_outcome(completed(node))
 
-    assert seen == {node for node, working in enumerate(progress.working) if working}
+    assert seen == {node for node, working in enumerate(state.working) if working}
 
 
 @given(graphs(), st.integers(0, 2**32))
@@ -122,76 +122,76 @@ def test_limited_and_suspect_nodes_travel_alone(graph: Graph, seed: int) -> None
     choose = random.Random(seed)
     settings = [Settings(), Settings(time_limit=5.0)]
     nodes = [replace(node, settings=choose.randrange(2)) for node in graph.nodes]
-    progress = started(replace(graph, nodes=nodes, settings=settings))
-    for node, working in enumerate(progress.working):
+    state = started(replace(graph, nodes=nodes, settings=settings))
+    for node, working in enumerate(state.working):
         if working and choose.random() < 0.3:
-            progress.lost(node)
-    while not progress.is_terminal:
-        batch = take_batch(progress, lambda _: 1e-5, 1)
-        assert len(batch) == 1 or not any(needs_own_batch(progress, node) for node in batch)
-        progress.sent(batch)
+            state.count_loss(node)
+    while not state.is_terminal:
+        batch = take_batch(state, lambda _: 1e-5, 1)
+        assert len(batch) == 1 or not any(needs_own_batch(state, node) for node in batch)
+        state.record_sent(batch)
         for node in batch:
-            progress.ended(completed(node))
+            state.record_outcome(completed(node))
 
 
 def test_cheap_nodes_ride_with_their_producer() -> None:
     """Taking an item costs no trip, and what comes after the items goes on in the same batch."""
     graph = cheap(graph_of([E, E, E, E], [(0, 1), (0, 2), (1, 3), (2, 3)]), 1, 2)
-    progress = started(graph)
+    state = started(graph)
 
-    assert sorted(take_batch(progress, lambda _: None, 2)) == [0, 1, 2, 3]
+    assert sorted(take_batch(state, lambda _: None, 2)) == [0, 1, 2, 3]
 
 
 def test_a_fork_of_electrons_ends_a_batch() -> None:
     """Two that could run side by side do not follow their producer on one worker."""
-    progress = started(graph_of([E, E, E], [(0, 1), (0, 2)]))
+    state = started(graph_of([E, E, E], [(0, 1), (0, 2)]))
 
-    assert take_batch(progress, lambda _: None, 2) == [0]
+    assert take_batch(state, lambda _: None, 2) == [0]
 
 
 def test_a_reduction_rides_with_the_last_of_its_inputs() -> None:
     """It needs no trip of its own once the others are there."""
-    progress = started(graph_of([E, E, L, E], [(0, 2), (1, 2), (2, 3)]))
-    progress.sent(take_batch(progress, lambda _: None, 2))
-    progress.ended(completed(0))
+    state = started(graph_of([E, E, L, E], [(0, 2), (1, 2), (2, 3)]))
+    state.record_sent(take_batch(state, lambda _: None, 2))
+    state.record_outcome(completed(0))
 
-    assert take_batch(progress, lambda _: None, 2) == [1, 3]
+    assert take_batch(state, lambda _: None, 2) == [1, 3]
 
 
 def test_siblings_with_other_settings_are_another_batch() -> None:
     """What one batch has in common is how it is to be run."""
     graph = graph_of([E, E], [], settings=[Settings(), Settings(retries=1)])
     graph = replace(graph, nodes=[graph.nodes[0], replace(graph.nodes[1], settings=1), *graph.nodes[2:]])
-    progress = started(graph)
+    state = started(graph)
 
-    assert [take_batch(progress, lambda _: 1e-5, 1) for _ in range(2)] == [[0], [1]]
+    assert [take_batch(state, lambda _: 1e-5, 1) for _ in range(2)] == [[0], [1]]
     assert settings_of(graph, 1).retries == 1
 
 
 def test_a_slow_sibling_does_not_hold_back_the_quick() -> None:
     """One that takes long begins a batch of its own."""
-    progress = started(graph_of([E] * 8, []))
+    state = started(graph_of([E] * 8, []))
 
-    batch = take_batch(progress, lambda node: 60.0 if node == 1 else 1e-5, 1)
+    batch = take_batch(state, lambda node: 60.0 if node == 1 else 1e-5, 1)
 
     assert batch == [0]
 
 
 def test_nothing_ready_is_no_batch() -> None:
     """An empty list, not an error."""
-    progress = started(graph_of([P], []))
+    state = started(graph_of([P], []))
 
-    assert take_batch(progress, lambda _: None, 2) == []
+    assert take_batch(state, lambda _: None, 2) == []
 
 
 def test_inputs_of_a_task_come_from_where_they_are() -> None:
     """Parameters as values, earlier tasks of the batch by number, the rest from what was recorded."""
-    progress = started(graph_of([E, P, E, L, E], [(0, 3), (1, 3), (2, 3), (3, 4)]))
-    progress.queues[0].clear()
-    progress.sent([0])
-    progress.ended(completed(0))
+    state = started(graph_of([E, P, E, L, E], [(0, 3), (1, 3), (2, 3), (3, 4)]))
+    state.queues[0].clear()
+    state.record_sent([0])
+    state.record_outcome(completed(0))
 
-    task = task_spec(progress, 4, {2: 0}, SharedValues())
+    task = task_spec(state, 4, {2: 0}, SharedValues())
 
     assert task.args == [
         Argument(items=[Argument(value=PARAMETER), Argument(value=PARAMETER), Argument(node=2)]),
@@ -215,22 +215,22 @@ def blob(size: int) -> Value:
     return Value(size, "numpy.ndarray", "", None, Digest("1" * 64))
 
 
-def made(progress: GraphState, node: int, size: int, worker: str) -> None:
+def made(state: GraphState, node: int, size: int, worker: str) -> None:
     """Let a worker make a large value."""
-    progress.sent([node])
-    progress.queues[0].remove(node)
+    state.record_sent([node])
+    state.queues[0].remove(node)
     outcome = completed(node, blob(size))
-    progress.made(outcome, worker)
-    progress.ended(outcome)
+    state.record_producer(outcome, worker)
+    state.record_outcome(outcome)
 
 
 def two_producers(size: int) -> GraphState:
     """Return two nodes done at "a" and "b", and four that read them in turn."""
-    progress = started(graph_of([E] * 6, [(0, 2), (1, 3), (0, 4), (1, 5)]))
-    made(progress, 0, size, "a")
-    made(progress, 1, size, "b")
-    assert list(progress.ready) == [2, 4, 3, 5]
-    return progress
+    state = started(graph_of([E] * 6, [(0, 2), (1, 3), (0, 4), (1, 5)]))
+    made(state, 0, size, "a")
+    made(state, 1, size, "b")
+    assert list(state.ready) == [2, 4, 3, 5]
+    return state
 
 
 def test_a_batch_goes_where_its_inputs_were_made() -> None:
@@ -241,18 +241,18 @@ def test_a_batch_goes_where_its_inputs_were_made() -> None:
 
 def test_an_idle_worker_takes_first_what_was_made_there() -> None:
     """If the first node's inputs are elsewhere, one of the next goes before it."""
-    progress = two_producers(10**6)
+    state = two_producers(10**6)
 
-    assert choose_worker(progress, ["c", "b"]) == "b"
-    assert list(progress.ready) == [3, 2, 4, 5]
+    assert choose_worker(state, ["c", "b"]) == "b"
+    assert list(state.ready) == [3, 2, 4, 5]
 
 
 def test_no_node_waits_for_a_worker() -> None:
     """Where nobody made anything, the first node goes."""
-    progress = two_producers(10**6)
+    state = two_producers(10**6)
 
-    assert choose_worker(progress, ["c", "d"]) == "c"
-    assert list(progress.ready) == [2, 4, 3, 5]
+    assert choose_worker(state, ["c", "d"]) == "c"
+    assert list(state.ready) == [2, 4, 3, 5]
 
 
 def test_nodes_with_large_inputs_travel_alone() -> None:
@@ -263,17 +263,17 @@ def test_nodes_with_large_inputs_travel_alone() -> None:
 
 def test_where_a_value_was_made_is_forgotten_with_it() -> None:
     """Once every reader has ended, nothing is kept of either."""
-    progress = two_producers(10**6)
-    progress.sent([2, 4])
-    progress.ended(completed(2))
-    assert progress.made_at == {0: "a", 1: "b"}
-    progress.ended(completed(4))
-    assert progress.made_at == {1: "b"}
+    state = two_producers(10**6)
+    state.record_sent([2, 4])
+    state.record_outcome(completed(2))
+    assert state.produced_by == {0: "a", 1: "b"}
+    state.record_outcome(completed(4))
+    assert state.produced_by == {1: "b"}
 
 
 def test_inputs_in_lists_count() -> None:
     """A list of large values is as large as they are."""
-    progress = started(graph_of([E, L, E], [(0, 1), (1, 2)]))
-    made(progress, 0, 1000, "a")
+    state = started(graph_of([E, L, E], [(0, 1), (1, 2)]))
+    made(state, 0, 1000, "a")
 
-    assert bytes_by_worker(progress, 2) == {"a": 1000}
+    assert bytes_by_worker(state, 2) == {"a": 1000}

@@ -18,12 +18,12 @@ E, P, L = NodeKind.ELECTRON, NodeKind.PARAMETER, NodeKind.LIST
 
 
 def started(graph: Graph) -> GraphState:
-    """Return the progress of a dispatch that has begun."""
+    """Return the state of a dispatch that has begun."""
     from tests.core.graphs import PARAMETER
 
-    progress = GraphState(graph, [PARAMETER])
-    progress.start(0.0)
-    return progress
+    state = GraphState(graph, [PARAMETER])
+    state.start(0.0)
+    return state
 
 
 def test_terminal_statuses_lead_nowhere() -> None:
@@ -35,104 +35,104 @@ def test_terminal_statuses_lead_nowhere() -> None:
 
 def test_parameters_are_complete_at_once_and_free_their_users() -> None:
     """A node whose inputs are all parameters is ready when the dispatch starts."""
-    progress = started(graph_of([E, P], [(1, 0)]))
+    state = started(graph_of([E, P], [(1, 0)]))
 
-    assert progress.status[1] == "completed"
-    assert list(progress.ready) == [0]
+    assert state.status[1] == "completed"
+    assert list(state.ready) == [0]
 
 
 def test_a_list_completes_with_its_last_element() -> None:
     """Collections never run: they complete with what they collect."""
-    progress = started(graph_of([E, E, L, E], [(0, 2), (1, 2), (2, 3)]))
-    progress.sent([0, 1])
-    progress.ended(completed(0))
-    before = progress.status[2]
-    progress.ended(completed(1))
+    state = started(graph_of([E, E, L, E], [(0, 2), (1, 2), (2, 3)]))
+    state.record_sent([0, 1])
+    state.record_outcome(completed(0))
+    before = state.status[2]
+    state.record_outcome(completed(1))
 
-    assert (before, progress.status[2]) == ("pending", "completed")
-    assert 3 in progress.ready
+    assert (before, state.status[2]) == ("pending", "completed")
+    assert 3 in state.ready
 
 
 def test_what_depends_on_a_failure_is_skipped_and_the_rest_goes_on() -> None:
     """Descendants of a failed node never start; unrelated nodes do."""
-    progress = started(graph_of([E, E, E, E], [(0, 1), (1, 2)]))
-    progress.sent([0, 3])
-    progress.ended(Outcome(0, "failed", 1.0, 2.0))
-    assert [progress.status[node] for node in (1, 2)] == ["skipped", "skipped"]
-    progress.ended(completed(3))
+    state = started(graph_of([E, E, E, E], [(0, 1), (1, 2)]))
+    state.record_sent([0, 3])
+    state.record_outcome(Outcome(0, "failed", 1.0, 2.0))
+    assert [state.status[node] for node in (1, 2)] == ["skipped", "skipped"]
+    state.record_outcome(completed(3))
 
-    assert progress.is_terminal
-    assert progress.outcome == "failed"
+    assert state.is_terminal
+    assert state.outcome == "failed"
 
 
 def test_a_late_or_repeated_outcome_changes_nothing() -> None:
     """A node that has ended stays as it ended."""
-    progress = started(graph_of([E], []))
-    progress.sent([0])
-    progress.ended(completed(0))
-    before = progress.version
+    state = started(graph_of([E], []))
+    state.record_sent([0])
+    state.record_outcome(completed(0))
+    before = state.version
 
-    assert not progress.ended(Outcome(0, "failed", 1.0, 2.0))
-    assert (progress.status[0], progress.version) == ("completed", before)
+    assert not state.record_outcome(Outcome(0, "failed", 1.0, 2.0))
+    assert (state.status[0], state.version) == ("completed", before)
 
 
 def test_a_given_back_node_is_no_attempt_and_a_lost_one_is() -> None:
     """Attempts count runs that began."""
-    progress = started(graph_of([E], []))
-    progress.queues[0].clear()
-    progress.sent([0])
-    progress.unsent([0])
-    assert (progress.attempt[0], list(progress.ready)) == (0, [0])
-    progress.queues[0].clear()
-    progress.sent([0])
-    progress.returned([0])
+    state = started(graph_of([E], []))
+    state.queues[0].clear()
+    state.record_sent([0])
+    state.return_unstarted([0])
+    assert (state.attempt[0], list(state.ready)) == (0, [0])
+    state.queues[0].clear()
+    state.record_sent([0])
+    state.return_to_queue([0])
 
-    assert (progress.attempt[0], list(progress.ready)) == (1, [0])
+    assert (state.attempt[0], list(state.ready)) == (1, [0])
 
 
 def test_a_node_that_kills_its_worker_is_blamed_after_three_more_tries() -> None:
     """The loss budget is exact."""
-    progress = started(graph_of([E], []))
+    state = started(graph_of([E], []))
 
-    assert [progress.lost(0) for _ in range(LOSSES_ALLOWED + 1)] == [True] * LOSSES_ALLOWED + [False]
+    assert [state.count_loss(0) for _ in range(LOSSES_ALLOWED + 1)] == [True] * LOSSES_ALLOWED + [False]
 
 
 def test_a_chain_that_travelled_with_its_failed_producer_is_skipped_when_it_comes_back() -> None:
     """Whichever order the news arrive in, the dependent of a failure ends as skipped."""
     for failure_first in (True, False):
-        progress = started(graph_of([E, E], [(0, 1)]))
-        progress.queues[0].clear()
-        progress.sent([0, 1])
+        state = started(graph_of([E, E], [(0, 1)]))
+        state.queues[0].clear()
+        state.record_sent([0, 1])
         if failure_first:
-            progress.ended(Outcome(0, "failed", 1.0, 2.0))
-            progress.unsent([1])
+            state.record_outcome(Outcome(0, "failed", 1.0, 2.0))
+            state.return_unstarted([1])
         else:
-            progress.unsent([1])
-            progress.ended(Outcome(0, "failed", 1.0, 2.0))
+            state.return_unstarted([1])
+            state.record_outcome(Outcome(0, "failed", 1.0, 2.0))
 
-        assert (progress.status[1], progress.is_terminal) == ("skipped", True)
+        assert (state.status[1], state.is_terminal) == ("skipped", True)
 
 
 def test_cancelling_everything_ends_it() -> None:
     """What could have started is cancelled, the rest skipped, what had ended stays."""
-    progress = started(graph_of([E, E, E], [(0, 1), (1, 2)]))
-    progress.sent([0])
-    progress.ended(completed(0))
-    progress.cancel(5.0)
+    state = started(graph_of([E, E, E], [(0, 1), (1, 2)]))
+    state.record_sent([0])
+    state.record_outcome(completed(0))
+    state.cancel(5.0)
 
-    assert progress.status[:3] == ["completed", "cancelled", "skipped"]
-    assert (progress.outcome, list(progress.ready)) == ("cancelled", [])
+    assert state.status[:3] == ["completed", "cancelled", "skipped"]
+    assert (state.outcome, list(state.ready)) == ("cancelled", [])
 
 
 def test_cancelling_one_node_leaves_its_siblings() -> None:
     """Node-wise cancel touches the node and what needs it."""
-    progress = started(graph_of([E, E, E], [(0, 2)]))
-    progress.cancel(1.0, [0])
-    progress.sent([1])
-    progress.ended(completed(1))
+    state = started(graph_of([E, E, E], [(0, 2)]))
+    state.cancel(1.0, [0])
+    state.record_sent([1])
+    state.record_outcome(completed(1))
 
-    assert progress.status[:3] == ["cancelled", "completed", "skipped"]
-    assert progress.outcome == "cancelled"
+    assert state.status[:3] == ["cancelled", "completed", "skipped"]
+    assert state.outcome == "cancelled"
 
 
 def test_the_result_is_made_of_what_the_output_reaches() -> None:
@@ -151,149 +151,149 @@ def test_the_result_is_made_of_what_the_output_reaches() -> None:
 
 def test_outputs_are_forgotten_when_nobody_needs_them() -> None:
     """Memory holds only the values of nodes whose consumers have not run."""
-    progress = started(graph_of([E, L, E], [(0, 1), (1, 2)]))
-    progress.sent([0])
-    progress.ended(completed(0))
-    assert set(progress.outputs) == {0}
-    progress.sent([2])
-    progress.ended(completed(2))
+    state = started(graph_of([E, L, E], [(0, 1), (1, 2)]))
+    state.record_sent([0])
+    state.record_outcome(completed(0))
+    assert set(state.outputs) == {0}
+    state.record_sent([2])
+    state.record_outcome(completed(2))
 
-    assert progress.outputs == {}
+    assert state.outputs == {}
 
 
-def finish(progress: GraphState, choose: random.Random) -> list[int]:
+def finish(state: GraphState, choose: random.Random) -> list[int]:
     """Run a dispatch to its end, in batches, with failures, lost and given-back nodes; return the completed nodes."""
     ran: list[int] = []
-    while not progress.is_terminal:
-        batch = take_batch(progress, lambda _: choose.choice([None, 1e-4, 10.0]), 2)
+    while not state.is_terminal:
+        batch = take_batch(state, lambda _: choose.choice([None, 1e-4, 10.0]), 2)
         assert batch, "nothing is ready and nothing is in flight, yet it has not ended"
         inside: dict[int, int] = {}
         after: dict[int, list[int]] = {}
         for position, node in enumerate(batch):
-            task = task_spec(progress, node, inside, SharedValues())
+            task = task_spec(state, node, inside, SharedValues())
             for argument in task.args:
                 assert argument.value is not None or argument.items is not None or argument.node in inside
             after[node] = task.after
             inside[node] = position
-        progress.sent(batch)
+        state.record_sent(batch)
         done: set[int] = set()
         for node in batch:
             fate = choose.random()
             if fate < 0.1 or not done.issuperset(after[node]):
                 continue  # given back
             if fate < 0.2:
-                progress.ended(Outcome(node, "failed", 1.0, 2.0))
+                state.record_outcome(Outcome(node, "failed", 1.0, 2.0))
                 continue
-            assert all(progress.status[edge.source] == "completed" for edge in progress.inputs[node])
-            assert progress.ended(completed(node))
+            assert all(state.status[edge.source] == "completed" for edge in state.inputs[node])
+            assert state.record_outcome(completed(node))
             ran.append(node)
             done.add(node)
-        progress.unsent(batch)
+        state.return_unstarted(batch)
     return ran
 
 
 @given(graphs(), st.integers(0, 2**32))
 def test_every_dispatch_ends_and_no_node_completes_twice(graph: Graph, seed: int) -> None:
     """Whatever happens on the way, every node ends, once, and the counts add up."""
-    progress = started(graph)
-    ran = finish(progress, random.Random(seed))
+    state = started(graph)
+    ran = finish(state, random.Random(seed))
 
     assert len(ran) == len(set(ran))
-    assert all(status in TERMINAL for status in progress.status)
-    counts = progress.counts
+    assert all(status in TERMINAL for status in state.status)
+    counts = state.counts
     assert counts.completed == len(ran)
     assert counts.pending == counts.running == 0
-    assert sum(getattr(counts, name) for name in counts.__struct_fields__) == sum(progress.working)
-    assert progress.outcome == ("failed" if counts.failed else "completed")
+    assert sum(getattr(counts, name) for name in counts.__struct_fields__) == sum(state.working)
+    assert state.outcome == ("failed" if counts.failed else "completed")
 
 
 @given(graphs(), st.integers(0, 2**32), st.integers(0, 12))
 def test_a_restart_changes_nothing_that_was_recorded(graph: Graph, seed: int, kept: int) -> None:
     """Rebuilt from any recorded prefix, a dispatch keeps those nodes and runs the others to the end."""
     choose = random.Random(seed)
-    progress = started(graph)
-    finish(progress, choose)
-    order = sorted(range(len(progress.status)), key=lambda node: (progress.changed_at[node], node))
+    state = started(graph)
+    finish(state, choose)
+    order = sorted(range(len(state.status)), key=lambda node: (state.changed_at[node], node))
     recorded = [
-        progress.state(node)
+        state.node_state(node)
         for node in order
-        if progress.working[node] and progress.status[node] in ("completed", "failed")
+        if state.working[node] and state.status[node] in ("completed", "failed")
     ][:kept]
 
     again = started(graph)
-    again.restore(recorded, {state.node: completed(0).value for state in recorded}, 1000)  # type: ignore[misc]
-    before = {state.node: again.status[state.node] for state in recorded}
+    again.restore(recorded, {one.node: completed(0).value for one in recorded}, 1000)  # type: ignore[misc]
+    before = {one.node: again.status[one.node] for one in recorded}
     ran = finish(again, choose)
 
-    assert before == {state.node: state.status for state in recorded}
+    assert before == {one.node: one.status for one in recorded}
     assert not set(ran) & set(before)
 
 
 def test_a_running_node_is_pending_after_a_restart() -> None:
     """Its attempts are remembered, its start is not."""
-    progress = started(graph_of([E], []))
-    progress.restore([NodeState(0, "running", 5.0, None, 2)], {}, 7)
+    state = started(graph_of([E], []))
+    state.restore([NodeState(0, "running", 5.0, None, 2)], {}, 7)
 
-    assert progress.state(0) == NodeState(0, "pending", None, None, 2)
+    assert state.node_state(0) == NodeState(0, "pending", None, None, 2)
 
 
 def test_a_collection_ended_with_the_last_of_its_elements() -> None:
     """In whichever order they came in, before a restart and after it."""
     ends = set()
     for order in ([0, 1], [1, 0]):
-        progress = started(graph_of([E, E, L], [(0, 2), (1, 2)]))
-        progress.sent([0, 1])
+        state = started(graph_of([E, E, L], [(0, 2), (1, 2)]))
+        state.record_sent([0, 1])
         for node in order:
-            progress.ended(completed(node, at=5.0 - node))
+            state.record_outcome(completed(node, at=5.0 - node))
         again = started(graph_of([E, E, L], [(0, 2), (1, 2)]))
-        again.restore([progress.state(node) for node in order], {}, 9)
-        ends |= {(found.started_at[2], found.ended_at[2]) for found in (progress, again)}
+        again.restore([state.node_state(node) for node in order], {}, 9)
+        ends |= {(found.started_at[2], found.ended_at[2]) for found in (state, again)}
 
     assert ends == {(6.0, 6.0)}
 
 
 def test_batches_hold_whole_chains() -> None:
     """A chain of a hundred is one batch."""
-    progress = started(graph_of([E] * 100, [(i, i + 1) for i in range(99)]))
+    state = started(graph_of([E] * 100, [(i, i + 1) for i in range(99)]))
 
-    assert take_batch(progress, lambda _: None, 2) == list(range(100))
+    assert take_batch(state, lambda _: None, 2) == list(range(100))
 
 
 def test_a_fan_out_is_shared_between_workers() -> None:
     """No batch takes so many siblings that another worker idles, and slow ones travel alone."""
     wide = graph_of([E] * 101, [(0, i) for i in range(1, 101)])
-    progress = started(wide)
-    progress.sent(take_batch(progress, lambda _: None, 2))
-    progress.ended(completed(0))
+    state = started(wide)
+    state.record_sent(take_batch(state, lambda _: None, 2))
+    state.record_outcome(completed(0))
 
-    assert len(take_batch(progress, lambda _: 1e-3, 2)) == 25
-    assert len(take_batch(progress, lambda _: 5.0, 2)) == 1
+    assert len(take_batch(state, lambda _: 1e-3, 2)) == 25
+    assert len(take_batch(state, lambda _: 5.0, 2)) == 1
 
 
 def test_a_node_with_a_time_limit_travels_alone() -> None:
     """Its process can then be killed without harm to others."""
-    progress = started(graph_of([E, E], [(0, 1)], settings=[Settings(time_limit=5.0)]))
+    state = started(graph_of([E, E], [(0, 1)], settings=[Settings(time_limit=5.0)]))
 
-    assert take_batch(progress, lambda _: 1e-5, 1) == [0]
+    assert take_batch(state, lambda _: 1e-5, 1) == [0]
 
 
 def test_an_impossible_move_is_a_bug_that_shows() -> None:
     """The table of moves is enforced."""
-    progress = started(graph_of([E], []))
-    progress.sent([0])
-    progress.ended(completed(0))
+    state = started(graph_of([E], []))
+    state.record_sent([0])
+    state.record_outcome(completed(0))
     with pytest.raises(AssertionError, match="is completed and was sent"):
-        progress.sent([0])
+        state.record_sent([0])
 
 
 def test_only_the_node_that_a_worker_began_is_running() -> None:
     """The others of its batch wait for their turn, and are shown so."""
-    progress = started(graph_of([E, E], []))
-    progress.sent([0, 1])
-    progress.began(0, 5.0)
+    state = started(graph_of([E, E], []))
+    state.record_sent([0, 1])
+    state.record_start(0, 5.0)
 
-    assert progress.status[:2] == ["running", "pending"]
-    assert (progress.counts.running, progress.counts.pending) == (1, 1)
+    assert state.status[:2] == ["running", "pending"]
+    assert (state.counts.running, state.counts.pending) == (1, 1)
 
 
 def working_output(graph: Graph) -> Graph:
@@ -306,16 +306,16 @@ def working_output(graph: Graph) -> Graph:
 def test_an_output_node_with_a_function_runs_like_any_other() -> None:
     """It is counted, waits for its inputs, and the dispatch is over when it is; without one it never runs."""
     graph = working_output(graph_of([E, E], [(0, 1)]))
-    progress = started(graph)
-    batch = take_batch(progress, lambda _: None, 1)
-    progress.sent(batch)
+    state = started(graph)
+    batch = take_batch(state, lambda _: None, 1)
+    state.record_sent(batch)
     seen = []
     for node in batch:
-        seen.append(progress.outcome)
-        progress.ended(completed(node))
+        seen.append(state.outcome)
+        state.record_outcome(completed(node))
 
-    assert (batch, seen, progress.outcome) == ([0, 1, graph.output], ["running"] * 3, "completed")
-    assert progress.counts.completed == 3
+    assert (batch, seen, state.outcome) == ([0, 1, graph.output], ["running"] * 3, "completed")
+    assert state.counts.completed == 3
     assert result_nodes(graph) == [graph.output]
     assert value_node(graph) == graph.output
 
@@ -325,10 +325,10 @@ def test_what_a_working_output_needs_is_kept_until_it_has_run() -> None:
     graph = graph_of([E], [])
     kept = {}
     for name, one in (("virtual", graph), ("working", working_output(graph))):
-        progress = started(one)
-        progress.sent([0])
-        progress.ended(completed(0))
-        kept[name] = set(progress.outputs)
+        state = started(one)
+        state.record_sent([0])
+        state.record_outcome(completed(0))
+        kept[name] = set(state.outputs)
 
     assert kept == {"virtual": set(), "working": {0}}
 
@@ -336,32 +336,32 @@ def test_what_a_working_output_needs_is_kept_until_it_has_run() -> None:
 def test_values_of_nested_collections_in_the_result_are_kept_for_whoever_else_needs_them() -> None:
     """A collection inside a collection that only the result uses lets go of its parts once, not twice."""
     graph = graph_of([L, L, E, E], [(1, 0), (2, 1), (2, 3)])
-    progress = started(graph)
-    progress.sent([2])
-    progress.ended(completed(2))
+    state = started(graph)
+    state.record_sent([2])
+    state.record_outcome(completed(2))
 
-    assert 2 in progress.outputs
-    assert task_spec(progress, 3, {}, SharedValues()).args[0].value is not None
+    assert 2 in state.outputs
+    assert task_spec(state, 3, {}, SharedValues()).args[0].value is not None
 
 
 def test_a_node_that_became_a_dispatch_runs_and_is_at_no_worker() -> None:
     """It is not sent again, stays running through a restart, and ends when its dispatch does."""
     graph = graph_of([NodeKind.SUBLATTICE, E], [(0, 1)])
-    progress = started(graph)
-    batch = take_batch(progress, lambda _: None, 1)
-    progress.sent(batch)
-    adopted = progress.adopted(0, 5.0)
+    state = started(graph)
+    batch = take_batch(state, lambda _: None, 1)
+    state.record_sent(batch)
+    was_open = state.mark_running(0, 5.0)
     again = GraphState(graph, [])
     again.start(0.0)
-    again.restore([progress.state(0)], {}, 9, adopted={0})
+    again.restore([state.node_state(0)], {}, 9, still_running={0})
 
-    for one in (progress, again):
+    for one in (state, again):
         assert (one.status[0], one.started_at[0], list(one.ready), one.in_flight) == ("running", 5.0, [], set())
-        one.ended(completed(0))
+        one.record_outcome(completed(0))
         assert list(one.ready) == [1]
     assert batch == [0]  # what follows does not travel with it
-    assert adopted
-    assert not progress.adopted(0, 6.0)
+    assert was_open
+    assert not state.mark_running(0, 6.0)
 
 
 def test_the_value_of_a_dispatch_is_one_node_or_none() -> None:

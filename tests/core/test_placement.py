@@ -77,12 +77,12 @@ def test_nodes_of_different_places_never_share_a_batch() -> None:
     """A chain through two places is three batches; each waits in its queue."""
     graph = mixed(Settings(), Settings("slurm"), Settings())
     _, queues = queues_of(HERE, graph)
-    progress = GraphState(graph, [PARAMETER], queues)
-    progress.start(0.0)
+    state = GraphState(graph, [PARAMETER], queues)
+    state.start(0.0)
 
-    assert [list(queue) for queue in progress.queues] == [[0], []]
-    assert take_batch(progress, lambda _: None, 2, 1) == []
-    assert take_batch(progress, lambda _: None, 2, 0) == [0]
+    assert [list(queue) for queue in state.queues] == [[0], []]
+    assert take_batch(state, lambda _: None, 2, 1) == []
+    assert take_batch(state, lambda _: None, 2, 0) == [0]
 
 
 def test_only_one_node_goes_to_a_host_at_a_time() -> None:
@@ -91,11 +91,11 @@ def test_only_one_node_goes_to_a_host_at_a_time() -> None:
     one = mixed(Settings("slurm"))
     edges = [Edge(n, 5, "retval", EdgeKind.ARG, n) for n in range(5)]
     graph = Graph("wide", [*nodes, Node("out", NodeKind.OUTPUT)], edges, one.functions, one.settings, 5)
-    progress = GraphState(graph, [PARAMETER])
-    progress.start(0.0)
+    state = GraphState(graph, [PARAMETER])
+    state.start(0.0)
 
-    assert take_batch(progress, lambda _: 1e-6, 2, alone=True) == [0]
-    assert progress.ready == [1, 2, 3, 4]
+    assert take_batch(state, lambda _: 1e-6, 2, alone=True) == [0]
+    assert state.ready == [1, 2, 3, 4]
 
 
 def test_a_working_folder_is_a_site() -> None:

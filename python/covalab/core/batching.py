@@ -59,7 +59,7 @@ def sibling_count(mean_seconds: float | None, n_ready: int, n_workers: int) -> i
 
 
 def take_batch(
-    progress: GraphState,
+    state: GraphState,
     mean_seconds: Callable[[int], float | None],
     n_workers: int,
     queue: int = 0,
@@ -70,14 +70,14 @@ def take_batch(
 
     Parameters
     ----------
-    progress
+    state
         The dispatch; its queue loses the nodes that are taken.
     mean_seconds
         The mean duration of a node's function, or None while unknown.
     n_workers
         How many workers there are to share with.
     queue
-        Which of `progress.queues` to take from.
+        Which of `state.queues` to take from.
     alone
         Whether only one node may be taken.
 
@@ -86,25 +86,25 @@ def take_batch(
     list of int
         Empty when nothing is ready.
     """
-    ready = progress.queues[queue]
+    ready = state.queues[queue]
     if not ready:
         return []
     first = ready.popleft()
-    if alone or needs_own_batch(progress, first):
+    if alone or needs_own_batch(state, first):
         return [first]
     overlay: dict[int, int] = {}
     batch: list[int] = []
     left = sibling_count(mean_seconds(first), len(ready) + 1, n_workers)
-    settings = progress.graph.nodes[first].settings
+    settings = state.graph.nodes[first].settings
     node = first
     while True:
         batch.append(node)
-        _extend(progress, node, batch, overlay)
+        _extend(state, node, batch, overlay)
         left -= 1
         if not left or not ready or len(batch) >= _BATCH_LIMIT:
             break
         following = ready[0]
-        if progress.graph.nodes[following].settings != settings or needs_own_batch(progress, following):
+        if state.graph.nodes[following].settings != settings or needs_own_batch(state, following):
             break
         # A sibling whose function takes much longer would keep the others' outcomes waiting behind it.
         expected = mean_seconds(following)
@@ -114,54 +114,54 @@ def take_batch(
     return batch
 
 
-def needs_own_batch(progress: GraphState, node: int) -> bool:
+def needs_own_batch(state: GraphState, node: int) -> bool:
     """Whether a node must be the only one of its batch.
 
     It has a time limit, or is suspected of killing workers, or its inputs are large: reading them takes longer than a
     trip, and each of its siblings may have its own at another worker.
     """
-    if progress.losses.get(node) or settings_of(progress.graph, node).time_limit is not None:
+    if state.losses.get(node) or settings_of(state.graph, node).time_limit is not None:
         return True
-    return bool(progress.made_at) and sum(bytes_by_worker(progress, node).values()) >= _LARGE_BYTES
+    return bool(state.produced_by) and sum(bytes_by_worker(state, node).values()) >= _LARGE_BYTES
 
 
-def bytes_by_worker(progress: GraphState, node: int) -> dict[str, int]:
+def bytes_by_worker(state: GraphState, node: int) -> dict[str, int]:
     """Return how many bytes of a node's inputs were made where, as far as they are blobs of the same dispatch."""
     found: dict[str, int] = {}
     stack = [node]
     while stack:
-        for edge in progress.inputs[stack.pop()]:
-            worker = progress.made_at.get(edge.source)
-            if worker is not None and edge.kind is not EdgeKind.WAIT and edge.source in progress.outputs:
-                found[worker] = found.get(worker, 0) + progress.outputs[edge.source].size
-            elif progress.graph.nodes[edge.source].kind in (NodeKind.LIST, NodeKind.DICT):
+        for edge in state.inputs[stack.pop()]:
+            worker = state.produced_by.get(edge.source)
+            if worker is not None and edge.kind is not EdgeKind.WAIT and edge.source in state.outputs:
+                found[worker] = found.get(worker, 0) + state.outputs[edge.source].size
+            elif state.graph.nodes[edge.source].kind in (NodeKind.LIST, NodeKind.DICT):
                 stack.append(edge.source)
     return found
 
 
-def choose_worker(progress: GraphState, idle: Sequence[str], queue: int = 0) -> str:
+def choose_worker(state: GraphState, idle: Sequence[str], queue: int = 0) -> str:
     """Return the worker for the next batch: the one that made most of what its first node reads, if that is idle.
 
     If it is busy, a node whose inputs the first idle worker made may go before it; nothing waits for a worker.
 
     Parameters
     ----------
-    progress
+    state
         The dispatch; the order of its queue may change among its first few.
     idle
         The workers that can take a batch, at least one.
     """
-    if not progress.made_at:
+    if not state.produced_by:
         return idle[0]
-    ready = progress.queues[queue]
-    first = bytes_by_worker(progress, ready[0])
+    ready = state.queues[queue]
+    first = bytes_by_worker(state, ready[0])
     if not first:
         return idle[0]
     best = max(idle, key=lambda worker: first.get(worker, 0))
     if best in first:
         return best
     for position, node in enumerate(islice(ready, 1, _NEAR_LOOKS), 1):
-        made = bytes_by_worker(progress, node)
+        made = bytes_by_worker(state, node)
         if made and max(made, key=lambda worker: made[worker]) in idle:
             del ready[position]
             ready.appendleft(node)
@@ -169,23 +169,23 @@ def choose_worker(progress: GraphState, idle: Sequence[str], queue: int = 0) -> 
     return idle[0]
 
 
-def _extend(progress: GraphState, node: int, batch: list[int], overlay: dict[int, int]) -> None:
+def _extend(state: GraphState, node: int, batch: list[int], overlay: dict[int, int]) -> None:
     """Append what can run right after `node` in the same batch: cheap nodes, and the one next link of a chain."""
     stack = [node]
-    queue = progress.queue(node)
+    queue = state.queue(node)
     while stack:
         current = stack.pop()
-        if progress.graph.nodes[current].kind is NodeKind.SUBLATTICE:
+        if state.graph.nodes[current].kind is NodeKind.SUBLATTICE:
             continue  # its value is made by a dispatch of its own, not in this batch
         following = [
             child
-            for child in _freed_by(progress, current, overlay)
-            if progress.queue(child) == queue and progress.graph.nodes[child].kind not in WAITING_KINDS
+            for child in _freed_by(state, current, overlay)
+            if state.queue(child) == queue and state.graph.nodes[child].kind not in WAITING_KINDS
         ]
-        cheap = [child for child in following if progress.graph.nodes[child].kind in CHEAP_KINDS]
-        others = [child for child in following if progress.graph.nodes[child].kind not in CHEAP_KINDS]
+        cheap = [child for child in following if state.graph.nodes[child].kind in CHEAP_KINDS]
+        others = [child for child in following if state.graph.nodes[child].kind not in CHEAP_KINDS]
         taken = cheap
-        if len(others) == 1 and not needs_own_batch(progress, others[0]):
+        if len(others) == 1 and not needs_own_batch(state, others[0]):
             taken = [*cheap, others[0]]
         for child in taken:
             if len(batch) >= _BATCH_LIMIT:
@@ -194,18 +194,18 @@ def _extend(progress: GraphState, node: int, batch: list[int], overlay: dict[int
             stack.append(child)
 
 
-def _freed_by(progress: GraphState, node: int, overlay: dict[int, int]) -> list[int]:
+def _freed_by(state: GraphState, node: int, overlay: dict[int, int]) -> list[int]:
     """Return the working nodes that would be ready if `node` completed, through collections; notes it in `overlay`."""
     freed: list[int] = []
     stack = [node]
     while stack:
-        for child in progress.children[stack.pop()]:
-            waiting = overlay.get(child, progress.waiting[child]) - 1
+        for child in state.children[stack.pop()]:
+            waiting = overlay.get(child, state.waiting[child]) - 1
             overlay[child] = waiting
-            if waiting == 0 and progress.status[child] == "pending":
-                if progress.working[child]:
+            if waiting == 0 and state.status[child] == "pending":
+                if state.working[child]:
                     freed.append(child)
-                elif child != progress.graph.output:
+                elif child != state.graph.output:
                     stack.append(child)
     return freed
 
@@ -228,40 +228,40 @@ class SharedValues:
 
 
 def task_spec(
-    progress: GraphState, node: int, inside: Mapping[int, int], shared: SharedValues, site: TaskPaths | None = None
+    state: GraphState, node: int, inside: Mapping[int, int], shared: SharedValues, site: TaskPaths | None = None
 ) -> TaskSpec:
     """Return a node as a worker sees it.
 
     `inside` holds the nodes of the same batch that run before it, `shared` collects the batch's larger values.
     """
-    graph = progress.graph
+    graph = state.graph
     args: list[tuple[int, Argument]] = []
     kwargs: dict[str, Argument] = {}
     kind = graph.nodes[node].kind
-    for edge in progress.inputs[node]:
+    for edge in state.inputs[node]:
         if edge.kind is EdgeKind.ARG:
-            args.append((edge.index, _argument(progress, edge.source, inside, shared)))
+            args.append((edge.index, _argument(state, edge.source, inside, shared)))
         # An output node's keywords repeat, for people, what its positional argument is made of.
         elif edge.kind is EdgeKind.KWARG and kind is not NodeKind.OUTPUT:
-            kwargs[edge.name] = _argument(progress, edge.source, inside, shared)
+            kwargs[edge.name] = _argument(state, edge.source, inside, shared)
     args.sort(key=_position)
     function = graph.functions[graph.nodes[node].function]
-    after = _before_it(progress, node, inside) if inside else []
+    after = _before_it(state, node, inside) if inside else []
     settings = settings_of(graph, node)
     named = [argument for _, argument in args]
     builds = kind is NodeKind.SUBLATTICE
     return TaskSpec(node, graph.nodes[node].name, function.digest, named, kwargs, after, settings.hooks, site, builds)
 
 
-def _before_it(progress: GraphState, node: int, inside: Mapping[int, int]) -> list[int]:
+def _before_it(state: GraphState, node: int, inside: Mapping[int, int]) -> list[int]:
     """Return what a node needs or waits for within its batch, through collections."""
     found: list[int] = []
     stack = [node]
     while stack:
-        for edge in progress.inputs[stack.pop()]:
+        for edge in state.inputs[stack.pop()]:
             if edge.source in inside:
                 found.append(edge.source)
-            elif not progress.working[edge.source]:
+            elif not state.working[edge.source]:
                 stack.append(edge.source)
     return found
 
@@ -270,21 +270,19 @@ def _position(pair: tuple[int, Argument]) -> int:
     return pair[0]
 
 
-def _argument(progress: GraphState, source: int, inside: Mapping[int, int], shared: SharedValues) -> Argument:
+def _argument(state: GraphState, source: int, inside: Mapping[int, int], shared: SharedValues) -> Argument:
     if source in inside:
         return Argument(node=source)
-    kind = progress.graph.nodes[source].kind
+    kind = state.graph.nodes[source].kind
     if kind is NodeKind.PARAMETER:
-        return shared.argument(progress.values[progress.graph.nodes[source].value])
+        return shared.argument(state.values[state.graph.nodes[source].value])
     if kind is NodeKind.LIST:
-        return Argument(
-            items=[_argument(progress, edge.source, inside, shared) for edge in _in_order(progress, source)]
-        )
+        return Argument(items=[_argument(state, edge.source, inside, shared) for edge in _in_order(state, source)])
     if kind is NodeKind.DICT:
-        keys, values = (_argument(progress, edge.source, inside, shared) for edge in _in_order(progress, source))
+        keys, values = (_argument(state, edge.source, inside, shared) for edge in _in_order(state, source))
         return Argument(pairs=(keys, values))
-    return shared.argument(progress.outputs[source])
+    return shared.argument(state.outputs[source])
 
 
-def _in_order(progress: GraphState, node: int) -> list[Edge]:
-    return sorted((edge for edge in progress.inputs[node] if edge.kind is EdgeKind.ARG), key=lambda edge: edge.index)
+def _in_order(state: GraphState, node: int) -> list[Edge]:
+    return sorted((edge for edge in state.inputs[node] if edge.kind is EdgeKind.ARG), key=lambda edge: edge.index)

@@ -1,4 +1,4 @@
-"""One dispatch while it runs: which nodes may start, and what follows when one ends.
+"""State of one running dispatch: which nodes may start, and the effects of each outcome.
 
 Pure: no clock, no file, no cluster; times come in with the facts. Linear in nodes and edges, arrays rather than
 objects, because a dispatch may have a hundred thousand nodes.
@@ -34,21 +34,24 @@ _DEAD: Final[frozenset[Status]] = frozenset({"failed", "cancelled", "skipped"})
 
 
 class GraphState:
-    """Where every node of a dispatch stands.
+    """State of every node of a dispatch.
 
     Parameters
     ----------
     graph
         The transport graph.
     values
-        The closed values of its parameters.
+        The serialized values of its parameters.
     queues
         The queue (`core.placement`) of each node; one queue for all, if empty.
 
     Notes
     -----
     `version` counts changes; `changed_at[node]` is the version in which a node last changed, so that a reader who knows
-    version `n` can be told everything that is new.
+    version `n` can be sent everything that is newer.
+
+    Methods come in two tenses: `record_...` takes in a fact about a node, the other verbs (`return_to_queue`,
+    `schedule_retry`, `cancel`, ...) carry out a decision of the dispatcher.
     """
 
     def __init__(self, graph: Graph, values: Sequence[Value], queues: Sequence[int] = ()) -> None:
@@ -61,21 +64,21 @@ class GraphState:
         self.attempt: list[int] = [0] * n
         self.losses: dict[int, int] = {}
         self.delayed: dict[int, float] = {}
-        """Nodes that failed and are ready again at a time."""
+        """Nodes that failed, with the time of their retry."""
         self.version = 0
         self.changed_at: list[int] = [0] * n
         self.outputs: dict[int, Value] = {}
-        self.made_at: dict[int, str] = {}
-        """Which worker made those of the outputs that are blobs."""
+        self.produced_by: dict[int, str] = {}
+        """The worker that made each of the outputs that are blobs."""
         n_queues = max(queues, default=0) + 1
         self.queues: list[deque[int]] = [deque() for _ in range(n_queues)]
-        """The nodes that are ready, by the place where they run."""
+        """The ready nodes, by the pool where they run."""
         self._queue = queues if n_queues > 1 else None
         self._waiters = {node for node, it in enumerate(graph.nodes) if it.kind in WAITING_KINDS}
-        self.arrived: list[int] = []
-        """Nodes whose turn it is and that no worker runs; whoever ends them clears it."""
+        self.ready_interactions: list[int] = []
+        """Ready nodes that the dispatcher runs itself; it clears the list when it takes them."""
         self.in_flight: set[int] = set()
-        """Nodes that left for a worker. They are pending until a worker begins them: a batch runs one at a time."""
+        """Nodes that were sent to a worker. They are pending until it starts them: a batch runs one at a time."""
         self.children: list[list[int]] = [[] for _ in range(n)]
         self.inputs: list[list[Edge]] = [[] for _ in range(n)]
         self.waiting: list[int] = [0] * n
@@ -93,30 +96,30 @@ class GraphState:
         # All are found before the first is released: that releases what it contains.
         for node in [node for node in collections if not self.uses[node]]:
             self._release(node)
-        self._open = n  # nodes that are not terminal
+        self._n_open = n  # nodes that are not terminal
         self._counts: dict[Status, int] = dict.fromkeys(Counts.__struct_fields__, 0)  # type: ignore[arg-type]
         self._counts["pending"] = sum(self.working)
-        self.touched: set[int] = set()
-        """Nodes that changed since somebody last took note; whoever records them clears it."""
+        self.changed: set[int] = set()
+        """Nodes that changed since the last commit; the dispatcher clears it when it records them."""
 
     # -- reading -------------------------------------------------------------------------------------------------
 
     @property
     def counts(self) -> Counts:
-        """How many working nodes stand where."""
+        """Number of working nodes in each status."""
         return Counts(**self._counts)
 
     @property
     def ready(self) -> list[int]:
-        """The nodes that may start now, queue after queue."""
+        """Nodes that may start now, queue after queue."""
         return [node for queue in self.queues for node in queue]
 
     def queue(self, node: int) -> int:
         """Return the queue of a node: those of different queues cannot share a batch."""
         return self._queue[node] if self._queue is not None else 0
 
-    def _tidy_queues(self) -> None:
-        """Forget what was ready and has ended meanwhile, or has to wait."""
+    def _prune_queues(self) -> None:
+        """Remove nodes from the queues that have ended meanwhile or wait for a retry."""
 
         def is_ready(node: int) -> bool:
             return self.status[node] == "pending" and node not in self.delayed
@@ -126,12 +129,12 @@ class GraphState:
     @property
     def is_terminal(self) -> bool:
         """Whether nothing more will happen."""
-        return self._open == 0
+        return self._n_open == 0
 
     @property
     def outcome(self) -> Status:
         """The status of the whole dispatch: the worst of its nodes' once all have ended, else running."""
-        if self._open:
+        if self._n_open:
             return "running"
         if self._counts["failed"]:
             return "failed"
@@ -139,51 +142,51 @@ class GraphState:
             return "cancelled"
         return "completed"
 
-    def state(self, node: int) -> NodeState:
-        """What a drawing needs to know of a node."""
+    def node_state(self, node: int) -> NodeState:
+        """Return the state of one node, as drawings and records need it."""
         next_at = self.delayed.get(node)
         return NodeState(
             node, self.status[node], self.started_at[node], self.ended_at[node], self.attempt[node], next_at
         )
 
     def states_since(self, version: int) -> list[NodeState]:
-        """Every node that changed after `version`, as it stands now."""
-        return [self.state(node) for node, changed in enumerate(self.changed_at) if changed > version]
+        """Return the present state of every node that changed after `version`."""
+        return [self.node_state(node) for node, changed in enumerate(self.changed_at) if changed > version]
 
-    # -- facts ---------------------------------------------------------------------------------------------------
+    # -- facts and decisions -------------------------------------------------------------------------------------
 
     def start(self, at: float) -> None:
-        """Begin: parameters are complete, nodes without inputs are ready."""
+        """Start the dispatch: parameters are complete, nodes without inputs are ready."""
         self.version += 1
         for node in [node for node, waiting in enumerate(self.waiting) if not waiting]:
             if node in self._waiters:
-                self.arrived.append(node)
+                self.ready_interactions.append(node)
             elif self.working[node]:
                 self.queues[self.queue(node)].append(node)
             else:
                 self._complete(node, at, at)
 
-    def sent(self, nodes: Iterable[int]) -> None:
-        """Nodes left for a worker."""
+    def record_sent(self, nodes: Iterable[int]) -> None:
+        """Record that nodes were sent to a worker, each for its next attempt."""
         for node in nodes:
             assert self.status[node] == "pending", f"node {node} is {self.status[node]} and was sent"
             self.in_flight.add(node)
             self.attempt[node] += 1
 
-    def began(self, node: int, at: float) -> None:
-        """A worker began a node."""
+    def record_start(self, node: int, at: float) -> None:
+        """Record that a worker started a node."""
         if node in self.in_flight and self.status[node] == "pending":
             self.version += 1
             self._move(node, "running")
             self.started_at[node] = at
 
-    def made(self, outcome: Outcome, worker: str) -> None:
-        """A worker made a value; who needs it is best run there."""
+    def record_producer(self, outcome: Outcome, worker: str) -> None:
+        """Record which worker made a value: the nodes that read it are best run there."""
         if outcome.value is not None and outcome.value.digest and self.uses[outcome.node]:
-            self.made_at[outcome.node] = worker
+            self.produced_by[outcome.node] = worker
 
-    def ended(self, outcome: Outcome) -> bool:
-        """A node ended. Returns False when that changes nothing (it had ended before)."""
+    def record_outcome(self, outcome: Outcome) -> bool:
+        """Record the outcome of a node. Return False when that changes nothing (it had ended before)."""
         node = outcome.node
         if self.status[node] in TERMINAL:
             return False
@@ -198,8 +201,8 @@ class GraphState:
         self._release(node)
         return True
 
-    def returned(self, nodes: Iterable[int]) -> None:
-        """Nodes came back without an outcome: not begun in time, or lost. They are ready again, first in line."""
+    def return_to_queue(self, nodes: Iterable[int]) -> None:
+        """Return nodes without an outcome, not started in time or lost, to the front of their queue."""
         self.version += 1
         for node in nodes:
             if node not in self.in_flight:
@@ -215,27 +218,27 @@ class GraphState:
                 self._end(node, "skipped", None, None)
                 self._skip_after(node)
 
-    def put_off(self, node: int, until: float) -> None:
-        """A node failed and may be run again, but not before a time."""
+    def schedule_retry(self, node: int, until: float) -> None:
+        """Schedule the retry of a node that failed: it is pending, but not ready before a time."""
         self.version += 1
         self.in_flight.discard(node)
         if self.status[node] == "running":
             self._move(node, "pending")
             self.started_at[node] = None
         self.delayed[node] = until
-        self._touch(node)
+        self._mark_changed(node)
 
-    def due(self, at: float) -> None:
-        """What was put off until now is ready."""
+    def release_due(self, at: float) -> None:
+        """Make nodes ready whose retry is due."""
         for node in [node for node, until in self.delayed.items() if until <= at]:
             del self.delayed[node]
             if self.status[node] == "pending":
                 self.version += 1
-                self._touch(node)
+                self._mark_changed(node)
                 self.queues[self.queue(node)].append(node)
 
-    def adopted(self, node: int, started_at: float) -> bool:
-        """A sublattice's node has become a dispatch of its own: it runs on, and no worker has it.
+    def mark_running(self, node: int, started_at: float) -> bool:
+        """Mark a node as running at no worker: as a child dispatch, or in the dispatcher itself.
 
         Returns False when that changes nothing (the node had ended before).
         """
@@ -246,25 +249,25 @@ class GraphState:
         if self.status[node] == "pending":
             self._move(node, "running")
         self.started_at[node] = started_at
-        self._touch(node)
+        self._mark_changed(node)
         return True
 
-    def unsent(self, nodes: Iterable[int]) -> None:
-        """Nodes came back that no worker had begun: that was no attempt."""
+    def return_unstarted(self, nodes: Iterable[int]) -> None:
+        """Return nodes to their queue that no worker had started: that was no attempt."""
         nodes = [node for node in nodes if node in self.in_flight]
         for node in nodes:
             self.attempt[node] -= 1
-        self.returned(nodes)
+        self.return_to_queue(nodes)
 
-    def lost(self, node: int) -> bool:
-        """A node took its worker down, or was there when it went. Returns whether it may be tried again."""
+    def count_loss(self, node: int) -> bool:
+        """Count the loss of a worker at a node. Return whether the node may be run again."""
         self.losses[node] = self.losses.get(node, 0) + 1
         return self.losses[node] <= LOSSES_ALLOWED
 
     def cancel(self, at: float, nodes: Iterable[int] | None = None) -> list[int]:
-        """Cancel nodes (None: all that have not ended). Returns those that ended by this.
+        """Cancel nodes (None: all that have not ended). Return those that ended by this.
 
-        What could have started is cancelled; what comes after it will never start and is skipped, as in Covalent.
+        Nodes that could have started are cancelled; those after them will never start and are skipped, as in Covalent.
         """
         self.version += 1
         everything = nodes is None
@@ -285,7 +288,7 @@ class GraphState:
                 if status not in TERMINAL:
                     self._end(node, "skipped", None, None)
         self.delayed = {node: at for node, at in self.delayed.items() if self.status[node] == "pending"}
-        self._tidy_queues()
+        self._prune_queues()
         return cancelled
 
     def restore(
@@ -294,17 +297,17 @@ class GraphState:
         outputs: dict[int, Value],
         version: int,
         attempts: Mapping[int, Sequence[Attempt]] = MappingProxyType({}),
-        adopted: Container[int] = (),
+        still_running: Container[int] = (),
     ) -> None:
-        """Take over what was recorded before a restart; a node that was running is pending again.
+        """Restore the states that were recorded before a restart; a node that was running is pending again.
 
-        `attempts` are the runs of each node that were not its last: what is counted stays counted, and a node that
-        was waiting for its next run goes on waiting. A node among `adopted` is running still: as a dispatch of its own.
+        `attempts` are the runs of each node that were not its last: they stay counted, and a node that was waiting
+        for its retry goes on waiting. A node among `still_running` runs on: as a child dispatch.
         """
         for state in states:
             if state.status not in TERMINAL:
                 self.attempt[state.node] = state.attempt
-                if state.node in adopted and self.status[state.node] == "pending":
+                if state.node in still_running and self.status[state.node] == "pending":
                     self._move(state.node, "running")
                     self.started_at[state.node] = state.started_at
                 continue
@@ -323,10 +326,10 @@ class GraphState:
         self._recount(attempts)
         self.version = version
         self.changed_at = [version] * len(self.changed_at)
-        self._tidy_queues()
+        self._prune_queues()
 
     def _recount(self, attempts: Mapping[int, Sequence[Attempt]]) -> None:
-        """Count the runs of nodes that will be run again, and let those wait that were waiting."""
+        """Restore the attempts, losses and retry times of nodes that will be run again."""
         for node, runs in attempts.items():
             if self.status[node] != "pending":
                 continue
@@ -337,11 +340,11 @@ class GraphState:
             if runs[-1].next_at is not None:
                 self.delayed[node] = runs[-1].next_at
 
-    # -- moves ---------------------------------------------------------------------------------------------------
+    # -- transitions ---------------------------------------------------------------------------------------------
 
-    def _touch(self, node: int) -> None:
+    def _mark_changed(self, node: int) -> None:
         self.changed_at[node] = self.version
-        self.touched.add(node)
+        self.changed.add(node)
 
     def _move(self, node: int, status: Status) -> None:
         before = self.status[node]
@@ -352,13 +355,13 @@ class GraphState:
         if self.working[node]:
             self._counts[before] -= 1
             self._counts[status] += 1
-        self._touch(node)
+        self._mark_changed(node)
 
     def _end(self, node: int, status: Status, started_at: float | None, ended_at: float | None) -> None:
         self._move(node, status)
         self.started_at[node], self.ended_at[node] = started_at, ended_at
         self.in_flight.discard(node)
-        self._open -= 1
+        self._n_open -= 1
 
     def _complete(self, node: int, started_at: float | None, ended_at: float | None) -> None:
         """Complete a node and every virtual node that waited only for it."""
@@ -376,12 +379,12 @@ class GraphState:
                     if not self.working[child]:
                         stack.append(child)
                     elif child in self._waiters:
-                        self.arrived.append(child)
+                        self.ready_interactions.append(child)
                     elif child not in self.in_flight:
                         self.queues[self.queue(child)].append(child)
 
     def _skip_after(self, node: int) -> None:
-        """What depends on a node that has no value will never start."""
+        """Skip every node that depends on one without a value."""
         stack = list(self.children[node])
         while stack:
             current = stack.pop()
@@ -390,20 +393,20 @@ class GraphState:
                 stack += self.children[current]
 
     def _release(self, node: int) -> None:
-        """Forget the outputs that only this node still needed; the store has them."""
+        """Drop the outputs that only this node still needed; the store has them."""
         stack = [edge.source for edge in self.inputs[node] if edge.kind is not EdgeKind.WAIT]
         while stack:
             source = stack.pop()
             self.uses[source] -= 1
             if self.uses[source] == 0:
                 self.outputs.pop(source, None)
-                self.made_at.pop(source, None)
+                self.produced_by.pop(source, None)
                 if self.graph.nodes[source].kind in (NodeKind.LIST, NodeKind.DICT):
                     stack += [edge.source for edge in self.inputs[source] if edge.kind is not EdgeKind.WAIT]
 
 
 def result_nodes(graph: Graph) -> list[int]:
-    """Return the working nodes whose values the lattice's result is made of."""
+    """Return the working nodes whose values make up the lattice's result."""
     inputs: dict[int, list[int]] = {}
     for edge in graph.edges:
         if edge.kind is not EdgeKind.WAIT:
@@ -424,10 +427,10 @@ def result_nodes(graph: Graph) -> list[int]:
 
 
 def value_node(graph: Graph) -> int:
-    """Return the node whose closed value is the dispatch's own: a working output, or the one node it passes on.
+    """Return the node whose serialized value is the dispatch's own: a working output, or the one node it passes on.
 
-    -1 if the value is a collection that only a reader can put together. A dispatch that stands for a node of another
-    never has such a value: its output works.
+    -1 if the value is a collection that only a reader can put together. A child dispatch never has
+    such a value: its output works.
     """
     node = graph.output
     while not does_work(graph.nodes[node]):

@@ -45,7 +45,7 @@ def let_go(run: RunningDispatch, most: int) -> None:
 
 def arrive(run: RunningDispatch, now: float) -> None:
     """Begin the nodes whose turn it is and that no worker runs; what has ended by that is in the inbox."""
-    arrived, run.progress.arrived = run.progress.arrived, []
+    arrived, run.progress.ready_interactions = run.progress.ready_interactions, []
     for node in arrived:
         if run.progress.status[node] != "pending":
             continue
@@ -64,7 +64,7 @@ def arrive(run: RunningDispatch, now: float) -> None:
                 "text": _payload_text(run, node),
             }
             note(run, Entry("wait", now, node, data=data))
-        run.progress.adopted(node, now if known is None else known.created_at)
+        run.progress.mark_running(node, now if known is None else known.created_at)
 
 
 def _payload_text(run: RunningDispatch, node: int) -> str:

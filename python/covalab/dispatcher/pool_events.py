@@ -49,7 +49,7 @@ class PoolEvents:
         """A worker began a node."""
         run = self._service.runs.get(DispatchId(batch.dispatch))
         if run is not None:
-            run.progress.began(begun.node, begun.at)
+            run.progress.record_start(begun.node, begun.at)
             self._service.note(run)
 
     def on_outcomes(self, batch: SentBatch, payload: bytes) -> None:
@@ -59,7 +59,7 @@ class PoolEvents:
         run = self._service.runs.get(DispatchId(batch.dispatch))
         if run is not None:
             for outcome in outcomes:
-                run.progress.made(outcome, batch.worker)
+                run.progress.record_producer(outcome, batch.worker)
             run.inbox += outcomes
             self._service.note(run)
 
@@ -92,7 +92,7 @@ class PoolEvents:
             unfinished = []
         elif unfinished and was_dropped and ended.lost:
             # We killed the worker for what was cancelled; the others of its batch are no suspects.
-            run.progress.returned(unfinished)
+            run.progress.return_to_queue(unfinished)
             unfinished = []
         elif unfinished and ended.lost and batch.begun is not None:
             self._suspect(run, batch, unfinished, now)
@@ -100,7 +100,7 @@ class PoolEvents:
         elif unfinished and ended.lost and run.seems_to_begin(unfinished[0]):
             self._suspect(run, batch, unfinished[:1], now)
             unfinished = unfinished[1:]
-        run.progress.unsent(unfinished)
+        run.progress.return_unstarted(unfinished)
         self._service.note(run)
 
     def on_pool_lost(self, batches: Iterable[SentBatch]) -> None:
@@ -118,13 +118,13 @@ class PoolEvents:
             if batch.begun is not None and batch.begun.node in unfinished:
                 self._suspect(run, batch, [batch.begun.node], now)
                 unfinished.remove(batch.begun.node)
-            run.progress.unsent(unfinished)
+            run.progress.return_unstarted(unfinished)
             self._service.note(run)
 
     def _suspect(self, run: RunningDispatch, batch: SentBatch, nodes: list[int], now: float) -> None:
         """Let nodes that were there when their worker went run again, alone; blame the one that was there too often."""
         for node in nodes:
-            may_go_on = run.progress.lost(node)
+            may_go_on = run.progress.count_loss(node)
             failure = lost_failure(run.progress.losses[node])
             if not may_go_on:
                 self._fail(run, batch, node, failure, now)
@@ -133,7 +133,7 @@ class PoolEvents:
             stdout, stderr = read_output(self._spool, batch, node)
             outcome = Outcome(node, "failed", started, now, None, failure, stdout, stderr, batch.worker)
             run.attempts.append(Attempt(run.progress.attempt[node], outcome))
-        run.progress.returned(node for node in nodes if run.progress.losses[node] <= LOSSES_ALLOWED)
+        run.progress.return_to_queue(node for node in nodes if run.progress.losses[node] <= LOSSES_ALLOWED)
 
     def on_pool_failed(self, pool: Pool) -> None:
         """A pool cannot be had at all: what needs it fails. Called again when more of that has become ready."""

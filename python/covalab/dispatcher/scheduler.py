@@ -168,7 +168,7 @@ class Scheduler:
         sent = SentBatch(batch.id, run.id, nodes, worker, quick=self._is_quick(run, nodes), time_limit=limit)
         if run.started_at is None:
             run.started_at = time.time()
-        progress.sent(nodes)
+        progress.record_sent(nodes)
         pool.send(sent, self._encoder.encode(batch))
 
 

@@ -560,7 +560,7 @@ class Service:
             self.schedules.due(dispatch)
             run = self.runs.get(dispatch)
             if run is not None:
-                run.progress.due(now)
+                run.progress.release_due(now)
                 self._frontier.note(run)
                 self.note(run)
         if self._alarm is not None:
@@ -617,11 +617,11 @@ class Service:
         outcomes, run.outcomes = run.outcomes, []
         attempts, run.attempts = run.attempts, []
         states = [
-            progress.state(node)
-            for node in progress.touched
+            progress.node_state(node)
+            for node in progress.changed
             if progress.working[node] and (progress.status[node] in TERMINAL or node in run.children)
         ]
-        progress.touched.clear()
+        progress.changed.clear()
         births = [*run.births, *self.schedules.after_end(run, summary)]
         run.births = []
         entries = list(run.entries)
@@ -689,7 +689,7 @@ class Service:
 
     def _apply(self, run: RunningDispatch) -> None:
         self._take_in(run)
-        while run.progress.arrived:
+        while run.progress.ready_interactions:
             interactions.arrive(run, time.time())
             self._take_in(run)
         if run.progress.is_terminal and run.ended_at is None and run.may_end:
@@ -710,7 +710,7 @@ class Service:
                 self._frontier.learn(run, outcome)
             elif self._put_off(run, outcome):
                 continue
-            if progress.ended(outcome):
+            if progress.record_outcome(outcome):
                 run.outcomes.append(outcome)
                 if outcome.status == "failed":
                     run.failed.append(node)
@@ -725,7 +725,7 @@ class Service:
             return children.not_built(outcome, error)
         if outcome.submission.digest is not None:
             self.in_background(self._tidying.remove([outcome.submission.digest]))
-        if run.progress.adopted(node, outcome.started_at):
+        if run.progress.mark_running(node, outcome.started_at):
             built = run.built[node] = msgspec.structs.replace(outcome, submission=None)
             run.outcomes.append(built)
             run.children[node] = submission.id
@@ -743,7 +743,7 @@ class Service:
             return False
         next_at = self._clock() + retries.delay_before(settings.retry, n_failed, random.random())  # noqa: S311 - no secret
         run.attempts.append(Attempt(run.progress.attempt[node], outcome, next_at))
-        run.progress.put_off(node, next_at)
+        run.progress.schedule_retry(node, next_at)
         run.children.pop(node, None)
         self.wake_at(next_at, run.id)
         return True

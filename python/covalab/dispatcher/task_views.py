@@ -66,7 +66,7 @@ def _open_nodes(run: RunningDispatch, words: set[str]) -> Iterator[int]:
 
 
 def _row(run: RunningDispatch, node: int) -> TaskRow:
-    state = run.progress.state(node)
+    state = run.progress.node_state(node)
     word = _OPEN[state.status]
     created = run.created
     # What is with a worker and has not begun is counted already, so that it is not counted twice when it begins.

@@ -178,7 +178,7 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
         raise MissingLatticeRecordError(task, where)
     found = graph.nodes[number]
     for _ in range(_READINGS):
-        state = progress.state(number)
+        state = progress.node_state(number)
         outcome, attempts = await service.store.read(
             lambda db: (
                 dispatch_rows.select_outcome(db, key, number),
@@ -187,7 +187,7 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
         )
         # It may have ended meanwhile: nobody is to see the end without the value.
         is_whole = outcome is not None or state.status not in _WITH_OUTCOME or not progress.working[number]
-        if is_whole and state == progress.state(number):
+        if is_whole and state == progress.node_state(number):
             break
         await service.settled()
     value = outcome.value if outcome is not None else None
