@@ -18,6 +18,10 @@ import covalab as ct
 from covalab.client import Client
 from covalab.core.errors import CovalabError
 
+_EARLY_KILLS = 3  # in a row, before a worker is up: workers take seconds to start, and without them nothing runs
+_SECONDS = 120  # for everything to end
+_SECONDS_WITHOUT_KILLS = 60  # the last of these
+
 
 @ct.electron(retries=3, retry_delay=0.05)
 def flaky(mark: str, n_failures: int) -> int:
@@ -56,7 +60,7 @@ class Crowd:
         self.runs: dict[str, int] = {}
         self.answers: dict[str, Any] = {}
         self.said: dict[str, list[int]] = {}
-        self.kills = 0
+        self.kills = self.early_kills = 0
 
     def dispatch(self) -> None:
         """Dispatch one, at once or in a moment."""
@@ -90,16 +94,20 @@ class Crowd:
         ct.resume(dispatch)
 
     def kill(self) -> None:
-        """Kill the dispatcher; the next request starts another."""
+        """Kill the dispatcher, unless too many in a row were killed early; the next request starts another."""
         with suppress(CovalabError, psutil.NoSuchProcess):
-            pid = self.client.status().pid
+            status = self.client.status()
+            pid = status.pid
+            self.early_kills = 0 if any(pool.workers for pool in status.pools) else self.early_kills + 1
+            if self.early_kills > _EARLY_KILLS:
+                return
             os.kill(pid, signal.SIGKILL)
             psutil.Process(pid).wait(10)
             self.kills += 1
 
-    def act(self) -> None:
+    def act(self, *, kills: bool = True) -> None:
         """Do one thing at random to one of those that have not ended."""
-        if self.draw.random() < 0.05:
+        if self.draw.random() < 0.05 and kills:
             self.kill()
             return
         open_ones = [one for one in self.runs if str(ct.get_result(one, status_only=True)["status"]) == "RUNNING"]
@@ -119,10 +127,12 @@ def soak(client: Client, folder: Path, seed: int, n_dispatches: int) -> None:
         crowd.dispatch()
         for _ in range(4):
             crowd.act()
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + _SECONDS
     while any(ct.get_result(one, status_only=True)["status"] != "COMPLETED" for one in crowd.runs):
-        assert time.monotonic() < deadline, [client.summary(one) for one in crowd.runs]
-        crowd.act()
+        # One text: pytest cuts the middle out of a list, so that the start of one summary runs into the end of another.
+        assert time.monotonic() < deadline, "\n".join(str(client.summary(one)) for one in crowd.runs)
+        # A restart would also mend a start that was lost, so the last dispatcher has to do without.
+        crowd.act(kills=time.monotonic() < deadline - _SECONDS_WITHOUT_KILLS)
         time.sleep(0.02)
     print(f"{crowd.kills} kills")
     for dispatch, n_failures in crowd.runs.items():
