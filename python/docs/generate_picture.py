@@ -56,7 +56,7 @@ def _picture(ct: Any) -> str:
         return best_of([score_svm(data, train_svm(data, c)) for c in (0.1, 1.0, 10.0)])
 
     run = ct.dispatch(experiment)()
-    html = ct.get_result(run, wait=True)._repr_mimebundle_()["text/html"]  # noqa: SLF001 - what Jupyter asks for
+    html = ct.get_result(run, wait=True)._repr_mimebundle_()["text/html"]
     found = re.search(r"data:image/svg\+xml;base64,([^\"]+)", html)
     assert found is not None, html
     return b64decode(found[1]).decode()
