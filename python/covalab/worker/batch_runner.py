@@ -123,8 +123,8 @@ class TaskWorker:
         stdout, stderr = self.capture.take()
         if failure is not None and failure.traceback:
             stderr += failure.traceback
-        if task.site is not None:
-            _write_logs(task.site, stdout, stderr)
+        if task.paths is not None:
+            _write_logs(task.paths, stdout, stderr)
         status: Status = "cancelled" if failure is not None and failure.type == "cancelled" else "failed"
         if failure is None:
             status = "running" if task.builds else "completed"  # what was built has still to run
@@ -139,10 +139,10 @@ class TaskWorker:
         try:
             try:
                 run = self._with_hooks if task.hooks else self._call
-                if task.site is None:
+                if task.paths is None:
                     ended = run(task, batch, blobs, inputs)
                 else:
-                    with _standing_in(task.site.workdir):
+                    with _standing_in(task.paths.workdir):
                         ended = run(task, batch, blobs, inputs)
             finally:
                 self.turn.leave()
