@@ -20,7 +20,7 @@ BUDGET_SECONDS: Final = 0.5
 """The time after which a batch returns the tasks that it has not started."""
 
 _TARGET_SECONDS: Final = 0.2  # long against a trip, short for a person who waits for the first outcome
-_TRIP_SECONDS: Final = 0.01  # measured: dispatcher, pool, Dask, worker and back
+_TRIP_SECONDS: Final = 0.01  # about what a round trip to a worker costs
 _BATCH_LIMIT: Final = 512  # a message stays small, and a lost worker loses little
 _SHARED_BYTES: Final = 512  # below, a reference saves nothing
 _PROBE: Final = 4  # siblings of a function that never ran: few, in case each takes an hour
@@ -105,7 +105,7 @@ def take_batch(
         if not left or not ready or len(batch) >= _BATCH_LIMIT:
             break
         following = ready[0]
-        # One batch has one executor and one set of hooks, which the settings name.
+        # Other settings: another executor, or hooks that may take long.
         if state.graph.nodes[following].settings != settings or needs_own_batch(state, following):
             break
         # A sibling whose function takes much longer would keep the others' outcomes waiting behind it.

@@ -189,7 +189,6 @@ def fold(state: ExecutionState, entry: Entry) -> Entry:
     ['b']
     """
     state.version += 1
-    # Counted here and not by the reader: readers poll with the number of the entry they had last.
     if entry.kind in STREAMED:
         state.streamed += 1
     try:

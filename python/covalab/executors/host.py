@@ -48,7 +48,7 @@ from covalab.executors.call_values import instance_of, ready, value_of
 from covalab.executors.manager import _executor_manager
 from covalab.sdk.results.status import status
 from covalab.worker import context, reporting
-from covalab.worker.batch_runner import enter, failure_of
+from covalab.worker.batch_runner import enter_folder, failure_of
 
 _log = logging.getLogger("covalab.executors")
 SLOTS: Final = 64
@@ -269,7 +269,7 @@ class ExecutorHost:
     def _prepare(running: _Running, blobs: BlobStore) -> Any:
         batch = running.batch
         assert batch.executor is not None
-        enter(batch.cwd, batch.path)
+        enter_folder(batch.cwd, batch.path)
         if batch.executor.instance:
             executor = instance_of(batch, blobs)
         else:

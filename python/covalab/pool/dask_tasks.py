@@ -82,14 +82,14 @@ async def stop(owner: str, batch: int, nodes: list[int]) -> bool:
     """
     if owner != _owner:
         return True  # it is somebody else's batch that runs here
-    asked = [one for one in _workers.values() if one.turn.interrupt(batch, nodes)]
+    asked = [one for one in _workers.values() if one.interruptible.interrupt(batch, nodes)]
     if not asked:
         return True
-    turn, pid = asked[0].turn, os.getpid()
-    since = turn.since
+    task, pid = asked[0].interruptible, os.getpid()
+    since = task.since
     signal_all(family(pid, since=since), signal.SIGINT)
     deadline = time.monotonic() + GRACE_SECONDS
-    while owner == _owner and turn.is_at(batch, nodes):
+    while owner == _owner and task.is_at(batch, nodes):
         if time.monotonic() > deadline:
             return False
         await asyncio.sleep(_LOOK_SECONDS)
