@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from covalab.triggers.base import BaseTrigger
@@ -63,7 +64,7 @@ class DirTrigger(BaseTrigger):
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             message = f"batch_size is a whole number from 1 on, not {batch_size!r}"
             raise ValueError(message)
-        self.dir_path = os.path.abspath(dir_path)  # noqa: PTH100 - a text, as in Covalent
+        self.dir_path = os.path.abspath(dir_path)  # noqa: PTH100 - a text, as in Covalent; Path leaves `..` in it
         self.event_names = names
         self.batch_size = batch_size
         self.recursive = recursive
@@ -71,11 +72,11 @@ class DirTrigger(BaseTrigger):
         self.n_changes = 0
 
     def observe(self) -> None:
-        """Begin to watch; events come from a thread of the watching library."""
+        """Start to watch; events come from a thread of the watching library."""
         from watchdog.events import FileSystemEvent, FileSystemEventHandler  # noqa: PLC0415 - only where it watches
-        from watchdog.observers import Observer  # noqa: PLC0415
+        from watchdog.observers import Observer  # noqa: PLC0415 - as above
 
-        if not os.path.exists(self.dir_path):  # noqa: PTH110
+        if not Path(self.dir_path).exists():
             message = f"there is no {self.dir_path} to watch; make it, then register the trigger again"
             raise FileNotFoundError(message)
         lock = threading.Lock()
