@@ -1,4 +1,4 @@
-"""Docstrings begin with a noun and a verb, or with an imperative verb; never with a relative or an indefinite pronoun."""
+"""First lines of docstrings are a noun and a verb, or an imperative verb; none begins with a pronoun."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ NODE_STATUS_TEXT: Final[Mapping[Status, str]] = {
     "completed": "The node has a value, which is recorded. Virtual nodes (lists, dicts) complete with the last input.",
     "failed": "The last attempt raised, ran out of time, lost its worker too often, or could not be run at all.",
     "cancelled": "A person cancelled the node, or its dispatch, before it ended.",
-    "skipped": "The node never ran: an input of it failed or was cancelled. Covalent has no word for it.",
+    "skipped": "The node never ran: an input of it failed, was cancelled or was skipped.",
 }
 """The meaning of each status of a node."""
 
