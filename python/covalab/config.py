@@ -248,8 +248,7 @@ def change(new: Mapping[str, Any]) -> None:
     ConfigError
         If the file cannot be read or written, or the result would not be a configuration: the file is as it was.
     """
-    import tomlkit  # noqa: PLC0415 - only writing needs a parser that keeps comments
-    from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415 - as above
+    import tomlkit.exceptions  # noqa: PLC0415 - only writing needs a parser that keeps comments
 
     path = Path(os.path.realpath(config_file()))  # the file that a link points to, not the link
     where = str(path)
@@ -259,12 +258,12 @@ def change(new: Mapping[str, Any]) -> None:
             text = path.read_text() if path.exists() else ""
             document = tomlkit.parse(text)
             for key, value in new.items():
-                _set(document, key, value)
+                _set(tomlkit, document, key, value)
             written = tomlkit.dumps(document)
             _checked(msgspec.toml.decode(written.encode(), type=dict[str, Any]), path)
             if written != text:
                 _replace(path, written)
-    except (TOMLKitError, msgspec.MsgspecError) as error:
+    except (tomlkit.exceptions.TOMLKitError, msgspec.MsgspecError) as error:
         raise ConfigError(where, str(error)) from error
     except OSError as error:
         what = f"{error.strerror}; make it writable, or name another file with COVALAB_CONFIG"
@@ -316,9 +315,7 @@ def _checked(found: dict[str, Any], path: Path) -> Config:
         raise ConfigError(str(path), str(error)) from error
 
 
-def _set(document: Any, key: str, value: Any) -> None:
-    import tomlkit  # noqa: PLC0415 - as in `change`
-
+def _set(toml: Any, document: Any, key: str, value: Any) -> None:
     *sections, last = key.split(".")
     table = document
     for depth, section in enumerate(sections):
@@ -326,7 +323,7 @@ def _set(document: Any, key: str, value: Any) -> None:
             if value is None:
                 return
             # Only the innermost has a heading of its own: `[executors.slurm]` alone says it all.
-            table[section] = tomlkit.table(is_super_table=depth < len(sections) - 1)
+            table[section] = toml.table(is_super_table=depth < len(sections) - 1)
         table = table[section]
         if not isinstance(table, dict):
             message = f"{'.'.join(sections[: depth + 1])} has a value, {key} cannot be below it"
@@ -335,7 +332,7 @@ def _set(document: Any, key: str, value: Any) -> None:
         table.pop(last, None)
         return
     try:
-        table[last] = tomlkit.item(os.fspath(value) if isinstance(value, os.PathLike) else value)
+        table[last] = toml.item(os.fspath(value) if isinstance(value, os.PathLike) else value)
     except (ValueError, TypeError) as error:
         what = f"{key} = {value!r}: a value is text, a number, a truth value, or a list or dict of these"
         raise ConfigError(str(config_file()), what) from error

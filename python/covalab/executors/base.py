@@ -78,8 +78,8 @@ class _AbstractBaseExecutor(ABC):  # noqa: B024 - `run` is abstract in each of t
         cache_dir: str = "",
         time_limit: float = -1,
         retries: int = 0,
-        *args: Any,  # noqa: ARG002 - plug-ins pass what their own base once took
-        **kwargs: Any,  # noqa: ARG002 - as above
+        *args: Any,  # plug-ins pass what their own base once took
+        **kwargs: Any,
     ) -> None:
         self.log_stdout = log_stdout
         self.log_stderr = log_stderr
@@ -215,7 +215,7 @@ class BaseExecutor(_AbstractBaseExecutor):
     def teardown(self, task_metadata: dict[str, Any]) -> Any:
         """Release the resources of `setup` and `run`, however the task ended."""
 
-    def cancel(self, task_metadata: dict[str, Any], job_handle: Any) -> bool:  # noqa: ARG002 - for subclasses
+    def cancel(self, task_metadata: dict[str, Any], job_handle: Any) -> bool:
         """Stop the job of a task. Return whether it was stopped."""
         return False
 
@@ -241,7 +241,7 @@ class BaseExecutor(_AbstractBaseExecutor):
         """Append texts to files; relative names are under ``<results_dir>/<dispatch_id>/``, empty ones mean none."""
         self._write_streams(stream_strings, filepaths, dispatch_id, results_dir)
 
-    def execute(  # noqa: PLR0917 - Covalent's signature
+    def execute(
         self,
         function: Callable[..., Any],
         args: list[Any],
@@ -292,7 +292,7 @@ class AsyncBaseExecutor(_AbstractBaseExecutor):
     async def teardown(self, task_metadata: dict[str, Any]) -> Any:
         """Release the resources of `setup` and `run`, however the task ended."""
 
-    async def cancel(self, task_metadata: dict[str, Any], job_handle: Any) -> bool:  # noqa: ARG002
+    async def cancel(self, task_metadata: dict[str, Any], job_handle: Any) -> bool:
         """Stop the job of a task. Return whether it was stopped."""
         return False
 
@@ -318,7 +318,7 @@ class AsyncBaseExecutor(_AbstractBaseExecutor):
         """Append texts to files; relative names are under ``<results_dir>/<dispatch_id>/``, empty ones mean none."""
         self._write_streams(stream_strings, filepaths, dispatch_id, results_dir)
 
-    async def execute(  # noqa: PLR0917 - Covalent's signature
+    async def execute(
         self,
         function: Callable[..., Any],
         args: list[Any],

@@ -41,7 +41,7 @@ class DaskExecutor(AsyncBaseExecutor):
         ``time_limit`` and ``retries``, as in `BaseExecutor`.
     """
 
-    def __init__(  # noqa: PLR0917 - Covalent's signature
+    def __init__(
         self,
         scheduler_address: str = "",
         log_stdout: str = "stdout.log",
@@ -65,7 +65,7 @@ class DaskExecutor(AsyncBaseExecutor):
         function: Callable[..., Any],
         args: list[Any],
         kwargs: dict[str, Any],
-        task_metadata: Any,  # noqa: ARG002 - the signature of every executor
+        task_metadata: Any,
     ) -> Any:
         """Call the function. Only for subclasses: they run in the executor host, like every other executor."""
         import asyncio  # noqa: PLC0415 - describing an executor needs no event loop

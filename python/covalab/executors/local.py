@@ -45,6 +45,6 @@ class LocalExecutor(BaseExecutor):
         self.create_unique_workdir = bool(create_unique_workdir)
         self.conda_env = conda_env
 
-    def run(self, function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], task_metadata: Any) -> Any:  # noqa: ARG002 - a signature
+    def run(self, function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], task_metadata: Any) -> Any:
         """Call the function. Only for subclasses: they run in the executor host, like every other executor."""
         return function(*args, **kwargs)

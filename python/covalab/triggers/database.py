@@ -34,7 +34,7 @@ class PollingTrigger(BaseTrigger):
         If the interval or the count is none.
     """
 
-    def __init__(  # noqa: PLR0917 - the signature is Covalent's
+    def __init__(
         self,
         db_path: str,
         table_name: str,
@@ -122,16 +122,15 @@ class DatabaseTrigger(PollingTrigger):
 
     def observe(self) -> None:
         """Query and fire until stopped."""
-        from sqlalchemy import create_engine, text  # noqa: PLC0415 - an optional package
-        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - as above
+        import sqlalchemy as sa  # noqa: PLC0415 - an optional package
 
-        engine = create_engine(self.db_path)
+        engine = sa.create_engine(self.db_path)
 
         def has_rows(query: str) -> bool:
             with engine.connect() as connection:
-                return connection.execute(text(query)).first() is not None
+                return connection.execute(sa.text(query)).first() is not None
 
         try:
-            self.poll(has_rows, SQLAlchemyError)
+            self.poll(has_rows, sa.exc.SQLAlchemyError)
         finally:
             engine.dispose()

@@ -45,7 +45,7 @@ class DirTrigger(BaseTrigger):
     ['created']
     """
 
-    def __init__(  # noqa: PLR0917 - the signature is Covalent's
+    def __init__(
         self,
         dir_path: str | os.PathLike[str],
         event_names: str | Sequence[str],
@@ -73,8 +73,7 @@ class DirTrigger(BaseTrigger):
 
     def observe(self) -> None:
         """Start to watch; events come from a thread of the watching library."""
-        from watchdog.events import FileSystemEvent, FileSystemEventHandler  # noqa: PLC0415 - only where it watches
-        from watchdog.observers import Observer  # noqa: PLC0415 - as above
+        from watchdog import events, observers  # noqa: PLC0415 - only where it watches
 
         if not Path(self.dir_path).exists():
             message = f"there is no {self.dir_path} to watch; make it, then register the trigger again"
@@ -82,10 +81,10 @@ class DirTrigger(BaseTrigger):
         lock = threading.Lock()
         trigger = self
 
-        class Handler(FileSystemEventHandler):
+        class Handler(events.FileSystemEventHandler):
             """Counts events."""
 
-            def on_any_event(self, event: FileSystemEvent) -> None:
+            def on_any_event(self, event: events.FileSystemEvent) -> None:
                 if event.event_type not in trigger.event_names:
                     return
                 with lock:
@@ -94,7 +93,7 @@ class DirTrigger(BaseTrigger):
                         trigger.n_changes = 0
                         trigger.trigger()
 
-        self.observer: Any = Observer()
+        self.observer: Any = observers.Observer()
         self.observer.schedule(Handler(), self.dir_path, recursive=self.recursive)
         self.observer.start()
 

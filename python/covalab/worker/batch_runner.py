@@ -395,10 +395,9 @@ def failure_of(error: BaseException, type_: ErrorType) -> Failure:
     kind = type(error)
     kinds = tuple(map(class_name, kind.__mro__[:-1]))
     exception = kinds[0]
-    try:
+    message = "(its text cannot be made: __str__ raised)"
+    with suppress(Exception):  # __str__ is the user's code
         message = _cut(str(error), _MESSAGE_LIMIT)
-    except Exception:  # noqa: BLE001 - __str__ is the user's code
-        message = "(its text cannot be made: __str__ raised)"
     # The user's frames are in the cause; those of the hook runner are of no use to them.
     if isinstance(error, DepsFailed):
         cause = error.__cause__
@@ -406,20 +405,19 @@ def failure_of(error: BaseException, type_: ErrorType) -> Failure:
         return Failure("deps", message, exception, f"{of_cause}{kind.__name__}: {message}\n")
     if type_ != "runtime" and isinstance(error, CovalabError):
         return Failure(type_, message, exception, f"{kind.__name__}: {message}\n", kinds)
-    try:
+    text = f"{exception}: {message}\n"
+    with suppress(Exception):  # so are the `repr`s that a traceback shows
         text = "".join(traceback.format_exception(kind, error, _users_frames(error.__traceback__)))
-    except Exception:  # noqa: BLE001 - so are the `repr`s that a traceback shows
-        text = f"{exception}: {message}\n"
     return Failure(type_, message, exception, _cut(text, _TRACEBACK_LIMIT), kinds, _serialized_exception(error))
 
 
 def _serialized_exception(error: BaseException) -> Value | None:
     """Serialize an exception for `TaskError.exception`; None if that fails, or is too large."""
-    try:
+    with suppress(Exception):  # its __reduce__ is the user's code
         value = serialize_small(error, text="")
-    except Exception:  # noqa: BLE001 - its __reduce__ is the user's code
-        return None
-    return value if value.size <= _EXCEPTION_LIMIT else None
+        if value.size <= _EXCEPTION_LIMIT:
+            return value
+    return None
 
 
 def _cut(text: str, limit: int) -> str:

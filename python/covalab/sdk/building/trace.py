@@ -532,7 +532,7 @@ class Trace:
             self._connect(key, node, label, EdgeKind.ARG, 1)
         return bind(self, node)
 
-    def _connect(  # noqa: PLR0917 - the fields of an edge; ten thousand calls go through here
+    def _connect(
         self, value: Any, target: int, name: str, kind: EdgeKind, index: int, owner: tuple[str, int] | None = None
     ) -> None:
         """Let a value enter a node, making the nodes that it needs. `owner` is the argument that a part belongs to."""
