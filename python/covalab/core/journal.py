@@ -205,6 +205,7 @@ def _parent(state: ExecutionState, path: tuple[str, ...], *, make: bool) -> dict
     current = state.state
     for depth, part in enumerate(path[:-1], 1):
         tree = current.get(part)
+        # As `mkdir -p`: dictionaries on the way are made, and deleting below nothing is no error.
         if tree is None:
             if not make:
                 return None
@@ -268,6 +269,7 @@ def _final(state: ExecutionState, entry: Entry) -> None:
 
 
 def _intervene(state: ExecutionState, entry: Entry) -> None:
+    # Versions count interventions of a dispatch, so that a reader can ask for those after the last it knows.
     record = Intervention(version=len(state.interventions) + 1, created_at=entry.at, **entry.data)
     state.interventions[record.id] = record
 

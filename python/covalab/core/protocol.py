@@ -37,11 +37,13 @@ def check_version(header: str, where: str, remedy: str) -> None:
     VersionMismatch
         If the two have different protocols.
     """
+    # A part from before there was a protocol number, or a stranger, has none, which is no match either.
     version, _, protocol = header.partition(" protocol ")
     if protocol != str(PROTOCOL):
         raise VersionMismatch(__version__, version or "of unknown version", where, remedy)
 
 
+# Arrays on the wire: a batch may have hundreds of tasks, and field names would be most of its bytes.
 class Argument(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """Source of one input of a task: exactly one of the five.
 
@@ -185,6 +187,7 @@ class PoolFailed(msgspec.Struct, frozen=True, tag="pool_failed"):
     hopeless: bool = False
 
 
+# Tagged unions: a part that gets a message it does not know fails at once, and not by a missing field later.
 ToPool = RunBatch | CancelBatch | StopPool
 FromPool = PoolReady | WorkersChanged | TaskStarted | Outcomes | TaskMessage | BatchEnded | PoolFailed
 

@@ -133,6 +133,7 @@ class ExecutorHost:
     async def serve(self) -> None:
         """Run until the dispatcher sends `StopPool` or is gone."""
         self._send(PoolReady(protocol.version_header(), os.getpid(), sys.executable))
+        # All at once and for good: a slot costs nothing while it is empty.
         self._send(WorkersChanged([f"slot-{number}" for number in range(SLOTS)]))
         handling, worn_out = asyncio.create_task(self._handle_messages()), asyncio.create_task(self._is_worn_out.wait())
         await asyncio.wait((handling, worn_out), return_when=asyncio.FIRST_COMPLETED)
@@ -154,6 +155,7 @@ class ExecutorHost:
                 return
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        # The loop holds tasks only weakly; one that nothing else refers to may be collected while it waits.
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -200,6 +202,7 @@ class ExecutorHost:
         if executor is not None:
             cancelling = asyncio.ensure_future(self._ask_to_cancel(running))
             await asyncio.wait({cancelling}, timeout=GRACE_SECONDS)
+        # A task whose time is up has had its time.
         await asyncio.wait({job}, timeout=0.0 if timeout else GRACE_SECONDS)
         if not job.done():
             # Only a thread that runs user code can be interrupted; a coroutine is cancelled at its next `await`.
@@ -227,6 +230,7 @@ class ExecutorHost:
         batch, runtime = running.batch, running.runtime
         task = batch.tasks[0]
         blobs = BlobStore(batch.blobs)
+        # Context variables, not process-wide state: many tasks run here at once, and threads inherit them.
         context.in_thread.set(context.Context(batch.dispatch, task.node))
         loop = asyncio.get_running_loop()
 
@@ -236,6 +240,7 @@ class ExecutorHost:
 
         reporting.in_thread.set(reporting.Reporter(batch, blobs, emit))
         started_at, start = time.time(), time.perf_counter()
+        # In a thread: importing a plug-in may take seconds, in which other tasks would stand still.
         done = await _in_thread(lambda: self._prepare(running, blobs))
         phase: ErrorType = "serialization"
         if done.error is None:
@@ -266,6 +271,7 @@ class ExecutorHost:
     def _prepare(running: _Running, blobs: BlobStore) -> Any:
         batch = running.batch
         assert batch.executor is not None
+        # Process-wide: with dispatches from several folders in one host, the folder of the last one counts.
         enter_folder(batch.cwd, batch.path)
         if batch.executor.instance:
             executor = instance_of(batch, blobs)

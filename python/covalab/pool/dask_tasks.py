@@ -51,6 +51,7 @@ def run(payload: bytes, owner: str) -> None:
 def _run(batch: Batch, owner: str) -> None:
     dask_worker = get_worker()
     with _one_at_a_time:
+        # By spool: a worker of another's cluster may serve several data folders, each with its own output files.
         task_worker = _workers.get(batch.spool)
         if task_worker is None:
             task_worker = _workers[batch.spool] = TaskWorker(batch.spool)
@@ -66,6 +67,7 @@ def run_elsewhere(payload: bytes, owner: str) -> None:
         _end_when_unwanted(dask_worker, dask_worker.get_current_task(), owner, batch.id),
         dask_worker.loop.asyncio_loop,  # type: ignore[attr-defined] # tornado's, which is always asyncio's
     )
+    # Its pool may be killed, and the scheduler then forgets the task but leaves it running: nothing else stops it.
     try:
         _run(batch, owner)
     finally:

@@ -208,6 +208,7 @@ class PoolServer:
         self._spawn(self._watch(request.batch, future))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        # The loop holds tasks only weakly; one that nothing else refers to may be collected while it waits.
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

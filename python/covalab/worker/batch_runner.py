@@ -68,6 +68,7 @@ class TaskWorker:
         self.capture = Capture(spool)
         self.interruptible = InterruptibleTask()
         self.name = f"{os.getpid()}"
+        # By digest: a thousand nodes of one function unpickle it once per process.
         self._functions: OrderedDict[tuple[str, ...], Callable[..., Any]] = OrderedDict()
         self._hooks: OrderedDict[Digest, Hooks] = OrderedDict()
 
@@ -118,12 +119,14 @@ class TaskWorker:
         """Run one task. Return its outcome and its value (None if it failed)."""
         started_at = time.time()
         start = time.perf_counter()
+        # Its own call, so that an interrupt can only hit what is inside: the outcome below is always made.
         value, failure, result = self._run_interruptible(task, batch, blobs, inputs)
         submission: Value | None = None
         if task.builds:
             submission, value = value, None
         ended_at = started_at + (time.perf_counter() - start)  # never before its start, whatever the clock does
         stdout, stderr = self.capture.take()
+        # As a script would print it, and where people look for it.
         if failure is not None and failure.traceback:
             stderr += failure.traceback
         if task.paths is not None:
@@ -162,7 +165,7 @@ class TaskWorker:
             hook_runner = HookRunner(self._hooks_of(task, batch, blobs), batch.packages)
             hook_runner.before()
             ended = self._call(task, batch, blobs, inputs, hook_runner)
-            if ended[1] is None:  # as in Covalent, `call_after` is for a task that succeeded
+            if ended[1] is None:  # hooks after a task are for one that succeeded
                 hook_runner.after()
         except BaseException as error:  # noqa: BLE001 - hooks are the user's code
             return None, failure_of(error, "deps"), None
@@ -184,6 +187,7 @@ class TaskWorker:
             if hook_runner is not None:
                 kwargs.update(hook_runner.given)
             phase = "runtime"
+            # A sublattice is built here, and stores the large values of its own graph as blobs.
             result = function(blobs, *args, **kwargs) if task.builds else function(*args, **kwargs)
             if inspect.iscoroutine(result):
                 result = asyncio.run(result)
@@ -219,6 +223,7 @@ class TaskWorker:
             try:
                 function = decode(blobs.read(task.function) if data is None else data, what=what)
             except SerializationError as error:
+                # The most common reason; the message of the import alone does not say which Python lacks it.
                 cause = error.__cause__
                 if isinstance(cause, ModuleNotFoundError):
                     message = (
@@ -250,6 +255,7 @@ class _Report:
         self._started_at = 0.0
         self._is_reported = True
         self._ended = threading.Event()
+        # A thread, because the task has this one: it may sleep, or be in C code that releases the interpreter's lock.
         self._thread: threading.Thread | None = None
 
     def begin(self, node: int) -> None:
@@ -267,6 +273,7 @@ class _Report:
             self._outcomes.append(outcome)
 
     def close(self) -> None:
+        # Not joined: after the flush, under the lock, the thread finds nothing more to send.
         self._ended.set()
         with self._lock:
             self._flush()
@@ -302,6 +309,7 @@ def _serialized_submission(submission: Submission, blobs: BlobStore) -> Value:
 
 def enter_folder(cwd: str, path: list[str]) -> None:
     """Enter the notebook's folder, and extend `sys.path` with the notebook's."""
+    # Reversed, so that they end up in the notebook's order; never removed, as modules may be imported late.
     for entry in reversed(path):
         if entry not in sys.path:
             sys.path.insert(0, entry)
@@ -403,6 +411,7 @@ def failure_of(error: BaseException, type_: ErrorType) -> Failure:
         cause = error.__cause__
         of_cause = "" if cause is None or isinstance(cause, CovalabError) else failure_of(cause, "deps").traceback
         return Failure("deps", message, exception, f"{of_cause}{kind.__name__}: {message}\n")
+    # covalab's own errors say everything in their message; a traceback through covalab would hide it.
     if type_ != "runtime" and isinstance(error, CovalabError):
         return Failure(type_, message, exception, f"{kind.__name__}: {message}\n", kinds)
     text = f"{exception}: {message}\n"

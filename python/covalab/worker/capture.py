@@ -41,7 +41,7 @@ class Capture:
 
     def enter(self) -> None:
         """Point both streams at the spool files."""
-        self._process_streams = (sys.stdout, sys.stderr)
+        self._process_streams = (sys.stdout, sys.stderr)  # anew each time: the process may have replaced them
         self._restore()
 
     def leave(self) -> None:
@@ -71,6 +71,7 @@ class Capture:
                 ours = False
             if not ours:  # the task did `os.dup2` or `os.close`, as test runners and daemons do
                 os.dup2(file, fd)
+        # A closed stream cannot be opened again, and the next task must be able to print.
         if self._stdout.closed:
             self._stdout = _text_stream(1)
         if self._stderr.closed:
@@ -115,7 +116,7 @@ def _drain(fd: int) -> str:
     if not size:
         return ""
     text = read_text(fd, size)
-    os.ftruncate(fd, 0)
+    os.ftruncate(fd, 0)  # cut, not replaced: child processes hold the same file
     return text
 
 

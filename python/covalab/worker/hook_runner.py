@@ -40,7 +40,7 @@ class HookRunner:
     def __init__(self, hooks: Hooks, packages: str) -> None:
         self._hooks = hooks
         self._packages = Path(packages)
-        self._visible = ExitStack()
+        self._visible = ExitStack()  # several hooks may make packages visible
         self._late: list[Callable[[], None]] = []
         self.given: dict[str, Any] = {}
         self.folders: tuple[str, ...] = ()
@@ -58,6 +58,7 @@ class HookRunner:
         for hook in self._hooks.before:
             if isinstance(hook, Transfer):
                 paths = self._transfer(hook)
+                # One transfer or several: the task gets a list of pairs in any case.
                 if hook.told:
                     listed.add("files")
                     returned.setdefault("files", []).append(paths)

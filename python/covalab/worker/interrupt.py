@@ -37,6 +37,7 @@ class InterruptibleTask:
     """
 
     def __init__(self) -> None:
+        # Inherited by every process that a task starts.
         os.environ[MARK] = str(os.getpid())
         self._lock = threading.Lock()
         self._batch = -1
@@ -75,6 +76,7 @@ class InterruptibleTask:
         An interrupt that was sent and has not arrived is taken back. One may arrive on the way into this method: then
         it raises, and must be called once more.
         """
+        # Under the lock, so that `interrupt` cannot raise after this has looked.
         with self._lock:
             if self._interrupted:
                 _raise_in(self._thread, ctypes.py_object())  # NULL takes back one that has not arrived yet
@@ -85,6 +87,7 @@ class InterruptibleTask:
         with self._lock:
             if batch != self._batch:
                 return False  # the request was on the way when the batch ended
+            # Remembered for tasks of the batch that have not started.
             if not nodes:
                 self._cancelled = None
             elif self._cancelled is not None:
@@ -136,6 +139,7 @@ def family(pid: int, *, since: float = 0.0) -> Iterator[psutil.Process]:
 def _is_younger(process: psutil.Process, since: float) -> bool:
     with suppress(psutil.Error, OSError):
         if _HAS_PROC:
+            # psutil's `create_time` adds the time of boot, which is known only to a second.
             ticks = Path(f"/proc/{process.pid}/stat").read_bytes().rpartition(b")")[2].split()[19]
             return int(ticks) / _TICKS >= since - _CLOCK_SLACK
         return bool(process.create_time() >= since - _CLOCK_SLACK)

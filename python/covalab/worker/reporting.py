@@ -44,6 +44,7 @@ class Reporter:
         data: dict[str, Any] | None = None,
     ) -> None:
         """Send a journal entry."""
+        # A fork has a copy of this object, but not the thread and the connection that send for it.
         if os.getpid() != self._pid:
             message = f"the task of node {node} runs in another process (it forked); call this in the task's own"
             raise RuntimeError(message)
@@ -56,6 +57,7 @@ class Reporter:
 
     def serialize_leaves(self, value: Any, what: str) -> StateNode:
         """Serialize the leaves of a value: a dictionary with text keys can be read and changed part by part."""
+        # A dictionary of a million numbers is data, not state: one blob instead of a million leaves in the journal.
         if _leaves(value, 0) > LEAVES_LIMIT:
             return self.serialize(value, what)
         return self._split(value, what, 0)
@@ -67,6 +69,7 @@ class Reporter:
 
 
 def _is_branch(value: Any, depth: int) -> bool:
+    # Not a subclass: it may have more to it than its items.
     return type(value) is dict and depth < DEPTH_LIMIT and all(type(key) is str for key in value)
 
 
@@ -76,7 +79,7 @@ def _leaves(value: Any, depth: int) -> int:
     total = 1
     for part in value.values():
         total += _leaves(part, depth + 1)
-        if total > LEAVES_LIMIT:
+        if total > LEAVES_LIMIT:  # counting on would cost what splitting does
             break
     return total
 
