@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from covalab.core.codec import decode, digest_of, encode, serialize_small
-from covalab.core.model import Digest, Outcome
+from covalab.core.model import Digest, DispatchId, Outcome
 from covalab.core.protocol import BATCH_TRANSITIONS, Argument, Batch, BatchState, Outcomes, TaskSpec, TaskStarted
 from covalab.worker.capture import OUTPUT_LIMIT
 
@@ -42,7 +42,7 @@ class Batches:
         """Add a batch."""
         blobs, spool = str(self.folder / "blobs"), str(self.folder / "spool")
         self.batches.append(
-            Batch(len(self.batches), "d", list(tasks), code, budget, str(self.folder), [], blobs, spool)
+            Batch(len(self.batches), DispatchId("d"), list(tasks), code, budget, str(self.folder), [], blobs, spool)
         )
 
     def run(self) -> list[TaskStarted | Outcomes]:

@@ -383,7 +383,7 @@ class GraphState:
         while stack:
             current = stack.pop()
             if current != node:
-                # Not the time of whoever came in last: a restart takes them over in another order.
+                # Not the time of the outcome that came last: after a restart they come in another order.
                 times = [self.ended_at[edge.source] for edge in self.inputs[current]]
                 started_at = ended_at = max((time for time in times if time is not None), default=ended_at)
             self._end(current, "completed", started_at, ended_at)

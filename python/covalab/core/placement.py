@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from covalab.core.model import VIRTUAL_KINDS, Environment, Graph, NodeKind, Settings
+from covalab.core.model import VIRTUAL_KINDS, DispatchId, Environment, Graph, NodeKind, Settings
 
 POOLED: Final = ("dask", "local")
 """The executors whose tasks run in a pool. Every other one runs in the executor host of its environment."""
@@ -89,7 +89,7 @@ def queues_of(environment: Environment, graph: Graph) -> tuple[list[PoolKey], li
     return list(pools) or [home], queues if len(pools) > 1 else []
 
 
-def task_paths(settings: Settings, dispatch: str, node: int) -> TaskPaths | None:
+def task_paths(settings: Settings, dispatch: DispatchId, node: int) -> TaskPaths | None:
     """Return the paths of a node's task; None if its executor names none, as nearly always."""
     if not settings.executor_data or settings.executor not in POOLED:
         return None
@@ -102,7 +102,7 @@ def task_paths(settings: Settings, dispatch: str, node: int) -> TaskPaths | None
     return paths if paths != TaskPaths() else None
 
 
-def _log_file(name: str, dispatch: str) -> str:
+def _log_file(name: str, dispatch: DispatchId) -> str:
     return name if not name or name.startswith(("/", "~")) else f"results/{dispatch}/{name}"
 
 

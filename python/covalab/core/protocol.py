@@ -14,7 +14,7 @@ import msgspec
 from covalab._version import __version__
 from covalab.core.errors import VersionMismatch
 from covalab.core.journal import Intervention
-from covalab.core.model import Digest, Settings, Value
+from covalab.core.model import Digest, DispatchId, Settings, Value
 from covalab.core.placement import TaskPaths
 
 PROTOCOL: Final = 4
@@ -80,7 +80,7 @@ class Batch(msgspec.Struct, frozen=True):
     """Tasks that are sent to a worker together. After `budget` seconds the worker returns those it has not started."""
 
     id: int
-    dispatch: str
+    dispatch: DispatchId
     tasks: list[TaskSpec]
     code: dict[Digest, bytes]  # encoded functions and hooks; one that is missing is a blob
     budget: float

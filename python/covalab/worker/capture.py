@@ -34,7 +34,7 @@ class Capture:
         self._err = _spool_file(Path(folder) / f"{self.stem}.err")
         self._before = [_duplicate(1), _duplicate(2)]
         self._process_streams = (sys.stdout, sys.stderr)
-        # Streams of our own on descriptors 1 and 2: Python's may be buffered, or somebody's replacement.
+        # Streams of our own on descriptors 1 and 2: Python's may be buffered, or replaced.
         self._stdout: TextIO = _text_stream(1)
         self._stderr: TextIO = _text_stream(2)
         self._libc = ctypes.CDLL(None)
@@ -55,9 +55,8 @@ class Capture:
         """Return the output since the last call, and make both streams ready for the next task."""
         self._libc.fflush(None)  # C keeps what it prints to a file until its buffer is full
         for stream in (sys.stdout, sys.stderr, self._stdout, self._stderr):
-            with suppress(
-                Exception
-            ):  # closed or replaced by the task, so user code; the file has what was flushed before
+            # The task may have closed or replaced it; the file has what was flushed before.
+            with suppress(Exception):  # a replacement is user code
                 stream.flush()
         self._restore()
         return _drain(self._out), _drain(self._err)
