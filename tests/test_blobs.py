@@ -147,7 +147,7 @@ def test_an_interrupted_write_leaves_nothing_behind(blobs: BlobStore) -> None:
     program = (
         "import os, signal, sys\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell may have it ignored in the background
-        "from covalab.blobs import Artifacts\n"
+        "from covalab.blobs import BlobStore\n"
         "from covalab.core.codec import Encoded\n"
         "class Pieces(list):\n"
         "    def __iter__(self):\n"
@@ -155,7 +155,7 @@ def test_an_interrupted_write_leaves_nothing_behind(blobs: BlobStore) -> None:
         "            if n == 3 and hasattr(self, 'hashed'): os.kill(os.getpid(), signal.SIGINT)\n"
         "            yield piece\n"
         "        self.hashed = True\n"
-        f"Artifacts({str(blobs.folder)!r}).put(Encoded(Pieces([bytes(100_000)] * 5), 500_000))\n"
+        f"BlobStore({str(blobs.folder)!r}).put(Encoded(Pieces([bytes(100_000)] * 5), 500_000))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
 

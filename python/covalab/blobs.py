@@ -1,7 +1,7 @@
 """Blobs by digest: values too large for a message, as files that never change.
 
 A blob is written to a temporary name, flushed to the disk, then renamed, so a file under its digest is always whole.
-Kernel, workers and dispatcher share the folder; nobody sends a large value through anybody else.
+Kernel, workers and dispatcher share the folder, so large values are in no message.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _WRITE_CHUNK: Final = 64 * 1024**2
 
 
 class BlobStore:
-    """The blob folder of one data folder."""
+    """Blob store: the blob folder of one data folder."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
 
     def path(self, digest: Digest) -> Path:
-        """Return where a blob lies. Refuses anything that is not a digest, so no text from outside names a file."""
+        """Return the path of a blob. Refuse anything but a digest, so that no text from outside names a file."""
         if not _DIGEST.fullmatch(digest):
             message = f"{digest!r} is not the digest of a blob"
             raise BlobNotFound(message)
@@ -44,13 +44,13 @@ class BlobStore:
         return self.path(digest).is_file()
 
     def digests(self) -> Iterator[Digest]:
-        """Yield the digest of every blob there is."""
+        """Yield the digest of every blob."""
         for entry in self.folder.glob("??/*"):
             if _DIGEST.fullmatch(entry.name):
                 yield Digest(entry.name)
 
     def put(self, encoded: Encoded) -> Digest:
-        """Write a blob and return its digest; one that is already there is not written again.
+        """Write a blob and return its digest; an existing one is not written again.
 
         Raises
         ------
@@ -92,7 +92,7 @@ class BlobStore:
 
     @staticmethod
     def _reuse(path: Path, size: int) -> bool:
-        """Whether a blob is there and whole; marks it as just used, so that nobody removes it meanwhile."""
+        """Whether a blob exists and is whole; mark it as just used, so that it is not removed meanwhile."""
         try:
             if path.stat().st_size != size:
                 return False  # damaged: the rename puts a whole one in its place
@@ -102,7 +102,7 @@ class BlobStore:
         return True
 
     def read(self, digest: Digest) -> memoryview:
-        """Map a blob. The map is private: writing to an array in it changes nobody else's copy.
+        """Map a blob. The map is private: writing to an array in it changes no other copy.
 
         Raises
         ------
@@ -120,13 +120,13 @@ class BlobStore:
             raise BlobDamaged(message) from error
 
     def remove(self, digest: Digest, *, unused_for: float) -> bool:
-        """Remove a blob that nobody wrote or reused in the last `unused_for` seconds. Returns whether it is gone."""
+        """Remove a blob that was not written or reused in the last `unused_for` seconds. Return whether it is gone."""
         path = self.path(digest)
         aside = path.with_name(f".{digest}.{secrets.token_hex(4)}")
         try:
             if not _is_older(path, unused_for):
                 return False
-            # Whoever reuses it from here on either finds nothing and writes it anew, or has touched what lies aside.
+            # A writer that reuses it from here on finds nothing and writes it anew, or has just touched this file.
             path.rename(aside)
         except FileNotFoundError:
             return True
@@ -137,14 +137,14 @@ class BlobStore:
         return True
 
     def remove_unfinished(self, unused_for: float) -> None:
-        """Remove what writers that were killed left behind, if they wrote nothing for `unused_for` seconds."""
+        """Remove files of killed writers, last written more than `unused_for` seconds ago."""
         for left in self.folder.glob("??/.*"):
             with suppress(OSError):
                 if _is_older(left, unused_for):
                     left.unlink()
 
     def serialize(self, obj: object, *, what: str = "value", text: str | None = None) -> Value:
-        """Close a value of any size: inline up to `INLINE_LIMIT` bytes, a blob above.
+        """Serialize a value of any size: inline up to `INLINE_LIMIT` bytes, a blob above.
 
         Raises
         ------
@@ -156,9 +156,9 @@ class BlobStore:
             If the blob cannot be written.
         """
         text_ = preview(obj) if text is None else text
-        return self._kept(encode(obj, what=what), type_name(obj), text_, what)
+        return self._stored(encode(obj, what=what), type_name(obj), text_, what)
 
-    def _kept(self, encoded: Encoded, kind: str, text: str, what: str) -> Value:
+    def _stored(self, encoded: Encoded, kind: str, text: str, what: str) -> Value:
         if encoded.size <= INLINE_LIMIT:
             return Value(encoded.size, kind, text, encoded.join())
         limit = int(os.environ.get("COVALAB_MAX_VALUE_BYTES", MAX_VALUE_BYTES))
@@ -167,16 +167,16 @@ class BlobStore:
         return Value(encoded.size, kind, text, None, self.put(encoded))
 
     def serialize_pickle(self, pickled: bytes, *, text: str, what: str = "value") -> Value:
-        """Close a value that is pickled already, without opening it; what type it has is not known."""
-        return self._kept(wrap_pickle(pickled), "", text, what)
+        """Return the value of a pickle, without unpickling it; its type stays unknown."""
+        return self._stored(wrap_pickle(pickled), "", text, what)
 
     def deserialize(self, value: Value, *, what: str = "value") -> Any:
-        """Open a closed value, wherever its bytes are.
+        """Deserialize a value, inline or a blob.
 
         Raises
         ------
         BlobNotFound, BlobDamaged
-            If its file is gone or too short.
+            If its file is missing or too short.
         SerializationError
             If it cannot be unpickled here.
         """

@@ -1,8 +1,8 @@
-"""What users set once: one TOML file, and environment variables that go before it.
+"""Configuration: one TOML file, and environment variables that override it.
 
-The file is `covalab.toml` in the Jupyter configuration directory, or what `COVALAB_CONFIG` names. Read when it is
-needed, by the process that needs it; importing this module reads nothing. Written only when somebody asks for it, whole
-or not at all, and what the user wrote beside the keys (comments, order) stays.
+The file is `covalab.toml` in the Jupyter configuration directory, or the one that `COVALAB_CONFIG` names. Each process
+reads it when it needs it; importing this module reads nothing. Only `change` writes it, whole or not at all; comments
+and order stay.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from covalab.core.duration_text import parse_duration
 from covalab.core.errors import ConfigError
 
 _LOCK_SECONDS: Final = 10.0
-"""How long another process may hold the file; a change takes a millisecond."""
+"""The time another process may hold the file; a change takes a millisecond."""
 
 Flag = bool | Literal["true", "false"]
 """Covalent writes its switches as the texts "true" and "false"; TOML's own are understood as well."""
@@ -31,7 +31,7 @@ LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
 
 class SdkConfig(msgspec.Struct, frozen=True):
-    """Section `[sdk]`: what happens where a program builds, dispatches and looks.
+    """Section `[sdk]`: settings of programs that build, dispatch and read.
 
     Attributes
     ----------
@@ -51,8 +51,8 @@ class SdkConfig(msgspec.Struct, frozen=True):
         Whether a lattice's value is found by running its function again with the recorded outputs, instead of by
         putting together what it returned. Environment: ``COVALAB_EXHAUSTIVE_POSTPROCESS``.
     stream_items
-        How many items of the stream of one dispatch are kept; when there are more, the oldest are let go, and whoever
-        reads is told how many. Read when the dispatcher starts. Environment: ``COVALAB_STREAM_ITEMS``.
+        How many items of the stream of one dispatch are kept; when there are more, the oldest are dropped, and
+        readers get their number. Read when the dispatcher starts. Environment: ``COVALAB_STREAM_ITEMS``.
     """
 
     results_dir: str = ""
@@ -64,7 +64,7 @@ class SdkConfig(msgspec.Struct, frozen=True):
 
 
 class DaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Section `[dask]`: where batches run.
+    """Section `[dask]`: the cluster that runs batches.
 
     With neither an address nor a class, a pool starts a local cluster of `num_workers` processes (0: one per core).
 
@@ -99,29 +99,29 @@ class DaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ResultsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Section `[results]`: what is kept.
+    """Section `[results]`: retention of dispatches.
 
     Attributes
     ----------
     ttl
-        How long after its end a dispatch is kept, in seconds or as text: ``"12 h"``, ``"30 days"``. What is older is
-        forgotten by the dispatcher, as by `ct.purge_results`, when it starts and then at least once an hour. Empty:
+        How long after its end a dispatch is kept, in seconds or as text: ``"12 h"``, ``"30 days"``. Older ones are
+        deleted by the dispatcher, as by `ct.purge_results`, when it starts and then at least once an hour. Empty:
         for ever. Read when the dispatcher starts. Environment: ``COVALAB_RESULTS_TTL``.
     """
 
     ttl: str | int | float = ""
 
     def __post_init__(self) -> None:
-        self.seconds  # noqa: B018 - what is no span is said where it is read
+        _ = self.seconds  # raises for a text that is no duration, so that reading the file does
 
     @property
     def seconds(self) -> float | None:
-        """How many seconds, or None."""
+        """The duration in seconds, or None."""
         return None if self.ttl == "" else parse_duration(self.ttl)
 
 
 class Config(msgspec.Struct, frozen=True):
-    """The whole file. Other sections are kept for whoever wrote them."""
+    """Whole configuration file. Other sections are ignored."""
 
     sdk: SdkConfig = SdkConfig()
     dask: DaskConfig = DaskConfig()
@@ -142,13 +142,13 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "dask.mem_per_worker": ("COVALAB_MEM_PER_WORKER",),
     "results.ttl": ("COVALAB_RESULTS_TTL",),
 }
-"""The environment variables that go before the file, and among each other in this order. An empty one says nothing."""
+"""The environment variables that override the file, the first that is set of each. An empty one counts as unset."""
 
 _ON: Final = {"1": "true", "yes": "true", "on": "true", "0": "false", "no": "false", "off": "false"}
 
 
 def config_file() -> Path:
-    """Return where the configuration file is, whether or not it exists.
+    """Return the path of the configuration file, whether or not it exists.
 
     `COVALAB_CONFIG` names the file; else it is `covalab.toml` in the folder `COVALENT_CONFIG_DIR`, if that is set, and
     in the Jupyter configuration directory, if not.
@@ -170,7 +170,7 @@ def load() -> Config:
     Raises
     ------
     ConfigError
-        If the file is not TOML, has an unknown key or a value of the wrong type, or says two things that exclude each
+        If the file is not TOML, has an unknown key or a value of the wrong type, or two keys that exclude each
         other; the message names file and key.
 
     Examples
@@ -182,7 +182,7 @@ def load() -> Config:
     """
     path = config_file()
     found = _written(path)
-    _checked(found, path)  # what is wrong in the file is said even where a variable goes before it
+    _checked(found, path)  # a wrong value in the file is an error even where a variable overrides it
     config = _checked(_with_variables(found), path)
     dask = config.dask
     if dask.scheduler_address and dask.cluster_class:
@@ -192,7 +192,7 @@ def load() -> Config:
 
 
 def sdk() -> SdkConfig:
-    """Read only section `[sdk]`: a program that dispatches has nothing to say about the rest.
+    """Read only section `[sdk]`: an error elsewhere must not stop a program that dispatches.
 
     Raises
     ------
@@ -210,7 +210,7 @@ def results() -> ResultsConfig:
     Raises
     ------
     ConfigError
-        If the file is not TOML, or the section says something that cannot be.
+        If the file is not TOML, or the section has a wrong value.
     """
     path = config_file()
     found = _with_variables({"results": _written(path).get("results", {})})
@@ -218,7 +218,7 @@ def results() -> ResultsConfig:
 
 
 def raw() -> dict[str, Any]:
-    """Return what is set, by section: the file's values, and the environment's where it has some."""
+    """Return all values by section: those of the file, overridden by the environment."""
     return _with_variables(_written(config_file()))
 
 
@@ -248,8 +248,7 @@ def change(new: Mapping[str, Any]) -> None:
     ConfigError
         If the file cannot be read or written, or the result would not be a configuration: the file is as it was.
     """
-    import tomlkit  # noqa: PLC0415 - only who writes needs a parser that keeps comments
-    from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
+    import tomlkit.exceptions  # noqa: PLC0415 - only writing needs a parser that keeps comments
 
     path = Path(os.path.realpath(config_file()))  # the file that a link points to, not the link
     where = str(path)
@@ -259,12 +258,12 @@ def change(new: Mapping[str, Any]) -> None:
             text = path.read_text() if path.exists() else ""
             document = tomlkit.parse(text)
             for key, value in new.items():
-                _set(document, key, value)
+                _set(tomlkit, document, key, value)
             written = tomlkit.dumps(document)
             _checked(msgspec.toml.decode(written.encode(), type=dict[str, Any]), path)
             if written != text:
                 _replace(path, written)
-    except (TOMLKitError, msgspec.MsgspecError) as error:
+    except (tomlkit.exceptions.TOMLKitError, msgspec.MsgspecError) as error:
         raise ConfigError(where, str(error)) from error
     except OSError as error:
         what = f"{error.strerror}; make it writable, or name another file with COVALAB_CONFIG"
@@ -304,7 +303,7 @@ def _from_text(key: str, variable: str, text: str) -> Any:
     if key in ("sdk.no_cluster", "sdk.exhaustive_postprocess"):
         return _ON.get(text.lower(), text.lower())
     if key == "sdk.log_level":
-        # LOGLEVEL is everybody's: one that other programs understand and we do not is none of our business.
+        # LOGLEVEL is for all programs: a level that only others know is ignored.
         return text.lower() if text.lower() in get_args(LogLevel) else None
     return text
 
@@ -316,9 +315,7 @@ def _checked(found: dict[str, Any], path: Path) -> Config:
         raise ConfigError(str(path), str(error)) from error
 
 
-def _set(document: Any, key: str, value: Any) -> None:
-    import tomlkit  # noqa: PLC0415
-
+def _set(toml: Any, document: Any, key: str, value: Any) -> None:
     *sections, last = key.split(".")
     table = document
     for depth, section in enumerate(sections):
@@ -326,7 +323,7 @@ def _set(document: Any, key: str, value: Any) -> None:
             if value is None:
                 return
             # Only the innermost has a heading of its own: `[executors.slurm]` alone says it all.
-            table[section] = tomlkit.table(is_super_table=depth < len(sections) - 1)
+            table[section] = toml.table(is_super_table=depth < len(sections) - 1)
         table = table[section]
         if not isinstance(table, dict):
             message = f"{'.'.join(sections[: depth + 1])} has a value, {key} cannot be below it"
@@ -335,7 +332,7 @@ def _set(document: Any, key: str, value: Any) -> None:
         table.pop(last, None)
         return
     try:
-        table[last] = tomlkit.item(os.fspath(value) if isinstance(value, os.PathLike) else value)
+        table[last] = toml.item(os.fspath(value) if isinstance(value, os.PathLike) else value)
     except (ValueError, TypeError) as error:
         what = f"{key} = {value!r}: a value is text, a number, a truth value, or a list or dict of these"
         raise ConfigError(str(config_file()), what) from error
@@ -343,7 +340,7 @@ def _set(document: Any, key: str, value: Any) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock of the file. It ends with the process that holds it, so nobody is waited for in vain."""
+    """Hold the lock of the file. The system releases it when its process ends."""
     fd = os.open(path.with_name(f".{path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o600)
     deadline = time.monotonic() + _LOCK_SECONDS
     try:
@@ -378,7 +375,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def default_workers() -> int:
-    """Return how many workers a local cluster has if nobody says: one per core that this process may use."""
+    """Return the default number of workers of a local cluster: one per core that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS

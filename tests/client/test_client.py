@@ -94,7 +94,7 @@ def test_a_start_while_another_one_ends_waits_and_takes_its_place(own: Client) -
 def test_deleting_again_because_the_answer_was_lost_is_no_error(own: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first request was heard; the second finds nothing, which is what was wanted."""
     done = ct.dispatch_sync(ct.lattice(adding))(1).dispatch_id
-    ask = UnixConnection.ask
+    ask = UnixConnection.exchange
     asked = []
 
     def lose_first_answer(
@@ -107,7 +107,7 @@ def test_deleting_again_because_the_answer_was_lost_is_no_error(own: Client, mon
             raise ConnectionResetError
         return answer
 
-    monkeypatch.setattr(UnixConnection, "ask", lose_first_answer)
+    monkeypatch.setattr(UnixConnection, "exchange", lose_first_answer)
     own.delete(done)
     assert asked == ["DELETE", "DELETE"]
     with pytest.raises(MissingLatticeRecordError):

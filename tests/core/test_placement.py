@@ -9,12 +9,14 @@ from tests.core.graphs import PARAMETER, graph_of
 
 from covalab.core.batching import take_batch
 from covalab.core.graph_state import GraphState
-from covalab.core.model import Edge, EdgeKind, Environment, Graph, Node, NodeKind, Settings
+from covalab.core.model import DispatchId, Edge, EdgeKind, Environment, Graph, Node, NodeKind, Settings
 from covalab.core.placement import PoolKey, TaskPaths, pool_key, queues_of, task_paths
 
 HERE = Environment("/env/bin/python", "/env", "/home")
 POOL = PoolKey("pool", "/env/bin/python", "/env")
 HOST = PoolKey("host", "/env/bin/python", "/env")
+
+DISPATCH = DispatchId("id")
 
 
 def saying(**attributes: Any) -> dict[str, Any]:
@@ -98,18 +100,18 @@ def test_only_one_node_goes_to_a_host_at_a_time() -> None:
     assert state.ready == [1, 2, 3, 4]
 
 
-def test_a_working_folder_is_a_site() -> None:
+def test_a_working_folder_is_a_path_of_the_task() -> None:
     """Of its own for each node where that is wanted; the notebook's folder is none."""
-    assert task_paths(Settings(), "id", 3) is None
-    assert task_paths(Settings("local", saying(workdir="", log_stdout="stdout.log")), "id", 3) is None
-    assert task_paths(Settings("slurm", saying(workdir="/x")), "id", 3) is None
-    assert task_paths(Settings("local", saying(workdir="/x")), "id", 3) == TaskPaths("/x")
+    assert task_paths(Settings(), DISPATCH, 3) is None
+    assert task_paths(Settings("local", saying(workdir="", log_stdout="stdout.log")), DISPATCH, 3) is None
+    assert task_paths(Settings("slurm", saying(workdir="/x")), DISPATCH, 3) is None
+    assert task_paths(Settings("local", saying(workdir="/x")), DISPATCH, 3) == TaskPaths("/x")
     unique = Settings("dask", saying(workdir="/x", create_unique_workdir=True))
-    assert task_paths(unique, "id", 3) == TaskPaths("/x/id/node_3")
-    assert task_paths(Settings("dask", saying(create_unique_workdir=True)), "id", 3) == TaskPaths("./id/node_3")
+    assert task_paths(unique, DISPATCH, 3) == TaskPaths("/x/id/node_3")
+    assert task_paths(Settings("dask", saying(create_unique_workdir=True)), DISPATCH, 3) == TaskPaths("./id/node_3")
 
 
-def test_logs_with_names_of_their_own_are_a_site() -> None:
+def test_logs_with_names_of_their_own_are_paths_of_the_task() -> None:
     """Relative ones lie with the results of their dispatch."""
     settings = Settings("dask", saying(log_stdout="mine.log", log_stderr="/var/x.log"))
-    assert task_paths(settings, "id", 3) == TaskPaths("", "results/id/mine.log", "/var/x.log")
+    assert task_paths(settings, DISPATCH, 3) == TaskPaths("", "results/id/mine.log", "/var/x.log")

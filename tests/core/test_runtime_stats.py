@@ -66,14 +66,14 @@ def test_what_was_learned_is_told_once_and_outlives_a_restart() -> None:
     """Only a change worth writing down is news; what another life learned counts until this one knows better."""
     durations = RuntimeStats()
     durations.learn(F, 1.0)
-    assert durations.news() == {F: 1.0}
+    assert durations.take_changed() == {F: 1.0}
     durations.learn(F, 1.1)
-    assert durations.news() == {}
+    assert durations.take_changed() == {}
     later = RuntimeStats()
     later.load({F: 1.0})
     assert later.mean(F) == 1.0
     later.learn(F, 9.0)
     later.load({F: 1.0})
 
-    assert later.news() == {F: 9.0}
+    assert later.take_changed() == {F: 9.0}
     assert later.mean(F) == 9.0

@@ -14,13 +14,13 @@ from covalab.client.connection import UnixConnection
 def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Write down every request this process sends."""
     sent: list[str] = []
-    ask = UnixConnection.ask
+    ask = UnixConnection.exchange
 
     def counted(self: UnixConnection, method: str, target: str, body: bytes | None, accept: str) -> object:
         sent.append(f"{method} {target.partition('?')[0]}")
         return ask(self, method, target, body, accept)
 
-    monkeypatch.setattr(UnixConnection, "ask", counted)
+    monkeypatch.setattr(UnixConnection, "exchange", counted)
     return sent
 
 

@@ -278,13 +278,13 @@ def test_an_electron_may_import_the_module_beside_the_script() -> None:
 def test_one_dispatch_is_one_request_and_its_result_another(live: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two requests in all, counted where they leave."""
     asked: list[str] = []
-    before = Client._ask
+    before = Client._request
 
     def counting(self: Client, *args: Any, **kwargs: Any) -> Any:
         asked.append(f"{args[0]} {args[1]}")
         return before(self, *args, **kwargs)
 
-    monkeypatch.setattr(Client, "_ask", counting)
+    monkeypatch.setattr(Client, "_request", counting)
     result = ct.dispatch_sync(experiment)(2)
 
     assert result.result["label"] == "label"

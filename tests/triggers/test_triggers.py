@@ -48,7 +48,7 @@ class Noting:
             self.enough.set()
         return DispatchId(f"run-{len(self.fired)}")
 
-    def trouble(self, error: str) -> None:
+    def report_trouble(self, error: str) -> None:
         """Note its trouble."""
         self.troubles.append(error)
 

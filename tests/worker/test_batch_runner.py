@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from covalab.core.codec import decode, digest_of, encode, serialize_small
-from covalab.core.model import Digest, Outcome
-from covalab.core.protocol import Argument, Batch, Outcomes, TaskSpec, TaskStarted
+from covalab.core.model import Digest, DispatchId, Outcome
+from covalab.core.protocol import BATCH_TRANSITIONS, Argument, Batch, BatchState, Outcomes, TaskSpec, TaskStarted
 from covalab.worker.capture import OUTPUT_LIMIT
 
 DRIVER = """
 import sys
 import msgspec
-from covalab.core.protocol import Batch
+from covalab.core.protocol import BATCH_TRANSITIONS, BatchState, Batch
 from covalab.worker.batch_runner import TaskWorker
 batches = msgspec.msgpack.decode(open(sys.argv[1], "rb").read(), type=list[Batch])
 worker = TaskWorker(batches[0].spool)
@@ -42,7 +42,7 @@ class Batches:
         """Add a batch."""
         blobs, spool = str(self.folder / "blobs"), str(self.folder / "spool")
         self.batches.append(
-            Batch(len(self.batches), "d", list(tasks), code, budget, str(self.folder), [], blobs, spool)
+            Batch(len(self.batches), DispatchId("d"), list(tasks), code, budget, str(self.folder), [], blobs, spool)
         )
 
     def run(self) -> list[TaskStarted | Outcomes]:
@@ -50,8 +50,12 @@ class Batches:
         given, told = self.folder / "batches", self.folder / "told"
         given.write_bytes(msgspec.msgpack.encode(self.batches))
         subprocess.run([sys.executable, "-c", DRIVER, str(given), str(told)], check=True, timeout=60)
-        messages = msgspec.msgpack.decode(told.read_bytes(), type=list[bytes])
-        return [msgspec.msgpack.decode(message, type=TaskStarted | Outcomes) for message in messages]
+        encoded = msgspec.msgpack.decode(told.read_bytes(), type=list[bytes])
+        messages = [msgspec.msgpack.decode(message, type=TaskStarted | Outcomes) for message in encoded]
+        states: dict[int, BatchState] = {batch.id: "sent" for batch in self.batches}
+        for message in messages:
+            states[message.batch] = BATCH_TRANSITIONS[states[message.batch], type(message)]
+        return messages
 
     def outcomes(self) -> dict[int, Outcome]:
         """Run all batches and return the outcome of each node."""

@@ -1,4 +1,4 @@
-"""How a process reaches the dispatcher: over its private Unix socket. Imports nothing heavy."""
+"""Client: requests to the dispatcher over its private Unix socket. Imports nothing heavy."""
 
 from covalab.client.client import Client, connect
 from covalab.client.paths import data_dir

@@ -1,4 +1,4 @@
-"""What can be asked of the dispatcher, as one class. Starts a dispatcher when there is none.
+"""Client of a dispatcher: one method per request. Starts a dispatcher when none is running.
 
 Every call is one request. Requests are repeated when the dispatcher went away in the middle: submissions carry their
 own id, so a repeated one changes nothing.
@@ -66,7 +66,7 @@ class EventsPage(msgspec.Struct, frozen=True):
 
 
 class Client:
-    """A way to one data folder's dispatcher. Safe to use from several threads.
+    """Client of one data folder's dispatcher. Safe to use from several threads.
 
     Parameters
     ----------
@@ -103,9 +103,9 @@ class Client:
     # -- dispatches ----------------------------------------------------------------------------------------------
 
     def submit(self, submission: Submission) -> DispatchSummary:
-        """Record a dispatch and start it. Returns after it is on the disk."""
+        """Record a dispatch and start it. Return after it is on the disk."""
         body = msgspec.msgpack.encode(submission)
-        answer: DispatchSummary = self._ask("POST", "/dispatches", DispatchSummary, body=body)
+        answer: DispatchSummary = self._request("POST", "/dispatches", DispatchSummary, body=body)
         return answer
 
     def record(
@@ -117,9 +117,9 @@ class Client:
         outputs: Outputs = "result",
         held: bool = False,
     ) -> DispatchRecord:
-        """Fetch a dispatch as it stands; with `wait`, when it has ended or after `timeout` seconds.
+        """Fetch a dispatch; with `wait`, when it has ended or after `timeout` seconds.
 
-        One that is held is not waited for, unless `held` says that it will be started.
+        The wait does not include one that is held, unless `held`: then it will be started.
         """
         chosen = outputs if isinstance(outputs, str) else ",".join(map(str, outputs)) or "none"
         query: dict[str, Any] = {"outputs": chosen}
@@ -129,12 +129,12 @@ class Client:
             query["timeout"] = timeout
         if held:
             query["held"] = 1
-        answer: DispatchRecord = self._ask("GET", f"{_path(dispatch)}/record?{urlencode(query)}", DispatchRecord)
+        answer: DispatchRecord = self._request("GET", f"{_path(dispatch)}/record?{urlencode(query)}", DispatchRecord)
         return answer
 
     def summary(self, dispatch: str) -> DispatchSummary:
-        """Fetch where a dispatch stands."""
-        answer: DispatchSummary = self._ask("GET", _path(dispatch), DispatchSummary)
+        """Fetch the summary of a dispatch."""
+        answer: DispatchSummary = self._request("GET", _path(dispatch), DispatchSummary)
         return answer
 
     def dispatches(
@@ -149,7 +149,7 @@ class Client:
         oldest: bool = False,
         schedule: str | None = None,
     ) -> list[DispatchSummary]:
-        """List dispatches, newest (or oldest) first: those that are no part of another, or all below `root`.
+        """List dispatches, newest (or oldest) first: those that are no child of another, or all below `root`.
 
         `since` leaves out those that were made before, `schedule` those that are no runs of this series.
         """
@@ -166,39 +166,39 @@ class Client:
             query["status"] = status if isinstance(status, str) else ",".join(status)
         if name is not None:
             query["name"] = name
-        answer: list[DispatchSummary] = self._ask("GET", f"/dispatches?{urlencode(query)}", list[DispatchSummary])
+        answer: list[DispatchSummary] = self._request("GET", f"/dispatches?{urlencode(query)}", list[DispatchSummary])
         return answer
 
     def graph(self, dispatch: str) -> Graph:
         """Fetch the transport graph."""
-        answer: Graph = self._ask("GET", f"{_path(dispatch)}/graph", Graph)
+        answer: Graph = self._request("GET", f"{_path(dispatch)}/graph", Graph)
         return answer
 
     def changes(self, dispatch: str, since: int = 0, wait: float = 0.0) -> DispatchChanges:
         """Fetch the nodes that changed after version `since`, waiting up to `wait` seconds for there to be one."""
         query = urlencode({"since": since, "wait": wait})
-        answer: DispatchChanges = self._ask("GET", f"{_path(dispatch)}/changes?{query}", DispatchChanges)
+        answer: DispatchChanges = self._request("GET", f"{_path(dispatch)}/changes?{query}", DispatchChanges)
         return answer
 
     def node(self, dispatch: str, node: int) -> NodeDetail:
         """Fetch everything known about one node, its value's bytes included."""
-        answer: NodeDetail = self._ask("GET", f"{_path(dispatch)}/nodes/{int(node)}", NodeDetail)
+        answer: NodeDetail = self._request("GET", f"{_path(dispatch)}/nodes/{int(node)}", NodeDetail)
         return answer
 
     def cancel(self, dispatch: str, nodes: Sequence[int] | None = None) -> DispatchSummary:
         """Cancel a dispatch, or some of its nodes. One that has ended stays as it is."""
         body = msgspec.msgpack.encode({"nodes": list(nodes)} if nodes is not None else {})
-        answer: DispatchSummary = self._ask("POST", f"{_path(dispatch)}/cancel", DispatchSummary, body=body)
+        answer: DispatchSummary = self._request("POST", f"{_path(dispatch)}/cancel", DispatchSummary, body=body)
         return answer
 
     def submission(self, dispatch: str) -> Submission:
-        """Fetch what was submitted, from which the same can be submitted again."""
-        answer: Submission = self._ask("GET", f"{_path(dispatch)}/submission", Submission)
+        """Fetch the submission of a dispatch, which can be submitted again."""
+        answer: Submission = self._request("GET", f"{_path(dispatch)}/submission", Submission)
         return answer
 
     def start_held(self, dispatch: str) -> DispatchSummary:
         """Start a dispatch that was recorded with `hold`; one that was started before goes on as it is."""
-        answer: DispatchSummary = self._ask("POST", f"{_path(dispatch)}/start", DispatchSummary, body=b"")
+        answer: DispatchSummary = self._request("POST", f"{_path(dispatch)}/start", DispatchSummary, body=b"")
         return answer
 
     def redispatch(
@@ -206,11 +206,11 @@ class Client:
     ) -> DispatchSummary:
         """Run the recorded graph of a dispatch once more, under a new id."""
         body = msgspec.msgpack.encode(RedispatchRequest(new_id, reuse, strict))
-        answer: DispatchSummary = self._ask("POST", f"{_path(dispatch)}/redispatch", DispatchSummary, body=body)
+        answer: DispatchSummary = self._request("POST", f"{_path(dispatch)}/redispatch", DispatchSummary, body=body)
         return answer
 
     def execution(self, dispatch: str, *, wait: float = 0.0, final: bool = False) -> ExecutionSnapshot:
-        """Fetch what happened beside the graph, after at most `wait` seconds when it ends, or its final result is set.
+        """Fetch the execution of a dispatch, after its end, its final result (`final`) or at most `wait` seconds.
 
         Parameters
         ----------
@@ -222,33 +222,33 @@ class Client:
             Whether the final result is enough.
         """
         query = urlencode({"wait": wait, "until": "final" if final else "end"})
-        answer: ExecutionSnapshot = self._ask("GET", f"{_path(dispatch)}/execution?{query}", ExecutionSnapshot)
+        answer: ExecutionSnapshot = self._request("GET", f"{_path(dispatch)}/execution?{query}", ExecutionSnapshot)
         return answer
 
     def stream(self, dispatch: str, since: int = 0, read: int = 0, wait: float = 0.0, *, last: int = 0) -> JournalPage:
         """Fetch the next piece of the stream after number `since`, of which `read` items were read; or its `last`."""
         query = urlencode({"since": since, "read": read, "wait": wait, "last": last})
-        answer: JournalPage = self._ask("GET", f"{_path(dispatch)}/journal?{query}", JournalPage)
+        answer: JournalPage = self._request("GET", f"{_path(dispatch)}/journal?{query}", JournalPage)
         return answer
 
-    def wish(self, dispatch: str, wish: Command) -> ExecutionSnapshot:
-        """Ask something of a running dispatch; returns how things stand then."""
-        body = msgspec.msgpack.encode(wish)
-        answer: ExecutionSnapshot = self._ask("POST", f"{_path(dispatch)}/journal", ExecutionSnapshot, body=body)
+    def wish(self, dispatch: str, command: Command) -> ExecutionSnapshot:
+        """Send a command to a running dispatch; return its execution after it."""
+        body = msgspec.msgpack.encode(command)
+        answer: ExecutionSnapshot = self._request("POST", f"{_path(dispatch)}/journal", ExecutionSnapshot, body=body)
         return answer
 
     def delete(self, dispatch: str) -> None:
-        """Forget a dispatch that has ended, and its values."""
-        self._ask("DELETE", _path(dispatch), Any)
+        """Delete a dispatch that has ended, and its values."""
+        self._request("DELETE", _path(dispatch), Any)
 
     def purge(self, before: float) -> int:
-        """Forget all dispatches that ended before a moment, and their values; returns how many."""
-        answer: PurgeResult = self._ask("DELETE", f"/dispatches?{urlencode({'ended_before': before})}", PurgeResult)
+        """Delete all dispatches that ended before a time, and their values; return their number."""
+        answer: PurgeResult = self._request("DELETE", f"/dispatches?{urlencode({'ended_before': before})}", PurgeResult)
         return answer.gone
 
     def events(self, since: int = -1, wait: float = 30.0) -> EventsPage:
         """Fetch the dispatches that changed after event `since` (-1: from now), held open up to `wait` seconds."""
-        answer: EventsPage = self._ask("GET", f"/events?{urlencode({'since': since, 'wait': wait})}", EventsPage)
+        answer: EventsPage = self._request("GET", f"/events?{urlencode({'since': since, 'wait': wait})}", EventsPage)
         return answer
 
     # -- tasks ---------------------------------------------------------------------------------------------------
@@ -256,71 +256,71 @@ class Client:
     def tasks(self, query: TaskQuery) -> list[TaskRow]:
         """List tasks, newest first: nodes that do work, of all dispatches."""
         given = urlencode(msgspec.to_builtins(query))
-        answer: list[TaskRow] = self._ask("GET", f"/tasks?{given}", list[TaskRow])
+        answer: list[TaskRow] = self._request("GET", f"/tasks?{given}", list[TaskRow])
         return answer
 
     def tasks_summary(self) -> TasksSummary:
         """Count all tasks."""
-        answer: TasksSummary = self._ask("GET", "/summary", TasksSummary)
+        answer: TasksSummary = self._request("GET", "/summary", TasksSummary)
         return answer
 
     # -- triggers ------------------------------------------------------------------------------------------------
 
     def triggers(self, dispatch: str) -> list[TriggerState]:
-        """Fetch how the triggers of a dispatch stand."""
-        answer: list[TriggerState] = self._ask("GET", f"{_path(dispatch)}/triggers", list[TriggerState])
+        """Fetch the states of a dispatch's triggers."""
+        answer: list[TriggerState] = self._request("GET", f"{_path(dispatch)}/triggers", list[TriggerState])
         return answer
 
     def register_triggers(self, dispatch: str, triggers: Sequence[Trigger]) -> list[TriggerState]:
         """Attach triggers to a dispatch; those that are attached already stay as they are."""
         body = msgspec.msgpack.encode(triggers)
-        answer: list[TriggerState] = self._ask("POST", f"{_path(dispatch)}/triggers", list[TriggerState], body=body)
+        answer: list[TriggerState] = self._request("POST", f"{_path(dispatch)}/triggers", list[TriggerState], body=body)
         return answer
 
     def stop_triggers(self, dispatch: str, triggers: Sequence[str] | None = None) -> list[TriggerState]:
         """Stop the triggers of a dispatch, or those that are named."""
         body = msgspec.msgpack.encode({"triggers": triggers})
         target = f"{_path(dispatch)}/triggers/stop"
-        answer: list[TriggerState] = self._ask("POST", target, list[TriggerState], body=body)
+        answer: list[TriggerState] = self._request("POST", target, list[TriggerState], body=body)
         return answer
 
     def fire(self, trigger: str, firing: Firing) -> DispatchSummary:
-        """Start the dispatch of a trigger, or run it once more. One that was sent twice happens once."""
+        """Start the dispatch of a trigger, or run it once more. A firing that was sent twice has one effect."""
         body = msgspec.msgpack.encode(firing)
-        answer: DispatchSummary = self._ask(
+        answer: DispatchSummary = self._request(
             "POST", f"/triggers/{quote(trigger, safe='')}/fire", DispatchSummary, body=body
         )
         return answer
 
-    def tell_trigger(self, trigger: str, news: TriggerReport) -> None:
-        """Say how a trigger stands; trigger hosts do."""
-        self._ask("POST", f"/triggers/{quote(trigger, safe='')}/state", Any, body=msgspec.msgpack.encode(news))
+    def report_trigger(self, trigger: str, report: TriggerReport) -> None:
+        """Report the state of a trigger; for trigger hosts."""
+        self._request("POST", f"/triggers/{quote(trigger, safe='')}/state", Any, body=msgspec.msgpack.encode(report))
 
     def watches(self, host: int, since: int, wait: float) -> TriggerWatches:
-        """Fetch what a trigger host is to watch, held open up to `wait` seconds until that changes."""
+        """Fetch the triggers that a host is to watch, held open up to `wait` seconds until they change."""
         query = urlencode({"since": since, "wait": wait})
-        answer: TriggerWatches = self._ask("GET", f"/hosts/{host}/watches?{query}", TriggerWatches)
+        answer: TriggerWatches = self._request("GET", f"/hosts/{host}/watches?{query}", TriggerWatches)
         return answer
 
     # -- the dispatcher itself -----------------------------------------------------------------------------------
 
     def warm(self, environment: Environment) -> None:
         """Start the workers of an environment before they are needed."""
-        self._ask("POST", "/environments", Any, body=msgspec.msgpack.encode(environment))
+        self._request("POST", "/environments", Any, body=msgspec.msgpack.encode(environment))
 
     def status(self) -> DispatcherStatus:
-        """Ask the dispatcher how it is."""
-        answer: DispatcherStatus = self._ask("GET", "/status", DispatcherStatus)
+        """Fetch the status of the dispatcher."""
+        answer: DispatcherStatus = self._request("GET", "/status", DispatcherStatus)
         return answer
 
     def stop(self) -> None:
-        """End the dispatcher and its workers; returns when it is gone. Unfinished dispatches resume later."""
+        """End the dispatcher and its workers; return when it is gone. Unfinished dispatches resume later."""
         address = find(self.data_dir)
         if address is None:
             self.close()
             return
         with suppress(errors.DispatcherUnavailable):
-            self._ask("POST", "/stop", Any, body=b"", start=False, check=False)
+            self._request("POST", "/stop", Any, body=b"", start=False, check=False)
         self.close()
         deadline = time.monotonic() + 15
         while time.monotonic() < deadline:
@@ -339,7 +339,7 @@ class Client:
 
     # -- one request ---------------------------------------------------------------------------------------------
 
-    def _ask(
+    def _request(
         self,
         method: str,
         target: str,
@@ -353,7 +353,7 @@ class Client:
         for attempt in range(_ATTEMPTS):
             connection = self._connection(start=start)
             try:
-                status, version, data = connection.ask(method, target, body, protocol.MSGPACK)
+                status, version, data = connection.exchange(method, target, body, protocol.MSGPACK)
                 break
             except (ConnectionError, http.client.HTTPException, FileNotFoundError) as error:
                 # It went away: killed, stopped, or idle for long. The next round finds or starts another.
@@ -366,7 +366,7 @@ class Client:
                     raise errors.DispatcherUnavailable(message) from error
                 time.sleep(0.05 * attempt)
         if attempt and method == "DELETE" and status == _NOT_FOUND:
-            return None  # the first request was heard, its answer was not
+            return None  # the first request was carried out, its answer was lost
         if check:
             protocol.check_version(version, f"the dispatcher of {self.data_dir}", _REMEDY)
         if status >= _ERROR:
@@ -374,7 +374,7 @@ class Client:
         return msgspec.msgpack.decode(data or b"\xc0", type=answer)
 
     def _connection(self, *, start: bool) -> UnixConnection:
-        if self._pid != os.getpid():  # a forked child must not talk on its parent's connection
+        if self._pid != os.getpid():  # a forked child must not use its parent's connection
             self._local = threading.local()
             self._pid = os.getpid()
         connection: UnixConnection | None = getattr(self._local, "connection", None)

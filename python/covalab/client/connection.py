@@ -30,7 +30,7 @@ class UnixConnection(http.client.HTTPConnection):
             self.sock.settimeout(_CONNECT_TIMEOUT)
             self._connect(self.sock)
             self.sock.settimeout(None)
-        except BaseException:
+        except BaseException:  # also an interrupt: a half open socket must not be kept
             self.sock.close()
             self.sock = None
             raise
@@ -41,14 +41,14 @@ class UnixConnection(http.client.HTTPConnection):
             try:
                 sock.connect(self._path)
             except BlockingIOError as error:
-                # So many connect at once that there is no room to queue; a Unix socket with a timeout waits for none.
+                # The queue of the listening socket is full; connecting with a timeout does not wait for room in it.
                 if time.monotonic() > deadline:
                     raise ConnectionRefusedError(error.errno, "too many connect at once") from error
                 time.sleep(0.01)
             else:
                 return
 
-    def ask(self, method: str, target: str, body: bytes | None, accept: str) -> tuple[int, str, bytes]:
+    def exchange(self, method: str, target: str, body: bytes | None, accept: str) -> tuple[int, str, bytes]:
         """Send one request and return status, the other side's version and the body.
 
         An interrupt (the notebook's stop button) or an error closes the connection, so that the answer to this
@@ -61,6 +61,6 @@ class UnixConnection(http.client.HTTPConnection):
             self.request(method, target, body, headers)
             response = self.getresponse()
             return response.status, response.headers.get(protocol.HEADER, ""), response.read()
-        except BaseException:
+        except BaseException:  # an interrupt too, as said above
             self.close()
             raise

@@ -1,4 +1,4 @@
-"""Frames on a stream: four bytes of length, then that many bytes. The dispatcher and its pools speak this way."""
+"""Frames on a stream: four bytes of length, then that many bytes. Used between the dispatcher and its pools."""
 
 from __future__ import annotations
 

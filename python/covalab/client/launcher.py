@@ -1,6 +1,6 @@
-"""Finding the dispatcher of a data folder, and starting one.
+"""Launcher: finds the dispatcher of a data folder, or starts one.
 
-The dispatcher is a process of its own, detached from whoever starts it: it outlives kernels and servers.
+The dispatcher is a process of its own, detached from its parent: it outlives kernels and servers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _START_LIMIT: Final = 60.0  # seconds; a cold disk and two busy cores can take t
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where a dispatcher listens, as it wrote into `dispatcher.json`."""
+    """Address of a dispatcher, as it wrote into `dispatcher.json`."""
 
     socket: str
     pid: int
@@ -41,7 +41,7 @@ def find(folder: Path) -> Address | None:
         address = msgspec.json.decode(paths.address_file(folder).read_bytes(), type=Address)
         with (folder / "lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return None  # nobody holds it
+            return None  # no process holds it
     except BlockingIOError:
         return address
     except (OSError, msgspec.MsgspecError):
@@ -51,8 +51,8 @@ def find(folder: Path) -> Address | None:
 def start_dispatcher(folder: Path) -> Address:
     """Start a dispatcher for a data folder and return its address when it listens.
 
-    Several callers may start one at once: the lock lets one through and the others find it. One that is just ending
-    is waited for, then replaced.
+    Several callers may start one at once: the lock lets one through and the others find it. One that is just ending is
+    replaced after its end.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def start_dispatcher(folder: Path) -> Address:
     deadline = time.monotonic() + _START_LIMIT
     is_alive = True
     while is_alive and time.monotonic() < deadline:
-        # Somebody else's may hold the lock: one that is coming up will be found, one that is ending makes room.
+        # Another dispatcher may hold the lock: one that comes up will be found, one that ends releases it.
         if not _is_locked(folder):
             is_alive = _spawn(folder)
         address = find(folder)
@@ -88,7 +88,7 @@ def _is_locked(folder: Path) -> bool:
 
 
 def _spawn(folder: Path) -> bool:
-    """Start a process; returns when it listens or leaves the place to another. False: it died without a word."""
+    """Start a process; return when it listens or has found another running. False: it died without a message."""
     log = paths.log_file(folder)
     try:
         log.parent.mkdir(mode=0o700, exist_ok=True)
@@ -109,15 +109,15 @@ def _spawn(folder: Path) -> bool:
             cwd=folder,
             env=environment,
         )
-    # It outlives us; until then somebody must take note of its end, or it would stay behind as a zombie.
+    # If it ends before this process does, it must be waited for, or it would stay behind as a zombie.
     reaper = threading.Thread(target=process.wait, name="covalab-dispatcher-reaper", daemon=True)
     reaper.start()
     assert process.stdout is not None
     with process.stdout:
-        said = process.stdout.readline()  # one line when it listens, or has given up
-    if said.startswith(b"{"):
-        problem = msgspec.json.decode(said, type=Problem)
+        line = process.stdout.readline()  # one line when it listens, or has given up
+    if line.startswith(b"{"):
+        problem = msgspec.json.decode(line, type=Problem)
         reaper.join()
         kind = getattr(errors, problem.kind, errors.DispatcherUnavailable)
         raise kind(problem.message)
-    return said != b""
+    return line != b""

@@ -1,6 +1,6 @@
-"""Where things lie on the disk, and that they are nobody else's.
+"""Paths of the data folder, and the check that it is private.
 
-Everything covalab keeps is under one private folder (mode 0700), by default `covalab` in the Jupyter data directory.
+Everything covalab stores is under one private folder (mode 0700), by default `covalab` in the Jupyter data directory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 from covalab.core.errors import DataFolderError
 
 CACHES: Final = ("logs", "packages")
-"""What lies in the data folder and can be made again: logs and installed packages."""
+"""The parts of the data folder that can be made again: logs and installed packages."""
 
 KEPT: Final = ("covalab.db", "covalab.db-wal", "covalab.db-shm", "blobs", "results")
 """The dispatches themselves, and the files that results were copied to."""
@@ -34,12 +34,12 @@ def data_dir() -> Path:
 
 
 def ensure_private(folder: Path) -> Path:
-    """Create `folder` with mode 0700, or check that it is ours alone.
+    """Create `folder` with mode 0700, or check that it is private.
 
     Raises
     ------
     DataFolderError
-        If it cannot be created or written, belongs to somebody else, is a link, or others may write to it.
+        If it cannot be created or written, belongs to another user, is a link, or others may write to it.
     """
     way_out = "choose another folder with COVALAB_DATA_DIR"
     try:
@@ -66,7 +66,7 @@ def ensure_private(folder: Path) -> Path:
 
 
 def socket_folder(folder: Path) -> Path:
-    """Return where the sockets of a data folder lie: inside it, or a short private path if that is too long."""
+    """Return the folder for sockets: inside the data folder, or a short private path if that is too long."""
     inside = folder / "run"
     if len(os.fsencode(inside / "dispatcher.sock")) <= _SOCKET_PATH_LIMIT:
         return inside
@@ -77,8 +77,8 @@ def socket_folder(folder: Path) -> Path:
 def address_file(folder: Path) -> Path:
     """Return the private file through which a running dispatcher is found.
 
-    It lies in the data folder, beside the lock, so that whoever meets the lock also finds its holder, whatever
-    runtime folder either of them was started with.
+    It lies in the data folder, beside the lock, so that a process that meets the lock also finds its holder,
+    whatever runtime folder either of them was started with.
     """
     return folder / "dispatcher.json"
 
@@ -94,10 +94,10 @@ def log_file(folder: Path) -> Path:
 
 
 def spool_folder(folder: Path) -> Path:
-    """Return where running tasks write what they print."""
+    """Return the folder for the output of running tasks."""
     return folder / "spool"
 
 
 def packages_folder(folder: Path) -> Path:
-    """Return where the packages that tasks want are installed."""
+    """Return the folder for packages that tasks require."""
     return folder / "packages"

@@ -1,1 +1,1 @@
-"""Words and rules. Pure: nothing in this package reads a clock, opens a file or knows that Dask exists."""
+"""Vocabulary and decisions. Pure: nothing in this package reads a clock, opens a file or knows that Dask exists."""

@@ -1,7 +1,7 @@
-"""A workflow's arguments without their large parts, which lie beside them as values of their own.
+"""Argument parts: a workflow's arguments, split into a small skeleton and the large values in it.
 
-An argument is both a parameter of the graph and part of what `Result.inputs` shows. Taken apart, its bytes are the same
-in both places, and are kept once.
+An argument is both a parameter of the graph and part of what `Result.inputs` shows. Split, its bytes are the
+same in both places, and are kept once.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from covalab.core.atoms import ATOMS
+
 _DEPTH: Final = 3  # {"args": (one list of arrays,)}; what is deeper stays whole
-_ATOMS: Final = frozenset({int, float, complex, bool, str, type(None)})
+_IN_SKELETON: Final = ATOMS - {bytes}  # bytes may be large, and are better a value of their own
 
 
 class ArgumentPart:
-    """Stands for a value that lies elsewhere; `index` is its position there."""
+    """Placeholder of a value that is kept elsewhere; `index` is its position there."""
 
     __slots__ = ("index",)
 
@@ -29,12 +31,12 @@ class ArgumentPart:
 
 
 def split_arguments(value: Any, keep: Callable[[Any], int], depth: int = _DEPTH) -> Any:
-    """Return a copy of tuples, lists and dicts in which everything else is a `ArgumentPart`.
+    """Return a copy of tuples, lists and dicts in which everything else is an `ArgumentPart`.
 
     Parameters
     ----------
     value
-        What to take apart.
+        The value to split.
     keep
         Keeps a part and returns its position.
     depth
@@ -48,7 +50,7 @@ def split_arguments(value: Any, keep: Callable[[Any], int], depth: int = _DEPTH)
     {'args': (1, [<part 0>, 'text']), 'kwargs': {}}
     """
     kind = type(value)
-    if kind in _ATOMS:
+    if kind in _IN_SKELETON:
         return value
     if depth and kind is dict:
         return {key: split_arguments(item, keep, depth - 1) for key, item in value.items()}

@@ -1,6 +1,7 @@
-"""How a value is put together from nodes: lists, dicts and the lattice's own value, which no worker computes.
+"""Assembly of values from nodes: lists, dicts and the lattice's own value, which no worker computes.
 
-Pure. The caller says how a node's value is opened (`open_value`), and no value is opened that is not asked for.
+Pure. The caller passes a function that deserializes a node's value (`open_value`); only values that are used are
+deserialized.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ _T_co = TypeVar("_T_co", covariant=True)
 
 
 class ByNode(Protocol[_T_co]):
-    """Anything that is asked by node number: a list of the whole graph, or a dict of the part one has."""
+    """Anything indexed by node number: a list of the whole graph, or a dict of a part of it."""
 
     def __getitem__(self, node: int, /) -> _T_co: ...
 
@@ -33,12 +34,12 @@ def value_at(node: int, nodes: ByNode[Node], into: ByNode[Sequence[Edge]], open_
     Parameters
     ----------
     node
-        Which one.
+        Its number.
     nodes, into
         The nodes by number, and the edges that point to each.
     open_value
-        Opens the value of a node that has one of its own: a parameter, or one that ran. Called once per use, so every
-        use is a copy of its own unless the caller remembers.
+        Deserializes the value of a node that has one of its own: a parameter, or one that ran. Called once per use, so
+        every use is a copy of its own unless the caller remembers.
     """
     kind = nodes[node].kind
     if does_work(nodes[node]):
@@ -67,9 +68,9 @@ def positional(edges: Iterable[Edge]) -> list[int]:
 
 
 def sources_of(nodes_wanted: Iterable[int], nodes: ByNode[Node], into: ByNode[Sequence[Edge]]) -> list[int]:
-    """Return the nodes with a value of their own that the wanted nodes are made of, each once, first use first.
+    """Return the nodes whose values make up those of the wanted nodes, each once, first use first.
 
-    Collections and the lattice's value are looked through; parameters and nodes that run are what is found.
+    Collections and the lattice's value are followed to their sources: parameters and nodes that run.
     """
     found: dict[int, None] = {}
     waiting = list(nodes_wanted)[::-1]
@@ -92,7 +93,7 @@ def sources_of(nodes_wanted: Iterable[int], nodes: ByNode[Node], into: ByNode[Se
 
 
 def hashable(key: Any) -> Any:
-    """Give back the tuple that was a dict's key: it travelled as a list, the only sequence that collections know.
+    """Return the tuple that was a dict's key: it is sent as a list, the only sequence that collections have.
 
     Examples
     --------

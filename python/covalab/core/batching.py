@@ -1,8 +1,8 @@
-"""From ready nodes to batches: which nodes travel together, and what each needs.
+"""Batching: which ready nodes are sent to a worker together, and the task of each.
 
 Pure. Parameters and collections become inputs of the task that uses them; item, attribute and operator nodes run with
-their producer; a chain is one batch; many small siblings share a batch. Each node keeps its own record, so nobody
-outside sees any of this.
+their producer; a chain is one batch; many small siblings share a batch. Each node has an outcome of its own, so batches
+are not visible to users.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from covalab.core.placement import TaskPaths
 from covalab.core.protocol import Argument, TaskSpec
 
 BUDGET_SECONDS: Final = 0.5
-"""After this long a batch gives back what it has not begun."""
+"""The time after which a batch returns the tasks that it has not started."""
 
-_TARGET_SECONDS: Final = 0.2
-_TRIP_SECONDS: Final = 0.01
-_BATCH_LIMIT: Final = 512
-_SHARED_BYTES: Final = 512
-_PROBE: Final = 4
-_SHARES_PER_WORKER: Final = 2
-_LARGE_BYTES: Final = 8 * 1024**2
-_NEAR_LOOKS: Final = 16
+_TARGET_SECONDS: Final = 0.2  # long against a trip, short for a person who waits for the first outcome
+_TRIP_SECONDS: Final = 0.01  # about what a round trip to a worker costs
+_BATCH_LIMIT: Final = 512  # a message stays small, and a lost worker loses little
+_SHARED_BYTES: Final = 512  # below, a reference saves nothing
+_PROBE: Final = 4  # siblings of a function that never ran: few, in case each takes an hour
+_SHARES_PER_WORKER: Final = 2  # so that a worker that is done early finds another share
+_LARGE_BYTES: Final = 8 * 1024**2  # reading these takes longer than a trip
+_NEAR_LOOKS: Final = 16  # looking further would make a batch linear in the queue
 
 _DEFAULT_SETTINGS: Final = Settings()
 
 
 def settings_of(graph: Graph, node: int) -> Settings:
-    """Return how a node is to be run."""
+    """Return the settings of a node."""
     position = graph.nodes[node].settings
     return graph.settings[position] if position >= 0 else _DEFAULT_SETTINGS
 
@@ -71,11 +71,11 @@ def take_batch(
     Parameters
     ----------
     state
-        The dispatch; its queue loses the nodes that are taken.
+        The dispatch; the nodes that are taken leave its queue.
     mean_seconds
         The mean duration of a node's function, or None while unknown.
     n_workers
-        How many workers there are to share with.
+        The number of workers that share the queue.
     queue
         Which of `state.queues` to take from.
     alone
@@ -92,6 +92,7 @@ def take_batch(
     first = ready.popleft()
     if alone or needs_own_batch(state, first):
         return [first]
+    # Counts of missing inputs as they will be within the batch; the state itself learns of it by outcomes.
     overlay: dict[int, int] = {}
     batch: list[int] = []
     left = sibling_count(mean_seconds(first), len(ready) + 1, n_workers)
@@ -104,6 +105,7 @@ def take_batch(
         if not left or not ready or len(batch) >= _BATCH_LIMIT:
             break
         following = ready[0]
+        # Other settings: another executor, or hooks that may take long.
         if state.graph.nodes[following].settings != settings or needs_own_batch(state, following):
             break
         # A sibling whose function takes much longer would keep the others' outcomes waiting behind it.
@@ -117,8 +119,8 @@ def take_batch(
 def needs_own_batch(state: GraphState, node: int) -> bool:
     """Whether a node must be the only one of its batch.
 
-    It has a time limit, or is suspected of killing workers, or its inputs are large: reading them takes longer than a
-    trip, and each of its siblings may have its own at another worker.
+    True if it has a time limit (its process is killed for it), or is suspected of killing workers, or its inputs are
+    large: reading them takes longer than a trip, and its siblings may have theirs at other workers.
     """
     if state.losses.get(node) or settings_of(state.graph, node).time_limit is not None:
         return True
@@ -126,7 +128,7 @@ def needs_own_batch(state: GraphState, node: int) -> bool:
 
 
 def bytes_by_worker(state: GraphState, node: int) -> dict[str, int]:
-    """Return how many bytes of a node's inputs were made where, as far as they are blobs of the same dispatch."""
+    """Return the bytes of a node's inputs by the worker that made them, as far as they are blobs of this dispatch."""
     found: dict[str, int] = {}
     stack = [node]
     while stack:
@@ -134,15 +136,16 @@ def bytes_by_worker(state: GraphState, node: int) -> dict[str, int]:
             worker = state.produced_by.get(edge.source)
             if worker is not None and edge.kind is not EdgeKind.WAIT and edge.source in state.outputs:
                 found[worker] = found.get(worker, 0) + state.outputs[edge.source].size
+            # A list of large arrays is read like the arrays themselves.
             elif state.graph.nodes[edge.source].kind in (NodeKind.LIST, NodeKind.DICT):
                 stack.append(edge.source)
     return found
 
 
 def choose_worker(state: GraphState, idle: Sequence[str], queue: int = 0) -> str:
-    """Return the worker for the next batch: the one that made most of what its first node reads, if that is idle.
+    """Return the worker for the next batch: the one that made most of its first node's inputs, if idle.
 
-    If it is busy, a node whose inputs the first idle worker made may go before it; nothing waits for a worker.
+    If that is busy, one of the next nodes whose inputs an idle worker made goes first; no node waits for a worker.
 
     Parameters
     ----------
@@ -160,6 +163,7 @@ def choose_worker(state: GraphState, idle: Sequence[str], queue: int = 0) -> str
     best = max(idle, key=lambda worker: first.get(worker, 0))
     if best in first:
         return best
+    # The first node's worker is busy. One behind it may have its inputs at an idle worker, and goes first then.
     for position, node in enumerate(islice(ready, 1, _NEAR_LOOKS), 1):
         made = bytes_by_worker(state, node)
         if made and max(made, key=lambda worker: made[worker]) in idle:
@@ -170,13 +174,13 @@ def choose_worker(state: GraphState, idle: Sequence[str], queue: int = 0) -> str
 
 
 def _extend(state: GraphState, node: int, batch: list[int], overlay: dict[int, int]) -> None:
-    """Append what can run right after `node` in the same batch: cheap nodes, and the one next link of a chain."""
+    """Append the nodes that can run right after `node` in its batch: cheap ones, and the next link of a chain."""
     stack = [node]
     queue = state.queue(node)
     while stack:
         current = stack.pop()
         if state.graph.nodes[current].kind is NodeKind.SUBLATTICE:
-            continue  # its value is made by a dispatch of its own, not in this batch
+            continue  # its value is made by a child dispatch, not in this batch
         following = [
             child
             for child in _freed_by(state, current, overlay)
@@ -185,6 +189,7 @@ def _extend(state: GraphState, node: int, batch: list[int], overlay: dict[int, i
         cheap = [child for child in following if state.graph.nodes[child].kind in CHEAP_KINDS]
         others = [child for child in following if state.graph.nodes[child].kind not in CHEAP_KINDS]
         taken = cheap
+        # Two or more would better run side by side, on other workers.
         if len(others) == 1 and not needs_own_batch(state, others[0]):
             taken = [*cheap, others[0]]
         for child in taken:
@@ -195,7 +200,7 @@ def _extend(state: GraphState, node: int, batch: list[int], overlay: dict[int, i
 
 
 def _freed_by(state: GraphState, node: int, overlay: dict[int, int]) -> list[int]:
-    """Return the working nodes that would be ready if `node` completed, through collections; notes it in `overlay`."""
+    """Return the working nodes that would be ready if `node` completed, through collections. Count it in `overlay`."""
     freed: list[int] = []
     stack = [node]
     while stack:
@@ -205,22 +210,23 @@ def _freed_by(state: GraphState, node: int, overlay: dict[int, int]) -> list[int
             if waiting == 0 and state.status[child] == "pending":
                 if state.working[child]:
                     freed.append(child)
-                elif child != state.graph.output:
+                elif child != state.graph.output:  # nothing comes after that
                     stack.append(child)
     return freed
 
 
 class SharedValues:
-    """The values of a batch that are not small, each once: a hundred tasks may use the same one."""
+    """Table of the larger values of a batch, each once: a hundred tasks may use the same one."""
 
     def __init__(self) -> None:
         self.values: list[Value] = []
         self._positions: dict[int, int] = {}
 
     def argument(self, value: Value) -> Argument:
-        """Return a value as an input of a task."""
+        """Return a value as the input of a task."""
         if value.data is None or len(value.data) < _SHARED_BYTES:
             return Argument(value=value)
+        # By identity: comparing bytes would cost what sharing saves, and the dispatcher holds each value once.
         position = self._positions.setdefault(id(value), len(self.values))
         if position == len(self.values):
             self.values.append(value)
@@ -228,11 +234,11 @@ class SharedValues:
 
 
 def task_spec(
-    state: GraphState, node: int, inside: Mapping[int, int], shared: SharedValues, site: TaskPaths | None = None
+    state: GraphState, node: int, inside: Mapping[int, int], shared: SharedValues, paths: TaskPaths | None = None
 ) -> TaskSpec:
-    """Return a node as a worker sees it.
+    """Return the task of a node, for a worker.
 
-    `inside` holds the nodes of the same batch that run before it, `shared` collects the batch's larger values.
+    `inside` are the nodes of the same batch that run before it, `shared` collects the batch's larger values.
     """
     graph = state.graph
     args: list[tuple[int, Argument]] = []
@@ -246,15 +252,15 @@ def task_spec(
             kwargs[edge.name] = _argument(state, edge.source, inside, shared)
     args.sort(key=_position)
     function = graph.functions[graph.nodes[node].function]
-    after = _before_it(state, node, inside) if inside else []
+    after = _predecessors(state, node, inside) if inside else []
     settings = settings_of(graph, node)
     named = [argument for _, argument in args]
     builds = kind is NodeKind.SUBLATTICE
-    return TaskSpec(node, graph.nodes[node].name, function.digest, named, kwargs, after, settings.hooks, site, builds)
+    return TaskSpec(node, graph.nodes[node].name, function.digest, named, kwargs, after, settings.hooks, paths, builds)
 
 
-def _before_it(state: GraphState, node: int, inside: Mapping[int, int]) -> list[int]:
-    """Return what a node needs or waits for within its batch, through collections."""
+def _predecessors(state: GraphState, node: int, inside: Mapping[int, int]) -> list[int]:
+    """Return the nodes of its batch that a node needs or waits for, through collections."""
     found: list[int] = []
     stack = [node]
     while stack:

@@ -1,4 +1,4 @@
-"""Structs as browsers may see them: every value described, none included; what is large is cut, and says so. Pure."""
+"""Browser views: structs with values described, not included, and cut to a size that a page can draw. Pure."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from covalab.core.journal import (
 from covalab.core.model import DispatchId, Failure, NodeDetail, Value
 
 PARTS_SHOWN: Final = 1_000
-"""So many parts of the state are told, in all; those near the root first."""
+"""The most parts of the state in an answer, those near the root first."""
 
 BESIDE_SHOWN: Final = 200
-"""So many parts of one dictionary or list are told, so that a long one does not hide the others."""
+"""The most parts of one dictionary or list in an answer, so that a long one does not hide the others."""
 
 RECORDS_SHOWN: Final = 100
-"""So many interventions, waits and answers are told, of each."""
+"""The most interventions, waits and answers in an answer, of each."""
 
 _KEY_SHOWN: Final = 200
 
 
 class StateNodeView(msgspec.Struct):
-    """A part of the state as a page gets it: a value described, or what is below it by key; `more` was appended to it.
+    """View of a part of the state: a value described, or the parts below it by key; `more` are the appended ones.
 
-    `left_out` counts what is directly below it, or was appended to it, and is not told.
+    `left_out` counts the parts directly below it, and the appended ones, that the answer does not have.
     """
 
     value: Value | None = None
@@ -46,7 +46,7 @@ class StateNodeView(msgspec.Struct):
 
 
 class InterventionView(msgspec.Struct, frozen=True):
-    """An intervention as a page gets it: its payload as a short text, and at which node it was inserted."""
+    """View of an intervention: its payload as a short text, and the node where it was inserted."""
 
     id: str
     version: int
@@ -62,10 +62,10 @@ class InterventionView(msgspec.Struct, frozen=True):
 
 
 class ExecutionView(msgspec.Struct, frozen=True):
-    """What happens in a dispatch beside its graph, as a page gets it: the JSON answer of `GET .../execution`.
+    """View of an execution (state, stream, interventions): the JSON answer of `GET .../execution`.
 
-    `version` counts what happened. Of `interrupts`, those that wait come first; `left_out` counts the interventions and
-    answers, the oldest, that are not told.
+    `version` counts journal entries. Of `interrupts`, those that wait come first; `left_out` counts the oldest
+    interventions and answers, which it does not have.
     """
 
     id: DispatchId
@@ -82,7 +82,7 @@ class ExecutionView(msgspec.Struct, frozen=True):
 
 
 class StreamItem(msgspec.Struct, frozen=True):
-    """An entry of the stream as a page gets it: what a task put into it (`value`), or what else there is to tell."""
+    """View of a stream entry: the `value` that a task put into it, or a `text` about it."""
 
     number: int
     kind: Kind
@@ -93,7 +93,7 @@ class StreamItem(msgspec.Struct, frozen=True):
 
 
 class StreamPage(msgspec.Struct, frozen=True):
-    """A piece of the stream as a page gets it: the JSON answer of `GET .../journal`."""
+    """View of a piece of the stream: the JSON answer of `GET .../journal`."""
 
     items: list[StreamItem]
     missed: int
@@ -101,39 +101,41 @@ class StreamPage(msgspec.Struct, frozen=True):
 
 
 def node_view(detail: NodeDetail) -> NodeDetail:
-    """Return what is known of a node as a browser may see it: values are described, not included."""
+    """Return the detail of a node for a browser: values are described, not included."""
     replace = msgspec.structs.replace
     attempts = [
         replace(it, outcome=replace(it.outcome, failure=_without_original(it.outcome.failure)))
         for it in detail.attempts
     ]
-    return replace(detail, value=_closed(detail.value), failure=_without_original(detail.failure), attempts=attempts)
-
-
-def execution_view(standing: ExecutionSnapshot) -> ExecutionView:
-    """Return what happens beside a graph as a browser may see it."""
-    folded = standing.folded
-    said = list(folded.interventions.values())
-    waiting = folded.waiting
-    over = [one for one in folded.interrupts.values() if one.status != "waiting"]
-    shown = [*waiting[:RECORDS_SHOWN], *over[-RECORDS_SHOWN:]]
-    return ExecutionView(
-        standing.summary.id,
-        folded.version,
-        folded.lifecycle,
-        folded.paused,
-        standing.mode,
-        state_view(folded),
-        _closed(folded.final),
-        [_said(record) for record in said[-RECORDS_SHOWN:]],
-        [msgspec.structs.replace(one, value=_closed(one.value)) for one in shown],
-        folded.streamed,
-        max(0, len(said) - RECORDS_SHOWN) + len(folded.interrupts) - len(shown),
+    return replace(
+        detail, value=_without_data(detail.value), failure=_without_original(detail.failure), attempts=attempts
     )
 
 
-def state_view(folded: ExecutionState) -> StateNodeView:
-    """Return the state, the parts near the root first, as many as may be told.
+def execution_view(snapshot: ExecutionSnapshot) -> ExecutionView:
+    """Return an execution for a browser."""
+    state = snapshot.folded
+    interventions = list(state.interventions.values())
+    waiting = state.waiting
+    answered = [one for one in state.interrupts.values() if one.status != "waiting"]
+    shown = [*waiting[:RECORDS_SHOWN], *answered[-RECORDS_SHOWN:]]
+    return ExecutionView(
+        snapshot.summary.id,
+        state.version,
+        state.lifecycle,
+        state.paused,
+        snapshot.mode,
+        state_view(state),
+        _without_data(state.final),
+        [_intervention_view(record) for record in interventions[-RECORDS_SHOWN:]],
+        [msgspec.structs.replace(one, value=_without_data(one.value)) for one in shown],
+        state.streamed,
+        max(0, len(interventions) - RECORDS_SHOWN) + len(state.interrupts) - len(shown),
+    )
+
+
+def state_view(state: ExecutionState) -> StateNodeView:
+    """Return the state for a browser, the parts near the root first, at most `PARTS_SHOWN`.
 
     Examples
     --------
@@ -141,14 +143,15 @@ def state_view(folded: ExecutionState) -> StateNodeView:
     >>> [(key, part.value) for key, part in state_view(now).below]
     [('a', Value(size=1, type='int', text='1', data=None, digest=None)), ('b', None)]
     """
+    # Breadth first, so that the limit cuts leaves and not whole branches.
     root = StateNodeView(below=[])
     left = PARTS_SHOWN
-    waiting = deque([(root, StateNode(below=folded.state))])
+    waiting = deque([(root, StateNode(below=state.state))])
     while waiting:
         part, tree = waiting.popleft()
         room = min(left, BESIDE_SHOWN)
         below = list(islice((tree.below or {}).items(), room))
-        more = tree.more[-room:] if room else []  # of a list that grows, the last are the news
+        more = tree.more[-room:] if room else []  # of a list that grows, the last are the new ones
         left -= len(below) + len(more)
         part.left_out = len(tree.below or ()) - len(below) + len(tree.more) - len(more)
         for key, child in below:
@@ -162,15 +165,15 @@ def state_view(folded: ExecutionState) -> StateNodeView:
 
 
 def stream_view(page: JournalPage) -> StreamPage:
-    """Return a piece of the stream as a browser may see it."""
+    """Return a piece of the stream for a browser."""
     return StreamPage([_item(number, entry) for number, entry in page.entries], page.missed, page.ended)
 
 
 def _part(tree: StateNode) -> StateNodeView:
-    return StateNodeView(_closed(tree.value), None if tree.below is None else [])
+    return StateNodeView(_without_data(tree.value), None if tree.below is None else [])
 
 
-def _said(record: Intervention) -> InterventionView:
+def _intervention_view(record: Intervention) -> InterventionView:
     return InterventionView(
         record.id,
         record.version,
@@ -187,12 +190,12 @@ def _said(record: Intervention) -> InterventionView:
 
 
 def _item(number: int, entry: Entry) -> StreamItem:
-    value = None if entry.tree is None else _closed(entry.tree.value)
-    return StreamItem(number, entry.kind, entry.at, entry.node, _told(entry), value)
+    value = None if entry.tree is None else _without_data(entry.tree.value)
+    return StreamItem(number, entry.kind, entry.at, entry.node, _entry_text(entry), value)
 
 
-def _told(entry: Entry) -> str:  # noqa: PLR0911 - one line for each kind that says more
-    """Return what an entry says beside its kind and its value."""
+def _entry_text(entry: Entry) -> str:  # noqa: PLR0911 - one line for each kind that says more
+    """Return the text of an entry, beside its kind and its value."""
     data = entry.data
     match entry.kind:
         case "refused":
@@ -211,7 +214,7 @@ def _told(entry: Entry) -> str:  # noqa: PLR0911 - one line for each kind that s
             return ""
 
 
-def _closed(value: Value | None) -> Value | None:
+def _without_data(value: Value | None) -> Value | None:
     return None if value is None else msgspec.structs.replace(value, data=None)
 
 

@@ -23,6 +23,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from blake3 import blake3
 
+from covalab.core.atoms import ATOMS
 from covalab.core.errors import SerializationError
 from covalab.core.model import Digest, Value
 from covalab.core.renames import current_name, install
@@ -42,8 +43,6 @@ _ITEMS_WALKED: Final = 1_000  # in all, however deep
 _MORE: Final = "..."
 _LONG_INT_BITS: Final = 10_000
 _SIZED: Final = (list, tuple, dict, set, frozenset, deque)
-_ATOMS: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
-"""Types whose plain pickle is the same everywhere, ten times faster than asking cloudpickle."""
 
 
 class Encoded(msgspec.Struct, frozen=True):
@@ -92,7 +91,7 @@ def encode(obj: object, *, what: str = "value") -> Encoded:
     >>> decode(encode([1, 2.0, "three"]).join())
     [1, 2.0, 'three']
     """
-    if type(obj) in _ATOMS:
+    if type(obj) in ATOMS:  # their plain pickle is the same everywhere, ten times faster than cloudpickle's
         frame = pickle.dumps(obj, protocol=5)
         return Encoded([_ONE_FRAME, len(frame).to_bytes(8, "little"), frame], len(_ONE_FRAME) + 8 + len(frame))
     import cloudpickle  # noqa: PLC0415 - atoms, the common case on a quick path, do without it

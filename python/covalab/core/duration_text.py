@@ -1,4 +1,4 @@
-"""Lengths of time as people write them in a configuration. Pure."""
+"""Durations as text in a configuration. Pure."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _SPAN: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)\s*", re.IGNORECA
 
 
 def parse_duration(span: str | float) -> float:
-    """Return the seconds of a length of time above zero: a number of seconds, or text with a unit.
+    """Return the seconds of a duration above zero: a number of seconds, or text with a unit.
 
     Raises
     ------
     ValueError
-        If it is none.
+        If the span is no duration.
 
     Examples
     --------

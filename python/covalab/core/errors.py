@@ -1,25 +1,25 @@
-"""What can go wrong, as one tree. Every message says what happened, to which id, and what to do next.
+"""Error classes, as one tree. Every message states the problem, the id it concerns, and what to do next.
 
 CovalabError
- ├─ DispatcherError               the background process cannot do what was asked
+ ├─ DispatcherError               the background process cannot do it
  │   ├─ DispatcherUnavailable     it is not running and could not be started
  │   ├─ VersionMismatch           two parts of covalab have different versions
- │   ├─ DataFolderError           the data folder is full, read-only, or somebody else's
+ │   ├─ DataFolderError           the data folder is full, read-only, or another user's
  │   └─ TakenOver                 another dispatcher has taken over the data folder
- ├─ ConfigError                   the configuration says something that cannot be
- ├─ CovalentFound                 Covalent itself is where the doorway to covalab was to be
+ ├─ ConfigError                   the configuration has a wrong or contradictory value
+ ├─ CovalentFound                 Covalent itself is where covalab's modules were to be
  ├─ MissingLatticeRecordError     no dispatch has this id (Covalent's name)
  ├─ GraphError                    a lattice cannot become a transport graph
  │   └─ ExecutorNotFound          no executor has this name
- ├─ TriggerError                  a trigger cannot do what was asked
+ ├─ TriggerError                  a trigger cannot be used like this
  ├─ SerializationError            a value cannot be encoded or decoded
  │   └─ ValueTooLarge             ... because it is larger than the configured limit
- ├─ ExecutionClosed               a dispatch does not take what is said to it any more
- ├─ NoSuchInterrupt               nothing waits for this answer
- ├─ AnsweredDifferently           somebody has answered already
- ├─ DepsFailed                    what had to be done before or after a task failed
- ├─ BlobNotFound                  a value's file is gone
- └─ BlobDamaged                   a value's file is not what was written
+ ├─ ExecutionClosed               a dispatch takes no more commands from outside
+ ├─ NoSuchInterrupt               no interrupt waits for this answer
+ ├─ AnsweredDifferently           the interrupt has another answer already
+ ├─ DepsFailed                    a hook before or after a task failed
+ ├─ BlobNotFound                  a value's file is missing
+ └─ BlobDamaged                   a value's file was changed
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class DataFolderError(DispatcherError, OSError):
 
 
 class ConfigError(CovalabError, ValueError):
-    """The configuration says something that cannot be."""
+    """The configuration has a wrong or contradictory value."""
 
     def __init__(self, where: str, what: str) -> None:
         self.where, self.what = where, what
@@ -108,7 +108,7 @@ class ExecutorNotFound(GraphError):
 
 
 class TriggerError(CovalabError, RuntimeError):
-    """A trigger is attached to nothing, or watches no longer, or there is none."""
+    """A trigger is attached to no dispatch, has stopped, or does not exist."""
 
 
 class SerializationError(CovalabError, TypeError):
@@ -130,29 +130,29 @@ class ValueTooLarge(SerializationError):
 
 
 class ExecutionClosed(CovalabError, RuntimeError):
-    """A dispatch does not take what is said to it: it is sealed or closed, or was not made for it."""
+    """A dispatch takes no commands from outside: it is sealed or closed, or was not made for them."""
 
 
 class NoSuchInterrupt(CovalabError, KeyError):
-    """Nothing waits, or ever waited, for this answer."""
+    """No interrupt with this id waits, or ever waited, for an answer."""
 
     __str__ = Exception.__str__  # a KeyError shows its message as a key
 
 
 class AnsweredDifferently(CovalabError, ValueError):
-    """What waited for an answer has had another one."""
+    """An interrupt has been answered with another value."""
 
 
 class DepsFailed(CovalabError, RuntimeError):
-    """What had to be done before or after a task failed, so the task did."""
+    """A hook before or after a task failed, so the task did."""
 
 
 class BlobNotFound(CovalabError, LookupError):
-    """The file of a value is gone."""
+    """The file of a value is missing."""
 
 
 class BlobDamaged(CovalabError, ValueError):
-    """The file of a value is not what was written."""
+    """The file of a value was changed after it was written."""
 
 
 class TaskRuntimeError(CovalabError, RuntimeError):

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from covalab.core.lifecycle import TERMINAL, may_follow
+from covalab.core.lifecycle import TERMINAL, TRANSITIONS, Event
 from covalab.core.model import (
     WAITING_KINDS,
     Attempt,
@@ -58,6 +58,7 @@ class GraphState:
         n = len(graph.nodes)
         self.graph = graph
         self.values = values
+        # Arrays by node number, not an object per node: a hundred thousand nodes are built in a fraction of a second.
         self.status: list[Status] = ["pending"] * n
         self.started_at: list[float | None] = [None] * n
         self.ended_at: list[float | None] = [None] * n
@@ -70,9 +71,11 @@ class GraphState:
         self.outputs: dict[int, Value] = {}
         self.produced_by: dict[int, str] = {}
         """The worker that made each of the outputs that are blobs."""
+        # One queue per pool: a pool without idle workers must not hold up the nodes of the others.
         n_queues = max(queues, default=0) + 1
         self.queues: list[deque[int]] = [deque() for _ in range(n_queues)]
         """The ready nodes, by the pool where they run."""
+        # Nearly always there is one pool: then no list of a hundred thousand zeros is kept.
         self._queue = queues if n_queues > 1 else None
         self._waiters = {node for node, it in enumerate(graph.nodes) if it.kind in WAITING_KINDS}
         self.ready_interactions: list[int] = []
@@ -89,11 +92,12 @@ class GraphState:
             self.children[edge.source].append(edge.target)
             self.inputs[edge.target].append(edge)
             self.waiting[edge.target] += 1
-            # Where the reader assembles the result, what only the result needs is not kept here.
+            # The reader assembles a virtual output from the store, so outputs that only it needs are not kept here.
             if edge.kind is not EdgeKind.WAIT and (edge.target != graph.output or output_works):
                 self.uses[edge.source] += 1
         collections = [node for node, it in enumerate(graph.nodes) if it.kind in (NodeKind.LIST, NodeKind.DICT)]
-        # All are found before the first is released: that releases what it contains.
+        # A collection that nothing uses must not keep the outputs it is made of. All are found before the first is
+        # released: releasing one releases its parts, which would be found a second time.
         for node in [node for node in collections if not self.uses[node]]:
             self._release(node)
         self._n_open = n  # nodes that are not terminal
@@ -159,6 +163,7 @@ class GraphState:
         """Start the dispatch: parameters are complete, nodes without inputs are ready."""
         self.version += 1
         for node in [node for node, waiting in enumerate(self.waiting) if not waiting]:
+            # Pauses and intervention points never enter a queue: no worker runs them.
             if node in self._waiters:
                 self.ready_interactions.append(node)
             elif self.working[node]:
@@ -169,25 +174,29 @@ class GraphState:
     def record_sent(self, nodes: Iterable[int]) -> None:
         """Record that nodes were sent to a worker, each for its next attempt."""
         for node in nodes:
+            # A node that is sent twice would run twice: worth an assertion on a quick path.
             assert self.status[node] == "pending", f"node {node} is {self.status[node]} and was sent"
             self.in_flight.add(node)
             self.attempt[node] += 1
 
     def record_start(self, node: int, at: float) -> None:
         """Record that a worker started a node."""
+        # A report may come late: of a node whose batch was lost meanwhile, or that was cancelled.
         if node in self.in_flight and self.status[node] == "pending":
             self.version += 1
-            self._move(node, "running")
+            self._move(node, "started")
             self.started_at[node] = at
 
     def record_producer(self, outcome: Outcome, worker: str) -> None:
         """Record which worker made a value: the nodes that read it are best run there."""
+        # Inline values travel in the batch wherever it goes; only blobs are nearer to one worker than to another.
         if outcome.value is not None and outcome.value.digest and self.uses[outcome.node]:
             self.produced_by[outcome.node] = worker
 
     def record_outcome(self, outcome: Outcome) -> bool:
         """Record the outcome of a node. Return False when that changes nothing (it had ended before)."""
         node = outcome.node
+        # It may have been cancelled while its outcome was on the way; the first end counts.
         if self.status[node] in TERMINAL:
             return False
         self.version += 1
@@ -206,15 +215,16 @@ class GraphState:
         self.version += 1
         for node in nodes:
             if node not in self.in_flight:
-                continue
+                continue  # its outcome came first, or it was cancelled
             self.in_flight.remove(node)
             if self.status[node] == "running":
-                self._move(node, "pending")
+                self._move(node, "returned")
                 self.started_at[node] = None
+            # First in line: it was ready before everything that is in the queue now.
             if not self.waiting[node]:
                 self.queues[self.queue(node)].appendleft(node)
             elif any(self.status[edge.source] in _DEAD for edge in self.inputs[node]):
-                # It travelled with its producer, which failed there.
+                # It was in one batch with its producer, which failed there: nothing else would end it.
                 self._end(node, "skipped", None, None)
                 self._skip_after(node)
 
@@ -223,7 +233,7 @@ class GraphState:
         self.version += 1
         self.in_flight.discard(node)
         if self.status[node] == "running":
-            self._move(node, "pending")
+            self._move(node, "retried")
             self.started_at[node] = None
         self.delayed[node] = until
         self._mark_changed(node)
@@ -232,6 +242,7 @@ class GraphState:
         """Make nodes ready whose retry is due."""
         for node in [node for node, until in self.delayed.items() if until <= at]:
             del self.delayed[node]
+            # It may have been cancelled while it waited.
             if self.status[node] == "pending":
                 self.version += 1
                 self._mark_changed(node)
@@ -247,7 +258,7 @@ class GraphState:
         self.version += 1
         self.in_flight.discard(node)
         if self.status[node] == "pending":
-            self._move(node, "running")
+            self._move(node, "handed_over")
         self.started_at[node] = started_at
         self._mark_changed(node)
         return True
@@ -256,7 +267,7 @@ class GraphState:
         """Return nodes to their queue that no worker had started: that was no attempt."""
         nodes = [node for node in nodes if node in self.in_flight]
         for node in nodes:
-            self.attempt[node] -= 1
+            self.attempt[node] -= 1  # `record_sent` counted it in advance
         self.return_to_queue(nodes)
 
     def count_loss(self, node: int) -> bool:
@@ -277,7 +288,7 @@ class GraphState:
             if self.status[node] in TERMINAL or not self.working[node]:
                 continue
             if everything and self.status[node] == "pending" and self.waiting[node]:
-                continue
+                continue  # it could not have started: `_skip_after` gets there
             self._end(node, "cancelled", self.started_at[node], at)
             cancelled.append(node)
         for node in cancelled:
@@ -287,6 +298,7 @@ class GraphState:
             for node, status in enumerate(self.status):
                 if status not in TERMINAL:
                     self._end(node, "skipped", None, None)
+        # An alarm for a node that has ended would wake the dispatcher for nothing.
         self.delayed = {node: at for node, at in self.delayed.items() if self.status[node] == "pending"}
         self._prune_queues()
         return cancelled
@@ -308,12 +320,12 @@ class GraphState:
             if state.status not in TERMINAL:
                 self.attempt[state.node] = state.attempt
                 if state.node in still_running and self.status[state.node] == "pending":
-                    self._move(state.node, "running")
+                    self._move(state.node, "handed_over")
                     self.started_at[state.node] = state.started_at
                 continue
             node = state.node
             if self.status[node] in TERMINAL:
-                continue
+                continue  # a virtual node that followed from those before it, or one that they skipped
             self.attempt[node] = state.attempt
             if state.status == "completed":
                 if node in outputs:
@@ -324,6 +336,7 @@ class GraphState:
                 self._end(node, state.status, state.started_at, state.ended_at)
                 self._skip_after(node)
         self._recount(attempts)
+        # Readers from before the restart know versions of then; everything counts as changed for them.
         self.version = version
         self.changed_at = [version] * len(self.changed_at)
         self._prune_queues()
@@ -346,10 +359,11 @@ class GraphState:
         self.changed_at[node] = self.version
         self.changed.add(node)
 
-    def _move(self, node: int, status: Status) -> None:
+    def _move(self, node: int, event: Event) -> None:
         before = self.status[node]
-        if not may_follow(before, status):
-            message = f"node {node} cannot go from {before} to {status}"
+        status = TRANSITIONS.get((before, event))
+        if status is None:
+            message = f"node {node} is {before}: it cannot be {event}"
             raise AssertionError(message)
         self.status[node] = status
         if self.working[node]:
@@ -365,11 +379,11 @@ class GraphState:
 
     def _complete(self, node: int, started_at: float | None, ended_at: float | None) -> None:
         """Complete a node and every virtual node that waited only for it."""
-        stack = [node]
+        stack = [node]  # not recursion: lists are nested as deep as the user likes
         while stack:
             current = stack.pop()
             if current != node:
-                # Not the time of whoever came in last: a restart takes them over in another order.
+                # Not the time of the outcome that came last: after a restart they come in another order.
                 times = [self.ended_at[edge.source] for edge in self.inputs[current]]
                 started_at = ended_at = max((time for time in times if time is not None), default=ended_at)
             self._end(current, "completed", started_at, ended_at)
@@ -380,7 +394,7 @@ class GraphState:
                         stack.append(child)
                     elif child in self._waiters:
                         self.ready_interactions.append(child)
-                    elif child not in self.in_flight:
+                    elif child not in self.in_flight:  # else it runs in the batch of this node, right after it
                         self.queues[self.queue(child)].append(child)
 
     def _skip_after(self, node: int) -> None:
@@ -388,7 +402,7 @@ class GraphState:
         stack = list(self.children[node])
         while stack:
             current = stack.pop()
-            if self.status[current] == "pending":
+            if self.status[current] == "pending":  # else it was reached by another path, and so were its children
                 self._end(current, "skipped", None, None)
                 stack += self.children[current]
 
@@ -401,6 +415,7 @@ class GraphState:
             if self.uses[source] == 0:
                 self.outputs.pop(source, None)
                 self.produced_by.pop(source, None)
+                # A collection has no output of its own; its parts were kept for the nodes that use it.
                 if self.graph.nodes[source].kind in (NodeKind.LIST, NodeKind.DICT):
                     stack += [edge.source for edge in self.inputs[source] if edge.kind is not EdgeKind.WAIT]
 

@@ -1,4 +1,4 @@
-"""What is done around the run of a task, as it travels: commands, packages, calls.
+"""Hooks around the run of a task, as sent to a worker: commands, packages, file transfers, calls.
 
 Pure. `worker.hook_runner` runs them. Function and arguments of a call are deserialized only there, in the task's own
 process, so that hooks can be read on the way without running any user code.
@@ -25,9 +25,9 @@ class Pip(msgspec.Struct, frozen=True, tag="pip"):
 
 
 class Call(msgspec.Struct, frozen=True, tag="call"):
-    """A call. `code` is a closed ``(function, args, kwargs)``, `name` is for people.
+    """A call. `code` is a serialized ``(function, args, kwargs)``, `name` is for people.
 
-    What it returns reaches the task as keyword argument `keyword`, if that is not empty: as it is when one call has
+    Its return value reaches the task as keyword argument `keyword`, if that is not empty: as it is when one call has
     that keyword, as a list when several have it.
     """
 
@@ -37,7 +37,7 @@ class Call(msgspec.Struct, frozen=True, tag="call"):
 
 
 class Transfer(msgspec.Struct, frozen=True, tag="transfer"):
-    """A file that is copied. `code` is a closed object whose `cp` returns what prepares it, and what copies it.
+    """A file to copy. `code` is a serialized object whose `cp` returns a function that prepares, and one that copies.
 
     With `told`, the task gets the pairs of paths that were prepared as keyword argument ``files``; with `late` it is
     copied after the task.
@@ -53,7 +53,7 @@ Action: TypeAlias = Bash | Pip | Call
 
 
 class Hooks(msgspec.Struct, frozen=True):
-    """Everything around a task, in the order in which it is done."""
+    """All hooks of a task, in the order in which they run."""
 
     before: list[Action | Transfer]
     after: list[Action] = []

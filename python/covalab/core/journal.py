@@ -1,7 +1,8 @@
-"""What happens in a dispatch beside its graph: state, stream, interventions, people's answers, its life as a handle.
+"""Journal: the events of a dispatch beside its graph (state, stream, interventions, people's answers, lifecycle).
 
-One journal per dispatch, append only; `fold` makes of it how things stand. Pure: times come with the entries, and no
-value is opened: a dictionary with text keys is taken apart where it is written, its leaves stay closed.
+One journal per dispatch, append only; `fold` applies an entry to the `ExecutionState`. Pure: times come with the
+entries, and no value is deserialized: a dictionary with text keys is split where it is written, its leaves stay
+serialized.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ Kind = Literal[
     "set",  # state[path] = tree
     "append",  # state[path] += [tree]
     "delete",  # del state[path]
-    "refused",  # a write that could not be done; data says which and why
-    "stream",  # an item for whoever listens
+    "refused",  # a write that was not possible; data says which and why
+    "stream",  # an item of the stream
     "final",  # the final result
-    "intervene",  # somebody said something
-    "insert",  # a node is about to begin: what it sees, and what of that is new
+    "intervene",  # an intervention
+    "insert",  # a node is about to start: the interventions it sees, and which of them are new
     "consume",  # a task did something about an intervention
-    "expire",  # nobody saw it
+    "expire",  # an intervention that no node saw
     "wait",  # a node waits for a person
     "answer",  # a person answered
     "withdraw",  # the node does not wait any more
@@ -31,23 +32,23 @@ Kind = Literal[
     "seal",
     "unseal",
     "close",
-    "lag",  # the oldest items of the stream were let go
+    "lag",  # the oldest items of the stream were dropped
 ]
-"""What an entry says. The words are stored: append, never rename."""
+"""The kinds of entries. The words are stored: append, never rename."""
 
 STREAMED: Final = frozenset(
     {"stream", "refused", "intervene", "insert", "consume", "expire", "wait", "answer", "withdraw"}
 )
-"""What those who listen to the stream are told."""
+"""The kinds that a reader of the stream gets."""
 
 LEAVES_LIMIT: Final = 10_000
-"""A dictionary with more leaves than this is kept closed as a whole."""
+"""A dictionary with more leaves than this is serialized as a whole."""
 
 DEPTH_LIMIT: Final = 50
 
 
 class StateNode(msgspec.Struct, array_like=True):
-    """A part of the state: a closed value, or what is below it by key; `more` was appended to it."""
+    """A part of the state: a serialized value, or the parts below it by key; `more` are the appended ones."""
 
     value: Value | None = None
     below: dict[str, StateNode] | None = None
@@ -55,7 +56,7 @@ class StateNode(msgspec.Struct, array_like=True):
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """One thing that happened. `data` is plain: texts, numbers, lists and dictionaries of these."""
+    """An event. `data` is plain: texts, numbers, lists and dictionaries of these."""
 
     kind: Kind
     at: float
@@ -66,7 +67,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Intervention(msgspec.Struct, frozen=True):
-    """What somebody said to a running dispatch, and what became of it (TriggerFlow's ledger record)."""
+    """An intervention in a running dispatch: payload, status and consumers (TriggerFlow's ledger record)."""
 
     id: str
     version: int
@@ -86,7 +87,7 @@ class Intervention(msgspec.Struct, frozen=True):
 
 
 class Interrupt(msgspec.Struct, frozen=True):
-    """A node that waits for a person, or did. `id` is ``"<dispatch id>:<node>"``, `text` shows the payload."""
+    """A node that waits, or waited, for a person. `id` is ``"<dispatch id>:<node>"``, `text` shows the payload."""
 
     id: str
     node: int
@@ -101,9 +102,9 @@ class Interrupt(msgspec.Struct, frozen=True):
 
 
 class ExecutionState(msgspec.Struct):
-    """How things stand after `version` entries. Changed in place by `fold`, and by nothing else.
+    """State of an execution after `version` entries. Changed in place by `fold`, and by nothing else.
 
-    `seen` holds the interventions that a node saw when it began first: it sees the same ones when it is run again.
+    `seen` holds the interventions that a node saw at its first start: it sees the same ones when it is run again.
     """
 
     version: int = 0
@@ -122,12 +123,12 @@ class ExecutionState(msgspec.Struct):
 
     @property
     def waiting(self) -> list[Interrupt]:
-        """What waits for a person."""
+        """The interrupts that wait for a person."""
         return [interrupt for interrupt in self.interrupts.values() if interrupt.status == "waiting"]
 
 
 class ExecutionSnapshot(msgspec.Struct, frozen=True):
-    """The answer of `GET /dispatches/{id}/execution`. `mode` is the ledger's, empty: off."""
+    """Snapshot of an execution: the answer of `GET /dispatches/{id}/execution`. `mode` of interventions; empty: off."""
 
     summary: DispatchSummary
     folded: ExecutionState
@@ -136,7 +137,7 @@ class ExecutionSnapshot(msgspec.Struct, frozen=True):
 
 
 class JournalPage(msgspec.Struct, frozen=True):
-    """A piece of the stream: entries by number, how many before them are gone, and whether more can come."""
+    """A piece of the stream: entries by number, the count of those dropped before them, and whether it has ended."""
 
     entries: list[tuple[int, Entry]]
     missed: int = 0
@@ -144,9 +145,9 @@ class JournalPage(msgspec.Struct, frozen=True):
 
 
 class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `POST /dispatches/{id}/journal` asks for. `id` names what it is about, and makes a repeated one harmless.
+    """A client's command: the body of `POST /dispatches/{id}/journal`. With an `id`, a repeated one has no effect.
 
-    `value` is closed; `plain` is what a browser sends instead: a JSON value.
+    `value` is serialized; a browser sends `plain` instead, a JSON value.
     """
 
     action: Literal["intervene", "answer", "pause", "resume", "seal", "unseal", "close"]
@@ -158,23 +159,23 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NotAMapping(Exception):
-    """A write below something that is no dictionary."""
+    """A write below a value that is no dictionary."""
 
 
-def fold(folded: ExecutionState, entry: Entry) -> Entry:
-    """Let an entry change how things stand.
+def fold(state: ExecutionState, entry: Entry) -> Entry:
+    """Apply an entry to the state of an execution.
 
     Parameters
     ----------
-    folded
-        How they stand; changed in place.
+    state
+        The state; changed in place.
     entry
-        What happened.
+        The event.
 
     Returns
     -------
     Entry
-        What is to be recorded: the entry, or, of a write that cannot be done, that it was refused.
+        The entry to record: `entry`, or one of kind "refused" if it is a write that is not possible.
 
     Examples
     --------
@@ -187,22 +188,24 @@ def fold(folded: ExecutionState, entry: Entry) -> Entry:
     >>> list(now.state["a"].below)
     ['b']
     """
-    folded.version += 1
+    state.version += 1
     if entry.kind in STREAMED:
-        folded.streamed += 1
+        state.streamed += 1
     try:
-        _CHANGES[entry.kind](folded, entry)
+        _CHANGES[entry.kind](state, entry)
     except NotAMapping as error:
-        folded.streamed += 1
+        # Recorded like any other entry: a refusal must fold to the same state after a restart.
+        state.streamed += 1
         return Entry("refused", entry.at, entry.node, entry.path, data={"action": entry.kind, "why": str(error)})
     return entry
 
 
-def _parent(folded: ExecutionState, path: tuple[str, ...], *, make: bool) -> dict[str, StateNode] | None:
+def _parent(state: ExecutionState, path: tuple[str, ...], *, make: bool) -> dict[str, StateNode] | None:
     """Return the dictionary that the last part of a path is a key of."""
-    current = folded.state
+    current = state.state
     for depth, part in enumerate(path[:-1], 1):
         tree = current.get(part)
+        # As `mkdir -p`: dictionaries on the way are made, and deleting below nothing is no error.
         if tree is None:
             if not make:
                 return None
@@ -210,6 +213,7 @@ def _parent(folded: ExecutionState, path: tuple[str, ...], *, make: bool) -> dic
         if tree.below is None or tree.more:
             if not make:
                 return None
+            # Writing through a value would lose it, so the write is refused; the task goes on.
             where = ".".join(path[:depth])
             what = "a list" if tree.value is None else f"of type {tree.value.type or 'unknown'}"
             message = f"{'.'.join(path)!r} cannot be set: {where!r} is {what}, and not a dictionary with text keys"
@@ -218,34 +222,35 @@ def _parent(folded: ExecutionState, path: tuple[str, ...], *, make: bool) -> dic
     return current
 
 
-def _set(folded: ExecutionState, entry: Entry) -> None:
-    parent = _parent(folded, entry.path, make=True)
+def _set(state: ExecutionState, entry: Entry) -> None:
+    parent = _parent(state, entry.path, make=True)
     assert parent is not None
     assert entry.tree is not None
+    # A copy: the entry is recorded after this, and later entries change the tree in place.
     parent[entry.path[-1]] = copied(entry.tree)
 
 
-def _append(folded: ExecutionState, entry: Entry) -> None:
-    parent = _parent(folded, entry.path, make=True)
+def _append(state: ExecutionState, entry: Entry) -> None:
+    parent = _parent(state, entry.path, make=True)
     assert parent is not None
     assert entry.tree is not None
     parent.setdefault(entry.path[-1], StateNode()).more.append(copied(entry.tree))
 
 
-def _delete(folded: ExecutionState, entry: Entry) -> None:
-    parent = _parent(folded, entry.path, make=False)
+def _delete(state: ExecutionState, entry: Entry) -> None:
+    parent = _parent(state, entry.path, make=False)
     if parent is not None:
         parent.pop(entry.path[-1], None)
 
 
 def copied(tree: StateNode) -> StateNode:
-    """Return a tree that shares nothing that can change with another."""
+    """Return a deep copy of a tree; values are immutable and shared."""
     below = None if tree.below is None else {key: copied(part) for key, part in tree.below.items()}
     return StateNode(tree.value, below, [copied(part) for part in tree.more])
 
 
 def find(state: dict[str, StateNode], path: tuple[str, ...]) -> StateNode | None:
-    """Return what is at a path, None if there is nothing; only dictionaries have something below them."""
+    """Return the part at a path, or None; only dictionaries have parts below them."""
     current: dict[str, StateNode] | None = state
     tree: StateNode | None = None
     for part in path:
@@ -258,71 +263,75 @@ def find(state: dict[str, StateNode], path: tuple[str, ...]) -> StateNode | None
     return tree
 
 
-def _final(folded: ExecutionState, entry: Entry) -> None:
+def _final(state: ExecutionState, entry: Entry) -> None:
     assert entry.tree is not None
-    folded.final = entry.tree.value
+    state.final = entry.tree.value
 
 
-def _intervene(folded: ExecutionState, entry: Entry) -> None:
-    record = Intervention(version=len(folded.interventions) + 1, created_at=entry.at, **entry.data)
-    folded.interventions[record.id] = record
+def _intervene(state: ExecutionState, entry: Entry) -> None:
+    # Versions count interventions of a dispatch, so that a reader can ask for those after the last it knows.
+    record = Intervention(version=len(state.interventions) + 1, created_at=entry.at, **entry.data)
+    state.interventions[record.id] = record
 
 
-def _insert(folded: ExecutionState, entry: Entry) -> None:
-    folded.seen.setdefault(entry.node, entry.data["seen"])
+def _insert(state: ExecutionState, entry: Entry) -> None:
+    # The first start counts: a node that is run again sees what it saw then, so that a retry is a repetition.
+    state.seen.setdefault(entry.node, entry.data["seen"])
     for id_ in entry.data["new"]:
-        _change(folded, id_, status="inserted", inserted_at=entry.at, insertion=entry.data["insertion"])
+        _change(state, id_, status="inserted", inserted_at=entry.at, insertion=entry.data["insertion"])
 
 
-def _consume(folded: ExecutionState, entry: Entry) -> None:
+def _consume(state: ExecutionState, entry: Entry) -> None:
     id_, consumer = entry.data["id"], entry.data["consumer"]
-    if id_ in folded.interventions:
-        said = {key: entry.data[key] for key in ("status", "note", "metadata")}
-        consumers = folded.interventions[id_].consumers
-        _change(folded, id_, consumers={**consumers, consumer: {**said, "consumed_at": entry.at}})
+    # Tasks send these: an unknown id must not make the journal impossible to fold.
+    if id_ in state.interventions:
+        consumed = {key: entry.data[key] for key in ("status", "note", "metadata")}
+        consumers = state.interventions[id_].consumers
+        _change(state, id_, consumers={**consumers, consumer: {**consumed, "consumed_at": entry.at}})
 
 
-def _expire(folded: ExecutionState, entry: Entry) -> None:
-    _change(folded, entry.data["id"], status="expired", expired_at=entry.at)
+def _expire(state: ExecutionState, entry: Entry) -> None:
+    _change(state, entry.data["id"], status="expired", expired_at=entry.at)
 
 
-def _change(folded: ExecutionState, id_: str, **fields: Any) -> None:
-    folded.interventions[id_] = msgspec.structs.replace(folded.interventions[id_], **fields)
+def _change(state: ExecutionState, id_: str, **fields: Any) -> None:
+    state.interventions[id_] = msgspec.structs.replace(state.interventions[id_], **fields)
 
 
-def _wait(folded: ExecutionState, entry: Entry) -> None:
-    folded.interrupts[entry.node] = Interrupt(node=entry.node, created_at=entry.at, **entry.data)
+def _wait(state: ExecutionState, entry: Entry) -> None:
+    state.interrupts[entry.node] = Interrupt(node=entry.node, created_at=entry.at, **entry.data)
 
 
-def _answer(folded: ExecutionState, entry: Entry) -> None:
+def _answer(state: ExecutionState, entry: Entry) -> None:
     value = None if entry.tree is None else entry.tree.value
-    folded.interrupts[entry.node] = msgspec.structs.replace(
-        folded.interrupts[entry.node], status="resumed", resumed_at=entry.at, value=value, **entry.data
+    state.interrupts[entry.node] = msgspec.structs.replace(
+        state.interrupts[entry.node], status="resumed", resumed_at=entry.at, value=value, **entry.data
     )
 
 
-def _withdraw(folded: ExecutionState, entry: Entry) -> None:
-    folded.interrupts[entry.node] = msgspec.structs.replace(folded.interrupts[entry.node], status="cancelled")
+def _withdraw(state: ExecutionState, entry: Entry) -> None:
+    state.interrupts[entry.node] = msgspec.structs.replace(state.interrupts[entry.node], status="cancelled")
 
 
-def _pause(folded: ExecutionState, entry: Entry) -> None:
-    folded.paused = entry.kind == "pause"
+def _pause(state: ExecutionState, entry: Entry) -> None:
+    state.paused = entry.kind == "pause"
 
 
-def _seal(folded: ExecutionState, entry: Entry) -> None:
-    folded.lifecycle, folded.sealed_at = ("sealed", entry.at) if entry.kind == "seal" else ("open", None)
+def _seal(state: ExecutionState, entry: Entry) -> None:
+    state.lifecycle, state.sealed_at = ("sealed", entry.at) if entry.kind == "seal" else ("open", None)
 
 
-def _close(folded: ExecutionState, entry: Entry) -> None:
-    folded.lifecycle, folded.closed_at, folded.close_reason = "closed", entry.at, entry.data["reason"]
-    folded.sealed_at = entry.at if folded.sealed_at is None else folded.sealed_at
+def _close(state: ExecutionState, entry: Entry) -> None:
+    state.lifecycle, state.closed_at, state.close_reason = "closed", entry.at, entry.data["reason"]
+    # Closing seals; an earlier seal keeps its time.
+    state.sealed_at = entry.at if state.sealed_at is None else state.sealed_at
 
 
-def _lag(folded: ExecutionState, entry: Entry) -> None:
-    folded.dropped += entry.data["dropped"]
+def _lag(state: ExecutionState, entry: Entry) -> None:
+    state.dropped += entry.data["dropped"]
 
 
-def _nothing(folded: ExecutionState, entry: Entry) -> None:
+def _no_change(state: ExecutionState, entry: Entry) -> None:
     pass
 
 
@@ -330,8 +339,8 @@ _CHANGES: Final = {
     "set": _set,
     "append": _append,
     "delete": _delete,
-    "refused": _nothing,
-    "stream": _nothing,
+    "refused": _no_change,
+    "stream": _no_change,
     "final": _final,
     "intervene": _intervene,
     "insert": _insert,
@@ -349,15 +358,15 @@ _CHANGES: Final = {
 }
 
 
-def matching(folded: ExecutionState, names: frozenset[str], *, untargeted: bool) -> list[str]:
-    """Return the pending interventions meant for one of some names, or, if wanted, for nobody in particular."""
+def matching(state: ExecutionState, names: frozenset[str], *, untargeted: bool) -> list[str]:
+    """Return the pending interventions targeted at one of some names and, if `untargeted`, those without a target."""
     return [
         record.id
-        for record in folded.interventions.values()
+        for record in state.interventions.values()
         if record.status == "pending" and (record.target in names if record.target is not None else untargeted)
     ]
 
 
-def visible(folded: ExecutionState, node: int) -> list[Intervention]:
+def visible(state: ExecutionState, node: int) -> list[Intervention]:
     """Return the interventions that a node sees."""
-    return [folded.interventions[id_] for id_ in folded.seen.get(node, ())]
+    return [state.interventions[id_] for id_ in state.seen.get(node, ())]

@@ -1,4 +1,4 @@
-"""What can be said of values without opening one: JSON values are closed, and texts put together."""
+"""JSON values, and previews that are assembled without deserializing a value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from covalab.core.model import Edge, Node, Value
 
 
 def serialize_json(value: Any) -> Value:
-    """Close a JSON value.
+    """Serialize a JSON value.
 
     Examples
     --------
@@ -21,8 +21,8 @@ def serialize_json(value: Any) -> Value:
     return serialize_small(value, what="a JSON value")
 
 
-class _Told:
-    """Stands for a value of which only the text is known."""
+class _TextOnly:
+    """Placeholder of a value of which only the text is known."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -32,7 +32,7 @@ class _Told:
 
 
 def preview_json(node: int, nodes: ByNode[Node], into: ByNode[Sequence[Edge]], text_at: Callable[[int], str]) -> str:
-    """Return the value of a node as a person reads it, from the texts of the values that it is made of.
+    """Return the value of a node as text for people, from the texts of the values it is made of.
 
     Parameters
     ----------
@@ -41,4 +41,4 @@ def preview_json(node: int, nodes: ByNode[Node], into: ByNode[Sequence[Edge]], t
     text_at
         Returns the text of a node that has a value of its own.
     """
-    return preview(value_at(node, nodes, into, lambda source: _Told(text_at(source))))
+    return preview(value_at(node, nodes, into, lambda source: _TextOnly(text_at(source))))

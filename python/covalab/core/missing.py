@@ -1,13 +1,14 @@
-"""What stands in for a value that a cell did not leave behind.
+"""Missing: the placeholder of a value that a cell did not leave behind.
 
 A notebook forgives a name that is not set as long as nobody reads it. A cell that became a function must return
-something for it: an `Missing`, which the next cell takes as what it is.
+something for it: a `Missing`, which the next cell recognizes.
 """
 
 from __future__ import annotations
 
 import io
 import types
+from contextlib import suppress
 from typing import Any, Final
 
 _CLOUDPICKLE_KNOWS: Final = (types.FunctionType, types.ModuleType, type)
@@ -15,7 +16,7 @@ _NEVER: Final = (io.IOBase, types.GeneratorType, types.CoroutineType, types.Asyn
 
 
 class Missing:
-    """A name that a cell did not set on this run, or set to something that cannot be kept; `why` says which."""
+    """A name that a cell did not set on this run, or set to a value that cannot be stored; `why` is the reason."""
 
     __slots__ = ("electron", "name", "why")
 
@@ -36,18 +37,16 @@ class Missing:
 
 
 def storable_or_missing(value: Any, name: str, electron: str) -> Any:
-    """Return the value, or an `Missing` when it is plainly of a kind that no pickle can hold (a file, a connection).
+    """Return the value, or a `Missing` if it is of a type that no pickle can hold (a file, a connection).
 
-    Looks at the value itself, not at what it contains: a cell that leaves an open file behind has not failed, and
-    asking must not cost as much as storing.
+    Checks the value itself, not its contents: a cell that leaves an open file behind has not failed, and
+    the check must not cost as much as storing.
     """
     if isinstance(value, _CLOUDPICKLE_KNOWS):
         return value
-    try:
+    with suppress(Exception):  # user code: whatever __reduce_ex__ raises, the value cannot be stored
         if not isinstance(value, _NEVER):
             value.__reduce_ex__(5)
             return value
-    except Exception:  # noqa: BLE001, S110 - whatever __reduce__ raises means the same here
-        pass
     kind = type(value)
     return Missing(name, electron, f"left a {kind.__module__}.{kind.__qualname__} in it, which cannot be stored")

@@ -9,17 +9,17 @@ from typing import Final, Literal
 
 import msgspec
 
-from covalab.core.model import VIRTUAL_KINDS, Environment, Graph, NodeKind, Settings
+from covalab.core.model import VIRTUAL_KINDS, DispatchId, Environment, Graph, NodeKind, Settings
 
 POOLED: Final = ("dask", "local")
-"""The executors whose tasks run in a pool of ours. Every other one runs in the executor host of its environment."""
+"""The executors whose tasks run in a pool. Every other one runs in the executor host of its environment."""
 
 _OWN_FILE: Final = {"log_stdout": "stdout.log", "log_stderr": "stderr.log"}
-"""What the built-in executors call their logs if nobody says: what is printed is in the store, so none are written."""
+"""The default log files of the built-in executors. Output is in the store, so these are not written."""
 
 
 class PoolKey(msgspec.Struct, frozen=True):
-    """One process that takes batches, by what it is.
+    """Key of a pool or executor host: two nodes with the same key share the process.
 
     `scheduler` is the address of a Dask scheduler to join, `conda_env` the name or folder of a conda environment whose
     interpreter runs the process instead of `python`; with `or_here`, `python` does when that cannot be had.
@@ -34,7 +34,7 @@ class PoolKey(msgspec.Struct, frozen=True):
 
 
 class TaskPaths(msgspec.Struct, frozen=True, array_like=True):
-    """What a task finds where it runs, when its executor says so: its current folder, and files for what it prints."""
+    """Paths of a task, where its executor names them: its current folder, and files for its output."""
 
     workdir: str = ""
     log_stdout: str = ""
@@ -42,7 +42,7 @@ class TaskPaths(msgspec.Struct, frozen=True, array_like=True):
 
 
 def pool_key(environment: Environment, settings: Settings) -> PoolKey:
-    """Return where nodes with these settings run.
+    """Return the key of the pool that runs nodes with these settings.
 
     Examples
     --------
@@ -67,30 +67,30 @@ def pool_key(environment: Environment, settings: Settings) -> PoolKey:
 
 
 def queues_of(environment: Environment, graph: Graph) -> tuple[list[PoolKey], list[int]]:
-    """Return the places that a graph uses, and for each of its nodes the number of its place; none if there is one.
+    """Return the pools that a graph uses, and for each node the number of its pool; an empty list if there is one.
 
-    A sublattice is built in the environment's own pool where its executor is one of the host's: what it makes is a
+    A sublattice is built in the environment's own pool where its executor is one of the host's: it makes a
     dispatch, not a value that an executor could carry.
     """
     home = pool_key(environment, Settings())
     by_settings = [pool_key(environment, settings) for settings in graph.settings]
-    if all(place == home for place in by_settings):
+    if all(pool == home for pool in by_settings):
         return [home], []
-    places: dict[PoolKey, int] = {}
+    pools: dict[PoolKey, int] = {}
     queues = []
     for node in graph.nodes:
         queue = 0  # of nodes that never run
         if node.kind not in VIRTUAL_KINDS or node.function >= 0:
-            place = by_settings[node.settings] if node.settings >= 0 else home
-            if place.kind == "host" and node.kind is NodeKind.SUBLATTICE:
-                place = home
-            queue = places.setdefault(place, len(places))
+            pool = by_settings[node.settings] if node.settings >= 0 else home
+            if pool.kind == "host" and node.kind is NodeKind.SUBLATTICE:
+                pool = home
+            queue = pools.setdefault(pool, len(pools))
         queues.append(queue)
-    return list(places) or [home], queues if len(places) > 1 else []
+    return list(pools) or [home], queues if len(pools) > 1 else []
 
 
-def task_paths(settings: Settings, dispatch: str, node: int) -> TaskPaths | None:
-    """Return what the task of a node finds where it runs; None where nothing was said, as nearly always."""
+def task_paths(settings: Settings, dispatch: DispatchId, node: int) -> TaskPaths | None:
+    """Return the paths of a node's task; None if its executor names none, as nearly always."""
     if not settings.executor_data or settings.executor not in POOLED:
         return None
     workdir = _text(settings, "workdir")
@@ -98,11 +98,11 @@ def task_paths(settings: Settings, dispatch: str, node: int) -> TaskPaths | None
         workdir = f"{workdir or '.'}/{dispatch}/node_{node}"
     logs = [_text(settings, name) for name in _OWN_FILE]
     log_stdout, log_stderr = ("" if log == own else log for log, own in zip(logs, _OWN_FILE.values(), strict=True))
-    site = TaskPaths(workdir, _log_file(log_stdout, dispatch), _log_file(log_stderr, dispatch))
-    return site if site != TaskPaths() else None
+    paths = TaskPaths(workdir, _log_file(log_stdout, dispatch), _log_file(log_stderr, dispatch))
+    return paths if paths != TaskPaths() else None
 
 
-def _log_file(name: str, dispatch: str) -> str:
+def _log_file(name: str, dispatch: DispatchId) -> str:
     return name if not name or name.startswith(("/", "~")) else f"results/{dispatch}/{name}"
 
 

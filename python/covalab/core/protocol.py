@@ -1,18 +1,20 @@
-"""What the parts of covalab say to each other about their versions, and the words on the wire to a pool.
+"""Wire protocol: the version header of every request, and the messages between the dispatcher and a pool.
 
-Two parts understand each other when their `PROTOCOL` is the same; the version is for the message when it is not.
+Two parts are compatible when their `PROTOCOL` is the same; the version is for the error message when it is not.
+`BATCH_TRANSITIONS` and `POOL_TRANSITIONS` say which message may follow which; `python/docs/states.md` shows them.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 import msgspec
 
 from covalab._version import __version__
 from covalab.core.errors import VersionMismatch
 from covalab.core.journal import Intervention
-from covalab.core.model import Digest, Settings, Value
+from covalab.core.model import Digest, DispatchId, Settings, Value
 from covalab.core.placement import TaskPaths
 
 PROTOCOL: Final = 4
@@ -23,28 +25,30 @@ MSGPACK: Final = "application/msgpack"
 
 
 def version_header() -> str:
-    """Return what a part says about itself, e.g. ``"0.1.0 protocol 1"``."""
+    """Return the version header of this part, e.g. ``"0.1.0 protocol 1"``."""
     return f"{__version__} protocol {PROTOCOL}"
 
 
-def check_version(said: str, where: str, remedy: str) -> None:
-    """Compare what another part said with what this one is.
+def check_version(header: str, where: str, remedy: str) -> None:
+    """Compare the version header of another part with this one.
 
     Raises
     ------
     VersionMismatch
-        If the two do not speak the same protocol.
+        If the two have different protocols.
     """
-    version, _, protocol = said.partition(" protocol ")
+    # A part from before there was a protocol number, or a stranger, has none, which is no match either.
+    version, _, protocol = header.partition(" protocol ")
     if protocol != str(PROTOCOL):
         raise VersionMismatch(__version__, version or "of unknown version", where, remedy)
 
 
+# Arrays on the wire: a batch may have hundreds of tasks, and field names would be most of its bytes.
 class Argument(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
-    """Where one input of a task comes from: exactly one of the five.
+    """Source of one input of a task: exactly one of the five.
 
-    `value`: closed bytes or a blob. `shared`: one of `Batch.shared`. `node`: the output of an earlier task of the same
-    batch. `items`: a list of arguments. `pairs`: a dict, given as two arguments (keys, values) that assemble to lists.
+    `value`: serialized bytes or a blob. `shared`: one of `Batch.shared`. `node`: the output of an earlier task of the
+    same batch. `items`: a list of arguments. `pairs`: a dict, as two arguments (keys, values) that assemble to lists.
     """
 
     value: Value | None = None
@@ -55,9 +59,9 @@ class Argument(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True)
 
 
 class TaskSpec(msgspec.Struct, frozen=True, array_like=True):
-    """One node as a worker sees it. `after`: the tasks of the same batch that must have completed before it.
+    """A node as sent to a worker. `after`: the tasks of the same batch that must have completed before it.
 
-    `hooks` names what is done around it (`core.hooks.Hooks`), empty for nothing.
+    `hooks` is the digest of the hooks around it (`core.hooks.Hooks`), empty for nothing.
     """
 
     node: int
@@ -67,30 +71,30 @@ class TaskSpec(msgspec.Struct, frozen=True, array_like=True):
     kwargs: dict[str, Argument]
     after: list[int] = []
     hooks: Digest = Digest("")
-    site: TaskPaths | None = None
-    builds: bool = False  # a sublattice: what it makes is a `Submission`, not a value
-    interventions: list[Intervention] | None = None  # those it sees
+    paths: TaskPaths | None = None
+    builds: bool = False  # a sublattice: it makes a `Submission`, not a value
+    interventions: list[Intervention] | None = None  # those inserted before it started
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Several nodes that travel together. After `budget` seconds the worker gives back those it has not begun."""
+    """Tasks that are sent to a worker together. After `budget` seconds the worker returns those it has not started."""
 
     id: int
-    dispatch: str
+    dispatch: DispatchId
     tasks: list[TaskSpec]
     code: dict[Digest, bytes]  # encoded functions and hooks; one that is missing is a blob
     budget: float
     cwd: str
     path: list[str]
     blobs: str  # the blob folder
-    spool: str  # the folder for what running tasks print
+    spool: str  # the folder for the output of running tasks
     shared: list[Value] = []  # values that are not small, each once however many tasks use it
-    packages: str = ""  # the folder for what tasks want to have installed
+    packages: str = ""  # the folder for packages that tasks require
     executor: Settings | None = None  # for an executor host, whose batches have one task
 
 
 class RunBatch(msgspec.Struct, frozen=True, tag="run_batch"):
-    """Dispatcher to pool: run this batch (an encoded `Batch`, opaque to the pool) on that worker."""
+    """Dispatcher to pool: run a batch on a worker. `payload` is an encoded `Batch`, opaque to the pool."""
 
     batch: int
     worker: str
@@ -99,18 +103,21 @@ class RunBatch(msgspec.Struct, frozen=True, tag="run_batch"):
 
 
 class CancelBatch(msgspec.Struct, frozen=True, tag="cancel_batch"):
-    """Dispatcher to pool: stop these nodes of a batch (none: all); what has begun is interrupted, then killed."""
+    """Dispatcher to pool: stop nodes of a batch (none named: all).
+
+    A running task is interrupted; if it goes on, its worker process is killed. The batch still ends with `BatchEnded`.
+    """
 
     batch: int
     nodes: list[int] = []
 
 
 class StopPool(msgspec.Struct, frozen=True, tag="stop"):
-    """Dispatcher to pool: end."""
+    """Dispatcher to pool: end, with all workers. Nothing is reported any more."""
 
 
 class PoolReady(msgspec.Struct, frozen=True, tag="ready"):
-    """Pool to dispatcher, once, when it is up."""
+    """Pool to dispatcher: the pool is up and takes batches. Sent once."""
 
     version: str
     pid: int
@@ -118,56 +125,103 @@ class PoolReady(msgspec.Struct, frozen=True, tag="ready"):
 
 
 class WorkersChanged(msgspec.Struct, frozen=True, tag="workers"):
-    """Pool to dispatcher: the workers there are now."""
+    """Pool to dispatcher: the names of the present workers, all of them, whenever one comes or goes.
+
+    A batch at a worker that is gone ends with `BatchEnded`, which is sent first.
+    """
 
     names: list[str]
 
 
 class TaskStarted(msgspec.Struct, frozen=True, tag="task_started"):
-    """Pool to dispatcher: a worker began a node of a batch."""
+    """Pool to dispatcher: a worker started a node of a batch.
+
+    Sent at once for the first node of a batch, so that a lost worker has a suspect; for the others only when they run
+    for longer than a report takes.
+    """
 
     batch: int
     node: int
     at: float
     pid: int
-    spool: str  # the file stem under which the worker's output appears
+    spool: str  # the stem of the files with the worker's output
 
 
 class Outcomes(msgspec.Struct, frozen=True, tag="outcomes"):
-    """Pool to dispatcher: nodes of a batch ended. `payload` is an encoded `list[Outcome]`, opaque to the pool."""
+    """Pool to dispatcher: nodes of a batch ended. `payload` is an encoded `list[Outcome]`, opaque to the pool.
+
+    A node has at most one outcome per batch; those of quick tasks come together, ten times a second.
+    """
 
     batch: int
     payload: bytes
 
 
 class TaskMessage(msgspec.Struct, frozen=True, tag="task_message"):
-    """Pool to dispatcher: a running node has something to say. `payload` is an encoded `journal.Entry`, opaque too."""
+    """Pool to dispatcher: an entry that a running task adds to the journal of its dispatch.
+
+    `payload` is an encoded `journal.Entry`, opaque to the pool. It comes before the outcome of its task.
+    """
 
     batch: int
     payload: bytes
 
 
 class BatchEnded(msgspec.Struct, frozen=True, tag="batch_ended"):
-    """Pool to dispatcher: nothing more will come of a batch. Nodes without outcome go back to the frontier.
+    """Pool to dispatcher: no more messages of a batch follow. Its nodes without an outcome return to the queue.
 
-    `lost` says that the worker died, `dropped` that the dispatcher asked for it, `timeout` that the task's time was up.
+    `lost` says why the worker is gone; `timeout` that it was killed because the time of the batch's only task was up;
+    `trouble` that the batch could not be run at all. All empty: the batch ended by itself, or was cancelled.
     """
 
     batch: int
     lost: str = ""
     timeout: bool = False
-    trouble: str = ""  # the batch could not be run at all (e.g. covalab is missing there)
+    trouble: str = ""  # e.g. covalab is missing on the worker
 
 
 class PoolFailed(msgspec.Struct, frozen=True, tag="pool_failed"):
-    """Pool to dispatcher: the pool cannot work, and why; it ends after this. `hopeless`: so would another."""
+    """Pool to dispatcher: the pool cannot work, and why; it ends after this. With `hopeless`, so would another."""
 
     message: str
     hopeless: bool = False
 
 
+# Tagged unions: a part that gets a message it does not know fails at once, and not by a missing field later.
 ToPool = RunBatch | CancelBatch | StopPool
 FromPool = PoolReady | WorkersChanged | TaskStarted | Outcomes | TaskMessage | BatchEnded | PoolFailed
+
+BatchState = Literal["sent", "started", "ended"]
+PoolState = Literal["starting", "up", "ended"]
+
+BATCH_TRANSITIONS: Final[Mapping[tuple[BatchState, type[msgspec.Struct]], BatchState]] = {
+    ("sent", CancelBatch): "sent",
+    ("sent", TaskStarted): "started",
+    ("sent", BatchEnded): "ended",  # lost or cancelled before its worker had started it
+    ("started", CancelBatch): "started",  # the other nodes of the batch go on
+    ("started", TaskStarted): "started",
+    ("started", TaskMessage): "started",
+    ("started", Outcomes): "started",
+    ("started", BatchEnded): "ended",
+}
+"""The state of a batch after a message about it. `RunBatch` sends one; after its end there is no message."""
+
+POOL_TRANSITIONS: Final[Mapping[tuple[PoolState, type[msgspec.Struct]], PoolState]] = {
+    ("starting", PoolReady): "up",
+    ("starting", WorkersChanged): "starting",  # one came or went while the others were counted
+    ("starting", PoolFailed): "ended",
+    ("starting", StopPool): "ended",
+    ("up", WorkersChanged): "up",
+    ("up", RunBatch): "up",
+    ("up", CancelBatch): "up",
+    ("up", TaskStarted): "up",
+    ("up", TaskMessage): "up",
+    ("up", Outcomes): "up",
+    ("up", BatchEnded): "up",
+    ("up", PoolFailed): "ended",
+    ("up", StopPool): "ended",
+}
+"""The state of a pool after a message. It may end at any time without one: its process can be killed."""
 
 
 def encoder() -> msgspec.msgpack.Encoder:

@@ -1,4 +1,4 @@
-"""Whether a node that failed is run again, and when. Pure: the draw for the jitter comes in."""
+"""Retries: whether and when a node that failed is run again. Pure: the random number is an argument."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import get_args
 from covalab.core.model import ErrorType, Failure, RetryPolicy, Settings
 
 ERROR_TYPES = frozenset(get_args(ErrorType))
-"""What `retry_on` can name besides exception classes."""
+"""The words that `retry_on` can name besides exception classes."""
 
 
 def may_retry(settings: Settings, failure: Failure, n_failed: int) -> bool:
@@ -36,7 +36,7 @@ def delay_before(policy: RetryPolicy, n_failed: int, draw: float) -> float:
     Parameters
     ----------
     policy
-        How to wait.
+        The waiting times.
     n_failed
         How many runs have failed, from 1 on.
     draw

@@ -1,10 +1,10 @@
-"""How long functions take, learned from their runs. Pure."""
+"""Runtime statistics: mean durations of functions, learned from their runs. Pure."""
 
 from __future__ import annotations
 
 from covalab.core.model import Digest
 
-_WEIGHT = 0.3
+_WEIGHT = 0.3  # of the newest run: ten runs forget an old mean
 
 
 class RuntimeStats:
@@ -16,12 +16,12 @@ class RuntimeStats:
         self._learned: set[Digest] = set()
 
     def load(self, means: dict[Digest, float]) -> None:
-        """Take over what an earlier life learned; what is known already is newer."""
+        """Load the means of an earlier process; those learned since are newer and stay."""
         self._means = means | self._means
         self._kept |= means
 
-    def news(self) -> dict[Digest, float]:
-        """Return the means that changed by a quarter or more since they were last asked for."""
+    def take_changed(self) -> dict[Digest, float]:
+        """Return the means that changed by a quarter or more since they were last returned."""
         changed = {digest: mean for digest in self._learned if not self._is_kept(digest, mean := self._means[digest])}
         self._learned.clear()
         self._kept |= changed
@@ -32,7 +32,7 @@ class RuntimeStats:
         return kept is not None and abs(mean - kept) <= kept / 4
 
     def learn(self, function: Digest, seconds: float) -> None:
-        """Take one run into account. A run much longer than the mean counts at once: guessing short costs balance."""
+        """Learn the duration of one run. A much longer one replaces the mean: too short a guess costs balance."""
         self._learned.add(function)
         mean = self._means.get(function)
         if mean is None or seconds > 4 * mean + 0.05:

@@ -1,6 +1,6 @@
-"""Whether a transport graph can be run at all. Pure.
+"""Validation of transport graphs. Pure.
 
-Asked before a submission is recorded: what is recorded must run, also after a restart, in any version of covalab.
+Done before a submission is recorded: a recorded graph must run, also after a restart, in any version of covalab.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from covalab.core.errors import GraphError
 from covalab.core.model import Edge, EdgeKind, Graph, NodeKind, does_work
 
 _ENTRIES: Final = {NodeKind.DICT: 2, NodeKind.OUTPUT: 1}
-"""How many values enter by position, where a reader puts them together."""
+"""The number of values that enter by position into each kind that a reader assembles."""
 
 
 def validate_graph(graph: Graph, n_values: int) -> None:
-    """Check that numbers name what exists, that collections can be put together, and that there is no cycle.
+    """Check that all numbers are in range, that collections can be assembled, and that there is no cycle.
 
     Raises
     ------

@@ -654,7 +654,7 @@ class Service:
 
     async def _record(self, writes: list[_Write]) -> dict[DispatchId, int]:
         """Write it down; returns the keys of the dispatches that are new."""
-        durations = self._frontier.durations.news()
+        durations = self._frontier.durations.take_changed()
 
         def job(connection: apsw.Connection) -> dict[DispatchId, int]:
             dispatch_rows.keep_durations(connection, durations)

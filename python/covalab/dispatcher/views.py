@@ -12,7 +12,7 @@ from covalab.core import batching
 from covalab.core.errors import MissingLatticeRecordError
 from covalab.core.graph_state import GraphState, result_nodes
 from covalab.core.journal import ExecutionSnapshot, ExecutionState, JournalPage
-from covalab.core.lifecycle import TERMINAL, has_come_to_its_end
+from covalab.core.lifecycle import TERMINAL, all_completed
 from covalab.core.model import (
     DispatchChanges,
     DispatchId,
@@ -249,7 +249,7 @@ async def until(service: Service, dispatch: DispatchId, wait: float, *, final: b
         run = service.runs.get(dispatch)
         if final and run is not None:
             is_set = run.journal is not None and run.journal.final is not None
-            if is_set or has_come_to_its_end(run.progress.counts):
+            if is_set or all_completed(run.progress.counts):
                 return
         left = deadline - time.monotonic()
         if left <= 0:

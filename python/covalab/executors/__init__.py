@@ -1,4 +1,4 @@
-"""Where tasks run: ``covalab.executor``. Classes of plug-ins are attributes of this package, by class name."""
+"""Executors: ``covalab.executor``. Classes of plug-ins are attributes of this package, by class name."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""What an executor is: Covalent's two base classes, for plug-ins and for classes defined in a notebook.
+"""Base classes of executors: Covalent's two, for plug-ins and for classes defined in a notebook.
 
-An executor runs in the executor host of its environment, never in the dispatcher and never on a compute worker. It is
-given a function that is ready to be called with the arguments as they are given (closed values), and returns what that
-returned.
+An executor runs in the executor host of its environment, never in the dispatcher and never on a compute worker. It
+calls a function with the arguments as given (serialized values), and returns the function's result.
 
-The interface is Covalent's, ``executor/base.py``; what one task of it may ask for comes from a `Runtime`.
+The interface is Covalent's, ``executor/base.py``; a `Runtime` connects one task of it with the host.
 """
 
 from __future__ import annotations
@@ -32,18 +31,18 @@ _RUNTIME: Final = "_covalab_runtime"
 
 
 class Runtime:
-    """What one run of one task may ask for and tell. The host makes one per task; outside of a host nobody listens.
+    """Connection of one run of a task to its host: streams, cancellation, job handle. Unused outside of a host.
 
     Attributes
     ----------
     stdout, stderr
         The task's streams.
     cancel_requested
-        Whether somebody cancelled the task.
+        Whether the task was cancelled.
     job_handle
-        What the executor calls the job that does the work, for its `cancel`.
+        The executor's handle of the job that does the work, for its `cancel`.
     job_status
-        What the executor said last of that job.
+        The last status of that job that the executor set.
     """
 
     def __init__(self, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
@@ -56,7 +55,7 @@ class Runtime:
 
 
 class _AbstractBaseExecutor(ABC):  # noqa: B024 - `run` is abstract in each of the two kinds
-    """What both kinds have in common.
+    """Common base of both kinds.
 
     Parameters
     ----------
@@ -65,9 +64,9 @@ class _AbstractBaseExecutor(ABC):  # noqa: B024 - `run` is abstract in each of t
     cache_dir
         A folder for the executor's own files.
     time_limit
-        Seconds that one run of a task may take, for electrons that say nothing themselves; below 0: for ever.
+        Seconds that one run of a task may take, for electrons without a limit of their own; below 0: for ever.
     retries
-        How often a failed run is tried again, for electrons that say nothing themselves.
+        How often a failed run is tried again, for electrons without a number of their own.
     """
 
     SUPPORTS_MANAGED_EXECUTION: ClassVar[bool] = False
@@ -79,8 +78,8 @@ class _AbstractBaseExecutor(ABC):  # noqa: B024 - `run` is abstract in each of t
         cache_dir: str = "",
         time_limit: float = -1,
         retries: int = 0,
-        *args: Any,  # noqa: ARG002 - plug-ins pass what their own base once took
-        **kwargs: Any,  # noqa: ARG002
+        *args: Any,  # plug-ins pass what their own base once took
+        **kwargs: Any,
     ) -> None:
         self.log_stdout = log_stdout
         self.log_stderr = log_stderr
@@ -93,12 +92,12 @@ class _AbstractBaseExecutor(ABC):  # noqa: B024 - `run` is abstract in each of t
         return type(self).__module__.rpartition(".")[2]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what the executor is, in words: ``type``, ``short_name`` and all its ``attributes``."""
+        """Return a description of the executor: ``type``, ``short_name`` and all its ``attributes``."""
         attributes = {name: copy.deepcopy(value) for name, value in self.__dict__.items() if name != _RUNTIME}
         return {"type": str(type(self)), "short_name": self.short_name(), "attributes": attributes}
 
     def from_dict(self, object_dict: dict[str, Any]) -> Self:
-        """Take over the attributes that `to_dict` described. An empty description changes nothing."""
+        """Set the attributes that `to_dict` described. An empty description changes nothing."""
         if object_dict:
             self.__dict__ = copy.deepcopy(object_dict["attributes"])
         return self
@@ -111,7 +110,7 @@ class _AbstractBaseExecutor(ABC):  # noqa: B024 - `run` is abstract in each of t
         return nullcontext(dispatch_info)
 
     def _init_runtime(self, runtime: Runtime | None = None, **_: Any) -> None:
-        """Take over what serves the task that is about to run."""
+        """Set the runtime of the task that is about to run."""
         self.__dict__[_RUNTIME] = runtime or Runtime()
 
     @property
@@ -123,26 +122,26 @@ class _AbstractBaseExecutor(ABC):  # noqa: B024 - `run` is abstract in each of t
 
     def _streams_of_a_run(self) -> tuple[Any, Any]:
         """Return the streams for one run; a second one outside of a host gets new ones."""
-        if self._runtime.is_used:
+        if self._runtime.is_used:  # in a notebook: what the first run printed is not the second's
             self._init_runtime()
         self._runtime.is_used = True
         return self._runtime.stdout, self._runtime.stderr
 
     @property
     def task_stdout(self) -> Any:
-        """The text buffer of what the task prints."""
+        """The text buffer of the task's standard output."""
         return self._runtime.stdout
 
     @property
     def task_stderr(self) -> Any:
-        """The text buffer of what the task prints to standard error."""
+        """The text buffer of the task's standard error."""
         return self._runtime.stderr
 
     def validate_status(self, status: Status) -> bool:
-        """Whether the job of a task may be said to have this status; a subclass may refuse more."""
+        """Whether a job may have this status; a subclass may refuse more."""
         return isinstance(status, Status)
 
-    def _told(self, job_status: Status) -> bool:
+    def _set_job_status(self, job_status: Status) -> bool:
         if not self.validate_status(job_status):
             return False
         self._runtime.job_status = job_status
@@ -164,9 +163,10 @@ class _AbstractBaseExecutor(ABC):  # noqa: B024 - `run` is abstract in each of t
 
 
 def _verdict(error: Exception, stderr: Any) -> Status:
-    """Say what a signal of an executor means."""
+    """Return the status that an executor's signal means."""
     if isinstance(error, TaskCancelledError):
         return status.CANCELLED
+    # A plug-in may have printed it already, as Covalent's do.
     if str(error) and str(error) not in stderr.getvalue():
         print(error, file=stderr)
     return status.FAILED
@@ -197,42 +197,42 @@ class BaseExecutor(_AbstractBaseExecutor):
             Ready to be called: ``function(*args, **kwargs)``. Can be pickled and called elsewhere, by any Python that
             has covalab.
         args, kwargs
-            The closed arguments.
+            The serialized arguments.
         task_metadata
             A dict with ``dispatch_id``, ``node_id`` and ``results_dir``.
 
         Raises
         ------
         TaskRuntimeError
-            To say that the task failed; its traceback is expected on `task_stderr`.
+            If the task failed; its traceback is expected on `task_stderr`.
         TaskCancelledError
-            To say that it was cancelled.
+            If it was cancelled.
         """
 
     def setup(self, task_metadata: dict[str, Any]) -> Any:
-        """Prepare what `run` needs."""
+        """Prepare the resources of `run`."""
 
     def teardown(self, task_metadata: dict[str, Any]) -> Any:
-        """Take away what `setup` and `run` left, however the task ended."""
+        """Release the resources of `setup` and `run`, however the task ended."""
 
-    def cancel(self, task_metadata: dict[str, Any], job_handle: Any) -> bool:  # noqa: ARG002
-        """Stop the job of a task. Returns whether that was done."""
+    def cancel(self, task_metadata: dict[str, Any], job_handle: Any) -> bool:
+        """Stop the job of a task. Return whether it was stopped."""
         return False
 
     def get_cancel_requested(self) -> bool:
-        """Whether somebody cancelled the task."""
+        """Whether the task was cancelled."""
         return self._runtime.cancel_requested
 
     def set_job_handle(self, handle: Any) -> None:
-        """Say what the job that does the work is called; `cancel` will be given it."""
+        """Set the handle of the job that does the work; `cancel` receives it."""
         self._runtime.job_handle = handle
 
     def set_job_status(self, status: Status) -> bool:
-        """Say how the job is. Returns whether that was understood."""
-        return self._told(status)
+        """Set the status of the job. Return whether the status is valid."""
+        return self._set_job_status(status)
 
     def get_version_info(self) -> dict[str, str]:
-        """Return the versions of ``python`` and ``covalent`` that closed the task."""
+        """Return the versions of ``python`` and ``covalent`` that serialized the task."""
         return self._versions()
 
     def write_streams_to_file(
@@ -241,7 +241,7 @@ class BaseExecutor(_AbstractBaseExecutor):
         """Append texts to files; relative names are under ``<results_dir>/<dispatch_id>/``, empty ones mean none."""
         self._write_streams(stream_strings, filepaths, dispatch_id, results_dir)
 
-    def execute(  # noqa: PLR0917 - Covalent's signature
+    def execute(
         self,
         function: Callable[..., Any],
         args: list[Any],
@@ -287,29 +287,29 @@ class AsyncBaseExecutor(_AbstractBaseExecutor):
         """Run a task and return what its function returns; see `BaseExecutor.run`."""
 
     async def setup(self, task_metadata: dict[str, Any]) -> Any:
-        """Prepare what `run` needs."""
+        """Prepare the resources of `run`."""
 
     async def teardown(self, task_metadata: dict[str, Any]) -> Any:
-        """Take away what `setup` and `run` left, however the task ended."""
+        """Release the resources of `setup` and `run`, however the task ended."""
 
-    async def cancel(self, task_metadata: dict[str, Any], job_handle: Any) -> bool:  # noqa: ARG002
-        """Stop the job of a task. Returns whether that was done."""
+    async def cancel(self, task_metadata: dict[str, Any], job_handle: Any) -> bool:
+        """Stop the job of a task. Return whether it was stopped."""
         return False
 
     async def get_cancel_requested(self) -> bool:
-        """Whether somebody cancelled the task."""
+        """Whether the task was cancelled."""
         return self._runtime.cancel_requested
 
     async def set_job_handle(self, handle: Any) -> None:
-        """Say what the job that does the work is called; `cancel` will be given it."""
+        """Set the handle of the job that does the work; `cancel` receives it."""
         self._runtime.job_handle = handle
 
     async def set_job_status(self, status: Status) -> bool:
-        """Say how the job is. Returns whether that was understood."""
-        return self._told(status)
+        """Set the status of the job. Return whether the status is valid."""
+        return self._set_job_status(status)
 
     async def get_version_info(self) -> dict[str, str]:
-        """Return the versions of ``python`` and ``covalent`` that closed the task."""
+        """Return the versions of ``python`` and ``covalent`` that serialized the task."""
         return self._versions()
 
     async def write_streams_to_file(
@@ -318,7 +318,7 @@ class AsyncBaseExecutor(_AbstractBaseExecutor):
         """Append texts to files; relative names are under ``<results_dir>/<dispatch_id>/``, empty ones mean none."""
         self._write_streams(stream_strings, filepaths, dispatch_id, results_dir)
 
-    async def execute(  # noqa: PLR0917 - Covalent's signature
+    async def execute(
         self,
         function: Callable[..., Any],
         args: list[Any],

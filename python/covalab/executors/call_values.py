@@ -1,6 +1,6 @@
-"""From closed values to what an executor is given, and back.
+"""Call values: function and arguments as an executor gets them, and its result as a value.
 
-Values stay closed in the host wherever they can: it need not have what they need to be opened.
+The host deserializes as little as it can: it may lack the modules for it.
 """
 
 from __future__ import annotations
@@ -21,44 +21,44 @@ from covalab.sdk.results.transportable import TransportableObject
 from covalab.worker.hook_runner import HookRunner, read_hooks
 
 
-def call_closed(function: TransportableObject, *args: TransportableObject, **kwargs: TransportableObject) -> Any:
-    """Open a function and its arguments, call it, close its value. Runs wherever the executor takes it.
+def call_serialized(function: TransportableObject, *args: TransportableObject, **kwargs: TransportableObject) -> Any:
+    """Deserialize a function and its arguments, call it, serialize its value. Runs wherever the executor calls it.
 
     Parameters
     ----------
     function
-        The closed function. An electron's coroutine is run to its end.
+        The serialized function. An electron's coroutine is run to its end.
     *args, **kwargs
-        The closed arguments.
+        The serialized arguments.
     """
     return _called(function, args, kwargs, {})
 
 
-def call_around(
+def call_with_hooks(
     function: TransportableObject,
     hooks: bytes,
     packages: str,
     *args: TransportableObject,
     **kwargs: TransportableObject,
 ) -> Any:
-    """Do the same with hooks around it, in the process in which the function runs.
+    """Call a serialized function as `call_serialized` does, with hooks around it, in the same process.
 
     Parameters
     ----------
     function, *args, **kwargs
-        As for `call_closed`. The function comes first: plug-ins look there for the version that closed it.
+        As for `call_serialized`. The function comes first: plug-ins look there for the version that serialized it.
     hooks
         Encoded `core.hooks.Hooks`.
     packages
         The folder of installed packages.
     """
-    around = HookRunner(read_hooks(hooks), packages)
+    hook_runner = HookRunner(read_hooks(hooks), packages)
     try:
-        around.before()
-        result = _called(function, args, kwargs, around.given)
-        around.after()
+        hook_runner.before()
+        result = _called(function, args, kwargs, hook_runner.given)
+        hook_runner.after()
     finally:
-        around.leave()
+        hook_runner.leave()
     return result
 
 
@@ -68,14 +68,14 @@ def _called(
     kwargs: Mapping[str, TransportableObject],
     given: Mapping[str, Any],
 ) -> TransportableObject:
-    opened = function.get_deserialized()
+    callee = function.get_deserialized()
     named = {name: argument.get_deserialized() for name, argument in kwargs.items()}
-    result = opened(*(argument.get_deserialized() for argument in args), **{**named, **given})
+    result = callee(*(argument.get_deserialized() for argument in args), **{**named, **given})
     return TransportableObject(_awaited(result) if inspect.iscoroutine(result) else result)
 
 
 def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine to its end, also where an event loop is running: an executor may call from its own."""
+    """Run a coroutine to its end, in a thread if an event loop is running here: an executor may call from its own."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -97,31 +97,31 @@ def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 def ready(batch: Batch, blobs: BlobStore) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
-    """Return the function of a batch's only task, ready to be called with its closed arguments, and these.
+    """Return the function of a batch's only task, ready to be called, and its serialized arguments.
 
     Raises
     ------
     BlobNotFound, SerializationError
-        If a value's file is gone, or a collection's parts cannot be opened.
+        If a value's file is gone, or a collection's parts cannot be deserialized.
     """
     task = batch.tasks[0]
-    closed = _closed(_code(batch, task.function, blobs), task.name)
-    function = functools.partial(call_closed, closed)
+    code = _transportable(_code(batch, task.function, blobs), task.name)
+    function = functools.partial(call_serialized, code)
     if task.hooks:
-        function = functools.partial(call_around, closed, bytes(_code(batch, task.hooks, blobs)), batch.packages)
+        function = functools.partial(call_with_hooks, code, bytes(_code(batch, task.hooks, blobs)), batch.packages)
     args = [_argument(argument, batch, blobs) for argument in task.args]
     kwargs = {name: _argument(argument, batch, blobs) for name, argument in task.kwargs.items()}
     return function, args, kwargs
 
 
 def instance_of(batch: Batch, blobs: BlobStore) -> Any:
-    """Return the executor that travels with a batch."""
+    """Return the executor instance that was sent with a batch."""
     assert batch.executor is not None
     return decode(_code(batch, batch.executor.instance, blobs), what=f"executor {batch.executor.executor!r}")
 
 
 def value_of(result: Any, blobs: BlobStore, what: str) -> Value:
-    """Return what an executor's `run` returned as a value of ours, without opening it."""
+    """Return the result of an executor's `run` as a value, without deserializing it."""
     if not isinstance(result, TransportableObject):
         return blobs.serialize(result, what=what)
     return blobs.serialize_pickle(result.get_pickle(), text=result.object_string, what=what)
@@ -132,7 +132,7 @@ def _code(batch: Batch, digest: Digest, blobs: BlobStore) -> Any:
     return blobs.read(digest) if data is None else data
 
 
-def _closed(data: Any, text: str) -> TransportableObject:
+def _transportable(data: Any, text: str) -> TransportableObject:
     pickle = unwrap_pickle(data)
     if pickle is None:  # its large buffers lie beside the pickle
         return TransportableObject(decode(data, what=text))
@@ -142,15 +142,15 @@ def _closed(data: Any, text: str) -> TransportableObject:
 def _argument(argument: Argument, batch: Batch, blobs: BlobStore) -> TransportableObject:
     value = batch.shared[argument.shared] if argument.shared >= 0 else argument.value
     if value is None:
-        return TransportableObject(_opened(argument, batch, blobs))
+        return TransportableObject(_deserialized(argument, batch, blobs))
     assert value.data is not None or value.digest is not None
-    return _closed(blobs.read(value.digest) if value.data is None and value.digest else value.data, value.text)
+    return _transportable(blobs.read(value.digest) if value.data is None and value.digest else value.data, value.text)
 
 
-def _opened(argument: Argument, batch: Batch, blobs: BlobStore) -> Any:
+def _deserialized(argument: Argument, batch: Batch, blobs: BlobStore) -> Any:
     if argument.items is not None:
-        return [_opened(item, batch, blobs) for item in argument.items]
+        return [_deserialized(item, batch, blobs) for item in argument.items]
     if argument.pairs is not None:
-        keys, values = (_opened(side, batch, blobs) for side in argument.pairs)
+        keys, values = (_deserialized(side, batch, blobs) for side in argument.pairs)
         return {hashable(key): value for key, value in zip(keys, values, strict=True)}
     return _argument(argument, batch, blobs).get_deserialized()

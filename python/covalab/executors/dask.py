@@ -1,4 +1,4 @@
-"""`DaskExecutor`: tasks run on a Dask cluster, ours or another. A description; nothing of it runs there."""
+"""`DaskExecutor`: tasks run on a Dask cluster, the pool's or another. A description: no code of it runs there."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class DaskExecutor(AsyncBaseExecutor):
         ``time_limit`` and ``retries``, as in `BaseExecutor`.
     """
 
-    def __init__(  # noqa: PLR0917 - Covalent's signature
+    def __init__(
         self,
         scheduler_address: str = "",
         log_stdout: str = "stdout.log",
@@ -65,9 +65,9 @@ class DaskExecutor(AsyncBaseExecutor):
         function: Callable[..., Any],
         args: list[Any],
         kwargs: dict[str, Any],
-        task_metadata: Any,  # noqa: ARG002
+        task_metadata: Any,
     ) -> Any:
-        """Call the function. Only for subclasses, which run where every other executor does: in the executor host."""
+        """Call the function. Only for subclasses: they run in the executor host, like every other executor."""
         import asyncio  # noqa: PLC0415 - describing an executor needs no event loop
 
         return await asyncio.to_thread(function, *args, **kwargs)

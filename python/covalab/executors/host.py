@@ -1,7 +1,7 @@
-"""`python -m covalab.executors.host --socket PATH`: where executors run that are not ours, or not a pool's.
+"""`python -m covalab.executors.host --socket PATH`: the process that runs executors.
 
-Started by the dispatcher under the interpreter of the dispatch, beside the pool, and speaking the same words. It has
-slots instead of workers: what runs here mostly waits for another machine. One batch has one node. User code runs here,
+Started by the dispatcher under the interpreter of the dispatch, beside the pool, with the same protocol. It has slots
+instead of workers: its tasks mostly wait for another machine. One batch has one node. User code runs here,
 so this process may die; it is started again like a pool.
 """
 
@@ -29,7 +29,7 @@ from covalab.blobs import BlobStore
 from covalab.client.framing import read_frame, write_frame
 from covalab.core import protocol
 from covalab.core.errors import CovalabError, DataFolderError, ExecutorNotFound
-from covalab.core.model import Failure, Outcome, Status
+from covalab.core.model import ErrorType, Failure, Outcome, Status, Value
 from covalab.core.protocol import (
     Batch,
     BatchEnded,
@@ -39,6 +39,7 @@ from covalab.core.protocol import (
     PoolReady,
     RunBatch,
     StopPool,
+    TaskSpec,
     TaskStarted,
     WorkersChanged,
 )
@@ -48,22 +49,22 @@ from covalab.executors.call_values import instance_of, ready, value_of
 from covalab.executors.manager import _executor_manager
 from covalab.sdk.results.status import status
 from covalab.worker import context, reporting
-from covalab.worker.batch_runner import enter, failure_of
+from covalab.worker.batch_runner import enter_folder, failure_of
 
 _log = logging.getLogger("covalab.executors")
 SLOTS: Final = 64
 GRACE_SECONDS: Final = 2.0
-"""How long a job has to end after its executor was told to cancel it, and again after it was interrupted."""
+"""The time a job has to end after its executor cancelled it, and again after it was interrupted."""
 
 _raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
 _raise_in.argtypes = (ctypes.c_ulong, ctypes.py_object)
 
 
 class _Running:
-    """A batch that is here."""
+    """A batch that runs here."""
 
-    def __init__(self, assign: RunBatch, batch: Batch, runtime: Runtime) -> None:
-        self.assign = assign
+    def __init__(self, request: RunBatch, batch: Batch, runtime: Runtime) -> None:
+        self.request = request
         self.batch = batch
         self.runtime = runtime
         self.executor: Any = None
@@ -72,38 +73,39 @@ class _Running:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What an executor is told of its task."""
+        """The `task_metadata` of an executor's methods."""
         batch = self.batch
         folder = config.sdk().results_dir or str(Path(batch.blobs).parent / "results")
         return {"dispatch_id": batch.dispatch, "node_id": batch.tasks[0].node, "results_dir": folder}
 
 
 class _Done(NamedTuple):
-    """How a call ended. An error is carried, not raised: some would end the event loop."""
+    """Result of a call. An error is returned, not raised: some would end the event loop."""
 
     value: Any
     error: BaseException | None
 
 
 async def _in_thread(call: Callable[[], Any], started: Callable[[int], None] = lambda _: None) -> _Done:
-    """Make a call in a thread of its own, which may never end; in the caller's context."""
+    """Call a function in a thread of its own, which may never end, in the caller's context."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[_Done] = loop.create_future()
     here = contextvars.copy_context()
 
-    def settle(how: _Done) -> None:
-        if not done.done():
-            done.set_result(how)
+    def settle(result: _Done) -> None:
+        if not done.done():  # the caller was cancelled meanwhile
+            done.set_result(result)
 
     def run() -> None:
         started(threading.get_ident())
         try:
-            how = _Done(here.run(call), None)
-        except BaseException as error:  # noqa: BLE001 - carried to whoever waits
-            how = _Done(None, error)
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, how)
+            result = _Done(here.run(call), None)
+        except BaseException as error:  # noqa: BLE001 - returned to the caller
+            result = _Done(None, error)
+        with suppress(RuntimeError):  # the loop is closed, and with it the caller
+            loop.call_soon_threadsafe(settle, result)
 
+    # No pool of threads: one that never ends would take a place in it for good.
     threading.Thread(target=run, daemon=True).start()
     return await done
 
@@ -116,7 +118,7 @@ async def _guarded(work: Coroutine[Any, Any, Any]) -> _Done:
 
 
 class ExecutorHost:
-    """The slots on one side, the dispatcher's socket on the other."""
+    """Server of one executor host: slots on one side, the dispatcher's socket on the other."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -126,32 +128,34 @@ class ExecutorHost:
         self._running: dict[int, _Running] = {}
         self._abandoned = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._worn_out = asyncio.Event()
+        self._is_worn_out = asyncio.Event()
 
     async def serve(self) -> None:
-        """Run until the dispatcher says quit or is gone."""
+        """Run until the dispatcher sends `StopPool` or is gone."""
         self._send(PoolReady(protocol.version_header(), os.getpid(), sys.executable))
+        # All at once and for good: a slot costs nothing while it is empty.
         self._send(WorkersChanged([f"slot-{number}" for number in range(SLOTS)]))
-        obeying, worn_out = asyncio.create_task(self._obey()), asyncio.create_task(self._worn_out.wait())
-        await asyncio.wait((obeying, worn_out), return_when=asyncio.FIRST_COMPLETED)
+        handling, worn_out = asyncio.create_task(self._handle_messages()), asyncio.create_task(self._is_worn_out.wait())
+        await asyncio.wait((handling, worn_out), return_when=asyncio.FIRST_COMPLETED)
         if worn_out.done():
             self._send(PoolFailed("a task ignored that it was cancelled, so its executor host was ended"))
         await self._writer.drain()
 
-    async def _obey(self) -> None:
+    async def _handle_messages(self) -> None:
         messages = protocol.decoder(protocol.ToPool)
         while (frame := await read_frame(self._reader)) is not None:
             message = messages.decode(frame)
             if isinstance(message, RunBatch):
-                self._go(self._take(message))
+                self._spawn(self._run_batch(message))
             elif isinstance(message, CancelBatch):
                 running = self._running.get(message.batch)
                 if running is not None:
-                    self._go(self._cancel(running))
+                    self._spawn(self._cancel(running))
             elif isinstance(message, StopPool):
                 return
 
-    def _go(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        # The loop holds tasks only weakly; one that nothing else refers to may be collected while it waits.
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -161,15 +165,15 @@ class ExecutorHost:
 
     # -- one batch ------------------------------------------------------------------------------------------------
 
-    async def _take(self, assign: RunBatch) -> None:
-        batch: Batch = self._batches.decode(assign.payload)
+    async def _run_batch(self, request: RunBatch) -> None:
+        batch: Batch = self._batches.decode(request.payload)
         stem = f"{socket.gethostname()}-{os.getpid()}-{batch.id}"
         buffers = [streams.Spooled(batch.spool, f"{stem}{suffix}") for suffix in (".out", ".err")]
-        running = _Running(assign, batch, Runtime(*buffers))
+        running = _Running(request, batch, Runtime(*buffers))
         self._running[batch.id] = running
         self._send(TaskStarted(batch.id, batch.tasks[0].node, time.time(), os.getpid(), stem))
         running.job = asyncio.create_task(self._run(running))
-        await asyncio.wait({running.job}, timeout=assign.time_limit)
+        await asyncio.wait({running.job}, timeout=request.time_limit)
         if not running.job.done():
             await self._cancel(running, timeout=True)
         else:
@@ -178,7 +182,7 @@ class ExecutorHost:
             buffer.remove_file()
 
     def _finish(self, running: _Running, *, timeout: bool = False) -> None:
-        """Tell the end of a batch, once."""
+        """Report the end of a batch, once."""
         if self._running.pop(running.batch.id, None) is None:
             return
         job = running.job
@@ -186,20 +190,22 @@ class ExecutorHost:
             self._send(Outcomes(running.batch.id, self._encoder.encode([job.result()])))
         self._send(BatchEnded(running.batch.id, timeout=timeout))
         if self._abandoned and not self._running:
-            self._worn_out.set()  # a new process has no threads that nobody wants
+            self._is_worn_out.set()  # threads cannot be killed; a new process has none that go on in vain
 
     async def _cancel(self, running: _Running, *, timeout: bool = False) -> None:
-        """Let the executor stop its job; interrupt it, then let go of it, when it does not end."""
+        """Cancel a job by its executor; if it goes on, interrupt it, and at last abandon it."""
         job, executor = running.job, running.executor
         assert job is not None
         if running.runtime.cancel_requested:
-            return
+            return  # by a person and by the time limit at once
         running.runtime.cancel_requested = True
         if executor is not None:
             cancelling = asyncio.ensure_future(self._ask_to_cancel(running))
             await asyncio.wait({cancelling}, timeout=GRACE_SECONDS)
+        # A task whose time is up has had its time.
         await asyncio.wait({job}, timeout=0.0 if timeout else GRACE_SECONDS)
         if not job.done():
+            # Only a thread that runs user code can be interrupted; a coroutine is cancelled at its next `await`.
             if running.thread:
                 _raise_in(running.thread, ctypes.py_object(KeyboardInterrupt))
             else:
@@ -224,44 +230,40 @@ class ExecutorHost:
         batch, runtime = running.batch, running.runtime
         task = batch.tasks[0]
         blobs = BlobStore(batch.blobs)
+        # Context variables, not process-wide state: many tasks run here at once, and threads inherit them.
         context.in_thread.set(context.Context(batch.dispatch, task.node))
         loop = asyncio.get_running_loop()
 
         def emit(frame: bytes) -> None:
-            """Send from any thread, before what comes after it."""
+            """Send a frame from any thread, in order."""
             loop.call_soon_threadsafe(write_frame, self._writer, frame)
 
         reporting.in_thread.set(reporting.Reporter(batch, blobs, emit))
-        started_at, began = time.time(), time.perf_counter()
+        started_at, start = time.time(), time.perf_counter()
+        # In a thread: importing a plug-in may take seconds, in which other tasks would stand still.
         done = await _in_thread(lambda: self._prepare(running, blobs))
-        phase = "serialization"
+        phase: ErrorType = "serialization"
         if done.error is None:
             phase = "runtime"
             function, args, kwargs = done.value
             done = await self._execute(running, function, args, kwargs)
         value, failure = None, None
-        ended: Status = "completed"
         if done.error is not None:
-            if isinstance(done.error, ExecutorNotFound):
-                phase = "executor"
-            failure = failure_of(done.error, phase)  # type: ignore[arg-type]
+            failure = failure_of(done.error, "executor" if isinstance(done.error, ExecutorNotFound) else phase)
         elif done.value[-1] == status.COMPLETED:
-            what = f"the value of electron {task.name!r} (node {task.node})"
-            closing = await _in_thread(lambda: value_of(done.value[0], blobs, what))
-            value = closing.value
-            if closing.error is not None:
-                is_storage = isinstance(closing.error, DataFolderError)
-                failure = failure_of(closing.error, "storage" if is_storage else "serialization")
+            value, failure = await _serialized(done.value[0], blobs, task)
         elif done.value[-1] == status.CANCELLED:
-            ended, failure = "cancelled", Failure("cancelled", "its executor says that it was cancelled")
+            failure = Failure("cancelled", "its executor says that it was cancelled")
         else:
             failure = Failure("runtime", _last_line(runtime.stderr.getvalue()) or "its executor says that it failed")
-        if failure is not None and ended == "completed":
-            ended = "cancelled" if runtime.cancel_requested else "failed"
+        ended: Status = "completed"
+        if failure is not None:
+            # An executor may end a job that is cancelled by raising anything.
+            ended = "cancelled" if failure.type == "cancelled" or runtime.cancel_requested else "failed"
         stdout, stderr = runtime.stdout.getvalue(), runtime.stderr.getvalue()
         if failure is not None and failure.traceback:
             stderr += failure.traceback
-        ended_at = started_at + (time.perf_counter() - began)
+        ended_at = started_at + (time.perf_counter() - start)
         worker = f"{batch.executor.executor if batch.executor else ''} {os.getpid()}"
         return Outcome(task.node, ended, started_at, ended_at, value, failure, stdout, stderr, worker)
 
@@ -269,7 +271,8 @@ class ExecutorHost:
     def _prepare(running: _Running, blobs: BlobStore) -> Any:
         batch = running.batch
         assert batch.executor is not None
-        enter(batch.cwd, batch.path)
+        # Process-wide: with dispatches from several folders in one host, the folder of the last one counts.
+        enter_folder(batch.cwd, batch.path)
         if batch.executor.instance:
             executor = instance_of(batch, blobs)
         else:
@@ -280,7 +283,7 @@ class ExecutorHost:
                 "covalab.executor.BaseExecutor or AsyncBaseExecutor"
             )
             raise CovalabError(message)
-        executor._init_runtime(running.runtime)  # noqa: SLF001 - the other half of the same thing
+        executor._init_runtime(running.runtime)  # noqa: SLF001 - host and base class are one mechanism
         running.executor = executor
         return ready(batch, blobs)
 
@@ -302,6 +305,15 @@ class ExecutorHost:
         return done
 
 
+async def _serialized(result: Any, blobs: BlobStore, task: TaskSpec) -> tuple[Value | None, Failure | None]:
+    """Serialize the result of an executor, in a thread: the user's code may take long over it."""
+    what = f"the value of electron {task.name!r} (node {task.node})"
+    done = await _in_thread(lambda: value_of(result, blobs, what))
+    if done.error is None:
+        return done.value, None
+    return None, failure_of(done.error, "storage" if isinstance(done.error, DataFolderError) else "serialization")
+
+
 def _last_line(text: str) -> str:
     return text.strip().rpartition("\n")[2]
 
@@ -321,7 +333,7 @@ def main() -> None:
     try:
         asyncio.run(_serve(arguments.socket))
     finally:
-        os._exit(0)  # nothing here is worth waiting for; the dispatcher ends the rest of this session
+        os._exit(0)  # does not wait for abandoned threads; the dispatcher ends the rest of this session
 
 
 if __name__ == "__main__":

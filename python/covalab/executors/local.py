@@ -1,4 +1,4 @@
-"""`LocalExecutor`: tasks run in the pool of the dispatch's environment. A description; nothing of it runs there."""
+"""`LocalExecutor`: tasks run in the pool of the dispatch's environment. A description: no code of it runs there."""
 
 from __future__ import annotations
 
@@ -45,6 +45,6 @@ class LocalExecutor(BaseExecutor):
         self.create_unique_workdir = bool(create_unique_workdir)
         self.conda_env = conda_env
 
-    def run(self, function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], task_metadata: Any) -> Any:  # noqa: ARG002
-        """Call the function. Only for subclasses, which run where every other executor does: in the executor host."""
+    def run(self, function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], task_metadata: Any) -> Any:
+        """Call the function. Only for subclasses: they run in the executor host, like every other executor."""
         return function(*args, **kwargs)

@@ -1,8 +1,8 @@
-"""Which executors there are: built in, in packages that were installed, and in folders that the user named.
+"""Executor manager: finds executors that are built in, in installed packages, and in folders the user named.
 
 A plug-in is a module with ``EXECUTOR_PLUGIN_NAME``, the name of its class, and perhaps ``_EXECUTOR_PLUGIN_DEFAULTS``.
 Its short name is the last part of the module's name (Covalent, how-to "Create a custom executor"). A plug-in that
-cannot be imported is left out, and the reason is told when somebody asks for it.
+cannot be imported is left out; asking for it raises the reason.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from covalab.core.errors import ExecutorNotFound
 from covalab.executors.base import _AbstractBaseExecutor
 
 GROUPS: Final = ("covalab.executors", "covalent.executor.executor_plugins")
-"""The entry points of packages with executors: ours and Covalent's."""
+"""The entry points of packages with executors: covalab's and Covalent's."""
 
 _BUILT_IN: Final = ("local", "dask", "remote")
 _SHORT: Final = {"remote": "remote_executor"}  # Covalent's name of that module
 
 
 class _ExecutorManager:
-    """The executors by short name. Found when first asked for, once per process."""
+    """The executors by short name, found at first use, once per process."""
 
     def __init__(self) -> None:
         self._classes: dict[str, type[Any]] = {}
         self._defaults: dict[str, dict[str, Any]] = {}
-        self._troubles: dict[str, str] = {}
+        self._errors: dict[str, str] = {}
         self._loaders: dict[str, Callable[[], Any]] = {}
         self._is_loaded = False
 
@@ -46,17 +46,17 @@ class _ExecutorManager:
         return self._classes
 
     def all_defaults(self) -> dict[str, dict[str, Any]]:
-        """Return the defaults that each plug-in names, by short name."""
+        """Return the defaults of each plug-in, by short name."""
         self._load()
         return {name: dict(defaults) for name, defaults in self._defaults.items()}
 
     def defaults(self, name: str) -> dict[str, Any]:
-        """Return the defaults that the plug-in of an executor names."""
+        """Return the defaults of one plug-in."""
         self._load()
         return self._defaults.get(name, {})
 
     def get_executor(self, name: Any) -> Any:
-        """Return an executor: itself, if it is one, else a new one with the settings of its configuration section.
+        """Return an executor: the argument if it is one, else a new one with the settings of its configuration section.
 
         Raises
         ------
@@ -76,19 +76,19 @@ class _ExecutorManager:
     def find(self, name: str) -> type[Any]:
         """Return the class of an executor; raises `ExecutorNotFound`."""
         self._load()
-        if name in self._troubles:
-            self._try(name, self._loaders[name])  # what it lacked may be there now
+        if name in self._errors:
+            self._try(name, self._loaders[name])  # its missing module may have been installed since
         if name not in self._classes:
-            raise ExecutorNotFound(name, "", tuple(sorted(self._classes)), self._troubles.get(name, ""))
+            raise ExecutorNotFound(name, "", tuple(sorted(self._classes)), self._errors.get(name, ""))
         return self._classes[name]
 
     def list_executors(self, regenerate: bool = False, print_names: bool = True) -> list[str]:
-        """Return the short names of the executors there are, and print them."""
+        """Return the short names of all executors, and print them."""
         if regenerate:
             self._is_loaded = False
         self._load()
         if print_names:
-            print("\n".join(self._classes))  # noqa: T201 - that is what was asked for
+            print("\n".join(self._classes))  # noqa: T201 - Covalent prints them
         return list(self._classes)
 
     def _settings(self, name: str) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class _ExecutorManager:
         self._is_loaded = True  # first: a plug-in may ask for others while it is imported
         for module_name in _BUILT_IN:
             module = importlib.import_module(f"covalab.executors.{module_name}")
-            self._take(_SHORT.get(module_name, module_name), module)
+            self._add(_SHORT.get(module_name, module_name), module)
         for group in GROUPS:
             for entry in metadata.entry_points(group=group):
                 self._try(entry.value.rpartition(".")[2], entry.load)
@@ -111,15 +111,15 @@ class _ExecutorManager:
 
     def _try(self, name: str, load: Callable[[], Any]) -> None:
         self._loaders[name] = load
-        self._troubles.pop(name, None)
+        self._errors.pop(name, None)
         try:
-            self._take(name, load())
-        except Exception as error:  # noqa: BLE001 - one broken plug-in must not keep the others from working
+            self._add(name, load())
+        except Exception as error:  # noqa: BLE001 - plug-ins are others' code; a broken one must not disable the rest
             missing = (getattr(error, "name", None) or "").partition(".")[0]
             way_out = "; it is written for Covalent: call covalab.compat.install() first" * (missing == "covalent")
-            self._troubles[name] = f"its plug-in could not be loaded: {type(error).__name__}: {error}{way_out}"
+            self._errors[name] = f"its plug-in could not be loaded: {type(error).__name__}: {error}{way_out}"
 
-    def _take(self, name: str, plugin: Any) -> None:
+    def _add(self, name: str, plugin: Any) -> None:
         if isinstance(plugin, type):  # an entry point that names the class
             plugin = sys.modules[plugin.__module__]
         class_name = getattr(plugin, "EXECUTOR_PLUGIN_NAME", getattr(plugin, "executor_plugin_name", None))
@@ -141,7 +141,7 @@ def _module_of(path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Importable by its name, so that its instances can be pickled; a module that is there already goes first.
+    # Importable by its name, so that its instances can be pickled; a module that was imported before takes precedence.
     sys.modules.setdefault(path.stem, module)
     spec.loader.exec_module(module)
     return module

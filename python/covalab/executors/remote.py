@@ -1,4 +1,4 @@
-"""`RemoteExecutor`: what plug-ins that hand tasks to another machine have in common (Covalent's, by the same names)."""
+"""`RemoteExecutor`: base of plug-ins that run tasks on another machine (Covalent's, by the same names)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _EXECUTOR_PLUGIN_DEFAULTS = {"poll_freq": 15, "remote_cache": ".cache/covalent",
 
 
 class RemoteExecutor(AsyncBaseExecutor):
-    """An executor that uploads a task, submits it, asks how it is and fetches its result.
+    """An executor that uploads a task, submits it, polls its status and fetches its result.
 
     Parameters
     ----------
     poll_freq
-        Seconds between two questions.
+        Seconds between two polls.
     remote_cache
-        A folder over there.
+        A folder on the other machine.
     credentials_file
-        What proves who asks.
+        A file with credentials.
     covalent_version
-        The version that is wanted over there.
+        The version of Covalent required there.
     **kwargs
         Those of `AsyncBaseExecutor`.
     """
@@ -51,31 +51,31 @@ class RemoteExecutor(AsyncBaseExecutor):
 
     @abstractmethod
     async def _upload_task(self, *args: Any, **kwargs: Any) -> Any:
-        """Bring the task there."""
+        """Upload the task."""
 
     @abstractmethod
     async def submit_task(self, *args: Any, **kwargs: Any) -> Any:
-        """Start it."""
+        """Start the task."""
 
     @abstractmethod
     async def get_status(self, *args: Any, **kwargs: Any) -> Any:
-        """Ask how it is."""
+        """Return the status of the task."""
 
     @abstractmethod
     async def _poll_task(self, *args: Any, **kwargs: Any) -> Any:
-        """Ask until it has ended."""
+        """Poll the status until the task has ended."""
 
     @abstractmethod
     async def query_result(self, *args: Any, **kwargs: Any) -> Any:
-        """Fetch its result."""
+        """Fetch the result of the task."""
 
     @abstractmethod
     async def cancel(self, *args: Any, **kwargs: Any) -> bool:
-        """Stop it."""
+        """Stop the task."""
 
     @staticmethod
     async def run_async_subprocess(cmd: str) -> tuple[Process, bytes, bytes]:
-        """Run a shell command. Returns its process and what it printed."""
+        """Run a shell command. Return its process, its output and its error output."""
         import asyncio.subprocess  # noqa: PLC0415 - describing an executor needs no event loop
 
         process = await asyncio.create_subprocess_shell(

@@ -1,4 +1,4 @@
-"""What executors print, task by task, in a process that runs many at once.
+"""Output streams of executors, one pair per task, in a process that runs many at once.
 
 Where the host has put a `Switch` in place of `sys.stdout` and `sys.stderr`, each task writes to a buffer of its own;
 anywhere else the streams are redirected the ordinary way.
@@ -18,7 +18,7 @@ _targets: ContextVar[tuple[TextIO, TextIO] | None] = ContextVar("covalab_streams
 
 
 class Switch(io.TextIOBase):
-    """Goes to the buffer of the task that writes, and to where it always went for everybody else."""
+    """Stream that writes to the buffer of the current task; outside of tasks, to the usual stream."""
 
     def __init__(self, usual: TextIO, number: int) -> None:
         self.usual = usual
@@ -29,7 +29,7 @@ class Switch(io.TextIOBase):
         return self.usual if targets is None else targets[self._number]
 
     def writable(self) -> bool:
-        """Whether it can be written to: it can."""
+        """Return True: `io.TextIOBase` says no."""
         return True
 
     def write(self, text: str) -> int:
@@ -41,7 +41,7 @@ class Switch(io.TextIOBase):
         self._target().flush()
 
     def fileno(self) -> int:
-        """Return the number of the file that everybody else writes to."""
+        """Return the file descriptor of the usual stream."""
         return self.usual.fileno()
 
     @property
@@ -51,13 +51,13 @@ class Switch(io.TextIOBase):
 
 
 def install() -> None:
-    """Let every task of this process have streams of its own."""
+    """Replace `sys.stdout` and `sys.stderr` by switches, so that every task has streams of its own."""
     sys.stdout, sys.stderr = Switch(sys.stdout, 0), Switch(sys.stderr, 1)
 
 
 @contextmanager
 def printing_to(stdout: TextIO, stderr: TextIO) -> Iterator[None]:
-    """Send what this task prints to two buffers."""
+    """Redirect the output of this task to two buffers."""
     if isinstance(sys.stdout, Switch):
         token = _targets.set((stdout, stderr))
         try:
@@ -88,7 +88,7 @@ class Spooled(io.StringIO):
         return super().write(text)
 
     def remove_file(self) -> None:
-        """Let go of the file; the text stays."""
+        """Close and remove the file; the text stays in the buffer."""
         self._file.close()
         self._path.unlink(missing_ok=True)
 

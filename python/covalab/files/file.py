@@ -19,11 +19,11 @@ class File:
     ----------
     filepath
         A path, or an address with a scheme: ``file s3 blob gs globus http https ftp``. Without one it is a temporary
-        file, which gets its path when somebody asks for it: if nobody does before, each run of a task has its own.
+        file, which gets its path when that is first read: if that is in the task, each run has its own.
     is_remote
-        Say that it is on another machine, where the scheme does not (``ssh``).
+        Whether it is on another machine, where the scheme does not tell (``ssh``).
     is_dir
-        Say that it is a folder; an address that ends with a slash says so too.
+        Whether it is a folder; an address that ends with a slash is one.
     include_folder
         Copy the folder itself and not only what is in it.
 
@@ -100,11 +100,11 @@ class File:
 
     @property
     def name(self) -> str:
-        """Its last part."""
+        """The last part of the path."""
         return Path(self.filepath).name
 
     def touch(self) -> None:
-        """Make it, empty, if it is not there: a file or a folder of this machine."""
+        """Create the file or folder, on this machine, if it does not exist."""
         path = Path(self.filepath)
         (path if self.is_dir else path.parent).mkdir(parents=True, exist_ok=True)
         if not self.is_dir:

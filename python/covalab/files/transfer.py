@@ -29,13 +29,13 @@ _uploaders: Final = dict(_downloaders)
 
 
 def register_downloader(scheme: str, strategy: type[FileTransferStrategy]) -> None:
-    """Let files with a scheme be fetched with a strategy of one's own, when a transfer names none."""
+    """Register the strategy that downloads files with a scheme, for transfers without one."""
     SCHEMES.add(scheme)
     _downloaders[scheme] = strategy
 
 
 def register_uploader(scheme: str, strategy: type[FileTransferStrategy]) -> None:
-    """Let files with a scheme be brought with a strategy of one's own, when a transfer names none."""
+    """Register the strategy that uploads files with a scheme, for transfers without one."""
     SCHEMES.add(scheme)
     _uploaders[scheme] = strategy
 
@@ -50,7 +50,7 @@ class FileTransfer:
     order
         ``Order.BEFORE`` (or ``"before"``) the electron, or after it.
     strategy
-        How, one of ``ct.fs_strategies``; by default what the scheme asks for, and a plain copy between two files of
+        One of ``ct.fs_strategies``; by default that of the scheme, and a plain copy between two files of
         the machine that runs the task.
 
     Raises

@@ -1,1 +1,1 @@
-"""The only Dask: a process that runs batches on a cluster and holds nothing that cannot be rebuilt."""
+"""Pool: a process that runs batches on a Dask cluster. Only this package imports Dask; it holds no lasting state."""

@@ -1,4 +1,4 @@
-"""Which Dask: a cluster of our own on loopback, or one that the configuration names."""
+"""Dask cluster of a pool: its own on loopback, or one that the configuration names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from covalab.config import DaskConfig, config_file, default_workers
 from covalab.core.errors import ConfigError
 
 _CONNECT_SECONDS: Final = 300
-"""How long a scheduler that does not answer is waited for: it may be restarting, and nothing is lost meanwhile."""
+"""The wait for a scheduler that does not answer: it may be restarting, and nothing is lost meanwhile."""
 
 
 async def connect(config: DaskConfig) -> Client:
@@ -78,8 +78,7 @@ async def _of_class(config: DaskConfig) -> Any:
     except TypeError as error:
         what = f"{config.cluster_class} does not take these dask.cluster_kwargs: {error}"
         raise _refused(what) from error
-    except Exception as error:
-        # Not final: a batch system may be away for a moment.
+    except Exception as error:  # the class may raise anything; not final, a batch system may be away for a moment
         message = (
             f"{config.cluster_class}, the dask.cluster_class of {config_file()}, did not start: {_chain(error)}; "
             "check it and dask.cluster_kwargs"
@@ -91,12 +90,12 @@ async def _of_class(config: DaskConfig) -> Any:
 
 
 def _chain(error: BaseException | None) -> str:
-    """Return an error with what caused it: Dask hides the reason two causes deep."""
-    told: list[str] = []
+    """Return the text of an error and its causes: Dask hides the reason two causes deep."""
+    texts: list[str] = []
     while error is not None:
-        told.append(f"{type(error).__name__}: {error}")
+        texts.append(f"{type(error).__name__}: {error}")
         error = error.__cause__ or error.__context__
-    return ", because of ".join(told)
+    return ", because of ".join(texts)
 
 
 def _refused(what: str) -> ConfigError:
@@ -141,17 +140,17 @@ async def _local(config: DaskConfig) -> LocalCluster:
         {
             # A worker's death is judged by the dispatcher, which knows what ran there; Dask must not run it again.
             "distributed.scheduler.allowed-failures": 0,
-            "distributed.scheduler.work-stealing": False,  # the dispatcher says which worker
+            "distributed.scheduler.work-stealing": False,  # the dispatcher chooses the worker
             "distributed.admin.low-level-log-length": 10,  # outcomes travel as events; keep none of them
             "distributed.comm.timeouts.connect": "60s",
-            # A task may hold the interpreter's lock for an hour, and its worker cannot say that it is alive meanwhile.
+            # A task may hold the interpreter's lock for an hour, and its worker cannot answer meanwhile.
             "distributed.scheduler.worker-ttl": None,
             # The cluster ends a nanny whose worker is away this long after an earlier loss, even if that was made good
-            # and the worker is only being restarted again. Nannies restart; who is missing for good is our business.
+            # and the worker is only being restarted again. `PoolServer` checks for workers that stay away.
             "distributed.deploy.lost-worker-timeout": "365 days",
             "distributed.worker.daemon": False,  # a task may have child processes
             "distributed.worker.profile.enabled": False,
-            # An idle pool should cost nothing: nobody looks at Dask's own pulse.
+            # An idle pool should cost nothing: Dask's own dashboard is not used.
             "distributed.admin.tick.interval": "1s",
             "distributed.admin.system-monitor.interval": "5s",
         }
@@ -166,7 +165,7 @@ async def _local(config: DaskConfig) -> LocalCluster:
         security=minted_security(),
         dashboard_address="127.0.0.1:0",
         worker_dashboard_address="127.0.0.1:0",
-        # An hour-long task may use what the machine has, not a share of it, unless somebody says how much.
+        # An hour-long task may use the memory of the machine, not a share of it, unless the configuration limits it.
         memory_limit=0 if config.mem_per_worker == "auto" else config.mem_per_worker,
         silence_logs=False,
         env={"MPLBACKEND": "Agg"},

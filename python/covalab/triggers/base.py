@@ -1,7 +1,7 @@
-"""`BaseTrigger`: what every trigger has. Watching is the business of those that are made from it.
+"""`BaseTrigger`: base class of all triggers.
 
-The object that the user holds never watches. A pickled copy of it does, in a host process (`covalab.triggers.host`);
-the user's object asks the dispatcher what became of the copy.
+The user's object never watches. A pickled copy of it does, in a host process (`covalab.triggers.host`); the user's
+object asks the dispatcher for the state of the copy.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from covalab.core.model import DispatchId, Firing, Trigger, TriggerState
 from covalab.sdk.dispatching.environment import environment
 
 available_triggers: dict[str, type[BaseTrigger]] = {}
-"""Every kind of trigger that is defined in this process, by name. Covalent's; nothing has to be entered here."""
+"""Every kind of trigger that is defined in this process, by name. Covalent's; subclasses enter themselves."""
 
 
 class Watcher(Protocol):
-    """What the copy that watches is given: a way to say that it saw something."""
+    """Connection of the watching copy to its host: reports what it observes."""
 
     def fire(self) -> DispatchId:
-        """Run the workflow; returns the dispatch."""
+        """Run the workflow; return the dispatch."""
         ...
 
-    def trouble(self, error: str) -> None:
-        """Say what it has trouble with while it goes on watching; empty: no trouble any more."""
+    def report_trouble(self, error: str) -> None:
+        """Report an error after which it goes on watching; empty: the error is over."""
         ...
 
     def fail(self, error: str) -> None:
-        """Say why it cannot go on."""
+        """Report the error that ended it."""
         ...
 
 
 class BaseTrigger:
-    """Something that watches, and runs a workflow whenever it sees what it waits for.
+    """Trigger: watches for an event, and runs a workflow each time it occurs.
 
     A class of your own has `observe`, which calls `trigger` each time, and `stop`, which ends `observe`. It may be
     defined in a notebook and needs no registration.
@@ -98,8 +98,8 @@ class BaseTrigger:
         available_triggers[cls.__name__] = cls
         stop = cls.__dict__.get("stop")
         if stop is not None:
-            # A class says how its watching ends; called on the object that the user holds, it is the copy that must.
-            cls.stop = _stopping_the_copy(stop)  # type: ignore[assignment,method-assign]
+            # `stop` ends the watching of the object it is called on; the user's object must stop its copy instead.
+            cls.stop = _stops_the_copy(stop)  # type: ignore[assignment,method-assign]
 
     @abstractmethod
     def observe(self) -> Any:
@@ -138,7 +138,7 @@ class BaseTrigger:
     def _fire(watcher: Watcher) -> DispatchId:
         try:
             return watcher.fire()
-        except Exception:  # in a thread of somebody else's this would be lost
+        except Exception:  # raised in a thread of a watching library it would be lost
             watcher.fail(traceback.format_exc())
             raise
 
@@ -165,7 +165,7 @@ class BaseTrigger:
 
     @property
     def error(self) -> str:
-        """The traceback of a trigger that failed, or what a watching one has trouble with."""
+        """The traceback of a trigger that failed, or the present error of one that goes on watching."""
         return self._state().error if self._registered else ""
 
     def _state(self) -> TriggerState:
@@ -174,7 +174,7 @@ class BaseTrigger:
         return next(state for state in states if state.id == self._registered)
 
     def register(self) -> None:
-        """Begin to watch for the dispatch `lattice_dispatch_id`.
+        """Start to watch for the dispatch `lattice_dispatch_id`.
 
         Raises
         ------
@@ -191,18 +191,18 @@ class BaseTrigger:
             )
             raise TriggerError(message)
         client = connect()
-        closed = self._closed(client.blobs)
-        client.register_triggers(self.lattice_dispatch_id, [closed])
-        self._attach(self.lattice_dispatch_id, closed.id)
+        trigger = self._serialized(client.blobs)
+        client.register_triggers(self.lattice_dispatch_id, [trigger])
+        self._attach(self.lattice_dispatch_id, trigger.id)
 
-    def _closed(self, blobs: Any) -> Trigger:
-        """Return the copy that is to watch, closed."""
+    def _serialized(self, blobs: Any) -> Trigger:
+        """Return the copy that is to watch, serialized."""
         name = type(self).__name__
         code = blobs.serialize(self, what=f"trigger {name}", text=name)
         return Trigger(str(uuid.uuid4()), name, code, environment())
 
     def _attach(self, dispatch: str, registered: str) -> None:
-        """Take note that a copy watches for a dispatch."""
+        """Record that a copy watches for a dispatch."""
         self.lattice_dispatch_id, self._registered, self._fired = str(dispatch), registered, ()
 
     def _stop_the_copy(self) -> None:
@@ -219,7 +219,7 @@ class BaseTrigger:
         return {name: value for name, value in self.__dict__.items() if name not in private}
 
 
-def _stopping_the_copy(stop: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _stops_the_copy(stop: Callable[[Any], Any]) -> Callable[[Any], Any]:
     if hasattr(stop, "__wrapped__"):
         return stop  # a class that was pickled comes with it
 

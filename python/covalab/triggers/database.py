@@ -11,7 +11,7 @@ from covalab.triggers.base import BaseTrigger
 
 
 class PollingTrigger(BaseTrigger):
-    """Asks a database again and again. What is common to `DatabaseTrigger` and `SQLiteTrigger`.
+    """Trigger that polls a database: base of `DatabaseTrigger` and `SQLiteTrigger`.
 
     Parameters
     ----------
@@ -20,11 +20,11 @@ class PollingTrigger(BaseTrigger):
     table_name
         The table.
     poll_interval
-        Seconds between two looks.
+        Seconds between two queries.
     where_clauses
         Conditions in SQL, e.g. ``["id > 2", "status = 'pending'"]``; all must be met.
     trigger_after_n
-        Fire after every so many looks that found rows.
+        Fire after every so many queries that found rows.
     lattice_dispatch_id, dispatcher_addr, triggers_server_addr
         See `BaseTrigger`.
 
@@ -34,7 +34,7 @@ class PollingTrigger(BaseTrigger):
         If the interval or the count is none.
     """
 
-    def __init__(  # noqa: PLR0917 - the signature is Covalent's
+    def __init__(
         self,
         db_path: str,
         table_name: str,
@@ -63,24 +63,25 @@ class PollingTrigger(BaseTrigger):
 
     @property
     def query(self) -> str:
-        """What is asked. The table and the conditions are the user's own SQL, for the user's own database."""
+        """The SQL query. Table and conditions are the user's own SQL, for the user's own database."""
         where = f" WHERE {' AND '.join(self.where_clauses)}" if self.where_clauses else ""
-        return f"SELECT * FROM {self.table_name}{where} LIMIT 1"  # noqa: S608 - as the docstring says
+        return f"SELECT * FROM {self.table_name}{where} LIMIT 1"  # noqa: S608 - the user's own SQL
 
-    def poll(self, has_rows: Callable[[str], bool], trouble: type[Exception]) -> None:
-        """Look and fire, until it is stopped. A table or file that is not there yet is no end, but is told."""
+    def poll(self, has_rows: Callable[[str], bool], error_type: type[Exception]) -> None:
+        """Query and fire until stopped. A missing table or file is reported, and polled on: it may come."""
         self.stop_flag = threading.Event()
         found = 0
-        said = ""
+        reported = ""
         while not self.stop_flag.is_set():
-            says = ""
+            error_text = ""
             try:
                 found += has_rows(self.query)
-            except trouble as error:
-                says = f"{type(error).__name__}: {error}"
-            if says != said and self._watcher is not None:
-                self._watcher.trouble(says)
-                said = says
+            except error_type as error:
+                error_text = f"{type(error).__name__}: {error}"
+            # Only changes: a database that is away for a day is one report, not one per poll.
+            if error_text != reported and self._watcher is not None:
+                self._watcher.report_trouble(error_text)
+                reported = error_text
             if found >= self.trigger_after_n:
                 found = 0
                 self.trigger()
@@ -120,17 +121,16 @@ class DatabaseTrigger(PollingTrigger):
         return db_path
 
     def observe(self) -> None:
-        """Look and fire, until it is stopped."""
-        from sqlalchemy import create_engine, text  # noqa: PLC0415 - an optional package
-        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+        """Query and fire until stopped."""
+        import sqlalchemy as sa  # noqa: PLC0415 - an optional package
 
-        engine = create_engine(self.db_path)
+        engine = sa.create_engine(self.db_path)
 
         def has_rows(query: str) -> bool:
             with engine.connect() as connection:
-                return connection.execute(text(query)).first() is not None
+                return connection.execute(sa.text(query)).first() is not None
 
         try:
-            self.poll(has_rows, SQLAlchemyError)
+            self.poll(has_rows, sa.exc.SQLAlchemyError)
         finally:
             engine.dispose()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from covalab.triggers.base import BaseTrigger
@@ -44,7 +45,7 @@ class DirTrigger(BaseTrigger):
     ['created']
     """
 
-    def __init__(  # noqa: PLR0917 - the signature is Covalent's
+    def __init__(
         self,
         dir_path: str | os.PathLike[str],
         event_names: str | Sequence[str],
@@ -63,7 +64,7 @@ class DirTrigger(BaseTrigger):
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             message = f"batch_size is a whole number from 1 on, not {batch_size!r}"
             raise ValueError(message)
-        self.dir_path = os.path.abspath(dir_path)  # noqa: PTH100 - a text, as in Covalent
+        self.dir_path = os.path.abspath(dir_path)  # noqa: PTH100 - a text, as in Covalent; Path leaves `..` in it
         self.event_names = names
         self.batch_size = batch_size
         self.recursive = recursive
@@ -71,20 +72,19 @@ class DirTrigger(BaseTrigger):
         self.n_changes = 0
 
     def observe(self) -> None:
-        """Begin to watch; events come from a thread of the watching library."""
-        from watchdog.events import FileSystemEvent, FileSystemEventHandler  # noqa: PLC0415 - only where it watches
-        from watchdog.observers import Observer  # noqa: PLC0415
+        """Start to watch; events come from a thread of the watching library."""
+        from watchdog import events, observers  # noqa: PLC0415 - only where it watches
 
-        if not os.path.exists(self.dir_path):  # noqa: PTH110
+        if not Path(self.dir_path).exists():
             message = f"there is no {self.dir_path} to watch; make it, then register the trigger again"
             raise FileNotFoundError(message)
         lock = threading.Lock()
         trigger = self
 
-        class Handler(FileSystemEventHandler):
+        class Handler(events.FileSystemEventHandler):
             """Counts events."""
 
-            def on_any_event(self, event: FileSystemEvent) -> None:
+            def on_any_event(self, event: events.FileSystemEvent) -> None:
                 if event.event_type not in trigger.event_names:
                     return
                 with lock:
@@ -93,7 +93,7 @@ class DirTrigger(BaseTrigger):
                         trigger.n_changes = 0
                         trigger.trigger()
 
-        self.observer: Any = Observer()
+        self.observer: Any = observers.Observer()
         self.observer.schedule(Handler(), self.dir_path, recursive=self.recursive)
         self.observer.start()
 

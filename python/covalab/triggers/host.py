@@ -1,8 +1,8 @@
-"""`python -m covalab.triggers.host`: where triggers watch. Started by the dispatcher, for one interpreter and folder.
+"""`python -m covalab.triggers.host`: the process of watching triggers.
 
-The users' objects are opened and run here and nowhere else. This process asks the dispatcher what it is to watch, and
-says what it saw, through the same HTTP as everybody. When its dispatcher was killed it starts another, so that what is
-watched stays watched, and goes: the new one starts hosts of its own.
+Started by the dispatcher for one interpreter and folder. The users' objects are deserialized and run only here. This
+process fetches its triggers from the dispatcher, and reports to it, by the same HTTP as every client. When its
+dispatcher was killed it starts another, so that the triggers go on, and ends: the new one starts its own hosts.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _log = logging.getLogger("covalab.triggers")
 _WAIT_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 3.0
 _SETTLED_SECONDS: Final = 5.0
-"""A dispatcher that dies again and again so soon after its hosts came up is not started by them."""
+"""Hosts do not restart a dispatcher that dies sooner than this: it would die again and again."""
 
 
 class Watched:
-    """One trigger that watches here, and its way to the dispatcher."""
+    """A trigger that watches here, and its connection to the dispatcher."""
 
     def __init__(self, watch: TriggerWatch, client: Client, host: int) -> None:
         self.watch = watch
@@ -44,10 +44,10 @@ class Watched:
         self._is_over = threading.Event()
 
     async def begin(self) -> None:
-        """Open the object and let it watch."""
+        """Deserialize the trigger and start it."""
         environment = self.watch.trigger.environment
         try:
-            with contextlib.suppress(OSError):  # where the notebook lay; if that is gone, those who need it will say so
+            with contextlib.suppress(OSError):  # the notebook's folder; if it is gone, a trigger that needs it fails
                 os.chdir(environment.cwd)
             for entry in reversed(environment.path):
                 if entry not in sys.path:
@@ -55,14 +55,14 @@ class Watched:
             found = self._client.blobs.deserialize(self.watch.trigger.code, what=f"trigger {self.watch.trigger.name}")
             found.lattice_dispatch_id = str(self.watch.dispatch)
             found.event_loop = asyncio.get_running_loop()
-            found._watcher = self  # noqa: SLF001 - its other half
+            found._watcher = self  # noqa: SLF001 - host and base class are one mechanism
             self.object = found
             if found.observe_blocks and not inspect.iscoroutinefunction(found.observe):
                 threading.Thread(target=self._observe, daemon=True, name=self.watch.trigger.id).start()
             elif inspect.isawaitable(waiting := found.observe()):
                 await waiting
                 self._end("ended")
-        except Exception:  # noqa: BLE001 - it is the user's code, and the others go on
+        except Exception:  # noqa: BLE001 - user code; the other triggers go on
             self.fail(traceback.format_exc())
 
     def _observe(self) -> None:
@@ -74,50 +74,50 @@ class Watched:
             self._end("ended")
 
     def stop(self) -> None:
-        """Let the object stop watching."""
+        """Stop the trigger."""
         if self._is_over.is_set():
             return
         self._is_over.set()
         if self.object is not None:
             try:
                 self.object.stop()
-            except Exception:  # noqa: BLE001 - the user's code; it is not watched any more in any case
+            except Exception:  # noqa: BLE001 - user code; its reports are ignored from here on
                 _log.exception("stopping trigger %s", self.watch.trigger.name)
 
-    # -- what the object asks for (`covalab.triggers.base.Watcher`) ----------------------------------------------
+    # -- `covalab.triggers.base.Watcher` -------------------------------------------------------------------------
 
     def fire(self) -> DispatchId:
-        """Run the workflow, however often the dispatcher has to be asked for it."""
+        """Run the workflow; repeat the request until a dispatcher answers it."""
         firing = Firing(DispatchId(str(uuid.uuid4())), self._host)
         while True:
             try:
                 return self._client.fire(self.watch.trigger.id, firing).id
             except DispatcherUnavailable:
-                time.sleep(0.2)  # it was killed; the main thread sees to that
+                time.sleep(0.2)  # it was killed; the main thread starts another
             except TakenOver:
                 _leave()
 
-    def trouble(self, error: str) -> None:
-        """Say what it has trouble with while it goes on watching."""
-        self._tell("watching", error)
+    def report_trouble(self, error: str) -> None:
+        """Report an error after which it goes on watching."""
+        self._report("watching", error)
 
     def fail(self, error: str) -> None:
-        """Say why it cannot go on."""
+        """Report the error that ended it."""
         _log.error("trigger %s of dispatch %s failed: %s", self.watch.trigger.name, self.watch.dispatch, error)
         self._end("failed", error)
 
     def _end(self, state: TriggerStatus, error: str = "") -> None:
         if not self._is_over.is_set():
             self._is_over.set()
-            self._tell(state, error)
+            self._report(state, error)
 
-    def _tell(self, state: TriggerStatus, error: str) -> None:
-        with contextlib.suppress(CovalabError):  # it is gone: then whoever comes next watches anew
-            self._client.tell_trigger(self.watch.trigger.id, TriggerReport(self._host, state, error))
+    def _report(self, state: TriggerStatus, error: str) -> None:
+        with contextlib.suppress(CovalabError):  # the dispatcher is gone: the next one starts the trigger anew
+            self._client.report_trigger(self.watch.trigger.id, TriggerReport(self._host, state, error))
 
 
 async def serve(data_dir: Path, host: int) -> None:
-    """Watch what the dispatcher says, until there is nothing left, or another dispatcher sees to it."""
+    """Watch the triggers of a dispatcher until there are none left, or another dispatcher has taken over."""
     client = Client(data_dir, start=False)
     watched: dict[str, Watched] = {}
     tasks: set[asyncio.Task[None]] = set()
@@ -125,7 +125,7 @@ async def serve(data_dir: Path, host: int) -> None:
     began = time.monotonic()
     while True:
         try:
-            news = await asyncio.to_thread(client.watches, host, number, _WAIT_SECONDS)
+            wanted_now = await asyncio.to_thread(client.watches, host, number, _WAIT_SECONDS)
         except TakenOver:
             _leave()
         except DispatcherUnavailable:
@@ -135,8 +135,8 @@ async def serve(data_dir: Path, host: int) -> None:
             if time.monotonic() - began <= _SETTLED_SECONDS and find(data_dir) is None:
                 _leave()
             continue
-        number = news.number
-        wanted = {watch.trigger.id: watch for watch in news.watches}
+        number = wanted_now.number
+        wanted = {watch.trigger.id: watch for watch in wanted_now.watches}
         for gone in watched.keys() - wanted.keys():
             stopping = asyncio.to_thread(watched.pop(gone).stop)
             with contextlib.suppress(asyncio.TimeoutError):
@@ -151,20 +151,20 @@ async def serve(data_dir: Path, host: int) -> None:
 
 
 def _revive(data_dir: Path) -> None:
-    """Start another dispatcher where one was killed; not where the whole folder has gone with it."""
+    """Start another dispatcher where one was killed, unless the data folder was removed."""
     if (data_dir / "covalab.db").exists():
         with contextlib.suppress(CovalabError):
             start_dispatcher(data_dir)
 
 
 def _leave() -> NoReturn:
-    """End this process, whatever its triggers are doing."""
+    """End this process without waiting for its triggers."""
     logging.shutdown()
     os._exit(0)
 
 
 def main() -> None:
-    """Watch for one dispatcher."""
+    """Run the host of one dispatcher."""
     parser = argparse.ArgumentParser(prog="python -m covalab.triggers.host", description=__doc__)
     parser.add_argument("--data-dir", required=True, type=Path)
     parser.add_argument("--host", required=True, type=int)

@@ -29,10 +29,10 @@ class SQLiteTrigger(PollingTrigger):
     """
 
     def _checked_path(self, db_path: str) -> str:
-        return os.path.abspath(db_path)  # noqa: PTH100 - a text, as in Covalent
+        return os.path.abspath(db_path)  # noqa: PTH100 - a text, as in Covalent; Path leaves `..` in it
 
     def observe(self) -> None:
-        """Look and fire, until it is stopped."""
+        """Query and fire until stopped."""
 
         def has_rows(query: str) -> bool:
             with closing(sqlite3.connect(f"{Path(self.db_path).as_uri()}?mode=ro", uri=True)) as connection:

@@ -1,4 +1,4 @@
-"""`TimeTrigger`: every so often."""
+"""`TimeTrigger`: at a fixed interval."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TimeTrigger(BaseTrigger):
         self.time_gap = time_gap
 
     def observe(self) -> None:
-        """Wait and fire, until it is stopped."""
+        """Wait and fire until stopped."""
         self.stop_flag = threading.Event()
         while not self.stop_flag.wait(self.time_gap):
             self.trigger()

@@ -1,1 +1,1 @@
-"""What runs inside a worker process, free of Dask: decode, call, encode, and what was printed meanwhile."""
+"""Worker process, free of Dask: decodes and calls tasks, encodes their values, captures their output."""

@@ -1,7 +1,6 @@
-"""Running a batch: decode, call, encode, node after node, until the batch's time is up.
+"""Batch runner: decodes, calls and encodes the tasks of a batch, one after the other, until its time is up.
 
-Never raises: whatever a task does ends as an outcome. What a task cannot survive (the process dying) is seen by
-the pool.
+Never raises: whatever a task does ends as an outcome. The death of the process is reported by the pool.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ import msgspec
 
 from covalab.blobs import BlobStore
 from covalab.core.assemble import hashable
+from covalab.core.atoms import ATOMS
 from covalab.core.codec import Encoded, class_name, decode, printable, serialize_small
 from covalab.core.errors import CovalabError, DataFolderError, DepsFailed, SerializationError
 from covalab.core.hooks import Hooks
@@ -37,19 +37,20 @@ from covalab.worker.hook_runner import HookRunner, read_hooks
 from covalab.worker.interrupt import InterruptibleTask
 
 Emit: TypeAlias = Callable[[bytes], None]
-"""Sends an encoded `TaskStarted`, `Noted` or `Outcomes` towards the dispatcher, in order, from any thread."""
+"""Sends an encoded `TaskStarted`, `TaskMessage` or `Outcomes` towards the dispatcher, in order, from any thread."""
 
 _Ended: TypeAlias = "tuple[Value | None, Failure | None, Any]"
+"""The end of a task: its serialized value or a failure, and the value itself for later tasks of the batch."""
 
-_REPORT_SECONDS: Final = 0.1
+_REPORT_SECONDS: Final = 0.1  # a page draws no faster, and a message costs what a quick task does
 _FUNCTIONS_KEPT: Final = 256
-_ATOMS: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
-_ITEMS_LOOKED_AT: Final = 100
+_ITEMS_CHECKED: Final = 100  # of a tuple; checking more costs what a copy would
 _OURS: Final = Path(__file__).parent
+# A sublattice is built by these; its user wrote none of them.
 _BUILDS: Final = tuple(
     str(_OURS.parent / "sdk" / name) for name in ("building/sublattice.py", "dispatching/api.py", "building/lattice.py")
 )
-_NOT_THE_USERS: Final = (
+_NOT_THE_USERS: Final = (  # frames that a traceback does not show at its top
     str(_OURS),
     *_BUILDS,
     str(_OURS.parent / "executors"),
@@ -61,46 +62,49 @@ _EXCEPTION_LIMIT: Final = 16_000  # its bytes travel and are kept with the failu
 
 
 class TaskWorker:
-    """What a worker process keeps between batches: decoded functions and hooks, and the two output files."""
+    """State of a worker process between batches: decoded functions and hooks, and the two output files."""
 
     def __init__(self, spool: str) -> None:
         self.capture = Capture(spool)
-        self.turn = InterruptibleTask()
+        self.interruptible = InterruptibleTask()
         self.name = f"{os.getpid()}"
+        # By digest: a thousand nodes of one function unpickle it once per process.
         self._functions: OrderedDict[tuple[str, ...], Callable[..., Any]] = OrderedDict()
         self._hooks: OrderedDict[Digest, Hooks] = OrderedDict()
 
     def run(self, batch: Batch, emit: Emit) -> None:
         """Run the nodes of a batch in order; emit their outcomes, at the latest when it ends."""
         self.capture.enter()
-        self.turn.begin(batch.id)
-        os.environ["COVALENT_DISPATCH_ID"] = batch.dispatch
+        self.interruptible.begin(batch.id)
+        os.environ["COVALENT_DISPATCH_ID"] = batch.dispatch  # Covalent's tasks read it
         try:
             self._run(batch, emit)
         finally:
             context.process.task = context.OUTSIDE
-            reporting.process.voice = None
+            reporting.process.reporter = None
             os.environ.pop("COVALENT_DISPATCH_ID", None)  # the task may have done so
-            self.turn.end()
+            # In this order: an interrupt that still comes must not hit the streams half way.
+            self.interruptible.end()
             self.capture.leave()
 
     def _run(self, batch: Batch, emit: Emit) -> None:
-        enter(batch.cwd, batch.path)
+        enter_folder(batch.cwd, batch.path)
         blobs = BlobStore(batch.blobs)
         report = _Report(batch.id, self, emit)
         inputs = Inputs(batch, blobs)
-        reporting.process.voice = reporting.Reporter(batch, blobs, emit)
+        reporting.process.reporter = reporting.Reporter(batch, blobs, emit)
         completed: set[int] = set()
-        needed = _used_inside(batch)
+        needed = _used_inside(batch)  # only these outputs are kept: the others may be large
         deadline = time.monotonic() + batch.budget
         try:
             for position, task in enumerate(batch.tasks):
+                # The first always runs, so that every batch gets its dispatch on.
                 if position and time.monotonic() >= deadline:
                     break
                 if not completed.issuperset(task.after):
-                    continue  # its producer failed here; the dispatcher knows what follows
-                if not self.turn.enter(task.node):
-                    continue  # cancelled before it began
+                    continue  # its producer failed here; the dispatcher skips it
+                if not self.interruptible.enter(task.node):
+                    continue  # cancelled before it started
                 report.begin(task.node)
                 outcome, result = self._run_task(task, batch, blobs, inputs)
                 if outcome.value is not None:
@@ -112,88 +116,90 @@ class TaskWorker:
             report.close()
 
     def _run_task(self, task: TaskSpec, batch: Batch, blobs: BlobStore, inputs: Inputs) -> tuple[Outcome, Any]:
-        """Run one node. Returns its outcome and the open value (None when it failed)."""
+        """Run one task. Return its outcome and its value (None if it failed)."""
         started_at = time.time()
-        began = time.perf_counter()
-        value, failure, result = self._in_turn(task, batch, blobs, inputs)
+        start = time.perf_counter()
+        # Its own call, so that an interrupt can only hit what is inside: the outcome below is always made.
+        value, failure, result = self._run_interruptible(task, batch, blobs, inputs)
         submission: Value | None = None
         if task.builds:
             submission, value = value, None
-        ended_at = started_at + (time.perf_counter() - began)  # never before it began, whatever the clock does
+        ended_at = started_at + (time.perf_counter() - start)  # never before its start, whatever the clock does
         stdout, stderr = self.capture.take()
+        # As a script would print it, and where people look for it.
         if failure is not None and failure.traceback:
             stderr += failure.traceback
-        if task.site is not None:
-            _write_logs(task.site, stdout, stderr)
+        if task.paths is not None:
+            _write_logs(task.paths, stdout, stderr)
         status: Status = "cancelled" if failure is not None and failure.type == "cancelled" else "failed"
         if failure is None:
-            status = "running" if task.builds else "completed"  # what was built has still to run
+            status = "running" if task.builds else "completed"  # the child dispatch that was built has still to run
         outcome = Outcome(
             task.node, status, started_at, ended_at, value, failure, stdout, stderr, self.name, submission
         )
         return outcome, result
 
-    def _in_turn(self, task: TaskSpec, batch: Batch, blobs: BlobStore, inputs: Inputs) -> _Ended:
-        """Run one node where its executor wants it; may be interrupted."""
+    def _run_interruptible(self, task: TaskSpec, batch: Batch, blobs: BlobStore, inputs: Inputs) -> _Ended:
+        """Run one task in the folder that its executor names; it may be interrupted."""
         context.process.task = context.Context(batch.dispatch, task.node)
         try:
             try:
                 run = self._with_hooks if task.hooks else self._call
-                if task.site is None:
+                if task.paths is None:
                     ended = run(task, batch, blobs, inputs)
                 else:
-                    with _standing_in(task.site.workdir):
+                    with _working_folder(task.paths.workdir):
                         ended = run(task, batch, blobs, inputs)
             finally:
-                self.turn.leave()
-        except BaseException as error:  # noqa: BLE001 - there is no such folder, or an interrupt came in between
+                self.interruptible.leave()
+        except BaseException as error:  # noqa: BLE001 - the folder cannot be made, or an interrupt came in between
             ended = None, failure_of(error, "runtime"), None
-        if self.turn.interrupted:
-            self.turn.leave()  # once more: the interrupt may have come on the way into the first
+        if self.interruptible.interrupted:
+            self.interruptible.leave()  # once more: the interrupt may have come on the way into the first
             ended = None, Failure("cancelled", "interrupted, because it was cancelled"), None
         return ended
 
     def _with_hooks(self, task: TaskSpec, batch: Batch, blobs: BlobStore, inputs: Inputs) -> _Ended:
-        around: HookRunner | None = None
+        hook_runner: HookRunner | None = None
         try:
-            around = HookRunner(self._hooks_of(task, batch, blobs), batch.packages)
-            around.before()
-            ended = self._call(task, batch, blobs, inputs, around)
-            if ended[1] is None:
-                around.after()
+            hook_runner = HookRunner(self._hooks_of(task, batch, blobs), batch.packages)
+            hook_runner.before()
+            ended = self._call(task, batch, blobs, inputs, hook_runner)
+            if ended[1] is None:  # hooks after a task are for one that succeeded
+                hook_runner.after()
         except BaseException as error:  # noqa: BLE001 - hooks are the user's code
             return None, failure_of(error, "deps"), None
         finally:
-            if around is not None:
-                around.leave()
+            if hook_runner is not None:
+                hook_runner.leave()
         return ended
 
     def _call(
-        self, task: TaskSpec, batch: Batch, blobs: BlobStore, inputs: Inputs, around: HookRunner | None = None
+        self, task: TaskSpec, batch: Batch, blobs: BlobStore, inputs: Inputs, hook_runner: HookRunner | None = None
     ) -> _Ended:
-        """Open function and inputs, call, close the value: value or failure, and the open value."""
+        """Deserialize function and inputs, call, serialize the value."""
+        phase: ErrorType = "serialization"
         try:
-            function = self._function(task, batch, blobs, around.folders if around is not None else ())
+            function = self._function(task, batch, blobs, hook_runner.folders if hook_runner is not None else ())
             what = f"an input of electron {task.name!r} (node {task.node})"
-            args = [inputs.open(argument, what) for argument in task.args]
-            kwargs = {name: inputs.open(argument, what) for name, argument in task.kwargs.items()}
-            if around is not None:
-                kwargs.update(around.given)
-        except BaseException as error:  # noqa: BLE001 - opening a value runs the user's code
-            return None, failure_of(error, "storage" if isinstance(error, DataFolderError) else "serialization"), None
-        try:
+            args = [inputs.deserialize(argument, what) for argument in task.args]
+            kwargs = {name: inputs.deserialize(argument, what) for name, argument in task.kwargs.items()}
+            if hook_runner is not None:
+                kwargs.update(hook_runner.given)
+            phase = "runtime"
+            # A sublattice is built here, and stores the large values of its own graph as blobs.
             result = function(blobs, *args, **kwargs) if task.builds else function(*args, **kwargs)
             if inspect.iscoroutine(result):
                 result = asyncio.run(result)
-        except BaseException as error:  # noqa: BLE001 - also SystemExit: it ends the task, not the worker
-            return None, failure_of(error, "runtime"), None
-        try:
+            phase = "serialization"
             if task.builds:
-                value = _closed_submission(result, blobs)
+                value = _serialized_submission(result, blobs)
             else:
                 value = blobs.serialize(result, what=f"the value of electron {task.name!r} (node {task.node})")
-        except BaseException as error:  # noqa: BLE001 - closing a value runs the user's code
-            return None, failure_of(error, "storage" if isinstance(error, DataFolderError) else "serialization"), None
+        except BaseException as error:  # noqa: BLE001 - all three phases run the user's code; SystemExit ends only the task
+            if phase == "serialization" and isinstance(error, DataFolderError):
+                phase = "storage"
+            return None, failure_of(error, phase), None
         return value, None, result
 
     def _hooks_of(self, task: TaskSpec, batch: Batch, blobs: BlobStore) -> Hooks:
@@ -208,7 +214,7 @@ class TaskWorker:
     def _function(
         self, task: TaskSpec, batch: Batch, blobs: BlobStore, folders: tuple[str, ...] = ()
     ) -> Callable[..., Any]:
-        # With other packages beside it, the same code is another function.
+        # With other packages visible, the same code imports other modules, so it is another function.
         key = (task.function, *folders)
         function = self._functions.get(key)
         if function is None:
@@ -217,6 +223,7 @@ class TaskWorker:
             try:
                 function = decode(blobs.read(task.function) if data is None else data, what=what)
             except SerializationError as error:
+                # The most common reason; the message of the import alone does not say which Python lacks it.
                 cause = error.__cause__
                 if isinstance(cause, ModuleNotFoundError):
                     message = (
@@ -235,7 +242,7 @@ class TaskWorker:
 
 
 class _Report:
-    """Outcomes on their way out: together while they come fast, at once when the batch lingers."""
+    """Report of a running batch: outcomes together while they come fast, ten times a second when it takes longer."""
 
     def __init__(self, batch: int, worker: TaskWorker, emit: Emit) -> None:
         self._batch = batch
@@ -245,42 +252,45 @@ class _Report:
         self._lock = threading.Lock()
         self._outcomes: list[Outcome] = []
         self._node = -1
-        self._begun_at = 0.0
-        self._told = True
+        self._started_at = 0.0
+        self._is_reported = True
         self._ended = threading.Event()
+        # A thread, because the task has this one: it may sleep, or be in C code that releases the interpreter's lock.
         self._thread: threading.Thread | None = None
 
     def begin(self, node: int) -> None:
         with self._lock:
-            self._node, self._begun_at, self._told = node, time.time(), False
+            self._node, self._started_at, self._is_reported = node, time.time(), False
             if self._thread is None:
-                # The first node is told at once: it is what the user sees move, and what to blame if we die.
-                self._tell()
-                self._thread = threading.Thread(target=self._linger, daemon=True)
+                # The first is reported at once: the user sees it move, and it is the suspect if this process dies.
+                self._report_start()
+                self._thread = threading.Thread(target=self._report_periodically, daemon=True)
                 self._thread.start()
 
     def end(self, outcome: Outcome) -> None:
         with self._lock:
-            self._told = True
+            self._is_reported = True  # an outcome says enough
             self._outcomes.append(outcome)
 
     def close(self) -> None:
+        # Not joined: after the flush, under the lock, the thread finds nothing more to send.
         self._ended.set()
         with self._lock:
             self._flush()
 
-    def _linger(self) -> None:
-        """While the batch lasts, tell every tenth of a second what has ended and what is running."""
+    def _report_periodically(self) -> None:
+        """Report every tenth of a second, while the batch lasts, which tasks ended and which one runs."""
         while not self._ended.wait(_REPORT_SECONDS):
             with self._lock:
                 self._flush()
-                if not self._told and time.time() - self._begun_at > _REPORT_SECONDS / 2:
-                    self._tell()
+                # A task that started just now has likely ended before the report would arrive.
+                if not self._is_reported and time.time() - self._started_at > _REPORT_SECONDS / 2:
+                    self._report_start()
 
-    def _tell(self) -> None:
-        self._told = True
-        begun = TaskStarted(self._batch, self._node, self._begun_at, os.getpid(), self._worker.capture.stem)
-        self._emit(self._encoder.encode(begun))
+    def _report_start(self) -> None:
+        self._is_reported = True
+        started = TaskStarted(self._batch, self._node, self._started_at, os.getpid(), self._worker.capture.stem)
+        self._emit(self._encoder.encode(started))
 
     def _flush(self) -> None:
         if self._outcomes:
@@ -289,47 +299,48 @@ class _Report:
             self._emit(self._encoder.encode(Outcomes(self._batch, payload)))
 
 
-def _closed_submission(submission: Submission, blobs: BlobStore) -> Value:
-    """Close a dispatch that a sublattice became, in the form in which the dispatcher opens it: no pickle."""
+def _serialized_submission(submission: Submission, blobs: BlobStore) -> Value:
+    """Serialize the child dispatch that a sublattice built, without pickle: the dispatcher runs no user code."""
     data = msgspec.msgpack.encode(submission)
     if len(data) <= INLINE_LIMIT:
         return Value(len(data), "Submission", data=data)
     return Value(len(data), "Submission", digest=blobs.put(Encoded([data], len(data))))
 
 
-def enter(cwd: str, path: list[str]) -> None:
-    """Stand where the notebook stands: its folder, and what it can import."""
+def enter_folder(cwd: str, path: list[str]) -> None:
+    """Enter the notebook's folder, and extend `sys.path` with the notebook's."""
+    # Reversed, so that they end up in the notebook's order; never removed, as modules may be imported late.
     for entry in reversed(path):
         if entry not in sys.path:
             sys.path.insert(0, entry)
     try:
-        if os.getcwd() != cwd:  # noqa: PTH109 - a string is what is compared
+        if str(Path.cwd()) != cwd:
             os.chdir(cwd)
     except OSError:
-        return  # the folder is gone: the tasks that need it will say so themselves
+        return  # the folder is gone: tasks that need it fail with an error that names it
 
 
 @contextmanager
-def _standing_in(folder: str) -> Iterator[None]:
-    """Stand in another folder, which is made if it is not there, and come back."""
+def _working_folder(folder: str) -> Iterator[None]:
+    """Enter another folder, made if necessary, and return."""
     if not folder:
         yield
         return
-    before = os.getcwd()  # noqa: PTH109 - a string is what is restored
-    folder = os.path.expanduser(folder)  # noqa: PTH111
-    os.makedirs(folder, exist_ok=True)  # noqa: PTH103
-    os.chdir(folder)
+    before = Path.cwd()
+    path = Path(os.path.expanduser(folder))  # noqa: PTH111 - Path raises for a user that does not exist
+    path.mkdir(parents=True, exist_ok=True)
+    os.chdir(path)
     try:
         yield
     finally:
         os.chdir(before)
 
 
-def _write_logs(site: TaskPaths, *texts: str) -> None:
-    for name, text in zip((site.log_stdout, site.log_stderr), texts, strict=True):
+def _write_logs(paths: TaskPaths, *texts: str) -> None:
+    for name, text in zip((paths.log_stdout, paths.log_stderr), texts, strict=True):
         if name:
             path = Path(name).expanduser()
-            with suppress(OSError):  # the store has what was printed
+            with suppress(OSError):  # the output is recorded in any case
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("a") as file:
                     file.write(text)
@@ -340,86 +351,86 @@ def _used_inside(batch: Batch) -> set[int]:
 
 
 class Inputs:
-    """What the tasks of a batch are called with: values from outside, and those made earlier in the batch.
+    """Inputs of the tasks of a batch: values that came with it, and outputs of earlier tasks of it.
 
-    Every use opens its own copy, so that what one task does to it no other task sees.
+    Every use deserializes its own copy, so that no task sees a change that another made.
     """
 
     def __init__(self, batch: Batch, blobs: BlobStore) -> None:
         self._shared = batch.shared
         self._blobs = blobs
-        self._closed: dict[int, Value] = {}
-        self._open: dict[int, Any] = {}  # those that nothing can change
+        self._values: dict[int, Value] = {}
+        self._immutable: dict[int, Any] = {}  # outputs that need no copy
 
     def keep(self, node: int, value: Value, result: Any) -> None:
         """Keep the value of a task for those after it."""
-        self._closed[node] = value
-        if _cannot_change(result):
-            self._open[node] = result
+        self._values[node] = value
+        if _is_immutable(result):
+            self._immutable[node] = result
 
-    def open(self, argument: Argument, what: str) -> Any:
-        """Open an input."""
+    def deserialize(self, argument: Argument, what: str) -> Any:
+        """Deserialize an input."""
         if argument.value is not None:
             return self._blobs.deserialize(argument.value, what=what)
         if argument.items is not None:
-            return [self.open(item, what) for item in argument.items]
+            return [self.deserialize(item, what) for item in argument.items]
         if argument.pairs is not None:
-            keys, values = (self.open(side, what) for side in argument.pairs)
+            keys, values = (self.deserialize(side, what) for side in argument.pairs)
             return {hashable(key): value for key, value in zip(keys, values, strict=True)}
         if argument.shared >= 0:
             return self._blobs.deserialize(self._shared[argument.shared], what=what)
-        if argument.node in self._open:
-            return self._open[argument.node]
-        return self._blobs.deserialize(self._closed[argument.node], what=what)
+        if argument.node in self._immutable:
+            return self._immutable[argument.node]
+        return self._blobs.deserialize(self._values[argument.node], what=what)
 
 
-def _cannot_change(value: Any) -> bool:
-    """Whether a value may be handed on as it is: whoever has it, nobody can do anything to it.
+def _is_immutable(value: Any) -> bool:
+    """Whether a value may be passed on without a copy: no task can change it.
 
-    Others are opened anew for each use. That costs little where it would matter: a blob is mapped, not read, and its
-    pages are those that its maker has just written, until somebody writes to one.
+    Others are deserialized for each use. That costs little where it would matter: a blob is mapped, not read, and its
+    pages are still in memory from being written.
     """
     kind = type(value)
-    if kind in _ATOMS:
+    if kind in ATOMS:
         return True
-    if (kind is not tuple and kind is not frozenset) or len(value) > _ITEMS_LOOKED_AT:
+    if (kind is not tuple and kind is not frozenset) or len(value) > _ITEMS_CHECKED:
         return False
-    return all(type(item) in _ATOMS for item in value)
+    return all(type(item) in ATOMS for item in value)
 
 
 def failure_of(error: BaseException, type_: ErrorType) -> Failure:
-    """Describe an exception for somebody who wrote the task and not covalab."""
+    """Return the failure that describes an exception to the author of the task."""
     kind = type(error)
     kinds = tuple(map(class_name, kind.__mro__[:-1]))
     exception = kinds[0]
-    try:
+    message = "(its text cannot be made: __str__ raised)"
+    with suppress(Exception):  # __str__ is the user's code
         message = _cut(str(error), _MESSAGE_LIMIT)
-    except Exception:  # noqa: BLE001 - __str__ is the user's code
-        message = "(its text cannot be made: __str__ raised)"
+    # The user's frames are in the cause; those of the hook runner are of no use to them.
     if isinstance(error, DepsFailed):
         cause = error.__cause__
         of_cause = "" if cause is None or isinstance(cause, CovalabError) else failure_of(cause, "deps").traceback
         return Failure("deps", message, exception, f"{of_cause}{kind.__name__}: {message}\n")
+    # covalab's own errors say everything in their message; a traceback through covalab would hide it.
     if type_ != "runtime" and isinstance(error, CovalabError):
         return Failure(type_, message, exception, f"{kind.__name__}: {message}\n", kinds)
-    try:
+    text = f"{exception}: {message}\n"
+    with suppress(Exception):  # so are the `repr`s that a traceback shows
         text = "".join(traceback.format_exception(kind, error, _users_frames(error.__traceback__)))
-    except Exception:  # noqa: BLE001 - so is whatever the traceback shows
-        text = f"{exception}: {message}\n"
-    return Failure(type_, message, exception, _cut(text, _TRACEBACK_LIMIT), kinds, _closed_exception(error))
+    return Failure(type_, message, exception, _cut(text, _TRACEBACK_LIMIT), kinds, _serialized_exception(error))
 
 
-def _closed_exception(error: BaseException) -> Value | None:
-    """Close an exception for `TaskError.exception`; None if that cannot be done, or takes too much."""
-    try:
+def _serialized_exception(error: BaseException) -> Value | None:
+    """Serialize an exception for `TaskError.exception`; None if that fails, or is too large."""
+    with suppress(Exception):  # its __reduce__ is the user's code
         value = serialize_small(error, text="")
-    except Exception:  # noqa: BLE001 - its __reduce__ is the user's code
-        return None
-    return value if value.size <= _EXCEPTION_LIMIT else None
+        if value.size <= _EXCEPTION_LIMIT:
+            return value
+    return None
 
 
 def _cut(text: str, limit: int) -> str:
-    """Leave out the middle of a text that is too long to be told, as of an error that quotes a table."""
+    """Cut the middle out of a text that is too long, such as an error that quotes a table."""
     half = limit // 2
     if len(text) > limit:
         text = f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
@@ -427,7 +438,7 @@ def _cut(text: str, limit: int) -> str:
 
 
 def _users_frames(trace: TracebackType | None) -> TracebackType | None:
-    """Cut the frames of this package, and of the event loop it starts, off the top of a traceback."""
+    """Remove the frames of this package, and of the event loop it starts, from the top of a traceback."""
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_NOT_THE_USERS):
         trace = trace.tb_next
     return trace

@@ -1,8 +1,8 @@
-"""What a task prints, from Python, from C and from child processes, node by node.
+"""Capture of output: everything a task prints, from Python, from C and from child processes, node by node.
 
 During a batch, file descriptors 1 and 2 of the worker process are two files in the spool folder, emptied between
-nodes. So a running task's output can be read by anybody who may read the folder while it is being written, and a
-task that prints nothing costs two `fstat` calls.
+nodes. So the dispatcher can read a running task's output while it is being written, and a task that prints
+nothing costs two `fstat` calls.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ OUTPUT_LIMIT: Final = 1024 * 1024
 
 
 class Capture:
-    """Both output streams of this process, between `enter` and `leave`.
+    """Capture of both output streams of this process, between `enter` and `leave`.
 
-    The process may be somebody else's Dask worker, so outside of our batches it writes where it always did.
+    The process may be another's Dask worker, so outside of batches its output goes where it always did.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -32,29 +32,31 @@ class Capture:
         Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         self._out = _spool_file(Path(folder) / f"{self.stem}.out")
         self._err = _spool_file(Path(folder) / f"{self.stem}.err")
-        self._before = [_kept(1), _kept(2)]
+        self._before = [_duplicate(1), _duplicate(2)]
         self._process_streams = (sys.stdout, sys.stderr)
+        # Streams of our own on descriptors 1 and 2: Python's may be buffered, or replaced.
         self._stdout: TextIO = _text_stream(1)
         self._stderr: TextIO = _text_stream(2)
         self._libc = ctypes.CDLL(None)
 
     def enter(self) -> None:
         """Point both streams at the spool files."""
-        self._process_streams = (sys.stdout, sys.stderr)
+        self._process_streams = (sys.stdout, sys.stderr)  # anew each time: the process may have replaced them
         self._restore()
 
     def leave(self) -> None:
-        """Point them back. What was printed and not taken is dropped."""
+        """Point them back. Output that was not taken is dropped."""
         self.take()
         sys.stdout, sys.stderr = self._process_streams
         for fd, before in enumerate(self._before, 1):
             os.dup2(before.fileno(), fd)
 
     def take(self) -> tuple[str, str]:
-        """Return what was printed since the last call, forget it, and make both streams good for the next task."""
+        """Return the output since the last call, and make both streams ready for the next task."""
         self._libc.fflush(None)  # C keeps what it prints to a file until its buffer is full
         for stream in (sys.stdout, sys.stderr, self._stdout, self._stderr):
-            with suppress(Exception):  # closed or replaced by the task; what reached the file is still there
+            # The task may have closed or replaced it; the file has what was flushed before.
+            with suppress(Exception):  # a replacement is user code
                 stream.flush()
         self._restore()
         return _drain(self._out), _drain(self._err)
@@ -66,8 +68,9 @@ class Capture:
                 ours = os.path.sameopenfile(fd, file)
             except OSError:
                 ours = False
-            if not ours:
+            if not ours:  # the task did `os.dup2` or `os.close`, as test runners and daemons do
                 os.dup2(file, fd)
+        # A closed stream cannot be opened again, and the next task must be able to print.
         if self._stdout.closed:
             self._stdout = _text_stream(1)
         if self._stderr.closed:
@@ -76,11 +79,12 @@ class Capture:
 
 
 def _spool_file(path: Path) -> int:
+    # O_APPEND: after the file was cut, a child process that still prints goes on at its end, not behind a hole.
     return os.open(path, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_APPEND, 0o600)
 
 
-def _kept(fd: int) -> TextIO:
-    """Keep a stream as it is now; what the process itself logs (Dask's warnings) goes on going there."""
+def _duplicate(fd: int) -> TextIO:
+    """Return a copy of a stream as it is now. Log handlers move to it, so that Dask's warnings are no task's output."""
     before = os.fdopen(os.dup(fd), "w", buffering=1, errors="backslashreplace")
     for handler in _stream_handlers():
         if getattr(handler.stream, "fileno", None) and _fileno(handler.stream) == fd:
@@ -111,7 +115,7 @@ def _drain(fd: int) -> str:
     if not size:
         return ""
     text = read_text(fd, size)
-    os.ftruncate(fd, 0)
+    os.ftruncate(fd, 0)  # cut, not replaced: child processes hold the same file
     return text
 
 
@@ -119,7 +123,7 @@ def read_text(fd: int, size: int) -> str:
     """Read a spool file of `size` bytes, leaving out the middle of one that is longer than `OUTPUT_LIMIT`."""
     if size <= OUTPUT_LIMIT:
         return os.pread(fd, size, 0).decode("utf-8", "replace")
-    half = OUTPUT_LIMIT // 2
+    half = OUTPUT_LIMIT // 2  # the end has the error, the start says what was running
     head = os.pread(fd, half, 0).decode("utf-8", "replace")
     tail = os.pread(fd, half, size - half).decode("utf-8", "replace")
     return f"{head}\n… {size - 2 * half:,} bytes left out …\n{tail}"

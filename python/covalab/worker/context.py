@@ -1,4 +1,4 @@
-"""Which task is running: what `covalab.get_context` tells the code of a task."""
+"""Task context: the dispatch and node that `covalab.get_context` returns to the code of a task."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Context(NamedTuple):
 
     @property
     def node_id(self) -> int | None:
-        """The same as `task_id`, by its older name."""
+        """Alias of `task_id`, Covalent's older name."""
         return self.task_id
 
 
@@ -22,7 +22,7 @@ OUTSIDE = Context()
 
 
 class _Process:
-    """What this process runs: one task at a time, whichever thread of it asks."""
+    """The task of this process, for all of its threads: it runs one at a time."""
 
     task = OUTSIDE
 
@@ -30,11 +30,11 @@ class _Process:
 process = _Process()
 
 in_thread: ContextVar[Context] = ContextVar("covalab_context", default=OUTSIDE)
-"""What this thread runs, in a process that runs several tasks at once."""
+"""The task of this thread, in a process that runs several tasks at once."""
 
 
 def get_context() -> Context:
-    """Return which task is running.
+    """Return the ids of the running task.
 
     Returns
     -------

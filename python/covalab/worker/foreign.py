@@ -1,6 +1,6 @@
-"""Functions that are not Python of the user's: of a module named by text, of a C library, of a shell script.
+"""Foreign functions of leptons: of a module named by text, of a C library, of a shell script.
 
-What a `Lepton` calls on a worker. Plain data that can be called, so that it travels by the name of its class.
+Plain data that can be called, so that it is pickled by the name of its class.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class CFunction(msgspec.Struct, frozen=True):
     argtypes: list[tuple[str, int]]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it. Returns what it wrote: nothing, one value, or a tuple; arrays as lists."""
+        """Call it. Return the values it wrote: None, one value, or a tuple; arrays as lists."""
         if kwargs:
             message = f"the C function {self.name!r} takes arguments by position, not {', '.join(kwargs)}"
             raise ValueError(message)
@@ -65,7 +65,7 @@ class CFunction(msgspec.Struct, frozen=True):
         given = list(self._arguments(args))
         function(*given)
         written = [
-            _opened(argument)
+            _from_c(argument)
             for argument, (_, direction) in zip(given, self.argtypes, strict=True)
             if direction != INPUT
         ]
@@ -90,7 +90,7 @@ class CFunction(msgspec.Struct, frozen=True):
         return function
 
     def _arguments(self, args: Sequence[Any]) -> Iterator[Any]:
-        """Yield every argument as C takes it. Arguments that are only written may be left out of the call."""
+        """Yield every argument as a C value. Arguments that are only written may be left out of the call."""
         n_given = sum(direction != OUTPUT for _, direction in self.argtypes)
         if len(args) not in (n_given, len(self.argtypes)):
             message = f"the C function {self.name!r} takes {n_given} arguments, {len(args)} were given"
@@ -99,7 +99,7 @@ class CFunction(msgspec.Struct, frozen=True):
         for name, direction in self.argtypes:
             is_given = direction != OUTPUT or len(args) == len(self.argtypes)
             value = next(left) if is_given else None
-            yield _closed(name, None if direction == OUTPUT else value, direction)
+            yield _to_c(name, None if direction == OUTPUT else value, direction)
 
 
 def _ctype(name: str) -> Any:
@@ -112,7 +112,7 @@ def _ctype(name: str) -> Any:
     return found
 
 
-def _closed(name: str, value: Any, direction: int) -> Any:
+def _to_c(name: str, value: Any, direction: int) -> Any:
     if isinstance(value, str):
         value = value.encode()
     if not name.startswith(_POINTER):
@@ -126,7 +126,7 @@ def _closed(name: str, value: Any, direction: int) -> Any:
     return ctypes.pointer(inner() if value is None else inner(value))
 
 
-def _opened(argument: Any) -> Any:
+def _from_c(argument: Any) -> Any:
     return list(argument) if isinstance(argument, ctypes.Array) else argument.contents.value
 
 

@@ -1,7 +1,7 @@
-"""What is done around a task, in the task's own process: shell commands, packages, calls.
+"""Hook runner: shell commands, packages, file transfers and calls around a task, in the task's own process.
 
-Whatever goes wrong here is a `DepsFailed` that names the command or the function; the task itself then does not run,
-or, after it, its value does not count.
+Every failure is a `DepsFailed` that names the command or the function; the task then does not run, or, in a hook after
+it, its value does not count.
 """
 
 from __future__ import annotations
@@ -40,24 +40,25 @@ class HookRunner:
     def __init__(self, hooks: Hooks, packages: str) -> None:
         self._hooks = hooks
         self._packages = Path(packages)
-        self._visible = ExitStack()
+        self._visible = ExitStack()  # several hooks may make packages visible
         self._late: list[Callable[[], None]] = []
         self.given: dict[str, Any] = {}
         self.folders: tuple[str, ...] = ()
 
     def before(self) -> None:
-        """Do what comes before the task.
+        """Run the hooks before the task.
 
         Raises
         ------
         DepsFailed
-            If one of them fails; the rest is not done.
+            If one of them fails; the others do not run.
         """
         returned: dict[str, list[Any]] = {}
         listed: set[str] = set()
         for hook in self._hooks.before:
             if isinstance(hook, Transfer):
                 paths = self._transfer(hook)
+                # One transfer or several: the task gets a list of pairs in any case.
                 if hook.told:
                     listed.add("files")
                     returned.setdefault("files", []).append(paths)
@@ -69,7 +70,7 @@ class HookRunner:
             self.given[keyword] = values[0] if len(values) == 1 and keyword not in listed else values
 
     def after(self) -> None:
-        """Do what comes after the task; what calls return is dropped.
+        """Run the hooks after the task; return values of calls are dropped.
 
         Raises
         ------
@@ -82,7 +83,7 @@ class HookRunner:
             self._run(hook, "call_after")
 
     def leave(self) -> None:
-        """Make packages invisible to the next task."""
+        """Hide the packages from the next task."""
         self._visible.close()
 
     def _run(self, hook: Action, when: str) -> Any:
@@ -93,12 +94,12 @@ class HookRunner:
         return _call(hook, when)
 
     def _transfer(self, hook: Transfer) -> tuple[str, str]:
-        """Copy a file, or have it copied later; return the two paths."""
+        """Copy a file now or after the task; return the two paths."""
 
         def attempt(work: Callable[[], Any]) -> Any:
             try:
                 return work()
-            except Exception as error:
+            except Exception as error:  # a strategy may be the user's own
                 message = f"{hook.name} failed: {type(error).__name__}: {error}"
                 raise DepsFailed(message) from error
 
@@ -120,12 +121,12 @@ class HookRunner:
 
 
 def run_commands(commands: Iterable[str]) -> None:
-    """Run shell commands one after the other, in the current folder; the first that fails is the last.
+    """Run shell commands one after the other, in the current folder, until one fails.
 
     Raises
     ------
     DepsFailed
-        If one ends with another exit code than 0; the message has its output's end.
+        If one ends with another exit code than 0; the message has the end of its output.
     """
     shell = shutil.which("bash") or "/bin/sh"
     for command in commands:
@@ -137,9 +138,9 @@ def run_commands(commands: Iterable[str]) -> None:
 
 def _call(hook: Call, when: str) -> Any:
     try:
-        # Opened for each run, so that no run sees what another did to the arguments.
+        # Deserialized for each run, so that no run sees what another did to the arguments.
         function, args, kwargs = decode(hook.code, what=f"the {when} hook {hook.name!r}")
         return function(*args, **kwargs)
-    except Exception as error:
+    except Exception as error:  # the hook is the user's code
         message = f"the {when} hook {hook.name!r} failed: {type(error).__name__}: {error}"
         raise DepsFailed(message) from error

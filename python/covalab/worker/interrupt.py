@@ -1,7 +1,7 @@
-"""The task that is running in this process, and how it is asked to stop.
+"""Interrupts: stopping the task that runs in this process.
 
-A task is interrupted the way a notebook's stop button does it: `KeyboardInterrupt` is raised in its thread, and its
-child processes get SIGINT. Whoever ignores that is somebody else's business (`pool`), who ends the process.
+A task is interrupted as by a notebook's stop button: `KeyboardInterrupt` is raised in its thread, and its child
+processes get SIGINT. If the task ignores that, the pool ends the process.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ import psutil
 _HAS_PROC: Final = Path("/proc/self/stat").exists()
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _CLOCK_SLACK: Final = 0.05
-"""A process may seem this much older than it is: the system counts in ticks."""
+"""A process may seem this much older than it is: its start is counted in ticks."""
 
 MARK: Final = "COVALAB_WORKER"
-"""The variable by which a process that a task started is known, also when its parent is gone."""
+"""The environment variable that marks the processes of a worker's tasks, also when their parent is gone."""
 
 _raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
 _raise_in.argtypes = (ctypes.c_ulong, ctypes.py_object)
 
 
 class InterruptibleTask:
-    """Whose turn it is in this process. `enter` and `leave` around a task cost nearly nothing.
+    """The running task of this process, which can be interrupted. `enter` and `leave` around a task are cheap.
 
     All methods may be called from any thread; `enter` and `leave` belong to the task's.
     """
 
     def __init__(self) -> None:
+        # Inherited by every process that a task starts.
         os.environ[MARK] = str(os.getpid())
         self._lock = threading.Lock()
         self._batch = -1
@@ -44,12 +45,12 @@ class InterruptibleTask:
         self._thread = 0
         self._interrupted = False
         self._since = 0.0
-        self._unwanted: set[int] | None = set()  # of this batch; None: all
+        self._cancelled: set[int] | None = set()  # of this batch; None: all
 
     def begin(self, batch: int) -> None:
         """Begin a batch in this thread."""
         with self._lock:
-            self._batch, self._unwanted, self._thread = batch, set(), threading.get_ident()
+            self._batch, self._cancelled, self._thread = batch, set(), threading.get_ident()
 
     def end(self) -> None:
         """End the batch."""
@@ -57,9 +58,9 @@ class InterruptibleTask:
             self._batch = -1
 
     def enter(self, node: int) -> bool:
-        """Begin a task. Returns False when nobody wants it any more."""
+        """Begin a task. Return False if it was cancelled before."""
         with self._lock:
-            if self._unwanted is None or node in self._unwanted:
+            if self._cancelled is None or node in self._cancelled:
                 return False
             self._node, self._interrupted, self._since = node, False, clock()
         return True
@@ -75,22 +76,25 @@ class InterruptibleTask:
         An interrupt that was sent and has not arrived is taken back. One may arrive on the way into this method: then
         it raises, and must be called once more.
         """
+        # Under the lock, so that `interrupt` cannot raise after this has looked.
         with self._lock:
             if self._interrupted:
-                _raise_in(self._thread, ctypes.py_object())  # NULL: none is pending
+                _raise_in(self._thread, ctypes.py_object())  # NULL takes back one that has not arrived yet
             self._node = -1
 
     def interrupt(self, batch: int, nodes: Sequence[int]) -> bool:
-        """Ask nodes of a batch to stop (none named: all). Returns whether one of them is running."""
+        """Interrupt nodes of a batch (none named: all). Return whether one of them is running."""
         with self._lock:
             if batch != self._batch:
-                return False
+                return False  # the request was on the way when the batch ended
+            # Remembered for tasks of the batch that have not started.
             if not nodes:
-                self._unwanted = None
-            elif self._unwanted is not None:
-                self._unwanted.update(nodes)
+                self._cancelled = None
+            elif self._cancelled is not None:
+                self._cancelled.update(nodes)
             if self._node < 0 or (nodes and self._node not in nodes):
                 return False
+            # Once: a second one would hit the task's own clean-up.
             if not self._interrupted:
                 self._interrupted = True
                 _raise_in(self._thread, ctypes.py_object(KeyboardInterrupt))
@@ -103,12 +107,12 @@ class InterruptibleTask:
 
     @property
     def since(self) -> float:
-        """When the task began, by `clock`."""
+        """The start of the task, by `clock`."""
         return self._since
 
 
 def clock() -> float:
-    """Return the time by which the age of processes is told; seconds.
+    """Return the time in seconds, by the clock of process start times.
 
     On Linux since the start of the machine: processes know the time of day only to a second.
     """
@@ -116,7 +120,7 @@ def clock() -> float:
 
 
 def family(pid: int, *, since: float = 0.0) -> Iterator[psutil.Process]:
-    """Yield what a worker's tasks started after `since` (by `clock`), and what that started, also orphans."""
+    """Yield the processes that a worker's tasks started after `since` (by `clock`), descendants and orphans too."""
     mark = str(pid)
     seen = {pid}
     with suppress(psutil.NoSuchProcess):
@@ -124,9 +128,10 @@ def family(pid: int, *, since: float = 0.0) -> Iterator[psutil.Process]:
             seen.add(child.pid)
             if _is_younger(child, since):
                 yield child
+    # A daemon has left the tree of its parent, but not the environment that it inherited.
     for process in psutil.process_iter():
         if process.pid not in seen and process.pid != os.getpid() and _is_younger(process, since):
-            with suppress(psutil.Error, OSError):  # somebody else's, or gone
+            with suppress(psutil.Error, OSError):  # another user's, or gone
                 if process.environ().get(MARK) == mark:
                     yield process
 
@@ -134,6 +139,7 @@ def family(pid: int, *, since: float = 0.0) -> Iterator[psutil.Process]:
 def _is_younger(process: psutil.Process, since: float) -> bool:
     with suppress(psutil.Error, OSError):
         if _HAS_PROC:
+            # psutil's `create_time` adds the time of boot, which is known only to a second.
             ticks = Path(f"/proc/{process.pid}/stat").read_bytes().rpartition(b")")[2].split()[19]
             return int(ticks) / _TICKS >= since - _CLOCK_SLACK
         return bool(process.create_time() >= since - _CLOCK_SLACK)
@@ -141,7 +147,7 @@ def _is_younger(process: psutil.Process, since: float) -> bool:
 
 
 def signal_all(processes: Iterator[psutil.Process], number: signal.Signals) -> None:
-    """Send a signal to processes; those that are gone need none."""
+    """Send a signal to processes, except those that are gone."""
     for process in list(processes):
         with suppress(psutil.Error):
             process.send_signal(number)

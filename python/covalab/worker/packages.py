@@ -37,12 +37,12 @@ _stashed: Final[dict[Path, dict[str, ModuleType]]] = {}
 
 
 def packages_folder(root: Path, packages: Sequence[str], requirements: str = "") -> Path | None:
-    """Return the folder that holds some packages, after installing them if nobody has yet.
+    """Return the folder that holds some packages, after installing them if necessary.
 
     Parameters
     ----------
     root
-        Where all such folders are.
+        The folder of all such folders.
     packages
         Arguments of ``pip install``: requirements and options.
     requirements
@@ -66,7 +66,7 @@ def packages_folder(root: Path, packages: Sequence[str], requirements: str = "")
         return folder
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(root / f"{folder.name}.lock", "w") as lock:  # noqa: PTH123 - a descriptor is what is locked
+        with (root / f"{folder.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not folder.is_dir():
                 for left in root.glob(f".{folder.name}.*"):  # by a worker that was killed
@@ -103,7 +103,7 @@ def _make(folder: Path, packages: Sequence[str], requirements: str, installed: d
             message = f"DepsPip: `{ended.command}` ended with exit code {ended.code}: {ended.tail}"
             raise DepsFailed(message)
         _prune(target, installed)
-        (target / ".lock").unlink(missing_ok=True)  # uv leaves one that everybody could open
+        (target / ".lock").unlink(missing_ok=True)  # uv leaves one that every user could open
         target.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -121,14 +121,14 @@ def _installer() -> tuple[list[str], dict[str, str]]:
         return [sys.executable, *pip], {}
     uv = shutil.which("uv")
     if uv is not None:
-        # It reads its own settings and not pip's, so the most common of those are told.
-        told = {
+        # It reads its own settings and not pip's, so the most common of those are passed on.
+        settings = {
             "UV_DEFAULT_INDEX": os.environ.get("PIP_INDEX_URL", ""),
             "UV_INDEX": os.environ.get("PIP_EXTRA_INDEX_URL", ""),
             "UV_FIND_LINKS": ",".join(os.environ.get("PIP_FIND_LINKS", "").split()),
             "UV_NO_INDEX": os.environ.get("PIP_NO_INDEX", ""),
         }
-        variables = {name: text for name, text in told.items() if text and name not in os.environ}
+        variables = {name: text for name, text in settings.items() if text and name not in os.environ}
         return [uv, "pip", "install", "--python", sys.executable], variables
     with contextlib.suppress(ImportError):
         import ensurepip  # noqa: PLC0415 - some distributions leave it out
@@ -140,7 +140,7 @@ def _installer() -> tuple[list[str], dict[str, str]]:
 
 
 def _prune(target: Path, installed: dict[str, str]) -> None:
-    """Remove from a folder what the environment has in the same version."""
+    """Remove the packages from a folder that the environment has in the same version."""
     for distribution in metadata.distributions(path=[str(target)]):
         if installed.get(canonicalize_name(distribution.metadata["Name"])) != distribution.version:
             continue
@@ -152,13 +152,13 @@ def _prune(target: Path, installed: dict[str, str]) -> None:
         compiled = Path(folder) / "__pycache__"
         if compiled.is_dir() and not any(Path(folder).glob("*.py")):
             shutil.rmtree(compiled)
-        if folder != str(target) and not os.listdir(folder):  # noqa: PTH208 - os.walk gives text
+        if folder != str(target) and not any(Path(folder).iterdir()):
             Path(folder).rmdir()
 
 
 def _installed() -> dict[str, str]:
     """Return the version of every package of this environment, by its canonical name."""
-    # Asked anew each time: a worker lives long, and somebody may install something meanwhile.
+    # Read anew each time: a worker lives long, and packages may be installed meanwhile.
     usual = [entry for entry in sys.path if Path(entry) not in _stashed]
     found: dict[str, str] = {}
     for distribution in metadata.distributions(path=usual):
@@ -167,7 +167,7 @@ def _installed() -> dict[str, str]:
 
 
 def _key(packages: Sequence[str], requirements: str, installed: dict[str, str]) -> str:
-    """Name the folder. A local project or wheel is named by when it last changed, too."""
+    """Return the name of the folder: a hash, of the time of the last change for a local project or wheel, too."""
     changed = [_changed_at(Path(one)) for one in packages if not one.startswith("-") and Path(one).exists()]
     here = [sys.version, platform.machine(), sys.prefix, sorted(installed.items())]
     return hashlib.sha256(json.dumps([list(packages), requirements, changed, here]).encode()).hexdigest()[:32]
@@ -178,7 +178,7 @@ def _changed_at(path: Path) -> int:
 
 
 def _requirements(packages: Sequence[str], requirements: str) -> Iterator[Requirement | None]:
-    """Yield what is required, None for what only an installer understands: options, paths, addresses."""
+    """Yield each requirement; None for one that only an installer understands: an option, path or address."""
     lines = (line.partition(" #")[0].strip() for line in requirements.splitlines())
     for line in (*packages, *(line for line in lines if line and not line.startswith("#"))):
         try:
@@ -190,7 +190,7 @@ def _requirements(packages: Sequence[str], requirements: str) -> Iterator[Requir
 
 
 def _has_all(packages: Sequence[str], requirements: str, installed: dict[str, str]) -> bool:
-    """Whether the environment satisfies every requirement, as far as that can be told without an installer."""
+    """Whether the environment satisfies every requirement, as far as that is known without an installer."""
     for one in _requirements(packages, requirements):
         if one is None or one.url or one.extras:
             return False
@@ -204,14 +204,14 @@ def _has_all(packages: Sequence[str], requirements: str, installed: dict[str, st
 
 @contextlib.contextmanager
 def visible(folder: Path) -> Iterator[None]:
-    """Let this process, and what it starts, import from a folder, before anything else it could import.
+    """Make a folder the first of the search path, in this process and those it starts.
 
     Modules of the same names that were loaded before are out of the way meanwhile, and afterwards it is the other way
     round: a task never sees the packages of another. What cannot be undone: a module from elsewhere that was first
     loaded meanwhile keeps what it imported from here, and so does anything else that lives on (a thread, a cache).
     """
     names = {entry.name.partition(".")[0] for entry in folder.iterdir() if _is_importable(entry)}
-    before = _taken(names)
+    before = _pop_modules(names)
     search_path = os.environ.get("PYTHONPATH")
     sys.modules.update(_stashed.pop(folder, {}))
     sys.path.insert(0, str(folder))
@@ -220,7 +220,7 @@ def visible(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        _stashed[folder] = _taken(names)
+        _stashed[folder] = _pop_modules(names)
         sys.modules.update(before)
         if str(folder) in sys.path:
             sys.path.remove(str(folder))
@@ -237,6 +237,6 @@ def _is_importable(entry: Path) -> bool:
     return entry.name.endswith(_MODULE_ENDINGS)
 
 
-def _taken(names: set[str]) -> dict[str, ModuleType]:
-    """Take modules of these names, and what is inside of them, out of `sys.modules`."""
+def _pop_modules(names: set[str]) -> dict[str, ModuleType]:
+    """Remove and return the modules of these names, and their submodules, from `sys.modules`."""
     return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in names}

@@ -1,7 +1,7 @@
-"""What the code of a task can say to its dispatch while it runs, and see of it: state, stream, interventions.
+"""Reporting: state, stream and interventions of a dispatch, for the code of its running tasks.
 
-What is said leaves at once, in order, before the task's outcome, and is on the disk no later than that. A task that is
-run again says it again: state is what was written last, a stream has an item for each time.
+A report is sent at once, in order, before the task's outcome, and is on the disk no later than that. A task that is run
+again reports again: state is the last value written, a stream has an item for each run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Path = str | Sequence[str]
 
 
 class Reporter:
-    """The way from a running batch to its dispatch."""
+    """Reporter of a running batch: sends journal entries to its dispatch."""
 
     def __init__(self, batch: Batch, blobs: BlobStore, emit: Callable[[bytes], None]) -> None:
         self._batch = batch
@@ -35,7 +35,7 @@ class Reporter:
         """Return a task of the batch."""
         return next(task for task in self._batch.tasks if task.node == node)
 
-    def say(
+    def report(
         self,
         node: int,
         kind: Kind,
@@ -43,30 +43,33 @@ class Reporter:
         tree: StateNode | None = None,
         data: dict[str, Any] | None = None,
     ) -> None:
-        """Tell the dispatch something."""
+        """Send a journal entry."""
+        # A fork has a copy of this object, but not the thread and the connection that send for it.
         if os.getpid() != self._pid:
             message = f"the task of node {node} runs in another process (it forked); call this in the task's own"
             raise RuntimeError(message)
         entry = msgspec.msgpack.encode(Entry(kind, time.time(), node, path, tree, data or {}))
         self._emit(msgspec.msgpack.encode(TaskMessage(self._batch.id, entry)))
 
-    def close(self, value: Any, what: str) -> StateNode:
-        """Close a value as it is."""
+    def serialize(self, value: Any, what: str) -> StateNode:
+        """Serialize a value as a whole."""
         return StateNode(self._blobs.serialize(value, what=what))
 
-    def take_apart(self, value: Any, what: str) -> StateNode:
-        """Close the leaves of a value: a dictionary with text keys can be read and changed part by part."""
+    def serialize_leaves(self, value: Any, what: str) -> StateNode:
+        """Serialize the leaves of a value: a dictionary with text keys can be read and changed part by part."""
+        # A dictionary of a million numbers is data, not state: one blob instead of a million leaves in the journal.
         if _leaves(value, 0) > LEAVES_LIMIT:
-            return self.close(value, what)
-        return self._apart(value, what, 0)
+            return self.serialize(value, what)
+        return self._split(value, what, 0)
 
-    def _apart(self, value: Any, what: str, depth: int) -> StateNode:
+    def _split(self, value: Any, what: str, depth: int) -> StateNode:
         if not _is_branch(value, depth):
-            return self.close(value, what)
-        return StateNode(below={key: self._apart(part, f"{what}.{key}", depth + 1) for key, part in value.items()})
+            return self.serialize(value, what)
+        return StateNode(below={key: self._split(part, f"{what}.{key}", depth + 1) for key, part in value.items()})
 
 
 def _is_branch(value: Any, depth: int) -> bool:
+    # Not a subclass: it may have more to it than its items.
     return type(value) is dict and depth < DEPTH_LIMIT and all(type(key) is str for key in value)
 
 
@@ -76,36 +79,36 @@ def _leaves(value: Any, depth: int) -> int:
     total = 1
     for part in value.values():
         total += _leaves(part, depth + 1)
-        if total > LEAVES_LIMIT:
+        if total > LEAVES_LIMIT:  # counting on would cost what splitting does
             break
     return total
 
 
 class _Process:
-    """The batch that this process runs: one at a time, whichever thread of it asks."""
+    """The reporter of this process, for all of its threads: it runs one batch at a time."""
 
-    voice: Reporter | None = None
+    reporter: Reporter | None = None
 
 
 process = _Process()
 
-in_thread: ContextVar[Reporter | None] = ContextVar("covalab_voice", default=None)
-"""The voice of the task of this thread, in a process that runs several at once."""
+in_thread: ContextVar[Reporter | None] = ContextVar("covalab_reporter", default=None)
+"""The reporter of the task of this thread, in a process that runs several at once."""
 
 
-def _voice(name: str) -> tuple[Reporter, int]:
-    voice, node = in_thread.get() or process.voice, get_context().task_id
-    if voice is None or node is None:
+def _current(name: str) -> tuple[Reporter, int]:
+    reporter, node = in_thread.get() or process.reporter, get_context().task_id
+    if reporter is None or node is None:
         message = (
             f"ct.{name} speaks for the task that is running, and none is: call it inside an electron, on a worker; "
             "outside, ct.get_result(id).get_state() and ct.get_execution(id) read what was said"
         )
         raise RuntimeError(message)
-    return voice, node
+    return reporter, node
 
 
 def checked_path(path: Path) -> tuple[str, ...]:
-    """Return the parts of a path: a text with dots, or a list of texts for keys that contain dots."""
+    """Return the parts of a path: a text with dots, or a list of texts if keys contain dots."""
     parts = tuple(path.split(".")) if isinstance(path, str) else tuple(path)
     if not parts or not all(isinstance(part, str) and part for part in parts):
         message = f"a path is a text such as 'report.score', or a list of texts, not {path!r}"
@@ -139,8 +142,8 @@ def set_state(key: Path, value: Any) -> None:
 
     Notes
     -----
-    A task does not wait for its words to arrive. A write that cannot be done (below a number, say) changes nothing, and
-    the stream says so. TriggerFlow, ``Execution.set_state``.
+    A task does not wait until its report has arrived. A write that cannot be done (below a number, say) changes
+    nothing, and the stream says so. TriggerFlow, ``Execution.set_state``.
 
     Examples
     --------
@@ -148,26 +151,26 @@ def set_state(key: Path, value: Any) -> None:
     Traceback (most recent call last):
     RuntimeError: ct.set_state speaks for the task that is running, and none is: ...
     """
-    voice, node = _voice("set_state")
+    reporter, node = _current("set_state")
     path = checked_path(key)
-    voice.say(node, "set", path, tree=voice.take_apart(value, f"state {'.'.join(path)!r}"))
+    reporter.report(node, "set", path, tree=reporter.serialize_leaves(value, f"state {'.'.join(path)!r}"))
 
 
 def append_state(key: Path, value: Any) -> None:
     """Append to a list in the dispatch's state; what is no list becomes the first item of one. See `set_state`."""
-    voice, node = _voice("append_state")
+    reporter, node = _current("append_state")
     path = checked_path(key)
-    voice.say(node, "append", path, tree=voice.take_apart(value, f"an item of state {'.'.join(path)!r}"))
+    reporter.report(node, "append", path, tree=reporter.serialize_leaves(value, f"an item of state {'.'.join(path)!r}"))
 
 
 def del_state(key: Path) -> None:
     """Delete a part of the dispatch's state; one that is not there is no error. See `set_state`."""
-    voice, node = _voice("del_state")
-    voice.say(node, "delete", checked_path(key))
+    reporter, node = _current("del_state")
+    reporter.report(node, "delete", checked_path(key))
 
 
 def put_into_stream(item: Any) -> None:
-    """Tell everybody who listens to the dispatch's stream something; it is kept for those who listen later.
+    """Put an item into the dispatch's stream; it is kept for later readers.
 
     Parameters
     ----------
@@ -181,8 +184,8 @@ def put_into_stream(item: Any) -> None:
     SerializationError
         If the item cannot be pickled.
     """
-    voice, node = _voice("put_into_stream")
-    voice.say(node, "stream", tree=voice.close(item, "an item of the stream"))
+    reporter, node = _current("put_into_stream")
+    reporter.report(node, "stream", tree=reporter.serialize(item, "an item of the stream"))
 
 
 def set_final_result(value: Any) -> None:
@@ -195,8 +198,8 @@ def set_final_result(value: Any) -> None:
     SerializationError
         If the value cannot be pickled.
     """
-    voice, node = _voice("set_final_result")
-    voice.say(node, "final", tree=voice.close(value, "the final result"))
+    reporter, node = _current("set_final_result")
+    reporter.report(node, "final", tree=reporter.serialize(value, "the final result"))
 
 
 def get_interventions(
@@ -205,7 +208,7 @@ def get_interventions(
     since_version: int | None = None,
     consumed_by: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Return what people said to this dispatch before this task began: the same when it is run again.
+    """Return the interventions of this dispatch from before this task started: the same when it is run again.
 
     Parameters
     ----------
@@ -215,15 +218,15 @@ def get_interventions(
     Returns
     -------
     list of dict
-        In the order in which they were said; empty where the lattice takes none.
+        In the order of their versions; empty where the lattice takes none.
 
     Raises
     ------
     RuntimeError
         Outside a running task.
     """
-    voice, node = _voice("get_interventions")
-    return chosen(voice.task(node).interventions or [], status, target, since_version, consumed_by)
+    reporter, node = _current("get_interventions")
+    return chosen(reporter.task(node).interventions or [], status, target, since_version, consumed_by)
 
 
 def mark_intervention_consumed(
@@ -233,18 +236,18 @@ def mark_intervention_consumed(
     note: str | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> None:
-    """Say what this task did about an intervention.
+    """Mark an intervention as applied or ignored by this task.
 
     Parameters
     ----------
     id
         The record's id.
     consumer
-        Who did it; the task's name, if not given.
+        The name of the consumer; by default the task's.
     status
         Whether it was applied or ignored.
     note, metadata
-        What there is to say about it.
+        A remark, and more data as a dict.
 
     Raises
     ------
@@ -255,16 +258,16 @@ def mark_intervention_consumed(
     RuntimeError
         Outside a running task.
     """
-    voice, node = _voice("mark_intervention_consumed")
-    task = voice.task(node)
+    reporter, node = _current("mark_intervention_consumed")
+    task = reporter.task(node)
     if id not in {record.id for record in task.interventions or ()}:
         message = f"the task {task.name!r} (node {node}) sees no intervention {id!r}"
         raise KeyError(message)
     if status not in ("applied", "ignored"):
         message = f"status is 'applied' or 'ignored', not {status!r}"
         raise ValueError(message)
-    said = {"id": id, "consumer": consumer or task.name, "status": status, "note": note}
-    voice.say(node, "consume", data={**said, "metadata": plain_dict(metadata)})
+    data = {"id": id, "consumer": consumer or task.name, "status": status, "note": note}
+    reporter.report(node, "consume", data={**data, "metadata": plain_dict(metadata)})
 
 
 def plain_dict(value: Any) -> dict[str, Any]:
@@ -288,7 +291,7 @@ def chosen(
     since_version: int | None = None,
     consumed_by: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the records that fit all that is asked for, as dictionaries of their own."""
+    """Return the records that match all criteria, as new dictionaries."""
     return [
         msgspec.to_builtins(record)
         for record in sorted(records, key=lambda record: record.version)

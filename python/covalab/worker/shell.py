@@ -1,4 +1,4 @@
-"""Running a command as part of a task: what it prints is the task's output, and an error can quote the end of it."""
+"""Shell commands of a task: their output is the task's output, and an error can quote the end of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LINGER_SECONDS: Final = 0.5
 
 
 class CommandResult(msgspec.Struct, frozen=True):
-    """How a command ended: the command as text, its exit code, and the end of what it printed."""
+    """Result of a command: the command as text, its exit code, and the end of its output."""
 
     command: str
     code: int
@@ -28,7 +28,7 @@ class CommandResult(msgspec.Struct, frozen=True):
 
 
 def run_command(command: Sequence[str], environment: Mapping[str, str] | None = None) -> CommandResult:
-    """Run a command without input and wait for it; what it prints is printed here, line by line.
+    """Run a command without input and wait for it; its output is printed here, line by line.
 
     Raises
     ------

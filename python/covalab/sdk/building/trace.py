@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from covalab.core.argument_parts import join_arguments, split_arguments
+from covalab.core.atoms import ATOMS
 from covalab.core.codec import Encoded, decode, digest_of, encode, preview, serialize_small
 from covalab.core.errors import GraphError
 from covalab.core.hooks import Hooks
@@ -54,7 +55,6 @@ OUTPUT_NAME: Final = ":postprocess:reconstruct"
 EXHAUSTIVE_NAME: Final = ":postprocess:"
 SUBLATTICE_PREFIX: Final = ":sublattice:"
 
-_ATOMS: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
 _COLLECTIONS: Final = (list, tuple, set)
 _CALLED: Final = (NodeKind.ELECTRON, NodeKind.SUBLATTICE, NodeKind.PAUSE, NodeKind.POINT)
 _COMPOSED: Final = (NodeKind.LIST, NodeKind.DICT)
@@ -532,14 +532,14 @@ class Trace:
             self._connect(key, node, label, EdgeKind.ARG, 1)
         return bind(self, node)
 
-    def _connect(  # noqa: PLR0917 - the fields of an edge; ten thousand calls go through here
+    def _connect(
         self, value: Any, target: int, name: str, kind: EdgeKind, index: int, owner: tuple[str, int] | None = None
     ) -> None:
         """Let a value enter a node, making the nodes that it needs. `owner` is the argument that a part belongs to."""
         cls = type(value)
         if cls is BoundElectron:
             source = self._node_of(value)
-        elif cls in _ATOMS:
+        elif cls in ATOMS:
             source = self._atom(value, cls)
         elif isinstance(value, _COLLECTIONS):
             source = self._list(value, owner or (name, target))

@@ -171,7 +171,7 @@ def dispatch(
         )
         submission = timing.of(submission)
         if triggers:
-            closed = [trigger._closed(client.blobs) for trigger in triggers]  # noqa: SLF001 - part of covalab
+            closed = [trigger._serialized(client.blobs) for trigger in triggers]  # noqa: SLF001 - part of covalab
             submission = replace(submission, triggers=closed)
         summary = client.submit(submission)
         for trigger, watching in zip(triggers, submission.triggers, strict=True):

@@ -18,6 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from covalab.blobs import BlobStore
+from covalab.core.atoms import ATOMS
 from covalab.core.codec import decode, encode
 from covalab.core.errors import BlobDamaged, BlobNotFound, SerializationError
 from covalab.core.hooks import Hooks
@@ -25,7 +26,8 @@ from covalab.core.model import Digest, Function, Graph, Node, NodeKind, Settings
 from covalab.core.renames import current_name
 from covalab.core.reuse import same_value
 
-_ATOMS: Final = frozenset({int, float, complex, bool, type(None), type(Ellipsis), range, slice})
+_BY_REPR: Final = (ATOMS - {str, bytes}) | {type(Ellipsis), range, slice}
+"""Types told apart by their `repr`; texts and bytes are hashed as they are."""
 _NO_BEHAVIOUR: Final = frozenset(
     {"__module__", "__qualname__", "__dict__", "__weakref__", "__firstlineno__", "__static_attributes__", "_abc_impl"}
 )
@@ -175,7 +177,7 @@ class _Print:
     def _parts(self, obj: Any) -> Iterator[Any]:  # noqa: C901, PLR0912 - one case per kind of object
         kind = type(obj)
         yield kind.__qualname__.encode()
-        if kind in _ATOMS:
+        if kind in _BY_REPR:
             yield repr(obj).encode()
         elif kind is str:
             yield obj.encode("utf-8", "surrogatepass")

@@ -23,7 +23,7 @@ WITHOUT_MEANING: Final = {
 """Covalent's options of the start that change nothing here, and what takes their place."""
 
 
-def covalent_start(  # noqa: PLR0917 - Covalent's signature
+def covalent_start(
     develop: bool = False,
     port: int | None = None,
     mem_per_worker: str | int | None = None,

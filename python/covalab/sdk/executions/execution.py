@@ -20,7 +20,7 @@ import msgspec
 from covalab.client import Client, connect
 from covalab.core.errors import NoSuchInterrupt
 from covalab.core.journal import Command, Entry, ExecutionSnapshot, Interrupt, Intervention, StateNode, find
-from covalab.core.lifecycle import TERMINAL, has_come_to_its_end
+from covalab.core.lifecycle import TERMINAL, all_completed
 from covalab.core.model import DispatchId, Value, does_work
 from covalab.sdk.dispatching.ids import checked_id
 from covalab.worker.reporting import chosen, plain, plain_dict
@@ -142,7 +142,7 @@ class Reader:
         if standing.folded.final is not None:
             return True, self.open(standing.folded.final, "the final result")
         summary = standing.summary
-        if summary.status == "completed" or (summary.status == "running" and has_come_to_its_end(summary.counts)):
+        if summary.status == "completed" or (summary.status == "running" and all_completed(summary.counts)):
             record = self._client.record(self._id)
             return True, type(self._result)(record, self._client)._value_at(record.graph.output)  # noqa: SLF001 - its other half
         return (True, self.whole_state(standing)) if summary.status in TERMINAL else (False, None)
