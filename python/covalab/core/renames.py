@@ -60,9 +60,9 @@ MODULES: Final[Mapping[str, str]] = {
     "covalab.sdk.handle": "covalab.sdk.results.handle",
     "covalab.sdk.status": "covalab.sdk.results.status",
     "covalab.sdk.transportable": "covalab.sdk.results.transportable",
-    "covalab.sdk.live": "covalab.sdk.executions.execution",
+    "covalab.sdk.live": "covalab.sdk.executions.interrupts",
     "covalab.sdk.tasks": "covalab.sdk.tasks.tasks",
-    "covalab.sdk.task_records": "covalab.sdk.tasks.task_records",
+    "covalab.sdk.task_records": "covalab.sdk.tasks.records",
     "covalab.sdk.task_logging": "covalab.sdk.tasks.task_logging",
     "covalab.jupyter.extension": "covalab.jupyter.server.extension",
     "covalab.jupyter.routes": "covalab.jupyter.server.routes",
@@ -96,6 +96,16 @@ NAMES: Final[Mapping[tuple[str, str], str]] = {
 """Old module path and old name to the name in the new module, where that changed, too."""
 
 
+SPLIT: Final[Mapping[tuple[str, str], str]] = {
+    ("covalab.sdk.live", "Execution"): "covalab.sdk.executions.execution",
+    ("covalab.sdk.live", "get_execution"): "covalab.sdk.results.fetch",
+    ("covalab.sdk.result", "RecordedLattice"): "covalab.sdk.results.stored_code",
+    ("covalab.sdk.tasks", "async_enqueue"): "covalab.sdk.dispatching.enqueue",
+    ("covalab.sdk.tasks", "enqueue"): "covalab.sdk.dispatching.enqueue",
+}
+"""Old module path and old name to the new module, where that is not the one that `MODULES` names."""
+
+
 def current_name(module: str, name: str) -> tuple[str, str]:
     """Return where a global that an earlier version pickled is now.
 
@@ -106,4 +116,5 @@ def current_name(module: str, name: str) -> tuple[str, str]:
     >>> current_name("numpy", "ndarray")
     ('numpy', 'ndarray')
     """
-    return MODULES.get(module, module), NAMES.get((module, name), name)
+    new_module = SPLIT.get((module, name)) or MODULES.get(module, module)
+    return new_module, NAMES.get((module, name), name)
