@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 UserValue: TypeAlias = Any
@@ -9,3 +10,6 @@ UserValue: TypeAlias = Any
 
 FieldDict: TypeAlias = dict[str, UserValue]
 """A dictionary with known keys, whose values have a type each: the docstring that returns one lists them."""
+
+UserFunction: TypeAlias = Callable[..., UserValue]
+"""A function of the user's own."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -16,7 +15,7 @@ from covalab.sdk.building.lattice import Lattice
 from covalab.sdk.building.options import checked_retries, checked_time_limit
 from covalab.sdk.dispatching.api import prepare, timing_of
 from covalab.sdk.executions.aio import async_twin
-from covalab.sdk.values import UserValue
+from covalab.sdk.values import UserFunction, UserValue
 
 _RETRIES: Final = 3
 _KEYS: Final = uuid.UUID("6c3e6e0a-5c0f-4a5d-9d0a-8f1d8f5d2b11")
@@ -24,7 +23,7 @@ _KEYS: Final = uuid.UUID("6c3e6e0a-5c0f-4a5d-9d0a-8f1d8f5d2b11")
 
 
 def enqueue(
-    func: Callable[..., UserValue],
+    func: UserFunction,
     /,
     *args: UserValue,
     retries: int | None = None,
@@ -95,7 +94,7 @@ def _name_of(func: object) -> str:
     return str(getattr(func, "__name__", func))
 
 
-def _single(func: Callable[..., UserValue], retries: int | None, time_limit: object) -> Callable[..., UserValue]:
+def _single(func: UserFunction, retries: int | None, time_limit: object) -> UserFunction:
     """Return an electron like `func`, with other limits."""
     given = getattr(func, "electron_object", None)
     of_func = given if isinstance(given, Electron) else None

@@ -104,7 +104,7 @@ class SnapshotReader:
         message = f"dispatch {self._id} has no final result after {timeout:g} s; ask again, or wait longer"
         if raise_on_timeout:
             raise TimeoutError(message)
-        warnings.warn(message, UserWarning, stacklevel=4)
+        warnings.warn(message, UserWarning, stacklevel=3)
 
     def _value(self, value: Value, what: str) -> UserValue:
         return self._client.blobs.deserialize(value, what=f"{what} of dispatch {self._id}")

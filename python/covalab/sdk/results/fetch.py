@@ -29,7 +29,7 @@ def fetch_result(
     Parameters
     ----------
     stacklevel : int, default 2
-        How many calls lie between here and the caller whose line a warning is to name; 2: this function's.
+        As for `warnings.warn`; 2 is the caller of this function.
     """
     check_address(dispatcher_addr)
     client, wanted = connect(), checked_id(dispatch_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import NoReturn, Protocol
 
 from covalab.blobs import BlobStore
@@ -11,7 +11,7 @@ from covalab.core.model import Digest, DispatchRecord
 from covalab.sdk.building.transport_graph import TransportGraph
 from covalab.sdk.dispatching.fingerprint import open_code
 from covalab.sdk.results.transportable import TransportableObject
-from covalab.sdk.values import FieldDict, UserValue
+from covalab.sdk.values import FieldDict, UserFunction, UserValue
 
 
 class StoredLattice(Protocol):
@@ -25,7 +25,7 @@ class StoredLattice(Protocol):
     transport_graph: TransportGraph
 
     @property
-    def function(self) -> Callable[..., UserValue]:
+    def function(self) -> UserFunction:
         """The workflow function."""
         ...
 
@@ -54,7 +54,7 @@ class StoredLattice(Protocol):
         """Take over the arguments, graph, source and versions of the dispatch it was recorded with."""
         ...
 
-    def replace(self, electrons: Mapping[str, Callable[..., UserValue]]) -> Collection[str]:
+    def replace(self, electrons: Mapping[str, UserFunction]) -> Collection[str]:
         """Replace electrons, from the next graph on."""
         ...
 

@@ -9,9 +9,9 @@ import base64
 import json
 import platform
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from covalab.core.codec import unpickle
-from covalab.sdk.values import FieldDict, UserValue
 
 _OFFSET_BYTES = 8
 
@@ -33,16 +33,16 @@ class TransportableObject:
     True
     """
 
-    def __init__(self, obj: UserValue) -> None:
+    def __init__(self, obj: Any) -> None:
         import cloudpickle  # noqa: PLC0415 - pickling is not needed to import the package
 
         self._object_string = str(obj)
         self._pickle: bytes | None = cloudpickle.dumps(obj)
-        self._open: Callable[[], UserValue] | None = None
+        self._open: Callable[[], Any] | None = None
         self._header = _header(obj)
 
     @classmethod
-    def recorded(cls, text: str, opened: Callable[[], UserValue]) -> TransportableObject:
+    def recorded(cls, text: str, opened: Callable[[], Any]) -> TransportableObject:
         """Return one for a value that is kept elsewhere; `opened` returns it."""
         self = cls.__new__(cls)
         self._object_string, self._pickle, self._open = text, None, opened
@@ -57,11 +57,11 @@ class TransportableObject:
         return self
 
     @classmethod
-    def make_transportable(cls, obj: UserValue) -> TransportableObject:
+    def make_transportable(cls, obj: Any) -> TransportableObject:
         """Return the object itself if it is one already, else a new one around it."""
         return obj if isinstance(obj, TransportableObject) else cls(obj)
 
-    def get_deserialized(self) -> UserValue:
+    def get_deserialized(self) -> Any:
         """Return the value, a new copy each time."""
         if self._open is not None:
             return self._open()
@@ -86,14 +86,14 @@ class TransportableObject:
         return str(self._header["py_version"])
 
     @property
-    def header(self) -> FieldDict:
+    def header(self) -> dict[str, Any]:
         """``py_version``, ``cloudpickle_version`` (str), ``attrs`` (dict of the value's ``name`` and ``doc``)."""
         return self._header
 
     @property
-    def attrs(self) -> FieldDict:
+    def attrs(self) -> dict[str, Any]:
         """The value's name and docstring."""
-        attrs: FieldDict = self._header["attrs"]
+        attrs: dict[str, Any] = self._header["attrs"]
         return attrs
 
     def __eq__(self, other: object) -> bool:
@@ -107,10 +107,10 @@ class TransportableObject:
     def __repr__(self) -> str:
         return f"TransportableObject({self._object_string})"
 
-    def __reduce__(self) -> tuple[Callable[[FieldDict], TransportableObject], tuple[FieldDict]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return TransportableObject.from_dict, (self.to_dict(),)
 
-    def to_dict(self) -> FieldDict:
+    def to_dict(self) -> dict[str, Any]:
         """Return it as a dictionary that JSON can hold: ``type`` (str) and ``attributes`` (dict)."""
         attributes = {
             "_object": self.get_serialized(),
@@ -120,7 +120,7 @@ class TransportableObject:
         return {"type": "TransportableObject", "attributes": attributes}
 
     @staticmethod
-    def from_dict(object_dict: Mapping[str, UserValue]) -> TransportableObject:
+    def from_dict(object_dict: Mapping[str, Any]) -> TransportableObject:
         """Return the object that `to_dict` described."""
         attributes = object_dict["attributes"]
         return _restored(attributes["_object"], attributes["_object_string"], attributes["_header"])
@@ -150,12 +150,12 @@ class TransportableObject:
         return _restored(data[data_at:].decode(), data[text_at:data_at].decode(), header)
 
     @staticmethod
-    def deserialize_list(collection: list[UserValue]) -> list[UserValue]:
+    def deserialize_list(collection: list[Any]) -> list[Any]:
         """Return the values of all transportable objects in a nesting of lists and dicts."""
         return [_opened(element) for element in collection]
 
     @staticmethod
-    def deserialize_dict(collection: dict[UserValue, UserValue]) -> dict[UserValue, UserValue]:
+    def deserialize_dict(collection: dict[Any, Any]) -> dict[Any, Any]:
         """Return the values of all transportable objects in a nesting of dicts and lists."""
         return {key: _opened(element) for key, element in collection.items()}
 
@@ -167,7 +167,7 @@ class TransportableObject:
         return self._pickle
 
 
-def _header(obj: UserValue) -> FieldDict:
+def _header(obj: Any) -> dict[str, Any]:
     import cloudpickle  # noqa: PLC0415
 
     name, doc = getattr(obj, "__name__", ""), getattr(obj, "__doc__", "")
@@ -178,13 +178,13 @@ def _header(obj: UserValue) -> FieldDict:
     }
 
 
-def _restored(encoded: str, text: str, header: FieldDict) -> TransportableObject:
+def _restored(encoded: str, text: str, header: dict[str, Any]) -> TransportableObject:
     it = TransportableObject.__new__(TransportableObject)
     it._object_string, it._pickle, it._open, it._header = text, base64.b64decode(encoded), None, header  # noqa: SLF001
     return it
 
 
-def _opened(element: UserValue) -> UserValue:
+def _opened(element: Any) -> Any:
     if isinstance(element, TransportableObject):
         return element.get_deserialized()
     if isinstance(element, list):
