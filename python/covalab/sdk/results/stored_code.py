@@ -15,9 +15,10 @@ from covalab.sdk.values import FieldDict, UserFunction, UserValue
 
 
 class StoredLattice(Protocol):
-    """The part of `Lattice` that is read of a recorded one. `Lattice` itself is not imported: it is above this module.
+    """The part of `Lattice` that is read of a recorded one.
 
-    `isinstance` is no help either: its module may have been loaded twice, or be another version's.
+    `Lattice` itself is not imported: its methods `dispatch` and `dispatch_sync` need the results, so that would be a
+    circle.
     """
 
     __name__: str
