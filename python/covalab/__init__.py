@@ -37,35 +37,34 @@ if TYPE_CHECKING:
     from covalab.sdk.configuration import get_config, reload_config, set_config
     from covalab.sdk.dispatching.api import cancel, dispatch, dispatch_sync, get_result, stop_triggers
     from covalab.sdk.dispatching.async_api import async_dispatch_sync, async_get_result
+    from covalab.sdk.dispatching.enqueue import async_enqueue, enqueue
     from covalab.sdk.dispatching.redispatch import redispatch
     from covalab.sdk.dispatching.service import covalent_start, covalent_stop, is_covalent_running
-    from covalab.sdk.executions.execution import (
-        Execution,
+    from covalab.sdk.executions.execution import Execution
+    from covalab.sdk.executions.interrupts import (
         async_continue_with,
         async_intervene,
         continue_with,
-        get_execution,
         get_interrupts,
         intervene,
         pause,
         resume,
     )
     from covalab.sdk.hooks.deps import DepsBash, DepsCall, DepsModule, DepsPip
+    from covalab.sdk.results.fetch import get_execution
     from covalab.sdk.results.result import Result
     from covalab.sdk.results.result_manager import get_result_manager
     from covalab.sdk.results.status import status
     from covalab.sdk.results.transportable import TransportableObject
     from covalab.sdk.tasks import task_logging as logging
-    from covalab.sdk.tasks.task_records import TaskError, TaskStatus
+    from covalab.sdk.tasks.records import TaskError, TaskStatus
     from covalab.sdk.tasks.tasks import (
-        async_enqueue,
         async_get_task,
         async_get_task_result,
         async_list_dispatches,
         async_list_tasks,
         async_purge_results,
         async_summary,
-        enqueue,
         get_task,
         get_task_result,
         list_dispatches,
@@ -180,21 +179,21 @@ _HOMES = {
     "covalab.sdk.building.electron": ("electron", "wait"),
     "covalab.sdk.building.lattice": ("Lattice", "lattice"),
     "covalab.sdk.building.lepton": ("Lepton",),
+    "covalab.sdk.dispatching.enqueue": ("async_enqueue", "enqueue"),
     "covalab.sdk.dispatching.redispatch": ("redispatch",),
+    "covalab.sdk.results.fetch": ("get_execution",),
     "covalab.sdk.results.result": ("Result",),
     "covalab.sdk.results.result_manager": ("get_result_manager",),
     "covalab.sdk.dispatching.service": ("covalent_start", "covalent_stop", "is_covalent_running"),
     "covalab.sdk.results.status": ("status",),
-    "covalab.sdk.tasks.task_records": ("TaskError", "TaskStatus"),
+    "covalab.sdk.tasks.records": ("TaskError", "TaskStatus"),
     "covalab.sdk.tasks.tasks": (
-        "async_enqueue",
         "async_get_task",
         "async_get_task_result",
         "async_list_dispatches",
         "async_list_tasks",
         "async_purge_results",
         "async_summary",
-        "enqueue",
         "get_task",
         "get_task_result",
         "list_dispatches",
@@ -203,12 +202,11 @@ _HOMES = {
         "summary",
     ),
     "covalab.sdk.results.transportable": ("TransportableObject",),
-    "covalab.sdk.executions.execution": (
-        "Execution",
+    "covalab.sdk.executions.execution": ("Execution",),
+    "covalab.sdk.executions.interrupts": (
         "async_continue_with",
         "async_intervene",
         "continue_with",
-        "get_execution",
         "get_interrupts",
         "intervene",
         "pause",

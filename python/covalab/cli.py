@@ -372,7 +372,7 @@ def answer(id_: str, value: str | None) -> None:
     ID is an id that is listed here, or that of a dispatch that waits for one thing. VALUE is JSON; what is no JSON is a
     text.
     """
-    from covalab.sdk.executions.execution import continue_with, find_interrupts, get_interrupts, the_one
+    from covalab.sdk.executions.interrupts import continue_with, find_interrupts, get_interrupts, the_one
 
     found = find_interrupts(id_) if id_ else get_interrupts()
     if value is None:
@@ -390,7 +390,7 @@ def answer(id_: str, value: str | None) -> None:
 @click.argument("dispatch", metavar="ID")
 def pause(dispatch: str) -> None:
     """Let a dispatch start nothing new, also over restarts. What runs goes on."""
-    from covalab.sdk.executions.execution import pause
+    from covalab.sdk.executions.interrupts import pause
 
     pause(dispatch)
     click.echo(f"{dispatch} is paused; `covalab resume {dispatch}` lets it go on")
@@ -400,7 +400,7 @@ def pause(dispatch: str) -> None:
 @click.argument("dispatch", metavar="ID")
 def resume(dispatch: str) -> None:
     """Let a dispatch that was paused go on where it was."""
-    from covalab.sdk.executions.execution import resume
+    from covalab.sdk.executions.interrupts import resume
 
     resume(dispatch)
     click.echo(f"{dispatch} goes on")

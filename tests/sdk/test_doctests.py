@@ -18,8 +18,11 @@ import pytest
         "covalab.sdk.building.lattice",
         "covalab.sdk.building.parameters",
         "covalab.sdk.building.source",
+        "covalab.sdk.executions.aio",
         "covalab.sdk.results.status",
         "covalab.sdk.results.transportable",
+        "covalab.sdk.tasks.records",
+        "covalab.sdk.tasks.task_logging",
     ],
 )
 def test_the_examples_run(module: str) -> None:

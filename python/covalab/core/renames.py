@@ -65,9 +65,9 @@ MODULES: Final[Mapping[str, str]] = {
     "covalab.sdk.handle": "covalab.sdk.results.handle",
     "covalab.sdk.status": "covalab.sdk.results.status",
     "covalab.sdk.transportable": "covalab.sdk.results.transportable",
-    "covalab.sdk.live": "covalab.sdk.executions.execution",
+    "covalab.sdk.live": "covalab.sdk.executions.interrupts",
     "covalab.sdk.tasks": "covalab.sdk.tasks.tasks",
-    "covalab.sdk.task_records": "covalab.sdk.tasks.task_records",
+    "covalab.sdk.task_records": "covalab.sdk.tasks.records",
     "covalab.sdk.task_logging": "covalab.sdk.tasks.task_logging",
     "covalab.jupyter.extension": "covalab.jupyter.server.extension",
     "covalab.jupyter.routes": "covalab.jupyter.server.routes",
@@ -103,6 +103,16 @@ NAMES: Final[Mapping[tuple[str, str], str]] = {
 """Old module path and old name to the name in the new module, where that changed, too."""
 
 
+SPLIT: Final[Mapping[tuple[str, str], str]] = {
+    ("covalab.sdk.live", "Execution"): "covalab.sdk.executions.execution",
+    ("covalab.sdk.live", "get_execution"): "covalab.sdk.results.fetch",
+    ("covalab.sdk.result", "RecordedLattice"): "covalab.sdk.results.stored_code",
+    ("covalab.sdk.tasks", "async_enqueue"): "covalab.sdk.dispatching.enqueue",
+    ("covalab.sdk.tasks", "enqueue"): "covalab.sdk.dispatching.enqueue",
+}
+"""Old module path and old name to the new module, where that is not the one that `MODULES` names."""
+
+
 def current_name(module: str, name: str) -> tuple[str, str]:
     """Return where a global that an earlier version pickled is now.
 
@@ -113,7 +123,8 @@ def current_name(module: str, name: str) -> tuple[str, str]:
     >>> current_name("numpy", "ndarray")
     ('numpy', 'ndarray')
     """
-    return MODULES.get(module, module), NAMES.get((module, name), name)
+    new_module = SPLIT.get((module, name)) or MODULES.get(module, module)
+    return new_module, NAMES.get((module, name), name)
 
 
 class _OldModules(MetaPathFinder, Loader):
@@ -129,15 +140,15 @@ class _OldModules(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         old = module.__name__
-        current = importlib.import_module(MODULES[old])
-        if any(name[0] == old for name in NAMES):
+        if any(key[0] == old for key in (*NAMES, *SPLIT)):
 
             def find(name: str) -> Any:
-                return getattr(current, current_name(old, name)[1])
+                home, current = current_name(old, name)
+                return getattr(importlib.import_module(home), current)
 
             module.__dict__["__getattr__"] = find
         else:
-            sys.modules[old] = current
+            sys.modules[old] = importlib.import_module(MODULES[old])
 
 
 def install() -> None:

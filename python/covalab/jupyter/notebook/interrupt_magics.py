@@ -1,6 +1,6 @@
 """Magics for people in a workflow: answer what waits, pause, resume.
 
-Only reads lines and shows answers; `covalab.sdk.executions.execution` does it.
+Only reads lines and shows answers; `covalab.sdk.executions.interrupts` does it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from covalab.core.errors import NoSuchInterrupt
 from covalab.jupyter.cells.header import without_comment
 from covalab.jupyter.notebook.display import Waiting
 from covalab.jupyter.notebook.magic_helpers import id_in, magic
-from covalab.sdk.executions import execution
+from covalab.sdk.executions import interrupts
 
 
 @magics_class
@@ -41,17 +41,17 @@ class PeopleMagics(Magics):
         """
         id_text, _, expression = without_comment(line).partition(" ")
         if not id_text:
-            return Waiting(execution.get_interrupts())
+            return Waiting(interrupts.get_interrupts())
         wanted = id_in(self._shell, id_text)
-        found = execution.find_interrupts(wanted)
+        found = interrupts.find_interrupts(wanted)
         if not expression.strip():
             return Waiting(found)
         try:
-            asked = execution.the_one(wanted, found, "%answer")
+            asked = interrupts.the_one(wanted, found, "%answer")
         except NoSuchInterrupt as error:
             raise UsageError(str(error)) from None
         value = self._value(expression.strip())
-        record = execution.continue_with(wanted.partition(":")[0], asked["id"], value)
+        record = interrupts.continue_with(wanted.partition(":")[0], asked["id"], value)
         return f"{record['type']!r} ({record['id']}) was answered with {value!r}."
 
     def _value(self, expression: str) -> Any:
@@ -72,7 +72,7 @@ class PeopleMagics(Magics):
     def pause(self, line: str) -> str:
         """Let a dispatch start nothing new, also over restarts; what runs goes on. ``%resume`` lets it go on."""
         wanted = id_in(self._shell, parse_argstring(self.pause, without_comment(line)).id)
-        execution.pause(wanted)
+        interrupts.pause(wanted)
         return f"Dispatch {wanted} is paused; %resume {wanted} lets it go on."
 
     @magic(
@@ -82,5 +82,5 @@ class PeopleMagics(Magics):
     def resume(self, line: str) -> str:
         """Let a dispatch that was paused go on where it was."""
         wanted = id_in(self._shell, parse_argstring(self.resume, without_comment(line)).id)
-        execution.resume(wanted)
+        interrupts.resume(wanted)
         return f"Dispatch {wanted} goes on."

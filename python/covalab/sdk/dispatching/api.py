@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-import warnings
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, Literal, NamedTuple, overload
 
@@ -15,7 +14,6 @@ from msgspec.structs import replace
 
 from covalab.client import connect
 from covalab.core.errors import GraphError, TriggerError
-from covalab.core.lifecycle import covalent_text
 from covalab.core.model import DispatchId, Schedule, Submission
 from covalab.sdk.building.lattice import Lattice
 from covalab.sdk.building.modules import beside_by_value
@@ -23,8 +21,10 @@ from covalab.sdk.building.trace import Blobs, keep
 from covalab.sdk.dispatching.environment import environment, origin
 from covalab.sdk.dispatching.ids import check_address, checked_id
 from covalab.sdk.dispatching.timestamps import eta_of, interval_of
+from covalab.sdk.results.fetch import fetch_result, fetch_status
 from covalab.sdk.results.handle import DispatchHandle
 from covalab.sdk.results.result import Result
+from covalab.sdk.results.result_manager import ResultManager
 
 
 def prepare(
@@ -307,56 +307,58 @@ def get_result(
     intermediate_outputs: bool = True,
     sublattice_results: bool = True,
 ) -> Result | dict[str, str]:
-    """Return what became of a dispatch.
+    """Return the result of a dispatch.
 
     Parameters
     ----------
-    dispatch_id
+    dispatch_id : str
         The id.
-    wait
+    wait : bool, default False
         Whether to wait until it has ended.
-    dispatcher_addr
+    dispatcher_addr : str, optional
         Covalent's; refused when it names another machine.
-    status_only
+    status_only : bool, default False
         Return ``{"id": ..., "status": ...}`` at once, whatever `wait` says.
-    timeout
+    timeout : float, optional
         How many seconds to wait; then the result has the status of that moment. For ever, if not given.
-    results_dir
+    results_dir : str, optional
         A folder to which everything is also written as files, as Covalent does; see `get_result_manager`. No file is
         needed: every value stays in the data folder.
-    workflow_output, intermediate_outputs, sublattice_results
-        Leave out the lattice's value, the outputs of nodes, or the results of sublattices: they are then None.
+    workflow_output, intermediate_outputs, sublattice_results : bool, default True
+        Whether to include the lattice's value, the outputs of nodes, and the results of sublattices; what is left out
+        is None.
+
+    Returns
+    -------
+    Result
+        The dispatch as it is at this moment; or, with `status_only`, a dict of ``id`` and ``status`` (str).
 
     Raises
     ------
     MissingLatticeRecordError
         If there is no such dispatch.
+
+    See Also
+    --------
+    Result : The properties and methods of a result.
+    Result.get_node_result : Everything known about one node.
+    get_task_result : How one task ended, with OmniQ's keys.
+    get_result_manager : The parts of a result as files.
     """
-    check_address(dispatcher_addr)
-    client, wanted = connect(), checked_id(dispatch_id)
     if status_only:
-        summary = client.summary(wanted)
-        return {"id": summary.id, "status": covalent_text(summary.status)}
-    outputs: Literal["result", "none"] = "result" if workflow_output else "none"
-    record = client.record(wanted, wait=bool(wait), timeout=timeout, outputs=outputs, held=timeout is not None)
-    if wait and record.summary.held and record.summary.starts_at is None and timeout is None:
-        message = (
-            f"dispatch {wanted} ({record.summary.name}) was recorded and not started (disable_run, or it waits for a "
-            "trigger): this waits until somebody starts it; give a timeout to wait no longer than that"
-        )
-        warnings.warn(message, stacklevel=2)
-        record = client.record(wanted, wait=True, outputs=outputs, held=True)
-    result = Result(
-        record,
-        client,
+        return fetch_status(dispatch_id, dispatcher_addr)
+    result = fetch_result(
+        dispatch_id,
+        wait,
+        dispatcher_addr,
+        timeout=timeout,
         results_dir=results_dir,
         workflow_output=workflow_output,
         intermediate_outputs=intermediate_outputs,
         sublattice_results=sublattice_results,
+        stacklevel=3,
     )
     if results_dir is not None:
-        from covalab.sdk.results.result_manager import ResultManager  # noqa: PLC0415 - it needs this function
-
         ResultManager(result, results_dir).download_all(
             workflow_output=workflow_output, intermediate_outputs=intermediate_outputs
         )

@@ -10,7 +10,8 @@ from covalab.core.lifecycle import TERMINAL
 from covalab.sdk.building.lattice import Lattice
 from covalab.sdk.dispatching.api import dispatch, get_result
 from covalab.sdk.dispatching.ids import check_address, checked_id
-from covalab.sdk.executions.execution import ROUND_SECONDS, deadline_after, in_thread, left_until, waited_for
+from covalab.sdk.executions.aio import ROUND_SECONDS, deadline_after, in_thread, left_until, waited_for
+from covalab.sdk.results.fetch import fetch_status
 from covalab.sdk.results.result import Result
 
 
@@ -48,7 +49,9 @@ async def async_get_result(
         left = left_until(deadline, ROUND_SECONDS)
         standing = await waited_for(client.execution, wanted, wait=left)
         is_over = standing.summary.status in TERMINAL or left <= 0
-    return await in_thread(get_result, wanted, False, None, status_only, **options)
+    if status_only:
+        return await in_thread(fetch_status, wanted)
+    return await in_thread(lambda: get_result(wanted, **options))
 
 
 def async_dispatch_sync(lattice: Lattice, dispatcher_addr: str | None = None) -> Callable[..., Awaitable[Result]]:

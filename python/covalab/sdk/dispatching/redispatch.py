@@ -10,20 +10,21 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from msgspec.structs import replace
 
 from covalab.blobs import BlobStore
 from covalab.client import connect
-from covalab.core.errors import GraphError, SerializationError
+from covalab.core.errors import GraphError
 from covalab.core.lifecycle import TERMINAL
-from covalab.core.model import Digest, DispatchId, Environment, Submission
+from covalab.core.model import DispatchId, Environment, Submission
 from covalab.sdk.building.lattice import Lattice
 from covalab.sdk.building.trace import open_inputs
-from covalab.sdk.dispatching.fingerprint import align, open_code
+from covalab.sdk.dispatching.fingerprint import align
 from covalab.sdk.dispatching.ids import check_address, checked_id
 from covalab.sdk.results.handle import DispatchHandle
+from covalab.sdk.results.stored_code import load_lattice
 
 if TYPE_CHECKING:
     from covalab.client import Client
@@ -107,7 +108,7 @@ def _rebuilt(
     """Build the recorded workflow again, for this interpreter and for the folder in which it ran."""
     from covalab.sdk.dispatching import api  # noqa: PLC0415
 
-    lattice = load_lattice(recorded.id, recorded.lattice, recorded.code, blobs)
+    lattice = cast("Lattice", load_lattice(recorded.id, recorded.lattice, recorded.code, blobs))
     fresh = lattice.replace(replacements)
     if not args and not kwargs:
         given = open_inputs(recorded.inputs, recorded.values, blobs)
@@ -116,24 +117,6 @@ def _rebuilt(
     here, there = made.environment, recorded.environment
     path = list(dict.fromkeys((*here.path, *there.path)))
     return replace(made, environment=replace(here, cwd=there.cwd, path=path), source=recorded.source)
-
-
-def load_lattice(dispatch: str, digest: Digest, code: Mapping[Digest, bytes], blobs: BlobStore) -> Lattice:
-    """Open the lattice that was recorded with a dispatch.
-
-    Raises
-    ------
-    SerializationError
-        If it cannot be opened here; the message says what is missing.
-    """
-    what = f"the lattice of dispatch {dispatch}"
-    try:
-        found = open_code(digest, code, blobs, what=what)
-    except SerializationError as error:
-        message = f"{error}; open it where the workflow was made, or run the stored graph as it is: ct.redispatch(id)()"
-        raise SerializationError(message) from error
-    assert isinstance(found, Lattice), f"{what} is {found!r}"
-    return found
 
 
 def _wait_for(client: Client, dispatch: DispatchId) -> None:

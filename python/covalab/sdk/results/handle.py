@@ -1,15 +1,18 @@
-"""What `dispatch` returns: the id, as a `str` that shows itself live in a notebook."""
+"""Handle of a dispatch: its id, as a `str` that shows itself live in a notebook."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
+from covalab.client import connect
+from covalab.core.model import DispatchId, Graph
+from covalab.sdk.results.fetch import fetch_result, fetch_status
 from covalab.sdk.results.status import Status
+from covalab.sdk.values import FieldDict, UserValue
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-    from covalab.core.model import Graph
 
 
 class DispatchHandle(str):
@@ -28,22 +31,20 @@ class DispatchHandle(str):
         self._graph = graph
         return self
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
         return str, (str(self),)
 
     @property
     def status(self) -> Status:
-        """Where the dispatch stands now."""
-        from covalab.sdk.dispatching import api  # noqa: PLC0415 - api needs this module
+        """The status of the dispatch at this moment."""
+        return Status(fetch_status(self)["status"])
 
-        return Status(api.get_result(self, status_only=True)["status"])
-
-    def result(self, timeout: float | None = None) -> Any:
+    def result(self, timeout: float | None = None) -> UserValue:
         """Wait for the dispatch to end and return the lattice's value.
 
         Parameters
         ----------
-        timeout
+        timeout : float, optional
             How many seconds to wait; for ever, if not given.
 
         Raises
@@ -52,19 +53,23 @@ class DispatchHandle(str):
             If the dispatch failed or was cancelled.
         TimeoutError
             If it is still running when the time is up.
-        """
-        from covalab.sdk.dispatching import api  # noqa: PLC0415 - api needs this module
 
-        found = api.get_result(self, wait=True, timeout=timeout)
+        See Also
+        --------
+        covalab.get_result : The same dispatch as a `Result`, whether it succeeded or not.
+        """
+        found = fetch_result(self, wait=True, timeout=timeout, stacklevel=3)
         if not found.is_terminal:
             message = f"dispatch {self!s} is still {found.status} after {timeout} s; ct.get_result({self!s}) asks again"
             raise TimeoutError(message)
         return found.raise_for_status().result
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:  # noqa: ARG002
-        from covalab.client import connect  # noqa: PLC0415 - a handle that is not shown connects to nothing
-        from covalab.core.model import DispatchId  # noqa: PLC0415
-        from covalab.view.bundle import dispatch_bundle  # noqa: PLC0415
+    def _repr_mimebundle_(
+        self,
+        include: Collection[str] | None = None,  # noqa: ARG002 - IPython's parameters
+        exclude: Collection[str] | None = None,  # noqa: ARG002
+    ) -> FieldDict:
+        from covalab.view.bundle import dispatch_bundle  # noqa: PLC0415 - only when it is shown
 
         client, dispatch_id = connect(), DispatchId(str(self))
         changes = client.changes(dispatch_id)

@@ -1,53 +1,69 @@
-"""The part of `Result` that asks the store each time: state, metadata, final result, interventions."""
+"""Readers of `Result` that ask the dispatcher each time: state, metadata, final result, interventions."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from covalab.client import Client
 from covalab.core.lifecycle import TERMINAL
-from covalab.sdk.executions import execution as executions
+from covalab.core.model import DispatchRecord
+from covalab.sdk.executions.aio import (
+    FOR_EVER,
+    ROUND_SECONDS,
+    deadline_after,
+    in_thread,
+    is_past,
+    left_until,
+    waited_for,
+)
+from covalab.sdk.executions.execution import Execution
+from covalab.sdk.executions.interrupts import interrupt_dict, intervention_dicts
+from covalab.sdk.executions.state_reader import StateReader
+from covalab.sdk.recorded_values import RecordedValues
+from covalab.sdk.values import FieldDict, UserValue
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from covalab.client import Client
-    from covalab.core.model import DispatchRecord
-
 
 class Readers:
-    """What `Result` reads beside the graph. Every value is a copy."""
+    """Base class of `Result`: reads what is beside the graph. Every value is a copy."""
 
     _client: Client
     _record: DispatchRecord
+    _values: RecordedValues
+
+    def get_node_result(self, node_id: int) -> FieldDict:
+        """Return everything known about one node; `Result` does."""
+        raise NotImplementedError
 
     @property
-    def execution(self) -> executions.Execution:
-        """The dispatch as something that lives; see `covalab.get_execution`."""
-        return executions.Execution(self._client, self._record.summary.id, self)  # type: ignore[arg-type]
+    def execution(self) -> Execution[Self]:
+        """The dispatch while it runs: to seal, close and follow; see `covalab.get_execution`."""
+        return Execution(self._client, self._record.summary.id, lambda: self)
 
     @property
-    def _reader(self) -> executions.Reader:
-        return executions.Reader(self._client, self._record.summary.id, self)  # type: ignore[arg-type]
+    def _reader(self) -> StateReader:
+        return StateReader(self._client, self._record.summary.id, self._record.graph.nodes, self.get_node_result)
 
     def refresh(self) -> Self:
-        """Ask for everything again: status, value and outputs are then as they stand now."""
+        """Ask for everything again: status, value and outputs are then those of this moment."""
         self._record = self._client.record(self._record.summary.id)
-        self._values.update(self._record.outputs)  # type: ignore[attr-defined]
+        self._values.outputs.update(self._record.outputs)
         return self
 
-    def get_state(self, key: str | Sequence[str | int] | None = None, default: Any = None) -> Any:
-        """Return what tasks wrote with `covalab.set_state`, or a part of it, as it stands now.
+    def get_state(self, key: str | Sequence[str | int] | None = None, default: UserValue = None) -> UserValue:
+        """Return what tasks wrote with `covalab.set_state`, or a part of it, as it is at this moment.
 
         Parameters
         ----------
-        key
+        key : str or sequence of str or int, optional
             A path with dots, which goes through dictionaries only; or a list or tuple of keys, for keys with dots.
             ``"nodes.<name>.output"`` (or ``status``, ``error``, ``attempts``, ``start_time``, ``end_time``,
             ``stdout``, ``stderr``) reads the graph; of several nodes with one name the others are ``name_1``, ...; a
-            node's number does as well. If not given: all, as a mapping that opens values when they are read.
-        default
+            node's number does as well. If not given: all, as a mapping that deserializes values when they are read.
+        default : object, optional
             What to return where there is nothing.
 
         Notes
@@ -56,33 +72,34 @@ class Readers:
         """
         return self._reader.state(key, default)
 
-    def get_meta(self) -> dict[str, Any]:
+    def get_meta(self) -> FieldDict:
         """Return what is known of the execution itself; times are texts (ISO 8601, UTC), not numbers as in TriggerFlow.
 
         Returns
         -------
         dict
-            ``execution_id``, ``run_id``, ``flow_name``, ``status`` (``created``, ``running``, ``waiting``,
-            ``completed``, ``failed``, ``cancelled``), ``lifecycle_state`` (``open``, ``sealed``, ``closed``),
-            ``created_at``, ``started_at``, ``closed_at``, ``close_reason``, ``state_version``; and ``dispatch_id``,
-            ``root_dispatch_id``, ``sealed_at``, ``recovered_count``, ``paused``, ``waiting_for``.
+            ``execution_id``, ``run_id``, ``flow_name`` (str), ``status`` (str: ``created``, ``running``, ``waiting``,
+            ``completed``, ``failed``, ``cancelled``), ``lifecycle_state`` (str: ``open``, ``sealed``, ``closed``),
+            ``created_at`` (str), ``started_at``, ``closed_at``, ``close_reason`` (str or None), ``state_version``
+            (int); and, not in TriggerFlow, ``dispatch_id``, ``root_dispatch_id`` (str), ``sealed_at`` (str or None),
+            ``recovered_count`` (int), ``paused`` (bool), ``waiting_for`` (list of str, the ids of interrupts).
         """
         return self._reader.meta()
 
     @property
-    def snapshot(self) -> dict[str, Any] | None:
+    def snapshot(self) -> dict[str, UserValue] | None:
         """The state as it was when the dispatch ended, a copy each time; None while it runs."""
-        standing = self._reader.standing()
-        return self._reader.whole_state(standing) if standing.summary.status in TERMINAL else None
+        snapshot = self._reader.snapshot()
+        return self._reader.whole_state(snapshot) if snapshot.summary.status in TERMINAL else None
 
-    def get_final_result(self, timeout: float | None = None, *, raise_on_timeout: bool = False) -> Any:
+    def get_final_result(self, timeout: float | None = None, *, raise_on_timeout: bool = False) -> UserValue:
         """Wait for the final result: what a task set, else the lattice's value, else the snapshot.
 
         Parameters
         ----------
-        timeout
+        timeout : float, optional
             How many seconds to wait; for ever, if not given.
-        raise_on_timeout
+        raise_on_timeout : bool, default False
             Raise ``TimeoutError`` when the time is up, where otherwise there is a warning, and None.
 
         Notes
@@ -90,25 +107,27 @@ class Readers:
         A dispatch that failed has a snapshot; `raise_for_status` raises. One that is kept open (``auto_close=False``)
         has its value when its last node has completed.
         """
-        reader, deadline = self._reader, executions.deadline_after(timeout)
+        reader, deadline = self._reader, deadline_after(timeout)
         while True:
-            left = executions.left_until(deadline, executions.FOR_EVER)
-            is_there, value = reader.final(reader.standing(wait=left, final=True))
+            left = left_until(deadline, FOR_EVER)
+            is_there, value = reader.final_result(reader.snapshot(wait=left, final=True))
             if is_there:
                 return value
-            if deadline is not None and time.monotonic() >= deadline:
+            if is_past(deadline):
                 return reader.expired(timeout, raise_on_timeout=raise_on_timeout)
 
-    async def async_get_final_result(self, timeout: float | None = None, *, raise_on_timeout: bool = False) -> Any:
+    async def async_get_final_result(
+        self, timeout: float | None = None, *, raise_on_timeout: bool = False
+    ) -> UserValue:
         """Do the same as `get_final_result` without blocking the event loop."""
-        reader, deadline = self._reader, executions.deadline_after(timeout)
+        reader, deadline = self._reader, deadline_after(timeout)
         while True:
-            left = executions.left_until(deadline, executions.ROUND_SECONDS)
-            standing = await executions.waited_for(reader.standing, wait=left, final=True)
-            is_there, value = await executions.in_thread(reader.final, standing)
+            left = left_until(deadline, ROUND_SECONDS)
+            snapshot = await waited_for(reader.snapshot, wait=left, final=True)
+            is_there, value = await in_thread(reader.final_result, snapshot)
             if is_there:
                 return value
-            if deadline is not None and time.monotonic() >= deadline:
+            if is_past(deadline):
                 return reader.expired(timeout, raise_on_timeout=raise_on_timeout)
 
     def get_interventions(
@@ -117,31 +136,40 @@ class Readers:
         target: str | None = None,
         since_version: int | None = None,
         consumed_by: str | None = None,
-    ) -> list[dict[str, Any]]:
-        """Return what people said to the dispatch, in order; empty where its lattice takes no interventions.
+    ) -> list[FieldDict]:
+        """Return the interventions of people, in order; empty where the lattice takes none.
 
         Parameters
         ----------
-        status
-            Only those that are ``pending``, ``inserted`` or ``expired``.
-        target
+        status : {"pending", "inserted", "expired"}, optional
+            Only those with this status.
+        target : str, optional
             Only those meant for this node or point.
-        since_version
+        since_version : int, optional
             Only those after this one.
-        consumed_by
-            Only those that this consumer did something about.
-        """
-        found = list(self._reader.standing().folded.interventions.values())
-        return executions.records(
-            found, status=status, target=target, since_version=since_version, consumed_by=consumed_by
-        )
+        consumed_by : str, optional
+            Only those that this consumer marked as consumed.
 
-    def get_latest_intervention(self, default: Any = None, **filters: Any) -> Any:
+        Returns
+        -------
+        list of dict
+            Each with ``id`` (str), ``version`` (int), ``payload``, ``status`` (str), ``target``, ``author``, ``note``
+            (str or None), ``metadata`` (dict), ``created_at`` (str), ``inserted_at``, ``rejected_at``, ``expired_at``
+            (str or None), ``insertion`` (dict or None), ``reject_reason`` (str or None), ``consumers`` (dict).
+
+        See Also
+        --------
+        covalab.intervene : Add one.
+        """
+        found = list(self._reader.snapshot().folded.interventions.values())
+        return intervention_dicts(found, status, target, since_version, consumed_by)
+
+    def get_latest_intervention(self, default: UserValue = None, **filters: UserValue) -> UserValue:
         """Return the last record that `get_interventions` returns for these filters, or `default`."""
         found = self.get_interventions(**filters)
         return found[-1] if found else default
 
-    def get_interrupts(self, status: str | None = None) -> list[dict[str, Any]]:
-        """Return what the dispatch waits for, or waited for; with `status` only ``waiting``, ``resumed``, ..."""
-        found = self._reader.standing().folded.interrupts.values()
-        return [executions.interrupt_dict(one) for one in found if status is None or one.status == status]
+    def get_interrupts(self, status: str | None = None) -> list[FieldDict]:
+        """Return the interrupts of this dispatch, as `covalab.get_interrupts` does; with `status` only those."""
+        found = self._reader.snapshot().folded.interrupts.values()
+        return [interrupt_dict(one) for one in found if status is None or one.status == status]

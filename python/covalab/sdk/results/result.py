@@ -1,4 +1,4 @@
-"""`Result`: a dispatch as it stood when it was asked for, with Covalent's properties.
+"""`Result`: a dispatch as it was when it was asked for, with Covalent's properties.
 
 One answer of the dispatcher holds what the result is made of; the outputs of single nodes are fetched when asked for.
 The lattice's value is put together here, from the recorded values, each time it is read.
@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from covalab.core.assemble import edges_into, sources_of, value_at
+from covalab.client import Client
 from covalab.core.codec import Buffer
 from covalab.core.errors import BlobNotFound, GraphError, SerializationError, TaskFailed
 from covalab.core.lifecycle import TERMINAL
@@ -22,11 +21,9 @@ from covalab.core.model import (
     Digest,
     DispatchId,
     DispatchRecord,
-    Edge,
     Failure,
     NodeKind,
     TriggerState,
-    Value,
     does_work,
 )
 from covalab.core.model import Status as CoreStatus
@@ -34,45 +31,29 @@ from covalab.sdk.building.postprocess import called_nodes, rerun
 from covalab.sdk.building.trace import open_inputs
 from covalab.sdk.building.transport_graph import TransportGraph
 from covalab.sdk.configuration import get_config
-from covalab.sdk.dispatching.redispatch import load_lattice
+from covalab.sdk.recorded_values import RecordedValues
 from covalab.sdk.results.readers import Readers
 from covalab.sdk.results.status import Status, shown, status
+from covalab.sdk.results.stored_code import RecordedLattice, StoredLattice, load_lattice
 from covalab.sdk.results.transportable import TransportableObject
-
-if TYPE_CHECKING:
-    from covalab.client import Client
-    from covalab.sdk.building.lattice import Lattice
-    from covalab.sdk.tasks.task_records import TaskRecord
+from covalab.sdk.tasks.records import TaskRecord, attempts_of, node_additions
+from covalab.sdk.tasks.tasks import get_task_result
+from covalab.sdk.values import FieldDict, UserValue
 
 _TEXT_LIMIT = 4_000
 
 
-class RecordedLattice:
-    """The lattice of a dispatch that cannot be opened here: to be read, not to be run."""
-
-    def __init__(self, record: DispatchRecord, inputs: TransportableObject, graph: TransportGraph, why: str) -> None:
-        self.__name__ = record.graph.name
-        self.__doc__ = record.doc
-        self.workflow_function_string = record.source
-        self.inputs = inputs
-        self.transport_graph = graph
-        self.python_version = record.environment.versions.get("python", "")
-        self.covalent_version = record.environment.versions.get("covalab", "")
-        self.why = why
-
-    def __repr__(self) -> str:
-        return f"<recorded lattice {self.__name__!r}>"
-
-    def __call__(self, *_: object, **__: object) -> NoReturn:
-        """Refuse: there is no function to run."""
-        message = f"lattice {self.__name__!r} can be read here, but not run: {self.why}"
-        raise GraphError(message)
-
-
 class Result(Readers):
-    """What became of a dispatch. `covalab.get_result` makes one; in a notebook it shows itself.
+    """Result of a dispatch. `covalab.get_result` makes one; in a notebook it shows itself.
 
-    A result is a snapshot: ask again to see more. Values are opened each time they are read.
+    A result is a snapshot: `refresh`, or `covalab.get_result` again, shows more. Values are deserialized each time they
+    are read.
+
+    See Also
+    --------
+    covalab.get_result : Fetch one, with or without waiting.
+    covalab.get_task_result : One task alone, with OmniQ's keys.
+    covalab.get_result_manager : The parts of a result as files.
     """
 
     NEW_OBJ = status.NEW_OBJECT
@@ -101,14 +82,10 @@ class Result(Readers):
         self._workflow_output = workflow_output
         self._intermediate_outputs = intermediate_outputs
         self._sublattice_results = sublattice_results
-        self._values: dict[int, Value] = dict(record.outputs)
+        self._values = RecordedValues(record, client.blobs)
         self._graph = TransportGraph(
             record.graph, record.values, self._code_of, client.blobs, recorded=self._node_attributes
         )
-
-    @functools.cached_property
-    def _into(self) -> list[list[Edge]]:
-        return edges_into(len(self._record.graph.nodes), self._record.graph.edges)
 
     # The dispatch.
 
@@ -124,7 +101,7 @@ class Result(Readers):
 
     @property
     def status(self) -> Status:
-        """Where the dispatch stood."""
+        """The status of the dispatch."""
         return shown(self._record.summary.status)
 
     @property
@@ -152,17 +129,18 @@ class Result(Readers):
 
     @property
     def inputs(self) -> TransportableObject:
-        """The arguments of the workflow: ``{"args": tuple, "kwargs": dict}``, closed."""
+        """The arguments of the workflow, serialized: ``{"args": tuple, "kwargs": dict}``."""
         record, blobs = self._record, self._client.blobs
         return TransportableObject.recorded(
             record.inputs.text, lambda: open_inputs(record.inputs, record.values, blobs)
         )
 
     @functools.cached_property
-    def lattice(self) -> Lattice | RecordedLattice:
+    def lattice(self) -> StoredLattice | RecordedLattice:
         """The lattice that was dispatched, with its inputs and its transport graph: it can be called and dispatched.
 
-        A `RecordedLattice`, which can only be read, where it cannot be opened: a module is missing, another Python.
+        A `RecordedLattice`, which can only be read, where it cannot be deserialized: a module is missing, another
+        Python.
         """
         client, record = self._client, self._record
         try:
@@ -174,13 +152,13 @@ class Result(Readers):
 
     @property
     def transport_graph(self) -> TransportGraph:
-        """The transport graph, with what became of its nodes."""
+        """The transport graph, with the state and the outputs of its nodes."""
         return self._graph
 
     def full_record(self) -> DispatchRecord:
         """Return everything that is known without asking for single nodes, every output included."""
         self._fetch_all()
-        return msgspec.structs.replace(self._record, outputs=self._values)
+        return msgspec.structs.replace(self._record, outputs=self._values.outputs)
 
     @functools.cached_property
     def _code(self) -> Mapping[Digest, bytes]:
@@ -191,24 +169,22 @@ class Result(Readers):
 
     @property
     def triggers(self) -> list[TriggerState]:
-        """How the triggers of the dispatch stand now, and which dispatches they have started; not in Covalent."""
+        """The triggers of the dispatch at this moment, and which dispatches they have started; not in Covalent."""
         return self._client.triggers(self.dispatch_id)
 
     # The lattice's value.
 
     @property
-    def result(self) -> Any:
+    def result(self) -> UserValue:
         """The lattice's value, or None while there is none."""
-        if not self._has_value:
-            return None
-        return self._value_at(self._record.graph.output)
+        return self._values.result() if self._has_value else None
 
     @property
     def encoded_result(self) -> TransportableObject | None:
-        """The lattice's value, closed, or None while there is none."""
+        """The lattice's value, serialized, or None while there is none."""
         return self._output(self._record.graph.output) if self._has_value else None
 
-    def post_process(self) -> Any:
+    def post_process(self) -> UserValue:
         """Run the workflow function here, with the recorded values in place of its electrons, and return its value.
 
         No task runs again. Unlike in `result`, what was returned as a tuple or a set is one.
@@ -216,7 +192,7 @@ class Result(Readers):
         Raises
         ------
         GraphError
-            If not all electrons have a value, or the lattice cannot be opened here.
+            If not all electrons have a value, or the lattice cannot be deserialized here.
         """
         nodes = called_nodes(self._record.graph)
         outputs = self._client.record(self._record.summary.id, outputs=nodes).outputs
@@ -224,21 +200,21 @@ class Result(Readers):
         if missing:
             message = f"dispatch {self.dispatch_id} cannot be post-processed: no value yet of {', '.join(missing[:5])}"
             raise GraphError(message)
-        self._values.update(outputs)
+        self._values.outputs.update(outputs)
         lattice, given = self.lattice, self.inputs.get_deserialized()
         if isinstance(lattice, RecordedLattice):
-            return lattice(*given["args"], **given["kwargs"])  # it says why it cannot be called
-        return rerun(lattice.function, given["args"], given["kwargs"], map(self._opened, nodes))
+            return lattice(*given["args"], **given["kwargs"])  # raises, with the reason
+        return rerun(lattice.function, given["args"], given["kwargs"], map(self._values.deserialized, nodes))
 
     @property
     def _has_value(self) -> bool:
         return self._workflow_output and self._record.summary.status == "completed"
 
-    # What went wrong.
+    # Errors.
 
     @property
     def error(self) -> str | None:
-        """None, or a line saying that tasks failed and one line for each: its number, name and exception."""
+        """None, or a headline and one line for each task that failed: its number, name and exception."""
         summary = self._record.summary
         if summary.status != "failed":
             return None
@@ -256,7 +232,7 @@ class Result(Readers):
         Raises
         ------
         TaskFailed
-            With every failed node and the traceback of the first.
+            With every failed node and the traceback of the first; also for a dispatch that was cancelled.
         """
         summary = self._record.summary
         if summary.status == "cancelled":
@@ -271,27 +247,45 @@ class Result(Readers):
 
     # The nodes.
 
-    def get_node_result(self, node_id: int) -> dict[str, Any]:
-        """Return what is known about one node.
+    def get_node_result(self, node_id: int) -> FieldDict:
+        """Return everything known about one node.
 
         Parameters
         ----------
-        node_id
+        node_id : int
             The node's number in the transport graph.
 
         Returns
         -------
         dict
-            ``node_id``, ``node_name``, ``start_time``, ``end_time``, ``status``, ``output`` (a `TransportableObject`),
-            ``error`` (the traceback), ``sublattice_result`` (the `Result` of the dispatch that a sublattice's node has
-            become), ``stdout`` and ``stderr``; what there is not is None. Of a node that does work also ``attempts``,
-            ``retry_count``, ``max_retries``, ``time_limit``, ``error_type``, ``error_details``, ``enqueued_at``,
-            ``started_at`` and ``worker``, which Covalent does not have.
+            Covalent's keys, each None where there is nothing (yet):
+
+            - ``node_id`` (int), ``node_name`` (str), ``status`` (`Status`)
+            - ``start_time``, ``end_time`` (datetime.datetime, UTC, without a time zone)
+            - ``output`` (`TransportableObject`)
+            - ``error`` (str): the traceback
+            - ``sublattice_result`` (`Result`): of the dispatch that a sublattice's node has become
+            - ``stdout``, ``stderr`` (str)
+
+            Of a node that does work also, which Covalent does not have:
+
+            - ``attempts``, ``retry_count``, ``max_retries`` (int)
+            - ``time_limit`` (float or None): in seconds
+            - ``error_type`` (str or None), ``error_details`` (dict or None): as `TaskError.to_dict` returns it
+            - ``enqueued_at`` (str), ``started_at`` (str or None): ISO-8601 texts
+            - ``worker`` (str or None)
 
         Raises
         ------
         KeyError
             If there is no such node.
+
+        See Also
+        --------
+        Result.get_task_result : How the node ended, with OmniQ's keys.
+        Result.get_node_attempts : Each of its runs.
+        Result.get_all_node_results : All nodes.
+        covalab.get_result : The whole dispatch.
         """
         graph = self._record.graph
         if not 0 <= node_id < len(graph.nodes):
@@ -301,7 +295,7 @@ class Result(Readers):
             return self._node_dict(node_id)
         detail = self._client.node(self._record.summary.id, node_id)
         if detail.value is not None:
-            self._values[node_id] = detail.value
+            self._values.outputs[node_id] = detail.value
         found = self._node_dict(node_id)
         found |= {
             "start_time": _utc(detail.started_at),
@@ -313,29 +307,40 @@ class Result(Readers):
         }
         if detail.failure is not None:
             found["error"] = detail.failure.traceback or _headline(detail.failure)
-        from covalab.sdk.tasks.tasks import node_additions  # noqa: PLC0415 - it needs this module
+        return found | node_additions(detail, self._record.summary.created_at, self._client.blobs.deserialize)
 
-        return found | node_additions(detail, self._record.summary.created_at, self._client)
-
-    def get_node_attempts(self, node_id: int) -> list[dict[str, Any]]:
+    def get_node_attempts(self, node_id: int) -> list[FieldDict]:
         """Return every run of a node, the first one first.
+
+        Parameters
+        ----------
+        node_id : int
+            The node's number in the transport graph.
 
         Returns
         -------
-        list
-            Of records with ``attempt``, ``started_at``, ``ended_at``, ``outcome``, ``error_details`` and ``worker``.
-        """
-        from covalab.sdk.tasks.tasks import attempts_of  # noqa: PLC0415 - it needs this module
+        list of Record
+            By item and by attribute: ``attempt`` (int, from 1), ``started_at``, ``ended_at`` (ISO-8601 text or None; as
+            attributes, datetimes), ``outcome`` (`TaskStatus`), ``error_details`` (dict or None) and ``worker`` (str or
+            None).
 
-        return list(attempts_of(self._client.node(self._record.summary.id, node_id), self._client))
+        See Also
+        --------
+        Result.get_node_result : The node as a whole.
+        """
+        detail = self._client.node(self._record.summary.id, node_id)
+        return list(attempts_of(detail, self._client.blobs.deserialize))
 
     def get_task_result(self, node_id: int) -> TaskRecord | None:
-        """Return how a node ended as `covalab.get_task_result` does; None while it has not."""
-        from covalab.sdk.tasks.tasks import get_task_result  # noqa: PLC0415 - it needs this module
+        """Return how a node ended as `covalab.get_task_result` does; None while it has not.
 
+        See Also
+        --------
+        Result.get_node_result : The same node, with Covalent's keys.
+        """
         return get_task_result(f"{self.dispatch_id}:{node_id}")
 
-    def get_all_node_results(self) -> list[dict[str, Any]]:
+    def get_all_node_results(self) -> list[FieldDict]:
         """Return `get_node_result` of every node, in order."""
         self._fetch_all()
         return [self.get_node_result(node) for node in range(len(self._record.graph.nodes))]
@@ -348,11 +353,11 @@ class Result(Readers):
 
     def _fetch_all(self) -> None:
         """Fetch the outputs that are not here yet, all with one request."""
-        has_all = self.is_terminal and len(self._values) >= self._record.summary.counts.completed
+        has_all = self.is_terminal and len(self._values.outputs) >= self._record.summary.counts.completed
         if self._intermediate_outputs and not has_all:
-            self._values.update(self._client.record(self._record.summary.id, outputs="all").outputs)
+            self._values.outputs.update(self._client.record(self._record.summary.id, outputs="all").outputs)
 
-    def _node_dict(self, node_id: int) -> dict[str, Any]:
+    def _node_dict(self, node_id: int) -> FieldDict:
         state = self._record.nodes[node_id]
         failure = self._record.failures.get(node_id)
         return {
@@ -368,11 +373,11 @@ class Result(Readers):
             "stderr": None,
         }
 
-    def _node_attributes(self, node_id: int) -> Mapping[str, Any]:
+    def _node_attributes(self, node_id: int) -> Mapping[str, UserValue]:
         return {**self.get_node_result(node_id), "sub_dispatch_id": self._record.children.get(node_id)}
 
     def _sublattice_result(self, child: DispatchId | None) -> Result | None:
-        """Return the result of a dispatch that stands for a node of this one."""
+        """Return the result of a child dispatch, which a node of this one has become."""
         if child is None or not self._sublattice_results:
             return None
         return Result(
@@ -384,43 +389,20 @@ class Result(Readers):
         )
 
     def _output(self, node_id: int) -> TransportableObject | None:
-        """Return the closed output of a node, or None while not all that it is made of is there."""
-        graph = self._record.graph
-        kind = graph.nodes[node_id].kind
-        wanted = self._workflow_output if kind is NodeKind.OUTPUT else self._intermediate_outputs
-        if not wanted or not all(self._is_here(node) for node in sources_of([node_id], graph.nodes, self._into)):
+        """Return the serialized output of a node, or None while not all that it is made of is there."""
+        node, values = self._record.graph.nodes[node_id], self._values
+        is_wanted = self._workflow_output if node.kind is NodeKind.OUTPUT else self._intermediate_outputs
+        if not is_wanted or not values.has_all_of(node_id):
             return None
-        if not does_work(graph.nodes[node_id]) and kind is not NodeKind.PARAMETER:
-            text = self._text(node_id)
-            return TransportableObject.recorded(text, lambda: self._value_at(node_id))
-        return self._transportable(self._closed(node_id), self._what(node_id))
-
-    def _is_here(self, node: int) -> bool:
-        return self._record.graph.nodes[node].kind is NodeKind.PARAMETER or node in self._values
-
-    def _closed(self, node: int) -> Value:
-        it = self._record.graph.nodes[node]
-        return self._record.values[it.value] if it.kind is NodeKind.PARAMETER else self._values[node]
-
-    def _value_at(self, node: int) -> Any:
-        return value_at(node, self._record.graph.nodes, self._into, self._opened)
-
-    def _opened(self, node: int) -> Any:
-        return self._client.blobs.deserialize(self._closed(node), what=self._what(node))
-
-    def _text(self, node: int) -> str:
-        """Return the text of a value that is put together, without opening any part of it."""
-        text = value_at(node, self._record.graph.nodes, self._into, lambda part: _Text(self._closed(part)))
-        return str(text)[:_TEXT_LIMIT]
-
-    def _what(self, node: int) -> str:
-        name = self._record.graph.nodes[node].name
-        return f"the output of {name!r} (node {node} of dispatch {self.dispatch_id})"
-
-    def _transportable(self, value: Value, what: str) -> TransportableObject:
+        if not does_work(node) and node.kind is not NodeKind.PARAMETER:
+            return TransportableObject.recorded(self._text(node_id), lambda: values.at(node_id))
+        value, what = values.serialized(node_id), values.description_of(node_id)
         return TransportableObject.recorded(value.text, lambda: self._client.blobs.deserialize(value, what=what))
 
-    # How it shows itself.
+    def _text(self, node: int) -> str:
+        return self._values.text_of(node)[:_TEXT_LIMIT]
+
+    # Display.
 
     def __repr__(self) -> str:
         summary = self._record.summary
@@ -456,24 +438,14 @@ class Result(Readers):
         kwargs = {name: str(value)[:_TEXT_LIMIT] for name, value in inputs["kwargs"].items()}
         return [f"input args: {args}", f"input kwargs: {kwargs}"]
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:  # noqa: ARG002
+    def _repr_mimebundle_(
+        self,
+        include: Collection[str] | None = None,  # noqa: ARG002 - IPython's parameters
+        exclude: Collection[str] | None = None,  # noqa: ARG002
+    ) -> FieldDict:
         from covalab.view.bundle import dispatch_bundle  # noqa: PLC0415 - only when it is shown
 
         return dispatch_bundle(self._record.summary, self._record.graph, self._record.nodes)
-
-
-class _Text:
-    """Stands for a closed value in a text, and can be the key of a dict."""
-
-    def __init__(self, value: Value) -> None:
-        self._text = value.text
-        self._is_text = value.type == "str"
-
-    def __str__(self) -> str:
-        return self._text
-
-    def __repr__(self) -> str:  # as a part of something
-        return repr(self._text) if self._is_text else self._text
 
 
 def _shown(core: CoreStatus, child: DispatchId | None) -> Status:

@@ -1,4 +1,4 @@
-"""`get_result_manager`: what a dispatch is made of, as files in a folder that one chooses.
+"""`get_result_manager`: writes the parts of a dispatch to files, in a folder that one chooses.
 
 Results need no files: every value is in the data folder, and stays there. Files are written when they are asked for,
 each whole or not at all, under the names that Covalent gives them.
@@ -10,23 +10,23 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import msgspec
 
 from covalab.client import connect
 from covalab.core.errors import SerializationError
 from covalab.core.model import DispatchRecord
+from covalab.sdk.building.transport_graph import TransportGraph
 from covalab.sdk.configuration import get_config
-from covalab.sdk.dispatching.api import get_result
-from covalab.sdk.results.result import RecordedLattice, Result
+from covalab.sdk.results.fetch import fetch_result
+from covalab.sdk.results.result import Result
+from covalab.sdk.results.stored_code import RecordedLattice
 from covalab.sdk.results.transportable import TransportableObject
-
-if TYPE_CHECKING:
-    from covalab.sdk.building.transport_graph import TransportGraph
+from covalab.sdk.values import UserValue
 
 RESULT_ASSETS: Final[Mapping[str, str]] = {"result": "results.tobj", "error": "error.log"}
 LATTICE_ASSETS: Final[Mapping[str, str]] = {
@@ -50,22 +50,22 @@ MANIFEST: Final = "manifest.json"
 
 
 class ResultManager:
-    """The parts of a dispatch, one by one: to be written to files (`download_...`) and read back (`load_...`).
+    """Parts of a dispatch, one by one: written to files (`download_...`) and read back (`load_...`).
 
-    A part that there is not (the error of what completed, say) has no file; asking for it gives None.
+    A part that does not exist (the error of a dispatch that completed, say) has no file; asking for it gives None.
 
     Parameters
     ----------
-    result_object
+    result_object : Result
         The dispatch.
-    results_dir
-        The folder of the files; made when the first is written.
+    results_dir : str or path, optional
+        The folder of the files; made when the first is written. ``Result.results_dir``, if not given.
 
     Attributes
     ----------
-    result_object
-        The `Result`.
-    results_dir
+    result_object : Result
+        The dispatch.
+    results_dir : str
         The folder.
     """
 
@@ -82,7 +82,7 @@ class ResultManager:
         dispatcher_addr: str | None = None,
     ) -> ResultManager:
         """Return the manager of a dispatch; the parameters are those of `get_result_manager`."""
-        return cls(get_result(dispatch_id, wait, dispatcher_addr), results_dir)
+        return cls(fetch_result(dispatch_id, wait, dispatcher_addr, stacklevel=3), results_dir)
 
     def download_result_asset(self, key: str) -> str | None:
         """Write ``result`` or ``error`` to its file and return the file's path; None if there is no such part."""
@@ -93,18 +93,18 @@ class ResultManager:
         return self._write(_file(LATTICE_ASSETS, key, "a lattice"), self._lattice_asset(key))
 
     def download_node_asset(self, node_id: int, key: str) -> str | None:
-        """Write ``function``, ``function_string``, ``value``, ``output``, ``hooks``, or what a node printed."""
+        """Write a part of a node, one of the keys of `NODE_ASSETS`, to its file."""
         return self._write(f"node_{node_id}/{_file(NODE_ASSETS, key, 'a node')}", self._node_asset(node_id, key))
 
-    def load_result_asset(self, key: str) -> Any:
+    def load_result_asset(self, key: str) -> UserValue:
         """Return ``result`` or ``error`` from its file, which is written first if it is not there."""
         return self._read(_file(RESULT_ASSETS, key, "a result"), lambda: self.download_result_asset(key))
 
-    def load_lattice_asset(self, key: str) -> Any:
+    def load_lattice_asset(self, key: str) -> UserValue:
         """Return a part of the lattice from its file, which is written first if it is not there."""
         return self._read(_file(LATTICE_ASSETS, key, "a lattice"), lambda: self.download_lattice_asset(key))
 
-    def load_node_asset(self, node_id: int, key: str) -> Any:
+    def load_node_asset(self, node_id: int, key: str) -> UserValue:
         """Return a part of a node from its file, which is written first if it is not there."""
         file = f"node_{node_id}/{_file(NODE_ASSETS, key, 'a node')}"
         return self._read(file, lambda: self.download_node_asset(node_id, key))
@@ -114,7 +114,7 @@ class ResultManager:
 
         Parameters
         ----------
-        workflow_output, intermediate_outputs
+        workflow_output, intermediate_outputs : bool, default True
             Whether to write the lattice's value, and the outputs of nodes.
         """
         self.save()
@@ -122,7 +122,7 @@ class ResultManager:
             if workflow_output or key != "result":
                 self.download_result_asset(key)
         for key in LATTICE_ASSETS:
-            with suppress(SerializationError):  # what cannot be opened here cannot be written here
+            with suppress(SerializationError):  # what cannot be deserialized here cannot be written here
                 self.download_lattice_asset(key)
         for node in range(len(self._graph)):
             for key in NODE_ASSETS:
@@ -135,7 +135,7 @@ class ResultManager:
 
         Parameters
         ----------
-        path
+        path : str or path, optional
             Where to; ``manifest.json`` in the folder of the files, if not given.
         """
         target = Path(path) if path is not None else Path(self.results_dir) / MANIFEST
@@ -145,13 +145,13 @@ class ResultManager:
     def load(path: str | os.PathLike[str], results_dir: str | os.PathLike[str]) -> ResultManager:
         """Return the manager of the dispatch whose manifest `save` wrote.
 
-        Small values are in the manifest; larger ones, and what nodes printed, are where they always are.
+        Small values are in the manifest; larger ones, and the output that nodes printed, stay in the data folder.
 
         Parameters
         ----------
-        path
+        path : str or path
             The manifest.
-        results_dir
+        results_dir : str or path
             The folder of the files.
 
         Raises
@@ -170,11 +170,11 @@ class ResultManager:
     def _graph(self) -> TransportGraph:
         return self.result_object.transport_graph
 
-    def _result_asset(self, key: str) -> Any:
+    def _result_asset(self, key: str) -> UserValue:
         result = self.result_object
         return result.encoded_result if key == "result" else result.error
 
-    def _lattice_asset(self, key: str) -> Any:
+    def _lattice_asset(self, key: str) -> UserValue:
         result = self.result_object
         if key == "inputs":
             return result.inputs
@@ -188,7 +188,7 @@ class ResultManager:
             raise SerializationError(message)
         return lattice.workflow_function if key == "workflow_function" else lattice.metadata["hooks"] or None
 
-    def _node_asset(self, node_id: int, key: str) -> Any:
+    def _node_asset(self, node_id: int, key: str) -> UserValue:
         if key in ("output", "stdout", "stderr", "error"):
             return self.result_object.get_node_result(node_id)[key]
         if key == "hooks":
@@ -196,10 +196,12 @@ class ResultManager:
         try:
             return self._graph.get_node_value(node_id, key) or None
         except KeyError:
-            self._graph.get_node_value(node_id, "name")  # it is the node that is missing: a KeyError that says so
+            self._graph.get_node_value(
+                node_id, "name"
+            )  # raises a KeyError that names the node, if that is what is missing
             return None
 
-    def _write(self, file: str, asset: Any) -> str | None:
+    def _write(self, file: str, asset: UserValue) -> str | None:
         if asset is None:
             return None
         if isinstance(asset, TransportableObject):
@@ -208,7 +210,7 @@ class ResultManager:
             data = (asset if isinstance(asset, str) else json.dumps(asset)).encode()
         return _replace(Path(self.results_dir) / file, data)
 
-    def _read(self, file: str, download: Any) -> Any:
+    def _read(self, file: str, download: Callable[[], str | None]) -> UserValue:
         path = Path(self.results_dir) / file
         if not path.exists() and download() is None:
             return None
@@ -224,23 +226,32 @@ def get_result_manager(
     wait: bool = False,
     dispatcher_addr: str | None = None,
 ) -> ResultManager:
-    """Return what writes the parts of a dispatch to files, one by one.
+    """Return the manager that writes the parts of a dispatch to files, one by one.
 
     Parameters
     ----------
-    dispatch_id
+    dispatch_id : str
         The id.
-    results_dir
+    results_dir : str or path, optional
         The folder of the files; the dispatch's own folder in ``sdk.results_dir``, if not given.
-    wait
+    wait : bool, default False
         Whether to wait until the dispatch has ended.
-    dispatcher_addr
+    dispatcher_addr : str, optional
         Covalent's; refused when it names another machine.
+
+    Returns
+    -------
+    ResultManager
+        It has written nothing yet.
 
     Raises
     ------
     MissingLatticeRecordError
         If there is no such dispatch.
+
+    See Also
+    --------
+    get_result : The same without files; with ``results_dir=`` it writes all of them.
 
     Examples
     --------
@@ -259,11 +270,11 @@ def _delete_result(
 
     Parameters
     ----------
-    dispatch_id
+    dispatch_id : str
         The id.
-    results_dir
+    results_dir : str or path, optional
         The folder in which the dispatch has a folder of its own; ``sdk.results_dir``, if not given.
-    remove_parent_directory
+    remove_parent_directory : bool, default False
         Also delete `results_dir`, if nothing is left in it.
     """
     parent = Path(results_dir or get_config("sdk.results_dir"))
@@ -273,7 +284,7 @@ def _delete_result(
         raise ValueError(message)
     shutil.rmtree(parent / name, ignore_errors=True)
     if remove_parent_directory:
-        with suppress(OSError):  # somebody else's files are in it
+        with suppress(OSError):  # other files are in it
             parent.rmdir()
 
 

@@ -1,4 +1,4 @@
-"""Covalent's words for where a dispatch or a node stands, as objects that compare with plain strings."""
+"""Covalent's statuses of dispatches and nodes, as objects that compare with plain strings."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class RESULT_STATUS:  # noqa: N801 - Covalent's name
 
     @staticmethod
     def is_terminal(status: Status | str) -> bool:
-        """Tell whether a dispatch or node with this status will never change again."""
+        """Return whether a dispatch or node with this status will never change again."""
         return str(status) in ("COMPLETED", "FAILED", "CANCELLED")
 
 

@@ -1,6 +1,6 @@
-"""Covalent's `TransportableObject`: a value that is closed, with a text and a header that say what it is.
+"""Covalent's `TransportableObject`: a serialized value, with its text and a header that describes it.
 
-One made from a recorded value opens it only when asked, so showing a result of gigabytes reads none of them.
+One made from a recorded value deserializes it only when asked, so showing a result of gigabytes reads none of them.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ class TransportableObject:
 
     Parameters
     ----------
-    obj
+    obj : object
         Any object that cloudpickle can pickle.
 
     Examples
     --------
-    >>> closed = TransportableObject([1, 2])
-    >>> closed.object_string, closed.get_deserialized()
+    >>> serialized = TransportableObject([1, 2])
+    >>> serialized.object_string, serialized.get_deserialized()
     ('[1, 2]', [1, 2])
-    >>> TransportableObject.deserialize(closed.serialize()) == closed
+    >>> TransportableObject.deserialize(serialized.serialize()) == serialized
     True
     """
 
@@ -43,7 +43,7 @@ class TransportableObject:
 
     @classmethod
     def recorded(cls, text: str, opened: Callable[[], Any]) -> TransportableObject:
-        """Return one for a value that is kept elsewhere; `opened` opens it."""
+        """Return one for a value that is kept elsewhere; `opened` returns it."""
         self = cls.__new__(cls)
         self._object_string, self._pickle, self._open = text, None, opened
         self._header = _header(None)
@@ -87,7 +87,7 @@ class TransportableObject:
 
     @property
     def header(self) -> dict[str, Any]:
-        """Versions of Python and cloudpickle, and the value's name and docstring."""
+        """``py_version``, ``cloudpickle_version`` (str), ``attrs`` (dict of the value's ``name`` and ``doc``)."""
         return self._header
 
     @property
@@ -111,7 +111,7 @@ class TransportableObject:
         return TransportableObject.from_dict, (self.to_dict(),)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as a dictionary that JSON can hold."""
+        """Return it as a dictionary that JSON can hold: ``type`` (str) and ``attributes`` (dict)."""
         attributes = {
             "_object": self.get_serialized(),
             "_object_string": self._object_string,
@@ -151,12 +151,12 @@ class TransportableObject:
 
     @staticmethod
     def deserialize_list(collection: list[Any]) -> list[Any]:
-        """Open every transportable object in a nesting of lists and dicts."""
+        """Return the values of all transportable objects in a nesting of lists and dicts."""
         return [_opened(element) for element in collection]
 
     @staticmethod
     def deserialize_dict(collection: dict[Any, Any]) -> dict[Any, Any]:
-        """Open every transportable object in a nesting of dicts and lists."""
+        """Return the values of all transportable objects in a nesting of dicts and lists."""
         return {key: _opened(element) for key, element in collection.items()}
 
     def _bytes(self) -> bytes:

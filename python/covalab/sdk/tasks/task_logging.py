@@ -1,6 +1,6 @@
-"""``ct.logging``: Python's own loggers, with the task in every line.
+"""``ct.logging``: Python's own loggers, with the id of the task in every line.
 
-In a task what is logged goes to the task's stderr, and is kept with it.
+Log lines of a task go to its stderr, and are kept with it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import sys
 import time
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
 
 from covalab.sdk.dispatching.timestamps import Timestamp
+from covalab.sdk.values import FieldDict, UserValue
 from covalab.worker.context import get_context
 
 if TYPE_CHECKING:
@@ -29,32 +30,38 @@ ROOT: Final = "covalab.tasks"
 
 _TASK_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(:[0-9]+)?")
 _CONTEXT: Final = "covalab_context"
+_Processed: TypeAlias = tuple[UserValue, MutableMapping[str, UserValue]]
 
 
 class TaskLogger(_Adapter):
-    """A logger that puts what it was bound to into each record: as attribute ``covalab_context``, a dictionary."""
+    """A logger that adds its context to each record: as attribute ``covalab_context``, a dictionary."""
 
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """Add what this is bound to."""
+    def process(self, msg: UserValue, kwargs: MutableMapping[str, UserValue]) -> _Processed:
+        """Add the context."""
         kwargs["extra"] = {**(kwargs.get("extra") or {}), _CONTEXT: dict(self.extra or {})}
         return msg, kwargs
 
-    def bind(self, **ctx: Any) -> Self:
-        """Return a logger that is bound to more."""
+    def bind(self, **ctx: UserValue) -> Self:
+        """Return a logger with more context."""
         return type(self)(self.logger, {**(self.extra or {}), **ctx})
 
 
-def bind_task(name: str | None = None, *, task_id: str | None = None, **ctx: Any) -> TaskLogger:
-    """Return a logger whose lines say which task they are about.
+def bind_task(name: str | None = None, *, task_id: str | None = None, **ctx: UserValue) -> TaskLogger:
+    """Return a logger whose lines name a task.
 
     Parameters
     ----------
-    name
+    name : str, optional
         A name for the logger; or, alone, a task's id.
-    task_id
+    task_id : str, optional
         The task. In a task, if not given, the one that runs.
     **ctx
         Anything else that each line is to have.
+
+    Returns
+    -------
+    TaskLogger
+        A ``logging.LoggerAdapter``.
 
     Examples
     --------
@@ -73,7 +80,7 @@ def bind_task(name: str | None = None, *, task_id: str | None = None, **ctx: Any
 
 @contextmanager
 def task_context(task_id: str, operation: str) -> Iterator[TaskLogger]:
-    """Log when something that is done to a task begins and ends, how long it took, and whether it failed."""
+    """Log the begin and the end of an operation on a task, how long it took, and whether it failed."""
     logger = bind_task(task_id=task_id, operation=operation)
     logger.info("%s: begun", operation)
     began = time.perf_counter()
@@ -88,15 +95,15 @@ def task_context(task_id: str, operation: str) -> Iterator[TaskLogger]:
 
 
 def configure(level: int | str = "INFO", *, as_json: bool = False, stream: TextIO | None = None) -> None:
-    """Write what is logged about tasks, and only that, to a stream; called again, it replaces what was said before.
+    """Write the log lines about tasks, and only those, to a stream; called again, it replaces the earlier settings.
 
     Parameters
     ----------
-    level
-        What is not as important is left out, e.g. ``"DEBUG"``.
-    as_json
+    level : int or str, default "INFO"
+        The lowest level that is written, e.g. ``"DEBUG"``.
+    as_json : bool, default False
         Write one JSON object for each line.
-    stream
+    stream : file object, optional
         Where to; default: ``sys.stderr``, as it is when a line is written.
 
     Raises
@@ -115,7 +122,7 @@ def configure(level: int | str = "INFO", *, as_json: bool = False, stream: TextI
 
 
 class _Handler(logging.Handler):
-    """Writes to a stream, or to what `sys.stderr` is at the moment: in a task, that changes."""
+    """Handler that writes to a stream, or to `sys.stderr` of the moment: in a task, that changes."""
 
     def __init__(self, stream: TextIO | None) -> None:
         super().__init__()
@@ -124,11 +131,11 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             print(self.format(record), file=self._stream or sys.stderr, flush=True)
-        except Exception:  # noqa: BLE001 - what cannot be logged must not end the task
+        except Exception:  # noqa: BLE001 - a line that cannot be written must not end the task
             self.handleError(record)
 
 
-def _bound(record: logging.LogRecord) -> dict[str, Any]:
+def _bound(record: logging.LogRecord) -> FieldDict:
     return getattr(record, _CONTEXT, {})
 
 

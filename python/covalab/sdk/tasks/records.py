@@ -1,4 +1,4 @@
-"""What is told of tasks: records to be read by item and by attribute, their status, and why they failed.
+"""Records of tasks and dispatches, read by item and by attribute; the status of a task, and its error. Pure.
 
 Records have the shapes of OmniQ's documentation ("Inspect Task Results and Errors"). They are dictionaries, so JSON can
 hold them; as attributes times are datetimes and an error is a `TaskError`.
@@ -10,19 +10,30 @@ import datetime as dt
 import enum
 import traceback as tracebacks
 from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
-from typing import Any, Final
+from typing import Final, Protocol
+
+import msgspec
 
 from covalab.core.codec import class_name
-from covalab.core.lifecycle import COVALENT_TEXT
-from covalab.core.model import DispatchSummary, Failure, TaskRow, TaskStatusName, Value
+from covalab.core.lifecycle import COVALENT_TEXT, task_status
+from covalab.core.model import DispatchSummary, Failure, NodeDetail, Outcome, TaskRow, TaskStatusName, Value
 from covalab.sdk.dispatching.timestamps import Timestamp, timestamp
+from covalab.sdk.values import FieldDict, UserValue
 
 NOT_RETRYABLE: Final = frozenset({"cancelled", "dependency", "serialization", "timeout"})
-"""Error types after which another run is not worth trying, unless somebody says so with `retry_on`."""
+"""Error types after which a task is not run again, unless `retry_on` names them."""
+
+
+class Deserialize(Protocol):
+    """`BlobStore.deserialize`: returns the value that was serialized."""
+
+    def __call__(self, value: Value, *, what: str = "value") -> UserValue:
+        """Return the value; `what` names it in error messages."""
+        ...
 
 
 class TaskStatus(str, enum.Enum):
-    """Where a task stands; equals its text. ``SUCCESS`` is another name of ``COMPLETED``.
+    """Status of a task; equals its text. ``SUCCESS`` is another name of ``COMPLETED``.
 
     Examples
     --------
@@ -41,7 +52,7 @@ class TaskStatus(str, enum.Enum):
 
     @classmethod
     def _missing_(cls, value: object) -> TaskStatus | None:
-        return _OTHER_WORDS.get(str(value).upper())
+        return _SYNONYMS.get(str(value).upper())
 
     def __str__(self) -> str:
         return self.value
@@ -50,7 +61,7 @@ class TaskStatus(str, enum.Enum):
         return repr(self.value)
 
 
-_OTHER_WORDS: Final[Mapping[str, TaskStatus]] = {
+_SYNONYMS: Final[Mapping[str, TaskStatus]] = {
     **{status.value: status for status in TaskStatus},
     "SUCCESS": TaskStatus.COMPLETED,
     "RETRYING": TaskStatus.PENDING,
@@ -63,16 +74,16 @@ _OTHER_WORDS: Final[Mapping[str, TaskStatus]] = {
     "PENDING_POSTPROCESSING": TaskStatus.RUNNING,
     "POSTPROCESSING_FAILED": TaskStatus.FAILED,
 }
-"""Words of OmniQ's and Covalent's for the same."""
+"""Names of OmniQ's and Covalent's for the same."""
 
 
-def words_of(status: object) -> tuple[TaskStatusName, ...]:
-    """Return the core's words for one status, or for several.
+def status_names(status: object) -> tuple[TaskStatusName, ...]:
+    """Return the core's names for one status, or for several.
 
     Raises
     ------
     ValueError
-        For a word that is no status.
+        For a text that is no status.
     """
     if status is None:
         return ()
@@ -81,24 +92,24 @@ def words_of(status: object) -> tuple[TaskStatusName, ...]:
 
 
 class TaskError:
-    """Why a task failed, in OmniQ's words.
+    """Error of a task, with OmniQ's fields.
 
     Attributes
     ----------
-    error_type
+    error_type : str
         Where it failed: ``runtime``, ``timeout``, ``serialization``, ``storage``, ``worker_lost``, ``dependency``,
         ``cancelled``, ``deps``, ``executor`` or ``sublattice``.
-    message
-        What the exception said.
-    timestamp
-        When, or None.
-    traceback
+    message : str
+        The message of the exception.
+    timestamp : datetime.datetime or None
+        When it failed.
+    traceback : str
         The traceback, cut to the task's own frames; an empty text where there is none.
-    retry_count
+    retry_count : int
         How many runs there were before the one that failed.
-    is_retryable
+    is_retryable : bool
         Whether a failure of this type is run again when retries are left.
-    exception_class
+    exception_class : str
         The name of the exception's class; an empty text where there was none.
     """
 
@@ -125,15 +136,15 @@ class TaskError:
 
     @property
     def exception(self) -> BaseException | None:
-        """The exception itself, as the task raised it; None if it could not be kept or cannot be opened here."""
+        """The exception itself, as the task raised it; None if it could not be kept or cannot be deserialized here."""
         return self._original()
 
     def can_retry(self) -> bool:
         """Whether a failure of this type is run again when retries are left."""
         return self.is_retryable
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the error as JSON can hold it."""
+    def to_dict(self) -> FieldDict:
+        """Return the error as JSON can hold it: its attributes, the time as ISO-8601 text."""
         return {
             "error_type": self.error_type,
             "message": self.message,
@@ -145,8 +156,8 @@ class TaskError:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> TaskError:
-        """Return the error that a dictionary tells of; only ``error_type`` and ``message`` must be there."""
+    def from_dict(cls, data: Mapping[str, UserValue]) -> TaskError:
+        """Return the error that `to_dict` described; only ``error_type`` and ``message`` must be there."""
         at = data.get("timestamp")
         return cls(
             data["error_type"],
@@ -180,7 +191,7 @@ class TaskError:
 
 
 def error_of(
-    failure: Failure, at: float | None, attempt: int, open_value: Callable[[Value], Any] | None = None
+    failure: Failure, at: float | None, attempt: int, open_value: Callable[[Value], object] | None = None
 ) -> TaskError:
     """Return a recorded failure of run number `attempt` as a `TaskError`."""
 
@@ -189,7 +200,7 @@ def error_of(
             return None
         try:
             found = open_value(failure.original)
-        except Exception:  # noqa: BLE001 - its class is not to be had here
+        except Exception:  # noqa: BLE001 - its class cannot be imported here
             return None
         return found if isinstance(found, BaseException) else None
 
@@ -206,10 +217,10 @@ def error_of(
     )
 
 
-class Record(dict[str, Any]):
-    """Something told, to be read by item and by attribute. As attributes, moments are aware datetimes."""
+class Record(dict[str, UserValue]):
+    """Dictionary whose items can also be read as attributes. As attributes, times are aware datetimes."""
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> UserValue:
         try:
             value = self[name]
         except KeyError:
@@ -219,15 +230,15 @@ class Record(dict[str, Any]):
 
 
 class TaskRecord(Record):
-    """A task as it stands, with OmniQ's keys: ``id``, ``status``, ``result``, ``attempts``, ``enqueued_at``, ``error``.
+    """State of a task, with OmniQ's keys: ``id``, ``status``, ``result``, ``attempts``, ``enqueued_at``, ``error``.
 
     Beside these there is ``completed_at``, ``failed_at``, ``cancelled_at`` or ``started_at``, whichever is the latest
-    that happened; as attributes, each of them is there, and None if it did not happen. The result is opened when it is
-    first read. One that waits for its time has ``starts_at``, a run of a series ``schedule_id``; as attributes, they
-    too are always there.
+    that happened; as attributes, each of them is there, and None if it did not happen. The result is deserialized when
+    it is first read. One that waits for its time has ``starts_at``, a run of a series ``schedule_id``; as attributes,
+    they too are always there.
     """
 
-    def __init__(self, row: TaskRow, open_result: Callable[[], Any], error: TaskError | None) -> None:
+    def __init__(self, row: TaskRow, open_result: Callable[[], UserValue], error: TaskError | None) -> None:
         status = TaskStatus(row.status.upper())
         super().__init__(
             id=f"{row.dispatch}:{row.node}",
@@ -247,9 +258,10 @@ class TaskRecord(Record):
         dict.__setitem__(self, "error", shown)
         self._row = row
         self._error = error
-        self._open_result: Callable[[], Any] | None = open_result if status is TaskStatus.COMPLETED else None
+        self._open_result: Callable[[], UserValue] | None = open_result if status is TaskStatus.COMPLETED else None
 
-    def _opened(self) -> TaskRecord:
+    def _with_result(self) -> TaskRecord:
+        """Deserialize the result, if that was not done; return this record."""
         if self._open_result is not None:
             dict.__setitem__(self, "result", self._open_result())
             self._open_result = None
@@ -257,7 +269,7 @@ class TaskRecord(Record):
 
     @property
     def error(self) -> TaskError | None:
-        """Why it failed, or None."""
+        """The error, or None."""
         return self._error
 
     @property
@@ -275,31 +287,31 @@ class TaskRecord(Record):
         """When it is run next, if it waits for that; else None."""
         return _datetime(self._row.next_at)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> UserValue:
         if name in ("starts_at", "schedule_id") and name not in self:
             return None
         if name in _TIMES and name not in self:
             return _datetime(self._row.started_at) if name == "started_at" else None
         return super().__getattr__(name)
 
-    # What reads the result opens it first.
+    # Each way to read the result deserializes it first.
 
-    def __getitem__(self, key: str) -> Any:
-        return dict.__getitem__(self._opened() if key == "result" else self, key)
+    def __getitem__(self, key: str) -> UserValue:
+        return dict.__getitem__(self._with_result() if key == "result" else self, key)
 
-    def get(self, key: str, default: Any = None) -> Any:
+    def get(self, key: str, default: UserValue = None) -> UserValue:
         """Return an item, or the default."""
-        return dict.get(self._opened() if key == "result" else self, key, default)
+        return dict.get(self._with_result() if key == "result" else self, key, default)
 
-    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]
+    def items(self) -> ItemsView[str, UserValue]:  # type: ignore[override]
         """Return all items."""
-        return dict.items(self._opened())
+        return dict.items(self._with_result())
 
-    def values(self) -> ValuesView[Any]:  # type: ignore[override]
+    def values(self) -> ValuesView[UserValue]:  # type: ignore[override]
         """Return all values."""
-        return dict.values(self._opened())
+        return dict.values(self._with_result())
 
-    def copy(self) -> dict[str, Any]:
+    def copy(self) -> dict[str, UserValue]:
         """Return a plain dictionary."""
         return dict(self.items())
 
@@ -307,7 +319,7 @@ class TaskRecord(Record):
         return dict.__iter__(self)
 
     def __eq__(self, other: object) -> bool:
-        return dict.__eq__(self._opened(), other._opened() if isinstance(other, TaskRecord) else other)
+        return dict.__eq__(self._with_result(), other._with_result() if isinstance(other, TaskRecord) else other)
 
     def __ne__(self, other: object) -> bool:
         return not self == other
@@ -315,9 +327,10 @@ class TaskRecord(Record):
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return dict.__repr__(self._opened())
+        return dict.__repr__(self._with_result())
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[type[Record], tuple[dict[str, UserValue]]]:
+        # The row and the way to the result stay here: a copy in another process is a plain record.
         return Record, (self.copy(),)
 
 
@@ -337,7 +350,7 @@ def _datetime(seconds: float | None) -> dt.datetime | None:
 
 
 def dispatch_record(summary: DispatchSummary) -> Record:
-    """Return what a list tells of a dispatch: Covalent's fields."""
+    """Return a dispatch as `covalab.list_dispatches` lists it, with Covalent's fields."""
     updated = summary.ended_at or summary.started_at or summary.created_at
     counts = summary.counts
     n_all = counts.pending + counts.running + counts.completed + counts.failed + counts.cancelled + counts.skipped
@@ -355,4 +368,72 @@ def dispatch_record(summary: DispatchSummary) -> Record:
         error=summary.error or None,
         starts_at=timestamp(summary.starts_at),
         schedule_id=None if summary.schedule_id is None else str(summary.schedule_id),
+    )
+
+
+def task_record(detail: NodeDetail, summary: DispatchSummary, deserialize: Deserialize) -> TaskRecord:
+    """Return a node, and what it takes from the summary of its dispatch, as the record of a task."""
+    failure = detail.failure
+    row = TaskRow(
+        detail.dispatch,
+        detail.node,
+        task_status(detail.status, None if failure is None else failure.type),
+        detail.attempt,
+        summary.created_at,
+        detail.started_at,
+        detail.ended_at,
+        detail.next_at,
+        failure,
+        starts_at=summary.starts_at,
+        schedule_id=summary.schedule_id,
+    )
+
+    def open_result() -> UserValue:
+        if detail.value is None:
+            return None
+        what = f"the output of {detail.name!r} (node {detail.node} of dispatch {detail.dispatch})"
+        return deserialize(detail.value, what=what)
+
+    error = None if failure is None else error_of(failure, detail.ended_at, detail.attempt, deserialize)
+    return TaskRecord(row, open_result, error)
+
+
+def node_additions(detail: NodeDetail, enqueued_at: float, deserialize: Deserialize) -> FieldDict:
+    """Return the keys of `Result.get_node_result` that Covalent does not have."""
+    failure = detail.failure
+    error = None if failure is None else error_of(failure, detail.ended_at, detail.attempt, deserialize)
+    return {
+        "attempts": detail.attempt,
+        "retry_count": max(0, detail.attempt - 1),
+        "max_retries": detail.retries,
+        "time_limit": detail.time_limit,
+        "error_type": None if failure is None else failure.type,
+        "error_details": None if error is None else error.to_dict(),
+        "enqueued_at": Timestamp.at(enqueued_at),
+        "started_at": timestamp(detail.started_at),
+        "worker": detail.worker or None,
+    }
+
+
+def attempts_of(detail: NodeDetail, deserialize: Deserialize) -> list[Record]:
+    """Return the runs of a node, the first one first."""
+    runs = [_attempt(it.number, it.outcome, deserialize) for it in detail.attempts]
+    if detail.attempt > len(runs) and detail.started_at is not None:
+        # The newest run is not among the attempts until another follows it.
+        ended_at = detail.ended_at or 0.0
+        last = Outcome(detail.node, detail.status, detail.started_at, ended_at, None, detail.failure)
+        runs.append(_attempt(detail.attempt, msgspec.structs.replace(last, worker=detail.worker), deserialize))
+    return runs
+
+
+def _attempt(number: int, outcome: Outcome, deserialize: Deserialize) -> Record:
+    failure, ended_at = outcome.failure, outcome.ended_at or None
+    error = None if failure is None else error_of(failure, ended_at, number, deserialize)
+    return Record(
+        attempt=number,
+        started_at=timestamp(outcome.started_at),
+        ended_at=timestamp(ended_at),
+        outcome=TaskStatus(task_status(outcome.status, None if failure is None else failure.type).upper()),
+        error_details=None if error is None else error.to_dict(),
+        worker=outcome.worker or None,
     )
