@@ -17,9 +17,9 @@ import pytest
         "covalab.sdk.building.electron",
         "covalab.sdk.building.lattice",
         "covalab.sdk.building.parameters",
-        "covalab.sdk.building.source",
-        "covalab.sdk.results.status",
-        "covalab.sdk.results.transportable",
+        "covalab.sdk.code.source",
+        "covalab.core.covalent_status",
+        "covalab.core.transportable",
     ],
 )
 def test_the_examples_run(module: str) -> None:

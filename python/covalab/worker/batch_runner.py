@@ -47,7 +47,7 @@ _ATOMS: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
 _ITEMS_LOOKED_AT: Final = 100
 _OURS: Final = Path(__file__).parent
 _BUILDS: Final = tuple(
-    str(_OURS.parent / "sdk" / name) for name in ("building/sublattice.py", "dispatching/api.py", "building/lattice.py")
+    str(_OURS.parent / "sdk" / name) for name in ("building/sublattice.py", "building/submit.py", "building/lattice.py")
 )
 _NOT_THE_USERS: Final = (
     str(_OURS),

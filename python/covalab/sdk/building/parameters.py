@@ -6,10 +6,11 @@ The signature of a function is read once; matching a call against it is then che
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from covalab.core.errors import GraphError
+from covalab.sdk.values import UserFunction, UserValue
 
 _BY_POSITION: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -29,7 +30,7 @@ class Parameters:
         "_stars",
     )
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: UserFunction) -> None:
         try:
             signature = inspect.signature(function)
         except (TypeError, ValueError):  # some built-in functions do not tell; take whatever comes
@@ -48,7 +49,9 @@ class Parameters:
         only_positional = all(p.kind in _BY_POSITION for p in must)
         self._n_required = len(must) if only_positional else len(self._positional) + 1
 
-    def match(self, what: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[str]]:
+    def match(
+        self, what: str, args: Sequence[UserValue], kwargs: Mapping[str, UserValue]
+    ) -> tuple[Sequence[str], Sequence[str]]:
         """Return the names of the positional arguments, and of the keyword arguments in the order of the signature.
 
         Parameters
@@ -85,7 +88,7 @@ class Parameters:
                 self._shapes[shape] = found
         return found
 
-    def _check(self, what: str, n_args: int, kwargs: Mapping[str, Any]) -> None:
+    def _check(self, what: str, n_args: int, kwargs: Mapping[str, UserValue]) -> None:
         takes = f"it takes {self._signature}"
         if n_args > len(self._positional) and not self._star:
             message = f"{what} got {n_args} positional arguments; {takes}"

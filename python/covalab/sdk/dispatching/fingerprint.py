@@ -12,7 +12,7 @@ import hashlib
 import sys
 import types
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -23,6 +23,8 @@ from covalab.core.errors import BlobDamaged, BlobNotFound, SerializationError
 from covalab.core.hooks import Hooks
 from covalab.core.model import Digest, Function, Graph, Node, NodeKind, Settings, Submission, Value
 from covalab.core.reuse import same_value
+from covalab.sdk.code.storing import open_code
+from covalab.sdk.values import UserValue
 
 _ATOMS: Final = frozenset({int, float, complex, bool, type(None), type(Ellipsis), range, slice})
 _NO_BEHAVIOUR: Final = frozenset(
@@ -87,11 +89,11 @@ def _are_same_hooks(now: Digest, new: Submission, then: Digest, old: Submission,
         return False
 
 
-def _open_hooks(digest: Digest, code: Mapping[Digest, bytes], blobs: BlobStore) -> list[Any]:
+def _open_hooks(digest: Digest, code: Mapping[Digest, bytes], blobs: BlobStore) -> list[UserValue]:
     """Return hooks as plain values, functions and arguments opened."""
     data = code.get(digest)
     hooks = msgspec.msgpack.decode(blobs.read(digest) if data is None else data, type=Hooks)
-    opened: list[Any] = []
+    opened: list[UserValue] = []
     for hook in (*hooks.before, None, *hooks.after):
         parts = {} if hook is None else msgspec.structs.asdict(hook)
         inside = decode(parts.pop("code"), what="a hook") if "code" in parts else None
@@ -121,12 +123,6 @@ def _is_same_function(now: Digest, new: Submission, then: Digest, old: Submissio
         return False  # then it is not the same: it runs
 
 
-def open_code(digest: Digest, code: Mapping[Digest, bytes], blobs: BlobStore, *, what: str = "a function") -> Any:
-    """Open a function, or another object that travels like one, from `code` or from the blob folder."""
-    data = code.get(digest)
-    return decode(blobs.read(digest) if data is None else data, what=what)
-
-
 def fingerprint(obj: object) -> bytes:
     r"""Return a digest of what an object is, independent of where it was defined and how it came here.
 
@@ -147,7 +143,7 @@ class _Print:
         self._open: dict[int, int] = {}
         self._alive: list[object] = []  # so that no other object gets an id that was seen
 
-    def of(self, obj: Any) -> bytes:
+    def of(self, obj: UserValue) -> bytes:
         key = id(obj)
         if key in self._done:
             return self._done[key]
@@ -164,7 +160,7 @@ class _Print:
         self._done[key] = digest.digest()
         return self._done[key]
 
-    def _parts(self, obj: Any) -> Iterator[Any]:  # noqa: C901, PLR0912 - one case per kind of object
+    def _parts(self, obj: UserValue) -> Iterator[UserValue]:  # noqa: C901, PLR0912 - one case per kind of object
         kind = type(obj)
         yield kind.__qualname__.encode()
         if kind in _ATOMS:
@@ -203,13 +199,13 @@ class _Print:
             yield from self._reduced(obj)
 
     @staticmethod
-    def _code(code: types.CodeType) -> Iterator[Any]:
+    def _code(code: types.CodeType) -> Iterator[UserValue]:
         yield code.co_code
         yield from (code.co_consts, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
         yield from (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags, code.co_name)
         yield getattr(code, "co_exceptiontable", b"")
 
-    def _function(self, function: types.FunctionType) -> Iterator[Any]:
+    def _function(self, function: types.FunctionType) -> Iterator[UserValue]:
         if _is_importable(function):
             yield f"{function.__module__}.{function.__qualname__}".encode()
             return
@@ -229,7 +225,7 @@ class _Print:
                 yield function.__globals__[name]
         yield {name: value for name, value in sorted(function.__dict__.items()) if name != "__covalab_source__"}
 
-    def _class(self, cls: type) -> Iterator[Any]:
+    def _class(self, cls: type) -> Iterator[UserValue]:
         if _is_importable(cls):
             yield f"{cls.__module__}.{cls.__qualname__}".encode()
             return
@@ -240,7 +236,7 @@ class _Print:
                 yield from (name, value)
 
     @staticmethod
-    def _reduced(obj: Any) -> Iterator[Any]:
+    def _reduced(obj: UserValue) -> Iterator[UserValue]:
         try:
             reduced = obj.__reduce_ex__(4)
         except Exception:  # noqa: BLE001 - whatever pickling does about such a thing
@@ -253,10 +249,10 @@ class _Print:
             yield list(part) if isinstance(part, Iterator) else part
 
 
-def _is_importable(obj: Any) -> bool:
+def _is_importable(obj: UserValue) -> bool:
     """Whether pickling something only writes down its name."""
     module = sys.modules.get(obj.__module__ or "") if obj.__module__ != "__main__" else None
-    found: Any = module
+    found: UserValue = module
     for name in obj.__qualname__.split("."):
         found = getattr(found, name, None)
     return found is obj

@@ -6,11 +6,12 @@ Nobody has to start it: dispatching does. It belongs to the data folder (`COVALA
 from __future__ import annotations
 
 import warnings
-from typing import Any, Final
+from typing import Final
 
 from covalab.client import Client, connect, data_dir
 from covalab.client.launcher import find
 from covalab.sdk.configuration import set_config
+from covalab.sdk.values import FieldDict
 
 WITHOUT_MEANING: Final = {
     "develop": "the dispatcher has one mode",
@@ -66,7 +67,7 @@ def covalent_start(  # noqa: PLR0917 - Covalent's signature
     for name, value in given.items():
         if value is not None and value is not False:
             warnings.warn(f"`{name}` changes nothing: {WITHOUT_MEANING[name]}", stacklevel=2)
-    settings: dict[str, Any] = {"dask.num_workers": workers, "dask.mem_per_worker": mem_per_worker}
+    settings: FieldDict = {"dask.num_workers": workers, "dask.mem_per_worker": mem_per_worker}
     if no_cluster:
         settings["sdk.no_cluster"] = "true"
     settings = {key: value for key, value in settings.items() if value is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from covalab.sdk.results.status import Status
+from covalab.core.covalent_status import Status
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -16,6 +16,7 @@ import msgspec
 
 from covalab.core.assemble import edges_into, sources_of, value_at
 from covalab.core.codec import Buffer
+from covalab.core.covalent_status import Status, shown, status
 from covalab.core.errors import BlobNotFound, GraphError, SerializationError, TaskFailed
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
@@ -30,14 +31,13 @@ from covalab.core.model import (
     does_work,
 )
 from covalab.core.model import Status as CoreStatus
+from covalab.core.transportable import TransportableObject
 from covalab.sdk.building.postprocess import called_nodes, rerun
-from covalab.sdk.building.trace import open_inputs
 from covalab.sdk.building.transport_graph import TransportGraph
+from covalab.sdk.building.value_table import deserialize_inputs
 from covalab.sdk.configuration import get_config
 from covalab.sdk.dispatching.redispatch import load_lattice
 from covalab.sdk.results.readers import Readers
-from covalab.sdk.results.status import Status, shown, status
-from covalab.sdk.results.transportable import TransportableObject
 
 if TYPE_CHECKING:
     from covalab.client import Client
@@ -155,7 +155,7 @@ class Result(Readers):
         """The arguments of the workflow: ``{"args": tuple, "kwargs": dict}``, closed."""
         record, blobs = self._record, self._client.blobs
         return TransportableObject.recorded(
-            record.inputs.text, lambda: open_inputs(record.inputs, record.values, blobs)
+            record.inputs.text, lambda: deserialize_inputs(record.inputs, record.values, blobs)
         )
 
     @functools.cached_property

@@ -20,10 +20,10 @@ import msgspec
 from covalab.client import connect
 from covalab.core.errors import SerializationError
 from covalab.core.model import DispatchRecord
+from covalab.core.transportable import TransportableObject
 from covalab.sdk.configuration import get_config
 from covalab.sdk.dispatching.api import get_result
 from covalab.sdk.results.result import RecordedLattice, Result
-from covalab.sdk.results.transportable import TransportableObject
 
 if TYPE_CHECKING:
     from covalab.sdk.building.transport_graph import TransportGraph

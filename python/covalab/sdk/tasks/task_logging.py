@@ -14,7 +14,7 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from covalab.sdk.dispatching.timestamps import Timestamp
+from covalab.sdk.timestamps import Timestamp
 from covalab.worker.context import get_context
 
 if TYPE_CHECKING:

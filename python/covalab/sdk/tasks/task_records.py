@@ -15,7 +15,7 @@ from typing import Any, Final
 from covalab.core.codec import class_name
 from covalab.core.lifecycle import COVALENT_TEXT
 from covalab.core.model import DispatchSummary, Failure, TaskRow, TaskStatusName, Value
-from covalab.sdk.dispatching.timestamps import Timestamp, timestamp
+from covalab.sdk.timestamps import Timestamp, timestamp
 
 NOT_RETRYABLE: Final = frozenset({"cancelled", "dependency", "serialization", "timeout"})
 """Error types after which another run is not worth trying, unless somebody says so with `retry_on`."""

@@ -33,10 +33,11 @@ from covalab.core.model import (
 from covalab.sdk.building.electron import Electron, electron
 from covalab.sdk.building.lattice import Lattice
 from covalab.sdk.building.options import checked_retries, checked_time_limit
-from covalab.sdk.dispatching.api import prepare, timing_of
-from covalab.sdk.dispatching.timestamps import Timestamp, seconds_of, span_of, timestamp
+from covalab.sdk.building.submit import prepare
+from covalab.sdk.dispatching.api import timing_of
 from covalab.sdk.executions.execution import in_thread, waited_for
 from covalab.sdk.tasks.task_records import Record, TaskRecord, TaskStatus, dispatch_record, error_of, words_of
+from covalab.sdk.timestamps import Timestamp, seconds_of, span_of, timestamp
 
 _RETRIES: Final = 3
 _LOOK_SECONDS: Final = 10.0

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, TypeAlias
 
-from covalab.sdk.dispatching.environment import usual_path
+from covalab.sdk.environment import usual_path
 
 _NEVER: Final = frozenset({"__main__", "__mp_main__", "covalab", "cloudpickle"})
 """Not beside a notebook, wherever they lie: the first two travel by value anyway, the others are on every worker."""
