@@ -51,7 +51,7 @@ class FunctionTable:
         """For hooks that install packages: those that only make the same packages visible."""
         # An executor that there is not must fail although no electron is called.
         for one in (executor, workflow_executor):
-            self.choice(one, name)
+            self.look_up(one, name)
 
     # Functions.
 
@@ -108,7 +108,7 @@ class FunctionTable:
         position = self._settings_positions.get(key)
         if position is None:
             position = self._settings_positions[key] = len(self.settings)
-            it, instance, _ = self._executor(executor, electron)
+            it, instance, _ = self.look_up(executor, electron)
             retries, time_limit, policy = limits
             self.settings.append(
                 Settings(it.name, it.data, retries, time_limit, hooks, instance, policy or RetryPolicy())
@@ -128,19 +128,15 @@ class FunctionTable:
 
     # Executors.
 
-    def choice(self, executor: ExecutorSpec, electron: str) -> ExecutorChoice:
-        """Return an executor as the graph speaks of it."""
-        return self._executor(executor, electron)[0]
-
     def own_executor(self) -> ExecutorSpec:
         """Return the executor of what only covalab can do: the workflow executor, where that is a pool of ours.
 
         A job that somebody else's executor submits finds neither covalab nor the blob folder where it runs.
         """
-        it, instance, _ = self._executor(self.workflow_executor, self._name)
+        it, instance, _ = self.look_up(self.workflow_executor, self._name)
         return self.workflow_executor if it.name in POOLED and not instance else "dask"
 
-    def _executor(self, executor: ExecutorSpec, electron: str) -> tuple[ExecutorChoice, Digest, ExecutorSpec]:
+    def look_up(self, executor: ExecutorSpec, electron: str) -> tuple[ExecutorChoice, Digest, ExecutorSpec]:
         """Return how an executor is spoken of, its encoded instance, and itself: it must live as long as its id."""
         key = executor if type(executor) is str else id(executor)
         found = self._executors.get(key)

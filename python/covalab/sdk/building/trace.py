@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Final, NamedTuple
 
 from covalab.blobs import Blobs
@@ -38,6 +38,7 @@ _ATOMS: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
 _COLLECTIONS: Final = (list, tuple, set)
 _CALLED: Final = (NodeKind.ELECTRON, NodeKind.SUBLATTICE, NodeKind.PAUSE, NodeKind.POINT)
 _COMPOSED: Final = (NodeKind.LIST, NodeKind.DICT)
+_NO_CONTEXT: Final = nullcontext()
 
 
 class _Sublattice(NamedTuple):
@@ -132,7 +133,7 @@ class Trace:
             kwargs = {**kwargs, **hooks.keywords}
         names, keywords = task.parameters.match(f"electron {name!r}", args, kwargs)
         executor = task.executor or self._functions.executor
-        choice = self._functions.choice(executor, name)
+        choice, _, _ = self._functions.look_up(executor, name)
         # The electron's own word goes before its executor's, that before the lattice's. An executor that is named is
         # nearer to the electron than what was said once for all of them.
         limits = Limits(
@@ -143,7 +144,7 @@ class Trace:
         settings = self._functions.settings_for(executor, name, limits, digest)
         node = self._add(name, NodeKind.ELECTRON, self._functions.add(task.function, task, hooks), settings=settings)
         # What the function finds in a module that travels, its arguments must be of, too.
-        with with_modules(hooks):
+        with with_modules(hooks) if hooks is not None else _NO_CONTEXT:
             for index, value in enumerate(args):
                 self._connect(value, node, names[index], EdgeKind.ARG, index)
             for keyword in keywords:

@@ -18,6 +18,9 @@ NAME_LIMIT: Final = 4_096
 TEXT_LIMIT: Final = 2_000
 """Characters of its text that a serialized value carries."""
 
+_BYTES: Final = (bytes, bytearray)
+_LONG: Final = (str, *_BYTES)
+
 
 class ValueTable:
     """Serialized values in the order in which they were first met."""
@@ -102,9 +105,9 @@ def is_read_only_array(value: UserValue) -> bool:
 
 def text_of(value: UserValue) -> str:
     """Return the text that a parameter's node is called after; never raises, never walks a large value twice."""
-    if isinstance(value, str | bytes | bytearray):
+    if isinstance(value, _LONG):
         value = value[:NAME_LIMIT]
     try:
-        return (repr(value) if isinstance(value, bytes | bytearray) else str(value))[:NAME_LIMIT]
+        return (repr(value) if isinstance(value, _BYTES) else str(value))[:NAME_LIMIT]
     except Exception:  # noqa: BLE001 - __str__ is the user's code
         return preview(value)[:NAME_LIMIT]
