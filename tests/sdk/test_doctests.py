@@ -18,6 +18,8 @@ import pytest
         "covalab.sdk.building.lattice",
         "covalab.sdk.building.parameters",
         "covalab.sdk.code.source",
+        "covalab.sdk.hooks.deps",
+        "covalab.sdk.timestamps",
         "covalab.core.covalent_status",
         "covalab.core.transportable",
     ],

@@ -1,6 +1,6 @@
-"""Covalent's `TransportableObject`: a value that is closed, with a text and a header that say what it is.
+"""Covalent's `TransportableObject`: a serialized value, with a text and a header that describe it.
 
-One made from a recorded value opens it only when asked, so showing a result of gigabytes reads none of them.
+One made from a recorded value deserializes it only when asked, so showing a result of gigabytes reads none of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _OFFSET_BYTES = 8
 
 
 class TransportableObject:
-    """A pickled value.
+    """Pickled value.
 
     Parameters
     ----------
@@ -26,10 +26,10 @@ class TransportableObject:
 
     Examples
     --------
-    >>> closed = TransportableObject([1, 2])
-    >>> closed.object_string, closed.get_deserialized()
+    >>> made = TransportableObject([1, 2])
+    >>> made.object_string, made.get_deserialized()
     ('[1, 2]', [1, 2])
-    >>> TransportableObject.deserialize(closed.serialize()) == closed
+    >>> TransportableObject.deserialize(made.serialize()) == made
     True
     """
 
@@ -43,7 +43,7 @@ class TransportableObject:
 
     @classmethod
     def recorded(cls, text: str, opened: Callable[[], Any]) -> TransportableObject:
-        """Return one for a value that is kept elsewhere; `opened` opens it."""
+        """Return one for a value that is kept elsewhere; `opened` deserializes it."""
         self = cls.__new__(cls)
         self._object_string, self._pickle, self._open = text, None, opened
         self._header = _header(None)
@@ -151,12 +151,12 @@ class TransportableObject:
 
     @staticmethod
     def deserialize_list(collection: list[Any]) -> list[Any]:
-        """Open every transportable object in a nesting of lists and dicts."""
+        """Deserialize every transportable object in a nesting of lists and dicts."""
         return [_opened(element) for element in collection]
 
     @staticmethod
     def deserialize_dict(collection: dict[Any, Any]) -> dict[Any, Any]:
-        """Open every transportable object in a nesting of dicts and lists."""
+        """Deserialize every transportable object in a nesting of dicts and lists."""
         return {key: _opened(element) for key, element in collection.items()}
 
     def _bytes(self) -> bytes:

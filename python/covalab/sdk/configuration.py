@@ -166,7 +166,7 @@ def reload_config() -> None:
 
 
 def exhaustive_postprocess() -> bool:
-    """Tell whether ``sdk.exhaustive_postprocess`` is on."""
+    """Return whether ``sdk.exhaustive_postprocess`` is on."""
     return config.is_on(config.sdk().exhaustive_postprocess)
 
 

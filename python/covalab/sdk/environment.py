@@ -1,4 +1,4 @@
-"""Where a dispatch comes from: the interpreter and folder its code expects, and the notebook cell that made it.
+"""Environment and origin of a dispatch: the interpreter and folder its code expects, and the cell that made it.
 
 Asked once per dispatch, nothing is kept but what cannot change in a process.
 """

@@ -1,4 +1,4 @@
-"""Moments in time as people write them in records: ISO-8601 text with a Z, that also compares with datetimes."""
+"""Timestamps as records have them: ISO-8601 text with a Z, that also compares with datetimes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _NO_EPOCH: Final = 1e8
 
 
 class Timestamp(str):
-    """A moment as text, e.g. ``2025-12-01T10:00:02Z``. It orders with other moments and with aware datetimes.
+    """Moment as text, e.g. ``2025-12-01T10:00:02Z``. It orders with other moments and with aware datetimes.
 
     Examples
     --------
-    >>> moment = Moment.at(1764583202)
+    >>> moment = Timestamp.at(1764583202)
     >>> moment
     '2025-12-01T10:00:02Z'
     >>> moment > dt.datetime(2025, 12, 1, 10, tzinfo=dt.timezone.utc)

@@ -58,7 +58,7 @@ class Electron:
         After which failures, and after how long, or None for the usual.
     hooks
         What is done around it, or None.
-    told
+    takes_hook_values
         Whether the function gets what hooks make for it as keyword arguments.
     builder
         The function that builds a sublattice on a worker. Supplied from here, so that `trace` need not import it.
@@ -66,7 +66,7 @@ class Electron:
         The lattice that it is, if it is one: a sublattice; else None.
     """
 
-    told = True
+    takes_hook_values = True
     builder = staticmethod(build)
 
     def __init__(
@@ -115,7 +115,7 @@ class Electron:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of the parts of its value, where the function tells them (a cell with several outputs does)."""
+        """The names of the parts of its value, where they have names (those of a cell with several outputs)."""
         outputs = getattr(self.function, "__covalab_outputs__", ())
         return tuple(outputs) if len(outputs) > 1 else ()
 

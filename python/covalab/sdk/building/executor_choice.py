@@ -1,7 +1,7 @@
 """Executor of a node, in the words of a graph: a name, or an instance that travels.
 
 An instance of a built-in executor is a description of a place in our pools. Every other instance travels pickled with
-the dispatch, so its class may be defined in the notebook; the words are for people.
+the dispatch, so its class may be defined in the notebook; the description is for reading.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class ExecutorInstance(Protocol):
 
 
 ExecutorSpec: TypeAlias = "str | ExecutorInstance"
-"""An executor as users say it: by name, or an instance."""
+"""An executor as users write it: by name, or an instance."""
 
 
 class ExecutorChoice(NamedTuple):
-    """Executor as a graph speaks of it. `retries` and `time_limit` are for electrons that say nothing themselves."""
+    """Executor as a graph speaks of it. `retries` and `time_limit` are for electrons that have none of their own."""
 
     name: str
     data: FieldDict
@@ -46,12 +46,12 @@ class ExecutorChoice(NamedTuple):
 
 
 def is_executor(executor: object) -> bool:
-    """Whether an object looks like an executor, short of loading what an executor is."""
+    """Return whether an object looks like an executor, without loading the executors."""
     return all(callable(getattr(executor, method, None)) for method in ("short_name", "to_dict", "run"))
 
 
 def executor_words(executor: ExecutorSpec | None) -> tuple[str | None, FieldDict | None]:
-    """Return an executor as Covalent's metadata has it: its short name, and what its instance says of itself."""
+    """Return an executor as Covalent's metadata has it: its short name, and the description of an instance."""
     if executor is None or isinstance(executor, str):
         return executor, None if executor is None else {}
     return executor.short_name(), _words(executor)

@@ -66,7 +66,7 @@ class FunctionTable:
         return position
 
     def append(self, function: UserFunction, name: str, source: str, hooks: HookSet | None = None) -> int:
-        """Return the position of a function that is told apart from an equal one: its name and source are others."""
+        """Add a function although it may be there already, under another name; return its position."""
         self._callables.append((function, name, source, hooks))
         return len(self._callables) - 1
 
@@ -103,7 +103,7 @@ class FunctionTable:
     def settings_for(
         self, executor: ExecutorSpec, electron: str, limits: Limits = NO_LIMITS, hooks: Digest = NO_HOOKS
     ) -> int:
-        """Return the position of the settings that say this."""
+        """Return the position of the settings with this executor, these limits and these hooks."""
         key = (executor if type(executor) is str else id(executor), limits, hooks)
         position = self._settings_positions.get(key)
         if position is None:

@@ -1,4 +1,4 @@
-"""People inside a lattice: nodes that wait for an answer, and points where what they said is inserted."""
+"""Interrupt nodes of a lattice: nodes that wait for an answer, and points where interventions are inserted."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def pause_for(type: str, payload: UserValue = None) -> UserValue:  # noqa: A002 
 
 
 def intervention_point(target: str | None = None) -> UserValue:
-    """Insert, where this stands in the lattice, what people said (`intervene`) with the same target.
+    """Insert, where this stands in the lattice, the interventions (`intervene`) that have the same target.
 
     Parameters
     ----------

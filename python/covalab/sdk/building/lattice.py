@@ -1,4 +1,4 @@
-"""`lattice`: a function that composes electrons, and what can be done with it short of dispatching it.
+"""`lattice`: a function that composes electrons; it can be called, built, drawn, serialized, and dispatched.
 
 A lattice is its function as it is *now*: an electron that was defined again is seen by the next graph.
 """
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 
 class Lattice:
-    """A workflow. Call it to run its function plainly; `covalab.dispatch` runs it in the background.
+    """Workflow. Call it to run its function plainly; `covalab.dispatch` runs it in the background.
 
     Attributes
     ----------
@@ -237,12 +237,12 @@ class Lattice:
         blobs
             Where values and functions that are too long for a message go.
         whole
-            Whether the lattice's value must be one closed value, as that of a sublattice.
+            Whether the lattice's value must be one serialized value, as that of a sublattice.
 
         Returns
         -------
         Plan, Value
-            The graph with what it points to, and the closed arguments.
+            The graph with what it points to, and the serialized arguments.
         """
         name = self.__name__
         self.parameters.match(f"lattice {name!r}", args, kwargs)
@@ -290,7 +290,7 @@ class Lattice:
         return self.intervention_mode or ("planned" if has_points else "")
 
     def build_graph(self, *args: UserValue, **kwargs: UserValue) -> None:
-        """Run the function with stand-ins and keep the graph in `transport_graph`. Nothing is sent or written.
+        """Run the function with bound electrons and keep the graph in `transport_graph`. Nothing is sent or written.
 
         Raises
         ------
@@ -375,7 +375,7 @@ class Lattice:
 
 
 class Drawing:
-    """The picture of a graph that has not been dispatched. ``str()`` of it is SVG."""
+    """Picture of a graph that has not been dispatched. ``str()`` of it is SVG."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph

@@ -24,7 +24,7 @@ _SHELL: Final = ("bash", "shell")
 
 
 class Lepton(Electron):
-    """A task in another language. Call it in a lattice.
+    """Task in another language. Call it in a lattice.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class Lepton(Electron):
     5.0
     """
 
-    told = False
+    takes_hook_values = False
     INPUT: ClassVar = 0
     OUTPUT: ClassVar = 1
     INPUT_OUTPUT: ClassVar = 2

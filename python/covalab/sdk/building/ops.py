@@ -58,6 +58,6 @@ def reconstruct(retval: UserValue) -> UserValue:
 
 
 def answered(**_: UserValue) -> UserValue:
-    """Stand for what no worker runs: a node that waits for a person, or where interventions are inserted."""
+    """Raise: a node that waits for a person, or where interventions are inserted, is run by no worker."""
     message = "this node ends in the dispatcher"
     raise AssertionError(message)

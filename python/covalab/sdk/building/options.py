@@ -48,7 +48,7 @@ class WorkflowTrigger(Protocol):
 
 
 TriggerSpec: TypeAlias = "WorkflowTrigger | Sequence[WorkflowTrigger]"
-"""Triggers as users say them: one or several."""
+"""Triggers as users write them: one or several."""
 
 
 def refuse_unsupported(where: str, **given: UserValue) -> None:

@@ -1,4 +1,4 @@
-"""Which argument belongs to which parameter, found when the graph is built and not an hour later on a worker.
+"""Matching of arguments to parameters, done when the graph is built and not an hour later on a worker.
 
 The signature of a function is read once; matching a call against it is then cheap enough for ten thousand calls.
 """
@@ -16,7 +16,7 @@ _BY_POSITION: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSI
 
 
 class Parameters:
-    """The parameters of one function."""
+    """Parameters of one function."""
 
     __slots__ = (
         "_by_name",
@@ -33,7 +33,7 @@ class Parameters:
     def __init__(self, function: UserFunction) -> None:
         try:
             signature = inspect.signature(function)
-        except (TypeError, ValueError):  # some built-in functions do not tell; take whatever comes
+        except (TypeError, ValueError):  # some built-in functions have no signature; take whatever comes
             signature = inspect.signature(lambda *args, **kwargs: None)  # noqa: ARG005
         self._signature = str(signature)
         self._shapes: dict[tuple[object, ...], tuple[Sequence[str], Sequence[str]]] = {}

@@ -91,7 +91,7 @@ class TracedTask(Protocol):
     time_limit: float | None
     retry: RetryPolicy | None
     hooks: HookSet | None
-    told: bool
+    takes_hook_values: bool
 
     @property
     def lattice(self) -> Composition | None:

@@ -1,4 +1,4 @@
-"""Running a workflow function once more with the values of its electrons: Covalent's post-processing.
+"""Post-processing as in Covalent: runs a workflow function once more, with the values of its electrons.
 
 Inside a replay an electron that is called runs nothing: it returns the next recorded value. Everything else of the
 function runs as it stands, on real values. Nothing here fetches a value.
@@ -19,7 +19,7 @@ _CALLED: Final = (NodeKind.ELECTRON, NodeKind.SUBLATTICE, NodeKind.PAUSE, NodeKi
 
 
 class Replay:
-    """The values of a workflow's electrons, in the order in which they were called."""
+    """Values of a workflow's electrons, in the order in which they were called."""
 
     def __init__(self, name: str, outputs: Iterable[UserValue]) -> None:
         self._name = name

@@ -1,4 +1,4 @@
-"""Trace: runs a lattice's function once, with electrons that only note that they were called, and makes a graph of it.
+"""Trace: runs a lattice's function once, with electrons that only record their calls, and makes a graph of it.
 
 Node numbers, names and edges are Covalent's, because programs rely on them: a node comes before the nodes of its
 arguments, which follow parameter by parameter, depth first; `:postprocess:reconstruct` comes after the body, followed
@@ -127,8 +127,8 @@ class Trace:
         hooks = task.hooks or self._hooks
         digest = NO_HOOKS
         if hooks is not None:
-            # A lepton's function takes exactly its own arguments: hooks are done, and it is told nothing of them.
-            hooks = hooks if task.told else hooks.silent
+            # A lepton's function has no parameter for what a hook returns.
+            hooks = hooks if task.takes_hook_values else hooks.silent
             digest = self._functions.hooks(hooks, name)
             kwargs = {**kwargs, **hooks.keywords}
         names, keywords = task.parameters.match(f"electron {name!r}", args, kwargs)

@@ -1,4 +1,4 @@
-"""A transport graph as Covalent's programs look at one: by node number and attribute name, or as a networkx graph.
+"""Transport graph as Covalent's programs read it: by node number and attribute name, or as a networkx graph.
 
 The networkx graph is made when it is first asked for. From then on it is the graph: what is changed is changed there,
 and neither the lattice nor the dispatch that it came from sees it.
@@ -28,7 +28,7 @@ _HEAVY: Final = ("function", "function_string", "value", "output", "hooks", "sub
 
 
 class TransportGraph:
-    """The nodes and edges of a lattice; without arguments an empty one, to be filled by `add_node` and `add_edge`.
+    """Nodes and edges of a lattice; without arguments an empty one, to be filled by `add_node` and `add_edge`.
 
     Attributes
     ----------
@@ -198,7 +198,7 @@ class TransportGraph:
         self._become(unpickle(pickled_data))
 
     def serialize_to_json(self, metadata_only: bool = False) -> str:
-        """Return the graph as JSON text; closed values are in it as they are, results of sublattices are not."""
+        """Return the graph as JSON text; serialized values are in it as they are, results of sublattices are not."""
         leave = _HEAVY if metadata_only else ("sublattice_result",)
         return json.dumps(self._node_link(leave), default=_to_json)
 
@@ -259,7 +259,7 @@ class TransportGraph:
             attributes["function_string"] = function.source
             code = self._code
             if callable(code):
-                opened = functools.partial(_open_with, code, function.digest)
+                opened = functools.partial(_decode_from, code, function.digest)
                 attributes["function"] = TransportableObject.recorded(function.name, opened)
             elif function.digest in code:
                 opened = functools.partial(decode, code[function.digest])
@@ -286,7 +286,7 @@ def _edge_attributes(edge: Edge) -> FieldDict:
     return {"edge_name": edge.name, "param_type": _PARAM_TYPE[edge.kind], "arg_index": index}
 
 
-def _open_with(code: Callable[[Digest], Buffer], digest: Digest) -> UserValue:
+def _decode_from(code: Callable[[Digest], Buffer], digest: Digest) -> UserValue:
     return decode(code(digest))
 
 

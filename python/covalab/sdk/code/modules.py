@@ -1,4 +1,4 @@
-"""Which modules travel with a function: those that were named, and those that lie beside the notebook.
+"""Modules that travel with a function: those that were named, and those that lie beside the notebook.
 
 A module that travels is pickled by value, as if its code stood in a cell. So an edited helper module is used by the
 next dispatch although workers live long, and workers that do not have the file need none.

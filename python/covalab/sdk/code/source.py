@@ -1,4 +1,4 @@
-"""What a function is called and how it reads, for people. Never raises: what has no source has an empty one."""
+"""Name and source text of a function. Never raises: a function without source has an empty one."""
 
 from __future__ import annotations
 

@@ -106,8 +106,8 @@ def dispatch(
         )
         submission = timing.of(submission)
         if triggers:
-            closed = [trigger._closed(client.blobs) for trigger in triggers]  # noqa: SLF001 - part of covalab
-            submission = replace(submission, triggers=closed)
+            travelling = [trigger._closed(client.blobs) for trigger in triggers]  # noqa: SLF001 - part of covalab
+            submission = replace(submission, triggers=travelling)
         summary = client.submit(submission)
         for trigger, watching in zip(triggers, submission.triggers, strict=True):
             trigger._attach(summary.id, watching.id)  # noqa: SLF001
@@ -117,7 +117,7 @@ def dispatch(
 
 
 class Timing(NamedTuple):
-    """When something starts and how long after it the next run follows, in seconds; None: at once, and none."""
+    """Start time and interval to the next run, in seconds; None: at once, and no further run."""
 
     starts_at: float | None
     interval: float | None

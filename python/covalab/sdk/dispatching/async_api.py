@@ -1,4 +1,4 @@
-"""The verbs of `api` that wait, for ``await``: other work of the event loop goes on meanwhile."""
+"""Asynchronous verbs: those of `api` that wait, for ``await``; other work of the event loop goes on meanwhile."""
 
 from __future__ import annotations
 

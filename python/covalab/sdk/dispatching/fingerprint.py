@@ -1,4 +1,4 @@
-"""Whether two pickled things are the same, although their bytes differ.
+"""Fingerprints: tell whether two pickled things are the same, although their bytes differ.
 
 The same cell pickles to other bytes in another kernel: file names, line numbers, which strings happen to be one object.
 What counts is what it does: its byte code, and the values, functions and classes that it refers to. Asked only when
@@ -90,15 +90,15 @@ def _are_same_hooks(now: Digest, new: Submission, then: Digest, old: Submission,
 
 
 def _open_hooks(digest: Digest, code: Mapping[Digest, bytes], blobs: BlobStore) -> list[UserValue]:
-    """Return hooks as plain values, functions and arguments opened."""
+    """Return hooks as plain values, functions and arguments deserialized."""
     data = code.get(digest)
     hooks = msgspec.msgpack.decode(blobs.read(digest) if data is None else data, type=Hooks)
-    opened: list[UserValue] = []
+    found: list[UserValue] = []
     for hook in (*hooks.before, None, *hooks.after):
         parts = {} if hook is None else msgspec.structs.asdict(hook)
         inside = decode(parts.pop("code"), what="a hook") if "code" in parts else None
-        opened.append((type(hook).__name__, parts, inside))
-    return opened
+        found.append((type(hook).__name__, parts, inside))
+    return found
 
 
 def _is_same_value(now: Value, then: Value, blobs: BlobStore) -> bool:
@@ -113,7 +113,7 @@ def _is_same_value(now: Value, then: Value, blobs: BlobStore) -> bool:
 
 
 def _is_same_function(now: Digest, new: Submission, then: Digest, old: Submission, blobs: BlobStore) -> bool:
-    """Whether a function does the same. One that travels as its name may have been edited: that is not known here."""
+    """Return whether a function does the same. One that travels by name may have been edited since: unknown here."""
     try:
         one = open_code(now, new.code, blobs)
         if isinstance(one, types.FunctionType) and _is_importable(one):
@@ -136,7 +136,7 @@ def fingerprint(obj: object) -> bytes:
 
 
 class _Print:
-    """One walk through an object and what it refers to."""
+    """Walk through an object and what it refers to."""
 
     def __init__(self) -> None:
         self._done: dict[int, bytes] = {}
@@ -250,7 +250,7 @@ class _Print:
 
 
 def _is_importable(obj: UserValue) -> bool:
-    """Whether pickling something only writes down its name."""
+    """Return whether pickling something only writes down its name."""
     module = sys.modules.get(obj.__module__ or "") if obj.__module__ != "__main__" else None
     found: UserValue = module
     for name in obj.__qualname__.split("."):

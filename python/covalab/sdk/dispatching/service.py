@@ -79,7 +79,7 @@ def covalent_start(  # noqa: PLR0917 - Covalent's signature
     if was_running and settings:
         said += f"\nWhat is new ({', '.join(settings)}) holds from its next start on: `covalab restart`."
     if not quiet:
-        _say(said)
+        _show(said)
 
 
 def covalent_stop(*, quiet: bool = False) -> None:
@@ -108,13 +108,13 @@ def covalent_stop(*, quiet: bool = False) -> None:
         later = f" {unfinished} unfinished dispatches go on at the next start." if unfinished else ""
         said = f"The dispatcher of {folder} has stopped.{later}"
     if not quiet:
-        _say(said)
+        _show(said)
 
 
 def is_covalent_running() -> bool:
-    """Tell whether a dispatcher is running for the data folder."""
+    """Return whether a dispatcher is running for the data folder."""
     return find(data_dir()) is not None
 
 
-def _say(text: str) -> None:
+def _show(text: str) -> None:
     print(text)  # noqa: T201 - it is what was asked for

@@ -162,7 +162,7 @@ class DepsPip(Deps):
 
 
 class DepsCall(Deps):
-    """A function that is called in the task's process, before or after it.
+    """Function that is called in the task's process, before or after it.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ class DepsCall(Deps):
         return self._function, list(self._args), self._kwargs
 
     def hook(self, where: str) -> Call:
-        """Return it as it travels, closed."""
+        """Return it as it travels, serialized."""
         function, args, kwargs = self.call()
         name = name_of(function)
         code = encode((function, args, kwargs), what=f"the hook {name!r} of {where}")
@@ -219,14 +219,14 @@ class DepsCall(Deps):
         if object_dict:
             attributes = object_dict["attributes"]
             parts = (attributes[name] for name in ("apply_fn", "apply_args", "apply_kwargs"))
-            opened = [TransportableObject.from_dict(part).get_deserialized() for part in parts]
-            self._function, self._args, self._kwargs = opened[0], tuple(opened[1]), dict(opened[2])
+            values = [TransportableObject.from_dict(part).get_deserialized() for part in parts]
+            self._function, self._args, self._kwargs = values[0], tuple(values[1]), dict(values[2])
             self.retval_keyword = attributes["retval_keyword"]
         return self
 
 
 class DepsModule:
-    """A module that travels with the electron, by value: the worker needs no file of it.
+    """Module that travels with the electron, by value: the worker needs no file of it.
 
     Parameters
     ----------

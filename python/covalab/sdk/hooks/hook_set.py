@@ -31,7 +31,7 @@ PipSpec: TypeAlias = "DepsPip | Sequence[str] | str"
 ModuleSpec: TypeAlias = "DepsModule | ModuleType | str | Sequence[DepsModule | ModuleType | str]"
 FilesSpec: TypeAlias = "FileTransfer | Sequence[FileTransfer]"
 HookSpec: TypeAlias = "Deps | Sequence[Deps]"
-"""Hooks as users say them: those of before and after a call; above, those that have an option of their own."""
+"""Hooks as users write them: those of before and after a call; above, those that have an option of their own."""
 
 
 class HookSet:
@@ -63,7 +63,7 @@ class HookSet:
 
     @functools.cached_property
     def silent(self) -> HookSet:
-        """The same without keywords: everything is done, and the task is not told what came of it."""
+        """The same without keywords: everything is done, and the task gets nothing of what came of it."""
         silent = HookSet(
             bash=self.bash, pip=self.pip, before=self.before, after=self.after, files=self.files, modules=self.modules
         )
@@ -90,7 +90,7 @@ class HookSet:
         return Hooks(before, [dep.hook(where) for dep in self.after])
 
     def packages_only(self) -> HookSet | None:
-        """Return what a part of the electron's value needs to be opened: the same packages, and nothing else."""
+        """Return the hooks that deserializing a part of the value needs: the same packages, and nothing else."""
         steps = [dep for dep in (self.pip, *self.before) if isinstance(dep, DepsPip)]
         return HookSet(before=steps) if steps else None
 
