@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from covalab import executor
     from covalab import files as fs
+    from covalab.core.covalent_status import status
     from covalab.core.errors import (
         CovalabError,
         DispatcherUnavailable,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         SerializationError,
         TaskFailed,
     )
+    from covalab.core.transportable import TransportableObject
     from covalab.files import strategies as fs_strategies
     from covalab.sdk.building import leptons
     from covalab.sdk.building.electron import electron, wait
@@ -54,8 +56,6 @@ if TYPE_CHECKING:
     from covalab.sdk.results.fetch import get_execution
     from covalab.sdk.results.result import Result
     from covalab.sdk.results.result_manager import get_result_manager
-    from covalab.sdk.results.status import status
-    from covalab.sdk.results.transportable import TransportableObject
     from covalab.sdk.tasks import task_logging as logging
     from covalab.sdk.tasks.records import TaskError, TaskStatus
     from covalab.sdk.tasks.tasks import (
@@ -185,7 +185,7 @@ _HOMES = {
     "covalab.sdk.results.result": ("Result",),
     "covalab.sdk.results.result_manager": ("get_result_manager",),
     "covalab.sdk.dispatching.service": ("covalent_start", "covalent_stop", "is_covalent_running"),
-    "covalab.sdk.results.status": ("status",),
+    "covalab.core.covalent_status": ("status",),
     "covalab.sdk.tasks.records": ("TaskError", "TaskStatus"),
     "covalab.sdk.tasks.tasks": (
         "async_get_task",
@@ -201,7 +201,7 @@ _HOMES = {
         "purge_results",
         "summary",
     ),
-    "covalab.sdk.results.transportable": ("TransportableObject",),
+    "covalab.core.transportable": ("TransportableObject",),
     "covalab.sdk.executions.execution": ("Execution",),
     "covalab.sdk.executions.interrupts": (
         "async_continue_with",

@@ -14,9 +14,18 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from covalab.core.codec import Encoded, decode, digest_of, encode, preview, type_name, wrap_pickle
+from covalab.core.codec import (
+    Encoded,
+    decode,
+    digest_of,
+    encode,
+    preview,
+    serialize_small,
+    type_name,
+    wrap_pickle,
+)
 from covalab.core.errors import BlobDamaged, BlobNotFound, DataFolderError, ValueTooLarge
 from covalab.core.model import INLINE_LIMIT, Digest, Value
 
@@ -25,6 +34,38 @@ MAX_VALUE_BYTES: Final = 16 * 1024**3
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _WRITE_CHUNK: Final = 64 * 1024**2
+
+
+class Blobs(Protocol):
+    """Place for values and code: `BlobStore`, or `InMemory` where nothing is to be written."""
+
+    def serialize(self, obj: object, *, what: str = "value", text: str | None = None) -> Value:
+        """Serialize a value of any size."""
+        ...
+
+    def put(self, encoded: Encoded) -> Digest:
+        """Keep encoded bytes that are too long to travel inside a message."""
+        ...
+
+    def deserialize(self, value: Value, *, what: str = "value") -> Any:
+        """Deserialize a value."""
+        ...
+
+
+class InMemory:
+    """Place that writes nothing: each value carries its own bytes. For graphs that are looked at and never sent."""
+
+    def serialize(self, obj: object, *, what: str = "value", text: str | None = None) -> Value:
+        """Serialize a value, however large, into its own bytes."""
+        return serialize_small(obj, what=what, text=text)
+
+    def put(self, encoded: Encoded) -> Digest:
+        """Return the digest of the bytes and keep nothing."""
+        return digest_of(encoded.pieces)
+
+    def deserialize(self, value: Value, *, what: str = "value") -> Any:
+        """Deserialize a value that `serialize` made."""
+        return decode(value.data or b"", what=what)
 
 
 class BlobStore:

@@ -83,8 +83,8 @@ NAMES: dict[str, dict[str, str]] = {
     },
     "covalent._shared_files.logger": {},
     "covalent._shared_files.util_classes": {
-        "RESULT_STATUS": "covalab.sdk.results.status:RESULT_STATUS",
-        "Status": "covalab.sdk.results.status:Status",
+        "RESULT_STATUS": "covalab.core.covalent_status:RESULT_STATUS",
+        "Status": "covalab.core.covalent_status:Status",
     },
     "covalent._shared_files.utils": {"format_server_url": "covalab.sdk.configuration:format_server_url"},
     "covalent._workflow": {
@@ -112,10 +112,10 @@ NAMES: dict[str, dict[str, str]] = {
     "covalent._workflow.lepton": {"Lepton": "covalab.sdk.building.lepton:Lepton"},
     "covalent._workflow.transport": {
         "_TransportGraph": "covalab.sdk.building.transport_graph:TransportGraph",
-        "TransportableObject": "covalab.sdk.results.transportable:TransportableObject",
+        "TransportableObject": "covalab.core.transportable:TransportableObject",
     },
     "covalent._workflow.transportable_object": {
-        "TransportableObject": "covalab.sdk.results.transportable:TransportableObject"
+        "TransportableObject": "covalab.core.transportable:TransportableObject"
     },
     "covalent.executor.base": {
         "AsyncBaseExecutor": "covalab.executors.base:AsyncBaseExecutor",

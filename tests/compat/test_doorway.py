@@ -138,7 +138,7 @@ PATHS = [
     ("covalent._shared_files.config", "get_config", "covalab", "get_config"),
     ("covalent._shared_files.config", "update_config", "covalab.sdk.configuration", "update_config"),
     ("covalent._shared_files.util_classes", "RESULT_STATUS", "covalab", "status"),
-    ("covalent._shared_files.util_classes", "Status", "covalab.sdk.results.status", "Status"),
+    ("covalent._shared_files.util_classes", "Status", "covalab.core.covalent_status", "Status"),
     ("covalent._shared_files.utils", "format_server_url", "covalab.sdk.configuration", "format_server_url"),
     ("covalent._shared_files.defaults", "WAIT_EDGE_NAME", "covalab.sdk.building.trace", "WAIT_EDGE"),
 ]

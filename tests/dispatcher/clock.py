@@ -13,7 +13,7 @@ from tests.system.tasks import adding
 
 import covalab as ct
 from covalab.client import Client
-from covalab.sdk.dispatching.api import prepare
+from covalab.sdk.building.submit import prepare
 
 DISPATCHER = """
 import functools, sys

@@ -35,7 +35,7 @@ from covalab.core.model import (
     NodeDetail,
     NodeState,
 )
-from covalab.sdk.dispatching.api import prepare
+from covalab.sdk.building.submit import prepare
 
 MINE = {protocol.HEADER: protocol.version_header()}
 

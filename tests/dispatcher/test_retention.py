@@ -16,7 +16,7 @@ from covalab.client import Client
 from covalab.core.errors import MissingLatticeRecordError
 from covalab.core.schedule import run_id
 from covalab.dispatcher.retention import ttl
-from covalab.sdk.dispatching.api import prepare
+from covalab.sdk.building.submit import prepare
 
 DAY = 86_400.0
 

@@ -17,7 +17,7 @@ from covalab.blobs import BlobStore
 from covalab.client import Client
 from covalab.core.model import NodeDetail, RetryPolicy
 from covalab.dispatcher.running import RunningDispatch, summary_of
-from covalab.sdk.dispatching.api import prepare
+from covalab.sdk.building.submit import prepare
 from covalab.store import dispatch_rows
 
 

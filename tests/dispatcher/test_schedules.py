@@ -20,7 +20,7 @@ from covalab.client import Client
 from covalab.core.errors import GraphError, MissingLatticeRecordError
 from covalab.core.model import DispatchId, DispatchSummary, Schedule, Submission
 from covalab.core.schedule import run_id
-from covalab.sdk.dispatching.api import prepare
+from covalab.sdk.building.submit import prepare
 
 INTERVAL = 60.0
 

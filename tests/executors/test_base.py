@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from covalab.core.covalent_status import Status, status
 from covalab.executors.base import AsyncBaseExecutor, BaseExecutor, Runtime, TaskCancelledError, TaskRuntimeError
 from covalab.executors.dask import DaskExecutor
 from covalab.executors.local import LocalExecutor
 from covalab.executors.remote import RemoteExecutor
-from covalab.sdk.results.status import Status, status
 
 
 class Plain(BaseExecutor):

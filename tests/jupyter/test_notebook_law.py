@@ -12,6 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from covalab.blobs import InMemory
 from covalab.core.assemble import edges_into, positional, value_at
 from covalab.core.codec import decode, encode
 from covalab.core.missing import Missing
@@ -19,7 +20,7 @@ from covalab.core.model import EdgeKind, NodeKind
 from covalab.jupyter.cells.header import read_header
 from covalab.jupyter.notebook.session import Options, Session
 from covalab.sdk.building.lattice import Lattice
-from covalab.sdk.building.trace import InMemory, Plan
+from covalab.sdk.building.plan import Plan
 
 
 def run_plainly(cells: Sequence[str], namespace: dict[str, Any]) -> dict[str, Any]:

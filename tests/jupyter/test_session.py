@@ -15,13 +15,13 @@ from typing import Any
 import cloudpickle
 import pytest
 
+from covalab.blobs import InMemory
 from covalab.core.errors import GraphError
 from covalab.core.missing import Missing
 from covalab.core.model import RetryPolicy
 from covalab.jupyter.cells.header import read_header
 from covalab.jupyter.cells.ipython_lines import CellRefused
 from covalab.jupyter.notebook.session import CellElectron, InPlaceWarning, Options, Session, from_notebook
-from covalab.sdk.building.trace import InMemory
 
 
 @pytest.fixture

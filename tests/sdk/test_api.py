@@ -15,8 +15,8 @@ from covalab.client import Client
 from covalab.core.codec import decode
 from covalab.core.errors import SerializationError
 from covalab.core.model import INLINE_LIMIT
-from covalab.sdk.building.trace import open_inputs
-from covalab.sdk.dispatching.api import prepare
+from covalab.sdk.building.submit import prepare
+from covalab.sdk.building.value_table import deserialize_inputs
 
 
 @ct.electron
@@ -74,7 +74,7 @@ def test_a_large_argument_is_one_blob(tmp_path: Path) -> None:
     it = prepare(many, (array,), {"xs": [array, array]}, blobs)
 
     assert len(list(blobs.digests())) == 1
-    opened = open_inputs(it.inputs, it.values, blobs)
+    opened = deserialize_inputs(it.inputs, it.values, blobs)
     assert (opened["args"][0] == array).all()
     assert [type(x) for x in opened["kwargs"]["xs"]] == [np.ndarray, np.ndarray]
 
@@ -90,7 +90,7 @@ def test_inputs_are_those_that_were_given(tmp_path: Path) -> None:
 
     it = prepare(changing, (array,), {}, blobs)
 
-    assert open_inputs(it.inputs, it.values, blobs)["args"][0][0] == 0
+    assert deserialize_inputs(it.inputs, it.values, blobs)["args"][0][0] == 0
     assert blobs.deserialize(it.values[it.graph.nodes[1].value])[0] == 1
 
 

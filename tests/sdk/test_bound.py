@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import covalab as ct
+from covalab.blobs import InMemory
 from covalab.core.errors import GraphError
 from covalab.sdk.building.lattice import Lattice
-from covalab.sdk.building.trace import InMemory
 
 
 @ct.electron

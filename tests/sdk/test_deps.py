@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 import covalab as ct
+from covalab.blobs import InMemory
 from covalab.core.errors import DepsFailed, GraphError
 from covalab.core.hooks import Bash, Call, Hooks, Pip
 from covalab.core.model import Graph
 from covalab.sdk.building.lattice import Lattice
-from covalab.sdk.building.trace import InMemory
 from covalab.sdk.hooks.hook_set import HookSet, hooks_of
 
 

@@ -12,11 +12,11 @@ import cloudpickle
 import pytest
 
 import covalab as ct
+from covalab.blobs import InMemory
 from covalab.core.errors import GraphError
 from covalab.core.model import RetryPolicy
 from covalab.sdk.building.electron import Electron
 from covalab.sdk.building.lattice import Lattice
-from covalab.sdk.building.trace import InMemory
 
 
 def _double(x: int, times: int = 2) -> int:
@@ -108,7 +108,7 @@ def test_an_empty_hook_is_no_hook(option: str) -> None:
 def test_what_is_no_hook_is_refused_by_name(option: str) -> None:
     """A hook is never ignored in silence."""
     with pytest.raises(GraphError, match=f"electron 'double': `{option}` takes"):
-        ct.electron(double, **{option: ["something"]})
+        ct.electron(double, **{option: ["something"]})  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("retries", [-1, 1.5, True, "2", None])
@@ -135,7 +135,7 @@ def test_a_timedelta_is_a_time_limit() -> None:
 def test_what_is_no_executor_is_refused() -> None:
     """Neither a name nor an instance of an executor."""
     with pytest.raises(GraphError, match="is the name or an instance of an executor"):
-        ct.electron(double, executor=object())
+        ct.electron(double, executor=object())  # type: ignore[call-overload]
 
 
 def test_backend_is_an_old_word_for_executor() -> None:

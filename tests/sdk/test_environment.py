@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import covalab as ct
-from covalab.sdk.dispatching.environment import environment, origin
+from covalab.sdk.environment import environment, origin
 
 
 def test_it_is_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_the_scripts_folder_travels_and_the_usual_path_does_not(tmp_path: Path) 
     """A fresh interpreter with these entries finds what the script finds, and no entry is one it has anyway."""
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys; sys.path.append('relative'); from covalab.sdk.dispatching.environment import environment; "
+        "import sys; sys.path.append('relative'); from covalab.sdk.environment import environment; "
         "print(chr(10).join(environment().path))"
     )
     done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, check=True, capture_output=True, text=True)

@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 
 import covalab as ct
-from covalab.blobs import BlobStore
+from covalab.blobs import BlobStore, InMemory
 from covalab.core.reuse import reusable_nodes
-from covalab.sdk.building.trace import InMemory
-from covalab.sdk.dispatching.api import prepare
+from covalab.sdk.building.submit import prepare
 from covalab.sdk.dispatching.fingerprint import align, fingerprint
 
 

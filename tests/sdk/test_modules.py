@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import covalab
-from covalab.sdk.building.modules import beside, beside_by_value, by_value
+from covalab.sdk.code.modules import beside, beside_by_value, by_value
 
 NAMES = ("beside_one", "beside_locked", "beside_package", "beside_package.inner")
 

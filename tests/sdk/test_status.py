@@ -7,9 +7,9 @@ from typing import get_args
 import pytest
 
 import covalab as ct
+from covalab.core.covalent_status import Status, shown
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import Status as CoreStatus
-from covalab.sdk.results.status import Status, shown
 
 
 def test_a_status_is_its_text() -> None:

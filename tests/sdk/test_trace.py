@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 import covalab as ct
+from covalab.blobs import InMemory
 from covalab.core.assemble import edges_into, value_at
 from covalab.core.codec import decode
 from covalab.core.errors import ExecutorNotFound, GraphError, SerializationError
 from covalab.core.model import INLINE_LIMIT, Edge, EdgeKind, Graph, NodeKind
 from covalab.sdk.building.lattice import Lattice
-from covalab.sdk.building.trace import NAME_LIMIT, InMemory, Plan
+from covalab.sdk.building.plan import Plan
+from covalab.sdk.building.value_table import NAME_LIMIT
 
 
 def _load(n: Any = 1) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from covalab.sdk.results.transportable import TransportableObject
+from covalab.core.transportable import TransportableObject
 
 
 def shout(word: str = "a") -> str:

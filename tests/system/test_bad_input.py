@@ -153,7 +153,7 @@ def test_a_module_that_the_worker_lacks_is_named(tmp_path: Path, monkeypatch: py
     import only_here_xyz  # type: ignore[import-not-found]
 
     remote = ct.electron(only_here_xyz.f)
-    from covalab.sdk.dispatching.api import prepare
+    from covalab.sdk.building.submit import prepare
 
     client = connect()
     submission = prepare(ct.lattice(remote), (1,), {}, client.blobs)
@@ -336,7 +336,7 @@ def test_an_interpreter_without_covalab_is_named(live: Client, tmp_path: Path) -
 
     from msgspec.structs import replace
 
-    from covalab.sdk.dispatching.api import prepare
+    from covalab.sdk.building.submit import prepare
 
     venv.create(tmp_path / "bare", with_pip=False)
     python = str(tmp_path / "bare" / "bin" / "python")
@@ -354,7 +354,7 @@ def test_a_missing_interpreter_is_named(live: Client) -> None:
     """An environment that was deleted since is an error of the dispatch, not a hang."""
     from msgspec.structs import replace
 
-    from covalab.sdk.dispatching.api import prepare
+    from covalab.sdk.building.submit import prepare
 
     submission = prepare(ct.lattice(adding), (1,), {}, live.blobs)
     gone = replace(submission.environment, python="/nowhere/bin/python", prefix="/nowhere")

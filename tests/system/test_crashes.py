@@ -221,7 +221,7 @@ def test_two_clients_starting_at_once_find_one_dispatcher(tmp_path: Path) -> Non
 
 def test_the_same_submission_twice_is_one_dispatch(own: Client, tmp_path: Path) -> None:
     """A request that was repeated because the answer was lost changes nothing."""
-    from covalab.sdk.dispatching.api import prepare
+    from covalab.sdk.building.submit import prepare
 
     witness = tmp_path / "witness"
     lattice = ct.lattice(witnessed)

@@ -21,6 +21,7 @@ import covalab as ct
 from covalab.client import Client, connect
 from covalab.core.errors import DispatcherError, GraphError, MissingLatticeRecordError
 from covalab.core.model import DispatchId
+from covalab.sdk.building.submit import prepare
 from covalab.sdk.dispatching import api
 from covalab.sdk.results.result import Result
 
@@ -448,7 +449,7 @@ def test_a_repeated_request_changes_nothing(live: Client) -> None:
 
 def test_reusing_what_there_is_not_records_nothing(live: Client) -> None:
     """The whole submission is refused."""
-    submission = api.prepare(ct.lattice(adding), (1,), {}, live.blobs)
+    submission = prepare(ct.lattice(adding), (1,), {}, live.blobs)
     with pytest.raises(MissingLatticeRecordError, match="gone"):
         live.submit(replace(submission, reuse=DispatchId("gone")))
     with pytest.raises(MissingLatticeRecordError):

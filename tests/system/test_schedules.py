@@ -275,7 +275,7 @@ def test_two_ways_to_be_started_exclude_each_other() -> None:
 @pytest.mark.parametrize("timezone_of_here", ["America/New_York", "Asia/Tokyo"])
 def test_a_naive_datetime_is_local_time(timezone_of_here: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on the wall where the program runs, like ISO texts without a zone."""
-    from covalab.sdk.dispatching.timestamps import eta_of
+    from covalab.sdk.timestamps import eta_of
 
     monkeypatch.setenv("TZ", timezone_of_here)
     time.tzset()

@@ -20,7 +20,7 @@ from tests.system.tasks import runs
 import covalab as ct
 from covalab.client import Client, connect
 from covalab.core.errors import GraphError
-from covalab.sdk.dispatching.timestamps import Timestamp
+from covalab.sdk.timestamps import Timestamp
 
 TaskStatus = ct.TaskStatus
 

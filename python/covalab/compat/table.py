@@ -59,7 +59,7 @@ NAMES: Final[dict[str, dict[str, str]]] = {
     "covalent._shared_files.exceptions": {
         "covalab.core.errors": "MissingLatticeRecordError, TaskCancelledError, TaskRuntimeError"
     },
-    "covalent._shared_files.util_classes": {"covalab.sdk.results.status": "RESULT_STATUS, Status"},
+    "covalent._shared_files.util_classes": {"covalab.core.covalent_status": "RESULT_STATUS, Status"},
     "covalent._shared_files.utils": {"covalab.sdk.configuration": "format_server_url"},
     "covalent._workflow": {
         "covalab.sdk.hooks.deps": "DepsBash, DepsCall, DepsModule, DepsPip",
@@ -76,9 +76,9 @@ NAMES: Final[dict[str, dict[str, str]]] = {
     "covalent._workflow.lepton": {"covalab.sdk.building.lepton": "Lepton"},
     "covalent._workflow.transport": {
         "covalab.sdk.building.transport_graph": "TransportGraph as _TransportGraph",
-        "covalab.sdk.results.transportable": "TransportableObject",
+        "covalab.core.transportable": "TransportableObject",
     },
-    "covalent._workflow.transportable_object": {"covalab.sdk.results.transportable": "TransportableObject"},
+    "covalent._workflow.transportable_object": {"covalab.core.transportable": "TransportableObject"},
     "covalent.executor.base": {
         "covalab.executors.base": "AsyncBaseExecutor, BaseExecutor, TaskCancelledError, TaskRuntimeError, "
         "_AbstractBaseExecutor"

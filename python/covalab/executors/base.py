@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TextIO
 
 from covalab._version import __version__
+from covalab.core.covalent_status import Status, status
 from covalab.core.errors import TaskCancelledError, TaskRuntimeError
 from covalab.executors.streams import printing_to
-from covalab.sdk.results.status import Status, status
 
 if TYPE_CHECKING:
     from typing_extensions import Self

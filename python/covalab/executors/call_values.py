@@ -17,7 +17,7 @@ from covalab.core.assemble import hashable
 from covalab.core.codec import decode, unwrap_pickle
 from covalab.core.model import Digest, Value
 from covalab.core.protocol import Argument, Batch
-from covalab.sdk.results.transportable import TransportableObject
+from covalab.core.transportable import TransportableObject
 from covalab.worker.hook_runner import HookRunner, read_hooks
 
 

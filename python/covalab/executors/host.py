@@ -28,6 +28,7 @@ from covalab import config
 from covalab.blobs import BlobStore
 from covalab.client.framing import read_frame, write_frame
 from covalab.core import protocol
+from covalab.core.covalent_status import status
 from covalab.core.errors import CovalabError, DataFolderError, ExecutorNotFound
 from covalab.core.model import ErrorType, Failure, Outcome, Status, Value
 from covalab.core.protocol import (
@@ -47,7 +48,6 @@ from covalab.executors import streams
 from covalab.executors.base import AsyncBaseExecutor, BaseExecutor, Runtime
 from covalab.executors.call_values import instance_of, ready, value_of
 from covalab.executors.manager import _executor_manager
-from covalab.sdk.results.status import status
 from covalab.worker import context, reporting
 from covalab.worker.batch_runner import enter_folder, failure_of
 

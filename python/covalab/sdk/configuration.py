@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import copy
 import difflib
-import importlib
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from covalab import config
 from covalab.client import paths
 from covalab.core.errors import ConfigError
+from covalab.sdk.values import FieldDict, UserValue
 
 _ELSEWHERE: Final[Mapping[str, str]] = {
     "sdk.config_file": "COVALAB_CONFIG names the file",
@@ -51,7 +51,7 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
 _SWITCHES: Final = ("sdk.no_cluster", "sdk.exhaustive_postprocess")
 
 
-def get_config(entries: str | Sequence[str] | None = None) -> Any:
+def get_config(entries: str | Sequence[str] | None = None) -> UserValue:
     """Return what is configured: environment variables before the file, the file before the defaults.
 
     Parameters
@@ -88,7 +88,7 @@ def get_config(entries: str | Sequence[str] | None = None) -> Any:
     return {entry: _value_of(found, entry) for entry in entries}
 
 
-def set_config(new_config: str | Mapping[str, Any], new_value: Any = None) -> None:
+def set_config(new_config: str | Mapping[str, UserValue], new_value: UserValue = None) -> None:
     """Write settings into the file, at once and for good.
 
     What takes part in a running pool of workers (``dask.*``) holds from the pool's next start on: ``covalab restart``.
@@ -107,11 +107,11 @@ def set_config(new_config: str | Mapping[str, Any], new_value: Any = None) -> No
     TypeError
         If `new_config` is neither text nor a dict.
     """
-    given: Any = {new_config: new_value} if isinstance(new_config, str) else new_config
+    given: UserValue = {new_config: new_value} if isinstance(new_config, str) else new_config
     if not isinstance(given, Mapping):
         message = f"set_config takes a dotted key and a value, or a dict of them, not {given!r}"
         raise TypeError(message)
-    wanted: dict[str, Any] = {}
+    wanted: FieldDict = {}
     for key, value in _flat(given).items():
         if "." not in key.strip("."):
             message = f"{key!r} is no key: a key has a section and a name, e.g. 'dask.num_workers'"
@@ -124,7 +124,7 @@ def set_config(new_config: str | Mapping[str, Any], new_value: Any = None) -> No
     config.change(wanted)
 
 
-def update_config(new_entries: Mapping[str, Any] | None = None, override_existing: bool = True) -> None:
+def update_config(new_entries: Mapping[str, UserValue] | None = None, override_existing: bool = True) -> None:
     """Write entries of sections, as Covalent's plug-ins do with their defaults.
 
     Parameters
@@ -134,9 +134,9 @@ def update_config(new_entries: Mapping[str, Any] | None = None, override_existin
     override_existing
         Whether to replace what is there; if not, only what is missing is written.
     """
-    wanted: dict[str, Any] = {}
+    wanted: FieldDict = {}
 
-    def collect(entries: Mapping[str, Any], there: Mapping[str, Any], path: str) -> None:
+    def collect(entries: Mapping[str, UserValue], there: Mapping[str, UserValue], path: str) -> None:
         for name, value in entries.items():
             old = there.get(name)
             if isinstance(value, Mapping) and (value or isinstance(old, Mapping)):
@@ -166,7 +166,7 @@ def reload_config() -> None:
 
 
 def exhaustive_postprocess() -> bool:
-    """Tell whether ``sdk.exhaustive_postprocess`` is on."""
+    """Return whether ``sdk.exhaustive_postprocess`` is on."""
     return config.is_on(config.sdk().exhaustive_postprocess)
 
 
@@ -175,16 +175,16 @@ def default_executor() -> str:
     return "local" if config.is_on(config.sdk().no_cluster) else "dask"
 
 
-def _say_who_goes_before(key: str, value: Any) -> None:
+def _say_who_goes_before(key: str, value: UserValue) -> None:
     before = next((name for name in config.VARIABLES.get(key, ()) if os.environ.get(name)), None)
     if before is not None:
         message = f"`{key}` = {value!r} is written, but the environment variable {before} goes before it; unset that"
         warnings.warn(message, stacklevel=3)
 
 
-def _flat(nested: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(nested: Mapping[str, UserValue]) -> FieldDict:
     """Write ``{"dask": {"num_workers": 2}}`` as ``{"dask.num_workers": 2}``; deeper dicts are values."""
-    flat: dict[str, Any] = {}
+    flat: FieldDict = {}
     for key, value in nested.items():
         if "." not in key and isinstance(value, Mapping):
             flat.update({f"{key}.{name}": inner for name, inner in value.items()})
@@ -193,11 +193,12 @@ def _flat(nested: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _everything(*, plugins: bool) -> dict[str, Any]:
+def _everything(*, plugins: bool) -> FieldDict:
     found = _defaults()
     if plugins:
-        # By name: executors are described in terms of this package, and they load their plug-ins' packages.
-        found["executors"] = importlib.import_module("covalab.executors")._executor_manager.all_defaults()  # noqa: SLF001
+        from covalab.executors.manager import _executor_manager  # noqa: PLC0415 - it loads plug-ins' packages
+
+        found["executors"] = _executor_manager.all_defaults()
     for section, table in config.raw().items():
         if section == "executors" and isinstance(table, dict):
             for name, settings in table.items():
@@ -216,7 +217,7 @@ def _everything(*, plugins: bool) -> dict[str, Any]:
     return found
 
 
-def _defaults() -> dict[str, Any]:
+def _defaults() -> FieldDict:
     data = paths.data_dir()
     logs = str(paths.log_file(data).parent)
     return {
@@ -253,8 +254,8 @@ def _defaults() -> dict[str, Any]:
     }
 
 
-def _value_of(found: Mapping[str, Any], entry: str) -> Any:
-    value: Any = found
+def _value_of(found: Mapping[str, UserValue], entry: str) -> UserValue:
+    value: UserValue = found
     for depth, part in enumerate(entry.split(".")):
         if not isinstance(value, Mapping) or part not in value:
             there = sorted(value) if isinstance(value, Mapping) else []

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from covalab.client import connect
 from covalab.core.errors import TriggerError
 from covalab.core.model import DispatchId, Firing, Trigger, TriggerState
-from covalab.sdk.dispatching.environment import environment
+from covalab.sdk.environment import environment
 
 available_triggers: dict[str, type[BaseTrigger]] = {}
 """Every kind of trigger that is defined in this process, by name. Covalent's; subclasses enter themselves."""

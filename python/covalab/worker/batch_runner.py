@@ -48,7 +48,7 @@ _ITEMS_CHECKED: Final = 100  # of a tuple; checking more costs what a copy would
 _OURS: Final = Path(__file__).parent
 # A sublattice is built by these; its user wrote none of them.
 _BUILDS: Final = tuple(
-    str(_OURS.parent / "sdk" / name) for name in ("building/sublattice.py", "dispatching/api.py", "building/lattice.py")
+    str(_OURS.parent / "sdk" / name) for name in ("building/sublattice.py", "building/submit.py", "building/lattice.py")
 )
 _NOT_THE_USERS: Final = (  # frames that a traceback does not show at its top
     str(_OURS),

@@ -12,8 +12,8 @@ from covalab.core.errors import CovalabError
 from covalab.core.model import DispatchSummary
 from covalab.jupyter.notebook.session import CellElectron, Session
 from covalab.sdk.dispatching import api
-from covalab.sdk.dispatching.timestamps import Timestamp
 from covalab.sdk.results.handle import DispatchHandle
+from covalab.sdk.timestamps import Timestamp
 
 
 class Defined:

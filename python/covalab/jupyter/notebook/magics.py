@@ -28,8 +28,8 @@ from covalab.jupyter.notebook.magic_helpers import id_in, magic
 from covalab.jupyter.notebook.session import CellElectron, Options, Session
 from covalab.sdk.building.lattice import Lattice, lattice
 from covalab.sdk.dispatching import api
-from covalab.sdk.dispatching.environment import environment
 from covalab.sdk.dispatching.redispatch import redispatch
+from covalab.sdk.environment import environment
 from covalab.sdk.results.handle import DispatchHandle
 from covalab.sdk.results.result import Result
 

@@ -16,6 +16,7 @@ import msgspec
 
 from covalab.core.missing import Missing
 from covalab.core.source import filename_for, remember
+from covalab.core.transportable import TransportableObject
 from covalab.jupyter.cells.cell import Cell, Kind, Names, kind_of, names_of, read_cell
 from covalab.jupyter.cells.compiling import Recipe, arguments_of, data_message, function_of, listed
 from covalab.jupyter.cells.header import CellHeader, parameter_names
@@ -25,7 +26,6 @@ from covalab.sdk.building.electron import electron
 from covalab.sdk.building.lattice import Lattice, lattice
 from covalab.sdk.building.options import RetryOptions
 from covalab.sdk.building.trace import active
-from covalab.sdk.results.transportable import TransportableObject
 
 
 class InPlaceWarning(UserWarning):

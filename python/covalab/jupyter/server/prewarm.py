@@ -21,7 +21,7 @@ _THIS_PYTHON: Final = frozenset({"python", f"python{sys.version_info[0]}", "pyth
 _DESCRIBE: Final = """
 import sys
 import msgspec
-from covalab.sdk.dispatching.environment import environment
+from covalab.sdk.environment import environment
 sys.stdout.buffer.write(msgspec.msgpack.encode(environment()))
 """
 

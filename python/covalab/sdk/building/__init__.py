@@ -1,1 +1,1 @@
-"""From decorated functions to a transport graph: electrons, lattices, leptons, and the trace that connects them."""
+"""Transport graphs from decorated functions: electrons, lattices, leptons, and the trace that connects them."""

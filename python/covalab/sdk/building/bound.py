@@ -1,7 +1,7 @@
-"""What an electron returns inside a lattice: a stand-in for a value that is still to come.
+"""Bound electron: what an electron returns inside a lattice, in place of a value that is still to come.
 
 It can be passed on, indexed, asked for attributes, unpacked and calculated with; each of these is one more node. It
-refuses whatever would need the value now, and says what to do instead.
+refuses whatever would need the value now; the error names what to do instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _OTHERWISE: Final = "do that inside an electron, where the value is there"
 
 
 class Building(Protocol):
-    """What a stand-in needs from the graph that is being built."""
+    """Graph that is being built, as its bound electrons use it."""
 
     def name_of(self, node: int) -> str:
         """Return the name of a node."""
@@ -49,7 +49,7 @@ def _refusing(what: str) -> Callable[..., NoReturn]:
 
 
 class BoundElectron:
-    """A node's value before there is one. ``node_id`` is the node's number in the transport graph."""
+    """Value of a node before there is one. ``node_id`` is the node's number in the transport graph."""
 
     __slots__ = ("__weakref__", "_covalab_outputs", "_covalab_trace", "node_id")
 
@@ -174,7 +174,7 @@ _set: Final = object.__setattr__
 
 
 def bind(trace: Building, node: int, outputs: tuple[str, ...] = ()) -> BoundElectron:
-    """Return the stand-in for a node's value; `outputs` are the names of its parts, where they are known."""
+    """Return the bound electron of a node; `outputs` are the names of its parts, where they are known."""
     bound = object.__new__(BoundElectron)
     _set(bound, "_covalab_trace", trace)
     _set(bound, "node_id", node)

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, overload
 
 from covalab.core.errors import GraphError
 from covalab.core.model import RetryPolicy
+from covalab.core.transportable import TransportableObject
 from covalab.sdk.building.bound import BoundElectron
-from covalab.sdk.building.executor_choice import executor_words
+from covalab.sdk.building.executor_choice import ExecutorSpec, executor_words
 from covalab.sdk.building.lattice import Lattice
 from covalab.sdk.building.options import (
+    ElectronOptions,
+    RetryOptions,
     checked_executor,
     checked_retries,
     checked_time_limit,
@@ -23,24 +26,24 @@ from covalab.sdk.building.options import (
 )
 from covalab.sdk.building.parameters import Parameters
 from covalab.sdk.building.postprocess import replaying
-from covalab.sdk.building.source import name_of, source_of
+from covalab.sdk.building.sublattice import build
 from covalab.sdk.building.trace import active
-from covalab.sdk.hooks.hook_set import HookSet, hooks_of
-from covalab.sdk.results.transportable import TransportableObject
+from covalab.sdk.code.source import name_of, source_of
+from covalab.sdk.hooks.hook_set import BashSpec, FilesSpec, HookSet, HookSpec, ModuleSpec, PipSpec, hooks_of
+from covalab.sdk.values import FieldDict, UserFunction, UserValue
 
 if TYPE_CHECKING:
     import datetime as dt
 
     from typing_extensions import Unpack
 
-    from covalab.sdk.building.options import RetryOptions
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
 class Electron:
-    """A function with the way it is to be run. `electron` makes one and puts it on the function it returns.
+    """Function with the way it is to be run. `electron` makes one and puts it on the function it returns.
 
     Attributes
     ----------
@@ -55,19 +58,22 @@ class Electron:
         After which failures, and after how long, or None for the usual.
     hooks
         What is done around it, or None.
-    told
+    takes_hook_values
         Whether the function gets what hooks make for it as keyword arguments.
+    builder
+        The function that builds a sublattice on a worker. Supplied from here, so that `trace` need not import it.
     lattice
         The lattice that it is, if it is one: a sublattice; else None.
     """
 
-    told = True
+    takes_hook_values = True
+    builder = staticmethod(build)
 
     def __init__(
         self,
-        function: Callable[..., Any],
+        function: UserFunction,
         *,
-        executor: Any = None,
+        executor: ExecutorSpec | None = None,
         retries: int = 0,
         time_limit: float | None = None,
         retry: RetryPolicy | None = None,
@@ -83,7 +89,7 @@ class Electron:
         self.hooks = hooks
         self.__doc__ = function.__doc__
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: UserValue, **kwargs: UserValue) -> UserValue:
         """Add a node to the lattice that is being built; where none is, call the function."""
         trace = active()
         if trace is not None:
@@ -93,7 +99,7 @@ class Electron:
             return replay.next_output(self.name)
         return self.function(*args, **kwargs)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> FieldDict:
         # Without what was only remembered to be quick.
         return {key: value for key, value in self.__dict__.items() if key not in ("parameters", "source")}
 
@@ -109,12 +115,12 @@ class Electron:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of the parts of its value, where the function tells them (a cell with several outputs does)."""
+        """The names of the parts of its value, where they have names (those of a cell with several outputs)."""
         outputs = getattr(self.function, "__covalab_outputs__", ())
         return tuple(outputs) if len(outputs) > 1 else ()
 
     @property
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self) -> FieldDict:
         """The settings by Covalent's names."""
         executor, executor_data = executor_words(self.executor)
         return {
@@ -125,7 +131,7 @@ class Electron:
             "time_limit": self.time_limit,
         }
 
-    def get_metadata(self, name: str) -> Any:
+    def get_metadata(self, name: str) -> UserValue:
         """Return one setting.
 
         Raises
@@ -135,7 +141,7 @@ class Electron:
         """
         return self.metadata[name]
 
-    def set_metadata(self, name: str, value: Any) -> None:
+    def set_metadata(self, name: str, value: UserValue) -> None:
         """Change one setting: ``executor``, ``retries``, ``time_limit``, or ``hooks`` as `metadata` has them."""
         where = f"electron {self.name!r}"
         if name == "executor":
@@ -150,7 +156,7 @@ class Electron:
             refuse_unsupported(where, **{name: value})
 
     @property
-    def as_transportable_dict(self) -> dict[str, Any]:
+    def as_transportable_dict(self) -> FieldDict:
         """The electron as a dictionary that JSON can hold; settings that were not made are left out."""
         return {
             "name": self.name,
@@ -161,54 +167,26 @@ class Electron:
 
 
 @overload
-def electron(_func: Callable[_P, _T]) -> Callable[_P, _T]: ...
+def electron(_func: Callable[_P, _T], **options: Unpack[ElectronOptions]) -> Callable[_P, _T]: ...
 @overload
 def electron(
-    _func: None = None,
-    *,
-    backend: Any = None,
-    executor: Any = None,
-    files: Any = None,
-    deps_bash: Any = None,
-    deps_pip: Any = None,
-    deps_module: Any = None,
-    call_before: Any = None,
-    call_after: Any = None,
-    retries: int = 0,
-    time_limit: float | dt.timedelta | None = None,
-    **retry: Unpack[RetryOptions],
+    _func: None = None, **options: Unpack[ElectronOptions]
 ) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]: ...
-@overload
 def electron(
-    _func: Callable[_P, _T],
+    _func: object = None,
     *,
-    backend: Any = None,
-    executor: Any = None,
-    files: Any = None,
-    deps_bash: Any = None,
-    deps_pip: Any = None,
-    deps_module: Any = None,
-    call_before: Any = None,
-    call_after: Any = None,
+    backend: ExecutorSpec | None = None,
+    executor: ExecutorSpec | None = None,
+    files: FilesSpec | None = None,
+    deps_bash: BashSpec | None = None,
+    deps_pip: PipSpec | None = None,
+    deps_module: ModuleSpec | None = None,
+    call_before: HookSpec | None = None,
+    call_after: HookSpec | None = None,
     retries: int = 0,
     time_limit: float | dt.timedelta | None = None,
     **retry: Unpack[RetryOptions],
-) -> Callable[_P, _T]: ...
-def electron(
-    _func: Any = None,
-    *,
-    backend: Any = None,
-    executor: Any = None,
-    files: Any = None,
-    deps_bash: Any = None,
-    deps_pip: Any = None,
-    deps_module: Any = None,
-    call_before: Any = None,
-    call_after: Any = None,
-    retries: int = 0,
-    time_limit: float | dt.timedelta | None = None,
-    **retry: Unpack[RetryOptions],
-) -> Any:
+) -> UserValue:
     """Make a function a task.
 
     Called inside a lattice it becomes a node of the transport graph; anywhere else it is the function it was. Use it
@@ -302,14 +280,14 @@ def electron(
 
     # A lattice lends its function's name, text and signature; its own state stays its own.
     @functools.wraps(_func.function if isinstance(_func, Lattice) else _func)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
+    def wrapper(*args: UserValue, **kwargs: UserValue) -> UserValue:
         return electron_object(*args, **kwargs)
 
     wrapper.electron_object = electron_object  # type: ignore[attr-defined]
     return wrapper
 
 
-def wait(child: _T, parents: Any | Iterable[Any]) -> _T:
+def wait(child: _T, parents: UserValue | Iterable[UserValue]) -> _T:
     """Let one electron start only after others have ended, without taking their values.
 
     Parameters

@@ -1,16 +1,17 @@
-"""Which executor a node names or brings, in the words of a graph.
+"""Executor of a node, in the words of a graph: a name, or an instance that travels.
 
 An instance of a built-in executor is a description of a place in our pools. Every other instance travels pickled with
-the dispatch, so its class may be defined in the notebook; the words are for people.
+the dispatch, so its class may be defined in the notebook; the description is for reading.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from covalab import config
 from covalab.core.errors import ExecutorNotFound, GraphError
 from covalab.core.placement import POOLED
+from covalab.sdk.values import FieldDict, UserValue
 
 _DESCRIBED: Final = ("covalab.executors.local", "covalab.executors.dask")
 """The modules of executors that are nothing but their description."""
@@ -18,29 +19,45 @@ _DESCRIBED: Final = ("covalab.executors.local", "covalab.executors.dask")
 _DEPTH: Final = 6
 
 
+class ExecutorInstance(Protocol):
+    """Object of an executor class, as far as a graph reads it. It also has `run`, whose signature differs by class."""
+
+    def short_name(self) -> str:
+        """Return the name of the kind of executor."""
+        ...
+
+    def to_dict(self) -> FieldDict:
+        """Return it as a dictionary."""
+        ...
+
+
+ExecutorSpec: TypeAlias = "str | ExecutorInstance"
+"""An executor as users write it: by name, or an instance."""
+
+
 class ExecutorChoice(NamedTuple):
-    """An executor as a graph speaks of it. `retries` and `time_limit` are for electrons that say nothing themselves."""
+    """Executor as a graph speaks of it. `retries` and `time_limit` are for electrons that have none of their own."""
 
     name: str
-    data: dict[str, Any]
+    data: FieldDict
     retries: int = 0
     time_limit: float | None = None
     travels: bool = False
 
 
 def is_executor(executor: object) -> bool:
-    """Whether an object looks like an executor, short of loading what an executor is."""
+    """Return whether an object looks like an executor, without loading the executors."""
     return all(callable(getattr(executor, method, None)) for method in ("short_name", "to_dict", "run"))
 
 
-def executor_words(executor: Any) -> tuple[str | None, dict[str, Any] | None]:
-    """Return an executor as Covalent's metadata has it: its short name, and what its instance says of itself."""
+def executor_words(executor: ExecutorSpec | None) -> tuple[str | None, FieldDict | None]:
+    """Return an executor as Covalent's metadata has it: its short name, and the description of an instance."""
     if executor is None or isinstance(executor, str):
         return executor, None if executor is None else {}
     return executor.short_name(), _words(executor)
 
 
-def executor_choice(executor: Any, electron: str) -> ExecutorChoice:
+def executor_choice(executor: ExecutorSpec, electron: str) -> ExecutorChoice:
     """Return an executor as a graph speaks of it.
 
     Raises
@@ -79,14 +96,15 @@ def _find(name: str, electron: str) -> None:
         raise ExecutorNotFound(name, electron, error.known, error.why) from None
 
 
-def _configured(name: str) -> Any:
+def _configured(name: str) -> ExecutorInstance:
     """Return an executor with the settings of its configuration section."""
     from covalab.executors.manager import _executor_manager  # noqa: PLC0415
 
-    return _executor_manager.get_executor(name)
+    executor: ExecutorInstance = _executor_manager.get_executor(name)
+    return executor
 
 
-def _words(executor: Any) -> dict[str, Any]:
+def _words(executor: ExecutorInstance) -> FieldDict:
     try:
         words = executor.to_dict()
     except Exception:  # noqa: BLE001 - an attribute cannot be copied; the instance travels all the same
@@ -95,7 +113,7 @@ def _words(executor: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _plain(value: Any, depth: int) -> Any:
+def _plain(value: UserValue, depth: int) -> UserValue:
     """Return a value as JSON can hold it; what it cannot, as text."""
     if value is None or isinstance(value, bool | float | str):
         return value

@@ -1,13 +1,12 @@
-"""People inside a lattice: nodes that wait for an answer, and points where what they said is inserted."""
+"""Interrupt nodes of a lattice: nodes that wait for an answer, and points where interventions are inserted."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from covalab.core.errors import GraphError
 from covalab.core.model import NodeKind
 from covalab.sdk.building.postprocess import replaying
 from covalab.sdk.building.trace import Trace, active
+from covalab.sdk.values import UserValue
 
 
 def _trace(name: str) -> Trace:
@@ -18,7 +17,7 @@ def _trace(name: str) -> Trace:
     return trace
 
 
-def pause_for(type: str, payload: Any = None) -> Any:  # noqa: A002 - TriggerFlow's name
+def pause_for(type: str, payload: UserValue = None) -> UserValue:  # noqa: A002 - TriggerFlow's name
     """Wait for a person: a node of the lattice whose value is the answer. No worker is occupied meanwhile.
 
     Parameters
@@ -53,8 +52,8 @@ def pause_for(type: str, payload: Any = None) -> Any:  # noqa: A002 - TriggerFlo
     return trace.called_here(NodeKind.PAUSE, f":pause_for:{type}", payload=payload)
 
 
-def intervention_point(target: str | None = None) -> Any:
-    """Insert, where this stands in the lattice, what people said (`intervene`) with the same target.
+def intervention_point(target: str | None = None) -> UserValue:
+    """Insert, where this stands in the lattice, the interventions (`intervene`) that have the same target.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""`lattice`: a function that composes electrons, and what can be done with it short of dispatching it.
+"""`lattice`: a function that composes electrons; it can be called, built, drawn, serialized, and dispatched.
 
 A lattice is its function as it is *now*: an electron that was defined again is seen by the next graph.
 """
@@ -11,44 +11,50 @@ import json
 import platform
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from covalab._version import __version__
+from covalab.blobs import Blobs, InMemory
 from covalab.core.errors import GraphError, SerializationError
 from covalab.core.model import Graph, NodeKind, Value
-from covalab.sdk.building.executor_choice import executor_words
-from covalab.sdk.building.modules import beside_by_value
+from covalab.core.transportable import TransportableObject
+from covalab.sdk.building.executor_choice import ExecutorSpec, executor_words
 from covalab.sdk.building.options import (
     NO_LIMITS,
+    InterventionMode,
+    LatticeOptions,
     Limits,
+    RetryOptions,
+    TriggerSpec,
+    WorkflowTrigger,
     checked_executor,
     limits_of,
     refuse_unsupported,
     trigger_list,
 )
 from covalab.sdk.building.parameters import Parameters
+from covalab.sdk.building.plan import Composition, Plan, TracedTask
 from covalab.sdk.building.postprocess import Rerun
-from covalab.sdk.building.source import name_of, source_of
-from covalab.sdk.building.trace import Blobs, InMemory, Plan, Trace, TracedTask, open_inputs
+from covalab.sdk.building.trace import Trace
 from covalab.sdk.building.transport_graph import TransportGraph
+from covalab.sdk.building.value_table import deserialize_inputs
+from covalab.sdk.code.modules import beside_by_value
+from covalab.sdk.code.source import name_of, source_of
 from covalab.sdk.configuration import default_executor, exhaustive_postprocess
-from covalab.sdk.hooks.hook_set import HookSet, hooks_of
-from covalab.sdk.results.transportable import TransportableObject
+from covalab.sdk.hooks.hook_set import BashSpec, HookSet, HookSpec, PipSpec, hooks_of
+from covalab.sdk.values import FieldDict, UserFunction, UserValue
 
 if TYPE_CHECKING:
     import datetime as dt
 
     from typing_extensions import Unpack
 
-    from covalab.sdk.building.options import RetryOptions
     from covalab.sdk.results.handle import DispatchHandle
     from covalab.sdk.results.result import Result
 
-InterventionMode: TypeAlias = Literal["planned", "auto"] | None
-
 
 class Lattice:
-    """A workflow. Call it to run its function plainly; `covalab.dispatch` runs it in the background.
+    """Workflow. Call it to run its function plainly; `covalab.dispatch` runs it in the background.
 
     Attributes
     ----------
@@ -73,13 +79,13 @@ class Lattice:
 
     def __init__(
         self,
-        workflow_function: Callable[..., Any],
+        workflow_function: UserFunction,
         *,
-        executor: Any = None,
-        workflow_executor: Any = None,
+        executor: ExecutorSpec | None = None,
+        workflow_executor: ExecutorSpec | None = None,
         hooks: HookSet | None = None,
         limits: Limits = NO_LIMITS,
-        triggers: Iterable[Any] = (),
+        triggers: Iterable[WorkflowTrigger] = (),
         intervention_mode: InterventionMode = None,
     ) -> None:
         self.function = workflow_function
@@ -100,16 +106,16 @@ class Lattice:
         self._versions: Mapping[str, str] = {}
         self._source: str | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> FieldDict:
         names = ("function", "executor", "workflow_executor", "hooks", "limits", "__name__", "__doc__", "_replacements")
         return {name: self.__dict__[name] for name in (*names, "intervention_mode")}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: FieldDict) -> None:
         self.__dict__.update(state)
         self.triggers = []
         self._forget()
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: UserValue, **kwargs: UserValue) -> UserValue:
         """Run the function; called inside another lattice's body, its electrons join that one's graph."""
         return self.function(*args, **kwargs)
 
@@ -121,7 +127,7 @@ class Lattice:
         """The function's parameters."""
         return Parameters(self.function)
 
-    def inheriting(self, parent: Lattice | None) -> Lattice:
+    def inheriting(self, parent: Composition | None) -> Lattice:
         """Return a copy that takes from the lattice that calls it what it does not say itself (not its triggers).
 
         A lattice that names an executor and no workflow executor uses the one for both, as anywhere else.
@@ -147,7 +153,7 @@ class Lattice:
         return source_of(self.function) if self._source is None else self._source
 
     @property
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self) -> FieldDict:
         """The settings by Covalent's names."""
         executor, executor_data = executor_words(self.executor or default_executor())
         workflow_executor, workflow_executor_data = executor_words(
@@ -162,11 +168,11 @@ class Lattice:
             "triggers": [trigger.to_dict() for trigger in self.triggers] or None,
         }
 
-    def get_metadata(self, name: str) -> Any:
+    def get_metadata(self, name: str) -> UserValue:
         """Return one setting, None if there is no such setting."""
         return self.metadata.get(name)
 
-    def set_metadata(self, name: str, value: Any) -> None:
+    def set_metadata(self, name: str, value: UserValue) -> None:
         """Change ``executor``, ``workflow_executor``, ``triggers``, or ``hooks`` as `metadata` has them."""
         where = f"lattice {self.__name__!r}"
         if name == "executor":
@@ -197,11 +203,11 @@ class Lattice:
         self.inputs, self.transport_graph, self._source, self._versions = inputs, graph, source, versions
 
     @property
-    def replace_electrons(self) -> dict[str, Any]:
+    def replace_electrons(self) -> FieldDict:
         """The electrons that stand for others in this lattice, by the names of those; see `covalab.redispatch`."""
         return dict(self._replacements)
 
-    def replace(self, electrons: Mapping[str, Any]) -> set[str]:
+    def replace(self, electrons: Mapping[str, UserValue]) -> set[str]:
         """Let electrons stand for others, from the next graph on.
 
         Parameters
@@ -220,7 +226,7 @@ class Lattice:
         return set(fresh)
 
     def plan(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], blobs: Blobs, *, whole: bool = False
+        self, args: tuple[UserValue, ...], kwargs: dict[str, UserValue], blobs: Blobs, *, whole: bool = False
     ) -> tuple[Plan, Value]:
         """Build the graph for some arguments; nothing of the lattice changes.
 
@@ -231,17 +237,17 @@ class Lattice:
         blobs
             Where values and functions that are too long for a message go.
         whole
-            Whether the lattice's value must be one closed value, as that of a sublattice.
+            Whether the lattice's value must be one serialized value, as that of a sublattice.
 
         Returns
         -------
         Plan, Value
-            The graph with what it points to, and the closed arguments.
+            The graph with what it points to, and the serialized arguments.
         """
         name = self.__name__
         self.parameters.match(f"lattice {name!r}", args, kwargs)
-        # Closed before the body runs, which may change them. If that fails, the body gets a chance to fail first: the
-        # electron that is given the value can be named.
+        # Serialized before the body runs, which may change them. If that fails, the body gets a chance to fail first:
+        # the electron that is given the value can be named.
         trouble: SerializationError | None = None
         inputs = Value(0, "dict")
         trace = Trace(
@@ -257,7 +263,7 @@ class Lattice:
         rerun = Rerun(self.function, args, kwargs) if exhaustive_postprocess() else None
         with beside_by_value():
             try:
-                inputs = trace.close_inputs(args, kwargs)
+                inputs = trace.serialize_inputs(args, kwargs)
             except SerializationError as error:
                 trouble = error
             with trace.claim():
@@ -283,8 +289,8 @@ class Lattice:
             raise GraphError(message)
         return self.intervention_mode or ("planned" if has_points else "")
 
-    def build_graph(self, *args: Any, **kwargs: Any) -> None:
-        """Run the function with stand-ins and keep the graph in `transport_graph`. Nothing is sent or written.
+    def build_graph(self, *args: UserValue, **kwargs: UserValue) -> None:
+        """Run the function with bound electrons and keep the graph in `transport_graph`. Nothing is sent or written.
 
         Raises
         ------
@@ -306,9 +312,9 @@ class Lattice:
         blobs = InMemory()
         plan, inputs = self.plan(args, kwargs, blobs)
         self.transport_graph = TransportGraph(plan.graph, plan.values, plan.code, blobs, metadata=self.metadata)
-        self.inputs = TransportableObject.recorded(inputs.text, lambda: open_inputs(inputs, plan.values, blobs))
+        self.inputs = TransportableObject.recorded(inputs.text, lambda: deserialize_inputs(inputs, plan.values, blobs))
 
-    def draw(self, *args: Any, **kwargs: Any) -> Drawing:
+    def draw(self, *args: UserValue, **kwargs: UserValue) -> Drawing:
         """Build the graph for some arguments and return its picture, which a notebook shows."""
         self.build_graph(*args, **kwargs)
         return Drawing(self.transport_graph.graph)
@@ -353,14 +359,14 @@ class Lattice:
         found.recorded_as(None if inputs is None else TransportableObject.from_dict(inputs), graph, source, versions)
         return found
 
-    def dispatch(self, *args: Any, **kwargs: Any) -> DispatchHandle:
+    def dispatch(self, *args: UserValue, **kwargs: UserValue) -> DispatchHandle:
         """Do the same as ``covalab.dispatch(lattice)(...)``. Deprecated by Covalent."""
         from covalab.sdk.dispatching import api  # noqa: PLC0415 - api needs this module
 
         warnings.warn("write ct.dispatch(lattice)(...)", DeprecationWarning, stacklevel=2)
         return api.dispatch(self)(*args, **kwargs)
 
-    def dispatch_sync(self, *args: Any, **kwargs: Any) -> Result:
+    def dispatch_sync(self, *args: UserValue, **kwargs: UserValue) -> Result:
         """Do the same as ``covalab.dispatch_sync(lattice)(...)``. Deprecated by Covalent."""
         from covalab.sdk.dispatching import api  # noqa: PLC0415 - api needs this module
 
@@ -369,7 +375,7 @@ class Lattice:
 
 
 class Drawing:
-    """The picture of a graph that has not been dispatched. ``str()`` of it is SVG."""
+    """Picture of a graph that has not been dispatched. ``str()`` of it is SVG."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -387,55 +393,25 @@ class Drawing:
 
 
 @overload
-def lattice(
-    _func: Callable[..., Any],
-    *,
-    backend: Any = None,
-    executor: Any = None,
-    workflow_executor: Any = None,
-    deps_bash: Any = None,
-    deps_pip: Any = None,
-    call_before: Any = None,
-    call_after: Any = None,
-    triggers: Any = None,
-    retries: int = 0,
-    time_limit: float | dt.timedelta | None = None,
-    intervention_mode: InterventionMode = None,
-    **retry: Unpack[RetryOptions],
-) -> Lattice: ...
+def lattice(_func: UserFunction, **options: Unpack[LatticeOptions]) -> Lattice: ...
 @overload
+def lattice(_func: None = None, **options: Unpack[LatticeOptions]) -> Callable[[UserFunction], Lattice]: ...
 def lattice(
-    _func: None = None,
+    _func: object = None,
     *,
-    backend: Any = None,
-    executor: Any = None,
-    workflow_executor: Any = None,
-    deps_bash: Any = None,
-    deps_pip: Any = None,
-    call_before: Any = None,
-    call_after: Any = None,
-    triggers: Any = None,
+    backend: ExecutorSpec | None = None,
+    executor: ExecutorSpec | None = None,
+    workflow_executor: ExecutorSpec | None = None,
+    deps_bash: BashSpec | None = None,
+    deps_pip: PipSpec | None = None,
+    call_before: HookSpec | None = None,
+    call_after: HookSpec | None = None,
+    triggers: TriggerSpec | None = None,
     retries: int = 0,
     time_limit: float | dt.timedelta | None = None,
     intervention_mode: InterventionMode = None,
     **retry: Unpack[RetryOptions],
-) -> Callable[[Callable[..., Any]], Lattice]: ...
-def lattice(
-    _func: Any = None,
-    *,
-    backend: Any = None,
-    executor: Any = None,
-    workflow_executor: Any = None,
-    deps_bash: Any = None,
-    deps_pip: Any = None,
-    call_before: Any = None,
-    call_after: Any = None,
-    triggers: Any = None,
-    retries: int = 0,
-    time_limit: float | dt.timedelta | None = None,
-    intervention_mode: InterventionMode = None,
-    **retry: Unpack[RetryOptions],
-) -> Any:
+) -> UserValue:
     """Make a function a workflow. Use it bare or with options.
 
     Parameters
@@ -466,6 +442,13 @@ def lattice(
     ------
     GraphError
         If an option is not one this version supports.
+
+    Notes
+    -----
+    The body may change a value between two electrons that are given it, so a value is pickled and hashed once for each
+    use, and once more as an argument of the workflow: about a tenth of a second for 100 MB each time. It is stored once
+    if it is the same each time. Numbers, text and bytes are pickled once, and so are NumPy arrays that are read-only
+    (``data.flags.writeable = False``), which the body then must not make writeable, change, and make read-only again.
     """
     if _func is None:
         return functools.partial(

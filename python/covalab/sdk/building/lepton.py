@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from covalab.core.errors import GraphError
 from covalab.sdk.building.bound import BoundElectron
 from covalab.sdk.building.electron import Electron
+from covalab.sdk.building.executor_choice import ExecutorSpec
 from covalab.sdk.building.options import checked_executor, checked_retries, checked_time_limit
-from covalab.sdk.hooks.hook_set import HookSet, hooks_of
+from covalab.sdk.hooks.hook_set import BashSpec, FilesSpec, HookSet, HookSpec, PipSpec, hooks_of
+from covalab.sdk.values import UserFunction, UserValue
 from covalab.worker.foreign import CFunction, PythonFunction, ShellCommand
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ _SHELL: Final = ("bash", "shell")
 
 
 class Lepton(Electron):
-    """A task in another language. Call it in a lattice.
+    """Task in another language. Call it in a lattice.
 
     Parameters
     ----------
@@ -63,7 +65,7 @@ class Lepton(Electron):
     5.0
     """
 
-    told = False
+    takes_hook_values = False
     INPUT: ClassVar = 0
     OUTPUT: ClassVar = 1
     INPUT_OUTPUT: ClassVar = 2
@@ -78,12 +80,12 @@ class Lepton(Electron):
         command: str | Sequence[str] = "",
         named_outputs: Sequence[str] | None = None,
         display_name: str = "",
-        executor: Any = None,
-        files: Any = None,
-        deps_bash: Any = None,
-        deps_pip: Any = None,
-        call_before: Any = None,
-        call_after: Any = None,
+        executor: ExecutorSpec | None = None,
+        files: FilesSpec | None = None,
+        deps_bash: BashSpec | None = None,
+        deps_pip: PipSpec | None = None,
+        call_before: HookSpec | None = None,
+        call_after: HookSpec | None = None,
         retries: int = 0,
         time_limit: float | dt.timedelta | None = None,
     ) -> None:
@@ -142,7 +144,7 @@ class Lepton(Electron):
             message = f"{where}: `argtypes` has {n_outputs} outputs, `named_outputs` has {len(self.named_outputs)}"
             raise GraphError(message)
 
-    def _made(self) -> Callable[..., Any]:
+    def _made(self) -> UserFunction:
         if self.language in _PYTHON:
             return PythonFunction(self.library_name, self.function_name)
         if self.language in _C:
@@ -156,13 +158,13 @@ def bash(
     _func: Callable[..., str] | None = None,
     *,
     display_name: str = "",
-    executor: Any = None,
-    files: Any = None,
-    deps_bash: Any = None,
-    deps_pip: Any = None,
-    call_before: Any = None,
-    call_after: Any = None,
-) -> Callable[..., Any]:
+    executor: ExecutorSpec | None = None,
+    files: FilesSpec | None = None,
+    deps_bash: BashSpec | None = None,
+    deps_pip: PipSpec | None = None,
+    call_before: HookSpec | None = None,
+    call_after: HookSpec | None = None,
+) -> UserFunction:
     """Make a function that returns a command a task that runs it.
 
     The function is called when the graph is built, so its arguments must be there by then: they cannot be what other
@@ -182,9 +184,9 @@ def bash(
     ...     return f"echo hello {name}"
     """
 
-    def decorate(function: Callable[..., str]) -> Callable[..., Any]:
+    def decorate(function: Callable[..., str]) -> UserFunction:
         @functools.wraps(function)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
+        def wrapper(*args: UserValue, **kwargs: UserValue) -> UserValue:
             for value in (*args, *kwargs.values()):
                 if isinstance(value, BoundElectron):
                     message = (

@@ -1,35 +1,35 @@
-"""The functions behind operators on electrons and the value of a lattice.
+"""Functions behind operators on electrons and the value of a lattice.
 
-They run on workers, so this module imports nothing. Parameter names are part of the transport
+They run on workers, so this module imports nothing but a name for a type. Parameter names are part of the transport
 graph: Covalent's edges into an operator node are ``arg_1`` and ``arg_2``.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from covalab.sdk.values import UserValue
 
 
-def add(arg_1: Any, arg_2: Any) -> Any:
+def add(arg_1: UserValue, arg_2: UserValue) -> UserValue:
     """Return ``arg_1 + arg_2``."""
     return arg_1 + arg_2
 
 
-def subtract(arg_1: Any, arg_2: Any) -> Any:
+def subtract(arg_1: UserValue, arg_2: UserValue) -> UserValue:
     """Return ``arg_1 - arg_2``."""
     return arg_1 - arg_2
 
 
-def multiply(arg_1: Any, arg_2: Any) -> Any:
+def multiply(arg_1: UserValue, arg_2: UserValue) -> UserValue:
     """Return ``arg_1 * arg_2``."""
     return arg_1 * arg_2
 
 
-def divide(arg_1: Any, arg_2: Any) -> Any:
+def divide(arg_1: UserValue, arg_2: UserValue) -> UserValue:
     """Return ``arg_1 / arg_2``."""
     return arg_1 / arg_2
 
 
-def power(arg_1: Any, arg_2: Any) -> Any:
+def power(arg_1: UserValue, arg_2: UserValue) -> UserValue:
     """Return ``arg_1 ** arg_2``."""
     return arg_1**arg_2
 
@@ -37,27 +37,27 @@ def power(arg_1: Any, arg_2: Any) -> Any:
 OPERATORS = {"+": add, "-": subtract, "*": multiply, "/": divide, "**": power}
 
 
-def item(e: Any, key: Any) -> Any:
+def item(e: UserValue, key: UserValue) -> UserValue:
     """Return ``e[key]``."""
     return e[key]
 
 
-def item_by_tuple(e: Any, key: list[Any]) -> Any:
+def item_by_tuple(e: UserValue, key: list[UserValue]) -> UserValue:
     """Return ``e[key]`` for a key that was a tuple (``e[0, 1:3]``) and travelled as a list."""
     return e[tuple(key)]
 
 
-def attribute(e: Any, attr: str) -> Any:
+def attribute(e: UserValue, attr: str) -> UserValue:
     """Return ``e.attr``."""
     return getattr(e, attr)
 
 
-def reconstruct(retval: Any) -> Any:
+def reconstruct(retval: UserValue) -> UserValue:
     """Return the value of a lattice, which was put together on its way here."""
     return retval
 
 
-def answered(**_: Any) -> Any:
-    """Stand for what no worker runs: a node that waits for a person, or where interventions are inserted."""
+def answered(**_: UserValue) -> UserValue:
+    """Raise: a node that waits for a person, or where interventions are inserted, is run by no worker."""
     message = "this node ends in the dispatcher"
     raise AssertionError(message)

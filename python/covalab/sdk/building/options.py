@@ -1,4 +1,4 @@
-"""What `electron` and `lattice` accept beside a function, checked where it is written and not on a worker.
+"""Options of `electron` and `lattice`, checked where they are written and not on a worker.
 
 Covalent's whole signature is accepted. What cannot be done yet is refused by name; nothing is ignored in silence.
 """
@@ -8,22 +8,50 @@ from __future__ import annotations
 import datetime as dt
 import math
 import warnings
-from collections.abc import Iterable
-from typing import Any, Final, NamedTuple, TypeAlias, TypedDict
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, TypedDict
 
 import msgspec
 
+from covalab.blobs import Blobs
 from covalab.core.codec import class_name
 from covalab.core.errors import GraphError
-from covalab.core.model import RetryPolicy
+from covalab.core.model import RetryPolicy, Trigger
 from covalab.core.retries import ERROR_TYPES
-from covalab.sdk.building.executor_choice import is_executor
-from covalab.sdk.dispatching.timestamps import plain_seconds
+from covalab.sdk.building.executor_choice import ExecutorSpec, is_executor
+from covalab.sdk.hooks.hook_set import BashSpec, FilesSpec, HookSpec, ModuleSpec, PipSpec
+from covalab.sdk.timestamps import plain_seconds
+from covalab.sdk.values import FieldDict, UserValue
 
 RetryOn: TypeAlias = "str | type[BaseException]"
+InterventionMode: TypeAlias = Literal["planned", "auto"] | None
 
 
-def refuse_unsupported(where: str, **given: Any) -> None:
+class WorkflowTrigger(Protocol):
+    """Trigger as a lattice and its dispatch read it (`covalab.triggers`, which is above this package)."""
+
+    def observe(self) -> object:
+        """Watch, and fire each time."""
+        ...
+
+    def to_dict(self) -> FieldDict:
+        """Return it as a dictionary."""
+        ...
+
+    def _serialized(self, blobs: Blobs) -> Trigger:
+        """Return it as it travels."""
+        ...
+
+    def _attach(self, dispatch: str, registered: str) -> None:
+        """Remember the dispatch that it starts."""
+        ...
+
+
+TriggerSpec: TypeAlias = "WorkflowTrigger | Sequence[WorkflowTrigger]"
+"""Triggers as users write them: one or several."""
+
+
+def refuse_unsupported(where: str, **given: UserValue) -> None:
     """Raise for the first option that was given and is not supported yet.
 
     Raises
@@ -37,7 +65,9 @@ def refuse_unsupported(where: str, **given: Any) -> None:
             raise GraphError(message)
 
 
-def checked_executor(where: str, executor: Any, backend: Any = None) -> Any:
+def checked_executor(
+    where: str, executor: ExecutorSpec | None, backend: ExecutorSpec | None = None
+) -> ExecutorSpec | None:
     """Return an executor, named or as an instance; `backend` is Covalent's older word for it.
 
     Whether there is such an executor is asked when a graph is built, where the name decides something.
@@ -57,7 +87,7 @@ def checked_executor(where: str, executor: Any, backend: Any = None) -> Any:
 
 
 class RetryOptions(TypedDict, total=False):
-    """How an electron or a lattice can say when a failed run is tried again (see `electron`)."""
+    """Options that say when a failed run is tried again (see `electron`)."""
 
     max_retries: int
     timeout: float | dt.timedelta | None
@@ -68,8 +98,36 @@ class RetryOptions(TypedDict, total=False):
     retry_jitter: float
 
 
+class _SharedOptions(RetryOptions, total=False):
+    """Options that `electron` and `lattice` have in common."""
+
+    backend: ExecutorSpec | None
+    executor: ExecutorSpec | None
+    deps_bash: BashSpec | None
+    deps_pip: PipSpec | None
+    call_before: HookSpec | None
+    call_after: HookSpec | None
+    retries: int
+    time_limit: float | dt.timedelta | None
+
+
+class ElectronOptions(_SharedOptions, total=False):
+    """Options of `electron`."""
+
+    files: FilesSpec | None
+    deps_module: ModuleSpec | None
+
+
+class LatticeOptions(_SharedOptions, total=False):
+    """Options of `lattice`."""
+
+    workflow_executor: ExecutorSpec | None
+    triggers: TriggerSpec | None
+    intervention_mode: InterventionMode
+
+
 class Limits(NamedTuple):
-    """How often and how long something may run."""
+    """Limits of a run: how often it is tried again, and how long a try may take."""
 
     retries: int = 0
     time_limit: float | None = None
@@ -144,7 +202,7 @@ def checked_policy(where: str, options: RetryOptions) -> RetryPolicy | None:
     TypeError
         For an option that there is not.
     """
-    given: dict[str, Any] = dict(options)
+    given: FieldDict = dict(options)
     for known in ("max_retries", "timeout"):
         given.pop(known, None)
     unknown = sorted(given.keys() - _POLICY.keys() - {"retry_on"})
@@ -153,7 +211,7 @@ def checked_policy(where: str, options: RetryOptions) -> RetryPolicy | None:
         raise TypeError(message)
     if not given:
         return None
-    changes: dict[str, Any] = {}
+    changes: FieldDict = {}
     if "retry_on" in given:
         changes["on"] = _checked_on(where, given.pop("retry_on"))
     for name, value in given.items():
@@ -167,7 +225,7 @@ def checked_policy(where: str, options: RetryOptions) -> RetryPolicy | None:
     return msgspec.structs.replace(RetryPolicy(), **changes)
 
 
-def _checked_on(where: str, retry_on: Any) -> tuple[str, ...]:
+def _checked_on(where: str, retry_on: UserValue) -> tuple[str, ...]:
     several = retry_on if isinstance(retry_on, list | tuple | set | frozenset) else (retry_on,)
     found = []
     for one in several:
@@ -182,13 +240,13 @@ def _checked_on(where: str, retry_on: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _seconds(value: Any) -> float | None:
+def _seconds(value: UserValue) -> float | None:
     """Return a finite number of seconds, or None if it is none."""
     number = plain_seconds(value)
     return number if number is not None and math.isfinite(number) else None
 
 
-def trigger_list(where: str, triggers: Any) -> list[Any]:
+def trigger_list(where: str, triggers: TriggerSpec | None) -> list[WorkflowTrigger]:
     """Return triggers as a list, whether one, several or none was given.
 
     Raises
@@ -196,7 +254,8 @@ def trigger_list(where: str, triggers: Any) -> list[Any]:
     GraphError
         If something is no trigger.
     """
-    found = [] if triggers is None else list(triggers) if isinstance(triggers, list | tuple) else [triggers]
+    several: Iterable[UserValue] = triggers if isinstance(triggers, list | tuple) else [triggers]
+    found: list[WorkflowTrigger] = [] if triggers is None else list(several)
     for one in found:
         if isinstance(one, type) or not hasattr(one, "observe") or not hasattr(one, "to_dict"):
             message = f"{where}: {one!r} is not a trigger; give an object like covalab.triggers.TimeTrigger(60)"

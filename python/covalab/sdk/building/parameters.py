@@ -1,4 +1,4 @@
-"""Which argument belongs to which parameter, found when the graph is built and not an hour later on a worker.
+"""Matching of arguments to parameters, done when the graph is built and not an hour later on a worker.
 
 The signature of a function is read once; matching a call against it is then cheap enough for ten thousand calls.
 """
@@ -6,16 +6,17 @@ The signature of a function is read once; matching a call against it is then che
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from covalab.core.errors import GraphError
+from covalab.sdk.values import UserFunction, UserValue
 
 _BY_POSITION: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Parameters:
-    """The parameters of one function."""
+    """Parameters of one function."""
 
     __slots__ = (
         "_by_name",
@@ -29,10 +30,10 @@ class Parameters:
         "_stars",
     )
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: UserFunction) -> None:
         try:
             signature = inspect.signature(function)
-        except (TypeError, ValueError):  # some built-in functions do not tell; take whatever comes
+        except (TypeError, ValueError):  # some built-in functions have no signature; take whatever comes
             signature = inspect.signature(lambda *args, **kwargs: None)  # noqa: ARG005
         self._signature = str(signature)
         self._shapes: dict[tuple[object, ...], tuple[Sequence[str], Sequence[str]]] = {}
@@ -48,7 +49,9 @@ class Parameters:
         only_positional = all(p.kind in _BY_POSITION for p in must)
         self._n_required = len(must) if only_positional else len(self._positional) + 1
 
-    def match(self, what: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[str]]:
+    def match(
+        self, what: str, args: Sequence[UserValue], kwargs: Mapping[str, UserValue]
+    ) -> tuple[Sequence[str], Sequence[str]]:
         """Return the names of the positional arguments, and of the keyword arguments in the order of the signature.
 
         Parameters
@@ -85,7 +88,7 @@ class Parameters:
                 self._shapes[shape] = found
         return found
 
-    def _check(self, what: str, n_args: int, kwargs: Mapping[str, Any]) -> None:
+    def _check(self, what: str, n_args: int, kwargs: Mapping[str, UserValue]) -> None:
         takes = f"it takes {self._signature}"
         if n_args > len(self._positional) and not self._star:
             message = f"{what} got {n_args} positional arguments; {takes}"

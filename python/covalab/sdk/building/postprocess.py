@@ -1,4 +1,4 @@
-"""Running a workflow function once more with the values of its electrons: Covalent's post-processing.
+"""Post-processing as in Covalent: runs a workflow function once more, with the values of its electrons.
 
 Inside a replay an electron that is called runs nothing: it returns the next recorded value. Everything else of the
 function runs as it stands, on real values. Nothing here fetches a value.
@@ -7,24 +7,25 @@ function runs as it stands, on real values. Nothing here fetches a value.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 from covalab.core.errors import GraphError
 from covalab.core.model import Graph, NodeKind
+from covalab.sdk.values import UserFunction, UserValue
 
 _CALLED: Final = (NodeKind.ELECTRON, NodeKind.SUBLATTICE, NodeKind.PAUSE, NodeKind.POINT)
 
 
 class Replay:
-    """The values of a workflow's electrons, in the order in which they were called."""
+    """Values of a workflow's electrons, in the order in which they were called."""
 
-    def __init__(self, name: str, outputs: Iterable[Any]) -> None:
+    def __init__(self, name: str, outputs: Iterable[UserValue]) -> None:
         self._name = name
         self._outputs = iter(outputs)
 
-    def next_output(self, electron: str) -> Any:
+    def next_output(self, electron: str) -> UserValue:
         """Return the value of the electron that is called now.
 
         Raises
@@ -76,15 +77,17 @@ class Rerun:
 
     __name__ = "postprocess"
 
-    def __init__(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    def __init__(self, function: UserFunction, args: Sequence[UserValue], kwargs: Mapping[str, UserValue]) -> None:
         self.function, self.args, self.kwargs = function, args, kwargs
 
-    def __call__(self, *outputs: Any) -> Any:
+    def __call__(self, *outputs: UserValue) -> UserValue:
         """Run it and return what it returns."""
         return rerun(self.function, self.args, self.kwargs, outputs)
 
 
-def rerun(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], outputs: Iterable[Any]) -> Any:
+def rerun(
+    function: UserFunction, args: Sequence[UserValue], kwargs: Mapping[str, UserValue], outputs: Iterable[UserValue]
+) -> UserValue:
     """Run a workflow function in which every electron returns the next of `outputs`."""
     with _claim(Replay(getattr(function, "__name__", "lattice"), outputs)):
         return function(*args, **kwargs)

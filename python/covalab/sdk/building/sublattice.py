@@ -1,20 +1,27 @@
-"""What a worker does with a lattice that was called as an electron: it builds a dispatch from real values.
+"""Sublattice: builds the dispatch of a lattice that was called as an electron, on a worker and from real values.
 
-The dispatch is handed back closed, never sent from here: the dispatcher gives it its id, its place below its parent
-and its environment, and records it together with the fact that the node has become it.
+The submission is returned serialized, never sent from here: the dispatcher gives it its id, its place below its parent
+and its environment, and records it together with the fact that the node has become it. Graphs name `build` by this
+path, so it moves only with a row in `core.renames`.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
+from covalab.blobs import Blobs
 from covalab.core.model import Submission
-from covalab.sdk.building.lattice import Lattice
-from covalab.sdk.building.trace import Blobs
-from covalab.sdk.dispatching.api import prepare
+from covalab.sdk.building.plan import Workflow
+from covalab.sdk.building.submit import prepare
+from covalab.sdk.values import UserValue
 
 
-def build(blobs: Blobs, sub: Lattice, json_parent_metadata: str, /, *args: Any, **kwargs: Any) -> Submission:  # noqa: ARG001 - Covalent's input; what it says is in the lattice already
+def build(
+    blobs: Blobs,
+    sub: Workflow,
+    json_parent_metadata: str,  # noqa: ARG001 - Covalent's input; what it says is in the lattice already
+    /,
+    *args: UserValue,
+    **kwargs: UserValue,
+) -> Submission:
     """Build the graph of a sublattice with the values of its arguments.
 
     Parameters

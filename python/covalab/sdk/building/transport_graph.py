@@ -1,4 +1,4 @@
-"""A transport graph as Covalent's programs look at one: by node number and attribute name, or as a networkx graph.
+"""Transport graph as Covalent's programs read it: by node number and attribute name, or as a networkx graph.
 
 The networkx graph is made when it is first asked for. From then on it is the graph: what is changed is changed there,
 and neither the lattice nor the dispatch that it came from sees it.
@@ -10,17 +10,17 @@ import datetime as dt
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from covalab.blobs import Blobs
 from covalab.core.codec import Buffer, decode, unpickle
+from covalab.core.covalent_status import RESULT_STATUS, Status
 from covalab.core.model import Digest, Edge, EdgeKind, Graph, NodeKind, Value
-from covalab.sdk.results.status import RESULT_STATUS, Status
-from covalab.sdk.results.transportable import TransportableObject
+from covalab.core.transportable import TransportableObject
+from covalab.sdk.values import FieldDict, UserValue
 
 if TYPE_CHECKING:
     import networkx as nx
-
-    from covalab.sdk.building.trace import Blobs
 
 _PARAM_TYPE: Final = {EdgeKind.ARG: "arg", EdgeKind.KWARG: "kwarg"}
 _HEAVY: Final = ("function", "function_string", "value", "output", "hooks", "sublattice_result", "stdout", "stderr")
@@ -28,7 +28,7 @@ _HEAVY: Final = ("function", "function_string", "value", "output", "hooks", "sub
 
 
 class TransportGraph:
-    """The nodes and edges of a lattice; without arguments an empty one, to be filled by `add_node` and `add_edge`.
+    """Nodes and edges of a lattice; without arguments an empty one, to be filled by `add_node` and `add_edge`.
 
     Attributes
     ----------
@@ -55,8 +55,8 @@ class TransportGraph:
         code: Mapping[Digest, bytes] | Callable[[Digest], Buffer] | None = None,
         blobs: Blobs | None = None,
         *,
-        metadata: Mapping[str, Any] | None = None,
-        recorded: Callable[[int], Mapping[str, Any]] | None = None,
+        metadata: Mapping[str, UserValue] | None = None,
+        recorded: Callable[[int], Mapping[str, UserValue]] | None = None,
     ) -> None:
         self.graph = graph or Graph("", [], [], [], [], -1)
         self.lattice_metadata = dict(metadata or {})
@@ -67,7 +67,7 @@ class TransportGraph:
     def __len__(self) -> int:
         return len(self.graph.nodes) if self._made is None else len(self._made)
 
-    def get_node_value(self, node_id: int, key: str) -> Any:
+    def get_node_value(self, node_id: int, key: str) -> UserValue:
         """Return one attribute of a node.
 
         Parameters
@@ -96,7 +96,7 @@ class TransportGraph:
             raise KeyError(message)
         return attributes[key]
 
-    def set_node_value(self, node_key: int, value_key: str, value: Any) -> None:
+    def set_node_value(self, node_key: int, value_key: str, value: UserValue) -> None:
         """Set one attribute of a node, of this graph only.
 
         Raises
@@ -109,7 +109,12 @@ class TransportGraph:
         self.dirty_nodes.append(node_key)
 
     def add_node(
-        self, name: str, function: Any, metadata: Mapping[str, Any], task_group_id: int | None = None, **attr: Any
+        self,
+        name: str,
+        function: UserValue,
+        metadata: Mapping[str, UserValue],
+        task_group_id: int | None = None,
+        **attr: UserValue,
     ) -> int:
         """Add a node and return its number: the next one.
 
@@ -133,7 +138,7 @@ class TransportGraph:
         graph.add_node(node_id, name=name, function=function, metadata=metadata, task_group_id=group, **attr)
         return node_id
 
-    def add_edge(self, x: int, y: int, edge_name: str, **attr: Any) -> None:
+    def add_edge(self, x: int, y: int, edge_name: str, **attr: UserValue) -> None:
         """Let the value of node `x` enter node `y` as `edge_name`; `attr` are further attributes of the edge."""
         self._graph.add_edge(x, y, edge_name=edge_name, **attr)
 
@@ -143,12 +148,12 @@ class TransportGraph:
 
     def reset_node(self, node_id: int) -> None:
         """Forget how a node ran: it is new again."""
-        fresh: dict[str, Any] = dict.fromkeys(("start_time", "end_time", "output", "error", "stdout", "stderr"))
+        fresh: FieldDict = dict.fromkeys(("start_time", "end_time", "output", "error", "stdout", "stderr"))
         fresh |= {"status": RESULT_STATUS.NEW_OBJECT, "sub_dispatch_id": None, "sublattice_result": None}
         for key, value in fresh.items():
             self.set_node_value(node_id, key, value)
 
-    def get_edge_data(self, dep_key: int, node_key: int) -> dict[int, dict[str, Any]]:
+    def get_edge_data(self, dep_key: int, node_key: int) -> dict[int, FieldDict]:
         """Return the attributes of every edge from one node to another, numbered from 0."""
         if self._made is not None:
             return dict(self._made.get_edge_data(dep_key, node_key) or {})
@@ -193,7 +198,7 @@ class TransportGraph:
         self._become(unpickle(pickled_data))
 
     def serialize_to_json(self, metadata_only: bool = False) -> str:
-        """Return the graph as JSON text; closed values are in it as they are, results of sublattices are not."""
+        """Return the graph as JSON text; serialized values are in it as they are, results of sublattices are not."""
         leave = _HEAVY if metadata_only else ("sublattice_result",)
         return json.dumps(self._node_link(leave), default=_to_json)
 
@@ -201,7 +206,7 @@ class TransportGraph:
         """Become the graph that `serialize_to_json` made this text of."""
         self._become(json.loads(json_data, object_hook=_from_json))
 
-    def _node_link(self, leave: Sequence[str]) -> dict[str, Any]:
+    def _node_link(self, leave: Sequence[str]) -> FieldDict:
         graph = self._graph
         nodes = [
             {**{key: value for key, value in attributes.items() if key not in leave}, "id": node}
@@ -220,7 +225,7 @@ class TransportGraph:
             "lattice_metadata": self.lattice_metadata,
         }
 
-    def _become(self, data: Mapping[str, Any]) -> None:
+    def _become(self, data: Mapping[str, UserValue]) -> None:
         import networkx as nx  # noqa: PLC0415
 
         made: nx.MultiDiGraph[int] = nx.MultiDiGraph()
@@ -232,21 +237,21 @@ class TransportGraph:
         self._made, self._recorded, self.dirty_nodes = made, None, []
         self.lattice_metadata = data["lattice_metadata"]
 
-    def _made_node(self, node_id: int) -> dict[str, Any]:
+    def _made_node(self, node_id: int) -> FieldDict:
         assert self._made is not None
         if node_id not in self._made:
             message = f"there is no node {node_id}; the graph has {len(self._made)}"
             raise KeyError(message)
-        attributes: dict[str, Any] = self._made.nodes[node_id]
+        attributes: FieldDict = self._made.nodes[node_id]
         return attributes
 
-    def _attributes(self, node_id: int) -> dict[str, Any]:
+    def _attributes(self, node_id: int) -> FieldDict:
         nodes = self.graph.nodes
         if not 0 <= node_id < len(nodes):
             message = f"there is no node {node_id}; lattice {self.graph.name!r} has {len(nodes)}"
             raise KeyError(message)
         node = nodes[node_id]
-        attributes: dict[str, Any] = {"name": node.name, "task_group_id": node_id, "metadata": self._metadata(node_id)}
+        attributes: FieldDict = {"name": node.name, "task_group_id": node_id, "metadata": self._metadata(node_id)}
         if node.kind is NodeKind.PARAMETER:
             attributes["value"] = attributes["output"] = self._transportable(self._values[node.value])
         if node.function >= 0:
@@ -254,14 +259,14 @@ class TransportGraph:
             attributes["function_string"] = function.source
             code = self._code
             if callable(code):
-                opened = functools.partial(_open_with, code, function.digest)
+                opened = functools.partial(_decode_from, code, function.digest)
                 attributes["function"] = TransportableObject.recorded(function.name, opened)
             elif function.digest in code:
                 opened = functools.partial(decode, code[function.digest])
                 attributes["function"] = TransportableObject.recorded(function.name, opened)
         return attributes
 
-    def _metadata(self, node_id: int) -> dict[str, Any]:
+    def _metadata(self, node_id: int) -> FieldDict:
         number = self.graph.nodes[node_id].settings
         if number < 0:
             return {"executor": None, "executor_data": None, "hooks": {}}
@@ -274,18 +279,18 @@ class TransportGraph:
         return TransportableObject.recorded(value.text, lambda: blobs.deserialize(value))
 
 
-def _edge_attributes(edge: Edge) -> dict[str, Any]:
+def _edge_attributes(edge: Edge) -> FieldDict:
     if edge.kind is EdgeKind.WAIT:
         return {"edge_name": edge.name}
     index = edge.index if edge.kind is EdgeKind.ARG else None
     return {"edge_name": edge.name, "param_type": _PARAM_TYPE[edge.kind], "arg_index": index}
 
 
-def _open_with(code: Callable[[Digest], Buffer], digest: Digest) -> Any:
+def _decode_from(code: Callable[[Digest], Buffer], digest: Digest) -> UserValue:
     return decode(code(digest))
 
 
-def _to_json(value: object) -> Any:
+def _to_json(value: object) -> UserValue:
     if isinstance(value, TransportableObject):
         return value.to_dict()
     if isinstance(value, dt.datetime):
@@ -296,7 +301,7 @@ def _to_json(value: object) -> Any:
     raise TypeError(message)
 
 
-def _from_json(found: dict[str, Any]) -> Any:
+def _from_json(found: FieldDict) -> UserValue:
     if set(found) != {"type", "attributes"}:
         return found
     kind, attributes = found["type"], found["attributes"]

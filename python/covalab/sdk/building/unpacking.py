@@ -1,7 +1,7 @@
-"""How many names stand on the left of ``a, b = electron``.
+"""Count of the names on the left of ``a, b = electron``.
 
-An electron has no value yet, so it cannot say how long it is; the instruction that asks it can. Only tuple unpacking
-has a number: every other way of iterating is the caller's to refuse.
+An electron has no value yet, so its length is not known; the instruction that unpacks it has a number. Every other way
+of iterating has none: that is the caller's to refuse.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def unpacked_count(frame: FrameType) -> int | None:
 
 
 def is_starred(frame: FrameType) -> bool:
-    """Tell whether `frame` is unpacking into names of which one has a star."""
+    """Return whether `frame` is unpacking into names of which one has a star."""
     return _instruction(frame)[0] == _UNPACK_STARRED
 
 

@@ -1,1 +1,1 @@
-"""The verbs: dispatch, redispatch, start, cancel, and what a request carries (environment, times, identity of code)."""
+"""Verbs: dispatch, redispatch, start, cancel; and the fingerprints by which a redispatch reuses results."""

@@ -6,88 +6,23 @@ The id of a dispatch is made here, so that a request that was sent twice changes
 from __future__ import annotations
 
 import datetime as dt
-import uuid
-from collections.abc import Callable, Collection, Iterable
-from typing import Any, Literal, NamedTuple, overload
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple, overload
 
 from msgspec.structs import replace
 
 from covalab.client import connect
 from covalab.core.errors import GraphError, TriggerError
-from covalab.core.model import DispatchId, Schedule, Submission
+from covalab.core.model import Schedule, Submission
 from covalab.sdk.building.lattice import Lattice
-from covalab.sdk.building.modules import beside_by_value
-from covalab.sdk.building.trace import Blobs, keep
-from covalab.sdk.dispatching.environment import environment, origin
-from covalab.sdk.dispatching.ids import check_address, checked_id
-from covalab.sdk.dispatching.timestamps import eta_of, interval_of
+from covalab.sdk.building.submit import prepare
+from covalab.sdk.ids import check_address, checked_id
 from covalab.sdk.results.fetch import fetch_result, fetch_status
 from covalab.sdk.results.handle import DispatchHandle
 from covalab.sdk.results.result import Result
 from covalab.sdk.results.result_manager import ResultManager
-
-
-def prepare(
-    lattice: Lattice,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    blobs: Blobs,
-    *,
-    priority: int = 0,
-    hold: bool = False,
-    replaced: Collection[str] = (),
-    whole: bool = False,
-    auto_close: bool = True,
-) -> Submission:
-    """Build everything that one dispatch sends, without sending it.
-
-    Parameters
-    ----------
-    lattice
-        The workflow.
-    args, kwargs
-        Its arguments.
-    blobs
-        Where values and functions that are too long for a message go: ``client.blobs``.
-    priority
-        See `dispatch`.
-    hold
-        Record it and do not start it.
-    replaced
-        The electrons that run again although earlier results are reused: they were replaced.
-    whole
-        Whether its value must be one closed value, as that of a sublattice.
-    auto_close
-        See `dispatch`.
-
-    Raises
-    ------
-    GraphError, TypeError
-        If the lattice cannot become a graph with these arguments. Exceptions of its body come through.
-    SerializationError
-        If an argument, an electron or the lattice cannot be pickled.
-    """
-    plan, inputs = lattice.plan(args, kwargs, blobs, whole=whole)
-    code = dict(plan.code)
-    with beside_by_value():
-        kept = keep(lattice, f"the lattice {lattice.__name__!r}", blobs, code)
-    return Submission(
-        id=DispatchId(str(uuid.uuid4())),
-        graph=plan.graph,
-        values=plan.values,
-        code=code,
-        environment=environment(),
-        origin=origin(),
-        inputs=inputs,
-        lattice=kept,
-        source=lattice.workflow_function_string,
-        doc=lattice.__doc__ or "",
-        priority=priority,
-        hold=hold,
-        replaced=[node for node, name in plan.replaced.items() if name in replaced],
-        interventions=lattice.mode_of(plan.graph),
-        auto_close=auto_close,
-    )
+from covalab.sdk.timestamps import eta_of, interval_of
+from covalab.sdk.values import UserValue
 
 
 def dispatch(
@@ -162,7 +97,7 @@ def dispatch(
         raise GraphError(message)
     timing = timing_of(where, eta, interval, allow_overlap=allow_overlap)
 
-    def run(*args: Any, **kwargs: Any) -> DispatchHandle:
+    def run(*args: UserValue, **kwargs: UserValue) -> DispatchHandle:
         client = connect()
         triggers = orig_lattice.triggers
         hold = disable_run or bool(triggers)
@@ -171,8 +106,8 @@ def dispatch(
         )
         submission = timing.of(submission)
         if triggers:
-            closed = [trigger._serialized(client.blobs) for trigger in triggers]  # noqa: SLF001 - part of covalab
-            submission = replace(submission, triggers=closed)
+            travelling = [trigger._serialized(client.blobs) for trigger in triggers]  # noqa: SLF001 - part of covalab
+            submission = replace(submission, triggers=travelling)
         summary = client.submit(submission)
         for trigger, watching in zip(triggers, submission.triggers, strict=True):
             trigger._attach(summary.id, watching.id)  # noqa: SLF001
@@ -182,7 +117,7 @@ def dispatch(
 
 
 class Timing(NamedTuple):
-    """When something starts and how long after it the next run follows, in seconds; None: at once, and none."""
+    """Start time and interval to the next run, in seconds; None: at once, and no further run."""
 
     starts_at: float | None
     interval: float | None
@@ -263,7 +198,7 @@ def dispatch_sync(lattice: Lattice, dispatcher_addr: str | None = None) -> Calla
     """
     start = dispatch(lattice, dispatcher_addr)
 
-    def run(*args: Any, **kwargs: Any) -> Result:
+    def run(*args: UserValue, **kwargs: UserValue) -> Result:
         return get_result(start(*args, **kwargs), wait=True)
 
     return run

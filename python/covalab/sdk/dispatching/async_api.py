@@ -1,18 +1,18 @@
-"""The verbs of `api` that wait, for ``await``: other work of the event loop goes on meanwhile."""
+"""Asynchronous verbs: those of `api` that wait, for ``await``; other work of the event loop goes on meanwhile."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from covalab.client import connect
 from covalab.core.lifecycle import TERMINAL
 from covalab.sdk.building.lattice import Lattice
 from covalab.sdk.dispatching.api import dispatch, get_result
-from covalab.sdk.dispatching.ids import check_address, checked_id
 from covalab.sdk.executions.aio import ROUND_SECONDS, deadline_after, in_thread, left_until, waited_for
+from covalab.sdk.ids import check_address, checked_id
 from covalab.sdk.results.fetch import fetch_status
 from covalab.sdk.results.result import Result
+from covalab.sdk.values import UserValue
 
 
 async def async_get_result(
@@ -22,8 +22,8 @@ async def async_get_result(
     status_only: bool = False,
     *,
     timeout: float | None = None,
-    **options: Any,
-) -> Any:
+    **options: UserValue,
+) -> UserValue:
     """Do the same as `get_result` without blocking the event loop.
 
     Parameters
@@ -69,7 +69,7 @@ def async_dispatch_sync(lattice: Lattice, dispatcher_addr: str | None = None) ->
     """
     start = dispatch(lattice, dispatcher_addr)
 
-    async def run(*args: Any, **kwargs: Any) -> Result:
+    async def run(*args: UserValue, **kwargs: UserValue) -> Result:
         found: Result = await async_get_result(await in_thread(start, *args, **kwargs), wait=True)
         return found
 

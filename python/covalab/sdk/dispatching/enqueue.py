@@ -13,7 +13,8 @@ from covalab.core.model import DispatchId, does_work
 from covalab.sdk.building.electron import Electron, electron
 from covalab.sdk.building.lattice import Lattice
 from covalab.sdk.building.options import checked_retries, checked_time_limit
-from covalab.sdk.dispatching.api import prepare, timing_of
+from covalab.sdk.building.submit import prepare
+from covalab.sdk.dispatching.api import timing_of
 from covalab.sdk.executions.aio import async_twin
 from covalab.sdk.values import UserFunction, UserValue
 

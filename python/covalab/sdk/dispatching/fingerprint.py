@@ -1,4 +1,4 @@
-"""Whether two pickled things are the same, although their bytes differ.
+"""Fingerprints: tell whether two pickled things are the same, although their bytes differ.
 
 The same cell pickles to other bytes in another kernel: file names, line numbers, which strings happen to be one object.
 What counts is what it does: its byte code, and the values, functions and classes that it refers to. Asked only when
@@ -12,7 +12,7 @@ import hashlib
 import sys
 import types
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -25,6 +25,8 @@ from covalab.core.hooks import Hooks
 from covalab.core.model import Digest, Function, Graph, Node, NodeKind, Settings, Submission, Value
 from covalab.core.renames import current_name
 from covalab.core.reuse import same_value
+from covalab.sdk.code.storing import open_code
+from covalab.sdk.values import UserValue
 
 _BY_REPR: Final = (ATOMS - {str, bytes}) | {type(Ellipsis), range, slice}
 """Types told apart by their `repr`; texts and bytes are hashed as they are."""
@@ -90,16 +92,16 @@ def _are_same_hooks(now: Digest, new: Submission, then: Digest, old: Submission,
         return False
 
 
-def _open_hooks(digest: Digest, code: Mapping[Digest, bytes], blobs: BlobStore) -> list[Any]:
-    """Return hooks as plain values, functions and arguments opened."""
+def _open_hooks(digest: Digest, code: Mapping[Digest, bytes], blobs: BlobStore) -> list[UserValue]:
+    """Return hooks as plain values, functions and arguments deserialized."""
     data = code.get(digest)
     hooks = msgspec.msgpack.decode(blobs.read(digest) if data is None else data, type=Hooks)
-    opened: list[Any] = []
+    found: list[UserValue] = []
     for hook in (*hooks.before, None, *hooks.after):
         parts = {} if hook is None else msgspec.structs.asdict(hook)
         inside = decode(parts.pop("code"), what="a hook") if "code" in parts else None
-        opened.append((type(hook).__name__, parts, inside))
-    return opened
+        found.append((type(hook).__name__, parts, inside))
+    return found
 
 
 def _is_same_value(now: Value, then: Value, blobs: BlobStore) -> bool:
@@ -120,7 +122,7 @@ def _current_type(value: Value) -> tuple[str, str]:
 
 
 def _is_same_function(now: Digest, new: Submission, then: Digest, old: Submission, blobs: BlobStore) -> bool:
-    """Whether a function does the same. One that travels as its name may have been edited: that is not known here."""
+    """Return whether a function does the same. One that travels by name may have been edited since: unknown here."""
     try:
         one = open_code(now, new.code, blobs)
         if isinstance(one, types.FunctionType) and _is_importable(one):
@@ -129,12 +131,6 @@ def _is_same_function(now: Digest, new: Submission, then: Digest, old: Submissio
         return now == then or fingerprint(one) == fingerprint(open_code(then, old.code, blobs))
     except _CANNOT_BE_COMPARED:
         return False  # then it is not the same: it runs
-
-
-def open_code(digest: Digest, code: Mapping[Digest, bytes], blobs: BlobStore, *, what: str = "a function") -> Any:
-    """Open a function, or another object that travels like one, from `code` or from the blob folder."""
-    data = code.get(digest)
-    return decode(blobs.read(digest) if data is None else data, what=what)
 
 
 def fingerprint(obj: object) -> bytes:
@@ -150,14 +146,14 @@ def fingerprint(obj: object) -> bytes:
 
 
 class _Print:
-    """One walk through an object and what it refers to."""
+    """Walk through an object and what it refers to."""
 
     def __init__(self) -> None:
         self._done: dict[int, bytes] = {}
         self._open: dict[int, int] = {}
         self._alive: list[object] = []  # so that no other object gets an id that was seen
 
-    def of(self, obj: Any) -> bytes:
+    def of(self, obj: UserValue) -> bytes:
         key = id(obj)
         if key in self._done:
             return self._done[key]
@@ -174,7 +170,7 @@ class _Print:
         self._done[key] = digest.digest()
         return self._done[key]
 
-    def _parts(self, obj: Any) -> Iterator[Any]:  # noqa: C901, PLR0912 - one case per kind of object
+    def _parts(self, obj: UserValue) -> Iterator[UserValue]:  # noqa: C901, PLR0912 - one case per kind of object
         kind = type(obj)
         yield kind.__qualname__.encode()
         if kind in _BY_REPR:
@@ -213,13 +209,13 @@ class _Print:
             yield from self._reduced(obj)
 
     @staticmethod
-    def _code(code: types.CodeType) -> Iterator[Any]:
+    def _code(code: types.CodeType) -> Iterator[UserValue]:
         yield code.co_code
         yield from (code.co_consts, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
         yield from (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags, code.co_name)
         yield getattr(code, "co_exceptiontable", b"")
 
-    def _function(self, function: types.FunctionType) -> Iterator[Any]:
+    def _function(self, function: types.FunctionType) -> Iterator[UserValue]:
         if _is_importable(function):
             yield f"{function.__module__}.{function.__qualname__}".encode()
             return
@@ -239,7 +235,7 @@ class _Print:
                 yield function.__globals__[name]
         yield {name: value for name, value in sorted(function.__dict__.items()) if name != "__covalab_source__"}
 
-    def _class(self, cls: type) -> Iterator[Any]:
+    def _class(self, cls: type) -> Iterator[UserValue]:
         if _is_importable(cls):
             yield f"{cls.__module__}.{cls.__qualname__}".encode()
             return
@@ -250,7 +246,7 @@ class _Print:
                 yield from (name, value)
 
     @staticmethod
-    def _reduced(obj: Any) -> Iterator[Any]:
+    def _reduced(obj: UserValue) -> Iterator[UserValue]:
         try:
             reduced = obj.__reduce_ex__(4)
         except Exception:  # noqa: BLE001 - whatever pickling does about such a thing
@@ -263,10 +259,10 @@ class _Print:
             yield list(part) if isinstance(part, Iterator) else part
 
 
-def _is_importable(obj: Any) -> bool:
-    """Whether pickling something only writes down its name."""
+def _is_importable(obj: UserValue) -> bool:
+    """Return whether pickling something only writes down its name."""
     module = sys.modules.get(obj.__module__ or "") if obj.__module__ != "__main__" else None
-    found: Any = module
+    found: UserValue = module
     for name in obj.__qualname__.split("."):
         found = getattr(found, name, None)
     return found is obj

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from covalab.sdk.building.lattice import Lattice
 from covalab.sdk.dispatching import api
-from covalab.sdk.dispatching.ids import check_address
 from covalab.sdk.dispatching.redispatch import redispatch
+from covalab.sdk.ids import check_address
 from covalab.sdk.results.handle import DispatchHandle
+from covalab.sdk.values import UserValue
 
 
 class LocalDispatcher:
@@ -25,7 +25,7 @@ class LocalDispatcher:
         return api.dispatch(orig_lattice, dispatcher_addr, disable_run=True)
 
     @staticmethod
-    def start(dispatch_id: str, dispatcher_addr: str | None = None) -> Any:
+    def start(dispatch_id: str, dispatcher_addr: str | None = None) -> UserValue:
         """Start a dispatch that `register` recorded; returns its id."""
         check_address(dispatcher_addr)
         return api.start(dispatch_id)

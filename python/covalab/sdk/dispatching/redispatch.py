@@ -10,7 +10,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from msgspec.structs import replace
 
@@ -19,15 +19,17 @@ from covalab.client import connect
 from covalab.core.errors import GraphError
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import DispatchId, Environment, Submission
-from covalab.sdk.building.lattice import Lattice
-from covalab.sdk.building.trace import open_inputs
+from covalab.sdk.building.submit import prepare
+from covalab.sdk.building.value_table import deserialize_inputs
 from covalab.sdk.dispatching.fingerprint import align
-from covalab.sdk.dispatching.ids import check_address, checked_id
+from covalab.sdk.ids import check_address, checked_id
 from covalab.sdk.results.handle import DispatchHandle
 from covalab.sdk.results.stored_code import load_lattice
+from covalab.sdk.values import FieldDict, UserFunction, UserValue
 
 if TYPE_CHECKING:
     from covalab.client import Client
+    from covalab.sdk.building.lattice import Lattice
 
 _PATIENCE_SECONDS = 3.0
 """Waiting for longer is said."""
@@ -36,7 +38,7 @@ _PATIENCE_SECONDS = 3.0
 def redispatch(
     dispatch_id: str,
     dispatcher_addr: str | None = None,
-    replace_electrons: Mapping[str, Callable[..., Any]] | None = None,
+    replace_electrons: Mapping[str, UserFunction] | None = None,
     reuse_previous_results: bool | Literal["strict"] = False,
 ) -> Callable[..., DispatchHandle]:
     """Run a recorded workflow once more, under a new id (Covalent, how-to "Redispatch a workflow").
@@ -80,7 +82,7 @@ def redispatch(
         raise GraphError(message)
     reuse, strict = bool(reuse_previous_results), reuse_previous_results == "strict"
 
-    def run(*args: Any, **kwargs: Any) -> DispatchHandle:
+    def run(*args: UserValue, **kwargs: UserValue) -> DispatchHandle:
         client = connect()
         if reuse:
             _wait_for(client, original)
@@ -100,20 +102,18 @@ def redispatch(
 
 def _rebuilt(
     recorded: Submission,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    replacements: Mapping[str, Callable[..., Any]],
+    args: tuple[UserValue, ...],
+    kwargs: FieldDict,
+    replacements: Mapping[str, UserFunction],
     blobs: BlobStore,
 ) -> Submission:
     """Build the recorded workflow again, for this interpreter and for the folder in which it ran."""
-    from covalab.sdk.dispatching import api  # noqa: PLC0415
-
     lattice = cast("Lattice", load_lattice(recorded.id, recorded.lattice, recorded.code, blobs))
     fresh = lattice.replace(replacements)
     if not args and not kwargs:
-        given = open_inputs(recorded.inputs, recorded.values, blobs)
+        given = deserialize_inputs(recorded.inputs, recorded.values, blobs)
         args, kwargs = given["args"], given["kwargs"]
-    made = api.prepare(lattice, args, kwargs, blobs, priority=recorded.priority, replaced=fresh)
+    made = prepare(lattice, args, kwargs, blobs, priority=recorded.priority, replaced=fresh)
     here, there = made.environment, recorded.environment
     path = list(dict.fromkeys((*here.path, *there.path)))
     return replace(made, environment=replace(here, cwd=there.cwd, path=path), source=recorded.source)
@@ -147,7 +147,7 @@ def _path_of(environment: Environment) -> Iterator[None]:
                 sys.path.remove(entry)
 
 
-def _electron(name: str, electron: object) -> Callable[..., Any]:
+def _electron(name: str, electron: object) -> UserFunction:
     if not callable(electron) or not hasattr(electron, "electron_object"):
         message = f"{name!r} can be replaced by an electron, not by {electron!r}; put @ct.electron on the function"
         raise TypeError(message)

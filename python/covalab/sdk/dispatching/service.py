@@ -6,11 +6,12 @@ Nobody has to start it: dispatching does. It belongs to the data folder (`COVALA
 from __future__ import annotations
 
 import warnings
-from typing import Any, Final
+from typing import Final
 
 from covalab.client import Client, connect, data_dir
 from covalab.client.launcher import find
 from covalab.sdk.configuration import set_config
+from covalab.sdk.values import FieldDict
 
 WITHOUT_MEANING: Final = {
     "develop": "the dispatcher has one mode",
@@ -66,7 +67,7 @@ def covalent_start(
     for name, value in given.items():
         if value is not None and value is not False:
             warnings.warn(f"`{name}` changes nothing: {WITHOUT_MEANING[name]}", stacklevel=2)
-    settings: dict[str, Any] = {"dask.num_workers": workers, "dask.mem_per_worker": mem_per_worker}
+    settings: FieldDict = {"dask.num_workers": workers, "dask.mem_per_worker": mem_per_worker}
     if no_cluster:
         settings["sdk.no_cluster"] = "true"
     settings = {key: value for key, value in settings.items() if value is not None}
@@ -78,7 +79,7 @@ def covalent_start(
     if was_running and settings:
         said += f"\nWhat is new ({', '.join(settings)}) holds from its next start on: `covalab restart`."
     if not quiet:
-        _say(said)
+        _show(said)
 
 
 def covalent_stop(*, quiet: bool = False) -> None:
@@ -107,13 +108,13 @@ def covalent_stop(*, quiet: bool = False) -> None:
         later = f" {unfinished} unfinished dispatches go on at the next start." if unfinished else ""
         said = f"The dispatcher of {folder} has stopped.{later}"
     if not quiet:
-        _say(said)
+        _show(said)
 
 
 def is_covalent_running() -> bool:
-    """Tell whether a dispatcher is running for the data folder."""
+    """Return whether a dispatcher is running for the data folder."""
     return find(data_dir()) is not None
 
 
-def _say(text: str) -> None:
+def _show(text: str) -> None:
     print(text)  # noqa: T201 - it is what was asked for

@@ -10,9 +10,9 @@ from covalab.client import Client, connect
 from covalab.core.errors import NoSuchInterrupt
 from covalab.core.journal import Command, Interrupt, Intervention
 from covalab.core.model import DispatchId
-from covalab.sdk.dispatching.ids import checked_id
 from covalab.sdk.executions.aio import async_twin
 from covalab.sdk.executions.state_reader import time_text
+from covalab.sdk.ids import checked_id
 from covalab.sdk.values import FieldDict, UserValue
 from covalab.worker.reporting import chosen, plain, plain_dict
 

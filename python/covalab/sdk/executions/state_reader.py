@@ -14,7 +14,7 @@ import msgspec
 
 from covalab.client import Client
 from covalab.core.journal import ExecutionSnapshot, StateNode, find
-from covalab.core.lifecycle import TERMINAL, has_come_to_its_end
+from covalab.core.lifecycle import TERMINAL, all_completed
 from covalab.core.model import Node, Value
 from covalab.sdk.recorded_values import RecordedValues
 from covalab.sdk.values import FieldDict, UserValue
@@ -95,7 +95,7 @@ class SnapshotReader:
         if snapshot.folded.final is not None:
             return True, self._value(snapshot.folded.final, "the final result")
         summary = snapshot.summary
-        if summary.status == "completed" or (summary.status == "running" and has_come_to_its_end(summary.counts)):
+        if summary.status == "completed" or (summary.status == "running" and all_completed(summary.counts)):
             return True, RecordedValues(self._client.record(self._id), self._client.blobs).result()
         return (True, self.whole_state(snapshot)) if summary.status in TERMINAL else (False, None)
 

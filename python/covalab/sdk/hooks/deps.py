@@ -1,4 +1,4 @@
-"""What an electron needs done around it: `DepsBash`, `DepsPip`, `DepsCall`, `DepsModule`.
+"""Dependencies of an electron: `DepsBash`, `DepsPip`, `DepsCall`, `DepsModule`.
 
 These only describe; `worker.hook_runner` does it, in the task's own process. They behave as Covalent's (concepts
 "Dependencies"), with packages in a folder of their own instead of in the user's environment.
@@ -7,18 +7,19 @@ These only describe; `worker.hook_runner` does it, in the task's own process. Th
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from covalab.core.codec import encode
 from covalab.core.errors import GraphError
 from covalab.core.hooks import Action, Bash, Call, Pip
-from covalab.sdk.building.modules import by_value
-from covalab.sdk.building.source import name_of
-from covalab.sdk.results.transportable import TransportableObject
+from covalab.core.transportable import TransportableObject
+from covalab.sdk.code.modules import by_value
+from covalab.sdk.code.source import name_of
+from covalab.sdk.values import FieldDict, UserFunction, UserValue
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -28,10 +29,10 @@ RESERVED_KEYWORDS: Final = ("files",)
 
 
 class Deps(abc.ABC):
-    """What is common to the kinds of dependencies."""
+    """Base of the kinds of dependencies that amount to a call."""
 
     _attributes: ClassVar[tuple[str, ...]] = ()
-    """What a dictionary of it has beside the call that it amounts to."""
+    """Attributes that a dictionary of it has, beside the call that it amounts to."""
 
     retval_keyword = ""
 
@@ -40,7 +41,7 @@ class Deps(abc.ABC):
         return type(self).__name__.lower()
 
     @abc.abstractmethod
-    def call(self) -> tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]:
+    def call(self) -> tuple[UserFunction, Sequence[UserValue], Mapping[str, UserValue]]:
         """Return the function, with its arguments, that does it."""
 
     @abc.abstractmethod
@@ -66,7 +67,7 @@ class Deps(abc.ABC):
         """Return the function, its arguments and the keyword under which the task gets what it returns."""
         return self.apply_fn, self.apply_args, self.apply_kwargs, self.retval_keyword
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> FieldDict:
         """Return it as a dictionary that JSON can hold."""
         attributes = {name: getattr(self, name) for name in self._attributes}
         for name in ("apply_fn", "apply_args", "apply_kwargs"):
@@ -74,7 +75,7 @@ class Deps(abc.ABC):
         attributes["retval_keyword"] = self.retval_keyword
         return {"type": type(self).__name__, "short_name": self.short_name(), "attributes": attributes}
 
-    def from_dict(self, object_dict: Mapping[str, Any]) -> Self:
+    def from_dict(self, object_dict: Mapping[str, UserValue]) -> Self:
         """Become what `to_dict` described, and return this object; an empty dictionary changes nothing."""
         for name in self._attributes:
             if object_dict:
@@ -105,7 +106,7 @@ class DepsBash(Deps):
     def __init__(self, commands: Sequence[str] | str | None = None) -> None:
         self.commands = _texts("DepsBash", "commands", commands)
 
-    def call(self) -> tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]:
+    def call(self) -> tuple[UserFunction, Sequence[UserValue], Mapping[str, UserValue]]:
         """Return the function, with its arguments, that runs the commands."""
         from covalab.worker.hook_runner import run_commands  # noqa: PLC0415 - describing a command loads nothing
 
@@ -145,7 +146,7 @@ class DepsPip(Deps):
         self.reqs_path = str(reqs_path)
         self.requirements_content = Path(reqs_path).read_text(encoding="utf-8") if reqs_path else ""
 
-    def call(self) -> tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]:
+    def call(self) -> tuple[UserFunction, Sequence[UserValue], Mapping[str, UserValue]]:
         """Return the function, with its arguments, that installs the packages, and returns their folder."""
         from covalab.client.paths import data_dir, packages_folder  # noqa: PLC0415
         from covalab.worker.packages import packages_folder as install  # noqa: PLC0415
@@ -161,7 +162,7 @@ class DepsPip(Deps):
 
 
 class DepsCall(Deps):
-    """A function that is called in the task's process, before or after it.
+    """Function that is called in the task's process, before or after it.
 
     Parameters
     ----------
@@ -183,9 +184,9 @@ class DepsCall(Deps):
 
     def __init__(
         self,
-        func: Callable[..., Any] | None = None,
-        args: Sequence[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
+        func: UserFunction | None = None,
+        args: Sequence[UserValue] | None = None,
+        kwargs: Mapping[str, UserValue] | None = None,
         *,
         retval_keyword: str = "",
         override_reserved_retval_keys: bool = False,
@@ -199,7 +200,7 @@ class DepsCall(Deps):
         self._function, self._args, self._kwargs = func, tuple(args or ()), dict(kwargs or {})
         self.retval_keyword = retval_keyword
 
-    def call(self) -> tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]:
+    def call(self) -> tuple[UserFunction, Sequence[UserValue], Mapping[str, UserValue]]:
         """Return the function with its arguments."""
         if not callable(self._function):
             message = f"DepsCall needs a function to call, not {self._function!r}"
@@ -207,25 +208,25 @@ class DepsCall(Deps):
         return self._function, list(self._args), self._kwargs
 
     def hook(self, where: str) -> Call:
-        """Return it as it travels, closed."""
+        """Return it as it travels, serialized."""
         function, args, kwargs = self.call()
         name = name_of(function)
         code = encode((function, args, kwargs), what=f"the hook {name!r} of {where}")
         return Call(name, code.join(), self.retval_keyword)
 
-    def from_dict(self, object_dict: Mapping[str, Any]) -> Self:
+    def from_dict(self, object_dict: Mapping[str, UserValue]) -> Self:
         """Become what `to_dict` described, and return this object; an empty dictionary changes nothing."""
         if object_dict:
             attributes = object_dict["attributes"]
             parts = (attributes[name] for name in ("apply_fn", "apply_args", "apply_kwargs"))
-            opened = [TransportableObject.from_dict(part).get_deserialized() for part in parts]
-            self._function, self._args, self._kwargs = opened[0], tuple(opened[1]), dict(opened[2])
+            values = [TransportableObject.from_dict(part).get_deserialized() for part in parts]
+            self._function, self._args, self._kwargs = values[0], tuple(values[1]), dict(values[2])
             self.retval_keyword = attributes["retval_keyword"]
         return self
 
 
 class DepsModule:
-    """A module that travels with the electron, by value: the worker needs no file of it.
+    """Module that travels with the electron, by value: the worker needs no file of it.
 
     Parameters
     ----------
@@ -254,12 +255,12 @@ class DepsModule:
         with by_value([self.module]):
             return TransportableObject(self.module)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> FieldDict:
         """Return it as a dictionary that JSON can hold."""
         attributes = {"pickled_module": self.pickled_module.to_dict()}
         return {"type": "DepsModule", "short_name": self.short_name(), "attributes": attributes}
 
-    def from_dict(self, object_dict: Mapping[str, Any]) -> Self:
+    def from_dict(self, object_dict: Mapping[str, UserValue]) -> Self:
         """Become what `to_dict` described, and return this object; an empty dictionary changes nothing."""
         if object_dict:
             self.module = TransportableObject.from_dict(object_dict["attributes"]["pickled_module"]).get_deserialized()
@@ -268,7 +269,7 @@ class DepsModule:
 
 def _texts(where: str, what: str, given: Sequence[str] | str | None) -> list[str]:
     """Return one text or several as a list."""
-    texts: list[Any] = [given] if isinstance(given, str) else list(given or ())
+    texts: list[UserValue] = [given] if isinstance(given, str) else list(given or ())
     for text in texts:
         if not isinstance(text, str):
             message = f"{where}: `{what}` is text or a list of texts, not {text!r}"

@@ -1,4 +1,4 @@
-"""The hooks of an electron or a lattice: from what the decorator was given to what travels.
+"""Hooks of an electron or a lattice: what the decorator was given, checked once and turned into what travels.
 
 Made once, when the decorator runs; looked at again when a graph is built. Nothing is pickled before that.
 """
@@ -6,9 +6,9 @@ Made once, when the decorator runs; looked at again when a graph is built. Nothi
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec.structs import replace
 
@@ -16,6 +16,7 @@ from covalab.core.codec import encode
 from covalab.core.errors import GraphError
 from covalab.core.hooks import Action, Call, Hooks, Transfer
 from covalab.sdk.hooks.deps import Deps, DepsBash, DepsCall, DepsModule, DepsPip
+from covalab.sdk.values import FieldDict, UserValue
 
 if TYPE_CHECKING:
     from covalab.files.transfer import FileTransfer
@@ -25,8 +26,16 @@ _KINDS: Final[dict[str, type[DepsBash | DepsPip | DepsCall]]] = {
 }
 
 
+BashSpec: TypeAlias = "DepsBash | Sequence[str] | str"
+PipSpec: TypeAlias = "DepsPip | Sequence[str] | str"
+ModuleSpec: TypeAlias = "DepsModule | ModuleType | str | Sequence[DepsModule | ModuleType | str]"
+FilesSpec: TypeAlias = "FileTransfer | Sequence[FileTransfer]"
+HookSpec: TypeAlias = "Deps | Sequence[Deps]"
+"""Hooks as users write them: those of before and after a call; above, those that have an option of their own."""
+
+
 class HookSet:
-    """What is to be done around an electron.
+    """Hooks of an electron, or of the electrons of a lattice.
 
     Attributes
     ----------
@@ -54,7 +63,7 @@ class HookSet:
 
     @functools.cached_property
     def silent(self) -> HookSet:
-        """The same without keywords: everything is done, and the task is not told what came of it."""
+        """The same without keywords: everything is done, and the task gets nothing of what came of it."""
         silent = HookSet(
             bash=self.bash, pip=self.pip, before=self.before, after=self.after, files=self.files, modules=self.modules
         )
@@ -81,12 +90,12 @@ class HookSet:
         return Hooks(before, [dep.hook(where) for dep in self.after])
 
     def packages_only(self) -> HookSet | None:
-        """Return what a part of the electron's value needs to be opened: the same packages, and nothing else."""
+        """Return the hooks that deserializing a part of the value needs: the same packages, and nothing else."""
         steps = [dep for dep in (self.pip, *self.before) if isinstance(dep, DepsPip)]
         return HookSet(before=steps) if steps else None
 
     @property
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self) -> FieldDict:
         """The hooks as Covalent's metadata has them, in dictionaries that JSON can hold."""
         deps = {name: dep.to_dict() for name, dep in (("bash", self.bash), ("pip", self.pip)) if dep is not None}
         prepared: list[Deps] = []
@@ -103,7 +112,7 @@ class HookSet:
         return {name: part for name, part in found.items() if part}
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, Any]) -> HookSet | None:
+    def from_metadata(cls, metadata: Mapping[str, UserValue]) -> HookSet | None:
         """Return the hooks that `metadata` described; None if it describes none.
 
         Raises
@@ -130,12 +139,12 @@ class HookSet:
 def hooks_of(
     where: str,
     *,
-    deps_bash: Any = None,
-    deps_pip: Any = None,
-    deps_module: Any = None,
-    call_before: Any = None,
-    call_after: Any = None,
-    files: Any = None,
+    deps_bash: BashSpec | None = None,
+    deps_pip: PipSpec | None = None,
+    deps_module: ModuleSpec | None = None,
+    call_before: HookSpec | None = None,
+    call_after: HookSpec | None = None,
+    files: FilesSpec | None = None,
 ) -> HookSet | None:
     """Return the hooks that a decorator was given; None if it was given none.
 
@@ -171,13 +180,13 @@ def hooks_of(
     )
 
 
-def _many(given: Any) -> list[Any]:
+def _many(given: UserValue) -> list[UserValue]:
     if given is None:
         return []
     return list(given) if isinstance(given, list | tuple) else [given]
 
 
-def _steps(where: str, name: str, given: Any) -> list[Deps]:
+def _steps(where: str, name: str, given: UserValue) -> list[Deps]:
     steps = _many(given)
     for step in steps:
         if not isinstance(step, Deps):
@@ -188,7 +197,7 @@ def _steps(where: str, name: str, given: Any) -> list[Deps]:
     return steps
 
 
-def _transfers(where: str, given: Any) -> list[FileTransfer]:
+def _transfers(where: str, given: UserValue) -> list[FileTransfer]:
     transfers = _many(given)
     if not transfers:
         return transfers
@@ -204,7 +213,7 @@ def _transfers(where: str, given: Any) -> list[FileTransfer]:
     return transfers
 
 
-def _restored(described: Any) -> Any:
+def _restored(described: UserValue) -> UserValue:
     """Return the dependency that a dictionary describes; one that is there already is taken as it is."""
     if not isinstance(described, Mapping):
         return described

@@ -7,8 +7,8 @@ from typing import Literal
 
 from covalab.client import connect
 from covalab.core.lifecycle import covalent_text
-from covalab.sdk.dispatching.ids import check_address, checked_id
 from covalab.sdk.executions.execution import Execution
+from covalab.sdk.ids import check_address, checked_id
 from covalab.sdk.results.result import Result
 
 

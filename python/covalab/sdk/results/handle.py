@@ -6,9 +6,9 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from covalab.client import connect
+from covalab.core.covalent_status import Status
 from covalab.core.model import DispatchId, Graph
 from covalab.sdk.results.fetch import fetch_result, fetch_status
-from covalab.sdk.results.status import Status
 from covalab.sdk.values import FieldDict, UserValue
 
 if TYPE_CHECKING:

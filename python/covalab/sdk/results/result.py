@@ -15,6 +15,7 @@ import msgspec
 
 from covalab.client import Client
 from covalab.core.codec import Buffer
+from covalab.core.covalent_status import Status, shown, status
 from covalab.core.errors import BlobNotFound, GraphError, SerializationError, TaskFailed
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
@@ -27,15 +28,14 @@ from covalab.core.model import (
     does_work,
 )
 from covalab.core.model import Status as CoreStatus
+from covalab.core.transportable import TransportableObject
 from covalab.sdk.building.postprocess import called_nodes, rerun
-from covalab.sdk.building.trace import open_inputs
 from covalab.sdk.building.transport_graph import TransportGraph
+from covalab.sdk.building.value_table import deserialize_inputs
 from covalab.sdk.configuration import get_config
 from covalab.sdk.recorded_values import RecordedValues
 from covalab.sdk.results.readers import Readers
-from covalab.sdk.results.status import Status, shown, status
 from covalab.sdk.results.stored_code import RecordedLattice, StoredLattice, load_lattice
-from covalab.sdk.results.transportable import TransportableObject
 from covalab.sdk.tasks.records import TaskRecord, attempts_of, node_additions
 from covalab.sdk.tasks.tasks import get_task_result
 from covalab.sdk.values import FieldDict, UserValue
@@ -132,7 +132,7 @@ class Result(Readers):
         """The arguments of the workflow, serialized: ``{"args": tuple, "kwargs": dict}``."""
         record, blobs = self._record, self._client.blobs
         return TransportableObject.recorded(
-            record.inputs.text, lambda: open_inputs(record.inputs, record.values, blobs)
+            record.inputs.text, lambda: deserialize_inputs(record.inputs, record.values, blobs)
         )
 
     @functools.cached_property

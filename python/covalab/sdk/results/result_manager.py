@@ -20,12 +20,12 @@ import msgspec
 from covalab.client import connect
 from covalab.core.errors import SerializationError
 from covalab.core.model import DispatchRecord
+from covalab.core.transportable import TransportableObject
 from covalab.sdk.building.transport_graph import TransportGraph
 from covalab.sdk.configuration import get_config
 from covalab.sdk.results.fetch import fetch_result
 from covalab.sdk.results.result import Result
 from covalab.sdk.results.stored_code import RecordedLattice
-from covalab.sdk.results.transportable import TransportableObject
 from covalab.sdk.values import UserValue
 
 RESULT_ASSETS: Final[Mapping[str, str]] = {"result": "results.tobj", "error": "error.log"}

@@ -8,9 +8,9 @@ from typing import NoReturn, Protocol
 from covalab.blobs import BlobStore
 from covalab.core.errors import GraphError, SerializationError
 from covalab.core.model import Digest, DispatchRecord
+from covalab.core.transportable import TransportableObject
 from covalab.sdk.building.transport_graph import TransportGraph
-from covalab.sdk.dispatching.fingerprint import open_code
-from covalab.sdk.results.transportable import TransportableObject
+from covalab.sdk.code.storing import open_code
 from covalab.sdk.values import FieldDict, UserFunction, UserValue
 
 

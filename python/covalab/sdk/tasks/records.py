@@ -17,7 +17,7 @@ import msgspec
 from covalab.core.codec import class_name
 from covalab.core.lifecycle import COVALENT_TEXT, task_status
 from covalab.core.model import DispatchSummary, Failure, NodeDetail, Outcome, TaskRow, TaskStatusName, Value
-from covalab.sdk.dispatching.timestamps import Timestamp, timestamp
+from covalab.sdk.timestamps import Timestamp, timestamp
 from covalab.sdk.values import FieldDict, UserValue
 
 NOT_RETRYABLE: Final = frozenset({"cancelled", "dependency", "serialization", "timeout"})

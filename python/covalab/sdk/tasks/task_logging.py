@@ -14,7 +14,7 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
 
-from covalab.sdk.dispatching.timestamps import Timestamp
+from covalab.sdk.timestamps import Timestamp
 from covalab.sdk.values import FieldDict, UserValue
 from covalab.worker.context import get_context
 

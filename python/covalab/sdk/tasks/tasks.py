@@ -15,7 +15,6 @@ from typing import Final
 from covalab.client import Client, connect
 from covalab.core.errors import MissingLatticeRecordError
 from covalab.core.model import TaskQuery, TaskRow, Value
-from covalab.sdk.dispatching.timestamps import seconds_of, span_of
 from covalab.sdk.executions.aio import async_twin, in_thread, waited_for
 from covalab.sdk.tasks.records import (
     Record,
@@ -27,6 +26,7 @@ from covalab.sdk.tasks.records import (
     task_record,
 )
 from covalab.sdk.tasks.wait import await_task, fetch_detail, parse_task_id
+from covalab.sdk.timestamps import seconds_of, span_of
 from covalab.sdk.values import UserValue
 
 _PAGE: Final = 1_000

@@ -40,7 +40,7 @@ def main() -> None:
     assert task.electron_object.metadata["executor"] is None  # type: ignore[attr-defined]
     for wrong in (["local"], 3, object()):
         try:
-            ct.electron(lambda: 1, executor=wrong)
+            ct.electron(lambda: 1, executor=wrong)  # type: ignore[call-overload]
         except ValueError as error:
             assert "is the name or an instance of an executor" in str(error)
         else:

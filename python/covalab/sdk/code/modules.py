@@ -1,4 +1,4 @@
-"""Which modules travel with a function: those that were named, and those that lie beside the notebook.
+"""Modules that travel with a function: those that were named, and those that lie beside the notebook.
 
 A module that travels is pickled by value, as if its code stood in a cell. So an edited helper module is used by the
 next dispatch although workers live long, and workers that do not have the file need none.
@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, TypeAlias
 
-from covalab.sdk.dispatching.environment import usual_path
+from covalab.sdk.environment import usual_path
 
 _NEVER: Final = frozenset({"__main__", "__mp_main__", "covalab", "cloudpickle"})
 """Not beside a notebook, wherever they lie: the first two travel by value anyway, the others are on every worker."""

@@ -1,10 +1,10 @@
-"""Moments in time as people write them in records: ISO-8601 text with a Z, that also compares with datetimes."""
+"""Timestamps as records have them: ISO-8601 text with a Z, that also compares with datetimes."""
 
 from __future__ import annotations
 
 import datetime as dt
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from covalab.core.errors import GraphError
 from covalab.core.schedule import checked_interval, checked_moment
@@ -18,11 +18,11 @@ _NO_EPOCH: Final = 1e8
 
 
 class Timestamp(str):
-    """A moment as text, e.g. ``2025-12-01T10:00:02Z``. It orders with other moments and with aware datetimes.
+    """Moment as text, e.g. ``2025-12-01T10:00:02Z``. It orders with other moments and with aware datetimes.
 
     Examples
     --------
-    >>> moment = Moment.at(1764583202)
+    >>> moment = Timestamp.at(1764583202)
     >>> moment
     '2025-12-01T10:00:02Z'
     >>> moment > dt.datetime(2025, 12, 1, 10, tzinfo=dt.timezone.utc)
@@ -50,16 +50,16 @@ class Timestamp(str):
 
     __hash__ = str.__hash__
 
-    def __lt__(self, other: Any) -> bool:
+    def __lt__(self, other: object) -> bool:
         return self.datetime < _instant(other)
 
-    def __le__(self, other: Any) -> bool:
+    def __le__(self, other: object) -> bool:
         return self.datetime <= _instant(other)
 
-    def __gt__(self, other: Any) -> bool:
+    def __gt__(self, other: object) -> bool:
         return self.datetime > _instant(other)
 
-    def __ge__(self, other: Any) -> bool:
+    def __ge__(self, other: object) -> bool:
         return self.datetime >= _instant(other)
 
 

@@ -1,4 +1,4 @@
-"""What a function is called and how it reads, for people. Never raises: what has no source has an empty one."""
+"""Name and source text of a function. Never raises: a function without source has an empty one."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import inspect
 import linecache
 import os
 import textwrap
-from typing import Any
+
+from covalab.sdk.values import UserValue
 
 
-def name_of(function: Any) -> str:
+def name_of(function: UserValue) -> str:
     """Return the name of a callable; of a partial, that of its function; of an object that can be called, its type's.
 
     Examples
@@ -25,7 +26,7 @@ def name_of(function: Any) -> str:
     return name_of(inner) if callable(inner) else type(function).__name__
 
 
-def source_of(function: Any) -> str:
+def source_of(function: UserValue) -> str:
     """Return the source of a function. A function made from a cell carries its own, as ``__covalab_source__``."""
     carried = getattr(function, "__covalab_source__", None)
     if isinstance(carried, str):

@@ -1,4 +1,4 @@
-"""Where a dispatch comes from: the interpreter and folder its code expects, and the notebook cell that made it.
+"""Environment and origin of a dispatch: the interpreter and folder its code expects, and the cell that made it.
 
 Asked once per dispatch, nothing is kept but what cannot change in a process.
 """
@@ -11,10 +11,11 @@ import platform
 import site
 import sys
 import sysconfig
-from typing import Any, Final
+from typing import Final
 
 from covalab._version import __version__
 from covalab.core.model import Environment, Origin
+from covalab.sdk.values import UserValue
 
 _SHELL: Final = (
     *("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH"),
@@ -76,7 +77,7 @@ def _versions() -> dict[str, str]:
 def _cell() -> str:
     """Return the id of the running cell. Whatever the kernel leaves out, there is just no id."""
     ipython = sys.modules.get("IPython")
-    shell: Any = ipython.get_ipython() if ipython is not None else None
+    shell: UserValue = ipython.get_ipython() if ipython is not None else None
     parent = getattr(getattr(shell, "kernel", None), "get_parent", None)
     message = parent("shell") if parent is not None else None
     if not isinstance(message, dict):

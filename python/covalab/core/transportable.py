@@ -1,4 +1,4 @@
-"""Covalent's `TransportableObject`: a serialized value, with its text and a header that describes it.
+"""Covalent's `TransportableObject`: a serialized value, with a text and a header that describe it.
 
 One made from a recorded value deserializes it only when asked, so showing a result of gigabytes reads none of them.
 """
@@ -17,7 +17,7 @@ _OFFSET_BYTES = 8
 
 
 class TransportableObject:
-    """A pickled value.
+    """Pickled value.
 
     Parameters
     ----------
@@ -26,10 +26,10 @@ class TransportableObject:
 
     Examples
     --------
-    >>> serialized = TransportableObject([1, 2])
-    >>> serialized.object_string, serialized.get_deserialized()
+    >>> made = TransportableObject([1, 2])
+    >>> made.object_string, made.get_deserialized()
     ('[1, 2]', [1, 2])
-    >>> TransportableObject.deserialize(serialized.serialize()) == serialized
+    >>> TransportableObject.deserialize(made.serialize()) == made
     True
     """
 
@@ -43,7 +43,7 @@ class TransportableObject:
 
     @classmethod
     def recorded(cls, text: str, opened: Callable[[], Any]) -> TransportableObject:
-        """Return one for a value that is kept elsewhere; `opened` returns it."""
+        """Return one for a value that is kept elsewhere; `opened` deserializes it."""
         self = cls.__new__(cls)
         self._object_string, self._pickle, self._open = text, None, opened
         self._header = _header(None)
@@ -151,12 +151,12 @@ class TransportableObject:
 
     @staticmethod
     def deserialize_list(collection: list[Any]) -> list[Any]:
-        """Return the values of all transportable objects in a nesting of lists and dicts."""
+        """Deserialize every transportable object in a nesting of lists and dicts."""
         return [_opened(element) for element in collection]
 
     @staticmethod
     def deserialize_dict(collection: dict[Any, Any]) -> dict[Any, Any]:
-        """Return the values of all transportable objects in a nesting of dicts and lists."""
+        """Deserialize every transportable object in a nesting of dicts and lists."""
         return {key: _opened(element) for key, element in collection.items()}
 
     def _bytes(self) -> bytes:

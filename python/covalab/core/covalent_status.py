@@ -1,4 +1,4 @@
-"""Covalent's statuses of dispatches and nodes, as objects that compare with plain strings."""
+"""Covalent's statuses of a dispatch or a node, as objects that compare with plain strings. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from covalab.core.model import Status as CoreStatus
 
 @dataclass(eq=False)
 class Status:
-    """A status. It equals another of the same text, and the text itself; only ``NEW_OBJECT`` is false.
+    """Status by Covalent's name. It equals another of the same text, and the text itself; only ``NEW_OBJECT`` is false.
 
     Examples
     --------
@@ -37,7 +37,7 @@ class Status:
 
 
 class RESULT_STATUS:  # noqa: N801 - Covalent's name
-    """The statuses by name: ``ct.status.COMPLETED`` and so on.
+    """Statuses by name: ``ct.status.COMPLETED`` and so on.
 
     Examples
     --------

@@ -1,0 +1,40 @@
+"""Code of a dispatch: stored inside the submission or, where it is long, as a blob, and loaded again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from covalab.blobs import Blobs, BlobStore
+from covalab.core.codec import Encoded, decode, digest_of, encode
+from covalab.core.hooks import Hooks
+from covalab.core.model import INLINE_LIMIT, Digest
+from covalab.sdk.values import UserValue
+
+
+def store_code(code: object, what: str, blobs: Blobs, inline: dict[Digest, bytes]) -> Digest:
+    """Encode a function, or another object that travels like one, into `inline` or as a blob; return its digest."""
+    return _store(encode(code, what=what), blobs, inline)
+
+
+def store_hooks(hooks: Hooks, blobs: Blobs, inline: dict[Digest, bytes]) -> Digest:
+    """Encode hooks, into `inline` or as a blob, and return their digest."""
+    data = msgspec.msgpack.encode(hooks)
+    return _store(Encoded([data], len(data)), blobs, inline)
+
+
+def _store(encoded: Encoded, blobs: Blobs, inline: dict[Digest, bytes]) -> Digest:
+    if encoded.size > INLINE_LIMIT:
+        return blobs.put(encoded)
+    digest = digest_of(encoded.pieces)
+    inline[digest] = encoded.join()
+    return digest
+
+
+def open_code(
+    digest: Digest, inline: Mapping[Digest, bytes], blobs: BlobStore, *, what: str = "a function"
+) -> UserValue:
+    """Deserialize what `store_code` stored."""
+    data = inline.get(digest)
+    return decode(blobs.read(digest) if data is None else data, what=what)
