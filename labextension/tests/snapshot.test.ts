@@ -1,7 +1,7 @@
 /** How a snapshot grows, and what is taken for one. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { fromBundle, withChanges } from '../src/snapshot';
+import { fromBundle, withChanges } from '../src/model/snapshot';
 import { readBundle } from '../src/tokens';
 import type { DispatchChanges, DispatchSummary, NodeState } from '../src/wire';
 

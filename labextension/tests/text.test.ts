@@ -16,7 +16,7 @@ import {
   retriesLeft,
   successRate,
   summaryLabel,
-  takeAnswer,
+  parseAnswer,
   waitLabel
 } from '../src/text';
 import { type Attempt, type ErrorType, type Failure, type Interrupt, NodeKind, type NodeState } from '../src/wire';
@@ -119,7 +119,7 @@ test('an answer is JSON if it is JSON, else text, and says which before it is se
     ['', '""', 'text, which is empty'],
     ['{ok: 1}', '"{ok: 1}"', 'text; it is not valid JSON']
   ];
-  cases.forEach(([text, json, words]) => assert.deepEqual(takeAnswer(text), { json, words }));
+  cases.forEach(([text, json, description]) => assert.deepEqual(parseAnswer(text), { json, description }));
 });
 
 test('what became of a question says who answered what', () => {

@@ -1,4 +1,4 @@
-"""People in the loop, on the page: answers without a kernel, pause and resume, and what happens beside the graph."""
+"""People in the loop, on the page: answers without a kernel, pause and resume, and the execution panel."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ def test_the_side_bar_answers_and_counts(desk: Desk, lab: Lab, live: Client) -> 
     expect(desk.views()).to_have_count(3)
     busy = bar.locator(f".jp-covalab-Row[data-dispatch='{identity(desk.views().nth(2))}']")
     busy.hover()
-    busy.get_by_role("button", name="Pause: start nothing new").click()
+    busy.get_by_role("button", name="Pause: start no new tasks").click()
     expect(busy).to_contain_text("Paused")
     dashboard = bar.get_by_role("region", name="All tasks")
     desk.until(
@@ -381,13 +381,13 @@ def test_pause_and_resume_by_button(desk: Desk, lab: Lab, live: Client) -> None:
 
 def test_state_interventions_and_stream_are_shown(desk: Desk, lab: Lab, live: Client) -> None:
     """Folded at first; then a tree that stays unfolded, the ledger, and the stream with what comes meanwhile."""
-    desk.open(lab.notebook("beside.ipynb", RELEASE))
+    desk.open(lab.notebook("execution.ipynb", RELEASE))
     desk.run_all()
     view = desk.views().first
     expect(form(view, "approval")).to_be_visible()
     run = identity(view)
     ct.intervene(run, {"please": "hurry"}, author="Grace", note="before noon")
-    panel = view.locator(".cv-beside")
+    panel = view.locator(".cv-execution")
     title = panel.locator("> summary")
     expect(title).to_have_text("State of 3 keys · 1 intervention · 7 items in the stream")
     expect(panel.get_by_role("heading", name="State")).to_be_hidden()
@@ -403,7 +403,7 @@ def test_state_interventions_and_stream_are_shown(desk: Desk, lab: Lab, live: Cl
     expect(stream).to_contain_text("{'epoch': 3, 'loss': 0.25}")
     expect(stream).to_contain_text("Waits for an answer")
     panel.scroll_into_view_if_needed()
-    desk.shoot("beside")
+    desk.shoot("execution")
 
     form(view, "approval").get_by_role("button", name="Approve").click()
     expect(badge(view)).to_have_text("Completed")
@@ -413,9 +413,9 @@ def test_state_interventions_and_stream_are_shown(desk: Desk, lab: Lab, live: Cl
     expect(panel).to_contain_text("{'published': True}")
     expect(tree.get_by_text("first")).to_be_visible()
     panel.scroll_into_view_if_needed()
-    dark(desk, "beside-dark")
+    dark(desk, "execution-dark")
     view.get_by_role("button", name="Open in a tab of its own").click()
     tab = desk.page.locator(".jp-covalab-Tab:visible .jp-covalab-Dispatch")
-    tab.locator(".cv-beside > summary").click()
+    tab.locator(".cv-execution > summary").click()
     expect(tab.locator(".cv-stream")).to_contain_text("Answered")
-    desk.shoot("beside-tab")
+    desk.shoot("execution-tab")

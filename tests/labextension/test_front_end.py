@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.labextension.front_end import ROOT, run
@@ -22,9 +23,9 @@ from covalab.view.layout import place, rank
 from covalab.view.shape import shape_of
 
 
-def generator() -> ModuleType:
-    """Load the script that writes wire.ts."""
-    spec = importlib.util.spec_from_file_location("generate_wire", ROOT / "labextension" / "generate_wire.py")
+def generator(name: str) -> ModuleType:
+    """Load one of the scripts that write a file of labextension/src."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "labextension" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -32,11 +33,12 @@ def generator() -> ModuleType:
     return module
 
 
-def test_wire_types_are_those_of_the_model() -> None:
-    """labextension/src/wire.ts is what core/model.py says today."""
-    script = generator()
+@pytest.mark.parametrize("name", ["generate_wire", "generate_words"])
+def test_generated_files_are_up_to_date(name: str) -> None:
+    """wire.ts has the structs of core/model.py, and words.ts the tables of view/words.py, as they are now."""
+    script = generator(name)
 
-    assert script.TARGET.read_text(encoding="utf-8") == script.render(), "run: python labextension/generate_wire.py"
+    assert script.TARGET.read_text(encoding="utf-8") == script.render(), f"run: python labextension/{name}.py"
 
 
 def test_the_package_has_one_version() -> None:
