@@ -1,4 +1,4 @@
-"""The TypeScript side: its own tests, its types, its style, and what it must say alike with Python."""
+"""Tests of the front end: its own tests, types, style, and the parts that must agree with Python."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def test_generated_files_are_up_to_date(name: str) -> None:
 
 
 def test_the_package_has_one_version() -> None:
-    """The page, the wheel and the labextension say the same version."""
+    """Page, wheel and labextension have the same version."""
     assert json.loads((ROOT / "package.json").read_text(encoding="utf-8"))["version"] == __version__
 
 
-def test_both_sides_name_the_same_type_and_the_same_events() -> None:
-    """The MIME type and the schema of the events are written down once in each language."""
+def test_mime_type_and_event_schema_agree() -> None:
+    """The MIME type and the event schema are constants in both languages."""
     tokens = (ROOT / "labextension" / "src" / "tokens.ts").read_text(encoding="utf-8")
 
     assert re.findall(r"MIME_TYPE = '(.*)'", tokens) == [MIME_TYPE]
@@ -55,17 +55,17 @@ def test_both_sides_name_the_same_type_and_the_same_events() -> None:
 
 
 def test_types_hold() -> None:
-    """The TypeScript compiler has nothing to say."""
+    """The TypeScript compiler reports nothing."""
     run("node_modules/typescript/bin/tsc", "-p", "labextension/tsconfig.json")
 
 
 def test_style_holds() -> None:
-    """The linter has nothing to say; among other things it forbids every way to parse HTML."""
+    """The linter reports nothing; among other things it forbids every way to parse HTML."""
     run("node_modules/eslint/bin/eslint.js", "-c", "labextension/eslint.config.mjs", "labextension")
 
 
 def test_the_front_ends_own_tests_pass() -> None:
-    """labextension/tests, run by Node's test runner."""
+    """Node's test runner passes labextension/tests."""
     printed = run("labextension/run-tests.mjs")
 
     passed = re.search(r"^\S+ pass (\d+)$", printed, re.MULTILINE)
@@ -82,7 +82,7 @@ def test_the_front_ends_own_tests_pass() -> None:
     )
 )
 def test_browser_and_python_draw_alike(tmp_path: Path, tasks: list[tuple[Graph, bool, int]]) -> None:
-    """The picture in a saved page is the one that was on the screen: same units, same layers, same places."""
+    """Browser and Python draw the same picture: same units, layers and coordinates."""
     tasks = [*tasks, (mapped(30), False, 12)]
     bundle = str(tmp_path / "same.mjs")
     run(
@@ -94,12 +94,12 @@ def test_browser_and_python_draw_alike(tmp_path: Path, tasks: list[tuple[Graph, 
         f"--outfile={bundle}",
         "--log-level=warning",
     )
-    asked = [
+    requests = [
         {"nodes": graph.nodes, "edges": graph.edges, "everything": everything, "threshold": threshold}
         for graph, everything, threshold in tasks
     ]
 
-    answers = json.loads(run(bundle, text=msgspec.json.encode(asked).decode()))
+    answers = json.loads(run(bundle, text=msgspec.json.encode(requests).decode()))
 
     for (graph, everything, threshold), answer in zip(tasks, answers, strict=True):
         shape = shape_of(graph.nodes, graph.edges, everything=everything, threshold=threshold)
