@@ -1,6 +1,6 @@
 """Writes `labextension/src/wire.ts`: the structs of `covalab.core.model` and `core.browser_views` as TypeScript types.
 
-The browser reads what Python writes, so there is one definition and this copy is generated from it. Run it with
+Python defines what is sent to the browser; this copy of the definition is generated from it. Run it with
 `python labextension/generate_wire.py` after changing the model; a test compares the two.
 """
 
@@ -23,7 +23,7 @@ from covalab.core import browser_views, journal, model
 TARGET: Final = pathlib.Path(__file__).parent / "src" / "wire.ts"
 
 ENUMS: Final[tuple[type[enum.IntEnum], ...]] = (model.NodeKind, model.EdgeKind)
-WORDS: Final[dict[str, object]] = {
+LITERALS: Final[dict[str, object]] = {
     "Status": model.Status,
     "ErrorType": model.ErrorType,
     "TaskStatusName": model.TaskStatusName,
@@ -67,22 +67,24 @@ HEADER: Final = """\
 """
 
 
-def _words(kind: types.LiteralType) -> str:
+def _literal(kind: types.LiteralType) -> str:
     return " | ".join(f"'{value}'" for value in kind.values)
 
 
-_NAMED_WORDS: Final = {
-    _words(info): name for name, alias in WORDS.items() if isinstance(info := types.type_info(alias), types.LiteralType)
+_NAMED_LITERALS: Final = {
+    _literal(info): name
+    for name, alias in LITERALS.items()
+    if isinstance(info := types.type_info(alias), types.LiteralType)
 }
 
 
 def _typescript(kind: types.Type) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for each kind of type
-    """Return how JSON shows a value of this type."""
+    """Return the TypeScript type of the JSON form of a Python type."""
     match kind:
         case types.StructType() | types.EnumType():
             return kind.cls.__name__
         case types.LiteralType():
-            return _NAMED_WORDS.get(_words(kind), _words(kind))
+            return _NAMED_LITERALS.get(_literal(kind), _literal(kind))
         case types.UnionType():
             return " | ".join(_typescript(member) for member in kind.types)
         case types.ListType():
@@ -146,8 +148,8 @@ def render() -> str:
     """Return the text of `wire.ts` for the model as it is now."""
     blocks = [f"/** The version of covalab that this page was built with. */\nexport const VERSION = '{__version__}';"]
     blocks.extend("\n".join(_enum(thing)) for thing in ENUMS)
-    for words, name in _NAMED_WORDS.items():
-        blocks.append(f"export type {name} = {words};")
+    for literal, name in _NAMED_LITERALS.items():
+        blocks.append(f"export type {name} = {literal};")
     blocks.extend("\n".join(_struct(thing)) for thing in STRUCTS)
     return "\n\n".join([HEADER.rstrip(), *blocks]) + "\n"
 

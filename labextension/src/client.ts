@@ -1,11 +1,11 @@
 /**
- * The server's REST API, one method for each route. No state, no user interface.
+ * Client of the Jupyter server's REST API: one method for each route. No state, no user interface.
  */
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 import type { DispatchChanges, DispatcherStatus, DispatchSummary, ExecutionView, Graph, NodeDetail, Problem, Status, StreamPage, TasksSummary } from './wire';
 
-/** The server answered, and the answer is no. Its message is for the reader. */
+/** Error answer of the server. Its message is meant for the reader. */
 export class RefusedError extends Error {
   constructor(
     readonly status: number,
@@ -17,96 +17,97 @@ export class RefusedError extends Error {
   }
 }
 
-/** Which dispatches to list. */
+/** Filter and page of a list of dispatches. */
 export interface IListQuery {
   readonly status?: readonly Status[];
   readonly name?: string;
   readonly offset?: number;
   readonly count?: number;
-  /** List what is below this one, instead of the outermost. */
+  /** List the child dispatches below this one, instead of the outermost dispatches. */
   readonly root?: string;
 }
 
-/** Asks the Jupyter server about dispatches. */
+/** Sends requests to the Jupyter server. */
 export class Client {
   constructor(settings: ServerConnection.ISettings) {
     this._settings = settings;
   }
 
   status(): Promise<DispatcherStatus> {
-    return this._ask('status');
+    return this._request('status');
   }
 
   dispatches(query: IListQuery = {}): Promise<DispatchSummary[]> {
     const { status = [], name = '', offset = 0, count = 50, root = '' } = query;
-    return this._ask(`dispatches${URLExt.objectToQueryString({ status: status.join(), name, offset, count, root })}`);
+    return this._request(`dispatches${URLExt.objectToQueryString({ status: status.join(), name, offset, count, root })}`);
   }
 
   summary(id: string): Promise<DispatchSummary> {
-    return this._ask(`dispatches/${encodeURIComponent(id)}`);
+    return this._request(`dispatches/${encodeURIComponent(id)}`);
   }
 
   graph(id: string): Promise<Graph> {
-    return this._ask(`dispatches/${encodeURIComponent(id)}/graph`);
+    return this._request(`dispatches/${encodeURIComponent(id)}/graph`);
   }
 
   changes(id: string, since: number): Promise<DispatchChanges> {
-    return this._ask(`dispatches/${encodeURIComponent(id)}/changes?since=${since}`);
+    return this._request(`dispatches/${encodeURIComponent(id)}/changes?since=${since}`);
   }
 
   node(id: string, node: number): Promise<NodeDetail> {
-    return this._ask(`dispatches/${encodeURIComponent(id)}/nodes/${node}`);
+    return this._request(`dispatches/${encodeURIComponent(id)}/nodes/${node}`);
   }
 
   cancel(id: string): Promise<DispatchSummary> {
-    return this._ask(`dispatches/${encodeURIComponent(id)}/cancel`, { method: 'POST', body: '{}' });
+    return this._request(`dispatches/${encodeURIComponent(id)}/cancel`, { method: 'POST', body: '{}' });
   }
 
-  /** Start one that was recorded and not started. */
+  /** Start a dispatch that was recorded and not started. */
   start(id: string): Promise<DispatchSummary> {
-    return this._ask(`dispatches/${encodeURIComponent(id)}/start`, { method: 'POST', body: '{}' });
+    return this._request(`dispatches/${encodeURIComponent(id)}/start`, { method: 'POST', body: '{}' });
   }
 
-  /** Run the recorded graph once more; with `reuse` only what has not completed. Answers with the new dispatch. */
+  /** Run the recorded graph again and return the new dispatch; with `reuse`, completed nodes are not run again. */
   redispatch(id: string, reuse: boolean): Promise<DispatchSummary> {
-    return this._ask(`dispatches/${encodeURIComponent(id)}/redispatch`, { method: 'POST', body: JSON.stringify({ reuse }) });
+    return this._request(`dispatches/${encodeURIComponent(id)}/redispatch`, { method: 'POST', body: JSON.stringify({ reuse }) });
   }
 
-  /** How all tasks stand. */
+  /** Read the counts of all tasks by status. */
   tasksSummary(): Promise<TasksSummary> {
-    return this._ask('summary');
+    return this._request('summary');
   }
 
   execution(id: string): Promise<ExecutionView> {
-    return this._ask(`dispatches/${encodeURIComponent(id)}/execution`);
+    return this._request(`dispatches/${encodeURIComponent(id)}/execution`);
   }
 
-  /** The newest entries of the stream after number `since`, at most `last` of them. */
+  /** Read the newest entries of the stream after number `since`, at most `last` of them. */
   stream(id: string, since: number, last: number): Promise<StreamPage> {
-    return this._ask(`dispatches/${encodeURIComponent(id)}/journal?since=${since}&last=${last}`);
+    return this._request(`dispatches/${encodeURIComponent(id)}/journal?since=${since}&last=${last}`);
   }
 
-  /** Answer what waits for a person with the value of a JSON text, which is sent as it was written: `1.0` stays `1.0`. */
+  /** Answer an interrupt with the value of a JSON text. */
   answer(id: string, interrupt: string, request: string, json: string): Promise<ExecutionView> {
-    const rest = JSON.stringify({ action: 'answer', id: interrupt, request_id: request });
-    return this._wish(id, `${rest.slice(0, -1)},"plain":${json}}`);
+    const command = JSON.stringify({ action: 'answer', id: interrupt, request_id: request });
+    // The text is inserted as it was typed, because parsing it here would turn `1.0` into `1`.
+    return this._postCommand(id, `${command.slice(0, -1)},"plain":${json}}`);
   }
 
-  /** Let a dispatch start nothing new, or go on. */
-  pause(id: string, wanted: boolean): Promise<ExecutionView> {
-    return this._wish(id, JSON.stringify({ action: wanted ? 'pause' : 'resume' }));
+  /** Pause a dispatch (no new task starts), or resume it. */
+  pause(id: string, paused: boolean): Promise<ExecutionView> {
+    return this._postCommand(id, JSON.stringify({ action: paused ? 'pause' : 'resume' }));
   }
 
   async delete(id: string): Promise<void> {
-    await this._ask(`dispatches/${encodeURIComponent(id)}`, { method: 'DELETE' });
+    await this._request(`dispatches/${encodeURIComponent(id)}`, { method: 'DELETE' });
   }
 
-  private _wish(id: string, body: string): Promise<ExecutionView> {
-    return this._ask(`dispatches/${encodeURIComponent(id)}/journal`, { method: 'POST', body });
+  private _postCommand(id: string, body: string): Promise<ExecutionView> {
+    return this._request(`dispatches/${encodeURIComponent(id)}/journal`, { method: 'POST', body });
   }
 
-  private async _ask<T>(path: string, init: RequestInit = {}): Promise<T> {
-    // Not URLExt.join for all of it: that would escape the query.
+  private async _request<T>(path: string, init: RequestInit = {}): Promise<T> {
+    // The path is not passed to URLExt.join, which would escape its query.
     const url = URLExt.join(this._settings.baseUrl, 'covalab', 'api') + `/${path}`;
     const response = await ServerConnection.makeRequest(url, init, this._settings);
     const text = await response.text();
@@ -127,7 +128,7 @@ namespace Private {
         return new RefusedError(response.status, problem.kind ?? '', problem.message);
       }
     } catch {
-      // Something between us and our server answered.
+      // Not JSON: a proxy in front of the server answered.
     }
     return new RefusedError(response.status, '', `The server answered ${response.status} ${response.statusText}`);
   }

@@ -1,5 +1,5 @@
 /**
- * The names of our commands: for menus, shortcuts and other extensions.
+ * Ids of covalab's commands, for menus, shortcuts and other extensions.
  */
 export const CommandIDs = {
   show: 'covalab:show-dispatches',

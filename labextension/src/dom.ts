@@ -1,9 +1,10 @@
 /**
- * Elements, built from text and attributes only: nothing here ever parses HTML, so a notebook nobody trusts is harmless.
+ * DOM helpers that build elements from text and attributes only. Nothing parses HTML, so an untrusted notebook is harmless.
  */
 import { isTerminal } from './text';
 import type { Status } from './wire';
 
+/** Properties of an element. */
 export interface IProps {
   readonly class?: string;
   readonly text?: string;
@@ -12,7 +13,7 @@ export interface IProps {
   readonly onClick?: (event: MouseEvent) => void;
 }
 
-/** Make an element. */
+/** Create an element. */
 export function h<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   props: IProps = {},
@@ -38,14 +39,14 @@ export function h<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** Make a button that shows a drawn icon and says its name to those who cannot see it. */
+/** Create a button with an icon; its label is the tooltip and the accessible name. */
 export function iconButton(icon: IconName, label: string, onClick: () => void, className = ''): HTMLButtonElement {
   const button = h('button', {
     class: `cv-iconButton ${className}`.trim(),
     title: label,
     attrs: { type: 'button', 'aria-label': label },
     onClick: event => {
-      event.stopPropagation();
+      event.stopPropagation(); // the row or the graph around it handles clicks as well
       onClick();
     }
   });
@@ -79,7 +80,7 @@ function svg(tag: string, attrs: Readonly<Record<string, string>>): SVGElement {
   return element as SVGElement;
 }
 
-/** Draw one of our line icons. */
+/** Create the SVG of a line icon. */
 export function drawIcon(name: IconName): SVGElement {
   const icon = svg('svg', { viewBox: '0 0 16 16', width: '16', height: '16', 'aria-hidden': 'true' });
   icon.append(svg('path', { d: PATHS[name], fill: 'none', stroke: 'currentColor', 'stroke-width': '1.4', 'stroke-linecap': 'round', 'stroke-linejoin': 'round' }));
@@ -95,7 +96,7 @@ const MARKS: Readonly<Record<Status, string>> = {
   cancelled: 'M5 8h6'
 };
 
-/** Draw the mark of a dispatch: that of its status, or that it is paused. */
+/** Create the mark of a dispatch: that of its status, or the pause mark. */
 export function summaryMark({ status, paused }: { readonly status: Status; readonly paused: boolean }): SVGElement {
   if (!paused || isTerminal(status)) {
     return statusMark(status);
@@ -108,7 +109,7 @@ export function summaryMark({ status, paused }: { readonly status: Status; reado
   return icon;
 }
 
-/** Draw the mark of a status: told apart by its shape, not only by its colour. */
+/** Create the mark of a status. Each has its own shape, since colours alone are not accessible. */
 export function statusMark(status: Status): SVGElement {
   const icon = svg('svg', { viewBox: '0 0 16 16', width: '16', height: '16', 'aria-hidden': 'true', class: `cv-mark cv-mod-${status}` });
   const ring = { cx: '8', cy: '8', r: '6.2', fill: 'none', stroke: 'currentColor', 'stroke-width': '1.6' };

@@ -1,5 +1,5 @@
 /**
- * Our icon: electrons joined to a lattice.
+ * Icon of covalab: three electrons joined to a lattice.
  */
 import { LabIcon } from '@jupyterlab/ui-components';
 

@@ -1,52 +1,45 @@
 /**
- * Words and numbers as people read them. Pure.
+ * Labels and formatted numbers for the reader. Pure. The tables that Python shares are in `words.ts`.
  */
 import { type Attempt, type Counts, type DispatchSummary, type ErrorType, type Failure, type Interrupt, NodeKind, type NodeState, type Status, type TasksSummary, type Value } from './wire';
+import { DURATION_UNITS, FIXED_NAMES, NAME_PREFIXES, STATUS_LABELS, STATUSES, SUMMARY_LABELS, TERMINAL, WAIT_LABELS } from './words';
 
-export const STATUSES: readonly Status[] = ['completed', 'running', 'failed', 'cancelled', 'skipped', 'pending'];
+export { STATUSES };
 
-const TERMINAL: ReadonlySet<Status> = new Set<Status>(['completed', 'failed', 'cancelled', 'skipped']);
-
-const LABELS: Readonly<Record<Status, string>> = {
-  pending: 'Pending',
-  running: 'Running',
-  completed: 'Completed',
-  failed: 'Failed',
-  cancelled: 'Cancelled',
-  skipped: 'Skipped'
-};
-
-/** Tell whether a status never changes any more. */
+/** Return whether a status is final. */
 export function isTerminal(status: Status): boolean {
   return TERMINAL.has(status);
 }
 
-/** The word for a status. */
+/** Return the label of a status. */
 export function statusLabel(status: Status): string {
-  return LABELS[status];
+  return STATUS_LABELS[status];
 }
 
-/** The word for where a dispatch stands. */
-export function summaryLabel({ status, held, starts_at, paused, waiting, counts }: IStanding): string {
+/** The fields of a summary that its label depends on. */
+export type ILabelFields = Pick<DispatchSummary, 'status' | 'held' | 'starts_at' | 'paused' | 'waiting' | 'counts'>;
+
+/** Return the label of a dispatch: its status, unless it is held, paused or waiting. */
+export function summaryLabel({ status, held, starts_at, paused, waiting, counts }: ILabelFields): string {
   if (held) {
-    return typeof starts_at === 'number' ? `Starts ${new Date(starts_at * 1000).toLocaleString()}` : 'Not started';
+    return typeof starts_at === 'number' ? `Starts ${new Date(starts_at * 1000).toLocaleString()}` : SUMMARY_LABELS.held;
   }
   if (isTerminal(status)) {
-    return LABELS[status];
+    return STATUS_LABELS[status];
   }
-  // What waits for a person counts as running.
-  return paused ? 'Paused' : waiting > 0 && counts.running <= waiting ? 'Waiting' : LABELS[status];
+  if (paused) {
+    return SUMMARY_LABELS.paused;
+  }
+  // A node that waits for a person counts as running.
+  return waiting > 0 && counts.running <= waiting ? SUMMARY_LABELS.waiting : STATUS_LABELS[status];
 }
 
-/** Whether there is something to cancel: it runs, or waits for its time. One that nobody has started can be deleted. */
+/** Return whether a dispatch can be cancelled: it runs, or is to start at a time. One that was never started can only be deleted. */
 export function canCancel({ status, held, starts_at }: Pick<DispatchSummary, 'status' | 'held' | 'starts_at'>): boolean {
   return !isTerminal(status) && (!held || starts_at !== null);
 }
 
-/** The part of a summary that says where a dispatch stands. */
-export type IStanding = Pick<DispatchSummary, 'status' | 'held' | 'starts_at' | 'paused' | 'waiting' | 'counts'>;
-
-const ERRORS: Readonly<Record<ErrorType, string>> = {
+const ERROR_LABELS: Readonly<Record<ErrorType, string>> = {
   runtime: 'The task raised an exception',
   timeout: 'The time limit was exceeded',
   serialization: 'A value could not be packed or unpacked',
@@ -59,56 +52,50 @@ const ERRORS: Readonly<Record<ErrorType, string>> = {
   sublattice: 'Its sublattice did not complete'
 };
 
-/** What kind of failure this is; one that a newer dispatcher has is shown as it is. */
+/** Return the label of an error type; a type that only a newer dispatcher has is returned as it is. */
 export function errorLabel(type: ErrorType): string {
-  return ERRORS[type] ?? type;
+  return ERROR_LABELS[type] ?? type;
 }
 
-/** What a failure says, in one line. */
+/** Return the exception and the first line of the message of a failure. */
 export function failureLine({ exception, message }: Failure): string {
   return [exception, message.trim().split('\n', 1)[0]].filter(Boolean).join(': ');
 }
 
-/** How many retries are left after the current run, or the next: runs whose worker was lost have used none up. */
+/** Return the number of retries left after the current or next run; a run whose worker was lost uses none up. */
 export function retriesLeft(retries: number, attempts: readonly Attempt[]): number {
   const used = attempts.filter(({ outcome }) => outcome[5]?.type !== 'worker_lost').length;
   return Math.max(0, retries - used);
 }
 
-/** How long a node still waits for its next run, or `''`: `Runs again in 12 s`; where no time goes on, that it waits. */
+/** Return how long a pending node waits for its next run, as `Runs again in 12 s`; without `now`, only that it waits. Else `''`. */
 export function waitLabel(state: NodeState | undefined, now: number | null): string {
   const [, status, , , attempt, next] = state ?? [0, 'pending' as Status, null, null, 0, null];
   if (status !== 'pending' || (next ?? null) === null) {
     return '';
   }
   if (now === null) {
-    return attempt > 0 ? 'Waits to run again' : 'Waits to start';
+    return attempt > 0 ? WAIT_LABELS.rerun : WAIT_LABELS.start;
   }
   const seconds = Math.ceil(next! - now);
   return `${attempt > 0 ? 'Runs again' : 'Starts'} ${seconds > 0 ? `in ${formatElapsed(seconds)}` : 'now'}`;
 }
 
-/** A node's name without the marks that Covalent puts around it. */
+/** Return a node's name without the prefixes that Covalent gives to it. */
 export function prettyName(name: string, kind: NodeKind): string {
-  switch (kind) {
-    case NodeKind.PARAMETER:
-      return name.replace(/^:parameter:/, '');
-    case NodeKind.LIST:
-      return 'list';
-    case NodeKind.DICT:
-      return 'dict';
-    case NodeKind.OUTPUT:
-      return 'output';
-    case NodeKind.PAUSE:
-      return name.replace(/^:pause_for:/, '');
-    case NodeKind.POINT:
-      return name.replace(/^:intervention_point:/, '') || 'intervention point';
-    default:
-      return name.replace(/^:(sublattice:)?/, '') || name;
+  const fixed = FIXED_NAMES[kind];
+  if (fixed !== undefined) {
+    return fixed;
   }
+  const prefix = NAME_PREFIXES[kind];
+  if (prefix !== undefined) {
+    const short = name.startsWith(prefix) ? name.slice(prefix.length) : name;
+    return short || (kind === NodeKind.POINT ? 'intervention point' : '');
+  }
+  return name.replace(/^:(sublattice:)?/, '') || name;
 }
 
-/** A length of time, in at most two units: `340 ms`, `2.4 s`, `3 min 20 s`, `1 h 5 min`. */
+/** Format a duration in at most two units: `340 ms`, `2.4 s`, `3 min 20 s`, `1 h 5 min`. */
 export function formatDuration(seconds: number): string {
   if (seconds < 1) {
     return `${Math.max(0, Math.round(seconds * 1000))} ms`;
@@ -119,29 +106,23 @@ export function formatDuration(seconds: number): string {
   return formatWhole(Math.round(seconds));
 }
 
-/** A length of time that is still growing: whole seconds, so that it does not flicker. */
+/** Format a duration that is still growing, in whole seconds so that it does not flicker. */
 export function formatElapsed(seconds: number): string {
   return formatWhole(Math.max(0, Math.floor(seconds)));
 }
 
 function formatWhole(seconds: number): string {
-  const units: readonly (readonly [number, string])[] = [
-    [86400, 'd'],
-    [3600, 'h'],
-    [60, 'min'],
-    [1, 's']
-  ];
-  const first = Math.max(0, units.findIndex(([size]) => seconds >= size));
   if (seconds < 1) {
     return '0 s';
   }
-  const [size, unit] = units[first];
-  const rest = units[first + 1];
+  const first = Math.max(0, DURATION_UNITS.findIndex(([size]) => seconds >= size));
+  const [size, unit] = DURATION_UNITS[first];
+  const rest = DURATION_UNITS[first + 1];
   const more = rest ? Math.floor((seconds % size) / rest[0]) : 0;
   return `${Math.floor(seconds / size)} ${unit}${more > 0 ? ` ${more} ${rest[1]}` : ''}`;
 }
 
-/** How long ago: `just now`, `5 min ago`, `yesterday`, then the date. */
+/** Format the time since a moment: `just now`, `5 min ago`, `yesterday`, then the date. */
 export function formatAge(then: number, now: number): string {
   const seconds = now - then;
   if (seconds < 45) {
@@ -157,7 +138,7 @@ export function formatAge(then: number, now: number): string {
   return days === 1 ? 'yesterday' : days < 7 ? `${days} days ago` : new Date(then * 1000).toLocaleDateString();
 }
 
-/** A point in time, in the reader's own zone. */
+/** Format a moment in the reader's time zone. */
 export function formatTime(seconds: number): string {
   return new Date(seconds * 1000).toLocaleString(undefined, {
     month: 'short',
@@ -168,7 +149,7 @@ export function formatTime(seconds: number): string {
   });
 }
 
-/** A number of bytes. */
+/** Format a number of bytes. */
 export function formatSize(bytes: number): string {
   const units = ['bytes', 'kB', 'MB', 'GB', 'TB'];
   let size = bytes;
@@ -180,39 +161,39 @@ export function formatSize(bytes: number): string {
   return `${unit === 0 || size >= 100 ? Math.round(size) : size.toFixed(1)} ${units[unit]}`;
 }
 
-/** How many nodes there are. */
+/** Return the number of nodes. */
 export function total(counts: Counts): number {
   return STATUSES.reduce((sum, status) => sum + counts[status], 0);
 }
 
-/** How many of how many are over, and what the others do: `14 of 26 done`, `4 running`, `1 failed`. */
+/** Return the number of completed nodes out of all, and of the others by status: `14 of 26 done`, `4 running`, `1 failed`. */
 export function describeCounts(counts: Counts): string[] {
   const all = total(counts);
   if (all === 0) {
     return [];
   }
-  const words = [counts.completed === all ? `${all} of ${all} done` : `${counts.completed} of ${all} done`];
+  const parts = [`${counts.completed} of ${all} done`];
   for (const status of STATUSES) {
     if (status !== 'completed' && counts[status] > 0) {
-      words.push(`${counts[status]} ${statusLabel(status).toLowerCase()}`);
+      parts.push(`${counts[status]} ${statusLabel(status).toLowerCase()}`);
     }
   }
-  return words;
+  return parts;
 }
 
-/** What becomes of a text that somebody typed as an answer: JSON if it is JSON, else text. `json` is what is sent. */
-export function takeAnswer(text: string): { readonly json: string; readonly words: string } {
+/** Parse a typed answer: JSON if it is valid JSON, else text. `json` is sent, `description` is shown before. */
+export function parseAnswer(text: string): { readonly json: string; readonly description: string } {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
-    const meant = /^\s*[[{"]/.test(text) ? '; it is not valid JSON' : text.trim() === '' ? ', which is empty' : '';
-    return { json: JSON.stringify(text), words: `text${meant}` };
+    const note = /^\s*[[{"]/.test(text) ? '; it is not valid JSON' : text.trim() === '' ? ', which is empty' : '';
+    return { json: JSON.stringify(text), description: `text${note}` };
   }
-  return { json: text.trim(), words: `JSON: ${describePlain(value)}` };
+  return { json: text.trim(), description: `JSON: ${describeJson(value)}` };
 }
 
-function describePlain(value: unknown): string {
+function describeJson(value: unknown): string {
   if (value === null || typeof value === 'boolean') {
     return String(value);
   }
@@ -222,12 +203,12 @@ function describePlain(value: unknown): string {
   return typeof value === 'object' ? `a dictionary of ${counted(Object.keys(value).length, 'key')}` : typeof value === 'number' ? 'a number' : 'a text';
 }
 
-/** How many: `1 item`, `1,234 items`. */
-export function counted(count: number, what: string): string {
-  return `${count.toLocaleString('en')} ${what}${count === 1 ? '' : 's'}`;
+/** Return a number and a noun: `1 item`, `1,234 items`. */
+export function counted(count: number, noun: string): string {
+  return `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`;
 }
 
-/** What became of a question to a person that is asked no longer. */
+/** Describe the outcome of an interrupt that no longer waits. */
 export function outcomeOf({ type, status, actor, value }: Interrupt): string {
   if (status !== 'resumed') {
     return `“${type}” is not asked any more`;
@@ -236,23 +217,28 @@ export function outcomeOf({ type, status, actor, value }: Interrupt): string {
   return `“${type}” was answered${actor ? ` by ${personName(actor)}` : ''}${text}`;
 }
 
-/** Who answered, for people: Jupyter knows somebody without a name by a long random number, which says nothing. */
+/** Return the name of a person without the random id that Jupyter appends to anonymous users. */
 export function personName(actor: string): string {
   return actor.replace(/ \([0-9a-f]{32}\)$/, '');
 }
 
-/** How many of the tasks that ended by themselves did so well: `98 %`; empty while none has ended. */
+/** Return the share of completed tasks among the completed and failed ones: `98 %`; empty while there are none. */
 export function successRate({ counts }: TasksSummary): string {
   const [good, bad] = [counts['completed'] ?? 0, counts['failed'] ?? 0];
   if (good + bad === 0) {
     return '';
   }
   const rate = Math.round((100 * good) / (good + bad));
-  // Neither all nor none is said of what is only nearly so.
+  // Rounding must not hide the last failure or the first success.
   return bad > 0 && rate === 100 ? '> 99 %' : good > 0 && rate === 0 ? '< 1 %' : `${rate} %`;
 }
 
-/** The type and size of a value, in one short line. */
+/** Return the type and size of a value in one short line. */
 export function describeValue([size, type]: Value): string {
   return `${type} · ${formatSize(size)}`;
+}
+
+/** Return the message of anything that was thrown. */
+export function errorMessage(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -1,7 +1,7 @@
-/** How often what is beside the graph is read, and which of two answers counts. */
+/** Tests of the execution reader: how often it reads, and which of two answers it keeps. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ExecutionReader } from '../src/execution';
+import { ExecutionReader } from '../src/model/execution';
 import type { ExecutionView } from '../src/wire';
 
 function execution(version: number): ExecutionView {
@@ -20,66 +20,66 @@ function execution(version: number): ExecutionView {
   };
 }
 
-// The page's timers are Node's here.
+// The reader uses the timers of `window`, which Node does not have.
 (globalThis as unknown as { window: unknown }).window = globalThis;
 
 const soon = (ms = 20): Promise<void> => new Promise(resolve => setTimeout(resolve, ms));
 
-test('many questions at once are one, and one that comes while it is read is asked again later', async () => {
+test('several requests are one read, and a request during a read causes another one later', async () => {
   let reads = 0;
   let answer: (read: ExecutionView) => void = () => undefined;
   const reader = new ExecutionReader(() => {
     reads++;
     return new Promise(resolve => (answer = resolve));
   }, 200);
-  reader.ask();
-  reader.ask();
+  reader.refresh();
+  reader.refresh();
   await soon();
   assert.equal(reads, 1);
-  reader.ask();
+  reader.refresh();
   answer(execution(1));
   await soon();
   assert.equal(reader.execution?.version, 1);
-  assert.equal(reads, 1, 'not before its time');
+  assert.equal(reads, 1, 'not before the interval is over');
   await soon(300);
   assert.equal(reads, 2);
   reader.dispose();
 });
 
-test('an answer that is older than what is known is left out', () => {
-  const reader = new ExecutionReader(() => Promise.reject(new Error('never asked')));
+test('an answer that is older than the known execution is dropped', () => {
+  const reader = new ExecutionReader(() => Promise.reject(new Error('never read')));
   let changes = 0;
   reader.changed.connect(() => changes++);
-  reader.take(execution(5));
-  reader.take(execution(4));
+  reader.accept(execution(5));
+  reader.accept(execution(4));
   assert.equal(reader.execution?.version, 5);
   assert.equal(changes, 1);
   reader.dispose();
-  reader.take(execution(6));
+  reader.accept(execution(6));
   assert.equal(changes, 1);
 });
 
-test('what cannot be read is tried a few times more, less often', async () => {
+test('a failed read is repeated a few times, less often', async () => {
   let reads = 0;
   const reader = new ExecutionReader(() => (++reads < 3 ? Promise.reject(new Error('no')) : Promise.resolve(execution(1))), 40);
-  reader.ask();
+  reader.refresh();
   await soon();
   assert.deepEqual([reads, reader.hasFailed, reader.execution], [1, true, null]);
-  reader.ask();
+  reader.refresh();
   await soon(100);
-  assert.equal(reads, 1, 'not before its time');
+  assert.equal(reads, 1, 'not before the interval is over');
   await soon(600);
   assert.deepEqual([reads, reader.hasFailed, reader.execution?.version], [3, false, 1]);
   reader.dispose();
 });
 
-test('what can never be read is left alone in the end', async () => {
+test('an execution that can never be read is not read forever', async () => {
   let reads = 0;
   const reader = new ExecutionReader(() => {
     reads++;
     return Promise.reject(new Error('no'));
   }, 1);
-  reader.ask();
+  reader.refresh();
   await soon(300);
   assert.equal(reads, 4);
   reader.dispose();

@@ -1,9 +1,9 @@
 /**
- * Graphs for the tests, and numbers that are random and yet the same each time.
+ * Graphs for the tests, and a random number generator with a seed.
  */
 import { type Edge, EdgeKind, type Node, NodeKind } from '../src/wire';
 
-/** A generator of numbers from 0 to below 1 (mulberry32). */
+/** Return a generator of numbers from 0 to below 1 (mulberry32). */
 export function numbers(seed: number): () => number {
   let state = seed;
   return () => {
@@ -14,7 +14,7 @@ export function numbers(seed: number): () => number {
   };
 }
 
-/** A random graph: `count` nodes of a few functions and all kinds, edges from earlier to later nodes. */
+/** Make a random graph: `count` nodes of a few functions and all kinds, edges from earlier to later nodes. */
 export function randomGraph(seed: number, count: number): { nodes: Node[]; edges: Edge[] } {
   const next = numbers(seed);
   const kinds = Object.values(NodeKind);
@@ -32,7 +32,7 @@ export function randomGraph(seed: number, count: number): { nodes: Node[]; edges
   return { nodes, edges };
 }
 
-/** One source, `count` tasks of one function each with a parameter of its own, a list of their results, one sink. */
+/** Make a graph of one source, `count` tasks of one function each with a parameter of its own, a list of their results, one sink. */
 export function mapped(count: number): { nodes: Node[]; edges: Edge[] } {
   const nodes: Node[] = [['load', NodeKind.ELECTRON, 0, -1, -1]];
   const edges: Edge[] = [];

@@ -1,4 +1,4 @@
-/** Where boxes go. */
+/** Tests of layout and scene. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { place, rank } from '../src/graph/layout';
@@ -54,7 +54,7 @@ test('a long edge goes around the box it passes', () => {
   assert.ok(Math.abs(across[bend] - across[1]) >= 23);
 });
 
-test('ten thousand boxes are laid out with no more bends than they have room for', () => {
+test('ten thousand boxes are laid out with a bounded number of bends', () => {
   const width = 100;
   const edges: [number, number][] = [];
   for (let box = width; box < 10_000; box++) {
@@ -66,11 +66,11 @@ test('ten thousand boxes are laid out with no more bends than they have room for
   assert.equal(place(ranks, new Array<number>(10_000).fill(46), 14).across.length, ranks.layerOf.length);
 });
 
-test('nothing is laid out as nothing', () => {
+test('an empty graph has an empty layout', () => {
   assert.deepEqual(place(rank({ count: 0, edges: [] }), [], 10), { across: [], breadth: 0 });
 });
 
-test('an open group has a cell for each member, which is what a click there means', () => {
+test('an open group has a cell for each member, and a click on the cell hits the member', () => {
   const { nodes, edges } = mapped(30);
   const shape = shapeOf(nodes, edges);
   const ranks = rank({ count: shape.units.length, edges: shape.edges });

@@ -1,5 +1,5 @@
 /**
- * Says how the browser draws the graphs it reads from its input: `covalab.view` must draw them alike.
+ * Program that prints shape and layout of the graphs on its input, for the comparison with `covalab.view`.
  */
 import { readFileSync } from 'node:fs';
 import { place, rank } from '../src/graph/layout';

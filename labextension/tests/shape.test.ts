@@ -1,11 +1,11 @@
-/** What is drawn of a graph. */
+/** Tests of the reduction of a graph to what is drawn. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { shapeOf } from '../src/graph/shape';
 import { NodeKind } from '../src/wire';
 import { mapped, randomGraph } from './graphs';
 
-test('tasks that are alike are one unit, joined to what all of them are joined to', () => {
+test('like tasks are one unit with the edges of all of them', () => {
   const { nodes, edges } = mapped(20);
   const { units, edges: joined } = shapeOf(nodes, edges);
 
@@ -13,13 +13,13 @@ test('tasks that are alike are one unit, joined to what all of them are joined t
   assert.deepEqual(joined, [[0, 1], [1, 2]]);
 });
 
-test('a few tasks that are alike stay apart', () => {
+test('a few like tasks are not grouped', () => {
   const { nodes, edges } = mapped(5);
 
   assert.equal(shapeOf(nodes, edges).units.length, 7);
 });
 
-test('parameters and collections are drawn when everything is asked for', () => {
+test('parameters and collections are drawn with `everything`', () => {
   const { nodes, edges } = mapped(5);
   const shape = shapeOf(nodes, edges, { everything: true });
 
@@ -35,7 +35,7 @@ test('a plumbing node that failed is drawn', () => {
   assert.ok(shapeOf(nodes, edges, { keep: new Set([list]) }).unitOf[list] >= 0);
 });
 
-test('a graph of plumbing only is drawn as it is, not as nothing', () => {
+test('a graph of plumbing only is drawn as it is, not as an empty picture', () => {
   assert.equal(shapeOf([[':parameter:1', NodeKind.PARAMETER, -1, 0, -1]], []).units.length, 1);
 });
 
@@ -51,7 +51,7 @@ test('every visible node is in one unit, and units are joined without a cycle', 
   }
 });
 
-test('what one node reaches another through hidden ones, its unit is joined to', () => {
+test('units are joined when a node of one reaches a node of the other through hidden nodes', () => {
   for (let seed = 0; seed < 100; seed++) {
     const { nodes, edges } = randomGraph(seed, 30);
     const shape = shapeOf(nodes, edges, { threshold: 0 });
@@ -63,7 +63,7 @@ test('what one node reaches another through hidden ones, its unit is joined to',
   }
 });
 
-test('a hidden list between many and many is drawn as a dot, not as all their edges', () => {
+test('a hidden list between many nodes and many others is drawn as a junction', () => {
   const { nodes, edges } = mapped(10);
   const list = nodes.findIndex(([, kind]) => kind === NodeKind.LIST);
   for (let more = 0; more < 20; more++) {

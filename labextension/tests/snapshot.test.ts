@@ -1,7 +1,7 @@
-/** How a snapshot grows, and what is taken for one. */
+/** Tests of snapshots and bundles. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { fromBundle, withChanges } from '../src/snapshot';
+import { fromBundle, withChanges } from '../src/model/snapshot';
 import { readBundle } from '../src/tokens';
 import type { DispatchChanges, DispatchSummary, NodeState } from '../src/wire';
 
@@ -49,13 +49,13 @@ test('changes add up, and the graph stays the same object', () => {
   assert.equal(first.states.get(0)?.[1], 'running', 'a snapshot never changes');
 });
 
-test('an answer that comes late changes nothing', () => {
+test('an outdated answer changes nothing', () => {
   const newer = withChanges(null, changes(0, 5, [0, 'completed', 1, 2, 1, null]), GRAPH);
 
   assert.equal(withChanges(newer, changes(3, 4, [0, 'running', 1, null, 1, null]), null), newer);
 });
 
-test('an answer from the beginning replaces what a notebook kept', () => {
+test('changes since 0 replace the states that a notebook saved', () => {
   const kept = fromBundle({ id: 'd1', summary: summary(9), graph: GRAPH, states: [[7, 'running', 1, null, 1, null]] }, 'old');
   const fresh = withChanges(kept, changes(0, 3, [0, 'running', 1, null, 1, null]), null);
 
@@ -63,7 +63,7 @@ test('an answer from the beginning replaces what a notebook kept', () => {
   assert.equal(fresh.stale, '');
 });
 
-test('a notebook may hold anything under our type, and only a dispatch is taken for one', () => {
+test('a malformed output is not read as a dispatch', () => {
   for (const data of [null, 3, 'x', {}, { id: 7, summary: {} }, { id: 'a' }, { id: 'a', summary: { status: 4 } }]) {
     assert.equal(readBundle(data), null);
   }

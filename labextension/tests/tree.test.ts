@@ -1,4 +1,4 @@
-/** The state as a tree: which names it shows, and how much it says there is. */
+/** Tests of the state tree: names and sizes of its entries. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { childrenOf, sizeOf } from '../src/dispatch/tree';
@@ -22,6 +22,6 @@ test('items of a list that was cut keep their numbers', () => {
   assert.equal(sizeOf(shown), '1,002 items');
 });
 
-test('what was appended to a value has no number of its own', () => {
+test('items appended to a value are counted from +1', () => {
   assert.deepEqual(names(part({ value: [1, 'list', '[1]', null, null], more: [part(), part()] })), ['+1', '+2']);
 });

@@ -1,4 +1,4 @@
-"""A real browser and a real JupyterLab."""
+"""Fixtures of the browser tests: Chromium, JupyterLab, and a page of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INSTALL = "apt-get install -y --no-install-recommends chromium fonts-dejavu-core
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Return the browser of this machine; without one the tests fail, and say what to run."""
+    """Return the path of Chromium; without it the tests fail with the command that installs it."""
     found = os.environ.get("COVALAB_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if found is None:
         pytest.fail(f"no Chromium found; run `{INSTALL}`, or name one in COVALAB_CHROMIUM", pytrace=False)
@@ -25,7 +25,7 @@ def chromium() -> str:
 
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
-    """Start the browser. It keeps an event loop in this thread, which must end before other tests want one."""
+    """Start the browser. Its event loop occupies this thread, so it ends before other modules need one."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium,
@@ -52,7 +52,7 @@ def lab(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[La
 
 @pytest.fixture
 def desk(browser: Browser, lab: Lab) -> Iterator[Desk]:
-    """Open a page of its own; errors of the page that name us fail the test."""
+    """Open a page of its own; page errors that name covalab fail the test."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
     page = context.new_page()
     errors: list[str] = []

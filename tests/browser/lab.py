@@ -1,4 +1,4 @@
-"""A real JupyterLab, and how a test drives it."""
+"""JupyterLab server and page, as the browser tests use them."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Lab:
         raise AssertionError(message)
 
     def ask(self, path: str, method: str = "GET") -> Any:
-        """Send a request to the server's own API."""
+        """Send a request to the server's API and return the answer."""
         request = urllib.request.Request(
             f"{self.url}/{path}", method=method, headers={"Authorization": f"token {self.token}"}
         )
@@ -155,7 +155,7 @@ class Desk:
         )
 
     def is_executing(self, cell: int) -> bool:
-        """Return whether a code cell has not come back yet.
+        """Return whether a code cell still runs.
 
         A kernel whose lock is held by C code cannot even say that it is busy; its cell's prompt can.
         """
@@ -177,12 +177,12 @@ class Desk:
         return self.page.locator(".jp-NotebookPanel:visible .jp-covalab-Dispatch")
 
     def shoot(self, name: str) -> None:
-        """Keep a picture for a person to look at."""
+        """Save a screenshot for review."""
         ARTIFACTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=ARTIFACTS / f"{name}.png")
 
     def until(self, what: Callable[[], bool], message: str, seconds: float = 60) -> None:
-        """Wait for something to become true, letting the page go on."""
+        """Wait for a condition while the page continues to run."""
         deadline = time.monotonic() + seconds
         while not what():
             if time.monotonic() > deadline:
@@ -192,10 +192,10 @@ class Desk:
 
 
 def badge(view: Locator) -> Locator:
-    """Return where a view says the status."""
+    """Return the element with the status of a view."""
     return view.locator(".cv-badge")
 
 
 def done(view: Locator) -> int:
-    """Return how many nodes a view says are over."""
+    """Return the number of ended nodes that a view shows."""
     return int(view.locator(".cv-bar").first.get_attribute("aria-valuenow") or 0)

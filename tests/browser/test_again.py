@@ -13,7 +13,7 @@ from covalab.client import Client
 
 
 def test_a_dispatch_is_started_and_run_again_from_the_page(desk: Desk, live: Client) -> None:
-    """What was only recorded says so and has a button to start it; what has ended can be run again, in a new tab."""
+    """A recorded dispatch is labelled and can be started; an ended one can be run again, in a new tab."""
     # Playwright's event loop runs in this thread, so the dispatch is made before the page is asked anything.
     run = ct.dispatch(ct.lattice(adding), disable_run=True)(41)
     desk.open()
@@ -43,8 +43,8 @@ def test_a_dispatch_is_started_and_run_again_from_the_page(desk: Desk, live: Cli
     assert live.record(new).summary.name == "adding"
 
 
-def test_what_waits_for_its_time_says_when_and_can_be_cancelled(desk: Desk, live: Client) -> None:
-    """In the list and in its tab; nothing is started for that."""
+def test_a_scheduled_dispatch_shows_its_time_and_can_be_cancelled(desk: Desk, live: Client) -> None:
+    """Its list row and its tab show the start time; nothing is started."""
     run = ct.dispatch(ct.lattice(adding), eta=timedelta(hours=1))(41)
     desk.open()
     desk.command("covalab:show-dispatches")

@@ -1,4 +1,4 @@
-"""What a scientist sees in JupyterLab, and that it stays live whatever happens to kernel and page."""
+"""Tests of the dispatch view in JupyterLab: it stays live whatever happens to kernel and page."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_the_side_bar_shows_what_a_script_dispatches(desk: Desk, lab: Lab, tmp_p
 
 
 def test_a_failed_node_shows_its_traceback(desk: Desk, lab: Lab) -> None:
-    """A click on what failed opens its panel with error, traceback and what it printed, in the dark theme too."""
+    """A click on a failed node opens its panel with error, traceback and what it printed, in the dark theme too."""
     cell = """
     %load_ext covalab
     import covalab as ct

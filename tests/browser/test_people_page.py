@@ -1,4 +1,4 @@
-"""People in the loop, on the page: answers without a kernel, pause and resume, and what happens beside the graph."""
+"""Tests of interrupts on the page: answers without a kernel, pause and resume, and the execution panel."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ run
 
 
 def dark(desk: Desk, name: str) -> None:
-    """Keep a picture in the dark theme, too."""
+    """Save a screenshot in the dark theme."""
     for theme, wanted in (("JupyterLab Dark", True), ("JupyterLab Light", False)):
         desk.page.evaluate(
             "theme => { void window.jupyterapp.commands.execute('apputils:change-theme', { theme }); }", theme
@@ -76,7 +76,7 @@ def dark(desk: Desk, name: str) -> None:
 
 
 def form(where: Locator, title: str) -> Locator:
-    """Return the form that asks for something."""
+    """Return the form of an interrupt."""
     return where.get_by_role("form", name=title)
 
 
@@ -88,7 +88,7 @@ def identity(view: Locator) -> str:
 
 
 def test_a_question_is_answered_in_the_output_without_a_kernel(desk: Desk, lab: Lab, live: Client) -> None:
-    """The form says what is asked; with the kernel gone, a value is typed, said to be JSON, sent, and is the result."""
+    """The form shows the payload; without a kernel, a typed value is recognised as JSON, sent, and is the result."""
     desk.open(lab.notebook("ask.ipynb", RELEASE))
     desk.run_all()
     view = desk.views().first
@@ -122,7 +122,7 @@ def test_a_question_is_answered_in_the_output_without_a_kernel(desk: Desk, lab: 
 
 
 def test_nothing_typed_is_lost_while_the_view_moves_or_an_answer_fails(desk: Desk, lab: Lab, live: Client) -> None:
-    """Tasks end and the form keeps focus and text; an error is said in place, and the same answer then goes through."""
+    """The form keeps focus and text while tasks end; an error is shown in it, and the same answer is then accepted."""
     desk.open(lab.notebook("busy-ask.ipynb", BUSY.format(n=60)))
     desk.run_all()
     view = desk.views().first
@@ -171,7 +171,7 @@ def test_nothing_typed_is_lost_while_the_view_moves_or_an_answer_fails(desk: Des
 
 
 def test_somebody_elses_answer_takes_the_form_away(desk: Desk, lab: Lab, live: Client) -> None:
-    """In the output and in the side bar; both say who answered what. A form comes back with what was typed."""
+    """Output and side bar both show who answered what. A form that comes back has the unsent text."""
     desk.open(lab.notebook("elsewhere.ipynb", RELEASE))
     desk.run_all()
     view = desk.views().first
@@ -197,7 +197,7 @@ def test_somebody_elses_answer_takes_the_form_away(desk: Desk, lab: Lab, live: C
 
 
 def test_an_answer_that_comes_too_late_says_who_was_first(desk: Desk, lab: Lab, live: Client) -> None:
-    """A page that has not heard of the other answer is told in place; when it hears, the form goes."""
+    """A page that has not received the other answer shows an error in its form, which it removes when it has."""
     desk.open(lab.notebook("late.ipynb", RELEASE))
     desk.run_all()
     view = desk.views().first
@@ -236,11 +236,11 @@ def test_the_side_bar_answers_and_counts(desk: Desk, lab: Lab, live: Client) -> 
     expect(desk.views()).to_have_count(3)
     busy = bar.locator(f".jp-covalab-Row[data-dispatch='{identity(desk.views().nth(2))}']")
     busy.hover()
-    busy.get_by_role("button", name="Pause: start nothing new").click()
+    busy.get_by_role("button", name="Pause: start no new tasks").click()
     expect(busy).to_contain_text("Paused")
     dashboard = bar.get_by_role("region", name="All tasks")
     desk.until(
-        lambda: tallies(dashboard) == spoken(live.tasks_summary().counts),
+        lambda: shown_labels(dashboard) == expected_labels(live.tasks_summary().counts),
         "the dashboard does not come to what there is",
     )
     counted = live.tasks_summary()
@@ -301,13 +301,13 @@ def test_tasks_are_counted_seldom_and_only_while_somebody_looks(desk: Desk, lab:
     expect(badge(view)).to_have_text("Cancelled")
 
 
-def spoken(counts: Mapping[TaskStatusName, int]) -> set[str]:
-    """Return what the dashboard should say to those who cannot see it."""
+def expected_labels(counts: Mapping[TaskStatusName, int]) -> set[str]:
+    """Return the labels that the dashboard should have for screen readers."""
     return {f"{count:,} task{'' if count == 1 else 's'} {word}" for word, count in counts.items() if count}
 
 
-def tallies(dashboard: Locator) -> set[str]:
-    """Return what the dashboard does say to them."""
+def shown_labels(dashboard: Locator) -> set[str]:
+    """Return the labels that the dashboard has for screen readers."""
     found: list[str] = dashboard.locator(".cv-tally:visible").evaluate_all(
         "all => all.map(one => one.getAttribute('aria-label'))"
     )
@@ -353,7 +353,7 @@ def test_what_a_sublattice_asks_is_seen_in_the_list(desk: Desk, lab: Lab, live: 
 
 
 def test_pause_and_resume_by_button(desk: Desk, lab: Lab, live: Client) -> None:
-    """Paused, nothing new is begun and the view says so; resumed, it goes on from where it was."""
+    """A paused dispatch starts no new task and is labelled; resumed, it continues where it was."""
     desk.open(lab.notebook("pause.ipynb", BUSY.format(n=60)))
     desk.run_all()
     view = desk.views().first
@@ -380,14 +380,14 @@ def test_pause_and_resume_by_button(desk: Desk, lab: Lab, live: Client) -> None:
 
 
 def test_state_interventions_and_stream_are_shown(desk: Desk, lab: Lab, live: Client) -> None:
-    """Folded at first; then a tree that stays unfolded, the ledger, and the stream with what comes meanwhile."""
-    desk.open(lab.notebook("beside.ipynb", RELEASE))
+    """The panel is folded at first; then it has a tree that stays unfolded, the ledger, and a stream that grows."""
+    desk.open(lab.notebook("execution.ipynb", RELEASE))
     desk.run_all()
     view = desk.views().first
     expect(form(view, "approval")).to_be_visible()
     run = identity(view)
     ct.intervene(run, {"please": "hurry"}, author="Grace", note="before noon")
-    panel = view.locator(".cv-beside")
+    panel = view.locator(".cv-execution")
     title = panel.locator("> summary")
     expect(title).to_have_text("State of 3 keys · 1 intervention · 7 items in the stream")
     expect(panel.get_by_role("heading", name="State")).to_be_hidden()
@@ -403,7 +403,7 @@ def test_state_interventions_and_stream_are_shown(desk: Desk, lab: Lab, live: Cl
     expect(stream).to_contain_text("{'epoch': 3, 'loss': 0.25}")
     expect(stream).to_contain_text("Waits for an answer")
     panel.scroll_into_view_if_needed()
-    desk.shoot("beside")
+    desk.shoot("execution")
 
     form(view, "approval").get_by_role("button", name="Approve").click()
     expect(badge(view)).to_have_text("Completed")
@@ -413,9 +413,9 @@ def test_state_interventions_and_stream_are_shown(desk: Desk, lab: Lab, live: Cl
     expect(panel).to_contain_text("{'published': True}")
     expect(tree.get_by_text("first")).to_be_visible()
     panel.scroll_into_view_if_needed()
-    dark(desk, "beside-dark")
+    dark(desk, "execution-dark")
     view.get_by_role("button", name="Open in a tab of its own").click()
     tab = desk.page.locator(".jp-covalab-Tab:visible .jp-covalab-Dispatch")
-    tab.locator(".cv-beside > summary").click()
+    tab.locator(".cv-execution > summary").click()
     expect(tab.locator(".cv-stream")).to_contain_text("Answered")
-    desk.shoot("beside-tab")
+    desk.shoot("execution-tab")

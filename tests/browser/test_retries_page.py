@@ -1,4 +1,4 @@
-"""A task that failed and is run again: what the page says while it waits, and about the runs before."""
+"""Tests of a task that is run again: its waiting time and its earlier attempts on the page."""
 
 from __future__ import annotations
 

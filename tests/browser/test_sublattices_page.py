@@ -1,4 +1,4 @@
-"""Sublattices on the page: their graph is one click away, and the list shows them below the dispatch they belong to."""
+"""Tests of sublattices on the page: links to their graphs, and their rows below the outermost dispatch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The widget in a page without our extension: the module that is shipped, with the kernel's real side behind it."""
+"""Tests of the widget in a page without the extension: the shipped module with the real Python side behind it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from covalab.view.widget import DispatchWidget
 STATIC = Path(ct.__file__).parent / "static"
 PAGE = """<!doctype html><meta charset="utf-8"><div id="here"></div>"""
 MODEL = """async bundle => {
-    const heard = [];
+    const callbacks = [];
     const model = {
         get: name => name === 'bundle' ? bundle : undefined,
         send: content => { void window.toKernel(JSON.stringify(content)); },
-        on: (event, callback) => event === 'msg:custom' && heard.push(callback),
+        on: (event, callback) => event === 'msg:custom' && callbacks.push(callback),
         off: () => undefined
     };
-    window.fromKernel = content => heard.forEach(callback => callback(content));
+    window.fromKernel = content => callbacks.forEach(callback => callback(content));
     const { default: widget } = await import('/widget.js');
     widget.render({ model, el: document.getElementById('here') });
 }"""
@@ -48,21 +48,21 @@ def asking() -> Any:
 
 
 class Kernel:
-    """Carries messages between a page and a widget; those of the widget come from a thread, so they wait here."""
+    """Carries messages between a page and a widget; the widget sends from a thread, so its messages are queued."""
 
     def __init__(self, page: Page, client: Client, dispatch: str) -> None:
         summary, graph = client.summary(DispatchId(dispatch)), client.graph(DispatchId(dispatch))
         self.bundle = dispatch_bundle(summary, graph, [], widget=False)[MIME_TYPE]
         self.widget = DispatchWidget(bundle=self.bundle)
         self._page = page
-        self._said: queue.Queue[Any] = queue.Queue()
-        self.widget.send = lambda content, _buffers=None: self._said.put(content)
+        self._sent: queue.Queue[Any] = queue.Queue()
+        self.widget.send = lambda content, _buffers=None: self._sent.put(content)
         page.expose_function("toKernel", lambda text: self.widget._on_message(self.widget, json.loads(text), []))
 
     def deliver(self) -> None:
-        """Give the page what the widget has said."""
-        while not self._said.empty():
-            self._page.evaluate("content => window.fromKernel(content)", self._said.get())
+        """Deliver the widget's messages to the page."""
+        while not self._sent.empty():
+            self._page.evaluate("content => window.fromKernel(content)", self._sent.get())
         self._page.wait_for_timeout(50)
 
 
@@ -108,8 +108,8 @@ def test_the_widget_asks_and_takes_an_answer(page: Page, live: Client) -> None:
     form.get_by_role("button", name="Send").click()
     until(lambda: badge(view).inner_text() == "Completed")
     until(lambda: form.count() == 0)
-    until(lambda: "State of 1 key" in view.locator(".cv-beside").inner_text())
-    view.locator(".cv-beside > summary").click()
+    until(lambda: "State of 1 key" in view.locator(".cv-execution").inner_text())
+    view.locator(".cv-execution > summary").click()
     view.locator(".cv-tree").get_by_text("answer").click()
     expect(view.locator(".cv-tree").first).to_contain_text("was1.0float")
-    page.screenshot(path=ARTIFACTS / "widget-beside.png")
+    page.screenshot(path=ARTIFACTS / "widget-execution.png")

@@ -1,4 +1,4 @@
-"""The TypeScript side: its own tests, its types, its style, and what it must say alike with Python."""
+"""Tests of the front end: its own tests, types, style, and the parts that must agree with Python."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.labextension.front_end import ROOT, run
@@ -22,9 +23,9 @@ from covalab.view.layout import place, rank
 from covalab.view.shape import shape_of
 
 
-def generator() -> ModuleType:
-    """Load the script that writes wire.ts."""
-    spec = importlib.util.spec_from_file_location("generate_wire", ROOT / "labextension" / "generate_wire.py")
+def generator(name: str) -> ModuleType:
+    """Load one of the scripts that write a file of labextension/src."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "labextension" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -32,20 +33,21 @@ def generator() -> ModuleType:
     return module
 
 
-def test_wire_types_are_those_of_the_model() -> None:
-    """labextension/src/wire.ts is what core/model.py says today."""
-    script = generator()
+@pytest.mark.parametrize("name", ["generate_wire", "generate_words"])
+def test_generated_files_are_up_to_date(name: str) -> None:
+    """wire.ts has the structs of core/model.py, and words.ts the tables of view/words.py, as they are now."""
+    script = generator(name)
 
-    assert script.TARGET.read_text(encoding="utf-8") == script.render(), "run: python labextension/generate_wire.py"
+    assert script.TARGET.read_text(encoding="utf-8") == script.render(), f"run: python labextension/{name}.py"
 
 
 def test_the_package_has_one_version() -> None:
-    """The page, the wheel and the labextension say the same version."""
+    """Page, wheel and labextension have the same version."""
     assert json.loads((ROOT / "package.json").read_text(encoding="utf-8"))["version"] == __version__
 
 
-def test_both_sides_name_the_same_type_and_the_same_events() -> None:
-    """The MIME type and the schema of the events are written down once in each language."""
+def test_mime_type_and_event_schema_agree() -> None:
+    """The MIME type and the event schema are constants in both languages."""
     tokens = (ROOT / "labextension" / "src" / "tokens.ts").read_text(encoding="utf-8")
 
     assert re.findall(r"MIME_TYPE = '(.*)'", tokens) == [MIME_TYPE]
@@ -53,17 +55,17 @@ def test_both_sides_name_the_same_type_and_the_same_events() -> None:
 
 
 def test_types_hold() -> None:
-    """The TypeScript compiler has nothing to say."""
+    """The TypeScript compiler reports nothing."""
     run("node_modules/typescript/bin/tsc", "-p", "labextension/tsconfig.json")
 
 
 def test_style_holds() -> None:
-    """The linter has nothing to say; among other things it forbids every way to parse HTML."""
+    """The linter reports nothing; among other things it forbids every way to parse HTML."""
     run("node_modules/eslint/bin/eslint.js", "-c", "labextension/eslint.config.mjs", "labextension")
 
 
 def test_the_front_ends_own_tests_pass() -> None:
-    """labextension/tests, run by Node's test runner."""
+    """Node's test runner passes labextension/tests."""
     printed = run("labextension/run-tests.mjs")
 
     passed = re.search(r"^\S+ pass (\d+)$", printed, re.MULTILINE)
@@ -80,7 +82,7 @@ def test_the_front_ends_own_tests_pass() -> None:
     )
 )
 def test_browser_and_python_draw_alike(tmp_path: Path, tasks: list[tuple[Graph, bool, int]]) -> None:
-    """The picture in a saved page is the one that was on the screen: same units, same layers, same places."""
+    """Browser and Python draw the same picture: same units, layers and coordinates."""
     tasks = [*tasks, (mapped(30), False, 12)]
     bundle = str(tmp_path / "same.mjs")
     run(
@@ -92,12 +94,12 @@ def test_browser_and_python_draw_alike(tmp_path: Path, tasks: list[tuple[Graph, 
         f"--outfile={bundle}",
         "--log-level=warning",
     )
-    asked = [
+    requests = [
         {"nodes": graph.nodes, "edges": graph.edges, "everything": everything, "threshold": threshold}
         for graph, everything, threshold in tasks
     ]
 
-    answers = json.loads(run(bundle, text=msgspec.json.encode(asked).decode()))
+    answers = json.loads(run(bundle, text=msgspec.json.encode(requests).decode()))
 
     for (graph, everything, threshold), answer in zip(tasks, answers, strict=True):
         shape = shape_of(graph.nodes, graph.edges, everything=everything, threshold=threshold)

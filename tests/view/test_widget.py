@@ -115,11 +115,11 @@ def test_a_page_can_answer(live: Client) -> None:
     (waiting_,) = page.answers("execution")[0]["execution"]["interrupts"]
     assert (waiting_["type"], waiting_["text"]) == ("approval", "ship it?")
 
-    wish = {"action": "answer", "id": waiting_["id"], "request_id": "r1"}
-    page.say(type="wish", request="a-2", wish=wish, json='{"ok": 1.0}')
+    command = {"action": "answer", "id": waiting_["id"], "request_id": "r1"}
+    page.say(type="command", request="a-2", command=command, json='{"ok": 1.0}')
     page.wait_for_status("completed")
-    page.say(type="wish", request="a-3", wish={**wish, "request_id": "r2"}, json="true")
-    page.say(type="wish", request="a-4", wish={"action": "close"})
+    page.say(type="command", request="a-3", command={**command, "request_id": "r2"}, json="true")
+    page.say(type="command", request="a-4", command={"action": "close"})
     page.say(type="stream", request="a-5", since=0, last=1)
 
     assert [m["request"] for m in page.answers("execution")] == ["a-1", "a-2"]

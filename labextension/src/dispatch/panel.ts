@@ -1,5 +1,5 @@
 /**
- * Everything about one node: when it ran, where, how it ended, what it printed, and its value.
+ * Node panel: times, attempts, failure, output, value, inputs and source of the selected node.
  */
 import { h, iconButton, statusMark } from '../dom';
 import {
@@ -15,16 +15,16 @@ import {
   statusLabel,
   waitLabel
 } from '../text';
-import { type Attempt, type NodeDetail, NodeKind, type NodeState } from '../wire';
+import { type Attempt, type Failure, type NodeDetail, NodeKind, type NodeState } from '../wire';
 
 export interface INodePanelOptions {
-  /** Called when another node is asked for, or none. */
+  /** Select another node, or none. */
   readonly select: (node: number | null) => void;
-  /** Called when the dispatch that a sublattice stands for is asked for; without this it is only named. */
+  /** Open the child dispatch of a sublattice; without this its id is only shown. */
   readonly open?: ((id: string) => void) | null;
 }
 
-const KIND_WORDS: Readonly<Record<NodeKind, string>> = {
+const KIND_LABELS: Readonly<Record<NodeKind, string>> = {
   [NodeKind.ELECTRON]: 'Electron',
   [NodeKind.PARAMETER]: 'Parameter',
   [NodeKind.LIST]: 'Collection',
@@ -38,8 +38,8 @@ const KIND_WORDS: Readonly<Record<NodeKind, string>> = {
   [NodeKind.POINT]: 'Intervention point'
 };
 
-/** So many of the runs before the current one are shown; a task may be run again a thousand times. */
-const ATTEMPTS = 20;
+/** The most earlier attempts that are shown; a task may be run again a thousand times. */
+const MAX_ATTEMPTS = 20;
 
 /** Shows one node. */
 export class NodePanel {
@@ -50,7 +50,7 @@ export class NodePanel {
     this._mark = h('span', { class: 'cv-panelMark' });
     this.node = h(
       'aside',
-      { class: 'cv-panel', attrs: { 'aria-label': 'The chosen node', hidden: '' } },
+      { class: 'cv-panel', attrs: { 'aria-label': 'The selected node', hidden: '' } },
       h('div', { class: 'cv-panelHead' }, this._mark, this._title, iconButton('close', 'Close', () => options.select(null))),
       this._body
     );
@@ -59,19 +59,19 @@ export class NodePanel {
   readonly node: HTMLElement;
 
   dispose(): void {
-    window.clearTimeout(this._tick);
+    window.clearTimeout(this._timer);
   }
 
-  /** Show nothing. */
+  /** Close the panel. */
   clear(): void {
-    window.clearTimeout(this._tick);
+    window.clearTimeout(this._timer);
     this._detail = null;
     this._node = null;
     this.node.hidden = true;
   }
 
-  /** Show the name while the rest is on its way; keep what is there when it is the same node. */
-  expect(node: number, name: string): void {
+  /** Show the name while the detail is read. The detail of the same node stays, so that an update does not flicker. */
+  showLoading(node: number, name: string): void {
     this.node.hidden = false;
     if (this._node !== node) {
       this._node = node;
@@ -85,8 +85,8 @@ export class NodePanel {
     }
   }
 
-  /** Tell whether the node has moved on since it was shown. */
-  isOld(state: NodeState | undefined, child: string | undefined): boolean {
+  /** Return whether the node has changed since its detail was read. */
+  isOutdated(state: NodeState | undefined, child: string | undefined): boolean {
     const shown = this._detail;
     return (
       shown !== null &&
@@ -95,22 +95,42 @@ export class NodePanel {
     );
   }
 
-  /** Say why there is nothing to show. */
-  fail(message: string): void {
+  /** Show why the detail could not be read, unless an earlier one is shown. */
+  showError(message: string): void {
     if (this._detail === null) {
       this._body.replaceChildren(h('div', { class: 'cv-quiet', text: message }));
     }
   }
 
-  /** Show this. */
+  /** Show the detail of a node. */
   show(detail: NodeDetail, nameOf: (node: number) => string): void {
-    window.clearTimeout(this._tick);
+    window.clearTimeout(this._timer);
     this._detail = detail;
     this._title.textContent = prettyName(detail.name, detail.kind);
     this._title.title = detail.name;
     this._mark.replaceChildren(statusMark(detail.status));
     const { failure, value } = detail;
-    const inputs = detail.inputs.map(([source, , name]) =>
+    this._body.replaceChildren(
+      ...[
+        this._table(detail),
+        this._child(detail),
+        failure ? failureSection(failure) : null,
+        this._attempts(detail.attempts),
+        value ? block('Value', value[2], describeValue(value)) : null,
+        block('Printed', detail.stdout),
+        // Python prints the traceback to stderr as well, where it would be shown twice.
+        block('Errors and warnings', failure && detail.stderr.includes(failure.traceback.trim()) ? '' : detail.stderr),
+        this._inputs(detail, nameOf),
+        block('Source', detail.source)
+      ].filter(part => part !== null)
+    );
+  }
+
+  private _inputs({ inputs }: NodeDetail, nameOf: (node: number) => string): HTMLElement | null {
+    if (inputs.length === 0) {
+      return null;
+    }
+    const items = inputs.map(([source, , name]) =>
       h(
         'li',
         {},
@@ -118,30 +138,10 @@ export class NodePanel {
         h('button', { class: 'cv-link', text: nameOf(source), attrs: { type: 'button' }, onClick: () => this._options.select(source) })
       )
     );
-    this._body.replaceChildren(
-      ...[
-        this._table(detail),
-        this._child(detail),
-        failure
-          ? h(
-              'section',
-              { class: 'cv-failure' },
-              h('div', { class: 'cv-errorType', text: errorLabel(failure.type) }),
-              h('div', { class: 'cv-message' }, failure.exception ? h('strong', { text: `${failure.exception}: ` }) : null, h('span', { text: failure.message })),
-              failure.traceback ? h('pre', { text: failure.traceback, attrs: { tabindex: '0', 'aria-label': 'Traceback' } }) : null
-            )
-          : null,
-        this._attempts(detail.attempts),
-        value ? block('Value', value[2], describeValue(value)) : null,
-        block('Printed', detail.stdout),
-        block('Errors and warnings', failure && detail.stderr.includes(failure.traceback.trim()) ? '' : detail.stderr),
-        inputs.length > 0 ? h('section', {}, h('h4', { text: 'Inputs' }), h('ul', { class: 'cv-inputs' }, ...inputs)) : null,
-        block('Source', detail.source)
-      ].filter(part => part !== null)
-    );
+    return h('section', {}, h('h4', { text: 'Inputs' }), h('ul', { class: 'cv-inputs' }, ...items));
   }
 
-  /** The dispatch that a sublattice's node stands for. */
+  /** Make the section with the child dispatch of a sublattice's node. */
   private _child({ child }: NodeDetail): HTMLElement | null {
     if (child === null) {
       return null;
@@ -155,12 +155,12 @@ export class NodePanel {
     );
   }
 
-  /** The runs before the current one, the latest first. */
+  /** Make the list of the attempts before the current one, the latest first. */
   private _attempts(attempts: readonly Attempt[]): HTMLElement | null {
     if (attempts.length === 0) {
       return null;
     }
-    const shown = attempts.slice(-ATTEMPTS).reverse();
+    const shown = attempts.slice(-MAX_ATTEMPTS).reverse();
     const more = attempts.length - shown.length;
     return h(
       'section',
@@ -199,49 +199,50 @@ export class NodePanel {
   }
 
   private _table(detail: NodeDetail): HTMLElement {
-    const standing = h('dd', { text: statusLabel(detail.status) });
-    const rows: [string, string][] = [['Node', `${detail.node} · ${KIND_WORDS[detail.kind]}`]];
+    const status = h('dd', { text: statusLabel(detail.status) });
+    const rows: [string, string][] = [['Node', `${detail.node} · ${KIND_LABELS[detail.kind]}`]];
     if (detail.started_at !== null) {
       rows.push(['Started', formatTime(detail.started_at)]);
     }
     const took = h('dd');
-    const table = h('dl', { class: 'cv-table' }, h('dt', { text: 'Status' }), standing, ...rows.flatMap(([name, text]) => [h('dt', { text: name }), h('dd', { text })]));
+    const table = h('dl', { class: 'cv-table' }, h('dt', { text: 'Status' }), status, ...rows.flatMap(([name, text]) => [h('dt', { text: name }), h('dd', { text })]));
     if (detail.started_at !== null) {
       table.append(h('dt', { text: 'Took' }), took);
-      this._clock(detail, took);
+      this._updateDuration(detail, took);
     }
     if (detail.next_at !== null) {
-      this._countDown(detail, standing);
+      this._updateWait(detail, status);
     }
     const ended = isTerminal(detail.status);
-    const more: [string, string][] = [
+    const optional: [string, string][] = [
       ['Attempt', detail.attempt > 0 ? String(detail.attempt) : ''],
       ['Retries left', detail.retries > 0 && !ended ? `${retriesLeft(detail.retries, detail.attempts)} of ${detail.retries}` : ''],
       ['Executor', detail.executor],
       ['Time limit', detail.time_limit === null ? '' : formatDuration(detail.time_limit)],
       ['Worker', detail.worker]
     ];
-    more.filter(([, text]) => text !== '').forEach(([name, text]) => table.append(h('dt', { text: name }), h('dd', { text, title: text })));
+    optional.filter(([, text]) => text !== '').forEach(([name, text]) => table.append(h('dt', { text: name }), h('dd', { text, title: text })));
     return table;
   }
 
-  private _clock(detail: NodeDetail, target: HTMLElement): void {
+  /** Show how long the node has run, and update that every second while it runs. */
+  private _updateDuration(detail: NodeDetail, target: HTMLElement): void {
     const start = detail.started_at!;
     if (detail.ended_at !== null || isTerminal(detail.status)) {
       target.textContent = formatDuration((detail.ended_at ?? start) - start);
     } else {
       target.textContent = formatElapsed(Date.now() / 1000 - start);
-      this._tick = window.setTimeout(() => this._clock(detail, target), 1000);
+      this._timer = window.setTimeout(() => this._updateDuration(detail, target), 1000);
     }
   }
 
-  /** Say how long the node still waits for its next run. */
-  private _countDown(detail: NodeDetail, target: HTMLElement): void {
+  /** Show how long the node waits for its next run, and update that every second. */
+  private _updateWait(detail: NodeDetail, target: HTMLElement): void {
     const { attempt, next_at, node, status } = detail;
     const wait = waitLabel([node, status, null, null, attempt, next_at], Date.now() / 1000);
     target.textContent = [statusLabel(status), wait.toLowerCase()].filter(Boolean).join(' · ');
     target.title = formatTime(next_at!);
-    this._tick = window.setTimeout(() => this._countDown(detail, target), 1000);
+    this._timer = window.setTimeout(() => this._updateWait(detail, target), 1000);
   }
 
   private readonly _options: INodePanelOptions;
@@ -251,9 +252,20 @@ export class NodePanel {
   private readonly _mark: HTMLElement;
   private _detail: NodeDetail | null = null;
   private _node: number | null = null;
-  private _tick = 0;
+  private _timer = 0;
 }
 
+function failureSection(failure: Failure): HTMLElement {
+  return h(
+    'section',
+    { class: 'cv-failure' },
+    h('div', { class: 'cv-errorType', text: errorLabel(failure.type) }),
+    h('div', { class: 'cv-message' }, failure.exception ? h('strong', { text: `${failure.exception}: ` }) : null, h('span', { text: failure.message })),
+    failure.traceback ? h('pre', { text: failure.traceback, attrs: { tabindex: '0', 'aria-label': 'Traceback' } }) : null
+  );
+}
+
+/** Make a section with a preformatted text; null when there is nothing to show. */
 function block(title: string, text: string, note = ''): HTMLElement | null {
   if (text.trim() === '' && note === '') {
     return null;

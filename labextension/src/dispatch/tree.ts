@@ -1,26 +1,27 @@
 /**
- * The state of a dispatch as a tree that unfolds. What is unfolded, and where the reader is, stays when the state changes.
+ * Tree view of the state of a dispatch. An update keeps the elements, and with them what is unfolded and the focus.
  */
 import { h } from '../dom';
 import { counted } from '../text';
 import type { StateNodeView, Value } from '../wire';
 
-const LONG = 120; // characters
+/** Characters from which on a value scrolls. */
+const LONG = 120;
 
-/** What is directly below a part, with the names that the tree shows. */
+/** Return the direct children of a node of the state, with the names that the tree shows. */
 export function childrenOf({ below, more, value, left_out }: StateNodeView): (readonly [string, StateNodeView])[] {
-  // Of a list the oldest items are left out; of a value to which something was appended nobody knows the length.
+  // The oldest items of a list are left out. The length of a value that was appended to is unknown, hence `+1`.
   const first = below === null ? left_out : 0;
   return [...(below ?? []), ...more.map((part, at) => [value === null ? String(first + at) : `+${first + at + 1}`, part] as const)];
 }
 
-/** What a part is, in short: of a value its type, of what has parts how many. */
+/** Return how many children a node of the state has. */
 export function sizeOf(part: StateNodeView): string {
   const count = childrenOf(part).length + part.left_out;
   return part.below === null ? counted(count, 'item') : counted(count, 'key');
 }
 
-/** Shows a part and all below it. */
+/** Shows a node of the state and everything below it. */
 export class StateTree {
   constructor() {
     this.node = h('ul', { class: 'cv-tree' });
@@ -28,7 +29,7 @@ export class StateTree {
 
   readonly node: HTMLElement;
 
-  /** Show this. */
+  /** Show a node of the state. */
   update(part: StateNodeView): void {
     const children = childrenOf(part);
     const names = new Set(children.map(([name]) => name));
@@ -50,15 +51,15 @@ export class StateTree {
         this.node.insertBefore(branch.node, this.node.children[at] ?? null);
       }
     });
-    this._rest.textContent = `and ${part.left_out.toLocaleString('en')} more, not shown here; ct.get_result(id).get_state() has all`;
-    part.left_out > 0 ? this.node.append(this._rest) : this._rest.remove();
+    this._omitted.textContent = `and ${part.left_out.toLocaleString('en')} more, not shown here; ct.get_result(id).get_state() has all`;
+    part.left_out > 0 ? this.node.append(this._omitted) : this._omitted.remove();
   }
 
   private readonly _branches = new Map<string, Branch>();
-  private readonly _rest = h('li', { class: 'cv-quiet' });
+  private readonly _omitted = h('li', { class: 'cv-quiet' });
 }
 
-/** One name in the tree, and what is there. */
+/** One named entry of the tree. */
 class Branch {
   constructor(name: string, part: StateNodeView) {
     this._hasParts = hasParts(part);
@@ -75,7 +76,7 @@ class Branch {
 
   readonly node: HTMLElement;
 
-  /** Whether this can show such a part. */
+  /** Return whether this entry has the elements that a node of the state needs. */
   fits(part: StateNodeView): boolean {
     return hasParts(part) === this._hasParts;
   }
@@ -91,6 +92,7 @@ class Branch {
   }
 
   private _fill(): void {
+    // Children are made when the entry is unfolded, so a large state costs only what is seen.
     if (this._details?.open && this._part) {
       if (!this._below) {
         this._below = new StateTree();
@@ -112,7 +114,7 @@ function hasParts({ below, more, left_out }: StateNodeView): boolean {
   return below !== null ? below.length + left_out > 0 || more.length > 0 : more.length + left_out > 0;
 }
 
-/** Show a value's text and type in an element, which can be scrolled by keyboard when it is long. */
+/** Show a value's text and type in an element; a long text can get the focus, so that the keyboard scrolls it. */
 export function showValue(target: HTMLElement, value: Value | null): void {
   const text = value ? value[2] || '' : '{}';
   const key = `${value?.[1] ?? ''}|${text}`;

@@ -1,30 +1,34 @@
 /**
- * A dispatch on the page: what it is, how far it is, its graph, and the node that was clicked.
+ * View of one dispatch: name, status, progress, errors, result, graph, node panel and execution panel.
  *
- * Shows an `IDispatchSource` and knows nothing about where that gets its data. Both hosts use it.
+ * It shows an `IDispatchSource` and does not depend on the source's kind: the extension and the widget both use it.
  */
 import { h, iconButton, statusMark, summaryMark } from '../dom';
 import { GraphView } from '../graph/view';
-import { canCancel, describeCounts, formatDuration, formatElapsed, formatTime, isTerminal, prettyName, STATUSES, summaryLabel, total } from '../text';
+import { canCancel, describeCounts, errorMessage, formatDuration, formatElapsed, formatTime, isTerminal, prettyName, STATUSES, summaryLabel, total } from '../text';
 import type { IDispatchSource, IGraph, ISnapshot } from '../tokens';
-import { EdgeKind, type NodeDetail, NodeKind, type DispatchSummary } from '../wire';
-import { Beside } from './beside';
+import { type DispatchSummary, EdgeKind, type NodeDetail, NodeKind } from '../wire';
+import { SUMMARY_LABELS } from '../words';
+import { ExecutionPanel } from './executionPanel';
 import { NodePanel } from './panel';
 
-const MANY = 8;
-const FAILURES = 4;
+/** The most inputs, and parts of a result, that are shown. */
+const MAX_VALUES = 8;
+
+const MAX_FAILURES = 4;
 
 export interface IDispatchViewOptions {
   readonly source: IDispatchSource;
-  /** `output`: a cell's output, as high as its graph needs. `main`: fills what it is put in. */
+  /** `output`: in a cell's output, as high as its graph needs. `main`: in a tab, which it fills. */
   readonly place: 'output' | 'main';
-  /** Called when the reader wants more room; without this there is no such button. */
+  /** Open the dispatch in a tab; without this there is no such button. */
   readonly open?: (() => void) | null;
-  /** Called when the reader wants to see another dispatch: the one that a sublattice stands for. */
-  readonly openOther?: ((id: string) => void) | null;
-  /** Called when the reader wants it started, or run once more (`reuse`: only what has not completed). */
+  /** Open another dispatch: the child dispatch of a sublattice's node. */
+  readonly openDispatch?: ((id: string) => void) | null;
+  /** Start a dispatch that was recorded and not started. */
   readonly start?: (() => void) | null;
-  readonly again?: ((reuse: boolean) => void) | null;
+  /** Run the dispatch again under a new id; with `reuse`, completed nodes are not run again. */
+  readonly redispatch?: ((reuse: boolean) => void) | null;
 }
 
 /** Shows one dispatch. */
@@ -36,13 +40,13 @@ export class DispatchView {
     this._time = h('span', { class: 'cv-time' });
     this._cancel = h('button', { class: 'cv-button cv-mod-cancel', text: 'Cancel', attrs: { type: 'button' }, onClick: () => this._onCancel() });
     this._pause = h('button', { class: 'cv-button', text: 'Pause', attrs: { type: 'button' }, onClick: () => this._onPause() });
-    const { again, start } = options;
-    this._again = again ? h('button', { class: 'cv-button', text: 'Run again', attrs: { type: 'button' }, onClick: () => again(false) }) : null;
-    this._resume = again
-      ? h('button', { class: 'cv-button', text: 'Resume', title: 'Run again, and take over what is done', attrs: { type: 'button' }, onClick: () => again(true) })
+    const { redispatch, start } = options;
+    this._again = redispatch ? h('button', { class: 'cv-button', text: 'Run again', attrs: { type: 'button' }, onClick: () => redispatch(false) }) : null;
+    this._resume = redispatch
+      ? h('button', { class: 'cv-button', text: 'Resume', title: 'Run again, and reuse completed tasks', attrs: { type: 'button' }, onClick: () => redispatch(true) })
       : null;
     this._start = start ? h('button', { class: 'cv-button', text: 'Start', attrs: { type: 'button' }, onClick: () => start() }) : null;
-    this._bar = h('div', { class: 'cv-bar', attrs: { role: 'progressbar', 'aria-label': 'Nodes that are over', 'aria-valuemin': '0' } });
+    this._bar = h('div', { class: 'cv-bar', attrs: { role: 'progressbar', 'aria-label': 'Nodes that have ended', 'aria-valuemin': '0' } });
     this._counts = h('div', { class: 'cv-counts' });
     this._stale = h('div', { class: 'cv-stale', attrs: { role: 'status', hidden: '' } });
     this._problem = h('div', { class: 'cv-problem', attrs: { role: 'alert', hidden: '' } });
@@ -52,15 +56,15 @@ export class DispatchView {
       onHeight: () => this._stage.style.setProperty('--cv-height', `${this._graph.wantedHeight}px`),
       wheelZooms: options.place === 'main'
     });
-    this._panel = new NodePanel({ select: node => this.select(node), open: options.openOther ?? null });
-    this._beside = new Beside({ source: this._source, select: node => this.select(node), nameOf: node => this._nameOf(node) });
+    this._panel = new NodePanel({ select: node => this.select(node), open: options.openDispatch ?? null });
+    this._execution = new ExecutionPanel({ source: this._source, select: node => this.select(node), nameOf: node => this._nameOf(node) });
     this._stage = h('div', { class: 'cv-stage' }, this._graph.node, this._panel.node);
     this._empty = h('div', { class: 'cv-empty', text: 'Waiting for the dispatch…' });
     this.node = h(
       'div',
       {
         class: `jp-covalab-Dispatch cv-mod-${options.place}`,
-        // The notebook must not take the arrow keys of the list of nodes for its own.
+        // Without this the notebook handles the arrow keys that move in the list of nodes.
         attrs: { 'data-lm-suppress-shortcuts': 'true' }
       },
       h(
@@ -75,31 +79,31 @@ export class DispatchView {
       this._counts,
       this._stale,
       this._problem,
-      this._beside.asks,
+      this._execution.forms,
       this._facts,
       this._empty,
       this._stage,
-      this._beside.panel
+      this._execution.panel
     );
-    this.node.addEventListener('keydown', this._onKey);
+    this.node.addEventListener('keydown', this._onKeyDown);
     this._source.changed.connect(this._update, this);
     this._update();
   }
 
   readonly node: HTMLElement;
 
-  /** End the view. Its source is somebody else's to end. */
+  /** Remove all listeners and timers. The source is not disposed: its creator owns it. */
   dispose(): void {
     this._source.changed.disconnect(this._update, this);
-    this.node.removeEventListener('keydown', this._onKey);
-    window.clearTimeout(this._tick);
+    this.node.removeEventListener('keydown', this._onKeyDown);
+    window.clearTimeout(this._timer);
     this._graph.dispose();
     this._panel.dispose();
-    this._beside.dispose();
+    this._execution.dispose();
     this._disposed = true;
   }
 
-  /** Show everything about one node, or none. */
+  /** Select a node and show its panel; null closes the panel. */
   select(node: number | null): void {
     this._selected = node;
     this._graph.select(node);
@@ -113,7 +117,7 @@ export class DispatchView {
 
   private async _load(node: number): Promise<void> {
     const [name, kind] = this._source.snapshot?.graph?.nodes[node] ?? [`node ${node}`, NodeKind.ELECTRON];
-    this._panel.expect(node, prettyName(name, kind));
+    this._panel.showLoading(node, prettyName(name, kind));
     try {
       const detail = await this._source.node(node);
       if (this._selected === node && !this._disposed) {
@@ -121,7 +125,7 @@ export class DispatchView {
       }
     } catch (error) {
       if (this._selected === node && !this._disposed) {
-        this._panel.fail(messageOf(error));
+        this._panel.showError(errorMessage(error));
       }
     }
   }
@@ -139,27 +143,18 @@ export class DispatchView {
       return;
     }
     const { summary, graph, states } = snapshot;
-    this._badge(summary);
+    this._updateBadge(summary);
     this._name.textContent = summary.name;
     this._name.title = summary.id;
-    this._clock();
-    const over = isTerminal(summary.status);
-    this._cancel.hidden = !canCancel(summary) || snapshot.stale !== '';
-    this._show(this._start, summary.held && snapshot.stale === '');
-    this._show(this._again, over && snapshot.stale === '');
-    this._show(this._resume, over && summary.status !== 'completed' && snapshot.stale === '');
+    this._updateTime();
     this.node.classList.toggle('cv-mod-stale', snapshot.stale !== '');
-    this._cancel.disabled = this._cancelling || isTerminal(summary.status);
-    this._cancel.textContent = this._cancelling ? 'Cancelling…' : 'Cancel';
-    this._pause.hidden = this._cancel.hidden || summary.held;
-    this._pause.textContent = summary.paused ? 'Resume' : 'Pause';
-    this._pause.title = summary.paused ? 'Let it go on' : 'Start nothing new; what runs goes on';
-    this._beside.follow(snapshot);
-    this._progress(snapshot);
+    this._updateButtons(snapshot);
+    this._execution.update(snapshot);
+    this._updateProgress(snapshot);
     this._stale.hidden = snapshot.stale === '';
     this._stale.textContent = snapshot.stale;
-    this._explain(snapshot);
-    this._conclude(snapshot);
+    this._updateErrors(snapshot);
+    this._updateFacts(snapshot);
     this._stage.hidden = graph === null || graph.nodes.length === 0;
     if (graph && graph !== this._shown) {
       this._shown = graph;
@@ -168,28 +163,36 @@ export class DispatchView {
     if (graph) {
       this._graph.setStates(states, snapshot.stale === '');
     }
-    if (this._selected !== null && this._panel.isOld(states.get(this._selected), snapshot.children.get(this._selected))) {
+    if (this._selected !== null && this._panel.isOutdated(states.get(this._selected), snapshot.children.get(this._selected))) {
       void this._load(this._selected);
     }
   }
 
-  private _show(button: HTMLElement | null, shown: boolean): void {
-    if (button) {
-      button.hidden = !shown;
-    }
+  private _updateButtons({ summary, stale }: ISnapshot): void {
+    const live = stale === ''; // commands of a stale view would be refused, or act on an outdated state
+    const ended = isTerminal(summary.status);
+    this._cancel.hidden = !live || !canCancel(summary);
+    this._cancel.disabled = this._cancelling || ended;
+    this._cancel.textContent = this._cancelling ? 'Cancelling…' : 'Cancel';
+    this._pause.hidden = this._cancel.hidden || summary.held;
+    this._pause.textContent = summary.paused ? 'Resume' : 'Pause';
+    this._pause.title = summary.paused ? 'Start new tasks again' : 'Start no new tasks; running tasks continue';
+    setShown(this._start, live && summary.held);
+    setShown(this._again, live && ended);
+    setShown(this._resume, live && ended && summary.status !== 'completed');
   }
 
-  private _badge(summary: DispatchSummary): void {
+  private _updateBadge(summary: DispatchSummary): void {
     const text = summaryLabel(summary);
-    if (this._badged !== text) {
-      this._badged = text;
-      this._mark.className = `cv-badge cv-mod-${text === 'Paused' ? 'paused' : summary.status}`;
+    if (this._badgeText !== text) {
+      this._badgeText = text;
+      this._mark.className = `cv-badge cv-mod-${text === SUMMARY_LABELS.paused ? 'paused' : summary.status}`;
       this._mark.replaceChildren(summaryMark(summary), h('span', { text }));
     }
   }
 
-  private _clock = (): void => {
-    window.clearTimeout(this._tick);
+  private _updateTime = (): void => {
+    window.clearTimeout(this._timer);
     const { snapshot } = this._source;
     if (!snapshot || this._disposed) {
       return;
@@ -202,17 +205,17 @@ export class DispatchView {
       this._time.textContent = '';
     } else {
       this._time.textContent = formatElapsed(Date.now() / 1000 - start);
-      this._tick = window.setTimeout(this._clock, 1000);
+      this._timer = window.setTimeout(this._updateTime, 1000);
     }
     this._time.title = `Started ${formatTime(start)}${summary.ended_at === null ? '' : `, ended ${formatTime(summary.ended_at)}`}`;
   };
 
-  private _progress({ summary: { counts } }: ISnapshot): void {
+  private _updateProgress({ summary: { counts } }: ISnapshot): void {
     const all = total(counts);
-    const over = all - counts.pending - counts.running;
+    const ended = all - counts.pending - counts.running;
     this._bar.hidden = all === 0;
     this._bar.setAttribute('aria-valuemax', String(all));
-    this._bar.setAttribute('aria-valuenow', String(over));
+    this._bar.setAttribute('aria-valuenow', String(ended));
     this._bar.setAttribute('aria-valuetext', describeCounts(counts).join(', '));
     for (const status of STATUSES) {
       let part = this._bar.querySelector<HTMLElement>(`.cv-mod-${status}`);
@@ -228,22 +231,22 @@ export class DispatchView {
     );
   }
 
-  /** What went wrong, and the nodes in which it did. */
-  private _explain({ summary, states }: ISnapshot): void {
+  /** Show the refused command or the dispatch's error, and the first failed nodes with their messages. */
+  private _updateErrors({ summary, states }: ISnapshot): void {
     const failed = [...states.values()].filter(([, status]) => status === 'failed').map(([node]) => node);
-    // The dispatch's own error lists its failed nodes; here they are links, each with what it says.
+    // The dispatch's error only repeats the names of the failed nodes, which are shown as links below.
     const message = this._refusal || (failed.length > 0 ? '' : summary.error);
     const key = `${message}|${failed.join()}`;
-    if (key === this._explained) {
+    if (key === this._errorsKey) {
       return;
     }
-    this._explained = key;
+    this._errorsKey = key;
     this._problem.hidden = message === '' && failed.length === 0;
     this._problem.replaceChildren(
       ...[
         message ? h('div', { class: 'cv-message', text: message }) : null,
-        ...failed.slice(0, FAILURES).map(node => this._failure(node)),
-        failed.length > FAILURES ? h('div', { class: 'cv-quiet', text: `and ${failed.length - FAILURES} more nodes that failed` }) : null
+        ...failed.slice(0, MAX_FAILURES).map(node => this._failure(node)),
+        failed.length > MAX_FAILURES ? h('div', { class: 'cv-quiet', text: `and ${failed.length - MAX_FAILURES} more nodes that failed` }) : null
       ].filter(part => part !== null)
     );
   }
@@ -256,7 +259,7 @@ export class DispatchView {
           text.textContent = [failure.exception, failure.message].filter(Boolean).join(': ');
         }
       },
-      () => undefined // what is there already is true as well
+      () => undefined // the text `failed` stays
     );
     return h(
       'div',
@@ -266,15 +269,15 @@ export class DispatchView {
     );
   }
 
-  /** The result, once there is one, and what went in. */
-  private _conclude({ summary, graph, stale }: ISnapshot): void {
+  /** Show the result, once there is one, and the inputs. */
+  private _updateFacts({ summary, graph, stale }: ISnapshot): void {
     const inputs = graph ? inputsOf(graph) : [];
     const done = summary.status === 'completed';
     const key = `${done}|${graph !== null}|${stale !== ''}`;
-    if (key === this._concluded) {
+    if (key === this._factsKey) {
       return;
     }
-    this._concluded = key;
+    this._factsKey = key;
     const value = h('dd', { class: 'cv-value', text: '…' });
     const hasValue = done && graph?.output !== undefined && graph.output >= 0;
     this._facts.hidden = inputs.length === 0 && !hasValue;
@@ -295,20 +298,20 @@ export class DispatchView {
     try {
       target.replaceChildren(...(await this._valuesOf(graph, graph.output!)));
     } catch (error) {
-      target.textContent = messageOf(error);
+      target.textContent = errorMessage(error);
     }
   }
 
-  /** The text of a node's value; of a collection, which no worker ever makes, the texts of what is in it. */
+  /** Return the text of a node's value. A collection has no value of its own, since no worker makes it: its parts' texts. */
   private async _valuesOf(graph: IGraph, node: number): Promise<HTMLElement[]> {
     const detail = await this._source.node(node);
     if (detail.value) {
       return [h('code', { text: detail.value[2] || detail.value[1] })];
     }
     const parts = partsOf(graph, node);
-    const details = await Promise.all(parts.slice(0, MANY).map(part => this._source.node(part)));
+    const details = await Promise.all(parts.slice(0, MAX_VALUES).map(part => this._source.node(part)));
     const texts = details.map((part: NodeDetail) => h('code', { text: part.value?.[2] || this._nameOf(part.node) }));
-    return parts.length > MANY ? [...texts, h('span', { text: `and ${parts.length - MANY} more` })] : texts;
+    return parts.length > MAX_VALUES ? [...texts, h('span', { text: `and ${parts.length - MAX_VALUES} more` })] : texts;
   }
 
   private _onCancel(): void {
@@ -317,24 +320,24 @@ export class DispatchView {
     this._update();
     this._source.cancel().catch((error: unknown) => {
       this._cancelling = false;
-      this._refusal = messageOf(error);
+      this._refusal = errorMessage(error);
       this._update();
     });
   }
 
   private _onPause(): void {
-    const wanted = !(this._source.snapshot?.summary.paused ?? false);
+    const paused = !(this._source.snapshot?.summary.paused ?? false);
     this._refusal = '';
-    this._source.pause(wanted).then(
-      execution => this._beside.take(execution),
+    this._source.pause(paused).then(
+      execution => this._execution.accept(execution),
       (error: unknown) => {
-        this._refusal = messageOf(error);
+        this._refusal = errorMessage(error);
         this._update();
       }
     );
   }
 
-  private _onKey = (event: KeyboardEvent): void => {
+  private _onKeyDown = (event: KeyboardEvent): void => {
     if (event.key === 'Escape' && this._selected !== null) {
       this.select(null);
       event.stopPropagation();
@@ -347,7 +350,7 @@ export class DispatchView {
   private readonly _time: HTMLElement;
   private readonly _cancel: HTMLButtonElement;
   private readonly _pause: HTMLButtonElement;
-  private readonly _beside: Beside;
+  private readonly _execution: ExecutionPanel;
   private readonly _bar: HTMLElement;
   private readonly _counts: HTMLElement;
   private readonly _stale: HTMLElement;
@@ -362,52 +365,54 @@ export class DispatchView {
   private readonly _start: HTMLButtonElement | null;
   private readonly _again: HTMLButtonElement | null;
   private readonly _resume: HTMLButtonElement | null;
-  private _badged: string | null = null;
-  private _explained: string | null = null;
-  private _concluded = '';
+  private _badgeText: string | null = null;
+  private _errorsKey: string | null = null;
+  private _factsKey = '';
   private _refusal = '';
   private _cancelling = false;
   private _disposed = false;
-  private _tick = 0;
+  private _timer = 0;
 }
 
-/** The leaves of a collection: the nodes whose values it is made of. */
+/** Return the leaves of a collection: the nodes whose values it consists of. */
 function partsOf(graph: IGraph, node: number): number[] {
   const parts: number[] = [];
-  const look = (target: number): void => {
-    // The output has its value as its one argument; its other edges say what it waits for.
-    const only: readonly EdgeKind[] = graph.nodes[target][1] === NodeKind.OUTPUT ? [EdgeKind.ARG] : [EdgeKind.ARG, EdgeKind.KWARG];
-    for (const [source, to, , kindOfEdge] of graph.edges) {
-      if (to === target && only.includes(kindOfEdge)) {
+  const visit = (target: number): void => {
+    // The output's value is its only argument; its other edges are nodes that it waits for.
+    const kinds: readonly EdgeKind[] = graph.nodes[target][1] === NodeKind.OUTPUT ? [EdgeKind.ARG] : [EdgeKind.ARG, EdgeKind.KWARG];
+    for (const [source, to, , edgeKind] of graph.edges) {
+      if (to === target && kinds.includes(edgeKind)) {
         const kind = graph.nodes[source][1];
-        kind === NodeKind.LIST || kind === NodeKind.DICT ? look(source) : parts.push(source);
+        kind === NodeKind.LIST || kind === NodeKind.DICT ? visit(source) : parts.push(source);
       }
     }
   };
-  look(node);
+  visit(node);
   return parts;
 }
 
-/** What the lattice was called with, as far as the graph shows it: `C = 0.5`, `gamma = 0.1, 1, 10, ...`. */
+/** Return the lattice's inputs, as far as the graph shows them: `C = 0.5`, `gamma = 0.1, 1, 10, ...`. */
 function inputsOf(graph: IGraph): string[] {
   const values = new Map<string, Set<string>>();
   for (const [source, target, name] of graph.edges) {
     const [text, kind] = graph.nodes[source];
-    // The key of an item and the operand of an operator are parameters too, but nobody called anything with them.
-    const called = graph.nodes[target][1] === NodeKind.ELECTRON || graph.nodes[target][1] === NodeKind.SUBLATTICE;
-    // How a sublattice is built is nothing that anybody called it with.
-    const inner = graph.nodes[target][1] === NodeKind.SUBLATTICE && (name === 'json_parent_metadata' || (name === 'sub' && text.startsWith(':parameter:<lattice ')));
-    if (called && !inner && kind === NodeKind.PARAMETER && name) {
+    // Keys of items and operands of operators are parameters too, but not inputs of a call.
+    const isCall = graph.nodes[target][1] === NodeKind.ELECTRON || graph.nodes[target][1] === NodeKind.SUBLATTICE;
+    // Covalent passes a sublattice's own lattice and metadata to its node as arguments.
+    const isInternal = graph.nodes[target][1] === NodeKind.SUBLATTICE && (name === 'json_parent_metadata' || (name === 'sub' && text.startsWith(':parameter:<lattice ')));
+    if (isCall && !isInternal && kind === NodeKind.PARAMETER && name) {
       const known = values.get(name) ?? new Set();
       values.set(name, known.add(prettyName(text, kind)));
     }
   }
-  return [...values].slice(0, MANY).map(([name, texts]) => {
+  return [...values].slice(0, MAX_VALUES).map(([name, texts]) => {
     const first = [...texts].slice(0, 4).map(text => (text.length > 60 ? `${text.slice(0, 59)}…` : text));
     return `${name} = ${first.join(', ')}${texts.size > 4 ? ', …' : ''}`;
   });
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+function setShown(button: HTMLElement | null, shown: boolean): void {
+  if (button) {
+    button.hidden = !shown;
+  }
 }

@@ -1,22 +1,22 @@
 /**
- * Where the boxes of a graph go: layers by longest path, order by barycentre, places by isotonic regression.
+ * Layered graph layout: layers by longest path, order by barycentre, coordinates by isotonic regression.
  *
- * Pure, and linear in boxes, edges and bends (but for sorting within a layer). `covalab.view.layout` is the same in
- * Python; a test compares the two.
+ * Pure, and linear in boxes, edges and bends except for the sorting within a layer. `covalab.view.layout` is the same
+ * algorithm in Python; a test compares the two, so a change here needs the same change there.
  */
 
-/** A graph to lay out: boxes are numbered from 0. */
+/** A graph to lay out. Boxes are numbered from 0. */
 export interface IDiagram {
   readonly count: number;
   readonly edges: readonly (readonly [from: number, to: number])[];
 }
 
-/** Layers and the order within them: all that does not depend on the size of a box. */
+/** Layers and the order within them: the part of a layout that does not depend on the sizes of boxes. */
 export interface IRanks {
   /** Boxes first, then the bends of long edges. */
   readonly layerOf: readonly number[];
   readonly layers: readonly (readonly number[])[];
-  /** For each edge the boxes and bends it passes, from its first to its last. */
+  /** For each edge the boxes and bends on its way, from its source to its target. */
   readonly routes: readonly (readonly number[])[];
 }
 
@@ -29,13 +29,16 @@ export interface IPlaces {
 const ORDER_SWEEPS = 4;
 const PLACE_SWEEPS = 6;
 
-/** With more bends than this per box (and 2,000 in all) long edges are drawn straight instead. */
+/**
+ * The most bends per box. With more of them (and more than 2,000 in all) long edges are drawn straight instead: a dense
+ * graph has layers times edges of them, and the layout would no longer be linear in boxes and edges.
+ */
 const BENDS_PER_BOX = 4;
 
-/** How much room a bend takes within its layer. */
+/** Breadth of a bend within its layer. */
 const BEND_SIZE = 10;
 
-/** Give every box a layer and an order within it. */
+/** Assign every box a layer and an order within it. */
 export function rank(diagram: IDiagram): IRanks {
   const { count, edges } = diagram;
   const layerOf = Private.layer(count, edges);
@@ -67,9 +70,11 @@ export function rank(diagram: IDiagram): IRanks {
     for (const item of layer) {
       weight[item] = Private.mean(position, position[item], around[item]);
     }
+    // Equal weights keep their order: without that the layout would differ from Python's, and jump between updates.
     layer.sort((a, b) => weight[a] - weight[b] || position[a] - position[b]);
     number(layer);
   };
+  // Crossings fall fastest in the first sweeps; more of them cost time and hardly change the picture.
   for (let sweep = 0; sweep < ORDER_SWEEPS; sweep++) {
     layers.slice(1).forEach(layer => sort(layer, before));
     layers.slice(0, -1).reverse().forEach(layer => sort(layer, after));
@@ -77,7 +82,7 @@ export function rank(diagram: IDiagram): IRanks {
   return { layerOf, layers, routes };
 }
 
-/** Give every box and bend its place, for boxes `sizes` broad and `gap` apart. */
+/** Compute the coordinate of every box and bend within its layer, for boxes of these breadths, `gap` apart. */
 export function place(ranks: IRanks, sizes: readonly number[], gap: number): IPlaces {
   const { layerOf, layers, routes } = ranks;
   const room = layerOf.map((_, item) => (item < sizes.length ? sizes[item] : BEND_SIZE));
@@ -97,6 +102,7 @@ export function place(ranks: IRanks, sizes: readonly number[], gap: number): IPl
   const pull = (index: number, one: readonly number[][], other?: readonly number[][]): void => {
     const layer = layers[index];
     const offset = offsets[index];
+    // Minus the offsets, `boxes keep order and distance` becomes `the sequence does not decrease`, which isotonic solves.
     const wanted = layer.map((item, at) => Private.mean(across, across[item], one[item], other?.[item]) - offset[at]);
     Private.isotonic(wanted);
     layer.forEach((item, at) => (across[item] = wanted[at] + offset[at]));
@@ -108,6 +114,7 @@ export function place(ranks: IRanks, sizes: readonly number[], gap: number): IPl
       pull(index, down ? before : after);
     }
   }
+  // The sweeps favour the last direction; the final pass considers both neighbours.
   indices.forEach(index => pull(index, before, after));
 
   let low = Infinity;
@@ -123,7 +130,7 @@ export function place(ranks: IRanks, sizes: readonly number[], gap: number): IPl
 }
 
 namespace Private {
-  /** Longest path from the sources; sources themselves move up to what they feed. */
+  /** Assign layers by the longest path from the sources. A source is placed right before its first child, for short edges. */
   export function layer(count: number, edges: readonly (readonly [number, number])[]): number[] {
     const parents: number[] = new Array(count).fill(0);
     const children: number[][] = Array.from({ length: count }, () => []);
@@ -136,7 +143,7 @@ namespace Private {
     const order: number[] = [];
     missing.forEach((left, box) => left === 0 && order.push(box));
     for (const box of order) {
-      // It grows meanwhile, and the loop goes on to its end.
+      // `order` grows during the loop, which visits the added boxes as well.
       for (const child of children[box]) {
         result[child] = Math.max(result[child], result[box] + 1);
         if (--missing[child] === 0) {
@@ -152,7 +159,7 @@ namespace Private {
     return result;
   }
 
-  /** For each box and bend the ones it is joined to in the layer before and in the layer after. */
+  /** Return the neighbours of each box and bend in the layer before and in the layer after. */
   export function neighbours(layerOf: readonly number[], routes: readonly (readonly number[])[]): [number[][], number[][]] {
     const before: number[][] = layerOf.map(() => []);
     const after: number[][] = layerOf.map(() => []);
@@ -167,7 +174,7 @@ namespace Private {
 
   const NONE: readonly number[] = [];
 
-  /** The mean of the values of these items, if there are any. Makes nothing: it runs for every box in every sweep. */
+  /** Return the mean of the values of these items, if any. It allocates nothing, as it runs for every box in every sweep. */
   export function mean(
     values: readonly number[],
     otherwise: number,
@@ -185,7 +192,7 @@ namespace Private {
     return count === 0 ? otherwise : sum / count;
   }
 
-  /** Change `wanted` to the non-decreasing sequence closest to it (least squares), by pooling adjacent violators. */
+  /** Replace `wanted` by the closest non-decreasing sequence (least squares), by pooling adjacent violators. */
   export function isotonic(wanted: number[]): void {
     const sums = new Float64Array(wanted.length);
     const sizes = new Int32Array(wanted.length);

@@ -1,22 +1,23 @@
 /**
- * The graph in words: a list box for the keyboard and for screen readers, beside the canvas that neither can read.
+ * List of the graph's nodes: makes the canvas accessible to the keyboard and to screen readers.
  *
  * Only the entries around the current one exist as elements, so ten thousand nodes cost as little as ten.
  */
 import { h } from '../dom';
 
+/** Entries before and after the current one that exist as elements. */
 const AROUND = 12;
 
 export interface IGraphListOptions {
-  /** Called with the node that is current while the list has the focus, else with null. */
+  /** Called with the current node while the list has the focus, with null when it loses it. */
   readonly move: (node: number | null) => void;
-  /** Called when the current node is chosen. */
+  /** Called when the reader selects the current node. */
   readonly choose: (node: number) => void;
 }
 
 let lists = 0;
 
-/** A list box of nodes. */
+/** Shows nodes in a list box. */
 export class GraphList {
   constructor(options: IGraphListOptions) {
     this._options = options;
@@ -25,7 +26,7 @@ export class GraphList {
       class: 'cv-list',
       attrs: { role: 'listbox', tabindex: '0', 'aria-label': 'Nodes of the graph. Arrow keys move, Enter opens.' }
     });
-    this.node.addEventListener('keydown', this._onKey);
+    this.node.addEventListener('keydown', this._onKeyDown);
     this.node.addEventListener('focus', this._onFocus);
     this.node.addEventListener('blur', this._onBlur);
   }
@@ -33,12 +34,12 @@ export class GraphList {
   readonly node: HTMLElement;
 
   dispose(): void {
-    this.node.removeEventListener('keydown', this._onKey);
+    this.node.removeEventListener('keydown', this._onKeyDown);
     this.node.removeEventListener('focus', this._onFocus);
     this.node.removeEventListener('blur', this._onBlur);
   }
 
-  /** List these nodes. */
+  /** Replace the nodes. */
   update(nodes: readonly number[], describe: (node: number) => string): void {
     this._nodes = nodes;
     this._describe = describe;
@@ -46,7 +47,7 @@ export class GraphList {
     this._render();
   }
 
-  /** Say anew what is listed: times go on. */
+  /** Update the texts, in which durations grow. */
   refresh(): void {
     this._render();
   }
@@ -60,6 +61,7 @@ export class GraphList {
     shown.forEach((node, at) => {
       const entry = (this.node.children[at] as HTMLElement | undefined) ?? this.node.appendChild(h('div', { attrs: { role: 'option' } }));
       const text = this._describe(node);
+      // An assignment of the same text would make some screen readers read the entry again.
       if (entry.textContent !== text) {
         entry.textContent = text;
       }
@@ -77,7 +79,7 @@ export class GraphList {
 
   private _onBlur = (): void => this._options.move(null);
 
-  private _onKey = (event: KeyboardEvent): void => {
+  private _onKeyDown = (event: KeyboardEvent): void => {
     const last = this._nodes.length - 1;
     const moves: Readonly<Record<string, number>> = {
       ArrowDown: this._current + 1,
@@ -98,7 +100,7 @@ export class GraphList {
     } else {
       return;
     }
-    // The notebook has its own meaning for these keys.
+    // The notebook has shortcuts on the same keys.
     event.preventDefault();
     event.stopPropagation();
   };

@@ -1,21 +1,21 @@
 /**
- * Draws a scene on a canvas, in as much detail as its size on the screen bears.
+ * Painter: draws a scene on a canvas, in less detail the smaller it is on the screen.
  *
- * Reads everything it draws from its arguments and keeps nothing between two pictures but measured texts.
+ * Everything drawn is an argument; only the cut texts are kept between two pictures, because measuring is slow.
  */
 import { type NodeState, type Node, NodeKind, type Status } from '../wire';
 import { formatDuration, formatElapsed, prettyName, STATUSES, statusLabel, waitLabel } from '../text';
 import type { IPalette } from './palette';
 import { CARD, type IBox, type ICurve, type IRect, type IScene } from './scene';
 
-/** Where the window lies on the plane. */
+/** Position and scale of the scene in the window. */
 export interface IViewport {
   readonly x: number;
   readonly y: number;
   readonly scale: number;
 }
 
-/** Everything a picture depends on. */
+/** Input of a picture. */
 export interface IPicture {
   readonly scene: IScene;
   readonly nodes: readonly Node[];
@@ -26,22 +26,34 @@ export interface IPicture {
   readonly palette: IPalette;
   readonly selected: number | null;
   readonly hovered: { box: number; member: number | null } | null;
-  /** Outlined for somebody who walks through the graph by keyboard. */
+  /** The node that the keyboard focus is on. */
   readonly focused: number | null;
-  /** Seconds since the epoch; null when what is drawn may be old, so that no time goes on. */
+  /** Seconds since the epoch; null when the states may be outdated, so that no duration grows. */
   readonly now: number | null;
-  /** Grows from 0 to 1 once per turn of what moves; null when nothing may move. */
+  /** Phase of the animation, from 0 to 1; null when nothing may move. */
   readonly phase: number | null;
 }
 
-/** Below this scale there is no room for a second line: the name is drawn larger instead. */
+// Level of detail. Below each scale something could not be recognised any more, so it is not drawn: that is clearer, and
+// ten thousand boxes are drawn fast enough because a scene of that size is always small on the screen.
+
+/** Least scale for captions; below it the name is drawn larger instead. */
 const CAPTIONS_FROM = 0.74;
-/** Below this scale names cannot be read: boxes are drawn with a mark only. */
+
+/** Least scale for names; below it a box has a mark only. */
 const NAMES_FROM = 0.36;
-/** Below this scale marks cannot be told apart: boxes are drawn in their colour. */
+
+/** Least scale for marks; below it a box is filled with the colour of its status. */
 const MARKS_FROM = 0.16;
 
-const measured = new Map<string, string>();
+/** Margin around the window within which boxes are drawn: shadows and rings reach beyond a box. */
+const OVERSCAN = 20;
+
+/** Texts that were cut to fit, by font, room and text. */
+const fitted = new Map<string, string>();
+
+/** Entries of `fitted` from which on it is cleared: long sessions show many texts. */
+const MAX_FITTED = 5000;
 
 /** Draw one picture. */
 export function paint(context: CanvasRenderingContext2D, picture: IPicture): void {
@@ -56,10 +68,10 @@ export function paint(context: CanvasRenderingContext2D, picture: IPicture): voi
   context.textBaseline = 'middle';
 
   const visible = {
-    x: -viewport.x / viewport.scale - 20,
-    y: -viewport.y / viewport.scale - 20,
-    width: width / viewport.scale + 40,
-    height: height / viewport.scale + 40
+    x: -viewport.x / viewport.scale - OVERSCAN,
+    y: -viewport.y / viewport.scale - OVERSCAN,
+    width: width / viewport.scale + 2 * OVERSCAN,
+    height: height / viewport.scale + 2 * OVERSCAN
   };
   drawCurves(context, picture, visible);
   scene.boxes.forEach((box, index) => {
@@ -69,8 +81,8 @@ export function paint(context: CanvasRenderingContext2D, picture: IPicture): voi
   });
 }
 
-/** What a box as a whole shows: the most urgent of what its members are. */
-export function statusOfMembers(members: readonly number[], states: ReadonlyMap<number, NodeState>): Record<Status, number> {
+/** Count the members of a unit by status. */
+export function countMembers(members: readonly number[], states: ReadonlyMap<number, NodeState>): Record<Status, number> {
   const counts: Record<Status, number> = { pending: 0, running: 0, completed: 0, failed: 0, cancelled: 0, skipped: 0 };
   for (const member of members) {
     counts[states.get(member)?.[1] ?? 'pending']++;
@@ -78,16 +90,17 @@ export function statusOfMembers(members: readonly number[], states: ReadonlyMap<
   return counts;
 }
 
-/** One status for many: failed before running before waiting before over. */
+/** Return the status that a group shows: the most urgent one of its members, in the order failed, running, pending, ended. */
 export function leadingStatus(counts: Readonly<Record<Status, number>>): Status {
   const order: readonly Status[] = ['failed', 'running', 'pending', 'cancelled', 'skipped', 'completed'];
+  // Between two of its tasks a group has none that runs, but it is under way.
   if (counts.failed === 0 && counts.pending > 0 && counts.completed > 0) {
     return 'running';
   }
   return order.find(status => counts[status] > 0) ?? 'pending';
 }
 
-/** The second line of a node: what it does, and for how long. */
+/** Return the second line of a card: the status or duration of the node, and its attempt. */
 export function captionOf(state: NodeState | undefined, now: number | null, kind: NodeKind = NodeKind.ELECTRON): string {
   const [, status, started, ended, attempt] = state ?? [0, 'pending' as Status, null, null, 0];
   const wait = waitLabel(state, now);
@@ -113,35 +126,40 @@ function overlaps(a: IRect, b: IRect): boolean {
   return a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height;
 }
 
+/**
+ * Draw the edges, batched into three paths by style: one `stroke` per path, not per edge, is what makes ten thousand
+ * edges affordable.
+ */
 function drawCurves(context: CanvasRenderingContext2D, picture: IPicture, visible: IRect): void {
   const { scene, palette, viewport, states, phase } = picture;
-  const lit = picture.hovered?.box ?? boxOf(picture, picture.selected);
+  const highlighted = picture.hovered?.box ?? boxOf(picture, picture.selected);
   const plain = new Path2D();
   const bright = new Path2D();
   const moving = new Path2D();
   const detailed = viewport.scale >= NAMES_FROM;
-  let some = false;
+  let anyMoving = false;
   for (const curve of scene.curves) {
     if (!overlaps(boundsOf(curve), visible)) {
       continue;
     }
-    const near = lit !== null && (curve.from === lit || curve.to === lit);
+    const near = highlighted !== null && (curve.from === highlighted || curve.to === highlighted);
     const target = scene.boxes[curve.to].unit;
     const runs = !near && detailed && target.members.length === 1 && states.get(target.members[0])?.[1] === 'running';
     const path = near ? bright : runs ? moving : plain;
-    some ||= runs;
+    anyMoving ||= runs;
     trace(path, curve, scene.sideways, viewport.scale < MARKS_FROM);
     if (detailed && target.kind !== 'junction') {
       arrow(path, curve, scene.sideways);
     }
   }
+  // Lines keep a least width on the screen, however small the scale.
   const thin = Math.max(1, 0.7 / viewport.scale);
   context.lineWidth = Math.min(thin, 1.3 / viewport.scale);
   context.strokeStyle = palette.edge;
   context.globalAlpha = viewport.scale < MARKS_FROM ? 0.45 : 1;
   context.stroke(plain);
   context.globalAlpha = 1;
-  if (some) {
+  if (anyMoving) {
     context.strokeStyle = palette.status.running;
     context.lineWidth = 1.4;
     context.setLineDash(phase === null ? [] : [5, 5]);
@@ -209,7 +227,7 @@ function drawBox(context: CanvasRenderingContext2D, picture: IPicture, box: IBox
     context.fill();
     return;
   }
-  const counts = statusOfMembers(unit.members, states);
+  const counts = countMembers(unit.members, states);
   const status = leadingStatus(counts);
   const colour = palette.status[status];
   const hovered = picture.hovered?.box === index;
@@ -223,7 +241,7 @@ function drawBox(context: CanvasRenderingContext2D, picture: IPicture, box: IBox
     return;
   }
   if (unit.kind === 'group' && box.cells.length === 0) {
-    // Two cards behind it: there are more of these.
+    // Two cards behind the box show that it is a group.
     for (const shift of [8, 4]) {
       outline(context, { ...box, x: box.x + shift, y: box.y + shift }, palette.card, palette.line, 1, false);
     }
@@ -236,8 +254,8 @@ function drawBox(context: CanvasRenderingContext2D, picture: IPicture, box: IBox
     context.fill();
     context.globalAlpha = 1;
   }
-  const loud = status === 'failed' || status === 'running' || status === 'cancelled';
-  outline(context, box, palette.card, chosen ? palette.accent : loud ? colour : palette.line, chosen || loud ? 1.5 : 1, status === 'skipped');
+  const prominent = status === 'failed' || status === 'running' || status === 'cancelled';
+  outline(context, box, palette.card, chosen ? palette.accent : prominent ? colour : palette.line, chosen || prominent ? 1.5 : 1, status === 'skipped');
   if (status === 'failed' && unit.kind === 'node') {
     context.fillStyle = colour;
     context.globalAlpha = 0.09;
@@ -296,7 +314,7 @@ function drawHead(
   const many = group ? `×${unit.members.length}` : '';
   const opened = box.cells.length > 0;
   const captioned = viewport.scale >= CAPTIONS_FROM;
-  // Smaller on the screen, larger on the card: names stay readable for as long as they fit.
+  // The smaller the scale, the larger the font in the scene: names stay readable for as long as they fit.
   const size = Math.min(16.5, Math.max(12.5, 10.5 / viewport.scale));
   const line = opened ? row : captioned ? middle - 8 : group ? middle - 7 : middle;
   context.font = `600 ${size}px ${palette.font}`;
@@ -316,12 +334,13 @@ function drawHead(
   }
   context.font = `400 11px ${palette.font}`;
   context.fillStyle = status === 'failed' ? palette.status.failed : palette.muted;
-  // `Runs again in 12 s` is wider than most cards.
-  const caption = KIND_CAPTION[kind] ?? captionOf(states.get(unit.members[0]), now, kind).replace('Runs again', 'Again').replace('Waits for an answer', 'Waits');
+  // The full captions are wider than most cards.
+  const caption = KIND_CAPTIONS[kind] ?? captionOf(states.get(unit.members[0]), now, kind).replace('Runs again', 'Again').replace('Waits for an answer', 'Waits');
   context.fillText(fit(context, caption, room), left, middle + 9);
 }
 
-const KIND_CAPTION: Partial<Record<NodeKind, string>> = {
+/** Captions of nodes without a status of interest. */
+const KIND_CAPTIONS: Partial<Record<NodeKind, string>> = {
   [NodeKind.PARAMETER]: 'parameter',
   [NodeKind.LIST]: 'collection',
   [NodeKind.DICT]: 'collection',
@@ -374,7 +393,7 @@ function drawCell(context: CanvasRenderingContext2D, picture: IPicture, cell: IR
   }
 }
 
-/** The mark of a status: told apart by its shape, not only by its colour. */
+/** Draw the mark of a status. Each has its own shape, since colours alone are not accessible. */
 function drawMark(context: CanvasRenderingContext2D, picture: IPicture, status: Status, x: number, y: number, radius: number): void {
   const { palette, phase } = picture;
   const colour = palette.status[status];
@@ -426,10 +445,10 @@ function drawMark(context: CanvasRenderingContext2D, picture: IPicture, status: 
   }
 }
 
-/** The text, cut so that it fits. */
+/** Return the text, cut by bisection until it fits. */
 function fit(context: CanvasRenderingContext2D, text: string, room: number): string {
   const key = `${context.font}|${Math.round(room)}|${text}`;
-  let result = measured.get(key);
+  let result = fitted.get(key);
   if (result === undefined) {
     result = text;
     if (context.measureText(text).width > room) {
@@ -440,10 +459,10 @@ function fit(context: CanvasRenderingContext2D, text: string, room: number): str
       }
       result = `${text.slice(0, low)}…`;
     }
-    if (measured.size > 5000) {
-      measured.clear();
+    if (fitted.size > MAX_FITTED) {
+      fitted.clear();
     }
-    measured.set(key, result);
+    fitted.set(key, result);
   }
   return result;
 }

@@ -1,8 +1,9 @@
 /**
- * The colours and the font a canvas draws with, read from the theme of the page.
+ * Palette: the colours and the font of the canvas, read from the page's theme.
  */
 import type { Status } from '../wire';
 
+/** Colours and font of a picture. */
 export interface IPalette {
   readonly card: string;
   readonly ink: string;
@@ -15,12 +16,12 @@ export interface IPalette {
   readonly font: string;
 }
 
-/** Read the custom properties `--cv-*` (style/view.css) as the page resolves them for this element. */
+/** Read the custom properties `--cv-*` (style/view.css) as they are resolved for an element. */
 export function readPalette(host: HTMLElement): IPalette {
   const probe = document.createElement('span');
   probe.style.display = 'none';
   host.appendChild(probe);
-  // A canvas knows no custom properties; `color` comes back as a colour that it does know.
+  // A canvas does not resolve custom properties, and they may use functions that it cannot parse; a computed `color` it can.
   const colour = (name: string): string => {
     probe.style.color = `var(--cv-${name})`;
     return getComputedStyle(probe).color;
@@ -49,7 +50,7 @@ export function readPalette(host: HTMLElement): IPalette {
   }
 }
 
-/** Call back when the page may have changed its theme. Returns what ends it. */
+/** Call back when the page's theme may have changed; the returned function stops that. */
 export function watchTheme(changed: () => void): () => void {
   const observer = new MutationObserver(changed);
   for (const element of [document.documentElement, document.body]) {

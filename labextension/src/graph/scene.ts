@@ -1,16 +1,24 @@
 /**
- * The boxes and curves of a drawn graph in one plane, whichever way it runs. Pure.
+ * Scene: the boxes and curves of a graph with their coordinates, in either direction. Pure.
  */
 import { type IRanks, place } from './layout';
 import type { IShape, IUnit } from './shape';
 
+/** Size of a card, the box of a node. */
 export const CARD = { height: 46, radius: 9 } as const;
-const NARROWEST = 138;
-const WIDEST = 212;
-/** A card is as wide as this many points for its mark and margins, and so many for a letter. */
+const MIN_CARD_WIDTH = 138;
+const MAX_CARD_WIDTH = 212;
+
+/** Width of a card's mark and margins. */
 const CARD_PAD = 58;
+
+/** Average width of a letter. Estimated, not measured, so that the layout does not depend on the page's font. */
 const LETTER = 7.6;
+
+/** Diameter of a junction. */
 const DOT = 8;
+
+/** Size of a member's cell in an open group. */
 const CELL = 26;
 const CELL_GAP = 5;
 const PANEL_PAD = 12;
@@ -18,7 +26,7 @@ const PANEL_HEAD = 40;
 const LAYER_GAP = 40;
 const BOX_GAP = 14;
 
-/** A rectangle of the drawing. */
+/** Rectangle in the scene. */
 export interface IRect {
   readonly x: number;
   readonly y: number;
@@ -26,56 +34,57 @@ export interface IRect {
   readonly height: number;
 }
 
-/** One drawn box: its unit and where it is. An open group has one cell for each of its members. */
+/** Drawn box of a unit. An open group has one cell for each of its members. */
 export interface IBox extends IRect {
   readonly unit: IUnit;
   readonly cells: readonly IRect[];
 }
 
-/** One drawn edge: from box to box, through points; curves leave and arrive along the run of the graph. */
+/** Drawn edge: from box to box through points. It leaves and arrives in the direction of the graph. */
 export interface ICurve {
   readonly from: number;
   readonly to: number;
   readonly points: readonly (readonly [x: number, y: number])[];
 }
 
+/** A laid out graph. */
 export interface IScene {
   readonly boxes: readonly IBox[];
   readonly curves: readonly ICurve[];
   readonly width: number;
   readonly height: number;
-  /** Whether it runs from left to right, else from top to bottom. */
+  /** Whether the graph runs from left to right; else from top to bottom. */
   readonly sideways: boolean;
 }
 
-/** What a scene is made of. */
+/** Input of a scene. */
 export interface ISceneOptions {
   readonly shape: IShape;
   readonly ranks: IRanks;
-  /** Groups (by their first node) that are drawn open. */
+  /** The groups, by their first node, that are drawn open. */
   readonly open: ReadonlySet<number>;
   /** The width of a card, see `cardWidth`. */
   readonly card: number;
 }
 
-/** How wide cards must be for these names. */
+/** Return the width of cards for these names. All cards of a scene are equally wide. */
 export function cardWidth(names: Iterable<string>): number {
   let longest = 0;
   for (const name of names) {
     longest = Math.max(longest, name.length);
   }
-  return Math.min(WIDEST, Math.max(NARROWEST, Math.ceil(CARD_PAD + LETTER * longest)));
+  return Math.min(MAX_CARD_WIDTH, Math.max(MIN_CARD_WIDTH, Math.ceil(CARD_PAD + LETTER * longest)));
 }
 
-/** Lay out a shape, the way round that shows it larger in a window of this size. */
+/** Lay out a shape in the direction that shows it larger in a window of this size. */
 export function sceneOf(options: ISceneOptions, window: { width: number; height: number }): IScene {
   const [across, down] = [true, false].map(sideways => arrange(options, sideways));
   const scale = (scene: IScene): number => Math.min(1, window.width / scene.width, window.height / scene.height);
-  // Cards are wide: reading from left to right is the better picture unless it is much smaller.
+  // From left to right is easier to read, so the other direction must be larger by far.
   return scale(down) > 1.6 * scale(across) ? down : across;
 }
 
-/** Lay out a shape one way round. */
+/** Lay out a shape in one direction. */
 export function arrange({ shape, ranks, open, card }: ISceneOptions, sideways: boolean): IScene {
   const sizes = shape.units.map(unit => sizeOf(unit, open, card));
   const { across, breadth } = place(
@@ -95,7 +104,7 @@ export function arrange({ shape, ranks, open, card }: ISceneOptions, sideways: b
     starts.push(end);
     end += thick + LAYER_GAP;
   }
-  const point = (along: number, beside: number): [number, number] => (sideways ? [along, beside] : [beside, along]);
+  const point = (along: number, cross: number): [number, number] => (sideways ? [along, cross] : [cross, along]);
   const boxes = shape.units.map((unit, index): IBox => {
     const layer = ranks.layerOf[index];
     const [cx, cy] = point(starts[layer] + thickness[layer] / 2, across[index]);
@@ -125,10 +134,11 @@ export function arrange({ shape, ranks, open, card }: ISceneOptions, sideways: b
   return { boxes, curves, width, height, sideways };
 }
 
-/** The box and, within an open group, the member at a point; null outside of all. */
+/** Return the box and, within an open group, the member at a point; null outside of all boxes. */
 export function hit(scene: IScene, x: number, y: number): { box: number; member: number | null } | null {
   const within = (rect: IRect, margin: number): boolean =>
     x >= rect.x - margin && x <= rect.x + rect.width + margin && y >= rect.y - margin && y <= rect.y + rect.height + margin;
+  // Backwards: the box drawn last is on top.
   for (let index = scene.boxes.length - 1; index >= 0; index--) {
     const box = scene.boxes[index];
     if (box.unit.kind === 'junction' || !within(box, 0)) {

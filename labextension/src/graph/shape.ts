@@ -1,38 +1,39 @@
 /**
- * What of a transport graph is drawn: plumbing is hidden, many alike are folded into one, edges bridge what is hidden.
+ * Reduction of a transport graph to what is drawn: plumbing nodes are hidden and bridged by edges, like nodes are grouped.
  *
- * Pure, and linear in nodes and edges. `covalab.view.shape` is the same in Python; a test compares the two.
+ * Pure, and linear in nodes and edges. `covalab.view.shape` is the same algorithm in Python; a test compares the two, so a
+ * change here needs the same change there.
  */
 import { type Edge, type Node, NodeKind } from '../wire';
 
-/** What one drawn box stands for: a node, many nodes that are alike, or a dot where many edges meet. */
+/** Content of one drawn box: a node, a group of like nodes, or a junction (a dot where many edges meet). */
 export interface IUnit {
   readonly kind: 'node' | 'group' | 'junction';
-  /** The nodes it stands for, in order. Never empty. */
+  /** The nodes it represents, in order. Never empty. */
   readonly members: readonly number[];
 }
 
-/** What is drawn: boxes, and pairs of positions in `units` that are joined. */
+/** The reduced graph: units, and edges as pairs of positions in `units`. */
 export interface IShape {
   readonly units: readonly IUnit[];
   readonly edges: readonly (readonly [from: number, to: number])[];
-  /** For each node the position of its unit, or -1 when it is hidden. */
+  /** For each node the position of its unit; -1 when it is hidden. */
   readonly unitOf: Int32Array;
   readonly hidden: number;
 }
 
 export interface IShapeOptions {
-  /** Draw parameters, collections and item access as well. */
+  /** Whether plumbing nodes (parameters, collections, item access) are drawn as well. */
   readonly everything?: boolean;
-  /** From how many alike on they are folded; 0 folds nothing. */
+  /** The least number of like nodes that form a group; 0 disables grouping. */
   readonly threshold?: number;
-  /** Nodes that are drawn although their kind is hidden, because they failed. */
+  /** Plumbing nodes that are drawn nevertheless, because they failed. */
   readonly keep?: ReadonlySet<number>;
 }
 
 export const FOLD_THRESHOLD = 12;
 
-/** More edges than this through one hidden node, and it is drawn as a dot instead of bridged. */
+/** The most edges that bridge one hidden node; with more, it is drawn as a junction: m + n edges instead of m * n. */
 const BRIDGE_LIMIT = 64;
 
 const PLUMBING: ReadonlySet<NodeKind> = new Set([
@@ -44,52 +45,33 @@ const PLUMBING: ReadonlySet<NodeKind> = new Set([
   NodeKind.ATTRIBUTE
 ]);
 
-/** Tell whether nodes of this kind are hidden unless everything is asked for. */
+/** Return whether nodes of this kind are hidden by default. */
 export function isPlumbing(kind: NodeKind): boolean {
   return PLUMBING.has(kind);
 }
 
-/** Decide what to draw of a graph. */
+/** Reduce a graph to the units and edges that are drawn. */
 export function shapeOf(nodes: readonly Node[], edges: readonly Edge[], options: IShapeOptions = {}): IShape {
   const { everything = false, threshold = FOLD_THRESHOLD, keep = new Set<number>() } = options;
   const links = Private.link(nodes.length, edges);
   let hidden = nodes.map(([, kind], node) => !everything && PLUMBING.has(kind) && !keep.has(node));
+  // A graph of plumbing only is drawn as it is, not as an empty picture.
   if (!hidden.includes(false)) {
     hidden = nodes.map(() => false);
   }
   const groupOf = threshold > 0 ? Private.groups(nodes, links, hidden, threshold) : nodes.map(() => -1);
 
-  const units: Private.Unit[] = [];
-  const unitOf = new Int32Array(nodes.length).fill(-1);
-  const folded = new Map<number, number>();
-  nodes.forEach((_, node) => {
-    if (hidden[node]) {
-      return;
-    }
-    const group = groupOf[node];
-    const known = group >= 0 ? folded.get(group) : undefined;
-    if (known !== undefined) {
-      units[known].members.push(node);
-      unitOf[node] = known;
-      return;
-    }
-    unitOf[node] = units.length;
-    if (group >= 0) {
-      folded.set(group, units.length);
-    }
-    units.push({ kind: group >= 0 ? 'group' : 'node', members: [node] });
-  });
-
+  const { units, unitOf } = Private.unite(hidden, groupOf);
   const drawn: [number, number][] = [];
   const seen = new Set<number>();
   const join = (from: number, to: number): void => {
-    const key = from * (2 * nodes.length + 1) + to; // there are fewer units than nodes and dots together
+    const key = from * (2 * nodes.length + 1) + to; // unique: there are at most as many units as nodes and junctions together
     if (from !== to && !seen.has(key)) {
       seen.add(key);
       drawn.push([from, to]);
     }
   };
-  // The units whose values reach a hidden node: its edges are drawn from there.
+  // For each hidden node the units whose values reach it: its outgoing edges are drawn from those.
   const reaching: ReadonlySet<number>[] = new Array(nodes.length);
   for (const node of links.order) {
     const sources = new Set<number>();
@@ -139,7 +121,7 @@ namespace Private {
     const order: number[] = [];
     waiting.forEach((missing, node) => missing === 0 && order.push(node));
     for (const node of order) {
-      // It grows meanwhile, and the loop goes on to its end.
+      // `order` grows during the loop, which visits the added nodes as well.
       for (const child of children[node]) {
         if (--waiting[child] === 0) {
           order.push(child);
@@ -149,11 +131,36 @@ namespace Private {
     return { parents, children, order };
   }
 
+  /** Make the units: one for each visible node that is in no group, and one for each group, at its first node. */
+  export function unite(hidden: readonly boolean[], groupOf: readonly number[]): { units: Unit[]; unitOf: Int32Array } {
+    const units: Unit[] = [];
+    const unitOf = new Int32Array(hidden.length).fill(-1);
+    const unitOfGroup = new Map<number, number>();
+    hidden.forEach((isHidden, node) => {
+      if (isHidden) {
+        return;
+      }
+      const group = groupOf[node];
+      const known = group >= 0 ? unitOfGroup.get(group) : undefined;
+      if (known !== undefined) {
+        units[known].members.push(node);
+        unitOf[node] = known;
+        return;
+      }
+      unitOf[node] = units.length;
+      if (group >= 0) {
+        unitOfGroup.set(group, units.length);
+      }
+      units.push({ kind: group >= 0 ? 'group' : 'node', members: [node] });
+    });
+    return { units, unitOf };
+  }
+
   /**
-   * For each node the first node of its group, or -1.
+   * Return for each node the first node of its group; -1 when it is in none.
    *
-   * Alike are nodes of one function whose ancestors are alike and whose descendants are alike, however many there are
-   * of each. Being alike includes being equally deep, so joining the alike makes no cycle.
+   * Nodes are alike when they have the same function and their ancestors are alike and their descendants are alike,
+   * however many there are of each. Like nodes are equally deep, so joining them makes no cycle.
    */
   export function groups(
     nodes: readonly Node[],
@@ -180,7 +187,7 @@ namespace Private {
       const result: number[] = new Array(nodes.length).fill(0);
       for (const node of order) {
         const around = [...new Set(before[node].map(other => result[other]))].filter(id => id > 0).sort((a, b) => a - b);
-        // A hidden node with nothing before it is a constant: it makes no difference.
+        // A hidden node without visible ancestors is a constant: tasks with different constants are alike.
         result[node] = hidden[node] && around.length === 0 ? 0 : intern(`${own[node]}|${around.join()}`);
       }
       return result;

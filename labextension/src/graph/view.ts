@@ -1,33 +1,46 @@
 /**
- * The picture of a graph that a reader moves about in: a canvas, and beside it a list that says the same in words.
+ * Graph view: a canvas that can be panned and zoomed, and an accessible list of the same nodes.
  *
- * Takes nodes, edges and states; tells which node was chosen. It fetches nothing.
+ * Nodes, edges and states are set from outside, the selection is reported; nothing is read from a server.
  */
 import { type Edge, type Node, type NodeState } from '../wire';
 import { h, iconButton } from '../dom';
 import { describeCounts, prettyName, statusLabel, waitLabel } from '../text';
 import { type IRanks, rank } from './layout';
 import { GraphList } from './list';
-import { captionOf, type IPicture, type IViewport, paint, statusOfMembers } from './paint';
+import { captionOf, countMembers, type IPicture, type IViewport, paint } from './paint';
 import { type IPalette, readPalette, watchTheme } from './palette';
 import { cardWidth, hit, type IScene, sceneOf } from './scene';
 import { type IShape, isPlumbing, shapeOf } from './shape';
 
 const MARGIN = 24;
-const TOOLS = 20;
-const LOWEST = 150;
-const HIGHEST = 440;
-const SMALLEST = 0.02;
-const LARGEST = 2.5;
-const TURN = 1400;
-const GLIDE = 220;
+
+/** Height that the toolbar takes from the graph. */
+const TOOLBAR_HEIGHT = 20;
+
+const MIN_HEIGHT = 150;
+const MAX_HEIGHT = 440;
+const MIN_SCALE = 0.02;
+const MAX_SCALE = 2.5;
+
+/** Milliseconds of one period of the animation of running nodes. */
+const PERIOD = 1400;
+
+/** Milliseconds of a transition from one viewport to another. */
+const TRANSITION = 220;
+
+/** Milliseconds between two pictures of the animation: thirty a second are smooth and leave the page half of its time. */
+const FRAME = 33;
+
+/** Pixels from which on a pointer drags instead of clicking. */
+const DRAG_FROM = 4;
 
 export interface IGraphViewOptions {
-  /** Called when a node is chosen, or none any more. */
+  /** Called when a node is selected, or the selection is cleared. */
   readonly onSelect: (node: number | null) => void;
   /** Called when `wantedHeight` may have changed. */
   readonly onHeight: () => void;
-  /** Whether a turn of the wheel always zooms; otherwise it scrolls the page unless Ctrl or Cmd is down. */
+  /** Whether the wheel always zooms; otherwise it scrolls the page unless Ctrl or Cmd is pressed. */
   readonly wheelZooms: boolean;
 }
 
@@ -39,12 +52,12 @@ export class GraphView {
     this._context = this._canvas.getContext('2d')!;
     this._tip = h('div', { class: 'cv-tip', attrs: { hidden: '' } });
     this._hint = h('div', { class: 'cv-hint', text: 'Hold Ctrl or ⌘ while scrolling to zoom', attrs: { 'aria-hidden': 'true' } });
-    this._everything = iconButton('layers', 'Show parameters and collections', () => this.showEverything(!this._all));
-    this._everything.setAttribute('aria-pressed', 'false');
+    this._everythingButton = iconButton('layers', 'Show parameters and collections', () => this.showEverything(!this._showsEverything));
+    this._everythingButton.setAttribute('aria-pressed', 'false');
     const tools = h(
       'div',
       { class: 'cv-tools', attrs: { role: 'toolbar', 'aria-label': 'Graph' } },
-      this._everything,
+      this._everythingButton,
       iconButton('minus', 'Zoom out', () => this.zoom(1 / 1.35)),
       iconButton('plus', 'Zoom in', () => this.zoom(1.35)),
       iconButton('fit', 'Fit the graph into the window', () => this.fit())
@@ -62,28 +75,27 @@ export class GraphView {
     this._canvas.addEventListener('pointerleave', this._onLeave);
     this._canvas.addEventListener('dblclick', this._onDouble);
     this._canvas.addEventListener('wheel', this._onWheel, { passive: false });
-    this._sizes = new ResizeObserver(() => this._resize());
-    this._sizes.observe(this.node);
-    this._sight = new IntersectionObserver(entries => {
-      this._seen = entries[entries.length - 1].isIntersecting;
+    this._resizes = new ResizeObserver(() => this._resize());
+    this._resizes.observe(this.node);
+    this._intersections = new IntersectionObserver(entries => {
+      this._isVisible = entries[entries.length - 1].isIntersecting;
       this._draw();
     });
-    this._sight.observe(this.node);
-    this._unwatch = watchTheme(() => {
+    this._intersections.observe(this.node);
+    this._unwatchTheme = watchTheme(() => {
       this._palette = null;
       this._draw();
     });
-    this._still = window.matchMedia('(prefers-reduced-motion: reduce)');
+    this._reducedMotion = window.matchMedia('(prefers-reduced-motion: reduce)');
   }
 
   readonly node: HTMLElement;
 
-  /** Whether dispose() was called. */
   get isDisposed(): boolean {
     return this._disposed;
   }
 
-  /** End everything that was started in the constructor. */
+  /** Remove listeners, observers and timers. An output is disposed when it scrolls away, so anything left would add up. */
   dispose(): void {
     if (this._disposed) {
       return;
@@ -96,68 +108,68 @@ export class GraphView {
     this._canvas.removeEventListener('pointerleave', this._onLeave);
     this._canvas.removeEventListener('dblclick', this._onDouble);
     this._canvas.removeEventListener('wheel', this._onWheel);
-    this._sizes.disconnect();
-    this._sight.disconnect();
-    this._unwatch();
+    this._resizes.disconnect();
+    this._intersections.disconnect();
+    this._unwatchTheme();
     this._list.dispose();
     cancelAnimationFrame(this._frame);
-    window.clearTimeout(this._tick);
-    window.clearTimeout(this._hintEnd);
+    window.clearTimeout(this._timer);
+    window.clearTimeout(this._hintTimer);
   }
 
-  /** Show this graph, from now on. */
+  /** Replace the graph. */
   setGraph(nodes: readonly Node[], edges: readonly Edge[]): void {
     this._nodes = nodes;
     this._edges = edges;
-    this._reshape();
-    this._moved = false;
+    this._reduce();
+    this._userMoved = false;
     this._fitted = false;
     this.fit(false);
   }
 
-  /** Show where the nodes stand; `live` says whether that is so now. */
+  /** Replace the states of the nodes; `live` is false when they may be outdated. */
   setStates(states: ReadonlyMap<number, NodeState>, live: boolean): void {
     this._states = states;
     this._live = live;
-    let kept = false;
+    let added = false;
     for (const [node, status] of states.values()) {
-      if (status === 'failed' && node < this._nodes.length && isPlumbing(this._nodes[node][1]) && !this._keep.has(node)) {
-        this._keep.add(node);
-        kept = true;
+      if (status === 'failed' && node < this._nodes.length && isPlumbing(this._nodes[node][1]) && !this._failedPlumbing.has(node)) {
+        this._failedPlumbing.add(node);
+        added = true;
       }
     }
-    if (kept) {
-      this._reshape();
+    if (added) {
+      this._reduce();
     }
-    this._relist();
+    this._updateList();
     this._draw();
   }
 
-  /** Mark this node as the chosen one, without telling anybody. */
+  /** Highlight a node as selected, without calling `onSelect`. */
   select(node: number | null): void {
     this._selected = node;
     this._draw();
   }
 
-  /** Draw parameters and collections as well, or hide them. */
+  /** Show or hide parameters and collections. */
   showEverything(all: boolean): void {
-    this._all = all;
-    this._everything.setAttribute('aria-pressed', String(all));
-    this._reshape();
+    this._showsEverything = all;
+    this._everythingButton.setAttribute('aria-pressed', String(all));
+    this._reduce();
     this.fit();
   }
 
-  /** How high this should be to show the graph as large as its width allows, within reason. */
+  /** The height at which the graph is as large as the width allows, within limits. */
   get wantedHeight(): number {
     if (!this._scene || this._size.width === 0) {
-      return LOWEST;
+      return MIN_HEIGHT;
     }
     const scale = Math.min(1, (this._size.width - 2 * MARGIN) / this._scene.width);
-    return Math.round(Math.min(HIGHEST, Math.max(LOWEST, this._scene.height * scale + 2 * MARGIN + TOOLS)));
+    return Math.round(Math.min(MAX_HEIGHT, Math.max(MIN_HEIGHT, this._scene.height * scale + 2 * MARGIN + TOOLBAR_HEIGHT)));
   }
 
-  /** Show all of it, as large as it goes but not larger than life. */
-  fit(glide = true): void {
+  /** Show the whole graph, as large as possible but not magnified. */
+  fit(animate = true): void {
     const { width, height } = this._size;
     if (!this._scene || width === 0 || height === 0) {
       return;
@@ -168,27 +180,27 @@ export class GraphView {
       x: (width - this._scene.width * scale) / 2,
       y: (height - this._scene.height * scale) / 2
     };
-    this._moved = false;
+    this._userMoved = false;
     this._fitted = true;
-    this._glideTo(target, glide);
+    this._moveTo(target, animate);
   }
 
-  /** Zoom by a factor, about the middle of the window or a point of it. */
-  zoom(factor: number, x = this._size.width / 2, y = this._size.height / 2, glide = true): void {
+  /** Zoom by a factor around a point of the window, by default its middle. */
+  zoom(factor: number, x = this._size.width / 2, y = this._size.height / 2, animate = true): void {
     const from = this._target ?? this._viewport;
-    const scale = Math.min(LARGEST, Math.max(SMALLEST, from.scale * factor));
+    const scale = Math.min(MAX_SCALE, Math.max(MIN_SCALE, from.scale * factor));
     const grown = scale / from.scale;
-    this._moved = true;
-    this._glideTo({ scale, x: x - (x - from.x) * grown, y: y - (y - from.y) * grown }, glide);
+    this._userMoved = true;
+    this._moveTo({ scale, x: x - (x - from.x) * grown, y: y - (y - from.y) * grown }, animate);
   }
 
-  private _reshape(): void {
-    this._shape = shapeOf(this._nodes, this._edges, { everything: this._all, keep: this._keep });
+  private _reduce(): void {
+    this._shape = shapeOf(this._nodes, this._edges, { everything: this._showsEverything, keep: this._failedPlumbing });
     this._ranks = rank({ count: this._shape.units.length, edges: this._shape.edges });
-    this._replace();
+    this._layOut();
   }
 
-  private _replace(): void {
+  private _layOut(): void {
     const { width, height } = this._size;
     const names = this._shape!.units.map(({ kind, members }) => {
       const [name, type] = this._nodes[members[0]];
@@ -196,18 +208,18 @@ export class GraphView {
     });
     this._scene = sceneOf(
       { shape: this._shape!, ranks: this._ranks!, open: this._open, card: cardWidth(names) },
-      { width: Math.max(100, (width || 800) - 2 * MARGIN), height: Math.max(100, Math.max(height, HIGHEST) - 2 * MARGIN) }
+      { width: Math.max(100, (width || 800) - 2 * MARGIN), height: Math.max(100, Math.max(height, MAX_HEIGHT) - 2 * MARGIN) }
     );
     this._hovered = null;
-    this._relist();
+    this._updateList();
     this._draw();
     this._options.onHeight();
   }
 
-  private _relist(): void {
+  private _updateList(): void {
     if (this._scene) {
       const { boxes, sideways } = this._scene;
-      // As the eye goes: along the graph, and across it.
+      // In reading order: along the graph, then across it.
       const sorted = [...boxes].sort((a, b) => (sideways ? a.x - b.x || a.y - b.y : a.y - b.y || a.x - b.x));
       const order = sorted.flatMap(({ unit, cells }) =>
         unit.kind === 'junction' ? [] : cells.length > 0 ? unit.members : [unit.members[0]]
@@ -220,7 +232,7 @@ export class GraphView {
     const box = this._scene?.boxes.find(({ unit }) => unit.members.includes(node));
     const [name, kind] = this._nodes[node];
     if (box?.unit.kind === 'group' && box.cells.length === 0) {
-      const counts = statusOfMembers(box.unit.members, this._states);
+      const counts = countMembers(box.unit.members, this._states);
       return `${prettyName(name, kind)}, ${box.unit.members.length} alike: ${describeCounts(counts).join(', ')}`;
     }
     return `${prettyName(name, kind)}, ${statusLabel(this._states.get(node)?.[1] ?? 'pending')}, ${captionOf(this._states.get(node), this._now, kind)}`;
@@ -243,11 +255,11 @@ export class GraphView {
     if (!this._open.delete(group)) {
       this._open.add(group);
     }
-    this._replace();
+    this._layOut();
     this.fit();
   }
 
-  /** Bring the node somebody walked to by keyboard into sight. */
+  /** Set the node that the keyboard is on, and move it into the window. */
   private _focus(node: number | null): void {
     this._focused = node;
     const box = node === null ? undefined : this._scene?.boxes.find(({ unit }) => unit.members.includes(node));
@@ -256,8 +268,8 @@ export class GraphView {
       const { scale, x, y } = this._viewport;
       const [left, top] = [box.x * scale + x, box.y * scale + y];
       if (left < 0 || top < 0 || left + box.width * scale > width || top + box.height * scale > height) {
-        this._moved = true;
-        this._glideTo({ scale, x: width / 2 - (box.x + box.width / 2) * scale, y: height / 2 - (box.y + box.height / 2) * scale }, true);
+        this._userMoved = true;
+        this._moveTo({ scale, x: width / 2 - (box.x + box.width / 2) * scale, y: height / 2 - (box.y + box.height / 2) * scale }, true);
       }
     }
     this._draw();
@@ -269,9 +281,9 @@ export class GraphView {
     this._size = { width, height };
     this._canvas.width = Math.round(width * ratio);
     this._canvas.height = Math.round(height * ratio);
-    if (this._shape && !this._moved) {
+    if (this._shape && !this._userMoved) {
       if (!this._fitted) {
-        this._replace();
+        this._layOut();
       }
       this.fit(false);
       this._options.onHeight();
@@ -279,17 +291,18 @@ export class GraphView {
     this._drawNow();
   }
 
-  private _glideTo(target: IViewport, glide: boolean): void {
-    if (!glide || this._still.matches || !this._seen) {
+  private _moveTo(target: IViewport, animate: boolean): void {
+    if (!animate || this._reducedMotion.matches || !this._isVisible) {
       this._viewport = target;
       this._target = null;
     } else {
       this._target = target;
-      this._glide = { from: this._viewport, start: performance.now() };
+      this._transition = { from: this._viewport, start: performance.now() };
     }
     this._draw();
   }
 
+  /** Request a picture. Requests before the next frame are merged into one: changes come in bursts. */
   private _draw(): void {
     if (this._frame === 0 && !this._disposed) {
       this._frame = requestAnimationFrame(() => this._drawNow());
@@ -297,30 +310,19 @@ export class GraphView {
   }
 
   private _drawNow(): void {
+    // Called directly after a resize, which clears the canvas: waiting for the next frame would flicker.
     cancelAnimationFrame(this._frame);
     this._frame = 0;
     if (this._disposed || !this._scene || this._size.width === 0 || !this.node.isConnected) {
       return;
     }
     const now = performance.now();
-    if (this._target) {
-      const part = Math.min(1, (now - this._glide.start) / GLIDE);
-      const ease = 1 - (1 - part) ** 3;
-      const { from } = this._glide;
-      const mix = (a: number, b: number): number => a + (b - a) * ease;
-      this._viewport = {
-        scale: mix(from.scale, this._target.scale),
-        x: mix(from.x, this._target.x),
-        y: mix(from.y, this._target.y)
-      };
-      if (part === 1) {
-        this._target = null;
-      }
-    }
+    this._advanceTransition(now);
     const states = this._live ? [...this._states.values()] : [];
     const running = states.some(([, status]) => status === 'running');
-    const clocks = running || states.some(state => waitLabel(state, this._now) !== '');
-    const moves = running && this._seen && !this._still.matches;
+    const hasTimes = running || states.some(state => waitLabel(state, this._now) !== '');
+    const animated = running && this._isVisible && !this._reducedMotion.matches;
+    // Reading the palette forces the page to compute styles, so it is kept until the theme changes.
     this._palette ??= readPalette(this.node);
     const picture: IPicture = {
       scene: this._scene,
@@ -334,26 +336,49 @@ export class GraphView {
       hovered: this._hovered,
       focused: this._focused,
       now: this._now,
-      phase: moves ? (now % TURN) / TURN : null
+      phase: animated ? (now % PERIOD) / PERIOD : null
     };
     paint(this._context, picture);
     const second = Math.floor(now / 1000);
-    if (clocks && second !== this._second) {
-      this._second = second;
+    if (hasTimes && second !== this._lastSecond) {
+      this._lastSecond = second;
       this._list.refresh();
     }
-    window.clearTimeout(this._tick);
+    this._scheduleNext(animated, hasTimes);
+  }
+
+  /** Schedule the next picture, if anything will have changed by then; a graph at rest costs nothing. */
+  private _scheduleNext(animated: boolean, hasTimes: boolean): void {
+    window.clearTimeout(this._timer);
     if (this._target) {
       this._draw();
-    } else if (moves) {
-      // Thirty pictures a second are smooth enough, and leave the page half of its time.
-      this._tick = window.setTimeout(() => this._draw(), 33);
-    } else if (clocks && this._seen) {
-      this._tick = window.setTimeout(() => this._draw(), 1000);
+    } else if (animated) {
+      this._timer = window.setTimeout(() => this._draw(), FRAME);
+    } else if (hasTimes && this._isVisible) {
+      this._timer = window.setTimeout(() => this._draw(), 1000);
     }
   }
 
-  private _at(event: MouseEvent): { x: number; y: number } {
+  /** Move the viewport towards its target, fast first and slow at the end. */
+  private _advanceTransition(now: number): void {
+    if (!this._target) {
+      return;
+    }
+    const part = Math.min(1, (now - this._transition.start) / TRANSITION);
+    const ease = 1 - (1 - part) ** 3;
+    const { from } = this._transition;
+    const mix = (a: number, b: number): number => a + (b - a) * ease;
+    this._viewport = {
+      scale: mix(from.scale, this._target.scale),
+      x: mix(from.x, this._target.x),
+      y: mix(from.y, this._target.y)
+    };
+    if (part === 1) {
+      this._target = null;
+    }
+  }
+
+  private _pointOf(event: MouseEvent): { x: number; y: number } {
     const bounds = this._canvas.getBoundingClientRect();
     return { x: event.clientX - bounds.left, y: event.clientY - bounds.top };
   }
@@ -362,14 +387,14 @@ export class GraphView {
     if (!this._scene) {
       return null;
     }
-    const { x, y } = this._at(event);
+    const { x, y } = this._pointOf(event);
     const { scale } = this._viewport;
     return hit(this._scene, (x - this._viewport.x) / scale, (y - this._viewport.y) / scale);
   }
 
   private _onDown = (event: PointerEvent): void => {
     if (event.button === 0) {
-      this._drag = { x: event.clientX, y: event.clientY, from: this._viewport, far: false };
+      this._drag = { x: event.clientX, y: event.clientY, from: this._viewport, moved: false };
       this._canvas.setPointerCapture(event.pointerId);
     }
   };
@@ -377,10 +402,10 @@ export class GraphView {
   private _onMove = (event: PointerEvent): void => {
     if (this._drag) {
       const [dx, dy] = [event.clientX - this._drag.x, event.clientY - this._drag.y];
-      this._drag.far ||= Math.hypot(dx, dy) > 4;
-      if (this._drag.far) {
+      this._drag.moved ||= Math.hypot(dx, dy) > DRAG_FROM;
+      if (this._drag.moved) {
         this._target = null;
-        this._moved = true;
+        this._userMoved = true;
         this._viewport = { ...this._drag.from, x: this._drag.from.x + dx, y: this._drag.from.y + dy };
         this._canvas.style.cursor = 'grabbing';
         this._tip.hidden = true;
@@ -401,7 +426,7 @@ export class GraphView {
     const drag = this._drag;
     this._drag = null;
     this._canvas.style.cursor = 'grab';
-    if (!drag || drag.far || event.type !== 'pointerup') {
+    if (!drag || drag.moved || event.type !== 'pointerup') {
       return;
     }
     const found = this._hit(event);
@@ -430,7 +455,7 @@ export class GraphView {
 
   private _onDouble = (event: MouseEvent): void => {
     if (!this._hit(event)) {
-      const { x, y } = this._at(event);
+      const { x, y } = this._pointOf(event);
       this.zoom(1.6, x, y);
     }
   };
@@ -438,12 +463,12 @@ export class GraphView {
   private _onWheel = (event: WheelEvent): void => {
     if (!this._options.wheelZooms && !event.ctrlKey && !event.metaKey) {
       this._hint.classList.add('cv-mod-shown');
-      window.clearTimeout(this._hintEnd);
-      this._hintEnd = window.setTimeout(() => this._hint.classList.remove('cv-mod-shown'), 900);
+      window.clearTimeout(this._hintTimer);
+      this._hintTimer = window.setTimeout(() => this._hint.classList.remove('cv-mod-shown'), 900);
       return;
     }
     event.preventDefault();
-    const { x, y } = this._at(event);
+    const { x, y } = this._pointOf(event);
     const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 18 : 1;
     this.zoom(Math.exp(-event.deltaY * lines * (event.ctrlKey ? 0.006 : 0.0016)), x, y, false);
   };
@@ -458,13 +483,13 @@ export class GraphView {
     const [name, kind] = this._nodes[node];
     const many = unit.kind === 'group' && found.member === null;
     const caption = many
-      ? `${describeCounts(statusOfMembers(unit.members, this._states)).join(' · ')}\n${cells.length > 0 ? 'Click to fold' : 'Click to open'}`
+      ? `${describeCounts(countMembers(unit.members, this._states)).join(' · ')}\n${cells.length > 0 ? 'Click to fold' : 'Click to open'}`
       : `Node ${node} · ${statusLabel(this._states.get(node)?.[1] ?? 'pending')} · ${captionOf(this._states.get(node), this._now, kind)}`;
     this._tip.replaceChildren(
       h('strong', { text: `${prettyName(name, kind)}${many ? ` ×${unit.members.length}` : ''}` }),
       h('span', { text: isPlumbing(kind) ? `Node ${node}` : caption })
     );
-    const { x, y } = this._at(event);
+    const { x, y } = this._pointOf(event);
     const { offsetWidth, offsetHeight } = this._tip;
     this._tip.style.left = `${Math.max(4, Math.min(x + 14, this._size.width - offsetWidth - 6))}px`;
     this._tip.style.top = `${y + 18 + offsetHeight > this._size.height ? Math.max(4, y - offsetHeight - 10) : y + 18}px`;
@@ -475,14 +500,14 @@ export class GraphView {
   private readonly _context: CanvasRenderingContext2D;
   private readonly _tip: HTMLElement;
   private readonly _hint: HTMLElement;
-  private readonly _everything: HTMLButtonElement;
+  private readonly _everythingButton: HTMLButtonElement;
   private readonly _list: GraphList;
-  private readonly _sizes: ResizeObserver;
-  private readonly _sight: IntersectionObserver;
-  private readonly _unwatch: () => void;
-  private readonly _still: MediaQueryList;
+  private readonly _resizes: ResizeObserver;
+  private readonly _intersections: IntersectionObserver;
+  private readonly _unwatchTheme: () => void;
+  private readonly _reducedMotion: MediaQueryList;
   private readonly _open = new Set<number>();
-  private readonly _keep = new Set<number>();
+  private readonly _failedPlumbing = new Set<number>();
   private _nodes: readonly Node[] = [];
   private _edges: readonly Edge[] = [];
   private _states: ReadonlyMap<number, NodeState> = new Map();
@@ -492,20 +517,20 @@ export class GraphView {
   private _palette: IPalette | null = null;
   private _viewport: IViewport = { x: 0, y: 0, scale: 1 };
   private _target: IViewport | null = null;
-  private _glide: { from: IViewport; start: number } = { from: this._viewport, start: 0 };
+  private _transition: { from: IViewport; start: number } = { from: this._viewport, start: 0 };
   private _size = { width: 0, height: 0 };
   private _selected: number | null = null;
   private _hovered: ReturnType<typeof hit> = null;
   private _focused: number | null = null;
-  private _drag: { x: number; y: number; from: IViewport; far: boolean } | null = null;
+  private _drag: { x: number; y: number; from: IViewport; moved: boolean } | null = null;
   private _live = true;
-  private _all = false;
-  private _moved = false;
+  private _showsEverything = false;
+  private _userMoved = false;
   private _fitted = false;
-  private _seen = true;
+  private _isVisible = true;
   private _disposed = false;
   private _frame = 0;
-  private _second = 0;
-  private _tick = 0;
-  private _hintEnd = 0;
+  private _lastSecond = 0;
+  private _timer = 0;
+  private _hintTimer = 0;
 }

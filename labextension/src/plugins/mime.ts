@@ -1,11 +1,11 @@
 /**
- * The renderer of dispatches in the output of cells.
+ * MIME plugin: registers the renderer of dispatches in the output of cells.
  */
 import { ILabShell, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { CommandIDs } from '../commands';
-import { RANK, rendererFactory } from '../mime';
-import { ServerSource } from '../source';
+import { RANK, rendererFactory } from '../dispatch/renderer';
+import { ServerSource } from '../model/serverSource';
 import { ICovalab } from './services';
 
 export const mimePlugin: JupyterFrontEndPlugin<void> = {
@@ -17,7 +17,7 @@ export const mimePlugin: JupyterFrontEndPlugin<void> = {
   activate: (app: JupyterFrontEnd, { client, feed }: ICovalab, rendermime: IRenderMimeRegistry, labShell: ILabShell | null): void => {
     rendermime.addFactory(
       rendererFactory({
-        follow: bundle => new ServerSource(bundle.id, client, feed, bundle),
+        createSource: bundle => new ServerSource(bundle.id, client, feed, bundle),
         open: labShell && (id => void app.commands.execute(CommandIDs.open, { id }))
       }),
       RANK

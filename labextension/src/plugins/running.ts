@@ -1,5 +1,5 @@
 /**
- * Dispatches that are not over, in the panel of what runs.
+ * Running plugin: lists active dispatches in JupyterLab's panel of running sessions.
  */
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { IRunningSessionManagers } from '@jupyterlab/running';
@@ -10,7 +10,7 @@ import { ICovalab } from './services';
 
 export const runningPlugin: JupyterFrontEndPlugin<void> = {
   id: 'covalab:running',
-  description: 'Lists running dispatches in the panel of what runs.',
+  description: 'Lists active dispatches in the panel of running sessions.',
   autoStart: true,
   requires: [ICovalab, IRunningSessionManagers],
   activate: ({ commands }: JupyterFrontEnd, { dispatches }: ICovalab, running: IRunningSessionManagers): void => {
@@ -31,7 +31,7 @@ export const runningPlugin: JupyterFrontEndPlugin<void> = {
       shutdownAll: () => dispatches.active.forEach(({ id }) => cancel(id)),
       shutdownLabel: 'Cancel',
       shutdownAllLabel: 'Cancel All',
-      shutdownAllConfirmationText: 'Cancel all dispatches that are not over? What they have recorded stays.'
+      shutdownAllConfirmationText: 'Cancel all active dispatches? Results that are already recorded are kept.'
     });
   }
 };

@@ -1,15 +1,16 @@
 /**
- * What the other plugins share: the way to the server, its events, the list. Says once when page and server differ.
+ * Services plugin: provides client, event feed and models to the other plugins, and checks the server's version once.
  */
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Notification } from '@jupyterlab/apputils';
 import { Token } from '@lumino/coreutils';
 import { Client } from '../client';
-import { DispatchesModel } from '../dispatches';
-import { Feed } from '../feed';
-import { Overview } from '../overview';
+import { DispatchesModel } from '../model/dispatches';
+import { Feed } from '../model/feed';
+import { Overview } from '../model/overview';
 import { VERSION } from '../wire';
 
+/** Services that the plugins share. */
 export interface ICovalab {
   readonly client: Client;
   readonly feed: Feed;
@@ -38,7 +39,7 @@ async function checkVersion(client: Client): Promise<void> {
   try {
     ({ version } = await client.status());
   } catch {
-    return; // not running yet: whatever is shown says so where it is shown
+    return; // no dispatcher runs yet; each view shows that for itself
   }
   if (version !== VERSION) {
     Notification.warning(

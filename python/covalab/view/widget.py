@@ -1,8 +1,8 @@
 """The view as a widget: for notebooks whose server does not have our extension.
 
-The browser's side is `labextension/src/widget.ts`. A thread asks the dispatcher what changed and tells the browser; it
-starts when the browser says that somebody looks, and ends when the dispatch has ended or the widget is closed.
-Requests from the browser wait while the kernel is busy; that cannot be helped on this way.
+The browser side is `labextension/src/model/kernelSource.ts`. A thread reads changes from the dispatcher and sends them
+to the browser. It starts when the browser reports that the view is shown, and ends when the dispatch has ended or the
+widget is closed. Requests from the browser wait while the kernel is busy, because the kernel handles their messages.
 """
 
 from __future__ import annotations
@@ -79,10 +79,14 @@ class DispatchWidget(anywidget.AnyWidget):
                 case {"type": "stream", "request": request, "since": int(since), "last": int(last)}:
                     page = self._client().stream(self._dispatch, since, last=last)
                     self.send({"type": "stream", "request": request, "page": _plain(stream_view(page))})
-                case {"type": "wish", "request": request, "wish": {"action": "answer" | "pause" | "resume"} as wish}:
+                case {
+                    "type": "command",
+                    "request": request,
+                    "command": {"action": "answer" | "pause" | "resume"} as command,
+                }:
                     # As text, so that 1.0 stays what it is.
                     plain = {"plain": msgspec.json.decode(content["json"])} if "json" in content else {}
-                    given = msgspec.convert({**wish, **plain, "data": {"actor": getpass.getuser()}}, Command)
+                    given = msgspec.convert({**command, **plain, "data": {"actor": getpass.getuser()}}, Command)
                     self._tell_standing(request, self._client().wish(self._dispatch, given))
         except (CovalabError, msgspec.MsgspecError, OverflowError) as error:
             if "request" in content:
@@ -120,8 +124,8 @@ class DispatchWidget(anywidget.AnyWidget):
             if changes.summary.version > version or failures:
                 self._tell(changes)
             elif not self._closed.is_set():
-                # Something may have happened beside the graph.
-                self.send({"type": "stirred"})
+                # The wait ended without a new version: the execution may have changed.
+                self.send({"type": "execution_changed"})
             version, failures = changes.summary.version, 0
             if changes.summary.status in TERMINAL:
                 return

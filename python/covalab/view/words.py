@@ -1,8 +1,12 @@
-"""Words and numbers as people read them, for the pictures and texts of this package. Pure."""
+"""Labels and formatted numbers for the pictures and texts of this package. Pure.
+
+The page's tables (`labextension/src/words.ts`) are generated from the tables here; a test compares the two.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Final
 
 from covalab.core.lifecycle import TERMINAL
@@ -11,14 +15,39 @@ from covalab.core.model import Counts, DispatchSummary, Node, NodeKind, NodeStat
 STATUSES: Final[tuple[Status, ...]] = ("completed", "running", "failed", "cancelled", "skipped", "pending")
 """In the order in which bars and sentences show them."""
 
+STATUS_LABELS: Final[Mapping[Status, str]] = {status: status.capitalize() for status in STATUSES}
+
+SUMMARY_LABELS: Final[Mapping[str, str]] = {"held": "Not started", "paused": "Paused", "waiting": "Waiting"}
+"""Labels of a dispatch that its status does not express."""
+
+WAIT_LABELS: Final[Mapping[str, str]] = {"rerun": "Waits to run again", "start": "Waits to start"}
+"""Labels of a node that waits for a time."""
+
+NAME_PREFIXES: Final[Mapping[NodeKind, str]] = {
+    NodeKind.PARAMETER: ":parameter:",
+    NodeKind.PAUSE: ":pause_for:",
+    NodeKind.POINT: ":intervention_point:",
+}
+"""Prefixes that Covalent gives to the names of some kinds of node."""
+
+FIXED_NAMES: Final[Mapping[NodeKind, str]] = {
+    NodeKind.LIST: "list",
+    NodeKind.DICT: "dict",
+    NodeKind.OUTPUT: "output",
+}
+"""Names of the kinds of node whose own name says nothing."""
+
+DURATION_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+"""Seconds and name of each unit, the largest first."""
+
 
 def status_word(status: Status) -> str:
-    """Return the word for a status."""
-    return status.capitalize()
+    """Return the label of a status."""
+    return STATUS_LABELS[status]
 
 
 def waiting_word(state: NodeState) -> str:
-    """Return what a node waits for that is put off until a time; a picture does not say how long, it would be old.
+    """Return the label of a node that waits for a time, without the time: in a saved picture it would be out of date.
 
     Examples
     --------
@@ -27,37 +56,34 @@ def waiting_word(state: NodeState) -> str:
     >>> waiting_word(NodeState(3, "pending", next_at=100.0))
     'Waits to start'
     """
-    return "Waits to run again" if state.attempt > 0 else "Waits to start"
+    return WAIT_LABELS["rerun" if state.attempt > 0 else "start"]
 
 
 def summary_word(summary: DispatchSummary) -> str:
-    """Return the word for where a dispatch stands."""
+    """Return the label of a dispatch: its status, unless it is held, paused or waiting."""
     if summary.held:
-        return "Not started" if summary.starts_at is None else f"Starts at {moment_text(summary.starts_at)}"
+        return SUMMARY_LABELS["held"] if summary.starts_at is None else f"Starts at {moment_text(summary.starts_at)}"
     if summary.status in TERMINAL:
         return status_word(summary.status)
-    # What waits for a person counts as running.
+    # A node that waits for a person counts as running.
     is_waiting = 0 < summary.waiting >= summary.counts.running
-    return "Paused" if summary.paused else "Waiting" if is_waiting else status_word(summary.status)
+    if summary.paused:
+        return SUMMARY_LABELS["paused"]
+    return SUMMARY_LABELS["waiting"] if is_waiting else status_word(summary.status)
 
 
 def pretty_name(node: Node) -> str:
     """Return a node's name without the marks that Covalent puts around it."""
-    match node.kind:
-        case NodeKind.PARAMETER:
-            return node.name.removeprefix(":parameter:")
-        case NodeKind.LIST | NodeKind.DICT | NodeKind.OUTPUT:
-            return NodeKind(node.kind).name.lower()
-        case NodeKind.PAUSE:
-            return node.name.removeprefix(":pause_for:")
-        case NodeKind.POINT:
-            return node.name.removeprefix(":intervention_point:") or "intervention point"
-        case _:
-            return node.name.removeprefix(":").removeprefix("sublattice:") or node.name
+    if node.kind in FIXED_NAMES:
+        return FIXED_NAMES[node.kind]
+    if node.kind in NAME_PREFIXES:
+        name = node.name.removeprefix(NAME_PREFIXES[node.kind])
+        return name or ("intervention point" if node.kind == NodeKind.POINT else "")
+    return node.name.removeprefix(":").removeprefix("sublattice:") or node.name
 
 
 def moment_text(seconds: float) -> str:
-    """Return a moment as it is here, with the time zone: who looks at a picture may be elsewhere."""
+    """Return a moment in local time with its time zone, since a saved picture may be read in another one."""
     return dt.datetime.fromtimestamp(seconds, dt.timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
@@ -74,19 +100,18 @@ def duration_text(seconds: float) -> str:
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
-    units = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-    first = next(index for index, (size, _) in enumerate(units) if whole >= size)
-    size, unit = units[first]
+    first = next(index for index, (size, _) in enumerate(DURATION_UNITS) if whole >= size)
+    size, unit = DURATION_UNITS[first]
     text = f"{whole // size} {unit}"
-    if first + 1 < len(units):
-        small, small_unit = units[first + 1]
+    if first + 1 < len(DURATION_UNITS):
+        small, small_unit = DURATION_UNITS[first + 1]
         more = whole % size // small
         text += f" {more} {small_unit}" if more else ""
     return text
 
 
 def counts_text(counts: Counts) -> str:
-    """Return how many of how many are done, and what the others do.
+    """Return the number of completed nodes out of all, and the number of the others by status.
 
     Examples
     --------

@@ -1,18 +1,19 @@
 /**
- * What happens in a dispatch beside its graph: the forms for people, and a panel with state, interventions and stream.
+ * Execution panel: state, interventions and stream of a dispatch, and the forms for its interrupts.
  */
 import { h } from '../dom';
-import { ExecutionReader } from '../execution';
-import { Asks } from '../people/asks';
+import { ExecutionReader } from '../model/execution';
 import { counted, formatTime, personName } from '../text';
 import type { IDispatchSource, ISnapshot } from '../tokens';
 import type { EntryKind, ExecutionView, InterventionView, StreamItem } from '../wire';
+import { InterruptForms } from './interruptForms';
 import { showValue, StateTree } from './tree';
 
-const FORMS = 10;
-const ITEMS = 50;
+const MAX_FORMS = 10;
+const MAX_STREAM_ITEMS = 50;
 
-const ENTRIES: Readonly<Partial<Record<EntryKind, string>>> = {
+/** Labels of the stream's entries; an entry of another kind shows its value only. */
+const ENTRY_LABELS: Readonly<Partial<Record<EntryKind, string>>> = {
   refused: 'Not written to the state',
   intervene: 'Intervention',
   insert: 'Looked for interventions',
@@ -20,34 +21,34 @@ const ENTRIES: Readonly<Partial<Record<EntryKind, string>>> = {
   expire: 'Intervention expired',
   wait: 'Waits for an answer',
   answer: 'Answered',
-  withdraw: 'Waits no longer'
+  withdraw: 'No longer waits'
 };
 
-export interface IBesideOptions {
+export interface IExecutionPanelOptions {
   readonly source: IDispatchSource;
-  /** Show a node. */
+  /** Show a node in the graph. */
   readonly select: (node: number) => void;
   readonly nameOf: (node: number) => string;
 }
 
-/** Follows the execution of a source. Whoever shows it puts `asks` and `panel` where they belong. */
-export class Beside {
-  constructor(options: IBesideOptions) {
+/** Follows the execution of a source. The owner places its two elements, `forms` and `panel`. */
+export class ExecutionPanel {
+  constructor(options: IExecutionPanelOptions) {
     this._options = options;
     const { source } = options;
     this._reader = new ExecutionReader(() => source.execution());
-    this._asks = new Asks({
+    this._forms = new InterruptForms({
       answer: async (interrupt, request, json) => {
         try {
-          this._reader.take(await source.answer(interrupt, request, json));
+          this._reader.accept(await source.answer(interrupt, request, json));
         } finally {
-          this._reader.ask(); // also when it fails: somebody else may have answered
+          this._reader.refresh(); // also after a failure: another person may have answered first
         }
       },
       select: options.select,
-      most: FORMS
+      limit: MAX_FORMS
     });
-    this.asks = this._asks.node;
+    this.forms = this._forms.node;
     this._title = h('span');
     this._final = section('Final result', h('div', { class: 'cv-treeValue' }));
     this._state = section('State', this._tree.node);
@@ -55,65 +56,66 @@ export class Beside {
     this._stream = section('Stream', h('ol', { class: 'cv-stream', attrs: { tabindex: '0', 'aria-label': 'The last items of the stream' } }));
     this.panel = h(
       'details',
-      { class: 'cv-beside', attrs: { hidden: '' } },
+      { class: 'cv-execution', attrs: { hidden: '' } },
       h('summary', {}, this._title),
-      h('div', { class: 'cv-besideBody' }, this._final, this._state, this._ledger, this._stream)
+      h('div', { class: 'cv-executionBody' }, this._final, this._state, this._ledger, this._stream)
     );
     this.panel.addEventListener('toggle', this._onToggle);
-    this._reader.changed.connect(this._update, this);
-    source.stirred.connect(this._onStir, this);
+    this._reader.changed.connect(this._render, this);
+    source.executionChanged.connect(this._onExecutionChanged, this);
   }
 
-  readonly asks: HTMLElement;
+  readonly forms: HTMLElement;
   readonly panel: HTMLDetailsElement;
 
   dispose(): void {
-    this._options.source.stirred.disconnect(this._onStir, this);
+    this._options.source.executionChanged.disconnect(this._onExecutionChanged, this);
     this.panel.removeEventListener('toggle', this._onToggle);
     this._reader.dispose();
-    this._asks.dispose();
+    this._forms.dispose();
   }
 
-  /** The dispatch was looked at: look beside its graph, too, if it has moved on. */
-  follow({ summary, stale }: ISnapshot): void {
-    const seen = `${summary.version}|${summary.status}|${stale}`;
-    if (seen !== this._seen && stale === '') {
-      this._reader.ask();
+  /** Read the execution again if the dispatch has changed since the last call. */
+  update({ summary, stale }: ISnapshot): void {
+    const version = `${summary.version}|${summary.status}|${stale}`;
+    if (version !== this._version && stale === '') {
+      this._reader.refresh();
     }
-    this._seen = seen;
+    this._version = version;
   }
 
-  /** Take what an answer brought. */
-  take(execution: ExecutionView): void {
-    this._reader.take(execution);
+  /** Accept an execution that a command returned. */
+  accept(execution: ExecutionView): void {
+    this._reader.accept(execution);
   }
 
-  private _onStir(): void {
-    // What has been closed stays as it is.
+  private _onExecutionChanged(): void {
+    // A closed execution is immutable.
     if (this._reader.execution?.lifecycle !== 'closed') {
-      this._reader.ask();
+      this._reader.refresh();
     }
   }
 
-  private _onToggle = (): void => this._update();
+  private _onToggle = (): void => this._render();
 
-  private _update(): void {
+  private _render(): void {
     const { execution } = this._reader;
     if (!execution) {
       return;
     }
     const waiting = this._options.source.snapshot?.summary.waiting ?? 0;
-    this._asks.update(execution.interrupts, waiting);
+    this._forms.update(execution.interrupts, waiting);
     const { final, interventions, state, streamed } = execution;
-    const words = [
+    const parts = [
       final ? 'Final result' : '',
       state.below?.length ? `State of ${counted(state.below.length + state.left_out, 'key')}` : '',
       interventions.length > 0 ? counted(interventions.length, 'intervention') : '',
       streamed > 0 ? `${counted(streamed, 'item')} in the stream` : ''
     ].filter(Boolean);
-    this.panel.hidden = words.length === 0;
-    this._title.textContent = words.join(' · ');
-    if (!this.panel.open || words.length === 0) {
+    this.panel.hidden = parts.length === 0;
+    this._title.textContent = parts.join(' · ');
+    // A folded panel is not filled: a state may be large and most readers never unfold it.
+    if (!this.panel.open || parts.length === 0) {
       return;
     }
     this._final.hidden = final === null;
@@ -134,34 +136,35 @@ export class Beside {
     }
   }
 
-  /** Read what came since; several calls at once are one. */
+  /** Read the stream from the last known item on. A call during a read is made up for after it. */
   private async _readStream({ streamed, version }: ExecutionView): Promise<void> {
-    if (this._reading || streamed === 0 || version <= this._streamRead) {
+    if (this._readingStream || streamed === 0 || version <= this._streamVersion) {
       return;
     }
-    this._reading = true;
+    this._readingStream = true;
     try {
-      const { items } = await this._options.source.stream(this._lastItem, ITEMS);
-      this._streamRead = version;
+      const { items } = await this._options.source.stream(this._lastNumber, MAX_STREAM_ITEMS);
+      this._streamVersion = version;
       this._append(items);
     } catch {
-      // It is read again with the next change.
+      // The next change reads it again.
     }
-    this._reading = false;
-    const now = this._reader.execution;
-    if (now && now.version > this._streamRead && this.panel.open && !this._reader.isDisposed) {
-      void this._readStream(now);
+    this._readingStream = false;
+    const latest = this._reader.execution;
+    if (latest && latest.version > this._streamVersion && this.panel.open && !this._reader.isDisposed) {
+      void this._readStream(latest);
     }
   }
 
   private _append(items: readonly StreamItem[]): void {
     const list = this._stream.lastElementChild as HTMLElement;
+    // Follow the end only if the reader is there; otherwise the place they read would move.
     const atEnd = list.scrollTop + list.clientHeight >= list.scrollHeight - 4;
     for (const item of items) {
-      this._lastItem = Math.max(this._lastItem, item.number);
+      this._lastNumber = Math.max(this._lastNumber, item.number);
       list.append(this._item(item));
     }
-    while (list.childElementCount > ITEMS) {
+    while (list.childElementCount > MAX_STREAM_ITEMS) {
       list.firstElementChild!.remove();
     }
     if (atEnd) {
@@ -170,7 +173,7 @@ export class Beside {
   }
 
   private _item({ at, kind, node, text, value }: StreamItem): HTMLElement {
-    const words = ENTRIES[kind];
+    const label = ENTRY_LABELS[kind];
     const shown = h('span', { class: 'cv-treeValue' });
     if (value) {
       showValue(shown, value);
@@ -179,35 +182,41 @@ export class Beside {
       'li',
       {},
       h('span', { class: 'cv-streamFrom', title: formatTime(at), text: node >= 0 ? this._options.nameOf(node) : '' }),
-      h('span', { class: 'cv-streamText' }, words ? h('em', { text: words }) : null, text ? h('span', { text: kind === 'answer' ? `by ${personName(text)}` : text, title: text }) : null, value ? shown : null)
+      h(
+        'span',
+        { class: 'cv-streamText' },
+        label ? h('em', { text: label }) : null,
+        text ? h('span', { text: kind === 'answer' ? `by ${personName(text)}` : text, title: text }) : null,
+        value ? shown : null
+      )
     );
   }
 
-  private readonly _options: IBesideOptions;
+  private readonly _options: IExecutionPanelOptions;
   private readonly _reader: ExecutionReader;
-  private readonly _asks: Asks;
+  private readonly _forms: InterruptForms;
   private readonly _title: HTMLElement;
   private readonly _final: HTMLElement;
   private readonly _state: HTMLElement;
   private readonly _ledger: HTMLElement;
   private readonly _stream: HTMLElement;
   private readonly _tree = new StateTree();
-  private _seen = '';
+  private _version = '';
   private _ledgerKey = '';
-  private _lastItem = 0;
-  private _streamRead = -1;
-  private _reading = false;
+  private _lastNumber = 0;
+  private _streamVersion = -1;
+  private _readingStream = false;
 }
 
 function section(title: string, content: HTMLElement): HTMLElement {
   return h('section', {}, h('h4', { text: title }), content);
 }
 
-/** One record of the ledger: who said what, to whom, and what became of it. */
+/** Make the list item of an intervention: payload, author, target, status and consumers. */
 function recordItem(record: InterventionView): HTMLElement {
   const { author, consumers, created_at, note, status, target, text, where } = record;
-  const fate = status === 'inserted' ? `inserted${where ? ` before ${where}` : ''}` : status;
-  const facts = [author ?? '', target === null ? '' : `for ${target}`, fate, consumers.length > 0 ? `consumed by ${consumers.join(', ')}` : '', note ?? ''];
+  const result = status === 'inserted' ? `inserted${where ? ` before ${where}` : ''}` : status;
+  const facts = [author ?? '', target === null ? '' : `for ${target}`, result, consumers.length > 0 ? `consumed by ${consumers.join(', ')}` : '', note ?? ''];
   return h(
     'li',
     { title: formatTime(created_at) },

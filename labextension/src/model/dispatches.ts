@@ -1,18 +1,21 @@
 /**
- * The list of dispatches, newest first, as the server knows it. No DOM.
+ * Model of the list of dispatches: the newest ones, kept up to date by events and a poll. No DOM.
  */
 import type { IDisposable } from '@lumino/disposable';
 import { Poll } from '@lumino/polling';
 import { type ISignal, Signal } from '@lumino/signaling';
-import type { Client } from './client';
+import type { Client } from '../client';
 import type { Feed } from './feed';
-import { isTerminal } from './text';
-import type { DispatchSummary, ExecutionView } from './wire';
+import { errorMessage, isTerminal } from '../text';
+import type { DispatchSummary, ExecutionView } from '../wire';
 
+/** Dispatches per page. */
 const PAGE = 50;
-const MOST_BELOW = 1000;
 
-/** Keeps the newest dispatches up to date. */
+/** The most child dispatches that are read. */
+const MAX_CHILDREN = 1000;
+
+/** Holds the newest dispatches, and the child dispatches of those that were unfolded. */
 export class DispatchesModel implements IDisposable {
   constructor(client: Client, feed: Feed) {
     this._client = client;
@@ -31,22 +34,22 @@ export class DispatchesModel implements IDisposable {
     return this._changed;
   }
 
-  /** Newest first. */
+  /** All known dispatches, the newest first. */
   get dispatches(): readonly DispatchSummary[] {
     return this._sorted;
   }
 
-  /** Those that are not over. */
+  /** The dispatches that have not ended. */
   get active(): readonly DispatchSummary[] {
     return this._sorted.filter(({ status, held }) => !isTerminal(status) && !held);
   }
 
-  /** Why the list may be old; empty while it is not. */
+  /** The reason why the list may be out of date; empty while it is not. */
   get problem(): string {
     return this._problem;
   }
 
-  /** Whether the server has more than what is listed. */
+  /** Whether the server has older dispatches that are not listed. */
   get hasMore(): boolean {
     return this._hasMore;
   }
@@ -69,31 +72,31 @@ export class DispatchesModel implements IDisposable {
     }
   }
 
-  /** What is below a dispatch, oldest first, as far as `unfold` has read it. */
+  /** Return the child dispatches below a dispatch, the oldest first, as far as `unfold` has read them. */
   below(root: string): readonly DispatchSummary[] {
     return [...(this._families.get(root)?.values() ?? [])].sort((a, b) => a.created_at - b.created_at);
   }
 
-  /** Read what is below a dispatch; from then on it is kept up to date. */
+  /** Read the child dispatches below a dispatch; from then on events keep them up to date. */
   async unfold(root: string): Promise<void> {
     if (!this._families.has(root)) {
       this._families.set(root, new Map());
       try {
-        this._merge(await this._client.dispatches({ root, count: MOST_BELOW }));
+        this._merge(await this._client.dispatches({ root, count: MAX_CHILDREN }));
       } catch (error) {
         this._families.delete(root);
-        this._problem = error instanceof Error ? error.message : String(error);
+        this._problem = errorMessage(error);
         this._changed.emit();
       }
     }
   }
 
-  /** Read the list again, now. */
+  /** Read the list again. */
   refresh(): Promise<void> {
     return this._poll.refresh();
   }
 
-  /** List more of the older ones. */
+  /** List one more page of older dispatches. */
   async more(): Promise<void> {
     this._count += PAGE;
     await this.refresh();
@@ -103,26 +106,26 @@ export class DispatchesModel implements IDisposable {
     this._merge([await this._client.cancel(id)]);
   }
 
-  /** What happens in a dispatch beside its graph. */
+  /** Read the execution of a dispatch. */
   execution(id: string): Promise<ExecutionView> {
     return this._client.execution(id);
   }
 
-  /** Answer what waits for a person; see `Client.answer`. */
+  /** Answer an interrupt; see `Client.answer`. */
   answer(id: string, interrupt: string, request: string, json: string): Promise<ExecutionView> {
     return this._client.answer(id, interrupt, request, json);
   }
 
-  /** Let a dispatch start nothing new, or go on; the list hears of it from the feed. */
-  async pause(id: string, wanted: boolean): Promise<void> {
-    await this._client.pause(id, wanted);
+  /** Pause or resume a dispatch. The answer has no summary: an event will bring it. */
+  async pause(id: string, paused: boolean): Promise<void> {
+    await this._client.pause(id, paused);
   }
 
   async start(id: string): Promise<void> {
     this._merge([await this._client.start(id)]);
   }
 
-  /** Run a dispatch again; returns the new one's id. */
+  /** Run a dispatch again and return the new id. */
   async redispatch(id: string, reuse: boolean): Promise<string> {
     const summary = await this._client.redispatch(id, reuse);
     this._merge([summary]);
@@ -145,10 +148,10 @@ export class DispatchesModel implements IDisposable {
       this._ready = true;
       this._merge(found);
     } catch (error) {
-      this._problem = error instanceof Error ? error.message : String(error);
+      this._problem = errorMessage(error);
       this._ready = true;
       this._changed.emit();
-      throw error; // the poll waits longer after each failure
+      throw error; // the poll backs off after each failure
     }
   }
 
@@ -158,8 +161,9 @@ export class DispatchesModel implements IDisposable {
 
   private _merge(dispatches: readonly DispatchSummary[]): void {
     for (const summary of dispatches) {
-      // A sublattice is part of another dispatch, which is listed.
+      // A sublattice is listed below its outermost dispatch, and only if that was unfolded.
       const known = summary.root === null || summary.root === summary.id ? this._known : this._families.get(summary.root);
+      // Events and answers may overtake each other: an older version is dropped.
       if (known && summary.version >= (known.get(summary.id)?.version ?? -1)) {
         known.set(summary.id, summary);
       }

@@ -1,20 +1,20 @@
 /**
- * What the Jupyter server pushes about dispatches, as a signal.
+ * Event feed: the dispatch events of the Jupyter server as a signal.
  */
 import type { Event } from '@jupyterlab/services';
 import type { IDisposable } from '@lumino/disposable';
 import { type ISignal, Signal } from '@lumino/signaling';
-import { EVENT_SCHEMA } from './tokens';
-import type { DispatchSummary } from './wire';
+import { EVENT_SCHEMA } from '../tokens';
+import type { DispatchSummary } from '../wire';
 
-/** Listens to the event stream, from now until disposed. */
+/** Connects to the event stream until disposed. */
 export class Feed implements IDisposable {
   constructor(events: Event.IManager) {
     this._events = events;
     events.stream.connect(this._onEvent, this);
   }
 
-  /** Emitted with every dispatch that changed. Events that were missed are not repeated: whoever needs all reads again. */
+  /** Emitted with the dispatches that changed. Lost events are not repeated, so a model also polls. */
   get changed(): ISignal<this, readonly DispatchSummary[]> {
     return this._changed;
   }

@@ -1,44 +1,44 @@
 /**
- * A strip at the top of the list: how all tasks stand, how many did well, why others did not, and who runs for longest.
+ * Dashboard above the list: task counts by status, success rate, error types, and the longest running task.
  */
-import { h, statusMark } from './dom';
-import type { Overview } from './overview';
-import { counted, errorLabel, formatElapsed, statusLabel, successRate } from './text';
-import type { ErrorType, TaskStatusName } from './wire';
+import { h, statusMark } from '../dom';
+import type { Overview } from '../model/overview';
+import { counted, errorLabel, formatElapsed, statusLabel, successRate } from '../text';
+import type { ErrorType, TaskStatusName } from '../wire';
 
-const WORDS: readonly TaskStatusName[] = ['running', 'pending', 'completed', 'failed', 'cancelled'];
+const TASK_STATUSES: readonly TaskStatusName[] = ['running', 'pending', 'completed', 'failed', 'cancelled'];
 
 export interface IDashboardOptions {
   readonly overview: Overview;
-  /** Show a dispatch. */
+  /** Open a dispatch. */
   readonly open: (id: string) => void;
-  /** List the dispatches that have tasks which stand so. */
-  readonly choose: (word: TaskStatusName) => void;
+  /** List the dispatches that have tasks of this status. */
+  readonly choose: (status: TaskStatusName) => void;
 }
 
-/** Shows an overview. */
+/** Shows the overview of all tasks. */
 export class Dashboard {
   constructor(options: IDashboardOptions) {
     this._options = options;
-    for (const word of WORDS) {
+    for (const status of TASK_STATUSES) {
       const count = h('span');
       const button = h(
         'button',
-        { class: 'cv-tally', attrs: { type: 'button', 'aria-pressed': 'false', 'data-tally': word }, onClick: () => options.choose(word) },
-        statusMark(word),
+        { class: 'cv-tally', attrs: { type: 'button', 'aria-pressed': 'false', 'data-tally': status }, onClick: () => options.choose(status) },
+        statusMark(status),
         count
       );
-      this._tallies.set(word, [button, count]);
+      this._tallies.set(status, [button, count]);
     }
     this._rate = h('span', { class: 'cv-rate' });
     this._errors = h('ul', { class: 'cv-errors', attrs: { 'aria-label': 'Why tasks failed' } });
-    this._longest = h('button', { class: 'cv-link cv-longest', attrs: { type: 'button' }, onClick: () => this._open() });
+    this._longest = h('button', { class: 'cv-link cv-longest', attrs: { type: 'button' }, onClick: () => this._openLongest() });
     this.node = h(
       'section',
       { class: 'cv-dashboard', attrs: { 'aria-label': 'All tasks', hidden: '' } },
       h(
         'div',
-        { class: 'cv-tallies', attrs: { role: 'group', 'aria-label': 'List dispatches by how their tasks stand' } },
+        { class: 'cv-tallies', attrs: { role: 'group', 'aria-label': 'List dispatches by the status of their tasks' } },
         ...[...this._tallies.values()].map(([button]) => button)
       ),
       this._rate,
@@ -52,26 +52,26 @@ export class Dashboard {
   readonly node: HTMLElement;
 
   dispose(): void {
-    window.clearTimeout(this._tick);
+    window.clearTimeout(this._timer);
     this._options.overview.changed.disconnect(this._update, this);
   }
 
-  /** Show by which of the counts the list is filtered. */
-  mark(chosen: TaskStatusName | null): void {
-    this._tallies.forEach(([button], word) => button.setAttribute('aria-pressed', String(word === chosen)));
+  /** Mark the status by which the list is filtered. */
+  setPressed(chosen: TaskStatusName | null): void {
+    this._tallies.forEach(([button], status) => button.setAttribute('aria-pressed', String(status === chosen)));
   }
 
   private _update(): void {
     const { summary } = this._options.overview;
-    this.node.hidden = !summary || WORDS.every(word => !summary.counts[word]);
+    this.node.hidden = !summary || TASK_STATUSES.every(status => !summary.counts[status]);
     if (!summary) {
       return;
     }
-    for (const [word, [button, count]] of this._tallies) {
-      const tasks = summary.counts[word] ?? 0;
+    for (const [status, [button, count]] of this._tallies) {
+      const tasks = summary.counts[status] ?? 0;
       count.textContent = tasks.toLocaleString('en', { notation: tasks < 10_000 ? 'standard' : 'compact' });
       button.hidden = tasks === 0 && button.getAttribute('aria-pressed') !== 'true';
-      const label = `${counted(tasks, 'task')} ${statusLabel(word).toLowerCase()}`;
+      const label = `${counted(tasks, 'task')} ${statusLabel(status).toLowerCase()}`;
       button.title = `${label}: list their dispatches`;
       button.setAttribute('aria-label', label);
     }
@@ -80,16 +80,17 @@ export class Dashboard {
     this._rate.textContent = `${rate} succeeded`;
     this._rate.title = 'Of the tasks that completed or failed';
     this._showErrors(summary.error_types);
-    this._clock();
+    this._updateLongest();
   }
 
   private _showErrors(types: Readonly<Record<string, number>>): void {
     const entries = Object.entries(types).sort(([, a], [, b]) => b - a);
+    // The list is rebuilt only when it differs, since the pointer may be over one of its tooltips.
     const key = JSON.stringify(entries);
-    if (key === this._shown) {
+    if (key === this._errorsKey) {
       return;
     }
-    this._shown = key;
+    this._errorsKey = key;
     const most = Math.max(1, ...entries.map(([, count]) => count));
     this._errors.hidden = entries.length === 0;
     this._errors.replaceChildren(
@@ -107,18 +108,18 @@ export class Dashboard {
     );
   }
 
-  private _clock = (): void => {
-    window.clearTimeout(this._tick);
+  private _updateLongest = (): void => {
+    window.clearTimeout(this._timer);
     const { longest } = this._options.overview;
     this._longest.hidden = longest === null;
     if (longest) {
       this._longest.textContent = `Longest: ${longest.name} · ${formatElapsed(Date.now() / 1000 - longest.started)}`;
       this._longest.title = `${longest.name} is the task that has been running for longest: show its dispatch`;
-      this._tick = window.setTimeout(this._clock, 1000);
+      this._timer = window.setTimeout(this._updateLongest, 1000);
     }
   };
 
-  private _open(): void {
+  private _openLongest(): void {
     const { longest } = this._options.overview;
     if (longest) {
       this._options.open(longest.dispatch);
@@ -130,6 +131,6 @@ export class Dashboard {
   private readonly _rate: HTMLElement;
   private readonly _errors: HTMLElement;
   private readonly _longest: HTMLElement;
-  private _shown = '';
-  private _tick = 0;
+  private _errorsKey = '';
+  private _timer = 0;
 }

@@ -1,18 +1,18 @@
 /**
- * A dispatch in a tab of its own.
+ * Tab of the main area that shows one dispatch.
  */
 import { MainAreaWidget } from '@jupyterlab/apputils';
 import { Widget } from '@lumino/widgets';
-import { DispatchView } from './dispatch/view';
-import { covalabIcon } from './icons';
-import { summaryLabel } from './text';
-import type { IDispatchSource } from './tokens';
+import { DispatchView } from './view';
+import { covalabIcon } from '../icons';
+import { summaryLabel } from '../text';
+import type { IDispatchSource } from '../tokens';
 
-/** What can be done about the dispatch of a tab, and about others that it shows. */
+/** Actions of a tab, on its dispatch and on others that it shows. */
 export interface IDispatchTabOptions {
-  readonly openOther: (id: string) => void;
+  readonly openDispatch: (id: string) => void;
   readonly start: () => void;
-  readonly again: (reuse: boolean) => void;
+  readonly redispatch: (reuse: boolean) => void;
 }
 
 class Content extends Widget {

@@ -1,49 +1,50 @@
 /**
- * How all tasks stand, for as long as somebody looks. No DOM.
+ * Model of the dashboard: counts of all tasks, read again while the dashboard is visible. No DOM.
  */
 import type { IDisposable } from '@lumino/disposable';
 import { type ISignal, Signal } from '@lumino/signaling';
-import type { Client } from './client';
+import type { Client } from '../client';
 import type { DispatchesModel } from './dispatches';
-import { prettyName } from './text';
-import type { TaskRow, TasksSummary } from './wire';
+import { prettyName } from '../text';
+import type { TaskRow, TasksSummary } from '../wire';
 
-const PAUSE = 3000;
+/** Milliseconds between two reads. */
+const INTERVAL = 3000;
 
-/** The task that has been running for longest. */
-export interface ILongest {
+/** The longest running task. */
+export interface ILongestTask {
   readonly dispatch: string;
   readonly name: string;
   readonly started: number;
 }
 
-/** Counts the tasks of all dispatches again when a dispatch has changed: every few seconds, and only while shown. */
+/** Reads the counts after a dispatch has changed, at most once per interval, and only while they are visible. */
 export class Overview implements IDisposable {
   constructor(client: Client, dispatches: DispatchesModel) {
     this._client = client;
     this._dispatches = dispatches;
     dispatches.changed.connect(this._onChange, this);
-    document.addEventListener('visibilitychange', this._plan);
+    document.addEventListener('visibilitychange', this._schedule);
   }
 
-  /** Emitted after the tasks were counted again. */
+  /** Emitted after the counts were read. */
   get changed(): ISignal<this, void> {
     return this._changed;
   }
 
-  /** Null until they were counted. */
+  /** The counts as last read; null before the first read. */
   get summary(): TasksSummary | null {
     return this._summary;
   }
 
-  get longest(): ILongest | null {
+  get longest(): ILongestTask | null {
     return this._longest;
   }
 
-  /** Whether somebody looks. */
+  /** Whether the dashboard is visible. */
   set isShown(shown: boolean) {
     this._shown = shown;
-    this._plan();
+    this._schedule();
   }
 
   get isDisposed(): boolean {
@@ -54,42 +55,43 @@ export class Overview implements IDisposable {
     this._disposed = true;
     window.clearTimeout(this._timer);
     this._dispatches.changed.disconnect(this._onChange, this);
-    document.removeEventListener('visibilitychange', this._plan);
+    document.removeEventListener('visibilitychange', this._schedule);
     Signal.clearData(this);
   }
 
   private _onChange(): void {
-    this._old = true;
-    this._plan();
+    this._outdated = true;
+    this._schedule();
   }
 
-  private _plan = (): void => {
-    if (this._old && this._shown && !document.hidden && this._timer === 0 && !this._disposed) {
-      this._timer = window.setTimeout(() => void this._read(), Math.max(0, this._last + PAUSE - Date.now()));
+  private _schedule = (): void => {
+    if (this._outdated && this._shown && !document.hidden && this._timer === 0 && !this._disposed) {
+      this._timer = window.setTimeout(() => void this._read(), Math.max(0, this._lastRead + INTERVAL - Date.now()));
     }
   };
 
   private async _read(): Promise<void> {
-    this._last = Date.now();
+    this._lastRead = Date.now();
+    // It may have been hidden while the timer ran.
     if (this._shown && !document.hidden) {
-      this._old = false;
+      this._outdated = false;
       try {
         const summary = await this._client.tasksSummary();
-        this._longest = await this._named(summary.oldest_running);
+        this._longest = await this._describe(summary.oldest_running);
         this._summary = summary;
         this._changed.emit();
       } catch {
-        this._old = true; // the list says what is wrong; with its next change this is tried again
+        this._outdated = true; // read again with the next change; the list shows the error
         this._timer = 0;
         return;
       }
     }
     this._timer = 0;
-    this._plan();
+    this._schedule();
   }
 
-  /** A row has no name: ask for that once. */
-  private async _named(row: TaskRow | null): Promise<ILongest | null> {
+  /** Describe a task by its name, which its row lacks and which is read once. */
+  private async _describe(row: TaskRow | null): Promise<ILongestTask | null> {
     if (!row) {
       return null;
     }
@@ -105,11 +107,11 @@ export class Overview implements IDisposable {
   private readonly _dispatches: DispatchesModel;
   private readonly _changed = new Signal<this, void>(this);
   private _summary: TasksSummary | null = null;
-  private _longest: ILongest | null = null;
+  private _longest: ILongestTask | null = null;
   private _name: readonly [string, string] = ['', ''];
-  private _old = true;
+  private _outdated = true;
   private _shown = false;
   private _timer = 0;
-  private _last = 0;
+  private _lastRead = 0;
   private _disposed = false;
 }

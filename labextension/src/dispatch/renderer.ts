@@ -1,22 +1,22 @@
 /**
- * Shows a dispatch in the output of a cell, live from the server: no kernel is needed, and the notebook need not be trusted.
+ * MIME renderer: shows a dispatch in the output of a cell, live from the server, without a kernel and without trust.
  */
 import type { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 import { Widget } from '@lumino/widgets';
-import { DispatchView } from './dispatch/view';
-import { type IBundle, type IDispatchSource, MIME_TYPE, readBundle } from './tokens';
+import { DispatchView } from './view';
+import { type IBundle, type IDispatchSource, MIME_TYPE, readBundle } from '../tokens';
 
-/** Below the rank of the widget renderer (-10): where this page knows our MIME type, it is used. */
+/** Below the rank of the widget renderer (-10), so that this one is preferred wherever the extension is installed. */
 export const RANK = -20;
 
 export interface IRendererOptions {
-  /** Follow the dispatch that a notebook shows. */
-  readonly follow: (bundle: IBundle) => IDispatchSource;
-  /** Show a dispatch in a tab of its own, where there can be one. */
+  /** Make the source of a saved dispatch. */
+  readonly createSource: (bundle: IBundle) => IDispatchSource;
+  /** Open a dispatch in a tab; null where there are no tabs. */
   readonly open: ((id: string) => void) | null;
 }
 
-/** Make the renderer known to a registry with this. It is safe: all it shows becomes text. */
+/** Return the factory to register. It is `safe`: everything is shown as text, nothing is parsed as HTML. */
 export function rendererFactory(options: IRendererOptions): IRenderMime.IRendererFactory {
   return {
     safe: true,
@@ -34,28 +34,28 @@ class DispatchRenderer extends Widget implements IRenderMime.IRenderer {
   }
 
   override dispose(): void {
-    this._end();
+    this._clear();
     super.dispose();
   }
 
   renderModel(model: IRenderMime.IMimeModel): Promise<void> {
     const bundle = readBundle(model.data[MIME_TYPE]);
     if (bundle && bundle.id === this._source?.id) {
-      return Promise.resolve(); // the same dispatch, of which the server knows more
+      return Promise.resolve(); // the source is newer than what was saved
     }
-    this._end();
+    this._clear();
     if (!bundle) {
-      this.node.textContent = 'This output should be a dispatch, but the notebook does not say which.';
+      this.node.textContent = 'This output should be a dispatch, but the notebook does not contain its id.';
       return Promise.resolve();
     }
-    this._source = this._options.follow(bundle);
+    this._source = this._options.createSource(bundle);
     const { open } = this._options;
-    this._view = new DispatchView({ source: this._source, place: 'output', open: open && (() => open(bundle.id)), openOther: open });
+    this._view = new DispatchView({ source: this._source, place: 'output', open: open && (() => open(bundle.id)), openDispatch: open });
     this.node.replaceChildren(this._view.node);
     return Promise.resolve();
   }
 
-  private _end(): void {
+  private _clear(): void {
     this._view?.dispose();
     this._source?.dispose();
     this._view = null;

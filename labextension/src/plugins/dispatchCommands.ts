@@ -1,0 +1,165 @@
+/**
+ * Commands on one dispatch: open, start, pause, resume, cancel, run again, delete.
+ */
+import type { JupyterFrontEnd } from '@jupyterlab/application';
+import { Dialog, InputDialog, Notification, showDialog, type WidgetTracker } from '@jupyterlab/apputils';
+import { CommandIDs } from '../commands';
+import { DispatchTab } from '../dispatch/tab';
+import { covalabIcon } from '../icons';
+import { ServerSource } from '../model/serverSource';
+import { canCancel, errorMessage, isTerminal, summaryLabel } from '../text';
+import type { DispatchSummary } from '../wire';
+import type { ICovalab } from './services';
+
+type Command = Parameters<JupyterFrontEnd['commands']['addCommand']>[1];
+type Condition = (summary: DispatchSummary) => boolean;
+
+/** Add the commands to an application; `tracker` gets the tabs that they open. */
+export function addDispatchCommands(app: JupyterFrontEnd, covalab: ICovalab, tracker: WidgetTracker<DispatchTab>): void {
+  const { commands } = app;
+  commands.addCommand(CommandIDs.open, openCommand(app, covalab, tracker));
+  commands.addCommand(CommandIDs.redispatch, redispatchCommand(app, covalab));
+  commands.addCommand(CommandIDs.delete, deleteCommand(app, covalab, tracker));
+  const { dispatches } = covalab;
+  const simple = (id: string, label: string, caption: string, condition: Condition, act: (dispatch: string) => Promise<void>): void => {
+    commands.addCommand(id, {
+      label,
+      caption,
+      describedBy: { args: Private.ARGS },
+      execute: async args => {
+        const dispatch = await findDispatch(app, covalab, args['id'], condition);
+        if (dispatch !== null) {
+          await notifyOfError(() => act(dispatch));
+        }
+      }
+    });
+  };
+  simple(CommandIDs.cancel, 'Cancel Dispatch…', 'Stop running tasks and start no new ones', canCancel, id => dispatches.cancel(id));
+  simple(
+    CommandIDs.start,
+    'Start Dispatch…',
+    'Start a dispatch that was recorded and not started',
+    ({ held }) => held,
+    id => dispatches.start(id)
+  );
+  simple(
+    CommandIDs.pause,
+    'Pause Dispatch…',
+    'Start no new tasks of a dispatch; running tasks continue',
+    ({ status, held, paused }) => !isTerminal(status) && !held && !paused,
+    id => dispatches.pause(id, true)
+  );
+  simple(
+    CommandIDs.unpause,
+    'Continue Paused Dispatch…',
+    'Start new tasks of a paused dispatch again',
+    ({ status, paused }) => !isTerminal(status) && paused,
+    id => dispatches.pause(id, false)
+  );
+}
+
+function openCommand(app: JupyterFrontEnd, covalab: ICovalab, tracker: WidgetTracker<DispatchTab>): Command {
+  const { client, feed } = covalab;
+  return {
+    label: 'Open Dispatch…',
+    caption: 'Show a dispatch in a tab',
+    icon: covalabIcon,
+    describedBy: { args: Private.ARGS },
+    execute: async args => {
+      const id = await findDispatch(app, covalab, args['id'], () => true);
+      if (id === null) {
+        return;
+      }
+      let tab = tracker.find(candidate => candidate.dispatch === id);
+      if (!tab) {
+        tab = new DispatchTab(new ServerSource(id, client, feed, null), {
+          openDispatch: other => void app.commands.execute(CommandIDs.open, { id: other }),
+          start: () => void app.commands.execute(CommandIDs.start, { id }),
+          redispatch: reuse => void app.commands.execute(CommandIDs.redispatch, { id, reuse })
+        });
+        await tracker.add(tab);
+        app.shell.add(tab, 'main');
+      }
+      app.shell.activateById(tab.id);
+    }
+  };
+}
+
+function redispatchCommand(app: JupyterFrontEnd, covalab: ICovalab): Command {
+  return {
+    label: args => (args['reuse'] ? 'Resume Dispatch…' : 'Run Dispatch Again…'),
+    caption: args => (args['reuse'] ? 'Run it again under a new id, and reuse completed tasks' : 'Run all of it again under a new id'),
+    describedBy: { args: Private.REDISPATCH_ARGS },
+    execute: async args => {
+      const id = await findDispatch(app, covalab, args['id'], ({ status }) => isTerminal(status));
+      if (id !== null) {
+        await notifyOfError(async () => {
+          const created = await covalab.dispatches.redispatch(id, args['reuse'] === true);
+          await app.commands.execute(CommandIDs.open, { id: created });
+        });
+      }
+    }
+  };
+}
+
+function deleteCommand(app: JupyterFrontEnd, covalab: ICovalab, tracker: WidgetTracker<DispatchTab>): Command {
+  const { dispatches } = covalab;
+  return {
+    label: 'Delete Dispatch…',
+    caption: 'Delete a dispatch that has ended, and its results',
+    describedBy: { args: Private.ARGS },
+    execute: async args => {
+      const id = await findDispatch(app, covalab, args['id'], ({ status, held }) => isTerminal(status) || held);
+      if (id === null) {
+        return;
+      }
+      const name = dispatches.dispatches.find(summary => summary.id === id)?.name ?? id;
+      const answer = await showDialog({
+        title: `Delete “${name}”?`,
+        body: 'Its results are deleted as well. This cannot be undone.',
+        buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: 'Delete' })]
+      });
+      if (answer.button.accept) {
+        await notifyOfError(async () => {
+          await dispatches.delete(id);
+          tracker.find(tab => tab.dispatch === id)?.dispose();
+        });
+      }
+    }
+  };
+}
+
+/** Return the dispatch of a command: its argument, else the row under the context menu, else one chosen from a list. */
+async function findDispatch(app: JupyterFrontEnd, { dispatches }: ICovalab, id: unknown, condition: Condition): Promise<string | null> {
+  if (typeof id === 'string' && id !== '') {
+    return id;
+  }
+  const clicked = app.contextMenuHitTest(node => node.dataset['dispatch'] !== undefined);
+  if (clicked) {
+    return clicked.dataset['dispatch']!;
+  }
+  const found = dispatches.dispatches.filter(condition);
+  const labels = found.map(summary => `${summary.name} · ${summaryLabel(summary)} · ${summary.id}`);
+  const chosen = await InputDialog.getItem({ title: 'Which dispatch?', items: labels });
+  return found[labels.indexOf(chosen.value ?? '')]?.id ?? null;
+}
+
+/** Run an action and show its error as a notification, since a command has no place of its own for it. */
+async function notifyOfError(act: () => Promise<void>): Promise<void> {
+  try {
+    await act();
+  } catch (error) {
+    Notification.error(errorMessage(error));
+  }
+}
+
+namespace Private {
+  const ID = { type: 'string', description: 'The id of the dispatch; without it, a list to choose from is shown' } as const;
+
+  export const ARGS = { type: 'object', properties: { id: ID } } as const;
+
+  export const REDISPATCH_ARGS = {
+    type: 'object',
+    properties: { id: ID, reuse: { type: 'boolean', description: 'Whether completed tasks are reused' } }
+  } as const;
+}
