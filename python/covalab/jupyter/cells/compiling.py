@@ -9,15 +9,21 @@ from __future__ import annotations
 import ast
 import linecache
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from covalab.core.missing import Missing, storable_or_missing
 from covalab.core.source import filename_for, register
 from covalab.jupyter.cells.cell import Cell, CellRefused, kind_of
 
-_UNSET = "__covalab_Unset__"
-_KEEPABLE = "__covalab_keepable__"
+# Variables in the code that is added to a cell. They are named as in earlier versions: `reuse` compares code with code
+# that those have stored.
+_MISSING: Final = "__covalab_Unset__"
+_STORABLE: Final = "__covalab_keepable__"
+# Written from the objects themselves, so that renaming one of them cannot break the cells.
+_IMPORT_MISSING: Final = f"from {Missing.__module__} import {Missing.__name__} as {_MISSING}"
+_IMPORT_STORABLE: Final = f"from {storable_or_missing.__module__} import {storable_or_missing.__name__} as {_STORABLE}"
 
 
 class Recipe(msgspec.Struct, frozen=True):
@@ -140,12 +146,12 @@ def _before(cell: Cell, recipe: Recipe) -> list[ast.stmt]:
     leftovers = [name for name in recipe.outputs if name in recipe.leftovers]
     unsure = recipe.forgiving and any(not _is_sure(cell, recipe, name) for name in recipe.outputs)
     if recipe.arriving_unset or unsure:
-        lines.append(f"from covalab.core.missing import Unset as {_UNSET}")
+        lines.append(_IMPORT_MISSING)
     if leftovers:
-        lines.append(f"from covalab.core.missing import keepable as {_KEEPABLE}")
+        lines.append(_IMPORT_STORABLE)
     for name, needed in recipe.arriving_unset.items():
         then = f"raise {name}.needed_by({recipe.name!r})" if needed else f"del {name}"
-        lines.append(f"if type({name}) is {_UNSET}: {then}")
+        lines.append(f"if type({name}) is {_MISSING}: {then}")
     # What nested functions set (`global` in the notebook) must be a name of this function.
     lines += [f"if False: {name} = None" for name in sorted(cell.nonlocals)]
     return _parsed(lines)
@@ -159,7 +165,7 @@ def _after(cell: Cell, recipe: Recipe) -> list[ast.stmt]:
         if not _is_sure(cell, recipe, name):
             lines += ["try:", f"    {name}", "except NameError:"]
             if recipe.forgiving:
-                lines.append(f"    {name} = {_UNSET}({name!r}, {recipe.name!r})")
+                lines.append(f"    {name} = {_MISSING}({name!r}, {recipe.name!r})")
             else:
                 message = (
                     f"electron {recipe.name!r} ended without setting {name!r}, which it promises after `->`; "
@@ -167,7 +173,7 @@ def _after(cell: Cell, recipe: Recipe) -> list[ast.stmt]:
                 )
                 lines.append(f"    raise NameError({message!r}, name={name!r}) from None")
         if name in recipe.leftovers:
-            lines.append(f"{name} = {_KEEPABLE}({name}, {name!r}, {recipe.name!r})")
+            lines.append(f"{name} = {_STORABLE}({name}, {name!r}, {recipe.name!r})")
     lines.append(f"return {', '.join(recipe.outputs)}")
     return _parsed(["def _():", *(f"    {line}" for line in lines)], inside=True)
 
