@@ -22,9 +22,10 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from covalab.core.source import filename_for
-from covalab.jupyter.cells.dataflow import Conflict, Scope, scan
+from covalab.jupyter.cells.dataflow import Conflict, scan
 from covalab.jupyter.cells.ipython_lines import CellRefused, parse_with_ipython_lines
 from covalab.jupyter.cells.mutation import PossibleChange
+from covalab.jupyter.cells.name_state import Scope
 from covalab.jupyter.cells.scopes import SCOPES, declared, names_bound, walk_scope
 
 __all__ = ["Cell", "CellRefused", "Kind", "Names", "kind_of", "names_of", "read_cell"]
@@ -327,7 +328,7 @@ class _Nonlocal(ast.NodeVisitor):
         self.generic_visit(node)
         self._functions.pop()
 
-    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 - the names are those of `ast`
+    visit_AsyncFunctionDef = visit_FunctionDef
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         for name in declared(node.body, ast.Global):

@@ -10,7 +10,7 @@ from collections import defaultdict
 import pytest
 from tests.jupyter.corpus import Example, examples
 
-from covalab.jupyter.cells.scopes import SCOPES, inner, outer_parts, walk_scope
+from covalab.jupyter.cells.scopes import SCOPES, free_names, outer_parts, walk_scope
 
 INLINED = (ast.ListComp, ast.SetComp, ast.DictComp) if sys.version_info >= (3, 12) else ()
 """What `symtable` no longer shows as a scope of its own, because the compiler puts it into the code around it."""
@@ -40,7 +40,7 @@ def test_nested_scopes_are_resolved_as_the_compiler_does(example: Example) -> No
     ours: dict[int, set[str]] = defaultdict(set)
     for node in walk_scope(ast.parse(example.code).body):
         if isinstance(node, SCOPES) and not isinstance(node, INLINED):
-            found = inner(node)
+            found = free_names(node)
             ours[node.lineno] |= found.reads | found.sets
 
     assert ours == theirs
@@ -53,4 +53,4 @@ def test_defaults_and_decorators_belong_to_the_scope_around() -> None:
     names = {node.id for part in outer_parts(function) for node in ast.walk(part) if isinstance(node, ast.Name)}
 
     assert names == {"decorate", "default", "kind", "other", "result"}
-    assert inner(function).reads == {"body"}
+    assert free_names(function).reads == {"body"}

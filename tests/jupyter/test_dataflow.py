@@ -7,7 +7,8 @@ import textwrap
 
 import pytest
 
-from covalab.jupyter.cells.dataflow import Conflict, Scope, scan
+from covalab.jupyter.cells.dataflow import Conflict, scan
+from covalab.jupyter.cells.name_state import Scope
 
 
 def scanned(code: str) -> Scope:
