@@ -149,5 +149,5 @@ def run_as_electron(example: Example, namespace: dict[str, Any]) -> tuple[tuple[
     value = function(**arguments)
     if inspect.iscoroutine(value):
         value = asyncio.run(value)
-    assert re.match(r"\w+\(", made.shown)
+    assert re.match(r"\w+\(", made.signature)
     return made.outputs, value if len(made.outputs) > 1 else (value,)

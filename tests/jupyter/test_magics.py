@@ -392,7 +392,7 @@ def test_the_help_says_how_to_write_a_cell(notebook: Notebook) -> None:
     """`%%electron?` shows the form of the line and every option."""
     magics = notebook.shell.magics_manager.registry["CovalabMagics"]
     assert isinstance(magics, CovalabMagics)
-    people = notebook.shell.magics_manager.registry["PeopleMagics"]
+    interrupts = notebook.shell.magics_manager.registry["InterruptMagics"]
 
     for magic, words in {
         "electron": [
@@ -415,7 +415,7 @@ def test_the_help_says_how_to_write_a_cell(notebook: Notebook) -> None:
         "pause": ["%resume"],
         "resume": ["id"],
     }.items():
-        text = getattr(magics if hasattr(magics, magic) else people, magic).__doc__
+        text = getattr(magics if hasattr(magics, magic) else interrupts, magic).__doc__
         assert all(word in text for word in words), (magic, text)
 
 

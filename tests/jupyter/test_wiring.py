@@ -15,10 +15,10 @@ from covalab.jupyter.notebook.wiring import WiredElectron, wire
 
 def part(line: str, code: str) -> WiredElectron:
     """Return an electron cell; the line must at least name it."""
-    heading = read_header(line)
-    assert heading.name is not None
+    header = read_header(line)
+    assert header.name is not None
     cell = read_cell(f"%%electron {line}\n{textwrap.dedent(code)}")
-    return WiredElectron(heading.name, cell, heading.arguments, heading.outputs)
+    return WiredElectron(header.name, cell, header.arguments, header.outputs)
 
 
 def wired(
@@ -26,13 +26,13 @@ def wired(
 ) -> str:
     """Return the source of the lattice."""
     known = namespace or {}
-    heading = read_header(line)
-    assert heading.name is not None
+    header = read_header(line)
+    assert header.name is not None
 
     def kind(name: str) -> Any:
         return kind_of(known[name]) if name in known else "none"
 
-    return wire(heading.name, parts, kind, arguments=heading.arguments, **options).source
+    return wire(header.name, parts, kind, arguments=header.arguments, **options).source
 
 
 def body(source: str) -> list[str]:

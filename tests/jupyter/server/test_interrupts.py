@@ -1,4 +1,4 @@
-"""People in the loop over the relay: what a page reads of an execution and may wish, with a real dispatcher."""
+"""Executions and interrupts over the relay: what a page reads of an execution and which commands it may send."""
 
 from __future__ import annotations
 
