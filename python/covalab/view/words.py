@@ -1,4 +1,4 @@
-"""Words and numbers as people read them, for the pictures and texts of this package. Pure."""
+"""Texts for statuses, names, times and counts in pictures and outputs. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import Counts, DispatchSummary, Node, NodeKind, NodeState, Status
 
 STATUSES: Final[tuple[Status, ...]] = ("completed", "running", "failed", "cancelled", "skipped", "pending")
-"""In the order in which bars and sentences show them."""
+"""Statuses in the order of bars and sentences."""
 
 
 def status_word(status: Status) -> str:
@@ -18,7 +18,7 @@ def status_word(status: Status) -> str:
 
 
 def waiting_word(state: NodeState) -> str:
-    """Return what a node waits for that is put off until a time; a picture does not say how long, it would be old.
+    """Return the word for a node that is scheduled to start later; without the time, because a picture gets old.
 
     Examples
     --------
@@ -31,12 +31,12 @@ def waiting_word(state: NodeState) -> str:
 
 
 def summary_word(summary: DispatchSummary) -> str:
-    """Return the word for where a dispatch stands."""
+    """Return the word for the state of a dispatch."""
     if summary.held:
         return "Not started" if summary.starts_at is None else f"Starts at {moment_text(summary.starts_at)}"
     if summary.status in TERMINAL:
         return status_word(summary.status)
-    # What waits for a person counts as running.
+    # A node that waits for an answer counts as running, so "waiting" means that no other one runs.
     is_waiting = 0 < summary.waiting >= summary.counts.running
     return "Paused" if summary.paused else "Waiting" if is_waiting else status_word(summary.status)
 
@@ -57,12 +57,12 @@ def pretty_name(node: Node) -> str:
 
 
 def moment_text(seconds: float) -> str:
-    """Return a moment as it is here, with the time zone: who looks at a picture may be elsewhere."""
+    """Return a local time with its time zone, because a picture may be seen in another one."""
     return dt.datetime.fromtimestamp(seconds, dt.timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
 def duration_text(seconds: float) -> str:
-    """Return a length of time in at most two units.
+    """Return a duration in at most two units.
 
     Examples
     --------
@@ -86,7 +86,7 @@ def duration_text(seconds: float) -> str:
 
 
 def counts_text(counts: Counts) -> str:
-    """Return how many of how many are done, and what the others do.
+    """Return how many of how many are done, and the number for each other status.
 
     Examples
     --------
