@@ -68,7 +68,7 @@ class InterruptMagics(Magics):
 
     @magic(
         line_magic,
-        argument("id", help="a dispatch id, or a variable that holds one"),
+        argument("id", help="dispatch id, or a variable that holds one"),
     )
     def pause(self, line: str) -> str:
         """Pause a dispatch: no new task starts, also after a restart; running tasks continue. ``%resume`` ends it."""
@@ -78,7 +78,7 @@ class InterruptMagics(Magics):
 
     @magic(
         line_magic,
-        argument("id", help="a dispatch id, or a variable that holds one"),
+        argument("id", help="dispatch id, or a variable that holds one"),
     )
     def resume(self, line: str) -> str:
         """Resume a paused dispatch."""

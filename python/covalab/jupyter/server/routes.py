@@ -179,6 +179,19 @@ class _Route(APIHandler):
         except msgspec.ValidationError as error:
             raise web.HTTPError(400, f"the query is not one that covalab knows: {_escaped(error)}") from error
 
+    def json_body(self, type_: Any, example: str) -> Any:
+        """Return the body, checked against a struct or a union of structs. No body counts as ``{}``."""
+        if len(self.request.body) > _MAX_BODY:
+            raise web.HTTPError(
+                413, f"a request may have {_MAX_BODY:,} bytes; save larger values to a file, send its path"
+            )
+        try:
+            body = msgspec.json.decode(self.request.body or b"{}", type=type_)
+            msgspec.msgpack.encode(body)  # JSON has numbers and depths that the dispatcher's format cannot have
+        except (msgspec.MsgspecError, RecursionError, OverflowError) as error:
+            raise web.HTTPError(400, f"the body must be JSON like {example}: {_escaped(error)}") from error
+        return body
+
 
 class StatusRoute(_Route):
     """State of the dispatcher."""
@@ -267,12 +280,7 @@ class CancelRoute(_Route):
     async def post(self, *path: str) -> None:
         """Cancel the dispatch, or the nodes that the body names."""
         dispatch = _id(path)
-        if len(self.request.body) > _MAX_BODY:
-            raise web.HTTPError(413, f"a request to cancel may have {_MAX_BODY:,} bytes")
-        try:
-            body = msgspec.json.decode(self.request.body or b"{}", type=CancelBody)
-        except msgspec.MsgspecError as error:
-            raise web.HTTPError(400, f'the body must be JSON like {{"nodes": [3, 5]}}: {_escaped(error)}') from error
+        body: CancelBody = self.json_body(CancelBody, '{"nodes": [3, 5]}')
         nodes = {} if body.nodes is None else {"nodes": body.nodes}
         await self.send("POST", f"/dispatches/{dispatch}/cancel", body=nodes)
 
@@ -295,12 +303,7 @@ class RedispatchRoute(_Route):
     async def post(self, *path: str) -> None:
         """Answer with the `DispatchSummary` of the new dispatch."""
         dispatch = _id(path)
-        if len(self.request.body) > _MAX_BODY:
-            raise web.HTTPError(413, f"a request to run again may have {_MAX_BODY:,} bytes")
-        try:
-            body = msgspec.json.decode(self.request.body or b"{}", type=RedispatchBody)
-        except msgspec.MsgspecError as error:
-            raise web.HTTPError(400, f'the body must be JSON like {{"reuse": true}}: {_escaped(error)}') from error
+        body: RedispatchBody = self.json_body(RedispatchBody, '{"reuse": true}')
         await self.send("POST", f"/dispatches/{dispatch}/redispatch", body={"reuse": body.reuse})
 
 
@@ -338,15 +341,9 @@ class JournalRoute(_Route):
         """Answer an interrupt, pause, or resume. The actor is the user who is logged in, whatever the body has."""
         self._track_activity = True  # unlike GET, which pages repeat by themselves
         dispatch = _id(path)
-        if len(self.request.body) > _MAX_BODY:
-            raise web.HTTPError(413, f"an answer may have {_MAX_BODY:,} bytes; save what is larger, and answer where")
-        try:
-            body = msgspec.json.decode(self.request.body, type=AnswerBody | PauseBody | ResumeBody)
-            command = {**msgspec.to_builtins(body), "data": {"actor": _actor(self.current_user)}}
-            msgspec.msgpack.encode(command)  # fails here for numbers and depths that cannot be sent
-        except (msgspec.MsgspecError, RecursionError, OverflowError) as error:
-            like = '{"action": "answer", "id": "...", "request_id": "...", "plain": true}, or {"action": "pause"}'
-            raise web.HTTPError(400, f"the body must be JSON like {like}: {_escaped(error)}") from error
+        example = '{"action": "answer", "id": "...", "request_id": "...", "plain": true}, or {"action": "pause"}'
+        body = self.json_body(AnswerBody | PauseBody | ResumeBody, example)
+        command = {**msgspec.to_builtins(body), "data": {"actor": _actor(self.current_user)}}
         await self.send("POST", f"/dispatches/{dispatch}/journal", body=command)
 
 
