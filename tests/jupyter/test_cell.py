@@ -103,7 +103,7 @@ def run_plainly(example: Example, namespace: dict[str, Any]) -> tuple[dict[str, 
     from IPython.core.inputtransformer2 import TransformerManager
 
     class Notebook:
-        """What the transformed magics call."""
+        """Stand-in for the shell that the transformed magics call."""
 
         def run_line_magic(self, name: str, rest: str) -> Any:
             return execute(rest, namespace) if name == "time" else None

@@ -271,7 +271,7 @@ def test_builtins_under_their_own_name_work(session: Session) -> None:
 
 
 def test_a_value_left_over_from_a_loop_is_no_input(session: Session) -> None:
-    """What only an empty loop would leave unset comes from another electron cell, never from the notebook."""
+    """A name that only an empty loop would leave unset comes from another electron cell, never from the notebook."""
     session.namespace |= {"xs": [1], "last": "of an earlier run"}
 
     assert (

@@ -92,7 +92,7 @@ def test_a_cell_before_wins_over_the_notebook_and_one_after_does_not() -> None:
 
 
 def test_cells_that_were_run_out_of_order_are_put_in_order() -> None:
-    """What only a later cell makes comes from there."""
+    """A name that only a later cell makes comes from there."""
     assert body(wired([part("b", "y = x"), part("a", "x = 1")])) == ["x = a()", "y = b(x)", "return {'y': y}"]
 
 

@@ -62,7 +62,7 @@ class Cell(msgspec.Struct, frozen=True):
 
     @property
     def is_async(self) -> bool:
-        """Whether the cell awaits at its top level, so that its function must be `async`."""
+        """True if the cell awaits at its top level, so that its function must be `async`."""
         return self.scope.is_async
 
     def sets(self, name: str) -> bool:

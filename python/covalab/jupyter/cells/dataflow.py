@@ -407,7 +407,7 @@ class _Flow(ast.NodeVisitor):
             self.names.read(name, node.lineno)  # type: ignore[attr-defined]
         _, possible = changes_inside(parts)
         for one in possible:
-            # Its own variables are parts of what it iterates over; other local names matter to nobody outside.
+            # Its own variables are parts of what it iterates over; other local names have no effect outside.
             for root in (targets or {}).get(one.name, frozenset({one.name} & free)):
                 self.names.may_change(root, one.call, one.line)
 
@@ -502,7 +502,7 @@ def _deferred(node: FunctionNode) -> DeferredBody:
     changes, possible = changes_inside(node.body)
     return DeferredBody(
         free,
-        # Changes to the function's own variables are nobody else's business.
+        # Changes to the function's own variables have no effect outside.
         tuple((name, line) for name, line in changes if name in free.reads),
         tuple(one for one in possible if one.name in free.reads),
         node.lineno,
