@@ -159,16 +159,7 @@ class _Linker:
         """Find the origins of the inputs of one part."""
         part = self.parts[position]
         given = None if part.arguments is None else parameter_names(part.arguments)
-        scope = part.cell.scope
-        # A cell that may leave a name unset keeps the name's earlier value, as in a notebook; so does one that needs
-        # it after a loop over nothing. `names_of` decides which of these become inputs.
-        unset = [name for name, binding in scope.bindings.items() if not binding.sure]
-        kept = [*scope.reads_after_empty, *unset] if given is None else []
-        origins = {
-            wanted: origin
-            for wanted in (*scope.reads, *(given or ()), *kept)
-            if (origin := self._origin(position, wanted)) is not None
-        }
+        origins = self._origins(position, given)
         # Names that another cell imports are imported here again, unless this cell changes them.
         imported = {
             wanted
@@ -207,6 +198,19 @@ class _Linker:
                 self.used_outputs[one.origin][one.parameter] = None
             elif one.origin == "notebook":
                 self.from_notebook[one.parameter] = None
+
+    def _origins(self, position: int, given: Iterable[str] | None) -> dict[str, Origin]:
+        """Return the origins of all names that one part may take. `given`: its parameters, if it has a signature."""
+        scope = self.parts[position].cell.scope
+        # A cell that may leave a name unset keeps the name's earlier value, as in a notebook; so does one that needs
+        # it after a loop over nothing. `names_of` decides which of these become inputs.
+        unset = [name for name, binding in scope.bindings.items() if not binding.sure]
+        kept = [*scope.reads_after_empty, *unset] if given is None else []
+        return {
+            wanted: origin
+            for wanted in (*scope.reads, *(given or ()), *kept)
+            if (origin := self._origin(position, wanted)) is not None
+        }
 
     def _origin(self, position: int, wanted: str) -> Origin | None:
         """Return the origin of a name for one part, or None if it has none."""
