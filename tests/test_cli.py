@@ -157,8 +157,8 @@ def test_redispatch_runs_the_stored_graph_again(live: Client) -> None:
     assert live.record(again.output.strip(), wait=True).nodes[0].attempt == 0
 
 
-def test_a_person_answers_on_the_command_line(live: Client) -> None:
-    """What waits is listed, one or all; an answer is JSON, or a text; of several one must be named."""
+def test_an_interrupt_is_answered_on_the_command_line(live: Client) -> None:
+    """`answer` lists one interrupt or all; an answer is JSON or text; one of several must be named."""
 
     @ct.lattice
     def asking() -> object:

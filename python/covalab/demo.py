@@ -1,7 +1,8 @@
-"""`covalab demo`: the main job from end to end, with nothing pretended.
+"""Demonstration for `covalab demo`: results outlive the kernel that dispatched them.
 
-A real Jupyter server with our extension, on loopback with a token. Its kernel runs the first notebook and is shut down;
-another kernel fetches the result. Only the server's settings are temporary: dispatches go to the user's data folder.
+Starts a real Jupyter server with our extension, on loopback with a token. A kernel runs the first notebook and is shut
+down; another kernel fetches the results. Only the server's settings are temporary: dispatches are in the user's data
+folder.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-import covalab
 from covalab._version import __version__
 
 if TYPE_CHECKING:
@@ -36,16 +36,16 @@ NOTEBOOK: Final = "01_first_dispatch.ipynb"
 _SERVER_LIMIT: Final = 90.0  # seconds until the server answers: cold disk, byte code not compiled yet
 _CELL_LIMIT: Final = 240.0  # seconds for one cell
 _ANSI: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_TOLD: Final = re.compile(r"^(sweep|experiment|accuracy):\s*(\S+)\s*$", re.MULTILINE)
+_PRINTED: Final = re.compile(r"^(sweep|experiment|accuracy):\s*(\S+)\s*$", re.MULTILINE)
 
 
 class DemoFailed(RuntimeError):
-    """Something did not work; the message says what, and what to look at."""
+    """Failure of the demonstration; the message says what failed and what to look at."""
 
 
 def notebook_file(name: str = NOTEBOOK) -> Path:
-    """Return a notebook that comes with covalab: in the installed package, or in the repository."""
-    package = Path(covalab.__file__).parent
+    """Return the path of a notebook of covalab: in the installed package, or in the repository."""
+    package = Path(__file__).parent
     for folder in (package / "notebooks", package.parents[1] / "notebooks"):
         if (folder / name).is_file():
             return folder / name
@@ -59,9 +59,9 @@ def run(folder: Path, console: Console, source: Path | None = None) -> None:
     Parameters
     ----------
     folder
-        Where the notebook is copied to and kept, with its outputs.
+        Folder to which the notebook is copied; it stays there, with its outputs.
     console
-        Where to say what happens.
+        Console for the progress.
     source
         The notebook to run, if not the first one. It must print a line each for ``sweep:`` and ``experiment:`` with a
         dispatch id, and one for ``accuracy:``.
@@ -69,7 +69,7 @@ def run(folder: Path, console: Console, source: Path | None = None) -> None:
     Raises
     ------
     DemoFailed
-        If anything of it does not work.
+        If a step fails.
     """
     import nbformat
 
@@ -89,8 +89,8 @@ def run(folder: Path, console: Console, source: Path | None = None) -> None:
             printed = _run_cells(notebook, first, console)
         nbformat.write(notebook, path)
         console.print("[bold]kernel 1[/]   shut down")
-        told = dict(_TOLD.findall(printed))
-        if set(told) != {"sweep", "experiment", "accuracy"}:
+        ids = dict(_PRINTED.findall(printed))
+        if set(ids) != {"sweep", "experiment", "accuracy"}:
             message = f"{path} ran, but did not print its dispatch ids and its accuracy; it printed:\n{printed[-2000:]}"
             raise DemoFailed(message)
 
@@ -99,33 +99,33 @@ def run(folder: Path, console: Console, source: Path | None = None) -> None:
             for name in ("sweep", "experiment"):
                 code = (
                     "import covalab as ct\n"
-                    f"result = ct.get_result({told[name]!r}, wait=True)\n"
+                    f"result = ct.get_result({ids[name]!r}, wait=True)\n"
                     "print(result.status)\nprint(' '.join(repr(result.result).split())[:150])"
                 )
                 state, _, value = second.run(code).text.partition("\n")
                 if state.strip() != "COMPLETED":
-                    message = f"the second kernel sees dispatch {told[name]} ({name}) as {state.strip()!r}"
+                    message = f"the second kernel sees dispatch {ids[name]} ({name}) as {state.strip()!r}"
                     raise DemoFailed(message)
-                console.print(f'[bold]result[/]     ct.get_result("{told[name]}").result', soft_wrap=True)
+                console.print(f'[bold]result[/]     ct.get_result("{ids[name]}").result', soft_wrap=True)
                 console.print(f"           {value.strip()}", markup=False, soft_wrap=True)
     way = "uv run covalab" if os.environ.get("UV") else "covalab"
-    console.print(f"\n[bold]sweep[/]      {told['sweep']}")
-    console.print(f"[bold]experiment[/] {told['experiment']}")
-    console.print(f"[bold]accuracy[/]   {told['accuracy']}")
+    console.print(f"\n[bold]sweep[/]      {ids['sweep']}")
+    console.print(f"[bold]experiment[/] {ids['experiment']}")
+    console.print(f"[bold]accuracy[/]   {ids['accuracy']}")
     console.print(f"[bold]took[/]       {time.monotonic() - began:.0f} s")
     console.print(f"\nopen it with:  {way} lab {shlex.quote(_short(path))}", soft_wrap=True)
 
 
 def _run_cells(notebook: NotebookNode, kernel: _Kernel, console: Console) -> str:
-    """Run every code cell, put its outputs into the notebook, and return all that was printed."""
+    """Run every code cell, store its outputs in the notebook, and return all printed text."""
     printed = ""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
     for number, cell in enumerate(cells, 1):
         began = time.monotonic()
         ran = kernel.run(cell.source, cell.get("id", ""))
         cell.outputs, cell.execution_count = ran.outputs, number
-        heading = cell.source.strip().splitlines()[0][:90]
-        console.print(f"  {number:2}  {time.monotonic() - began:5.1f} s  {heading}", markup=False, soft_wrap=True)
+        first_line = cell.source.strip().splitlines()[0][:90]
+        console.print(f"  {number:2}  {time.monotonic() - began:5.1f} s  {first_line}", markup=False, soft_wrap=True)
         printed += ran.text + "\n"
     return printed
 
@@ -134,28 +134,27 @@ def _run_cells(notebook: NotebookNode, kernel: _Kernel, console: Console) -> str
 
 
 class _Server:
-    """A running Jupyter server, asked as a page would."""
+    """Client of a running Jupyter server, with the requests of a page."""
 
     def __init__(self, url: str, token: str, runtime: Path, root: Path, pid: int) -> None:
         self.url, self.runtime, self.pid = url, runtime, pid
         self._token, self._root = token, root
 
     def ask(self, method: str, path: str, body: object = None, *, limit: float = 90.0) -> Any:
-        """Ask for something and return the JSON of the answer."""
-        request = urllib.request.Request(  # noqa: S310 - the server that we started, on loopback
+        """Send a request and return the JSON of the answer."""
+        request = urllib.request.Request(  # noqa: S310 - our own server, on loopback
             self.url + path,
             method=method,
             headers={"Authorization": f"token {self._token}", "Content-Type": "application/json"},
             data=None if body is None else json.dumps(body).encode(),
         )
         try:
-            with urllib.request.urlopen(request, timeout=limit) as response:  # noqa: S310 - as above
-                return json.loads(response.read() or b"null")
+            return json.loads(_fetch(request, limit) or b"null")
         except urllib.error.HTTPError as error:
-            said = error.read()[:2000].decode(errors="replace")
+            answer = error.read()[:2000].decode(errors="replace")
             if error.code == 404 and path.startswith("covalab/"):
-                said = "its extension is not enabled; `jupyter server extension list` shows those that are"
-            message = f"the Jupyter server answered {error.code} to {method} /{path}: {said}"
+                answer = "its extension is not enabled; `jupyter server extension list` shows those that are"
+            message = f"the Jupyter server answered {error.code} to {method} /{path}: {answer}"
             raise DemoFailed(message) from error
         except OSError as error:
             message = f"the Jupyter server does not answer {method} /{path}: {error}"
@@ -185,9 +184,15 @@ class _Server:
             raise DemoFailed(message)
 
 
+def _fetch(request: urllib.request.Request | str, limit: float) -> bytes:
+    with urllib.request.urlopen(request, timeout=limit) as response:  # noqa: S310 - our own server, on loopback
+        body: bytes = response.read()
+        return body
+
+
 @contextmanager
 def _server(root: Path) -> Iterator[_Server]:
-    """Start a Jupyter server that serves `root`, and end it."""
+    """Start a Jupyter server for the folder `root`, and terminate it at the end."""
     with tempfile.TemporaryDirectory(prefix="covalab-demo-") as temporary:
         runtime, log = Path(temporary) / "runtime", Path(temporary) / "server.log"
         token = secrets.token_hex(24)
@@ -213,13 +218,13 @@ def _server(root: Path) -> Iterator[_Server]:
 
 
 def _wait_for(process: subprocess.Popen[bytes], runtime: Path, log: Path) -> str:
-    """Return the server's URL when it answers."""
+    """Wait until the server answers, and return its URL."""
     deadline = time.monotonic() + _SERVER_LIMIT
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(OSError, ValueError):
             url: str = json.loads((runtime / f"jpserver-{process.pid}.json").read_bytes())["url"]
-            with urllib.request.urlopen(f"{url}api", timeout=5):  # noqa: S310 - loopback
-                return url
+            _fetch(f"{url}api", 5.0)
+            return url
         time.sleep(0.05)
     tail = log.read_text(errors="replace")[-3000:]
     message = f"the Jupyter server did not come up within {_SERVER_LIMIT:.0f} s; it said:\n{tail}"
@@ -229,20 +234,36 @@ def _wait_for(process: subprocess.Popen[bytes], runtime: Path, log: Path) -> str
 # -- a kernel --------------------------------------------------------------------------------------------------------
 
 
-class _Ran:
-    """What running a cell left: the outputs as a notebook keeps them, and the text among them."""
+class _CellRun:
+    """Outputs of a cell in the format of a notebook, and the printed text among them."""
 
-    def __init__(self, outputs: list[Any]) -> None:
-        self.outputs = outputs
+    def __init__(self) -> None:
+        self.outputs: list[Any] = []
+        self._displays: dict[str, list[int]] = {}  # display id: positions in `outputs`
 
     @property
     def text(self) -> str:
-        """What was printed."""
+        """The printed text."""
         return "".join(output.text for output in self.outputs if output.output_type == "stream")
+
+    def add(self, message: dict[str, Any]) -> None:
+        """Append the output of a message."""
+        from nbformat.v4 import output_from_msg
+
+        display = message["content"].get("transient", {}).get("display_id")
+        if display is not None:
+            self._displays.setdefault(display, []).append(len(self.outputs))
+        self.outputs.append(output_from_msg(message))
+
+    def update(self, content: dict[str, Any]) -> None:
+        """Replace the outputs with a display id by newer content."""
+        display = content.get("transient", {}).get("display_id")
+        for position in self._displays.get(display, []):
+            self.outputs[position].data, self.outputs[position].metadata = content["data"], content["metadata"]
 
 
 class _Kernel:
-    """A kernel that the server started, spoken to as a page would through the server."""
+    """Client of a kernel that the server started, through the channels of its connection file."""
 
     def __init__(self, id_: str, client: Any) -> None:
         self.id = id_
@@ -261,7 +282,7 @@ class _Kernel:
             deadline = time.monotonic() + _SERVER_LIMIT
             while True:
                 client.kernel_info()
-                # Something heard on this channel: the kernel is up, and will be heard from now on.
+                # A message on this channel: the kernel runs, and the subscription works; earlier outputs would be lost.
                 with suppress(queue.Empty):
                     client.get_iopub_msg(timeout=1)
                     break
@@ -274,10 +295,8 @@ class _Kernel:
         finally:
             client.stop_channels()
 
-    def run(self, code: str, cell: str = "") -> _Ran:
-        """Run code as the cell `cell` and return what it left."""
-        from nbformat.v4 import output_from_msg
-
+    def run(self, code: str, cell: str = "") -> _CellRun:
+        """Run code as the cell `cell` and return its outputs."""
         content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": True}
         message = self._client.session.msg(
             "execute_request", {**content, "user_expressions": {}}, metadata={"cellId": cell}
@@ -285,35 +304,30 @@ class _Kernel:
         self._client.shell_channel.send(message)
         request = message["header"]["msg_id"]
         deadline = time.monotonic() + _CELL_LIMIT
-        outputs: list[Any] = []
-        places: dict[str, list[int]] = {}
+        run = _CellRun()
         while True:
             try:
-                said = self._client.get_iopub_msg(timeout=max(0.1, deadline - time.monotonic()))
+                reply = self._client.get_iopub_msg(timeout=max(0.1, deadline - time.monotonic()))
             except queue.Empty:
                 text = f"a cell did not end within {_CELL_LIMIT:.0f} s:\n{code}"
                 raise DemoFailed(text) from None
-            kind, content = said["msg_type"], said["content"]
-            display = content.get("transient", {}).get("display_id")
-            if kind == "update_display_data" and display in places:
-                for place in places[display]:
-                    outputs[place].data, outputs[place].metadata = content["data"], content["metadata"]
-            if said["parent_header"].get("msg_id") != request:
+            kind, content = reply["msg_type"], reply["content"]
+            if kind == "update_display_data":  # also from threads of earlier cells, so before the check of the request
+                run.update(content)
+            elif reply["parent_header"].get("msg_id") != request:
                 continue
-            if kind == "status" and content["execution_state"] == "idle":
-                return _Ran(outputs)
-            if kind == "error":
+            elif kind == "status" and content["execution_state"] == "idle":
+                return run
+            elif kind == "error":
                 trace = _ANSI.sub("", "\n".join(content["traceback"]))
                 text = f"a cell failed: {content['ename']}: {content['evalue']}\n{trace}"
                 raise DemoFailed(text)
-            if kind in ("stream", "display_data", "execute_result"):
-                if display is not None:
-                    places.setdefault(display, []).append(len(outputs))
-                outputs.append(output_from_msg(said))
+            elif kind in ("stream", "display_data", "execute_result"):
+                run.add(reply)
 
 
 def _free_name(path: Path) -> Path:
-    """Return `path`, or the first numbered one beside it that is free: what somebody ran before is kept."""
+    """Return `path`, or the first free numbered path beside it: earlier copies are not overwritten."""
     number, free = 1, path
     while free.exists():
         number += 1

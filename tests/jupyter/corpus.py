@@ -1,4 +1,4 @@
-"""The corpus of cells in `cells/*.txt`: cells as people write them, with what they need, make and change.
+"""The corpus of cells in `corpus_cells/*.txt`: cells as people write them, with what they need, make and change.
 
 A file is cells with `# %%` lines between them, the first of which makes the notebook's names. A line says what is true
 of the cell below it: `in`, `out`, `changes`, `possible`, `optional` (names), `refused` or `syntax` (a pattern of the
@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-FOLDER = Path(__file__).parent / "cells"
+FOLDER = Path(__file__).parent / "corpus_cells"
 
 
 class Example(msgspec.Struct, frozen=True):

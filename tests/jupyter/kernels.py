@@ -19,13 +19,13 @@ class Cell:
         self.id = secrets.token_hex(4)
         self.request = ""
         self.printed = ""
-        self.shown: list[dict[str, Any]] = []
+        self.outputs: list[dict[str, Any]] = []
         self.reply: dict[str, Any] = {}
 
     @property
     def text(self) -> str:
-        """What it printed and showed, as text."""
-        return self.printed + "".join(bundle["text/plain"] for bundle in self.shown)
+        """The printed text and the outputs as text."""
+        return self.printed + "".join(bundle["text/plain"] for bundle in self.outputs)
 
 
 class Kernel:
@@ -40,7 +40,7 @@ class Kernel:
         """Run a new cell, or one of before with other code, until the kernel is idle."""
         cell = self.begin(code, again=again)
         while not cell.reply:
-            self.hear(cell)
+            self.receive(cell)
         return cell
 
     def succeed(self, code: str) -> Cell:
@@ -53,31 +53,31 @@ class Kernel:
         """Run a cell, press the stop button when it has printed `after`; returns how many seconds it took to end."""
         cell = self.begin(code)
         while after not in cell.printed and not cell.reply:
-            self.hear(cell)
+            self.receive(cell)
         time.sleep(0.3)  # what it printed it before is what is to be stopped
         began = time.monotonic()
         self._manager.interrupt_kernel()
         while not cell.reply:
-            self.hear(cell)
+            self.receive(cell)
         return cell, time.monotonic() - began
 
     def begin(self, code: str, *, again: Cell | None = None) -> Cell:
         """Let a cell begin."""
         cell = again or Cell()
-        cell.printed, cell.shown, cell.reply = "", [], {}
+        cell.printed, cell.outputs, cell.reply = "", [], {}
         content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": True}
         request = self._client.session.msg("execute_request", content, metadata={"cellId": cell.id})
         cell.request = request["header"]["msg_id"]
         self._client.shell_channel.send(request)
         return cell
 
-    def hear(self, cell: Cell) -> None:
+    def receive(self, cell: Cell) -> None:
         """Wait for the next message, and take it as what it is; with the last one of a cell comes its reply."""
         message = self._client.get_iopub_msg(timeout=60)
         kind, content = message["msg_type"], message["content"]
         if kind == "update_display_data":  # of any cell, also of one that ended long ago
             owner, position = self._displays[content["transient"]["display_id"]]
-            owner.shown[position] = content["data"]
+            owner.outputs[position] = content["data"]
         elif message["parent_header"].get("msg_id") != cell.request:
             return
         elif kind == "stream":
@@ -85,8 +85,8 @@ class Kernel:
         elif kind in {"display_data", "execute_result"}:
             identity = content.get("transient", {}).get("display_id")
             if identity is not None:
-                self._displays[identity] = (cell, len(cell.shown))
-            cell.shown.append(content["data"])
+                self._displays[identity] = (cell, len(cell.outputs))
+            cell.outputs.append(content["data"])
         elif kind == "status" and content["execution_state"] == "idle":
             cell.reply = self._reply(cell.request)
 

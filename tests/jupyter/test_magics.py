@@ -36,7 +36,7 @@ class Notebook:
         result.raise_error()
         return result.result
 
-    def shown(self, cell: str) -> str:
+    def output_of(self, cell: str) -> str:
         """Run a cell and return everything that it shows, as text."""
         with capture_output() as captured:
             self.run(cell)
@@ -99,9 +99,9 @@ def test_a_day_with_covalab(notebook: Notebook, live: Client) -> None:
 
 
 def test_cells_without_signatures_are_wired_and_run(notebook: Notebook) -> None:
-    """What was found is shown, the lattice is shown as Python, and data of the notebook is a parameter."""
+    """The found signature is displayed, the lattice is displayed as Python, and data of the notebook is a parameter."""
     notebook.run("xs = [1, 2, 3]\ndef double(x): return 2 * x")
-    assert "electron make_ys(xs) -> ys" in notebook.shown("%%electron\nys = [double(x) for x in xs]")
+    assert "electron make_ys(xs) -> ys" in notebook.output_of("%%electron\nys = [double(x) for x in xs]")
     notebook.run("%%electron\ntotal = sum(ys)")
 
     written = notebook.run("%lattice flow")
@@ -145,12 +145,12 @@ def test_run_dispatches_at_once_and_delivers(notebook: Notebook) -> None:
     """Inputs come from the notebook, outputs appear in it, and the display says so."""
     notebook.run("rows = [(1, 2), (3, 4)]\ntags = {'a', 'b'}")
 
-    shown = notebook.shown(
+    output = notebook.output_of(
         "%%electron --run\nflat = [x for row in rows for x in row]\nkind = type(tags), type(rows[0])"
     )
     notebook.run("%result --wait")
 
-    assert "flat, kind" in shown
+    assert "flat, kind" in output
     assert notebook.names["flat"] == [1, 2, 3, 4]
     assert notebook.names["kind"] == (set, tuple)
 
@@ -392,7 +392,7 @@ def test_the_help_says_how_to_write_a_cell(notebook: Notebook) -> None:
     """`%%electron?` shows the form of the line and every option."""
     magics = notebook.shell.magics_manager.registry["CovalabMagics"]
     assert isinstance(magics, CovalabMagics)
-    people = notebook.shell.magics_manager.registry["PeopleMagics"]
+    interrupts = notebook.shell.magics_manager.registry["InterruptMagics"]
 
     for magic, words in {
         "electron": [
@@ -415,7 +415,7 @@ def test_the_help_says_how_to_write_a_cell(notebook: Notebook) -> None:
         "pause": ["%resume"],
         "resume": ["id"],
     }.items():
-        text = getattr(magics if hasattr(magics, magic) else people, magic).__doc__
+        text = getattr(magics if hasattr(magics, magic) else interrupts, magic).__doc__
         assert all(word in text for word in words), (magic, text)
 
 
@@ -423,7 +423,7 @@ def test_future_imports_of_the_notebook_hold_in_its_cells(notebook: Notebook) ->
     """Annotations that nothing evaluates are no inputs."""
     notebook.run("from __future__ import annotations")
 
-    assert "electron make_x() -> x" in notebook.shown("%%electron\ndef f(a: Nowhere): return a\nx = f(1)")
+    assert "electron make_x() -> x" in notebook.output_of("%%electron\ndef f(a: Nowhere): return a\nx = f(1)")
 
 
 def test_loading_never_fails(notebook: Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -439,7 +439,7 @@ def test_loading_never_fails(notebook: Notebook, tmp_path: Path, monkeypatch: py
 
 
 def test_a_lattice_is_a_lattice(notebook: Notebook) -> None:
-    """What `%%lattice` and `%lattice` make is what `ct.lattice` makes, with the text that was written."""
+    """`%%lattice` and `%lattice` make the same as `ct.lattice`, with the text that was written."""
     notebook.run("%%electron one()\n1")
     notebook.run("%%lattice by_hand()\none()")
     notebook.run("%lattice by_names")

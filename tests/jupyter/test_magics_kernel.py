@@ -48,7 +48,7 @@ def test_a_dispatch_shows_itself_and_knows_its_cell(kernel: Kernel, live: Client
 
     cell = kernel.run("%dispatch one()")
 
-    (bundle,) = cell.shown
+    (bundle,) = cell.outputs
     assert {"application/vnd.covalab.dispatch+json", "text/html", "text/plain"} <= bundle.keys()
     assert live.summary(bundle["application/vnd.covalab.dispatch+json"]["id"]).cell == cell.id
 

@@ -130,7 +130,7 @@ def test_a_notebook_with_one_line_per_cell_computes_the_same() -> None:
 
 
 def test_half_of_the_cells_may_stay_ordinary() -> None:
-    """What ordinary cells made is taken from the notebook: code travels, data is a parameter."""
+    """Names that ordinary cells made are taken from the notebook: code is sent along, data is a parameter."""
     cells = [textwrap.dedent(cell) for cell in NOTEBOOK]
     plain = run_plainly(cells, {"__name__": "__main__"})
     notebook = run_plainly(cells[:3], {"__name__": "__main__"})
@@ -175,7 +175,7 @@ notebooks = st.lists(st.lists(statement, min_size=1, max_size=4).map("\n".join),
 @settings(max_examples=100, deadline=None)
 @given(cells=notebooks)
 def test_any_notebook_computes_the_same(cells: list[str]) -> None:
-    """Whatever cells set, change and read, wired by names they give what they give one after another."""
+    """Random cells that set, change and read names give the same when they are wired as when they are run in order."""
     cells = ["a, b, c, d = [1], [2, 3], [], [0]", *cells]
     plain: dict[str, Any] = {"__name__": "__main__"}
     try:

@@ -258,7 +258,7 @@ def test_imports_of_another_electron_cell_are_there(session: Session) -> None:
     define(session, "", "import math\nn = 4.2", key="1")
     made = define(session, "", "m = math.floor(n)", key="2")
 
-    assert made.shown == "make_m(n) -> m"
+    assert made.signature == "make_m(n) -> m"
     assert session.namespace["make_m"](4.2) == 4
 
 
@@ -271,11 +271,11 @@ def test_builtins_under_their_own_name_work(session: Session) -> None:
 
 
 def test_a_value_left_over_from_a_loop_is_no_input(session: Session) -> None:
-    """What only an empty loop would leave unset comes from another electron cell, never from the notebook."""
+    """A name that only an empty loop would leave unset comes from another electron cell, never from the notebook."""
     session.namespace |= {"xs": [1], "last": "of an earlier run"}
 
     assert (
-        define(session, "", "for x in xs: last = x\ncopied = last", key="1").shown
+        define(session, "", "for x in xs: last = x\ncopied = last", key="1").signature
         == "make_last_copied(xs) -> last, copied"
     )
     define(session, "", "last = 0", key="0")
@@ -368,7 +368,7 @@ def test_an_output_that_is_still_coming_is_named(session: Session) -> None:
     second = define(session, "", "after = slow + 1")
 
     with pytest.raises(CellRefused, match="'slow' is not here yet: electron 'make_slow' is still making it"):
-        session.alone(second)
+        session.single(second)
 
 
 def test_values_of_the_notebook_are_themselves_outside_a_graph() -> None:

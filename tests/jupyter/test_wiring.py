@@ -15,10 +15,10 @@ from covalab.jupyter.notebook.wiring import WiredElectron, wire
 
 def part(line: str, code: str) -> WiredElectron:
     """Return an electron cell; the line must at least name it."""
-    heading = read_header(line)
-    assert heading.name is not None
+    header = read_header(line)
+    assert header.name is not None
     cell = read_cell(f"%%electron {line}\n{textwrap.dedent(code)}")
-    return WiredElectron(heading.name, cell, heading.arguments, heading.outputs)
+    return WiredElectron(header.name, cell, header.arguments, header.outputs)
 
 
 def wired(
@@ -26,13 +26,13 @@ def wired(
 ) -> str:
     """Return the source of the lattice."""
     known = namespace or {}
-    heading = read_header(line)
-    assert heading.name is not None
+    header = read_header(line)
+    assert header.name is not None
 
     def kind(name: str) -> Any:
         return kind_of(known[name]) if name in known else "none"
 
-    return wire(heading.name, parts, kind, arguments=heading.arguments, **options).source
+    return wire(header.name, parts, kind, arguments=header.arguments, **options).source
 
 
 def body(source: str) -> list[str]:
@@ -92,7 +92,7 @@ def test_a_cell_before_wins_over_the_notebook_and_one_after_does_not() -> None:
 
 
 def test_cells_that_were_run_out_of_order_are_put_in_order() -> None:
-    """What only a later cell makes comes from there."""
+    """A name that only a later cell makes comes from there."""
     assert body(wired([part("b", "y = x"), part("a", "x = 1")])) == ["x = a()", "y = b(x)", "return {'y': y}"]
 
 

@@ -21,7 +21,7 @@ STATES = [NodeState(0, "completed", 101.0, 102.0, 1)]
 
 
 class Seen(HTMLParser):
-    """What is in a piece of HTML."""
+    """Parser that collects tags and text of a piece of HTML."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -37,7 +37,7 @@ def test_layers_hold_every_item_once(graph: Graph) -> None:
 
 @given(graphs(), st.floats(1, 200), st.floats(0, 50))
 def test_boxes_never_overlap(graph: Graph, size: float, gap: float) -> None:
-    """Whatever pulls boxes to their neighbours, those of a layer keep their distance, and none leaves the drawing."""
+    """Boxes of a layer keep their distance, wherever their neighbours are, and none leaves the drawing."""
     count = len(graph.nodes)
     ranks = rank(count, pairs_of(graph))
     places = place(ranks, [size] * count, gap)
@@ -53,7 +53,7 @@ def test_boxes_never_overlap(graph: Graph, size: float, gap: float) -> None:
 
 
 def test_a_chain_is_a_straight_line() -> None:
-    """What has one neighbour on each side is level with both."""
+    """A box with one neighbour on each side is level with both."""
     places = place(rank(4, [(0, 1), (1, 2), (2, 3)]), [46.0] * 4, 10)
 
     assert len(set(places.across)) == 1

@@ -76,7 +76,7 @@ def test_statuses_differ_by_more_than_colour(status: Status) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_stay_text(name: str) -> None:
-    """Whatever a function is called, it is text in the picture."""
+    """Any name of a function is text in the picture."""
     nodes = [Node(name, NodeKind.ELECTRON, 0), Node(f":parameter:{name}", NodeKind.PARAMETER)]
     graph = Graph(name, nodes, [Edge(1, 0, name, EdgeKind.ARG, 0)], [], [Settings()], 0)
 

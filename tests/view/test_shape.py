@@ -1,4 +1,4 @@
-"""What of a graph is drawn."""
+"""Shape of a drawn graph."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ PATIENCE = 60.0
 
 
 class Page:
-    """What a browser would see of a widget, and say to it."""
+    """Stand-in for the browser: collects the messages of a widget and sends some."""
 
     def __init__(self, client: Client, dispatch: str) -> None:
         summary = client.summary(DispatchId(dispatch))
@@ -107,7 +107,7 @@ def asking() -> Any:
 
 
 def test_a_page_can_answer(live: Client) -> None:
-    """What waits for a person is told described, an answer by message is one, a second one a problem in words."""
+    """An interrupt is sent with its description; an answer by message counts; a second one is a problem in words."""
     page = Page(live, ct.dispatch(asking)())
     page.say(type="shown", since=0, graph=True)
     page.wait_for_status("running")

@@ -1,4 +1,4 @@
-"""Words and numbers as people read them."""
+"""Texts for statuses, names, times and counts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from covalab.view import words
 
 
 def test_the_examples_in_the_docstrings_hold() -> None:
-    """What the docstrings show is what happens."""
+    """The examples in the docstrings hold."""
     assert doctest.testmod(words).failed == 0
 
 
@@ -32,12 +32,12 @@ def test_the_examples_in_the_docstrings_hold() -> None:
     ],
 )
 def test_names_lose_the_marks_of_covalent(name: str, kind: NodeKind, shown: str) -> None:
-    """People read `inner`, not `:sublattice:inner`."""
+    """A sublattice is `inner`, not `:sublattice:inner`."""
     assert words.pretty_name(Node(name, kind)) == shown
 
 
 def test_a_dispatch_that_was_only_recorded_is_not_pending() -> None:
-    """People read that nobody has started it."""
+    """Its word is "Not started"."""
     assert words.summary_word(replace(summary(status="pending"), held=True)) == "Not started"
     assert words.summary_word(summary(status="pending")) == "Pending"
 
@@ -50,7 +50,7 @@ def test_a_dispatch_that_waits_for_its_time_says_when() -> None:
 
 
 def test_a_dispatch_that_is_paused_or_waits_says_so_until_it_is_over() -> None:
-    """People read what it waits for: somebody who lets it go on, or an answer; not that it runs."""
+    """The word is "Paused" or "Waiting", not "Running"."""
     running = replace(summary(status="running"), counts=Counts(running=1, pending=1))
     assert words.summary_word(running) == "Running"
     assert words.summary_word(replace(running, waiting=1)) == "Waiting"

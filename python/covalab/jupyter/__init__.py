@@ -1,4 +1,4 @@
-"""covalab inside Jupyter: the server extension (`extension`, `routes`, `relay`, `watch`) and the magics.
+"""covalab inside Jupyter: the server extension (`server`), cell analysis (`cells`) and the magics (`notebook`).
 
 Importing this package loads none of them: a kernel has no server, and a server no cells.
 """

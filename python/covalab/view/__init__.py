@@ -1,4 +1,4 @@
-"""How a dispatch looks in a notebook: the output bundle, the static picture, the widget.
+"""Views of a dispatch in a notebook: the output bundle, the static picture, the widget.
 
-Importing this loads nothing: `bundle`, `picture` and `widget` are imported by whoever shows something.
+Importing this loads nothing: `bundle`, `picture` and `widget` are imported where something is displayed.
 """

@@ -1,7 +1,7 @@
-"""The output of a dispatch: one MIME bundle that every kind of page can show something of.
+"""Output of a dispatch: one MIME bundle with a part for every kind of page.
 
-Our own type for pages with our extension (live, without a kernel), the widget for those without it, HTML for those that
-run nothing, text for the rest. Nothing in it is markup that came from a user.
+Our own type for pages with our extension (live, without a kernel), the widget for pages without it, HTML for pages that
+run no code, text for the rest. Text from users is escaped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MIME_TYPE: Final = "application/vnd.covalab.dispatch+json"
 WIDGET_MIME_TYPE: Final = "application/vnd.jupyter.widget-view+json"
 
 GRAPH_LIMIT: Final = 300
-"""Graphs of more nodes than this stay out of the notebook's file: pages read them from the server."""
+"""Largest graph that is saved in the notebook's file; pages read larger ones from the server."""
 
 _IMAGE: Final = "display:block;max-width:100%;max-height:440px;margin:6px 0"
 
@@ -40,23 +40,23 @@ def dispatch_bundle(
     summary
         The dispatch.
     graph
-        Its graph, if it is at hand.
+        Its graph, if it is known.
     states
-        Where its nodes stand.
+        The states of its nodes.
     widget
-        Whether the widget is part of it, where there is a kernel to feed it.
+        Whether to include the widget, where there is a kernel to update it.
     """
     states = list(states)
     if graph is not None and len(graph.nodes) > GRAPH_LIMIT:
         graph, states = None, []
-    ours = _json(summary, graph, states)
+    data = _json(summary, graph, states)
     bundle = {
-        MIME_TYPE: ours,
+        MIME_TYPE: data,
         "text/html": dispatch_html(summary, graph, states),
         "text/plain": dispatch_text(summary),
     }
     if widget and _has_kernel():
-        bundle.update(_widget_view(ours))
+        bundle.update(_widget_view(data))
     return bundle
 
 
@@ -69,7 +69,7 @@ def dispatch_text(summary: DispatchSummary) -> str:
 
 
 def dispatch_html(summary: DispatchSummary, graph: Graph | None, states: Sequence[NodeState]) -> str:
-    """Return a dispatch as HTML that survives what notebooks do to HTML: no script, no classes, no inline SVG."""
+    """Return a dispatch as HTML that notebooks do not strip: no script, no classes, no inline SVG."""
     rows = {
         "Dispatch": summary.id,
         "Status": f"{summary_word(summary)} · {counts_text(summary.counts)}",
@@ -110,14 +110,14 @@ def _has_kernel() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-def _widget_view(ours: dict[str, Any]) -> dict[str, Any]:
-    """Return the widget's part of the bundle. An output without it is better than none, whatever is wrong with it."""
+def _widget_view(bundle: dict[str, Any]) -> dict[str, Any]:
+    """Return the widget's part of the bundle, or nothing if the widget cannot be made: the other parts do without."""
     try:
-        from covalab.view.widget import DispatchWidget  # noqa: PLC0415 - loads anywidget
+        from covalab.view.widget import DispatchWidget  # noqa: PLC0415 - start-up time: loads anywidget
 
-        view = DispatchWidget(bundle=ours)._repr_mimebundle_()
-    except Exception:  # noqa: BLE001 - whoever made it: the kernel, ipywidgets, anywidget
+        view = DispatchWidget(bundle=bundle)._repr_mimebundle_()
+    except Exception:  # noqa: BLE001 - boundary to the kernel, ipywidgets and anywidget of the user's environment
         _log.warning("this output has no widget; pages with the covalab extension need none", exc_info=True)
         return {}
-    data = view[0] if isinstance(view, tuple) else view or {}
-    return {WIDGET_MIME_TYPE: data[WIDGET_MIME_TYPE]} if WIDGET_MIME_TYPE in data else {}
+    parts = view[0] if isinstance(view, tuple) else view or {}
+    return {WIDGET_MIME_TYPE: parts[WIDGET_MIME_TYPE]} if WIDGET_MIME_TYPE in parts else {}

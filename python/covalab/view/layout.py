@@ -1,4 +1,4 @@
-"""Where the boxes of a graph go: layers by longest path, order by barycentre, places by isotonic regression.
+"""Layout of a graph: layers by longest path, order by barycentre, places by isotonic regression.
 
 Pure, and linear in boxes, edges and bends (but for sorting within a layer). `labextension/src/graph/layout.ts` is the
 same for the browser; a test compares the two.
@@ -21,7 +21,7 @@ _BEND_SIZE: Final = 10.0
 
 
 class Ranks(NamedTuple):
-    """Layers and the order within them: all that does not depend on the size of a box.
+    """Layers and the order within them: the part of a layout that does not depend on the size of a box.
 
     Items are boxes first, then the bends of long edges; a route names the items that an edge passes.
     """
@@ -46,22 +46,30 @@ def rank(count: int, edges: Sequence[tuple[int, int]]) -> Ranks:
     routes: list[list[int]] = []
     for source, target in edges:
         between = range(layer_of[source] + 1, layer_of[target]) if bend else ()
+        # Each bend is an item of its own, so that long edges take room between the boxes they pass.
         routes.append([source, *range(len(layer_of), len(layer_of) + len(between)), target])
         layer_of.extend(between)
     layers: list[list[int]] = [[] for _ in range(max(layer_of, default=-1) + 1)]
     for item, at in enumerate(layer_of):
         layers[at].append(item)
 
-    before, after = _neighbours(len(layer_of), routes)
-    position = [0] * len(layer_of)
+    _sort_layers(layers, len(layer_of), routes)
+    return Ranks(layer_of, layers, routes)
+
+
+def _sort_layers(layers: list[list[int]], count: int, routes: Sequence[Sequence[int]]) -> None:
+    """Sort the items within each layer by the mean index of their neighbours, so that few edges cross."""
+    before, after = _neighbours(count, routes)
+    index_of = [0] * count
 
     def number(layer: list[int]) -> None:
         for index, item in enumerate(layer):
-            position[item] = index
+            index_of[item] = index
 
     def sort(layer: list[int], around: Sequence[Sequence[int]]) -> None:
-        weight = {item: _mean(around[item], position, position[item]) for item in layer}
-        layer.sort(key=lambda item: (weight[item], position[item]))
+        weight = {item: _mean(around[item], index_of, index_of[item]) for item in layer}
+        # Equal weights keep their order: the picture must be the same each time, here and in the browser.
+        layer.sort(key=lambda item: (weight[item], index_of[item]))
         number(layer)
 
     for layer in layers:
@@ -71,7 +79,6 @@ def rank(count: int, edges: Sequence[tuple[int, int]]) -> Ranks:
             sort(layer, before)
         for layer in reversed(layers[:-1]):
             sort(layer, after)
-    return Ranks(layer_of, layers, routes)
 
 
 def place(ranks: Ranks, sizes: Sequence[float], gap: float) -> Places:
@@ -87,7 +94,7 @@ def place(ranks: Ranks, sizes: Sequence[float], gap: float) -> Places:
         for item, start in zip(layer, offset, strict=True):
             across[item] = start - offset[-1] / 2
 
-    def pull(index: int, *around: Sequence[Sequence[int]]) -> None:
+    def align(index: int, *around: Sequence[Sequence[int]]) -> None:
         layer, offset = layers[index], offsets[index]
         wanted = [
             _mean([other for side in around for other in side[item]], across, across[item]) - start
@@ -99,16 +106,16 @@ def place(ranks: Ranks, sizes: Sequence[float], gap: float) -> Places:
     down, up = range(1, len(layers)), range(len(layers) - 2, -1, -1)
     for sweep in range(_PLACE_SWEEPS):
         for index in up if sweep % 2 else down:
-            pull(index, after if sweep % 2 else before)
+            align(index, after if sweep % 2 else before)
     for index in range(len(layers)):
-        pull(index, before, after)
+        align(index, before, after)
     low = min(value - size / 2 for value, size in zip(across, room, strict=True))
     high = max(value + size / 2 for value, size in zip(across, room, strict=True))
     return Places([value - low for value in across], high - low)
 
 
 def _offsets(layer: Sequence[int], room: Sequence[float], gap: float) -> list[float]:
-    """Return the centres of a layer's items, as close together as they may be, from 0 on."""
+    """Return the centres of a layer's items, packed as closely as allowed, from 0 on."""
     offsets = [0.0]
     for left, right in pairwise(layer):
         offsets.append(offsets[-1] + (room[left] + room[right]) / 2 + gap)
@@ -116,7 +123,7 @@ def _offsets(layer: Sequence[int], room: Sequence[float], gap: float) -> list[fl
 
 
 def _layer(count: int, edges: Iterable[tuple[int, int]]) -> list[int]:
-    """Return the longest path from the sources; sources themselves move up to what they feed."""
+    """Return the layer of each box: its longest path from a source; a source is just above its first consumer."""
     parents = [0] * count
     children: list[list[int]] = [[] for _ in range(count)]
     for source, target in edges:
@@ -125,7 +132,7 @@ def _layer(count: int, edges: Iterable[tuple[int, int]]) -> list[int]:
     missing = list(parents)
     result = [0] * count
     order = [box for box, left in enumerate(missing) if left == 0]
-    for box in order:  # grows meanwhile, and the loop goes on to its end
+    for box in order:  # the list grows while the loop runs over it
         for child in children[box]:
             result[child] = max(result[child], result[box] + 1)
             missing[child] -= 1
@@ -138,7 +145,7 @@ def _layer(count: int, edges: Iterable[tuple[int, int]]) -> list[int]:
 
 
 def _neighbours(count: int, routes: Iterable[Sequence[int]]) -> tuple[list[list[int]], list[list[int]]]:
-    """Return for each item the ones it is joined to in the layer before and in the layer after."""
+    """Return the neighbours of each item in the layer before and in the layer after."""
     before: list[list[int]] = [[] for _ in range(count)]
     after: list[list[int]] = [[] for _ in range(count)]
     for route in routes:

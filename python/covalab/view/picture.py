@@ -1,7 +1,7 @@
-"""The static picture of a graph: one SVG file that needs nothing else. Pure.
+"""Static picture of a graph: one self-contained SVG file. Pure.
 
-For what cannot run our drawing code: saved notebooks on other sites, exported pages, `Lattice.draw`. Names come from
-users, so all text is escaped and nothing but text ever comes from outside.
+For pages that cannot run our drawing code: saved notebooks on other sites, exported pages, `Lattice.draw`. Names come
+from users, so all text is escaped, and text is the only thing that comes from outside.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _NARROWEST, _WIDEST, _CARD_PAD, _LETTER = 138.0, 212.0, 58.0, 7.6
 _SMALL_LETTER: Final = 5.8
 _LAYER_GAP, _BOX_GAP, _DOT, _MARGIN = 40.0, 14.0, 8.0, 24.0
 _WINDOW: Final = (812.0, 392.0)
-"""The room that decides which way round the graph runs."""
+"""Width and height of a typical output; they decide whether the graph runs sideways or down."""
 
 _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that no XML file may have, however they are written."""
+"""Characters that XML forbids, even escaped."""
 
 
 class _Box(NamedTuple):
@@ -64,7 +64,7 @@ def graph_svg(graph: Graph, states: Iterable[NodeState]) -> str:
     graph
         The graph.
     states
-        Where its nodes stand; nodes that are left out have not started.
+        The states of its nodes; nodes that are left out have not started.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def graph_svg(graph: Graph, states: Iterable[NodeState]) -> str:
 
 
 def _arrange(graph: Graph, shape: Shape) -> _Scene:
-    """Lay out the shape, the way round that shows it larger."""
+    """Lay out the shape sideways or down, whichever is larger in the window."""
     longest = max((len(_label(graph, unit)) for unit in shape.units), default=0)
     card = min(_WIDEST, max(_NARROWEST, _CARD_PAD + _LETTER * longest))
     ranks = rank(len(shape.units), shape.edges)
@@ -150,7 +150,7 @@ def _draw_unit(graph: Graph, unit: Unit, box: _Box, known: Mapping[int, NodeStat
     status = _leading(counts)
     colour = _COLOURS[status]
     left, top = box.x - box.width / 2, box.y - box.height / 2
-    for shift in (8, 4) if unit.kind == "group" else ():  # cards behind it: there are more of these
+    for shift in (8, 4) if unit.kind == "group" else ():  # edges of cards behind it show that it is a group
         yield _rect(left + shift, top + shift, box, _LINE, "1")
     loud = status in {"running", "failed", "cancelled"}
     yield _rect(left, top, box, colour if loud else _LINE, "1.5" if loud else "1", dashed=status == "skipped")
@@ -168,8 +168,8 @@ def _draw_unit(graph: Graph, unit: Unit, box: _Box, known: Mapping[int, NodeStat
         caption = _cut(
             _caption(graph, unit.members[0], known.get(unit.members[0])), int((box.width - 54) / _SMALL_LETTER)
         )
-        place_ = f'x="{text_left:.1f}" y="{box.y + 12:.1f}"'
-        yield f'<text {place_} font-size="11" fill="{_MUTED}">{_escape(caption)}</text>'
+        at = f'x="{text_left:.1f}" y="{box.y + 12:.1f}"'
+        yield f'<text {at} font-size="11" fill="{_MUTED}">{_escape(caption)}</text>'
 
 
 def _label(graph: Graph, unit: Unit) -> str:
@@ -199,7 +199,7 @@ def _count(members: Iterable[int], known: Mapping[int, NodeState]) -> dict[Statu
 
 
 def _leading(counts: Mapping[Status, int]) -> Status:
-    """Return one status for many: failed before running before waiting before over."""
+    """Return one status for a group: failed before running before pending before the final ones."""
     if counts["failed"] == 0 and counts["pending"] and counts["completed"]:
         return "running"
     order: tuple[Status, ...] = ("failed", "running", "pending", "cancelled", "skipped", "completed")
@@ -215,9 +215,9 @@ def _rect(left: float, top: float, box: _Box, line: str, width: str, *, dashed: 
 
 
 def _mark(status: Status, x: float, y: float) -> str:
-    """Return the mark of a status: told apart by its shape, not only by its colour."""
+    """Return the mark of a status, which differs in shape and not only in colour."""
     colour = _COLOURS[status]
-    place_ = f'transform="translate({x:.1f} {y:.1f})" stroke-width="2" stroke-linecap="round"'
+    attributes = f'transform="translate({x:.1f} {y:.1f})" stroke-width="2" stroke-linecap="round"'
     ring = f'<circle r="9" fill="none" stroke="{colour}"'
     disc = f'<circle r="10" fill="{colour}"/><path fill="none" stroke="{_CARD}"'
     shapes: dict[Status, str] = {
@@ -229,7 +229,7 @@ def _mark(status: Status, x: float, y: float) -> str:
         "failed": f'{disc} d="M-3.2-3.2 3.2 3.2M-3.2 3.2 3.2-3.2"/>',
         "cancelled": f'{disc} d="M-4 0H4"/>',
     }
-    return f"<g {place_}>{shapes[status]}</g>"
+    return f"<g {attributes}>{shapes[status]}</g>"
 
 
 def _bar(counts: Mapping[Status, int], total: int, left: float, top: float, width: float) -> Iterator[str]:

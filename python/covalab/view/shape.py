@@ -1,4 +1,4 @@
-"""What of a transport graph is drawn: plumbing is hidden, many alike are folded into one, edges bridge what is hidden.
+"""Shape of a drawn graph: plumbing is hidden, many similar nodes are one group, edges bridge hidden nodes.
 
 Pure, and linear in nodes and edges. `labextension/src/graph/shape.ts` is the same for the browser; a test compares the
 two.
@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple
 from covalab.core.model import Edge, Node, NodeKind
 
 FOLD_THRESHOLD: Final = 12
-"""From how many alike on they are folded."""
+"""Smallest number of similar nodes that are drawn as one group."""
 
 PLUMBING: Final = frozenset(
     {
@@ -24,21 +24,21 @@ PLUMBING: Final = frozenset(
         NodeKind.ATTRIBUTE,
     }
 )
-"""Kinds that are hidden unless everything is asked for."""
+"""Kinds of nodes that are hidden unless everything is drawn."""
 
 _BRIDGE_LIMIT: Final = 64
-"""More edges than this through one hidden node, and it is drawn as a dot instead of bridged."""
+"""Largest number of edges that bridge one hidden node; with more, the node is drawn as a dot."""
 
 
 class Unit(NamedTuple):
-    """What one drawn box stands for: a node, many nodes that are alike, or a dot where many edges meet."""
+    """One drawn box: a node, a group of similar nodes, or a dot where many edges meet."""
 
     kind: Literal["node", "group", "junction"]
     members: list[int]
 
 
 class Shape(NamedTuple):
-    """What is drawn: boxes, and pairs of positions in `units` that are joined."""
+    """The drawn boxes, and pairs of positions in `units` that are joined by an edge."""
 
     units: list[Unit]
     edges: list[tuple[int, int]]
@@ -59,7 +59,7 @@ def shape_of(
     threshold: int = FOLD_THRESHOLD,
     keep: Iterable[int] = (),
 ) -> Shape:
-    """Decide what to draw of a graph.
+    """Return the shape of a graph.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def shape_of(
     everything
         Draw parameters, collections and item access as well.
     threshold
-        From how many alike on they are folded; 0 folds nothing.
+        Smallest number of similar nodes that become a group; 0: no groups.
     keep
         Nodes that are drawn although their kind is hidden, because they failed.
     """
@@ -81,23 +81,23 @@ def shape_of(
 
     units: list[Unit] = []
     unit_of = [-1] * len(nodes)
-    folded: dict[int, int] = {}
+    group_unit: dict[int, int] = {}
     for node, group in enumerate(group_of):
         if hidden[node]:
             continue
-        if group >= 0 and group in folded:
-            unit_of[node] = folded[group]
-            units[folded[group]].members.append(node)
+        if group >= 0 and group in group_unit:
+            unit_of[node] = group_unit[group]
+            units[group_unit[group]].members.append(node)
             continue
         unit_of[node] = len(units)
         if group >= 0:
-            folded[group] = len(units)
+            group_unit[group] = len(units)
         units.append(Unit("group" if group >= 0 else "node", [node]))
     return Shape(units, _join(links, units, unit_of), sum(hidden))
 
 
 def _join(links: _Links, units: list[Unit], unit_of: list[int]) -> list[tuple[int, int]]:
-    """Return the edges between units; adds a dot for a hidden node that too many edges would have to bridge."""
+    """Return the edges between units; add a dot for a hidden node that too many edges would have to bridge."""
     # Dictionaries, as sets that keep their order: the picture must not depend on the hash of a number.
     drawn: dict[tuple[int, int], None] = {}
     reaching: dict[int, dict[int, None]] = {}  # hidden node: the units whose values reach it
@@ -127,7 +127,7 @@ def _link(count: int, edges: Sequence[Edge]) -> _Links:
         children[edge.source].append(edge.target)
     missing = [len(found) for found in parents]
     order = [node for node, left in enumerate(missing) if left == 0]
-    for node in order:  # grows meanwhile, and the loop goes on to its end
+    for node in order:  # the list grows while the loop runs over it
         for child in children[node]:
             missing[child] -= 1
             if missing[child] == 0:
@@ -138,8 +138,8 @@ def _link(count: int, edges: Sequence[Edge]) -> _Links:
 def _groups(nodes: Sequence[Node], links: _Links, hidden: Sequence[bool], threshold: int) -> list[int]:
     """Return for each node the first node of its group, or -1.
 
-    Alike are nodes of one function whose ancestors are alike and whose descendants are alike, however many there are of
-    each. Being alike includes being equally deep, so joining the alike makes no cycle.
+    Similar are nodes of one function whose ancestors are similar and whose descendants are similar, however many there
+    are of each. Similar nodes are equally deep, so making them one box makes no cycle.
     """
     names: dict[tuple[object, ...], int] = {}
 
@@ -149,25 +149,27 @@ def _groups(nodes: Sequence[Node], links: _Links, hidden: Sequence[bool], thresh
             around = sorted({found[other] for other in before[node]} - {0})
             # A hidden node with nothing before it is a constant: it makes no difference.
             if around or not hidden[node]:
-                found[node] = names.setdefault((_own(nodes[node], hidden=hidden[node]), *around), len(names) + 1)
+                found[node] = names.setdefault(
+                    (_similarity_key(nodes[node], hidden=hidden[node]), *around), len(names) + 1
+                )
         return found
 
     above = classes(links.order, links.parents)
     below = classes(reversed(links.order), links.children)
-    alike: dict[tuple[int, int], list[int]] = {}
+    similar: dict[tuple[int, int], list[int]] = {}
     for node in range(len(nodes)):
         if not hidden[node]:
-            alike.setdefault((above[node], below[node]), []).append(node)
+            similar.setdefault((above[node], below[node]), []).append(node)
     result = [-1] * len(nodes)
-    for members in alike.values():
+    for members in similar.values():
         if len(members) >= threshold:
             for node in members:
                 result[node] = members[0]
     return result
 
 
-def _own(node: Node, *, hidden: bool) -> tuple[str, int, str]:
-    """Return what of a node must be equal for it to be like another."""
+def _similarity_key(node: Node, *, hidden: bool) -> tuple[str, int, str]:
+    """Return the properties that similar nodes share."""
     if hidden:
         return ("hidden", node.kind, "")
     if node.function >= 0:

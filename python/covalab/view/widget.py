@@ -1,4 +1,4 @@
-"""The view as a widget: for notebooks whose server does not have our extension.
+"""Widget for notebooks whose server does not have our extension.
 
 The browser side is `labextension/src/model/kernelSource.ts`. A thread reads changes from the dispatcher and sends them
 to the browser. It starts when the browser reports that the view is shown, and ends when the dispatch has ended or the
@@ -26,22 +26,22 @@ from covalab.core.model import DispatchChanges, DispatchId
 _STATIC: Final = Path(__file__).parent.parent / "static"
 
 _HOLD: Final = 20.0
-"""How long one question about changes is held open, in seconds."""
+"""Seconds for which one request for changes is held open."""
 
 _PAUSE: Final = 0.1
-"""Between two messages about changes: what comes meanwhile goes into one."""
+"""Seconds between two messages about changes; changes in between are one message."""
 
 _RETRY: Final = (1.0, 2.0, 5.0, 10.0)
-"""How long to wait before asking again after a failure, and after the next."""
+"""Seconds before the next request after the first failure, the second, and so on."""
 
 
 class DispatchWidget(anywidget.AnyWidget):
-    """Shows one dispatch.
+    """Live view of one dispatch.
 
     Parameters
     ----------
     bundle
-        The dispatch as `view.bundle` writes it: shown at once.
+        The dispatch in the form of `view.bundle`; displayed at once.
     """
 
     _esm = _STATIC / "widget.js"
@@ -56,7 +56,7 @@ class DispatchWidget(anywidget.AnyWidget):
         self.on_msg(self._on_message)
 
     def close(self) -> None:
-        """Stop telling the browser, and leave the page."""
+        """Stop the thread and remove the widget from the page."""
         self._closed.set()
         super().close()
 
@@ -67,18 +67,18 @@ class DispatchWidget(anywidget.AnyWidget):
         try:
             match content:
                 case {"type": "shown", "since": int(since), "graph": bool(has_graph)}:
-                    self._on_shown(since, has_graph=has_graph)
+                    self._on_displayed(since, has_graph=has_graph)
                 case {"type": "node", "request": request, "node": int(node)}:
                     detail = self._client().node(self._dispatch, node)
-                    self.send({"type": "node", "request": request, "detail": _plain(node_view(detail))})
+                    self.send({"type": "node", "request": request, "detail": _builtins(node_view(detail))})
                 case {"type": "cancel", "request": request}:
                     self._client().cancel(self._dispatch)
                     self.send({"type": "done", "request": request})
                 case {"type": "execution", "request": request}:
-                    self._tell_standing(request, self._client().execution(self._dispatch))
+                    self._send_execution(request, self._client().execution(self._dispatch))
                 case {"type": "stream", "request": request, "since": int(since), "last": int(last)}:
                     page = self._client().stream(self._dispatch, since, last=last)
-                    self.send({"type": "stream", "request": request, "page": _plain(stream_view(page))})
+                    self.send({"type": "stream", "request": request, "page": _builtins(stream_view(page))})
                 case {
                     "type": "command",
                     "request": request,
@@ -87,23 +87,23 @@ class DispatchWidget(anywidget.AnyWidget):
                     # As text, so that 1.0 stays what it is.
                     plain = {"plain": msgspec.json.decode(content["json"])} if "json" in content else {}
                     given = msgspec.convert({**command, **plain, "data": {"actor": getpass.getuser()}}, Command)
-                    self._tell_standing(request, self._client().wish(self._dispatch, given))
+                    self._send_execution(request, self._client().wish(self._dispatch, given))
         except (CovalabError, msgspec.MsgspecError, OverflowError) as error:
             if "request" in content:
                 self.send({"type": "problem", "request": content["request"], "message": str(error)})
             else:
-                self._tell_stale(error)
+                self._send_stale(error)
 
-    def _tell_standing(self, request: str, standing: ExecutionSnapshot) -> None:
-        self.send({"type": "execution", "request": request, "execution": _plain(execution_view(standing))})
+    def _send_execution(self, request: str, snapshot: ExecutionSnapshot) -> None:
+        self.send({"type": "execution", "request": request, "execution": _builtins(execution_view(snapshot))})
 
-    def _on_shown(self, since: int, *, has_graph: bool) -> None:
+    def _on_displayed(self, since: int, *, has_graph: bool) -> None:
         if not has_graph:
             graph = self._client().graph(self._dispatch)
             drawn = {"nodes": graph.nodes, "edges": graph.edges, "output": graph.output}
-            self.send({"type": "graph", "graph": _plain(drawn)})
+            self.send({"type": "graph", "graph": _builtins(drawn)})
         changes = self._client().changes(self._dispatch, since)
-        self._tell(changes)
+        self._send_changes(changes)
         running = self._thread is not None and self._thread.is_alive()
         if not running and changes.summary.status not in TERMINAL:
             self._thread = threading.Thread(
@@ -117,12 +117,12 @@ class DispatchWidget(anywidget.AnyWidget):
             try:
                 changes = self._client().changes(self._dispatch, version, wait=_HOLD)
             except CovalabError as error:
-                self._tell_stale(error)
+                self._send_stale(error)
                 self._closed.wait(_RETRY[min(failures, len(_RETRY) - 1)])
                 failures += 1
                 continue
-            if changes.summary.version > version or failures:
-                self._tell(changes)
+            if changes.summary.version > version or failures:  # after a failure, also to end the "last seen" message
+                self._send_changes(changes)
             elif not self._closed.is_set():
                 # The wait ended without a new version: the execution may have changed.
                 self.send({"type": "execution_changed"})
@@ -131,14 +131,14 @@ class DispatchWidget(anywidget.AnyWidget):
                 return
             self._closed.wait(_PAUSE)
 
-    def _tell(self, changes: DispatchChanges) -> None:
+    def _send_changes(self, changes: DispatchChanges) -> None:
         if not self._closed.is_set():
-            self.send({"type": "changes", "changes": _plain(changes)})
+            self.send({"type": "changes", "changes": _builtins(changes)})
 
-    def _tell_stale(self, error: Exception) -> None:
+    def _send_stale(self, error: Exception) -> None:
         if not self._closed.is_set():
             self.send({"type": "stale", "message": f"Shown as last seen: {error}"})
 
 
-def _plain(thing: object) -> Any:
+def _builtins(thing: object) -> Any:
     return msgspec.to_builtins(thing)

@@ -13,7 +13,7 @@ from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import Counts, DispatchSummary, Node, NodeKind, NodeState, Status
 
 STATUSES: Final[tuple[Status, ...]] = ("completed", "running", "failed", "cancelled", "skipped", "pending")
-"""In the order in which bars and sentences show them."""
+"""Statuses in the order of bars and sentences."""
 
 STATUS_LABELS: Final[Mapping[Status, str]] = {status: status.capitalize() for status in STATUSES}
 
@@ -88,7 +88,7 @@ def moment_text(seconds: float) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Return a length of time in at most two units.
+    """Return a duration in at most two units.
 
     Examples
     --------

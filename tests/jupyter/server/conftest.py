@@ -29,7 +29,7 @@ def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def server_options(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """What a test wants of `ServerApp`, by indirect parameters."""
+    """Settings of `ServerApp` for a test, by indirect parameters."""
     return getattr(request, "param", {})
 
 

@@ -1,4 +1,4 @@
-"""What the tests of this folder share: dispatches, and how to send a request."""
+"""Helpers of the tests in this folder: dispatches, and requests."""
 
 from __future__ import annotations
 

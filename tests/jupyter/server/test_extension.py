@@ -138,7 +138,7 @@ async def test_the_server_starts_the_dispatcher(jp_serverapp: Any, data_folder: 
 
 
 async def test_an_event_reaches_the_page(jp_serverapp: Any, jp_ws_fetch: Any, data_folder: Path) -> None:
-    """Whoever listens to the server's events hears of a dispatch made elsewhere, until its end, with all its fields."""
+    """Listeners to the server's events get a dispatch made elsewhere, until its end, with all its fields."""
     async with running(jp_serverapp):
         await until(lambda: find(data_folder))
         socket = await jp_ws_fetch("api", "events", "subscribe")
@@ -189,7 +189,7 @@ async def test_a_killed_dispatcher_is_replaced(jp_serverapp: Any, jp_ws_fetch: A
 async def test_a_stopped_dispatcher_stays_stopped(
     jp_serverapp: Any, jp_ws_fetch: Any, send: Send, jp_auth_header: dict[str, str], jp_base_url: str, data_folder: Path
 ) -> None:
-    """Who says `covalab stop` is obeyed: the server says so instead of starting another, and follows the next one."""
+    """After `covalab stop` the server answers with that instead of starting another, and follows the next one."""
     async with running(jp_serverapp):
         await until(lambda: find(data_folder))
         await asyncio.to_thread(Client(data_folder, start=False).stop)
@@ -254,7 +254,7 @@ def test_the_data_folder_can_be_configured(
 
 
 def test_a_summary_can_be_an_event(jp_serverapp: Any) -> None:
-    """What the extension emits is valid under its schema, with every optional field empty or filled."""
+    """Events of the extension are valid under its schema, with every optional field empty or filled."""
     summary = DispatchSummary(DispatchId("a"), "n", "pending", 1, 0.0, None, None, Counts())
     filled = msgspec.structs.replace(
         summary, started_at=1.0, ended_at=2.0, root=DispatchId("b"), error="e", status="failed"

@@ -1,4 +1,4 @@
-"""What the routes answer, with a real dispatcher behind a real Jupyter server; and who cannot change anything there."""
+"""Answers of the routes, with a real dispatcher behind a real Jupyter server; and requests that must change nothing."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ async def test_cancel_and_delete(send: Send, jp_auth_header: dict[str, str], jp_
 async def test_a_dispatch_is_started_and_run_again(
     send: Send, jp_auth_header: dict[str, str], jp_base_url: str, live: Client
 ) -> None:
-    """From the page, without a kernel: one that was recorded only, then the same graph under a new id."""
+    """A page without a kernel starts a dispatch that was recorded only, then the same graph under a new id."""
     run = await asyncio.to_thread(ct.dispatch(ct.lattice(adding), disable_run=True), 1)
     api = f"{jp_base_url}covalab/api/dispatches/{run}"
     started = await send(f"{api}/start", "POST", jp_auth_header)

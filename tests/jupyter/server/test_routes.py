@@ -1,4 +1,4 @@
-"""Who may use the routes, and what they refuse. What they answer is told with a real dispatcher in test_relay.py."""
+"""Authorisation of the routes, and the requests that they refuse. Their answers are tested in test_relay.py."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Cell analysis: names that a cell reads, sets and changes, and the function that is made of it. Pure."""
+"""Analysis of cells: names that a cell reads, sets and changes, and its compilation to a function. Pure."""

@@ -1,7 +1,7 @@
-"""What an ordinary notebook cell needs and makes, so that it can run as a function somewhere else.
+"""Inputs and outputs of a notebook cell, so that it can run as a function on a worker.
 
 Pure: text and a description of the notebook's names in, frozen structs out; no cell is run here and no IPython is
-needed. What cannot mean the same inside a function is refused with the line and the way out (`CellRefused`).
+needed. Code that cannot mean the same inside a function is refused with its line and a remedy (`CellRefused`).
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from covalab.core.source import filename_for
-from covalab.jupyter.cells.dataflow import Conflict, Scope, scan
+from covalab.jupyter.cells.dataflow import Conflict, scan
 from covalab.jupyter.cells.ipython_lines import CellRefused, parse_with_ipython_lines
 from covalab.jupyter.cells.mutation import PossibleChange
+from covalab.jupyter.cells.name_state import Scope
 from covalab.jupyter.cells.scopes import SCOPES, declared, names_bound, walk_scope
 
 __all__ = ["Cell", "CellRefused", "Kind", "Names", "kind_of", "names_of", "read_cell"]
 
 Kind = Literal["data", "code", "none"]
-"""What a name stands for in the notebook: a value, code that travels (a module, a function, a class), or nothing."""
+"""Kind of a name in the notebook: a value, code that is sent along (a module, a function, a class), or nothing."""
 
 _FUTURE: Final = functools.reduce(
     operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
@@ -41,7 +42,7 @@ KindOf: TypeAlias = Callable[[str], Kind]
 _BUILTINS: Final = frozenset(dir(builtins)) | {"__name__", "__doc__", "__file__", "__builtins__"}
 _HISTORY: Final = re.compile(r"_{1,3}|_i{0,3}\d*|_(ih|oh|dh|sh)|In|Out")
 _SPECIAL: Final = {"display": "from IPython.display import display"}
-"""Names that IPython adds to every notebook, and how a worker gets them."""
+"""Names that IPython adds to every notebook, and the statements that import them on a worker."""
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -61,21 +62,21 @@ class Cell(msgspec.Struct, frozen=True):
 
     @property
     def is_async(self) -> bool:
-        """Whether the cell awaits at its top level, so that its function must be `async`."""
+        """True if the cell awaits at its top level, so that its function must be `async`."""
         return self.scope.is_async
 
     def sets(self, name: str) -> bool:
-        """Tell whether the code gives the name a value, on some way through it at least."""
+        """Return whether the code sets or deletes the name, on some way through it at least."""
         return name in self.scope.bindings or name in self.scope.deleted
 
 
 class Names(msgspec.Struct, frozen=True):
-    """What the names of a cell stand for, given a notebook.
+    """Names of a cell by their role, given a notebook.
 
     `inputs` are values it needs (`optional` those it can do without on some ways through its code), `outputs` the data
     it leaves behind, in the order in which it touches them. `changed` inputs are changed in place, `possible` are calls
-    that may do so without an assignment saying it. `carried` is code of the notebook that travels along, `unknown`
-    names that exist nowhere yet, `prelude` statements that give the function what only notebooks have.
+    that may do so without an assignment. `carried` is code of the notebook that is sent along, `unknown` are names that
+    exist nowhere yet, `prelude` are statements that import what only notebooks have.
     """
 
     inputs: tuple[str, ...]
@@ -89,7 +90,7 @@ class Names(msgspec.Struct, frozen=True):
 
 
 def kind_of(value: object) -> Kind:
-    """Tell whether a value of the notebook is code, which travels with the code that uses it, or data.
+    """Return whether a value of the notebook is code, which is sent along with the code that uses it, or data.
 
     Examples
     --------
@@ -129,32 +130,46 @@ def read_cell(text: str, first_line: int = 2, flags: int = 0) -> Cell:
         If it is not Python.
     """
     flags &= _FUTURE
+    tree = _parsed(text, first_line, flags)
+    flags |= _future_flags(tree)
+    try:
+        # Annotations that Python does not evaluate are no reads.
+        lazy = flags & __future__.annotations.compiler_flag or sys.version_info >= (3, 14)
+        scope = scan(_without_annotations(tree).body if lazy else tree.body)
+    except Conflict as conflict:
+        raise CellRefused(conflict.message, conflict.line) from None
+    _refuse_notebook_names(scope)
+    # After the analysis: it must see the statements that are rewritten here.
+    nonlocals = _Nonlocal(tree).names
+    _TopLevel().visit(tree)
+    ast.fix_missing_locations(tree)
+    return Cell(text, tree, flags, scope, isinstance(tree.body[-1], ast.Expr), nonlocals)
+
+
+def _parsed(text: str, first_line: int, flags: int) -> ast.Module:
+    """Parse the code of a cell with the line numbers of the whole cell, and refuse what a function cannot contain."""
     filename = filename_for("electron", "cell", text)
     lines = text.split("\n")
+    # Empty lines in place of the magic, so that tracebacks count as the notebook does.
     source = "\n" * (first_line - 1) + "\n".join(lines[first_line - 1 :]) + "\n"
-    asked = flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT  # a notebook allows `await`; the function becomes `async`
     try:
-        tree = compile(source, filename, "exec", asked | ast.PyCF_ONLY_AST, dont_inherit=True)
+        tree = compile(source, filename, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
     except SyntaxError as error:
         try:
-            tree = parse_with_ipython_lines(source, filename, asked)
+            tree = parse_with_ipython_lines(source, filename, flags)
         except SyntaxError:
-            raise error from None
+            raise error from None  # of the code as it is written, not of its translation
     assert isinstance(tree, ast.Module)
     if not tree.body:
         message = "the cell has no code below its first line"
         raise CellRefused(message)
     _refuse(tree)
-    compile(tree, filename, "exec", asked, dont_inherit=True)  # what Python itself refuses, in Python's words
-    future = _future_flags(tree)
-    try:
-        lazy = (flags | future) & __future__.annotations.compiler_flag or sys.version_info >= (3, 14)
-        scope = scan(_without_annotations(tree).body if lazy else tree.body)
-    except Conflict as conflict:
-        raise CellRefused(conflict.message, conflict.line) from None
-    nonlocals = _Nonlocal(tree).names
-    _Plain().visit(tree)
-    ast.fix_missing_locations(tree)
+    compile(tree, filename, "exec", flags, dont_inherit=True)  # finds errors that the parser does not
+    return tree
+
+
+def _refuse_notebook_names(scope: Scope) -> None:
     for name, line in scope.reads.items():
         if name == "get_ipython":
             message = "get_ipython() works in the notebook only, an electron runs where there is no IPython"
@@ -162,20 +177,19 @@ def read_cell(text: str, first_line: int = 2, flags: int = 0) -> Cell:
         if _HISTORY.fullmatch(name):
             message = f"{name} is the notebook's own history; give the value a name in the cell that makes it"
             raise CellRefused(message, line)
-    return Cell(text, tree, flags | future, scope, isinstance(tree.body[-1], ast.Expr), nonlocals)
 
 
 def names_of(cell: Cell, notebook: KindOf, *, made: Container[str] = (), given: Iterable[str] | None = None) -> Names:
-    """Decide what the names of a cell stand for.
+    """Decide the role of each name of a cell.
 
     Parameters
     ----------
     cell
-        What it needs and makes.
+        The cell.
     notebook
-        Says what a name is in the notebook's namespace.
+        Returns the kind of a name in the notebook's namespace.
     made
-        Names that other electron cells make: values to come, whatever the namespace has under that name.
+        Names that other electron cells make: future values, whatever the namespace has under that name.
     given
         The parameters, when a signature names them; anything else is then no input.
     """
@@ -190,16 +204,16 @@ def names_of(cell: Cell, notebook: KindOf, *, made: Container[str] = (), given: 
         if (fixed is not None and name in fixed) or kind == "data":
             inputs.append(name)
         elif kind == "code":
-            # A function that sets the name cannot also read the notebook's: then it comes in as a value.
+            # A name that the function sets is local to it, so the notebook's can only come in as a parameter.
             (inputs if cell.sets(name) else carried).append(name)
         elif name in _SPECIAL:
             prelude.append(_SPECIAL[name])
         elif name in _BUILTINS:
-            if cell.sets(name):
+            if cell.sets(name):  # local to the function, so the builtin must be assigned to it first
                 prelude.append(f"from builtins import {name}")
-        elif name not in scope.unsure:
+        elif name not in scope.unsure:  # on the ways that read it, the block itself may have set it
             unknown.append(name)
-    known = {*inputs, *unknown}
+    known = {*inputs, *unknown}  # an unknown name becomes an input when another cell makes it
     changed = tuple(name for name in scope.changes if name in known)
     outputs = _outputs(cell, changed)
     kept = [] if fixed is not None else _kept(cell, outputs, notebook, made)
@@ -218,8 +232,8 @@ def names_of(cell: Cell, notebook: KindOf, *, made: Container[str] = (), given: 
 def _kept(cell: Cell, outputs: Iterable[str], notebook: KindOf, made: Container[str]) -> list[str]:
     """Return the names whose earlier value the cell keeps on some way through its code, without always reading it.
 
-    What only an empty loop would leave unset is taken from another cell, not from the notebook: there it is most often
-    left over from an earlier run of the same loop, and nobody means that value.
+    A name that only an empty loop would leave unset is taken from another cell, not from the notebook: the notebook's
+    value is most often left over from an earlier run of the same loop.
     """
     bindings = cell.scope.bindings
     branches = [name for name in outputs if name in bindings and not bindings[name].likely]
@@ -230,7 +244,7 @@ def _kept(cell: Cell, outputs: Iterable[str], notebook: KindOf, made: Container[
 
 
 def _outputs(cell: Cell, changed: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the data that the cell leaves behind: not its loop variables, imports, functions and `_names`."""
+    """Return the data that the cell leaves behind: no loop variables, imports, functions or `_names`."""
     touched = {name: cell.scope.changes[name] for name in changed}
     for name, binding in cell.scope.bindings.items():
         if binding.kind == "data" and not name.startswith("_"):
@@ -282,8 +296,8 @@ def _without_annotations(tree: ast.Module) -> ast.Module:
     return bare
 
 
-class _Plain(ast.NodeTransformer):
-    """Spells the top level of a cell as a function needs it: no `global`, no annotations of plain names.
+class _TopLevel(ast.NodeTransformer):
+    """Rewriter of a cell's top level to the body of a function: no `global`, no annotations of plain names.
 
     An annotation alone would make the name local to the function, and hide the input of that name.
     """
@@ -303,31 +317,32 @@ class _Plain(ast.NodeTransformer):
 
 
 class _Nonlocal(ast.NodeVisitor):
-    """Turns `global x` of nested functions into `nonlocal x`: what was the notebook's `x` is the cell function's."""
+    """Rewriter of `global x` in nested functions to `nonlocal x`: the notebook's `x` is the cell function's `x`."""
 
     def __init__(self, tree: ast.Module) -> None:
-        found: set[str] = set()
-        self._functions: list[set[str]] = []
-        self._found = found
+        self._enclosing: list[set[str]] = []  # the names of each function around the present one
+        self._found: set[str] = set()
         self.visit(tree)
-        self.names = frozenset(found)
+        self.names = frozenset(self._found)
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         bound = names_bound(node.body)
-        wanted = declared(node.body, ast.Global)
-        for name in wanted & bound:
-            if any(name in around for around in self._functions):
+        # A `global` name that is only read needs no declaration: the closure finds it.
+        shared = declared(node.body, ast.Global) & bound
+        for name in shared:
+            # `nonlocal` would find the variable of the function in between instead of the cell's.
+            if any(name in names for names in self._enclosing):
                 message = f"`global {name}` inside a function that has a {name!r} of its own around it; rename one"
                 raise CellRefused(message, node.lineno)
-        self._found |= wanted & bound
+        self._found |= shared
         _GlobalToNonlocal(bound).run(node.body)
-        self._functions.append(
+        self._enclosing.append(
             {*bound, *(argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg))}
         )
         self.generic_visit(node)
-        self._functions.pop()
+        self._enclosing.pop()
 
-    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 - the names are those of `ast`
+    visit_AsyncFunctionDef = visit_FunctionDef
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         for name in declared(node.body, ast.Global):
@@ -337,7 +352,7 @@ class _Nonlocal(ast.NodeVisitor):
 
 
 class _GlobalToNonlocal(ast.NodeTransformer):
-    """Rewrites the `global` statements of one function, not of those inside it."""
+    """Rewriter of the `global` statements of one function, not of those inside it."""
 
     def __init__(self, bound: set[str]) -> None:
         self._bound = bound

@@ -1,7 +1,8 @@
-"""From a cell to a real function: its lines, its name, its parameters, its outputs.
+"""Compilation of a cell to a function with its lines, name, parameters and outputs.
 
-The function's globals are the notebook's namespace, so code of the notebook travels as it is at the moment of a
-dispatch. Data does not: what is neither a parameter nor set by the cell is checked whenever the function is pickled.
+The function's globals are the notebook's namespace, so code of the notebook is sent along as it is at the moment of a
+dispatch. Data is not: a name that is neither a parameter nor set by the cell is checked whenever the function is
+pickled.
 """
 
 from __future__ import annotations
@@ -9,33 +10,39 @@ from __future__ import annotations
 import ast
 import linecache
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from covalab.core.missing import Missing, storable_or_missing
 from covalab.core.source import filename_for, register
 from covalab.jupyter.cells.cell import Cell, CellRefused, kind_of
 
-_UNSET = "__covalab_Unset__"
-_KEEPABLE = "__covalab_keepable__"
+# Variables in the code that is added to a cell. They are named as in earlier versions: `reuse` compares code with code
+# that those have stored.
+_MISSING: Final = "__covalab_Unset__"
+_STORABLE: Final = "__covalab_keepable__"
+# Written from the objects themselves, so that renaming one of them cannot break the cells.
+_IMPORT_MISSING: Final = f"from {Missing.__module__} import {Missing.__name__} as {_MISSING}"
+_IMPORT_STORABLE: Final = f"from {storable_or_missing.__module__} import {storable_or_missing.__name__} as {_STORABLE}"
 
 
 class Recipe(msgspec.Struct, frozen=True):
-    """How a cell becomes a function.
+    """Instructions for compiling a cell to a function.
 
-    `outputs` are the names it returns (empty: the value of its last line). With `forgiving`, an output that was not
-    set is returned as an `Unset`; otherwise that is an error. `arriving_unset` are parameters for which an `Unset` may
-    come in, and whether the cell needs them; `leftovers` are outputs that nobody asked for, so that one of a kind that
-    cannot be stored is no failure. `travelling` are the names of the notebook that it uses as they are then.
+    `outputs` are the names it returns (empty: the value of its last line). With `allow_missing`, an output that was not
+    set is returned as a `Missing`; otherwise that is an error. `maybe_missing` are parameters that may be a `Missing`,
+    and whether the cell needs them; `leftovers` are outputs that were not asked for, so that one of a kind that cannot
+    be stored is no failure. `carried` are the names of the notebook that the function uses as they are then.
     """
 
     name: str
     arguments: ast.arguments
     outputs: tuple[str, ...]
     prelude: tuple[str, ...] = ()
-    travelling: tuple[str, ...] = ()
-    forgiving: bool = False
-    arriving_unset: dict[str, bool] = {}
+    carried: tuple[str, ...] = ()
+    allow_missing: bool = False
+    maybe_missing: dict[str, bool] = {}
     leftovers: frozenset[str] = frozenset()
 
 
@@ -49,9 +56,9 @@ def function_of(cell: Cell, recipe: Recipe, namespace: dict[str, Any], kind: str
     recipe
         Name, parameters, outputs.
     namespace
-        The notebook's; becomes the function's globals, and defaults are evaluated in it.
+        The notebook's namespace; becomes the function's globals, and defaults are evaluated in it.
     kind
-        What a traceback calls it: ``electron`` or ``lattice``.
+        The word in tracebacks: ``electron`` or ``lattice``.
 
     Returns
     -------
@@ -62,10 +69,12 @@ def function_of(cell: Cell, recipe: Recipe, namespace: dict[str, Any], kind: str
     filename = filename_for(kind, recipe.name, cell.text)
     maker: type[ast.FunctionDef | ast.AsyncFunctionDef]
     maker = ast.AsyncFunctionDef if cell.is_async else ast.FunctionDef
+    # Parsed, because newer versions of Python have more fields, with defaults.
     template = ast.parse(f"def {recipe.name}(): pass").body[0]
     fields = {name: value for name, value in ast.iter_fields(template) if name not in ("args", "body")}
     definition = maker(args=recipe.arguments, body=_body(cell, recipe), **fields)
     module = ast.Module([definition], [])
+    # The signature is on the first line of the cell, so errors in it count as errors of that line.
     for node in ast.walk(recipe.arguments):
         if hasattr(node, "lineno"):
             node.lineno = node.end_lineno = 1  # type: ignore[attr-defined]
@@ -79,8 +88,8 @@ def function_of(cell: Cell, recipe: Recipe, namespace: dict[str, Any], kind: str
     function.__covalab_outputs__ = recipe.outputs  # type: ignore[attr-defined]
     linecache.cache.pop(filename, None)
     register(function)
-    if recipe.travelling:
-        function.__covalab_names__ = _Travelling(recipe.name, recipe.travelling, namespace)  # type: ignore[attr-defined]
+    if recipe.carried:
+        function.__covalab_names__ = _CarriedNames(recipe.name, recipe.carried, namespace)  # type: ignore[attr-defined]
     return function
 
 
@@ -89,10 +98,10 @@ def arguments_of(names: Sequence[str]) -> ast.arguments:
     return ast.arguments([], [ast.arg(name) for name in names], None, [], [], None, [])
 
 
-class _Travelling:
-    """The names that a function takes from the notebook. Pickled with it, which is when they are looked at.
+class _CarriedNames:
+    """Names that a function takes from the notebook; they are checked when it is pickled.
 
-    They may be functions of a cell further down, so their absence is no error before the code really travels.
+    They may be functions of a cell further down, so their absence is no error before the code is really sent.
     """
 
     def __init__(self, function: str, names: tuple[str, ...], namespace: Mapping[str, Any]) -> None:
@@ -113,7 +122,7 @@ class _Travelling:
 
 
 def data_message(electron: str, names: Sequence[str]) -> str:
-    """Return what to say when an electron with a signature uses values that are not in it."""
+    """Return the message for an electron with a signature that uses values that are not in it."""
     it = "it" if len(names) == 1 else "them"
     return (
         f"electron {electron!r} uses {listed(names)} of the notebook without naming {it} in its signature; "
@@ -138,15 +147,15 @@ def _body(cell: Cell, recipe: Recipe) -> list[ast.stmt]:
 def _before(cell: Cell, recipe: Recipe) -> list[ast.stmt]:
     lines = list(recipe.prelude)
     leftovers = [name for name in recipe.outputs if name in recipe.leftovers]
-    unsure = recipe.forgiving and any(not _is_sure(cell, recipe, name) for name in recipe.outputs)
-    if recipe.arriving_unset or unsure:
-        lines.append(f"from covalab.core.missing import Unset as {_UNSET}")
+    unsure = recipe.allow_missing and any(not _is_sure(cell, recipe, name) for name in recipe.outputs)
+    if recipe.maybe_missing or unsure:
+        lines.append(_IMPORT_MISSING)
     if leftovers:
-        lines.append(f"from covalab.core.missing import keepable as {_KEEPABLE}")
-    for name, needed in recipe.arriving_unset.items():
+        lines.append(_IMPORT_STORABLE)
+    for name, needed in recipe.maybe_missing.items():
         then = f"raise {name}.needed_by({recipe.name!r})" if needed else f"del {name}"
-        lines.append(f"if type({name}) is {_UNSET}: {then}")
-    # What nested functions set (`global` in the notebook) must be a name of this function.
+        lines.append(f"if type({name}) is {_MISSING}: {then}")
+    # `nonlocal` in nested functions (`global` in the notebook) needs a variable of this function; it is never run.
     lines += [f"if False: {name} = None" for name in sorted(cell.nonlocals)]
     return _parsed(lines)
 
@@ -156,10 +165,11 @@ def _after(cell: Cell, recipe: Recipe) -> list[ast.stmt]:
         return []
     lines: list[str] = []
     for name in recipe.outputs:
+        # Only outputs that some way through the cell leaves unset need the check.
         if not _is_sure(cell, recipe, name):
             lines += ["try:", f"    {name}", "except NameError:"]
-            if recipe.forgiving:
-                lines.append(f"    {name} = {_UNSET}({name!r}, {recipe.name!r})")
+            if recipe.allow_missing:
+                lines.append(f"    {name} = {_MISSING}({name!r}, {recipe.name!r})")
             else:
                 message = (
                     f"electron {recipe.name!r} ended without setting {name!r}, which it promises after `->`; "
@@ -167,7 +177,7 @@ def _after(cell: Cell, recipe: Recipe) -> list[ast.stmt]:
                 )
                 lines.append(f"    raise NameError({message!r}, name={name!r}) from None")
         if name in recipe.leftovers:
-            lines.append(f"{name} = {_KEEPABLE}({name}, {name!r}, {recipe.name!r})")
+            lines.append(f"{name} = {_STORABLE}({name}, {name!r}, {recipe.name!r})")
     lines.append(f"return {', '.join(recipe.outputs)}")
     return _parsed(["def _():", *(f"    {line}" for line in lines)], inside=True)
 
@@ -181,7 +191,7 @@ def _is_sure(cell: Cell, recipe: Recipe, name: str) -> bool:
 
 
 def _parsed(lines: Sequence[str], *, inside: bool = False) -> list[ast.stmt]:
-    """Parse code of ours; it counts as the cell's first line, where names and outputs are written."""
+    """Parse generated code; it counts as the cell's first line, where names and outputs are written."""
     tree = ast.parse("\n".join(lines))
     for node in ast.walk(tree):
         if hasattr(node, "lineno"):

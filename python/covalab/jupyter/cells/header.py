@@ -1,4 +1,4 @@
-"""The line of `%%electron` and `%%lattice`: a signature, the outputs, options. Pure.
+"""Parser of the line of `%%electron` and `%%lattice`: a signature, the outputs, options. Pure.
 
     NAME(parameters) -> outputs --options  # comment
 
@@ -24,7 +24,7 @@ _PIECE: Final = re.compile(
 
 
 class CellHeader(msgspec.Struct, frozen=True):
-    """What the line says. None: it says nothing about that; no `outputs` after `->` is an error, not an empty tuple."""
+    """Parts of the line. None: the part is missing; no `outputs` after `->` is an error, not an empty tuple."""
 
     name: str | None
     arguments: ast.arguments | None
@@ -58,7 +58,7 @@ def without_comment(line: str) -> str:
 
 
 def read_header(line: str, magic: str = "%%electron") -> CellHeader:
-    """Read the line of a magic.
+    """Parse the line of a magic.
 
     Raises
     ------
@@ -67,12 +67,12 @@ def read_header(line: str, magic: str = "%%electron") -> CellHeader:
 
     Examples
     --------
-    >>> heading = read_header("load(n=1_000) -> X, y --retries 2  # from disk")
-    >>> heading.name, heading.parameters, heading.outputs, heading.options
+    >>> header = read_header("load(n=1_000) -> X, y --retries 2  # from disk")
+    >>> header.name, header.parameters, header.outputs, header.options
     ('load', ('n',), ('X', 'y'), '--retries 2')
     """
     line = without_comment(line)
-    depth = 0
+    depth = 0  # of brackets: `->` and `--` inside them belong to a default or an annotation
     arrow: int | None = None
     end = len(line)
     for piece in _PIECE.finditer(line):

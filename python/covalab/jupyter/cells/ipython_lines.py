@@ -1,7 +1,7 @@
-"""Magics and shell lines inside a cell that is to run where there is no IPython: translated where sound, else refused.
+"""Translation of magics and shell lines in a cell to plain Python; lines without a sound translation are refused.
 
-Pure: text in, syntax tree out. `%time` keeps its statement, `!command` runs through `subprocess`, what only sets up the
-display of the notebook is dropped.
+Pure: text in, syntax tree out. A worker has no IPython: `%time` keeps its statement, `!command` runs through
+`subprocess`, magics that only set up the display of the notebook are dropped.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def parse_with_ipython_lines(source: str, filename: str, flags: int) -> ast.Modu
     SyntaxError
         If it is not IPython either.
     """
-    from IPython.core.inputtransformer2 import TransformerManager  # noqa: PLC0415 - most cells do without
+    from IPython.core.inputtransformer2 import TransformerManager  # noqa: PLC0415 - start-up time: few cells need it
 
     lines = source.splitlines(keepends=True)
     for position, line in enumerate(lines):
@@ -45,19 +45,19 @@ def parse_with_ipython_lines(source: str, filename: str, flags: int) -> ast.Modu
             if line.startswith("%%"):
                 lines[position] = _cell_magic(line, position + 1)
             break
-    n_lines = len(lines)
+    n_lines = len(lines)  # must not change: tracebacks and error messages count in lines of the cell
     lines = TransformerManager().do_token_transforms(lines)
     if len(lines) != n_lines:
         message = "a magic or shell line goes over several lines of the cell; write it on one line"
         raise CellRefused(message)
     module = compile("".join(lines), filename, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
     assert isinstance(module, ast.Module)
-    translated = _Translate().visit(module)
+    translated = _Translator().visit(module)
     return ast.fix_missing_locations(translated)  # type: ignore[no-any-return]
 
 
 def _cell_magic(line: str, number: int) -> str:
-    """Return what is left of a second cell magic below ours."""
+    """Return the line to put in place of a second cell magic below ours."""
     name, *arguments = line[2:].split()
     if name in _DROPPED_CELL_MAGICS and not arguments:
         return "\n"  # times and output of an electron are recorded anyway
@@ -65,8 +65,8 @@ def _cell_magic(line: str, number: int) -> str:
     raise CellRefused(message, number)
 
 
-class _Translate(ast.NodeTransformer):
-    """Replaces the calls of `get_ipython()` that the transformer of IPython put in."""
+class _Translator(ast.NodeTransformer):
+    """Rewriter of the calls of `get_ipython()` that IPython's transformer put in."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | list[ast.stmt]:
         call = _ipython_call(node.value)
@@ -129,9 +129,9 @@ def _shell(method: str, command: str, line: int) -> ast.expr:
     return ast.parse(text, mode="eval").body
 
 
-def _at(node: ast.AST, place: ast.AST) -> ast.AST:
-    """Give translated code the position of what it replaces."""
+def _at(node: ast.AST, replaced: ast.AST) -> ast.AST:
+    """Give translated code the position of the node that it replaces."""
     for inner in ast.walk(node):
         if hasattr(inner, "lineno"):
-            ast.copy_location(inner, place)
+            ast.copy_location(inner, replaced)
     return node

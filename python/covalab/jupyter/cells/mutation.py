@@ -1,4 +1,4 @@
-"""Which values a piece of code changes in place, surely or possibly, judged by how it is written. Pure."""
+"""In-place changes of values by a piece of code, sure and possible ones, judged by how it is written. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HARMLESS: Final = (
     "export", "dump", "log", "debug", "warning", "error", "summary", "assert", "check", "validate", "test", "score",
     "predict", "close", "flush", "wait", "join", "sleep", "memory_usage", "value_counts", "mean", "sum", "max", "min",
 )  # fmt: skip
-"""How the names of methods begin that people call for what they show or write, not for what they change."""
+"""Prefixes of methods that are called to show or write something, without using what they return."""
 
 _CHANGES_ARGUMENT: Final = frozenset({
     "shuffle", "heappush", "heappop", "heapify", "heapreplace", "heappushpop", "insort", "insort_left", "insort_right",
@@ -47,7 +47,7 @@ class PossibleChange(msgspec.Struct, frozen=True):
 
 
 def changed_by_call(node: ast.Call, *, discarded: bool = False) -> str | None:
-    """Return the name whose value a call may change in place. `discarded`: nobody uses what it returns.
+    """Return the name whose value a call may change in place. `discarded`: its return value is not used.
 
     Examples
     --------
@@ -89,13 +89,13 @@ def changes_inside(nodes: Sequence[ast.AST]) -> tuple[list[tuple[str, int]], lis
 
 
 def root_of(node: ast.expr) -> str | None:
-    """Return `df` for `df`, `df.a` and `df.loc[x].b`; None for what is made on the spot."""
+    """Return `df` for `df`, `df.a` and `df.loc[x].b`; None for the value of a call or a literal."""
     while isinstance(node, (ast.Attribute, ast.Subscript)):
         node = node.value
     return node.id if isinstance(node, ast.Name) else None
 
 
 def short_text(node: ast.AST) -> str:
-    """Return code on one line, cut to what a message can hold."""
+    """Return code on one line, cut to 60 characters for a message."""
     text = " ".join(ast.unparse(node).split())
     return text if len(text) <= 60 else f"{text[:59]}…"

@@ -1,7 +1,7 @@
-"""What nested scopes (functions, lambdas, comprehensions, classes) want from the code around them. Pure.
+"""Free names of nested scopes: what functions, lambdas, comprehensions and classes use of the code around them. Pure.
 
-Order does not matter inside a nested scope, so this is the resolution that Python's own compiler makes; the order of
-the statements of a cell is the business of `flow`.
+Order does not matter inside a nested scope, so this is the resolution that Python's own compiler makes; `dataflow`
+follows the statements of a cell in order.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SCOPES: Final = (*_FUNCTIONS, ast.Lambda, ast.ClassDef, *_COMPREHENSIONS)
 
 
 def walk_scope(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
-    """Yield the nodes that run in this scope: nested functions, classes and comprehensions are named, not entered.
+    """Yield the nodes that run in this scope: nested functions, classes and comprehensions are yielded, not entered.
 
     Their decorators, defaults and first iterables do belong to this scope.
     """
@@ -49,7 +49,7 @@ def outer_parts(node: ast.AST) -> list[ast.AST]:
 
 
 def names_bound(nodes: Iterable[ast.AST]) -> set[str]:
-    """Return the names that these nodes bind in the scope they stand in (walrus in a comprehension included)."""
+    """Return the names that these nodes bind in the scope they are in (walrus in a comprehension included)."""
     found: set[str] = set()
     for node in walk_scope(nodes):
         found.update(_bound_by(node))
@@ -86,7 +86,7 @@ def walrus_names(node: ast.AST) -> set[str]:
 
 
 def declared(nodes: Iterable[ast.AST], kind: type[ast.Global | ast.Nonlocal]) -> set[str]:
-    """Return the names that these nodes declare `global` (or `nonlocal`) in the scope they stand in."""
+    """Return the names that these nodes declare `global` (or `nonlocal`) in the scope they are in."""
     return {name for node in walk_scope(nodes) if isinstance(node, kind) for name in node.names}
 
 
@@ -100,40 +100,42 @@ def type_parameters(node: ast.AST) -> set[str]:
     return {parameter.name for parameter in getattr(node, "type_params", ())}
 
 
-class Inner(msgspec.Struct, frozen=True):
-    """What a nested scope wants from the scopes around it: names it reads, and names it sets there (`global`)."""
+class FreeNames(msgspec.Struct, frozen=True):
+    """Names of outer scopes that a nested scope reads, and those that it sets there (`global`)."""
 
     reads: frozenset[str]
     sets: frozenset[str] = frozenset()
 
 
-def inner(node: ast.AST) -> Inner:
-    """Return what the inside of a function, lambda, comprehension or class wants from outside (see `outer_parts`)."""
+def free_names(node: ast.AST) -> FreeNames:
+    """Return the free names inside a function, lambda, comprehension or class; `outer_parts` are not inside."""
     if isinstance(node, (*_FUNCTIONS, ast.Lambda)):
         body: list[ast.AST] = [node.body] if isinstance(node, ast.Lambda) else list(node.body)
         outside = declared(body, ast.Global)
+        # `global` and `nonlocal` names are bound in the body, but belong to the scopes around it.
         own = (_parameters(node.args) | names_bound(body) | type_parameters(node)) - outside
         own -= declared(body, ast.Nonlocal)
-        found = wants(body)
+        found = used_names(body)
         sets = frozenset(names_bound(body) & outside) | found.sets
-        return Inner((found.reads - own) | (names_bound(body) & declared(body, ast.Nonlocal)), sets)
+        return FreeNames((found.reads - own) | (names_bound(body) & declared(body, ast.Nonlocal)), sets)
     if isinstance(node, _COMPREHENSIONS):
         parts = comprehension_parts(node)
         own = {name for generator in node.generators for name in names_bound([generator.target])}
-        found = wants(parts)
-        return Inner(found.reads - own, found.sets)
+        found = used_names(parts)
+        return FreeNames(found.reads - own, found.sets)
     if isinstance(node, ast.ClassDef):
+        # A class body runs at once and sees its own names; functions in it run later and do not.
         immediate = {
             part.id for part in walk_scope(node.body) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)
         }
         own = names_bound(node.body)
-        nested = [inner(part) for part in walk_scope(node.body) if isinstance(part, SCOPES)]
-        deep = frozenset[str]().union(*(want.reads for want in nested))  # methods do not see the class's names
-        return Inner(
+        nested = [free_names(part) for part in walk_scope(node.body) if isinstance(part, SCOPES)]
+        deep = frozenset[str]().union(*(free.reads for free in nested))
+        return FreeNames(
             frozenset((immediate - own) | deep) - type_parameters(node),
-            wants(node.body).sets | (own & declared(node.body, ast.Global)),
+            used_names(node.body).sets | (own & declared(node.body, ast.Global)),
         )
-    return Inner(frozenset())
+    return FreeNames(frozenset())
 
 
 def comprehension_parts(node: ast.AST) -> list[ast.AST]:
@@ -147,7 +149,7 @@ def comprehension_parts(node: ast.AST) -> list[ast.AST]:
     return parts
 
 
-def wants(nodes: Sequence[ast.AST]) -> Inner:
+def used_names(nodes: Sequence[ast.AST]) -> FreeNames:
     """Return the names that nodes in one scope use, nested scopes included, before that scope's own are taken off."""
     reads: set[str] = set()
     sets: set[str] = set()
@@ -157,7 +159,7 @@ def wants(nodes: Sequence[ast.AST]) -> Inner:
         elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
             reads.add(node.target.id)
         elif isinstance(node, SCOPES):
-            want = inner(node)
-            reads |= want.reads
-            sets |= want.sets
-    return Inner(frozenset(reads), frozenset(sets))
+            free = free_names(node)
+            reads |= free.reads
+            sets |= free.sets
+    return FreeNames(frozenset(reads), frozenset(sets))

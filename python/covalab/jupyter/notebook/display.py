@@ -1,4 +1,4 @@
-"""What the magics show beside the live graph: a definition, a list of dispatches, outputs that arrive later."""
+"""Return values of the magics: definitions, lists of dispatches and interrupts, outputs that arrive later."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from covalab.sdk.results.handle import DispatchHandle
 from covalab.sdk.timestamps import Timestamp
 
 
-class Defined:
-    """One line saying what a cell has become."""
+class Definition:
+    """One line with the signature of a cell that became an electron."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -42,14 +42,16 @@ class Dispatches:
         return self.summaries[index]
 
     def __repr__(self) -> str:
-        return as_text(_HEAD, map(_row, self.summaries)) if self.summaries else "no dispatches"
+        return as_text(_DISPATCH_HEAD, map(_dispatch_row, self.summaries)) if self.summaries else "no dispatches"
 
     def _repr_html_(self) -> str:
-        return as_html(_HEAD, map(_row, self.summaries)) if self.summaries else "<p>No dispatches.</p>"
+        return (
+            as_html(_DISPATCH_HEAD, map(_dispatch_row, self.summaries)) if self.summaries else "<p>No dispatches.</p>"
+        )
 
 
-class Waiting:
-    """What waits for a person, or did. Index it for a record as `covalab.get_interrupts` returns it."""
+class Interrupts:
+    """A list of interrupts. Index it for a record as `covalab.get_interrupts` returns it."""
 
     def __init__(self, interrupts: Sequence[dict[str, Any]]) -> None:
         self.interrupts = list(interrupts)
@@ -61,14 +63,18 @@ class Waiting:
         return self.interrupts[index]
 
     def __repr__(self) -> str:
-        return as_text(_ASKED, map(_asked, self.interrupts)) if self.interrupts else "nothing waits for an answer"
+        return (
+            as_text(_INTERRUPT_HEAD, map(_interrupt_row, self.interrupts))
+            if self.interrupts
+            else "nothing waits for an answer"
+        )
 
     def _repr_html_(self) -> str:
-        return as_html(_ASKED, map(_asked, self.interrupts)) if self.interrupts else f"<p>{self!r}</p>"
+        return as_html(_INTERRUPT_HEAD, map(_interrupt_row, self.interrupts)) if self.interrupts else f"<p>{self!r}</p>"
 
 
 def as_text(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table with columns of equal width."""
+    """Return a text table with aligned columns."""
     cells = [head, *rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     return "\n".join(
@@ -77,7 +83,7 @@ def as_text(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def as_html(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; what is in its cells is shown as it is."""
+    """Return an HTML table; the text of its cells is escaped."""
     titles = "".join(f'<th style="text-align:left">{title}</th>' for title in head)
     body = "".join(
         "<tr>" + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in row) + "</tr>"
@@ -86,26 +92,26 @@ def as_html(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f"<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>"
 
 
-_ASKED = ("asks for", "about", "status", "since", "id")
+_INTERRUPT_HEAD = ("asks for", "about", "status", "since", "id")
 
 
-def _asked(one: dict[str, Any]) -> tuple[str, ...]:
-    began = Timestamp(one["created_at"]).datetime.astimezone()
-    return one["type"], " ".join(one["text"].split()), one["status"], f"{began:%Y-%m-%d %H:%M:%S}", one["id"]
+def _interrupt_row(one: dict[str, Any]) -> tuple[str, ...]:
+    created = Timestamp(one["created_at"]).datetime.astimezone()
+    return one["type"], " ".join(one["text"].split()), one["status"], f"{created:%Y-%m-%d %H:%M:%S}", one["id"]
 
 
-_HEAD = ("lattice", "status", "done", "started", "took", "id")
+_DISPATCH_HEAD = ("lattice", "status", "done", "started", "took", "id")
 
 
-def _row(one: DispatchSummary) -> tuple[str, ...]:
+def _dispatch_row(one: DispatchSummary) -> tuple[str, ...]:
     counts = one.counts
     total = counts.pending + counts.running + counts.completed + counts.failed + counts.cancelled + counts.skipped
-    began = dt.datetime.fromtimestamp(one.created_at, tz=dt.timezone.utc).astimezone()
+    created = dt.datetime.fromtimestamp(one.created_at, tz=dt.timezone.utc).astimezone()
     return (
         one.name,
         one.status,
         f"{counts.completed}/{total}",
-        f"{began:%Y-%m-%d %H:%M:%S}",
+        f"{created:%Y-%m-%d %H:%M:%S}",
         _duration(one),
         one.id,
     )
@@ -123,7 +129,7 @@ def _duration(one: DispatchSummary) -> str:
 
 
 class Delivery:
-    """The outputs of a cell that was dispatched with `--run`, on their way into the notebook."""
+    """Transfer of the outputs of a cell with `--run` into the notebook, and the line of text about it."""
 
     def __init__(self, made: CellElectron, handle: DispatchHandle, session: Session) -> None:
         self._made, self._handle, self._session = made, handle, session
@@ -138,14 +144,14 @@ class Delivery:
         return f"<small>{html.escape(self.text)}</small>"
 
     def wait(self, update: Callable[[Any], None]) -> None:
-        """Wait for the dispatch, put its outputs into the notebook, and say so in the same place. For a thread."""
+        """Wait for the dispatch, set its outputs in the notebook, and update the displayed line. Runs in a thread."""
         name = self._made.part.name
         try:
             result = api.get_result(self._handle, wait=True)
             value = result.raise_for_status().result
             names = self._session.deliver(self._made, value)
         except CovalabError as error:
-            self._session.give_up(self._made)
+            self._session.cancel_expected(self._made)
             first = str(error).strip().partition("\n")[0]
             self.text = f"{name} gave nothing, and nothing in this notebook changed: {first}"
         else:

@@ -1,6 +1,6 @@
-"""Magics for people in a workflow: answer what waits, pause, resume.
+"""Magics for interrupts: `%answer`, `%pause`, `%resume`.
 
-Only reads lines and shows answers; `covalab.sdk.executions.interrupts` does it.
+They only parse lines and return answers; `covalab.sdk.executions.interrupts` does the work.
 """
 
 from __future__ import annotations
@@ -13,51 +13,52 @@ from IPython.core.magic_arguments import argument, parse_argstring
 
 from covalab.core.errors import NoSuchInterrupt
 from covalab.jupyter.cells.header import without_comment
-from covalab.jupyter.notebook.display import Waiting
-from covalab.jupyter.notebook.magic_helpers import id_in, magic
+from covalab.jupyter.notebook.display import Interrupts
+from covalab.jupyter.notebook.magic_helpers import evaluate, id_in, magic
 from covalab.sdk.executions import interrupts
 
 
 @magics_class
-class PeopleMagics(Magics):
-    """What a person says to workflows that run."""
+class InterruptMagics(Magics):
+    """Magics about workflows that wait for an answer, or are to wait."""
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
         self._shell = shell
 
     @magic(line_magic)
-    def answer(self, line: str) -> Waiting | str:
-        """Answer what a workflow waits for (``ct.pause_for``): ``%answer ID VALUE``.
+    def answer(self, line: str) -> Interrupts | str:
+        """Answer an interrupt, a question that a workflow asks with ``ct.pause_for``: ``%answer ID VALUE``.
 
         ::
 
-            %answer                 # everything that waits for an answer
-            %answer ID              # what is asked there
-            %answer ID VALUE        # the answer: a Python expression, evaluated in this notebook
+            %answer                 # list all interrupts that are not answered
+            %answer ID              # show the interrupts of ID
+            %answer ID VALUE        # answer with a Python expression, evaluated in this notebook
 
-        ID is what ``%answer`` lists, ``<dispatch id>:<node>``; or a dispatch that waits for one thing only; or a
-        variable that holds either. The value becomes the value of the node that waits. An answer is final.
+        ID is the id of an interrupt as ``%answer`` lists it, ``<dispatch id>:<node>``; or the id of a dispatch with
+        only one open interrupt; or a variable that holds either. VALUE becomes the value of the waiting node. An answer
+        is final.
         """
         id_text, _, expression = without_comment(line).partition(" ")
         if not id_text:
-            return Waiting(interrupts.get_interrupts())
-        wanted = id_in(self._shell, id_text)
-        found = interrupts.find_interrupts(wanted)
+            return Interrupts(interrupts.get_interrupts())
+        id_ = id_in(self._shell, id_text)
+        found = interrupts.find_interrupts(id_)
         if not expression.strip():
-            return Waiting(found)
+            return Interrupts(found)
         try:
-            asked = interrupts.the_one(wanted, found, "%answer")
+            interrupt = interrupts.the_one(id_, found, "%answer")
         except NoSuchInterrupt as error:
             raise UsageError(str(error)) from None
         value = self._value(expression.strip())
-        record = interrupts.continue_with(wanted.partition(":")[0], asked["id"], value)
+        record = interrupts.continue_with(id_.partition(":")[0], interrupt["id"], value)
         return f"{record['type']!r} ({record['id']}) was answered with {value!r}."
 
     def _value(self, expression: str) -> Any:
         form = "the answer is a Python expression, so a text has quotes: %answer ID 'yes'"
         try:
-            return eval(compile(expression, "<answer>", "eval"), self._shell.user_ns)  # noqa: S307 - the user's own
+            return evaluate(compile(expression, "<answer>", "eval"), self._shell.user_ns)
         except SyntaxError as error:
             message = f"`{expression}` is not an expression ({error.msg}); {form}"
             raise UsageError(message) from None
@@ -67,20 +68,20 @@ class PeopleMagics(Magics):
 
     @magic(
         line_magic,
-        argument("id", help="a dispatch id, or a variable that holds one"),
+        argument("id", help="dispatch id, or a variable that holds one"),
     )
     def pause(self, line: str) -> str:
-        """Let a dispatch start nothing new, also over restarts; what runs goes on. ``%resume`` lets it go on."""
-        wanted = id_in(self._shell, parse_argstring(self.pause, without_comment(line)).id)
-        interrupts.pause(wanted)
-        return f"Dispatch {wanted} is paused; %resume {wanted} lets it go on."
+        """Pause a dispatch: no new task starts, also after a restart; running tasks continue. ``%resume`` ends it."""
+        dispatch = id_in(self._shell, parse_argstring(self.pause, without_comment(line)).id)
+        interrupts.pause(dispatch)
+        return f"Dispatch {dispatch} is paused; %resume {dispatch} lets it go on."
 
     @magic(
         line_magic,
-        argument("id", help="a dispatch id, or a variable that holds one"),
+        argument("id", help="dispatch id, or a variable that holds one"),
     )
     def resume(self, line: str) -> str:
-        """Let a dispatch that was paused go on where it was."""
-        wanted = id_in(self._shell, parse_argstring(self.resume, without_comment(line)).id)
-        interrupts.resume(wanted)
-        return f"Dispatch {wanted} goes on."
+        """Resume a paused dispatch."""
+        dispatch = id_in(self._shell, parse_argstring(self.resume, without_comment(line)).id)
+        interrupts.resume(dispatch)
+        return f"Dispatch {dispatch} goes on."

@@ -1,8 +1,9 @@
-"""What the magics share: how a method becomes one, and ids that may be in a variable."""
+"""Helpers of the magics: the decorator, evaluation of expressions, ids that may be in a variable."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import CodeType
 from typing import Any, TypeVar, cast
 
 from IPython.core.magic import no_var_expand
@@ -12,7 +13,7 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 def magic(kind: Any, *options: Any) -> Callable[[_Method], _Method]:
-    """Make a method a magic with these options; its line is taken as it is written, `$` and `{}` included."""
+    """Make a method a magic with these options; `$` and `{}` in its line are not expanded."""
 
     def decorate(method: _Method) -> _Method:
         method = kind(method)
@@ -21,6 +22,11 @@ def magic(kind: Any, *options: Any) -> Callable[[_Method], _Method]:
         return cast("_Method", no_var_expand(magic_arguments()(method)))
 
     return decorate
+
+
+def evaluate(code: CodeType | str, namespace: dict[str, Any], extra: dict[str, Any] | None = None) -> Any:
+    """Evaluate an expression of the user in the notebook's namespace; `extra` are names beside those."""
+    return eval(code, namespace, extra)  # noqa: S307 - the user's own code, in the user's own kernel
 
 
 def id_in(shell: Any, text: str) -> str:

@@ -1,7 +1,7 @@
-"""`%load_ext covalab`: cells become electrons and lattices, and dispatches are one line.
+"""Magics that `%load_ext covalab` loads: electron and lattice cells, and one-line commands for dispatches.
 
-Only reads lines, evaluates arguments and shows answers; what a cell means is decided in `session`. Errors raise, so
-that "Run all" stops where something is wrong.
+They only parse lines, evaluate arguments and display answers; `session` decides what a cell means. Errors are raised,
+so that "Run all" stops at the cell that is wrong.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from covalab.core.lifecycle import covalent_text
 from covalab.core.model import Status
 from covalab.jupyter.cells.header import read_header, without_comment
 from covalab.jupyter.cells.ipython_lines import CellRefused
-from covalab.jupyter.notebook.display import Defined, Delivery, Dispatches
-from covalab.jupyter.notebook.interrupt_magics import PeopleMagics
-from covalab.jupyter.notebook.magic_helpers import id_in, magic
+from covalab.jupyter.notebook.display import Definition, Delivery, Dispatches
+from covalab.jupyter.notebook.interrupt_magics import InterruptMagics
+from covalab.jupyter.notebook.magic_helpers import evaluate, id_in, magic
 from covalab.jupyter.notebook.session import CellElectron, Options, Session
 from covalab.sdk.building.lattice import Lattice, lattice
 from covalab.sdk.dispatching import api
@@ -38,12 +38,12 @@ _STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 
 def load_ipython_extension(ipython: Any) -> None:
     """Register the magics and start the workers of this kernel's environment, without waiting for them."""
-    ipython.register_magics(CovalabMagics, PeopleMagics)
-    threading.Thread(target=_warm, name="covalab-warm", daemon=True).start()
+    ipython.register_magics(CovalabMagics, InterruptMagics)
+    threading.Thread(target=_prewarm, name="covalab-prewarm", daemon=True).start()
 
 
-def _warm() -> None:
-    # Nobody asked for anything yet. Whatever is wrong is said by the first dispatch, where it matters.
+def _prewarm() -> None:
+    # Loading the extension must not fail or print anything. The first dispatch raises the same error, where it matters.
     with suppress(Exception):
         connect().warm(environment())
 
@@ -55,7 +55,7 @@ def _unquoted(text: str) -> str:
 
 @contextmanager
 def _usage_errors() -> Iterator[None]:
-    """Show what a cell did wrong as one line instead of a traceback through covalab."""
+    """Turn `CellRefused` into an error that IPython shows as one line, without a traceback through covalab."""
     try:
         yield
     except CellRefused as refused:
@@ -64,7 +64,7 @@ def _usage_errors() -> Iterator[None]:
 
 @magics_class
 class CovalabMagics(Magics):
-    """The magics of covalab."""
+    """Magics about cells and dispatches."""
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
@@ -77,17 +77,38 @@ class CovalabMagics(Magics):
 
     @magic(
         cell_magic,
-        argument("--executor", help="the executor that runs it: its name, or a variable of the notebook that holds it"),
-        argument("--retries", type=int, default=0, help="how often a failed run is tried again"),
-        argument("--retry-on", action="append", default=[], help="an error type, such as timeout, that is tried again"),
-        argument("--retry-delay", type=float, help="seconds before the first of them; each next wait is twice as long"),
-        argument("--time-limit", type=float, help="how many seconds one run may take"),
-        argument("--pip", action="append", default=[], type=_unquoted, help="a package that it needs; may be repeated"),
-        argument("--bash", action="append", default=[], type=_unquoted, help="a command to run first; may be repeated"),
+        argument("--executor", help="executor of the electron: its name, or a variable of the notebook that holds it"),
+        argument("--retries", type=int, default=0, help="number of times that a failed run is repeated"),
         argument(
-            "--run", action="store_true", help="dispatch the cell at once; its outputs appear here when it is ready"
+            "--retry-on",
+            action="append",
+            default=[],
+            help="type of error, such as timeout, after which the run is repeated; may be repeated",
         ),
-        argument("--name", help="the electron's name, if the line has no signature"),
+        argument(
+            "--retry-delay", type=float, help="seconds before the first repetition; each further wait is twice as long"
+        ),
+        argument("--time-limit", type=float, help="limit for one run, in seconds"),
+        argument(
+            "--pip",
+            action="append",
+            default=[],
+            type=_unquoted,
+            help="package that the electron needs; may be repeated",
+        ),
+        argument(
+            "--bash",
+            action="append",
+            default=[],
+            type=_unquoted,
+            help="shell command to run before the electron; may be repeated",
+        ),
+        argument(
+            "--run",
+            action="store_true",
+            help="dispatch the cell at once; its outputs are set in this notebook when it is done",
+        ),
+        argument("--name", help="name of the electron, if the line has no signature"),
     )
     def electron(self, line: str, cell: str) -> None:
         """Make this cell an electron: a task that runs in the background when its lattice is dispatched.
@@ -98,22 +119,21 @@ class CovalabMagics(Magics):
 
         With a signature the parameters are the inputs, as in Python (defaults, annotations, ``*args``). The outputs
         are the names after ``->``; without ``->`` the value of the last line is the output. Modules, functions and
-        classes of the notebook travel along; any other value must be a parameter.
+        classes of the notebook are sent along; any other value must be a parameter.
 
         Without a signature, inputs and outputs are found from the code: names that the cell uses but does not set
         are inputs, names that it sets are outputs. ``%lattice NAME`` wires such cells together.
 
-        ``--pip "scipy<1.12"`` and ``--bash "make"`` are what it needs: packages that only it sees, commands that run
-        before it.
+        ``--pip "scipy<1.12"`` installs a package for this electron only; ``--bash "make"`` runs a command before it.
 
-        Nothing runs until a lattice is dispatched (``%dispatch``), or at once with ``--run``.
+        The cell runs when a lattice with it is dispatched (``%dispatch``), or at once with ``--run``.
         """
         with _usage_errors():
-            heading = read_header(line)
-            options = parse_argstring(self.electron, heading.options)
+            header = read_header(line)
+            options = parse_argstring(self.electron, header.options)
             text, first_line = self._whole_cell("electron", line, cell)
             made = self.session.define(
-                heading,
+                header,
                 text,
                 first_line,
                 Options(
@@ -129,28 +149,27 @@ class CovalabMagics(Magics):
                 key=self._cell_id(),
                 flags=self._shell.compile.flags,
             )
-            alone = self.session.alone(made) if options.run else None
-        if alone is not None:
-            self._run(made, alone)
-        elif heading.arguments is None:
-            display(Defined(f"electron {made.shown}"))
+            single = self.session.single(made) if options.run else None
+        if single is not None:
+            self._run(made, single)
+        elif header.arguments is None:
+            display(Definition(f"electron {made.signature}"))
 
-    def _run(self, made: CellElectron, alone: Lattice) -> None:
-        """Dispatch one electron and bring its outputs back from a thread, which prints nothing."""
-        handle = self.last = api.dispatch(alone)()
+    def _run(self, made: CellElectron, single: Lattice) -> None:
+        """Dispatch one electron and fetch its outputs in a thread, which prints nothing."""
+        handle = self.last = api.dispatch(single)()
         display(handle)
         delivery = Delivery(made, handle, self.session)
-        shown = display(delivery, display_id=True)
-        update: Callable[[Any], None] = shown.update if shown is not None else lambda _: None
+        output = display(delivery, display_id=True)
+        # Without a front end there is no output to update, but the names are set all the same.
+        update: Callable[[Any], None] = output.update if output is not None else lambda _: None
         thread = threading.Thread(target=delivery.wait, args=(update,), name=f"covalab-delivery-{handle}", daemon=True)
         self._deliveries[str(handle)] = thread
         thread.start()
 
     @magic(
         line_cell_magic,
-        argument(
-            "--output", help="the names that the lattice returns, with commas between them (only as %%lattice NAME)"
-        ),
+        argument("--output", help="names that the lattice returns, separated by commas (only with %%lattice NAME)"),
     )
     def lattice(self, line: str, cell: str | None = None) -> Any:
         """Make a lattice: a workflow of electrons.
@@ -161,36 +180,36 @@ class CovalabMagics(Magics):
             model = train(load(), C)
             score(model)
 
-        The cell is run when the lattice is dispatched, with electrons that only note that they were called. Its last
-        line, or the names after ``->``, are what the lattice returns.
+        The cell is run when the lattice is dispatched; calls of electrons in it are recorded as nodes of a graph. The
+        lattice returns the value of the last line, or the names after ``->``.
 
         ::
 
             %lattice NAME
             %lattice NAME(C=1.0) --output accuracy
 
-        As one line it wires all ``%%electron`` cells of this notebook together by the names they use and set, and shows
-        the Python that this amounts to. What no cell makes is taken from the notebook when the lattice is dispatched,
-        or is a parameter, if named here. With ``--output`` only the cells that those outputs need are used.
+        As one line it wires all ``%%electron`` cells of this notebook by the names that they use and set, and shows the
+        lattice as Python. A name that no cell makes is taken from the notebook when the lattice is dispatched, or is a
+        parameter, if named here. With ``--output`` only the cells that those outputs need are used.
         """
         with _usage_errors():
             if cell is not None:
-                heading = read_header(line, "%%lattice")
-                if heading.options:
-                    message = f"%%lattice has no options, so not `{heading.options}`; options belong to its electrons"
+                header = read_header(line, "%%lattice")
+                if header.options:
+                    message = f"%%lattice has no options, so not `{header.options}`; options belong to its electrons"
                     raise UsageError(message)
                 text, first_line = self._whole_cell("lattice", line, cell)
-                self.session.define_lattice(heading, text, first_line, self._shell.compile.flags)
+                self.session.define_lattice(header, text, first_line, self._shell.compile.flags)
                 return None
-            heading = read_header(line, "%lattice")
-            options = parse_argstring(self.lattice, heading.options)
-            if heading.name is None:
+            header = read_header(line, "%lattice")
+            options = parse_argstring(self.lattice, header.options)
+            if header.name is None:
                 message = "a lattice needs a name: %lattice NAME"
                 raise UsageError(message)
-            wanted = heading.outputs
+            wanted = header.outputs
             if options.output is not None:
                 wanted = tuple(name.strip() for name in options.output.split(",") if name.strip())
-            _, source = self.session.wire(heading.name, heading.arguments, wanted)
+            _, source = self.session.wire(header.name, header.arguments, wanted)
         return Code(source, language="python")
 
     # Lines
@@ -217,16 +236,17 @@ class CovalabMagics(Magics):
             message = f"`{text}` does not name a lattice; {form}"
             raise UsageError(message)
         start = api.dispatch(self._lattice_named(name))
+        # The arguments are evaluated as the user wrote them, in a call of `start` instead of the lattice.
         hidden = "__covalab_dispatch__"
         expression = ast.Expression(ast.Call(ast.Name(hidden, ast.Load()), call.args, call.keywords))
         code = compile(ast.fix_missing_locations(expression), f"<dispatch {name}>", "eval")
-        self.last = eval(code, self._shell.user_ns, {hidden: start})  # noqa: S307 - the user's own arguments
+        self.last = evaluate(code, self._shell.user_ns, {hidden: start})
         assert self.last is not None
         return self.last
 
     def _lattice_named(self, name: str) -> Lattice:
         try:
-            found = eval(name, self._shell.user_ns)  # noqa: S307 - a dotted name that the user wrote
+            found = evaluate(name, self._shell.user_ns)
         except (NameError, AttributeError):
             message = f"there is no lattice {name!r}; %%lattice {name}(...) or @ct.lattice makes one"
             raise UsageError(message) from None
@@ -240,23 +260,25 @@ class CovalabMagics(Magics):
 
     @magic(
         line_magic,
-        argument("--status", help=f"only those that are {', '.join(_STATUSES)}"),
-        argument("-n", type=int, default=20, help="how many, newest first"),
+        argument("--status", help=f"only dispatches with this status: {', '.join(_STATUSES)}"),
+        argument("-n", type=int, default=20, help="number of dispatches, newest first"),
     )
     def dispatches(self, line: str) -> Dispatches:
-        """List the dispatches of the data folder, of this notebook and of any other, newest first."""
+        """List the dispatches in the data folder, from this and all other notebooks, newest first."""
         options = parse_argstring(self.dispatches, without_comment(line))
         status: Status | None = None
         if options.status is not None:
-            status = _status_called(options.status)
+            status = _parse_status(options.status)
         return Dispatches(connect().dispatches(status=status, count=options.n))
 
     @magic(
         line_magic,
         argument(
-            "id", nargs="?", help="a dispatch id, or a variable that holds one; by default the last of this notebook"
+            "id",
+            nargs="?",
+            help="dispatch id, or a variable that holds one; by default the last dispatch of this notebook",
         ),
-        argument("--wait", action="store_true", help="wait until it has ended"),
+        argument("--wait", action="store_true", help="wait until the dispatch has ended"),
     )
     def result(self, line: str) -> Result:
         """Return the result of a dispatch: ``%result``, ``%result ID --wait``, ``r = %result run``."""
@@ -269,29 +291,33 @@ class CovalabMagics(Magics):
 
     @magic(
         line_magic,
-        argument("id", help="a dispatch id, or a variable that holds one"),
+        argument("id", help="dispatch id, or a variable that holds one"),
     )
     def cancel(self, line: str) -> str:
-        """Cancel a dispatch. What is recorded stays, what is running is stopped, the rest never starts."""
+        """Cancel a dispatch. Finished results stay, running tasks are stopped, the others never start."""
         options = parse_argstring(self.cancel, without_comment(line))
         return api.cancel(self._dispatch_id(options.id))
 
     @magic(
         line_magic,
-        argument("id", help="a dispatch id, or a variable that holds one"),
+        argument("id", help="dispatch id, or a variable that holds one"),
         argument(
             "--replace",
             action="append",
             default=[],
             metavar="OLD=NEW",
-            help="let an electron of this notebook stand for one of the workflow; may be repeated",
+            help="replace the electron OLD by the electron NEW of this notebook; may be repeated",
         ),
-        argument("--reuse", action="store_true", help="take over what the original has computed and is still the same"),
+        argument(
+            "--reuse",
+            action="store_true",
+            help="take over results of the original whose code and inputs are still the same",
+        ),
     )
     def redispatch(self, line: str) -> DispatchHandle:
-        """Run a recorded dispatch once more: ``%redispatch ID --replace train_svm=train_svm_v2 --reuse``.
+        """Run a dispatch again: ``%redispatch ID --replace train_svm=train_svm_v2 --reuse``.
 
-        It has the original's arguments and a new id. Neither the notebook nor the kernel that made it is needed.
+        The new dispatch has the same arguments and a new id. The original's notebook and kernel are not needed.
         """
         options = parse_argstring(self.redispatch, without_comment(line))
         replacements = {}
@@ -308,7 +334,7 @@ class CovalabMagics(Magics):
         self.last = start()
         return self.last
 
-    # What the notebook says about itself
+    # The notebook and the present cell
 
     def _dispatch_id(self, text: str | None) -> str:
         if text is not None:
@@ -322,7 +348,7 @@ class CovalabMagics(Magics):
         return newest[0].id
 
     def _executor(self, text: str | None) -> Any:
-        """Return what `--executor` names: an object in a variable of the notebook, else an executor by its name."""
+        """Return the executor that `--executor` names: an object in a variable of the notebook, else the name."""
         return self._shell.user_ns.get(text, text) if text is not None else None
 
     @staticmethod
@@ -336,22 +362,25 @@ class CovalabMagics(Magics):
         return str((self._message().get("metadata") or {}).get("cellId") or "")
 
     def _whole_cell(self, magic: str, line: str, cell: str) -> tuple[str, int]:
-        """Return the cell as the notebook shows it, and the line on which its code begins."""
-        sent = (self._message().get("content") or {}).get("code") or ""
-        before, found, _ = sent.partition(f"%%{magic}")
-        if found and not before.strip() and sent.rstrip().endswith(cell.rstrip()):
-            return sent.rstrip("\n"), before.count("\n") + 2
+        """Return the cell as the notebook shows it, and the line on which its code begins.
+
+        IPython passes the text below the magic only; the kernel's request has empty lines above it, too.
+        """
+        code = (self._message().get("content") or {}).get("code") or ""
+        before, found, _ = code.partition(f"%%{magic}")
+        if found and not before.strip() and code.rstrip().endswith(cell.rstrip()):
+            return code.rstrip("\n"), before.count("\n") + 2
         return f"%%{magic} {line}".rstrip() + "\n" + cell.rstrip("\n"), 2
 
     def _message(self) -> dict[str, Any]:
-        """Return the request that the kernel is working on; a shell without a kernel has none."""
+        """Return the request that the kernel is handling; a shell without a kernel has none."""
         parent = getattr(getattr(self._shell, "kernel", None), "get_parent", None)
         message = parent("shell") if parent is not None else None
         return message if isinstance(message, dict) else {}
 
 
-def _status_called(text: str) -> Status:
-    """Return the status that a user means: our word or Covalent's, in any case."""
+def _parse_status(text: str) -> Status:
+    """Return the status for our word or Covalent's, in any case."""
     for status in _STATUSES:
         if text.lower() == status or text.upper() == covalent_text(status):
             return status

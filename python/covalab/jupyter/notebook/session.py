@@ -1,7 +1,7 @@
-"""The electron cells and lattices of one notebook, as far as they were run in this kernel.
+"""Session: the electron cells and lattices of one notebook that were run in this kernel.
 
-Holds the namespace and knows nothing of IPython: `magics` gives it text and shows what comes back. Cells stay in the
-order in which they were first run; running one again replaces what it was.
+Holds the namespace and is independent of IPython: `magics` passes text in and displays what is returned. Cells stay in
+the order in which they were first run; a cell that is run again replaces its electron.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import types
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -33,7 +33,7 @@ class InPlaceWarning(UserWarning):
 
 
 class Options(msgspec.Struct, frozen=True):
-    """How an electron is to be run; see `covalab.electron`."""
+    """Options of an electron; see `covalab.electron`."""
 
     executor: Any = None
     retries: int = 0
@@ -45,16 +45,16 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class CellElectron(msgspec.Struct, frozen=True):
-    """An electron cell: what it is, how it is run, and the call that it stands for, for people."""
+    """An electron cell: its definition, its options, its outputs, and its signature as text."""
 
     part: WiredElectron
     options: Options
     outputs: tuple[str, ...]
-    shown: str
+    signature: str
 
 
 class _Wired(msgspec.Struct, frozen=True):
-    """A lattice that `%lattice` wired, so that it can be wired again when one of its cells was."""
+    """Arguments of a `%lattice`, to wire it again when one of its cells is run again."""
 
     lattice: Lattice
     cells: tuple[str, ...]
@@ -63,19 +63,19 @@ class _Wired(msgspec.Struct, frozen=True):
 
 
 class Session:
-    """What the magics know about their notebook.
+    """Electron cells and lattices of a notebook.
 
     Parameters
     ----------
     namespace
-        The notebook's names.
+        The namespace of the notebook.
     """
 
     def __init__(self, namespace: dict[str, Any]) -> None:
         self.namespace = namespace
         self._electrons: dict[str, CellElectron] = {}
         self._wired: dict[str, _Wired] = {}
-        self._coming: dict[str, str] = {}
+        self._pending: dict[str, str] = {}  # output: the electron that is running to make it
 
     @property
     def electrons(self) -> list[CellElectron]:
@@ -83,7 +83,7 @@ class Session:
         return list(self._electrons.values())
 
     def kind(self, name: str) -> Kind:
-        """Say what a name is in the notebook. Electrons and lattices of the notebook are code."""
+        """Return the kind of a name in the notebook. Electrons and lattices of the notebook are code."""
         if name not in self.namespace:
             return "none"
         value = self.namespace[name]
@@ -93,7 +93,7 @@ class Session:
 
     def define(
         self,
-        heading: CellHeader,
+        header: CellHeader,
         text: str,
         first_line: int,
         options: Options,
@@ -106,16 +106,16 @@ class Session:
 
         Parameters
         ----------
-        heading
-            What its first line says.
+        header
+            The parsed first line.
         text, first_line
-            The whole cell, and where its code begins.
+            The whole cell, and the line on which its code begins.
         options
-            How it is run.
+            The electron's options.
         name
-            Its name, where the heading has none; found from its outputs, if not given.
+            Its name, where the header has none; made from its outputs, if not given.
         key
-            Which cell of the notebook it is; the same cell again replaces the electron. By default its name.
+            Id of the cell in the notebook; running the same cell again replaces the electron. By default its name.
         flags
             The notebook's `__future__` flags.
 
@@ -126,57 +126,38 @@ class Session:
         """
         cell = read_cell(text, first_line, flags)
         others = [one.part for known, one in self._electrons.items() if known != key]
-        made = {name for part in others for name in part.available if name not in part.imports}
-        # What another electron cell imports is no name of the notebook, because that cell is not run here.
-        imported = {name: part.imports[name] for part in others for name in part.imports if self.kind(name) == "none"}
+        # The imports of an electron cell are not in the notebook's namespace, because the cell is not run here.
+        imports = {name: part.imports[name] for part in others for name in part.imports if self.kind(name) == "none"}
         names = names_of(
             cell,
-            lambda name: "code" if name in imported else self.kind(name),
-            made=made,
-            given=None if heading.arguments is None else heading.parameters,
+            lambda name: "code" if name in imports else self.kind(name),
+            made={name for part in others for name in part.available if name not in part.imports},
+            given=None if header.arguments is None else header.parameters,
         )
-        name = heading.name or name or self._free_name(_name_from(names), key)
-        if heading.arguments is not None:
-            _check_signature(name, heading.arguments, cell, names)
-        outputs = _outputs(name, heading, cell, names)
-        if heading.arguments is None:
+        name = header.name or name or self._free_name(_name_from(names), key)
+        if header.arguments is not None:
+            _check_signature(name, header.arguments, cell, names)
+        outputs = _outputs(name, header, cell, names)
+        if header.arguments is None:
             _warn_of_changes(name, cell, names, outputs)
-        arguments = heading.arguments
-        if arguments is None:
-            arguments = arguments_of((*names.inputs, *names.unknown))
-        recipe = Recipe(
-            name=name,
-            arguments=arguments,
-            outputs=outputs,
-            prelude=(*names.prelude, *(one for name in names.carried for one in imported.get(name, ()))),
-            travelling=tuple(
-                one
-                for one in (*names.carried, *(names.unknown if heading.arguments is not None else ()))
-                if one not in imported
-            ),
-            forgiving=heading.outputs is None,
-            arriving_unset={}
-            if heading.arguments is not None
-            else {one: one not in names.optional for one in (*names.inputs, *names.unknown)},
-            leftovers=frozenset(outputs) if heading.outputs is None else frozenset(),
-        )
+        recipe = _recipe(name, header, names, outputs, imports)
         function = function_of(cell, recipe, self.namespace)
-        part = WiredElectron(name, cell, heading.arguments, heading.outputs)
-        shown = f"{name}({ast.unparse(arguments)})" + (f" -> {', '.join(outputs)}" if outputs else "")
-        made_electron = CellElectron(part, options, outputs, shown)
+        signature = f"{name}({ast.unparse(recipe.arguments)})" + (f" -> {', '.join(outputs)}" if outputs else "")
+        part = WiredElectron(name, cell, header.arguments, header.outputs)
+        made = CellElectron(part, options, outputs, signature)
         self.namespace[name] = _as_electron(function, options)
-        self._keep(key or name, made_electron)
-        return made_electron
+        self._store(key or name, made)
+        return made
 
-    def _keep(self, key: str, made: CellElectron) -> None:
-        """Put an electron where its cell was before; another cell that had its name gives way."""
+    def _store(self, key: str, made: CellElectron) -> None:
+        """Store an electron in the place of its cell, remove another cell of the same name, and rewire lattices."""
         replaced = {known for known, one in self._electrons.items() if one.part.name == made.part.name} | {key}
         for known in replaced - {key}:
             del self._electrons[known]
         self._electrons[key] = made
         for name, wired in list(self._wired.items()):
             if self.namespace.get(name) is not wired.lattice or not replaced.intersection(wired.cells):
-                continue
+                continue  # the user has assigned something else to the name, or the lattice does not use this cell
             cells = tuple(dict.fromkeys(key if known in replaced else known for known in wired.cells))
             try:
                 self._wire(name, cells, wired.arguments, wired.wanted)
@@ -185,13 +166,13 @@ class Session:
                 warnings.warn(message, stacklevel=3)
 
     def _free_name(self, wanted: str, key: str) -> str:
-        """Return a name that nothing else in the notebook has."""
+        """Return a name that is free in the notebook: `wanted`, or with a number appended."""
         mine = self._electrons.get(key)
         taken = {one.part.name for known, one in self._electrons.items() if key and known != key}
         name, number = wanted, 1
         while name in taken or (
             name in self.namespace
-            and not hasattr(self.namespace[name], "electron_object")
+            and not hasattr(self.namespace[name], "electron_object")  # an electron of ours may be redefined
             and not (mine is not None and mine.part.name == name)
         ):
             number += 1
@@ -200,7 +181,7 @@ class Session:
 
     # %%lattice, %lattice, --run
 
-    def define_lattice(self, heading: CellHeader, text: str, first_line: int, flags: int = 0) -> Lattice:
+    def define_lattice(self, header: CellHeader, text: str, first_line: int, flags: int = 0) -> Lattice:
         """Make a cell a lattice, in the notebook's namespace too.
 
         Raises
@@ -208,26 +189,26 @@ class Session:
         CellRefused
             If the cell cannot be one.
         """
-        if heading.name is None:
+        if header.name is None:
             message = "a lattice needs a name: `%%lattice NAME(parameters)`"
             raise CellRefused(message)
         cell = read_cell(text, first_line, flags)
         if cell.is_async:
-            message = f"the lattice {heading.name!r} awaits; a lattice only composes, so await inside an electron"
+            message = f"the lattice {header.name!r} awaits; a lattice only composes, so await inside an electron"
             raise CellRefused(message)
-        names = names_of(cell, self.kind, given=heading.parameters)
-        outputs = heading.outputs or ()
-        _check_outputs(heading.name, outputs, cell, heading.parameters)
-        arguments = heading.arguments if heading.arguments is not None else arguments_of(())
-        recipe = Recipe(heading.name, arguments, outputs, prelude=names.prelude)
-        made = self.namespace[heading.name] = lattice(function_of(cell, recipe, self.namespace, kind="lattice"))
-        self._wired.pop(heading.name, None)
+        names = names_of(cell, self.kind, given=header.parameters)
+        outputs = header.outputs or ()
+        _check_outputs(header.name, outputs, cell, header.parameters)
+        arguments = header.arguments if header.arguments is not None else arguments_of(())
+        recipe = Recipe(header.name, arguments, outputs, prelude=names.prelude)
+        made = self.namespace[header.name] = lattice(function_of(cell, recipe, self.namespace, kind="lattice"))
+        self._wired.pop(header.name, None)
         return made
 
     def wire(
         self, name: str, arguments: ast.arguments | None = None, wanted: Sequence[str] | None = None
     ) -> tuple[Lattice, str]:
-        """Wire all electron cells into a lattice; return it and the Python that it amounts to.
+        """Wire all electron cells into a lattice; return it and its Python source.
 
         Raises
         ------
@@ -246,7 +227,7 @@ class Session:
         self._wired[name] = _Wired(made, cells, arguments, wanted)
         return made, wiring.source
 
-    def alone(self, made: CellElectron) -> Lattice:
+    def single(self, made: CellElectron) -> Lattice:
         """Return a lattice of one electron, with its inputs taken from the notebook when it is dispatched.
 
         Raises
@@ -256,8 +237,8 @@ class Session:
         """
         part = made.part
         for name in part.cell.scope.reads:
-            if name in self._coming and self.kind(name) == "none":
-                message = f"{name!r} is not here yet: electron {self._coming[name]!r} is still making it"
+            if name in self._pending and self.kind(name) == "none":
+                message = f"{name!r} is not here yet: electron {self._pending[name]!r} is still making it"
                 raise CellRefused(message)
         wiring = wire(f"run_{part.name}", [part], self.kind, whole=True)
         function = self._assemble(wiring)
@@ -265,17 +246,17 @@ class Session:
         return lattice(function)
 
     def expect(self, made: CellElectron) -> None:
-        """Remember that the outputs of an electron are being made."""
-        self._coming.update(dict.fromkeys(made.outputs, made.part.name))
+        """Record that the outputs of an electron are being made."""
+        self._pending.update(dict.fromkeys(made.outputs, made.part.name))
 
-    def give_up(self, made: CellElectron) -> None:
-        """Forget what `expect` remembered."""
+    def cancel_expected(self, made: CellElectron) -> None:
+        """Undo `expect`."""
         for name in made.outputs:
-            self._coming.pop(name, None)
+            self._pending.pop(name, None)
 
     def deliver(self, made: CellElectron, value: Any) -> list[str]:
         """Put the value of an electron into the notebook under the names of its outputs; return those that got one."""
-        self.give_up(made)
+        self.cancel_expected(made)
         if not made.outputs:
             return []
         values = (value,) if len(made.outputs) == 1 else tuple(value)
@@ -284,21 +265,25 @@ class Session:
         return list(found)
 
     def _assemble(self, wiring: Wiring) -> types.FunctionType:
-        """Compile a written lattice around its electrons."""
+        """Compile the source of a lattice around its electrons.
+
+        The source is put into a factory function that takes the electrons as parameters: so the lattice calls its own
+        versions of them, compiled for its wiring, and not those in the namespace.
+        """
         options = {one.part.name: one.options for one in self._electrons.values()}
         electrons: dict[str, Callable[..., Any]] = {
             part.name: _as_electron(function_of(part.cell, recipe, self.namespace), options.get(part.name, Options()))
             for part, recipe in wiring.electrons
         }
         filename = filename_for("lattice", wiring.name, wiring.source)
-        around = ast.parse(f"def {wiring.name}(): return {wiring.name}")
-        factory = around.body[0]
+        module = ast.parse(f"def {wiring.name}(): return {wiring.name}")
+        factory = module.body[0]
         assert isinstance(factory, ast.FunctionDef)
         factory.args = arguments_of([NOTEBOOK, *electrons])
         factory.body = [*ast.parse(wiring.source, filename).body, *factory.body]
         found: dict[str, Any] = {}
-        code = compile(ast.fix_missing_locations(around), filename, "exec", dont_inherit=True)
-        exec(code, self.namespace, found)  # noqa: S102 - written by `wiring` from the user's own names
+        code = compile(ast.fix_missing_locations(module), filename, "exec", dont_inherit=True)
+        exec(code, self.namespace, found)  # noqa: S102 - source from `wiring`, made of the user's own names
         function: types.FunctionType = found[wiring.name](from_notebook, **electrons)
         function.__qualname__ = wiring.name
         function.__covalab_source__ = wiring.source  # type: ignore[attr-defined]
@@ -307,7 +292,7 @@ class Session:
 
 
 def from_notebook(value: Any) -> Any:
-    """Return a value of the notebook so that it enters a graph in one piece and arrives as itself.
+    """Return a value of the notebook, wrapped so that it enters a graph in one piece and arrives as itself.
 
     Covalent's API takes lists, sets and dicts apart, one node per element; a cell expects the object it had.
     """
@@ -317,10 +302,39 @@ def from_notebook(value: Any) -> Any:
 
 
 class _Whole(TransportableObject):
-    """A value in one piece, called in the graph what it is called itself."""
+    """A value in one piece, with its own text as the name of its node."""
 
     def __str__(self) -> str:
         return self.object_string
+
+
+def _recipe(
+    name: str,
+    header: CellHeader,
+    names: Names,
+    outputs: tuple[str, ...],
+    imports: Mapping[str, Sequence[str]],
+) -> Recipe:
+    """Return how to compile a cell. `imports`: statements of other electron cells, by the name they import.
+
+    A cell without a signature is compiled tolerantly: it was written for a notebook, where a name may stay unset as
+    long as nothing reads it. A signature and names after `->` are promises, and breaking one is an error.
+    """
+    found = header.arguments is None
+    inputs = (*names.inputs, *names.unknown)
+    # Without a signature, an unknown name is an input that a later cell may make; with one, it can only be code.
+    carried = names.carried if found else (*names.carried, *names.unknown)
+    promised = header.outputs is not None
+    return Recipe(
+        name=name,
+        arguments=arguments_of(inputs) if header.arguments is None else header.arguments,
+        outputs=outputs,
+        prelude=(*names.prelude, *(one for name in names.carried for one in imports.get(name, ()))),
+        carried=tuple(one for one in carried if one not in imports),
+        allow_missing=not promised,
+        maybe_missing={one: one not in names.optional for one in inputs} if found else {},
+        leftovers=frozenset() if promised else frozenset(outputs),
+    )
 
 
 def _as_electron(function: Callable[..., Any], options: Options) -> Callable[..., Any]:
@@ -340,12 +354,12 @@ def _as_electron(function: Callable[..., Any], options: Options) -> Callable[...
     )
 
 
-def _outputs(name: str, heading: CellHeader, cell: Cell, names: Names) -> tuple[str, ...]:
-    if heading.outputs is not None:
-        parameters = heading.parameters if heading.arguments is not None else names.inputs
-        _check_outputs(name, heading.outputs, cell, parameters)
-        return heading.outputs
-    if heading.arguments is not None and cell.ends_with_value:
+def _outputs(name: str, header: CellHeader, cell: Cell, names: Names) -> tuple[str, ...]:
+    if header.outputs is not None:
+        parameters = header.parameters if header.arguments is not None else names.inputs
+        _check_outputs(name, header.outputs, cell, parameters)
+        return header.outputs
+    if header.arguments is not None and cell.ends_with_value:
         return ()
     return names.outputs
 
@@ -374,7 +388,7 @@ def _check_signature(name: str, arguments: ast.arguments, cell: Cell, names: Nam
 
 
 def _warn_of_changes(name: str, cell: Cell, names: Names, outputs: Sequence[str]) -> None:
-    """Warn once of calls that may change inputs, and say what to do about it."""
+    """Warn once of calls that may change inputs in place, with the remedy."""
     lost = [one for one in names.possible if one.name not in outputs]
     if not lost:
         return
@@ -385,13 +399,14 @@ def _warn_of_changes(name: str, cell: Cell, names: Names, outputs: Sequence[str]
         f"the electron has a copy; to hand it on, name what it returns: %%electron {name} -> "
         f"{', '.join(dict.fromkeys([*outputs, *changed]))}"
     )
+    # The warning is shown with the line of the cell, which `linecache` must know.
     filename = filename_for("electron", name, cell.text)
     remember(filename, cell.text)
     warnings.warn_explicit(message, InPlaceWarning, filename, lost[0].line)
 
 
 def _name_from(names: Names) -> str:
-    """Return a readable name for a cell that has none: after what it makes, or what it changes."""
+    """Return a name for a cell that has none: made of its new outputs, or of the names that it changes."""
     inputs = {*names.inputs, *names.unknown}
     fresh = [name for name in names.outputs if name not in inputs]
     if fresh:

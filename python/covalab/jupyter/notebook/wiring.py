@@ -1,13 +1,14 @@
-"""How the electron cells of a notebook become one lattice: who makes the value that each of them needs.
+"""Wiring of the electron cells of a notebook into one lattice: the origin of each value that a cell needs.
 
-Pure. A name comes from the last cell before that makes it; else from the lattice's parameters, else from the notebook's
-namespace, else from a cell further down (cells are run in any order). A cell that both takes and makes a name is a link
-in a chain. The lattice is written as the Python that a person would write, so that it can be read and shown.
+Pure. A name comes from the nearest earlier cell that makes it; else from the lattice's parameters, else from the
+notebook's namespace, else from a later cell (cells are run in any order). Cells that both take and make a name form a
+chain. The lattice is written as ordinary Python, so that it can be read and displayed.
 """
 
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
@@ -19,11 +20,11 @@ from covalab.jupyter.cells.header import parameter_names
 from covalab.jupyter.cells.ipython_lines import CellRefused
 
 NOTEBOOK = "notebook"
-"""What the written lattice calls the function that takes a value from the notebook as one parameter."""
+"""Name of the function in the written lattice that takes a value from the notebook as one parameter."""
 
 
 class WiredElectron(msgspec.Struct, frozen=True):
-    """An electron cell. `arguments` and `outputs` are None where its line leaves them to be found."""
+    """An electron cell. `arguments` and `outputs` are None if its line has none: then they are found in the code."""
 
     name: str
     cell: Cell
@@ -32,7 +33,7 @@ class WiredElectron(msgspec.Struct, frozen=True):
 
     @property
     def available(self) -> Collection[str]:
-        """The names that other cells can have from it."""
+        """The names that other cells can take from it."""
         if self.outputs is not None:
             return self.outputs
         if self.arguments is not None and self.cell.ends_with_value:
@@ -41,16 +42,16 @@ class WiredElectron(msgspec.Struct, frozen=True):
 
     @property
     def imports(self) -> dict[str, tuple[str, ...]]:
-        """The names that it always imports, with the statements: other cells repeat them instead of being sent them."""
+        """The names that it always imports, with the statements, which other cells repeat."""
         return {} if self.outputs is not None else self.cell.scope.imports
 
 
 Origin: TypeAlias = "int | Literal['notebook', 'parameter']"
-"""Where a value comes from: a part by its position, the notebook's namespace, or a parameter of the lattice."""
+"""Origin of a value: a part by its position, the notebook's namespace, or a parameter of the lattice."""
 
 
 Returned: TypeAlias = "tuple[str, int, str | None]"
-"""A part of what the lattice returns: under which name, from which part, which output (None: its whole value)."""
+"""One value that the lattice returns: its name, the position of its part, and which output (None: its whole value)."""
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -62,7 +63,7 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class Wiring(msgspec.Struct, frozen=True):
-    """A lattice: its source, the electrons it calls with how to compile each, and what it takes from the notebook."""
+    """A lattice: its source, its electrons with the recipe for each, and the names that it takes from the notebook."""
 
     name: str
     source: str
@@ -88,12 +89,12 @@ def wire(
     parts
         The electron cells in the order of the notebook; no two of the same name.
     notebook
-        Says what a name is in the notebook's namespace.
+        Returns the kind of a name in the notebook's namespace.
     arguments
-        The lattice's parameters; they stand in for what would come from the notebook.
+        The lattice's parameters; they replace values that would come from the notebook.
     wanted
         The names that the lattice returns, and then only the cells that these need are wired; by default all cells, and
-        a dict of everything that no other cell uses.
+        a dict of all outputs that no other cell uses.
     whole
         Return the value of the last cell as it is.
 
@@ -108,25 +109,30 @@ def wire(
     if any(part.name == name for part in parts):
         message = f"{name!r} is already the name of an electron of this notebook; give the lattice another one"
         raise CellRefused(message)
-    work = _Work(name, parts, notebook, parameter_names(arguments) if arguments is not None else ())
+    work = _Linker(name, parts, notebook, parameter_names(arguments) if arguments is not None else ())
     if whole:
+        # The value of one cell as it is: `%%electron --run`.
         returned: list[Returned] = [(parts[-1].name, len(parts) - 1, None)]
-        work.link_with_what_they_need([len(parts) - 1])
+        work.link_with_dependencies([len(parts) - 1])
     elif wanted is not None:
         returned = [work.last_maker(output) for output in wanted]
-        work.link_with_what_they_need(position for _, position, _ in returned)
+        work.link_with_dependencies(position for _, position, _ in returned)
     else:
-        work.link_with_what_they_need(range(len(parts)))
+        # In this order: which outputs are unused is known when all links are.
+        work.link_with_dependencies(range(len(parts)))
         returned = work.unused()
     order = work.order()
     recipes = {position: work.recipe(position, None if wanted is None else returned) for position in order}
-    source = _written(work, order, recipes, returned, arguments, as_dict=wanted is None and not whole)
+    source = _source(work, order, recipes, returned, arguments, as_dict=wanted is None and not whole)
     electrons = [(parts[position], recipes[position]) for position in order]
-    return Wiring(name, source, electrons, tuple(work.taken))
+    return Wiring(name, source, electrons, tuple(work.from_notebook))
 
 
-class _Work:
-    """Everything that is found out on the way."""
+class _Linker:
+    """Links between the parts of one lattice, found part by part.
+
+    `names`, `links` and `prelude` are by position, and only of parts that the lattice uses.
+    """
 
     def __init__(self, name: str, parts: Sequence[WiredElectron], notebook: KindOf, parameters: Sequence[str]) -> None:
         self.name = name
@@ -136,43 +142,38 @@ class _Work:
         self.names: dict[int, Names] = {}
         self.links: dict[int, list[Link]] = {}
         self.prelude: dict[int, tuple[str, ...]] = {}
-        self.asked: list[dict[str, None]] = [{} for _ in parts]  # outputs that other cells use, in order of asking
-        self.taken: dict[str, None] = {}
+        # Dicts as ordered sets: the written lattice must be the same each time.
+        self.used_outputs: list[dict[str, None]] = [{} for _ in parts]  # of each part, those that other cells use
+        self.from_notebook: dict[str, None] = {}
 
-    def link_with_what_they_need(self, positions: Iterable[int]) -> None:
-        """Link parts, and the parts that make what they need."""
-        waiting = sorted(set(positions), reverse=True)
-        while waiting:
-            position = waiting.pop()
+    def link_with_dependencies(self, positions: Iterable[int]) -> None:
+        """Link parts, and the parts that make their inputs."""
+        pending = sorted(set(positions), reverse=True)
+        while pending:
+            position = pending.pop()
             if position not in self.links:
                 self._link(position)
-                waiting += [one.origin for one in self.links[position] if isinstance(one.origin, int)]
+                pending += [one.origin for one in self.links[position] if isinstance(one.origin, int)]
 
     def _link(self, position: int) -> None:
-        """Find where the inputs of one part come from."""
+        """Find the origins of the inputs of one part."""
         part = self.parts[position]
         given = None if part.arguments is None else parameter_names(part.arguments)
-        scope = part.cell.scope
-        unset = [name for name, binding in scope.bindings.items() if not binding.sure]
-        kept = [*scope.reads_after_empty, *unset] if given is None else []
-        coming = {
-            wanted: origin
-            for wanted in (*scope.reads, *(given or ()), *kept)
-            if (origin := self._origin(position, wanted)) is not None
-        }
+        origins = self._origins(position, given)
+        # Names that another cell imports are imported here again, unless this cell changes them.
         imported = {
             wanted
-            for wanted, origin in coming.items()
+            for wanted, origin in origins.items()
             if isinstance(origin, int) and wanted in self.parts[origin].imports and not part.cell.sets(wanted)
         }
-        made = {wanted for wanted, origin in coming.items() if origin != "notebook"} - imported
+        made = {wanted for wanted, origin in origins.items() if origin != "notebook"} - imported
         names = names_of(
             part.cell, lambda wanted: "code" if wanted in imported else self.notebook(wanted), made=made, given=given
         )
         statements = [
             statement
             for wanted in names.carried
-            if wanted in imported and isinstance(origin := coming[wanted], int)
+            if wanted in imported and isinstance(origin := origins[wanted], int)
             for statement in self.parts[origin].imports[wanted]
         ]
         self.prelude[position] = (*names.prelude, *statements)
@@ -180,26 +181,44 @@ class _Work:
             names, carried=tuple(name for name in names.carried if name not in imported)
         )
         if part.arguments is None:
-            links = [Link(wanted, self._need(position, wanted, coming), keyword=False) for wanted in names.inputs]
+            links = [
+                Link(wanted, self._origin_or_refuse(position, wanted, origins), keyword=False)
+                for wanted in names.inputs
+            ]
             for wanted in names.unknown:
-                self._need(position, wanted, coming)
+                self._origin_or_refuse(position, wanted, origins)
         else:
-            links = self._fill(position, part.arguments, coming)
+            links = self._fill_signature(position, part.arguments, origins)
             hidden = [wanted for wanted in names.inputs if wanted not in parameter_names(part.arguments)]
             if hidden:
                 raise CellRefused(data_message(part.name, hidden))
         self.links[position] = links
         for one in links:
             if isinstance(one.origin, int):
-                self.asked[one.origin][one.parameter] = None
+                self.used_outputs[one.origin][one.parameter] = None
             elif one.origin == "notebook":
-                self.taken[one.parameter] = None
+                self.from_notebook[one.parameter] = None
+
+    def _origins(self, position: int, given: Iterable[str] | None) -> dict[str, Origin]:
+        """Return the origins of all names that one part may take. `given`: its parameters, if it has a signature."""
+        scope = self.parts[position].cell.scope
+        # A cell that may leave a name unset keeps the name's earlier value, as in a notebook; so does one that needs
+        # it after a loop over nothing. `names_of` decides which of these become inputs.
+        unset = [name for name, binding in scope.bindings.items() if not binding.sure]
+        kept = [*scope.reads_after_empty, *unset] if given is None else []
+        return {
+            wanted: origin
+            for wanted in (*scope.reads, *(given or ()), *kept)
+            if (origin := self._origin(position, wanted)) is not None
+        }
 
     def _origin(self, position: int, wanted: str) -> Origin | None:
+        """Return the origin of a name for one part, or None if it has none."""
         for before in range(position - 1, -1, -1):
             part = self.parts[before]
             if wanted in part.available:
                 return before
+            # In the notebook, the name would be gone too.
             if part.outputs is None and wanted in part.cell.scope.deleted:
                 message = (
                     f"electron {self.parts[position].name!r} needs {wanted!r}, which electron {part.name!r} deletes; "
@@ -210,6 +229,8 @@ class _Work:
             return "parameter"
         if self.notebook(wanted) != "none":
             return "notebook"
+        # A later cell only for names that are needed on every way: else it runs for a value that is hardly used, and
+        # often the two cells would need each other.
         scope = self.parts[position].cell.scope
         if self.parts[position].arguments is not None or (wanted in scope.reads and wanted not in scope.unsure):
             for after in range(position + 1, len(self.parts)):
@@ -217,8 +238,8 @@ class _Work:
                     return after
         return None
 
-    def _need(self, position: int, wanted: str, coming: dict[str, Origin]) -> Origin:
-        origin = coming.get(wanted)
+    def _origin_or_refuse(self, position: int, wanted: str, origins: dict[str, Origin]) -> Origin:
+        origin = origins.get(wanted)
         if origin is None:
             raise CellRefused(self._missing(position, wanted))
         return origin
@@ -234,39 +255,42 @@ class _Work:
             f"%lattice {self.name} --output NAME"
         )
 
-    def _fill(self, position: int, arguments: ast.arguments, coming: dict[str, Origin]) -> list[Link]:
-        """Fill the parameters of a signature; what has a default is filled only by a cell or by the lattice."""
+    def _fill_signature(self, position: int, arguments: ast.arguments, origins: dict[str, Origin]) -> list[Link]:
+        """Return the arguments for a signature; a parameter with a default is filled by a cell or the lattice only.
+
+        The notebook's value of that name is no argument: the default was written to be used.
+        """
         links: list[Link] = []
         positional = [*arguments.posonlyargs, *arguments.args]
         n_required = len(positional) - len(arguments.defaults)
-        gap = False
+        gap = False  # once a default is left to be used, positional arguments would go to the wrong parameter
         for index, argument in enumerate(positional):
-            origin = coming.get(argument.arg)
+            origin = origins.get(argument.arg)
             if index >= n_required and (origin is None or origin == "notebook"):
                 gap = True
                 continue
-            origin = self._need(position, argument.arg, coming)
+            origin = self._origin_or_refuse(position, argument.arg, origins)
             if gap and index < len(arguments.posonlyargs):
-                continue
+                continue  # cannot be passed by keyword, so its default is used as well
             links.append(Link(argument.arg, origin, keyword=gap))
         for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
-            origin = coming.get(argument.arg)
+            origin = origins.get(argument.arg)
             if default is None or not (origin is None or origin == "notebook"):
-                links.append(Link(argument.arg, self._need(position, argument.arg, coming), keyword=True))
+                links.append(Link(argument.arg, self._origin_or_refuse(position, argument.arg, origins), keyword=True))
         return links
 
     def order(self) -> list[int]:
         """Return the parts in an order in which they can run, as near to the notebook's as possible."""
-        waiting = sorted(self.links)
+        pending = sorted(self.links)
         done: list[int] = []
-        while waiting:
-            for position in waiting:
+        while pending:
+            for position in pending:  # from the first on each time, so that order changes only where it must
                 if all(one.origin in done for one in self.links[position] if isinstance(one.origin, int)):
                     done.append(position)
-                    waiting.remove(position)
+                    pending.remove(position)
                     break
             else:
-                names = listed([self.parts[position].name for position in waiting])
+                names = listed([self.parts[position].name for position in pending])
                 message = (
                     f"the electrons {names} need each other's values in a circle; give one of the values another name"
                 )
@@ -274,15 +298,15 @@ class _Work:
         return done
 
     def unused(self) -> list[Returned]:
-        """Return whatever no other cell uses; of a cell that leaves no names, its value."""
+        """Return the outputs that no other cell uses, and the values of cells without outputs."""
         found: dict[str, Returned] = {}
         for position, part in enumerate(self.parts):
             outputs = self._outputs(position)
             for output in outputs:
-                if output not in self.asked[position]:
-                    found.pop(output, None)
+                if output not in self.used_outputs[position]:
+                    found.pop(output, None)  # a later cell with the same name replaces it, at the end of the order
                     found[output] = (output, position, output)
-            if not outputs and not self.asked[position]:
+            if not outputs and not self.used_outputs[position]:
                 found[part.name] = (part.name, position, None)
         return list(found.values())
 
@@ -295,7 +319,7 @@ class _Work:
         return self.names[position].outputs
 
     def last_maker(self, name: str) -> Returned:
-        """Return who makes a name at last; the name of an electron is its whole value."""
+        """Return the last maker of a name; the name of an electron means its whole value."""
         for position in range(len(self.parts) - 1, -1, -1):
             if name in self.parts[position].available:
                 return name, position, name
@@ -306,27 +330,27 @@ class _Work:
         raise CellRefused(message)
 
     def recipe(self, position: int, wanted: Sequence[Returned] | None) -> Recipe:
-        """Say how one part is to be compiled for this lattice. `wanted`: what was asked for by name, if anything."""
+        """Return how to compile one part for this lattice. `wanted`: the values that were asked for by name, if any."""
         part, names = self.parts[position], self.names[position]
-        asked = self.asked[position]
+        used = self.used_outputs[position]
         outputs = self._outputs(position)
         leftovers: frozenset[str] = frozenset()
-        if part.outputs is None:
+        if part.outputs is None:  # found outputs are cut to those that are used; promised ones are all returned
             if wanted is not None:
                 named = [output for _, maker, output in wanted if maker == position and output is not None]
-                outputs = tuple(dict.fromkeys([*asked, *named]))
+                outputs = tuple(dict.fromkeys([*used, *named]))
             else:
-                outputs = tuple(dict.fromkeys([*outputs, *asked]))
-                leftovers = frozenset(outputs) - asked.keys()
+                outputs = tuple(dict.fromkeys([*outputs, *used]))
+                leftovers = frozenset(outputs) - used.keys()
         arguments = part.arguments if part.arguments is not None else arguments_of(names.inputs)
         return Recipe(
             name=part.name,
             arguments=arguments,
             outputs=outputs,
             prelude=self.prelude[position],
-            travelling=(*names.carried, *names.unknown),
-            forgiving=part.outputs is None,
-            arriving_unset={
+            carried=(*names.carried, *names.unknown),
+            allow_missing=part.outputs is None,
+            maybe_missing={
                 one.parameter: one.parameter not in names.optional
                 for one in self.links[position]
                 if isinstance(one.origin, int) and self._may_be_unset(one.origin, one.parameter)
@@ -335,13 +359,14 @@ class _Work:
         )
 
     def _may_be_unset(self, position: int, name: str) -> bool:
+        """Return whether an output may be a `Missing`. Promised outputs (`->`) are an error when they are unset."""
         part = self.parts[position]
         binding = part.cell.scope.bindings.get(name)
         return part.outputs is None and binding is not None and not binding.sure
 
 
-def _written(
-    work: _Work,
+def _source(
+    work: _Linker,
     order: Sequence[int],
     recipes: Mapping[int, Recipe],
     returned: Sequence[Returned],
@@ -349,40 +374,51 @@ def _written(
     *,
     as_dict: bool,
 ) -> str:
-    """Write the lattice as Python."""
-    taken_names = {*work.taken, *(part.name for part in work.parts), NOTEBOOK}
-    in_order = list(order) == sorted(order)
-
-    def variable(position: int, output: str | None) -> str:
-        part = work.parts[position]
-        if output is None:
-            return f"{part.name}_value"
-        makers = sum(output in recipe.outputs for recipe in recipes.values())
-        if output in taken_names or (not in_order and (makers > 1 or output in work.parameters)):
-            return f"{output}_of_{part.name}"
-        return output
-
-    def argument(one: Link) -> str:
-        if isinstance(one.origin, int):
-            text = variable(one.origin, one.parameter)
-        else:
-            text = f"{NOTEBOOK}({one.parameter})" if one.origin == "notebook" else one.parameter
-        return f"{one.parameter}={text}" if one.keyword else text
-
+    """Return the lattice as Python."""
+    variables = _Variables(work, order, recipes)
     signature = "" if arguments is None else ast.unparse(arguments)
     lines = [f"def {work.name}({signature}):"]
-    used = {(maker, output) for _, maker, output in returned}
+    whole = {maker for _, maker, output in returned if output is None}
     for position in order:
-        part, recipe = work.parts[position], recipes[position]
-        call = f"{part.name}({', '.join(argument(one) for one in work.links[position])})"
-        if recipe.outputs and (position, None) not in used:
-            call = f"{', '.join(variable(position, output) for output in recipe.outputs)} = {call}"
-        elif (position, None) in used:
-            call = f"{variable(position, None)} = {call}"
+        call = f"{work.parts[position].name}({', '.join(map(variables.argument, work.links[position]))})"
+        if position in whole:
+            # Returned as a whole, so it is not unpacked into its outputs.
+            call = f"{variables.name(position, None)} = {call}"
+        elif recipes[position].outputs:
+            targets = (variables.name(position, output) for output in recipes[position].outputs)
+            call = f"{', '.join(targets)} = {call}"
         lines.append(f"    {call}")
-    values = [(name, variable(maker, output)) for name, maker, output in returned]
+    values = [(name, variables.name(maker, output)) for name, maker, output in returned]
     if as_dict:
         lines.append(f"    return {{{', '.join(f'{name!r}: {value}' for name, value in values)}}}")
     else:
         lines.append(f"    return {', '.join(value for _, value in values)}")
     return "\n".join(lines) + "\n"
+
+
+class _Variables:
+    """Names of the variables in the written lattice: those of the notebook wherever they are unambiguous."""
+
+    def __init__(self, work: _Linker, order: Sequence[int], recipes: Mapping[int, Recipe]) -> None:
+        self._work = work
+        self._in_order = list(order) == sorted(order)
+        self._makers = Counter(output for recipe in recipes.values() for output in set(recipe.outputs))
+        self._reserved = {*work.from_notebook, *(part.name for part in work.parts), NOTEBOOK}
+
+    def name(self, position: int, output: str | None) -> str:
+        """Return the variable that holds an output of a part (None: its whole value)."""
+        part = self._work.parts[position]
+        if output is None:
+            return f"{part.name}_value"
+        # In the notebook's order, a later assignment replaces an earlier one just as the cells do. In any other order
+        # that would give a cell the wrong one of two values.
+        is_ambiguous = not self._in_order and (self._makers[output] > 1 or output in self._work.parameters)
+        return f"{output}_of_{part.name}" if output in self._reserved or is_ambiguous else output
+
+    def argument(self, link: Link) -> str:
+        """Return one argument of a call."""
+        if isinstance(link.origin, int):
+            text = self.name(link.origin, link.parameter)
+        else:
+            text = f"{NOTEBOOK}({link.parameter})" if link.origin == "notebook" else link.parameter
+        return f"{link.parameter}={text}" if link.keyword else text

@@ -1,8 +1,8 @@
-"""The Jupyter server extension: routes, and events about every dispatch that changes. Has no state.
+"""Jupyter server extension: routes, and events about every dispatch that changes. Has no state.
 
 The server starts as quickly as without it: the dispatcher is found or started in the background, and with it the
-workers of the default kernel's environment. A dispatcher that cannot start is a warning in the log and an answer to
-whoever asks, nothing more.
+workers of the default kernel's environment. If the dispatcher cannot start, the log has a warning and requests get the
+error as their answer.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class CovalabApp(ExtensionApp):
     data_folder = Unicode(
         "",
         help=(
-            "Where dispatches and their results are kept; kernels of this server use the same. "
+            "Folder for dispatches and their results; kernels of this server use the same. "
             "Default: COVALAB_DATA_DIR, else `covalab` in the Jupyter data directory."
         ),
     ).tag(config=True)
     autostart = Bool(
         True,
         help=(
-            "Whether the server starts a dispatcher, now and when it dies. "
+            "Whether the server starts a dispatcher, when the server starts and when the dispatcher has died. "
             "If not, the first dispatch of a kernel or `covalab start` does."
         ),
     ).tag(config=True)
@@ -65,13 +65,13 @@ class CovalabApp(ExtensionApp):
         ),
     ).tag(config=True)
 
-    _watch: EventBridge | None = None
-    _watching: asyncio.Task[None] | None = None
+    _bridge: EventBridge | None = None
+    _following: asyncio.Task[None] | None = None
 
     def initialize_settings(self) -> None:
-        """Make events known, and decide on the data folder."""
+        """Register the events, and set the data folder."""
         if self.data_folder:
-            # Kernels are started with this environment.
+            # The kernels inherit this environment, and with it the folder.
             os.environ["COVALAB_DATA_DIR"] = self.data_folder
         self._events.register_event_schema(SCHEMA_FILE)
 
@@ -81,25 +81,25 @@ class CovalabApp(ExtensionApp):
         self.handlers.extend(routes(self._relay))
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:  # noqa: ARG002 - the base class's signature
-        """Begin to follow the dispatcher. Called when the server's loop runs, which does not wait for it."""
-        self._watch = EventBridge(self._relay, self._emit, self.log, self._warm_up)
-        self._watching = asyncio.create_task(self._watch.run(), name="covalab-watch")
+        """Start to follow the dispatcher, in a task of the server's event loop."""
+        self._bridge = EventBridge(self._relay, self._publish, self.log, self._warm_up)
+        self._following = asyncio.create_task(self._bridge.run(), name="covalab-event-bridge")
 
     async def stop_extension(self) -> None:
-        """Stop following. The dispatcher goes on while it has work, then ends by itself."""
-        if self._watching is not None:
-            self._watching.cancel()
+        """Stop following. The dispatcher runs on while it has work, then ends by itself."""
+        if self._following is not None:
+            self._following.cancel()
             with suppress(asyncio.CancelledError):
-                await self._watching
-            self._watching = None
+                await self._following
+            self._following = None
         self._relay.close()
 
     def current_activity(self) -> int | None:
-        """Keep a server with unfinished dispatches from shutting down for lack of activity."""
-        return self._watch.active if self._watch is not None else None
+        """Return the number of unfinished dispatches: a server with any is not shut down for lack of activity."""
+        return self._bridge.active if self._bridge is not None else None
 
     async def _warm_up(self) -> None:
-        """Start the workers of the default kernel, if this server is one that starts things."""
+        """Start the workers of the default kernel, unless `warm_up` or `autostart` is off."""
         assert self.serverapp is not None
         assert self.serverapp.kernel_spec_manager is not None
         if not (self.warm_up and self.autostart):
@@ -110,10 +110,10 @@ class CovalabApp(ExtensionApp):
             environment = await kernel_environment(spec.argv, spec.env, self.serverapp.root_dir)
             if environment is not None:
                 await self._relay.ask("POST", "/environments", body=environment)
-        except Exception as error:  # noqa: BLE001 - the first dispatch starts them, and says what is wrong
+        except Exception as error:  # noqa: BLE001 - only a warm-up: the first dispatch starts them, and raises the error
             self.log.warning("covalab: cannot warm up the workers of the default kernel: %s", error)
 
-    def _emit(self, changed: Sequence[DispatchSummary]) -> None:
+    def _publish(self, changed: Sequence[DispatchSummary]) -> None:
         data: dict[str, Any] = {"dispatches": msgspec.to_builtins(changed)}
         self._events.emit(schema_id=EVENTS, data=data)
 

@@ -1,4 +1,4 @@
-"""The environment that the first kernel of a Jupyter server will have, so that its workers are up before it asks."""
+"""Environment of the default kernel of a Jupyter server, so that its workers start before the first dispatch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from covalab.core.model import Environment
 
 _LIMIT: Final = 30.0  # seconds
 _THIS_PYTHON: Final = frozenset({"python", f"python{sys.version_info[0]}", "python{}.{}".format(*sys.version_info)})
-"""What a kernel specification calls the interpreter of the server; `jupyter_client` puts the path in its place."""
+"""Names of the server's own interpreter in a kernel specification; `jupyter_client` replaces them by its path."""
 
 _DESCRIBE: Final = """
 import sys
@@ -27,7 +27,7 @@ sys.stdout.buffer.write(msgspec.msgpack.encode(environment()))
 
 
 async def kernel_environment(argv: Sequence[str], variables: Mapping[str, str], cwd: str) -> Environment | None:
-    """Ask the interpreter of a kernel what its environment is.
+    """Return the environment of a kernel, computed by its interpreter.
 
     Parameters
     ----------
@@ -36,12 +36,12 @@ async def kernel_environment(argv: Sequence[str], variables: Mapping[str, str], 
     variables
         The environment variables that the kernel specification adds.
     cwd
-        The folder in which notebooks are.
+        The folder of the notebooks.
 
     Returns
     -------
     Environment or None
-        None if it is not a Python that has covalab: then there is nothing to warm up.
+        None if it is no Python with covalab: then there is nothing to warm up.
     """
     if not argv:
         return None
@@ -58,11 +58,11 @@ async def kernel_environment(argv: Sequence[str], variables: Mapping[str, str], 
     except OSError:
         return None
     try:
-        said, _ = await asyncio.wait_for(process.communicate(), _LIMIT)
+        output, _ = await asyncio.wait_for(process.communicate(), _LIMIT)
     finally:
         with suppress(ProcessLookupError):
-            process.kill()
+            process.kill()  # one that did not answer in time; others have ended
     try:
-        return msgspec.msgpack.decode(said, type=Environment)
+        return msgspec.msgpack.decode(output, type=Environment)
     except msgspec.DecodeError:
         return None

@@ -1,7 +1,7 @@
-"""The Jupyter server's way to the dispatcher: asynchronous requests over its private socket.
+"""Relay from the Jupyter server to the dispatcher: asynchronous requests over its private socket.
 
-Nothing here blocks the server's loop, and a request that is held open costs a socket, not a thread. Starts the
-dispatcher when there is none, but not again and again when it cannot start, and not when somebody stopped it.
+Nothing here blocks the server's event loop, and a request that is held open costs a socket, not a thread. Starts the
+dispatcher when there is none, but with growing pauses when it cannot start, and not when a user has stopped it.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ _REMEDY: Final = "run `covalab stop` with that version, or install the same vers
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What the dispatcher said: an HTTP status and a body (JSON unless it is empty); and which dispatcher it was."""
+    """An answer of the dispatcher: HTTP status, body (JSON unless it is empty), and the epoch of the dispatcher."""
 
     status: int
     body: bytes
     epoch: int
 
 
-class _OneSocket(Resolver):
-    """Resolves every host to the Unix socket that is current."""
+class _SocketResolver(Resolver):
+    """Resolver of every host name to the current Unix socket."""
 
     path = ""
 
-    async def resolve(self, host: str, port: int, family: int = 0) -> list[tuple[int, Any]]:  # noqa: ARG002
+    async def resolve(self, host: str, port: int, family: int = 0) -> list[tuple[int, Any]]:  # noqa: ARG002 - the base class's signature
         return [(int(socket.AF_UNIX), self.path)]
 
 
 class Relay:
-    """A way to the dispatcher of one data folder, for one event loop.
+    """Requests to the dispatcher of one data folder, for one event loop.
 
     Parameters
     ----------
@@ -64,16 +64,16 @@ class Relay:
         self.folder = folder
         self._start = start
         self._address: Address | None = None
-        self._met = False  # whether there was a dispatcher since this server began
+        self._was_found = False  # whether there was a dispatcher since this server began
         self._failure: CovalabError | None = None
         self._pause = _FIRST_PAUSE
         self._not_before = 0.0
         self._finding = asyncio.Lock()
-        self._resolver = _OneSocket()
+        self._resolver = _SocketResolver()
 
     @cached_property
     def _http(self) -> SimpleAsyncHTTPClient:
-        # Made when the loop runs, which it belongs to.
+        # Made at the first request: it belongs to the event loop, which does not run before.
         return SimpleAsyncHTTPClient(
             force_instance=True, resolver=self._resolver, max_clients=_MAX_OPEN, max_body_size=_MAX_ANSWER
         )
@@ -85,18 +85,18 @@ class Relay:
     async def ask(
         self, method: str, target: str, *, body: object = None, held: float = 0.0, repeat: bool = True
     ) -> Answer:
-        """Ask the dispatcher.
+        """Send a request to the dispatcher and return its answer.
 
         Parameters
         ----------
         method, target
-            As in HTTP. Whatever is in `target` must have been checked: it is sent as it is.
+            As in HTTP. `target` is sent as it is, so its parts must have been checked.
         body
-            What to send, or None for no body.
+            The body, or None.
         held
-            How many seconds the request asks to be held open.
+            Number of seconds for which the request asks to be held open.
         repeat
-            Whether to ask again, once, if the dispatcher goes away in the middle.
+            Whether to send it again, once, if the connection breaks.
 
         Raises
         ------
@@ -131,7 +131,8 @@ class Relay:
                 )
                 raise DispatcherUnavailable(message) from error
             except (OSError, HTTPClientError) as error:
-                # It went away. Every request that is relayed may be repeated: reading, cancelling, deleting.
+                # Whether the request was handled is not known. Nearly all may be handled twice: reading, cancelling,
+                # deleting, answering (an answer has an id). A redispatch could run twice, which is the lesser evil.
                 self._address = None
                 if last:
                     message = (
@@ -139,33 +140,33 @@ class Relay:
                         "see `covalab logs`, then try again"
                     )
                     raise DispatcherUnavailable(message) from error
-        said = response.headers.get(protocol.HEADER, "")
-        protocol.check_version(said, f"the dispatcher of {self.folder}", _REMEDY)
+        version = response.headers.get(protocol.HEADER, "")
+        protocol.check_version(version, f"the dispatcher of {self.folder}", _REMEDY)
         return Answer(response.code, response.body, address.epoch)
 
     async def find(self) -> Address:
-        """Return where the dispatcher listens; starts one if there is none and this server may.
+        """Return the address of the dispatcher; start one if there is none and `start` is set.
 
         Raises
         ------
         DispatcherUnavailable, DataFolderError
-            If there is none. After a start that failed, the same error is given for a while, instead of a new start for
-            every request of every open page.
+            If there is none. After a start that failed, the same error is raised for a while, because each open page
+            sends requests, and each would try another start.
         """
         if self._address is not None:
             return self._address
         async with self._finding:
-            if self._address is None:
-                self._address = await asyncio.to_thread(find, self.folder) or await self._begin()
-                self._met = True
+            if self._address is None:  # another request may have found it meanwhile
+                self._address = await asyncio.to_thread(find, self.folder) or await self._start_dispatcher()
+                self._was_found = True
             return self._address
 
-    async def _begin(self) -> Address:
+    async def _start_dispatcher(self) -> Address:
         if not self._start:
             message = f"no dispatcher is running for {self.folder}; `covalab start` or any dispatch starts one"
             raise DispatcherUnavailable(message)
-        if self._met and not address_file(self.folder).exists():
-            # One that dies leaves its file behind; this one took leave.
+        if self._was_found and not address_file(self.folder).exists():
+            # A dispatcher that is stopped removes this file; one that dies leaves it, and is started again.
             message = f"the dispatcher of {self.folder} was stopped; `covalab start` or any dispatch starts it again"
             raise DispatcherUnavailable(message)
         if self._failure is not None and time.monotonic() < self._not_before:
@@ -185,6 +186,6 @@ class Relay:
         return address
 
     def settle(self) -> None:
-        """Note that the dispatcher has been up for a while: the next start need not wait."""
+        """Reset the pause before the next start: the dispatcher has been up for a while."""
         self._pause = _FIRST_PAUSE
         self._not_before = 0.0

@@ -1,7 +1,7 @@
-"""The REST routes under `<base_url>/covalab/api/`: the dispatcher's own, for the browser. Decides nothing.
+"""REST routes under `<base_url>/covalab/api/`: those of the dispatcher, for the browser. Decides nothing.
 
-Every verb of every route asks Jupyter who is there and whether they may; what is relayed was checked first, so no text
-from outside becomes part of a path.
+Every verb of every route is authenticated and authorised by Jupyter. Requests are checked before they are relayed, so
+that no text from outside becomes part of a path.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from covalab.core.model import Problem, Status, TaskQuery
 from covalab.jupyter.server.relay import Relay
 
 AUTH_RESOURCE: Final = "covalab"
-"""What an authoriser is asked about: read for GET, write for all that changes something."""
+"""Resource for Jupyter's authoriser: read for GET, write for every request that changes something."""
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NODE: Final = re.compile(r"[0-9]{1,9}")
@@ -31,7 +31,7 @@ _Query = TypeVar("_Query", bound=msgspec.Struct)
 
 
 class ListQuery(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What `GET dispatches` may be asked."""
+    """Query of `GET dispatches`."""
 
     status: Annotated[str, msgspec.Meta(pattern=rf"^({'|'.join(get_args(Status))}|,)*$", max_length=100)] = ""
     name: Annotated[str, msgspec.Meta(max_length=200)] = ""
@@ -41,28 +41,28 @@ class ListQuery(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ChangesQuery(msgspec.Struct, frozen=True):
-    """What `GET dispatches/{id}/changes` may be asked. `wait` is in seconds."""
+    """Query of `GET dispatches/{id}/changes`. `wait` is in seconds."""
 
     since: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
     wait: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.0
 
 
 class CancelBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `POST dispatches/{id}/cancel` may carry. No nodes: the whole dispatch."""
+    """Body of `POST dispatches/{id}/cancel`. No nodes: the whole dispatch."""
 
     nodes: list[Annotated[int, msgspec.Meta(ge=0, le=10**9)]] | None = None
 
 
-class AgainBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `POST dispatches/{id}/redispatch` may carry: whether outputs of the original are taken over."""
+class RedispatchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of `POST dispatches/{id}/redispatch`. `reuse`: take over outputs of the original."""
 
     reuse: bool = False
 
 
 class StreamQuery(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What `GET dispatches/{id}/journal` may be asked. `wait` is in seconds; `last`: only so many of the newest.
+    """Query of `GET dispatches/{id}/journal`. `wait` is in seconds; `last`: only so many of the newest entries.
 
-    Without `last` the answer is the next piece, so that whoever asks again from its last number misses nothing.
+    Without `last` the answer is the next page after `since`, so that a page that continues from its end misses nothing.
     """
 
     since: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
@@ -71,7 +71,7 @@ class StreamQuery(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class AnswerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="answer"):
-    """An answer to what waits for a person: `id` says to what, `request_id` makes a repeated one harmless."""
+    """Command that answers the interrupt `id`; `request_id` makes a repeated one harmless."""
 
     id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}(:[0-9]{1,9})?$")]
     request_id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -79,25 +79,25 @@ class AnswerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
 
 
 class PauseBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="pause"):
-    """Nothing new is to be started."""
+    """Command that pauses a dispatch."""
 
 
 class ResumeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="resume"):
-    """It is to go on."""
+    """Command that resumes a dispatch."""
 
 
 class _Route(APIHandler):
-    """What all routes share: who may, how errors look. Verbs that a route lacks are refused after the same checks."""
+    """Base class of the routes: authorisation and the form of errors. Verbs that a route lacks are refused."""
 
     auth_resource = AUTH_RESOURCE
     relay: Relay
 
     def initialize(self, relay: Relay) -> None:
-        """Take what `routes` gives."""
+        """Store the relay."""
         self.relay = relay
 
     def set_default_headers(self) -> None:
-        """Say the version, so that the browser notices when page and server differ; let nothing be cached."""
+        """Send the version, so that the browser notices when page and server differ; forbid caching."""
         super().set_default_headers()
         self.set_header(protocol.HEADER, protocol.version_header())
         self.set_header("Cache-Control", "no-store")
@@ -141,11 +141,11 @@ class _Route(APIHandler):
     @web.authenticated
     @authorized
     async def options(self, *_: str) -> None:  # type: ignore[override] # as the other verbs, which may wait
-        """Refuse: these routes are for pages of this server."""
+        """Refuse: these routes are for pages of this server, so there is no CORS."""
         raise web.HTTPError(405)
 
     async def send(self, method: str, target: str, *, body: object = None, held: float = 0.0) -> None:
-        """Relay a request that was checked, and the answer."""
+        """Relay a request that was checked, and send the answer."""
         try:
             answer = await self.relay.ask(method, target, body=body, held=held)
         except CovalabError as error:
@@ -155,12 +155,12 @@ class _Route(APIHandler):
         await self.finish(answer.body or None)
 
     def problem(self, status: int, kind: str, message: str) -> None:
-        """Answer with an error in the one form that errors have."""
+        """Answer with a `Problem`."""
         self.set_status(status)
         self.finish(msgspec.json.encode(Problem(kind, message)))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Answer with an error that was raised; what is in the server's log stays there."""
+        """Answer with a raised error, without the details that are in the server's log."""
         phrase = HTTPStatus(status_code).phrase
         message = f"{phrase}: {self.request.method} {self.request.path}"
         error = kwargs.get("exc_info", (None, None, None))[1]
@@ -171,17 +171,30 @@ class _Route(APIHandler):
         self.problem(status_code, phrase.title().replace(" ", ""), message)
 
     def query(self, type_: type[_Query]) -> _Query:
-        """Check the query against a struct."""
+        """Return the query, checked against a struct."""
         fields = [field.name for field in msgspec.structs.fields(type_)]
         given = {name: text for name in fields if (text := self.get_query_argument(name, None)) is not None}
         try:
             return msgspec.convert(given, type_, strict=False)
         except msgspec.ValidationError as error:
-            raise web.HTTPError(400, f"the query is not one that covalab knows: {_plain(error)}") from error
+            raise web.HTTPError(400, f"the query is not one that covalab knows: {_escaped(error)}") from error
+
+    def json_body(self, type_: Any, example: str) -> Any:
+        """Return the body, checked against a struct or a union of structs. No body counts as ``{}``."""
+        if len(self.request.body) > _MAX_BODY:
+            raise web.HTTPError(
+                413, f"a request may have {_MAX_BODY:,} bytes; save larger values to a file, send its path"
+            )
+        try:
+            body = msgspec.json.decode(self.request.body or b"{}", type=type_)
+            msgspec.msgpack.encode(body)  # JSON has numbers and depths that the dispatcher's format cannot have
+        except (msgspec.MsgspecError, RecursionError, OverflowError) as error:
+            raise web.HTTPError(400, f"the body must be JSON like {example}: {_escaped(error)}") from error
+        return body
 
 
 class StatusRoute(_Route):
-    """How the dispatcher is."""
+    """State of the dispatcher."""
 
     _track_activity = False
 
@@ -193,7 +206,7 @@ class StatusRoute(_Route):
 
 
 class DispatchesRoute(_Route):
-    """The list."""
+    """List of dispatches."""
 
     _track_activity = False
 
@@ -232,7 +245,7 @@ class GraphRoute(_Route):
 
 
 class ChangesRoute(_Route):
-    """What changed about a dispatch. Pages hold this open, so it does not count as somebody's activity."""
+    """Changes of a dispatch. Pages hold this open, so it does not count as activity of a user."""
 
     _track_activity = False
 
@@ -260,64 +273,54 @@ class NodeRoute(_Route):
 
 
 class CancelRoute(_Route):
-    """Cancelling a dispatch."""
+    """Cancellation of a dispatch."""
 
     @web.authenticated
     @authorized
     async def post(self, *path: str) -> None:
         """Cancel the dispatch, or the nodes that the body names."""
         dispatch = _id(path)
-        if len(self.request.body) > _MAX_BODY:
-            raise web.HTTPError(413, f"a request to cancel may have {_MAX_BODY:,} bytes")
-        try:
-            body = msgspec.json.decode(self.request.body or b"{}", type=CancelBody)
-        except msgspec.MsgspecError as error:
-            raise web.HTTPError(400, f'the body must be JSON like {{"nodes": [3, 5]}}: {_plain(error)}') from error
+        body: CancelBody = self.json_body(CancelBody, '{"nodes": [3, 5]}')
         nodes = {} if body.nodes is None else {"nodes": body.nodes}
         await self.send("POST", f"/dispatches/{dispatch}/cancel", body=nodes)
 
 
 class StartRoute(_Route):
-    """Starting a dispatch that was recorded only."""
+    """Start of a dispatch that was recorded without being started."""
 
     @web.authenticated
     @authorized
     async def post(self, *path: str) -> None:
-        """Start it; one that was started before goes on as it is."""
+        """Start it; one that was started before does not change."""
         await self.send("POST", f"/dispatches/{_id(path)}/start", body={})
 
 
 class RedispatchRoute(_Route):
-    """Running a recorded graph once more."""
+    """Repetition of a dispatch."""
 
     @web.authenticated
     @authorized
     async def post(self, *path: str) -> None:
         """Answer with the `DispatchSummary` of the new dispatch."""
         dispatch = _id(path)
-        if len(self.request.body) > _MAX_BODY:
-            raise web.HTTPError(413, f"a request to run again may have {_MAX_BODY:,} bytes")
-        try:
-            body = msgspec.json.decode(self.request.body or b"{}", type=AgainBody)
-        except msgspec.MsgspecError as error:
-            raise web.HTTPError(400, f'the body must be JSON like {{"reuse": true}}: {_plain(error)}') from error
+        body: RedispatchBody = self.json_body(RedispatchBody, '{"reuse": true}')
         await self.send("POST", f"/dispatches/{dispatch}/redispatch", body={"reuse": body.reuse})
 
 
 class ExecutionRoute(_Route):
-    """What happens in a dispatch beside its graph."""
+    """State of an execution: what a dispatch has beside its graph."""
 
     _track_activity = False
 
     @web.authenticated
     @authorized
     async def get(self, *path: str) -> None:
-        """Answer with its `Execution`: state, interventions, who is waited for; values described, not included."""
+        """Answer with its `Execution`: state, interventions, interrupts; values are described, not included."""
         await self.send("GET", f"/dispatches/{_id(path)}/execution")
 
 
 class JournalRoute(_Route):
-    """The stream of a dispatch, and what a page may wish of it."""
+    """Stream of a dispatch, and commands from pages."""
 
     _track_activity = False
 
@@ -335,23 +338,17 @@ class JournalRoute(_Route):
     @web.authenticated
     @authorized
     async def post(self, *path: str) -> None:
-        """Answer what waits for a person, pause, or resume. Who answers is who is logged in, whatever the body says."""
-        self._track_activity = True  # whoever answers is there
+        """Answer an interrupt, pause, or resume. The actor is the user who is logged in, whatever the body has."""
+        self._track_activity = True  # unlike GET, which pages repeat by themselves
         dispatch = _id(path)
-        if len(self.request.body) > _MAX_BODY:
-            raise web.HTTPError(413, f"an answer may have {_MAX_BODY:,} bytes; save what is larger, and answer where")
-        try:
-            body = msgspec.json.decode(self.request.body, type=AnswerBody | PauseBody | ResumeBody)
-            wish = {**msgspec.to_builtins(body), "data": {"actor": _who(self.current_user)}}
-            msgspec.msgpack.encode(wish)
-        except (msgspec.MsgspecError, RecursionError, OverflowError) as error:
-            like = '{"action": "answer", "id": "...", "request_id": "...", "plain": true}, or {"action": "pause"}'
-            raise web.HTTPError(400, f"the body must be JSON like {like}: {_plain(error)}") from error
-        await self.send("POST", f"/dispatches/{dispatch}/journal", body=wish)
+        example = '{"action": "answer", "id": "...", "request_id": "...", "plain": true}, or {"action": "pause"}'
+        body = self.json_body(AnswerBody | PauseBody | ResumeBody, example)
+        command = {**msgspec.to_builtins(body), "data": {"actor": _actor(self.current_user)}}
+        await self.send("POST", f"/dispatches/{dispatch}/journal", body=command)
 
 
 class TasksRoute(_Route):
-    """The tasks of all dispatches."""
+    """Tasks of all dispatches."""
 
     _track_activity = False
 
@@ -363,7 +360,7 @@ class TasksRoute(_Route):
 
 
 class SummaryRoute(_Route):
-    """How all tasks stand."""
+    """Summary of all tasks."""
 
     _track_activity = False
 
@@ -375,7 +372,7 @@ class SummaryRoute(_Route):
 
 
 def routes(relay: Relay) -> list[tuple[str, type[_Route], dict[str, Relay]]]:
-    """Return the routes as tornado wants them. A handler gets every part between slashes as text, and checks it."""
+    """Return the routes in tornado's form. A handler gets each part between slashes as text, and checks it."""
     patterns: dict[str, type[_Route]] = {
         r"status": StatusRoute,
         r"tasks": TasksRoute,
@@ -400,11 +397,11 @@ def _id(path: tuple[str, ...]) -> str:
     return path[0]
 
 
-def _who(user: Any) -> str:
-    """Return how Jupyter knows a user; where the name that people see is another, both."""
-    shown = user.display_name or user.username
-    return str(user.username) if shown == user.username else f"{shown} ({user.username})"
+def _actor(user: Any) -> str:
+    """Return the name of a user; if the display name is another, both."""
+    name = user.display_name or user.username
+    return str(user.username) if name == user.username else f"{name} ({user.username})"
 
 
-def _plain(error: Exception) -> str:
-    return str(error).replace("%", "%%")
+def _escaped(error: Exception) -> str:
+    return str(error).replace("%", "%%")  # tornado formats the message with `%`

@@ -7,7 +7,8 @@ import textwrap
 
 import pytest
 
-from covalab.jupyter.cells.dataflow import Conflict, Scope, scan
+from covalab.jupyter.cells.dataflow import Conflict, scan
+from covalab.jupyter.cells.name_state import Scope
 
 
 def scanned(code: str) -> Scope:
@@ -69,7 +70,7 @@ def test_statements_are_followed(code: str, reads: str, sure_at_the_end: str) ->
 
 
 def test_a_turn_before_may_have_set_the_name() -> None:
-    """What an earlier turn of the loop sets is read unsurely, so that the first turn is no error."""
+    """A name that an earlier iteration sets is read unsurely, so that the first iteration is no error."""
     scope = scanned("""
         for i, x in enumerate(xs):
             if i:
@@ -82,7 +83,7 @@ def test_a_turn_before_may_have_set_the_name() -> None:
 
 
 def test_a_name_that_a_loop_sets_is_no_input_after_it() -> None:
-    """Nobody means the value of an earlier run when the loop turns out to be empty."""
+    """The value of an earlier run is not used when the loop turns out to be empty."""
     scope = scanned("for x in xs: last = x\nprint(last)")
 
     assert "last" not in scope.reads

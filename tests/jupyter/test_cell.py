@@ -103,7 +103,7 @@ def run_plainly(example: Example, namespace: dict[str, Any]) -> tuple[dict[str, 
     from IPython.core.inputtransformer2 import TransformerManager
 
     class Notebook:
-        """What the transformed magics call."""
+        """Stand-in for the shell that the transformed magics call."""
 
         def run_line_magic(self, name: str, rest: str) -> Any:
             return execute(rest, namespace) if name == "time" else None
@@ -149,5 +149,5 @@ def run_as_electron(example: Example, namespace: dict[str, Any]) -> tuple[tuple[
     value = function(**arguments)
     if inspect.iscoroutine(value):
         value = asyncio.run(value)
-    assert re.match(r"\w+\(", made.shown)
+    assert re.match(r"\w+\(", made.signature)
     return made.outputs, value if len(made.outputs) > 1 else (value,)

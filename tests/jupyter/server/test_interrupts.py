@@ -1,4 +1,4 @@
-"""People in the loop over the relay: what a page reads of an execution and may wish, with a real dispatcher."""
+"""Executions and interrupts over the relay: what a page reads of an execution and which commands it may send."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def problem(response: HTTPResponse) -> dict[str, str]:
 
 
 async def test_a_page_reads_who_is_waited_for_and_answers(get: Get, wish: Wish) -> None:
-    """What is asked comes with type, node and payload as text; the answer is a plain value, and ends the dispatch."""
+    """An interrupt has type, node and payload as text; the answer is a plain value, and ends the dispatch."""
     run = await asked()
     execution = await get(f"{run}/execution")
     (waiting,) = execution["interrupts"]

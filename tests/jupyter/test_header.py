@@ -39,12 +39,12 @@ def test_a_line_is_read(
     line: str, name: str | None, arguments: str | None, outputs: tuple[str, ...] | None, options: str
 ) -> None:
     """Every part may be missing, and none is mistaken for another inside strings and brackets."""
-    heading = read_header(line)
+    header = read_header(line)
 
-    assert heading.name == name
-    assert (None if heading.arguments is None else ast.unparse(heading.arguments)) == arguments
-    assert heading.outputs == outputs
-    assert heading.options == options
+    assert header.name == name
+    assert (None if header.arguments is None else ast.unparse(header.arguments)) == arguments
+    assert header.outputs == outputs
+    assert header.options == options
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,238 @@
+"""Commands about the dispatcher and its workers: start, stop, status, logs, cluster."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from covalab.cli.configuration import save_settings
+from covalab.cli.dispatches import summary_table
+from covalab.cli.output import console, duration_text, echo_json, elapsed, fact_table, plain_text, table
+
+_WORKERS: Final = click.option(
+    "-n", "--workers", type=click.IntRange(1), help="Number of workers; written to the configuration file."
+)
+_MEMORY: Final = click.option(
+    "-m",
+    "--mem-per-worker",
+    metavar="SIZE",
+    help="Memory limit of a worker, e.g. '4 GB'; written to the configuration file.",
+)
+_CLUSTER: Final = click.option(
+    "--no-cluster/--with-cluster",
+    default=None,
+    help="Default executor: `local` or `dask`; written to the configuration file.",
+)
+
+
+@click.command()
+@_WORKERS
+@_MEMORY
+@_CLUSTER
+@click.option("-p", "--port", type=int, hidden=True)
+@click.option("-d", "--develop", is_flag=True, hidden=True)
+@click.option("-t", "--threads-per-worker", type=int, hidden=True)
+@click.option("--ignore-migrations", is_flag=True, hidden=True)
+@click.option("--no-triggers", is_flag=True, hidden=True)
+@click.option("--triggers-only", is_flag=True, hidden=True)
+def start(*, workers: int | None, mem_per_worker: str | None, no_cluster: bool | None, **ignored: Any) -> None:
+    """Start the dispatcher, unless it is running. Notebooks and scripts start it by themselves when they need it."""
+    from covalab.client import connect, data_dir
+    from covalab.client.launcher import find
+
+    _warn_of_ignored(ignored)
+    save_settings(workers=workers, memory=mem_per_worker, no_cluster=no_cluster)
+    was_running = find(data_dir()) is not None
+    found = connect().status()
+    click.echo(f"dispatcher {'was already' if was_running else 'is'} running: process {found.pid}, {found.data_dir}")
+
+
+@click.command()
+def stop() -> None:
+    """Stop the dispatcher and its workers. Unfinished dispatches resume at the next start."""
+    from covalab.client import Client, data_dir
+    from covalab.client.launcher import find
+
+    folder = data_dir()
+    address = find(folder)
+    if address is None:
+        click.echo(f"no dispatcher is running for {folder}")
+        return
+    client = Client(folder, start=False)
+    found = client.status()
+    unfinished = found.active + found.scheduled
+    client.stop()
+    later = f"; {unfinished} unfinished dispatches go on at the next start" if unfinished else ""
+    click.echo(f"dispatcher stopped: process {address.pid}, {folder}{later}")
+
+
+@click.command()
+@_WORKERS
+@_MEMORY
+@_CLUSTER
+@click.option("-p", "--port", type=int, hidden=True)
+@click.option("-d", "--develop", is_flag=True, hidden=True)
+@click.pass_context
+def restart(
+    ctx: click.Context, /, *, workers: int | None, mem_per_worker: str | None, no_cluster: bool | None, **ignored: Any
+) -> None:
+    """Stop the dispatcher and its workers and start them again. Interrupted tasks run again from their beginning."""
+    _warn_of_ignored(ignored)
+    save_settings(workers=workers, memory=mem_per_worker, no_cluster=no_cluster)
+    ctx.invoke(stop)
+    ctx.invoke(start)
+
+
+@click.command()
+def status() -> None:
+    """Show the dispatcher, its pools of workers and unfinished dispatches. The exit code is 1 without a dispatcher."""
+    from covalab.client import connect
+
+    client = connect(start=False)  # a question about the state must not change it
+    found = client.status()
+    out = console()
+    facts = fact_table()
+    up = duration_text(elapsed(found.started_at))
+    facts.add_row("dispatcher", f"covalab {found.version}, process {found.pid}, up {up}")
+    facts.add_row("data folder", plain_text(found.data_dir))
+    scheduled = f", {found.scheduled} scheduled" if found.scheduled else ""
+    facts.add_row("dispatches", f"{found.active} not finished{scheduled}")
+    out.print(facts)
+    if found.pools:
+        pools = table("pool of", "state", "workers", "process", "")
+        for pool in found.pools:
+            state = plain_text(pool.state, {"up": "green", "failed": "red"}.get(pool.state, "default"))
+            pools.add_row(plain_text(pool.python), state, str(pool.workers), str(pool.pid), plain_text(pool.message))
+        out.print(pools)
+    unfinished = client.dispatches(status=("running", "pending"), count=20)
+    if unfinished:
+        out.print(summary_table(unfinished))
+
+
+@click.command()
+@click.option("-f", "--follow", is_flag=True, help="Keep printing lines as they are written.")
+@click.option("-n", "--lines", type=click.IntRange(0), default=50, show_default=True, help="Number of lines to print.")
+def logs(*, follow: bool, lines: int) -> None:
+    """Print the end of the log of the dispatcher and its workers."""
+    from covalab.client import data_dir
+    from covalab.client.paths import log_file
+
+    path = log_file(data_dir())
+    if not path.exists():
+        message = f"there is no log at {path}: no dispatcher ever ran there; `covalab start` starts one"
+        raise click.ClickException(message)
+    with path.open("rb") as log:
+        inode, data = os.fstat(log.fileno()).st_ino, log.read()
+    # `lines[-0:]` would be all of them.
+    click.echo(b"".join(data.splitlines(keepends=True)[-lines:] if lines else []), nl=False)
+    if follow:
+        for more in _follow(path, inode, len(data)):
+            click.echo(more, nl=False)
+
+
+@click.command()
+@click.option("--status", "action", flag_value="status", help="Print the state of each pool.")
+@click.option("--info", "action", flag_value="info", help="Print all facts about each pool as JSON.")
+@click.option("--size", "action", flag_value="size", help="Print the number of workers.")
+@click.option("--address", "action", flag_value="address", help="Print the address of Dask's scheduler.")
+@click.option("--logs", "action", flag_value="logs", help="Print the logs of the pools.")
+@click.option("--restart", "action", flag_value="restart", help="Restart the dispatcher and all pools.")
+@click.option(
+    "--scale",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Write the number of workers of a local cluster to the configuration file.",
+)
+@click.pass_context
+def cluster(ctx: click.Context, *, action: str | None, scale: int | None) -> None:
+    """Show or change the pools of workers. A pool is the Dask cluster of one Python environment."""
+    if scale is not None:
+        save_settings(workers=scale)
+        click.echo(
+            f"local clusters have {scale} workers from their next start on; `covalab cluster --restart` does it now"
+        )
+    elif action == "restart":
+        ctx.invoke(restart)
+    elif action is not None:
+        _CLUSTER_REPORTS[action]()
+    else:
+        click.echo(ctx.get_help())
+
+
+def _print_pool_states() -> None:
+    from covalab.client import connect
+
+    for pool in connect(start=False).status().pools:
+        click.echo(f"{pool.python}: {pool.state}{f' ({pool.message})' if pool.message else ''}")
+
+
+def _print_pools() -> None:
+    from covalab.client import connect
+
+    echo_json(connect(start=False).status().pools)
+
+
+def _print_worker_count() -> None:
+    from covalab.client import connect
+
+    click.echo(sum(pool.workers for pool in connect(start=False).status().pools))
+
+
+def _print_scheduler_address() -> None:
+    from covalab.config import load
+
+    click.echo(load().dask.scheduler_address or "private: each pool's scheduler listens on loopback, with TLS")
+
+
+def _print_pool_logs() -> None:
+    from covalab.client import data_dir
+    from covalab.client.paths import log_file
+
+    for path in sorted(log_file(data_dir()).parent.glob("pool-*.log")):
+        click.echo(f"== {path}\n{path.read_text(errors='replace')}", nl=False)
+
+
+_CLUSTER_REPORTS: Final[Mapping[str, Callable[[], None]]] = {
+    "status": _print_pool_states,
+    "info": _print_pools,
+    "size": _print_worker_count,
+    "address": _print_scheduler_address,
+    "logs": _print_pool_logs,
+}
+
+
+def _warn_of_ignored(options: Mapping[str, Any]) -> None:
+    """Print what replaces each option of Covalent's that is accepted and has no effect here."""
+    from covalab.sdk.dispatching.service import WITHOUT_MEANING
+
+    for name, value in options.items():
+        if value is not None and value is not False:
+            click.echo(f"--{name.replace('_', '-')} changes nothing: {WITHOUT_MEANING[name]}", err=True)
+
+
+def _follow(path: Path, inode: int, position: int) -> Iterator[bytes]:
+    """Yield what is appended to a file after `position`; one that was replaced or cut is read from its beginning."""
+    while True:
+        try:
+            with path.open("rb") as log:
+                now = os.fstat(log.fileno())
+                # The dispatcher rotates its log: the name stays, the file is another one.
+                if now.st_ino != inode or now.st_size < position:
+                    position, inode = 0, now.st_ino
+                log.seek(position)
+                more = log.read()
+        except FileNotFoundError:
+            more = b""  # between the two renames of a rotation
+        if more:
+            position += len(more)
+            yield more
+        else:
+            time.sleep(0.2)
+
+
+COMMANDS: Final[tuple[click.Command, ...]] = (start, stop, restart, status, logs, cluster)
