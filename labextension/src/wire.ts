@@ -254,7 +254,7 @@ export interface TasksSummary {
   readonly oldest_running: TaskRow | null;
 }
 
-/** A node that waits for a person, or did. `id` is ``"<dispatch id>:<node>"``, `text` shows the payload. */
+/** A node that waits, or waited, for a person. `id` is ``"<dispatch id>:<node>"``, `text` shows the payload. */
 export interface Interrupt {
   readonly id: string;
   readonly node: number;
@@ -269,9 +269,9 @@ export interface Interrupt {
 }
 
 /**
- * A part of the state as a page gets it: a value described, or what is below it by key; `more` was appended to it.
+ * View of a part of the state: a value described, or the parts below it by key; `more` are the appended ones.
  *
- * `left_out` counts what is directly below it, or was appended to it, and is not told.
+ * `left_out` counts the parts directly below it, and the appended ones, that the answer does not have.
  */
 export interface StateNodeView {
   readonly value: Value | null;
@@ -280,7 +280,7 @@ export interface StateNodeView {
   readonly left_out: number;
 }
 
-/** An intervention as a page gets it: its payload as a short text, and at which node it was inserted. */
+/** View of an intervention: its payload as a short text, and the node where it was inserted. */
 export interface InterventionView {
   readonly id: string;
   readonly version: number;
@@ -296,10 +296,10 @@ export interface InterventionView {
 }
 
 /**
- * What happens in a dispatch beside its graph, as a page gets it: the JSON answer of `GET .../execution`.
+ * View of an execution (state, stream, interventions): the JSON answer of `GET .../execution`.
  *
- * `version` counts what happened. Of `interrupts`, those that wait come first; `left_out` counts the interventions and
- * answers, the oldest, that are not told.
+ * `version` counts journal entries. Of `interrupts`, those that wait come first; `left_out` counts the oldest
+ * interventions and answers, which it does not have.
  */
 export interface ExecutionView {
   readonly id: string;
@@ -315,7 +315,7 @@ export interface ExecutionView {
   readonly left_out: number;
 }
 
-/** An entry of the stream as a page gets it: what a task put into it (`value`), or what else there is to tell. */
+/** View of a stream entry: the `value` that a task put into it, or a `text` about it. */
 export interface StreamItem {
   readonly number: number;
   readonly kind: EntryKind;
@@ -325,7 +325,7 @@ export interface StreamItem {
   readonly value: Value | null;
 }
 
-/** A piece of the stream as a page gets it: the JSON answer of `GET .../journal`. */
+/** View of a piece of the stream: the JSON answer of `GET .../journal`. */
 export interface StreamPage {
   readonly items: readonly StreamItem[];
   readonly missed: number;
