@@ -186,6 +186,7 @@ export interface DispatchSummary {
   readonly starts_at: number | null;
   readonly schedule_id: string | null;
   readonly interval: number | null;
+  readonly recovered: number;
 }
 
 /** What changes about a node while it is drawn. */

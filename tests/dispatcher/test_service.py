@@ -124,7 +124,7 @@ def test_one_dispatch_that_cannot_be_resumed_stops_no_other(own: Client, tmp_pat
     kill(own)
     database = apsw.Connection(str(own.data_dir / "covalab.db"))
     database.execute(
-        "UPDATE submissions SET graph = x'c1' WHERE key = (SELECT key FROM dispatches WHERE id = ?)", (ids[0],)
+        "UPDATE submissions SET submission = x'c1' WHERE key = (SELECT key FROM dispatches WHERE id = ?)", (ids[0],)
     )
     database.close()
 

@@ -12,8 +12,6 @@ from typing import Annotated, Any, Final, Literal, NewType
 import msgspec
 
 DispatchId = NewType("DispatchId", str)
-NodeId = NewType("NodeId", int)
-StepId = NewType("StepId", int)
 Digest = NewType("Digest", str)
 
 INLINE_LIMIT: Final = 64 * 1024
@@ -195,7 +193,10 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class Submission(msgspec.Struct, frozen=True):
-    """Everything one `ct.dispatch` sends: one request. Sending it twice changes nothing (`id` is the client's)."""
+    """Everything one `ct.dispatch` sends: one request. Sending it twice changes nothing (`id` is the client's).
+
+    It is stored in this form: fields keep their names, and new ones have defaults.
+    """
 
     id: DispatchId
     graph: Graph
@@ -220,6 +221,19 @@ class Submission(msgspec.Struct, frozen=True):
     auto_close: bool = True  # ends with its graph; else when it is closed
     starts_at: Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)] | None = None  # not before; in the past: now
     schedule: Schedule | None = None  # what makes it a run of a series
+
+
+class SublatticePlan(msgspec.Struct, frozen=True):
+    """The part of a child dispatch's `Submission` that a worker builds for a node; the rest follows from its parent."""
+
+    graph: Graph
+    values: list[Value]
+    code: dict[Digest, bytes]
+    inputs: Value
+    lattice: Digest
+    source: str = ""
+    doc: str = ""
+    interventions: Literal["", "planned", "auto"] = ""
 
 
 class Schedule(msgspec.Struct, frozen=True):
@@ -346,7 +360,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     stdout: str = ""
     stderr: str = ""
     worker: str = ""
-    submission: Value | None = None  # of a sublattice's node: the dispatch it became (msgpack of a `Submission`)
+    submission: Value | None = None  # of a sublattice's node, until it is a dispatch: msgpack of a `SublatticePlan`
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -392,6 +406,7 @@ class DispatchSummary(msgspec.Struct, frozen=True):
     starts_at: float | None = None  # not started before; while it is held: it waits for that
     schedule_id: DispatchId | None = None  # of the series that it is a run of: the id of the first run
     interval: float | None = None  # seconds from one run of the series to the next
+    recovered: int = 0  # how many dispatchers, after the first, have taken it up
 
 
 class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -68,7 +68,7 @@ class TaskSpec(msgspec.Struct, frozen=True, array_like=True):
     after: list[int] = []
     hooks: Digest = Digest("")
     site: TaskPaths | None = None
-    builds: bool = False  # a sublattice: what it makes is a `Submission`, not a value
+    builds: bool = False  # a sublattice: what it makes is a `SublatticePlan`, not a value
     interventions: list[Intervention] | None = None  # those it sees
 
 

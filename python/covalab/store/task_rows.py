@@ -16,13 +16,13 @@ from covalab.core.model import (
     Counts,
     DispatchId,
     Failure,
-    Graph,
     TaskQuery,
     TaskRow,
     TaskStatusName,
     Value,
     does_work,
 )
+from covalab.store.dispatch_rows import decode_graph
 
 _WORD: Final = "iif(n.status <> 'skipped', n.status, iif(n.error_type IS 'dependency', 'failed', 'cancelled'))"
 """`core.lifecycle.task_word` in SQL."""
@@ -95,14 +95,14 @@ def _task(row: Any) -> KeyedTask:
 def select_held_tasks(connection: apsw.Connection, dispatch: str, limit: int) -> list[KeyedTask]:
     """Return the tasks of dispatches that are recorded and not started, newest first; they are all pending."""
     found = connection.execute(
-        "SELECT key, id, created_at, graph, starts_at, schedule_id "
+        "SELECT key, id, created_at, submission, graph, starts_at, schedule_id "
         "FROM dispatches INDEXED BY dispatches_held JOIN submissions USING (key) "
         "WHERE held <> 0 AND ?1 IN ('', id) ORDER BY key DESC LIMIT ?2",
         (dispatch, limit),
     )
     tasks: list[KeyedTask] = []
-    for key, its_id, created_at, graph, starts_at, schedule_id in found:
-        nodes = msgspec.msgpack.decode(graph, type=Graph).nodes
+    for key, its_id, created_at, submission, graph, starts_at, schedule_id in found:
+        nodes = decode_graph(submission, graph).nodes
         working = [node for node in range(len(nodes) - 1, -1, -1) if does_work(nodes[node])]
         tasks += [
             KeyedTask(

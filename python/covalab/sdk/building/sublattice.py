@@ -1,20 +1,20 @@
-"""What a worker does with a lattice that was called as an electron: it builds a dispatch from real values.
+"""Sublattices: on a worker, a lattice that was called as an electron builds its graph from real values.
 
-The dispatch is handed back closed, never sent from here: the dispatcher gives it its id, its place below its parent
-and its environment, and records it together with the fact that the node has become it.
+The graph is handed back serialized, never sent from here: the dispatcher makes a dispatch of it, with an id, a place
+below its parent and its parent's environment, and records that together with the fact that the node has become it.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from covalab.core.model import Submission
+from covalab.core.model import SublatticePlan
 from covalab.sdk.building.lattice import Lattice
-from covalab.sdk.building.trace import Blobs
-from covalab.sdk.dispatching.api import prepare
+from covalab.sdk.building.modules import beside_by_value
+from covalab.sdk.building.trace import Blobs, keep
 
 
-def build(blobs: Blobs, sub: Lattice, json_parent_metadata: str, /, *args: Any, **kwargs: Any) -> Submission:  # noqa: ARG001 - Covalent's input; what it says is in the lattice already
+def build(blobs: Blobs, sub: Lattice, json_parent_metadata: str, /, *args: Any, **kwargs: Any) -> SublatticePlan:  # noqa: ARG001 - Covalent's input; what it says is in the lattice already
     """Build the graph of a sublattice with the values of its arguments.
 
     Parameters
@@ -33,4 +33,17 @@ def build(blobs: Blobs, sub: Lattice, json_parent_metadata: str, /, *args: Any, 
     GraphError, TypeError
         As when a lattice is dispatched. Exceptions of its body come through.
     """
-    return prepare(sub, args, kwargs, blobs, whole=True)
+    plan, inputs = sub.plan(args, kwargs, blobs, whole=True)
+    code = dict(plan.code)
+    with beside_by_value():
+        kept = keep(sub, f"the lattice {sub.__name__!r}", blobs, code)
+    return SublatticePlan(
+        graph=plan.graph,
+        values=plan.values,
+        code=code,
+        inputs=inputs,
+        lattice=kept,
+        source=sub.workflow_function_string,
+        doc=sub.__doc__ or "",
+        interventions=sub.mode_of(plan.graph),
+    )

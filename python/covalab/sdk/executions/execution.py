@@ -132,7 +132,7 @@ class Reader:
             "dispatch_id": str(summary.id),
             "root_dispatch_id": str(summary.root or summary.id),
             "sealed_at": _iso(folded.sealed_at),
-            "recovered_count": standing.recovered,
+            "recovered_count": standing.summary.recovered,
             "paused": folded.paused,
             "waiting_for": [interrupt.id for interrupt in folded.waiting],
         }
