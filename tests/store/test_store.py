@@ -34,7 +34,7 @@ from covalab.core.model import (
     Value,
 )
 from covalab.store import Store, dispatch_rows
-from covalab.store.purging import Forgotten, delete_dispatch, delete_ended
+from covalab.store.purging import Deleted, delete_dispatch, delete_ended
 from covalab.store.schema import MIGRATIONS
 
 
@@ -376,8 +376,8 @@ def test_a_dispatch_that_has_not_ended_is_not_deleted(store: Store) -> None:
         await store.write(insert("ended", "completed", values=(mine, shared)))
         assert await store.write(lambda db: delete_dispatch(db, DispatchId("running"))) is None
         gone = await store.write(lambda db: delete_dispatch(db, DispatchId("ended")))
-        assert gone == Forgotten([DispatchId("ended")], 1, [Digest(str(mine.digest))])
-        assert await store.write(lambda db: delete_dispatch(db, DispatchId("ended"))) == Forgotten([], 0, [])
+        assert gone == Deleted([DispatchId("ended")], 1, [Digest(str(mine.digest))])
+        assert await store.write(lambda db: delete_dispatch(db, DispatchId("ended"))) == Deleted([], 0, [])
         assert await store.read(count) == 1
 
     asyncio.run(both())

@@ -98,7 +98,7 @@ def next_run(submission: Submission, starts_at: float) -> Submission:
 
 
 def reuse(connection: apsw.Connection, key: int, submission: Submission, at: float, folder: str) -> None:
-    """Complete those nodes of a new dispatch that an earlier one has run, with its outputs.
+    """Complete those nodes of a new dispatch that an earlier one has run, with the values from there.
 
     Raises
     ------

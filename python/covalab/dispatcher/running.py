@@ -1,4 +1,4 @@
-"""A dispatch that has not ended, as the dispatcher holds it."""
+"""Running dispatches: the state in memory of a dispatch that has not ended, and its summary."""
 
 from __future__ import annotations
 

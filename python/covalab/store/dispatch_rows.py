@@ -54,7 +54,7 @@ class _GraphOfSubmission(msgspec.Struct, frozen=True):
 
 
 class OutcomeRow(msgspec.Struct, frozen=True):
-    """What is recorded of a node beside its state."""
+    """The recorded outcome of a node, without what its state says."""
 
     worker: str
     value: Value | None
@@ -68,7 +68,7 @@ def insert_dispatch(
 ) -> tuple[int, bool]:
     """Record a submission, unless its id is recorded. Returns the key of its dispatch, and whether it is new.
 
-    `encoded` is the submission in msgpack, if there is such a text of it: it is stored as it is.
+    `encoded` is the submission in msgpack, as it came in a request: it is stored as it is, and not encoded once more.
     """
     row = connection.execute("SELECT key FROM dispatches WHERE id = ?", (submission.id,)).fetchone()
     if row is not None:
@@ -116,7 +116,7 @@ def _blobs_of(submission: Submission) -> set[Digest]:
 
 
 def use_blobs(connection: apsw.Connection, key: int, digests: Iterable[str]) -> None:
-    """Note that a dispatch uses blobs."""
+    """Record that a dispatch uses blobs."""
     connection.executemany("INSERT OR IGNORE INTO blob_uses VALUES (?,?)", ((digest, key) for digest in digests))
 
 
@@ -227,7 +227,7 @@ def select_dispatches(
 
 
 def select_children(connection: apsw.Connection, dispatch: str) -> dict[int, DispatchId]:
-    """Return the dispatches that stand for nodes of this one; of a node that was tried again, the last."""
+    """Return the child dispatches of a dispatch, by node; of a node that ran several times, the last."""
     rows = connection.execute("SELECT parent_node, id FROM dispatches WHERE parent = ? ORDER BY key", (dispatch,))
     return {int(node): DispatchId(child) for node, child in rows}
 
@@ -301,10 +301,11 @@ def select_states(connection: apsw.Connection, key: int) -> list[NodeState]:
 
 
 def select_values(connection: apsw.Connection, key: int, nodes: Iterable[int] | None) -> dict[int, Value]:
-    """Return the closed values of nodes (None: of all that have one)."""
+    """Return the serialized values of nodes (None: of all that have one)."""
     if nodes is None:
         rows = connection.execute("SELECT node, value FROM outcomes WHERE key = ? AND value IS NOT NULL", (key,))
     else:
+        # One statement for any number of nodes; `CROSS JOIN` makes it a search for each, and no pass over all outcomes.
         rows = connection.execute(
             "SELECT o.node, o.value FROM json_each(?) AS wanted CROSS JOIN outcomes AS o "
             "WHERE o.key = ? AND o.node = wanted.value AND o.value IS NOT NULL",
@@ -315,13 +316,13 @@ def select_values(connection: apsw.Connection, key: int, nodes: Iterable[int] | 
 
 
 def select_failures(connection: apsw.Connection, key: int) -> dict[int, Failure]:
-    """Return why nodes failed."""
+    """Return the failures of a dispatch, by node."""
     rows = connection.execute("SELECT node, failure FROM outcomes WHERE key = ? AND failure IS NOT NULL", (key,))
     return {int(node): msgspec.msgpack.decode(failure, type=Failure) for node, failure in rows}
 
 
 def select_outcome(connection: apsw.Connection, key: int, node: int) -> OutcomeRow | None:
-    """Return what is recorded of a node beside its state, or None."""
+    """Return the recorded outcome of a node, or None."""
     row = connection.execute(
         "SELECT worker, value, failure, stdout, stderr FROM outcomes WHERE key = ? AND node = ?", (key, node)
     ).fetchone()
@@ -329,7 +330,7 @@ def select_outcome(connection: apsw.Connection, key: int, node: int) -> OutcomeR
         return None
     value = None if row[1] is None else msgspec.msgpack.decode(row[1], type=Value)
     failure = None if row[2] is None else msgspec.msgpack.decode(row[2], type=Failure)
-    return OutcomeRow(str(row[0]), value, failure, str(row[3]), str(row[4]))
+    return OutcomeRow(worker=str(row[0]), value=value, failure=failure, stdout=str(row[3]), stderr=str(row[4]))
 
 
 def select_attempts(connection: apsw.Connection, key: int, node: int | None = None) -> dict[int, list[Attempt]]:
@@ -364,7 +365,7 @@ def select_newest_run(connection: apsw.Connection, series: DispatchId) -> Dispat
 
 
 def fail_dispatch(connection: apsw.Connection, dispatch: DispatchId, at: float, why: str) -> None:
-    """End a dispatch that cannot be taken up again; what is recorded of its nodes stays."""
+    """Record that a dispatch failed, because it cannot be taken up again; the rows of its nodes stay."""
     connection.execute(
         "UPDATE dispatches SET status='failed', held=0, version=version+1, ended_at=?, error=? WHERE id=?",
         (at, why, dispatch),
@@ -372,7 +373,7 @@ def fail_dispatch(connection: apsw.Connection, dispatch: DispatchId, at: float, 
 
 
 def take_over(connection: apsw.Connection, key: int, from_key: int, nodes: Sequence[int], at: float) -> None:
-    """Let nodes of a dispatch be complete, with the outputs and prints that another dispatch recorded for them."""
+    """Complete nodes of a dispatch with the values and the output that another dispatch recorded for them."""
     chosen = msgspec.json.encode(nodes).decode()
     connection.execute(
         "INSERT INTO nodes (key, node, status, started_at, ended_at, attempt) "
@@ -390,7 +391,7 @@ def take_over(connection: apsw.Connection, key: int, from_key: int, nodes: Seque
 
 
 def release(connection: apsw.Connection, dispatch: DispatchId) -> None:
-    """Let a dispatch that was held be one that runs."""
+    """Record that a dispatch is held no longer."""
     connection.execute("UPDATE dispatches SET held = 0 WHERE id = ?", (dispatch,))
 
 

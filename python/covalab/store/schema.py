@@ -1,4 +1,4 @@
-"""The tables, as a list of migrations. A released migration is never edited; a new one is appended."""
+"""Tables of the database, as a list of migrations. A released migration is never edited; a new one is appended."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def check_version(connection: apsw.Connection, path: str) -> int:
 
 
 def migrate(connection: apsw.Connection) -> None:
-    """Bring a database to the current schema, each migration and the note that it ran in one transaction."""
+    """Bring a database to the current schema, each migration and its number in one transaction."""
     version = check_version(connection, connection.filename)
     for number, statements in enumerate(MIGRATIONS[version:], version + 1):
         with connection:
