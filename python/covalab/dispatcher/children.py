@@ -92,7 +92,7 @@ def not_built(outcome: Outcome, error: CovalabError) -> Outcome:
 
 
 class ChildResult(msgspec.Struct, frozen=True):
-    """What is recorded of how a dispatch ended, as far as the node that it stands for wants to know."""
+    """Recorded end of a child dispatch: the parts from which the outcome of its node is made."""
 
     summary: DispatchSummary
     graph: Graph
