@@ -7,7 +7,7 @@
 /** The version of covalab that this page was built with. */
 export const VERSION = '0.1.0';
 
-/** What a node of the transport graph is. The numbers are stored: append, never renumber. */
+/** Kinds of nodes of the transport graph. The numbers are stored: append, never renumber. */
 export const NodeKind = {
   ELECTRON: 0,
   PARAMETER: 1,
@@ -23,7 +23,7 @@ export const NodeKind = {
 } as const;
 export type NodeKind = (typeof NodeKind)[keyof typeof NodeKind];
 
-/** How a value enters the node an edge points to. */
+/** Ways in which a value enters the node that an edge points to. */
 export const EdgeKind = {
   ARG: 0,
   KWARG: 1,
@@ -83,7 +83,7 @@ export type RetryPolicy = readonly [
 ];
 
 /**
- * How a node is to be run. `time_limit` in seconds; `retries` counts re-runs, so N means at most N + 1 runs.
+ * Settings of a node. `time_limit` is in seconds; `retries` counts re-runs, so N means at most N + 1 runs.
  *
  * `hooks` names encoded `core.hooks.Hooks` (empty: none), in `Submission.code` or in the blob folder.
  * `executor` is the executor's short name, `executor_data` what its instance says of itself in words (empty: it was
@@ -110,7 +110,7 @@ export interface Graph {
 }
 
 /**
- * A closed value: encoded bytes (`data`), or the digest of a file in the blob folder.
+ * A serialized value: encoded bytes (`data`), or the digest of a file in the blob folder.
  *
  * `size` is the encoded length in bytes, `type` the type's name, `text` a short text for people (may be cut).
  */
@@ -132,7 +132,7 @@ export interface Failure {
   readonly original: Value | null;
 }
 
-/** How one run of a node ended. Times are seconds since the epoch, UTC. */
+/** Outcome of one run of a node. Times are seconds since the epoch, UTC. */
 export type Outcome = readonly [
   node: number,
   status: Status,
@@ -153,7 +153,7 @@ export interface Attempt {
   readonly next_at: number | null;
 }
 
-/** How many nodes that do work (not parameters, not collections) stand where. */
+/** Numbers of nodes that do work (not parameters, not collections), by status. */
 export interface Counts {
   readonly pending: number;
   readonly running: number;
@@ -186,9 +186,10 @@ export interface DispatchSummary {
   readonly starts_at: number | null;
   readonly schedule_id: string | null;
   readonly interval: number | null;
+  readonly recovered: number;
 }
 
-/** What changes about a node while it is drawn. */
+/** State of a node: all of it that changes while it is drawn. */
 export type NodeState = readonly [
   node: number,
   status: Status,
@@ -206,7 +207,7 @@ export interface DispatchChanges {
   readonly children: Record<string, string>;
 }
 
-/** Everything known about one node, for the node panel and `Result.get_node_result`. */
+/** Details of one node, for the node panel and `Result.get_node_result`. */
 export interface NodeDetail {
   readonly dispatch: string;
   readonly node: number;
@@ -247,7 +248,7 @@ export interface TaskRow {
   readonly schedule_id: string | null;
 }
 
-/** How all tasks stand: counts over every row, why those that failed did, and who runs for longest. */
+/** Summary of all tasks: counts by status, types of errors, and the task that runs for longest. */
 export interface TasksSummary {
   readonly counts: Record<string, number>;
   readonly error_types: Record<string, number>;
@@ -348,7 +349,7 @@ export interface PoolStatus {
   readonly where: string;
 }
 
-/** What the dispatcher says about itself. */
+/** Status of the dispatcher. */
 export interface DispatcherStatus {
   readonly version: string;
   readonly pid: number;

@@ -29,7 +29,8 @@ function summary(version: number): DispatchSummary {
     paused: false,
     starts_at: null,
     schedule_id: null,
-    interval: null
+    interval: null,
+    recovered: 0
   };
 }
 

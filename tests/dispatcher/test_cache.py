@@ -8,12 +8,18 @@ from tests.core.graphs import PARAMETER, graph_of
 
 from covalab.core.codec import serialize_small
 from covalab.core.graph_state import GraphState
-from covalab.core.model import Counts, Digest, DispatchId, DispatchSummary, Environment, NodeKind, Origin
+from covalab.core.model import Counts, Digest, DispatchId, DispatchSummary, Environment, NodeKind, Origin, Submission
 from covalab.dispatcher.cache import _NODES_KEPT, FinishedCache, FinishedDispatch
-from covalab.store.dispatch_rows import SubmissionBody
 
-REST = SubmissionBody(
-    [], {}, Environment(sys.executable, "", "/"), Origin(), serialize_small(1), Digest("0" * 64), "", ""
+SUBMISSION = Submission(
+    id=DispatchId("a"),
+    graph=graph_of([], []),
+    values=[],
+    code={},
+    environment=Environment(sys.executable, "", "/"),
+    origin=Origin(),
+    inputs=serialize_small(1),
+    lattice=Digest("0" * 64),
 )
 
 
@@ -21,7 +27,7 @@ def ended(name: str, n_nodes: int) -> FinishedDispatch:
     """Return a dispatch with so many nodes."""
     summary = DispatchSummary(DispatchId(name), name, "completed", 1, 1.0, 1.0, 2.0, Counts())
     return FinishedDispatch(
-        1, summary, GraphState(graph_of([NodeKind.PARAMETER] * (n_nodes - 1), []), [PARAMETER]), REST
+        1, summary, GraphState(graph_of([NodeKind.PARAMETER] * (n_nodes - 1), []), [PARAMETER]), SUBMISSION
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import apsw
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -363,3 +364,22 @@ def test_an_id_from_outside_is_only_an_id(door: Door, live: Client) -> None:
     assert live.record(odd, wait=True).summary.id == odd
     live.delete(odd)
     assert door.problem("GET", f"/dispatches/{submission.id}")[0] == 404
+
+
+def test_a_submission_comes_back_as_it_was_sent(door: Door, live: Client) -> None:
+    """In msgpack or JSON; that in msgpack is stored byte for byte."""
+    sent = [replace(prepare(ct.lattice(adding), (1,), {}, live.blobs), hold=True, replaced=[0]) for _ in range(2)]
+    bodies = [msgspec.msgpack.encode(sent[0]), msgspec.json.encode(sent[1])]
+    for body, kind in zip(bodies, (protocol.MSGPACK, "application/json"), strict=True):
+        assert door.ask("POST", "/dispatches", body, {**MINE, "Content-Type": kind})[0] == 201
+        assert door.ask("POST", "/dispatches", body, {**MINE, "Content-Type": kind})[0] == 200, "it is there"
+
+    assert [live.submission(one.id) for one in sent] == sent
+    database = apsw.Connection(str(live.data_dir / "covalab.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    (stored,) = database.execute(
+        "SELECT submission FROM submissions JOIN dispatches USING (key) WHERE id = ?", (sent[0].id,)
+    ).fetchall()[0]
+    database.close()
+    assert stored == bodies[0]
+    for one in sent:
+        live.delete(one.id)

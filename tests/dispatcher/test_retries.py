@@ -18,7 +18,6 @@ from covalab.client import Client
 from covalab.core.model import NodeDetail, RetryPolicy
 from covalab.dispatcher.running import RunningDispatch, summary_of
 from covalab.sdk.building.submit import prepare
-from covalab.store import dispatch_rows
 
 
 @ct.electron
@@ -156,7 +155,7 @@ def test_losses_are_counted_on_the_disk(clock: Clock, tmp_path: Path) -> None:
 def test_who_takes_the_word_that_it_began_down_with_it_is_blamed_in_the_end(tmp_path: Path) -> None:
     """Lost twice before anything was heard of it is bad luck; from the third time on the batch is suspected."""
     submission = prepare(ct.lattice(adding), (1,), {}, BlobStore(tmp_path))
-    run = RunningDispatch(1, summary_of(submission, 0.0), submission.graph, dispatch_rows.body_of(submission))
+    run = RunningDispatch(1, summary_of(submission, 0.0), submission)
 
     assert [run.seems_to_begin(0) for _ in range(4)] == [False, False, True, True]
     assert not run.seems_to_begin(1)

@@ -332,7 +332,7 @@ def test_a_run_that_cannot_be_started_is_told_and_the_next_comes(clock: Clock, t
     clock.kill()
     database = apsw.Connection(str(clock.data / "covalab.db"))
     database.execute(
-        "UPDATE submissions SET graph = x'c1' WHERE key = (SELECT key FROM dispatches WHERE id = ?)", (lost,)
+        "UPDATE submissions SET submission = x'c1' WHERE key = (SELECT key FROM dispatches WHERE id = ?)", (lost,)
     )
     database.close()
     clock.move(10)

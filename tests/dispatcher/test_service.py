@@ -124,7 +124,7 @@ def test_one_dispatch_that_cannot_be_resumed_stops_no_other(own: Client, tmp_pat
     kill(own)
     database = apsw.Connection(str(own.data_dir / "covalab.db"))
     database.execute(
-        "UPDATE submissions SET graph = x'c1' WHERE key = (SELECT key FROM dispatches WHERE id = ?)", (ids[0],)
+        "UPDATE submissions SET submission = x'c1' WHERE key = (SELECT key FROM dispatches WHERE id = ?)", (ids[0],)
     )
     database.close()
 
@@ -173,3 +173,20 @@ def test_ten_thousand_digits_are_no_trouble() -> None:
     """The limit that Python sets on printing integers is not a limit on values."""
     assert sys.get_int_max_str_digits() < 10_000
     assert ct.dispatch_sync(ct.lattice(adding))(10**10_000).result == 10**10_000 + 1
+
+
+def test_a_recovery_is_a_restart_and_no_great_number_of_changes(own: Client, tmp_path: Path) -> None:
+    """Starting what was held is none, nor are 600,000 runs; each dispatcher that takes a dispatch up is one."""
+    held = ct.dispatch(ct.lattice(adding), disable_run=True)(1)
+    own.start_held(held)
+    assert ct.get_result(held, wait=True).result == 2
+    running = ct.dispatch(ct.lattice(sleeping))(600, str(tmp_path / "pid"))
+    kill(own)
+    database = apsw.Connection(str(own.data_dir / "covalab.db"))
+    database.execute("UPDATE dispatches SET version = 1200001 WHERE id = ?", (held,))
+    database.close()
+
+    assert [ct.get_result(one).get_meta()["recovered_count"] for one in (held, running)] == [0, 1]
+    kill(own)
+    assert own.summary(running).recovered == 2
+    own.cancel(running)

@@ -12,7 +12,7 @@ import pytest
 
 from covalab.core.model import Digest, DispatchId
 from covalab.store import Store
-from covalab.store.purging import Forgotten, delete_dispatch, delete_ended
+from covalab.store.purging import Deleted, delete_dispatch, delete_ended
 
 TABLES = ("dispatches", "submissions", "nodes", "outcomes", "attempts", "blob_uses", "journal", "triggers", "firings")
 
@@ -34,7 +34,7 @@ def add(db: apsw.Connection, name: str, ended_at: float | None, *blobs: str, roo
         (name, status, ended_at, root),
     )
     key = db.last_insert_rowid()
-    db.execute("INSERT INTO submissions VALUES (?, x'', x'')", (key,))
+    db.execute("INSERT INTO submissions VALUES (?, x'', x'', x'')", (key,))
     db.execute("INSERT INTO nodes VALUES (?, 0, ?, 0, 0, 1, NULL)", (key, status))
     db.execute("INSERT INTO outcomes VALUES (?, 0, '', NULL, NULL, '', '')", (key,))
     db.execute("INSERT INTO attempts VALUES (?, 0, 1, NULL, x'')", (key,))
@@ -78,7 +78,7 @@ def test_what_ended_before_goes_with_all_below_it_and_what_is_needed_stays(store
     assert set(gone.unused) == {"mine", "below"}
     kept = {"watched", "watched-below", "its-child", "half", "half-below", "running", "young"}
     assert asyncio.run(store.read(ids)) == kept
-    assert asyncio.run(store.write(lambda db: delete_ended(db, 10.0, 100))) == Forgotten([], 0, [])
+    assert asyncio.run(store.write(lambda db: delete_ended(db, 10.0, 100))) == Deleted([], 0, [])
 
     def rows_of_none(db: apsw.Connection) -> int:
         keyed = [table for table in TABLES if table not in ("dispatches", "firings")]

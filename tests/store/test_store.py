@@ -34,7 +34,7 @@ from covalab.core.model import (
     Value,
 )
 from covalab.store import Store, dispatch_rows
-from covalab.store.purging import Forgotten, delete_dispatch, delete_ended
+from covalab.store.purging import Deleted, delete_dispatch, delete_ended
 from covalab.store.schema import MIGRATIONS
 
 
@@ -64,7 +64,7 @@ def summary(name: str, status: Status = "pending", version: int = 1) -> Dispatch
 
 def insert(name: str, status: Status = "pending", values: tuple[Value, ...] = ()) -> Callable[[apsw.Connection], int]:
     """Return the job that records a dispatch."""
-    return lambda db: dispatch_rows.insert_dispatch(db, submission(name, values=values), summary(name, status))
+    return lambda db: dispatch_rows.insert_dispatch(db, submission(name, values=values), summary(name, status))[0]
 
 
 def count(db: apsw.Connection) -> int:
@@ -310,7 +310,7 @@ def test_asking_for_one_dispatch_or_deleting_it_walks_no_table(store: Store) -> 
 
     def ask(db: apsw.Connection) -> None:
         dispatch_rows.select_graph(db, 1)
-        dispatch_rows.select_body(db, 1)
+        dispatch_rows.select_submission(db, 1)
         dispatch_rows.select_states(db, 1)
         dispatch_rows.select_values(db, 1, [0])
         dispatch_rows.select_values(db, 1, None)
@@ -348,7 +348,8 @@ def test_a_dispatch_comes_back_as_it_was_recorded(store: Store) -> None:
 
     async def both() -> None:
         key = await store.write(insert("a"))
-        assert await store.write(insert("a")) == -key, "the same id again is the same dispatch"
+        again = lambda db: dispatch_rows.insert_dispatch(db, submission("a"), summary("a"))  # noqa: E731
+        assert await store.write(again) == (key, False), "the same id again is the same dispatch"
         await store.write(
             lambda db: dispatch_rows.update_dispatch(db, key, summary("a", "failed", 5), states, outcomes)
         )
@@ -375,8 +376,8 @@ def test_a_dispatch_that_has_not_ended_is_not_deleted(store: Store) -> None:
         await store.write(insert("ended", "completed", values=(mine, shared)))
         assert await store.write(lambda db: delete_dispatch(db, DispatchId("running"))) is None
         gone = await store.write(lambda db: delete_dispatch(db, DispatchId("ended")))
-        assert gone == Forgotten([DispatchId("ended")], 1, [Digest(str(mine.digest))])
-        assert await store.write(lambda db: delete_dispatch(db, DispatchId("ended"))) == Forgotten([], 0, [])
+        assert gone == Deleted([DispatchId("ended")], 1, [Digest(str(mine.digest))])
+        assert await store.write(lambda db: delete_dispatch(db, DispatchId("ended"))) == Deleted([], 0, [])
         assert await store.read(count) == 1
 
     asyncio.run(both())

@@ -133,7 +133,6 @@ class ExecutionSnapshot(msgspec.Struct, frozen=True):
     summary: DispatchSummary
     folded: ExecutionState
     mode: str = ""
-    recovered: int = 0
 
 
 class JournalPage(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
-"""The nouns of covalab: what is stored is what is sent is what the browser draws.
+"""Structs of covalab: the same ones are stored, sent between processes, and drawn by the browser.
 
-Frozen structs only. Nothing here decides anything (see `lifecycle` and `lowering`) and nothing here opens a value:
-a value is encoded where it is made (`codec`) and travels closed.
+Frozen structs only. Nothing here decides anything (see `lifecycle` and `batching`) and nothing here deserializes a
+value: a value is serialized where it is made (`codec`) and travels so.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from typing import Annotated, Any, Final, Literal, NewType
 import msgspec
 
 DispatchId = NewType("DispatchId", str)
-NodeId = NewType("NodeId", int)
-StepId = NewType("StepId", int)
 Digest = NewType("Digest", str)
 
 INLINE_LIMIT: Final = 64 * 1024
@@ -21,7 +19,7 @@ INLINE_LIMIT: Final = 64 * 1024
 
 
 class NodeKind(enum.IntEnum):
-    """What a node of the transport graph is. The numbers are stored: append, never renumber."""
+    """Kinds of nodes of the transport graph. The numbers are stored: append, never renumber."""
 
     ELECTRON = 0
     PARAMETER = 1  # a value known when the graph was built
@@ -51,7 +49,7 @@ WAITING_KINDS: Final = frozenset({NodeKind.PAUSE, NodeKind.POINT})
 
 
 class EdgeKind(enum.IntEnum):
-    """How a value enters the node an edge points to."""
+    """Ways in which a value enters the node that an edge points to."""
 
     ARG = 0  # positional; `Edge.index` is the position
     KWARG = 1  # by keyword; `Edge.name` is the keyword
@@ -59,7 +57,7 @@ class EdgeKind(enum.IntEnum):
 
 
 Status = Literal["pending", "running", "completed", "failed", "cancelled", "skipped"]
-"""Where a node or a dispatch stands. `lifecycle` has the table of moves and Covalent's words for these."""
+"""Status of a node or a dispatch. `lifecycle` has the table of moves and Covalent's words for these."""
 
 ErrorType = Literal[
     "runtime",
@@ -73,7 +71,7 @@ ErrorType = Literal[
     "executor",
     "sublattice",  # the dispatch that the node stands for failed; its own nodes say why
 ]
-"""Where a failure happened; never guessed from the name of an exception."""
+"""Place where a failure happened; never guessed from the name of an exception."""
 
 
 class Node(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -135,7 +133,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Settings(msgspec.Struct, frozen=True, array_like=True):
-    """How a node is to be run. `time_limit` in seconds; `retries` counts re-runs, so N means at most N + 1 runs.
+    """Settings of a node. `time_limit` is in seconds; `retries` counts re-runs, so N means at most N + 1 runs.
 
     `hooks` names encoded `core.hooks.Hooks` (empty: none), in `Submission.code` or in the blob folder.
     `executor` is the executor's short name, `executor_data` what its instance says of itself in words (empty: it was
@@ -163,7 +161,7 @@ class Graph(msgspec.Struct, frozen=True):
 
 
 class Value(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A closed value: encoded bytes (`data`), or the digest of a file in the blob folder.
+    """A serialized value: encoded bytes (`data`), or the digest of a file in the blob folder.
 
     `size` is the encoded length in bytes, `type` the type's name, `text` a short text for people (may be cut).
     """
@@ -176,7 +174,7 @@ class Value(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Environment(msgspec.Struct, frozen=True):
-    """Where the code of a dispatch expects to run: the interpreter of the kernel that made it, and its folder."""
+    """Environment that a dispatch expects: the interpreter of the kernel that made it, and its folder."""
 
     python: str  # sys.executable
     prefix: str  # sys.prefix
@@ -187,7 +185,7 @@ class Environment(msgspec.Struct, frozen=True):
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where a dispatch came from, so that the list can say so and the notebook can find it again."""
+    """Origin of a dispatch, so that the list can say so and the notebook can find it again."""
 
     notebook: str = ""
     cell: str = ""
@@ -195,7 +193,11 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class Submission(msgspec.Struct, frozen=True):
-    """Everything one `ct.dispatch` sends: one request. Sending it twice changes nothing (`id` is the client's)."""
+    """Submission of a dispatch: all that one `ct.dispatch` sends, in one request.
+
+    The id is the client's, so that sending it twice changes nothing. It is stored in this form: fields keep their
+    names, and new ones have defaults.
+    """
 
     id: DispatchId
     graph: Graph
@@ -220,6 +222,19 @@ class Submission(msgspec.Struct, frozen=True):
     auto_close: bool = True  # ends with its graph; else when it is closed
     starts_at: Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)] | None = None  # not before; in the past: now
     schedule: Schedule | None = None  # what makes it a run of a series
+
+
+class SublatticePlan(msgspec.Struct, frozen=True):
+    """The part of a child dispatch's `Submission` that a worker builds for a node; the rest follows from its parent."""
+
+    graph: Graph
+    values: list[Value]
+    code: dict[Digest, bytes]
+    inputs: Value
+    lattice: Digest
+    source: str = ""
+    doc: str = ""
+    interventions: Literal["", "planned", "auto"] = ""
 
 
 class Schedule(msgspec.Struct, frozen=True):
@@ -247,7 +262,7 @@ TriggerStatus = Literal["watching", "stopped", "ended", "failed"]
 
 
 class TriggerState(msgspec.Struct, frozen=True):
-    """Where a trigger stands. `error` is a traceback, or, while it watches, what it has trouble with."""
+    """State of a trigger. `error` is a traceback, or, while it watches, what it has trouble with."""
 
     id: str
     dispatch: DispatchId
@@ -258,14 +273,14 @@ class TriggerState(msgspec.Struct, frozen=True):
 
 
 class TriggerWatch(msgspec.Struct, frozen=True):
-    """What a trigger host is to watch for one trigger."""
+    """One trigger that a trigger host watches, and the dispatch that it runs."""
 
     trigger: Trigger
     dispatch: DispatchId
 
 
 class TriggerWatches(msgspec.Struct, frozen=True):
-    """Everything that a trigger host is to watch now, and the number to ask from next."""
+    """All triggers that a trigger host watches now, and the number to ask from next."""
 
     number: int
     watches: list[TriggerWatch]
@@ -282,7 +297,7 @@ class Firing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TriggerReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a trigger host says about a trigger."""
+    """Report of a trigger host about a trigger."""
 
     host: int
     state: TriggerStatus
@@ -290,7 +305,7 @@ class TriggerReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RedispatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `POST /dispatches/{id}/redispatch` asks for: the stored graph once more, under a new id.
+    """Body of `POST /dispatches/{id}/redispatch`: run the stored graph once more, under a new id.
 
     `id` is the client's, so that a request that was sent twice changes nothing; without one the dispatcher makes it.
     `reuse` and `strict` are a submission's `reuse` and `reuse_strict`.
@@ -302,7 +317,7 @@ class RedispatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
 
 class PurgeResult(msgspec.Struct, frozen=True):
-    """What a purge has done: how many outermost dispatches are gone, each with all below it."""
+    """Result of a purge: how many outermost dispatches were deleted, each with all below it."""
 
     gone: int
 
@@ -315,7 +330,7 @@ class Failure(msgspec.Struct, frozen=True):
     exception: str = ""
     traceback: str = ""
     kinds: tuple[str, ...] = ()
-    original: Value | None = None  # the exception itself, if it could be closed; JSON readers get it without `data`
+    original: Value | None = None  # the exception itself, if it could be serialized; JSON readers get it without `data`
 
     @property
     def reason(self) -> str:
@@ -335,7 +350,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True):
-    """How one run of a node ended. Times are seconds since the epoch, UTC."""
+    """Outcome of one run of a node. Times are seconds since the epoch, UTC."""
 
     node: int
     status: Status
@@ -346,7 +361,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     stdout: str = ""
     stderr: str = ""
     worker: str = ""
-    submission: Value | None = None  # of a sublattice's node: the dispatch it became (msgpack of a `Submission`)
+    submission: Value | None = None  # of a sublattice's node, until it is a dispatch: msgpack of a `SublatticePlan`
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -358,7 +373,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """How many nodes that do work (not parameters, not collections) stand where."""
+    """Numbers of nodes that do work (not parameters, not collections), by status."""
 
     pending: int = 0
     running: int = 0
@@ -392,10 +407,11 @@ class DispatchSummary(msgspec.Struct, frozen=True):
     starts_at: float | None = None  # not started before; while it is held: it waits for that
     schedule_id: DispatchId | None = None  # of the series that it is a run of: the id of the first run
     interval: float | None = None  # seconds from one run of the series to the next
+    recovered: int = 0  # how many dispatchers, after the first, have taken it up
 
 
 class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What changes about a node while it is drawn."""
+    """State of a node: all of it that changes while it is drawn."""
 
     node: int
     status: Status
@@ -415,7 +431,7 @@ class DispatchChanges(msgspec.Struct, frozen=True):
 
 
 class NodeDetail(msgspec.Struct, frozen=True):
-    """Everything known about one node, for the node panel and `Result.get_node_result`."""
+    """Details of one node, for the node panel and `Result.get_node_result`."""
 
     dispatch: DispatchId
     node: int
@@ -441,11 +457,11 @@ class NodeDetail(msgspec.Struct, frozen=True):
 
 
 TaskStatusName = Literal["pending", "running", "completed", "failed", "cancelled"]
-"""Where a task stands. `lifecycle.task_word` tells it of a node: one that was skipped has failed or was cancelled."""
+"""Status of a task. `lifecycle.task_word` derives it from a node: one that was skipped has failed or was cancelled."""
 
 
 class TaskQuery(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Which tasks a list is to have. What is empty does not matter; `limit` -1 means all."""
+    """Query for a list of tasks. An empty field restricts nothing; `limit` -1 means all."""
 
     dispatch: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
     status: Annotated[str, msgspec.Meta(pattern=r"^((pending|running|completed|failed|cancelled)(,|$))*$")] = ""
@@ -473,7 +489,7 @@ class TaskRow(msgspec.Struct, frozen=True):
 
 
 class TasksSummary(msgspec.Struct, frozen=True):
-    """How all tasks stand: counts over every row, why those that failed did, and who runs for longest."""
+    """Summary of all tasks: counts by status, types of errors, and the task that runs for longest."""
 
     counts: dict[TaskStatusName, int]
     error_types: dict[str, int]
@@ -498,7 +514,7 @@ class DispatchRecord(msgspec.Struct, frozen=True):
 
 
 class DispatcherStatus(msgspec.Struct, frozen=True):
-    """What the dispatcher says about itself."""
+    """Status of the dispatcher."""
 
     version: str
     pid: int

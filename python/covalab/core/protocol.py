@@ -72,7 +72,7 @@ class TaskSpec(msgspec.Struct, frozen=True, array_like=True):
     after: list[int] = []
     hooks: Digest = Digest("")
     paths: TaskPaths | None = None
-    builds: bool = False  # a sublattice: it makes a `Submission`, not a value
+    builds: bool = False  # a sublattice: it makes a `SublatticePlan`, not a value
     interventions: list[Intervention] | None = None  # those inserted before it started
 
 

@@ -1,6 +1,6 @@
-"""Which nodes of a new graph need not run, because an earlier dispatch has run the same ones.
+"""Reuse of earlier results: finds the nodes of a new graph that an earlier dispatch has run. Pure.
 
-Pure. A node is the same when it stands at the same number, has the same name, gets the same things from the same nodes,
+A node is the same when it stands at the same number, has the same name, gets the same things from the same nodes,
 was not replaced, and so are all nodes before it; a parameter also needs the same value, and anything that runs the same
 function with the same hooks. Covalent's own rule (``reuse_previous_results=True`` there, ``"strict"`` here) leaves
 functions and hooks out.
@@ -31,7 +31,7 @@ def reusable_nodes(
     Parameters
     ----------
     old, old_values
-        The earlier graph and the closed values of its parameters.
+        The earlier graph and the serialized values of its parameters.
     completed
         The nodes of the earlier dispatch that have an output.
     new, new_values
@@ -111,7 +111,7 @@ def _hooks(graph: Graph, node: int) -> Digest:
 
 
 def same_value(a: Value, b: Value) -> bool:
-    """Tell whether two closed values are the same bytes.
+    """Whether two serialized values are the same bytes.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""When a dispatch of a series runs next, under which id, and when the series is over. Pure: the time comes in.
+"""Rules of schedules: the time and the id of the next run of a series, and its end. Pure: the time is an argument.
 
 A run that comes next is recorded together with what it follows from: the end of the run before it, or, where runs may
 overlap, its start. So no crash loses one, and since its id follows from the series and its number, none is made twice.
@@ -51,7 +51,7 @@ def after_start(schedule: Schedule | None, at: float) -> float | None:
 def after_end(schedule: Schedule | None, at: float, status: Status, *, cancelled: bool = False) -> float | None:
     """Return when the run after one that ends now begins, if that follows from its end. A failure changes nothing.
 
-    `cancelled` says that somebody wanted it to be cancelled, although it may have completed before that was done.
+    `cancelled`: it was asked to be cancelled, although it may have completed before that was done.
 
     Examples
     --------

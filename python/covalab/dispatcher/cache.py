@@ -8,8 +8,7 @@ from typing import Final
 import msgspec
 
 from covalab.core.graph_state import GraphState
-from covalab.core.model import DispatchId, DispatchSummary
-from covalab.store.dispatch_rows import SubmissionBody
+from covalab.core.model import DispatchId, DispatchSummary, Submission
 
 _NODES_KEPT: Final = 50_000
 
@@ -20,7 +19,7 @@ class FinishedDispatch(msgspec.Struct, frozen=True):
     key: int
     summary: DispatchSummary
     progress: GraphState
-    rest: SubmissionBody
+    submission: Submission
     children: dict[int, DispatchId] = {}
 
 

@@ -22,6 +22,7 @@ from covalab.core.model import (
     Graph,
     NodeKind,
     Outcome,
+    SublatticePlan,
     Submission,
     Value,
 )
@@ -30,7 +31,7 @@ from covalab.dispatcher.running import RunningDispatch
 from covalab.store import dispatch_rows
 
 _FAILURES_NAMED: Final = 5
-_submissions: Final = msgspec.msgpack.Decoder(Submission)
+_plans: Final = msgspec.msgpack.Decoder(SublatticePlan)
 
 
 def child_id(parent: DispatchId, node: int, attempt: int) -> DispatchId:
@@ -46,7 +47,7 @@ def child_id(parent: DispatchId, node: int, attempt: int) -> DispatchId:
 
 
 def child_submission(run: RunningDispatch, outcome: Outcome, blobs: BlobStore) -> Submission:
-    """Open and check what a worker built for a node; the id, the place and the environment are the parent's to say.
+    """Make a submission of the graph that a worker built for a node; all that is not in that is the parent's.
 
     Raises
     ------
@@ -57,23 +58,30 @@ def child_submission(run: RunningDispatch, outcome: Outcome, blobs: BlobStore) -
     assert built is not None
     try:
         data = blobs.read(built.digest) if built.digest is not None else built.data or b""
-        submission = _submissions.decode(data)
+        plan = _plans.decode(data)
     except msgspec.MsgspecError as error:
         message = f"what the worker built cannot be read: {error}; do workers and dispatcher have the same covalab?"
         raise GraphError(message) from error
-    validate_graph(submission.graph, len(submission.values))
-    if value_node(submission.graph) < 0:
-        message = f"the value of sublattice {submission.graph.name!r} is not one value"
+    validate_graph(plan.graph, len(plan.values))
+    if value_node(plan.graph) < 0:
+        message = f"the value of sublattice {plan.graph.name!r} is not one value"
         raise GraphError(message)
-    return msgspec.structs.replace(
-        submission,
+    return Submission(
         id=child_id(run.id, outcome.node, run.progress.attempt[outcome.node]),
+        graph=plan.graph,
+        values=plan.values,
+        code=plan.code,
+        environment=run.submission.environment,
+        origin=run.submission.origin,
+        inputs=plan.inputs,
+        lattice=plan.lattice,
+        source=plan.source,
+        doc=plan.doc,
         root=run.created.root or run.id,
         parent=run.id,
         parent_node=outcome.node,
-        environment=run.rest.environment,
-        origin=run.rest.origin,
-        priority=run.rest.priority,
+        priority=run.submission.priority,
+        interventions=plan.interventions,
     )
 
 
@@ -84,7 +92,7 @@ def not_built(outcome: Outcome, error: CovalabError) -> Outcome:
 
 
 class ChildResult(msgspec.Struct, frozen=True):
-    """What is recorded of how a dispatch ended, as far as the node that it stands for wants to know."""
+    """Recorded end of a child dispatch: the parts from which the outcome of its node is made."""
 
     summary: DispatchSummary
     graph: Graph
@@ -99,7 +107,7 @@ def select_end(connection: apsw.Connection, key: int, summary: DispatchSummary) 
     if summary.status == "completed":
         node = value_node(graph)
         if graph.nodes[node].kind is NodeKind.PARAMETER:
-            value = dispatch_rows.select_body(connection, key).values[graph.nodes[node].value]
+            value = dispatch_rows.select_submission(connection, key).values[graph.nodes[node].value]
         else:
             value = dispatch_rows.select_values(connection, key, [node])[node]
     return ChildResult(summary, graph, value, dispatch_rows.select_failures(connection, key))

@@ -85,7 +85,7 @@ def _grant(service: Service, run: RunningDispatch, wish: Command) -> None:
 
 
 def _intervene(run: RunningDispatch, folded: ExecutionState, wish: Command, now: float) -> None:
-    if not run.rest.interventions:
+    if not run.submission.interventions:
         raise ExecutionClosed(_switched_off(run.id))
     if wish.id in folded.interventions:
         return

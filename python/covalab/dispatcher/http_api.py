@@ -125,9 +125,12 @@ class Handler(web.RequestHandler):
 
     def body(self, kind: Any) -> Any:
         """Decode the request's body."""
-        data = self.request.body
-        json = "json" in self.request.headers.get("Content-Type", "")
-        return (msgspec.json if json else msgspec.msgpack).decode(data, type=kind)
+        return (msgspec.json if self.is_json else msgspec.msgpack).decode(self.request.body, type=kind)
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the request's body is JSON, and not msgpack."""
+        return "json" in self.request.headers.get("Content-Type", "")
 
     def query(self, kind: type[_T]) -> _T:
         """Check the query against a struct."""
@@ -239,7 +242,8 @@ class DispatchesHandler(Handler):
 
     async def post(self) -> None:
         """Record a dispatch and start it."""
-        summary, is_new = await self.service.submit(self.body(Submission))
+        encoded = None if self.is_json else self.request.body
+        summary, is_new = await self.service.submit(self.body(Submission), encoded=encoded)
         self.answer(summary, 201 if is_new else 200)
 
     async def delete(self) -> None:

@@ -73,7 +73,7 @@ def _payload_text(run: RunningDispatch, node: int) -> str:
     def text_at(source: int) -> str:
         value = run.progress.outputs.get(source)
         if nodes[source].kind is NodeKind.PARAMETER:
-            value = run.rest.values[nodes[source].value]
+            value = run.submission.values[nodes[source].value]
         return "" if value is None else value.text
 
     payload = next((edge.source for edge in run.progress.inputs[node] if edge.name == "payload"), None)
@@ -83,7 +83,7 @@ def _payload_text(run: RunningDispatch, node: int) -> str:
 def insert(run: RunningDispatch, node: int, now: float) -> list[Intervention]:
     """Insert what is meant for a node that is about to begin, and return what it sees: always the same."""
     folded = run.journal or ExecutionState()
-    mode = run.rest.interventions
+    mode = run.submission.interventions
     if node not in folded.seen:
         it = run.graph.nodes[node]
         is_point = it.kind is NodeKind.POINT

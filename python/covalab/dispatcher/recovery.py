@@ -1,4 +1,4 @@
-"""From what is on the disk to what runs: a dispatch taken up, sent again, or spared what an earlier one has done.
+"""Dispatches rebuilt from the database: recovery after a restart, redispatch, and reuse of earlier results.
 
 Everything here happens inside one transaction of `store`, on the thread that holds it.
 """
@@ -11,25 +11,27 @@ import apsw
 import msgspec
 
 from covalab.core.errors import MissingLatticeRecordError
-from covalab.core.model import DispatchId, DispatchSummary, Graph, Outcome, Submission
+from covalab.core.model import DispatchId, DispatchSummary, Outcome, Submission
 from covalab.core.reuse import reusable_nodes
 from covalab.core.schedule import run_id
 from covalab.dispatcher.running import RunningDispatch
 from covalab.store import dispatch_rows
 from covalab.store.journal_rows import select_execution_state
 
-RESTART_GAP: Final = 1_000_000
-"""Added to versions at a restart: those told but not recorded before it are never told for something else."""
+_RESTART_GAP: Final = 1_000_000
+
+
+def count_recovery(connection: apsw.Connection) -> None:
+    """Record that the dispatches that run are taken up after a restart."""
+    dispatch_rows.count_recovery(connection, _RESTART_GAP)
 
 
 def load_running(connection: apsw.Connection, summary: DispatchSummary) -> RunningDispatch:
-    """Take up a dispatch where its record ends; what was running then is ready again."""
+    """Rebuild a dispatch from its record; a node that was running then is ready again."""
     found = dispatch_rows.select_dispatch(connection, summary.id)
     assert found is not None
     key = found[0]
-    graph = dispatch_rows.select_graph(connection, key)
-    rest = dispatch_rows.select_body(connection, key)
-    run = RunningDispatch(key, summary, graph, rest)
+    run = RunningDispatch(key, summary, dispatch_rows.select_submission(connection, key))
     states = dispatch_rows.select_states(connection, key)
     completed = [state.node for state in states if state.status == "completed" and run.progress.uses[state.node]]
     values = dispatch_rows.select_values(connection, key, completed)
@@ -40,11 +42,18 @@ def load_running(connection: apsw.Connection, summary: DispatchSummary) -> Runni
         # One that failed and waits for its next run is no dispatch at the moment.
         if row is not None and state.attempt not in {run.number for run in attempts.get(state.node, ())}:
             at = state.started_at or summary.created_at
-            built = Outcome(state.node, "running", at, at, None, None, row.stdout, row.stderr, row.worker)
-            run.built[state.node] = built
+            run.built[state.node] = Outcome(
+                node=state.node,
+                status="running",
+                started_at=at,
+                ended_at=at,
+                stdout=row.stdout,
+                stderr=row.stderr,
+                worker=row.worker,
+            )
     run.journal = select_execution_state(connection, key)
     run.progress.start(summary.created_at)
-    run.progress.restore(states, values, summary.version + RESTART_GAP, attempts, run.built)
+    run.progress.restore(states, values, summary.version + 1, attempts, run.built)
     run.failures = {node: len(its) - run.progress.losses.get(node, 0) for node, its in attempts.items()}
     run.failed = [state.node for state in states if state.status == "failed"]
     return run
@@ -53,43 +62,16 @@ def load_running(connection: apsw.Connection, summary: DispatchSummary) -> Runni
 def recorded_submission(connection: apsw.Connection, dispatch: DispatchId) -> Submission | None:
     """Return what was submitted under an id, or None."""
     found = dispatch_rows.select_dispatch(connection, dispatch)
-    if found is None:
-        return None
-    key, summary = found
-    return submission_of(
-        summary, dispatch_rows.select_graph(connection, key), dispatch_rows.select_body(connection, key)
-    )
-
-
-def submission_of(summary: DispatchSummary, graph: Graph, rest: dispatch_rows.SubmissionBody) -> Submission:
-    """Return what was submitted, from its parts."""
-    return Submission(
-        summary.id,
-        graph,
-        rest.values,
-        rest.code,
-        rest.environment,
-        rest.origin,
-        rest.inputs,
-        rest.lattice,
-        rest.source,
-        rest.doc,
-        summary.root,
-        summary.parent_node,
-        rest.priority,
-        hold=summary.held,
-        parent=summary.parent,
-        interventions=rest.interventions,
-        auto_close=rest.auto_close,
-        starts_at=summary.starts_at,
-        schedule=rest.schedule,
-    )
+    return None if found is None else dispatch_rows.select_submission(connection, found[0])
 
 
 def resubmission(
     submission: Submission, new_id: DispatchId, *, reuse: bool, strict: bool, hold: bool = False
 ) -> Submission:
-    """Return a submission of the same graph under another id, as a dispatch of its own, of no series."""
+    """Return a submission of the same graph under another id, as a dispatch of its own, of no series.
+
+    Triggers stay with the dispatch that they were submitted with, and nodes that were replaced there count as they are.
+    """
     return msgspec.structs.replace(
         submission,
         id=new_id,
@@ -99,6 +81,8 @@ def resubmission(
         hold=hold,
         reuse=submission.id if reuse else None,
         reuse_strict=strict,
+        replaced=[],
+        triggers=[],
         starts_at=None,
         schedule=None,
     )
@@ -114,7 +98,7 @@ def next_run(submission: Submission, starts_at: float) -> Submission:
 
 
 def reuse(connection: apsw.Connection, key: int, submission: Submission, at: float, folder: str) -> None:
-    """Complete those nodes of a new dispatch that an earlier one has run, with its outputs.
+    """Complete those nodes of a new dispatch that an earlier one has run, with the values from there.
 
     Raises
     ------
@@ -126,9 +110,10 @@ def reuse(connection: apsw.Connection, key: int, submission: Submission, at: flo
     if found is None:
         raise MissingLatticeRecordError(submission.reuse, folder)
     old_key = found[0]
+    old = dispatch_rows.select_submission(connection, old_key)
     nodes = reusable_nodes(
-        dispatch_rows.select_graph(connection, old_key),
-        dispatch_rows.select_body(connection, old_key).values,
+        old.graph,
+        old.values,
         [state.node for state in dispatch_rows.select_states(connection, old_key) if state.status == "completed"],
         submission.graph,
         submission.values,

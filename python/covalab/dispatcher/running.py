@@ -1,4 +1,4 @@
-"""A dispatch that has not ended, as the dispatcher holds it."""
+"""Running dispatches: the state in memory of a dispatch that has not ended, and its summary."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from covalab.core.model import (
     does_work,
 )
 from covalab.core.placement import queues_of
-from covalab.store.dispatch_rows import SubmissionBody
 
 _CHANCE: Final = 2
 _FAILED_SHOWN: Final = 100  # the text is in every summary that is told and in every commit
@@ -31,14 +30,14 @@ _FAILED_SHOWN: Final = 100  # the text is in every summary that is told and in e
 class RunningDispatch:
     """Progress, what was submitted, and what has come in but is not yet recorded."""
 
-    def __init__(self, key: int, summary: DispatchSummary, graph: Graph, rest: SubmissionBody) -> None:
+    def __init__(self, key: int, summary: DispatchSummary, submission: Submission) -> None:
         self.key = key
         self.created = summary
-        self.graph = graph
-        self.rest = rest
-        self.places, queues = queues_of(rest.environment, graph)
+        self.submission = submission
+        self.graph = submission.graph
+        self.places, queues = queues_of(submission.environment, self.graph)
         self.queues = {place: queue for queue, place in enumerate(self.places)}
-        self.progress = GraphState(graph, rest.values, queues)
+        self.progress = GraphState(self.graph, submission.values, queues)
         self.started_at = summary.started_at
         self.ended_at: float | None = None
         self.inbox: list[Outcome] = []
@@ -69,7 +68,7 @@ class RunningDispatch:
     @property
     def may_end(self) -> bool:
         """Whether it ends when its graph does: it is no service, or it was closed."""
-        return self.rest.auto_close or bool(self.closing) or self.ended_at is not None
+        return self.submission.auto_close or bool(self.closing) or self.ended_at is not None
 
     def seems_to_begin(self, node: int) -> bool:
         """Whether a node, first of a batch that was lost unheard of, is likely to have begun.
@@ -114,18 +113,18 @@ def summary_of(submission: Submission, at: float) -> DispatchSummary:
     """Return the summary of a dispatch that is new."""
     graph, origin = submission.graph, submission.origin
     return DispatchSummary(
-        submission.id,
-        graph.name,
-        "pending",
-        1,
-        at,
-        None,
-        None,
-        counts_of(graph),
-        origin.notebook,
-        origin.cell,
-        submission.root,
-        submission.parent_node,
+        id=submission.id,
+        name=graph.name,
+        status="pending",
+        version=1,
+        created_at=at,
+        started_at=None,
+        ended_at=None,
+        counts=counts_of(graph),
+        notebook=origin.notebook,
+        cell=origin.cell,
+        root=submission.root,
+        parent_node=submission.parent_node,
         held=submission.hold,
         parent=submission.parent,
         starts_at=submission.starts_at,
@@ -139,9 +138,9 @@ def counts_of(graph: Graph) -> Counts:
     return Counts(pending=sum(map(does_work, graph.nodes)))
 
 
-def rebuild(graph: Graph, rest: SubmissionBody, summary: DispatchSummary, states: list[NodeState]) -> GraphState:
-    """Return the progress of a dispatch from what is recorded of it; what is virtual follows from the rest."""
-    progress = GraphState(graph, rest.values)
+def rebuild(submission: Submission, summary: DispatchSummary, states: list[NodeState]) -> GraphState:
+    """Return the progress of a dispatch from its record; virtual nodes, which have none, follow from the others."""
+    progress = GraphState(submission.graph, submission.values)
     progress.start(summary.created_at)
     progress.restore(states, {}, summary.version)
     return progress

@@ -53,14 +53,14 @@ class Scheduler:
     def note(self, run: RunningDispatch) -> None:
         """Take note of a dispatch that changed: if something of it is ready, it gets its turn."""
         if any(run.progress.queues) and not run.paused:
-            self._hungry.setdefault(run.rest.priority, OrderedDict()).setdefault(run.id, run)
+            self._hungry.setdefault(run.submission.priority, OrderedDict()).setdefault(run.id, run)
 
     def forget(self, run: RunningDispatch) -> None:
         """Forget a dispatch that has ended."""
-        line = self._hungry.get(run.rest.priority, OrderedDict())
+        line = self._hungry.get(run.submission.priority, OrderedDict())
         line.pop(run.id, None)
         if not line:
-            self._hungry.pop(run.rest.priority, None)
+            self._hungry.pop(run.submission.priority, None)
 
     def learn(self, run: RunningDispatch, outcome: Outcome) -> None:
         """Learn from a completed node how long its function takes."""
@@ -131,7 +131,7 @@ class Scheduler:
         n_hungry = sum(map(len, self._hungry.values()))
         n_workers = -(-len(pool.workers) // max(1, n_hungry))
         in_host = pool.place.kind == "host"
-        tells = bool(run.rest.interventions)  # each node sees what there is when it begins
+        tells = bool(run.submission.interventions)  # each node sees what there is when it begins
         alone = in_host or tells
         queue = run.queues[pool.place]
         nodes = batching.take_batch(progress, lambda node: self._mean(run, node), n_workers, queue, alone=alone)
@@ -145,11 +145,11 @@ class Scheduler:
                 task = msgspec.structs.replace(task, interventions=interactions.insert(run, node, time.time()))
             tasks.append(task)
             inside[node] = position
-        environment = run.rest.environment
-        code = _code_of(tasks, run.rest.code)
+        environment = run.submission.environment
+        code = _code_of(tasks, run.submission.code)
         executor = batching.settings_of(run.graph, nodes[0]) if in_host else None
-        if executor is not None and executor.instance in run.rest.code:
-            code[executor.instance] = run.rest.code[executor.instance]
+        if executor is not None and executor.instance in run.submission.code:
+            code[executor.instance] = run.submission.code[executor.instance]
         batch = Batch(
             next(self._batches),
             run.id,

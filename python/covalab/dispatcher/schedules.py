@@ -19,7 +19,7 @@ import msgspec
 from covalab.core import schedule as rules
 from covalab.core.errors import DataFolderError, MissingLatticeRecordError
 from covalab.core.model import DispatchId, DispatchSummary, Submission
-from covalab.dispatcher.recovery import load_running, next_run, recorded_submission, submission_of
+from covalab.dispatcher.recovery import load_running, next_run, recorded_submission
 from covalab.dispatcher.running import RunningDispatch, summary_of
 from covalab.store import dispatch_rows
 
@@ -112,9 +112,9 @@ class Schedules:
     def after_end(self, run: RunningDispatch, summary: DispatchSummary) -> Iterator[Submission]:
         """Yield the run that follows from the end of another, to be recorded together with that."""
         cancelled = run.closing == "cancelled"
-        at = rules.after_end(run.rest.schedule, self._service.now(), summary.status, cancelled=cancelled)
+        at = rules.after_end(run.submission.schedule, self._service.now(), summary.status, cancelled=cancelled)
         if at is not None:
-            yield next_run(submission_of(run.created, run.graph, run.rest), at)
+            yield next_run(run.submission, at)
 
     def record_after_start(self, connection: apsw.Connection, submission: Submission) -> DispatchSummary | None:
         """Record the run that follows from the start of a dispatch, in the transaction of that; None if none does."""
@@ -142,7 +142,7 @@ class Schedules:
         if series is None or dispatch in service.runs or dispatch in wanted:
             return
         for other in list(service.runs.values()):
-            schedule = other.rest.schedule
+            schedule = other.submission.schedule
             if schedule is not None and schedule.id == series and not schedule.allow_overlap:
                 service.cancel_nodes(other, None)
 

@@ -58,7 +58,7 @@ from covalab.dispatcher.cache import FinishedCache
 from covalab.dispatcher.feed import Feed
 from covalab.dispatcher.pool_events import PoolEvents
 from covalab.dispatcher.pools import Pools
-from covalab.dispatcher.recovery import load_running, recorded_submission, resubmission, reuse
+from covalab.dispatcher.recovery import count_recovery, load_running, recorded_submission, resubmission, reuse
 from covalab.dispatcher.retention import Retention, ttl
 from covalab.dispatcher.running import RunningDispatch, summary_of
 from covalab.dispatcher.scheduler import Scheduler
@@ -140,11 +140,15 @@ class Service:
     # -- requests ------------------------------------------------------------------------------------------------
 
     async def submit(
-        self, submission: Submission, *, also: Callable[[apsw.Connection], None] | None = None
+        self,
+        submission: Submission,
+        *,
+        encoded: bytes | None = None,
+        also: Callable[[apsw.Connection], None] | None = None,
     ) -> tuple[DispatchSummary, bool]:
         """Record a submission and start it, unless it is to be held. Returns its summary, and whether it is new.
 
-        `also` is recorded with it, or not at all.
+        `encoded` is the submission as it came in msgpack, if it did. `also` is recorded with it, or not at all.
 
         Raises
         ------
@@ -161,9 +165,9 @@ class Service:
         if submission.reuse is not None:
             await self.settled()  # what has ended is on the disk, and can be reused
 
-        job = partial(self._insert, submission=submission, summary=summary, also=also)
+        job = partial(self._insert, submission=submission, summary=summary, encoded=encoded, also=also)
         key, its_id, following = await self.write(job)
-        if key < 0:
+        if key is None:
             return await self.summary(its_id), False
         self.triggers.watch(summary.id, submission.triggers)
         if following is not None:
@@ -176,7 +180,7 @@ class Service:
         elif submission.reuse is not None:
             self._begin(await self.store.read(partial(load_running, summary=summary)))
         else:
-            self._begin(RunningDispatch(key, summary, submission.graph, dispatch_rows.body_of(submission)))
+            self._begin(RunningDispatch(key, summary, submission))
         return summary, True
 
     def _insert(
@@ -184,22 +188,23 @@ class Service:
         connection: apsw.Connection,
         submission: Submission,
         summary: DispatchSummary,
+        encoded: bytes | None,
         also: Callable[[apsw.Connection], None] | None,
-    ) -> tuple[int, DispatchId, DispatchSummary | None]:
-        """Record what is new. Returns its key (negative: it was there), its id, and the run that follows its start."""
+    ) -> tuple[int | None, DispatchId, DispatchSummary | None]:
+        """Record a submission. Returns its key (None: it was there), its id, and the run that follows its start."""
         series = submission.schedule
         known = None if series is None else dispatch_rows.select_newest_run(connection, series.id)
         if known is not None:
-            return -1, known, None  # its first run may have been deleted: the series is there
-        key = dispatch_rows.insert_dispatch(connection, submission, summary)
-        if key > 0 and submission.reuse is not None:
+            return None, known, None  # its first run may have been deleted: the series is there
+        key, is_new = dispatch_rows.insert_dispatch(connection, submission, summary, encoded=encoded)
+        if is_new and submission.reuse is not None:
             reuse(connection, key, submission, summary.created_at, str(self.folder))
         if also is not None:
             also(connection)
         following: DispatchSummary | None = None
-        if key > 0 and not submission.hold:
+        if is_new and not submission.hold:
             following = self.schedules.record_after_start(connection, submission)
-        return key, submission.id, following
+        return key if is_new else None, submission.id, following
 
     async def submission(self, dispatch: DispatchId) -> Submission:
         """Return what was submitted, from which the same can be submitted again.
@@ -427,6 +432,7 @@ class Service:
     async def recover(self) -> None:
         """Take up every dispatch that had not ended when the last dispatcher did."""
         self._frontier.durations.load(await self.store.read(dispatch_rows.select_durations))
+        await self.write(count_recovery)
         for summary in await self.store.read(dispatch_rows.select_unfinished):
             if summary.held:
                 self.held.add(summary.id)
@@ -509,7 +515,7 @@ class Service:
         if not run.progress.version:
             run.progress.start(run.created.created_at)
         for place in run.places:
-            self._pools.of(place, run.rest.environment)
+            self._pools.of(place, run.submission.environment)
         self.note(run)
 
     # -- the loop ------------------------------------------------------------------------------------------------
@@ -602,8 +608,8 @@ class Service:
     def _bring_up_born(self, writes: list[_Write], keys: dict[DispatchId, int]) -> None:
         for write in writes:
             for submission, summary in write.births:
-                key = keys.get(submission.id, -1)
-                if key < 0:
+                key = keys.get(submission.id)
+                if key is None:
                     self._not_recorded(submission)
                 elif submission.schedule is not None:
                     self.schedules.wait_for(summary)
@@ -640,7 +646,7 @@ class Service:
 
     def _bring_up(self, submission: Submission, summary: DispatchSummary, key: int) -> None:
         """Start a dispatch that stands for a node, now that it is recorded."""
-        run = RunningDispatch(key, summary, submission.graph, dispatch_rows.body_of(submission))
+        run = RunningDispatch(key, summary, submission)
         root = self.runs.get(summary.root) if summary.root is not None else None
         if root is not None:
             root.inner += 1
@@ -664,8 +670,7 @@ class Service:
                     connection, write.key, write.summary, write.states, write.outcomes, attempts=write.attempts
                 )
                 insert_entries(connection, write.key, write.entries)
-                for submission, summary in write.births:
-                    keys[submission.id] = dispatch_rows.insert_dispatch(connection, submission, summary)
+                keys |= dispatch_rows.insert_dispatches(connection, write.births)
             return keys
 
         while True:

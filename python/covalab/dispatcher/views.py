@@ -26,7 +26,6 @@ from covalab.core.model import (
     Value,
 )
 from covalab.dispatcher.cache import FinishedDispatch
-from covalab.dispatcher.recovery import RESTART_GAP
 from covalab.dispatcher.running import rebuild
 from covalab.dispatcher.service import Service
 from covalab.store import dispatch_rows
@@ -104,9 +103,9 @@ async def _ended(service: Service, dispatch: DispatchId) -> FinishedDispatch:
         if row is None:
             return None
         key, summary = row
-        rest = dispatch_rows.select_body(db, key)
-        progress = rebuild(dispatch_rows.select_graph(db, key), rest, summary, dispatch_rows.select_states(db, key))
-        return FinishedDispatch(key, summary, progress, rest, dispatch_rows.select_children(db, dispatch))
+        submission = dispatch_rows.select_submission(db, key)
+        progress = rebuild(submission, summary, dispatch_rows.select_states(db, key))
+        return FinishedDispatch(key, summary, progress, submission, dispatch_rows.select_children(db, dispatch))
 
     found = await service.store.read(job)
     if found is None:
@@ -121,10 +120,11 @@ async def record(service: Service, dispatch: DispatchId, outputs: str) -> Dispat
     await service.settled()
     run = service.runs.get(dispatch)
     if run is not None:
-        key, summary, progress, rest, children = run.key, run.summary(), run.progress, run.rest, dict(run.children)
+        key, summary, progress, submission = run.key, run.summary(), run.progress, run.submission
+        children = dict(run.children)
     else:
         ended = await _ended(service, dispatch)
-        key, summary, progress, rest = ended.key, ended.summary, ended.progress, ended.rest
+        key, summary, progress, submission = ended.key, ended.summary, ended.progress, ended.submission
         children = ended.children
     wanted: list[int] | None
     if outputs == "all":
@@ -144,14 +144,14 @@ async def record(service: Service, dispatch: DispatchId, outputs: str) -> Dispat
         summary,
         progress.graph,
         progress.states_since(-1),
-        rest.values,
+        submission.values,
         values,
         failures,
-        rest.inputs,
-        rest.source,
-        rest.doc,
-        rest.environment,
-        rest.lattice,
+        submission.inputs,
+        submission.source,
+        submission.doc,
+        submission.environment,
+        submission.lattice,
         children,
     )
 
@@ -167,10 +167,10 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
     await service.settled()
     run = service.runs.get(dispatch)
     if run is not None:
-        key, progress, rest, children = run.key, run.progress, run.rest, run.children
+        key, progress, submission, children = run.key, run.progress, run.submission, run.children
     else:
         ended = await _ended(service, dispatch)
-        key, progress, rest, children = ended.key, ended.progress, ended.rest, ended.children
+        key, progress, submission, children = ended.key, ended.progress, ended.submission, ended.children
     graph = progress.graph
     if not 0 <= number < len(graph.nodes):
         where = f"{dispatch}, which has {len(graph.nodes)} nodes"
@@ -192,7 +192,7 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
         await service.settled()
     value = outcome.value if outcome is not None else None
     if found.kind is NodeKind.PARAMETER:
-        value = rest.values[found.value]
+        value = submission.values[found.value]
     stdout, stderr = (outcome.stdout, outcome.stderr) if outcome is not None else service.read_output(dispatch, number)
     failure = outcome.failure if outcome is not None else None
     if state.status == "skipped":
@@ -229,9 +229,7 @@ async def standing(service: Service, dispatch: DispatchId) -> ExecutionSnapshot:
     run = service.runs.get(dispatch)
     if run is not None:
         summary = run.summary()
-        return ExecutionSnapshot(
-            summary, run.journal or ExecutionState(), run.rest.interventions, summary.version // RESTART_GAP
-        )
+        return ExecutionSnapshot(summary, run.journal or ExecutionState(), run.submission.interventions)
     ended = await _ended(service, dispatch)
     folded = await service.store.read(lambda db: select_execution_state(db, ended.key)) or ExecutionState()
     summary = ended.summary
@@ -239,7 +237,7 @@ async def standing(service: Service, dispatch: DispatchId) -> ExecutionSnapshot:
         # Nothing ever happened in it, so nobody wrote down that it was closed.
         folded.lifecycle, folded.close_reason = "closed", "auto_close"
         folded.sealed_at = folded.closed_at = summary.ended_at
-    return ExecutionSnapshot(summary, folded, ended.rest.interventions, summary.version // RESTART_GAP)
+    return ExecutionSnapshot(summary, folded, ended.submission.interventions)
 
 
 async def until(service: Service, dispatch: DispatchId, wait: float, *, final: bool) -> None:

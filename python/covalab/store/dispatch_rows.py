@@ -1,9 +1,12 @@
-"""Rows to structs and back: every statement that touches a dispatch."""
+"""Rows of dispatches: submissions, summaries, node states, outcomes and attempts as structs, and back.
+
+The columns are the fields of the structs: a field that is added there needs a migration and nothing here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import apsw
 import msgspec
@@ -15,66 +18,43 @@ from covalab.core.model import (
     Digest,
     DispatchId,
     DispatchSummary,
-    Environment,
     Failure,
     Graph,
     NodeState,
-    Origin,
     Outcome,
-    Schedule,
     Status,
     Submission,
     Value,
 )
 from covalab.store import trigger_rows
 
-_COLUMNS: Final = (
-    "id, name, status, version, created_at, started_at, ended_at, counts, notebook, cell, root, parent_node, error, "
-    "held, parent"
-)
-_SCHEDULE: Final = "starts_at, schedule_id, interval"
-_BELOW: Final = "(SELECT count(*) FROM dispatches AS below WHERE below.root = dispatches.id)"
-_SUMMARY: Final = f"{_COLUMNS}, {_SCHEDULE}, {_BELOW}"
 _encode: Final = msgspec.msgpack.encode
 
+_LIVE: Final = ("waiting", "paused")
+"""Fields of a summary that only a running dispatch has."""
 
-class SubmissionBody(msgspec.Struct, frozen=True):
-    """A submission without its graph, as it is stored."""
+_COUNTED: Final = {"inner": "(SELECT count(*) FROM dispatches AS below WHERE below.root = dispatches.id)"}
+"""Fields of a summary that follow from other rows."""
 
-    values: list[Value]
-    code: dict[Digest, bytes]
-    environment: Environment
-    origin: Origin
-    inputs: Value
-    lattice: Digest
-    source: str
-    doc: str
-    priority: int = 0
-    interventions: Literal["", "planned", "auto"] = ""
-    auto_close: bool = True
-    schedule: Schedule | None = None
+_FIELDS: Final = tuple(name for name in DispatchSummary.__struct_fields__ if name not in _LIVE)
+_COLUMNS: Final = tuple(name for name in _FIELDS if name not in _COUNTED)
+_CHANGING: Final = ("status", "version", "started_at", "ended_at", "counts", "error", "held")
+
+_ENDED: Final = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
+_SUMMARY: Final = ", ".join(_COUNTED.get(name, name) for name in _FIELDS)
+_NAMES: Final = ", ".join(_COLUMNS)
+_MARKS: Final = ", ".join(f":{name}" for name in _COLUMNS)
+_CHANGES: Final = ", ".join(f"{name} = :{name}" for name in _CHANGING)
 
 
-def body_of(submission: Submission) -> SubmissionBody:
-    """Return a submission without its graph."""
-    return SubmissionBody(
-        submission.values,
-        submission.code,
-        submission.environment,
-        submission.origin,
-        submission.inputs,
-        submission.lattice,
-        submission.source,
-        submission.doc,
-        submission.priority,
-        submission.interventions,
-        submission.auto_close,
-        submission.schedule,
-    )
+class _GraphOfSubmission(msgspec.Struct, frozen=True):
+    """A submission of which only the graph is decoded."""
+
+    graph: Graph
 
 
 class OutcomeRow(msgspec.Struct, frozen=True):
-    """What is recorded of a node beside its state."""
+    """The recorded outcome of a node, without what its state says."""
 
     worker: str
     value: Value | None
@@ -83,54 +63,60 @@ class OutcomeRow(msgspec.Struct, frozen=True):
     stderr: str
 
 
-def insert_dispatch(connection: apsw.Connection, submission: Submission, summary: DispatchSummary) -> int:
-    """Record a submission; returns its key, negative when it was there before."""
+def insert_dispatch(
+    connection: apsw.Connection, submission: Submission, summary: DispatchSummary, *, encoded: bytes | None = None
+) -> tuple[int, bool]:
+    """Record a submission, unless its id is recorded. Returns the key of its dispatch, and whether it is new.
+
+    `encoded` is the submission in msgpack, as it came in a request: it is stored as it is, and not encoded once more.
+    """
     row = connection.execute("SELECT key FROM dispatches WHERE id = ?", (submission.id,)).fetchone()
     if row is not None:
-        return -int(row[0])
+        return int(row[0]), False
     connection.execute(
-        f"INSERT INTO dispatches ({_COLUMNS}, {_SCHEDULE}) VALUES ({','.join('?' * 18)})",  # noqa: S608 - constant
-        _summary_row(summary),
+        f"INSERT INTO dispatches ({_NAMES}) VALUES ({_MARKS})",  # noqa: S608 - constants
+        _values_of(summary, _COLUMNS),
     )
     key = connection.last_insert_rowid()
-    encoded = (key, _encode(submission.graph), _encode(body_of(submission)))
-    connection.execute("INSERT INTO submissions VALUES (?,?,?)", encoded)
-    digests = {value.digest for value in (*submission.values, submission.inputs) if value.digest}
-    digests |= {function.digest for function in submission.graph.functions if function.digest not in submission.code}
-    for settings in submission.graph.settings:
-        digests |= {one for one in (settings.hooks, settings.instance) if one and one not in submission.code}
-    if submission.lattice not in submission.code:
-        digests.add(submission.lattice)
-    use_blobs(connection, key, digests)
-    trigger_rows.insert_triggers(connection, key, submission.triggers)
-    return key
-
-
-def _summary_row(summary: DispatchSummary) -> tuple[Any, ...]:
-    return (
-        summary.id,
-        summary.name,
-        summary.status,
-        summary.version,
-        summary.created_at,
-        summary.started_at,
-        summary.ended_at,
-        _encode(summary.counts),
-        summary.notebook,
-        summary.cell,
-        summary.root,
-        summary.parent_node,
-        summary.error,
-        summary.held,
-        summary.parent,
-        summary.starts_at,
-        summary.schedule_id,
-        summary.interval,
+    # `graph` and `rest` are what schema 10 stored instead, and may not be null.
+    connection.execute(
+        "INSERT INTO submissions (key, graph, rest, submission) VALUES (?, x'', x'', ?)",
+        (key, _encode(submission) if encoded is None else encoded),
     )
+    use_blobs(connection, key, _blobs_of(submission))
+    trigger_rows.insert_triggers(connection, key, submission.triggers)
+    return key, True
+
+
+def insert_dispatches(
+    connection: apsw.Connection, submissions: Iterable[tuple[Submission, DispatchSummary]]
+) -> dict[DispatchId, int]:
+    """Record submissions. Returns the keys of the dispatches that are new."""
+    keys: dict[DispatchId, int] = {}
+    for submission, summary in submissions:
+        key, is_new = insert_dispatch(connection, submission, summary)
+        if is_new:
+            keys[submission.id] = key
+    return keys
+
+
+def _values_of(summary: DispatchSummary, names: Iterable[str]) -> dict[str, Any]:
+    """Return fields of a summary as SQLite takes them."""
+    return {name: getattr(summary, name) for name in names} | {"counts": _encode(summary.counts)}
+
+
+def _blobs_of(submission: Submission) -> set[Digest]:
+    """Return the blobs that a submission names: long values, and the code that is not inside it."""
+    code = [function.digest for function in submission.graph.functions]
+    for settings in submission.graph.settings:
+        code += [settings.hooks, settings.instance]
+    code.append(submission.lattice)
+    digests = {value.digest for value in (*submission.values, submission.inputs) if value.digest}
+    return digests | {digest for digest in code if digest and digest not in submission.code}
 
 
 def use_blobs(connection: apsw.Connection, key: int, digests: Iterable[str]) -> None:
-    """Note that a dispatch uses blobs."""
+    """Record that a dispatch uses blobs."""
     connection.executemany("INSERT OR IGNORE INTO blob_uses VALUES (?,?)", ((digest, key) for digest in digests))
 
 
@@ -148,17 +134,8 @@ def update_dispatch(
     `attempts` are runs that were not the last of their node.
     """
     connection.execute(
-        "UPDATE dispatches SET status=?, version=?, started_at=?, ended_at=?, counts=?, error=?, held=? WHERE key=?",
-        (
-            summary.status,
-            summary.version,
-            summary.started_at,
-            summary.ended_at,
-            _encode(summary.counts),
-            summary.error,
-            summary.held,
-            key,
-        ),
+        f"UPDATE dispatches SET {_CHANGES} WHERE key = :key",  # noqa: S608 - constant
+        _values_of(summary, _CHANGING) | {"key": key},
     )
     errors: dict[int, str] = {outcome.node: outcome.failure.type for outcome in outcomes if outcome.failure is not None}
     if summary.counts.skipped:
@@ -198,14 +175,10 @@ def update_dispatch(
 
 
 def _summary(row: Sequence[Any]) -> DispatchSummary:
-    values = list(row)
-    values[7] = msgspec.msgpack.decode(values[7], type=Counts)
-    values[13] = bool(values[13])
-    starts_at, schedule_id, interval, inner = values[15:]
-    summary = DispatchSummary(*values[:15])
-    return msgspec.structs.replace(
-        summary, inner=inner, starts_at=starts_at, schedule_id=schedule_id, interval=interval
-    )
+    """Return a summary from the columns `_SUMMARY`."""
+    values = dict(zip(_FIELDS, row, strict=True))
+    counts = msgspec.msgpack.decode(values["counts"], type=Counts)
+    return DispatchSummary(**values | {"counts": counts, "held": bool(values["held"])})
 
 
 def select_dispatch(connection: apsw.Connection, dispatch: str) -> tuple[int, DispatchSummary] | None:
@@ -254,33 +227,69 @@ def select_dispatches(
 
 
 def select_children(connection: apsw.Connection, dispatch: str) -> dict[int, DispatchId]:
-    """Return the dispatches that stand for nodes of this one; of a node that was tried again, the last."""
+    """Return the child dispatches of a dispatch, by node; of a node that ran several times, the last."""
     rows = connection.execute("SELECT parent_node, id FROM dispatches WHERE parent = ? ORDER BY key", (dispatch,))
     return {int(node): DispatchId(child) for node, child in rows}
 
 
 def select_unfinished(connection: apsw.Connection) -> list[DispatchSummary]:
     """Return the dispatches that have not ended, oldest first."""
-    marks = ",".join("?" * len(TERMINAL))
-    rows = connection.execute(
-        f"SELECT {_SUMMARY} FROM dispatches WHERE status NOT IN ({marks}) ORDER BY key",  # noqa: S608 - only marks
-        tuple(TERMINAL),
-    )
+    rows = connection.execute(f"SELECT {_SUMMARY} FROM dispatches WHERE status NOT IN ({_ENDED}) ORDER BY key")  # noqa: S608 - constant
     return [_summary(row) for row in rows]
+
+
+def count_recovery(connection: apsw.Connection, version_gap: int) -> None:
+    """Count a recovery for each dispatch that runs, in its row, and raise its version by a gap.
+
+    Versions that were published and not recorded before the restart are in the gap: they are not published again.
+    """
+    connection.execute(
+        "UPDATE dispatches SET recovered = recovered + 1, version = version + ? "  # noqa: S608 - constant
+        f"WHERE status NOT IN ({_ENDED}) AND held = 0",
+        (version_gap,),
+    )
+
+
+def decode_graph(submission: bytes | None, graph: bytes) -> Graph:
+    """Return the graph of a row of `submissions`, from its columns of these names."""
+    if submission is None:  # recorded with schema 10
+        return msgspec.msgpack.decode(graph, type=Graph)
+    return msgspec.msgpack.decode(submission, type=_GraphOfSubmission).graph
 
 
 def select_graph(connection: apsw.Connection, key: int) -> Graph:
     """Return the graph of a dispatch."""
-    row = connection.execute("SELECT graph FROM submissions WHERE key = ?", (key,)).fetchone()
+    row = connection.execute("SELECT submission, graph FROM submissions WHERE key = ?", (key,)).fetchone()
     assert row is not None
-    return msgspec.msgpack.decode(row[0], type=Graph)
+    return decode_graph(*row)
 
 
-def select_body(connection: apsw.Connection, key: int) -> SubmissionBody:
-    """Return what was submitted beside the graph."""
-    row = connection.execute("SELECT rest FROM submissions WHERE key = ?", (key,)).fetchone()
+def select_submission(connection: apsw.Connection, key: int) -> Submission:
+    """Return what was submitted, as it was recorded: its id, its place and its start are those of the dispatch's row.
+
+    Of one that was recorded with schema 10, `reuse`, `reuse_strict`, `replaced` and `triggers` are not known.
+    """
+    row: Any = connection.execute(
+        "SELECT submission, graph, rest, id, root, parent, parent_node, held, starts_at "
+        "FROM submissions JOIN dispatches USING (key) WHERE key = ?",
+        (key,),
+    ).fetchone()
     assert row is not None
-    return msgspec.msgpack.decode(row[0], type=SubmissionBody)
+    encoded, graph, rest, dispatch, root, parent, parent_node, held, starts_at = row
+    if encoded is None:
+        # Schema 10 stored the graph alone, and in `rest` what else it kept, under the names of the fields.
+        parts = msgspec.msgpack.decode(rest, type=dict[str, msgspec.Raw])
+        encoded = _encode({**parts, "id": dispatch, "graph": msgspec.Raw(graph)})
+    # A request may have been changed before it was recorded, and is stored as it came: the columns are right.
+    return msgspec.structs.replace(
+        msgspec.msgpack.decode(encoded, type=Submission),
+        id=DispatchId(dispatch),
+        root=root,
+        parent=parent,
+        parent_node=parent_node,
+        hold=bool(held),
+        starts_at=starts_at,
+    )
 
 
 def select_states(connection: apsw.Connection, key: int) -> list[NodeState]:
@@ -292,10 +301,11 @@ def select_states(connection: apsw.Connection, key: int) -> list[NodeState]:
 
 
 def select_values(connection: apsw.Connection, key: int, nodes: Iterable[int] | None) -> dict[int, Value]:
-    """Return the closed values of nodes (None: of all that have one)."""
+    """Return the serialized values of nodes (None: of all that have one)."""
     if nodes is None:
         rows = connection.execute("SELECT node, value FROM outcomes WHERE key = ? AND value IS NOT NULL", (key,))
     else:
+        # One statement for any number of nodes; `CROSS JOIN` makes it a search for each, and no pass over all outcomes.
         rows = connection.execute(
             "SELECT o.node, o.value FROM json_each(?) AS wanted CROSS JOIN outcomes AS o "
             "WHERE o.key = ? AND o.node = wanted.value AND o.value IS NOT NULL",
@@ -306,13 +316,13 @@ def select_values(connection: apsw.Connection, key: int, nodes: Iterable[int] | 
 
 
 def select_failures(connection: apsw.Connection, key: int) -> dict[int, Failure]:
-    """Return why nodes failed."""
+    """Return the failures of a dispatch, by node."""
     rows = connection.execute("SELECT node, failure FROM outcomes WHERE key = ? AND failure IS NOT NULL", (key,))
     return {int(node): msgspec.msgpack.decode(failure, type=Failure) for node, failure in rows}
 
 
 def select_outcome(connection: apsw.Connection, key: int, node: int) -> OutcomeRow | None:
-    """Return what is recorded of a node beside its state, or None."""
+    """Return the recorded outcome of a node, or None."""
     row = connection.execute(
         "SELECT worker, value, failure, stdout, stderr FROM outcomes WHERE key = ? AND node = ?", (key, node)
     ).fetchone()
@@ -320,7 +330,7 @@ def select_outcome(connection: apsw.Connection, key: int, node: int) -> OutcomeR
         return None
     value = None if row[1] is None else msgspec.msgpack.decode(row[1], type=Value)
     failure = None if row[2] is None else msgspec.msgpack.decode(row[2], type=Failure)
-    return OutcomeRow(str(row[0]), value, failure, str(row[3]), str(row[4]))
+    return OutcomeRow(worker=str(row[0]), value=value, failure=failure, stdout=str(row[3]), stderr=str(row[4]))
 
 
 def select_attempts(connection: apsw.Connection, key: int, node: int | None = None) -> dict[int, list[Attempt]]:
@@ -355,7 +365,7 @@ def select_newest_run(connection: apsw.Connection, series: DispatchId) -> Dispat
 
 
 def fail_dispatch(connection: apsw.Connection, dispatch: DispatchId, at: float, why: str) -> None:
-    """End a dispatch that cannot be taken up again; what is recorded of its nodes stays."""
+    """Record that a dispatch failed, because it cannot be taken up again; the rows of its nodes stay."""
     connection.execute(
         "UPDATE dispatches SET status='failed', held=0, version=version+1, ended_at=?, error=? WHERE id=?",
         (at, why, dispatch),
@@ -363,7 +373,7 @@ def fail_dispatch(connection: apsw.Connection, dispatch: DispatchId, at: float, 
 
 
 def take_over(connection: apsw.Connection, key: int, from_key: int, nodes: Sequence[int], at: float) -> None:
-    """Let nodes of a dispatch be complete, with the outputs and prints that another dispatch recorded for them."""
+    """Complete nodes of a dispatch with the values and the output that another dispatch recorded for them."""
     chosen = msgspec.json.encode(nodes).decode()
     connection.execute(
         "INSERT INTO nodes (key, node, status, started_at, ended_at, attempt) "
@@ -381,7 +391,7 @@ def take_over(connection: apsw.Connection, key: int, from_key: int, nodes: Seque
 
 
 def release(connection: apsw.Connection, dispatch: DispatchId) -> None:
-    """Let a dispatch that was held be one that runs."""
+    """Record that a dispatch is held no longer."""
     connection.execute("UPDATE dispatches SET held = 0 WHERE id = ?", (dispatch,))
 
 

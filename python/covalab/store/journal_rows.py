@@ -1,4 +1,4 @@
-"""The journal's rows: entries of `core.journal` by dispatch and number."""
+"""Rows of journals: entries of `core.journal`, by dispatch and number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from covalab.store.dispatch_rows import use_blobs
 
 
 def insert_entries(connection: apsw.Connection, key: int, entries: Sequence[tuple[int, Entry]]) -> None:
-    """Append what happened in a dispatch; an entry "lag" also lets the oldest items of its stream go."""
+    """Append entries to the journal of a dispatch; an entry "lag" also drops the oldest items of its stream."""
     if not entries:
         return
     connection.executemany(
@@ -26,7 +26,7 @@ def insert_entries(connection: apsw.Connection, key: int, entries: Sequence[tupl
         use_blobs(connection, key, digests)
     for _, entry in entries:
         if entry.kind == "lag":
-            # What else is streamed is also state: its payload goes, and it is not shown again.
+            # An item loses its value. Other entries of the stream are state as well: they are only not shown again.
             connection.execute(
                 "UPDATE journal SET streamed = 0, entry = CASE WHEN version IN (SELECT value FROM json_each(?2)) "
                 "THEN ?3 ELSE entry END WHERE key = ?1 AND version IN "
@@ -59,15 +59,15 @@ def _values(tree: StateNode | None) -> Iterator[Value]:
 
 
 def select_execution_state(connection: apsw.Connection, key: int) -> ExecutionState | None:
-    """Return how things stand in a dispatch, None if nothing happened in it beside its graph."""
-    folded: ExecutionState | None = None
+    """Return the execution state of a dispatch, None if its journal is empty."""
+    state: ExecutionState | None = None
     decoder = msgspec.msgpack.Decoder(Entry)
     number: Any
     for number, data in connection.execute("SELECT version, entry FROM journal WHERE key = ? ORDER BY version", (key,)):
-        folded = folded or ExecutionState()
-        fold(folded, decoder.decode(data))
-        folded.version = number
-    return folded
+        state = state or ExecutionState()
+        fold(state, decoder.decode(data))
+        state.version = number
+    return state
 
 
 def select_stream(

@@ -1,6 +1,6 @@
-"""Forgetting dispatches: one, or all that ended long ago, each with everything below it.
+"""Deletion of dispatches: one, or all that ended long ago, each with everything below it.
 
-What is left is whole: no row of a dispatch stays without the others, and no blob goes that something kept uses.
+What is left is whole: no row of a dispatch stays without the others, and no blob goes that another dispatch uses.
 """
 
 from __future__ import annotations
@@ -19,30 +19,32 @@ _OPEN: Final = f"status NOT IN ({','.join(repr(status) for status in sorted(TERM
 _TABLES: Final = ("journal", "blob_uses", "attempts", "outcomes", "nodes", "submissions", "dispatches")
 
 
-class Forgotten(NamedTuple):
-    """What is gone: ids of dispatches, how many of them were outermost ones, and blobs that nothing uses any more."""
+class Deleted(NamedTuple):
+    """Deleted dispatches: their ids, how many of them were outermost ones, and the blobs that no other one uses."""
 
     ids: list[DispatchId]
     outermost: int
     unused: list[Digest]
 
 
-def delete_dispatch(connection: apsw.Connection, dispatch: DispatchId) -> Forgotten | None:
-    """Forget a dispatch and all below it; None while some of it runs."""
+def delete_dispatch(connection: apsw.Connection, dispatch: DispatchId) -> Deleted | None:
+    """Delete a dispatch and all below it; None while some of it runs."""
     family: list[Any] = []
     for column in ("id", "root"):
         found = f"SELECT key, {_OPEN} AND held = 0 FROM dispatches WHERE {column} = ?"  # noqa: S608 - the two names above
         family += connection.execute(found, (dispatch,))
     if any(runs for _, runs in family):
         return None
-    return _forget(connection, [key for key, _ in family])
+    return _delete(connection, [key for key, _ in family])
 
 
-def delete_ended(connection: apsw.Connection, before: float, limit: int) -> Forgotten:
-    """Forget outermost dispatches that ended before a moment, at most `limit`, those that ended first.
+def delete_ended(connection: apsw.Connection, before: float, limit: int) -> Deleted:
+    """Delete outermost dispatches that ended before a moment, at most `limit`, those that ended first.
 
     One of which something still runs, or that a trigger will run again, stays.
     """
+    # The index is forced: it has the outermost dispatches in the order in which they ended, so that the search stops at
+    # the moment. Without statistics, SQLite would take the index of all outermost ones, and sort those.
     found: list[Any] = connection.execute(
         "SELECT key, id FROM dispatches AS d INDEXED BY dispatches_by_end "  # noqa: S608 - constants
         "WHERE root IS NULL AND ended_at IS NOT NULL AND ended_at < ? AND held = 0 "
@@ -54,13 +56,14 @@ def delete_ended(connection: apsw.Connection, before: float, limit: int) -> Forg
         (before, limit),
     ).fetchall()
     ids = msgspec.json.encode([one for _, one in found]).decode()
+    # `CROSS JOIN` keeps the order of the tables: few ids, and for each a search in the index of roots.
     below: list[Any] = connection.execute(
         "SELECT d.key FROM json_each(?) AS roots CROSS JOIN dispatches AS d ON d.root = roots.value", (ids,)
     ).fetchall()
-    return _forget(connection, [key for key, _ in found] + [key for (key,) in below])
+    return _delete(connection, [key for key, _ in found] + [key for (key,) in below])
 
 
-def _forget(connection: apsw.Connection, keys: Sequence[int]) -> Forgotten:
+def _delete(connection: apsw.Connection, keys: Sequence[int]) -> Deleted:
     chosen = (msgspec.json.encode(keys).decode(),)
     these = "key IN (SELECT value FROM json_each(?))"
     used: list[Any] = connection.execute(f"SELECT digest FROM blob_uses WHERE {these}", chosen).fetchall()  # noqa: S608 - constant
@@ -69,4 +72,4 @@ def _forget(connection: apsw.Connection, keys: Sequence[int]) -> Forgotten:
     for table in ("triggers", *_TABLES):
         connection.execute(f"DELETE FROM {table} WHERE {these}", chosen)  # noqa: S608 - the names above
     unused = select_unused(connection, {Digest(digest) for (digest,) in used})
-    return Forgotten([DispatchId(one) for one, _ in known], sum(outermost for _, outermost in known), unused)
+    return Deleted([DispatchId(one) for one, _ in known], sum(outermost for _, outermost in known), unused)

@@ -1,7 +1,7 @@
-"""One writer: changes that arrive together are committed together, and nobody is told before that.
+"""Database of a data folder: one writing thread with grouped commits, and read-only connections.
 
-A thread owns the write connection. Every transaction checks the epoch, so that a dispatcher that was frozen while
-another took over cannot write any more.
+Jobs that arrive while a commit runs share the next one, and return after it. Every transaction checks the epoch, so
+that a dispatcher that was frozen while another took over cannot write any more.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ _T = TypeVar("_T")
 Job: TypeAlias = Callable[[apsw.Connection], Any]
 
 _GROUP_LIMIT: Final = 256
+"""Jobs of one transaction: enough that the disk's flush is shared, few enough that the first need not wait for long."""
+
 _BUSY_MS: Final = 30_000
 
 
@@ -48,9 +50,9 @@ class Store:
         try:
             self._writer = apsw.Connection(str(path))
             self._writer.set_busy_timeout(_BUSY_MS)
-            check_version(self._writer, str(path))  # before anything that writes
+            check_version(self._writer, str(path))  # before anything that writes: a newer covalab's file stays as it is
             self._writer.pragma("journal_mode", "wal")
-            # An acknowledged outcome survives a power loss; group commit pays for it.
+            # A flush at each commit: an acknowledged outcome survives a power loss. Grouped commits make up for it.
             self._writer.pragma("synchronous", "full")
             self._writer.pragma("foreign_keys", True)
             migrate(self._writer)
@@ -68,6 +70,7 @@ class Store:
         self._thread.start()
 
     def _next_epoch(self) -> int:
+        # Whoever opens the database last is the one that may write; all others find another number than theirs.
         with self._writer:
             row = self._writer.execute(
                 "INSERT INTO meta VALUES ('epoch', 1) ON CONFLICT (key) DO UPDATE SET value = value + 1 RETURNING value"
@@ -127,17 +130,17 @@ class Store:
                 continue
             try:
                 results = self._commit([job for job, _ in jobs])
-            except Exception:  # noqa: BLE001 - one of them is bad; find out which
+            except Exception:  # noqa: BLE001 - one job failed, and undid the whole group: each again, by itself
                 for job, future in jobs:
                     try:
                         result = self._commit([job])[0]
-                    except Exception as error:  # noqa: BLE001 - it belongs to whoever asked
-                        _tell(future, error=_explained(error, self.path))
+                    except Exception as error:  # noqa: BLE001 - raised where the job was given
+                        _resolve(future, error=_explained(error, self.path))
                     else:
-                        _tell(future, result=result)
+                        _resolve(future, result=result)
             else:
                 for (_, future), result in zip(jobs, results, strict=True):
-                    _tell(future, result=result)
+                    _resolve(future, result=result)
         self._writer.close()
 
     def _check_epoch(self) -> None:
@@ -147,6 +150,7 @@ class Store:
             raise TakenOver(message)
 
     def _commit(self, jobs: list[Job]) -> list[Any]:
+        # The write lock at once: the epoch that is read must not change before the commit.
         self._writer.execute("BEGIN IMMEDIATE")
         try:
             self._check_epoch()
@@ -159,7 +163,7 @@ class Store:
         return results
 
 
-def _tell(future: asyncio.Future[Any], *, result: Any = None, error: Exception | None = None) -> None:
+def _resolve(future: asyncio.Future[Any], *, result: Any = None, error: Exception | None = None) -> None:
     def settle() -> None:
         if future.done():
             return
@@ -168,12 +172,12 @@ def _tell(future: asyncio.Future[Any], *, result: Any = None, error: Exception |
         else:
             future.set_result(result)
 
-    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+    with suppress(RuntimeError):  # the loop is closed, and no job is awaited any more
         future.get_loop().call_soon_threadsafe(settle)
 
 
 def _explained(error: Exception, path: Path) -> Exception:
-    """Say what a database error means for the user."""
+    """Return a database error as one that says what to do about it, or the error itself."""
     if isinstance(error, apsw.FullError):
         what = "the disk is full; free some space"
     elif isinstance(error, apsw.ReadOnlyError | apsw.CantOpenError | apsw.PermissionsError):

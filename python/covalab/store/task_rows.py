@@ -1,7 +1,10 @@
-"""Tasks as rows: every node that does work, of all dispatches, listed and counted where they are recorded.
+"""Rows of tasks: every node that does work, of all dispatches, listed and counted in the database.
 
-Each answer is one query. Its cost is that of the rows it returns, or of one pass over the narrow table of nodes; no
-graph and no value is opened for it.
+Each answer is one query. It costs as much as the rows it returns, or one pass over the narrow table of nodes. No value
+is deserialized for it, and no graph, but those of dispatches that are not started.
+
+Indexes are forced, because nothing gathers statistics: those that are named hold what is rare (`nodes_not_completed`,
+`nodes_by_error`, `nodes_run_again`, `dispatches_held`), and SQLite cannot know that.
 """
 
 from __future__ import annotations
@@ -16,27 +19,27 @@ from covalab.core.model import (
     Counts,
     DispatchId,
     Failure,
-    Graph,
     TaskQuery,
     TaskRow,
     TaskStatusName,
     Value,
     does_work,
 )
+from covalab.store.dispatch_rows import decode_graph
 
 _WORD: Final = "iif(n.status <> 'skipped', n.status, iif(n.error_type IS 'dependency', 'failed', 'cancelled'))"
 """`core.lifecycle.task_word` in SQL."""
 
 
 class KeyedTask(NamedTuple):
-    """A task and where it stands in the order of all: by dispatch, then by node."""
+    """A task and its position in the order of all: by dispatch, then by node."""
 
     key: int
     row: TaskRow
 
     @property
     def place(self) -> tuple[int, int]:
-        """What lists are sorted by."""
+        """The key by which lists are sorted."""
         return self.key, self.row.node
 
 
@@ -79,7 +82,8 @@ def select_tasks(connection: apsw.Connection, query: TaskQuery) -> list[KeyedTas
 
 
 def _task(row: Any) -> KeyedTask:
-    key, dispatch, node, word, attempts, enqueued_at, started_at, ended_at, error_type, failure, value, *timing = row
+    key, dispatch, node, word, attempts, enqueued_at, started_at, ended_at, error_type, failure, value, *when = row
+    starts_at, schedule_id = when
     why: Failure | None = None
     if failure is not None:
         why = msgspec.structs.replace(msgspec.msgpack.decode(failure, type=Failure), original=None)
@@ -88,21 +92,33 @@ def _task(row: Any) -> KeyedTask:
     of_value: Value | None = None
     if value is not None:
         of_value = msgspec.structs.replace(msgspec.msgpack.decode(value, type=Value), data=None)
-    times = (enqueued_at, started_at, ended_at, None)
-    return KeyedTask(key, TaskRow(DispatchId(dispatch), node, word, attempts, *times, why, of_value, *timing))
+    task = TaskRow(
+        dispatch=DispatchId(dispatch),
+        node=node,
+        status=word,
+        attempts=attempts,
+        enqueued_at=enqueued_at,
+        started_at=started_at,
+        ended_at=ended_at,
+        failure=why,
+        value=of_value,
+        starts_at=starts_at,
+        schedule_id=schedule_id,
+    )
+    return KeyedTask(key, task)
 
 
 def select_held_tasks(connection: apsw.Connection, dispatch: str, limit: int) -> list[KeyedTask]:
     """Return the tasks of dispatches that are recorded and not started, newest first; they are all pending."""
     found = connection.execute(
-        "SELECT key, id, created_at, graph, starts_at, schedule_id "
+        "SELECT key, id, created_at, submission, graph, starts_at, schedule_id "
         "FROM dispatches INDEXED BY dispatches_held JOIN submissions USING (key) "
         "WHERE held <> 0 AND ?1 IN ('', id) ORDER BY key DESC LIMIT ?2",
         (dispatch, limit),
     )
     tasks: list[KeyedTask] = []
-    for key, its_id, created_at, graph, starts_at, schedule_id in found:
-        nodes = msgspec.msgpack.decode(graph, type=Graph).nodes
+    for key, its_id, created_at, submission, graph, starts_at, schedule_id in found:
+        nodes = decode_graph(submission, graph).nodes
         working = [node for node in range(len(nodes) - 1, -1, -1) if does_work(nodes[node])]
         tasks += [
             KeyedTask(
@@ -114,7 +130,7 @@ def select_held_tasks(connection: apsw.Connection, dispatch: str, limit: int) ->
 
 
 def count_tasks(connection: apsw.Connection, without: Iterable[int]) -> dict[TaskStatusName, int]:
-    """Count the tasks of all dispatches but some (by key), by where they stand."""
+    """Count the tasks of all dispatches but some (by key), by status."""
     keys = msgspec.json.encode(list(without)).decode()
     # Most tasks complete: they are what is left of all when the others are counted, and no row of theirs is read.
     (n_left,) = connection.execute(
@@ -136,7 +152,7 @@ def count_tasks(connection: apsw.Connection, without: Iterable[int]) -> dict[Tas
 
 
 def count_errors(connection: apsw.Connection) -> dict[str, int]:
-    """Count the tasks that have failed, by why, the most frequent first."""
+    """Count the tasks that have failed, by type of error, the most frequent first."""
     found = connection.execute(
         "SELECT error_type, count(*) FROM nodes INDEXED BY nodes_by_error WHERE error_type IS NOT NULL "
         "AND error_type <> 'cancelled' GROUP BY error_type ORDER BY 2 DESC, 1"

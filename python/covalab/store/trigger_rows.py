@@ -1,4 +1,4 @@
-"""The rows of triggers: what watches, how it stands, and what it has started."""
+"""Rows of triggers: each with its state, and the dispatches that it has started."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from covalab.core.model import DispatchId, Trigger, TriggerState, TriggerStatus
 
 _SHOWN: Final = 10_000
-"""Of the dispatches that a trigger has started, as many are told."""
+"""How many of the dispatches that a trigger has started are listed: the newest."""
 
 
 class TriggerRow(NamedTuple):
@@ -63,9 +63,16 @@ def _row(row: Sequence[Any]) -> TriggerRow:
 
 
 def select_states(connection: apsw.Connection, dispatch: DispatchId) -> list[TriggerState]:
-    """Return how the triggers of a dispatch stand."""
+    """Return the states of a dispatch's triggers."""
     return [
-        TriggerState(row.trigger.id, row.dispatch, row.trigger.name, row.state, row.error, fired(connection, row))
+        TriggerState(
+            id=row.trigger.id,
+            dispatch=row.dispatch,
+            name=row.trigger.name,
+            state=row.state,
+            error=row.error,
+            fired=fired(connection, row),
+        )
         for row in select_triggers(connection, dispatch=dispatch)
     ]
 
@@ -79,7 +86,7 @@ def fired(connection: apsw.Connection, row: TriggerRow) -> list[DispatchId]:
 
 
 def update_state(connection: apsw.Connection, trigger: str, state: TriggerStatus, error: str) -> None:
-    """Record how a trigger stands; one that watches no longer stays as it ended."""
+    """Record the state of a trigger; one that watches no longer stays as it ended."""
     connection.execute(
         "UPDATE triggers SET state = ?, error = ? WHERE id = ? AND state = 'watching'", (state, error, trigger)
     )

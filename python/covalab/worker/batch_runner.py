@@ -27,7 +27,7 @@ from covalab.core.atoms import ATOMS
 from covalab.core.codec import Encoded, class_name, decode, printable, serialize_small
 from covalab.core.errors import CovalabError, DataFolderError, DepsFailed, SerializationError
 from covalab.core.hooks import Hooks
-from covalab.core.model import INLINE_LIMIT, Digest, ErrorType, Failure, Outcome, Status, Submission, Value
+from covalab.core.model import INLINE_LIMIT, Digest, ErrorType, Failure, Outcome, Status, SublatticePlan, Value
 from covalab.core.placement import TaskPaths
 from covalab.core.protocol import Argument, Batch, Outcomes, TaskSpec, TaskStarted
 from covalab.core.source import register
@@ -193,7 +193,7 @@ class TaskWorker:
                 result = asyncio.run(result)
             phase = "serialization"
             if task.builds:
-                value = _serialized_submission(result, blobs)
+                value = _serialized_plan(result, blobs)
             else:
                 value = blobs.serialize(result, what=f"the value of electron {task.name!r} (node {task.node})")
         except BaseException as error:  # noqa: BLE001 - all three phases run the user's code; SystemExit ends only the task
@@ -299,12 +299,12 @@ class _Report:
             self._emit(self._encoder.encode(Outcomes(self._batch, payload)))
 
 
-def _serialized_submission(submission: Submission, blobs: BlobStore) -> Value:
-    """Serialize the child dispatch that a sublattice built, without pickle: the dispatcher runs no user code."""
-    data = msgspec.msgpack.encode(submission)
+def _serialized_plan(plan: SublatticePlan, blobs: BlobStore) -> Value:
+    """Serialize the graph that a sublattice built, without pickle: the dispatcher runs no user code."""
+    data = msgspec.msgpack.encode(plan)
     if len(data) <= INLINE_LIMIT:
-        return Value(len(data), "Submission", data=data)
-    return Value(len(data), "Submission", digest=blobs.put(Encoded([data], len(data))))
+        return Value(len(data), "SublatticePlan", data=data)
+    return Value(len(data), "SublatticePlan", digest=blobs.put(Encoded([data], len(data))))
 
 
 def enter_folder(cwd: str, path: list[str]) -> None:

@@ -1,16 +1,17 @@
-"""Sublattice: builds the dispatch of a lattice that was called as an electron, on a worker and from real values.
+"""Sublattice: on a worker, a lattice that was called as an electron builds its graph from real values.
 
-The submission is returned serialized, never sent from here: the dispatcher gives it its id, its place below its parent
-and its environment, and records it together with the fact that the node has become it. Graphs name `build` by this
-path, so it moves only with a row in `core.renames`.
+The plan is returned serialized, never sent from here: the dispatcher makes a dispatch of it, with an id, a place below
+its parent and its parent's environment, and records that together with the fact that the node has become it. Graphs
+name `build` by this path, so it moves only with a row in `core.renames`.
 """
 
 from __future__ import annotations
 
 from covalab.blobs import Blobs
-from covalab.core.model import Submission
+from covalab.core.model import SublatticePlan
 from covalab.sdk.building.plan import Workflow
-from covalab.sdk.building.submit import prepare
+from covalab.sdk.code.modules import beside_by_value
+from covalab.sdk.code.storing import store_code
 from covalab.sdk.values import UserValue
 
 
@@ -21,7 +22,7 @@ def build(
     /,
     *args: UserValue,
     **kwargs: UserValue,
-) -> Submission:
+) -> SublatticePlan:
     """Build the graph of a sublattice with the values of its arguments.
 
     Parameters
@@ -40,4 +41,17 @@ def build(
     GraphError, TypeError
         As when a lattice is dispatched. Exceptions of its body come through.
     """
-    return prepare(sub, args, kwargs, blobs, whole=True)
+    plan, inputs = sub.plan(args, kwargs, blobs, whole=True)
+    code = dict(plan.code)
+    with beside_by_value():
+        kept = store_code(sub, f"the lattice {sub.__name__!r}", blobs, code)
+    return SublatticePlan(
+        graph=plan.graph,
+        values=plan.values,
+        code=code,
+        inputs=inputs,
+        lattice=kept,
+        source=sub.workflow_function_string,
+        doc=sub.__doc__ or "",
+        interventions=sub.mode_of(plan.graph),
+    )

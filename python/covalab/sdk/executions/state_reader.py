@@ -85,7 +85,7 @@ class SnapshotReader:
             "dispatch_id": str(summary.id),
             "root_dispatch_id": str(summary.root or summary.id),
             "sealed_at": time_text(folded.sealed_at),
-            "recovered_count": snapshot.recovered,
+            "recovered_count": snapshot.summary.recovered,
             "paused": folded.paused,
             "waiting_for": [interrupt.id for interrupt in folded.waiting],
         }
