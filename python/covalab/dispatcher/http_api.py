@@ -399,7 +399,7 @@ class TriggerNewsHandler(Handler):
     async def post(self, trigger: str) -> None:
         """Take down how a trigger stands."""
         self.answer(
-            {"known": _of_ours(await self.service.triggers.tell(trigger, self.body(TriggerReport)) or None)}, 202
+            {"known": _of_ours(await self.service.triggers.report(trigger, self.body(TriggerReport)) or None)}, 202
         )
 
 

@@ -332,7 +332,7 @@ class Service:
             for batch in list(pool.batches.values()):
                 if batch.dispatch == run.id and any(run.progress.status[node] in TERMINAL for node in batch.open):
                     self._arrivals.dropped.add(batch.id)
-                    pool.drop(batch.id, [node for node in batch.open if run.progress.status[node] in TERMINAL])
+                    pool.cancel_batch(batch.id, [node for node in batch.open if run.progress.status[node] in TERMINAL])
         interactions.withdraw(run, cancelled, now)
         if nodes is None:
             run.closing = run.closing or "cancelled"
