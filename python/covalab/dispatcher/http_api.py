@@ -310,7 +310,7 @@ class ChangesHandler(Handler):
         since = int(self.number("since", 0, 1e15))
         wait = max(0.0, self.number("wait", 0, _LONGEST_WAIT))
         if wait:
-            await self.held(views.changed(self.service, DispatchId(dispatch), since, wait))
+            await self.held(views.wait_for_change(self.service, DispatchId(dispatch), since, wait))
         self.answer(await views.changes(self.service, DispatchId(dispatch), since))
 
 
@@ -460,8 +460,8 @@ class ExecutionHandler(SnapshotHandler):
         if wait:
             final = self.get_query_argument("until", "") == "final"
             await self.service.recorded(DispatchId(dispatch))
-            await self.held(views.until(self.service, DispatchId(dispatch), wait, final=final))
-        self.stand(await views.standing(self.service, DispatchId(dispatch)))
+            await self.held(views.wait_for_end(self.service, DispatchId(dispatch), wait, final=final))
+        self.stand(await views.execution_snapshot(self.service, DispatchId(dispatch)))
 
 
 class JournalHandler(SnapshotHandler):

@@ -272,7 +272,7 @@ class Service:
         await self.settled()
         run = self.runs.get(dispatch)
         if run is not None:
-            return run.summary()
+            return run.committed_summary()
         return (await self.recorded(dispatch))[1]
 
     async def recorded(self, dispatch: DispatchId) -> tuple[int, DispatchSummary]:
