@@ -247,7 +247,8 @@ class Triggers:
 
     async def _give_up(self, host: TriggerHost, why: str) -> None:
         """Record the failure of all triggers of a host that cannot be started."""
-        for trigger in list(host.watches):
+        while host.watches:  # also one that is added meanwhile: this host starts no other process for it
+            trigger = next(iter(host.watches))
             await self._end(trigger, "failed", f"no process can be had in which it could watch: {why}")
 
     # -- requests of hosts ----------------------------------------------------------------------------------
