@@ -62,3 +62,12 @@ def test_what_was_deleted_is_gone() -> None:
 
     assert finished.get(DispatchId("a")) is None
     assert finished._nodes == 0
+
+
+def test_a_reader_gets_all_states_or_none() -> None:
+    """Versions of single nodes are not recorded: who has seen an earlier version may have seen none of them."""
+    finished = ended("a", 3)
+
+    assert [state.node for state in finished.committed_states(0)] == [0, 1, 2]
+    assert finished.committed_states(1) == []
+    assert finished.committed_summary() is finished.summary

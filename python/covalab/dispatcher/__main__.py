@@ -1,6 +1,6 @@
-"""`python -m covalab.dispatcher --data-dir FOLDER`: one per data folder, started by whoever needs it first.
+"""`python -m covalab.dispatcher --data-dir FOLDER`: one per data folder, started by the first client that needs it.
 
-Writes one line to standard output: nothing, when it listens or another already does; a `Problem`, when it cannot.
+Writes one line to standard output: empty when it listens or another already does; a `Problem` when it cannot.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from covalab.client import paths
 from covalab.client.launcher import Address
 from covalab.core.errors import ConfigError, CovalabError
 from covalab.core.model import Problem
-from covalab.dispatcher.http_api import application
+from covalab.dispatcher.http_api.application import application
 from covalab.dispatcher.service import Service
 from covalab.store import Store
 
@@ -42,7 +42,7 @@ _LOG_LIMIT: Final = 10 * 1024 * 1024
 def _lock(folder: Path) -> BinaryIO | None:
     """Take the lock of a data folder, or None when another dispatcher has it.
 
-    Whoever looks for a dispatcher touches the lock for a moment, so one refusal proves nothing.
+    A client that looks for a dispatcher has the lock for a moment, so one refusal proves nothing.
     """
     file = open(folder / "lock", "ab")  # noqa: SIM115, PTH123 - held until the process ends
     deadline = time.monotonic() + _LOCK_SECONDS
@@ -70,12 +70,12 @@ def _idle_seconds() -> float:
 def _log_level() -> int:
     try:
         return logging.getLevelName((config.sdk().log_level or "info").upper())  # type: ignore[no-any-return]
-    except ConfigError:  # whoever needs what it says hears of it; the dispatcher does without
+    except ConfigError:  # a client that needs the setting raises it; the dispatcher does without
         return logging.INFO
 
 
-def _say(data: bytes) -> None:
-    """Tell whoever started us, once, and let go of it."""
+def _report(data: bytes) -> None:
+    """Send one line to the process that started us, and close its pipe, at whose end it waits."""
     with suppress(OSError):
         os.write(1, data + b"\n")
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -104,14 +104,14 @@ async def _serve(folder: Path, idle_seconds: float) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     _log.info("dispatcher %s (epoch %d) serves %s", __version__, store.epoch, folder)
-    _say(b"")
+    _report(b"")
     while not stop.is_set():
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(stop.wait(), min(5.0, idle_seconds))
         idle = time.monotonic() - service.last_asked
         watching = service.attached or service.triggers.n_watching or service.schedules.n_waiting
         if not service.runs and not watching and idle > idle_seconds:
-            _log.info("idle for %d s and nobody attached: ending", idle)
+            _log.info("idle for %d s and no client attached: ending", idle)
             break
     server.stop()
     if not service.over_taken:
@@ -121,7 +121,7 @@ async def _serve(folder: Path, idle_seconds: float) -> None:
 
 
 def main() -> int:
-    """Serve one data folder until told to stop, or until idle and unattached."""
+    """Serve one data folder until a client stops it, or until it is idle and no client is attached."""
     parser = argparse.ArgumentParser(prog="python -m covalab.dispatcher", description=__doc__)
     parser.add_argument("--data-dir", required=True, type=Path)
     arguments = parser.parse_args()
@@ -132,9 +132,9 @@ def main() -> int:
         paths.ensure_private(folder)
         lock = _lock(folder)
         if lock is None:
-            _say(b"")
+            _report(b"")
             return 0
-        # The one of a dispatcher that was killed: from here on it would send callers to a socket that nobody hears.
+        # One that a killed dispatcher left would send clients to a socket at which nothing listens.
         paths.address_file(folder).unlink(missing_ok=True)
         log = paths.log_file(folder)
         if log.exists() and log.stat().st_size > _LOG_LIMIT:
@@ -143,7 +143,7 @@ def main() -> int:
     except (CovalabError, OSError) as error:
         _log.exception("the dispatcher cannot serve %s", folder)
         kind = type(error).__name__ if isinstance(error, CovalabError) else "DataFolderError"
-        _say(msgspec.json.encode(Problem(kind, str(error))))
+        _report(msgspec.json.encode(Problem(kind, str(error))))
         return 1
     return 0
 

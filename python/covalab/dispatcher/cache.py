@@ -1,4 +1,4 @@
-"""Dispatches that have ended and that somebody looked at lately: they never change, and are worth keeping at hand."""
+"""LRU cache of finished dispatches, bounded by node count. They never change, so entries are never stale."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Final
 import msgspec
 
 from covalab.core.graph_state import GraphState
-from covalab.core.model import DispatchId, DispatchSummary, Submission
+from covalab.core.model import DispatchId, DispatchSummary, NodeState, Submission
 
 _NODES_KEPT: Final = 50_000
 
 
 class FinishedDispatch(msgspec.Struct, frozen=True):
-    """What is recorded of a dispatch, put together."""
+    """Record of a dispatch that does not run (`known.Known`): it has ended, or is held."""
 
     key: int
     summary: DispatchSummary
@@ -22,31 +22,44 @@ class FinishedDispatch(msgspec.Struct, frozen=True):
     submission: Submission
     children: dict[int, DispatchId] = {}
 
+    def committed_summary(self) -> DispatchSummary:
+        """Return its summary."""
+        return self.summary
+
+    def committed_states(self, since: int) -> list[NodeState]:
+        """Return the states of all nodes, if it changed after version `since`."""
+        # The versions of single nodes are not recorded.
+        return self.progress.states_since(-1) if since < self.summary.version else []
+
+    def committed_state(self, node: int) -> NodeState:
+        """Return the state of one node."""
+        return self.progress.node_state(node)
+
 
 class FinishedCache:
-    """The last few, as many as `_NODES_KEPT` nodes allow; one that is larger is put together anew each time."""
+    """The dispatches read last, with `_NODES_KEPT` nodes at most; a larger one is rebuilt for each request."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[DispatchId, FinishedDispatch] = OrderedDict()
         self._nodes = 0
 
     def get(self, dispatch: DispatchId) -> FinishedDispatch | None:
-        """Return a dispatch if it is at hand."""
+        """Return a dispatch if it is in the cache."""
         found = self._kept.get(dispatch)
         if found is not None:
             self._kept.move_to_end(dispatch)
         return found
 
-    def keep(self, ended: FinishedDispatch) -> None:
-        """Keep a dispatch at hand, and let go of those that nobody looked at for longest."""
-        self.forget(ended.summary.id)
-        self._kept[ended.summary.id] = ended
-        self._nodes += len(ended.progress.status)
+    def keep(self, finished: FinishedDispatch) -> None:
+        """Add a dispatch, and evict those that were not read for longest."""
+        self.forget(finished.summary.id)
+        self._kept[finished.summary.id] = finished
+        self._nodes += len(finished.progress.status)
         while self._nodes > _NODES_KEPT:
             self.forget(next(iter(self._kept)))
 
     def forget(self, dispatch: DispatchId) -> None:
-        """Let go of a dispatch: it was deleted."""
+        """Remove a dispatch that was deleted."""
         found = self._kept.pop(dispatch, None)
         if found is not None:
             self._nodes -= len(found.progress.status)

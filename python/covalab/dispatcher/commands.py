@@ -44,7 +44,7 @@ async def apply_command(service: Service, dispatch: DispatchId, wish: Command) -
         _grant(service, run, wish)
         service.note(run)
     await _written(service, run)
-    return await views.standing(service, dispatch)
+    return await views.execution_snapshot(service, dispatch)
 
 
 async def _written(service: Service, run: RunningDispatch) -> None:
@@ -133,7 +133,7 @@ async def _close(service: Service, run: RunningDispatch, wish: Command) -> None:
 
 async def _too_late(service: Service, dispatch: DispatchId, wish: Command) -> ExecutionSnapshot:
     """Answer for a dispatch that does not run: what was done before is not done twice, and nothing new is."""
-    standing = await views.standing(service, dispatch)
+    standing = await views.execution_snapshot(service, dispatch)
     if standing.summary.status not in TERMINAL:
         message = f"dispatch {dispatch} was recorded and not started; start it first: in the sidebar, or by its trigger"
         raise ExecutionClosed(message)

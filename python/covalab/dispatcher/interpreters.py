@@ -1,6 +1,6 @@
-"""Which interpreter a pool runs under: the one of the kernel that dispatched, or that of a conda environment.
+"""Interpreter of a pool: the one of the kernel that dispatched, or that of a conda environment.
 
-Looks at folders only: `conda` itself takes seconds to say the same.
+Looks at folders only: `conda` itself takes seconds to answer the same.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Interpreter(NamedTuple):
     variables: Mapping[str, str]
 
 
-def interpreter_of(place: PoolKey, environment: Environment) -> Interpreter:
-    """Return the interpreter of a place.
+def interpreter_of(key: PoolKey, environment: Environment) -> Interpreter:
+    """Return the interpreter of a pool.
 
     Raises
     ------
@@ -36,12 +36,12 @@ def interpreter_of(place: PoolKey, environment: Environment) -> Interpreter:
         If the conda environment is not there; the message says where it was looked for.
     """
     own = environment.shell_env
-    if not place.conda_env:
-        return Interpreter(place.python, own)
-    prefix = _conda_prefix(place.conda_env, own)
+    if not key.conda_env:
+        return Interpreter(key.python, own)
+    prefix = _conda_prefix(key.conda_env, own)
     python = prefix / "bin" / "python"
     if not python.exists():
-        message = f"conda environment {place.conda_env!r} ({prefix}) has no Python: `conda install -p {prefix} python`"
+        message = f"conda environment {key.conda_env!r} ({prefix}) has no Python: `conda install -p {prefix} python`"
         raise InterpreterNotFound(message)
     kept = {name: value for name, value in own.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     path = f"{python.parent}{os.pathsep}{own.get('PATH') or os.environ.get('PATH', '')}"
@@ -67,7 +67,7 @@ def _conda_prefix(name: str, variables: Mapping[str, str]) -> Path:
 
 
 def _candidates(name: str, variables: Mapping[str, str]) -> Iterator[Path]:
-    """Say where conda and its kin keep an environment of this name."""
+    """Yield the folders in which conda, mamba and micromamba may keep an environment of this name."""
     seen = {**os.environ, **variables}
     for folders in (seen.get("CONDA_ENVS_PATH", ""), seen.get("CONDA_ENVS_DIRS", "")):
         yield from (Path(folder).expanduser() / name for folder in folders.split(os.pathsep) if folder)

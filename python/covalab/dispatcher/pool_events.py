@@ -45,7 +45,7 @@ class PoolEvents:
         self.dropped: set[int] = set()
         """Batches that were stopped because some of their nodes were cancelled."""
 
-    def on_begun(self, batch: SentBatch, begun: TaskStarted) -> None:
+    def on_task_started(self, batch: SentBatch, begun: TaskStarted) -> None:
         """A worker began a node."""
         run = self._service.runs.get(DispatchId(batch.dispatch))
         if run is not None:
@@ -63,7 +63,7 @@ class PoolEvents:
             run.inbox += outcomes
             self._service.note(run)
 
-    def on_noted(self, batch: SentBatch, payload: bytes) -> None:
+    def on_task_message(self, batch: SentBatch, payload: bytes) -> None:
         """A running node has something to say; it is on the disk no later than how the node ended."""
         run = self._service.runs.get(DispatchId(batch.dispatch))
         if run is not None:
@@ -71,7 +71,7 @@ class PoolEvents:
             interactions.let_go(run, self._stream_items)
             self._service.note(run)
 
-    def on_ended(self, batch: SentBatch, ended: BatchEnded) -> None:
+    def on_batch_ended(self, batch: SentBatch, ended: BatchEnded) -> None:
         """Nothing more will come of a batch: what it has not done is ready again, or ends here."""
         was_dropped = batch.id in self.dropped
         self.dropped.discard(batch.id)
@@ -139,7 +139,7 @@ class PoolEvents:
         """A pool cannot be had at all: what needs it fails. Called again when more of that has become ready."""
         now = time.time()
         for run in self._service.runs.values():
-            queue = run.queues.get(pool.place)
+            queue = run.queues.get(pool.key)
             if queue is None or not run.progress.queues[queue]:
                 continue
             failure = Failure("executor", pool.message)
@@ -148,7 +148,7 @@ class PoolEvents:
             run.progress.queues[queue].clear()
             self._service.note(run)
 
-    def on_pool_changed(self) -> None:
+    def on_workers_changed(self) -> None:
         """Workers came or went."""
         self._service.wake()
 

@@ -1,22 +1,17 @@
-"""The pools' processes: one per place (`core.placement`), started when needed, replaced when they die.
+"""Pools: one process per pool key (`core.placement`), started when needed, replaced when it dies.
 
-A pool of Dask workers and an executor host are the same here: processes that take batches.
-
-Knows which batches are at which worker; what a batch means is the service's business.
+A pool of Dask workers and an executor host are the same here: processes that take batches. A pool has the batches that
+are at its workers; what a batch means is decided by its listener.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
-import os
-import signal
-import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, Literal, Protocol
 
 from covalab.client.framing import read_frame, write_frame
 from covalab.core import protocol
@@ -35,12 +30,12 @@ from covalab.core.protocol import (
     TaskStarted,
     WorkersChanged,
 )
+from covalab.dispatcher.child_process import ChildProcess, ProcessEnd
 from covalab.dispatcher.interpreters import Interpreter, InterpreterNotFound, interpreter_of
 
 _log = logging.getLogger("covalab.pools")
 _START_LIMIT: Final = 120.0
-_STARTS: Final = 3
-_LOG_TAIL: Final = 4_000
+_READ_LIMIT: Final = 1 << 20
 _MODULES: Final = {"pool": "covalab.pool", "host": "covalab.executors.host"}
 
 
@@ -62,27 +57,19 @@ class SentBatch:
         self.begun: TaskStarted | None = None
 
 
-class _End(NamedTuple):
-    """How a life of a pool's process ended. `hopeless`: another would end the same way."""
-
-    came_up: bool
-    message: str
-    hopeless: bool
-
-
 class Listener(Protocol):
-    """What a pool tells the service."""
+    """Receiver of what happens in pools."""
 
-    def on_begun(self, batch: SentBatch, begun: TaskStarted) -> None:
+    def on_task_started(self, batch: SentBatch, begun: TaskStarted) -> None:
         """A worker began a node."""
 
     def on_outcomes(self, batch: SentBatch, payload: bytes) -> None:
         """Nodes of a batch ended."""
 
-    def on_noted(self, batch: SentBatch, payload: bytes) -> None:
-        """A running node has something to say."""
+    def on_task_message(self, batch: SentBatch, payload: bytes) -> None:
+        """A running node sent an entry of the journal."""
 
-    def on_ended(self, batch: SentBatch, ended: BatchEnded) -> None:
+    def on_batch_ended(self, batch: SentBatch, ended: BatchEnded) -> None:
         """Nothing more will come of a batch."""
 
     def on_pool_lost(self, batches: Iterable[SentBatch]) -> None:
@@ -91,7 +78,7 @@ class Listener(Protocol):
     def on_pool_failed(self, pool: Pool) -> None:
         """A pool cannot be had."""
 
-    def on_pool_changed(self) -> None:
+    def on_workers_changed(self) -> None:
         """Workers came or went."""
 
 
@@ -100,42 +87,46 @@ class Pool:
 
     Parameters
     ----------
-    place
+    key
         Which of the processes of an environment it is.
     environment
-        Whose interpreter it runs under, and whose variables it sees.
+        Its interpreter, unless the key names another, and its variables.
     socket
-        Where it will find us.
+        The address at which the process connects to us.
     log
-        Where it writes what it has to say.
+        The file that takes the output of the process.
     listener
-        Who hears of what happens.
+        Receiver of what happens in the pool.
     """
 
-    def __init__(self, place: PoolKey, environment: Environment, socket: Path, log: Path, listener: Listener) -> None:
-        self.place = place
+    def __init__(self, key: PoolKey, environment: Environment, socket: Path, log: Path, listener: Listener) -> None:
+        self.key = key
         self.environment = environment
-        self._interpreter = Interpreter(environment.python, environment.shell_env)
-        self._fell_back = False
         self.state: Literal["starting", "up", "failed"] = "starting"
         self.message = ""
         self.batches: dict[int, SentBatch] = {}
-        self.workers: dict[str, int] = {}  # batches in batch at each
-        self.pid = 0
+        self.workers: dict[str, int] = {}  # how many batches are at each
+        self._interpreter = Interpreter(environment.python, environment.shell_env)
+        self._fell_back = False
         self._socket = socket
-        self._log = log
         self._listener = listener
         self._writer: asyncio.StreamWriter | None = None
-        self._process: asyncio.subprocess.Process | None = None
         self._encoder = protocol.encoder()
-        self._task = asyncio.create_task(self._run())
+        self._process = ChildProcess(f"the {key.kind} of {environment.python}", log)
+        self._process.supervise(self._run_once, self._on_failed)
 
     @property
     def status(self) -> PoolStatus:
-        """What `covalab status` shows."""
-        where = self.place.scheduler or self.place.conda_env
+        """State of the pool, as `covalab status` shows it."""
+        where = self.key.scheduler or self.key.conda_env
         return PoolStatus(
-            self._interpreter.python, self.state, len(self.workers), self.pid, self.message, self.place.kind, where
+            self._interpreter.python,
+            self.state,
+            len(self.workers),
+            self._process.pid,
+            self.message,
+            self.key.kind,
+            where,
         )
 
     def send(self, batch: SentBatch, payload: bytes) -> None:
@@ -144,53 +135,44 @@ class Pool:
         self.workers[batch.worker] += 1
         self._send(RunBatch(batch.id, batch.worker, payload, batch.time_limit))
 
-    def drop(self, batch: int, nodes: list[int]) -> None:
+    def cancel_batch(self, batch: int, nodes: list[int]) -> None:
         """Stop nodes of a batch; it will end like any other."""
         self._send(CancelBatch(batch, nodes))
 
     async def stop(self) -> None:
         """End the process and everything it started."""
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await self._process.stop()
+
+    def _send(self, message: RunBatch | CancelBatch | StopPool) -> None:
+        if self._writer is not None:
+            write_frame(self._writer, self._encoder.encode(message))
 
     # -- the process ---------------------------------------------------------------------------------------------
 
-    async def _run(self) -> None:
-        failures = 0
+    async def _run_once(self) -> ProcessEnd:
+        self.state = "starting"
         try:
-            while True:
-                self.state = "starting"
-                try:
-                    came_up, self.message, hopeless = await self._live()
-                except Exception as error:  # noqa: BLE001 - told to whoever needs this pool
-                    # A full disk, a frame that is none of ours: without this, who waits for us would wait for ever.
-                    _log.exception("the %s of %s", self.place.kind, self._interpreter.python)
-                    came_up, hopeless = False, False
-                    self.message = f"cannot run a worker pool: {type(error).__name__}: {error}"
-                failures = 0 if came_up else failures + 1
-                batches = list(self.batches.values())
-                self.batches.clear()
-                self.workers.clear()
-                self._listener.on_pool_lost(batches)
-                if hopeless and self.place.or_here and not self._fell_back:
-                    self._fell_back = True
-                    _log.warning("%s; using %s instead", self.message, self.environment.python)
-                    continue
-                if hopeless or failures >= _STARTS:
-                    self.state = "failed"
-                    _log.error("%s of %s failed: %s", self.place.kind, self._interpreter.python, self.message)
-                    self._listener.on_pool_failed(self)
-                    return
-                _log.warning(
-                    "%s of %s is lost (%s); starting another", self.place.kind, self._interpreter.python, self.message
-                )
-                await asyncio.sleep(0.5 * failures)
-        finally:
-            self._kill()
+            end = await self._run_process()
+        except Exception as error:  # noqa: BLE001 - becomes the message of this pool
+            # A full disk, or a frame that no pool of ours sends: without this, dispatches would wait for ever.
+            _log.exception("%s", self._process.name)
+            end = ProcessEnd(came_up=False, message=f"cannot run a worker pool: {type(error).__name__}: {error}")
+        self.message = end.message
+        batches = list(self.batches.values())
+        self.batches.clear()
+        self.workers.clear()
+        self._listener.on_pool_lost(batches)
+        if end.hopeless and self.key.or_here and not self._fell_back:
+            self._fell_back = True
+            _log.warning("%s; using %s instead", end.message, self.environment.python)
+            return await self._run_once()
+        return end
 
-    async def _live(self) -> _End:
-        """One life of the pool's process. Returns whether it came up, and how it ended."""
+    async def _on_failed(self, _: ProcessEnd) -> None:
+        self.state = "failed"
+        self._listener.on_pool_failed(self)
+
+    async def _run_process(self) -> ProcessEnd:
         connected: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
         connected = asyncio.get_running_loop().create_future()
 
@@ -204,26 +186,13 @@ class Pool:
         server = await asyncio.start_unix_server(accept, self._socket, limit=_READ_LIMIT)
         self._socket.chmod(0o600)
         try:
-            try:
-                if self._fell_back:
-                    self._interpreter = Interpreter(self.environment.python, self.environment.shell_env)
-                else:
-                    self._interpreter = await asyncio.to_thread(interpreter_of, self.place, self.environment)
-                process = await self._spawn()
-            except InterpreterNotFound as error:
-                return _End(came_up=False, message=str(error), hopeless=True)
-            except OSError as error:
-                message = (
-                    f"cannot start {self._interpreter.python}: {error.strerror}; "
-                    "is that environment still there? Dispatch again from a kernel that runs in one that is"
-                )
-                return _End(came_up=False, message=message, hopeless=isinstance(error, FileNotFoundError))
-            died = asyncio.create_task(process.wait())
-            await asyncio.wait((connected, died), timeout=_START_LIMIT, return_when=asyncio.FIRST_COMPLETED)
+            trouble = await self._start()
+            if trouble is not None:
+                return trouble
+            await self._process.wait(connected, timeout=_START_LIMIT)
             if not connected.done():
-                died.cancel()
                 return self._death(came_up=False)
-            server.close()  # nobody else needs to find this door
+            server.close()  # no other process has business at this socket
             reader, self._writer = connected.result()
             return await self._listen(reader)
         finally:
@@ -232,32 +201,37 @@ class Pool:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
-            self._kill()
+            self._process.kill()
 
-    async def _spawn(self) -> asyncio.subprocess.Process:
-        environment = child_environment(self._interpreter.variables)
-        environment["DASK_DISTRIBUTED__LOGGING__DISTRIBUTED"] = "warning"
-        environment["DASK_TEMPORARY_DIRECTORY"] = str(self._socket.parent)  # the default is readable by others
-        self._log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._log.open("wb") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                self._interpreter.python,
-                "-m",
-                _MODULES[self.place.kind],
-                "--socket",
-                str(self._socket),
-                *(["--scheduler", self.place.scheduler] if self.place.scheduler else []),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self._socket.parent,
-                env=environment,
-                start_new_session=True,
+    async def _start(self) -> ProcessEnd | None:
+        """Start the process. Returns why that cannot be done, if so."""
+        try:
+            if self._fell_back:
+                self._interpreter = Interpreter(self.environment.python, self.environment.shell_env)
+            else:
+                self._interpreter = await asyncio.to_thread(interpreter_of, self.key, self.environment)
+            python, variables = self._interpreter
+            self._process.name = f"the {self.key.kind} of {python}"
+            command = [python, "-m", _MODULES[self.key.kind], "--socket", str(self._socket)]
+            if self.key.scheduler:
+                command += ["--scheduler", self.key.scheduler]
+            # The temporary folder that Dask takes by itself can be read by others.
+            dask = {
+                "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "warning",
+                "DASK_TEMPORARY_DIRECTORY": str(self._socket.parent),
+            }
+            await self._process.start(command, folder=self._socket.parent, variables={**variables, **dask})
+        except InterpreterNotFound as error:
+            return ProcessEnd(came_up=False, message=str(error), hopeless=True)
+        except OSError as error:
+            message = (
+                f"cannot start {self._interpreter.python}: {error.strerror}; "
+                "is that environment still there? Dispatch again from a kernel that runs in one that is"
             )
-        self.pid = self._process.pid
-        return self._process
+            return ProcessEnd(came_up=False, message=message, hopeless=isinstance(error, FileNotFoundError))
+        return None
 
-    async def _listen(self, reader: asyncio.StreamReader) -> _End:
+    async def _listen(self, reader: asyncio.StreamReader) -> ProcessEnd:
         came_up = False
         messages = protocol.decoder(protocol.FromPool)
         while (frame := await read_frame(reader)) is not None:
@@ -270,76 +244,49 @@ class Pool:
                         f"install the same version there: {message.python} -m pip install -U covalab",
                     )
                 except VersionMismatch as error:
-                    return _End(came_up=False, message=str(error), hopeless=True)
+                    return ProcessEnd(came_up=False, message=str(error), hopeless=True)
                 came_up = True
                 self.state = "up"
             elif isinstance(message, PoolFailed):
-                return _End(came_up, message.message, message.hopeless)
+                return ProcessEnd(came_up, message.message, message.hopeless)
             else:
-                self._hear(message)
+                self._on_message(message)
         return self._death(came_up=came_up)
 
-    def _hear(self, message: WorkersChanged | TaskStarted | Outcomes | TaskMessage | BatchEnded) -> None:
+    def _on_message(self, message: WorkersChanged | TaskStarted | Outcomes | TaskMessage | BatchEnded) -> None:
         if isinstance(message, WorkersChanged):
             self.workers = {name: self.workers.get(name, 0) for name in message.names}
-            self._listener.on_pool_changed()
+            self._listener.on_workers_changed()
             return
         batch = self.batches.get(message.batch)
         if batch is None:
             return
         if isinstance(message, TaskStarted):
             batch.begun = message
-            self._listener.on_begun(batch, message)
+            self._listener.on_task_started(batch, message)
         elif isinstance(message, Outcomes):
             self._listener.on_outcomes(batch, message.payload)
         elif isinstance(message, TaskMessage):
-            self._listener.on_noted(batch, message.payload)
+            self._listener.on_task_message(batch, message.payload)
         else:
             del self.batches[message.batch]
-            if batch.worker in self.workers:
+            if batch.worker in self.workers:  # a worker that was lost takes its count along
                 self.workers[batch.worker] -= 1
-            self._listener.on_ended(batch, message)
+            self._listener.on_batch_ended(batch, message)
 
-    def _death(self, *, came_up: bool) -> _End:
-        """Say why the process ended without a word, from the last thing it wrote."""
-        try:
-            tail = self._log.read_bytes()[-_LOG_TAIL:].decode(errors="replace").strip()
-        except OSError:
-            tail = ""
-        python = self._interpreter.python
+    def _death(self, *, came_up: bool) -> ProcessEnd:
+        """Return how the process ended that sent no `PoolFailed`, from the last line of its log."""
+        tail, python = self._process.log_tail(), self._interpreter.python
         if "No module named covalab" in tail or "No module named 'covalab'" in tail:
-            env = f" (conda environment {self.place.conda_env!r})" if self.place.conda_env else ""
+            env = f" (conda environment {self.key.conda_env!r})" if self.key.conda_env else ""
             message = f"{python}{env} does not have covalab; install it there: {python} -m pip install covalab"
-            return _End(came_up, message, hopeless=True)
-        last = tail.splitlines()[-1] if tail else "it said nothing"
-        return _End(
-            came_up, f"the worker {self.place.kind} of {python} ended: {last} (more in {self._log})", hopeless=False
-        )
-
-    def _kill(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-
-    def _send(self, message: RunBatch | CancelBatch | StopPool) -> None:
-        if self._writer is not None:
-            write_frame(self._writer, self._encoder.encode(message))
-
-
-_FORBIDDEN: Final = frozenset({"JPY_PARENT_PID", "MPLBACKEND", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX"})
-"""Variables of whoever started the dispatcher that would change what a pool imports."""
-
-_READ_LIMIT: Final = 1 << 20
-
-
-def child_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment variables of a process that stands where the user's kernel stood; `variables` are its."""
-    return {**{key: value for key, value in os.environ.items() if key not in _FORBIDDEN}, **variables}
+            return ProcessEnd(came_up, message, hopeless=True)
+        more = f"{self._process.last_line()} (more in {self._process.log})"
+        return ProcessEnd(came_up, f"the worker {self.key.kind} of {python} ended: {more}")
 
 
 class Pools:
-    """All pools of a dispatcher, by place."""
+    """All pools of a dispatcher, by key."""
 
     def __init__(self, sockets: Path, logs: Path, listener: Listener) -> None:
         self._sockets = sockets
@@ -351,13 +298,13 @@ class Pools:
     def __iter__(self) -> Iterator[Pool]:
         return iter(list(self._pools.values()))
 
-    def of(self, place: PoolKey, environment: Environment) -> Pool:
-        """Return the pool of a place, for a dispatch of an environment; a failed one is given another chance."""
-        pool = self._pools.get(place)
+    def of(self, key: PoolKey, environment: Environment) -> Pool:
+        """Return the pool of a key, for a dispatch of an environment; a failed one is started again."""
+        pool = self._pools.get(key)
         if pool is None or pool.state == "failed":
-            name = f"{place.kind}-{next(self._numbers)}"
-            pool = Pool(place, environment, self._sockets / f"{name}.sock", self._logs / f"{name}.log", self._listener)
-            self._pools[place] = pool
+            name = f"{key.kind}-{next(self._numbers)}"
+            pool = Pool(key, environment, self._sockets / f"{name}.sock", self._logs / f"{name}.log", self._listener)
+            self._pools[key] = pool
         return pool
 
     async def stop(self) -> None:

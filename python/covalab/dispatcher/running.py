@@ -98,6 +98,20 @@ class RunningDispatch:
             paused=self.paused,
         )
 
+    # What readers are given (`known.Known`). They wait for the commit before (`Service.settled`).
+
+    def committed_summary(self) -> DispatchSummary:
+        """Return its summary."""
+        return self.summary()
+
+    def committed_states(self, since: int) -> list[NodeState]:
+        """Return the states of the nodes that changed after version `since`."""
+        return self.progress.states_since(since)
+
+    def committed_state(self, node: int) -> NodeState:
+        """Return the state of one node."""
+        return self.progress.node_state(node)
+
 
 def error_text(graph: Graph, failed: list[int]) -> str:
     """Return what `Result.error` says: one line, then a line per failed node (of very many, the first that failed)."""

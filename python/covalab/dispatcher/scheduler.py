@@ -81,7 +81,7 @@ class Scheduler:
                     run = self._next_run(pool, quick_only=quick_only)
                     if run is None:
                         break
-                    self._send(pool, batching.choose_worker(run.progress, workers, run.queues[pool.place]), run)
+                    self._send(pool, batching.choose_worker(run.progress, workers, run.queues[pool.key]), run)
                     sent[run.id] = run
         return list(sent.values())
 
@@ -101,7 +101,7 @@ class Scheduler:
             if not any(run.progress.queues):
                 stale.append(run.id)
                 continue
-            queue = run.queues.get(pool.place)
+            queue = run.queues.get(pool.key)
             if queue is None or not run.progress.queues[queue]:
                 continue
             if not quick_only or self._is_quick(run, [run.progress.queues[queue][0]]):
@@ -130,10 +130,10 @@ class Scheduler:
         # Others are waiting for the other workers, so only its share of them would go idle.
         n_hungry = sum(map(len, self._hungry.values()))
         n_workers = -(-len(pool.workers) // max(1, n_hungry))
-        in_host = pool.place.kind == "host"
+        in_host = pool.key.kind == "host"
         tells = bool(run.submission.interventions)  # each node sees what there is when it begins
         alone = in_host or tells
-        queue = run.queues[pool.place]
+        queue = run.queues[pool.key]
         nodes = batching.take_batch(progress, lambda node: self._mean(run, node), n_workers, queue, alone=alone)
         shared = batching.SharedValues()
         inside: dict[int, int] = {}

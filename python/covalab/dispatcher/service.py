@@ -277,7 +277,7 @@ class Service:
         await self.settled()
         run = self.runs.get(dispatch)
         if run is not None:
-            return run.summary()
+            return run.committed_summary()
         return (await self.recorded(dispatch))[1]
 
     async def recorded(self, dispatch: DispatchId) -> tuple[int, DispatchSummary]:
@@ -337,7 +337,7 @@ class Service:
             for batch in list(pool.batches.values()):
                 if batch.dispatch == run.id and any(run.progress.status[node] in TERMINAL for node in batch.open):
                     self._arrivals.dropped.add(batch.id)
-                    pool.drop(batch.id, [node for node in batch.open if run.progress.status[node] in TERMINAL])
+                    pool.cancel_batch(batch.id, [node for node in batch.open if run.progress.status[node] in TERMINAL])
         interactions.withdraw(run, cancelled, now)
         if nodes is None:
             run.closing = run.closing or "cancelled"

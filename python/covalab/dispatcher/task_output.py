@@ -1,4 +1,4 @@
-"""What running tasks have printed so far, from the files that their workers write."""
+"""Output of running tasks, read from the files that their workers write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from covalab.worker.capture import read_text
 
 
 def read_output(folder: Path, batch: SentBatch | None, node: int) -> tuple[str, str]:
-    """Read what a task printed before it was stopped, or has so far: stdout, stderr."""
+    """Return what a task has printed so far, or before it was stopped: stdout, stderr."""
     if batch is None or batch.begun is None or batch.begun.node != node:
         return "", ""
     stem = folder / batch.begun.spool

@@ -1,4 +1,4 @@
-"""Tasks of all dispatches, listed and counted: what has ended from the store, what has not from what runs."""
+"""Tasks of all dispatches, listed and counted: those that ended from the store, the others from what runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def listed(service: Service, query: TaskQuery) -> list[TaskRow]:
     """Return the tasks that a query asks for, newest first."""
     await service.settled()
     words = {word for word in query.status.split(",") if word} or {"pending", "running", "completed"}
-    # What runs comes first: a task that ends between the two is told as it is recorded.
+    # What runs comes first: a task that ends between the two is listed as it is recorded.
     running = {task.place: task for task in _running(service, query, words)}
     may_be_held = "pending" in words and not query.error_type and query.min_attempts < 1
 
@@ -66,7 +66,7 @@ def _open_nodes(run: RunningDispatch, words: set[str]) -> Iterator[int]:
 
 
 def _row(run: RunningDispatch, node: int) -> TaskRow:
-    state = run.progress.node_state(node)
+    state = run.committed_state(node)
     word = _OPEN[state.status]
     created = run.created
     # What is with a worker and has not begun is counted already, so that it is not counted twice when it begins.
@@ -92,7 +92,7 @@ async def summary(service: Service) -> TasksSummary:
     oldest: list[tuple[float, int, TaskRow]] = []
     for run in service.runs.values():
         keys.append(run.key)
-        its = run.progress.counts
+        its = run.committed_summary().counts
         counts["pending"] += its.pending
         counts["running"] += its.running
         counts["completed"] += its.completed

@@ -1,23 +1,19 @@
-"""Triggers: what is watched, by which processes, and what follows when one fires.
+"""Triggers: the host processes that watch, the states of what they watch, and the dispatches that a firing starts.
 
 The objects are the users' and are opened in host processes only (`covalab.triggers.host`), one per interpreter and
-folder. A host asks what it is to watch, and says what it saw, through the dispatcher's HTTP like anybody else.
+folder. A host polls for what it is to watch, and reports what it saw, through the dispatcher's HTTP as clients do.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
-import os
-import signal
-import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 import apsw
 
@@ -26,28 +22,52 @@ from covalab.core.model import (
     DispatchId,
     DispatchSummary,
     Firing,
+    Submission,
     Trigger,
     TriggerReport,
     TriggerState,
     TriggerWatch,
     TriggerWatches,
 )
-from covalab.dispatcher.pools import child_environment
+from covalab.dispatcher.child_process import ChildProcess, ProcessEnd
 from covalab.dispatcher.recovery import recorded_submission, resubmission
+from covalab.store import Store
 from covalab.store import trigger_rows as rows
 
-if TYPE_CHECKING:
-    from covalab.dispatcher.service import Service
-
-_log = logging.getLogger("covalab.triggers")
-_STARTS: Final = 3
+_T = TypeVar("_T")
 _SHORT_LIFE: Final = 10.0
-_LOG_TAIL: Final = 4_000
 _LEAVE_SECONDS: Final = 5.0
 
 
-class _Home(NamedTuple):
-    """Where triggers watch: one host process for each."""
+class Dispatches(Protocol):
+    """Part of the service (`service.Service`) that triggers need."""
+
+    folder: Path
+    store: Store
+    held: set[DispatchId]
+
+    async def recorded(self, dispatch: DispatchId) -> tuple[int, DispatchSummary]:
+        """Return the key and the recorded summary of a dispatch; raises `MissingLatticeRecordError`."""
+
+    async def write(self, job: Callable[[apsw.Connection], _T]) -> _T:
+        """Run a job in the next transaction."""
+
+    async def summary(self, dispatch: DispatchId) -> DispatchSummary:
+        """Return the state of a dispatch."""
+
+    async def start(
+        self, dispatch: DispatchId, *, also: Callable[[apsw.Connection], None] | None = None
+    ) -> DispatchSummary:
+        """Start a dispatch that was held."""
+
+    async def submit(
+        self, submission: Submission, *, also: Callable[[apsw.Connection], None] | None = None
+    ) -> tuple[DispatchSummary, bool]:
+        """Record a submission and start it."""
+
+
+class _HostKey(NamedTuple):
+    """Interpreter and folder of triggers: there is one host process for each."""
 
     python: str
     prefix: str
@@ -60,11 +80,11 @@ class TriggerHost:
     Parameters
     ----------
     number
-        Its name.
+        Its name, which it sends with each request.
     data_dir
         The data folder.
     on_failed
-        Is told why no host can be had.
+        Called with the reason when no process can be had.
     """
 
     def __init__(self, number: int, data_dir: Path, on_failed: Callable[[TriggerHost, str], Awaitable[None]]) -> None:
@@ -72,30 +92,28 @@ class TriggerHost:
         self.watches: dict[str, TriggerWatch] = {}
         self.version = 0
         self._data_dir = data_dir
-        self._on_failed = on_failed
+        self._report_failure = on_failed
         self._changed = asyncio.Event()
-        self._process: asyncio.subprocess.Process | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._process = ChildProcess(f"trigger host {number}", data_dir / "logs" / f"triggers-{number}.log")
 
     def add(self, watch: TriggerWatch) -> None:
-        """Watch something more."""
+        """Watch another trigger; starts the process if there is none."""
         self.watches[watch.trigger.id] = watch
-        self._note()
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run())
+        self._mark_changed()
+        self._process.supervise(self._run_once, self._on_failed)
 
     def remove(self, trigger: str) -> None:
-        """Watch something no longer. With nothing left to do the process ends."""
+        """Watch a trigger no longer. With nothing left to do the process ends."""
         if self.watches.pop(trigger, None) is not None:
-            self._note()
+            self._mark_changed()
 
-    def _note(self) -> None:
+    def _mark_changed(self) -> None:
         self.version += 1
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def news(self, since: int, wait: float) -> TriggerWatches:
-        """Return what is to be watched, at once if that changed after `since`."""
+    async def poll(self, since: int, wait: float) -> TriggerWatches:
+        """Return what is to be watched, at once if that changed after version `since`, else after `wait` seconds."""
         if self.version <= since:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), wait)
@@ -103,118 +121,86 @@ class TriggerHost:
 
     async def stop(self) -> None:
         """End the process and everything it started."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self._process.stop()
 
-    async def _run(self) -> None:
-        failures = 0
-        try:
-            while self.watches:
-                began = time.monotonic()
-                why = await self._live()
-                if not self.watches:
-                    return
-                failures = failures + 1 if time.monotonic() - began < _SHORT_LIFE else 1
-                _log.warning("the trigger host %d is gone (%s); starting another", self.number, why)
-                if failures >= _STARTS:
-                    await self._on_failed(self, why)
-                    return
-                await asyncio.sleep(0.5 * failures)
-        finally:
-            self._kill()
+    async def _on_failed(self, end: ProcessEnd) -> None:
+        await self._report_failure(self, end.message)
 
-    async def _live(self) -> str:
-        """One life of the process. Returns why it ended."""
-        environment = next(iter(self.watches.values())).trigger.environment
-        log = self._data_dir / "logs" / f"triggers-{self.number}.log"
-        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        command = [environment.python, "-m", "covalab.triggers.host", "--data-dir", str(self._data_dir)]
-        try:
-            with log.open("wb") as out:
-                self._process = await asyncio.create_subprocess_exec(
-                    *command,
-                    *("--host", str(self.number)),
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=out,
-                    cwd=self._data_dir,
-                    env=child_environment(environment.shell_env),
-                    start_new_session=True,
-                )
-        except OSError as error:
-            return f"cannot start {environment.python}: {error.strerror}"
-        try:
-            await self._watch_over(self._process)
-        finally:
-            self._kill()
+    async def _run_once(self) -> ProcessEnd | None:
+        """Run one process to its end; None: there is nothing to watch."""
         if not self.watches:
-            return "there is nothing to watch"
-        tail = log.read_bytes()[-_LOG_TAIL:].decode(errors="replace").strip()
-        return tail.splitlines()[-1] if tail else "it said nothing"
+            return None
+        environment = next(iter(self.watches.values())).trigger.environment
+        command = [environment.python, "-m", "covalab.triggers.host", "--data-dir", str(self._data_dir)]
+        command += ["--host", str(self.number)]
+        began = time.monotonic()
+        try:
+            await self._process.start(command, folder=self._data_dir, variables=environment.shell_env)
+        except OSError as error:
+            return ProcessEnd(came_up=False, message=f"cannot start {environment.python}: {error.strerror}")
+        try:
+            await self._wait_for_end()
+        finally:
+            self._process.kill()
+        if not self.watches:
+            return None
+        # A host does not report that it is up: one that lived for a while was.
+        return ProcessEnd(time.monotonic() - began >= _SHORT_LIFE, self._process.last_line())
 
-    async def _watch_over(self, process: asyncio.subprocess.Process) -> None:
-        """Return when the process has ended, or has nothing to do and had time to stop what it watched."""
-        ended = asyncio.create_task(process.wait())
-        while not ended.done():
+    async def _wait_for_end(self) -> None:
+        """Return when the process has ended, or has nothing to watch and had time to stop what it watched."""
+        has_ended = False
+        while not has_ended:
             changed = asyncio.create_task(self._changed.wait())
-            await asyncio.wait((ended, changed), return_when=asyncio.FIRST_COMPLETED)
+            has_ended = await self._process.wait(changed)
             changed.cancel()
             if not self.watches:
-                await asyncio.wait((ended,), timeout=_LEAVE_SECONDS)
+                has_ended = await self._process.wait(timeout=_LEAVE_SECONDS)
                 if not self.watches:
-                    break
-        ended.cancel()
-
-    def _kill(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+                    return
 
 
 class Triggers:
     """All triggers of a dispatcher."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Dispatches) -> None:
         self._service = service
-        self._hosts: dict[_Home, TriggerHost] = {}
-        # Numbers of another life are not ours: a host that outlived its dispatcher is told to go.
+        self._hosts: dict[_HostKey, TriggerHost] = {}
+        # A host that outlived its dispatcher must find no host of its number here, and so ends.
         self._numbers = itertools.count(service.store.epoch * 1_000_000)
 
     @property
     def n_watching(self) -> int:
-        """How many triggers are watching."""
+        """Number of triggers that are watching."""
         return sum(len(host.watches) for host in self._hosts.values())
 
     async def recover(self) -> None:
-        """Watch again what was watched when the last dispatcher ended."""
+        """Watch again the triggers that were watching when the last dispatcher ended."""
         for row in await self._service.store.read(partial(rows.select_triggers, state="watching")):
             self.watch(row.dispatch, [row.trigger])
 
     async def stop(self) -> None:
-        """End the hosts; what they watch is watched again at the next start."""
+        """End the hosts; their triggers watch again after the next start."""
         await asyncio.gather(*(host.stop() for host in self._hosts.values()))
 
     def watch(self, dispatch: DispatchId, triggers: Iterable[Trigger]) -> None:
-        """Let triggers that are recorded watch."""
+        """Start watching triggers that are recorded."""
         for trigger in triggers:
             environment = trigger.environment
-            home = _Home(environment.python, environment.prefix, environment.cwd)
-            host = self._hosts.get(home)
+            key = _HostKey(environment.python, environment.prefix, environment.cwd)
+            host = self._hosts.get(key)
             if host is None:
-                host = self._hosts[home] = TriggerHost(next(self._numbers), self._service.folder, self._give_up)
+                host = self._hosts[key] = TriggerHost(next(self._numbers), self._service.folder, self._give_up)
             host.add(TriggerWatch(trigger, dispatch))
 
     def is_watching(self, dispatch: DispatchId) -> bool:
-        """Whether something may start a dispatch again."""
+        """Whether a trigger may start a dispatch again."""
         return any(watch.dispatch == dispatch for host in self._hosts.values() for watch in host.watches.values())
 
     async def states(self, dispatch: DispatchId) -> list[TriggerState]:
-        """Return how the triggers of a dispatch stand; raises `MissingLatticeRecordError`."""
+        """Return the states of the triggers of a dispatch; raises `MissingLatticeRecordError`."""
         found = await self._service.store.read(partial(rows.select_states, dispatch=dispatch))
-        if not found:
+        if not found:  # no triggers, or no such dispatch
             await self._service.recorded(dispatch)
         return found
 
@@ -254,38 +240,39 @@ class Triggers:
         self.forget([trigger])
 
     def forget(self, triggers: Iterable[str]) -> None:
-        """Let hosts watch something no longer."""
+        """Stop watching triggers, whose states stay as they are."""
         for trigger in triggers:
             for host in self._hosts.values():
                 host.remove(trigger)
 
     async def _give_up(self, host: TriggerHost, why: str) -> None:
-        """No process can be had: its triggers have failed."""
-        for trigger in list(host.watches):
+        """Record the failure of all triggers of a host that cannot be started."""
+        while host.watches:  # also one that is added meanwhile: this host starts no other process for it
+            trigger = next(iter(host.watches))
             await self._end(trigger, "failed", f"no process can be had in which it could watch: {why}")
 
-    # -- what hosts ask and say ----------------------------------------------------------------------------------
+    # -- requests of hosts ----------------------------------------------------------------------------------
 
     async def watched(self, host: int, since: int, wait: float) -> TriggerWatches | None:
-        """Return what a host is to watch; None if it is none of ours, and must go."""
+        """Return the triggers of a host; None if it is none of ours, and must end."""
         found = self._host(host)
-        return None if found is None else await found.news(since, wait)
+        return None if found is None else await found.poll(since, wait)
 
     def _host(self, number: int) -> TriggerHost | None:
         return next((host for host in self._hosts.values() if host.number == number), None)
 
-    async def tell(self, trigger: str, news: TriggerReport) -> bool:
-        """Take down what a host says of a trigger. False: the host is none of ours, and must go."""
-        if self._host(news.host) is None:
+    async def report(self, trigger: str, report: TriggerReport) -> bool:
+        """Record the state that a host reports of a trigger. False: the host is none of ours, and must end."""
+        if self._host(report.host) is None:
             return False
-        if news.state == "watching":
-            await self._service.write(partial(rows.update_state, trigger=trigger, state="watching", error=news.error))
+        if report.state == "watching":
+            await self._service.write(partial(rows.update_state, trigger=trigger, state="watching", error=report.error))
         else:
-            await self._end(trigger, news.state, news.error)
+            await self._end(trigger, report.state, report.error)
         return True
 
     async def fire(self, trigger: str, firing: Firing) -> DispatchSummary | None:
-        """Start the dispatch of a trigger, or run it once more. None: the host is none of ours, and must go.
+        """Start the dispatch of a trigger, or run it once more. None: the host is none of ours, and must end.
 
         The first firing starts a dispatch that was held. Asked twice with one request, it happens once.
 
@@ -307,13 +294,14 @@ class Triggers:
             message = f"trigger {row.trigger.name} of dispatch {row.dispatch} is {row.state}; register it again"
             raise TriggerError(message)
         if row.dispatch in service.held:
-            return await service.start(row.dispatch, also=_noted(trigger, firing.request, row.dispatch))
+            return await service.start(row.dispatch, also=_record_firing(trigger, firing.request, row.dispatch))
         recorded = await service.store.read(partial(recorded_submission, dispatch=row.dispatch))
         assert recorded is not None
         submission = resubmission(recorded, firing.request, reuse=False, strict=False)
-        summary, _ = await service.submit(submission, also=_noted(trigger, firing.request, firing.request))
+        summary, _ = await service.submit(submission, also=_record_firing(trigger, firing.request, firing.request))
         return summary
 
 
-def _noted(trigger: str, request: DispatchId, dispatch: DispatchId) -> Callable[[apsw.Connection], None]:
+def _record_firing(trigger: str, request: DispatchId, dispatch: DispatchId) -> Callable[[apsw.Connection], None]:
+    # In the transaction of the dispatch: a host that asks again after a crash must find both or neither.
     return partial(rows.insert_firing, trigger=trigger, request=request, dispatch=dispatch)

@@ -1,4 +1,4 @@
-"""What can be read of a dispatch, running or recorded, in the shapes of `core.model`."""
+"""Read views of single dispatches, in the structs of `core.model`; a view is the same while it runs and afterwards."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from covalab.core.graph_state import GraphState, result_nodes
 from covalab.core.journal import ExecutionSnapshot, ExecutionState, JournalPage
 from covalab.core.lifecycle import TERMINAL, all_completed
 from covalab.core.model import (
+    Attempt,
     DispatchChanges,
     DispatchId,
     DispatchRecord,
@@ -22,10 +23,12 @@ from covalab.core.model import (
     Graph,
     NodeDetail,
     NodeKind,
+    NodeState,
     Status,
     Value,
 )
 from covalab.dispatcher.cache import FinishedDispatch
+from covalab.dispatcher.known import Known
 from covalab.dispatcher.running import rebuild
 from covalab.dispatcher.service import Service
 from covalab.store import dispatch_rows
@@ -49,56 +52,33 @@ async def dispatches(
     oldest: bool = False,
     schedule: str | None = None,
 ) -> list[DispatchSummary]:
-    """Return summaries of the outermost dispatches, or of those below `root`, newest first, as they stand now."""
+    """Return summaries of the outermost dispatches, or of those below `root`, newest first."""
     await service.settled()
     found = await service.store.read(
         lambda db: dispatch_rows.select_dispatches(
             db, statuses, name, offset, count, root=root, since=since, oldest=oldest, schedule=schedule
         )
     )
-    current = [service.runs[summary.id].summary() if summary.id in service.runs else summary for summary in found]
+    # A row is written when a dispatch starts and ends; counts of one that runs are newer here.
+    current = [
+        service.runs[summary.id].committed_summary() if summary.id in service.runs else summary for summary in found
+    ]
     return [summary for summary in current if not statuses or summary.status in statuses]
 
 
-async def graph(service: Service, dispatch: DispatchId) -> Graph:
-    """Return the transport graph."""
-    run = service.runs.get(dispatch)
-    if run is not None:
-        return run.graph
-    key, _ = await service.recorded(dispatch)
-    return await service.store.read(lambda db: dispatch_rows.select_graph(db, key))
-
-
-async def changed(service: Service, dispatch: DispatchId, since: int, wait: float) -> None:
-    """Wait up to `wait` seconds for a dispatch that has not ended to change after version `since`."""
+async def known_dispatch(service: Service, dispatch: DispatchId) -> Known:
+    """Return a dispatch, once what was applied before is on the disk; raises `MissingLatticeRecordError`."""
     await service.settled()
-    run = service.runs.get(dispatch)
-    if (run is not None and run.progress.version <= since) or (dispatch in service.held and since > 0):
-        await service.feed.wait(dispatch, wait)
+    return service.runs.get(dispatch) or await _not_running(service, dispatch)
 
 
-async def changes(service: Service, dispatch: DispatchId, since: int) -> DispatchChanges:
-    """Return what changed after version `since`."""
-    await service.settled()
-    run = service.runs.get(dispatch)
-    if run is not None:
-        summary, children, nodes = run.summary(), run.children, run.progress.states_since(since)
-    else:
-        ended = await _ended(service, dispatch)
-        summary, children = ended.summary, ended.children
-        nodes = ended.progress.states_since(-1) if since < ended.summary.version else []
-    told = {state.node: children[state.node] for state in nodes if state.node in children} if children else {}
-    return DispatchChanges(summary, since, nodes, told)
-
-
-async def _ended(service: Service, dispatch: DispatchId) -> FinishedDispatch:
-    """Return a dispatch that is not running, as it is recorded."""
+async def _not_running(service: Service, dispatch: DispatchId) -> FinishedDispatch:
     found = service.finished.get(dispatch)
     if found is not None:
         return found
 
     def job(db: apsw.Connection) -> FinishedDispatch | None:
-        # All in one snapshot: somebody may delete it meanwhile.
+        # All in one snapshot: a delete may come between two of these reads.
         row = dispatch_rows.select_dispatch(db, dispatch)
         if row is None:
             return None
@@ -110,27 +90,49 @@ async def _ended(service: Service, dispatch: DispatchId) -> FinishedDispatch:
     found = await service.store.read(job)
     if found is None:
         raise MissingLatticeRecordError(dispatch, str(service.folder))
-    if found.summary.status in TERMINAL:
+    if found.summary.status in TERMINAL:  # one that is held will change
         service.finished.keep(found)
     return found
 
 
-async def record(service: Service, dispatch: DispatchId, outputs: str) -> DispatchRecord:
-    """Return a dispatch with the outputs that were asked for: `result`, `all`, `none`, or node numbers."""
+async def graph(service: Service, dispatch: DispatchId) -> Graph:
+    """Return the transport graph."""
+    at_hand = service.runs.get(dispatch) or service.finished.get(dispatch)
+    if at_hand is not None:
+        return at_hand.progress.graph
+    key, _ = await service.recorded(dispatch)  # the graph alone: of a large dispatch, states are most of the work
+    return await service.store.read(lambda db: dispatch_rows.select_graph(db, key))
+
+
+async def wait_for_change(service: Service, dispatch: DispatchId, since: int, wait: float) -> None:
+    """Wait up to `wait` seconds for a dispatch that has not ended to change after version `since`."""
     await service.settled()
     run = service.runs.get(dispatch)
-    if run is not None:
-        key, summary, progress, submission = run.key, run.summary(), run.progress, run.submission
-        children = dict(run.children)
-    else:
-        ended = await _ended(service, dispatch)
-        key, summary, progress, submission = ended.key, ended.summary, ended.progress, ended.submission
-        children = ended.children
+    is_held = dispatch in service.held and since > 0
+    if is_held or (run is not None and run.committed_summary().version <= since):
+        await service.feed.wait(dispatch, wait)
+
+
+async def changes(service: Service, dispatch: DispatchId, since: int) -> DispatchChanges:
+    """Return the nodes that changed after version `since`."""
+    known = await known_dispatch(service, dispatch)
+    summary, nodes = known.committed_summary(), known.committed_states(since)
+    its_children = known.children
+    children = {state.node: its_children[state.node] for state in nodes if state.node in its_children}
+    return DispatchChanges(summary, since, nodes, children)
+
+
+async def record(service: Service, dispatch: DispatchId, outputs: str) -> DispatchRecord:
+    """Return a dispatch with the outputs that were asked for: `result`, `all`, `none`, or node numbers."""
+    known = await known_dispatch(service, dispatch)
+    # Of one moment: the dispatch may go on while the values are read.
+    summary, states, children = known.committed_summary(), known.committed_states(-1), dict(known.children)
+    key, graph, submission = known.key, known.progress.graph, known.submission
     wanted: list[int] | None
     if outputs == "all":
         wanted = None
     elif outputs == "result":
-        wanted = result_nodes(progress.graph)
+        wanted = result_nodes(graph)
     elif outputs == "none":
         wanted = []
     else:
@@ -142,8 +144,8 @@ async def record(service: Service, dispatch: DispatchId, outputs: str) -> Dispat
     values, failures = await service.store.read(job)
     return DispatchRecord(
         summary,
-        progress.graph,
-        progress.states_since(-1),
+        graph,
+        states,
         submission.values,
         values,
         failures,
@@ -164,35 +166,18 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
     MissingLatticeRecordError
         If there is no such dispatch, or no such node in it.
     """
-    await service.settled()
-    run = service.runs.get(dispatch)
-    if run is not None:
-        key, progress, submission, children = run.key, run.progress, run.submission, run.children
-    else:
-        ended = await _ended(service, dispatch)
-        key, progress, submission, children = ended.key, ended.progress, ended.submission, ended.children
+    known = await known_dispatch(service, dispatch)
+    progress = known.progress
     graph = progress.graph
     if not 0 <= number < len(graph.nodes):
         where = f"{dispatch}, which has {len(graph.nodes)} nodes"
         task = f"{dispatch}:{number}"
         raise MissingLatticeRecordError(task, where)
     found = graph.nodes[number]
-    for _ in range(_READINGS):
-        state = progress.node_state(number)
-        outcome, attempts = await service.store.read(
-            lambda db: (
-                dispatch_rows.select_outcome(db, key, number),
-                dispatch_rows.select_attempts(db, key, number).get(number, []),
-            )
-        )
-        # It may have ended meanwhile: nobody is to see the end without the value.
-        is_whole = outcome is not None or state.status not in _WITH_OUTCOME or not progress.working[number]
-        if is_whole and state == progress.node_state(number):
-            break
-        await service.settled()
+    state, outcome, attempts = await _read_node(service, known, number)
     value = outcome.value if outcome is not None else None
     if found.kind is NodeKind.PARAMETER:
-        value = submission.values[found.value]
+        value = known.submission.values[found.value]
     stdout, stderr = (outcome.stdout, outcome.stderr) if outcome is not None else service.read_output(dispatch, number)
     failure = outcome.failure if outcome is not None else None
     if state.status == "skipped":
@@ -219,28 +204,52 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
         progress.inputs[number],
         attempts,
         state.next_at,
-        children.get(number),
+        known.children.get(number),
     )
 
 
-async def standing(service: Service, dispatch: DispatchId) -> ExecutionSnapshot:
+async def _read_node(
+    service: Service, known: Known, number: int
+) -> tuple[NodeState, dispatch_rows.OutcomeRow | None, list[Attempt]]:
+    """Return state, outcome and earlier attempts of a node, such that they fit each other."""
+    key = known.key
+    for _ in range(_READINGS):
+        state = known.committed_state(number)
+        outcome, attempts = await service.store.read(
+            lambda db: (
+                dispatch_rows.select_outcome(db, key, number),
+                dispatch_rows.select_attempts(db, key, number).get(number, []),
+            )
+        )
+        # It may have ended while that was read: an end without its value must not be shown.
+        is_whole = outcome is not None or state.status not in _WITH_OUTCOME or not known.progress.working[number]
+        if is_whole and state == known.committed_state(number):
+            break
+        await service.settled()
+    return state, outcome, attempts
+
+
+async def execution_snapshot(service: Service, dispatch: DispatchId) -> ExecutionSnapshot:
     """Return what happened in a dispatch beside its graph."""
-    await service.settled()
+    known = await known_dispatch(service, dispatch)
+    summary = known.committed_summary()
+    state = await _execution_state(service, dispatch, known.key) or ExecutionState()
+    if dispatch not in service.runs and summary.status in TERMINAL and state.lifecycle != "closed":
+        # Nothing ever happened in it, so there is no entry that closed it.
+        state.lifecycle, state.close_reason = "closed", "auto_close"
+        state.sealed_at = state.closed_at = summary.ended_at
+    return ExecutionSnapshot(summary, state, known.submission.interventions)
+
+
+async def _execution_state(service: Service, dispatch: DispatchId, key: int) -> ExecutionState | None:
+    """Return the state that the journal of a dispatch folds to; None: it has no entries."""
     run = service.runs.get(dispatch)
     if run is not None:
-        summary = run.summary()
-        return ExecutionSnapshot(summary, run.journal or ExecutionState(), run.submission.interventions)
-    ended = await _ended(service, dispatch)
-    folded = await service.store.read(lambda db: select_execution_state(db, ended.key)) or ExecutionState()
-    summary = ended.summary
-    if summary.status in TERMINAL and folded.lifecycle != "closed":
-        # Nothing ever happened in it, so nobody wrote down that it was closed.
-        folded.lifecycle, folded.close_reason = "closed", "auto_close"
-        folded.sealed_at = folded.closed_at = summary.ended_at
-    return ExecutionSnapshot(summary, folded, ended.submission.interventions)
+        return run.journal
+    return await service.store.read(lambda db: select_execution_state(db, key))
 
 
-async def until(service: Service, dispatch: DispatchId, wait: float, *, final: bool) -> None:
+async def wait_for_end(service: Service, dispatch: DispatchId, wait: float, *, final: bool) -> None:
     """Wait up to `wait` seconds for a dispatch to end, or, with `final`, for its final result to be set or made."""
     deadline = time.monotonic() + wait
     while dispatch in service.runs or dispatch in service.held:
@@ -267,13 +276,11 @@ async def stream(
     while True:
         await service.settled()
         run = service.runs.get(dispatch)
-        key, dropped = (await service.recorded(dispatch))[0] if run is None else run.key, 0
-        if run is None:
-            folded = await service.store.read(lambda db: select_execution_state(db, key))  # noqa: B023 - called at once
-            dropped = 0 if folded is None else folded.dropped
-        elif run.journal is not None:
-            dropped = run.journal.dropped
-        entries = await service.store.read(lambda db: select_stream(db, key, since, count, last=last > 0))  # noqa: B023
+        key = run.key if run is not None else (await service.recorded(dispatch))[0]
+        state = await _execution_state(service, dispatch, key)
+        dropped = 0 if state is None else state.dropped
+        entries = await service.store.read(lambda db: select_stream(db, key, since, count, last=last > 0))  # noqa: B023 - called at once
+        # By `run`, not by a second look: entries of one that ended meanwhile may have come after these.
         over = run is None and dispatch not in service.held
         left = deadline - time.monotonic()
         missed = max(0, dropped - read)
@@ -283,7 +290,7 @@ async def stream(
 
 
 def _why_skipped(progress: GraphState, number: int) -> Failure:
-    """Name the nodes whose end kept this one from starting."""
+    """Return the failure of a skipped node, which names the nodes whose end kept it from starting."""
     culprits: list[int] = []
     seen = {number}
     stack = [number]

@@ -1,0 +1,176 @@
+"""Handlers of dispatches: submit, list, read, start, cancel, run again, delete."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Final, cast, get_args
+
+import msgspec
+from tornado import web
+
+from covalab.core.browser_views import node_view
+from covalab.core.model import DispatchId, NodeDetail, PurgeResult, RedispatchRequest, Status, Submission
+from covalab.dispatcher import views
+from covalab.dispatcher.http_api.handler import LARGEST_NUMBER, LONGEST_WAIT, MOST_ENTRIES, BadRequest, Handler
+
+_STATUSES: Final = frozenset(get_args(Status))
+_OUTPUTS: Final = re.compile(r"result|all|none|[0-9]{1,9}(,[0-9]{1,9})*")
+
+
+class CancelRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of a cancel request: the nodes; None: all."""
+
+    nodes: list[int] | None = None
+
+
+class DispatchesHandler(Handler):
+    """`GET /dispatches`, `POST /dispatches`, `DELETE /dispatches`."""
+
+    async def get(self) -> None:
+        """List the outermost dispatches, or those below `root`, newest first."""
+        statuses = [status for status in self.get_query_argument("status", "").split(",") if status]
+        if not _STATUSES.issuperset(statuses):
+            message = f"status must be of {', '.join(sorted(_STATUSES))}; got {','.join(statuses)!r}"
+            raise BadRequest(message)
+        name = self.get_query_argument("name", None)
+        offset = int(self.number("offset", 0, LARGEST_NUMBER))
+        count = int(self.number("count", 50, MOST_ENTRIES))
+        chosen = cast("list[Status]", statuses)
+        root = self.get_query_argument("root", None) or None
+        since = self.number("since", 0, LARGEST_NUMBER)
+        oldest = bool(self.get_query_argument("oldest", None))
+        schedule = self.get_query_argument("schedule", None) or None
+        part = (max(0, offset), max(0, count))
+        self.answer(
+            await views.dispatches(
+                self.service, chosen, name, *part, root=root, since=since, oldest=oldest, schedule=schedule
+            )
+        )
+
+    async def post(self) -> None:
+        """Record a dispatch and start it."""
+        encoded = None if self.is_json else self.request.body
+        summary, is_new = await self.service.submit(self.body(Submission), encoded=encoded)
+        self.answer(summary, 201 if is_new else 200)
+
+    async def delete(self) -> None:
+        """Delete all that ended before a time."""
+        before = self.number("ended_before", math.nan, LARGEST_NUMBER)
+        if math.isnan(before):
+            message = "say with ended_before, in seconds since the epoch, what is to be forgotten"
+            raise BadRequest(message)
+        await self.service.settled()
+        self.answer(PurgeResult(await self.service.retention.purge(before)))
+
+
+class DispatchHandler(Handler):
+    """`GET /dispatches/{id}`, `DELETE /dispatches/{id}`."""
+
+    async def get(self, dispatch: str) -> None:
+        """Return the summary of a dispatch."""
+        self.answer(await self.service.summary(DispatchId(dispatch)))
+
+    async def delete(self, dispatch: str) -> None:
+        """Delete a dispatch that has ended, with all below it."""
+        why_not = await self.service.delete(DispatchId(dispatch))
+        if why_not:
+            raise web.HTTPError(409, why_not)
+        self.set_status(204)
+        await self.finish()
+
+
+class RecordHandler(Handler):
+    """`GET /dispatches/{id}/record`."""
+
+    async def get(self, dispatch: str) -> None:
+        """Return a dispatch with outputs, when it has ended if `wait` is given."""
+        outputs = self.get_query_argument("outputs", "result")
+        if not _OUTPUTS.fullmatch(outputs):
+            message = f"outputs must be result, all, none or node numbers; got {outputs!r}"
+            raise BadRequest(message)
+        if self.get_query_argument("wait", None):
+            await self.service.recorded(DispatchId(dispatch))
+            timeout = self.number("timeout", math.inf, math.inf)
+            # Of one that was never started the answer comes at once, unless the client knows that and wants to wait.
+            is_held = (
+                dispatch in self.service.held
+                and not self.service.schedules.is_waiting(DispatchId(dispatch))
+                and not self.get_query_argument("held", None)
+            )
+            await self.long_poll(
+                self.service.ended(
+                    DispatchId(dispatch), 0.0 if is_held else None if math.isinf(timeout) else max(0.0, timeout)
+                )
+            )
+        self.answer(await views.record(self.service, DispatchId(dispatch), outputs))
+
+
+class GraphHandler(Handler):
+    """`GET /dispatches/{id}/graph`."""
+
+    async def get(self, dispatch: str) -> None:
+        """Return the transport graph."""
+        self.answer(await views.graph(self.service, DispatchId(dispatch)))
+
+
+class ChangesHandler(Handler):
+    """`GET /dispatches/{id}/changes`."""
+
+    async def get(self, dispatch: str) -> None:
+        """Return the nodes that changed after a version, waiting for one if asked."""
+        since = int(self.number("since", 0, LARGEST_NUMBER))
+        wait = max(0.0, self.number("wait", 0, LONGEST_WAIT))
+        if wait:
+            await self.long_poll(views.wait_for_change(self.service, DispatchId(dispatch), since, wait))
+        self.answer(await views.changes(self.service, DispatchId(dispatch), since))
+
+
+class NodeHandler(Handler):
+    """`GET /dispatches/{id}/nodes/{n}`."""
+
+    async def get(self, dispatch: str, number: str) -> None:
+        """Return the details of one node; as JSON with the value described, not included."""
+        detail: NodeDetail = await views.node(self.service, DispatchId(dispatch), int(number))
+        self.answer(node_view(detail) if self.wants_json else detail)
+
+
+class CancelHandler(Handler):
+    """`POST /dispatches/{id}/cancel`."""
+
+    async def post(self, dispatch: str) -> None:
+        """Cancel a dispatch or some of its nodes."""
+        nodes = self.body(CancelRequest).nodes if self.request.body else None
+        if nodes is not None:
+            graph = await views.graph(self.service, DispatchId(dispatch))
+            strangers = [node for node in nodes if not 0 <= node < len(graph.nodes)]
+            if strangers:
+                message = f"dispatch {dispatch!r} has no node {strangers[0]}; its nodes are 0 to {len(graph.nodes) - 1}"
+                raise BadRequest(message)
+        self.answer(await self.service.cancel(DispatchId(dispatch), nodes), 202)
+
+
+class SubmissionHandler(Handler):
+    """`GET /dispatches/{id}/submission`."""
+
+    async def get(self, dispatch: str) -> None:
+        """Return the submission of a dispatch."""
+        self.answer(await self.service.submission(DispatchId(dispatch)))
+
+
+class StartHandler(Handler):
+    """`POST /dispatches/{id}/start`."""
+
+    async def post(self, dispatch: str) -> None:
+        """Start a dispatch that was held."""
+        self.answer(await self.service.start(DispatchId(dispatch)), 202)
+
+
+class RedispatchHandler(Handler):
+    """`POST /dispatches/{id}/redispatch`."""
+
+    async def post(self, dispatch: str) -> None:
+        """Run the stored graph once more, under a new id."""
+        again = self.body(RedispatchRequest) if self.request.body else RedispatchRequest()
+        summary, is_new = await self.service.redispatch(DispatchId(dispatch), again)
+        self.answer(summary, 201 if is_new else 200)

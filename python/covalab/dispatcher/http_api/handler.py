@@ -1,0 +1,150 @@
+"""Base of all handlers: decodes requests, encodes answers as asked for, and turns errors into `Problem`s."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+import msgspec
+from tornado import web
+
+from covalab.core import protocol
+from covalab.core.errors import (
+    AnsweredDifferently,
+    CovalabError,
+    DataFolderError,
+    ExecutionClosed,
+    MissingLatticeRecordError,
+    NoSuchInterrupt,
+    TriggerError,
+    VersionMismatch,
+)
+from covalab.core.model import Problem
+from covalab.dispatcher.service import Service
+
+LONGEST_WAIT: Final = 24 * 3600.0
+"""Seconds for which a request may be held open."""
+MOST_ENTRIES: Final = 10_000
+"""How many rows or entries one answer may have."""
+LARGEST_NUMBER: Final = 1e15
+"""Of versions, offsets and times; exact as a float."""
+
+_T = TypeVar("_T")
+_REMEDY: Final = "run `covalab stop` with the version that started it, then try again"
+
+
+class BadRequest(CovalabError, ValueError):
+    """The request is not one that this dispatcher understands."""
+
+
+class Handler(web.RequestHandler):
+    """Base handler: answers in msgpack or JSON, as asked; every error is a `Problem`."""
+
+    open_to_all_versions = False
+
+    def initialize(self, service: Service, stop: asyncio.Event) -> None:
+        """Take the service, and the event that ends the process."""
+        self.service = service
+        self.stop = stop
+        self._poll: asyncio.Task[Any] | None = None
+
+    async def long_poll(self, wait: Coroutine[Any, Any, Any]) -> None:
+        """Hold the request open until `wait` is done, or the connection is closed.
+
+        Without the latter, one that is gone would keep the dispatcher alive.
+        """
+        self._poll = asyncio.create_task(wait)
+        with suppress(asyncio.CancelledError):
+            await self._poll
+
+    def on_connection_close(self) -> None:
+        """End a long poll."""
+        if self._poll is not None:
+            self._poll.cancel()
+
+    def set_default_headers(self) -> None:
+        """Add our version to all answers, errors too."""
+        self.set_header(protocol.HEADER, protocol.version_header())
+
+    def prepare(self) -> None:
+        """Note the time, after which idleness is counted, and check the version of the client."""
+        self.service.last_asked = time.monotonic()
+        said = self.request.headers.get(protocol.HEADER, "")
+        if not self.open_to_all_versions:
+            protocol.check_version(said, "what asks it", _REMEDY)
+
+    def answer(self, body: Any, status: int = 200) -> None:
+        """Send a struct as the answer."""
+        self.set_status(status)
+        if self.wants_json:
+            self.set_header("Content-Type", "application/json")
+            self.finish(msgspec.json.encode(body))
+        else:
+            self.set_header("Content-Type", protocol.MSGPACK)
+            self.finish(msgspec.msgpack.encode(body))
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether the client may be a browser, which gets values described, not included."""
+        return protocol.MSGPACK not in self.request.headers.get("Accept", "")
+
+    def body(self, kind: Any) -> Any:
+        """Return the body of the request, decoded and checked."""
+        return (msgspec.json if self.is_json else msgspec.msgpack).decode(self.request.body, type=kind)
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the request's body is JSON, and not msgpack."""
+        return "json" in self.request.headers.get("Content-Type", "")
+
+    def query(self, kind: type[_T]) -> _T:
+        """Return the query as a struct, checked."""
+        names = [field.name for field in msgspec.structs.fields(kind)]  # type: ignore[arg-type]
+        given = {name: text for name in names if (text := self.get_query_argument(name, None)) is not None}
+        return msgspec.convert(given, kind, strict=False)
+
+    def number(self, name: str, default: float, most: float) -> float:
+        """Return a number of the query."""
+        text = self.get_query_argument(name, None)
+        if text is None:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (value <= most and value > -math.inf):  # so that not-a-number is refused, too
+            message = f"{name}={text!r} is not a number up to {most:g}"
+            raise BadRequest(message)
+        return value
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Send the `Problem` that an exception is for clients."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if isinstance(error, MissingLatticeRecordError):
+            status, problem = 404, Problem("MissingLatticeRecordError", str(error), error.dispatch)
+        elif isinstance(error, DataFolderError):
+            status, problem = 507, Problem("DataFolderError", str(error))
+        elif isinstance(error, NoSuchInterrupt):
+            status, problem = 404, Problem("NoSuchInterrupt", str(error))
+        elif isinstance(error, TriggerError | AnsweredDifferently | ExecutionClosed):
+            status, problem = 409, Problem(type(error).__name__, str(error))
+        elif isinstance(error, VersionMismatch):
+            status, problem = 409, Problem("VersionMismatch", str(error))
+        elif isinstance(error, CovalabError | msgspec.MsgspecError):
+            status, problem = 400, Problem(type(error).__name__, str(error))
+        elif isinstance(error, web.HTTPError):
+            message = error.log_message or f"there is no {self.request.method} {self.request.path}"
+            status, problem = error.status_code, Problem("DispatcherError", message)
+        else:
+            status = status_code
+            problem = Problem("DispatcherError", f"{type(error).__name__}: {error}; see `covalab logs`")
+        self.answer(problem, status)
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Log an exception, unless it is an answer: clients that ask wrongly must not fill the log."""
+        if not isinstance(value, CovalabError | web.HTTPError | msgspec.MsgspecError):
+            super().log_exception(typ, value, tb)
