@@ -22,11 +22,11 @@ from covalab.core.errors import NoSuchInterrupt
 from covalab.core.journal import Command, Entry, ExecutionSnapshot, Interrupt, Intervention, StateNode, find
 from covalab.core.lifecycle import TERMINAL, has_come_to_its_end
 from covalab.core.model import DispatchId, Value, does_work
+from covalab.sdk.dispatching.ids import checked_id
 from covalab.worker.reporting import chosen, plain, plain_dict
 
 if TYPE_CHECKING:
-    from covalab.sdk.dispatching.ids import checked_id
-from covalab.sdk.results.result import Result
+    from covalab.sdk.results.result import Result
 
 ROUND_SECONDS: Final = 2.0
 """How many seconds one request of an asynchronous call waits: a thread cannot be called back."""
