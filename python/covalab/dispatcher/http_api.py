@@ -248,7 +248,6 @@ class DispatchesHandler(Handler):
         if math.isnan(before):
             message = "say with ended_before, in seconds since the epoch, what is to be forgotten"
             raise BadRequest(message)
-        await self.service.settled()
         self.answer(PurgeResult(await self.service.retention.purge(before)))
 
 
@@ -501,7 +500,6 @@ class EventsHandler(Handler):
         try:
             if feed.number == since:
                 await self.held(feed.wait(None, wait))
-                await self.service.settled()
         finally:
             self.service.attached -= 1
             self.service.last_asked = time.monotonic()

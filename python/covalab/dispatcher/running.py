@@ -1,4 +1,4 @@
-"""A dispatch that has not ended, as the dispatcher holds it."""
+"""Running dispatch: state of a dispatch that has not ended, in memory."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from covalab.core.model import (
     does_work,
 )
 from covalab.core.placement import queues_of
+from covalab.dispatcher.committed import CommittedState, Snapshot
 from covalab.store.dispatch_rows import SubmissionBody
 
 _CHANCE: Final = 2
-_FAILED_SHOWN: Final = 100  # the text is in every summary that is told and in every commit
+_FAILED_SHOWN: Final = 100  # the text is in every summary that is published and in every commit
 
 
 class RunningDispatch:
-    """Progress, what was submitted, and what has come in but is not yet recorded."""
+    """A submission, its state, and what came in or happened that is not recorded yet."""
 
     def __init__(self, key: int, summary: DispatchSummary, graph: Graph, rest: SubmissionBody) -> None:
         self.key = key
@@ -47,11 +48,12 @@ class RunningDispatch:
         self.failures: dict[int, int] = {}  # how many runs of a node failed: what retries are counted by
         self.attempts: list[Attempt] = []  # runs that were not the last of their node, on their way to the disk
         self.unheard: dict[int, int] = {}  # how often a node's worker was lost before anything was heard of it
-        self.told = summary
+        self.committed = CommittedState(summary, len(graph.nodes))
+        """The part of it that is on the disk. Whoever answers a request reads this, and nothing else of it."""
         self.children: dict[int, DispatchId] = {}  # the dispatches that nodes have become
         self.built: dict[int, Outcome] = {}  # how each of those was built, and what it printed
         self.inner = summary.inner  # how many dispatches are below it
-        self.births: list[Submission] = []  # children on their way to the disk
+        self.new_children: list[Submission] = []  # on their way to the disk
         self.journal: ExecutionState | None = None  # what happened beside the graph, if anything did
         self.entries: list[tuple[int, Entry]] = []  # of it, that are not on the disk yet
         self.closing = ""  # why somebody wants it to be closed
@@ -80,8 +82,27 @@ class RunningDispatch:
         self.unheard[node] = self.unheard.get(node, 0) + 1
         return self.unheard[node] > _CHANCE
 
+    def show_loaded(self, journal: ExecutionState | None = None) -> None:
+        """Let readers see the dispatch as it was loaded from the disk. `journal` is theirs: it shares nothing."""
+        self.committed.load(self.summary(), self.progress, self.children, journal)
+        self.progress.touched.clear()
+
+    def take_snapshot(self) -> Snapshot:
+        """Return what changed since this was called last, for readers to see once it is committed."""
+        nodes = [self._node_state(node) for node in self.progress.touched]
+        children = {node: self.children[node] for node in self.progress.touched if node in self.children}
+        self.progress.touched.clear()
+        return Snapshot(self.summary(), nodes, children)
+
+    def _node_state(self, node: int) -> NodeState:
+        state = self.progress.state(node)
+        if state.status == "pending" and node in self.progress.in_flight:
+            # It was counted when it was sent, and has not begun.
+            return msgspec.structs.replace(state, attempt=state.attempt - 1)
+        return state
+
     def summary(self) -> DispatchSummary:
-        """Where it stands now."""
+        """Return the summary as it is now, ahead of the disk."""
         progress = self.progress
         status: Status = progress.outcome if self.may_end else "running"
         if status == "running" and self.started_at is None:
@@ -148,7 +169,7 @@ def rebuild(graph: Graph, rest: SubmissionBody, summary: DispatchSummary, states
 
 
 def lost_failure(losses: int) -> Failure:
-    """Say what a worker's death means for the task that was there."""
+    """Return the failure of a task whose worker died too often."""
     return Failure(
         "worker_lost",
         f"the worker process died {losses} times while it ran this task: it ran out of memory, crashed in native code "
@@ -157,5 +178,5 @@ def lost_failure(losses: int) -> Failure:
 
 
 def timeout_failure(limit: float | None) -> Failure:
-    """Say that a task's time was up."""
+    """Return the failure of a task whose time was up."""
     return Failure("timeout", f"stopped after its time limit of {limit:g} s; raise time_limit or make the task smaller")

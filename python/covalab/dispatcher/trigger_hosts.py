@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import apsw
 
@@ -26,18 +26,18 @@ from covalab.core.model import (
     DispatchId,
     DispatchSummary,
     Firing,
+    Submission,
     Trigger,
     TriggerReport,
     TriggerState,
     TriggerWatch,
     TriggerWatches,
 )
+from covalab.dispatcher.commits import Commits
 from covalab.dispatcher.pools import child_environment
 from covalab.dispatcher.recovery import recorded_submission, resubmission
+from covalab.dispatcher.registry import Registry
 from covalab.store import trigger_rows as rows
-
-if TYPE_CHECKING:
-    from covalab.dispatcher.service import Service
 
 _log = logging.getLogger("covalab.triggers")
 _STARTS: Final = 3
@@ -174,14 +174,45 @@ class TriggerHost:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-class Triggers:
-    """All triggers of a dispatcher."""
+class Start(Protocol):
+    """Starts a dispatch that is held; `also` is recorded with it."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    async def __call__(
+        self, dispatch: DispatchId, *, also: Callable[[apsw.Connection], None] | None = None
+    ) -> DispatchSummary:
+        """Return the summary of the dispatch."""
+
+
+class Submit(Protocol):
+    """Records and starts a dispatch; `also` is recorded with it."""
+
+    async def __call__(
+        self, submission: Submission, *, also: Callable[[apsw.Connection], None] | None = None
+    ) -> tuple[DispatchSummary, bool]:
+        """Return the summary of the dispatch, and whether it is new."""
+
+
+class Triggers:
+    """All triggers of a dispatcher.
+
+    Parameters
+    ----------
+    registry
+        The dispatches.
+    commits
+        Records how triggers stand.
+    start, submit
+        Start the dispatch of a trigger that fires.
+    """
+
+    def __init__(self, registry: Registry, commits: Commits, start: Start, submit: Submit) -> None:
+        self._registry = registry
+        self._commits = commits
+        self._start = start
+        self._submit = submit
         self._hosts: dict[_Home, TriggerHost] = {}
         # Numbers of another life are not ours: a host that outlived its dispatcher is told to go.
-        self._numbers = itertools.count(service.store.epoch * 1_000_000)
+        self._numbers = itertools.count(registry.store.epoch * 1_000_000)
 
     @property
     def n_watching(self) -> int:
@@ -190,7 +221,7 @@ class Triggers:
 
     async def recover(self) -> None:
         """Watch again what was watched when the last dispatcher ended."""
-        for row in await self._service.store.read(partial(rows.select_triggers, state="watching")):
+        for row in await self._registry.store.read(partial(rows.select_triggers, state="watching")):
             self.watch(row.dispatch, [row.trigger])
 
     async def stop(self) -> None:
@@ -204,7 +235,7 @@ class Triggers:
             home = _Home(environment.python, environment.prefix, environment.cwd)
             host = self._hosts.get(home)
             if host is None:
-                host = self._hosts[home] = TriggerHost(next(self._numbers), self._service.folder, self._give_up)
+                host = self._hosts[home] = TriggerHost(next(self._numbers), self._registry.folder, self._give_up)
             host.add(TriggerWatch(trigger, dispatch))
 
     def is_watching(self, dispatch: DispatchId) -> bool:
@@ -213,16 +244,16 @@ class Triggers:
 
     async def states(self, dispatch: DispatchId) -> list[TriggerState]:
         """Return how the triggers of a dispatch stand; raises `MissingLatticeRecordError`."""
-        found = await self._service.store.read(partial(rows.select_states, dispatch=dispatch))
+        found = await self._registry.store.read(partial(rows.select_states, dispatch=dispatch))
         if not found:
-            await self._service.recorded(dispatch)
+            await self._registry.recorded(dispatch)
         return found
 
     async def register(self, dispatch: DispatchId, triggers: list[Trigger]) -> list[TriggerState]:
         """Attach triggers to a recorded dispatch."""
-        key, _ = await self._service.recorded(dispatch)
+        key, _ = await self._registry.recorded(dispatch)
         known = {state.id for state in await self.states(dispatch)}
-        await self._service.write(partial(rows.insert_triggers, key=key, triggers=triggers))
+        await self._commits.write(partial(rows.insert_triggers, key=key, triggers=triggers))
         self.watch(dispatch, [trigger for trigger in triggers if trigger.id not in known])
         return await self.states(dispatch)
 
@@ -250,7 +281,7 @@ class Triggers:
         return await self.states(dispatch)
 
     async def _end(self, trigger: str, state: str, error: str = "") -> None:
-        await self._service.write(partial(rows.update_state, trigger=trigger, state=state, error=error))  # type: ignore[arg-type]
+        await self._commits.write(partial(rows.update_state, trigger=trigger, state=state, error=error))  # type: ignore[arg-type]
         self.forget([trigger])
 
     def forget(self, triggers: Iterable[str]) -> None:
@@ -279,7 +310,7 @@ class Triggers:
         if self._host(news.host) is None:
             return False
         if news.state == "watching":
-            await self._service.write(partial(rows.update_state, trigger=trigger, state="watching", error=news.error))
+            await self._commits.write(partial(rows.update_state, trigger=trigger, state="watching", error=news.error))
         else:
             await self._end(trigger, news.state, news.error)
         return True
@@ -294,24 +325,24 @@ class Triggers:
         TriggerError
             If the trigger watches no longer.
         """
-        service = self._service
+        registry = self._registry
         if firing.host is not None and self._host(firing.host) is None:
             return None
-        row = await service.store.read(partial(rows.select_trigger, trigger=trigger))
+        row = await registry.store.read(partial(rows.select_trigger, trigger=trigger))
         if row is None:
-            raise MissingLatticeRecordError(trigger, str(service.folder))
-        done = await service.store.read(partial(rows.select_firing, request=firing.request))
+            raise MissingLatticeRecordError(trigger, str(registry.folder))
+        done = await registry.store.read(partial(rows.select_firing, request=firing.request))
         if done is not None:
-            return await service.summary(done)
+            return await registry.summary(done)
         if row.state != "watching":
             message = f"trigger {row.trigger.name} of dispatch {row.dispatch} is {row.state}; register it again"
             raise TriggerError(message)
-        if row.dispatch in service.held:
-            return await service.start(row.dispatch, also=_noted(trigger, firing.request, row.dispatch))
-        recorded = await service.store.read(partial(recorded_submission, dispatch=row.dispatch))
+        if row.dispatch in registry.held:
+            return await self._start(row.dispatch, also=_noted(trigger, firing.request, row.dispatch))
+        recorded = await registry.store.read(partial(recorded_submission, dispatch=row.dispatch))
         assert recorded is not None
         submission = resubmission(recorded, firing.request, reuse=False, strict=False)
-        summary, _ = await service.submit(submission, also=_noted(trigger, firing.request, firing.request))
+        summary, _ = await self._submit(submission, also=_noted(trigger, firing.request, firing.request))
         return summary
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import apsw
 
 from covalab.core import batching
 from covalab.core.errors import MissingLatticeRecordError
-from covalab.core.graph_state import GraphState, result_nodes
+from covalab.core.graph_state import result_nodes
 from covalab.core.journal import ExecutionSnapshot, ExecutionState, JournalPage
 from covalab.core.lifecycle import TERMINAL, has_come_to_its_end
 from covalab.core.model import (
@@ -18,6 +18,7 @@ from covalab.core.model import (
     DispatchId,
     DispatchRecord,
     DispatchSummary,
+    Edge,
     Failure,
     Graph,
     NodeDetail,
@@ -35,7 +36,6 @@ from covalab.store.journal_rows import select_execution_state, select_stream
 _PAGE: Final = 1_000
 
 _READINGS: Final = 5
-_WITH_OUTCOME: Final = ("completed", "failed", "cancelled")
 
 
 async def dispatches(
@@ -51,13 +51,13 @@ async def dispatches(
     schedule: str | None = None,
 ) -> list[DispatchSummary]:
     """Return summaries of the outermost dispatches, or of those below `root`, newest first, as they stand now."""
-    await service.settled()
     found = await service.store.read(
         lambda db: dispatch_rows.select_dispatches(
             db, statuses, name, offset, count, root=root, since=since, oldest=oldest, schedule=schedule
         )
     )
-    current = [service.runs[summary.id].summary() if summary.id in service.runs else summary for summary in found]
+    runs = service.runs
+    current = [runs[summary.id].committed.summary if summary.id in runs else summary for summary in found]
     return [summary for summary in current if not statuses or summary.status in statuses]
 
 
@@ -72,18 +72,17 @@ async def graph(service: Service, dispatch: DispatchId) -> Graph:
 
 async def changed(service: Service, dispatch: DispatchId, since: int, wait: float) -> None:
     """Wait up to `wait` seconds for a dispatch that has not ended to change after version `since`."""
-    await service.settled()
     run = service.runs.get(dispatch)
-    if (run is not None and run.progress.version <= since) or (dispatch in service.held and since > 0):
+    if (run is not None and run.committed.summary.version <= since) or (dispatch in service.held and since > 0):
         await service.feed.wait(dispatch, wait)
 
 
 async def changes(service: Service, dispatch: DispatchId, since: int) -> DispatchChanges:
     """Return what changed after version `since`."""
-    await service.settled()
     run = service.runs.get(dispatch)
     if run is not None:
-        summary, children, nodes = run.summary(), run.children, run.progress.states_since(since)
+        committed = run.committed
+        summary, children, nodes = committed.summary, committed.children, committed.states_since(since)
     else:
         ended = await _ended(service, dispatch)
         summary, children = ended.summary, ended.children
@@ -118,19 +117,20 @@ async def _ended(service: Service, dispatch: DispatchId) -> FinishedDispatch:
 
 async def record(service: Service, dispatch: DispatchId, outputs: str) -> DispatchRecord:
     """Return a dispatch with the outputs that were asked for: `result`, `all`, `none`, or node numbers."""
-    await service.settled()
     run = service.runs.get(dispatch)
     if run is not None:
-        key, summary, progress, rest, children = run.key, run.summary(), run.progress, run.rest, dict(run.children)
+        committed = run.committed
+        key, summary, rest, graph, children = run.key, committed.summary, run.rest, run.graph, dict(committed.children)
+        nodes = committed.states_since(-1)
     else:
         ended = await _ended(service, dispatch)
-        key, summary, progress, rest = ended.key, ended.summary, ended.progress, ended.rest
-        children = ended.children
+        key, summary, rest, graph, children = ended.key, ended.summary, ended.rest, ended.progress.graph, ended.children
+        nodes = ended.progress.states_since(-1)
     wanted: list[int] | None
     if outputs == "all":
         wanted = None
     elif outputs == "result":
-        wanted = result_nodes(progress.graph)
+        wanted = result_nodes(graph)
     elif outputs == "none":
         wanted = []
     else:
@@ -142,8 +142,8 @@ async def record(service: Service, dispatch: DispatchId, outputs: str) -> Dispat
     values, failures = await service.store.read(job)
     return DispatchRecord(
         summary,
-        progress.graph,
-        progress.states_since(-1),
+        graph,
+        nodes,
         rest.values,
         values,
         failures,
@@ -164,39 +164,39 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
     MissingLatticeRecordError
         If there is no such dispatch, or no such node in it.
     """
-    await service.settled()
     run = service.runs.get(dispatch)
     if run is not None:
-        key, progress, rest, children = run.key, run.progress, run.rest, run.children
+        key, progress, rest, children = run.key, run.progress, run.rest, run.committed.children
+        state_of = run.committed.node_state
     else:
         ended = await _ended(service, dispatch)
         key, progress, rest, children = ended.key, ended.progress, ended.rest, ended.children
-    graph = progress.graph
+        state_of = progress.state
+    graph, inputs = progress.graph, progress.inputs
     if not 0 <= number < len(graph.nodes):
         where = f"{dispatch}, which has {len(graph.nodes)} nodes"
         task = f"{dispatch}:{number}"
         raise MissingLatticeRecordError(task, where)
     found = graph.nodes[number]
     for _ in range(_READINGS):
-        state = progress.state(number)
+        state = state_of(number)
         outcome, attempts = await service.store.read(
             lambda db: (
                 dispatch_rows.select_outcome(db, key, number),
                 dispatch_rows.select_attempts(db, key, number).get(number, []),
             )
         )
-        # It may have ended meanwhile: nobody is to see the end without the value.
-        is_whole = outcome is not None or state.status not in _WITH_OUTCOME or not progress.working[number]
-        if is_whole and state == progress.state(number):
+        if state == state_of(number):  # else it changed between the two readings
             break
-        await service.settled()
+    if state.status not in TERMINAL and number not in children:
+        outcome = None  # the disk may be a moment ahead of what readers are shown
     value = outcome.value if outcome is not None else None
     if found.kind is NodeKind.PARAMETER:
         value = rest.values[found.value]
     stdout, stderr = (outcome.stdout, outcome.stderr) if outcome is not None else service.read_output(dispatch, number)
     failure = outcome.failure if outcome is not None else None
     if state.status == "skipped":
-        failure = _why_skipped(progress, number)
+        failure = _why_skipped(graph, inputs, lambda node: state_of(node).status, number)
     settings = batching.settings_of(graph, number)
     return NodeDetail(
         dispatch,
@@ -216,7 +216,7 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
         stderr,
         failure,
         value,
-        progress.inputs[number],
+        inputs[number],
         attempts,
         state.next_at,
         children.get(number),
@@ -225,12 +225,11 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
 
 async def standing(service: Service, dispatch: DispatchId) -> ExecutionSnapshot:
     """Return what happened in a dispatch beside its graph."""
-    await service.settled()
     run = service.runs.get(dispatch)
     if run is not None:
-        summary = run.summary()
+        summary = run.committed.summary
         return ExecutionSnapshot(
-            summary, run.journal or ExecutionState(), run.rest.interventions, summary.version // RESTART_GAP
+            summary, run.committed.journal or ExecutionState(), run.rest.interventions, summary.version // RESTART_GAP
         )
     ended = await _ended(service, dispatch)
     folded = await service.store.read(lambda db: select_execution_state(db, ended.key)) or ExecutionState()
@@ -248,8 +247,9 @@ async def until(service: Service, dispatch: DispatchId, wait: float, *, final: b
     while dispatch in service.runs or dispatch in service.held:
         run = service.runs.get(dispatch)
         if final and run is not None:
-            is_set = run.journal is not None and run.journal.final is not None
-            if is_set or has_come_to_its_end(run.progress.counts):
+            journal = run.committed.journal
+            is_set = journal is not None and journal.final is not None
+            if is_set or has_come_to_its_end(run.committed.summary.counts):
                 return
         left = deadline - time.monotonic()
         if left <= 0:
@@ -267,14 +267,13 @@ async def stream(
     count = last or _PAGE
     deadline = time.monotonic() + wait
     while True:
-        await service.settled()
         run = service.runs.get(dispatch)
         key, dropped = (await service.recorded(dispatch))[0] if run is None else run.key, 0
         if run is None:
             folded = await service.store.read(lambda db: select_execution_state(db, key))  # noqa: B023 - called at once
             dropped = 0 if folded is None else folded.dropped
-        elif run.journal is not None:
-            dropped = run.journal.dropped
+        elif run.committed.journal is not None:
+            dropped = run.committed.journal.dropped
         entries = await service.store.read(lambda db: select_stream(db, key, since, count, last=last > 0))  # noqa: B023
         over = run is None and dispatch not in service.held
         left = deadline - time.monotonic()
@@ -284,23 +283,25 @@ async def stream(
         await service.feed.wait(dispatch, left)
 
 
-def _why_skipped(progress: GraphState, number: int) -> Failure:
+def _why_skipped(
+    graph: Graph, inputs: Sequence[Sequence[Edge]], status_of: Callable[[int], Status], number: int
+) -> Failure:
     """Name the nodes whose end kept this one from starting."""
     culprits: list[int] = []
     seen = {number}
     stack = [number]
     while stack:
-        for edge in progress.inputs[stack.pop()]:
+        for edge in inputs[stack.pop()]:
             if edge.source in seen:
                 continue
             seen.add(edge.source)
-            status = progress.status[edge.source]
+            status = status_of(edge.source)
             if status in ("failed", "cancelled"):
                 culprits.append(edge.source)
             elif status == "skipped":
                 stack.append(edge.source)
-    names = ", ".join(f"{progress.graph.nodes[node].name} (node {node})" for node in sorted(culprits)[:3])
+    names = ", ".join(f"{graph.nodes[node].name} (node {node})" for node in sorted(culprits)[:3])
     more = f" and {len(culprits) - 3} more" if len(culprits) > 3 else ""
     why = f"it needs {names}{more}, which did not complete" if names else "the dispatch was cancelled before its turn"
-    has_failed = any(progress.status[node] == "failed" for node in culprits)
+    has_failed = any(status_of(node) == "failed" for node in culprits)
     return Failure("dependency" if has_failed else "cancelled", f"never started: {why}")
