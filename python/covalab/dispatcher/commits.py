@@ -112,14 +112,14 @@ class Commits:
     def collect(self, run: RunningDispatch) -> Changes:
         """Take out of a dispatch what has become of it since this was called last."""
         snapshot = run.take_snapshot()
-        progress = run.progress
+        working, children = run.progress.working, snapshot.children
         outcomes, run.outcomes = run.outcomes, []
         attempts, run.attempts = run.attempts, []
         # What has not ended is not recorded: a restart runs it again.
         states = [
             state
             for state in snapshot.nodes
-            if progress.working[state.node] and (state.status in TERMINAL or state.node in snapshot.children)
+            if working[state.node] and (state.status in TERMINAL or state.node in children)
         ]
         now = self._clock.now()
         submissions = [*run.new_children, *series.after_end(run, snapshot.summary, now)]

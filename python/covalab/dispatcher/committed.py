@@ -1,7 +1,7 @@
 """Committed state of a running dispatch: what is on the disk of it, and therefore all that readers are shown.
 
 `GraphState` runs ahead of the disk: what may start next is decided from it as soon as an outcome has come in. A reader
-who saw that could be told of an end that a power cut takes back.
+who saw that might see an end that a power cut takes back.
 """
 
 from __future__ import annotations
@@ -73,19 +73,20 @@ class CommittedState:
         """Take over what was committed: a snapshot, and entries of the journal."""
         self.summary = snapshot.summary
         version = snapshot.summary.version
+        nodes, changed_at, running = self._nodes, self._changed_at, self.running  # this is done for every node
         for state in snapshot.nodes:
             node = state.node
-            self._nodes[node] = state
-            self._changed_at[node] = version
+            nodes[node] = state
+            changed_at[node] = version
             if state.status == "running":
-                self.running.add(node)
-            else:
-                self.running.discard(node)
-            # A node that is to be tried again stands for no dispatch any more.
-            if node in snapshot.children:
-                self.children[node] = snapshot.children[node]
-            else:
-                self.children.pop(node, None)
+                running.add(node)
+            elif running:
+                running.discard(node)
+        if self.children:
+            for state in snapshot.nodes:
+                # A node that is to be tried again stands for no dispatch any more.
+                self.children.pop(state.node, None)
+        self.children.update(snapshot.children)
         for _, entry in entries:
             if self.journal is None:
                 self.journal = ExecutionState()

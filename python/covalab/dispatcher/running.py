@@ -56,7 +56,7 @@ class RunningDispatch:
         self.new_children: list[Submission] = []  # on their way to the disk
         self.journal: ExecutionState | None = None  # what happened beside the graph, if anything did
         self.entries: list[tuple[int, Entry]] = []  # of it, that are not on the disk yet
-        self.closing = ""  # why somebody wants it to be closed
+        self.closing = ""  # why it is to be closed, once that is asked for
 
     @property
     def id(self) -> DispatchId:
@@ -89,17 +89,15 @@ class RunningDispatch:
 
     def take_snapshot(self) -> Snapshot:
         """Return what changed since this was called last, for readers to see once it is committed."""
-        nodes = [self._node_state(node) for node in self.progress.touched]
-        children = {node: self.children[node] for node in self.progress.touched if node in self.children}
-        self.progress.touched.clear()
+        progress, touched = self.progress, self.progress.touched
+        # A node is counted when it is sent; one that has not begun has made one attempt less.
+        waiting = {node for node in touched & progress.in_flight if progress.status[node] == "pending"}
+        nodes = [progress.state(node) for node in touched]
+        if waiting:
+            nodes = [_minus_one(state) if state.node in waiting else state for state in nodes]
+        children = {node: self.children[node] for node in touched & self.children.keys()} if self.children else {}
+        touched.clear()
         return Snapshot(self.summary(), nodes, children)
-
-    def _node_state(self, node: int) -> NodeState:
-        state = self.progress.state(node)
-        if state.status == "pending" and node in self.progress.in_flight:
-            # It was counted when it was sent, and has not begun.
-            return msgspec.structs.replace(state, attempt=state.attempt - 1)
-        return state
 
     def summary(self) -> DispatchSummary:
         """Return the summary as it is now, ahead of the disk."""
@@ -119,6 +117,10 @@ class RunningDispatch:
             waiting=0 if self.journal is None else len(self.journal.waiting),
             paused=self.paused,
         )
+
+
+def _minus_one(state: NodeState) -> NodeState:
+    return msgspec.structs.replace(state, attempt=state.attempt - 1)
 
 
 def error_text(graph: Graph, failed: list[int]) -> str:

@@ -76,7 +76,7 @@ class Schedules:
         return len(self._waiting)
 
     def is_waiting(self, dispatch: DispatchId) -> bool:
-        """Whether a dispatch waits for its time, and not for somebody to start it."""
+        """Whether a dispatch waits for its time, and not for a request or a trigger to start it."""
         return dispatch in self._waiting
 
     def wait_for(self, summary: DispatchSummary) -> None:
@@ -104,7 +104,7 @@ class Schedules:
         except DataFolderError as error:
             _log.error("%s; starting dispatch %s again in %g s", error, dispatch, RETRY_SECONDS)
             self._alarms.set_alarm(self._clock.now() + RETRY_SECONDS, dispatch, is_delay=True)
-        except Exception as error:  # noqa: BLE001 - logged, and told as the dispatch's error
+        except Exception as error:  # noqa: BLE001 - logged, and reported as the dispatch's error
             await self._give_up(dispatch, error)
         finally:
             self._starting.discard(dispatch)
@@ -120,7 +120,7 @@ class Schedules:
         self._registry.feed.publish((await self._registry.recorded(dispatch))[1])
 
     async def fail(self, dispatch: DispatchId, why: str) -> None:
-        """End a dispatch that cannot be taken up; the next run of its series comes all the same, if it can be read."""
+        """Fail a dispatch that cannot be resumed; the next run of its series comes all the same, if it can be read."""
         now = self._clock.now()
 
         def job(connection: apsw.Connection) -> DispatchSummary | None:
