@@ -19,8 +19,11 @@ DISPATCHER = """
 import functools, sys
 from pathlib import Path
 from covalab.dispatcher import __main__ as dispatcher
-clock = Path(sys.argv.pop())
-dispatcher.Service = functools.partial(dispatcher.Service, clock=lambda: float(clock.read_text()))
+from covalab.dispatcher.clock import Clock
+file = Path(sys.argv.pop())
+now = lambda: float(file.read_text().split()[0])
+elapsed = lambda: float(file.read_text().split()[1])
+dispatcher.Service = functools.partial(dispatcher.Service, clock=Clock(now, elapsed))
 sys.exit(dispatcher.main())
 """
 
@@ -33,14 +36,20 @@ class Clock:
         self.file = folder / "clock"
         self.data = folder / "data"
         self.now = 1_000_000.0
+        self.elapsed = 0.0
         self.move(0)
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def move(self, seconds: float) -> None:
         """Let time pass."""
-        self.now += seconds
+        self.elapsed += seconds
+        self.set(self.now + seconds)
+
+    def set(self, now: float) -> None:
+        """Set the time of day, as NTP or a person does: no time passes."""
+        self.now = now
         temporary = self.folder / "clock.new"
-        temporary.write_text(str(self.now))
+        temporary.write_text(f"{self.now} {self.elapsed}")
         temporary.replace(self.file)
 
     def start(self) -> Client:

@@ -18,7 +18,7 @@ def test_changes_are_told_once_oldest_first() -> None:
     """Each dispatch as it stands now, however often it changed."""
     feed = Feed(100)
     for name, version in (("a", 1), ("b", 1), ("a", 2)):
-        feed.tell(summary(name, version))
+        feed.publish(summary(name, version))
 
     assert feed.since(100) == [summary("b"), summary("a", 2)]
     assert feed.since(102) == [summary("a", 2)]
@@ -28,7 +28,7 @@ def test_changes_are_told_once_oldest_first() -> None:
 def test_a_number_of_another_life_gets_everything() -> None:
     """A reader whose number is ahead of ours was told it by somebody else."""
     feed = Feed(100)
-    feed.tell(summary("a"))
+    feed.publish(summary("a"))
 
     assert feed.since(10**15) == [summary("a")]
 
@@ -36,7 +36,7 @@ def test_a_number_of_another_life_gets_everything() -> None:
 def test_what_was_deleted_is_not_told() -> None:
     """It is gone."""
     feed = Feed(0)
-    feed.tell(summary("a"))
+    feed.publish(summary("a"))
     feed.forget(DispatchId("a"))
     feed.forget(DispatchId("never there"))
 
@@ -47,7 +47,7 @@ def test_memory_is_bounded() -> None:
     """The oldest changes are forgotten."""
     feed = Feed(0)
     for n in range(_KEPT + 10):
-        feed.tell(summary(f"d{n}"))
+        feed.publish(summary(f"d{n}"))
 
     assert len(feed.since(0)) == _KEPT
 
@@ -61,7 +61,7 @@ def test_who_waits_is_woken_by_the_right_dispatch() -> None:
             asyncio.create_task(feed.wait(DispatchId(name) if name else None, 0.2)) for name in ("a", "b", "")
         )
         await asyncio.sleep(0)
-        feed.tell(summary("a"))
+        feed.publish(summary("a"))
         return await own, await other, await anyone
 
     assert asyncio.run(main()) == (True, False, True)
@@ -77,7 +77,7 @@ def test_nobody_who_waited_stays_behind() -> None:
         woken = asyncio.create_task(feed.wait(DispatchId("c"), None))
         await asyncio.sleep(0)
         cancelled.cancel()
-        feed.tell(summary("c"))
+        feed.publish(summary("c"))
         with suppress(asyncio.CancelledError):
             await cancelled
         await woken

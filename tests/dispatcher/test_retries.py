@@ -80,6 +80,25 @@ def test_a_wait_survives_a_power_cut_neither_skipped_nor_begun_anew(clock: Clock
     assert [(it.number, it.outcome.status, it.next_at) for it in detail.attempts] == [(1, "failed", 1_000_030.0)]
 
 
+def test_a_clock_that_is_set_back_a_day_does_not_delay_a_retry(clock: Clock, tmp_path: Path) -> None:
+    """A wait is a number of seconds, whatever the clock says meanwhile; before these have passed nothing runs."""
+    witness = tmp_path / "witness"
+    client = clock.start()
+    dispatch = submit(client, fails_until, (str(witness), 2), 1, RetryPolicy(delay=30, jitter=0))
+    until(lambda: node_of(client, dispatch).next_at)
+
+    clock.set(clock.now - 24 * 3600)
+    wake(client)
+    clock.move(29)
+    wake(client)
+    assert witness.read_text() == "run\n"
+
+    clock.move(1)
+    wake(client)
+    assert client.record(dispatch, wait=True, timeout=60).summary.status == "completed"
+    assert witness.read_text() == "run\nrun\n"
+
+
 def test_budgets_are_exact_although_the_dispatcher_is_killed_between_the_runs(clock: Clock, tmp_path: Path) -> None:
     """Failures are counted on the disk: N retries stay N + 1 runs, and only the last one is a failure to be seen."""
     witness, retries = tmp_path / "witness", 2

@@ -491,3 +491,29 @@ def test_large_arguments_and_graphs_reach_the_dispatcher(live: Client) -> None:
     assert len(result.result[0]) == 300
     assert result.result[0][7][0] == 8
     assert (result.result[1] == 1).all()
+
+
+@ct.electron
+@ct.lattice
+def after_a_file(path: str) -> Any:
+    """Go on building when a file appears."""
+    Path(f"{path}.begun").touch()
+    while not Path(path).exists():
+        time.sleep(0.01)
+    return add(1, 1)
+
+
+def test_a_child_of_a_paused_dispatch_waits_and_then_runs(own: Client, tmp_path: Path) -> None:
+    """It is made while its parent is paused: it starts when that goes on, and not before."""
+    go = tmp_path / "go"
+    dispatch = ct.dispatch(ct.lattice(after_a_file))(str(go))
+    until(lambda: Path(f"{go}.begun").exists())
+    ct.pause(dispatch)
+    go.touch()
+    until(lambda: own.changes(dispatch).children)
+    child = next(iter(own.changes(dispatch).children.values()))
+    until(lambda: own.summary(child).paused)
+    assert own.summary(child).counts.pending == 1
+
+    ct.resume(dispatch)
+    assert ct.get_result(dispatch, wait=True, timeout=60).result == 2

@@ -114,7 +114,7 @@ async def _serve(folder: Path, idle_seconds: float) -> None:
             _log.info("idle for %d s and no client attached: ending", idle)
             break
     server.stop()
-    if not service.over_taken:
+    if not service.taken_over:
         paths.address_file(folder).unlink(missing_ok=True)
     await service.stop()
     store.close()

@@ -35,6 +35,10 @@ class FinishedDispatch(msgspec.Struct, frozen=True):
         """Return the state of one node."""
         return self.progress.node_state(node)
 
+    def committed_children(self) -> dict[int, DispatchId]:
+        """Return the dispatches that nodes have become, by node."""
+        return self.children
+
 
 class FinishedCache:
     """The dispatches read last, with `_NODES_KEPT` nodes at most; a larger one is rebuilt for each request."""

@@ -1,4 +1,4 @@
-"""Who waits for what: dispatches change, held-open requests wake. Numbers only grow, so nothing is told twice."""
+"""Change feed: wakes long-poll requests when a dispatch changes. Numbers only grow, so no event is delivered twice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Feed:
     Parameters
     ----------
     first
-        The first number. It must be larger than any number told before a restart.
+        The first number. It must be larger than any number published before a restart.
     """
 
     def __init__(self, first: int) -> None:
@@ -25,28 +25,28 @@ class Feed:
         self._changed: OrderedDict[DispatchId, tuple[int, DispatchSummary]] = OrderedDict()
         self._waiting: dict[DispatchId | None, set[asyncio.Future[None]]] = {}
 
-    def tell(self, summary: DispatchSummary) -> None:
-        """A dispatch changed: wake whoever waits for it, or for any."""
+    def publish(self, summary: DispatchSummary) -> None:
+        """Add a change of a dispatch, and wake the requests that wait for it, or for any."""
         self.number += 1
         self._changed[summary.id] = (self.number, summary)
         self._changed.move_to_end(summary.id)
         if len(self._changed) > _KEPT:
             self._changed.popitem(last=False)
         for whose in (summary.id, None):
-            self._rouse(whose)
+            self._wake(whose)
 
     def forget(self, dispatch: DispatchId) -> None:
-        """A dispatch was deleted: wake whoever waits for it."""
+        """Remove a dispatch that was deleted, and wake the requests that wait for it."""
         self._changed.pop(dispatch, None)
-        self._rouse(dispatch)
+        self._wake(dispatch)
 
-    def _rouse(self, whose: DispatchId | None) -> None:
+    def _wake(self, whose: DispatchId | None) -> None:
         for future in self._waiting.pop(whose, ()):
             if not future.done():
                 future.set_result(None)
 
     def since(self, number: int) -> list[DispatchSummary]:
-        """Return what changed after `number`, oldest first; all there is, if the number was told in another life."""
+        """Return what changed after `number`, oldest first; all there is, if the number is from before a restart."""
         found = []
         if number > self.number:
             number = 0

@@ -1,6 +1,6 @@
-"""What happens in a running dispatch beside its graph: every change of its journal goes through here.
+"""Interactions: every change of the journal of a running dispatch, which is what happens beside its graph.
 
-The caller sees to it that what was noted is written down (`Service.note`).
+The caller has the entries recorded (`Registry.mark_changed`).
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ def stream_items() -> int:
         return config.SdkConfig().stream_items
 
 
-def note(run: RunningDispatch, entry: Entry) -> None:
-    """Let an entry change how things stand, and put it on its way to the disk."""
+def record_entry(run: RunningDispatch, entry: Entry) -> None:
+    """Apply an entry to the execution state, and put it on its way to the disk."""
     if run.journal is None:
         run.journal = ExecutionState()
     entry = fold(run.journal, entry)
     run.entries.append((run.journal.version, entry))
     if entry.kind in ("pause", "resume"):
-        run.progress.version += 1  # the summary says so, and whoever looks at it must hear
+        run.progress.version += 1  # it is part of the summary, which readers ask for by version
 
 
-def let_go(run: RunningDispatch, most: int) -> None:
-    """Let the oldest items of the stream go when there are too many."""
+def drop_oldest(run: RunningDispatch, most: int) -> None:
+    """Drop the oldest items of the stream when there are too many."""
     if run.journal is not None and run.journal.streamed - run.journal.dropped > most + most // 10:
-        note(run, Entry("lag", 0.0, data={"dropped": run.journal.streamed - run.journal.dropped - most}))
+        record_entry(run, Entry("lag", 0.0, data={"dropped": run.journal.streamed - run.journal.dropped - most}))
 
 
 def arrive(run: RunningDispatch, now: float) -> None:
-    """Begin the nodes whose turn it is and that no worker runs; what has ended by that is in the inbox."""
+    """Start nodes that the dispatcher runs itself (`pause_for`, `intervention_point`); outcomes go to `run.inbox`."""
     arrived, run.progress.ready_interactions = run.progress.ready_interactions, []
     for node in arrived:
         if run.progress.status[node] != "pending":
@@ -63,7 +63,7 @@ def arrive(run: RunningDispatch, now: float) -> None:
                 "type": run.graph.nodes[node].name.removeprefix(PAUSE_PREFIX),
                 "text": _payload_text(run, node),
             }
-            note(run, Entry("wait", now, node, data=data))
+            record_entry(run, Entry("wait", now, node, data=data))
         run.progress.mark_running(node, now if known is None else known.created_at)
 
 
@@ -82,22 +82,22 @@ def _payload_text(run: RunningDispatch, node: int) -> str:
 
 def insert(run: RunningDispatch, node: int, now: float) -> list[Intervention]:
     """Insert what is meant for a node that is about to begin, and return what it sees: always the same."""
-    folded = run.journal or ExecutionState()
+    state = run.journal or ExecutionState()
     mode = run.submission.interventions
-    if node not in folded.seen:
+    if node not in state.seen:
         it = run.graph.nodes[node]
         is_point = it.kind is NodeKind.POINT
         new: list[str] = []
         if is_point:
             target = it.name.removeprefix(POINT_PREFIX)
-            new = matching(folded, frozenset({target}) if target else frozenset(), untargeted=not target)
+            new = matching(state, frozenset({target}) if target else frozenset(), untargeted=not target)
         elif mode == "auto":
-            new = matching(folded, frozenset({it.name, str(node)}), untargeted=True)
-        before = [record.id for record in folded.interventions.values() if record.status == "inserted"]
+            new = matching(state, frozenset({it.name, str(node)}), untargeted=True)
+        before = [record.id for record in state.interventions.values() if record.status == "inserted"]
         where = {"mode": mode, "node_id": node, "node_name": it.name, "kind": it.kind.name.lower(), "at": now}
-        note(run, Entry("insert", now, node, data={"new": new, "seen": [*before, *new], "insertion": where}))
-        folded = run.journal or folded
-    return visible(folded, node)
+        record_entry(run, Entry("insert", now, node, data={"new": new, "seen": [*before, *new], "insertion": where}))
+        state = run.journal or state
+    return visible(state, node)
 
 
 def withdraw(run: RunningDispatch, nodes: Iterable[int], now: float) -> None:
@@ -107,21 +107,21 @@ def withdraw(run: RunningDispatch, nodes: Iterable[int], now: float) -> None:
     for node in nodes:
         interrupt = run.journal.interrupts.get(node)
         if interrupt is not None and interrupt.status == "waiting":
-            note(run, Entry("withdraw", now, node, data={}))
+            record_entry(run, Entry("withdraw", now, node, data={}))
 
 
 def close(run: RunningDispatch, now: float, reason: str) -> None:
     """Close the journal: what nobody saw expires."""
-    folded = run.journal or ExecutionState()
-    if folded.lifecycle == "closed":
+    state = run.journal or ExecutionState()
+    if state.lifecycle == "closed":
         return
-    for record in list(folded.interventions.values()):
+    for record in list(state.interventions.values()):
         if record.status == "pending":
-            note(run, Entry("expire", now, data={"id": record.id}))
-    note(run, Entry("close", now, data={"reason": reason}))
+            record_entry(run, Entry("expire", now, data={"id": record.id}))
+    record_entry(run, Entry("close", now, data={"reason": reason}))
 
 
-def answered(folded: ExecutionState, dispatch: str, id_: str, request_id: str, value: Value) -> Interrupt:
+def answered(state: ExecutionState, dispatch: str, id_: str, request_id: str, value: Value) -> Interrupt:
     """Return what an answer is for: still waiting, or answered just so by the same request.
 
     Raises
@@ -131,9 +131,9 @@ def answered(folded: ExecutionState, dispatch: str, id_: str, request_id: str, v
     AnsweredDifferently
         If there was another answer, or another request answered, or it was cancelled.
     """
-    found = next((one for one in folded.interrupts.values() if id_ in (one.id, str(one.node))), None)
+    found = next((one for one in state.interrupts.values() if id_ in (one.id, str(one.node))), None)
     if found is None:
-        waiting = ", ".join(one.id for one in folded.waiting) or "nothing"
+        waiting = ", ".join(one.id for one in state.waiting) or "nothing"
         message = f"dispatch {dispatch} has no interrupt {id_!r}; waiting: {waiting}"
         raise NoSuchInterrupt(message)
     if found.status == "waiting":
@@ -155,15 +155,15 @@ def answer(
 ) -> None:
     """A person answered: that is the node's value."""
     data = {"request_id": request_id, "actor": actor}
-    note(run, Entry("answer", now, interrupt.node, tree=StateNode(value), data=data))
+    record_entry(run, Entry("answer", now, interrupt.node, tree=StateNode(value), data=data))
     run.inbox.append(Outcome(interrupt.node, "completed", interrupt.created_at, now, value))
 
 
 def check_open(run: RunningDispatch, what: str) -> None:
     """Raise `ExecutionClosed` if a dispatch takes nothing new from outside."""
-    folded = run.journal
-    if folded is not None and folded.lifecycle != "open":
-        message = f"dispatch {run.id} is {folded.lifecycle} and takes no {what}"
-        if folded.lifecycle == "sealed":
+    state = run.journal
+    if state is not None and state.lifecycle != "open":
+        message = f"dispatch {run.id} is {state.lifecycle} and takes no {what}"
+        if state.lifecycle == "sealed":
             message += f"; ct.get_execution({str(run.id)!r}).unseal() opens it again"
         raise ExecutionClosed(message)

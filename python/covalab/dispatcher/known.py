@@ -31,10 +31,6 @@ class Known(Protocol):
     def submission(self) -> Submission:
         """What was submitted beside the graph."""
 
-    @property
-    def children(self) -> Mapping[int, DispatchId]:
-        """The dispatches that nodes have become, by node."""
-
     def committed_summary(self) -> DispatchSummary:
         """Return its summary."""
 
@@ -43,3 +39,6 @@ class Known(Protocol):
 
     def committed_state(self, node: int) -> NodeState:
         """Return the state of one node."""
+
+    def committed_children(self) -> Mapping[int, DispatchId]:
+        """Return the dispatches that nodes have become, by node."""

@@ -1,14 +1,12 @@
-"""What pools tell: that nodes began and ended, that batches and whole pools were lost, and what follows for the nodes.
+"""Pool events: nodes began and ended, batches and whole pools were lost, and what follows for the nodes.
 
-Facts are laid into the inbox of their dispatch, whose next turn (`Service`) applies and records them.
+Outcomes are put into the inbox of their dispatch; the next turn of the loop applies and records them.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,27 +15,29 @@ from covalab.core.journal import Entry
 from covalab.core.model import Attempt, DispatchId, Failure, Outcome
 from covalab.core.protocol import BatchEnded, TaskStarted
 from covalab.dispatcher import interactions
+from covalab.dispatcher.clock import Clock
 from covalab.dispatcher.pools import Pool, SentBatch
+from covalab.dispatcher.registry import Registry
 from covalab.dispatcher.running import RunningDispatch, lost_failure, timeout_failure
 from covalab.dispatcher.task_output import read_output
 
-if TYPE_CHECKING:
-    from covalab.dispatcher.service import Service
-
 
 class PoolEvents:
-    """Hears what pools tell (`pools.Listener`).
+    """Handles the events of pools (`pools.Listener`).
 
     Parameters
     ----------
-    service
-        Has the dispatches.
+    registry
+        The dispatches.
+    clock
+        The clock.
     spool
         The folder in which running tasks leave what they print.
     """
 
-    def __init__(self, service: Service, spool: Path) -> None:
-        self._service = service
+    def __init__(self, registry: Registry, clock: Clock, spool: Path) -> None:
+        self._registry = registry
+        self._clock = clock
         self._spool = spool
         self._outcomes = msgspec.msgpack.Decoder(list[Outcome])
         self._entries = msgspec.msgpack.Decoder(Entry)
@@ -47,39 +47,39 @@ class PoolEvents:
 
     def on_task_started(self, batch: SentBatch, begun: TaskStarted) -> None:
         """A worker began a node."""
-        run = self._service.runs.get(DispatchId(batch.dispatch))
+        run = self._registry.runs.get(DispatchId(batch.dispatch))
         if run is not None:
             run.progress.record_start(begun.node, begun.at)
-            self._service.note(run)
+            self._registry.mark_changed(run)
 
     def on_outcomes(self, batch: SentBatch, payload: bytes) -> None:
         """Nodes ended."""
         outcomes = self._outcomes.decode(payload)
         batch.open.difference_update(outcome.node for outcome in outcomes)
-        run = self._service.runs.get(DispatchId(batch.dispatch))
+        run = self._registry.runs.get(DispatchId(batch.dispatch))
         if run is not None:
             for outcome in outcomes:
                 run.progress.record_producer(outcome, batch.worker)
             run.inbox += outcomes
-            self._service.note(run)
+            self._registry.mark_changed(run)
 
     def on_task_message(self, batch: SentBatch, payload: bytes) -> None:
         """A running node has something to say; it is on the disk no later than how the node ended."""
-        run = self._service.runs.get(DispatchId(batch.dispatch))
+        run = self._registry.runs.get(DispatchId(batch.dispatch))
         if run is not None:
-            interactions.note(run, self._entries.decode(payload))
-            interactions.let_go(run, self._stream_items)
-            self._service.note(run)
+            interactions.record_entry(run, self._entries.decode(payload))
+            interactions.drop_oldest(run, self._stream_items)
+            self._registry.mark_changed(run)
 
     def on_batch_ended(self, batch: SentBatch, ended: BatchEnded) -> None:
         """Nothing more will come of a batch: what it has not done is ready again, or ends here."""
         was_dropped = batch.id in self.dropped
         self.dropped.discard(batch.id)
-        run = self._service.runs.get(DispatchId(batch.dispatch))
+        run = self._registry.runs.get(DispatchId(batch.dispatch))
         if run is None:
-            self._service.wake()
+            self._registry.wake()
             return
-        now = time.time()
+        now = self._clock.now()
         unfinished = [node for node in batch.nodes if node in batch.open and node in run.progress.in_flight]
         if unfinished and ended.timeout:
             node = unfinished[0]
@@ -101,17 +101,17 @@ class PoolEvents:
             self._suspect(run, batch, unfinished[:1], now)
             unfinished = unfinished[1:]
         run.progress.return_unstarted(unfinished)
-        self._service.note(run)
+        self._registry.mark_changed(run)
 
     def on_pool_lost(self, batches: Iterable[SentBatch]) -> None:
         """A pool's process is gone, and with it what it was doing: that is ready again.
 
         Who was running is a suspect all the same, or a task that takes the pool down would do so for ever.
         """
-        now = time.time()
+        now = self._clock.now()
         for batch in batches:
             self.dropped.discard(batch.id)
-            run = self._service.runs.get(DispatchId(batch.dispatch))
+            run = self._registry.runs.get(DispatchId(batch.dispatch))
             if run is None:
                 continue
             unfinished = [node for node in batch.nodes if node in batch.open and node in run.progress.in_flight]
@@ -119,7 +119,7 @@ class PoolEvents:
                 self._suspect(run, batch, [batch.begun.node], now)
                 unfinished.remove(batch.begun.node)
             run.progress.return_unstarted(unfinished)
-            self._service.note(run)
+            self._registry.mark_changed(run)
 
     def _suspect(self, run: RunningDispatch, batch: SentBatch, nodes: list[int], now: float) -> None:
         """Let nodes that were there when their worker went run again, alone; blame the one that was there too often."""
@@ -137,8 +137,8 @@ class PoolEvents:
 
     def on_pool_failed(self, pool: Pool) -> None:
         """A pool cannot be had at all: what needs it fails. Called again when more of that has become ready."""
-        now = time.time()
-        for run in self._service.runs.values():
+        now = self._clock.now()
+        for run in self._registry.runs.values():
             queue = run.queues.get(pool.key)
             if queue is None or not run.progress.queues[queue]:
                 continue
@@ -146,11 +146,11 @@ class PoolEvents:
             for node in run.progress.queues[queue]:
                 run.inbox.append(Outcome(node, "failed", now, now, None, failure, "", f"{pool.message}\n"))
             run.progress.queues[queue].clear()
-            self._service.note(run)
+            self._registry.mark_changed(run)
 
     def on_workers_changed(self) -> None:
         """Workers came or went."""
-        self._service.wake()
+        self._registry.wake()
 
     def _fail(self, run: RunningDispatch, batch: SentBatch, node: int, failure: Failure, now: float) -> None:
         stdout, stderr = read_output(self._spool, batch, node)

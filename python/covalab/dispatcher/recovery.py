@@ -56,6 +56,7 @@ def load_running(connection: apsw.Connection, summary: DispatchSummary) -> Runni
     run.progress.restore(states, values, summary.version + 1, attempts, run.built)
     run.failures = {node: len(its) - run.progress.losses.get(node, 0) for node, its in attempts.items()}
     run.failed = [state.node for state in states if state.status == "failed"]
+    run.show_loaded(select_execution_state(connection, key))
     return run
 
 

@@ -1,7 +1,8 @@
-"""Running dispatches: the state in memory of a dispatch that has not ended, and its summary."""
+"""Running dispatch: state of a dispatch that has not ended, in memory."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -22,13 +23,14 @@ from covalab.core.model import (
     does_work,
 )
 from covalab.core.placement import queues_of
+from covalab.dispatcher.committed import CommittedState, Snapshot
 
 _CHANCE: Final = 2
-_FAILED_SHOWN: Final = 100  # the text is in every summary that is told and in every commit
+_FAILED_SHOWN: Final = 100  # the text is in every summary that is published and in every commit
 
 
 class RunningDispatch:
-    """Progress, what was submitted, and what has come in but is not yet recorded."""
+    """A submission, its state, and what came in or happened that is not recorded yet."""
 
     def __init__(self, key: int, summary: DispatchSummary, submission: Submission) -> None:
         self.key = key
@@ -46,14 +48,15 @@ class RunningDispatch:
         self.failures: dict[int, int] = {}  # how many runs of a node failed: what retries are counted by
         self.attempts: list[Attempt] = []  # runs that were not the last of their node, on their way to the disk
         self.unheard: dict[int, int] = {}  # how often a node's worker was lost before anything was heard of it
-        self.told = summary
+        self.committed = CommittedState(summary, len(self.graph.nodes))
+        """The part of it that is on the disk. Whoever answers a request reads this, and nothing else of it."""
         self.children: dict[int, DispatchId] = {}  # the dispatches that nodes have become
         self.built: dict[int, Outcome] = {}  # how each of those was built, and what it printed
         self.inner = summary.inner  # how many dispatches are below it
-        self.births: list[Submission] = []  # children on their way to the disk
+        self.new_children: list[Submission] = []  # on their way to the disk
         self.journal: ExecutionState | None = None  # what happened beside the graph, if anything did
         self.entries: list[tuple[int, Entry]] = []  # of it, that are not on the disk yet
-        self.closing = ""  # why somebody wants it to be closed
+        self.closing = ""  # why it is to be closed, once that is asked for
 
     @property
     def id(self) -> DispatchId:
@@ -79,8 +82,43 @@ class RunningDispatch:
         self.unheard[node] = self.unheard.get(node, 0) + 1
         return self.unheard[node] > _CHANCE
 
+    def show_loaded(self, journal: ExecutionState | None = None) -> None:
+        """Let readers see the dispatch as it was loaded from the disk. `journal` is theirs: it shares nothing."""
+        self.committed.load(self.summary(), self.progress, self.children, journal)
+        self.progress.changed.clear()
+
+    def take_snapshot(self) -> Snapshot:
+        """Return what changed since this was called last, for readers to see once it is committed."""
+        progress, touched = self.progress, self.progress.changed
+        # A node is counted when it is sent; one that has not begun has made one attempt less.
+        waiting = {node for node in touched & progress.in_flight if progress.status[node] == "pending"}
+        nodes = [progress.node_state(node) for node in touched]
+        if waiting:
+            nodes = [_minus_one(state) if state.node in waiting else state for state in nodes]
+        children = {node: self.children[node] for node in touched & self.children.keys()} if self.children else {}
+        touched.clear()
+        return Snapshot(self.summary(), nodes, children)
+
+    # What readers are given (`known.Known`).
+
+    def committed_summary(self) -> DispatchSummary:
+        """Return its summary."""
+        return self.committed.summary
+
+    def committed_states(self, since: int) -> list[NodeState]:
+        """Return the states of the nodes that changed after version `since`."""
+        return self.committed.states_since(since)
+
+    def committed_state(self, node: int) -> NodeState:
+        """Return the state of one node."""
+        return self.committed.node_state(node)
+
+    def committed_children(self) -> Mapping[int, DispatchId]:
+        """Return the dispatches that nodes have become, by node."""
+        return self.committed.children
+
     def summary(self) -> DispatchSummary:
-        """Where it stands now."""
+        """Return the summary as it is now, ahead of the disk."""
         progress = self.progress
         status: Status = progress.outcome if self.may_end else "running"
         if status == "running" and self.started_at is None:
@@ -98,19 +136,9 @@ class RunningDispatch:
             paused=self.paused,
         )
 
-    # What readers are given (`known.Known`). They wait for the commit before (`Service.settled`).
 
-    def committed_summary(self) -> DispatchSummary:
-        """Return its summary."""
-        return self.summary()
-
-    def committed_states(self, since: int) -> list[NodeState]:
-        """Return the states of the nodes that changed after version `since`."""
-        return self.progress.states_since(since)
-
-    def committed_state(self, node: int) -> NodeState:
-        """Return the state of one node."""
-        return self.progress.node_state(node)
+def _minus_one(state: NodeState) -> NodeState:
+    return msgspec.structs.replace(state, attempt=state.attempt - 1)
 
 
 def error_text(graph: Graph, failed: list[int]) -> str:
@@ -161,7 +189,7 @@ def rebuild(submission: Submission, summary: DispatchSummary, states: list[NodeS
 
 
 def lost_failure(losses: int) -> Failure:
-    """Say what a worker's death means for the task that was there."""
+    """Return the failure of a task whose worker died too often."""
     return Failure(
         "worker_lost",
         f"the worker process died {losses} times while it ran this task: it ran out of memory, crashed in native code "
@@ -170,5 +198,5 @@ def lost_failure(losses: int) -> Failure:
 
 
 def timeout_failure(limit: float | None) -> Failure:
-    """Say that a task's time was up."""
+    """Return the failure of a task whose time was up."""
     return Failure("timeout", f"stopped after its time limit of {limit:g} s; raise time_limit or make the task smaller")

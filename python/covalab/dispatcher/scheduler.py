@@ -1,4 +1,4 @@
-"""What is sent next, and where: a few batches per worker in batch, dispatch after dispatch in turn.
+"""Scheduler: which batch is sent next, and to which worker: a few per worker, dispatch after dispatch in turn.
 
 Everything else waits here, so that cancel is instant, a large dispatch does not keep a small one waiting, and Dask's
 scheduler stays small.
@@ -7,7 +7,6 @@ scheduler stays small.
 from __future__ import annotations
 
 import itertools
-import time
 from collections import OrderedDict
 from itertools import islice
 from pathlib import Path
@@ -21,6 +20,7 @@ from covalab.core.placement import task_paths
 from covalab.core.protocol import Batch, TaskSpec
 from covalab.core.runtime_stats import RuntimeStats
 from covalab.dispatcher import interactions
+from covalab.dispatcher.clock import Clock
 from covalab.dispatcher.pools import Pool, Pools, SentBatch
 from covalab.dispatcher.running import RunningDispatch
 
@@ -35,13 +35,20 @@ class Scheduler:
     ----------
     pools
         The pools.
+    clock
+        The clock.
+    stats
+        How long functions take.
     blobs, spool, packages
-        The folders that every batch is told of.
+        The folders that every batch names.
     """
 
-    def __init__(self, pools: Pools, blobs: Path, spool: Path, packages: Path) -> None:
-        self.durations = RuntimeStats()
+    def __init__(
+        self, pools: Pools, clock: Clock, stats: RuntimeStats, *, blobs: Path, spool: Path, packages: Path
+    ) -> None:
+        self.stats = stats
         self._pools = pools
+        self._clock = clock
         self._blobs = str(blobs)
         self._spool = str(spool)
         self._packages = str(packages)
@@ -50,13 +57,13 @@ class Scheduler:
         self._batches = itertools.count(1)
         self._encoder = msgspec.msgpack.Encoder()
 
-    def note(self, run: RunningDispatch) -> None:
-        """Take note of a dispatch that changed: if something of it is ready, it gets its turn."""
+    def mark_changed(self, run: RunningDispatch) -> None:
+        """Give a dispatch that changed its turn, if something of it is ready."""
         if any(run.progress.queues) and not run.paused:
             self._hungry.setdefault(run.submission.priority, OrderedDict()).setdefault(run.id, run)
 
     def forget(self, run: RunningDispatch) -> None:
-        """Forget a dispatch that has ended."""
+        """Remove a dispatch that has ended, or is paused."""
         line = self._hungry.get(run.submission.priority, OrderedDict())
         line.pop(run.id, None)
         if not line:
@@ -68,7 +75,7 @@ class Scheduler:
         if it.kind is NodeKind.SUBLATTICE or it.kind in WAITING_KINDS:
             return  # how long it took is how long a whole dispatch did, or a person, and all share one function
         function = run.graph.functions[it.function]
-        self.durations.learn(function.digest, outcome.ended_at - outcome.started_at)
+        self.stats.learn(function.digest, outcome.ended_at - outcome.started_at)
 
     def fill(self) -> list[RunningDispatch]:
         """Give every worker that can take one a batch. Returns the dispatches of which something was sent."""
@@ -114,7 +121,7 @@ class Scheduler:
         return found
 
     def _mean(self, run: RunningDispatch, node: int) -> float | None:
-        return self.durations.mean(run.graph.functions[run.graph.nodes[node].function].digest)
+        return self.stats.mean(run.graph.functions[run.graph.nodes[node].function].digest)
 
     def _is_quick(self, run: RunningDispatch, nodes: list[int]) -> bool:
         total = 0.0
@@ -131,18 +138,18 @@ class Scheduler:
         n_hungry = sum(map(len, self._hungry.values()))
         n_workers = -(-len(pool.workers) // max(1, n_hungry))
         in_host = pool.key.kind == "host"
-        tells = bool(run.submission.interventions)  # each node sees what there is when it begins
-        alone = in_host or tells
+        takes_interventions = bool(run.submission.interventions)  # each node sees what there is when it begins
+        alone = in_host or takes_interventions
         queue = run.queues[pool.key]
         nodes = batching.take_batch(progress, lambda node: self._mean(run, node), n_workers, queue, alone=alone)
         shared = batching.SharedValues()
         inside: dict[int, int] = {}
         tasks = []
         for position, node in enumerate(nodes):
-            site = None if in_host else task_paths(batching.settings_of(run.graph, node), run.id, node)
-            task = batching.task_spec(progress, node, inside, shared, site)
-            if tells:
-                task = msgspec.structs.replace(task, interventions=interactions.insert(run, node, time.time()))
+            paths = None if in_host else task_paths(batching.settings_of(run.graph, node), run.id, node)
+            task = batching.task_spec(progress, node, inside, shared, paths)
+            if takes_interventions:
+                task = msgspec.structs.replace(task, interventions=interactions.insert(run, node, self._clock.now()))
             tasks.append(task)
             inside[node] = position
         environment = run.submission.environment
@@ -167,7 +174,7 @@ class Scheduler:
         limit = batching.settings_of(run.graph, nodes[0]).time_limit if len(nodes) == 1 else None
         sent = SentBatch(batch.id, run.id, nodes, worker, quick=self._is_quick(run, nodes), time_limit=limit)
         if run.started_at is None:
-            run.started_at = time.time()
+            run.started_at = self._clock.now()
         progress.record_sent(nodes)
         pool.send(sent, self._encoder.encode(batch))
 

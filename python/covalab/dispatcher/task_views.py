@@ -1,4 +1,4 @@
-"""Tasks of all dispatches, listed and counted: those that ended from the store, the others from what runs."""
+"""Tasks of all dispatches, listed and counted: what has ended from the store, what has not from what runs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ _OPEN: Final[dict[Status, TaskStatusName]] = {"pending": "pending", "running": "
 
 async def listed(service: Service, query: TaskQuery) -> list[TaskRow]:
     """Return the tasks that a query asks for, newest first."""
-    await service.settled()
     words = {word for word in query.status.split(",") if word} or {"pending", "running", "completed"}
-    # What runs comes first: a task that ends between the two is listed as it is recorded.
+    # Running ones come first: a task that ends between the two is reported as it is recorded.
     running = {task.place: task for task in _running(service, query, words)}
     may_be_held = "pending" in words and not query.error_type and query.min_attempts < 1
 
@@ -54,28 +53,24 @@ def _running(service: Service, query: TaskQuery, words: set[str]) -> Iterator[Ke
 
 def _open_nodes(run: RunningDispatch, words: set[str]) -> Iterator[int]:
     """Yield the numbers of nodes that do work and have not ended, the largest first."""
-    progress = run.progress
+    committed = run.committed
     if "pending" not in words:  # few run at a time, however many nodes there are
-        asked = run.journal.interrupts if run.journal is not None else ()
-        there = {node for node in (*progress.in_flight, *run.children, *asked) if progress.status[node] == "running"}
-        yield from sorted(there, reverse=True)
+        yield from sorted(committed.running, reverse=True)
         return
-    for node in range(len(progress.status) - 1, -1, -1):
-        if progress.status[node] in words and progress.status[node] not in TERMINAL and progress.working[node]:
+    for node in range(len(run.graph.nodes) - 1, -1, -1):
+        status = committed.status(node)
+        if status in words and status not in TERMINAL and run.progress.working[node]:
             yield node
 
 
 def _row(run: RunningDispatch, node: int) -> TaskRow:
     state = run.committed_state(node)
-    word = _OPEN[state.status]
     created = run.created
-    # What is with a worker and has not begun is counted already, so that it is not counted twice when it begins.
-    n_runs = state.attempt - (state.status == "pending" and node in run.progress.in_flight)
     return TaskRow(
         run.id,
         node,
-        word,
-        n_runs,
+        _OPEN[state.status],
+        state.attempt,
         created.created_at,
         state.started_at,
         next_at=state.next_at,
@@ -86,20 +81,20 @@ def _row(run: RunningDispatch, node: int) -> TaskRow:
 
 async def summary(service: Service) -> TasksSummary:
     """Count all tasks."""
-    await service.settled()
     counts: dict[TaskStatusName, int] = dict.fromkeys(("pending", "running", "completed", "failed", "cancelled"), 0)
     keys = []
     oldest: list[tuple[float, int, TaskRow]] = []
     for run in service.runs.values():
         keys.append(run.key)
-        its = run.committed_summary().counts
+        its = run.committed.summary.counts
         counts["pending"] += its.pending
         counts["running"] += its.running
         counts["completed"] += its.completed
         counts["failed"] += its.failed + (its.skipped if its.failed else 0)
         counts["cancelled"] += its.cancelled + (0 if its.failed else its.skipped)
         oldest += (
-            (run.progress.started_at[node] or 0.0, node, _row(run, node)) for node in _open_nodes(run, {"running"})
+            (run.committed_state(node).started_at or 0.0, node, _row(run, node))
+            for node in _open_nodes(run, {"running"})
         )
 
     def job(db: apsw.Connection) -> tuple[dict[TaskStatusName, int], int, dict[str, int]]:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol
 
 import apsw
 
@@ -30,40 +30,31 @@ from covalab.core.model import (
     TriggerWatches,
 )
 from covalab.dispatcher.child_process import ChildProcess, ProcessEnd
+from covalab.dispatcher.commits import Commits
 from covalab.dispatcher.recovery import recorded_submission, resubmission
-from covalab.store import Store
+from covalab.dispatcher.registry import Registry
 from covalab.store import trigger_rows as rows
 
-_T = TypeVar("_T")
 _SHORT_LIFE: Final = 10.0
 _LEAVE_SECONDS: Final = 5.0
 
 
-class Dispatches(Protocol):
-    """Part of the service (`service.Service`) that triggers need."""
+class Start(Protocol):
+    """Starts a dispatch that is held; `also` is recorded with it."""
 
-    folder: Path
-    store: Store
-    held: set[DispatchId]
-
-    async def recorded(self, dispatch: DispatchId) -> tuple[int, DispatchSummary]:
-        """Return the key and the recorded summary of a dispatch; raises `MissingLatticeRecordError`."""
-
-    async def write(self, job: Callable[[apsw.Connection], _T]) -> _T:
-        """Run a job in the next transaction."""
-
-    async def summary(self, dispatch: DispatchId) -> DispatchSummary:
-        """Return the state of a dispatch."""
-
-    async def start(
+    async def __call__(
         self, dispatch: DispatchId, *, also: Callable[[apsw.Connection], None] | None = None
     ) -> DispatchSummary:
-        """Start a dispatch that was held."""
+        """Return the summary of the dispatch."""
 
-    async def submit(
+
+class Submit(Protocol):
+    """Records and starts a dispatch; `also` is recorded with it."""
+
+    async def __call__(
         self, submission: Submission, *, also: Callable[[apsw.Connection], None] | None = None
     ) -> tuple[DispatchSummary, bool]:
-        """Record a submission and start it."""
+        """Return the summary of the dispatch, and whether it is new."""
 
 
 class _HostKey(NamedTuple):
@@ -161,13 +152,26 @@ class TriggerHost:
 
 
 class Triggers:
-    """All triggers of a dispatcher."""
+    """All triggers of a dispatcher.
 
-    def __init__(self, service: Dispatches) -> None:
-        self._service = service
+    Parameters
+    ----------
+    registry
+        The dispatches.
+    commits
+        Records how triggers stand.
+    start, submit
+        Start the dispatch of a trigger that fires.
+    """
+
+    def __init__(self, registry: Registry, commits: Commits, start: Start, submit: Submit) -> None:
+        self._registry = registry
+        self._commits = commits
+        self._start = start
+        self._submit = submit
         self._hosts: dict[_HostKey, TriggerHost] = {}
-        # A host that outlived its dispatcher must find no host of its number here, and so ends.
-        self._numbers = itertools.count(service.store.epoch * 1_000_000)
+        # Numbers of another life are not ours: a host that outlived its dispatcher is told to go.
+        self._numbers = itertools.count(registry.store.epoch * 1_000_000)
 
     @property
     def n_watching(self) -> int:
@@ -176,7 +180,7 @@ class Triggers:
 
     async def recover(self) -> None:
         """Watch again the triggers that were watching when the last dispatcher ended."""
-        for row in await self._service.store.read(partial(rows.select_triggers, state="watching")):
+        for row in await self._registry.store.read(partial(rows.select_triggers, state="watching")):
             self.watch(row.dispatch, [row.trigger])
 
     async def stop(self) -> None:
@@ -190,7 +194,7 @@ class Triggers:
             key = _HostKey(environment.python, environment.prefix, environment.cwd)
             host = self._hosts.get(key)
             if host is None:
-                host = self._hosts[key] = TriggerHost(next(self._numbers), self._service.folder, self._give_up)
+                host = self._hosts[key] = TriggerHost(next(self._numbers), self._registry.folder, self._give_up)
             host.add(TriggerWatch(trigger, dispatch))
 
     def is_watching(self, dispatch: DispatchId) -> bool:
@@ -199,16 +203,16 @@ class Triggers:
 
     async def states(self, dispatch: DispatchId) -> list[TriggerState]:
         """Return the states of the triggers of a dispatch; raises `MissingLatticeRecordError`."""
-        found = await self._service.store.read(partial(rows.select_states, dispatch=dispatch))
+        found = await self._registry.store.read(partial(rows.select_states, dispatch=dispatch))
         if not found:  # no triggers, or no such dispatch
-            await self._service.recorded(dispatch)
+            await self._registry.recorded(dispatch)
         return found
 
     async def register(self, dispatch: DispatchId, triggers: list[Trigger]) -> list[TriggerState]:
         """Attach triggers to a recorded dispatch."""
-        key, _ = await self._service.recorded(dispatch)
+        key, _ = await self._registry.recorded(dispatch)
         known = {state.id for state in await self.states(dispatch)}
-        await self._service.write(partial(rows.insert_triggers, key=key, triggers=triggers))
+        await self._commits.write(partial(rows.insert_triggers, key=key, triggers=triggers))
         self.watch(dispatch, [trigger for trigger in triggers if trigger.id not in known])
         return await self.states(dispatch)
 
@@ -236,7 +240,7 @@ class Triggers:
         return await self.states(dispatch)
 
     async def _end(self, trigger: str, state: str, error: str = "") -> None:
-        await self._service.write(partial(rows.update_state, trigger=trigger, state=state, error=error))  # type: ignore[arg-type]
+        await self._commits.write(partial(rows.update_state, trigger=trigger, state=state, error=error))  # type: ignore[arg-type]
         self.forget([trigger])
 
     def forget(self, triggers: Iterable[str]) -> None:
@@ -266,7 +270,7 @@ class Triggers:
         if self._host(report.host) is None:
             return False
         if report.state == "watching":
-            await self._service.write(partial(rows.update_state, trigger=trigger, state="watching", error=report.error))
+            await self._commits.write(partial(rows.update_state, trigger=trigger, state="watching", error=report.error))
         else:
             await self._end(trigger, report.state, report.error)
         return True
@@ -281,24 +285,24 @@ class Triggers:
         TriggerError
             If the trigger watches no longer.
         """
-        service = self._service
+        registry = self._registry
         if firing.host is not None and self._host(firing.host) is None:
             return None
-        row = await service.store.read(partial(rows.select_trigger, trigger=trigger))
+        row = await registry.store.read(partial(rows.select_trigger, trigger=trigger))
         if row is None:
-            raise MissingLatticeRecordError(trigger, str(service.folder))
-        done = await service.store.read(partial(rows.select_firing, request=firing.request))
+            raise MissingLatticeRecordError(trigger, str(registry.folder))
+        done = await registry.store.read(partial(rows.select_firing, request=firing.request))
         if done is not None:
-            return await service.summary(done)
+            return await registry.summary(done)
         if row.state != "watching":
             message = f"trigger {row.trigger.name} of dispatch {row.dispatch} is {row.state}; register it again"
             raise TriggerError(message)
-        if row.dispatch in service.held:
-            return await service.start(row.dispatch, also=_record_firing(trigger, firing.request, row.dispatch))
-        recorded = await service.store.read(partial(recorded_submission, dispatch=row.dispatch))
+        if row.dispatch in registry.held:
+            return await self._start(row.dispatch, also=_record_firing(trigger, firing.request, row.dispatch))
+        recorded = await registry.store.read(partial(recorded_submission, dispatch=row.dispatch))
         assert recorded is not None
         submission = resubmission(recorded, firing.request, reuse=False, strict=False)
-        summary, _ = await service.submit(submission, also=_record_firing(trigger, firing.request, firing.request))
+        summary, _ = await self._submit(submission, also=_record_firing(trigger, firing.request, firing.request))
         return summary
 
 

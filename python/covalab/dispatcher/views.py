@@ -10,7 +10,7 @@ import apsw
 
 from covalab.core import batching
 from covalab.core.errors import MissingLatticeRecordError
-from covalab.core.graph_state import GraphState, result_nodes
+from covalab.core.graph_state import result_nodes
 from covalab.core.journal import ExecutionSnapshot, ExecutionState, JournalPage
 from covalab.core.lifecycle import TERMINAL, all_completed
 from covalab.core.model import (
@@ -37,7 +37,6 @@ from covalab.store.journal_rows import select_execution_state, select_stream
 _PAGE: Final = 1_000
 
 _READINGS: Final = 5
-_WITH_OUTCOME: Final = ("completed", "failed", "cancelled")
 
 
 async def dispatches(
@@ -53,7 +52,6 @@ async def dispatches(
     schedule: str | None = None,
 ) -> list[DispatchSummary]:
     """Return summaries of the outermost dispatches, or of those below `root`, newest first."""
-    await service.settled()
     found = await service.store.read(
         lambda db: dispatch_rows.select_dispatches(
             db, statuses, name, offset, count, root=root, since=since, oldest=oldest, schedule=schedule
@@ -67,8 +65,7 @@ async def dispatches(
 
 
 async def known_dispatch(service: Service, dispatch: DispatchId) -> Known:
-    """Return a dispatch, once what was applied before is on the disk; raises `MissingLatticeRecordError`."""
-    await service.settled()
+    """Return a dispatch; raises `MissingLatticeRecordError`."""
     return service.runs.get(dispatch) or await _not_running(service, dispatch)
 
 
@@ -106,7 +103,6 @@ async def graph(service: Service, dispatch: DispatchId) -> Graph:
 
 async def wait_for_change(service: Service, dispatch: DispatchId, since: int, wait: float) -> None:
     """Wait up to `wait` seconds for a dispatch that has not ended to change after version `since`."""
-    await service.settled()
     run = service.runs.get(dispatch)
     is_held = dispatch in service.held and since > 0
     if is_held or (run is not None and run.committed_summary().version <= since):
@@ -117,7 +113,7 @@ async def changes(service: Service, dispatch: DispatchId, since: int) -> Dispatc
     """Return the nodes that changed after version `since`."""
     known = await known_dispatch(service, dispatch)
     summary, nodes = known.committed_summary(), known.committed_states(since)
-    its_children = known.children
+    its_children = known.committed_children()
     children = {state.node: its_children[state.node] for state in nodes if state.node in its_children}
     return DispatchChanges(summary, since, nodes, children)
 
@@ -126,7 +122,7 @@ async def record(service: Service, dispatch: DispatchId, outputs: str) -> Dispat
     """Return a dispatch with the outputs that were asked for: `result`, `all`, `none`, or node numbers."""
     known = await known_dispatch(service, dispatch)
     # Of one moment: the dispatch may go on while the values are read.
-    summary, states, children = known.committed_summary(), known.committed_states(-1), dict(known.children)
+    summary, states, children = known.committed_summary(), known.committed_states(-1), dict(known.committed_children())
     key, graph, submission = known.key, known.progress.graph, known.submission
     wanted: list[int] | None
     if outputs == "all":
@@ -181,7 +177,7 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
     stdout, stderr = (outcome.stdout, outcome.stderr) if outcome is not None else service.read_output(dispatch, number)
     failure = outcome.failure if outcome is not None else None
     if state.status == "skipped":
-        failure = _why_skipped(progress, number)
+        failure = _why_skipped(known, number)
     settings = batching.settings_of(graph, number)
     return NodeDetail(
         dispatch,
@@ -204,7 +200,7 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
         progress.inputs[number],
         attempts,
         state.next_at,
-        known.children.get(number),
+        known.committed_children().get(number),
     )
 
 
@@ -221,11 +217,10 @@ async def _read_node(
                 dispatch_rows.select_attempts(db, key, number).get(number, []),
             )
         )
-        # It may have ended while that was read: an end without its value must not be shown.
-        is_whole = outcome is not None or state.status not in _WITH_OUTCOME or not known.progress.working[number]
-        if is_whole and state == known.committed_state(number):
+        if state == known.committed_state(number):  # else it changed between the two readings
             break
-        await service.settled()
+    if state.status not in TERMINAL and number not in known.committed_children():
+        outcome = None  # the disk may be a moment ahead of what readers are shown
     return state, outcome, attempts
 
 
@@ -245,7 +240,7 @@ async def _execution_state(service: Service, dispatch: DispatchId, key: int) -> 
     """Return the state that the journal of a dispatch folds to; None: it has no entries."""
     run = service.runs.get(dispatch)
     if run is not None:
-        return run.journal
+        return run.committed.journal
     return await service.store.read(lambda db: select_execution_state(db, key))
 
 
@@ -255,8 +250,9 @@ async def wait_for_end(service: Service, dispatch: DispatchId, wait: float, *, f
     while dispatch in service.runs or dispatch in service.held:
         run = service.runs.get(dispatch)
         if final and run is not None:
-            is_set = run.journal is not None and run.journal.final is not None
-            if is_set or all_completed(run.progress.counts):
+            journal = run.committed.journal
+            is_set = journal is not None and journal.final is not None
+            if is_set or all_completed(run.committed.summary.counts):
                 return
         left = deadline - time.monotonic()
         if left <= 0:
@@ -274,7 +270,6 @@ async def stream(
     count = last or _PAGE
     deadline = time.monotonic() + wait
     while True:
-        await service.settled()
         run = service.runs.get(dispatch)
         key = run.key if run is not None else (await service.recorded(dispatch))[0]
         state = await _execution_state(service, dispatch, key)
@@ -289,23 +284,23 @@ async def stream(
         await service.feed.wait(dispatch, left)
 
 
-def _why_skipped(progress: GraphState, number: int) -> Failure:
+def _why_skipped(known: Known, number: int) -> Failure:
     """Return the failure of a skipped node, which names the nodes whose end kept it from starting."""
     culprits: list[int] = []
     seen = {number}
     stack = [number]
     while stack:
-        for edge in progress.inputs[stack.pop()]:
+        for edge in known.progress.inputs[stack.pop()]:
             if edge.source in seen:
                 continue
             seen.add(edge.source)
-            status = progress.status[edge.source]
+            status = known.committed_state(edge.source).status
             if status in ("failed", "cancelled"):
                 culprits.append(edge.source)
             elif status == "skipped":
                 stack.append(edge.source)
-    names = ", ".join(f"{progress.graph.nodes[node].name} (node {node})" for node in sorted(culprits)[:3])
+    names = ", ".join(f"{known.progress.graph.nodes[node].name} (node {node})" for node in sorted(culprits)[:3])
     more = f" and {len(culprits) - 3} more" if len(culprits) > 3 else ""
     why = f"it needs {names}{more}, which did not complete" if names else "the dispatch was cancelled before its turn"
-    has_failed = any(progress.status[node] == "failed" for node in culprits)
+    has_failed = any(known.committed_state(node).status == "failed" for node in culprits)
     return Failure("dependency" if has_failed else "cancelled", f"never started: {why}")

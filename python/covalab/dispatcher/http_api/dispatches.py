@@ -60,7 +60,6 @@ class DispatchesHandler(Handler):
         if math.isnan(before):
             message = "say with ended_before, in seconds since the epoch, what is to be forgotten"
             raise BadRequest(message)
-        await self.service.settled()
         self.answer(PurgeResult(await self.service.retention.purge(before)))
 
 

@@ -56,7 +56,6 @@ class EventsHandler(Handler):
         try:
             if feed.number == since:
                 await self.long_poll(feed.wait(None, wait))
-                await self.service.settled()
         finally:
             self.service.attached -= 1
             self.service.last_asked = time.monotonic()
