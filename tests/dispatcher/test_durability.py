@@ -92,6 +92,7 @@ class SlowDisk:
         self.slow_down(0.0)
         with suppress(Exception):
             self.client().stop()
+            self.process.wait(20)  # it ends its pool first
         self.process.kill()
         self.process.wait()
         assert self.process.stdout is not None
