@@ -1,4 +1,4 @@
-"""The table of routes in python/ARCHITECTURE.md, which is for whoever writes a client."""
+"""Table of routes in python/docs/http.md, for writers of clients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tornado import web
 
 from covalab.dispatcher.http_api.application import ROUTES
 
-PAGE = Path(__file__).parents[2] / "python" / "ARCHITECTURE.md"
+PAGE = Path(__file__).parents[2] / "python" / "docs" / "http.md"
 METHODS = ("GET", "HEAD", "POST", "DELETE", "PATCH", "PUT", "OPTIONS")
 
 
@@ -26,7 +26,7 @@ def test_the_table_of_routes_is_what_is_answered() -> None:
         for method in METHODS
         if getattr(handler, method.lower()) is not getattr(web.RequestHandler, method.lower())
     )
-    table = PAGE.read_text().split("\n## The dispatcher's HTTP")[1].split("\n## ")[0]
+    table = PAGE.read_text().split("\n# ")[0]
     rows = re.findall(r"^\| `([A-Z]+) ([^?` ]+)", table, re.MULTILINE)
 
     assert sorted((path, method) for method, path in rows) == answered

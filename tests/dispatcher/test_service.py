@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import apsw
+import msgspec
 import pytest
 from tests.system.tasks import adding, sleeping
 
@@ -19,7 +21,12 @@ from covalab.client import Client
 from covalab.client.launcher import find
 from covalab.core.codec import encode
 from covalab.core.errors import TakenOver
-from covalab.core.model import NodeDetail
+from covalab.core.model import DispatchSummary, NodeDetail
+from covalab.dispatcher.pools import Pools
+from covalab.dispatcher.run import Run
+from covalab.dispatcher.service import Service
+from covalab.sdk.api import prepare
+from covalab.store import Store
 
 
 def until(what: Callable[[], object]) -> None:
@@ -133,6 +140,44 @@ def test_one_dispatch_that_cannot_be_resumed_stops_no_other(own: Client, tmp_pat
     assert ended.status == "failed"
     assert "could not be resumed" in ended.error
     own.cancel(ids[1])
+
+
+@ct.lattice
+def asking() -> object:
+    """Wait for a person, which needs no worker."""
+    return ct.pause_for("approval")
+
+
+def test_one_dispatch_that_hits_a_bug_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dispatch whose time has come begins, although applying the facts of another one failed in the same turn."""
+    monkeypatch.setattr(Pools, "of", lambda *_: None)
+
+    async def dispatch() -> DispatchSummary:
+        store = Store(tmp_path / "covalab.db")
+        service = Service(tmp_path, store)
+        submissions = [prepare(asking, (), {}, service.artifacts) for _ in range(2)]
+        broken, _ = await service.submit(submissions[0])
+        apply, begin = service._apply, service._begin
+
+        def apply_or_fail(run: Run) -> None:
+            assert run.id != broken.id, "on purpose"
+            apply(run)
+
+        def begin_beside_the_broken_one(run: Run) -> None:
+            begin(run)
+            service.note(service.runs[broken.id])
+
+        monkeypatch.setattr(service, "_apply", apply_or_fail)
+        monkeypatch.setattr(service, "_begin", begin_beside_the_broken_one)
+        waiting, _ = await service.submit(msgspec.structs.replace(submissions[1], starts_at=time.time() + 0.1))
+        assert waiting.held
+        await service.feed.wait(waiting.id, 10)
+        _, summary = await service.recorded(waiting.id)
+        await service.stop()
+        store.close()
+        return summary
+
+    assert asyncio.run(dispatch()).status == "running"
 
 
 def test_who_was_overtaken_ends(own: Client) -> None:
