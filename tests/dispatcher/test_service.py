@@ -23,9 +23,9 @@ from covalab.core.codec import encode
 from covalab.core.errors import TakenOver
 from covalab.core.model import DispatchSummary, NodeDetail
 from covalab.dispatcher.pools import Pools
-from covalab.dispatcher.run import Run
+from covalab.dispatcher.running import RunningDispatch
 from covalab.dispatcher.service import Service
-from covalab.sdk.api import prepare
+from covalab.sdk.building.submit import prepare
 from covalab.store import Store
 
 
@@ -155,20 +155,21 @@ def test_one_dispatch_that_hits_a_bug_stops_no_other(tmp_path: Path, monkeypatch
     async def dispatch() -> DispatchSummary:
         store = Store(tmp_path / "covalab.db")
         service = Service(tmp_path, store)
-        submissions = [prepare(asking, (), {}, service.artifacts) for _ in range(2)]
+        submissions = [prepare(asking, (), {}, service.blobs) for _ in range(2)]
         broken, _ = await service.submit(submissions[0])
-        apply, begin = service._apply, service._begin
+        outcomes, loop = service._loop._outcomes, service._loop
+        apply, begin = outcomes.apply, loop.begin
 
-        def apply_or_fail(run: Run) -> None:
+        def apply_or_fail(run: RunningDispatch) -> None:
             assert run.id != broken.id, "on purpose"
             apply(run)
 
-        def begin_beside_the_broken_one(run: Run) -> None:
+        def begin_beside_the_broken_one(run: RunningDispatch) -> None:
             begin(run)
-            service.note(service.runs[broken.id])
+            service.registry.mark_changed(service.runs[broken.id])
 
-        monkeypatch.setattr(service, "_apply", apply_or_fail)
-        monkeypatch.setattr(service, "_begin", begin_beside_the_broken_one)
+        monkeypatch.setattr(outcomes, "apply", apply_or_fail)
+        monkeypatch.setattr(loop, "begin", begin_beside_the_broken_one)
         waiting, _ = await service.submit(msgspec.structs.replace(submissions[1], starts_at=time.time() + 0.1))
         assert waiting.held
         await service.feed.wait(waiting.id, 10)
