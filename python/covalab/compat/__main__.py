@@ -28,7 +28,7 @@ def main() -> int:
     try:
         install(replace=arguments.replace)
     except CovalentFound as error:
-        print(f"python -m covalab.compat: {error}", file=sys.stderr)  # noqa: T201
+        print(f"python -m covalab.compat: {error}", file=sys.stderr)
         return 2
     sys.argv = [arguments.program, *arguments.args]
     if arguments.module:

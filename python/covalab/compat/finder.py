@@ -46,7 +46,7 @@ class TableFinder(PathEntryFinder):
             raise ImportError
         self.package = entry.removeprefix(_ENTRY)
 
-    def find_spec(self, name: str, target: ModuleType | None = None) -> ModuleSpec | None:  # noqa: ARG002
+    def find_spec(self, name: str, target: ModuleType | None = None) -> ModuleSpec | None:
         """Return the spec of a module of the package, or None if the table has no such path."""
         if name not in table.PATHS or name.rpartition(".")[0] != self.package:
             return None

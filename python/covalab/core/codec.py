@@ -106,7 +106,7 @@ def encode(obj: object, *, what: str = "value") -> Encoded:
 
     try:
         head = cloudpickle.dumps(obj, protocol=5, buffer_callback=keep)
-    except Exception as error:
+    except Exception as error:  # pickling runs the user's code
         message = f"{what} of type {type_name(obj)} cannot be pickled: {type(error).__name__}: {error}"
         raise SerializationError(message) from error
     return _pack([head, *(buffer.raw() for buffer in buffers)])
@@ -153,7 +153,7 @@ def decode(data: Buffer, *, what: str = "value") -> Any:
             if is_foreign
             else unpickle(frames[0], buffers)
         )
-    except Exception as error:
+    except Exception as error:  # unpickling runs the user's code
         here = f"{sys.version_info[0]}.{sys.version_info[1]}"
         other = f" (written by Python {major}.{minor}, this is {here})" if is_foreign else ""
         message = f"{what} cannot be opened here: {type(error).__name__}: {error}{other}"
@@ -276,7 +276,7 @@ class _Short(reprlib.Repr):
 
     repr_frozenset = repr_set
 
-    def repr_bytes(self, x: bytes | bytearray, level: int) -> str:  # noqa: ARG002 - the base class's signature
+    def repr_bytes(self, x: bytes | bytearray, level: int) -> str:
         return repr(x[:_TEXT_LIMIT])
 
     repr_bytearray = repr_bytes
@@ -285,7 +285,7 @@ class _Short(reprlib.Repr):
         bits = x.bit_length()
         return f"<int of {bits:,} bits>" if bits > _LONG_INT_BITS else super().repr_int(x, level)
 
-    def repr_instance(self, x: Any, level: int) -> str:  # noqa: ARG002 - the base class's signature
+    def repr_instance(self, x: Any, level: int) -> str:
         if isinstance(x, bytes | bytearray | str):
             return repr(x[:_TEXT_LIMIT])
         if isinstance(x, _SIZED) and len(x) > _ITEMS_WALKED:

@@ -161,14 +161,14 @@ class TransportableObject:
 
     def _bytes(self) -> bytes:
         if self._pickle is None:
-            import cloudpickle  # noqa: PLC0415
+            import cloudpickle  # noqa: PLC0415 - only who pickles pays for it
 
             return bytes(cloudpickle.dumps(self.get_deserialized()))
         return self._pickle
 
 
 def _header(obj: Any) -> dict[str, Any]:
-    import cloudpickle  # noqa: PLC0415
+    import cloudpickle  # noqa: PLC0415 - as above
 
     name, doc = getattr(obj, "__name__", ""), getattr(obj, "__doc__", "")
     return {
@@ -180,7 +180,7 @@ def _header(obj: Any) -> dict[str, Any]:
 
 def _restored(encoded: str, text: str, header: dict[str, Any]) -> TransportableObject:
     it = TransportableObject.__new__(TransportableObject)
-    it._object_string, it._pickle, it._open, it._header = text, base64.b64decode(encoded), None, header  # noqa: SLF001
+    it._object_string, it._pickle, it._open, it._header = text, base64.b64decode(encoded), None, header  # noqa: SLF001 - of this class
     return it
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import apsw
@@ -274,7 +275,7 @@ async def stream(
         key = run.key if run is not None else (await service.recorded(dispatch))[0]
         state = await _execution_state(service, dispatch, key)
         dropped = 0 if state is None else state.dropped
-        entries = await service.store.read(lambda db: select_stream(db, key, since, count, last=last > 0))  # noqa: B023 - called at once
+        entries = await service.store.read(partial(select_stream, key=key, since=since, count=count, last=last > 0))
         # By `run`, not by a second look: entries of one that ended meanwhile may have come after these.
         over = run is None and dispatch not in service.held
         left = deadline - time.monotonic()

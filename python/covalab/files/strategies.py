@@ -127,7 +127,7 @@ class HTTP(FileTransferStrategy):
             target = _target(from_file, to_file)
             target.parent.mkdir(parents=True, exist_ok=True)
             # The scheme is http or https: `File` lets no other come here.
-            with urllib.request.urlopen(from_file.uri) as answer, target.open("wb") as file:  # noqa: S310
+            with urllib.request.urlopen(from_file.uri) as answer, target.open("wb") as file:
                 shutil.copyfileobj(answer, file)
 
         return copy
@@ -139,8 +139,8 @@ class HTTP(FileTransferStrategy):
             source = Path(from_file.filepath)
             with source.open("rb") as file:
                 headers = {"Content-Type": "application/octet-stream", "Content-Length": str(source.stat().st_size)}
-                put = urllib.request.Request(to_file.uri, file, headers, method="PUT")  # noqa: S310 - as above
-                with urllib.request.urlopen(put):  # noqa: S310 - as above
+                put = urllib.request.Request(to_file.uri, file, headers, method="PUT")
+                with urllib.request.urlopen(put):
                     pass
 
         return copy
@@ -231,7 +231,7 @@ class S3(_Fsspec):
         super().__init__()
         self.credentials, self.profile, self.region_name = credentials, profile, region_name
 
-    def _options(self, file: File) -> dict[str, Any]:  # noqa: ARG002 - one file system for all buckets
+    def _options(self, file: File) -> dict[str, Any]:
         client = {"region_name": self.region_name} if self.region_name else {}
         return {"profile": self.profile, "client_kwargs": client, "skip_instance_cache": True}
 
@@ -269,7 +269,7 @@ class GCloud(_Fsspec):
         self.credentials = None if credentials is None else json.loads(Path(credentials).read_text(encoding="utf-8"))
         self.project_id = project_id
 
-    def _options(self, file: File) -> dict[str, Any]:  # noqa: ARG002 - one file system for all buckets
+    def _options(self, file: File) -> dict[str, Any]:
         return {"project": self.project_id, "token": self.credentials}
 
 

@@ -29,7 +29,7 @@ def environment() -> Environment:
     return Environment(
         python=sys.executable,
         prefix=sys.prefix,
-        cwd=os.getcwd(),  # noqa: PTH109 - the text, not a path to work with
+        cwd=os.getcwd(),
         path=_extra_path(),
         versions=_versions(),
         shell_env={name: os.environ[name] for name in _SHELL if name in os.environ},
@@ -44,7 +44,7 @@ def origin() -> Origin:
 def _extra_path() -> list[str]:
     """Return the entries of `sys.path` that a fresh interpreter would not have, made absolute."""
     usual = usual_path()
-    entries = (os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100 - as Python does with its own path
+    entries = (os.path.abspath(entry) for entry in sys.path)
     return list(dict.fromkeys(entry for entry in entries if entry not in usual))
 
 
@@ -53,11 +53,11 @@ def usual_path() -> frozenset[str]:
     """Return the entries of `sys.path` that any interpreter of this environment has."""
     paths = sysconfig.get_paths()
     found = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    found |= {os.path.join(folder, "lib-dynload") for folder in found}  # noqa: PTH118
+    found |= {os.path.join(folder, "lib-dynload") for folder in found}
     found |= {*site.getsitepackages(), site.getusersitepackages()}
-    found |= {os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry}  # noqa: PTH100
+    found |= {os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry}
     archive = f"python{sys.version_info.major}{sys.version_info.minor}.zip"
-    found |= {os.path.join(os.path.dirname(folder), archive) for folder in found}  # noqa: PTH118, PTH120
+    found |= {os.path.join(os.path.dirname(folder), archive) for folder in found}
     return frozenset(found)
 
 

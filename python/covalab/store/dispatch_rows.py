@@ -74,7 +74,7 @@ def insert_dispatch(
     if row is not None:
         return int(row[0]), False
     connection.execute(
-        f"INSERT INTO dispatches ({_NAMES}) VALUES ({_MARKS})",  # noqa: S608 - constants
+        f"INSERT INTO dispatches ({_NAMES}) VALUES ({_MARKS})",
         _values_of(summary, _COLUMNS),
     )
     key = connection.last_insert_rowid()
@@ -134,7 +134,7 @@ def update_dispatch(
     `attempts` are runs that were not the last of their node.
     """
     connection.execute(
-        f"UPDATE dispatches SET {_CHANGES} WHERE key = :key",  # noqa: S608 - constant
+        f"UPDATE dispatches SET {_CHANGES} WHERE key = :key",
         _values_of(summary, _CHANGING) | {"key": key},
     )
     errors: dict[int, str] = {outcome.node: outcome.failure.type for outcome in outcomes if outcome.failure is not None}
@@ -183,7 +183,7 @@ def _summary(row: Sequence[Any]) -> DispatchSummary:
 
 def select_dispatch(connection: apsw.Connection, dispatch: str) -> tuple[int, DispatchSummary] | None:
     """Return the key and summary of a dispatch, or None."""
-    row = connection.execute(f"SELECT key, {_SUMMARY} FROM dispatches WHERE id = ?", (dispatch,)).fetchone()  # noqa: S608 - constant
+    row = connection.execute(f"SELECT key, {_SUMMARY} FROM dispatches WHERE id = ?", (dispatch,)).fetchone()
     return None if row is None else (int(row[0]), _summary(row[1:]))
 
 
@@ -220,7 +220,7 @@ def select_dispatches(
         values.append(since)
     order = "ASC" if oldest else "DESC"
     rows = connection.execute(
-        f"SELECT {_SUMMARY} FROM dispatches WHERE {' AND '.join(where)} ORDER BY key {order} LIMIT ? OFFSET ?",  # noqa: S608 - only marks
+        f"SELECT {_SUMMARY} FROM dispatches WHERE {' AND '.join(where)} ORDER BY key {order} LIMIT ? OFFSET ?",
         (*values, count, offset),
     )
     return [_summary(row) for row in rows]
@@ -234,7 +234,7 @@ def select_children(connection: apsw.Connection, dispatch: str) -> dict[int, Dis
 
 def select_unfinished(connection: apsw.Connection) -> list[DispatchSummary]:
     """Return the dispatches that have not ended, oldest first."""
-    rows = connection.execute(f"SELECT {_SUMMARY} FROM dispatches WHERE status NOT IN ({_ENDED}) ORDER BY key")  # noqa: S608 - constant
+    rows = connection.execute(f"SELECT {_SUMMARY} FROM dispatches WHERE status NOT IN ({_ENDED}) ORDER BY key")
     return [_summary(row) for row in rows]
 
 
@@ -244,7 +244,7 @@ def count_recovery(connection: apsw.Connection, version_gap: int) -> None:
     Versions that were published and not recorded before the restart are in the gap: they are not published again.
     """
     connection.execute(
-        "UPDATE dispatches SET recovered = recovered + 1, version = version + ? "  # noqa: S608 - constant
+        "UPDATE dispatches SET recovered = recovered + 1, version = version + ? "
         f"WHERE status NOT IN ({_ENDED}) AND held = 0",
         (version_gap,),
     )
@@ -336,7 +336,7 @@ def select_outcome(connection: apsw.Connection, key: int, node: int) -> OutcomeR
 def select_attempts(connection: apsw.Connection, key: int, node: int | None = None) -> dict[int, list[Attempt]]:
     """Return the runs of nodes that were not their last, in order, by node; or those of one node."""
     rows = connection.execute(
-        f"SELECT node, attempt, next_at, outcome FROM attempts WHERE key = ?{'' if node is None else ' AND node = ?'} "  # noqa: S608 - constant
+        f"SELECT node, attempt, next_at, outcome FROM attempts WHERE key = ?{'' if node is None else ' AND node = ?'} "
         "ORDER BY node, attempt",
         (key,) if node is None else (key, node),
     )

@@ -31,7 +31,7 @@ def delete_dispatch(connection: apsw.Connection, dispatch: DispatchId) -> Delete
     """Delete a dispatch and all below it; None while some of it runs."""
     family: list[Any] = []
     for column in ("id", "root"):
-        found = f"SELECT key, {_OPEN} AND held = 0 FROM dispatches WHERE {column} = ?"  # noqa: S608 - the two names above
+        found = f"SELECT key, {_OPEN} AND held = 0 FROM dispatches WHERE {column} = ?"
         family += connection.execute(found, (dispatch,))
     if any(runs for _, runs in family):
         return None
@@ -46,7 +46,7 @@ def delete_ended(connection: apsw.Connection, before: float, limit: int) -> Dele
     # The index is forced: it has the outermost dispatches in the order in which they ended, so that the search stops at
     # the moment. Without statistics, SQLite would take the index of all outermost ones, and sort those.
     found: list[Any] = connection.execute(
-        "SELECT key, id FROM dispatches AS d INDEXED BY dispatches_by_end "  # noqa: S608 - constants
+        "SELECT key, id FROM dispatches AS d INDEXED BY dispatches_by_end "
         "WHERE root IS NULL AND ended_at IS NOT NULL AND ended_at < ? AND held = 0 "
         f"AND NOT ({_OPEN}) "
         f"AND NOT EXISTS (SELECT 1 FROM dispatches AS below WHERE below.root = d.id AND below.{_OPEN}) "
@@ -66,10 +66,10 @@ def delete_ended(connection: apsw.Connection, before: float, limit: int) -> Dele
 def _delete(connection: apsw.Connection, keys: Sequence[int]) -> Deleted:
     chosen = (msgspec.json.encode(keys).decode(),)
     these = "key IN (SELECT value FROM json_each(?))"
-    used: list[Any] = connection.execute(f"SELECT digest FROM blob_uses WHERE {these}", chosen).fetchall()  # noqa: S608 - constant
-    known: list[Any] = connection.execute(f"SELECT id, root IS NULL FROM dispatches WHERE {these}", chosen).fetchall()  # noqa: S608
-    connection.execute(f"DELETE FROM firings WHERE trigger IN (SELECT id FROM triggers WHERE {these})", chosen)  # noqa: S608
+    used: list[Any] = connection.execute(f"SELECT digest FROM blob_uses WHERE {these}", chosen).fetchall()
+    known: list[Any] = connection.execute(f"SELECT id, root IS NULL FROM dispatches WHERE {these}", chosen).fetchall()
+    connection.execute(f"DELETE FROM firings WHERE trigger IN (SELECT id FROM triggers WHERE {these})", chosen)
     for table in ("triggers", *_TABLES):
-        connection.execute(f"DELETE FROM {table} WHERE {these}", chosen)  # noqa: S608 - the names above
+        connection.execute(f"DELETE FROM {table} WHERE {these}", chosen)
     unused = select_unused(connection, {Digest(digest) for (digest,) in used})
     return Deleted([DispatchId(one) for one, _ in known], sum(outermost for _, outermost in known), unused)

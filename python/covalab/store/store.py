@@ -156,7 +156,7 @@ class Store:
             self._check_epoch()
             results = [job(self._writer) for job in jobs]
             self._writer.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # whatever it was, no half of a group stays
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             raise

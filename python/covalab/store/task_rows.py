@@ -71,7 +71,7 @@ def select_tasks(connection: apsw.Connection, query: TaskQuery) -> list[KeyedTas
         where.append("coalesce(n.ended_at, d.created_at) >= ?")
         values.append(query.since)
     found = connection.execute(
-        f"SELECT n.key, d.id, n.node, {_WORD}, n.attempt, d.created_at, n.started_at, n.ended_at, "  # noqa: S608 - only marks
+        f"SELECT n.key, d.id, n.node, {_WORD}, n.attempt, d.created_at, n.started_at, n.ended_at, "
         f"n.error_type, o.failure, o.value, d.starts_at, d.schedule_id "
         f"FROM nodes AS n {index} CROSS JOIN dispatches AS d ON d.key = n.key "
         "LEFT JOIN outcomes AS o ON o.key = n.key AND o.node = n.node "
@@ -140,7 +140,7 @@ def count_tasks(connection: apsw.Connection, without: Iterable[int]) -> dict[Tas
     ).fetchone() or (0,)
     counts: dict[TaskStatusName, int] = {"completed": int(n_left), "failed": 0, "cancelled": 0}
     others = connection.execute(
-        f"SELECT {_WORD}, count(*) FROM nodes AS n INDEXED BY nodes_not_completed WHERE n.status <> 'completed' "  # noqa: S608 - constant
+        f"SELECT {_WORD}, count(*) FROM nodes AS n INDEXED BY nodes_not_completed WHERE n.status <> 'completed' "
         "AND n.key NOT IN (SELECT value FROM json_each(?)) GROUP BY 1",
         (keys,),
     )

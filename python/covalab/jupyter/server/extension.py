@@ -80,7 +80,7 @@ class CovalabApp(ExtensionApp):
         self._relay = Relay(data_dir(), start=self.autostart)
         self.handlers.extend(routes(self._relay))
 
-    async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:  # noqa: ARG002 - the base class's signature
+    async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Start to follow the dispatcher, in a task of the server's event loop."""
         self._bridge = EventBridge(self._relay, self._publish, self.log, self._warm_up)
         self._following = asyncio.create_task(self._bridge.run(), name="covalab-event-bridge")

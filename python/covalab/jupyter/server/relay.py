@@ -45,7 +45,7 @@ class _SocketResolver(Resolver):
 
     path = ""
 
-    async def resolve(self, host: str, port: int, family: int = 0) -> list[tuple[int, Any]]:  # noqa: ARG002 - the base class's signature
+    async def resolve(self, host: str, port: int, family: int = 0) -> list[tuple[int, Any]]:
         return [(int(socket.AF_UNIX), self.path)]
 
 

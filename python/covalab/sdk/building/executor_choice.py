@@ -88,7 +88,7 @@ def executor_choice(executor: ExecutorSpec, electron: str) -> ExecutorChoice:
 
 
 def _find(name: str, electron: str) -> None:
-    from covalab.executors.manager import _executor_manager  # noqa: PLC0415 - plug-ins are loaded when one is named
+    from covalab.executors.manager import _executor_manager  # noqa: PLC0415 - it looks for plug-ins - plug-ins are loaded when one is named
 
     try:
         _executor_manager.find(name)
@@ -98,7 +98,7 @@ def _find(name: str, electron: str) -> None:
 
 def _configured(name: str) -> ExecutorInstance:
     """Return an executor with the settings of its configuration section."""
-    from covalab.executors.manager import _executor_manager  # noqa: PLC0415
+    from covalab.executors.manager import _executor_manager  # noqa: PLC0415 - it looks for plug-ins
 
     executor: ExecutorInstance = _executor_manager.get_executor(name)
     return executor

@@ -34,7 +34,7 @@ class Parameters:
         try:
             signature = inspect.signature(function)
         except (TypeError, ValueError):  # some built-in functions have no signature; take whatever comes
-            signature = inspect.signature(lambda *args, **kwargs: None)  # noqa: ARG005
+            signature = inspect.signature(lambda *args, **kwargs: None)  # noqa: ARG005 - its signature is all that is wanted
         self._signature = str(signature)
         self._shapes: dict[tuple[object, ...], tuple[Sequence[str], Sequence[str]]] = {}
         found = signature.parameters.values()

@@ -77,7 +77,7 @@ class Trace:
         lattice: Composition | None = None,
         limits: Limits = NO_LIMITS,
     ) -> None:
-        self._name = name
+        self.name = name
         self._lattice = lattice
         self._limits = limits
         self._hooks = hooks
@@ -99,7 +99,7 @@ class Trace:
         """Let electrons that this thread calls join this graph; after it, its bound electrons are used up."""
         if _active.trace is not None:
             message = (
-                f"lattice {self._name!r} cannot be dispatched while lattice {_active.trace._name!r} is being built; "  # noqa: SLF001
+                f"lattice {self.name!r} cannot be dispatched while lattice {_active.trace.name!r} is being built; "
                 "call it as a function to make its electrons part of this one, or dispatch it outside"
             )
             raise GraphError(message)
@@ -113,7 +113,7 @@ class Trace:
 
     def serialize_inputs(self, args: tuple[UserValue, ...], kwargs: dict[str, UserValue]) -> Value:
         """Serialize the arguments of the workflow as they are now; their parts become values of the graph."""
-        return self._values.add_inputs(args, kwargs, f"the arguments of lattice {self._name!r}")
+        return self._values.add_inputs(args, kwargs, f"the arguments of lattice {self.name!r}")
 
     # Nodes that bound electrons add.
 
@@ -293,7 +293,7 @@ class Trace:
             self._refuse_cycles()
         self._refuse_unused_replacements()
         functions = self._functions.encoded()
-        graph = Graph(self._name, self._nodes, self._edges, functions, self._functions.settings, output)
+        graph = Graph(self.name, self._nodes, self._edges, functions, self._functions.settings, output)
         return Plan(graph, self._values.values, self._functions.code, self._replaced)
 
     def _let_work(self, output: int, function: UserFunction) -> None:
@@ -310,7 +310,7 @@ class Trace:
         strangers = self._replacements.keys() - self._called
         if strangers:
             there = f"it calls {', '.join(sorted(self._called))}" if self._called else "it calls none"
-            message = f"lattice {self._name!r} calls no electron named {', '.join(sorted(strangers))}; {there}"
+            message = f"lattice {self.name!r} calls no electron named {', '.join(sorted(strangers))}; {there}"
             raise GraphError(message)
 
     def _refuse_cycles(self) -> None:
@@ -329,7 +329,7 @@ class Trace:
                     ready.append(target)
         if len(ready) < len(self._nodes):
             stuck = [f"{self._nodes[node].name} ({node})" for node, n in enumerate(missing) if n][:5]
-            message = f"in lattice {self._name!r} these wait for each other: {', '.join(stuck)}; take one `wait` away"
+            message = f"in lattice {self.name!r} these wait for each other: {', '.join(stuck)}; take one `wait` away"
             raise GraphError(message)
 
     # Nodes and edges.
@@ -388,7 +388,7 @@ class Trace:
         name, target = owner
         what = f"argument {name!r} of electron {self._nodes[target].name!r} (node {target})"
         if target == self._output:
-            what = f"the value of lattice {self._name!r}"
+            what = f"the value of lattice {self.name!r}"
         text = text_of(value)
         # The electron gets the value itself: Covalent's programs wrap arguments so, and expect it unwrapped.
         if isinstance(value, TransportableObject):
@@ -397,10 +397,10 @@ class Trace:
         return self._add(f":parameter:{text}", NodeKind.PARAMETER, value=position)
 
     def _node_of(self, e: BoundElectron) -> int:
-        if e._covalab_trace is not self or not self._is_open:  # noqa: SLF001
+        if e._covalab_trace is not self or not self._is_open:  # noqa: SLF001 - hidden from users, not from the trace
             message = (
                 f"{e} belongs to another lattice, or to an earlier run of this one; "
-                f"call the electron inside lattice {self._name!r}"
+                f"call the electron inside lattice {self.name!r}"
             )
             raise GraphError(message)
         return e.node_id

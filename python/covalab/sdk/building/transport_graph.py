@@ -174,7 +174,7 @@ class TransportGraph:
     def _graph(self) -> nx.MultiDiGraph[int]:
         """The networkx graph, with the attributes of nodes and edges that Covalent's has."""
         if self._made is None:
-            import networkx as nx  # noqa: PLC0415 - only who asks for it loads it
+            import networkx as nx  # noqa: PLC0415 - it takes longer to import than covalab - only who asks for it loads it
 
             made: nx.MultiDiGraph[int] = nx.MultiDiGraph()
             for node in range(len(self.graph.nodes)):
@@ -189,7 +189,7 @@ class TransportGraph:
 
     def serialize(self, metadata_only: bool = False) -> bytes:
         """Return the graph pickled; with `metadata_only` without functions, values and what was printed."""
-        import cloudpickle  # noqa: PLC0415
+        import cloudpickle  # noqa: PLC0415 - only who pickles pays for it
 
         return bytes(cloudpickle.dumps(self._node_link(_HEAVY if metadata_only else ())))
 
@@ -226,7 +226,7 @@ class TransportGraph:
         }
 
     def _become(self, data: Mapping[str, UserValue]) -> None:
-        import networkx as nx  # noqa: PLC0415
+        import networkx as nx  # noqa: PLC0415 - it takes longer to import than covalab
 
         made: nx.MultiDiGraph[int] = nx.MultiDiGraph()
         for node in data["nodes"]:

@@ -86,7 +86,7 @@ def beside() -> list[ModuleType]:
     only the package itself is named. One that holds what cannot be pickled, such as a lock or an open file, or that
     is larger than 8 MB, is left out: it travels by name, as every other module does.
     """
-    roots = {os.path.abspath(entry) for entry in sys.path}  # noqa: PTH100 - text, as Python does it
+    roots = {os.path.abspath(entry) for entry in sys.path}
     roots -= usual_path() | _installed_in_place()
     candidates: dict[_Known, ModuleType] = {}
     for name, module in list(sys.modules.items()):
@@ -105,17 +105,17 @@ def _place(module: ModuleType) -> tuple[str, str]:
     """Return a module's file (a package's folder, if it has none), and the folder in which it was looked for."""
     file = getattr(module, "__file__", None)
     if isinstance(file, str) and file.endswith(".py"):
-        folder = os.path.dirname(file)  # noqa: PTH120 - asked of every loaded module
-        return file, os.path.dirname(folder) if hasattr(module, "__path__") else folder  # noqa: PTH120
+        folder = os.path.dirname(file)
+        return file, os.path.dirname(folder) if hasattr(module, "__path__") else folder
     if file is None and hasattr(module, "__path__"):
         for folder in module.__path__:
-            return folder, os.path.dirname(folder)  # noqa: PTH120
+            return folder, os.path.dirname(folder)
     return "", ""
 
 
 def _changed_at(file: str) -> int:
     with suppress(OSError):
-        return os.stat(file).st_mtime_ns  # noqa: PTH116 - as above
+        return os.stat(file).st_mtime_ns
     return 0
 
 

@@ -32,7 +32,7 @@ def source_of(function: UserValue) -> str:
     if isinstance(carried, str):
         return carried
     code = getattr(function, "__code__", None)
-    if code is not None and code.co_filename not in linecache.cache and not os.path.isfile(code.co_filename):  # noqa: PTH113
+    if code is not None and code.co_filename not in linecache.cache and not os.path.isfile(code.co_filename):
         return ""  # it came from another session; `inspect` would show lines of this one's main module
     try:
         return textwrap.dedent(inspect.getsource(function))

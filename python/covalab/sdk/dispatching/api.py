@@ -110,7 +110,7 @@ def dispatch(
             submission = replace(submission, triggers=travelling)
         summary = client.submit(submission)
         for trigger, watching in zip(triggers, submission.triggers, strict=True):
-            trigger._attach(summary.id, watching.id)  # noqa: SLF001
+            trigger._attach(summary.id, watching.id)  # noqa: SLF001 - part of covalab
         return DispatchHandle(summary.id, submission.graph)
 
     return run

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from covalab.client.paths import data_dir, packages_folder
 from covalab.core.codec import encode
 from covalab.core.errors import GraphError
 from covalab.core.hooks import Action, Bash, Call, Pip
@@ -20,6 +21,7 @@ from covalab.core.transportable import TransportableObject
 from covalab.sdk.code.modules import by_value
 from covalab.sdk.code.source import name_of
 from covalab.sdk.values import FieldDict, UserFunction, UserValue
+from covalab.worker.packages import packages_folder as install
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -112,7 +114,7 @@ class DepsBash(Deps):
 
         return run_commands, [self.commands], {}
 
-    def hook(self, where: str) -> Bash:  # noqa: ARG002 - only calls can fail to travel
+    def hook(self, where: str) -> Bash:
         """Return it as it travels."""
         return Bash(list(self.commands))
 
@@ -148,12 +150,9 @@ class DepsPip(Deps):
 
     def call(self) -> tuple[UserFunction, Sequence[UserValue], Mapping[str, UserValue]]:
         """Return the function, with its arguments, that installs the packages, and returns their folder."""
-        from covalab.client.paths import data_dir, packages_folder  # noqa: PLC0415
-        from covalab.worker.packages import packages_folder as install  # noqa: PLC0415
-
         return install, [packages_folder(data_dir()), *self._wanted()], {}
 
-    def hook(self, where: str) -> Pip:  # noqa: ARG002 - only calls can fail to travel
+    def hook(self, where: str) -> Pip:
         """Return it as it travels."""
         return Pip(*self._wanted())
 

@@ -66,8 +66,8 @@ class DispatchHandle(str):
 
     def _repr_mimebundle_(
         self,
-        include: Collection[str] | None = None,  # noqa: ARG002 - IPython's parameters
-        exclude: Collection[str] | None = None,  # noqa: ARG002
+        include: Collection[str] | None = None,
+        exclude: Collection[str] | None = None,
     ) -> FieldDict:
         from covalab.view.bundle import dispatch_bundle  # noqa: PLC0415 - only when it is shown
 

@@ -86,7 +86,7 @@ def task_context(task_id: str, operation: str) -> Iterator[TaskLogger]:
     began = time.perf_counter()
     try:
         yield logger
-    except BaseException as error:
+    except BaseException as error:  # the user's code, also when it is interrupted
         seconds = round(time.perf_counter() - began, 3)
         logger.bind(seconds=seconds).error("%s: failed after %g s: %s", operation, seconds, type(error).__name__)
         raise
