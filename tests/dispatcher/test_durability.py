@@ -154,7 +154,7 @@ class Auditor:
         self.check("changes", dispatch, changes.summary.status, changes.summary.counts, states)
         self.check_summary("summary", client.summary(dispatch))
         standing = client.execution(dispatch)
-        closed = "completed" if standing.folded.lifecycle == "closed" else "running"
+        closed = "completed" if standing.state.lifecycle == "closed" else "running"
         self.check_summary("execution", standing.summary)
         assert closed == "running" or standing.summary.status in TERMINAL
         for summary in client.dispatches(count=20):

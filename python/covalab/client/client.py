@@ -231,7 +231,7 @@ class Client:
         answer: JournalPage = self._request("GET", f"{_path(dispatch)}/journal?{query}", JournalPage)
         return answer
 
-    def wish(self, dispatch: str, command: Command) -> ExecutionSnapshot:
+    def command(self, dispatch: str, command: Command) -> ExecutionSnapshot:
         """Send a command to a running dispatch; return its execution after it."""
         body = msgspec.msgpack.encode(command)
         answer: ExecutionSnapshot = self._request("POST", f"{_path(dispatch)}/journal", ExecutionSnapshot, body=body)

@@ -114,7 +114,7 @@ def node_view(detail: NodeDetail) -> NodeDetail:
 
 def execution_view(snapshot: ExecutionSnapshot) -> ExecutionView:
     """Return an execution for a browser."""
-    state = snapshot.folded
+    state = snapshot.state
     interventions = list(state.interventions.values())
     waiting = state.waiting
     answered = [one for one in state.interrupts.values() if one.status != "waiting"]

@@ -1,6 +1,6 @@
-"""How a value becomes bytes and comes back.
+"""Codec: serializes values to bytes, and back.
 
-A closed value is a small header and one or more frames: frame 0 is a pickle (protocol 5), the others are its large
+A serialized value is a small header and one or more frames: frame 0 is a pickle (protocol 5), the others are its large
 buffers, kept apart so that an array of 10 MB is written from where it lies and read back through a memory map. Pure:
 bytes in, bytes out; files are the business of `blobs`.
 
@@ -72,7 +72,7 @@ def _pack(frames: Sequence[Any]) -> Encoded:
 
 
 def encode(obj: object, *, what: str = "value") -> Encoded:
-    """Close a value.
+    """Serialize a value.
 
     Parameters
     ----------
@@ -113,12 +113,12 @@ def encode(obj: object, *, what: str = "value") -> Encoded:
 
 
 def decode(data: Buffer, *, what: str = "value") -> Any:
-    """Open a closed value. From immutable bytes the large buffers are copied, so that arrays can be written to.
+    """Deserialize a value. From immutable bytes the large buffers are copied, so that arrays can be written to.
 
     Raises
     ------
     SerializationError
-        If the bytes are not a closed value, or it cannot be unpickled here (a missing module, another Python).
+        If the bytes are not a serialized value, or it cannot be unpickled here (a missing module, another Python).
     """
     view = memoryview(data)
     if len(view) < _HEAD.size + 8 or bytes(view[:4]) != _MAGIC:
@@ -204,7 +204,7 @@ def unpickle(pickled: Buffer, buffers: Iterable[Any] = ()) -> Any:
 
 
 def unwrap_pickle(data: Buffer) -> bytes | None:
-    """Return the pickle inside a closed value, if it is all that is inside."""
+    """Return the pickle inside a serialized value, if that is all there is inside."""
     view = memoryview(data)
     if bytes(view[: len(_ONE_FRAME)])[8:] != _ONE_FRAME[8:] or bytes(view[:4]) != _MAGIC:
         return None
@@ -212,7 +212,7 @@ def unwrap_pickle(data: Buffer) -> bytes | None:
 
 
 def wrap_pickle(pickled: bytes) -> Encoded:
-    """Close a value that is pickled already."""
+    """Serialize a value that is pickled already."""
     return _pack([pickled])
 
 
@@ -228,7 +228,7 @@ def digest_of(pieces: Iterable[Any]) -> Digest:
 
 
 def serialize_small(obj: object, *, what: str = "value", text: str | None = None) -> Value:
-    """Close a value that is known to be small; `blobs.Artifacts.close` is for values of any size."""
+    """Serialize a value that is known to be small; `blobs.BlobStore.serialize` is for values of any size."""
     encoded = encode(obj, what=what)
     return Value(encoded.size, type_name(obj), preview(obj) if text is None else text, encoded.join())
 

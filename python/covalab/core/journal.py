@@ -131,7 +131,7 @@ class ExecutionSnapshot(msgspec.Struct, frozen=True):
     """Snapshot of an execution: the answer of `GET /dispatches/{id}/execution`. `mode` of interventions; empty: off."""
 
     summary: DispatchSummary
-    folded: ExecutionState
+    state: ExecutionState
     mode: str = ""
 
 

@@ -142,8 +142,8 @@ async def _answer_ended(service: Service, dispatch: DispatchId, command: Command
         if value is None:
             message = "an answer needs `value` or `plain`"
             raise BadCommand(message)
-        interactions.answered(snapshot.folded, dispatch, command.id, command.request_id, value)
-    elif command.action == "intervene" and command.id not in snapshot.folded.interventions:
+        interactions.answered(snapshot.state, dispatch, command.id, command.request_id, value)
+    elif command.action == "intervene" and command.id not in snapshot.state.interventions:
         if not snapshot.mode:
             raise ExecutionClosed(_switched_off(dispatch))
         message = f"dispatch {dispatch} is closed and takes no intervention"

@@ -87,7 +87,7 @@ class DispatchWidget(anywidget.AnyWidget):
                     # As text, so that 1.0 stays what it is.
                     plain = {"plain": msgspec.json.decode(content["json"])} if "json" in content else {}
                     given = msgspec.convert({**command, **plain, "data": {"actor": getpass.getuser()}}, Command)
-                    self._send_execution(request, self._client().wish(self._dispatch, given))
+                    self._send_execution(request, self._client().command(self._dispatch, given))
         except (CovalabError, msgspec.MsgspecError, OverflowError) as error:
             if "request" in content:
                 self.send({"type": "problem", "request": content["request"], "message": str(error)})

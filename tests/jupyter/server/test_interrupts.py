@@ -18,7 +18,7 @@ import covalab as ct
 from covalab.client import Client
 from covalab.core.browser_views import BESIDE_SHOWN
 
-Wish: TypeAlias = Callable[..., Awaitable[HTTPResponse]]
+SendCommand: TypeAlias = Callable[..., Awaitable[HTTPResponse]]
 Get: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 
 
@@ -61,14 +61,14 @@ def get(send: Send, jp_auth_header: dict[str, str], jp_base_url: str) -> Get:
 
 
 @pytest.fixture
-def wish(send: Send, jp_auth_header: dict[str, str], jp_base_url: str) -> Wish:
-    """Wish something of a dispatch as a page does."""
+def command(send: Send, jp_auth_header: dict[str, str], jp_base_url: str) -> SendCommand:
+    """SendCommand something of a dispatch as a page does."""
 
-    async def wish(run: str, action: str, **fields: Any) -> HTTPResponse:
+    async def command(run: str, action: str, **fields: Any) -> HTTPResponse:
         path = f"{jp_base_url}covalab/api/dispatches/{run}/journal"
         return await send(path, "POST", jp_auth_header, json.dumps({"action": action, **fields}))
 
-    return wish
+    return command
 
 
 async def asked(times: int = 1) -> str:
@@ -92,13 +92,13 @@ def problem(response: HTTPResponse) -> dict[str, str]:
     return found
 
 
-async def test_a_page_reads_who_is_waited_for_and_answers(get: Get, wish: Wish) -> None:
+async def test_a_page_reads_who_is_waited_for_and_answers(get: Get, command: SendCommand) -> None:
     """An interrupt has type, node and payload as text; the answer is a plain value, and ends the dispatch."""
     run = await asked()
     execution = await get(f"{run}/execution")
     (waiting,) = execution["interrupts"]
 
-    answered = await wish(run, "answer", id=waiting["id"], request_id="r1", plain={"ok": [True, None, 1.5, "é"]})
+    answered = await command(run, "answer", id=waiting["id"], request_id="r1", plain={"ok": [True, None, 1.5, "é"]})
 
     assert (waiting["type"], waiting["text"], waiting["status"]) == (
         "approval",
@@ -112,19 +112,19 @@ async def test_a_page_reads_who_is_waited_for_and_answers(get: Get, wish: Wish) 
     assert [item["kind"] for item in (await get(f"{run}/journal"))["items"]] == ["wait", "answer"]
 
 
-async def test_an_answer_is_given_once(get: Get, wish: Wish) -> None:
+async def test_an_answer_is_given_once(get: Get, command: SendCommand) -> None:
     """The same request again changes nothing; another answer is a 409 that says who answered what, also at the end."""
     run = await asked(2)
     first, second = (one["id"] for one in (await get(f"{run}/execution"))["interrupts"])
 
-    codes = [(await wish(run, "answer", id=first, request_id="r1", plain=True)).code for _ in range(2)]
-    differently = await wish(run, "answer", id=first, request_id="r1", plain=False)
-    by_another = await wish(run, "answer", id=first, request_id="r2", plain=True)
-    nobody = await wish(run, "answer", id=f"{run}:99", request_id="r3", plain=True)
-    assert (await wish(run, "answer", id=second, request_id="r4", plain="last")).code == 200
+    codes = [(await command(run, "answer", id=first, request_id="r1", plain=True)).code for _ in range(2)]
+    differently = await command(run, "answer", id=first, request_id="r1", plain=False)
+    by_another = await command(run, "answer", id=first, request_id="r2", plain=True)
+    nobody = await command(run, "answer", id=f"{run}:99", request_id="r3", plain=True)
+    assert (await command(run, "answer", id=second, request_id="r4", plain="last")).code == 200
     assert (await asyncio.to_thread(ct.get_result, run, wait=True)).result == [True, "last"]
-    late = await wish(run, "answer", id=second, request_id="r4", plain="last")
-    too_late = await wish(run, "answer", id=second, request_id="r5", plain="other")
+    late = await command(run, "answer", id=second, request_id="r4", plain="last")
+    too_late = await command(run, "answer", id=second, request_id="r5", plain="other")
 
     assert codes == [200, 200]
     for refused in (differently, by_another):
@@ -136,18 +136,18 @@ async def test_an_answer_is_given_once(get: Get, wish: Wish) -> None:
 
 
 @pytest.mark.parametrize("server_options", [{"identity_provider_class": Ada}], indirect=True, ids=["ada"])
-async def test_who_answers_is_who_is_logged_in(get: Get, wish: Wish) -> None:
+async def test_who_answers_is_who_is_logged_in(get: Get, command: SendCommand) -> None:
     """Jupyter's identity is recorded with the answer."""
     run = await asked()
     (waiting,) = (await get(f"{run}/execution"))["interrupts"]
 
-    await wish(run, "answer", id=waiting["id"], request_id="r1", plain=True)
+    await command(run, "answer", id=waiting["id"], request_id="r1", plain=True)
 
     assert [one["actor"] for one in await asyncio.to_thread(ct.get_interrupts, run, None)] == ["Ada L. (ada)"]
 
 
 @pytest.mark.parametrize("depth", [50, 200, 900])
-async def test_a_deep_answer_is_taken_or_refused_and_nothing_breaks(get: Get, wish: Wish, depth: int) -> None:
+async def test_a_deep_answer_is_taken_or_refused_and_nothing_breaks(get: Get, command: SendCommand, depth: int) -> None:
     """Lists in lists are a value or a 400, never an error of the server; the dispatch can be answered afterwards."""
     run = await asked()
     (waiting,) = (await get(f"{run}/execution"))["interrupts"]
@@ -155,24 +155,24 @@ async def test_a_deep_answer_is_taken_or_refused_and_nothing_breaks(get: Get, wi
     for _ in range(depth):
         deep = [deep]
 
-    answer = await wish(run, "answer", id=waiting["id"], request_id="r1", plain=deep)
+    answer = await command(run, "answer", id=waiting["id"], request_id="r1", plain=deep)
     if answer.code == 400:
-        assert (await wish(run, "answer", id=waiting["id"], request_id="r2", plain=True)).code == 200
+        assert (await command(run, "answer", id=waiting["id"], request_id="r2", plain=True)).code == 200
     else:
         assert answer.code == 200
     assert (await asyncio.to_thread(ct.get_result, run, wait=True)).status == "COMPLETED"
 
 
-async def test_a_page_pauses_and_resumes(wish: Wish, get: Get, live: Client) -> None:
+async def test_a_page_pauses_and_resumes(command: SendCommand, get: Get, live: Client) -> None:
     """The summary says so; of one that has ended it is a 409."""
     run = dispatch(sleeping, 0.2)
     await asyncio.to_thread(ct.get_result, run, wait=True)
-    ended = await wish(run, "pause")
+    ended = await command(run, "pause")
     run = dispatch(sleeping, 3600, times=3)
 
-    paused = await wish(run, "pause")
+    paused = await command(run, "pause")
     seen = (live.summary(run).paused, (await get(f"{run}/execution"))["paused"], (await get(run))["paused"])
-    resumed = await wish(run, "resume")
+    resumed = await command(run, "resume")
 
     assert (ended.code, problem(ended)["kind"]) == (409, "ExecutionClosed")
     assert (paused.code, json.loads(paused.body)["paused"], seen) == (200, True, (True, True, True))
@@ -215,7 +215,7 @@ async def test_state_and_stream_come_described_and_cut(
     assert after["items"] == last["items"][1:]
 
 
-async def test_a_stream_is_held_open_until_there_is_something(get: Get, wish: Wish) -> None:
+async def test_a_stream_is_held_open_until_there_is_something(get: Get, command: SendCommand) -> None:
     """A request that waits ends with the next entry."""
     run = await asked(2)
     first, second = (one["id"] for one in (await get(f"{run}/execution"))["interrupts"])
@@ -224,7 +224,7 @@ async def test_a_stream_is_held_open_until_there_is_something(get: Get, wish: Wi
     await asyncio.sleep(0.3)
     assert not held.done()
 
-    await wish(run, "answer", id=first, request_id="r1", plain=1)
+    await command(run, "answer", id=first, request_id="r1", plain=1)
 
     assert [item["kind"] for item in (await held)["items"]] == ["answer"]
-    await wish(run, "answer", id=second, request_id="r2", plain=1)
+    await command(run, "answer", id=second, request_id="r2", plain=1)

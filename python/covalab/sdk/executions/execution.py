@@ -61,11 +61,11 @@ class Execution(Generic[_ResultT]):
 
     def seal(self) -> None:
         """Let nothing new in from outside; what runs goes on. Sealing twice is no error."""
-        self._client.wish(self._id, Command("seal"))
+        self._client.command(self._id, Command("seal"))
 
     def unseal(self) -> None:
         """Let things in again; of an execution that is closed, that is a warning and nothing else."""
-        if self._client.wish(self._id, Command("unseal")).folded.lifecycle == "closed":
+        if self._client.command(self._id, Command("unseal")).state.lifecycle == "closed":
             warnings.warn(f"dispatch {self._id} is closed and stays so", RuntimeWarning, stacklevel=2)
 
     def close(
@@ -97,7 +97,7 @@ class Execution(Generic[_ResultT]):
             If it waits for a person, or is paused; it stays open then. A ``RuntimeError``.
         """
         data = {"timeout": timeout, "reason": reason, "pending_interrupts": pending_interrupts}
-        snapshot = self._client.wish(self._id, Command("close", data=data))
+        snapshot = self._client.command(self._id, Command("close", data=data))
         if timeout is not None and snapshot.summary.status == "cancelled":
             warnings.warn(f"what dispatch {self._id} was doing was cancelled after {timeout} s", stacklevel=2)
         self.result.refresh()

@@ -65,7 +65,7 @@ def continue_with(
     """
     client, wanted = connect(), checked_id(dispatch_id)
     if interrupt_id is None:
-        waiting = client.execution(wanted).folded.waiting
+        waiting = client.execution(wanted).state.waiting
         if len(waiting) != 1:
             names = ", ".join(f"{one.id} ({one.type})" for one in waiting) or "nothing"
             message = f"dispatch {wanted} waits for {names}; name the one that is answered"
@@ -73,8 +73,8 @@ def continue_with(
         interrupt_id = waiting[0].id
     serialized = client.blobs.serialize(value, what="the answer")
     command = Command("answer", str(interrupt_id), request_id or uuid.uuid4().hex, serialized, data={"actor": actor})
-    snapshot = client.wish(wanted, command)
-    found = next(one for one in snapshot.folded.interrupts.values() if str(interrupt_id) in (one.id, str(one.node)))
+    snapshot = client.command(wanted, command)
+    found = next(one for one in snapshot.state.interrupts.values() if str(interrupt_id) in (one.id, str(one.node)))
     return interrupt_dict(found)
 
 
@@ -106,7 +106,7 @@ def get_interrupts(dispatch_id: str | None = None, status: str | None = "waiting
     """
     client = connect()
     wanted = _running(client, status) if dispatch_id is None else [checked_id(dispatch_id)]
-    found = [one for wait in wanted for one in client.execution(wait).folded.interrupts.values()]
+    found = [one for wait in wanted for one in client.execution(wait).state.interrupts.values()]
     return [interrupt_dict(one) for one in found if status is None or one.status == status]
 
 
@@ -196,8 +196,8 @@ def intervene(
         "metadata": plain_dict(metadata),
     }
     id_ = uuid.uuid4().hex
-    snapshot = connect().wish(checked_id(dispatch_id), Command("intervene", id_, data=data))
-    return intervention_dicts([snapshot.folded.interventions[id_]])[0]
+    snapshot = connect().command(checked_id(dispatch_id), Command("intervene", id_, data=data))
+    return intervention_dicts([snapshot.state.interventions[id_]])[0]
 
 
 def pause(dispatch_id: str) -> None:
@@ -219,12 +219,12 @@ def pause(dispatch_id: str) -> None:
     --------
     resume : Let it go on.
     """
-    connect().wish(checked_id(dispatch_id), Command("pause"))
+    connect().command(checked_id(dispatch_id), Command("pause"))
 
 
 def resume(dispatch_id: str) -> None:
     """Let a dispatch that was paused go on; one that is not paused goes on as it is. Raises as `pause` does."""
-    connect().wish(checked_id(dispatch_id), Command("resume"))
+    connect().command(checked_id(dispatch_id), Command("resume"))
 
 
 def interrupt_dict(interrupt: Interrupt) -> FieldDict:

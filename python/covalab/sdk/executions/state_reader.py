@@ -53,23 +53,23 @@ class SnapshotReader:
     def own_parts(self, snapshot: ExecutionSnapshot) -> FieldDict:
         """Return the parts of the state that covalab writes."""
         found: FieldDict = {}
-        if snapshot.folded.final is not None:
-            found[_FINAL_RESULT] = self._value(snapshot.folded.final, "the final result")
-        if snapshot.folded.interventions:
+        if snapshot.state.final is not None:
+            found[_FINAL_RESULT] = self._value(snapshot.state.final, "the final result")
+        if snapshot.state.interventions:
             found[_INTERVENTIONS] = {
-                record.id: msgspec.to_builtins(record) for record in snapshot.folded.interventions.values()
+                record.id: msgspec.to_builtins(record) for record in snapshot.state.interventions.values()
             }
         return found
 
     def whole_state(self, snapshot: ExecutionSnapshot) -> dict[str, UserValue]:
         """Return the whole state, as `Result.snapshot` has it."""
-        state = {key: self.deserialized(tree, f"state {key!r}") for key, tree in snapshot.folded.state.items()}
+        state = {key: self.deserialized(tree, f"state {key!r}") for key, tree in snapshot.state.state.items()}
         return {**state, **self.own_parts(snapshot)}
 
     def meta(self) -> FieldDict:
         """Return what is known about the execution itself; see `Result.get_meta`."""
         snapshot = self.snapshot()
-        summary, folded = snapshot.summary, snapshot.folded
+        summary, folded = snapshot.summary, snapshot.state
         status = {"pending": "created"}.get(summary.status, summary.status)
         return {
             "execution_id": str(summary.id),
@@ -92,8 +92,8 @@ class SnapshotReader:
 
     def final_result(self, snapshot: ExecutionSnapshot) -> tuple[bool, UserValue]:
         """Return whether there is a final result by now, and it."""
-        if snapshot.folded.final is not None:
-            return True, self._value(snapshot.folded.final, "the final result")
+        if snapshot.state.final is not None:
+            return True, self._value(snapshot.state.final, "the final result")
         summary = snapshot.summary
         if summary.status == "completed" or (summary.status == "running" and all_completed(summary.counts)):
             return True, RecordedValues(self._client.record(self._id), self._client.blobs).result()
@@ -145,7 +145,7 @@ class StateReader(SnapshotReader):
             for part in path[1:]:
                 found = found.get(part, _MISSING) if isinstance(found, dict) else _MISSING
             return default if found is _MISSING else found
-        tree = find(snapshot.folded.state, path) if all(isinstance(part, str) for part in path) else None  # type: ignore[arg-type]
+        tree = find(snapshot.state.state, path) if all(isinstance(part, str) for part in path) else None  # type: ignore[arg-type]
         return default if tree is None else self.deserialized(tree, f"state {path!r}")
 
     def nodes(self) -> NodesView:
@@ -177,10 +177,10 @@ class StateView(Mapping[str, UserValue]):
             return self._reader.nodes()
         if key in _OWN_KEYS:
             return self._reader.own_parts(self._snapshot)[key]
-        return self._reader.deserialized(self._snapshot.folded.state[key], f"state {key!r}")
+        return self._reader.deserialized(self._snapshot.state.state[key], f"state {key!r}")
 
     def __iter__(self) -> Iterator[str]:
-        folded = self._snapshot.folded
+        folded = self._snapshot.state
         yield from folded.state
         if folded.final is not None:
             yield _FINAL_RESULT

@@ -161,7 +161,7 @@ class Readers:
         --------
         covalab.intervene : Add one.
         """
-        found = list(self._reader.snapshot().folded.interventions.values())
+        found = list(self._reader.snapshot().state.interventions.values())
         return intervention_dicts(found, status, target, since_version, consumed_by)
 
     def get_latest_intervention(self, default: UserValue = None, **filters: UserValue) -> UserValue:
@@ -171,5 +171,5 @@ class Readers:
 
     def get_interrupts(self, status: str | None = None) -> list[FieldDict]:
         """Return the interrupts of this dispatch, as `covalab.get_interrupts` does; with `status` only those."""
-        found = self._reader.snapshot().folded.interrupts.values()
+        found = self._reader.snapshot().state.interrupts.values()
         return [interrupt_dict(one) for one in found if status is None or one.status == status]
