@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from covalab.core.transportable import TransportableObject
     from covalab.files import strategies as fs_strategies
-    from covalab.sdk.building import leptons
+    from covalab.sdk.building import lepton_decorators as leptons
     from covalab.sdk.building.electron import electron, wait
     from covalab.sdk.building.interrupt_nodes import (
         intervention_point,
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from covalab.sdk.configuration import get_config, reload_config, set_config
     from covalab.sdk.dispatching.api import cancel, dispatch, dispatch_sync, get_result, stop_triggers
     from covalab.sdk.dispatching.async_api import async_dispatch_sync, async_get_result
+    from covalab.sdk.dispatching.covalent_service import covalent_start, covalent_stop, is_covalent_running
     from covalab.sdk.dispatching.enqueue import async_enqueue, enqueue
     from covalab.sdk.dispatching.redispatch import redispatch
-    from covalab.sdk.dispatching.service import covalent_start, covalent_stop, is_covalent_running
     from covalab.sdk.executions.execution import Execution
     from covalab.sdk.executions.interrupts import (
         async_continue_with,
@@ -184,7 +184,7 @@ _HOMES = {
     "covalab.sdk.results.fetch": ("get_execution",),
     "covalab.sdk.results.result": ("Result",),
     "covalab.sdk.results.result_manager": ("get_result_manager",),
-    "covalab.sdk.dispatching.service": ("covalent_start", "covalent_stop", "is_covalent_running"),
+    "covalab.sdk.dispatching.covalent_service": ("covalent_start", "covalent_stop", "is_covalent_running"),
     "covalab.core.covalent_status": ("status",),
     "covalab.sdk.tasks.records": ("TaskError", "TaskStatus"),
     "covalab.sdk.tasks.tasks": (
@@ -232,7 +232,7 @@ _MODULES = {
     "executor": "covalab.executor",
     "fs": "covalab.files",
     "fs_strategies": "covalab.files.strategies",
-    "leptons": "covalab.sdk.building.leptons",
+    "leptons": "covalab.sdk.building.lepton_decorators",
     "logging": "covalab.sdk.tasks.task_logging",
     "metadata": "importlib.metadata",  # in Covalent by accident, and used since
     "triggers": "covalab.triggers",

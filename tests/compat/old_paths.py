@@ -10,7 +10,7 @@ import sys
 ALIASES = {
     "covalent.fs": "covalab.files",
     "covalent.fs_strategies": "covalab.files.strategies",
-    "covalent.leptons": "covalab.sdk.building.leptons",
+    "covalent.leptons": "covalab.sdk.building.lepton_decorators",
 }
 """Paths of modules that are a module of covalab."""
 

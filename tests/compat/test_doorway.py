@@ -119,7 +119,7 @@ PATHS = [
     ("covalent._workflow.transport", "TransportableObject", "covalab", "TransportableObject"),
     ("covalent._workflow.transportable_object", "TransportableObject", "covalab", "TransportableObject"),
     ("covalent._workflow.lepton", "Lepton", "covalab", "Lepton"),
-    ("covalent.leptons", "bash", "covalab.sdk.building.leptons", "bash"),
+    ("covalent.leptons", "bash", "covalab.sdk.building.lepton_decorators", "bash"),
     ("covalent.triggers", "BaseTrigger", "covalab.triggers", "BaseTrigger"),
     ("covalent.triggers.base", "BaseTrigger", "covalab.triggers", "BaseTrigger"),
     ("covalent.triggers.dir_trigger", "DirTrigger", "covalab.triggers", "DirTrigger"),

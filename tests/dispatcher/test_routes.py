@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tornado import web
 
-from covalab.dispatcher.http_api.application import ROUTES
+from covalab.dispatcher.http_api.routes import ROUTES
 
 PAGE = Path(__file__).parents[2] / "python" / "docs" / "http.md"
 METHODS = ("GET", "HEAD", "POST", "DELETE", "PATCH", "PUT", "OPTIONS")

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import pytest
 from tests.jupyter.corpus import Example, copied, describes, examples, same, setup_of
 
-from covalab.core.missing import Missing
+from covalab.core.missing_values import Missing
 from covalab.jupyter.cells.cell import CellRefused, kind_of, names_of, read_cell
 from covalab.jupyter.cells.header import read_header
 from covalab.jupyter.notebook.session import Options, Session

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from covalab.blobs import InMemory
 from covalab.core.assemble import edges_into, positional, value_at
 from covalab.core.codec import decode, encode
-from covalab.core.missing import Missing
+from covalab.core.missing_values import Missing
 from covalab.core.model import EdgeKind, NodeKind
 from covalab.jupyter.cells.header import read_header
 from covalab.jupyter.notebook.session import Options, Session

@@ -17,7 +17,7 @@ import pytest
 
 from covalab.blobs import InMemory
 from covalab.core.errors import GraphError
-from covalab.core.missing import Missing
+from covalab.core.missing_values import Missing
 from covalab.core.model import RetryPolicy
 from covalab.jupyter.cells.header import read_header
 from covalab.jupyter.cells.ipython_lines import CellRefused

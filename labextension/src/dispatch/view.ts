@@ -10,7 +10,7 @@ import type { IDispatchSource, IGraph, ISnapshot } from '../tokens';
 import { type DispatchSummary, EdgeKind, type NodeDetail, NodeKind } from '../wire';
 import { SUMMARY_LABELS } from '../words';
 import { ExecutionPanel } from './executionPanel';
-import { NodePanel } from './panel';
+import { NodePanel } from './nodePanel';
 
 /** The most inputs, and parts of a result, that are shown. */
 const MAX_VALUES = 8;

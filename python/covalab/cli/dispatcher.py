@@ -208,7 +208,7 @@ _CLUSTER_REPORTS: Final[Mapping[str, Callable[[], None]]] = {
 
 def _warn_of_ignored(options: Mapping[str, Any]) -> None:
     """Print what replaces each option of Covalent's that is accepted and has no effect here."""
-    from covalab.sdk.dispatching.service import WITHOUT_MEANING
+    from covalab.sdk.dispatching.covalent_service import WITHOUT_MEANING
 
     for name, value in options.items():
         if value is not None and value is not False:

@@ -10,7 +10,7 @@ from typing import Any, Final
 ALIASES: Final = {
     "covalent.fs": "covalab.files",
     "covalent.fs_strategies": "covalab.files.strategies",
-    "covalent.leptons": "covalab.sdk.building.leptons",
+    "covalent.leptons": "covalab.sdk.building.lepton_decorators",
 }
 """Path -> the module that is imported in its place."""
 

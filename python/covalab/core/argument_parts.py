@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from covalab.core.atoms import ATOMS
+from covalab.core.plain_types import ATOMS
 
 _DEPTH: Final = 3  # {"args": (one list of arrays,)}; what is deeper stays whole
 _IN_SKELETON: Final = ATOMS - {bytes}  # bytes may be large, and are better a value of their own

@@ -23,10 +23,10 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from blake3 import blake3
 
-from covalab.core.atoms import ATOMS
 from covalab.core.errors import SerializationError
 from covalab.core.model import Digest, Value
-from covalab.core.renames import current_name, install
+from covalab.core.old_pickle_names import current_name, install
+from covalab.core.plain_types import ATOMS
 
 install()  # what is deserialized may import modules by the paths of earlier versions, at once or when it runs
 

@@ -28,7 +28,7 @@ from covalab.client import paths
 from covalab.client.launcher import Address
 from covalab.core.errors import ConfigError, CovalabError
 from covalab.core.model import Problem
-from covalab.dispatcher.http_api.application import application
+from covalab.dispatcher.http_api.routes import application
 from covalab.dispatcher.service import Service
 from covalab.store import Store
 

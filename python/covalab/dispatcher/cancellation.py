@@ -9,13 +9,13 @@ from covalab.core.journal import Entry
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import Failure, Outcome
 from covalab.dispatcher import interactions
+from covalab.dispatcher.batch_scheduler import BatchScheduler
 from covalab.dispatcher.clock import Clock
 from covalab.dispatcher.outcomes import OutcomeHandler
 from covalab.dispatcher.pool_events import PoolEvents
 from covalab.dispatcher.pools import Pools
 from covalab.dispatcher.registry import Registry
 from covalab.dispatcher.running import RunningDispatch
-from covalab.dispatcher.scheduler import Scheduler
 from covalab.dispatcher.task_output import read_output
 
 
@@ -42,7 +42,7 @@ class Cancellation:
         self,
         registry: Registry,
         outcomes: OutcomeHandler,
-        scheduler: Scheduler,
+        scheduler: BatchScheduler,
         *,
         pools: Pools,
         pool_events: PoolEvents,
@@ -87,7 +87,7 @@ class Cancellation:
         for pool in self._pools:
             for batch in list(pool.batches.values()):
                 if batch.dispatch == run.id and any(status[node] in TERMINAL for node in batch.open):
-                    self._pool_events.dropped.add(batch.id)
+                    self._pool_events.cancelled.add(batch.id)
                     pool.cancel_batch(batch.id, [node for node in batch.open if status[node] in TERMINAL])
 
     def pause(self, run: RunningDispatch, *, wanted: bool) -> None:

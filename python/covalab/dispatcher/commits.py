@@ -17,7 +17,7 @@ from covalab.core.model import Attempt, DispatchId, DispatchSummary, NodeState, 
 from covalab.core.runtime_stats import RuntimeStats
 from covalab.dispatcher import series
 from covalab.dispatcher.clock import Clock
-from covalab.dispatcher.committed import Snapshot
+from covalab.dispatcher.committed_state import Snapshot
 from covalab.dispatcher.recovery import reuse
 from covalab.dispatcher.running import RunningDispatch, summary_of
 from covalab.store import Store, dispatch_rows
@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 
 class Changes(msgspec.Struct):
-    """What has become of one dispatch since its last commit."""
+    """Changes of one dispatch since its last commit."""
 
     run: RunningDispatch
     snapshot: Snapshot

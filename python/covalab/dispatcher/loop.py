@@ -14,6 +14,7 @@ from covalab.core.errors import DataFolderError
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import DispatchId
 from covalab.dispatcher.alarms import Alarms
+from covalab.dispatcher.batch_scheduler import BatchScheduler
 from covalab.dispatcher.cancellation import Cancellation
 from covalab.dispatcher.children import Children
 from covalab.dispatcher.clock import Clock
@@ -24,7 +25,6 @@ from covalab.dispatcher.pools import Pools
 from covalab.dispatcher.registry import Registry
 from covalab.dispatcher.retention import Retention
 from covalab.dispatcher.running import RunningDispatch
-from covalab.dispatcher.scheduler import Scheduler
 from covalab.dispatcher.schedules import Schedules
 
 _log = logging.getLogger("covalab.dispatcher")
@@ -53,7 +53,7 @@ class Loop:
         *,
         children: Children,
         cancellation: Cancellation,
-        scheduler: Scheduler,
+        scheduler: BatchScheduler,
         pools: Pools,
         pool_events: PoolEvents,
         clock: Clock,

@@ -9,10 +9,10 @@ from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import Attempt, Outcome
 from covalab.dispatcher import interactions
 from covalab.dispatcher.alarms import Alarms
+from covalab.dispatcher.batch_scheduler import BatchScheduler
 from covalab.dispatcher.children import Children
 from covalab.dispatcher.clock import Clock
 from covalab.dispatcher.running import RunningDispatch
-from covalab.dispatcher.scheduler import Scheduler
 
 
 class OutcomeHandler:
@@ -28,7 +28,7 @@ class OutcomeHandler:
         Takes the sublattices that workers built.
     """
 
-    def __init__(self, clock: Clock, alarms: Alarms, scheduler: Scheduler, children: Children) -> None:
+    def __init__(self, clock: Clock, alarms: Alarms, scheduler: BatchScheduler, children: Children) -> None:
         self._clock = clock
         self._alarms = alarms
         self._scheduler = scheduler

@@ -14,7 +14,6 @@ from covalab.core.model import (
     Counts,
     DispatchId,
     DispatchSummary,
-    Failure,
     Graph,
     NodeState,
     Outcome,
@@ -23,7 +22,7 @@ from covalab.core.model import (
     does_work,
 )
 from covalab.core.placement import queues_of
-from covalab.dispatcher.committed import CommittedState, Snapshot
+from covalab.dispatcher.committed_state import CommittedState, Snapshot
 
 _CHANCE: Final = 2
 _FAILED_SHOWN: Final = 100  # the text is in every summary that is published and in every commit
@@ -186,17 +185,3 @@ def rebuild(submission: Submission, summary: DispatchSummary, states: list[NodeS
     progress.start(summary.created_at)
     progress.restore(states, {}, summary.version)
     return progress
-
-
-def lost_failure(losses: int) -> Failure:
-    """Return the failure of a task whose worker died too often."""
-    return Failure(
-        "worker_lost",
-        f"the worker process died {losses} times while it ran this task: it ran out of memory, crashed in native code "
-        "or called os._exit; look at the last lines it printed, and try it with less data",
-    )
-
-
-def timeout_failure(limit: float | None) -> Failure:
-    """Return the failure of a task whose time was up."""
-    return Failure("timeout", f"stopped after its time limit of {limit:g} s; raise time_limit or make the task smaller")

@@ -34,6 +34,7 @@ from covalab.core.validation import validate_graph
 from covalab.dispatcher import series
 from covalab.dispatcher.alarms import Alarms
 from covalab.dispatcher.background import Background
+from covalab.dispatcher.batch_scheduler import BatchScheduler
 from covalab.dispatcher.blob_gc import BlobCollector
 from covalab.dispatcher.cancellation import Cancellation
 from covalab.dispatcher.children import Children
@@ -48,7 +49,6 @@ from covalab.dispatcher.recovery import count_recovery, load_running, recorded_s
 from covalab.dispatcher.registry import Registry
 from covalab.dispatcher.retention import Retention, ttl
 from covalab.dispatcher.running import RunningDispatch, summary_of
-from covalab.dispatcher.scheduler import Scheduler
 from covalab.dispatcher.schedules import Schedules
 from covalab.dispatcher.task_output import read_output
 from covalab.dispatcher.trigger_hosts import Triggers
@@ -95,7 +95,7 @@ class Service:
         self._commits = commits = Commits(store, clock, stats, self.over)
         self._collector = collector = BlobCollector(store, self.blobs, background.start)
         packages = paths.packages_folder(folder)
-        self._scheduler = scheduler = Scheduler(
+        self._scheduler = scheduler = BatchScheduler(
             pools, clock, stats, blobs=self.blobs.folder, spool=spool, packages=packages
         )
         self._children = children = Children(registry, self.blobs, collector, background)

@@ -29,7 +29,7 @@ from covalab.core.model import (
     Value,
 )
 from covalab.dispatcher.cache import FinishedDispatch
-from covalab.dispatcher.known import Known
+from covalab.dispatcher.readable import ReadableDispatch
 from covalab.dispatcher.running import rebuild
 from covalab.dispatcher.service import Service
 from covalab.store import dispatch_rows
@@ -65,7 +65,7 @@ async def dispatches(
     return [summary for summary in current if not statuses or summary.status in statuses]
 
 
-async def known_dispatch(service: Service, dispatch: DispatchId) -> Known:
+async def known_dispatch(service: Service, dispatch: DispatchId) -> ReadableDispatch:
     """Return a dispatch; raises `MissingLatticeRecordError`."""
     return service.runs.get(dispatch) or await _not_running(service, dispatch)
 
@@ -206,7 +206,7 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
 
 
 async def _read_node(
-    service: Service, known: Known, number: int
+    service: Service, known: ReadableDispatch, number: int
 ) -> tuple[NodeState, dispatch_rows.OutcomeRow | None, list[Attempt]]:
     """Return state, outcome and earlier attempts of a node, such that they fit each other."""
     key = known.key
@@ -285,7 +285,7 @@ async def stream(
         await service.feed.wait(dispatch, left)
 
 
-def _why_skipped(known: Known, number: int) -> Failure:
+def _why_skipped(known: ReadableDispatch, number: int) -> Failure:
     """Return the failure of a skipped node, which names the nodes whose end kept it from starting."""
     culprits: list[int] = []
     seen = {number}

@@ -23,14 +23,14 @@ import msgspec
 
 from covalab.blobs import BlobStore
 from covalab.core.assemble import hashable
-from covalab.core.atoms import ATOMS
+from covalab.core.cell_source import register
 from covalab.core.codec import Encoded, class_name, decode, printable, serialize_small
 from covalab.core.errors import CovalabError, DataFolderError, DepsFailed, SerializationError
 from covalab.core.hooks import Hooks
 from covalab.core.model import INLINE_LIMIT, Digest, ErrorType, Failure, Outcome, Status, SublatticePlan, Value
 from covalab.core.placement import TaskPaths
+from covalab.core.plain_types import ATOMS
 from covalab.core.protocol import Argument, Batch, Outcomes, TaskSpec, TaskStarted
-from covalab.core.source import register
 from covalab.worker import context, reporting
 from covalab.worker.capture import Capture
 from covalab.worker.hook_runner import HookRunner, read_hooks

@@ -21,7 +21,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from covalab.core.source import filename_for
+from covalab.core.cell_source import filename_for
 from covalab.jupyter.cells.dataflow import Conflict, scan
 from covalab.jupyter.cells.ipython_lines import CellRefused, parse_with_ipython_lines
 from covalab.jupyter.cells.mutation import PossibleChange

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from covalab.core.missing import Missing, storable_or_missing
-from covalab.core.source import filename_for, register
+from covalab.core.cell_source import filename_for, register
+from covalab.core.missing_values import Missing, storable_or_missing
 from covalab.jupyter.cells.cell import Cell, CellRefused, kind_of
 
 # Variables in the code that is added to a cell. They are named as in earlier versions: `reuse` compares code with code

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from covalab.core.missing import Missing
-from covalab.core.source import filename_for, remember
+from covalab.core.cell_source import filename_for, remember
+from covalab.core.missing_values import Missing
 from covalab.core.transportable import TransportableObject
 from covalab.jupyter.cells.cell import Cell, Kind, Names, kind_of, names_of, read_cell
 from covalab.jupyter.cells.compiling import Recipe, arguments_of, data_message, function_of, listed

@@ -13,7 +13,7 @@ from covalab.sdk.building.executor_choice import ExecutorSpec
 from covalab.sdk.building.options import checked_executor, checked_retries, checked_time_limit
 from covalab.sdk.hooks.hook_set import BashSpec, FilesSpec, HookSet, HookSpec, PipSpec, hooks_of
 from covalab.sdk.values import UserFunction, UserValue
-from covalab.worker.foreign import CFunction, PythonFunction, ShellCommand
+from covalab.worker.foreign_functions import CFunction, PythonFunction, ShellCommand
 
 if TYPE_CHECKING:
     import datetime as dt

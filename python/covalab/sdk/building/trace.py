@@ -14,10 +14,10 @@ from contextlib import contextmanager, nullcontext
 from typing import Final, NamedTuple
 
 from covalab.blobs import Blobs
-from covalab.core.atoms import ATOMS
 from covalab.core.codec import preview
 from covalab.core.errors import GraphError
 from covalab.core.model import Digest, Edge, EdgeKind, Graph, Node, NodeKind, Value
+from covalab.core.plain_types import ATOMS
 from covalab.core.transportable import TransportableObject
 from covalab.sdk.building import ops
 from covalab.sdk.building.bound import BoundElectron, bind

@@ -18,12 +18,12 @@ import msgspec
 from msgspec.structs import replace
 
 from covalab.blobs import BlobStore
-from covalab.core.atoms import ATOMS
 from covalab.core.codec import decode, encode
 from covalab.core.errors import BlobDamaged, BlobNotFound, SerializationError
 from covalab.core.hooks import Hooks
 from covalab.core.model import Digest, Function, Graph, Node, NodeKind, Settings, Submission, Value
-from covalab.core.renames import current_name
+from covalab.core.old_pickle_names import current_name
+from covalab.core.plain_types import ATOMS
 from covalab.core.reuse import same_value
 from covalab.sdk.code.storing import open_code
 from covalab.sdk.values import UserValue

@@ -16,6 +16,8 @@ from types import ModuleType
 from typing import Any, Final
 
 MODULES: Final[Mapping[str, str]] = {
+    "covalab.core.source": "covalab.core.cell_source",
+    "covalab.worker.foreign": "covalab.worker.foreign_functions",
     "covalab.core.described": "covalab.core.browser_views",
     "covalab.core.durations": "covalab.core.runtime_stats",
     "covalab.core.inputs": "covalab.core.argument_parts",
@@ -25,7 +27,7 @@ MODULES: Final[Mapping[str, str]] = {
     "covalab.core.progress": "covalab.core.graph_state",
     "covalab.core.soundness": "covalab.core.validation",
     "covalab.core.spans": "covalab.core.duration_text",
-    "covalab.core.stand_ins": "covalab.core.missing",
+    "covalab.core.stand_ins": "covalab.core.missing_values",
     "covalab.worker.command": "covalab.worker.shell",
     "covalab.worker.hooks": "covalab.worker.hook_runner",
     "covalab.worker.live": "covalab.worker.reporting",
@@ -39,7 +41,7 @@ MODULES: Final[Mapping[str, str]] = {
     "covalab.sdk.electron": "covalab.sdk.building.electron",
     "covalab.sdk.lattice": "covalab.sdk.building.lattice",
     "covalab.sdk.lepton": "covalab.sdk.building.lepton",
-    "covalab.sdk.leptons": "covalab.sdk.building.leptons",
+    "covalab.sdk.leptons": "covalab.sdk.building.lepton_decorators",
     "covalab.sdk.parameters": "covalab.sdk.building.parameters",
     "covalab.sdk.options": "covalab.sdk.building.options",
     "covalab.sdk.execution": "covalab.sdk.building.executor_choice",
@@ -57,7 +59,7 @@ MODULES: Final[Mapping[str, str]] = {
     "covalab.sdk.sameness": "covalab.sdk.dispatching.fingerprint",
     "covalab.sdk.moments": "covalab.sdk.timestamps",
     "covalab.sdk.local_dispatcher": "covalab.sdk.dispatching.local_dispatcher",
-    "covalab.sdk.service": "covalab.sdk.dispatching.service",
+    "covalab.sdk.service": "covalab.sdk.dispatching.covalent_service",
     "covalab.sdk.result": "covalab.sdk.results.result",
     "covalab.sdk.readers": "covalab.sdk.results.readers",
     "covalab.sdk.result_manager": "covalab.sdk.results.result_manager",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from covalab.worker.foreign import INPUT, INPUT_OUTPUT, OUTPUT, CFunction, PythonFunction, ShellCommand
+from covalab.worker.foreign_functions import INPUT, INPUT_OUTPUT, OUTPUT, CFunction, PythonFunction, ShellCommand
 
 SOURCE = """
 void add(int a, int b, int *sum) { *sum = a + b; }

@@ -9,7 +9,7 @@ import pytest
 
 import covalab as ct
 from covalab.core.codec import unpickle
-from covalab.core.renames import MODULES, NAMES, SPLIT, current_name
+from covalab.core.old_pickle_names import MODULES, NAMES, SPLIT, current_name
 
 PUBLIC = [
     ("covalab.sdk.live", "Execution"),

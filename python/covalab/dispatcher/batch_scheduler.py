@@ -28,7 +28,7 @@ _QUICK_SECONDS: Final = 0.15
 _QUICK_LOOKS: Final = 64
 
 
-class Scheduler:
+class BatchScheduler:
     """The dispatches that have something ready, and the pools that could take it.
 
     Parameters

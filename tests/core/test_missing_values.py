@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from covalab.core.missing import Missing, storable_or_missing
+from covalab.core.missing_values import Missing, storable_or_missing
 
 
 def test_unset_travels_and_says_whose_it_is() -> None:

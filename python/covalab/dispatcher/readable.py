@@ -12,7 +12,7 @@ from covalab.core.graph_state import GraphState
 from covalab.core.model import DispatchId, DispatchSummary, NodeState, Submission
 
 
-class Known(Protocol):
+class ReadableDispatch(Protocol):
     """Dispatch that can be read.
 
     The methods return what is recorded, and nothing that a crash could take back; `progress` of a dispatch that runs

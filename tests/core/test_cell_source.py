@@ -7,7 +7,7 @@ import traceback
 
 import pytest
 
-from covalab.core.source import filename_for, register, remember
+from covalab.core.cell_source import filename_for, register, remember
 
 
 def test_two_texts_are_two_files() -> None:

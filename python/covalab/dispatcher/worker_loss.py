@@ -1,0 +1,95 @@
+"""Worker loss: the nodes of a batch that have no outcome when the batch ends are run again, or fail.
+
+A node that was running when its worker died is a suspect: it runs again, alone, and fails when it has been there at
+`LOSSES_ALLOWED` deaths.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from covalab.core.graph_state import LOSSES_ALLOWED
+from covalab.core.model import Attempt, Failure, Outcome
+from covalab.core.protocol import BatchEnded
+from covalab.dispatcher.pools import SentBatch
+from covalab.dispatcher.running import RunningDispatch
+from covalab.dispatcher.task_output import read_output
+
+
+def end_unfinished(
+    run: RunningDispatch, batch: SentBatch, ended: BatchEnded, *, was_cancelled: bool, now: float, spool: Path
+) -> None:
+    """End or return the nodes of a batch that ended without outcomes of them."""
+    unfinished = _unfinished(run, batch)
+    if unfinished and ended.timeout:
+        # A batch with a time limit has one task: the others, if any, had not begun.
+        _fail(run, batch, unfinished[0], _timeout_failure(batch.time_limit), now, spool)
+        unfinished = unfinished[1:]
+    elif unfinished and ended.trouble:
+        message = f"the batch could not be run: {ended.trouble}; see `covalab logs`"
+        for node in unfinished:
+            _fail(run, batch, node, Failure("executor", message), now, spool)
+        unfinished = []
+    elif unfinished and was_cancelled and ended.lost:
+        # The worker was killed because of other nodes of its batch, which were cancelled: these are no suspects.
+        run.progress.return_to_queue(unfinished)
+        unfinished = []
+    elif unfinished and ended.lost and batch.begun is not None:
+        _suspect(run, batch, unfinished, now, spool)
+        unfinished = []
+    elif unfinished and ended.lost and run.seems_to_begin(unfinished[0]):
+        _suspect(run, batch, unfinished[:1], now, spool)
+        unfinished = unfinished[1:]
+    run.progress.return_unstarted(unfinished)
+
+
+def end_with_pool(run: RunningDispatch, batch: SentBatch, *, now: float, spool: Path) -> None:
+    """Return the nodes of a batch whose pool died.
+
+    The one that was running is a suspect all the same, or a task that takes the pool down would do so for ever.
+    """
+    unfinished = _unfinished(run, batch)
+    if batch.begun is not None and batch.begun.node in unfinished:
+        _suspect(run, batch, [batch.begun.node], now, spool)
+        unfinished.remove(batch.begun.node)
+    run.progress.return_unstarted(unfinished)
+
+
+def _unfinished(run: RunningDispatch, batch: SentBatch) -> list[int]:
+    return [node for node in batch.nodes if node in batch.open and node in run.progress.in_flight]
+
+
+def _suspect(run: RunningDispatch, batch: SentBatch, nodes: list[int], now: float, spool: Path) -> None:
+    """Count a loss for nodes: each runs again, or fails when it had too many."""
+    for node in nodes:
+        may_run_again = run.progress.count_loss(node)
+        failure = _lost_failure(run.progress.losses[node])
+        if not may_run_again:
+            _fail(run, batch, node, failure, now, spool)
+            continue
+        started = run.progress.started_at[node] or now
+        stdout, stderr = read_output(spool, batch, node)
+        outcome = Outcome(node, "failed", started, now, None, failure, stdout, stderr, batch.worker)
+        run.attempts.append(Attempt(run.progress.attempt[node], outcome))
+    run.progress.return_to_queue(node for node in nodes if run.progress.losses[node] <= LOSSES_ALLOWED)
+
+
+def _fail(run: RunningDispatch, batch: SentBatch, node: int, failure: Failure, now: float, spool: Path) -> None:
+    stdout, stderr = read_output(spool, batch, node)
+    started = run.progress.started_at[node] or now
+    stderr += f"{failure.message}\n"
+    run.inbox.append(Outcome(node, "failed", started, now, None, failure, stdout, stderr))
+
+
+def _lost_failure(losses: int) -> Failure:
+    """Return the failure of a task whose worker died too often."""
+    return Failure(
+        "worker_lost",
+        f"the worker process died {losses} times while it ran this task: it ran out of memory, crashed in native code "
+        "or called os._exit; look at the last lines it printed, and try it with less data",
+    )
+
+
+def _timeout_failure(limit: float | None) -> Failure:
+    """Return the failure of a task whose time was up."""
+    return Failure("timeout", f"stopped after its time limit of {limit:g} s; raise time_limit or make the task smaller")
