@@ -11,7 +11,14 @@ from covalab.pool.server import PoolServer, end_with_everything
 
 async def _serve(socket: str, scheduler: str) -> None:
     reader, writer = await asyncio.open_unix_connection(socket)
-    await PoolServer(reader, writer, scheduler).serve()
+    try:
+        await PoolServer(reader, writer, scheduler).serve()
+    except Exception:  # a bug, which would be lost with the process
+        logging.getLogger("covalab.pool").exception("the pool failed")
+    finally:
+        # Here and not after `asyncio.run`: that waits for what it cancels, and a cluster's start may not let itself be
+        # cancelled. The pool of a dispatcher that is gone would stay for ever.
+        end_with_everything()
 
 
 def main() -> None:
