@@ -40,29 +40,29 @@ def dispatch(
 
     Parameters
     ----------
-    orig_lattice
+    orig_lattice : Lattice
         The workflow.
-    dispatcher_addr
+    dispatcher_addr : str, optional
         Covalent's; refused when it names another machine.
-    disable_run
+    disable_run : bool
         Record the dispatch and do not start it: its status stays ``NEW_OBJECT`` until `start`, or a trigger, starts it.
-    priority
+    priority : int
         What is ready of a dispatch with a higher priority goes first; what has begun is left alone. Not in Covalent.
-    auto_close
+    auto_close : bool
         Whether the dispatch ends with its last node. If not, it stays RUNNING, and takes interventions, until
         ``ct.get_execution(id).close()``. Not in Covalent.
-    eta
+    eta : datetime, timedelta, str, float or None
         When to start it: a datetime (without a time zone: local time), an ISO-8601 text, seconds since the epoch, or
         how long from now as a ``timedelta``. In the past: now. Until then its status is ``NEW_OBJECT`` and it occupies
         no worker; ``LocalDispatcher.start(id)`` starts it earlier, ``ct.cancel(id)`` cancels it. The dispatcher does
         not end while something waits; if the machine is off at that time, it starts when the next dispatcher does. Not
         in Covalent.
-    interval
+    interval : timedelta, float or None
         Run it again and again: so long after it has ended, however it ended, as a ``timedelta`` or in seconds. Each run
         is a dispatch of its own, with a ``schedule_id``, which is the id of the first:
         ``ct.list_dispatches(schedule_id=...)`` lists them. Runs that were missed while no dispatcher ran collapse to
         one. ``ct.cancel`` with the id of any of them ends the series. Not in Covalent.
-    allow_overlap
+    allow_overlap : bool
         Count the `interval` from the start of a run, so that the next begins even if that one has not ended.
 
     Returns
@@ -165,9 +165,9 @@ def stop_triggers(dispatch_ids: str | Iterable[str], triggers_server_addr: str |
 
     Parameters
     ----------
-    dispatch_ids
+    dispatch_ids : str or iterable of str
         One id or several.
-    triggers_server_addr
+    triggers_server_addr : str, optional
         Covalent's; refused when it names another machine.
 
     Raises
@@ -305,12 +305,12 @@ def cancel(dispatch_id: str, task_ids: int | Iterable[int] | None = None, dispat
 
     Parameters
     ----------
-    dispatch_id
+    dispatch_id : str
         The id. A run of a series (``interval=``) ends the series: nothing comes after it. If the run itself has ended,
         the one that waits or runs instead is cancelled; of runs that may overlap, the one that waits.
-    task_ids
+    task_ids : int or iterable of int, optional
         One node's number or several; the whole dispatch, if not given.
-    dispatcher_addr
+    dispatcher_addr : str, optional
         Covalent's; refused when it names another machine.
 
     Returns
