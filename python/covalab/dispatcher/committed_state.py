@@ -17,7 +17,7 @@ from covalab.core.model import DispatchId, DispatchSummary, NodeState, Status
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """What changed about a dispatch between two commits, as it stood at the second.
+    """Changes of a dispatch between two commits, as it was at the second.
 
     `children` are the dispatches that some of `nodes` have become.
     """

@@ -29,7 +29,7 @@ class ReadableDispatch(Protocol):
 
     @property
     def submission(self) -> Submission:
-        """What was submitted beside the graph."""
+        """Its submission."""
 
     def committed_summary(self) -> DispatchSummary:
         """Return its summary."""
