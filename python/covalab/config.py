@@ -86,6 +86,9 @@ class DaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mem_per_worker
         How much memory a worker of a local cluster may take, e.g. ``"4 GB"``; one that takes more is ended. ``"auto"``:
         as much as there is. Environment: ``COVALAB_MEM_PER_WORKER``.
+    start_method
+        How the process of a dispatch is started: ``"fork"``, in milliseconds, or ``"spawn"``, where a fork is not safe.
+        ``"auto"``: forked on Linux. Environment: ``COVALAB_START_METHOD``.
     """
 
     scheduler_address: str = ""
@@ -96,6 +99,7 @@ class DaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cluster_kwargs: dict[str, Any] = {}
     num_workers: int = 0
     mem_per_worker: str | int = "auto"
+    start_method: Literal["auto", "fork", "spawn"] = "auto"
 
 
 class ResultsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -140,6 +144,7 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "dask.cluster_class": ("COVALAB_DASK_CLUSTER_CLASS",),
     "dask.num_workers": ("COVALAB_WORKERS",),
     "dask.mem_per_worker": ("COVALAB_MEM_PER_WORKER",),
+    "dask.start_method": ("COVALAB_START_METHOD",),
     "results.ttl": ("COVALAB_RESULTS_TTL",),
 }
 """The environment variables that override the file, the first that is set of each. An empty one counts as unset."""

@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import quote, urlencode
@@ -48,6 +48,7 @@ from covalab.core.model import (
     TriggerState,
     TriggerWatches,
 )
+from covalab.core.place import place
 
 Outputs = Literal["result", "all", "none"] | Sequence[int]
 
@@ -353,7 +354,8 @@ class Client:
         for attempt in range(_ATTEMPTS):
             connection = self._connection(start=start)
             try:
-                status, version, data = connection.exchange(method, target, body, protocol.MSGPACK)
+                with place.given if _is_held_open(target) else nullcontext():
+                    status, version, data = connection.exchange(method, target, body, protocol.MSGPACK)
                 break
             except (ConnectionError, http.client.HTTPException, FileNotFoundError) as error:
                 # It went away: killed, stopped, or idle for long. The next round finds or starts another.
@@ -419,6 +421,11 @@ def connect(*, start: bool = True, data_dir: Path | None = None) -> Client:
             raise errors.DispatcherUnavailable(message)
         start_dispatcher(folder)
     return _clients.setdefault(folder, Client(folder))
+
+
+def _is_held_open(target: str) -> bool:
+    """Whether the answer to a request may take long on purpose."""
+    return "wait=" in target and "wait=0.0" not in target
 
 
 def _path(dispatch: str) -> str:

@@ -17,7 +17,7 @@ from covalab.core.journal import Intervention
 from covalab.core.model import Digest, DispatchId, Settings, Value
 from covalab.core.placement import TaskPaths
 
-PROTOCOL: Final = 4
+PROTOCOL: Final = 5
 """Raise it when a struct on the wire changes its meaning or its shape."""
 
 HEADER: Final = "Covalab-Version"
@@ -91,6 +91,7 @@ class Batch(msgspec.Struct, frozen=True):
     shared: list[Value] = []  # values that are not small, each once however many tasks use it
     packages: str = ""  # the folder for packages that tasks require
     executor: Settings | None = None  # for an executor host, whose batches have one task
+    root: DispatchId = DispatchId("")  # the outermost dispatch: its tasks share processes
 
 
 class RunBatch(msgspec.Struct, frozen=True, tag="run_batch"):
@@ -100,12 +101,20 @@ class RunBatch(msgspec.Struct, frozen=True, tag="run_batch"):
     worker: str
     payload: bytes
     time_limit: float | None = None  # of the batch's only task
+    root: DispatchId = DispatchId("")
+    spool: str = ""
+
+
+class DispatchesEnded(msgspec.Struct, frozen=True, tag="dispatches_ended"):
+    """Dispatcher to pool: no more batches of these outermost dispatches come, so their processes may end."""
+
+    roots: list[DispatchId]
 
 
 class CancelBatch(msgspec.Struct, frozen=True, tag="cancel_batch"):
     """Dispatcher to pool: stop nodes of a batch (none named: all).
 
-    A running task is interrupted; if it goes on, its worker process is killed. The batch still ends with `BatchEnded`.
+    A running task is interrupted; if it goes on, its process is killed. The batch still ends with `BatchEnded`.
     """
 
     batch: int
@@ -167,17 +176,48 @@ class TaskMessage(msgspec.Struct, frozen=True, tag="task_message"):
     payload: bytes
 
 
+class TaskWaits(msgspec.Struct, frozen=True, tag="task_waits"):
+    """Pool to dispatcher: the running task of a batch waits for another dispatch, so its worker takes another batch.
+
+    The nodes that are `returned` have not begun and will not.
+    """
+
+    batch: int
+    returned: list[int]
+
+
+class TaskResumed(msgspec.Struct, frozen=True, tag="task_resumed"):
+    """Pool to dispatcher: a task that has waited goes on, beside what its worker runs now."""
+
+    batch: int
+
+
+class BatchLost(msgspec.Struct, frozen=True, tag="batch_lost"):
+    """Worker to pool: the process that ran a batch is gone. Becomes a `BatchEnded`."""
+
+    batch: int
+    node: int  # that it was at; -1: none
+    reason: str
+
+
+class PackagesImported(msgspec.Struct, frozen=True, tag="packages_imported"):
+    """Worker to pool: tasks have imported installed packages, which other processes may import beforehand."""
+
+    names: list[str]
+
+
 class BatchEnded(msgspec.Struct, frozen=True, tag="batch_ended"):
     """Pool to dispatcher: no more messages of a batch follow. Its nodes without an outcome return to the queue.
 
-    `lost` says why the worker is gone; `timeout` that it was killed because the time of the batch's only task was up;
-    `trouble` that the batch could not be run at all. All empty: the batch ended by itself, or was cancelled.
+    `lost` says why its process is gone, `node` where it was then; `timeout` that it was killed because the time of the
+    batch's only task was up; `trouble` that the batch could not be run at all. All empty: the batch ended by itself, or was cancelled.
     """
 
     batch: int
     lost: str = ""
     timeout: bool = False
     trouble: str = ""  # e.g. covalab is missing on the worker
+    node: int = -1
 
 
 class PoolFailed(msgspec.Struct, frozen=True, tag="pool_failed"):
@@ -188,8 +228,19 @@ class PoolFailed(msgspec.Struct, frozen=True, tag="pool_failed"):
 
 
 # Tagged unions: a part that gets a message it does not know fails at once, and not by a missing field later.
-ToPool = RunBatch | CancelBatch | StopPool
-FromPool = PoolReady | WorkersChanged | TaskStarted | Outcomes | TaskMessage | BatchEnded | PoolFailed
+ToPool = RunBatch | CancelBatch | DispatchesEnded | StopPool
+FromPool = (
+    PoolReady
+    | WorkersChanged
+    | TaskStarted
+    | Outcomes
+    | TaskMessage
+    | TaskWaits
+    | TaskResumed
+    | BatchEnded
+    | PoolFailed
+)
+FromWorker = TaskStarted | Outcomes | TaskMessage | TaskWaits | TaskResumed | BatchLost
 
 BatchState = Literal["sent", "started", "ended"]
 PoolState = Literal["starting", "up", "ended"]
@@ -202,6 +253,8 @@ BATCH_TRANSITIONS: Final[Mapping[tuple[BatchState, type[msgspec.Struct]], BatchS
     ("started", TaskStarted): "started",
     ("started", TaskMessage): "started",
     ("started", Outcomes): "started",
+    ("started", TaskWaits): "started",
+    ("started", TaskResumed): "started",
     ("started", BatchEnded): "ended",
 }
 """The state of a batch after a message about it. `RunBatch` sends one; after its end there is no message."""
@@ -214,9 +267,12 @@ POOL_TRANSITIONS: Final[Mapping[tuple[PoolState, type[msgspec.Struct]], PoolStat
     ("up", WorkersChanged): "up",
     ("up", RunBatch): "up",
     ("up", CancelBatch): "up",
+    ("up", DispatchesEnded): "up",
     ("up", TaskStarted): "up",
     ("up", TaskMessage): "up",
     ("up", Outcomes): "up",
+    ("up", TaskWaits): "up",
+    ("up", TaskResumed): "up",
     ("up", BatchEnded): "up",
     ("up", PoolFailed): "ended",
     ("up", StopPool): "ended",

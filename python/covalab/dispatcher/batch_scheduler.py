@@ -157,6 +157,7 @@ class BatchScheduler:
         executor = batching.settings_of(run.graph, nodes[0]) if in_host else None
         if executor is not None and executor.instance in run.submission.code:
             code[executor.instance] = run.submission.code[executor.instance]
+        root = run.submission.root or run.id
         batch = Batch(
             next(self._batches),
             run.id,
@@ -170,13 +171,15 @@ class BatchScheduler:
             shared.values,
             self._packages,
             executor,
+            root,
         )
         limit = batching.settings_of(run.graph, nodes[0]).time_limit if len(nodes) == 1 else None
-        sent = SentBatch(batch.id, run.id, nodes, worker, quick=self._is_quick(run, nodes), time_limit=limit)
+        quick = self._is_quick(run, nodes)
+        sent = SentBatch(batch.id, run.id, root, nodes, worker, quick=quick, time_limit=limit)
         if run.started_at is None:
             run.started_at = self._clock.now()
         progress.record_sent(nodes)
-        pool.send(sent, self._encoder.encode(batch))
+        pool.send(sent, self._encoder.encode(batch), self._spool)
 
 
 def _code_of(tasks: list[TaskSpec], code: dict[Digest, bytes]) -> dict[Digest, bytes]:
@@ -190,5 +193,5 @@ def _free_workers(pool: Pool, *, prefetch: bool) -> list[str]:
     """Return the idle workers; with `prefetch`, those whose only batch will soon be done."""
     if not prefetch:
         return [worker for worker, in_flight in pool.workers.items() if not in_flight]
-    busy = {batch.worker for batch in pool.batches.values() if not batch.quick}
+    busy = {batch.worker for batch in pool.batches.values() if not batch.quick and not batch.is_waiting}
     return [worker for worker, n in pool.workers.items() if n == 1 and worker not in busy]

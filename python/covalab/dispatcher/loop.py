@@ -131,6 +131,8 @@ class Loop:
         if changes.summary.status in TERMINAL:
             self._registry.runs.pop(run.id, None)
             self._scheduler.forget(run)
+            if run.submission.root in (None, run.id):
+                self._pools.end_dispatch(run.id)
             if run.created.parent is not None:
                 self._children.propagate(run.key, changes.summary)
         self._registry.feed.publish(run.committed.summary)

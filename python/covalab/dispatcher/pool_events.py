@@ -68,6 +68,16 @@ class PoolEvents:
             interactions.drop_oldest(run, self._stream_items)
             self._registry.mark_changed(run)
 
+    def on_task_waits(self, batch: SentBatch, returned: list[int]) -> None:
+        """A running node waits for another dispatch; some nodes of its batch will not begin."""
+        run = self._registry.runs.get(DispatchId(batch.dispatch))
+        given_up = [node for node in returned if node in batch.open]
+        batch.nodes = [node for node in batch.nodes if node not in given_up]
+        batch.open.difference_update(given_up)
+        if run is not None:
+            run.progress.return_unstarted(given_up)
+            self._registry.mark_changed(run)
+
     def on_batch_ended(self, batch: SentBatch, ended: BatchEnded) -> None:
         """A batch ended: nodes without an outcome are ready again, or end here."""
         was_cancelled = batch.id in self.cancelled

@@ -16,18 +16,21 @@ from typing import Final, Literal, Protocol
 from covalab.client.framing import read_frame, write_frame
 from covalab.core import protocol
 from covalab.core.errors import VersionMismatch
-from covalab.core.model import Environment, PoolStatus
+from covalab.core.model import DispatchId, Environment, PoolStatus
 from covalab.core.placement import PoolKey
 from covalab.core.protocol import (
     BatchEnded,
     CancelBatch,
+    DispatchesEnded,
     Outcomes,
     PoolFailed,
     PoolReady,
     RunBatch,
     StopPool,
     TaskMessage,
+    TaskResumed,
     TaskStarted,
+    TaskWaits,
     WorkersChanged,
 )
 from covalab.dispatcher.child_process import ChildProcess, ProcessEnd
@@ -36,25 +39,38 @@ from covalab.dispatcher.interpreters import Interpreter, InterpreterNotFound, in
 _log = logging.getLogger("covalab.pools")
 _START_LIMIT: Final = 120.0
 _READ_LIMIT: Final = 1 << 20
+_END_SECONDS: Final = 0.5
+"""The time after which a pool hears of dispatches that have ended: a message to all workers costs what a task does."""
 _MODULES: Final = {"pool": "covalab.pool", "host": "covalab.executors.host"}
 
 
 class SentBatch:
     """A batch that is at a worker."""
 
-    __slots__ = ("begun", "dispatch", "id", "nodes", "open", "quick", "time_limit", "worker")
+    __slots__ = ("begun", "dispatch", "id", "is_waiting", "nodes", "open", "quick", "root", "time_limit", "worker")
 
     def __init__(
-        self, number: int, dispatch: str, nodes: list[int], worker: str, *, quick: bool, time_limit: float | None
+        self,
+        number: int,
+        dispatch: DispatchId,
+        root: DispatchId,
+        nodes: list[int],
+        worker: str,
+        *,
+        quick: bool,
+        time_limit: float | None,
     ) -> None:
         self.id = number
         self.dispatch = dispatch
+        self.root = root
         self.nodes = nodes
         self.open = set(nodes)
         self.worker = worker
         self.quick = quick
         self.time_limit = time_limit
         self.begun: TaskStarted | None = None
+        self.is_waiting = False
+        """Whether its task waits for another dispatch: its worker takes a further batch meanwhile."""
 
 
 class Listener(Protocol):
@@ -68,6 +84,9 @@ class Listener(Protocol):
 
     def on_task_message(self, batch: SentBatch, payload: bytes) -> None:
         """A running node sent an entry of the journal."""
+
+    def on_task_waits(self, batch: SentBatch, returned: list[int]) -> None:
+        """A running node waits for another dispatch; some nodes of its batch will not begin."""
 
     def on_batch_ended(self, batch: SentBatch, ended: BatchEnded) -> None:
         """Nothing more will come of a batch."""
@@ -111,6 +130,8 @@ class Pool:
         self._socket = socket
         self._listener = listener
         self._writer: asyncio.StreamWriter | None = None
+        self._roots: set[DispatchId] = set()
+        self._ended_roots: list[DispatchId] = []
         self._encoder = protocol.encoder()
         self._process = ChildProcess(f"the {key.kind} of {environment.python}", log)
         self._process.supervise(self._run_once, self._on_failed)
@@ -129,21 +150,35 @@ class Pool:
             where,
         )
 
-    def send(self, batch: SentBatch, payload: bytes) -> None:
-        """Send a batch to its worker."""
+    def send(self, batch: SentBatch, payload: bytes, spool: str) -> None:
+        """Send a batch to its worker; `spool` is the folder of what it prints."""
         self.batches[batch.id] = batch
         self.workers[batch.worker] += 1
-        self._send(RunBatch(batch.id, batch.worker, payload, batch.time_limit))
+        self._roots.add(batch.root)
+        self._send(RunBatch(batch.id, batch.worker, payload, batch.time_limit, batch.root, spool))
 
     def cancel_batch(self, batch: int, nodes: list[int]) -> None:
         """Stop nodes of a batch; it will end like any other."""
         self._send(CancelBatch(batch, nodes))
 
+    def end_dispatch(self, root: DispatchId) -> None:
+        """Let the processes of an outermost dispatch end; a little later, for all that end meanwhile at once."""
+        if root not in self._roots:
+            return
+        self._roots.remove(root)
+        if not self._ended_roots:
+            asyncio.get_running_loop().call_later(_END_SECONDS, self._send_ended)
+        self._ended_roots.append(root)
+
+    def _send_ended(self) -> None:
+        roots, self._ended_roots = self._ended_roots, []
+        self._send(DispatchesEnded(roots))
+
     async def stop(self) -> None:
         """End the process and everything it started."""
         await self._process.stop()
 
-    def _send(self, message: RunBatch | CancelBatch | StopPool) -> None:
+    def _send(self, message: RunBatch | CancelBatch | DispatchesEnded | StopPool) -> None:
         if self._writer is not None:
             write_frame(self._writer, self._encoder.encode(message))
 
@@ -219,6 +254,7 @@ class Pool:
             dask = {
                 "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "warning",
                 "DASK_TEMPORARY_DIRECTORY": str(self._socket.parent),
+                "COVALAB_LEARNED_IMPORTS": str(self._process.log.parent / "imports"),
             }
             await self._process.start(command, folder=self._socket.parent, variables={**variables, **dask})
         except InterpreterNotFound as error:
@@ -253,7 +289,9 @@ class Pool:
                 self._on_message(message)
         return self._death(came_up=came_up)
 
-    def _on_message(self, message: WorkersChanged | TaskStarted | Outcomes | TaskMessage | BatchEnded) -> None:
+    def _on_message(
+        self, message: WorkersChanged | TaskStarted | Outcomes | TaskMessage | TaskWaits | TaskResumed | BatchEnded
+    ) -> None:
         if isinstance(message, WorkersChanged):
             self.workers = {name: self.workers.get(name, 0) for name in message.names}
             self._listener.on_workers_changed()
@@ -268,11 +306,22 @@ class Pool:
             self._listener.on_outcomes(batch, message.payload)
         elif isinstance(message, TaskMessage):
             self._listener.on_task_message(batch, message.payload)
+        elif isinstance(message, TaskWaits):
+            self._set_waiting(batch, is_waiting=True)
+            self._listener.on_task_waits(batch, message.returned)
+        elif isinstance(message, TaskResumed):
+            self._set_waiting(batch, is_waiting=False)
         else:
             del self.batches[message.batch]
-            if batch.worker in self.workers:  # a worker that was lost takes its count along
-                self.workers[batch.worker] -= 1
+            self._set_waiting(batch, is_waiting=True)  # it has no place any more
             self._listener.on_batch_ended(batch, message)
+
+    def _set_waiting(self, batch: SentBatch, *, is_waiting: bool) -> None:
+        """Count a batch as one that its worker runs, or not."""
+        # A worker that was lost takes its count along.
+        if batch.is_waiting is not is_waiting and batch.worker in self.workers:
+            self.workers[batch.worker] += -1 if is_waiting else 1
+        batch.is_waiting = is_waiting
 
     def _death(self, *, came_up: bool) -> ProcessEnd:
         """Return how the process ended that sent no `PoolFailed`, from the last line of its log."""
@@ -306,6 +355,11 @@ class Pools:
             pool = Pool(key, environment, self._sockets / f"{name}.sock", self._logs / f"{name}.log", self._listener)
             self._pools[key] = pool
         return pool
+
+    def end_dispatch(self, root: DispatchId) -> None:
+        """Let the processes of an outermost dispatch end, wherever they are."""
+        for pool in self._pools.values():
+            pool.end_dispatch(root)
 
     async def stop(self) -> None:
         """End all pools."""

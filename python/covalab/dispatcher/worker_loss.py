@@ -34,6 +34,9 @@ def end_unfinished(
         # The worker was killed because of other nodes of its batch, which were cancelled: these are no suspects.
         run.progress.return_to_queue(unfinished)
         unfinished = []
+    elif ended.node in unfinished:
+        _suspect(run, batch, [ended.node], now, spool, ended.lost)
+        unfinished.remove(ended.node)
     elif unfinished and ended.lost and batch.begun is not None:
         _suspect(run, batch, unfinished, now, spool)
         unfinished = []
@@ -59,11 +62,11 @@ def _unfinished(run: RunningDispatch, batch: SentBatch) -> list[int]:
     return [node for node in batch.nodes if node in batch.open and node in run.progress.in_flight]
 
 
-def _suspect(run: RunningDispatch, batch: SentBatch, nodes: list[int], now: float, spool: Path) -> None:
+def _suspect(run: RunningDispatch, batch: SentBatch, nodes: list[int], now: float, spool: Path, why: str = "") -> None:
     """Count a loss for nodes: each runs again, or fails when it had too many."""
     for node in nodes:
         may_run_again = run.progress.count_loss(node)
-        failure = _lost_failure(run.progress.losses[node])
+        failure = _lost_failure(run.progress.losses[node], why)
         if not may_run_again:
             _fail(run, batch, node, failure, now, spool)
             continue
@@ -81,12 +84,13 @@ def _fail(run: RunningDispatch, batch: SentBatch, node: int, failure: Failure, n
     run.inbox.append(Outcome(node, "failed", started, now, None, failure, stdout, stderr))
 
 
-def _lost_failure(losses: int) -> Failure:
-    """Return the failure of a task whose worker died too often."""
+def _lost_failure(losses: int, why: str) -> Failure:
+    """Return the failure of a task whose process died too often; `why`: how it did the last time, if known."""
+    how = f"the last time {why}" if why else "it ran out of memory, crashed in native code or called os._exit"
     return Failure(
         "worker_lost",
-        f"the worker process died {losses} times while it ran this task: it ran out of memory, crashed in native code "
-        "or called os._exit; look at the last lines it printed, and try it with less data",
+        f"the worker process died {losses} times while it ran this task: {how}; "
+        "look at the last lines it printed, and try it with less data",
     )
 
 

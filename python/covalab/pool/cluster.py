@@ -169,4 +169,5 @@ async def _local(config: DaskConfig) -> LocalCluster:
         memory_limit=0 if config.mem_per_worker == "auto" else config.mem_per_worker,
         silence_logs=False,
         env={"MPLBACKEND": "Agg"},
+        preload=["covalab.pool.dask_tasks"],  # its `dask_setup` starts the first stem with the worker
     )

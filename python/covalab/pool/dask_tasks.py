@@ -1,115 +1,131 @@
 """Functions that run inside Dask workers: bytes in, nothing out; outcomes leave as events.
 
-Dask pickles them by name, so they are small and importable.
+Dask pickles them by name, so they are small and importable. The user's code runs in processes beside the worker
+(`worker.task_processes`), never in the worker itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
+import sys
 import threading
 import time
-from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
-import psutil
+import msgspec
 from dask.typing import Key
-from distributed import Worker, get_worker
+from distributed import Worker, get_worker, secede
 
-from covalab.core.protocol import Batch, decoder
-from covalab.worker.batch_runner import TaskWorker
-from covalab.worker.interrupt import family, signal_all
+from covalab import config
+from covalab.core.protocol import PackagesImported
+from covalab.worker.process_tree import end_tree
+from covalab.worker.task_processes import GRACE_SECONDS, Job, TaskProcesses
 
 TOPIC: Final = "covalab"
-GRACE_SECONDS: Final = 2.0
-"""The time that a task has to end after an interrupt; then its process is killed."""
-_POLL_SECONDS: Final = 0.02
+_POLL_SECONDS: Final = 0.005
 _WANTED_SECONDS: Final = 1.0
 """The interval at which a worker of another's cluster checks that its batch is still wanted."""
 
-_decoder = decoder(Batch)
-_workers: dict[str, TaskWorker] = {}
-# Output is captured by process, so a worker with several threads runs one batch at a time.
-_one_at_a_time = threading.Lock()
+_lock = threading.Lock()
+_found: list[TaskProcesses] = []
 
 
-class _Process:
-    """State of this process: the pool whose batch it runs."""
+def dask_setup(worker: Worker) -> None:
+    """Start the first stem with the worker (Dask's name for what a preloaded module does)."""
+    _processes(worker)
 
-    owner = ""
+
+def _processes(worker: Worker) -> TaskProcesses:
+    """Return the task processes of this worker process."""
+    with _lock:
+        if not _found:
+            settings = config.load().dask
+            _found.append(
+                TaskProcesses(
+                    memory_limit=worker.memory_manager.memory_limit or 0,
+                    is_new=_is_spawned(settings.start_method),
+                    on_learned=lambda names: _report_imports(worker, names),
+                )
+            )
+        return _found[0]
 
 
-def run(payload: bytes, owner: str) -> None:
-    """Run an encoded batch on this worker.
+def _is_spawned(start_method: str) -> bool:
+    return start_method == "spawn" or (start_method == "auto" and sys.platform != "linux")
 
-    Every pool of a scheduler gets every event, and numbers its batches from one: `owner` identifies the pool.
+
+def _report_imports(worker: Worker, names: list[str]) -> None:
+    worker.log_event(TOPIC, ("", msgspec.msgpack.encode(PackagesImported(names))))
+
+
+def run(job: tuple[Any, ...]) -> None:
+    """Run a batch on this worker.
+
+    Every pool of a scheduler gets every event, and numbers its batches from one: the job's owner identifies the pool.
     """
-    _run(_decoder.decode(payload), owner)
+    _run(Job(*job))
 
 
-def _run(batch: Batch, owner: str) -> None:
-    dask_worker = get_worker()
-    with _one_at_a_time:
-        # By spool: a worker of another's cluster may serve several data folders, each with its own output files.
-        task_worker = _workers.get(batch.spool)
-        if task_worker is None:
-            task_worker = _workers[batch.spool] = TaskWorker(batch.spool)
-        _Process.owner = owner
-        task_worker.run(batch, lambda message: dask_worker.log_event(TOPIC, (owner, message)))
+def _run(job: Job) -> None:
+    worker = get_worker()
+    _processes(worker).run(job, lambda message: worker.log_event(TOPIC, (job.owner, message)), secede)
 
 
-def run_elsewhere(payload: bytes, owner: str) -> None:
-    """Run an encoded batch on a worker that may outlive its pool."""
-    batch: Batch = _decoder.decode(payload)
-    dask_worker = get_worker()
+def run_elsewhere(job: tuple[Any, ...]) -> None:
+    """Run a batch on a worker that may outlive its pool."""
+    worker = get_worker()
+    it = Job(*job)
     watching = asyncio.run_coroutine_threadsafe(
-        _end_when_unwanted(dask_worker, dask_worker.get_current_task(), owner, batch.id),
-        dask_worker.loop.asyncio_loop,  # type: ignore[attr-defined] # tornado's, which is always asyncio's
+        _end_when_unwanted(worker, worker.get_current_task(), it),
+        worker.loop.asyncio_loop,  # type: ignore[attr-defined] # tornado's, which is always asyncio's
     )
     # Its pool may be killed, and the scheduler then forgets the task but leaves it running: nothing else stops it.
     try:
-        _run(batch, owner)
+        _run(it)
     finally:
         watching.cancel()
 
 
-async def _end_when_unwanted(dask_worker: Worker, key: Key, owner: str, batch: int) -> None:
+async def _end_when_unwanted(worker: Worker, key: Key, job: Job) -> None:
     """Stop a batch that the scheduler released, as it does when the pool is gone; Dask itself never stops one."""
     while True:
         await asyncio.sleep(_WANTED_SECONDS)
-        task = dask_worker.state.tasks.get(key)
-        is_wanted = task is not None and task.state in ("executing", "long-running")
-        if not is_wanted and not await stop(owner, batch, []):
-            kill_family(os.getpid())
+        task = worker.state.tasks.get(key)
+        if task is None or task.state not in ("executing", "long-running"):
+            await stop(job.owner, job.number, [], worker)
 
 
-async def stop(owner: str, batch: int, nodes: list[int]) -> bool:
-    """Interrupt the running task of a batch on this worker. Return whether it ended within `GRACE_SECONDS`.
+async def stop(owner: str, number: int, nodes: list[int], dask_worker: Worker) -> None:
+    """Interrupt nodes of a batch on this worker (none: all). Kill its process if they run on for `GRACE_SECONDS`.
 
-    Runs on the worker's event loop, beside the task. Child processes that the task leaves behind are ended.
+    Runs on the worker's event loop, which always answers: no user code runs in this process.
     """
-    if owner != _Process.owner:
-        return True  # the batch of another pool runs here
-    asked = [one for one in _workers.values() if one.interruptible.interrupt(batch, nodes)]
-    if not asked:
-        return True
-    task, pid = asked[0].interruptible, os.getpid()
-    since = task.since
-    # A task that waits for a child process does not see its own interrupt before the child ends.
-    signal_all(family(pid, since=since), signal.SIGINT)
+    processes = _processes(dask_worker)
+    has_stopped = processes.ask_to_stop(owner, number, nodes)
     deadline = time.monotonic() + GRACE_SECONDS
-    while owner == _Process.owner and task.is_at(batch, nodes):
+    while has_stopped is not None and not has_stopped():
         if time.monotonic() > deadline:
-            return False
+            await asyncio.to_thread(processes.kill_batch, owner, number, "it ignored that it was cancelled")
+            return
         await asyncio.sleep(_POLL_SECONDS)
-    signal_all(family(pid, since=since), signal.SIGKILL)
-    return True
 
 
-def kill_family(pid: int) -> None:
-    """Kill a process of this machine and all processes it started."""
-    with suppress(psutil.NoSuchProcess):
-        process = psutil.Process(pid)
-        signal_all(family(pid), signal.SIGKILL)
-        process.kill()
+async def kill(owner: str, number: int, why: str, dask_worker: Worker) -> None:
+    """Kill the process that runs a batch on this worker."""
+    await asyncio.to_thread(_processes(dask_worker).kill_batch, owner, number, why)
+
+
+async def end_dispatches(roots: list[str]) -> None:
+    """End idle processes of dispatches that have ended."""
+    if _found:
+        _found[0].end_dispatches(roots)
+
+
+async def learn(names: list[str], dask_worker: Worker) -> None:
+    """Have packages imported beforehand that tasks have imported somewhere."""
+    _processes(dask_worker).learn(names)
+
+
+def kill_worker(pid: int) -> None:
+    """Kill a worker process of this machine and all processes it started."""
+    end_tree(pid)

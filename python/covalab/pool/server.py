@@ -25,23 +25,27 @@ from covalab.core import protocol
 from covalab.core.errors import ConfigError
 from covalab.core.protocol import (
     BatchEnded,
+    BatchLost,
     CancelBatch,
-    Outcomes,
+    DispatchesEnded,
+    FromWorker,
+    PackagesImported,
     PoolFailed,
     PoolReady,
     RunBatch,
     StopPool,
-    TaskMessage,
     TaskStarted,
     WorkersChanged,
 )
-from covalab.pool import cluster, dask_tasks
+from covalab.pool import cluster, dask_tasks, imports
+from covalab.worker.process_tree import end_tree
+from covalab.worker.task_processes import GRACE_SECONDS
 
 _log = logging.getLogger("covalab.pool")
 _HEALTH_SECONDS: Final = 0.5
 _CANCELLED_KEPT: Final = 100  # their last messages may be on the way
 _SETTLE_SECONDS: Final = 0.02
-_ANSWER_SECONDS: Final = 0.5
+_ANSWER_SECONDS: Final = 1.0
 _REPLACE_SECONDS: Final = 15.0
 """The time a nanny may take to restart a worker; two busy cores have been seen to need eight seconds."""
 
@@ -49,12 +53,13 @@ _REPLACE_SECONDS: Final = 15.0
 class _Running:
     """A batch that is at a worker."""
 
-    __slots__ = ("future", "is_cancelled", "request", "started", "timeout", "timer")
+    __slots__ = ("future", "is_cancelled", "lost", "request", "started", "timeout", "timer")
 
     def __init__(self, request: RunBatch, future: Future[None]) -> None:
         self.request = request
         self.future = future
         self.started: TaskStarted | None = None
+        self.lost: BatchLost | None = None
         self.is_cancelled = False
         self.timeout = False
         self.timer: asyncio.TimerHandle | None = None
@@ -68,7 +73,7 @@ class PoolServer:
         self._writer = writer
         self._scheduler = scheduler
         self._encoder = protocol.encoder()
-        self._events = protocol.decoder(TaskStarted | Outcomes | TaskMessage)
+        self._events = protocol.decoder(FromWorker | PackagesImported)
         self._running: dict[int, _Running] = {}
         self._cancelled: OrderedDict[int, _Running] = OrderedDict()
         self._workers: dict[str, None] = {}
@@ -77,6 +82,7 @@ class PoolServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: Client | None = None
         self._is_ours = True
+        self._imports: dict[str, None] = dict.fromkeys(imports.read())
 
     async def serve(self) -> None:
         """Run until the dispatcher sends `StopPool` or is gone, or the cluster is."""
@@ -102,6 +108,8 @@ class PoolServer:
         await self._watch_workers(self._client)
         self._send(PoolReady(protocol.version_header(), os.getpid(), sys.executable))
         self._send(WorkersChanged(list(self._workers)))
+        if self._imports:
+            self._spawn(self._on_all_workers(dask_tasks.learn, list(self._imports)))
         health = asyncio.create_task(self._check_health(self._client))
         await asyncio.wait(
             (asyncio.create_task(self._handle_messages(await listening)), health), return_when="FIRST_COMPLETED"
@@ -116,6 +124,8 @@ class PoolServer:
                 self._run_batch(message)
             elif isinstance(message, CancelBatch):
                 self._cancel_batch(message.batch, message.nodes)
+            elif isinstance(message, DispatchesEnded):
+                self._spawn(self._on_all_workers(dask_tasks.end_dispatches, message.roots))
             elif isinstance(message, StopPool):
                 return
             frame = await read_frame(self._reader)
@@ -193,12 +203,12 @@ class PoolServer:
         if request.worker not in self._workers:
             self._send(BatchEnded(request.batch, lost=f"worker {request.worker} is gone"))
             return
+        owner = self._client.id
         future = self._client.submit(
             dask_tasks.run if self._is_ours else dask_tasks.run_elsewhere,
-            request.payload,
-            self._client.id,
+            (owner, request.batch, request.root, request.spool, request.payload),
             # Batch numbers begin anew with each dispatcher; a scheduler may outlive many of them.
-            key=f"covalab-batch-{self._client.id}-{request.batch}",
+            key=f"covalab-batch-{owner}-{request.batch}",
             workers=[request.worker],
             allow_other_workers=False,
             pure=False,
@@ -237,17 +247,26 @@ class PoolServer:
         if lost:  # or Dask would keep it for a worker at the same address
             self._cancel_future(running.future)
         running.future.release()
-        self._send(BatchEnded(batch, lost=lost, timeout=running.timeout, trouble=trouble))
+        ended = BatchEnded(batch, lost=lost, timeout=running.timeout, trouble=trouble)
+        if running.lost is not None:
+            ended = msgspec.structs.replace(ended, lost=running.lost.reason, node=running.lost.node)
+        self._send(ended)
 
     def _on_event(self, event: tuple[float, tuple[str, bytes]]) -> None:
         assert self._client is not None
         owner, frame = event[1]
-        if owner != self._client.id:
+        if owner not in ("", self._client.id):
             return  # of another pool on this scheduler, or of one that is gone
         message = self._events.decode(frame)
+        if isinstance(message, PackagesImported):
+            self._learn(message.names)
+            return
         # Dask forgets a cancelled batch, but does not stop one that its worker had started a moment before.
         running = self._running.get(message.batch) or self._cancelled.pop(message.batch, None)
         if running is None:
+            return
+        if isinstance(message, BatchLost):
+            running.lost = message
             return
         if isinstance(message, TaskStarted):
             running.started = message
@@ -282,42 +301,47 @@ class PoolServer:
         running = self._running.get(batch)
         if running is not None and running.started is not None:
             running.timeout = True
-            self._kill(running)
+            self._spawn(self._kill(running, "its time was up"))
 
     async def _interrupt(self, running: _Running, nodes: list[int]) -> None:
-        """Interrupt nodes of a batch at its worker; kill the worker if they do not stop, or it does not answer."""
+        """Interrupt nodes of a batch; their worker kills the process if they do not stop."""
         assert self._client is not None
-        worker = running.request.worker
-        asking = self._client.run(dask_tasks.stop, self._client.id, running.request.batch, nodes, workers=[worker])
+        worker, batch = running.request.worker, running.request.batch
+        asking = self._client.run(dask_tasks.stop, self._client.id, batch, nodes, workers=[worker])
         try:
-            answers = await asyncio.wait_for(asking, dask_tasks.GRACE_SECONDS + _ANSWER_SECONDS)
-            if answers.get(worker) is True:
-                return
-        except Exception as error:  # noqa: BLE001 - Dask raises what it likes for a worker that is busy inside C, or gone
-            _log.info("worker %s does not stop batch %d: %s", worker, running.request.batch, error)
-        if worker in self._workers:
-            self._kill(running)
+            await asyncio.wait_for(asking, GRACE_SECONDS + _ANSWER_SECONDS)
+        except Exception as error:  # noqa: BLE001 - Dask raises what it likes for a worker that is gone
+            _log.info("worker %s does not stop batch %d: %s", worker, batch, error)
+            await self._kill(running, "it was cancelled")
 
-    def _kill(self, running: _Running) -> None:
-        """Kill a worker process and all processes it started; its nanny starts another."""
-        assert running.started is not None
-        if self._is_ours:
-            dask_tasks.kill_family(running.started.pid)
-        else:
-            self._spawn(self._kill_elsewhere(running.request.worker, running.started.pid))
-
-    async def _kill_elsewhere(self, worker: str, pid: int) -> None:
-        """Kill a worker process on its own machine: from its nanny or, without one, from its own event loop."""
+    async def _kill(self, running: _Running, why: str) -> None:
+        """Kill the process of a batch and all processes it started; without an answer, on this machine, from here."""
         assert self._client is not None
-        for by_nanny in (True, False):
-            try:
-                await asyncio.wait_for(
-                    self._client.run(dask_tasks.kill_family, pid, workers=[worker], nanny=by_nanny), timeout=5
-                )
-            except Exception as error:  # noqa: BLE001 - there is no nanny, or the worker died before it answered, as intended
-                _log.info("ending process %d of %s: %s", pid, worker, error)
-            if worker not in self._workers:
-                return
+        assert running.started is not None
+        worker, batch = running.request.worker, running.request.batch
+        asking = self._client.run(dask_tasks.kill, self._client.id, batch, why, workers=[worker])
+        try:
+            await asyncio.wait_for(asking, _ANSWER_SECONDS)
+        except Exception as error:  # noqa: BLE001 - as above
+            _log.info("worker %s does not end batch %d: %s", worker, batch, error)
+            if self._is_ours and batch in self._running:
+                await asyncio.to_thread(end_tree, running.started.pid)
+
+    # -- all workers -----------------------------------------------------------------------------------------------
+
+    async def _on_all_workers(self, function: Any, *args: Any) -> None:
+        """Call a function on every worker; one that is gone needs it no more."""
+        assert self._client is not None
+        with suppress(Exception):  # Dask raises what it likes
+            await self._client.run(function, *args, on_error="ignore")
+
+    def _learn(self, names: list[str]) -> None:
+        """Note packages that tasks imported, here and for the next pool, and spread them."""
+        new = [name for name in names if name not in self._imports]
+        if new:
+            self._imports.update(dict.fromkeys(new))
+            imports.write(list(self._imports))
+            self._spawn(self._on_all_workers(dask_tasks.learn, list(self._imports)))
 
     def _send(self, message: msgspec.Struct) -> None:
         write_frame(self._writer, self._encoder.encode(message))

@@ -35,6 +35,7 @@ from covalab.worker import context, reporting
 from covalab.worker.capture import Capture
 from covalab.worker.hook_runner import HookRunner, read_hooks
 from covalab.worker.interrupt import InterruptibleTask
+from covalab.worker.process_tree import has_children
 
 Emit: TypeAlias = Callable[[bytes], None]
 """Sends an encoded `TaskStarted`, `TaskMessage` or `Outcomes` towards the dispatcher, in order, from any thread."""
@@ -62,9 +63,24 @@ _EXCEPTION_LIMIT: Final = 16_000  # its bytes travel and are kept with the failu
 
 
 class TaskWorker:
-    """State of a worker process between batches: decoded functions and hooks, and the two output files."""
+    """State of a task process between batches: decoded functions and hooks, and the two output files.
 
-    def __init__(self, spool: str) -> None:
+    Parameters
+    ----------
+    spool
+        The folder of the output files.
+    on_node
+        Called with batch and node before each task, at once, so that a death has a suspect.
+    """
+
+    def __init__(self, spool: str, on_node: Callable[[int, int], None] = lambda _batch, _node: None) -> None:
+        self._on_node = on_node
+        self.batch: Batch | None = None
+        """The batch that runs."""
+        self._position = 0
+        self._given_back: set[int] = set()
+        self.is_used_up = False
+        """Whether a task left processes or threads behind, which might print into the output of the next."""
         self.capture = Capture(spool)
         self.interruptible = InterruptibleTask()
         self.name = f"{os.getpid()}"
@@ -74,6 +90,7 @@ class TaskWorker:
 
     def run(self, batch: Batch, emit: Emit) -> None:
         """Run the nodes of a batch in order; emit their outcomes, at the latest when it ends."""
+        self.batch, self._given_back = batch, set()
         self.capture.enter()
         self.interruptible.begin(batch.id)
         os.environ["COVALENT_DISPATCH_ID"] = batch.dispatch  # Covalent's tasks read it
@@ -86,6 +103,19 @@ class TaskWorker:
             # In this order: an interrupt that still comes must not hit the streams half way.
             self.interruptible.end()
             self.capture.leave()
+            self.batch = None
+
+    def give_back(self) -> list[int]:
+        """Return the nodes of the batch that have not begun and need nothing of the running one; they will not run."""
+        if self.batch is None:
+            return []
+        left = self.batch.tasks[self._position :]
+        kept = {left[0].node}
+        for task in left:
+            if not kept.isdisjoint(task.after):
+                kept.add(task.node)
+        self._given_back |= {task.node for task in left} - kept
+        return [task.node for task in left if task.node in self._given_back]
 
     def _run(self, batch: Batch, emit: Emit) -> None:
         enter_folder(batch.cwd, batch.path)
@@ -101,10 +131,14 @@ class TaskWorker:
                 # The first always runs, so that every batch gets its dispatch on.
                 if position and time.monotonic() >= deadline:
                     break
+                self._position = position
+                if task.node in self._given_back:
+                    continue
                 if not completed.issuperset(task.after):
                     continue  # its producer failed here; the dispatcher skips it
                 if not self.interruptible.enter(task.node):
                     continue  # cancelled before it started
+                self._on_node(batch.id, task.node)
                 report.begin(task.node)
                 outcome, result = self._run_task(task, batch, blobs, inputs)
                 if outcome.value is not None:
@@ -112,6 +146,9 @@ class TaskWorker:
                     if task.node in needed:
                         inputs.keep(task.node, outcome.value, result)
                 report.end(outcome)
+                if has_children():
+                    self.is_used_up = True
+                    break
         finally:
             report.close()
 

@@ -20,6 +20,10 @@ from typing import Final, TextIO
 OUTPUT_LIMIT: Final = 1024 * 1024
 """Bytes kept of each stream of a node; the middle of longer output is left out, and the text says so."""
 
+_BOUND: Final = 8 * OUTPUT_LIMIT
+_BLOCK: Final = 512  # what `stat` counts in
+_PUNCH_HOLE: Final = 0x03  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
+
 
 class Capture:
     """Capture of both output streams of this process, between `enter` and `leave`.
@@ -28,10 +32,10 @@ class Capture:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.stem = f"{socket.gethostname()}-{os.getpid()}"
         Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._out = _spool_file(Path(folder) / f"{self.stem}.out")
-        self._err = _spool_file(Path(folder) / f"{self.stem}.err")
+        out, err = output_files(folder, os.getpid())
+        self.stem = out.stem
+        self._out, self._err = _spool_file(out), _spool_file(err)
         self._before = [_duplicate(1), _duplicate(2)]
         self._process_streams = (sys.stdout, sys.stderr)
         # Streams of our own on descriptors 1 and 2: Python's may be buffered, or replaced.
@@ -76,6 +80,37 @@ class Capture:
         if self._stderr.closed:
             self._stderr = _text_stream(2)
         sys.stdout, sys.stderr = self._stdout, self._stderr
+
+
+def output_files(folder: str | os.PathLike[str], pid: int) -> tuple[Path, Path]:
+    """Return the files that take both streams of a process of this machine."""
+    stem = f"{socket.gethostname()}-{pid}"
+    return Path(folder) / f"{stem}.out", Path(folder) / f"{stem}.err"
+
+
+def bound_output(path: Path) -> None:
+    """Give the middle of a long output file back to the disk, so that one that is printed for ever does not fill it.
+
+    The file keeps its length, so that whoever writes to it needs not know; both ends stay as `read_text` shows them.
+    """
+    try:
+        found = path.stat()
+        if found.st_blocks * _BLOCK < _BOUND:
+            return
+        fd = os.open(path, os.O_RDWR)
+    except OSError:
+        return  # the process is gone, and its file
+    try:
+        half = OUTPUT_LIMIT // 2
+        _fallocate(fd, _PUNCH_HOLE, half, found.st_size - OUTPUT_LIMIT - half)
+    finally:
+        os.close(fd)
+
+
+def _fallocate(fd: int, mode: int, start: int, length: int) -> None:
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "fallocate"):  # Linux; a file system that cannot do this says so, and the file stays as it is
+        libc.fallocate(ctypes.c_int(fd), ctypes.c_int(mode), ctypes.c_int64(start), ctypes.c_int64(length))
 
 
 def _spool_file(path: Path) -> int:

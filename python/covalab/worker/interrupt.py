@@ -1,56 +1,43 @@
 """Interrupts: stopping the task that runs in this process.
 
-A task is interrupted as by a notebook's stop button: `KeyboardInterrupt` is raised in its thread, and its child
-processes get SIGINT. If the task ignores that, the pool ends the process.
+A task is interrupted as by a notebook's stop button: SIGINT arrives in the main thread, where it raises
+`KeyboardInterrupt`, and at the child processes of the task. If the task ignores that, the worker ends the process.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import Final
+from collections.abc import Sequence
+from types import FrameType
 
-import psutil
-
-_HAS_PROC: Final = Path("/proc/self/stat").exists()
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
-_CLOCK_SLACK: Final = 0.05
-"""A process may seem this much older than it is: its start is counted in ticks."""
-
-MARK: Final = "COVALAB_WORKER"
-"""The environment variable that marks the processes of a worker's tasks, also when their parent is gone."""
-
-_raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
-_raise_in.argtypes = (ctypes.c_ulong, ctypes.py_object)
+from covalab.worker.process_tree import clock, descendants, signal_all, younger
 
 
 class InterruptibleTask:
     """The running task of this process, which can be interrupted. `enter` and `leave` around a task are cheap.
 
-    All methods may be called from any thread; `enter` and `leave` belong to the task's.
+    All methods but `enter` and `leave` may be called from any thread; those belong to the task's, the main one.
     """
 
     def __init__(self) -> None:
-        # Inherited by every process that a task starts.
-        os.environ[MARK] = str(os.getpid())
         self._lock = threading.Lock()
         self._batch = -1
         self._node = -1
-        self._thread = 0
         self._interrupted = False
         self._since = 0.0
         self._cancelled: set[int] | None = set()  # of this batch; None: all
+        signal.signal(signal.SIGINT, self._on_signal)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        if self._node >= 0:  # else it came too late: the task has ended
+            raise KeyboardInterrupt
 
     def begin(self, batch: int) -> None:
-        """Begin a batch in this thread."""
+        """Begin a batch."""
         with self._lock:
-            self._batch, self._cancelled, self._thread = batch, set(), threading.get_ident()
+            self._batch, self._cancelled = batch, set()
 
     def end(self) -> None:
         """End the batch."""
@@ -73,14 +60,12 @@ class InterruptibleTask:
     def leave(self) -> None:
         """End the task; from here on no interrupt can arrive. May be called again.
 
-        An interrupt that was sent and has not arrived is taken back. One may arrive on the way into this method: then
-        it raises, and must be called once more.
+        One may arrive on the way into this method: then it raises, and must be called once more. Child processes of a
+        task that was interrupted are ended.
         """
-        # Under the lock, so that `interrupt` cannot raise after this has looked.
-        with self._lock:
-            if self._interrupted:
-                _raise_in(self._thread, ctypes.py_object())  # NULL takes back one that has not arrived yet
-            self._node = -1
+        node, self._node = self._node, -1
+        if node >= 0 and self._interrupted:
+            signal_all(younger(descendants(os.getpid()), self._since), signal.SIGKILL)
 
     def interrupt(self, batch: int, nodes: Sequence[int]) -> bool:
         """Interrupt nodes of a batch (none named: all). Return whether one of them is running."""
@@ -97,7 +82,9 @@ class InterruptibleTask:
             # Once: a second one would hit the task's own clean-up.
             if not self._interrupted:
                 self._interrupted = True
-                _raise_in(self._thread, ctypes.py_object(KeyboardInterrupt))
+                # A task that waits for a child process does not see its own interrupt before the child ends.
+                signal_all(younger(descendants(os.getpid()), self._since), signal.SIGINT)
+                signal.pthread_kill(_MAIN, signal.SIGINT)
             return True
 
     def is_at(self, batch: int, nodes: Sequence[int]) -> bool:
@@ -105,49 +92,11 @@ class InterruptibleTask:
         with self._lock:
             return batch == self._batch and self._node >= 0 and (not nodes or self._node in nodes)
 
-    @property
-    def since(self) -> float:
-        """The start of the task, by `clock`."""
-        return self._since
+
+def _main_thread() -> int:
+    identity = threading.main_thread().ident
+    assert identity is not None
+    return identity
 
 
-def clock() -> float:
-    """Return the time in seconds, by the clock of process start times.
-
-    On Linux since the start of the machine: processes know the time of day only to a second.
-    """
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if _HAS_PROC else time.time()
-
-
-def family(pid: int, *, since: float = 0.0) -> Iterator[psutil.Process]:
-    """Yield the processes that a worker's tasks started after `since` (by `clock`), descendants and orphans too."""
-    mark = str(pid)
-    seen = {pid}
-    with suppress(psutil.NoSuchProcess):
-        for child in psutil.Process(pid).children(recursive=True):
-            seen.add(child.pid)
-            if _is_younger(child, since):
-                yield child
-    # A daemon has left the tree of its parent, but not the environment that it inherited.
-    for process in psutil.process_iter():
-        if process.pid not in seen and process.pid != os.getpid() and _is_younger(process, since):
-            with suppress(psutil.Error, OSError):  # another user's, or gone
-                if process.environ().get(MARK) == mark:
-                    yield process
-
-
-def _is_younger(process: psutil.Process, since: float) -> bool:
-    with suppress(psutil.Error, OSError):
-        if _HAS_PROC:
-            # psutil's `create_time` adds the time of boot, which is known only to a second.
-            ticks = Path(f"/proc/{process.pid}/stat").read_bytes().rpartition(b")")[2].split()[19]
-            return int(ticks) / _TICKS >= since - _CLOCK_SLACK
-        return bool(process.create_time() >= since - _CLOCK_SLACK)
-    return False
-
-
-def signal_all(processes: Iterator[psutil.Process], number: signal.Signals) -> None:
-    """Send a signal to processes, except those that are gone."""
-    for process in list(processes):
-        with suppress(psutil.Error):
-            process.send_signal(number)
+_MAIN = _main_thread()

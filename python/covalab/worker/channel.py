@@ -1,0 +1,96 @@
+"""Channel: frames between a worker and one of its processes, over a socket, in order, from any thread."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+_HEAD: Final = 5  # one byte of kind, four of length
+_INTERRUPT: Final = (signal.SIGINT,)
+
+BATCH: Final = b"B"
+"""To a task process: run this encoded `Batch`."""
+CANCEL: Final = b"C"
+"""To a task process: interrupt nodes of a batch (an encoded `Cancel`)."""
+EXIT: Final = b"X"
+"""To a task process: end as a script ends."""
+MESSAGE: Final = b"M"
+"""To the worker: an encoded message for the dispatcher."""
+ENDED: Final = b"E"
+"""To the worker: the batch ended (an encoded `BatchEnd`)."""
+AGAIN: Final = b"A"
+"""To the worker: the process has replaced itself and has no batch; send it once more."""
+STOPPED: Final = b"S"
+"""To the worker: the nodes of the last `CANCEL` run no more."""
+WAITS: Final = b"W"
+"""To the worker: the task waits for another dispatch, its place is free."""
+RESUMED: Final = b"R"
+"""To the worker: the task goes on."""
+
+
+class Channel:
+    """Frames over a connected socket; every frame has a kind of one byte.
+
+    Parameters
+    ----------
+    connection
+        The socket; it is closed with the channel.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._reader = connection.makefile("rb")
+        self._lock = threading.Lock()
+
+    def send(self, kind: bytes, data: bytes = b"") -> None:
+        """Send one frame.
+
+        Raises
+        ------
+        OSError
+            If the other side is gone.
+        """
+        frame = kind + len(data).to_bytes(_HEAD - 1, "big") + data
+        with _uninterrupted(), self._lock:
+            self._socket.sendall(frame)
+
+    def receive(self) -> tuple[bytes, bytes] | None:
+        """Return kind and content of the next frame; None when the other side is gone."""
+        try:
+            head = self._reader.read(_HEAD)
+            if len(head) < _HEAD:
+                return None
+            length = int.from_bytes(head[1:], "big")
+            data = self._reader.read(length) if length else b""
+        except (OSError, ValueError):  # closed at this side
+            return None
+        return (head[:1], data) if len(data) == length else None
+
+    def shut(self) -> None:
+        """End what comes in: `receive` returns None after what has come already."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)
+
+    def close(self) -> None:
+        """Close the socket."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._reader.close()
+        self._socket.close()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold back SIGINT: an exception in the middle of a frame would spoil all that follow."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPT)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPT)

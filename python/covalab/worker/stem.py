@@ -1,0 +1,186 @@
+"""Stem: a process with one thread that has imported all that tasks need, and forks task processes.
+
+Started by a worker: `python -m covalab.worker.stem --control FD`. It runs nothing of the user's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import tempfile
+from contextlib import suppress
+from typing import Any, Final
+
+import msgspec
+
+from covalab.worker import learned_imports, task_process
+from covalab.worker.process_tree import adopt_orphans, children, end_descendants, end_tree
+
+_HEAD: Final = 4
+_READ: Final = 65536
+_FDS: Final = 2
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """The stem is up. With `unsafe`, it may not fork after the import of that package."""
+
+    unsafe: str = ""
+
+
+class Fork(msgspec.Struct, frozen=True, tag=True):
+    """Request for a task process; its socket and its mark come with the message."""
+
+    is_new: bool = False  # started anew, not forked
+
+
+class Forked(msgspec.Struct, frozen=True, tag=True):
+    """Answer to a `Fork`."""
+
+    pid: int
+    error: str = ""
+
+
+class Ended(msgspec.Struct, frozen=True, tag=True):
+    """A task process ended, with its wait status."""
+
+    pid: int
+    status: int
+
+
+def write_message(connection: socket.socket, message: msgspec.Struct, fds: tuple[int, ...] = ()) -> None:
+    """Send a message, and descriptors with it."""
+    data = msgspec.msgpack.encode(message)
+    frame = len(data).to_bytes(_HEAD, "big") + data
+    if fds:
+        socket.send_fds(connection, [frame], fds)  # a few bytes: never cut
+    else:
+        connection.sendall(frame)
+
+
+def read_message(connection: socket.socket, type_: Any) -> tuple[Any, list[int]]:
+    """Return the next message and its descriptors; None when the other side is gone."""
+    data, fds, _, _ = socket.recv_fds(connection, _HEAD, _FDS)
+    while 0 < len(data) < _HEAD:
+        more = connection.recv(_HEAD - len(data))
+        data = data + more if more else b""
+    if not data:
+        return None, fds
+    length = int.from_bytes(data, "big")
+    content = b""
+    while len(content) < length:
+        more = connection.recv(min(_READ, length - len(content)))
+        if not more:
+            return None, fds
+        content += more
+    return msgspec.msgpack.decode(content, type=type_), fds
+
+
+class Stem:
+    """Forking for a worker: the socket to it, and the task processes that were forked."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._tasks: set[int] = set()
+
+    def serve(self, unsafe: str) -> None:
+        """Fork on request, report ends, until the worker is gone; then end every task process."""
+        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # without a handler there is no wake-up
+        write_message(self._control, Ready(unsafe))
+        poller = select.poll()
+        poller.register(self._control, select.POLLIN)
+        poller.register(woken, select.POLLIN)
+        with suppress(OSError):  # a reset: the worker was killed
+            while True:
+                ready = [fd for fd, _ in poller.poll()]
+                if woken in ready:
+                    with suppress(BlockingIOError):
+                        os.read(woken, 4096)
+                    self._reap()
+                if self._control.fileno() in ready:
+                    message, fds = read_message(self._control, Fork)
+                    if not isinstance(message, Fork):
+                        break
+                    self._fork(message, fds)
+        for pid in self._tasks:
+            end_tree(pid)
+        end_descendants(os.getpid())
+
+    def _fork(self, request: Fork, fds: list[int]) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            write_message(self._control, Forked(0, f"{error.strerror}"))
+            pid = -1
+        if pid == 0:
+            try:
+                self._control.close()
+                if request.is_new:
+                    start_anew(*fds)
+                task_process.begin(*fds)
+            finally:
+                os._exit(1)
+        for fd in fds:
+            os.close(fd)
+        if pid > 0:
+            self._tasks.add(pid)
+            write_message(self._control, Forked(pid))
+
+    def _reap(self) -> None:
+        """Take the ends of task processes, and end what they left behind."""
+        is_swept = True
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if not pid:
+                break
+            if pid in self._tasks:
+                self._tasks.remove(pid)
+                is_swept = is_swept and os.WIFEXITED(status) and os.WEXITSTATUS(status) == task_process.CLEAN_EXIT
+                if not is_swept:
+                    self._sweep()
+                write_message(self._control, Ended(pid, status))
+
+    def _sweep(self) -> None:
+        """End the processes whose task process is gone: they are children of this one now."""
+        for pid in children(os.getpid()):
+            if pid not in self._tasks:
+                end_tree(pid)
+
+
+def start_anew(fd: int, mark: int) -> None:
+    """Replace this process by a task process in which nothing was imported yet."""
+    for one in (fd, mark):
+        os.set_inheritable(one, True)
+    os.execv(sys.executable, [sys.executable, "-m", task_process.__name__, str(fd), str(mark)])  # noqa: S606 - no shell
+
+
+def main() -> None:
+    """Import what tasks need, then serve one worker."""
+    parser = argparse.ArgumentParser(prog="python -m covalab.worker.stem", description=__doc__)
+    parser.add_argument("--control", type=int, required=True)
+    parser.add_argument("--imports", default="", help="packages to import beforehand, with commas between")
+    arguments = parser.parse_args()
+    adopt_orphans()
+    os.chdir(tempfile.gettempdir())  # a folder of the user's may be removed under it
+    faulthandler.enable()  # in task processes: the place of a crash in C code is in the output of the task
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    unsafe = learned_imports.preload([name for name in arguments.imports.split(",") if name])
+    # What is here now never changes: the collector of a fork would only copy the pages.
+    gc.collect()
+    gc.freeze()
+    Stem(socket.socket(fileno=arguments.control)).serve(unsafe)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""Stem process as its worker sees it: started, asked for task processes, replaced when it is gone."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from covalab.worker import learned_imports
+from covalab.worker.channel import Channel
+from covalab.worker.process_tree import end_tree
+from covalab.worker.stem import Ended, Fork, Forked, Ready, read_message, write_message
+from covalab.worker.task_process import MARK_BYTES, Mark
+
+_START_SECONDS: Final = 60.0
+_ANSWER_SECONDS: Final = 30.0
+
+
+class StemLost(Exception):
+    """The stem ended, or does not answer; the worker starts another."""
+
+
+class TaskProcessHandle:
+    """A task process as its worker sees it.
+
+    Attributes
+    ----------
+    root
+        The dispatch that it belongs to; empty for a spare.
+    batch
+        Owner and number of the batch that it runs; None while it is idle.
+    """
+
+    def __init__(self, pid: int, channel: Channel, mark: Mark) -> None:
+        self.pid = pid
+        self.channel = channel
+        self.mark = mark
+        self.root = ""
+        self.batch: tuple[str, int] | None = None
+        self.is_waiting = False
+        self.killed_because = ""
+        self.used_at = time.monotonic()
+        self.spool_files: tuple[Path, Path] | None = None
+        self.stopped = 0
+        """The number of the last request to stop that it has answered."""
+        self.ended = threading.Event()
+        self.status: int | None = None
+
+    def kill(self, why: str = "") -> None:
+        """Kill the process with everything that it started."""
+        if not self.ended.is_set():
+            self.killed_because = self.killed_because or why
+            end_tree(self.pid)
+
+
+class StemProcess:
+    """One stem.
+
+    Parameters
+    ----------
+    imports
+        Packages that it imports beforehand.
+    on_end
+        Called with a task process that ended, from a thread.
+    is_new
+        Task processes are started anew instead of forked.
+    """
+
+    def __init__(self, imports: Sequence[str], on_end: Callable[[TaskProcessHandle], None], *, is_new: bool) -> None:
+        self.imports = tuple(imports)
+        self.stamp = learned_imports.stamp()
+        self.unsafe = ""
+        """The package after whose import it may not fork; it will not."""
+        self.tasks: dict[int, TaskProcessHandle] = {}
+        self.is_gone = False
+        self._is_new = is_new
+        self._on_end = on_end
+        self._one_at_a_time = threading.Lock()
+        self._changed = threading.Condition()
+        self._is_up = False
+        self._asked: tuple[socket.socket, Mark] | None = None
+        self._made: TaskProcessHandle | str = ""
+        self._control, its = socket.socketpair()
+        with its:
+            command = [sys.executable, "-m", "covalab.worker.stem", "--control", str(its.fileno())]
+            self._process = subprocess.Popen(
+                [*command, "--imports", ",".join(imports)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(its.fileno(),),
+                # A session of its own: it outlives a pool that is killed by the moment that ending its tasks takes.
+                start_new_session=True,
+            )
+        threading.Thread(target=self._listen, name="covalab-stem", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it forks at once."""
+        return self._is_up and not self.is_gone and not self.unsafe
+
+    def wait_ready(self) -> bool:
+        """Wait until it can fork. Return False if it never will."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_up or self.is_gone, _START_SECONDS)
+        return self.is_ready
+
+    def fork(self) -> TaskProcessHandle:
+        """Return a new task process.
+
+        Raises
+        ------
+        StemLost
+            If the stem is gone, or the machine has no room for a process.
+        """
+        if not self.wait_ready():
+            message = f"the process that starts tasks (pid {self.pid}) did not come up"
+            raise StemLost(message)
+        with self._one_at_a_time, tempfile.TemporaryFile() as file:
+            file.truncate(MARK_BYTES)
+            ours, its = socket.socketpair()
+            with its, self._changed:
+                self._asked, self._made = (ours, Mark(file.fileno())), ""
+                with suppress(OSError):  # it is gone: `_listen` notices, too
+                    write_message(self._control, Fork(self._is_new), (its.fileno(), file.fileno()))
+                self._changed.wait_for(lambda: bool(self._made) or self.is_gone, _ANSWER_SECONDS)
+                made, self._asked = self._made, None
+        if isinstance(made, TaskProcessHandle):
+            return made
+        ours.close()
+        message = f"the process that starts tasks (pid {self.pid}) {made or 'is gone'}"
+        raise StemLost(message)
+
+    def close(self) -> None:
+        """End the stem, and every task process that it has forked."""
+        with suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)
+
+    def _listen(self) -> None:
+        """Take messages, in a thread, until the process is gone."""
+        with suppress(OSError):
+            while (message := read_message(self._control, Ready | Forked | Ended)[0]) is not None:
+                self._on_message(message)
+        self._control.close()
+        self._process.wait()
+        with self._changed:
+            self.is_gone = True
+            self._changed.notify_all()
+            left = list(self.tasks.values())
+            self.tasks.clear()
+        for handle in left:
+            # Nobody takes the ends of its task processes now. One that waits for another dispatch did not do this.
+            if not handle.is_waiting:
+                handle.kill("its parent process, which starts tasks, was killed")
+            self._end(handle, None)
+
+    def _on_message(self, message: msgspec.Struct) -> None:
+        with self._changed:
+            if isinstance(message, Ready):
+                self._is_up, self.unsafe = True, message.unsafe
+            elif isinstance(message, Forked) and self._asked is not None:
+                connection, mark = self._asked
+                self._made = f"cannot start another: {message.error}"
+                if message.pid:
+                    self._made = self.tasks[message.pid] = TaskProcessHandle(message.pid, Channel(connection), mark)
+            self._changed.notify_all()
+            handle = self.tasks.pop(message.pid, None) if isinstance(message, Ended) else None
+        if isinstance(message, Ended) and handle is not None:
+            self._end(handle, message.status)
+
+    def _end(self, handle: TaskProcessHandle, status: int | None) -> None:
+        handle.status = status
+        handle.ended.set()
+        self._on_end(handle)

@@ -1,0 +1,222 @@
+"""Task process: runs the batches of one dispatch in its main thread, in a process that nothing ran in before.
+
+Forked by a stem (`worker.stem`), which has imported all that it needs, or started anew by one: `python -m
+covalab.worker.task_process`. The worker at the other end of its channel sends batches and passes messages on.
+"""
+
+from __future__ import annotations
+
+import atexit
+import faulthandler
+import mmap
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from covalab.core.place import place
+from covalab.core.protocol import Batch, TaskResumed, TaskWaits, decoder
+from covalab.worker import channel as kinds
+from covalab.worker import learned_imports
+from covalab.worker.batch_runner import TaskWorker
+from covalab.worker.channel import Channel
+from covalab.worker.process_tree import adopt_orphans, end_descendants, has_children
+
+CLEAN_EXIT: Final = 77
+"""The exit code of a process that ended when it was asked to, and left no process behind."""
+CHANNEL_LOST: Final = 78
+"""The exit code of a process that can no longer be controlled."""
+MARK_BYTES: Final = 16
+_END_SECONDS: Final = 60.0
+"""The time that threads of the user have to end, as they would have at the end of a script."""
+_OOM_SCORE: Final = b"500"
+
+
+class Cancel(msgspec.Struct, frozen=True, array_like=True):
+    """Content of a `CANCEL` frame: the batch, its nodes (none: all), the number of the request."""
+
+    batch: int
+    nodes: list[int]
+    number: int
+
+
+class BatchEnd(msgspec.Struct, frozen=True, array_like=True):
+    """Content of an `ENDED` frame.
+
+    `learned` are installed packages that tasks imported; after `is_used_up` the process should get no other batch.
+    """
+
+    learned: list[str]
+    is_used_up: bool = False
+
+
+class Mark:
+    """Shared memory that names the batch and node a task process is at, also when it dies at once.
+
+    Parameters
+    ----------
+    fd
+        A file of `MARK_BYTES`.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._map = mmap.mmap(fd, MARK_BYTES)
+
+    def set(self, batch: int, node: int) -> None:
+        """Set batch and node."""
+        self._map[:MARK_BYTES] = batch.to_bytes(8, "little") + node.to_bytes(8, "little", signed=True)
+
+    def get(self) -> tuple[int, int]:
+        """Return batch and node; the node is meaningless without the batch."""
+        data = self._map[:MARK_BYTES]
+        return int.from_bytes(data[:8], "little"), int.from_bytes(data[8:], "little", signed=True)
+
+    def close(self) -> None:
+        """Release the memory."""
+        self._map.close()
+
+
+class TaskProcess:
+    """Serving of a worker: the channel to it, and the runner of its batches.
+
+    Parameters
+    ----------
+    connection
+        The socket to the worker.
+    mark_fd
+        The file of its `Mark`.
+    """
+
+    def __init__(self, connection: socket.socket, mark_fd: int) -> None:
+        self._channel = Channel(connection)
+        self._mark = Mark(mark_fd)
+        self._batches: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._runner: TaskWorker | None = None
+        self._decoder = decoder(Batch)
+
+    def serve(self) -> None:
+        """Run batches until the worker asks this process to end, or is gone."""
+        place.given = _GivenPlace(self)
+        threading.Thread(target=self._listen, name="covalab", daemon=True).start()
+        while (payload := self._batches.get()) is not None:
+            batch: Batch = self._decoder.decode(payload)
+            if self._runner is None:
+                self._runner = TaskWorker(batch.spool, self._mark.set)
+            self._runner.run(batch, self._emit)
+            end = BatchEnd(learned_imports.new_names(), self._runner.is_used_up)
+            try:
+                self._channel.send(kinds.ENDED, msgspec.msgpack.encode(end))
+            except OSError:
+                os._exit(CHANNEL_LOST)
+        _end()
+
+    def give_place(self) -> None:
+        """Let the worker take another batch: the running task waits. What of its batch can run elsewhere returns."""
+        runner = self._runner
+        if runner is None or runner.batch is None:
+            return
+        self._channel.send(kinds.WAITS)
+        self._emit(msgspec.msgpack.encode(TaskWaits(runner.batch.id, runner.give_back())))
+
+    def take_place(self) -> None:
+        """Go on beside what the worker runs now."""
+        runner = self._runner
+        if runner is None or runner.batch is None:
+            return
+        self._channel.send(kinds.RESUMED)
+        self._emit(msgspec.msgpack.encode(TaskResumed(runner.batch.id)))
+
+    def _emit(self, message: bytes) -> None:
+        self._channel.send(kinds.MESSAGE, message)
+
+    def _listen(self) -> None:
+        """Take frames from the worker, in a thread, because the main one has the user's tasks."""
+        while (frame := self._channel.receive()) is not None:
+            kind, data = frame
+            if kind == kinds.BATCH:
+                self._batches.put(data)
+            elif kind == kinds.CANCEL and self._runner is not None:
+                threading.Thread(target=self._cancel, args=(data,), daemon=True).start()
+            elif kind == kinds.EXIT:
+                self._batches.put(None)
+        # The worker is gone, and somebody else may be running the same node already; or the task closed the channel.
+        end_descendants(os.getpid())
+        os._exit(CHANNEL_LOST)
+
+    def _cancel(self, data: bytes) -> None:
+        cancel = msgspec.msgpack.decode(data, type=Cancel)
+        assert self._runner is not None
+        task = self._runner.interruptible
+        if task.interrupt(cancel.batch, cancel.nodes):
+            while task.is_at(cancel.batch, cancel.nodes):
+                time.sleep(0.005)
+        with suppress(OSError):
+            self._channel.send(kinds.STOPPED, cancel.number.to_bytes(8, "big"))
+
+
+class _GivenPlace:
+    """The place of the running task while it waits for another dispatch, in any number of its threads."""
+
+    def __init__(self, process: TaskProcess) -> None:
+        self._process = process
+        self._lock = threading.Lock()
+        self._n_waiting = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._n_waiting += 1
+            if self._n_waiting == 1:
+                self._process.give_place()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._n_waiting -= 1
+            if not self._n_waiting:
+                self._process.take_place()
+
+
+def begin(fd: int, mark_fd: int) -> None:
+    """Make this process a task process, and serve."""
+    os.setsid()
+    adopt_orphans()
+    # The machine's memory may run out: then a task ends, and not its worker or the dispatcher.
+    with suppress(OSError), open("/proc/self/oom_score_adj", "wb") as file:  # noqa: PTH123 - not a file of a folder
+        file.write(_OOM_SCORE)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sys.argv = [""]
+    learned_imports.take_stock()
+    TaskProcess(socket.socket(fileno=fd), mark_fd).serve()
+
+
+def _end() -> None:
+    """End as a script does: threads may finish, functions of `atexit` run. What still runs after that is killed."""
+    deadline = time.monotonic() + _END_SECONDS
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(int(_END_SECONDS) + 1)
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and not thread.daemon:
+            thread.join(max(0.0, deadline - time.monotonic()))
+    with suppress(Exception):  # functions of the user
+        atexit._run_exitfuncs()  # noqa: SLF001 - the interpreter's own shutdown after this would take longer than the task
+    if has_children():
+        end_descendants(os.getpid())
+    os._exit(CLEAN_EXIT)
+
+
+def main() -> None:
+    """Serve in a process that was started anew: its environment variables are those of the dispatch from the start."""
+    faulthandler.enable()
+    begin(int(sys.argv[1]), int(sys.argv[2]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,394 @@
+"""Task processes of a worker: one for each dispatch that has work here, taken from a stem, ended when it is idle.
+
+No Dask and nothing of the user's in here: it runs in the threads of the process that is the worker.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from covalab.core.protocol import BatchLost
+from covalab.worker import channel as kinds
+from covalab.worker import learned_imports
+from covalab.worker.capture import bound_output, output_files
+from covalab.worker.process_tree import describe_end, memory_of
+from covalab.worker.stem_process import StemLost, StemProcess, TaskProcessHandle
+from covalab.worker.task_process import CHANNEL_LOST, BatchEnd, Cancel
+
+GRACE_SECONDS: Final = 2.0
+"""The time that a task has to end after an interrupt; then its process is killed."""
+_TICK_SECONDS: Final = 0.1
+_IDLE_TICK_SECONDS: Final = 1.0
+_IDLE_SECONDS: Final = 60.0
+_IDLE_KEPT: Final = 4
+_QUIET_SECONDS: Final = 0.3
+_BUSY_SECONDS: Final = 20.0
+_END_SECONDS: Final = 90.0  # its own limit is shorter
+_GROWN_BYTES: Final = 2 * 1024**3
+"""An idle process that has grown beyond this is ended: the next one shares its memory with the stem again."""
+_STATUS_SECONDS: Final = 1.0
+_SPOOL_SECONDS: Final = 30.0
+"""The time that the output of a process stays after its end: the dispatcher reads it when it hears of the loss."""
+_FORK_TRIES: Final = 6
+_UNBEGUN_TRIES: Final = 3
+_UNCONTROLLED: Final = "it closed the descriptors over which its process is controlled"
+
+
+class Job(NamedTuple):
+    """A batch as it came: `owner` and `number` identify it, `root` is its outermost dispatch."""
+
+    owner: str
+    number: int
+    root: str
+    spool: str
+    payload: bytes
+
+
+class TaskProcesses:
+    """The task processes of this worker, and the stem that they come from. All methods may be called from any thread.
+
+    Parameters
+    ----------
+    memory_limit
+        Bytes that a task process may use with all that it starts; 0: any.
+    is_new
+        Processes are started anew, not forked: slower, for systems on which a fork is not safe.
+    on_learned
+        Called with installed packages that a task imported.
+    """
+
+    def __init__(
+        self,
+        *,
+        memory_limit: int = 0,
+        is_new: bool = False,
+        on_learned: Callable[[list[str]], None] = lambda _names: None,
+    ) -> None:
+        self._memory_limit = memory_limit
+        self._is_new = is_new
+        self._on_learned = on_learned
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._stem = self._new_stem(())
+        self._next_stem: StemProcess | None = None
+        self._old_stems: list[StemProcess] = []
+        self._imports: OrderedDict[str, None] = OrderedDict()
+        self._unsafe: set[str] = set()
+        self._spare: TaskProcessHandle | None = None
+        self._idle: OrderedDict[int, TaskProcessHandle] = OrderedDict()
+        self._running: dict[int, TaskProcessHandle] = {}
+        self._ending: dict[int, tuple[TaskProcessHandle, float]] = {}
+        self._dead_files: list[tuple[float, tuple[Path, Path]]] = []
+        self._quiet_since = self._busy_since = time.monotonic()
+        self._requests = itertools.count(1)
+        threading.Thread(target=self._watch, name="covalab-processes", daemon=True).start()
+
+    # -- batches ---------------------------------------------------------------------------------------------------
+
+    def run(self, job: Job, emit: Callable[[bytes], None], give_place: Callable[[], None]) -> None:
+        """Run a batch in a process of its dispatch; return when it has ended, or its process has.
+
+        Parameters
+        ----------
+        job
+            The batch.
+        emit
+            Takes every message for the dispatcher, in order.
+        give_place
+            Called when a task of the batch begins to wait for another dispatch.
+
+        Raises
+        ------
+        StemLost
+            If no process can be had. Nothing has begun then.
+        """
+        for attempt in range(_UNBEGUN_TRIES):
+            handle = self._take(job)
+            end = self._converse(handle, job, emit, give_place)
+            if end is not None:
+                self._release(handle, end)
+                return
+            batch, node = handle.mark.get()
+            self._bury(handle)
+            # One that died while it was idle has done nothing of this batch.
+            if batch == job.number or attempt == _UNBEGUN_TRIES - 1:
+                reason = handle.killed_because or _reason(handle.status)
+                lost = BatchLost(job.number, node if batch == job.number else -1, reason)
+                emit(msgspec.msgpack.encode(lost))
+                return
+
+    def _converse(
+        self, handle: TaskProcessHandle, job: Job, emit: Callable[[bytes], None], give_place: Callable[[], None]
+    ) -> BatchEnd | None:
+        """Send a batch and pass on what comes. Return None if the process ended."""
+        has_given = False
+        handle.mark.set(0, -1)
+        try:
+            handle.channel.send(kinds.BATCH, job.payload)
+        except OSError:
+            return None
+        while (frame := handle.channel.receive()) is not None:
+            kind, data = frame
+            if kind == kinds.MESSAGE:
+                emit(data)
+            elif kind == kinds.ENDED:
+                end: BatchEnd = msgspec.msgpack.decode(data, type=BatchEnd)
+                return end
+            elif kind == kinds.STOPPED:
+                handle.stopped = int.from_bytes(data, "big")
+            elif kind == kinds.WAITS:
+                handle.is_waiting = True
+                if not has_given:
+                    give_place()
+                has_given = True
+            elif kind == kinds.RESUMED:
+                handle.is_waiting = False
+            elif kind == kinds.AGAIN:
+                with suppress(OSError):
+                    handle.channel.send(kinds.BATCH, job.payload)
+        return None
+
+    def ask_to_stop(self, owner: str, number: int, nodes: list[int]) -> Callable[[], bool] | None:
+        """Interrupt nodes of a batch (none: all). Return a check whether they run no more; None if it is not here."""
+        handle = self._running_batch(owner, number)
+        if handle is None:
+            return None
+        request = next(self._requests)
+        with suppress(OSError):  # it has just died
+            handle.channel.send(kinds.CANCEL, msgspec.msgpack.encode(Cancel(number, nodes, request)))
+        return lambda: handle.stopped >= request or handle.batch != (owner, number)
+
+    def kill_batch(self, owner: str, number: int, why: str) -> None:
+        """Kill the process that runs a batch, and everything that it started."""
+        handle = self._running_batch(owner, number)
+        if handle is not None:
+            handle.kill(why)
+
+    def _running_batch(self, owner: str, number: int) -> TaskProcessHandle | None:
+        with self._lock:
+            return next((one for one in self._running.values() if one.batch == (owner, number)), None)
+
+    def end_dispatches(self, roots: Iterable[str]) -> None:
+        """End the idle processes of dispatches that have ended."""
+        ended = set(roots)
+        with self._changed:
+            for handle in [handle for handle in self._idle.values() if handle.root in ended]:
+                self._retire(handle)
+
+    def learn(self, names: Sequence[str]) -> None:
+        """Note packages that the next stem is to import beforehand."""
+        with self._changed:
+            self._imports.update(dict.fromkeys(names))
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """End the stems and with them all task processes."""
+        with self._lock:
+            for stem in (self._stem, self._next_stem, *self._old_stems):
+                if stem is not None:
+                    stem.close()
+
+    # -- processes -------------------------------------------------------------------------------------------------
+
+    def _take(self, job: Job) -> TaskProcessHandle:
+        """Return a process for a batch: an idle one of its dispatch, the spare, or a new one."""
+        with self._changed:
+            handle = next((one for one in self._idle.values() if one.root == job.root), None)
+            if handle is not None:
+                del self._idle[handle.pid]
+            else:
+                self._check_stem()
+                handle, self._spare = self._spare, None
+            if handle is not None:
+                return self._assign(handle, job)
+        handle = self._fork()
+        with self._changed:
+            return self._assign(handle, job)
+
+    def _assign(self, handle: TaskProcessHandle, job: Job) -> TaskProcessHandle:
+        handle.root, handle.batch = job.root, (job.owner, job.number)
+        handle.spool_files = output_files(job.spool, handle.pid)
+        self._running[handle.pid] = handle
+        self._changed.notify_all()
+        return handle
+
+    def _fork(self) -> TaskProcessHandle:
+        for tries_left in reversed(range(_FORK_TRIES)):
+            with self._lock:
+                self._check_stem()
+                stem = self._stem
+            try:
+                return stem.fork()
+            except StemLost:
+                if not tries_left:
+                    raise
+                time.sleep(0.1 * (_FORK_TRIES - tries_left))  # the machine may have room for a process in a moment
+        raise AssertionError
+
+    def _check_stem(self) -> None:
+        """Replace a stem that is gone, or that has packages of which another version was installed since."""
+        stem = self._stem
+        if not stem.is_gone and stem.stamp == learned_imports.stamp():
+            return
+        if not stem.is_gone:
+            self._old_stems.append(stem)
+        if self._spare is not None:
+            self._retire(self._spare)
+            self._spare = None
+        self._stem = self._new_stem(())
+
+    def _new_stem(self, imports: Sequence[str]) -> StemProcess:
+        return StemProcess(imports, self._on_process_end, is_new=self._is_new)
+
+    def _release(self, handle: TaskProcessHandle, end: BatchEnd) -> None:
+        with self._changed:
+            self._forget(handle)
+            self._idle[handle.pid] = handle
+            handle.used_at = time.monotonic()
+            if end.is_used_up or handle.ended.is_set() or memory_of(handle.pid, below=False) > _GROWN_BYTES:
+                self._retire(handle)
+            while len(self._idle) > _IDLE_KEPT:
+                self._retire(next(iter(self._idle.values())))
+            self._changed.notify_all()
+        if end.learned:
+            self._on_learned(end.learned)
+
+    def _forget(self, handle: TaskProcessHandle) -> None:
+        self._running.pop(handle.pid, None)
+        handle.batch, handle.is_waiting = None, False
+        if not self._running:
+            self._quiet_since = time.monotonic()
+
+    def _retire(self, handle: TaskProcessHandle) -> None:
+        """Ask a process to end, and see later that it has."""
+        self._idle.pop(handle.pid, None)
+        with suppress(OSError):
+            handle.channel.send(kinds.EXIT)
+        if handle.ended.is_set():
+            self._close(handle)
+        else:
+            self._ending[handle.pid] = (handle, time.monotonic() + _END_SECONDS)
+
+    def _bury(self, handle: TaskProcessHandle) -> None:
+        """End a process whose channel is closed: it died, or its task has closed all descriptors."""
+        if not handle.ended.wait(_STATUS_SECONDS):
+            handle.kill(_UNCONTROLLED)
+            handle.ended.wait(_STATUS_SECONDS)
+        with self._changed:
+            self._forget(handle)
+            self._close(handle)
+
+    def _close(self, handle: TaskProcessHandle) -> None:
+        handle.channel.close()
+        if handle.spool_files is not None:
+            self._dead_files.append((time.monotonic() + _SPOOL_SECONDS, handle.spool_files))
+            handle.spool_files = None
+
+    def _on_process_end(self, handle: TaskProcessHandle) -> None:
+        with self._changed:
+            if self._spare is handle:
+                self._spare = None
+            if self._idle.pop(handle.pid, None) is not None or self._ending.pop(handle.pid, None) is not None:
+                self._close(handle)
+            # Where other processes have the other end of its socket, its end shows only here.
+            if handle.pid in self._running and not handle.is_waiting:
+                handle.channel.shut()
+            self._changed.notify_all()
+
+    # -- watching --------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Keep a spare, limit memory and output, end what is idle for long: for ever, in a thread."""
+        while True:
+            with suppress(StemLost):
+                self._refill()
+            for handle in list(self._running.values()):
+                self._limit(handle)
+            with self._changed:
+                self._expire(time.monotonic())
+                self._turn_over(time.monotonic())
+                self._changed.wait(self._pause())
+
+    def _pause(self) -> float | None:
+        if self._running:
+            return _TICK_SECONDS
+        if self._idle or self._ending or self._dead_files or self._old_stems or self._wanted() != self._stem.imports:
+            return _IDLE_TICK_SECONDS if self._next_stem is None else _TICK_SECONDS
+        return None if self._spare is not None else _TICK_SECONDS
+
+    def _refill(self) -> None:
+        """Fork the next spare, so that no dispatch waits for it."""
+        with self._lock:
+            stem = self._stem
+            if self._spare is not None or not stem.is_ready:
+                return
+        handle = stem.fork()
+        with self._changed:
+            if self._spare is None and stem is self._stem and not handle.ended.is_set():
+                self._spare = handle
+            else:
+                self._retire(handle)
+
+    def _limit(self, handle: TaskProcessHandle) -> None:
+        files = handle.spool_files
+        for file in files or ():
+            bound_output(file)
+        if self._memory_limit:
+            used = memory_of(handle.pid)
+            if used > self._memory_limit:
+                limit = f"{self._memory_limit / 1e9:.3g} GB of a worker (dask.mem_per_worker)"
+                handle.kill(f"it used {used / 1e9:.3g} GB of memory, more than the {limit}")
+
+    def _expire(self, now: float) -> None:
+        for handle in [one for one in self._idle.values() if now - one.used_at > _IDLE_SECONDS]:
+            self._retire(handle)
+        for handle in [handle for handle, until in self._ending.values() if now > until]:
+            handle.kill("it did not end")
+        while self._dead_files and self._dead_files[0][0] < now:
+            for file in self._dead_files.pop(0)[1]:
+                file.unlink(missing_ok=True)
+        for stem in [stem for stem in self._old_stems if stem.is_gone or not stem.tasks]:
+            stem.close()
+            self._old_stems.remove(stem)
+
+    def _wanted(self) -> tuple[str, ...]:
+        return tuple(name for name in self._imports if name not in self._unsafe)
+
+    def _turn_over(self, now: float) -> None:
+        """Start the next stem when there are packages to import and little else to do; use it when it is up."""
+        stem = self._next_stem
+        if stem is None:
+            is_quiet = not self._running and now - self._quiet_since > _QUIET_SECONDS
+            if self._wanted() != self._stem.imports and self._stem.is_ready:
+                if is_quiet or now - self._busy_since > _BUSY_SECONDS:
+                    self._next_stem = self._new_stem(self._wanted())
+            else:
+                self._busy_since = now
+            return
+        if stem.unsafe or stem.is_gone:
+            self._unsafe.add(stem.unsafe) if stem.unsafe else self._unsafe.update(stem.imports)
+            self._next_stem = None
+            stem.close()
+        elif stem.is_ready:
+            self._old_stems.append(self._stem)
+            self._stem, self._next_stem, self._busy_since = stem, None, now
+            if self._spare is not None:
+                self._retire(self._spare)
+                self._spare = None
+
+
+def _reason(status: int | None) -> str:
+    """Return why a process is gone, as a message goes on after "the last time"."""
+    if status is not None and os.WIFEXITED(status) and os.WEXITSTATUS(status) == CHANNEL_LOST:
+        return _UNCONTROLLED
+    return describe_end(status)
