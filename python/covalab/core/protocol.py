@@ -210,7 +210,8 @@ class BatchEnded(msgspec.Struct, frozen=True, tag="batch_ended"):
     """Pool to dispatcher: no more messages of a batch follow. Its nodes without an outcome return to the queue.
 
     `lost` says why its process is gone, `node` where it was then; `timeout` that it was killed because the time of the
-    batch's only task was up; `trouble` that the batch could not be run at all. All empty: the batch ended by itself, or was cancelled.
+    batch's only task was up; `trouble` that the batch could not be run at all. All empty: the batch ended by itself, or
+    was cancelled.
     """
 
     batch: int
