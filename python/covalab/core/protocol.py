@@ -192,20 +192,6 @@ class TaskResumed(msgspec.Struct, frozen=True, tag="task_resumed"):
     batch: int
 
 
-class BatchLost(msgspec.Struct, frozen=True, tag="batch_lost"):
-    """Worker to pool: the process that ran a batch is gone. Becomes a `BatchEnded`."""
-
-    batch: int
-    node: int  # that it was at; -1: none
-    reason: str
-
-
-class PackagesImported(msgspec.Struct, frozen=True, tag="packages_imported"):
-    """Worker to pool: tasks have imported installed packages, which other processes may import beforehand."""
-
-    names: list[str]
-
-
 class BatchEnded(msgspec.Struct, frozen=True, tag="batch_ended"):
     """Pool to dispatcher: no more messages of a batch follow. Its nodes without an outcome return to the queue.
 
@@ -241,7 +227,6 @@ FromPool = (
     | BatchEnded
     | PoolFailed
 )
-FromWorker = TaskStarted | Outcomes | TaskMessage | TaskWaits | TaskResumed | BatchLost
 
 BatchState = Literal["sent", "started", "ended"]
 PoolState = Literal["starting", "up", "ended"]

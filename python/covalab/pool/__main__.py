@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+from pathlib import Path
 
 from covalab.pool.server import PoolServer, end_with_everything
 
@@ -12,7 +13,7 @@ from covalab.pool.server import PoolServer, end_with_everything
 async def _serve(socket: str, scheduler: str) -> None:
     reader, writer = await asyncio.open_unix_connection(socket)
     try:
-        await PoolServer(reader, writer, scheduler).serve()
+        await PoolServer(reader, writer, Path(socket).with_suffix(".workers"), scheduler).serve()
     except Exception:  # a bug, which would be lost with the process
         logging.getLogger("covalab.pool").exception("the pool failed")
     finally:

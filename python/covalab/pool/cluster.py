@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib
+from pathlib import Path
 from typing import Any, Final
 
 import dask
@@ -15,13 +16,21 @@ from distributed import Client, LocalCluster, Security
 
 from covalab.config import DaskConfig, config_file, default_workers
 from covalab.core.errors import ConfigError
+from covalab.pool.worker_jobs import SOCKET
 
 _CONNECT_SECONDS: Final = 300
 """The wait for a scheduler that does not answer: it may be restarting, and nothing is lost meanwhile."""
 
 
-async def connect(config: DaskConfig) -> Client:
+async def connect(config: DaskConfig, workers_socket: Path) -> Client:
     """Return a client of the cluster that the configuration asks for.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    workers_socket
+        The address at which workers of a cluster of our own get their jobs.
 
     Raises
     ------
@@ -41,7 +50,7 @@ async def connect(config: DaskConfig) -> Client:
                 "start it, or correct dask.scheduler_address"
             )
             raise OSError(message) from error
-    cluster = await _of_class(config) if config.cluster_class else await _local(config)
+    cluster = await _of_class(config) if config.cluster_class else await _local(config, workers_socket)
     return await _client_of(cluster)
 
 
@@ -134,7 +143,7 @@ def minted_security() -> Security:
     )
 
 
-async def _local(config: DaskConfig) -> LocalCluster:
+async def _local(config: DaskConfig, workers_socket: Path) -> LocalCluster:
     """Start the scheduler in this process and one worker process per core. Nothing listens beyond loopback."""
     dask.config.set(
         {
@@ -168,6 +177,6 @@ async def _local(config: DaskConfig) -> LocalCluster:
         # An hour-long task may use the memory of the machine, not a share of it, unless the configuration limits it.
         memory_limit=0 if config.mem_per_worker == "auto" else config.mem_per_worker,
         silence_logs=False,
-        env={"MPLBACKEND": "Agg"},
-        preload=["covalab.pool.dask_tasks"],  # its `dask_setup` starts the first stem with the worker
+        env={"MPLBACKEND": "Agg", SOCKET: str(workers_socket)},
+        preload=["covalab.pool.dask_tasks"],  # its `dask_setup` opens the private line
     )

@@ -14,10 +14,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Coroutine
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from distributed import Client, Future, Nanny, Status
+from distributed import Client, Nanny, Status
 
 from covalab import config
 from covalab.client.framing import read_frame, write_frame
@@ -25,11 +26,8 @@ from covalab.core import protocol
 from covalab.core.errors import ConfigError
 from covalab.core.protocol import (
     BatchEnded,
-    BatchLost,
     CancelBatch,
     DispatchesEnded,
-    FromWorker,
-    PackagesImported,
     PoolFailed,
     PoolReady,
     RunBatch,
@@ -37,15 +35,15 @@ from covalab.core.protocol import (
     TaskStarted,
     WorkersChanged,
 )
-from covalab.pool import cluster, dask_tasks, imports
-from covalab.worker.process_tree import end_tree
-from covalab.worker.task_processes import GRACE_SECONDS
+from covalab.core.worker_protocol import BatchLost, EndDispatches, Job, JobDone, Kill, Learn, PackagesImported, Stop
+from covalab.pool import cluster, imports
+from covalab.pool.links import DaskLink, Link, PrivateLink
 
 _log = logging.getLogger("covalab.pool")
 _HEALTH_SECONDS: Final = 0.5
 _CANCELLED_KEPT: Final = 100  # their last messages may be on the way
 _SETTLE_SECONDS: Final = 0.02
-_ANSWER_SECONDS: Final = 1.0
+_CONNECT_SECONDS: Final = 30.0
 _REPLACE_SECONDS: Final = 15.0
 """The time a nanny may take to restart a worker; two busy cores have been seen to need eight seconds."""
 
@@ -53,11 +51,10 @@ _REPLACE_SECONDS: Final = 15.0
 class _Running:
     """A batch that is at a worker."""
 
-    __slots__ = ("future", "is_cancelled", "lost", "request", "started", "timeout", "timer")
+    __slots__ = ("is_cancelled", "lost", "request", "started", "timeout", "timer")
 
-    def __init__(self, request: RunBatch, future: Future[None]) -> None:
+    def __init__(self, request: RunBatch) -> None:
         self.request = request
-        self.future = future
         self.started: TaskStarted | None = None
         self.lost: BatchLost | None = None
         self.is_cancelled = False
@@ -68,12 +65,15 @@ class _Running:
 class PoolServer:
     """Server of one pool: a Dask cluster on one side, the dispatcher's socket on the other."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, scheduler: str = "") -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, workers_socket: Path, scheduler: str = ""
+    ) -> None:
         self._reader = reader
         self._writer = writer
         self._scheduler = scheduler
+        self._workers_socket = workers_socket
+        self._link: Link | None = None
         self._encoder = protocol.encoder()
-        self._events = protocol.decoder(FromWorker | PackagesImported)
         self._running: dict[int, _Running] = {}
         self._cancelled: OrderedDict[int, _Running] = OrderedDict()
         self._workers: dict[str, None] = {}
@@ -93,11 +93,16 @@ class PoolServer:
             if self._scheduler:
                 wanted = msgspec.structs.replace(wanted, scheduler_address=self._scheduler, cluster_class="")
             self._is_ours = not (wanted.scheduler_address or wanted.cluster_class)
-            opening = asyncio.create_task(cluster.connect(wanted))
+            if self._is_ours:
+                self._link = private = PrivateLink(self._workers_socket, self)
+                await private.open()
+            opening = asyncio.create_task(cluster.connect(wanted, self._workers_socket))
             await asyncio.wait((opening, listening), return_when=asyncio.FIRST_COMPLETED)
             if not opening.done():
                 return  # the dispatcher is gone before the cluster came
             self._client = opening.result()
+            if self._link is None:
+                self._link = DaskLink(self._client, self, self._spawn)
         except Exception as error:  # noqa: BLE001 - a cluster class may raise anything, and the dispatcher needs the reason
             _log.exception("the Dask cluster did not start")
             what = str(error) if isinstance(error, ConfigError | OSError) else f"{type(error).__name__}: {error}"
@@ -109,7 +114,7 @@ class PoolServer:
         self._send(PoolReady(protocol.version_header(), os.getpid(), sys.executable))
         self._send(WorkersChanged(list(self._workers)))
         if self._imports:
-            self._spawn(self._on_all_workers(dask_tasks.learn, list(self._imports)))
+            self._link.broadcast(Learn(list(self._imports)))
         health = asyncio.create_task(self._check_health(self._client))
         await asyncio.wait(
             (asyncio.create_task(self._handle_messages(await listening)), health), return_when="FIRST_COMPLETED"
@@ -125,7 +130,8 @@ class PoolServer:
             elif isinstance(message, CancelBatch):
                 self._cancel_batch(message.batch, message.nodes)
             elif isinstance(message, DispatchesEnded):
-                self._spawn(self._on_all_workers(dask_tasks.end_dispatches, message.roots))
+                assert self._link is not None
+                self._link.broadcast(EndDispatches([str(root) for root in message.roots]))
             elif isinstance(message, StopPool):
                 return
             frame = await read_frame(self._reader)
@@ -147,14 +153,20 @@ class PoolServer:
     # -- workers -------------------------------------------------------------------------------------------------
 
     async def _watch_workers(self, client: Client) -> None:
-        client.subscribe_topic(dask_tasks.TOPIC, self._on_event)
         # The scheduler reports workers on the stream on which their events come, so a worker's last outcomes are
         # here before the report of its death.
         client.subscribe_topic("all", self._on_scheduler_event)
         # After subscribing, or a worker that comes in between would be missed.
         assert client.scheduler is not None
         identity = await client.scheduler.identity(n_workers=-1)
-        self._workers = dict.fromkeys(identity["workers"])
+        workers = list(identity["workers"])
+        deadline = time.monotonic() + _CONNECT_SECONDS
+        while not all(map(self._is_connected, workers)) and time.monotonic() < deadline:  # noqa: ASYNC110 - it is short
+            await asyncio.sleep(_SETTLE_SECONDS)
+        self._workers = dict.fromkeys(filter(self._is_connected, workers))
+
+    def _is_connected(self, worker: str) -> bool:
+        return self._link is not None and self._link.is_connected(worker)
 
     def _on_scheduler_event(self, event: tuple[float, Any]) -> None:
         message = event[1]
@@ -167,13 +179,17 @@ class PoolServer:
             return
         if message.get("action") == "remove-worker":
             self._arriving.discard(worker)
-            self._workers.pop(worker, None)
-            for batch, running in list(self._running.items()):
-                if running.request.worker == worker:
-                    self._finish(batch, lost=f"the worker process of {worker} died")
-        else:
-            return
-        self._send(WorkersChanged(list(self._workers)))
+            assert self._link is not None
+            if not self._link.drop(worker):
+                self.on_line_lost(worker)
+
+    def on_line_lost(self, worker: str) -> None:
+        """A worker is gone: its batches end."""
+        for batch, running in list(self._running.items()):
+            if running.request.worker == worker:
+                self._finish(batch, lost=f"the worker process of {worker} died")
+        if self._workers.pop(worker, worker) is None:
+            self._send(WorkersChanged(list(self._workers)))
 
     async def _admit(self, worker: str) -> None:
         """Admit a new worker once its nanny has: if it died before that, it would never be restarted."""
@@ -186,6 +202,8 @@ class PoolServer:
             self._send(WorkersChanged(list(self._workers)))
 
     def _is_settled(self, worker: str) -> bool:
+        if not self._is_connected(worker):
+            return False
         if not self._is_ours:
             return True
         assert self._client is not None
@@ -199,23 +217,19 @@ class PoolServer:
     # -- batches ---------------------------------------------------------------------------------------------------
 
     def _run_batch(self, request: RunBatch) -> None:
-        assert self._client is not None
+        assert self._link is not None
         if request.worker not in self._workers:
             self._send(BatchEnded(request.batch, lost=f"worker {request.worker} is gone"))
             return
-        owner = self._client.id
-        future = self._client.submit(
-            dask_tasks.run if self._is_ours else dask_tasks.run_elsewhere,
-            (owner, request.batch, request.root, request.spool, request.payload),
-            # Batch numbers begin anew with each dispatcher; a scheduler may outlive many of them.
-            key=f"covalab-batch-{owner}-{request.batch}",
-            workers=[request.worker],
-            allow_other_workers=False,
-            pure=False,
-            retries=0,  # the dispatcher decides about that
-        )
-        self._running[request.batch] = _Running(request, future)
-        self._spawn(self._watch(request.batch, future))
+        self._running[request.batch] = _Running(request)
+        job = Job(self._owner, request.batch, request.root, request.spool, request.payload)
+        self._link.run(request.worker, job)
+
+    @property
+    def _owner(self) -> str:
+        """The name of this pool among those of a scheduler; workers of our own cluster have one pool."""
+        assert self._client is not None
+        return "" if self._is_ours else self._client.id
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         # The loop holds tasks only weakly; one that nothing else refers to may be collected while it waits.
@@ -223,41 +237,21 @@ class PoolServer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _watch(self, batch: int, future: Future[None]) -> None:
-        try:
-            error = await future.exception()
-        except asyncio.CancelledError:
-            error = None  # Dask raises it for a future that was cancelled on purpose
-        if batch not in self._running:
-            return
-        if error is None or future.status == "cancelled":
-            self._finish(batch)
-        elif type(error).__name__ == "KilledWorker":
-            await asyncio.sleep(0.05)  # the report of the worker's death comes after its last outcomes
-            if batch in self._running:
-                self._finish(batch, lost="the worker process died")
-        else:
-            # A batch never raises by itself, so it was not run: covalab is missing on the worker, or its disk is full.
-            self._finish(batch, trouble=f"{type(error).__name__}: {error}")
-
     def _finish(self, batch: int, *, lost: str = "", trouble: str = "") -> None:
+        assert self._link is not None
         running = self._running.pop(batch)
         if running.timer is not None:
             running.timer.cancel()
         if lost:  # or Dask would keep it for a worker at the same address
-            self._cancel_future(running.future)
-        running.future.release()
+            self._link.withdraw(running.request.worker, batch)
+        self._link.forget(batch)
         ended = BatchEnded(batch, lost=lost, timeout=running.timeout, trouble=trouble)
         if running.lost is not None:
             ended = msgspec.structs.replace(ended, lost=running.lost.reason, node=running.lost.node)
         self._send(ended)
 
-    def _on_event(self, event: tuple[float, tuple[str, bytes]]) -> None:
-        assert self._client is not None
-        owner, frame = event[1]
-        if owner not in ("", self._client.id):
-            return  # of another pool on this scheduler, or of one that is gone
-        message = self._events.decode(frame)
+    def on_worker_message(self, message: Any, frame: bytes) -> None:
+        """A worker sent a message; those for the dispatcher are passed on as they came."""
         if isinstance(message, PackagesImported):
             self._learn(message.names)
             return
@@ -268,10 +262,14 @@ class PoolServer:
         if isinstance(message, BatchLost):
             running.lost = message
             return
+        if isinstance(message, JobDone):
+            if message.batch in self._running:
+                self._finish(message.batch, trouble=message.trouble)
+            return
         if isinstance(message, TaskStarted):
             running.started = message
             if running.is_cancelled:
-                self._spawn(self._interrupt(running, []))
+                self._interrupt(running, [])
                 return
             # The limit counts from the start of the task, not from when its batch was sent.
             limit = running.request.time_limit
@@ -281,67 +279,38 @@ class PoolServer:
         write_frame(self._writer, frame)
 
     def _cancel_batch(self, batch: int, nodes: list[int]) -> None:
+        assert self._link is not None
         running = self._running.get(batch)
         if running is None:
             return
         if running.started is not None:
-            self._spawn(self._interrupt(running, nodes))
+            self._interrupt(running, nodes)
         else:
             running.is_cancelled = True
             self._cancelled[batch] = running
             if len(self._cancelled) > _CANCELLED_KEPT:
                 self._cancelled.popitem(last=False)
-            self._cancel_future(running.future)
+            self._link.withdraw(running.request.worker, batch)
 
-    def _cancel_future(self, future: Future[None]) -> None:
-        assert self._client is not None
-        self._spawn(self._client.cancel([future], force=True))
+    def _interrupt(self, running: _Running, nodes: list[int]) -> None:
+        assert self._link is not None
+        self._link.ask(running.request.worker, Stop(self._owner, running.request.batch, nodes))
 
     def _on_time_limit(self, batch: int) -> None:
+        assert self._link is not None
         running = self._running.get(batch)
         if running is not None and running.started is not None:
             running.timeout = True
-            self._spawn(self._kill(running, "its time was up"))
-
-    async def _interrupt(self, running: _Running, nodes: list[int]) -> None:
-        """Interrupt nodes of a batch; their worker kills the process if they do not stop."""
-        assert self._client is not None
-        worker, batch = running.request.worker, running.request.batch
-        asking = self._client.run(dask_tasks.stop, self._client.id, batch, nodes, workers=[worker])
-        try:
-            await asyncio.wait_for(asking, GRACE_SECONDS + _ANSWER_SECONDS)
-        except Exception as error:  # noqa: BLE001 - Dask raises what it likes for a worker that is gone
-            _log.info("worker %s does not stop batch %d: %s", worker, batch, error)
-            await self._kill(running, "it was cancelled")
-
-    async def _kill(self, running: _Running, why: str) -> None:
-        """Kill the process of a batch and all processes it started; without an answer, on this machine, from here."""
-        assert self._client is not None
-        assert running.started is not None
-        worker, batch = running.request.worker, running.request.batch
-        asking = self._client.run(dask_tasks.kill, self._client.id, batch, why, workers=[worker])
-        try:
-            await asyncio.wait_for(asking, _ANSWER_SECONDS)
-        except Exception as error:  # noqa: BLE001 - as above
-            _log.info("worker %s does not end batch %d: %s", worker, batch, error)
-            if self._is_ours and batch in self._running:
-                await asyncio.to_thread(end_tree, running.started.pid)
-
-    # -- all workers -----------------------------------------------------------------------------------------------
-
-    async def _on_all_workers(self, function: Any, *args: Any) -> None:
-        """Call a function on every worker; one that is gone needs it no more."""
-        assert self._client is not None
-        with suppress(Exception):  # Dask raises what it likes
-            await self._client.run(function, *args, on_error="ignore")
+            self._link.ask(running.request.worker, Kill(self._owner, batch, "its time was up"))
 
     def _learn(self, names: list[str]) -> None:
         """Note packages that tasks imported, here and for the next pool, and spread them."""
+        assert self._link is not None
         new = [name for name in names if name not in self._imports]
         if new:
             self._imports.update(dict.fromkeys(new))
             imports.write(list(self._imports))
-            self._spawn(self._on_all_workers(dask_tasks.learn, list(self._imports)))
+            self._link.broadcast(Learn(list(self._imports)))
 
     def _send(self, message: msgspec.Struct) -> None:
         write_frame(self._writer, self._encoder.encode(message))

@@ -20,6 +20,8 @@ from typing import Final, TextIO
 OUTPUT_LIMIT: Final = 1024 * 1024
 """Bytes kept of each stream of a node; the middle of longer output is left out, and the text says so."""
 
+_HOST: Final = socket.gethostname()
+_LIBC: Final = ctypes.CDLL(None)
 _BOUND: Final = 8 * OUTPUT_LIMIT
 _BLOCK: Final = 512  # what `stat` counts in
 _PUNCH_HOLE: Final = 0x03  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
@@ -41,7 +43,6 @@ class Capture:
         # Streams of our own on descriptors 1 and 2: Python's may be buffered, or replaced.
         self._stdout: TextIO = _text_stream(1)
         self._stderr: TextIO = _text_stream(2)
-        self._libc = ctypes.CDLL(None)
 
     def enter(self) -> None:
         """Point both streams at the spool files."""
@@ -57,7 +58,7 @@ class Capture:
 
     def take(self) -> tuple[str, str]:
         """Return the output since the last call, and make both streams ready for the next task."""
-        self._libc.fflush(None)  # C keeps what it prints to a file until its buffer is full
+        _LIBC.fflush(None)  # C keeps what it prints to a file until its buffer is full
         for stream in (sys.stdout, sys.stderr, self._stdout, self._stderr):
             # The task may have closed or replaced it; the file has what was flushed before.
             with suppress(Exception):  # a replacement is user code
@@ -84,7 +85,7 @@ class Capture:
 
 def output_files(folder: str | os.PathLike[str], pid: int) -> tuple[Path, Path]:
     """Return the files that take both streams of a process of this machine."""
-    stem = f"{socket.gethostname()}-{pid}"
+    stem = f"{_HOST}-{pid}"
     return Path(folder) / f"{stem}.out", Path(folder) / f"{stem}.err"
 
 
@@ -108,9 +109,8 @@ def bound_output(path: Path) -> None:
 
 
 def _fallocate(fd: int, mode: int, start: int, length: int) -> None:
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "fallocate"):  # Linux; a file system that cannot do this says so, and the file stays as it is
-        libc.fallocate(ctypes.c_int(fd), ctypes.c_int(mode), ctypes.c_int64(start), ctypes.c_int64(length))
+    if hasattr(_LIBC, "fallocate"):  # Linux; a file system that cannot do this says so, and the file stays as it is
+        _LIBC.fallocate(ctypes.c_int(fd), ctypes.c_int(mode), ctypes.c_int64(start), ctypes.c_int64(length))
 
 
 def _spool_file(path: Path) -> int:

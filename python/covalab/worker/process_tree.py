@@ -20,6 +20,7 @@ _CLOCK_SLACK: Final = 0.05
 """A process may seem this much older than it is: its start is counted in ticks."""
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _ROUNDS: Final = 50
+_LIBC: Final = ctypes.CDLL(None)
 
 MARK: Final = "COVALAB_TASK_PROCESS"
 """The environment variable that marks descendants where orphans cannot be adopted."""
@@ -28,7 +29,7 @@ MARK: Final = "COVALAB_TASK_PROCESS"
 def adopt_orphans() -> None:
     """Make this process the parent of descendants whose own parent ends, so that a daemon stays in its tree."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     else:
         os.environ[MARK] = str(os.getpid())
 

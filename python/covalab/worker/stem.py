@@ -175,6 +175,7 @@ def main() -> None:
     faulthandler.enable()  # in task processes: the place of a crash in C code is in the output of the task
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     unsafe = learned_imports.preload([name for name in arguments.imports.split(",") if name])
+    learned_imports.take_stock()
     # What is here now never changes: the collector of a fork would only copy the pages.
     gc.collect()
     gc.freeze()

@@ -13,11 +13,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
-from covalab.core.protocol import BatchLost
+from covalab.core.worker_protocol import BatchLost, Job
 from covalab.worker import channel as kinds
 from covalab.worker import learned_imports
 from covalab.worker.capture import bound_output, output_files
@@ -42,16 +42,6 @@ _SPOOL_SECONDS: Final = 30.0
 _FORK_TRIES: Final = 6
 _UNBEGUN_TRIES: Final = 3
 _UNCONTROLLED: Final = "it closed the descriptors over which its process is controlled"
-
-
-class Job(NamedTuple):
-    """A batch as it came: `owner` and `number` identify it, `root` is its outermost dispatch."""
-
-    owner: str
-    number: int
-    root: str
-    spool: str
-    payload: bytes
 
 
 class TaskProcesses:

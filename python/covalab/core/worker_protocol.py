@@ -1,0 +1,83 @@
+"""Worker protocol: the messages between a pool and its workers, in whatever way it reaches them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from covalab.core import protocol
+from covalab.core.protocol import Outcomes, TaskMessage, TaskResumed, TaskStarted, TaskWaits
+
+
+class Job(msgspec.Struct, frozen=True, tag="job"):
+    """Run a batch: `owner` is the pool, `root` the outermost dispatch, `payload` the encoded batch."""
+
+    owner: str
+    number: int
+    root: str
+    spool: str
+    payload: bytes
+
+
+class Stop(msgspec.Struct, frozen=True, tag="stop"):
+    """Interrupt nodes of a batch (none: all); kill its process if they go on."""
+
+    owner: str
+    number: int
+    nodes: list[int]
+
+
+class Kill(msgspec.Struct, frozen=True, tag="kill"):
+    """Kill the process of a batch."""
+
+    owner: str
+    number: int
+    why: str
+
+
+class EndDispatches(msgspec.Struct, frozen=True, tag="end_dispatches"):
+    """End idle processes of dispatches that have ended."""
+
+    roots: list[str]
+
+
+class Learn(msgspec.Struct, frozen=True, tag="learn"):
+    """Import packages beforehand that tasks have imported somewhere."""
+
+    names: list[str]
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """First message of a worker: its address in the cluster."""
+
+    address: str
+
+
+class BatchLost(msgspec.Struct, frozen=True, tag="batch_lost"):
+    """Worker to pool: the process that ran a batch is gone. Becomes a `BatchEnded`."""
+
+    batch: int
+    node: int  # that it was at; -1: none
+    reason: str
+
+
+class PackagesImported(msgspec.Struct, frozen=True, tag="packages_imported"):
+    """Worker to pool: tasks have imported installed packages, which other processes may import beforehand."""
+
+    names: list[str]
+
+
+class JobDone(msgspec.Struct, frozen=True, tag="job_done"):
+    """Last message of a worker about a job; `trouble`: it could not be run at all."""
+
+    batch: int
+    trouble: str = ""
+
+
+ToWorker = Job | Stop | Kill | EndDispatches | Learn
+FromWorker = (
+    Hello | TaskStarted | Outcomes | TaskMessage | TaskWaits | TaskResumed | BatchLost | JobDone | PackagesImported
+)
+TO_WORKER: Final[Any] = protocol.decoder(ToWorker)
+FROM_WORKER: Final[Any] = protocol.decoder(FromWorker)

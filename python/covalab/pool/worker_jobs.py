@@ -1,0 +1,166 @@
+"""Jobs at a worker: run in processes beside it, never in the worker itself.
+
+A worker of our own cluster is connected to its pool by a private socket (`serve`); on another's cluster jobs come as
+Dask tasks (`pool.dask_tasks`).
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from covalab import config
+from covalab.core.worker_protocol import (
+    TO_WORKER,
+    EndDispatches,
+    Hello,
+    Job,
+    JobDone,
+    Kill,
+    Learn,
+    PackagesImported,
+    Stop,
+)
+from covalab.worker.task_processes import GRACE_SECONDS, TaskProcesses
+
+SOCKET: Final = "COVALAB_WORKER_SOCKET"
+"""The environment variable with the address of the pool, in workers of our own cluster."""
+_HEAD: Final = 4
+_POLL_SECONDS: Final = 0.005
+
+
+class WorkerJobs:
+    """Jobs of one worker process.
+
+    Parameters
+    ----------
+    memory_limit
+        Bytes that the processes of one batch may use; 0: any.
+    report
+        Takes encoded messages that belong to no job.
+    """
+
+    def __init__(self, memory_limit: int, report: Callable[[bytes], None]) -> None:
+        self.processes = TaskProcesses(
+            memory_limit=memory_limit,
+            is_new=_is_spawned(config.load().dask.start_method),
+            on_learned=lambda names: report(msgspec.msgpack.encode(PackagesImported(names))),
+        )
+
+    def stop(self, request: Stop) -> None:
+        """Interrupt nodes; kill their process if they run on for `GRACE_SECONDS`."""
+        has_stopped = self.processes.ask_to_stop(request.owner, request.number, request.nodes)
+        deadline = time.monotonic() + GRACE_SECONDS
+        while has_stopped is not None and not has_stopped():
+            if time.monotonic() > deadline:
+                self.processes.kill_batch(request.owner, request.number, "it ignored that it was cancelled")
+                return
+            time.sleep(_POLL_SECONDS)
+
+    def handle(self, message: Stop | Kill | EndDispatches | Learn) -> None:
+        """Do what a pool asks beside its jobs; what takes time in a thread."""
+        if isinstance(message, Stop):
+            threading.Thread(target=self.stop, args=(message,), daemon=True).start()
+        elif isinstance(message, Kill):
+            asked = (message.owner, message.number, message.why)
+            threading.Thread(target=self.processes.kill_batch, args=asked, daemon=True).start()
+        elif isinstance(message, EndDispatches):
+            self.processes.end_dispatches(message.roots)
+        else:
+            self.processes.learn(message.names)
+
+
+class PrivateLine:
+    """Connection of a worker to the pool that started it: jobs one after the other, other requests at once.
+
+    Parameters
+    ----------
+    path
+        The address of the pool.
+    address
+        The worker's name in the cluster.
+    memory_limit
+        As for `WorkerJobs`.
+    """
+
+    def __init__(self, path: str, address: str, memory_limit: int) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(path)
+        self._reader = self._socket.makefile("rb")
+        self._sending = threading.Lock()
+        self._jobs = WorkerJobs(memory_limit, self._send)
+        self._waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._state = threading.Lock()
+        self._withdrawn: set[int] = set()
+        self._begun = -1
+        self._send(msgspec.msgpack.encode(Hello(address)))
+
+    def serve(self) -> None:
+        """Take requests until the pool is gone; then end this process, whose work nobody wants."""
+        self._start_thread()
+        while (data := self._receive()) is not None:
+            message = TO_WORKER.decode(data)
+            if isinstance(message, Job):
+                self._waiting.put(message)
+            elif not (isinstance(message, Stop) and self._withdraw(message)):
+                self._jobs.handle(message)
+        self._jobs.processes.close()
+        os._exit(0)
+
+    def _withdraw(self, request: Stop) -> bool:
+        """Drop a job that has not begun. Return False if it has: jobs begin in the order of their numbers."""
+        with self._state:
+            if request.nodes or request.number <= self._begun:
+                return False
+            self._withdrawn.add(request.number)
+            return True
+
+    def _start_thread(self) -> None:
+        threading.Thread(target=self._run_jobs, name="covalab-jobs", daemon=True).start()
+
+    def _run_jobs(self) -> None:
+        has_place = True
+
+        def give_place() -> None:
+            """Leave the jobs behind this one to another thread."""
+            nonlocal has_place
+            has_place = False
+            self._start_thread()
+
+        while has_place:
+            job = self._waiting.get()
+            with self._state:
+                self._begun = job.number
+                is_withdrawn = job.number in self._withdrawn
+                self._withdrawn.discard(job.number)
+            trouble = ""
+            try:
+                if not is_withdrawn:
+                    self._jobs.processes.run(job, self._send, give_place)
+            except Exception as error:  # noqa: BLE001 - reported: nobody else waits for this thread
+                trouble = f"{type(error).__name__}: {error}"
+            self._send(msgspec.msgpack.encode(JobDone(job.number, trouble)))
+
+    def _send(self, message: bytes) -> None:
+        with self._sending, suppress(OSError):  # the pool is gone: `serve` notices
+            self._socket.sendall(len(message).to_bytes(_HEAD, "big") + message)
+
+    def _receive(self) -> bytes | None:
+        with suppress(OSError):
+            head = self._reader.read(_HEAD)
+            if len(head) == _HEAD:
+                return self._reader.read(int.from_bytes(head, "big"))
+        return None
+
+
+def _is_spawned(start_method: str) -> bool:
+    return start_method == "spawn" or (start_method == "auto" and sys.platform != "linux")
