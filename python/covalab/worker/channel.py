@@ -14,6 +14,8 @@ _INTERRUPT: Final = (signal.SIGINT,)
 
 BATCH: Final = b"B"
 """To a task process: run this encoded `Batch`."""
+PREPARE: Final = b"P"
+"""To a spare task process: its output will go to this folder."""
 CANCEL: Final = b"C"
 """To a task process: interrupt nodes of a batch (an encoded `Cancel`)."""
 EXIT: Final = b"X"

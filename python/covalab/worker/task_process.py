@@ -17,12 +17,15 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from covalab.core.codec import encode
+from covalab.core.model import Digest, DispatchId
 from covalab.core.place import place
-from covalab.core.protocol import Batch, TaskResumed, TaskWaits, decoder
+from covalab.core.protocol import Batch, TaskResumed, TaskSpec, TaskWaits, decoder, encoder
 from covalab.worker import channel as kinds
 from covalab.worker import learned_imports
 from covalab.worker.batch_runner import TaskWorker
@@ -39,6 +42,14 @@ _END_SECONDS: Final = 60.0
 _OOM_SCORE: Final = b"500"
 # Made before the fork: it takes longer than the rest of a quick task.
 _BATCHES: Final = decoder(Batch)
+
+
+_ENCODER: Final = encoder()
+_REHEARSAL: Final = Digest("rehearsal")
+
+
+def _nothing() -> None:
+    pass
 
 
 class Cancel(msgspec.Struct, frozen=True, array_like=True):
@@ -99,24 +110,37 @@ class TaskProcess:
     def __init__(self, connection: socket.socket, mark_fd: int) -> None:
         self._channel = Channel(connection)
         self._mark = Mark(mark_fd)
-        self._batches: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[tuple[bytes, bytes] | None] = queue.SimpleQueue()
         self._runner: TaskWorker | None = None
 
     def serve(self) -> None:
         """Run batches until the worker asks this process to end, or is gone."""
         place.given = _GivenPlace(self)
         threading.Thread(target=self._listen, name="covalab", daemon=True).start()
-        while (payload := self._batches.get()) is not None:
-            batch: Batch = _BATCHES.decode(payload)
-            if self._runner is None:
-                self._runner = TaskWorker(batch.spool, self._mark.set)
-            self._runner.run(batch, self._emit)
-            end = BatchEnd(learned_imports.new_names(), self._runner.is_used_up)
+        while (frame := self._batches.get()) is not None:
+            kind, data = frame
+            if kind == kinds.PREPARE:
+                self._prepare(data.decode())
+                continue
+            batch: Batch = _BATCHES.decode(data)
             try:
+                runner = self._runner = self._runner or TaskWorker(batch.spool, self._mark.set)
+                runner.run(batch, self._emit)
+                end = BatchEnd(learned_imports.new_names(), runner.is_used_up)
                 self._channel.send(kinds.ENDED, msgspec.msgpack.encode(end))
-            except OSError:
+            except OSError:  # the task closed all descriptors
                 os._exit(CHANNEL_LOST)
         _end()
+
+    def _prepare(self, spool: str) -> None:
+        """Open the output files, and run a batch of ours: the pages that a fork shares are copied now, not later."""
+        with suppress(OSError):
+            self._runner = TaskWorker(spool, self._mark.set)
+            code = {_REHEARSAL: encode(_nothing).join()}
+            task = TaskSpec(0, "", _REHEARSAL, [], {})
+            folder = str(Path.cwd())
+            payload = _ENCODER.encode(Batch(0, DispatchId(""), [task], code, 1.0, folder, [], folder, spool))
+            self._runner.run(_BATCHES.decode(payload), lambda _message: None)
 
     def give_place(self) -> None:
         """Let the worker take another batch: the running task waits. What of its batch can run elsewhere returns."""
@@ -141,8 +165,8 @@ class TaskProcess:
         """Take frames from the worker, in a thread, because the main one has the user's tasks."""
         while (frame := self._channel.receive()) is not None:
             kind, data = frame
-            if kind == kinds.BATCH:
-                self._batches.put(data)
+            if kind in (kinds.BATCH, kinds.PREPARE):
+                self._batches.put(frame)
             elif kind == kinds.CANCEL and self._runner is not None:
                 threading.Thread(target=self._cancel, args=(data,), daemon=True).start()
             elif kind == kinds.EXIT:

@@ -81,6 +81,8 @@ class TaskProcesses:
         self._dead_files: list[tuple[float, tuple[Path, Path]]] = []
         self._quiet_since = self._busy_since = time.monotonic()
         self._requests = itertools.count(1)
+        self._spool = ""
+        """The folder of the last batch's output; a spare is prepared for it."""
         threading.Thread(target=self._watch, name="covalab-processes", daemon=True).start()
 
     # -- batches ---------------------------------------------------------------------------------------------------
@@ -206,6 +208,7 @@ class TaskProcesses:
             return self._assign(handle, job)
 
     def _assign(self, handle: TaskProcessHandle, job: Job) -> TaskProcessHandle:
+        self._spool = job.spool
         handle.root, handle.batch = job.root, (job.owner, job.number)
         handle.spool_files = output_files(job.spool, handle.pid)
         self._running[handle.pid] = handle
@@ -323,6 +326,9 @@ class TaskProcesses:
             if self._spare is not None or not stem.is_ready:
                 return
         handle = stem.fork()
+        if self._spool:
+            with suppress(OSError):
+                handle.channel.send(kinds.PREPARE, self._spool.encode())
         with self._changed:
             if self._spare is None and stem is self._stem and not handle.ended.is_set():
                 self._spare = handle
