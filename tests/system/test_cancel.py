@@ -169,18 +169,23 @@ def test_a_cancelled_task_is_gone_in_five_seconds(
 
 
 def test_a_task_that_listens_keeps_its_worker(live: Client, tmp_path: Path) -> None:
-    """It gets a `KeyboardInterrupt` and may tidy up; its process runs the next task."""
+    """It gets a `KeyboardInterrupt` and may tidy up; its process is not killed before its dispatch has ended."""
     dispatch = ct.dispatch(ct.lattice(tidying_up))(str(tmp_path))
     until((tmp_path / "task").exists)
-    pid = int((tmp_path / "task").read_text())
+    task = psutil.Process(int((tmp_path / "task").read_text()))
+    stem = task.parent()
+    assert stem is not None
+    worker = stem.parent()
+    assert worker is not None
     ct.cancel(dispatch)
     until((tmp_path / "tidy").exists, SECONDS)
     time.sleep(2.5)  # the time after which one that does not listen is ended
 
     assert ct.get_result(dispatch, wait=True).status == ct.status.CANCELLED
-    assert psutil.pid_exists(pid)
-    assert "spawn_main" in " ".join(psutil.Process(pid).cmdline())
+    assert "spawn_main" in " ".join(worker.cmdline())
+    assert stem.is_running()
     assert isinstance(ct.dispatch_sync(ct.lattice(beside))(0.01).result, int)
+    until(lambda: not task.is_running())
 
 
 def test_cancelling_one_of_a_step_leaves_the_rest_of_it(live: Client, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 _FOLDER: Final = "COVALAB_LEARNED_IMPORTS"
-_LIMIT: Final = 200
+_LIMIT: Final = 8_000
 
 
 def read() -> list[str]:
@@ -18,7 +18,7 @@ def read() -> list[str]:
     path = _path()
     with suppress(OSError, UnicodeDecodeError):
         if path is not None:
-            return [name for name in path.read_text().split() if name.isidentifier()][:_LIMIT]
+            return [name for name in path.read_text().split() if name.replace(".", "_").isidentifier()][:_LIMIT]
     return []
 
 

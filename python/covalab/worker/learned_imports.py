@@ -6,32 +6,33 @@ import importlib
 import importlib.util
 import sys
 import sysconfig
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-_known: Final[set[str]] = set()
-"""The top-level packages that were there, or were reported."""
-_state = {"modules": 0}
+_LIMIT: Final = 4_000
 _SKIPPED: Final = frozenset({"covalab", "distributed", "dask", "__main__", "__mp_main__"})
+_known: Final[set[str]] = set()
+"""The modules that were there before any task, or were reported."""
 
 
 def take_stock() -> None:
-    """Count the modules that are here before any task."""
+    """Note the modules that are here before any task."""
     _known.clear()
-    _known.update(name.partition(".")[0] for name in sys.modules)
-    _state["modules"] = len(sys.modules)
+    _known.update(sys.modules)
 
 
 def new_names() -> list[str]:
-    """Return the installed packages that were imported since the last call, in the order of their import."""
-    if len(sys.modules) == _state["modules"]:
+    """Return the modules of installed packages that were imported since the last call, in the order of their import."""
+    if len(sys.modules) <= len(_known):
         return []
-    _state["modules"] = len(sys.modules)
-    tops = dict.fromkeys(name.partition(".")[0] for name in list(sys.modules))
-    new = [name for name in tops if name not in _known]
+    new = [name for name in list(sys.modules) if name not in _known]
     _known.update(new)
-    return [name for name in new if name not in _SKIPPED and is_installed(name)]
+    tops = dict.fromkeys(name.partition(".")[0] for name in new)
+    wanted = {top for top in tops if top not in _SKIPPED and is_installed(top)}
+    # With submodules: importing a package does not import those, and they may be most of it.
+    return [name for name in new if name.partition(".")[0] in wanted][:_LIMIT]
 
 
 def is_installed(name: str) -> bool:
@@ -61,20 +62,21 @@ def stamp() -> tuple[int, ...]:
     return tuple(found)
 
 
-def preload(names: list[str]) -> str:
-    """Import packages. Return the first after which this process may not be forked any more, or nothing.
-
-    A package that cannot be imported is skipped: the task that imports it gets its error.
-    """
+def preload(names: Sequence[str]) -> str:
+    """Import modules. Return the package after which this process may not be forked any more, or nothing."""
+    tops: dict[str, bool] = {}
     for name in names:
-        if name not in sys.modules and not is_installed(name):
+        top = name.partition(".")[0]
+        if top not in tops:
+            tops[top] = top in sys.modules or is_installed(top)
+        if not tops[top] or name in sys.modules:
             continue
         try:
             importlib.import_module(name)
-        except BaseException:  # noqa: BLE001, S112 - a package's own code, which may even exit
+        except BaseException:  # noqa: BLE001, S112 - a package's own code, which may even exit; the task gets its error
             continue
         if not may_fork():
-            return name
+            return top
     return ""
 
 

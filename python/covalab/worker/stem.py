@@ -17,6 +17,7 @@ import tempfile
 from contextlib import suppress
 from typing import Any, Final
 
+import cloudpickle  # noqa: F401 - here, so that no task process imports it
 import msgspec
 
 from covalab.worker import learned_imports, task_process
@@ -25,6 +26,12 @@ from covalab.worker.process_tree import adopt_orphans, children, end_descendants
 _HEAD: Final = 4
 _READ: Final = 65536
 _FDS: Final = 2
+
+
+class Start(msgspec.Struct, frozen=True, tag=True):
+    """First message to the stem: modules to import beforehand."""
+
+    imports: list[str]
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -168,18 +175,19 @@ def main() -> None:
     """Import what tasks need, then serve one worker."""
     parser = argparse.ArgumentParser(prog="python -m covalab.worker.stem", description=__doc__)
     parser.add_argument("--control", type=int, required=True)
-    parser.add_argument("--imports", default="", help="packages to import beforehand, with commas between")
     arguments = parser.parse_args()
     adopt_orphans()
     os.chdir(tempfile.gettempdir())  # a folder of the user's may be removed under it
     faulthandler.enable()  # in task processes: the place of a crash in C code is in the output of the task
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    unsafe = learned_imports.preload([name for name in arguments.imports.split(",") if name])
+    control = socket.socket(fileno=arguments.control)
+    start, _ = read_message(control, Start)
+    unsafe = learned_imports.preload(start.imports) if start is not None else ""
     learned_imports.take_stock()
     # What is here now never changes: the collector of a fork would only copy the pages.
     gc.collect()
     gc.freeze()
-    Stem(socket.socket(fileno=arguments.control)).serve(unsafe)
+    Stem(control).serve(unsafe)
     os._exit(0)
 
 

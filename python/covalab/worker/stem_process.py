@@ -18,7 +18,7 @@ import msgspec
 from covalab.worker import learned_imports
 from covalab.worker.channel import Channel
 from covalab.worker.process_tree import end_tree
-from covalab.worker.stem import Ended, Fork, Forked, Ready, read_message, write_message
+from covalab.worker.stem import Ended, Fork, Forked, Ready, Start, read_message, write_message
 from covalab.worker.task_process import MARK_BYTES, Mark
 
 _START_SECONDS: Final = 60.0
@@ -93,12 +93,14 @@ class StemProcess:
         with its:
             command = [sys.executable, "-m", "covalab.worker.stem", "--control", str(its.fileno())]
             self._process = subprocess.Popen(
-                [*command, "--imports", ",".join(imports)],
+                command,
                 stdin=subprocess.DEVNULL,
                 pass_fds=(its.fileno(),),
                 # A session of its own: it outlives a pool that is killed by the moment that ending its tasks takes.
                 start_new_session=True,
             )
+        with suppress(OSError):  # it is gone: `_listen` notices
+            write_message(self._control, Start(list(imports)))
         threading.Thread(target=self._listen, name="covalab-stem", daemon=True).start()
 
     @property

@@ -291,6 +291,7 @@ class TaskProcesses:
         with self._changed:
             if self._spare is handle:
                 self._spare = None
+                self._close(handle)
             if self._idle.pop(handle.pid, None) is not None or self._ending.pop(handle.pid, None) is not None:
                 self._close(handle)
             # Where other processes have the other end of its socket, its end shows only here.
@@ -358,7 +359,7 @@ class TaskProcesses:
             self._old_stems.remove(stem)
 
     def _wanted(self) -> tuple[str, ...]:
-        return tuple(name for name in self._imports if name not in self._unsafe)
+        return tuple(name for name in self._imports if name.partition(".")[0] not in self._unsafe)
 
     def _turn_over(self, now: float) -> None:
         """Start the next stem when there are packages to import and little else to do; use it when it is up."""
@@ -372,7 +373,8 @@ class TaskProcesses:
                 self._busy_since = now
             return
         if stem.unsafe or stem.is_gone:
-            self._unsafe.add(stem.unsafe) if stem.unsafe else self._unsafe.update(stem.imports)
+            # Without a name it died of an import; which one is not known.
+            self._unsafe.update({stem.unsafe} if stem.unsafe else {name.partition(".")[0] for name in stem.imports})
             self._next_stem = None
             stem.close()
         elif stem.is_ready:
