@@ -185,8 +185,8 @@ def _reduce_stream(obj: Any) -> _Reduced:
     for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
         if obj is getattr(sys, name):
             return getattr, (sys, name)
-    reduced: _Reduced = obj.__reduce_ex__(5)
-    return reduced
+    own: _Reduced = obj.__reduce_ex__(5)
+    return own
 
 
 def is_found_by_name(obj: Any) -> bool:
@@ -224,6 +224,24 @@ for _stream in (sys.stdout, sys.stderr):
         _REDUCERS.setdefault(type(_stream), _reduce_stream)
 
 
+def reduced(obj: Any) -> _Reduced:
+    """Return how the pickler would make an object that is neither a function nor a class."""
+    reduce = NotebookPickler.dispatch_table.get(type(obj))
+    made: _Reduced = obj.__reduce_ex__(4) if reduce is None else reduce(obj)
+    return made
+
+
+def is_single_dispatch(function: types.FunctionType) -> bool:
+    """Return whether a function was made by `functools.singledispatch`.
+
+    Examples
+    --------
+    >>> is_single_dispatch(functools.singledispatch(lambda x: x)), is_single_dispatch(lambda x: x)
+    (True, False)
+    """
+    return function.__code__ is _SINGLE_DISPATCH
+
+
 class NotebookPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle has no types
     """Pickler for what a notebook defines."""
 
@@ -237,16 +255,16 @@ class NotebookPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle 
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how to make a function or class that travels by value; NotImplemented for everything else."""
-        reduced = super().reducer_override(obj)
-        if reduced is NotImplemented:
-            return reduced
+        how = super().reducer_override(obj)
+        if how is NotImplemented:
+            return how
         if type(obj) is types.FunctionType:
-            return _reduce_single_dispatch(obj) if obj.__code__ is _SINGLE_DISPATCH else reduced
-        if len(reduced) == _WITH_SETTER and obj is not self._root:
+            return _reduce_single_dispatch(obj) if obj.__code__ is _SINGLE_DISPATCH else how
+        if len(how) == _WITH_SETTER and obj is not self._root:
             if obj not in _opened_classes:
                 _defined_classes.add(obj)
-            return (*reduced[:2], (reduced[5], reduced[2]), *reduced[3:5], set_class_state)
-        return reduced
+            return (*how[:2], (how[5], how[2]), *how[3:5], set_class_state)
+        return how
 
 
 _WITH_SETTER: Final = 6  # a reduced value with all that it can have

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from covalab.core.pickling import NotebookPickler, is_found_by_name
+from covalab.core.pickling import NotebookPickler, is_found_by_name, travels_by_value
 from covalab.core.plain_types import ATOMS
 
 _SECONDS: Final = 1.0  # of each of the two searches
@@ -79,9 +79,9 @@ def message(obj: object, what: str, error: BaseException) -> str:
     try:
         culprit = _culprit(obj)
         path = [] if culprit is None else _path(obj, culprit[0])
-        if not path:
-            return plain
-        return _sentence(obj, what, path, reason)
+        if path and not (_is_known(obj) and not _users_part(path)):
+            return _sentence(obj, what, path, reason)
+        return f"{plain}; {_advice(obj)}" if culprit is not None else plain
     except Exception:  # noqa: BLE001 - the search runs the user's code, and a message without a name is better than none
         return plain
 
@@ -310,11 +310,27 @@ def _sentence(root: object, what: str, path: list[_Edge], reason: str) -> str:
 
 def _to_what_the_user_knows(path: list[_Edge]) -> list[_Edge]:
     """Cut a way where it enters an object of an installed class: its user knows it by name, not what is inside."""
+    users = _users_part(path)
     for at, (step, part) in enumerate(path):
-        is_known = not isinstance(part, (type, types.ModuleType, *_THROUGH)) and not callable(part)
-        if is_known and step.kind not in ("class", "function", "state") and is_found_by_name(type(part)):
+        if at >= users and step.kind not in ("class", "function", "state") and _is_known(part):
             return path[: at + 1]
     return path
+
+
+def _users_part(path: list[_Edge]) -> int:
+    """Return how much of a way leads to the last function, class or object that the notebook defined."""
+    for at in range(len(path), 0, -1):
+        part = path[at - 1][1]
+        if travels_by_value((part if isinstance(part, type) or _is_function(part) else type(part)).__module__ or ""):
+            return at
+    return 0
+
+
+def _is_known(obj: object) -> bool:
+    """Return whether an object is of an installed class, and no container of the user's own."""
+    if isinstance(obj, (type, types.ModuleType, *_THROUGH)) or callable(obj):
+        return False
+    return is_found_by_name(type(obj))
 
 
 def _place(root: object, path: list[_Edge], called: str) -> _Place:
@@ -336,7 +352,8 @@ def _place(root: object, path: list[_Edge], called: str) -> _Place:
         elif kind == "self":
             expression, origin = "self", f"the object that {label} is a method of, of type {_kind(part)}"
         elif kind == "argument":
-            expression, origin = str(label), f"an argument of the partial {_name(owner)}"
+            expression = label if isinstance(label, str) else f"args[{label}]"
+            origin = f"an argument of the partial {_name(owner)}"
         elif kind == "attribute":
             expression = f"{expression}.{label}"
         elif kind == "item":
