@@ -394,5 +394,3 @@ def _advice(culprit: object) -> str:
         if name in kinds:
             return f"{advice} inside the electron" if advice in ("connect", "pass its path, and open it") else advice
     return "create it inside the electron, or pass what it is made of"
-
-
