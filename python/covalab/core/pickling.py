@@ -19,7 +19,7 @@ import typing
 import weakref
 from collections import ChainMap
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 import cloudpickle
 
@@ -79,7 +79,7 @@ def _reduce_cached(obj: Any) -> _Reduced:
     state = {name: value for name, value in vars(obj).items() if name != "cache_parameters"}
     # The usual one is a function of `functools.lru_cache`, which would travel as byte code.
     state["cache_parameters"] = functools.partial(dict, how)
-    kind, info = type(obj), functools._CacheInfo  # type: ignore[attr-defined] # noqa: SLF001 - it asks for its class
+    kind, info = type(obj), functools._CacheInfo  # noqa: SLF001 - the type asks for it
     return kind, (obj.__wrapped__, how["maxsize"], how["typed"], info), state
 
 
@@ -122,7 +122,8 @@ def _reduce_param_spec(obj: Any) -> _Reduced:
     if is_found_by_name(obj):
         return str(obj.__name__)
     options = {"bound": obj.__bound__, "covariant": obj.__covariant__, "contravariant": obj.__contravariant__}
-    return functools.partial(type(obj), obj.__name__, **options), ()
+    kind: Callable[..., Any] = type(obj)
+    return functools.partial(kind, obj.__name__, **options), ()
 
 
 def _reduce_type_var_tuple(obj: Any) -> _Reduced:
@@ -168,7 +169,7 @@ def _reduce_weak_dictionary(obj: Any) -> _Reduced:
 
 def _reduce_view(obj: memoryview) -> _Reduced:
     """`memoryview`: a view of a copy, with its format and shape."""
-    if not obj.c_contiguous or obj.format not in _CASTABLE or 0 in obj.shape:
+    if not obj.c_contiguous or obj.format not in _CASTABLE or 0 in (obj.shape or ()):
         return bytes, (obj.tobytes(),)
     return view_of, (pickle.PickleBuffer(obj), obj.format, obj.shape, obj.readonly)
 
@@ -201,6 +202,7 @@ def is_found_by_name(obj: Any) -> bool:
 
 
 def travels_by_value(module: str) -> bool:
+    """Return whether functions and classes of a module travel with their code and not by their names."""
     if module in ("__main__", "__mp_main__"):
         return True
     by_value = cloudpickle.list_registry_pickle_by_value()
@@ -246,7 +248,7 @@ class NotebookPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle 
     """Pickler for what a notebook defines."""
 
     # By type, because the pickler asks here in C: nothing is slower for what is not in it.
-    dispatch_table = ChainMap(_REDUCERS, *cloudpickle.Pickler.dispatch_table.maps)
+    dispatch_table: ClassVar = ChainMap(_REDUCERS, *cloudpickle.Pickler.dispatch_table.maps)
 
     def dump(self, obj: Any) -> None:
         """Write the pickle of a value."""

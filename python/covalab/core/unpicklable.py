@@ -10,13 +10,13 @@ from __future__ import annotations
 import dis
 import functools
 import io
-import pickle
 import re
 import reprlib
 import time
 import types
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from covalab.core.pickling import NotebookPickler, is_found_by_name, travels_by_value
@@ -159,72 +159,96 @@ def _path(root: object, culprit: object) -> list[_Edge]:
 
 def _parts(obj: Any) -> Iterator[_Edge]:
     """Yield what of an object is pickled with it, and how it is called."""
-    if isinstance(obj, dict):
-        for key, value in list(dict.items(obj)):
-            yield _Step("key"), key
-            yield _Step("item", key), value
-    elif isinstance(obj, _CONTAINERS):
-        for index, element in enumerate(list(obj)):
-            yield _Step("item", index) if isinstance(obj, list | tuple | deque) else _Step("element"), element
-    elif isinstance(obj, types.FunctionType):
-        if not is_found_by_name(obj):
-            yield from _parts_of_function(obj)
-        return
-    elif isinstance(obj, type):
-        if not is_found_by_name(obj):
-            for name, value in list(vars(obj).items()):
-                yield _Step("attribute", name), value
-            for base in obj.__bases__:
-                yield _Step("class"), base
-        return
-    elif isinstance(obj, types.MethodType):
-        yield _Step("function"), obj.__func__
-        yield _Step("self", obj.__func__.__name__), obj.__self__
-        return
-    elif isinstance(obj, types.BuiltinMethodType):
-        yield _Step("self", obj.__name__), obj.__self__
-        return
-    elif isinstance(obj, staticmethod | classmethod):
-        yield _Step("function"), obj.__func__
-    elif isinstance(obj, property):
-        yield from ((_Step("function"), part) for part in (obj.fget, obj.fset, obj.fdel) if part is not None)
-    elif isinstance(obj, types.ModuleType):
-        yield from ((_Step("attribute", name), value) for name, value in list(vars(obj).items()))
-        return
-    elif isinstance(obj, functools.partial):
-        yield _Step("function"), obj.func
-        yield from ((_Step("argument", index), value) for index, value in enumerate(obj.args))
-        yield from ((_Step("argument", name), value) for name, value in obj.keywords.items())
+    for kinds, parts, is_all in _PARTS:
+        if isinstance(obj, kinds):
+            yield from parts(obj)
+            if is_all:
+                return
     yield from _parts_of_instance(obj)
 
 
+def _parts_of_dict(obj: dict[Any, Any]) -> Iterator[_Edge]:
+    for key, value in list(dict.items(obj)):
+        yield _Step("key"), key
+        yield _Step("item", key), value
+
+
+def _parts_of_sequence(obj: Any) -> Iterator[_Edge]:
+    return ((_Step("item", index), element) for index, element in enumerate(list(obj)))
+
+
+def _parts_of_set(obj: Any) -> Iterator[_Edge]:
+    return ((_Step("element"), element) for element in list(obj))
+
+
+def _parts_of_class(obj: type) -> Iterator[_Edge]:
+    if not is_found_by_name(obj):
+        for name, value in list(vars(obj).items()):
+            yield _Step("attribute", name), value
+        for base in obj.__bases__:
+            yield _Step("class"), base
+
+
+def _parts_of_method(obj: types.MethodType) -> Iterator[_Edge]:
+    yield _Step("function"), obj.__func__
+    yield _Step("self", obj.__func__.__name__), obj.__self__
+
+
+def _parts_of_builtin(obj: types.BuiltinMethodType) -> Iterator[_Edge]:
+    yield _Step("self", obj.__name__), obj.__self__
+
+
+def _parts_of_descriptor(obj: staticmethod[..., Any] | classmethod[Any, ..., Any]) -> Iterator[_Edge]:
+    yield _Step("function"), obj.__func__
+
+
+def _parts_of_property(obj: property) -> Iterator[_Edge]:
+    return ((_Step("function"), part) for part in (obj.fget, obj.fset, obj.fdel) if part is not None)
+
+
+def _parts_of_module(obj: types.ModuleType) -> Iterator[_Edge]:
+    return ((_Step("attribute", name), value) for name, value in list(vars(obj).items()))
+
+
+def _parts_of_partial(obj: functools.partial[Any]) -> Iterator[_Edge]:
+    yield _Step("function"), obj.func
+    yield from ((_Step("argument", index), value) for index, value in enumerate(obj.args))
+    yield from ((_Step("argument", name), value) for name, value in obj.keywords.items())
+
+
+def _parts_of_exception(obj: BaseException) -> Iterator[_Edge]:
+    yield _Step("attribute", "args"), obj.args
+
+
 def _parts_of_function(function: types.FunctionType) -> Iterator[_Edge]:
-    electron = function.__dict__.get("electron_object")
-    if electron is not None:
-        yield _Step("function"), electron.function
-    wrapped = function.__dict__.get("__wrapped__")
-    if wrapped is not None:
-        yield _Step("function"), wrapped
+    if is_found_by_name(function):
+        return
+    own = function.__dict__
+    if "electron_object" in own:
+        yield _Step("function"), own["electron_object"].function
+    if "__wrapped__" in own:
+        yield _Step("function"), own["__wrapped__"]
     for implementation in getattr(function, "registry", {}).values():  # of a single-dispatch function
         yield _Step("function"), implementation
     for name in _global_names(function.__code__):
         if name in function.__globals__:
             yield _Step("global", name), function.__globals__[name]
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-        try:
-            yield _Step("closure", name), cell.cell_contents
-        except ValueError:  # not set yet
-            continue
+    yield from _parts_of_closure(function)
     defaults = function.__defaults__ or ()
     positional = function.__code__.co_varnames[: function.__code__.co_argcount]
-    for name, value in zip(positional[len(positional) - len(defaults) :], defaults, strict=False):
+    with_default = zip(positional[len(positional) - len(defaults) :], defaults, strict=False)
+    for name, value in (*with_default, *(function.__kwdefaults__ or {}).items()):
         yield _Step("default", name), value
-    for name, value in (function.__kwdefaults__ or {}).items():
-        yield _Step("default", name), value
-    for name, value in list(function.__dict__.items()):
+    for name, value in list(own.items()):
         yield _Step("attribute", name), value
     for value in function.__annotations__.values():
         yield _Step("annotation"), value
+
+
+def _parts_of_closure(function: types.FunctionType) -> Iterator[_Edge]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        with suppress(ValueError):  # not set yet
+            yield _Step("closure", name), cell.cell_contents
 
 
 def _global_names(code: types.CodeType) -> list[str]:
@@ -252,7 +276,7 @@ def _parts_of_instance(obj: Any) -> Iterator[_Edge]:
     if not is_found_by_name(kind):
         yield _Step("class"), kind
     # A way of its own to be pickled may use what is no attribute.
-    if _reduces_itself(kind):
+    if _reduces_itself(kind) and not isinstance(obj, BaseException):
         yield from _parts_of_reduced(obj)
 
 
@@ -281,6 +305,23 @@ def _parts_of_reduced(obj: Any) -> Iterator[_Edge]:
             yield from ((_Step("state"), value) for value in part)
         elif part is not None and index:
             yield _Step("state"), part
+
+
+_PARTS: Final[tuple[tuple[Any, Callable[[Any], Iterator[_Edge]], bool], ...]] = (
+    (dict, _parts_of_dict, False),
+    ((list, tuple, deque), _parts_of_sequence, False),
+    ((set, frozenset), _parts_of_set, False),
+    (BaseException, _parts_of_exception, False),
+    (functools.partial, _parts_of_partial, False),
+    (types.FunctionType, _parts_of_function, True),
+    (type, _parts_of_class, True),
+    (types.MethodType, _parts_of_method, True),
+    (types.BuiltinMethodType, _parts_of_builtin, True),
+    ((staticmethod, classmethod), _parts_of_descriptor, True),
+    (property, _parts_of_property, True),
+    (types.ModuleType, _parts_of_module, True),
+)
+"""Kinds, their parts, and whether these are all: else there may be attributes beside them."""
 
 
 # The sentence.
@@ -335,40 +376,52 @@ def _is_known(obj: object) -> bool:
 
 def _place(root: object, path: list[_Edge], called: str) -> _Place:
     functions = [_name(root)] if _is_function(root) else []
-    owner = root
-    expression, origin = called, ""
+    owner, expression, origin = root, called, ""
     for step, part in path:
-        kind, label = step
-        if kind == "global":
-            module = owner.__module__ or "__main__"  # type: ignore[attr-defined]
-            expression = label
-            origin = "a global of the notebook" if module == "__main__" else f"a global of the module {module}"
-        elif kind == "closure":
-            around = _name(owner, whole=True).rpartition(".<locals>.")[0]
-            expression = label
-            origin = f"a variable of the function around it, {around}" if around else "a variable around it"
-        elif kind == "default":
-            expression, origin = label, f"the default of a parameter of {_name(owner)}"
-        elif kind == "self":
-            expression, origin = "self", f"the object that {label} is a method of, of type {_kind(part)}"
-        elif kind == "argument":
-            expression = label if isinstance(label, str) else f"args[{label}]"
-            origin = f"an argument of the partial {_name(owner)}"
-        elif kind == "attribute":
-            expression = f"{expression}.{label}"
-        elif kind == "item":
-            expression = f"{expression}[{reprlib.repr(label)}]"
-        elif kind in ("key", "element"):
-            expression = f"a {'key' if kind == 'key' else 'member'} of {expression}"
-        elif kind == "class":
-            expression = part.__qualname__
-            origin = "a class of the notebook" if part.__module__ == "__main__" else f"a class of {part.__module__}"
+        inside = _INSIDE.get(step.kind)
+        if inside is not None:
+            label = reprlib.repr(step.label) if step.kind == "item" else step.label
+            expression = inside.format(whole=expression, label=label)
+        else:
+            expression, origin = _variable(step, owner, part) or (expression, origin)
         if _is_function(part) and functions[-1:] != [_name(part)]:
             functions.append(_name(part))
         owner = part
     if _is_function(owner) and functions and not _is_function(root):
         functions.pop()  # it is the culprit itself
     return _Place(expression, origin, tuple(functions))
+
+
+_INSIDE: Final = {
+    "attribute": "{whole}.{label}",
+    "item": "{whole}[{label}]",
+    "key": "a key of {whole}",
+    "element": "a member of {whole}",
+    "state": "something in {whole}",
+}
+"""Steps to a part of what was called so far; the others lead to something with a name of its own."""
+
+
+def _variable(step: _Step, owner: Any, part: Any) -> tuple[str, str] | None:  # noqa: PLR0911 - one per kind of step
+    """Return the name of a variable, and whose it is; None for a step that the reader need not know of."""
+    kind, label = step
+    if kind == "global":
+        module = owner.__module__ or "__main__"
+        return label, "a global of the notebook" if module == "__main__" else f"a global of the module {module}"
+    if kind == "closure":
+        around = _name(owner, whole=True).rpartition(".<locals>.")[0].rpartition("<locals>.")[2]
+        return label, f"a variable of the function around it, {around}" if around else "a variable around it"
+    if kind == "default":
+        return label, f"the default of a parameter of {_name(owner)}"
+    if kind == "self":
+        return "self", f"the object that {label} is a method of, of type {_kind(part)}"
+    if kind == "argument":
+        name = label if isinstance(label, str) else f"args[{label}]"
+        return name, f"an argument of the partial {_name(owner)}"
+    if kind == "class":
+        notebook = part.__module__ == "__main__"
+        return part.__qualname__, "a class of the notebook" if notebook else f"a class of {part.__module__}"
+    return None
 
 
 def _is_function(obj: object) -> bool:

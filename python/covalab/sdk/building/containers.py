@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Hashable
 from typing import Final, NamedTuple
 
 from covalab.core.plain_types import ATOMS
@@ -42,7 +41,7 @@ class Rebuilding(NamedTuple):
     """Way to make a container from its elements when those have values."""
 
     function: UserFunction  # gets a list, or a dict
-    key: Hashable  # the same for those that are made in the same way
+    key: object  # can be hashed; the same for those that are made in the same way
 
 
 def contents_of(value: UserValue) -> Contents:

@@ -101,8 +101,8 @@ class Parameters:
         odd = [name for name in kwargs if not is_sendable(name)]
         if odd:
             message = (
-                f"{what} has a keyword argument {', '.join(map(ascii, odd))}, which is no UTF-8 and cannot be sent as a "
-                "name; pass a dict with it"
+                f"{what} has a keyword argument {', '.join(map(ascii, odd))}, which is no UTF-8 and cannot be sent as "
+                "a name; pass a dict with it"
             )
             raise GraphError(message)
         given = self._positional[:n_args]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Final, NamedTuple
 
@@ -93,7 +93,7 @@ class Trace:
         self._replaced: dict[int, str] = {}
         self._called: set[str] = set()
         self._sublattices: dict[int, _Sublattice] = {}
-        self._rebuilders: dict[Hashable, int] = {}  # functions that make containers of other than the plain kinds
+        self._rebuilders: dict[object, int] = {}  # functions that make containers of other than the plain kinds
 
     @contextmanager
     def claim(self) -> Iterator[None]:
