@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, TypeAlias
 
 import cloudpickle
+from cloudpickle.cloudpickle import _class_setstate  # what the pickle of every class names
 
 _Reduced: TypeAlias = "str | tuple[Any, ...]"
 
@@ -244,11 +245,15 @@ def is_single_dispatch(function: types.FunctionType) -> bool:
     return function.__code__ is _SINGLE_DISPATCH
 
 
+_THEIRS: Final = cloudpickle.Pickler.dispatch_table.maps
+_OVERRIDDEN: Final = (type, types.FunctionType)
+
+
 class NotebookPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle has no types
     """Pickler for what a notebook defines."""
 
-    # By type, because the pickler asks here in C: nothing is slower for what is not in it.
-    dispatch_table: ClassVar = ChainMap(_REDUCERS, *cloudpickle.Pickler.dispatch_table.maps)
+    # One map with cloudpickle's: each further one is asked about every object that is in none of them.
+    dispatch_table: ClassVar = ChainMap({**_THEIRS[0], **_REDUCERS}, *_THEIRS[1:])
 
     def dump(self, obj: Any) -> None:
         """Write the pickle of a value."""
@@ -257,29 +262,29 @@ class NotebookPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle 
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how to make a function or class that travels by value; NotImplemented for everything else."""
+        if not isinstance(obj, _OVERRIDDEN):  # so cloudpickle answers, too, after longer thought
+            return NotImplemented
         how = super().reducer_override(obj)
         if how is NotImplemented:
             return how
         if type(obj) is types.FunctionType:
             return _reduce_single_dispatch(obj) if obj.__code__ is _SINGLE_DISPATCH else how
-        if len(how) == _WITH_SETTER and obj is not self._root:
+        if how[-1] is _class_setstate and obj is not self._root:
             if obj not in _opened_classes:
                 _defined_classes.add(obj)
-            return (*how[:2], (how[5], how[2]), *how[3:5], set_class_state)
+            return (*how[:-1], set_class_state)
         return how
 
 
-_WITH_SETTER: Final = 6  # a reduced value with all that it can have
 _defined_classes: Final[weakref.WeakSet[type]] = weakref.WeakSet()
 _opened_classes: Final[weakref.WeakSet[type]] = weakref.WeakSet()
 
 
-def set_class_state(cls: type, state: tuple[Callable[[type, Any], object], Any]) -> None:
+def set_class_state(cls: type, state: Any) -> None:
     """Give a class its attributes, unless this process defined it; pickles name this function.
 
     A class that comes home with one of its instances would otherwise take the attributes that it had when it left.
     """
     if cls not in _defined_classes:
         _opened_classes.add(cls)
-        setter, attributes = state
-        setter(cls, attributes)
+        _class_setstate(cls, state)
