@@ -30,8 +30,8 @@ _DEEP_STACK: Final = 512 * 1024**2  # bytes of address space; only what is used 
 _DEEP_LIMIT: Final = 200_000  # calls inside each other: about 50,000 objects, which take a tenth of that stack
 _CASTABLE: Final = frozenset("cbB?hHiIlLqQnNfdP")  # formats of one letter that `memoryview.cast` knows
 
-_stack_size: Final = threading.Lock()
-"""Held while the stack size of new threads is another one: it is the same setting for all threads."""
+_deep: Final = threading.Lock()
+"""Held while recursion limit and stack size are others: they are settings of the whole process."""
 
 
 def dumps(obj: object, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None) -> bytes:
@@ -52,17 +52,17 @@ def dumps_deep(obj: object, buffer_callback: Callable[[pickle.PickleBuffer], Any
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that asked
             errors.append(error)
 
-    with _stack_size:
+    with _deep:
         before, limit = threading.stack_size(_DEEP_STACK), sys.getrecursionlimit()
         try:
+            # First: a thread that has begun would reach the limit of before.
+            sys.setrecursionlimit(max(limit, _DEEP_LIMIT))
             thread = threading.Thread(target=run, daemon=True)
             thread.start()
-        finally:
             threading.stack_size(before)
-        try:
-            sys.setrecursionlimit(max(limit, _DEEP_LIMIT))
             thread.join()
         finally:
+            threading.stack_size(before)
             sys.setrecursionlimit(limit)
     if errors:
         raise errors[0]

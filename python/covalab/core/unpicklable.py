@@ -336,11 +336,10 @@ def _sentence(root: object, what: str, path: list[_Edge], reason: str) -> str:
     article = "an" if kind[:1] in "aeiouAEIOU" else "a"
     advice = f"{_advice(culprit)} ({reason})"
     if place.functions:
-        subject = what.removeprefix("the function of ")
         way = f", by way of {' -> '.join(place.functions)}" if len(place.functions) > 1 else ""
         origin = f" ({place.origin}{way})" if place.origin or way else ""
         return (
-            f"{subject} uses {place.expression!r}{origin}, which is {article} {kind} and cannot be pickled, so it "
+            f"{what} uses {place.expression!r}{origin}, which is {article} {kind} and cannot be pickled, so it "
             f"cannot be sent to another process; {advice}"
         )
     return (

@@ -26,7 +26,7 @@ from covalab.sdk.building.executor_choice import ExecutorSpec
 from covalab.sdk.building.function_table import NO_HOOKS, FunctionTable, with_modules
 from covalab.sdk.building.options import NO_LIMITS, Limits
 from covalab.sdk.building.plan import Composition, Plan, Replacements, TracedTask
-from covalab.sdk.building.value_table import ValueTable, text_of
+from covalab.sdk.building.value_table import NAME_LIMIT, ValueTable, text_of
 from covalab.sdk.configuration import default_executor
 from covalab.sdk.hooks.hook_set import HookSet
 from covalab.sdk.values import UserFunction, UserValue
@@ -380,7 +380,8 @@ class Trace:
             return apart(value, owner)
         found = contents_of(value)
         if not found.electrons and (found.obstacle or kind not in PLAIN):
-            return self._parameter(value, owner)
+            # Its whole text could be endless, as the graph would be.
+            return self._parameter(value, owner, preview(value)[:NAME_LIMIT] if found.obstacle else None)
         if found.obstacle:
             message = (
                 f"{self._owned_by(owner)} {found.obstacle} and has {found.electrons[0]} inside, so it cannot be taken "
@@ -427,10 +428,10 @@ class Trace:
         self._connect(list(value.values()), node, "values", EdgeKind.ARG, 1, owner)
         return node
 
-    def _parameter(self, value: UserValue, owner: tuple[str, int]) -> int:
+    def _parameter(self, value: UserValue, owner: tuple[str, int], text: str | None = None) -> int:
         """Add the node of a value that is no atom; `owner` is the argument and the node that an error names."""
         what = self._owned_by(owner)
-        text = text_of(value)
+        text = text_of(value) if text is None else text
         # The electron gets the value itself: Covalent's programs wrap arguments so, and expect it unwrapped.
         if isinstance(value, TransportableObject):
             value = value.get_deserialized()
