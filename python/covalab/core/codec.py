@@ -94,7 +94,7 @@ def encode(obj: object, *, what: str = "value") -> Encoded:
     if type(obj) in ATOMS:  # their plain pickle is the same everywhere, ten times faster than cloudpickle's
         frame = pickle.dumps(obj, protocol=5)
         return Encoded([_ONE_FRAME, len(frame).to_bytes(8, "little"), frame], len(_ONE_FRAME) + 8 + len(frame))
-    import cloudpickle  # noqa: PLC0415 - atoms, the common case on a quick path, do without it
+    from covalab.core import pickling, unpicklable  # noqa: PLC0415 - atoms, the common case, do without cloudpickle
 
     buffers: list[pickle.PickleBuffer] = []
 
@@ -105,10 +105,15 @@ def encode(obj: object, *, what: str = "value") -> Encoded:
         return False
 
     try:
-        head = cloudpickle.dumps(obj, protocol=5, buffer_callback=keep)
+        try:
+            head = pickling.dumps(obj, keep)
+        except (pickle.PicklingError, RecursionError) as error:
+            if not isinstance(error.__cause__ or error, RecursionError):
+                raise
+            buffers.clear()
+            head = pickling.dumps_deep(obj, keep)
     except Exception as error:  # pickling runs the user's code
-        message = f"{what} of type {type_name(obj)} cannot be pickled: {type(error).__name__}: {error}"
-        raise SerializationError(message) from error
+        raise SerializationError(unpicklable.message(obj, what, error)) from error
     return _pack([head, *(buffer.raw() for buffer in buffers)])
 
 

@@ -34,10 +34,10 @@ class TransportableObject:
     """
 
     def __init__(self, obj: Any) -> None:
-        import cloudpickle  # noqa: PLC0415 - pickling is not needed to import the package
+        from covalab.core.pickling import dumps  # noqa: PLC0415 - pickling is not needed to import the package
 
         self._object_string = str(obj)
-        self._pickle: bytes | None = cloudpickle.dumps(obj)
+        self._pickle: bytes | None = dumps(obj)
         self._open: Callable[[], Any] | None = None
         self._header = _header(obj)
 
@@ -136,7 +136,8 @@ class TransportableObject:
 
     def serialize(self) -> bytes:
         """Return it as an archive: two offsets of eight bytes, the header as JSON, the text, the pickle in base64."""
-        header, text = json.dumps(self._header).encode(), self._object_string.encode()
+        header = json.dumps(self._header).encode()
+        text = self._object_string.encode("utf-8", "backslashreplace")
         text_at = 2 * _OFFSET_BYTES + len(header)
         offsets = text_at.to_bytes(_OFFSET_BYTES, "big") + (text_at + len(text)).to_bytes(_OFFSET_BYTES, "big")
         return offsets + header + text + self.get_serialized().encode()
@@ -161,9 +162,9 @@ class TransportableObject:
 
     def _bytes(self) -> bytes:
         if self._pickle is None:
-            import cloudpickle  # noqa: PLC0415 - only who pickles pays for it
+            from covalab.core.pickling import dumps  # noqa: PLC0415 - only who pickles pays for it
 
-            return bytes(cloudpickle.dumps(self.get_deserialized()))
+            return dumps(self.get_deserialized())
         return self._pickle
 
 

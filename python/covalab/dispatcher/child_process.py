@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from covalab.core.os_text import received
+
 _log = logging.getLogger("covalab.processes")
 _STARTS: Final = 3
 _PAUSE_SECONDS: Final = 0.5
@@ -65,12 +67,12 @@ class ChildProcess:
         inherited = {key: value for key, value in os.environ.items() if key not in _FORBIDDEN}
         with self.log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *command,
+                *map(received, command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=folder,
-                env={**inherited, **variables},
+                env={**inherited, **{name: received(value) for name, value in variables.items()}},
                 start_new_session=True,  # so that `kill` reaches what it starts, too
             )
         self.pid = self._process.pid

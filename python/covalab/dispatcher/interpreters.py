@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from covalab.core.errors import CovalabError
 from covalab.core.model import Environment
+from covalab.core.os_text import received
 from covalab.core.placement import PoolKey
 
 
@@ -35,7 +36,7 @@ def interpreter_of(key: PoolKey, environment: Environment) -> Interpreter:
     InterpreterNotFound
         If the conda environment is not there; the message says where it was looked for.
     """
-    own = environment.shell_env
+    own = {name: received(value) for name, value in environment.shell_env.items()}
     if not key.conda_env:
         return Interpreter(key.python, own)
     prefix = _conda_prefix(key.conda_env, own)

@@ -21,7 +21,7 @@ from covalab.core.transportable import TransportableObject
 from covalab.worker.hook_runner import HookRunner, read_hooks
 
 
-def call_serialized(function: TransportableObject, *args: TransportableObject, **kwargs: TransportableObject) -> Any:
+def call_serialized(function: TransportableObject, /, *args: TransportableObject, **kwargs: TransportableObject) -> Any:
     """Deserialize a function and its arguments, call it, serialize its value. Runs wherever the executor calls it.
 
     Parameters
@@ -38,6 +38,7 @@ def call_with_hooks(
     function: TransportableObject,
     hooks: bytes,
     packages: str,
+    /,
     *args: TransportableObject,
     **kwargs: TransportableObject,
 ) -> Any:

@@ -14,7 +14,9 @@ import sysconfig
 from typing import Final
 
 from covalab._version import __version__
+from covalab.core.codec import printable
 from covalab.core.model import Environment, Origin
+from covalab.core.os_text import sendable
 from covalab.sdk.values import UserValue
 
 _SHELL: Final = (
@@ -27,18 +29,19 @@ _SHELL: Final = (
 def environment() -> Environment:
     """Return the environment of this process."""
     return Environment(
-        python=sys.executable,
-        prefix=sys.prefix,
-        cwd=os.getcwd(),
-        path=_extra_path(),
+        python=sendable(sys.executable),
+        prefix=sendable(sys.prefix),
+        cwd=sendable(os.getcwd()),
+        path=[sendable(entry) for entry in _extra_path()],
         versions=_versions(),
-        shell_env={name: os.environ[name] for name in _SHELL if name in os.environ},
+        shell_env={name: sendable(os.environ[name]) for name in _SHELL if name in os.environ},
     )
 
 
 def origin() -> Origin:
     """Return the notebook and cell that are running, as far as the kernel knows them."""
-    return Origin(os.environ.get("JPY_SESSION_NAME", ""), _cell(), os.getpid())
+    notebook = os.environ.get("JPY_SESSION_NAME", "")
+    return Origin(printable(notebook, len(notebook)), _cell(), os.getpid())
 
 
 def _extra_path() -> list[str]:

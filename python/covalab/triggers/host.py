@@ -25,6 +25,7 @@ from covalab.client import Client
 from covalab.client.launcher import find, start_dispatcher
 from covalab.core.errors import CovalabError, DispatcherUnavailable, TakenOver
 from covalab.core.model import DispatchId, Firing, TriggerReport, TriggerStatus, TriggerWatch
+from covalab.core.os_text import received
 
 _log = logging.getLogger("covalab.triggers")
 _WAIT_SECONDS: Final = 30.0
@@ -48,8 +49,8 @@ class Watched:
         environment = self.watch.trigger.environment
         try:
             with contextlib.suppress(OSError):  # the notebook's folder; if it is gone, a trigger that needs it fails
-                os.chdir(environment.cwd)
-            for entry in reversed(environment.path):
+                os.chdir(received(environment.cwd))
+            for entry in map(received, reversed(environment.path)):
                 if entry not in sys.path:
                     sys.path.insert(0, entry)
             found = self._client.blobs.deserialize(self.watch.trigger.code, what=f"trigger {self.watch.trigger.name}")

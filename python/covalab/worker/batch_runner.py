@@ -28,6 +28,7 @@ from covalab.core.codec import Encoded, class_name, decode, printable, serialize
 from covalab.core.errors import CovalabError, DataFolderError, DepsFailed, SerializationError
 from covalab.core.hooks import Hooks
 from covalab.core.model import INLINE_LIMIT, Digest, ErrorType, Failure, Outcome, Status, SublatticePlan, Value
+from covalab.core.os_text import received
 from covalab.core.placement import TaskPaths
 from covalab.core.plain_types import ATOMS
 from covalab.core.protocol import Argument, Batch, Outcomes, TaskSpec, TaskStarted
@@ -347,7 +348,8 @@ def _serialized_plan(plan: SublatticePlan, blobs: BlobStore) -> Value:
 def enter_folder(cwd: str, path: list[str]) -> None:
     """Enter the notebook's folder, and extend `sys.path` with the notebook's."""
     # Reversed, so that they end up in the notebook's order; never removed, as modules may be imported late.
-    for entry in reversed(path):
+    cwd = received(cwd)
+    for entry in map(received, reversed(path)):
         if entry not in sys.path:
             sys.path.insert(0, entry)
     try:

@@ -33,7 +33,7 @@ class PythonFunction(msgspec.Struct, frozen=True):
     library: str
     name: str
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call it."""
         try:
             module = importlib.import_module(self.library)
@@ -56,7 +56,7 @@ class CFunction(msgspec.Struct, frozen=True):
     name: str
     argtypes: list[tuple[str, int]]
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call it. Return the values it wrote: None, one value, or a tuple; arrays as lists."""
         if kwargs:
             message = f"the C function {self.name!r} takes arguments by position, not {', '.join(kwargs)}"
@@ -141,7 +141,7 @@ class ShellCommand(msgspec.Struct, frozen=True):
     name: str
     outputs: list[tuple[str, str]]
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run it. Positional arguments are ``$1``, ``$2`` ..., keyword arguments are variables.
 
         Raises

@@ -18,6 +18,7 @@ import msgspec
 from covalab.core.codec import decode
 from covalab.core.errors import DepsFailed
 from covalab.core.hooks import Action, Bash, Call, Hooks, Pip, Transfer
+from covalab.core.os_text import received
 from covalab.worker.shell import run_command
 
 
@@ -88,7 +89,7 @@ class HookRunner:
 
     def _run(self, hook: Action, when: str) -> Any:
         if isinstance(hook, Bash):
-            return run_commands(hook.commands)
+            return run_commands(map(received, hook.commands))
         if isinstance(hook, Pip):
             return self._install(hook)
         return _call(hook, when)

@@ -26,6 +26,7 @@ from covalab.sdk.building.electron import electron
 from covalab.sdk.building.lattice import Lattice, lattice
 from covalab.sdk.building.options import RetryOptions
 from covalab.sdk.building.trace import active
+from covalab.sdk.building.value_table import text_of
 
 
 class InPlaceWarning(UserWarning):
@@ -298,7 +299,7 @@ def from_notebook(value: Any) -> Any:
     """
     if active() is None or not isinstance(value, (list, tuple, set, dict)):
         return value
-    return _Whole.recorded(str(value), lambda: value)
+    return _Whole.recorded(text_of(value), lambda: value)
 
 
 class _Whole(TransportableObject):

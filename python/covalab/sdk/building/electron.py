@@ -89,7 +89,7 @@ class Electron:
         self.hooks = hooks
         self.__doc__ = function.__doc__
 
-    def __call__(self, *args: UserValue, **kwargs: UserValue) -> UserValue:
+    def __call__(self, /, *args: UserValue, **kwargs: UserValue) -> UserValue:
         """Add a node to the lattice that is being built; where none is, call the function."""
         trace = active()
         if trace is not None:

@@ -115,7 +115,7 @@ class Lattice:
         self.triggers = []
         self._forget()
 
-    def __call__(self, *args: UserValue, **kwargs: UserValue) -> UserValue:
+    def __call__(self, /, *args: UserValue, **kwargs: UserValue) -> UserValue:
         """Run the function; called inside another lattice's body, its electrons join that one's graph."""
         return self.function(*args, **kwargs)
 
@@ -289,7 +289,7 @@ class Lattice:
             raise GraphError(message)
         return self.intervention_mode or ("planned" if has_points else "")
 
-    def build_graph(self, *args: UserValue, **kwargs: UserValue) -> None:
+    def build_graph(self, /, *args: UserValue, **kwargs: UserValue) -> None:
         """Run the function with bound electrons and keep the graph in `transport_graph`. Nothing is sent or written.
 
         Raises
@@ -314,7 +314,7 @@ class Lattice:
         self.transport_graph = TransportGraph(plan.graph, plan.values, plan.code, blobs, metadata=self.metadata)
         self.inputs = TransportableObject.recorded(inputs.text, lambda: deserialize_inputs(inputs, plan.values, blobs))
 
-    def draw(self, *args: UserValue, **kwargs: UserValue) -> Drawing:
+    def draw(self, /, *args: UserValue, **kwargs: UserValue) -> Drawing:
         """Build the graph for some arguments and return its picture, which a notebook shows."""
         self.build_graph(*args, **kwargs)
         return Drawing(self.transport_graph.graph)
@@ -359,14 +359,14 @@ class Lattice:
         found.recorded_as(None if inputs is None else TransportableObject.from_dict(inputs), graph, source, versions)
         return found
 
-    def dispatch(self, *args: UserValue, **kwargs: UserValue) -> DispatchHandle:
+    def dispatch(self, /, *args: UserValue, **kwargs: UserValue) -> DispatchHandle:
         """Do the same as ``covalab.dispatch(lattice)(...)``. Deprecated by Covalent."""
         from covalab.sdk.dispatching import api  # noqa: PLC0415 - api needs this module
 
         warnings.warn("write ct.dispatch(lattice)(...)", DeprecationWarning, stacklevel=2)
         return api.dispatch(self)(*args, **kwargs)
 
-    def dispatch_sync(self, *args: UserValue, **kwargs: UserValue) -> Result:
+    def dispatch_sync(self, /, *args: UserValue, **kwargs: UserValue) -> Result:
         """Do the same as ``covalab.dispatch_sync(lattice)(...)``. Deprecated by Covalent."""
         from covalab.sdk.dispatching import api  # noqa: PLC0415 - api needs this module
 

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from covalab.core.codec import printable
 from covalab.core.errors import GraphError
 from covalab.sdk.building.bound import BoundElectron
 from covalab.sdk.building.electron import Electron
@@ -111,13 +112,14 @@ class Lepton(Electron):
             time_limit=checked_time_limit(where, time_limit),
             hooks=_checked_hooks(where, hooks),
         )
-        self.name = display_name or function_name or self.command
+        name = display_name or function_name or self.command
+        self.name = printable(name, len(name))
         self.__doc__ = f"The {language} function {function_name!r}." if function_name else ""
 
     @functools.cached_property
     def source(self) -> str:
         """The command, if it has one."""
-        return self.command
+        return printable(self.command, len(self.command))
 
     def _check(self, where: str) -> None:
         if self.language not in (*_PYTHON, *_C, *_SHELL):

@@ -52,6 +52,11 @@ def attribute(e: UserValue, attr: str) -> UserValue:
     return getattr(e, attr)
 
 
+def named_tuple(kind: UserValue, elements: list[UserValue]) -> UserValue:
+    """Return a named tuple of a class; its elements travelled as a list, because there were electrons among them."""
+    return kind._make(elements)
+
+
 def reconstruct(retval: UserValue) -> UserValue:
     """Return the value of a lattice, which was put together on its way here."""
     return retval

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from covalab.core.errors import GraphError
+from covalab.core.os_text import is_sendable
 from covalab.sdk.values import UserFunction, UserValue
 
 _BY_POSITION: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -96,6 +97,13 @@ class Parameters:
         unknown = [name for name in kwargs if name not in self._by_name]
         if unknown and not self._stars:
             message = f"{what} has no parameter {', '.join(map(repr, unknown))}; {takes}"
+            raise GraphError(message)
+        odd = [name for name in kwargs if not is_sendable(name)]
+        if odd:
+            message = (
+                f"{what} has a keyword argument {', '.join(map(ascii, odd))}, which is no UTF-8 and cannot be sent as "
+                "a name; pass a dict with it"
+            )
             raise GraphError(message)
         given = self._positional[:n_args]
         twice = [name for name in given if name in kwargs and name in self._by_name]

@@ -11,6 +11,7 @@ from covalab.blobs import Blobs
 from covalab.core.model import SublatticePlan
 from covalab.sdk.building.plan import Workflow
 from covalab.sdk.code.modules import beside_by_value
+from covalab.sdk.code.source import doc_of
 from covalab.sdk.code.storing import store_code
 from covalab.sdk.values import UserValue
 
@@ -52,6 +53,6 @@ def build(
         inputs=inputs,
         lattice=kept,
         source=sub.workflow_function_string,
-        doc=sub.__doc__ or "",
+        doc=doc_of(sub),
         interventions=sub.mode_of(plan.graph),
     )

@@ -9,6 +9,7 @@ from covalab.blobs import Blobs
 from covalab.core.model import DispatchId, Submission
 from covalab.sdk.building.plan import Workflow
 from covalab.sdk.code.modules import beside_by_value
+from covalab.sdk.code.source import doc_of
 from covalab.sdk.code.storing import store_code
 from covalab.sdk.environment import environment, origin
 from covalab.sdk.values import UserValue
@@ -70,7 +71,7 @@ def prepare(
         inputs=inputs,
         lattice=kept,
         source=lattice.workflow_function_string,
-        doc=lattice.__doc__ or "",
+        doc=doc_of(lattice),
         priority=priority,
         hold=hold,
         replaced=[node for node, name in plan.replaced.items() if name in replaced],

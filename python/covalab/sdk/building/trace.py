@@ -14,18 +14,19 @@ from contextlib import contextmanager, nullcontext
 from typing import Final, NamedTuple
 
 from covalab.blobs import Blobs
-from covalab.core.codec import preview
+from covalab.core.codec import preview, type_name
 from covalab.core.errors import GraphError
 from covalab.core.model import Digest, Edge, EdgeKind, Graph, Node, NodeKind, Value
 from covalab.core.plain_types import ATOMS
 from covalab.core.transportable import TransportableObject
 from covalab.sdk.building import ops
 from covalab.sdk.building.bound import BoundElectron, bind
+from covalab.sdk.building.containers import CONTAINERS, PLAIN, Rebuilding, base_of, contents_of, rebuilding_of
 from covalab.sdk.building.executor_choice import ExecutorSpec
 from covalab.sdk.building.function_table import NO_HOOKS, FunctionTable, with_modules
 from covalab.sdk.building.options import NO_LIMITS, Limits
 from covalab.sdk.building.plan import Composition, Plan, Replacements, TracedTask
-from covalab.sdk.building.value_table import ValueTable, text_of
+from covalab.sdk.building.value_table import NAME_LIMIT, ValueTable, text_of
 from covalab.sdk.configuration import default_executor
 from covalab.sdk.hooks.hook_set import HookSet
 from covalab.sdk.values import UserFunction, UserValue
@@ -35,7 +36,6 @@ OUTPUT_NAME: Final = ":postprocess:reconstruct"
 EXHAUSTIVE_NAME: Final = ":postprocess:"
 SUBLATTICE_PREFIX: Final = ":sublattice:"
 
-_COLLECTIONS: Final = (list, tuple, set)
 _CALLED: Final = (NodeKind.ELECTRON, NodeKind.SUBLATTICE, NodeKind.PAUSE, NodeKind.POINT)
 _COMPOSED: Final = (NodeKind.LIST, NodeKind.DICT)
 _NO_CONTEXT: Final = nullcontext()
@@ -93,6 +93,7 @@ class Trace:
         self._replaced: dict[int, str] = {}
         self._called: set[str] = set()
         self._sublattices: dict[int, _Sublattice] = {}
+        self._rebuilders: dict[object, int] = {}  # functions that make containers of other than the plain kinds
 
     @contextmanager
     def claim(self) -> Iterator[None]:
@@ -362,14 +363,58 @@ class Trace:
             text = text_of(value)
             position = self._values.add_atom(value, cls, text)
             source = self._add(f":parameter:{text}", NodeKind.PARAMETER, value=position)
-        # Collections become nodes of their own, as in Covalent, because there may be electrons inside.
-        elif isinstance(value, _COLLECTIONS):
-            source = self._list(value, owner or (name, target))
-        elif isinstance(value, dict):
-            source = self._dict(value, owner or (name, target))
+        elif isinstance(value, CONTAINERS):
+            source = self._container(value, owner or (name, target), is_part=owner is not None)
         else:
             source = self._parameter(value, owner or (name, target))
         self._edges.append(Edge(source, target, name, kind, index))
+
+    def _container(self, value: UserValue, owner: tuple[str, int], *, is_part: bool) -> int:
+        """Add the nodes of a list, tuple, set or dict; `is_part`: of one that can be taken apart.
+
+        Plain ones become nodes of their own, as in Covalent, because there may be electrons inside.
+        """
+        kind = type(value)
+        apart = self._dict if isinstance(value, dict) else self._list
+        if kind in PLAIN and is_part:
+            return apart(value, owner)
+        found = contents_of(value)
+        if not found.electrons and (found.obstacle or kind not in PLAIN):
+            # Its whole text could be endless, as the graph would be.
+            return self._parameter(value, owner, preview(value)[:NAME_LIMIT] if found.obstacle else None)
+        if found.obstacle:
+            message = (
+                f"{self._owned_by(owner)} {found.obstacle} and has {found.electrons[0]} inside, so it cannot be taken "
+                "apart; pass the electron as an argument of its own, and put it in its place inside the electron"
+            )
+            raise GraphError(message)
+        if kind in PLAIN:
+            return apart(value, owner)
+        rebuilding = rebuilding_of(value)
+        if rebuilding is None:
+            base = base_of(value).__name__
+            message = (
+                f"{self._owned_by(owner)} is a {type_name(value)} with {found.electrons[0]} inside, and how to make "
+                f"another {kind.__name__} when that has a value is not known; pass a plain {base} "
+                f"(`{base}(...)`), or the electron as an argument of its own, and make the {kind.__name__} inside the "
+                "electron"
+            )
+            raise GraphError(message)
+        return self._rebuilt(value, rebuilding, owner)
+
+    def _rebuilt(self, value: UserValue, rebuilding: Rebuilding, owner: tuple[str, int]) -> int:
+        """Add the node that makes a container of its own kind from the node of its elements."""
+        name = type(value).__name__
+        function = self._rebuilders.get(rebuilding.key)
+        if function is None:
+            # Kept by the table, the class or factory that the key speaks of lives as long as the graph is built.
+            function = self._functions.append(rebuilding.function, name, "")
+            self._rebuilders[rebuilding.key] = function
+        settings = self._functions.settings_for(self._functions.own_executor(), name)
+        node = self._add(f":{name}:", NodeKind.OPERATOR, function, settings=settings)
+        source = self._dict(value, owner) if isinstance(value, dict) else self._list(value, owner)
+        self._edges.append(Edge(source, node, "elements", EdgeKind.ARG, 0))
+        return node
 
     def _list(self, value: Iterable[UserValue], owner: tuple[str, int]) -> int:
         node = self._add(":electron_list:", NodeKind.LIST)
@@ -383,18 +428,22 @@ class Trace:
         self._connect(list(value.values()), node, "values", EdgeKind.ARG, 1, owner)
         return node
 
-    def _parameter(self, value: UserValue, owner: tuple[str, int]) -> int:
+    def _parameter(self, value: UserValue, owner: tuple[str, int], text: str | None = None) -> int:
         """Add the node of a value that is no atom; `owner` is the argument and the node that an error names."""
-        name, target = owner
-        what = f"argument {name!r} of electron {self._nodes[target].name!r} (node {target})"
-        if target == self._output:
-            what = f"the value of lattice {self.name!r}"
-        text = text_of(value)
+        what = self._owned_by(owner)
+        text = text_of(value) if text is None else text
         # The electron gets the value itself: Covalent's programs wrap arguments so, and expect it unwrapped.
         if isinstance(value, TransportableObject):
             value = value.get_deserialized()
         position = self._values.add(value, what, text)
         return self._add(f":parameter:{text}", NodeKind.PARAMETER, value=position)
+
+    def _owned_by(self, owner: tuple[str, int]) -> str:
+        """Return how an error calls an argument of a node, or the lattice's value."""
+        name, target = owner
+        if target == self._output:
+            return f"the value of lattice {self.name!r}"
+        return f"argument {name!r} of electron {self._nodes[target].name!r} (node {target})"
 
     def _node_of(self, e: BoundElectron) -> int:
         if e._covalab_trace is not self or not self._is_open:  # noqa: SLF001 - hidden from users, not from the trace
@@ -413,8 +462,4 @@ def _referenced(value: object) -> set[int]:
     """Return the electrons that a lattice's value is made of."""
     if isinstance(value, BoundElectron):
         return {value.node_id}
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, _COLLECTIONS):
-        return set().union(*map(_referenced, value))
-    return set()
+    return {e.node_id for e in contents_of(value).electrons} if isinstance(value, CONTAINERS) else set()

@@ -189,9 +189,9 @@ class TransportGraph:
 
     def serialize(self, metadata_only: bool = False) -> bytes:
         """Return the graph pickled; with `metadata_only` without functions, values and what was printed."""
-        import cloudpickle  # noqa: PLC0415 - only who pickles pays for it
+        from covalab.core.pickling import dumps  # noqa: PLC0415 - only who pickles pays for it
 
-        return bytes(cloudpickle.dumps(self._node_link(_HEAVY if metadata_only else ())))
+        return dumps(self._node_link(_HEAVY if metadata_only else ()))
 
     def deserialize(self, pickled_data: bytes) -> None:
         """Become the graph that `serialize` made these bytes of. They are unpickled: they must be your own."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from covalab.blobs import Blobs
 from covalab.core.argument_parts import join_arguments, split_arguments
-from covalab.core.codec import preview
+from covalab.core.codec import preview, printable
 from covalab.core.model import Value
 from covalab.sdk.values import FieldDict, UserValue
 
@@ -108,6 +108,6 @@ def text_of(value: UserValue) -> str:
     if isinstance(value, _LONG):
         value = value[:NAME_LIMIT]
     try:
-        return (repr(value) if isinstance(value, _BYTES) else str(value))[:NAME_LIMIT]
+        return printable(repr(value) if isinstance(value, _BYTES) else str(value), NAME_LIMIT)
     except Exception:  # noqa: BLE001 - __str__ is the user's code
         return preview(value)[:NAME_LIMIT]

@@ -120,7 +120,7 @@ def _changed_at(file: str) -> int:
 
 
 def _can_travel(module: ModuleType) -> bool:
-    import cloudpickle  # noqa: PLC0415 - as above
+    from covalab.core.pickling import dumps  # noqa: PLC0415 - decorating a function pickles nothing
 
     size = 0
 
@@ -131,7 +131,7 @@ def _can_travel(module: ModuleType) -> bool:
 
     with by_value([module]):
         try:
-            data = cloudpickle.dumps(module, protocol=5, buffer_callback=count)
+            data = dumps(module, count)
         except Exception:  # noqa: BLE001 - pickling runs the user's code
             return False
     return len(data) + size <= _SIZE_LIMIT

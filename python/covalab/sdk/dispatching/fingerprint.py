@@ -23,6 +23,7 @@ from covalab.core.errors import BlobDamaged, BlobNotFound, SerializationError
 from covalab.core.hooks import Hooks
 from covalab.core.model import Digest, Function, Graph, Node, NodeKind, Settings, Submission, Value
 from covalab.core.old_pickle_names import current_name
+from covalab.core.pickling import is_single_dispatch, reduced
 from covalab.core.plain_types import ATOMS
 from covalab.core.reuse import same_value
 from covalab.sdk.code.storing import open_code
@@ -223,6 +224,9 @@ class _Print:
         if electron is not None:  # how it is run (retries, limits) is not what it does
             yield electron.function
             return
+        if is_single_dispatch(function):
+            yield dict(function.registry)  # type: ignore[attr-defined]
+            return
         yield from (function.__code__, function.__defaults__, function.__kwdefaults__)
         for cell in function.__closure__ or ():
             try:
@@ -248,14 +252,14 @@ class _Print:
     @staticmethod
     def _reduced(obj: UserValue) -> Iterator[UserValue]:
         try:
-            reduced = obj.__reduce_ex__(4)
+            made = reduced(obj)  # as it travels: without caches and locks
         except Exception:  # noqa: BLE001 - whatever pickling does about such a thing
             yield encode(obj).join()
             return
-        if isinstance(reduced, str):
-            yield reduced
+        if isinstance(made, str):
+            yield made
             return
-        for part in reduced:
+        for part in made:
             yield list(part) if isinstance(part, Iterator) else part
 
 

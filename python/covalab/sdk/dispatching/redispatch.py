@@ -19,6 +19,7 @@ from covalab.client import connect
 from covalab.core.errors import GraphError
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import DispatchId, Environment, Submission
+from covalab.core.os_text import received
 from covalab.sdk.building.submit import prepare
 from covalab.sdk.building.value_table import deserialize_inputs
 from covalab.sdk.dispatching.fingerprint import align
@@ -137,7 +138,7 @@ def _wait_for(client: Client, dispatch: DispatchId) -> None:
 @contextmanager
 def _path_of(environment: Environment) -> Iterator[None]:
     """Let modules be found that lay beside the workflow when it was dispatched."""
-    added = [entry for entry in environment.path if entry not in sys.path]
+    added = [entry for entry in map(received, environment.path) if entry not in sys.path]
     sys.path.extend(added)
     try:
         yield

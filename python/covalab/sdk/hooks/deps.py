@@ -17,6 +17,7 @@ from covalab.client.paths import data_dir, packages_folder
 from covalab.core.codec import encode
 from covalab.core.errors import GraphError
 from covalab.core.hooks import Action, Bash, Call, Pip
+from covalab.core.os_text import sendable
 from covalab.core.transportable import TransportableObject
 from covalab.sdk.code.modules import by_value
 from covalab.sdk.code.source import name_of
@@ -116,7 +117,7 @@ class DepsBash(Deps):
 
     def hook(self, where: str) -> Bash:
         """Return it as it travels."""
-        return Bash(list(self.commands))
+        return Bash([sendable(command) for command in self.commands])
 
 
 class DepsPip(Deps):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec.structs import replace
 
-from covalab.core.codec import encode
+from covalab.core.codec import encode, printable
 from covalab.core.errors import GraphError
 from covalab.core.hooks import Action, Call, Hooks, Transfer
 from covalab.sdk.hooks.deps import Deps, DepsBash, DepsCall, DepsModule, DepsPip
@@ -80,8 +80,9 @@ class HookSet:
         """
         before: list[Action | Transfer] = [dep.hook(where) for dep in (self.bash, self.pip) if dep is not None]
         for transfer in self.files:
-            code = encode(transfer, what=f"{transfer} of {where}").join()
-            before.append(Transfer(str(transfer), code, transfer.order == "after", "files" in self.keywords))
+            name = printable(str(transfer), len(str(transfer)))
+            code = encode(transfer, what=f"{name} of {where}").join()
+            before.append(Transfer(name, code, transfer.order == "after", "files" in self.keywords))
         for dep in self.before:
             hook = dep.hook(where)
             if isinstance(hook, Call) and hook.keyword not in self.keywords:

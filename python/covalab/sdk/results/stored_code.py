@@ -45,7 +45,7 @@ class StoredLattice(Protocol):
         """The settings by Covalent's names."""
         ...
 
-    def __call__(self, *args: UserValue, **kwargs: UserValue) -> UserValue:
+    def __call__(self, /, *args: UserValue, **kwargs: UserValue) -> UserValue:
         """Run the workflow function plainly."""
         ...
 
