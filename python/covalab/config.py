@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 
@@ -86,6 +86,9 @@ class DaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mem_per_worker
         How much memory a worker of a local cluster may take, e.g. ``"4 GB"``; one that takes more is ended. ``"auto"``:
         as much as there is. Environment: ``COVALAB_MEM_PER_WORKER``.
+    silent_seconds
+        How long a worker, or the process of a pool, may give no sign of life while it has something to do; then it is
+        taken for lost, and what it ran runs again. 0: for ever. Environment: ``COVALAB_SILENT_SECONDS``.
     """
 
     scheduler_address: str = ""
@@ -96,6 +99,7 @@ class DaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cluster_kwargs: dict[str, Any] = {}
     num_workers: int = 0
     mem_per_worker: str | int = "auto"
+    silent_seconds: Annotated[float, msgspec.Meta(ge=0, le=1e7)] = 60.0
 
 
 class ResultsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -140,6 +144,7 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "dask.cluster_class": ("COVALAB_DASK_CLUSTER_CLASS",),
     "dask.num_workers": ("COVALAB_WORKERS",),
     "dask.mem_per_worker": ("COVALAB_MEM_PER_WORKER",),
+    "dask.silent_seconds": ("COVALAB_SILENT_SECONDS",),
     "results.ttl": ("COVALAB_RESULTS_TTL",),
 }
 """The environment variables that override the file, the first that is set of each. An empty one counts as unset."""
@@ -215,6 +220,14 @@ def results() -> ResultsConfig:
     path = config_file()
     found = _with_variables({"results": _written(path).get("results", {})})
     return _checked({"results": found.get("results", {})}, path).results
+
+
+def silent_seconds() -> float:
+    """Read `dask.silent_seconds`, for the dispatcher: what is wrong in the file is the pool's to report."""
+    try:
+        return load().dask.silent_seconds
+    except ConfigError:
+        return DaskConfig().silent_seconds
 
 
 def raw() -> dict[str, Any]:
@@ -294,9 +307,10 @@ def _with_variables(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_text(key: str, variable: str, text: str) -> Any:
-    if key in ("dask.num_workers", "sdk.stream_items"):
+    number = {"dask.num_workers": int, "sdk.stream_items": int, "dask.silent_seconds": float}.get(key)
+    if number is not None:
         try:
-            return int(text)
+            return number(text)
         except ValueError as error:
             where = f"the environment variable {variable}"
             raise ConfigError(where, str(error)) from error

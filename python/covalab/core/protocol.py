@@ -17,7 +17,7 @@ from covalab.core.journal import Intervention
 from covalab.core.model import Digest, DispatchId, Settings, Value
 from covalab.core.placement import TaskPaths
 
-PROTOCOL: Final = 4
+PROTOCOL: Final = 5
 """Raise it when a struct on the wire changes its meaning or its shape."""
 
 HEADER: Final = "Covalab-Version"
@@ -116,6 +116,10 @@ class StopPool(msgspec.Struct, frozen=True, tag="stop"):
     """Dispatcher to pool: end, with all workers. Nothing is reported any more."""
 
 
+class Ping(msgspec.Struct, frozen=True, tag="ping"):
+    """Dispatcher to pool: answer with `Pong`. Sent while batches are there, and the next after the answer."""
+
+
 class PoolReady(msgspec.Struct, frozen=True, tag="ready"):
     """Pool to dispatcher: the pool is up and takes batches. Sent once."""
 
@@ -180,6 +184,10 @@ class BatchEnded(msgspec.Struct, frozen=True, tag="batch_ended"):
     trouble: str = ""  # e.g. covalab is missing on the worker
 
 
+class Pong(msgspec.Struct, frozen=True, tag="pong"):
+    """Pool to dispatcher: the pool answers. One that sends nothing at all for the limit is taken for lost."""
+
+
 class PoolFailed(msgspec.Struct, frozen=True, tag="pool_failed"):
     """Pool to dispatcher: the pool cannot work, and why; it ends after this. With `hopeless`, so would another."""
 
@@ -188,8 +196,8 @@ class PoolFailed(msgspec.Struct, frozen=True, tag="pool_failed"):
 
 
 # Tagged unions: a part that gets a message it does not know fails at once, and not by a missing field later.
-ToPool = RunBatch | CancelBatch | StopPool
-FromPool = PoolReady | WorkersChanged | TaskStarted | Outcomes | TaskMessage | BatchEnded | PoolFailed
+ToPool = RunBatch | CancelBatch | Ping | StopPool
+FromPool = PoolReady | WorkersChanged | TaskStarted | Outcomes | TaskMessage | BatchEnded | Pong | PoolFailed
 
 BatchState = Literal["sent", "started", "ended"]
 PoolState = Literal["starting", "up", "ended"]
@@ -218,6 +226,8 @@ POOL_TRANSITIONS: Final[Mapping[tuple[PoolState, type[msgspec.Struct]], PoolStat
     ("up", TaskMessage): "up",
     ("up", Outcomes): "up",
     ("up", BatchEnded): "up",
+    ("up", Ping): "up",
+    ("up", Pong): "up",
     ("up", PoolFailed): "ended",
     ("up", StopPool): "ended",
 }
