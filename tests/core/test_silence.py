@@ -67,6 +67,7 @@ def test_a_caller_probes_then_informs() -> None:
     assert not after([False] * REPORT_TICKS).is_slow
     assert not after([False] * REPORT_TICKS + [True]).is_silent
     assert after([False, False, False, True] * 3).is_slow
+    assert not after([False] * 50 + [True] * (REPORT_TICKS - 1)).is_slow, "the silence does not count"
     assert not after([True] * (REPORT_TICKS - 1)).is_slow
 
 
@@ -78,7 +79,8 @@ def test_a_caller_probes_then_informs() -> None:
         ([False] * 5, 0.0, False),  # it may only be late
         ([False] * 6, 0.0, True),
         ([True] * 100, 0.1, False),
-        ([True] * 100, 5.0, True),  # it answers others, but not this
+        ([True] * 100, 9.0, False),
+        ([True] * 100, 10.0, True),  # it answers others, but not this
     ],
 )
 def test_a_caller_gives_up_at_its_deadline(signs: Sequence[bool], past: float, gives_up: bool) -> None:

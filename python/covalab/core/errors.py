@@ -3,6 +3,7 @@
 CovalabError
  ├─ DispatcherError               the background process cannot do it
  │   ├─ DispatcherUnavailable     it is not running and could not be started
+ │   │   └─ DispatcherSilent      it is running and does not answer
  │   ├─ VersionMismatch           two parts of covalab have different versions
  │   ├─ DataFolderError           the data folder is full, read-only, or another user's
  │   └─ TakenOver                 another dispatcher has taken over the data folder
@@ -35,6 +36,10 @@ class DispatcherError(CovalabError, RuntimeError):
 
 class DispatcherUnavailable(DispatcherError, ConnectionError):
     """The background dispatcher is not running and could not be started."""
+
+
+class DispatcherSilent(DispatcherUnavailable, TimeoutError):
+    """The background dispatcher is running and has not answered in time: it is stopped, or its disk hangs."""
 
 
 class VersionMismatch(DispatcherError):

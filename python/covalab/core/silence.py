@@ -62,6 +62,8 @@ REPORT_TICKS: Final = 10
 """Ticks without a sign of life after which a caller is informed: five seconds."""
 _DOUBT_TICKS: Final = 6
 """Ticks without a sign of life that make a caller whose time is up stop waiting for the answer."""
+_LATE_SECONDS: Final = 10.0
+"""The time by which an answer may be late as long as there are signs of life: reading a large record takes a while."""
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -72,7 +74,10 @@ class Waiting(msgspec.Struct, frozen=True):
 
     def after_tick(self, *, heard: bool) -> Waiting:
         """Return the request one tick later. `heard`: the dispatcher answered something meanwhile."""
-        return Waiting(self.asked + 1, 0 if heard else self.quiet + 1)
+        if not heard:
+            return Waiting(self.asked + 1, self.quiet + 1)
+        # The time of a silence is not counted: now the request may take as long as if it had just been sent.
+        return Waiting(0 if self.is_silent else self.asked + 1, 0)
 
     @property
     def wants_probe(self) -> bool:
@@ -94,8 +99,7 @@ class Waiting(msgspec.Struct, frozen=True):
 
         The answer to a wait with a time limit is sent when the limit is reached, so it comes a little later.
         """
-        late = REPORT_TICKS * CALLER_TICK_SECONDS
-        return past_deadline >= 0 and (self.quiet >= _DOUBT_TICKS or past_deadline >= late)
+        return past_deadline >= 0 and (self.quiet >= _DOUBT_TICKS or past_deadline >= _LATE_SECONDS)
 
 
 def since_text(since: float, now: float) -> str:
