@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from covalab.client.launcher import Address
 from covalab.core import silence
@@ -64,7 +64,8 @@ class RelaySilence:
         assert self._began is not None
         request = asyncio.ensure_future(sending)
         try:
-            await asyncio.wait({request, self._began}, return_when=asyncio.FIRST_COMPLETED)
+            both: set[asyncio.Future[Any]] = {request, self._began}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not request.done():
                 self.check()
             answer = await request
