@@ -35,10 +35,10 @@ def end_unfinished(
         run.progress.return_to_queue(unfinished)
         unfinished = []
     elif unfinished and ended.lost and batch.begun is not None:
-        _suspect(run, batch, unfinished, ended.lost, now, spool)
+        _suspect(run, batch, unfinished, now, spool, ended.lost)
         unfinished = []
     elif unfinished and ended.lost and run.seems_to_begin(unfinished[0]):
-        _suspect(run, batch, unfinished[:1], ended.lost, now, spool)
+        _suspect(run, batch, unfinished[:1], now, spool, ended.lost)
         unfinished = unfinished[1:]
     run.progress.return_unstarted(unfinished)
 
@@ -50,7 +50,7 @@ def end_with_pool(run: RunningDispatch, batch: SentBatch, *, now: float, spool: 
     """
     unfinished = _unfinished(run, batch)
     if batch.begun is not None and batch.begun.node in unfinished:
-        _suspect(run, batch, [batch.begun.node], "its pool was lost", now, spool)
+        _suspect(run, batch, [batch.begun.node], now, spool)
         unfinished.remove(batch.begun.node)
     run.progress.return_unstarted(unfinished)
 
@@ -59,7 +59,7 @@ def _unfinished(run: RunningDispatch, batch: SentBatch) -> list[int]:
     return [node for node in batch.nodes if node in batch.open and node in run.progress.in_flight]
 
 
-def _suspect(run: RunningDispatch, batch: SentBatch, nodes: list[int], why: str, now: float, spool: Path) -> None:
+def _suspect(run: RunningDispatch, batch: SentBatch, nodes: list[int], now: float, spool: Path, why: str = "") -> None:
     """Count a loss for nodes: each runs again, or fails when it had too many."""
     for node in nodes:
         may_run_again = run.progress.count_loss(node)
@@ -82,11 +82,12 @@ def _fail(run: RunningDispatch, batch: SentBatch, node: int, failure: Failure, n
 
 
 def _lost_failure(losses: int, why: str) -> Failure:
-    """Return the failure of a task whose worker died too often. `why`: how it was lost the last time."""
+    """Return the failure of a task whose process died too often; `why`: how it did the last time, if known."""
+    how = f"the last time {why}" if why else "it ran out of memory, crashed in native code or called os._exit"
     return Failure(
         "worker_lost",
-        f"the worker process died {losses} times while it ran this task: it ran out of memory, crashed in native code "
-        f"or called os._exit; look at the last lines it printed, and try it with less data (the last time: {why})",
+        f"the worker process died {losses} times while it ran this task: {how}; "
+        "look at the last lines it printed, and try it with less data",
     )
 
 
