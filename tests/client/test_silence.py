@@ -341,8 +341,8 @@ def test_stop_kills_one_that_does_not_end(own: Client, monkeypatch: pytest.Monke
     done = ct.dispatch_sync(ct.lattice(adding))(1).dispatch_id
     pid = own.status().pid
     monkeypatch.setattr(stopping, "_KILL_SECONDS", 1.0)
-    monkeypatch.setattr(stopping.os, "kill", _kill_only)
     os.kill(pid, signal.SIGSTOP)
+    monkeypatch.setattr(os, "kill", _kill_only)
 
     assert own.stop(ask=False)
     assert not paths.address_file(own.data_dir).exists()
