@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 
@@ -89,6 +89,9 @@ class DaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     start_method
         How the process of a dispatch is started: ``"fork"``, in milliseconds, or ``"spawn"``, where a fork is not safe.
         ``"auto"``: forked on Linux. Environment: ``COVALAB_START_METHOD``.
+    silent_seconds
+        How long a worker, or the process of a pool, may give no sign of life while it has something to do; then it is
+        taken for lost, and what it ran runs again. 0: for ever. Environment: ``COVALAB_SILENT_SECONDS``.
     """
 
     scheduler_address: str = ""
@@ -100,6 +103,7 @@ class DaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     num_workers: int = 0
     mem_per_worker: str | int = "auto"
     start_method: Literal["auto", "fork", "spawn"] = "auto"
+    silent_seconds: Annotated[float, msgspec.Meta(ge=0, le=1e7)] = 60.0
 
 
 class ResultsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -145,6 +149,7 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "dask.num_workers": ("COVALAB_WORKERS",),
     "dask.mem_per_worker": ("COVALAB_MEM_PER_WORKER",),
     "dask.start_method": ("COVALAB_START_METHOD",),
+    "dask.silent_seconds": ("COVALAB_SILENT_SECONDS",),
     "results.ttl": ("COVALAB_RESULTS_TTL",),
 }
 """The environment variables that override the file, the first that is set of each. An empty one counts as unset."""
@@ -220,6 +225,14 @@ def results() -> ResultsConfig:
     path = config_file()
     found = _with_variables({"results": _written(path).get("results", {})})
     return _checked({"results": found.get("results", {})}, path).results
+
+
+def silent_seconds() -> float:
+    """Read `dask.silent_seconds`, for the dispatcher: what is wrong in the file is the pool's to report."""
+    try:
+        return load().dask.silent_seconds
+    except ConfigError:
+        return DaskConfig().silent_seconds
 
 
 def raw() -> dict[str, Any]:
@@ -299,9 +312,10 @@ def _with_variables(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_text(key: str, variable: str, text: str) -> Any:
-    if key in ("dask.num_workers", "sdk.stream_items"):
+    number = {"dask.num_workers": int, "sdk.stream_items": int, "dask.silent_seconds": float}.get(key)
+    if number is not None:
         try:
-            return int(text)
+            return number(text)
         except ValueError as error:
             where = f"the environment variable {variable}"
             raise ConfigError(where, str(error)) from error

@@ -40,7 +40,8 @@ or be kept open as a service (running although all nodes have ended).
 _LOST: Final = f"""\
 A pool can end without a message: its socket is closed, all its batches have ended and their nodes are ready again. The
 node that ran is a suspect, as it is when a worker is lost (`GraphState.count_loss`): it runs alone from then on, and
-fails when that happens more than {LOSSES_ALLOWED} times.
+fails when that happens more than {LOSSES_ALLOWED} times. One that has batches and sends nothing for
+`dask.silent_seconds` is killed; an executor host, in which user code may keep all else waiting, only if it is stopped.
 """
 
 

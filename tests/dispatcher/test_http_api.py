@@ -47,7 +47,7 @@ class Door:
     def __init__(self, client: Client) -> None:
         address = find(client.data_dir)
         assert address is not None
-        self.connection = UnixConnection(address.socket)
+        self.connection = UnixConnection(address.socket, address.pid)
 
     def ask(
         self, method: str, target: str, body: bytes | None = None, headers: dict[str, str] | None = None

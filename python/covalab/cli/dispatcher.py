@@ -6,13 +6,18 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from covalab.cli.configuration import save_settings
 from covalab.cli.dispatches import summary_table
 from covalab.cli.output import console, duration_text, echo_json, elapsed, fact_table, plain_text, table
+from covalab.core.errors import DispatcherSilent
+
+if TYPE_CHECKING:
+    from covalab.client import Client
+    from covalab.core.model import DispatcherStatus
 
 _WORKERS: Final = click.option(
     "-n", "--workers", type=click.IntRange(1), help="Number of workers; written to the configuration file."
@@ -48,7 +53,7 @@ def start(*, workers: int | None, mem_per_worker: str | None, no_cluster: bool |
     _warn_of_ignored(ignored)
     save_settings(workers=workers, memory=mem_per_worker, no_cluster=no_cluster)
     was_running = find(data_dir()) is not None
-    found = connect().status()
+    found = _status(connect())
     click.echo(f"dispatcher {'was already' if was_running else 'is'} running: process {found.pid}, {found.data_dir}")
 
 
@@ -64,11 +69,16 @@ def stop() -> None:
         click.echo(f"no dispatcher is running for {folder}")
         return
     client = Client(folder, start=False)
-    found = client.status()
-    unfinished = found.active + found.scheduled
-    client.stop()
-    later = f"; {unfinished} unfinished dispatches go on at the next start" if unfinished else ""
-    click.echo(f"dispatcher stopped: process {address.pid}, {folder}{later}")
+    later, does_answer = "", True
+    try:
+        found = _status(client)
+        if unfinished := found.active + found.scheduled:
+            later = f"; {unfinished} unfinished dispatches go on at the next start"
+    except DispatcherSilent as error:
+        click.echo(f"{error}; ending it", err=True)
+        later, does_answer = "; unfinished dispatches go on at the next start", False
+    was_killed = client.stop(ask=does_answer)
+    click.echo(f"dispatcher {'killed' if was_killed else 'stopped'}: process {address.pid}, {folder}{later}")
 
 
 @click.command()
@@ -94,7 +104,7 @@ def status() -> None:
     from covalab.client import connect
 
     client = connect(start=False)  # a question about the state must not change it
-    found = client.status()
+    found = _status(client)
     out = console()
     facts = fact_table()
     up = duration_text(elapsed(found.started_at))
@@ -167,20 +177,20 @@ def cluster(ctx: click.Context, *, action: str | None, scale: int | None) -> Non
 def _print_pool_states() -> None:
     from covalab.client import connect
 
-    for pool in connect(start=False).status().pools:
+    for pool in _status(connect(start=False)).pools:
         click.echo(f"{pool.python}: {pool.state}{f' ({pool.message})' if pool.message else ''}")
 
 
 def _print_pools() -> None:
     from covalab.client import connect
 
-    echo_json(connect(start=False).status().pools)
+    echo_json(_status(connect(start=False)).pools)
 
 
 def _print_worker_count() -> None:
     from covalab.client import connect
 
-    click.echo(sum(pool.workers for pool in connect(start=False).status().pools))
+    click.echo(sum(pool.workers for pool in _status(connect(start=False)).pools))
 
 
 def _print_scheduler_address() -> None:
@@ -204,6 +214,14 @@ _CLUSTER_REPORTS: Final[Mapping[str, Callable[[], None]]] = {
     "address": _print_scheduler_address,
     "logs": _print_pool_logs,
 }
+
+
+def _status(client: Client) -> DispatcherStatus:
+    """Fetch the status; a dispatcher that does not answer is an error here, as nothing else was asked for."""
+    from covalab.client.stopping import ANSWER_SECONDS
+
+    with client.until(time.monotonic() + ANSWER_SECONDS):
+        return client.status()
 
 
 def _warn_of_ignored(options: Mapping[str, Any]) -> None:

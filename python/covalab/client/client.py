@@ -11,8 +11,8 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import quote, urlencode
@@ -20,9 +20,10 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from covalab.blobs import BlobStore
-from covalab.client import paths
+from covalab.client import paths, stopping
 from covalab.client.connection import UnixConnection
 from covalab.client.launcher import find, start_dispatcher
+from covalab.client.silence import AnswerWait, Liveness
 from covalab.core import errors, protocol
 from covalab.core.journal import Command, ExecutionSnapshot, JournalPage
 from covalab.core.model import (
@@ -100,6 +101,7 @@ class Client:
         self._local = threading.local()
         self._open: weakref.WeakSet[UnixConnection] = weakref.WeakSet()
         self._pid = os.getpid()
+        self._liveness = Liveness()
 
     # -- dispatches ----------------------------------------------------------------------------------------------
 
@@ -130,7 +132,8 @@ class Client:
             query["timeout"] = timeout
         if held:
             query["held"] = 1
-        answer: DispatchRecord = self._request("GET", f"{_path(dispatch)}/record?{urlencode(query)}", DispatchRecord)
+        target = f"{_path(dispatch)}/record?{urlencode(query)}"
+        answer: DispatchRecord = self._request("GET", target, DispatchRecord, held=wait)
         return answer
 
     def summary(self, dispatch: str) -> DispatchSummary:
@@ -178,7 +181,8 @@ class Client:
     def changes(self, dispatch: str, since: int = 0, wait: float = 0.0) -> DispatchChanges:
         """Fetch the nodes that changed after version `since`, waiting up to `wait` seconds for there to be one."""
         query = urlencode({"since": since, "wait": wait})
-        answer: DispatchChanges = self._request("GET", f"{_path(dispatch)}/changes?{query}", DispatchChanges)
+        target = f"{_path(dispatch)}/changes?{query}"
+        answer: DispatchChanges = self._request("GET", target, DispatchChanges, held=wait > 0)
         return answer
 
     def node(self, dispatch: str, node: int) -> NodeDetail:
@@ -223,13 +227,15 @@ class Client:
             Whether the final result is enough.
         """
         query = urlencode({"wait": wait, "until": "final" if final else "end"})
-        answer: ExecutionSnapshot = self._request("GET", f"{_path(dispatch)}/execution?{query}", ExecutionSnapshot)
+        target = f"{_path(dispatch)}/execution?{query}"
+        answer: ExecutionSnapshot = self._request("GET", target, ExecutionSnapshot, held=wait > 0)
         return answer
 
     def stream(self, dispatch: str, since: int = 0, read: int = 0, wait: float = 0.0, *, last: int = 0) -> JournalPage:
         """Fetch the next piece of the stream after number `since`, of which `read` items were read; or its `last`."""
         query = urlencode({"since": since, "read": read, "wait": wait, "last": last})
-        answer: JournalPage = self._request("GET", f"{_path(dispatch)}/journal?{query}", JournalPage)
+        target = f"{_path(dispatch)}/journal?{query}"
+        answer: JournalPage = self._request("GET", target, JournalPage, held=wait > 0)
         return answer
 
     def command(self, dispatch: str, command: Command) -> ExecutionSnapshot:
@@ -249,7 +255,8 @@ class Client:
 
     def events(self, since: int = -1, wait: float = 30.0) -> EventsPage:
         """Fetch the dispatches that changed after event `since` (-1: from now), held open up to `wait` seconds."""
-        answer: EventsPage = self._request("GET", f"/events?{urlencode({'since': since, 'wait': wait})}", EventsPage)
+        target = f"/events?{urlencode({'since': since, 'wait': wait})}"
+        answer: EventsPage = self._request("GET", target, EventsPage, held=wait > 0)
         return answer
 
     # -- tasks ---------------------------------------------------------------------------------------------------
@@ -300,7 +307,8 @@ class Client:
     def watches(self, host: int, since: int, wait: float) -> TriggerWatches:
         """Fetch the triggers that a host is to watch, held open up to `wait` seconds until they change."""
         query = urlencode({"since": since, "wait": wait})
-        answer: TriggerWatches = self._request("GET", f"/hosts/{host}/watches?{query}", TriggerWatches)
+        target = f"/hosts/{host}/watches?{query}"
+        answer: TriggerWatches = self._request("GET", target, TriggerWatches, held=wait > 0)
         return answer
 
     # -- the dispatcher itself -----------------------------------------------------------------------------------
@@ -314,24 +322,51 @@ class Client:
         answer: DispatcherStatus = self._request("GET", "/status", DispatcherStatus)
         return answer
 
-    def stop(self) -> None:
-        """End the dispatcher and its workers; return when it is gone. Unfinished dispatches resume later."""
+    def stop(self, *, ask: bool = True) -> bool:
+        """End the dispatcher and its workers; return when it is gone. Unfinished dispatches resume later.
+
+        Parameters
+        ----------
+        ask
+            Whether to send a request first; false for one that is known not to answer.
+
+        Returns
+        -------
+        bool
+            Whether it had to be killed, because it did not answer or did not end.
+        """
         address = find(self.data_dir)
         if address is None:
             self.close()
-            return
-        with suppress(errors.DispatcherUnavailable):
-            self._request("POST", "/stop", Any, body=b"", start=False, check=False)
+            return False
+        try:
+            if ask:
+                with self.until(time.monotonic() + stopping.ANSWER_SECONDS):
+                    self._request("POST", "/stop", Any, body=b"", start=False, check=False)
+        except errors.DispatcherSilent:
+            ask = False
+        except errors.DispatcherUnavailable:
+            pass  # it is gone
         self.close()
-        deadline = time.monotonic() + 15
-        while time.monotonic() < deadline:
-            if find(self.data_dir) is None:
-                return
-            time.sleep(0.02)
-        message = (
-            f"the dispatcher of {self.data_dir} (process {address.pid}) did not end within 15 s; see `covalab logs`"
-        )
-        raise errors.DispatcherError(message)
+        return stopping.end_process(self.data_dir, address, has_answered=ask)
+
+    @contextmanager
+    def until(self, deadline: float | None) -> Iterator[None]:
+        """Let requests of this thread raise `DispatcherSilent` when one is not answered at a time.
+
+        Without it, they wait for a dispatcher that is stopped until it goes on.
+
+        Parameters
+        ----------
+        deadline
+            The time, by the monotonic clock; None: never.
+        """
+        before = getattr(self._local, "deadline", None)
+        self._local.deadline = deadline
+        try:
+            yield
+        finally:
+            self._local.deadline = before
 
     def close(self) -> None:
         """Close the connections of all threads; the next call opens another."""
@@ -349,14 +384,25 @@ class Client:
         body: bytes | None = None,
         start: bool | None = None,
         check: bool = True,
+        held: bool = False,
     ) -> Any:
         start = self.start if start is None else start
         for attempt in range(_ATTEMPTS):
             connection = self._connection(start=start)
+            connection.wait = AnswerWait(
+                self._liveness,
+                connection.path,
+                connection.pid,
+                f"{method} {target.partition('?')[0]}",
+                is_held=held,
+                deadline=getattr(self._local, "deadline", None),
+            )
             try:
-                with place.given if _is_held_open(target) else nullcontext():
+                with place.given if held else nullcontext():
                     status, version, data = connection.exchange(method, target, body, protocol.MSGPACK)
                 break
+            except errors.DispatcherSilent:
+                raise
             except (ConnectionError, http.client.HTTPException, FileNotFoundError) as error:
                 # It went away: killed, stopped, or idle for long. The next round finds or starts another.
                 self._forget()
@@ -378,6 +424,7 @@ class Client:
     def _connection(self, *, start: bool) -> UnixConnection:
         if self._pid != os.getpid():  # a forked child must not use its parent's connection
             self._local = threading.local()
+            self._liveness = Liveness()  # another thread may have had its lock
             self._pid = os.getpid()
         connection: UnixConnection | None = getattr(self._local, "connection", None)
         if connection is None:
@@ -385,7 +432,7 @@ class Client:
             if address is None:
                 message = f"no dispatcher is running for {self.data_dir}; `covalab start` starts one"
                 raise errors.DispatcherUnavailable(message)
-            connection = self._local.connection = UnixConnection(address.socket)
+            connection = self._local.connection = UnixConnection(address.socket, address.pid)
             self._open.add(connection)
         return connection
 
@@ -421,11 +468,6 @@ def connect(*, start: bool = True, data_dir: Path | None = None) -> Client:
             raise errors.DispatcherUnavailable(message)
         start_dispatcher(folder)
     return _clients.setdefault(folder, Client(folder))
-
-
-def _is_held_open(target: str) -> bool:
-    """Whether the answer to a request may take long on purpose."""
-    return "wait=" in target and "wait=0.0" not in target
 
 
 def _path(dispatch: str) -> str:

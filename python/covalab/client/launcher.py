@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -46,6 +47,15 @@ def find(folder: Path) -> Address | None:
         return address
     except (OSError, msgspec.MsgspecError):
         return None
+
+
+def remove_address(folder: Path, address: Address) -> None:
+    """Remove the file that a killed dispatcher left, unless another one has started."""
+    with suppress(OSError, msgspec.MsgspecError), (folder / "lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # no other can start before this is closed
+        left = msgspec.json.decode(paths.address_file(folder).read_bytes(), type=Address)
+        if left.epoch == address.epoch:
+            paths.address_file(folder).unlink()
 
 
 def start_dispatcher(folder: Path) -> Address:

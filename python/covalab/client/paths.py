@@ -24,10 +24,20 @@ _SOCKET_PATH_LIMIT: Final = 100  # sun_path holds 108 bytes on Linux, 104 elsewh
 
 
 def data_dir() -> Path:
-    """Return the data folder: `COVALAB_DATA_DIR`, else `covalab` in the Jupyter data directory. Creates nothing."""
+    """Return the data folder: `COVALAB_DATA_DIR`, else `covalab` in the Jupyter data directory. Creates nothing.
+
+    Raises
+    ------
+    DataFolderError
+        If it is given relative to a current folder that was removed.
+    """
     chosen = os.environ.get("COVALAB_DATA_DIR")
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        try:
+            return Path(chosen).expanduser().absolute()
+        except FileNotFoundError as error:
+            message = f"COVALAB_DATA_DIR={chosen} is relative to a current folder that was removed; set a full path"
+            raise DataFolderError(message) from error
     from jupyter_core.paths import jupyter_data_dir  # noqa: PLC0415 - 30 ms that a chosen folder does not need
 
     return Path(jupyter_data_dir()).absolute() / "covalab"

@@ -3,6 +3,7 @@
 CovalabError
  ├─ DispatcherError               the background process cannot do it
  │   ├─ DispatcherUnavailable     it is not running and could not be started
+ │   │   └─ DispatcherSilent      it is running and does not answer
  │   ├─ VersionMismatch           two parts of covalab have different versions
  │   ├─ DataFolderError           the data folder is full, read-only, or another user's
  │   └─ TakenOver                 another dispatcher has taken over the data folder
@@ -11,6 +12,7 @@ CovalabError
  ├─ MissingLatticeRecordError     no dispatch has this id (Covalent's name)
  ├─ GraphError                    a lattice cannot become a transport graph
  │   └─ ExecutorNotFound          no executor has this name
+ ├─ WorkingFolderGone             the folder in which this process stands was removed
  ├─ TriggerError                  a trigger cannot be used like this
  ├─ SerializationError            a value cannot be encoded or decoded
  │   └─ ValueTooLarge             ... because it is larger than the configured limit
@@ -35,6 +37,10 @@ class DispatcherError(CovalabError, RuntimeError):
 
 class DispatcherUnavailable(DispatcherError, ConnectionError):
     """The background dispatcher is not running and could not be started."""
+
+
+class DispatcherSilent(DispatcherUnavailable, TimeoutError):
+    """The background dispatcher is running and has not answered in time: it is stopped, or its disk hangs."""
 
 
 class VersionMismatch(DispatcherError):
@@ -105,6 +111,12 @@ class ExecutorNotFound(GraphError):
         asking = f"electron {self.electron!r} asks for executor {self.name!r}: " if self.electron else ""
         why = f" ({self.why})" if self.why else ""
         return f"{asking}No executor found by name {self.name!r}{why}; there is {', '.join(self.known)}"
+
+
+class WorkingFolderGone(CovalabError, FileNotFoundError):
+    """The current folder of this process was removed, so no task can run in it."""
+
+    __str__ = Exception.__str__  # that of an OSError is for a number and a text
 
 
 class TriggerError(CovalabError, RuntimeError):

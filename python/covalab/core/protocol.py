@@ -125,6 +125,10 @@ class StopPool(msgspec.Struct, frozen=True, tag="stop"):
     """Dispatcher to pool: end, with all workers. Nothing is reported any more."""
 
 
+class Ping(msgspec.Struct, frozen=True, tag="ping"):
+    """Dispatcher to pool: answer with `Pong`. Sent while batches are there, and the next after the answer."""
+
+
 class PoolReady(msgspec.Struct, frozen=True, tag="ready"):
     """Pool to dispatcher: the pool is up and takes batches. Sent once."""
 
@@ -207,6 +211,10 @@ class BatchEnded(msgspec.Struct, frozen=True, tag="batch_ended"):
     node: int = -1
 
 
+class Pong(msgspec.Struct, frozen=True, tag="pong"):
+    """Pool to dispatcher: the pool answers. One that sends nothing at all for the limit is taken for lost."""
+
+
 class PoolFailed(msgspec.Struct, frozen=True, tag="pool_failed"):
     """Pool to dispatcher: the pool cannot work, and why; it ends after this. With `hopeless`, so would another."""
 
@@ -215,7 +223,7 @@ class PoolFailed(msgspec.Struct, frozen=True, tag="pool_failed"):
 
 
 # Tagged unions: a part that gets a message it does not know fails at once, and not by a missing field later.
-ToPool = RunBatch | CancelBatch | DispatchesEnded | StopPool
+ToPool = RunBatch | CancelBatch | DispatchesEnded | Ping | StopPool
 FromPool = (
     PoolReady
     | WorkersChanged
@@ -225,6 +233,7 @@ FromPool = (
     | TaskWaits
     | TaskResumed
     | BatchEnded
+    | Pong
     | PoolFailed
 )
 
@@ -260,6 +269,8 @@ POOL_TRANSITIONS: Final[Mapping[tuple[PoolState, type[msgspec.Struct]], PoolStat
     ("up", TaskWaits): "up",
     ("up", TaskResumed): "up",
     ("up", BatchEnded): "up",
+    ("up", Ping): "up",
+    ("up", Pong): "up",
     ("up", PoolFailed): "ended",
     ("up", StopPool): "ended",
 }

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
+from covalab import config
 from covalab.client.framing import read_frame, write_frame
-from covalab.core import protocol
+from covalab.core import protocol, silence
 from covalab.core.errors import VersionMismatch
 from covalab.core.model import DispatchId, Environment, PoolStatus
 from covalab.core.placement import PoolKey
@@ -23,6 +24,8 @@ from covalab.core.protocol import (
     CancelBatch,
     DispatchesEnded,
     Outcomes,
+    Ping,
+    Pong,
     PoolFailed,
     PoolReady,
     RunBatch,
@@ -133,6 +136,9 @@ class Pool:
         self._roots: set[DispatchId] = set()
         self._ended_roots: list[DispatchId] = []
         self._encoder = protocol.encoder()
+        self._was_heard = False  # since the last tick
+        self._has_answered = True  # the last ping
+        self._why_killed = ""
         self._process = ChildProcess(f"the {key.kind} of {environment.python}", log)
         self._process.supervise(self._run_once, self._on_failed)
 
@@ -178,7 +184,7 @@ class Pool:
         """End the process and everything it started."""
         await self._process.stop()
 
-    def _send(self, message: RunBatch | CancelBatch | DispatchesEnded | StopPool) -> None:
+    def _send(self, message: RunBatch | CancelBatch | DispatchesEnded | Ping | StopPool) -> None:
         if self._writer is not None:
             write_frame(self._writer, self._encoder.encode(message))
 
@@ -229,7 +235,11 @@ class Pool:
                 return self._death(came_up=False)
             server.close()  # no other process has business at this socket
             reader, self._writer = connected.result()
-            return await self._listen(reader)
+            liveness = asyncio.create_task(self._watch_liveness(config.silent_seconds()))
+            try:
+                return await self._listen(reader)
+            finally:
+                liveness.cancel()
         finally:
             server.close()
             self._socket.unlink(missing_ok=True)
@@ -272,6 +282,7 @@ class Pool:
         messages = protocol.decoder(protocol.FromPool)
         while (frame := await read_frame(reader)) is not None:
             message = messages.decode(frame)
+            self._was_heard = True
             if isinstance(message, PoolReady):
                 try:
                     protocol.check_version(
@@ -285,9 +296,36 @@ class Pool:
                 self.state = "up"
             elif isinstance(message, PoolFailed):
                 return ProcessEnd(came_up, message.message, message.hopeless)
+            elif isinstance(message, Pong):
+                self._has_answered = True
             else:
                 self._on_message(message)
         return self._death(came_up=came_up)
+
+    async def _watch_liveness(self, limit: float) -> None:
+        """Kill the process when it sends nothing for the limit while it has batches."""
+        silent: dict[str, int] = {}
+        self._has_answered, self._why_killed = True, ""
+        while limit:
+            await asyncio.sleep(silence.tick_seconds(limit))
+            heard, self._was_heard = self._was_heard, False
+            watched = (self._process.name,) if self.batches else ()
+            silent = silence.count_tick(silent, watched, watched if heard else ())
+            if silence.lost(silent) and self._may_be_killed():
+                self._why_killed = f"{self._process.name} has not answered for {limit:g} s"
+                self._process.kill()  # ends `_listen`, as any death does
+                return
+            if watched and self._has_answered:
+                self._has_answered = False
+                self._send(Ping())
+
+    def _may_be_killed(self) -> bool:
+        """Whether silence means that the process will not go on.
+
+        In an executor host user code runs, which may hold the interpreter's lock for an hour: only a host that is
+        stopped is taken for lost.
+        """
+        return self.key.kind == "pool" or self._process.is_stopped()
 
     def _on_message(
         self, message: WorkersChanged | TaskStarted | Outcomes | TaskMessage | TaskWaits | TaskResumed | BatchEnded
@@ -325,6 +363,8 @@ class Pool:
 
     def _death(self, *, came_up: bool) -> ProcessEnd:
         """Return how the process ended that sent no `PoolFailed`, from the last line of its log."""
+        if self._why_killed:
+            return ProcessEnd(came_up, self._why_killed)
         tail, python = self._process.log_tail(), self._interpreter.python
         if "No module named covalab" in tail or "No module named 'covalab'" in tail:
             env = f" (conda environment {self.key.conda_env!r})" if self.key.conda_env else ""

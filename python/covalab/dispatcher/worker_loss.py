@@ -38,10 +38,10 @@ def end_unfinished(
         _suspect(run, batch, [ended.node], now, spool, ended.lost)
         unfinished.remove(ended.node)
     elif unfinished and ended.lost and batch.begun is not None:
-        _suspect(run, batch, unfinished, now, spool)
+        _suspect(run, batch, unfinished, now, spool, ended.lost)
         unfinished = []
     elif unfinished and ended.lost and run.seems_to_begin(unfinished[0]):
-        _suspect(run, batch, unfinished[:1], now, spool)
+        _suspect(run, batch, unfinished[:1], now, spool, ended.lost)
         unfinished = unfinished[1:]
     run.progress.return_unstarted(unfinished)
 

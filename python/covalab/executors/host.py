@@ -36,6 +36,8 @@ from covalab.core.protocol import (
     BatchEnded,
     CancelBatch,
     Outcomes,
+    Ping,
+    Pong,
     PoolFailed,
     PoolReady,
     RunBatch,
@@ -151,6 +153,8 @@ class ExecutorHost:
                 running = self._running.get(message.batch)
                 if running is not None:
                     self._spawn(self._cancel(running))
+            elif isinstance(message, Ping):
+                self._send(Pong())
             elif isinstance(message, StopPool):
                 return
 

@@ -28,6 +28,8 @@ from covalab.core.protocol import (
     BatchEnded,
     CancelBatch,
     DispatchesEnded,
+    Ping,
+    Pong,
     PoolFailed,
     PoolReady,
     RunBatch,
@@ -38,6 +40,8 @@ from covalab.core.protocol import (
 from covalab.core.worker_protocol import BatchLost, EndDispatches, Job, JobDone, Kill, Learn, PackagesImported, Stop
 from covalab.pool import cluster, imports
 from covalab.pool.links import DaskLink, Link, PrivateLink
+from covalab.pool.liveness import WorkerLiveness
+from covalab.worker.process_tree import end_tree
 
 _log = logging.getLogger("covalab.pool")
 _HEALTH_SECONDS: Final = 0.5
@@ -116,8 +120,10 @@ class PoolServer:
         if self._imports:
             self._link.broadcast(Learn(list(self._imports)))
         health = asyncio.create_task(self._check_health(self._client))
+        liveness = asyncio.create_task(self._watch_liveness(self._client, wanted.silent_seconds))
         await asyncio.wait(
-            (asyncio.create_task(self._handle_messages(await listening)), health), return_when="FIRST_COMPLETED"
+            (asyncio.create_task(self._handle_messages(await listening)), health, liveness),
+            return_when="FIRST_COMPLETED",
         )
         await self._writer.drain()
 
@@ -132,6 +138,8 @@ class PoolServer:
             elif isinstance(message, DispatchesEnded):
                 assert self._link is not None
                 self._link.broadcast(EndDispatches([str(root) for root in message.roots]))
+            elif isinstance(message, Ping):
+                self._send(Pong())
             elif isinstance(message, StopPool):
                 return
             frame = await read_frame(self._reader)
@@ -149,6 +157,38 @@ class PoolServer:
                 self._send(PoolFailed(f"{wanted - len(self._workers)} of {wanted} workers are gone for good"))
                 return
         self._send(PoolFailed(f"the connection to the Dask scheduler {_address(client)} is lost"))
+
+    async def _watch_liveness(self, client: Client, limit: float) -> None:
+        """Watch for workers that do not answer; end when the scheduler does not."""
+        liveness = WorkerLiveness(
+            client,
+            limit,
+            busy=lambda: {running.request.worker for running in self._running.values()},
+            on_lost=self._on_silent,
+            on_return=self._on_answering,
+        )
+        self._send(PoolFailed(f"{await liveness.watch()} ({_address(client)})"))
+
+    def _on_silent(self, worker: str, why: str) -> None:
+        """End the batches at a worker that does not answer. One of ours is killed, another is avoided."""
+        self._workers.pop(worker, None)
+        for batch, running in list(self._running.items()):
+            if running.request.worker == worker:
+                self._finish(batch, lost=why)
+        self._send(WorkersChanged(list(self._workers)))
+        _log.warning("%s", why)
+        for nanny in self._nannies():
+            if nanny.worker_address == worker and nanny.pid is not None:
+                end_tree(nanny.pid)  # also ends a process that is stopped; its nanny starts another
+
+    def _on_answering(self, worker: str) -> None:
+        self._workers[worker] = None
+        self._send(WorkersChanged(list(self._workers)))
+
+    def _nannies(self) -> list[Nanny]:
+        """Return the parents of our own cluster's workers."""
+        cluster = None if self._client is None or not self._is_ours else self._client.cluster
+        return [] if cluster is None else list(cluster.workers.values())
 
     # -- workers -------------------------------------------------------------------------------------------------
 
@@ -206,12 +246,9 @@ class PoolServer:
             return False
         if not self._is_ours:
             return True
-        assert self._client is not None
-        assert self._client.cluster is not None
-        nannies: list[Nanny] = list(self._client.cluster.workers.values())
         return any(
             nanny.worker_address == worker and nanny.process is not None and nanny.process.status is Status.running
-            for nanny in nannies
+            for nanny in self._nannies()
         )
 
     # -- batches ---------------------------------------------------------------------------------------------------

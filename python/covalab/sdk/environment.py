@@ -15,6 +15,7 @@ from typing import Final
 
 from covalab._version import __version__
 from covalab.core.codec import printable
+from covalab.core.errors import WorkingFolderGone
 from covalab.core.model import Environment, Origin
 from covalab.core.os_text import sendable
 from covalab.sdk.values import UserValue
@@ -36,6 +37,32 @@ def environment() -> Environment:
         versions=_versions(),
         shell_env={name: sendable(os.environ[name]) for name in _SHELL if name in os.environ},
     )
+
+
+def working_folder() -> str:
+    """Return the current folder of this process, in which its tasks run.
+
+    Raises
+    ------
+    WorkingFolderGone
+        If it was removed. Another one of the same name is not the one in which this process stands.
+    """
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        message = (
+            f"the current folder of this process{_former_folder()} was removed, so tasks cannot run in it; change into "
+            "one that exists (`%cd FOLDER` in a notebook, else `os.chdir`), then dispatch again"
+        )
+        raise WorkingFolderGone(message) from None
+
+
+def _former_folder() -> str:
+    """Return the name of a current folder that was removed, if the system knows it, with a space before."""
+    try:
+        return f" {os.readlink('/proc/self/cwd').removesuffix(' (deleted)')}"
+    except OSError:
+        return ""
 
 
 def origin() -> Origin:

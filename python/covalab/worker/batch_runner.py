@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import os
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -61,6 +62,17 @@ _NOT_THE_USERS: Final = (  # frames that a traceback does not show at its top
 _MESSAGE_LIMIT: Final = 10_000
 _TRACEBACK_LIMIT: Final = 100_000
 _EXCEPTION_LIMIT: Final = 16_000  # its bytes travel and are kept with the failure
+
+
+def _own_folder() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - a text, as everywhere here
+    except FileNotFoundError:
+        return tempfile.gettempdir()
+
+
+_OWN_FOLDER: Final = _own_folder()
+"""The folder in which this process was started, which is no notebook's."""
 
 
 class TaskWorker:
@@ -353,10 +365,13 @@ def enter_folder(cwd: str, path: list[str]) -> None:
         if entry not in sys.path:
             sys.path.insert(0, entry)
     try:
-        if str(Path.cwd()) != cwd:
-            os.chdir(cwd)
+        # Always: the folder in which the process stands may have been removed, and another made under its name.
+        os.chdir(cwd)
     except OSError:
-        return  # the folder is gone: tasks that need it fail with an error that names it
+        # It is gone: tasks that need it fail with an error that names it. In the folder of another dispatch they would
+        # not fail, and use its files.
+        with suppress(OSError):
+            os.chdir(_OWN_FOLDER)
 
 
 @contextmanager
@@ -365,14 +380,20 @@ def _working_folder(folder: str) -> Iterator[None]:
     if not folder:
         yield
         return
-    before = Path.cwd()
+    try:
+        before = os.getcwd()  # noqa: PTH109 - as text, like its alternative
+    except FileNotFoundError:  # a task has removed it
+        before = _OWN_FOLDER
     path = Path(os.path.expanduser(folder))  # noqa: PTH111 - Path raises for a user that does not exist
     path.mkdir(parents=True, exist_ok=True)
     os.chdir(path)
     try:
         yield
     finally:
-        os.chdir(before)
+        try:
+            os.chdir(before)
+        except OSError:  # removed meanwhile, which is no fault of this task's value
+            os.chdir(_OWN_FOLDER)
 
 
 def _write_logs(paths: TaskPaths, *texts: str) -> None:

@@ -21,7 +21,8 @@ from tornado.simple_httpclient import HTTPTimeoutError, SimpleAsyncHTTPClient
 from covalab.client.launcher import Address, find, start_dispatcher
 from covalab.client.paths import address_file
 from covalab.core import protocol
-from covalab.core.errors import CovalabError, DispatcherUnavailable
+from covalab.core.errors import CovalabError, DispatcherSilent, DispatcherUnavailable
+from covalab.jupyter.server.silence import RelaySilence
 
 _CONNECT_LIMIT: Final = 10.0  # seconds
 _ANSWER_LIMIT: Final = 60.0  # seconds, on top of the time that a request asks to be held open
@@ -70,6 +71,7 @@ class Relay:
         self._not_before = 0.0
         self._finding = asyncio.Lock()
         self._resolver = _SocketResolver()
+        self._silence = RelaySilence(self._forget)
 
     @cached_property
     def _http(self) -> SimpleAsyncHTTPClient:
@@ -100,11 +102,14 @@ class Relay:
 
         Raises
         ------
+        DispatcherSilent
+            If there is one that has not answered anything for five seconds.
         DispatcherUnavailable, DataFolderError
-            If there is no dispatcher and none could be started, or it does not answer.
+            If there is no dispatcher and none could be started, or it does not answer this.
         VersionMismatch
             If the dispatcher is of an incompatible version.
         """
+        self._silence.check()
         for last in (False, True) if repeat else (True,):
             address = await self.find()
             self._resolver.path = address.socket
@@ -122,7 +127,8 @@ class Relay:
                 follow_redirects=False,
             )
             try:
-                response = await self._http.fetch(request, raise_error=False)
+                sending = self._http.fetch(request, raise_error=False)
+                response = await self._silence.answer(sending, address)
                 break
             except HTTPTimeoutError as error:
                 message = (
@@ -130,10 +136,12 @@ class Relay:
                     f"({error.message}); `covalab logs` shows what it is doing"
                 )
                 raise DispatcherUnavailable(message) from error
+            except DispatcherSilent:  # it may still be carried out, when it goes on
+                raise
             except (OSError, HTTPClientError) as error:
                 # Whether the request was handled is not known. Nearly all may be handled twice: reading, cancelling,
                 # deleting, answering (an answer has an id). A redispatch could run twice, which is the lesser evil.
-                self._address = None
+                self._forget()
                 if last:
                     message = (
                         f"the dispatcher of {self.folder} does not answer ({type(error).__name__}: {error}); "
@@ -143,6 +151,9 @@ class Relay:
         version = response.headers.get(protocol.HEADER, "")
         protocol.check_version(version, f"the dispatcher of {self.folder}", _REMEDY)
         return Answer(response.code, response.body, address.epoch)
+
+    def _forget(self) -> None:
+        self._address = None
 
     async def find(self) -> Address:
         """Return the address of the dispatcher; start one if there is none and `start` is set.

@@ -11,7 +11,7 @@ from covalab.sdk.building.plan import Workflow
 from covalab.sdk.code.modules import beside_by_value
 from covalab.sdk.code.source import doc_of
 from covalab.sdk.code.storing import store_code
-from covalab.sdk.environment import environment, origin
+from covalab.sdk.environment import environment, origin, working_folder
 from covalab.sdk.values import UserValue
 
 
@@ -54,7 +54,10 @@ def prepare(
         If the lattice cannot become a graph with these arguments. Exceptions of its body come through.
     SerializationError
         If an argument, an electron or the lattice cannot be pickled.
+    WorkingFolderGone
+        If the current folder of this process was removed.
     """
+    working_folder()  # raises before anything is built that needs it: module paths are relative to it
     plan, inputs = lattice.plan(args, kwargs, blobs, whole=whole)
     code = dict(plan.code)
     # Pickled like the functions in the graph, or a redispatch would build with other classes than its nodes know.

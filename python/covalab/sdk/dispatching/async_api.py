@@ -8,7 +8,7 @@ from covalab.client import connect
 from covalab.core.lifecycle import TERMINAL
 from covalab.sdk.building.lattice import Lattice
 from covalab.sdk.dispatching.api import dispatch, get_result
-from covalab.sdk.executions.aio import ROUND_SECONDS, deadline_after, in_thread, left_until, waited_for
+from covalab.sdk.executions.aio import ROUND_SECONDS, answered_by, deadline_after, in_thread, left_until, waited_for
 from covalab.sdk.ids import check_address, checked_id
 from covalab.sdk.results.fetch import fetch_status
 from covalab.sdk.results.result import Result
@@ -47,7 +47,7 @@ async def async_get_result(
     is_over = not wait or status_only
     while not is_over:
         left = left_until(deadline, ROUND_SECONDS)
-        standing = await waited_for(client.execution, wanted, wait=left)
+        standing = await waited_for(answered_by, client, deadline, client.execution, wanted, wait=left)
         is_over = standing.summary.status in TERMINAL or left <= 0
     if status_only:
         return await in_thread(fetch_status, wanted)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
+from covalab.client import Client
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -90,6 +92,14 @@ def async_twin(call: Callable[_P, _T]) -> Callable[_P, Coroutine[Any, Any, _T]]:
 def deadline_after(timeout: float | None) -> float | None:
     """Return when a wait is over, by the monotonic clock; None: never."""
     return None if timeout is None else time.monotonic() + timeout
+
+
+def answered_by(
+    client: Client, deadline: float | None, call: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
+) -> _T:
+    """Make a call whose requests raise `DispatcherSilent` when the dispatcher does not answer until a deadline."""
+    with client.until(deadline):
+        return call(*args, **kwargs)
 
 
 def left_until(deadline: float | None, most: float) -> float:

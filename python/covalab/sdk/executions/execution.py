@@ -134,7 +134,7 @@ class Execution(Generic[_ResultT]):
         cursor = StreamCursor(self._client, self._id)
         deadline = deadline_after(timeout)
         while not cursor.has_ended:
-            items = cursor.next(left_until(deadline, FOR_EVER))
+            items = cursor.next(left_until(deadline, FOR_EVER), deadline)
             yield from items
             if items:
                 deadline = deadline_after(timeout)
@@ -147,7 +147,7 @@ class Execution(Generic[_ResultT]):
         cursor = StreamCursor(self._client, self._id)
         deadline = deadline_after(timeout)
         while not cursor.has_ended:
-            items = await waited_for(cursor.next, left_until(deadline, ROUND_SECONDS))
+            items = await waited_for(cursor.next, left_until(deadline, ROUND_SECONDS), deadline)
             for item in items:
                 yield item
             if items:

@@ -33,9 +33,10 @@ class SnapshotReader:
         self._client = client
         self._id = dispatch_id
 
-    def snapshot(self, *, wait: float = 0.0, final: bool = False) -> ExecutionSnapshot:
-        """Ask for the snapshot of this moment."""
-        return self._client.execution(self._id, wait=wait, final=final)
+    def snapshot(self, *, wait: float = 0.0, final: bool = False, deadline: float | None = None) -> ExecutionSnapshot:
+        """Ask for the snapshot of this moment, or of one within `wait` seconds."""
+        with self._client.until(deadline):
+            return self._client.execution(self._id, wait=wait, final=final)
 
     def deserialized(self, tree: StateNode, what: str = "state") -> UserValue:
         """Return a part of the state, as objects of its own."""

@@ -25,9 +25,10 @@ class StreamCursor:
         self._n_read = 0
         self.has_ended = False
 
-    def next(self, wait: float) -> list[UserValue]:
+    def next(self, wait: float, deadline: float | None = None) -> list[UserValue]:
         """Return the next items, after at most `wait` seconds."""
-        page = self._client.stream(self._id, self._since, self._n_read, wait)
+        with self._client.until(deadline):
+            page = self._client.stream(self._id, self._since, self._n_read, wait)
         items: list[UserValue] = []
         if page.missed:
             items.append({"type": "lagged", "missed": page.missed})

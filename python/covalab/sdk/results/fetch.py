@@ -7,6 +7,7 @@ from typing import Literal
 
 from covalab.client import connect
 from covalab.core.lifecycle import covalent_text
+from covalab.sdk.executions.aio import deadline_after
 from covalab.sdk.executions.execution import Execution
 from covalab.sdk.ids import check_address, checked_id
 from covalab.sdk.results.result import Result
@@ -34,7 +35,8 @@ def fetch_result(
     check_address(dispatcher_addr)
     client, wanted = connect(), checked_id(dispatch_id)
     outputs: Literal["result", "none"] = "result" if workflow_output else "none"
-    record = client.record(wanted, wait=bool(wait), timeout=timeout, outputs=outputs, held=timeout is not None)
+    with client.until(deadline_after(timeout if wait else None)):
+        record = client.record(wanted, wait=bool(wait), timeout=timeout, outputs=outputs, held=timeout is not None)
     if wait and record.summary.held and record.summary.starts_at is None and timeout is None:
         message = (
             f"dispatch {wanted} ({record.summary.name}) was recorded and not started (disable_run, or it waits for a "

@@ -110,7 +110,8 @@ class Readers:
         reader, deadline = self._reader, deadline_after(timeout)
         while True:
             left = left_until(deadline, FOR_EVER)
-            is_there, value = reader.final_result(reader.snapshot(wait=left, final=True))
+            snapshot = reader.snapshot(wait=left, final=True, deadline=deadline)
+            is_there, value = reader.final_result(snapshot)
             if is_there:
                 return value
             if is_past(deadline):
@@ -123,7 +124,7 @@ class Readers:
         reader, deadline = self._reader, deadline_after(timeout)
         while True:
             left = left_until(deadline, ROUND_SECONDS)
-            snapshot = await waited_for(reader.snapshot, wait=left, final=True)
+            snapshot = await waited_for(reader.snapshot, wait=left, final=True, deadline=deadline)
             is_there, value = await in_thread(reader.final_result, snapshot)
             if is_there:
                 return value

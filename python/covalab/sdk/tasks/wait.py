@@ -9,7 +9,7 @@ from typing import Final
 from covalab.client import Client
 from covalab.core.errors import MissingLatticeRecordError
 from covalab.core.lifecycle import TERMINAL
-from covalab.core.model import NodeDetail, NodeKind, does_work
+from covalab.core.model import DispatchSummary, NodeDetail, NodeKind, does_work
 from covalab.sdk.tasks.records import TaskRecord, task_record
 
 _ROUND_SECONDS: Final = 10.0
@@ -34,22 +34,30 @@ def await_task(
     gone : threading.Event
         Set when the caller no longer waits; then this returns None.
     """
-    dispatch, node = parse_task_id(task_id)
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = None if timeout is None or not wait else time.monotonic() + timeout
     try:
-        summary = client.summary(dispatch)
-        detail = fetch_detail(client, dispatch, node)
-        while detail is not None and detail.status not in TERMINAL:
-            left = _ROUND_SECONDS if deadline is None else deadline - time.monotonic()
-            if not wait or left <= 0 or gone.is_set():
-                return None
-            changes = client.changes(dispatch, since=summary.version, wait=min(left, _ROUND_SECONDS))
-            summary = changes.summary
-            if any(state.node == detail.node and state.status in TERMINAL for state in changes.nodes):
-                detail = fetch_detail(client, dispatch, node)
+        with client.until(deadline):
+            found = _awaited(client, *parse_task_id(task_id), wait=wait, deadline=deadline, gone=gone)
     except MissingLatticeRecordError:
         return None
-    return None if detail is None else task_record(detail, summary, client.blobs.deserialize)
+    return None if found is None else task_record(*found, client.blobs.deserialize)
+
+
+def _awaited(
+    client: Client, dispatch: str, node: int | None, *, wait: bool, deadline: float | None, gone: threading.Event
+) -> tuple[NodeDetail, DispatchSummary] | None:
+    """Return a node that has ended, and its dispatch."""
+    summary = client.summary(dispatch)
+    detail = fetch_detail(client, dispatch, node)
+    while detail is not None and detail.status not in TERMINAL:
+        left = _ROUND_SECONDS if deadline is None else deadline - time.monotonic()
+        if not wait or left <= 0 or gone.is_set():
+            return None
+        changes = client.changes(dispatch, since=summary.version, wait=min(left, _ROUND_SECONDS))
+        summary = changes.summary
+        if any(state.node == detail.node and state.status in TERMINAL for state in changes.nodes):
+            detail = fetch_detail(client, dispatch, node)
+    return None if detail is None else (detail, summary)
 
 
 def parse_task_id(task_id: object) -> tuple[str, int | None]:
