@@ -17,7 +17,7 @@ from covalab.core.journal import Intervention
 from covalab.core.model import Digest, DispatchId, Settings, Value
 from covalab.core.placement import TaskPaths
 
-PROTOCOL: Final = 4
+PROTOCOL: Final = 5
 """Raise it when a struct on the wire changes its meaning or its shape."""
 
 HEADER: Final = "Covalab-Version"
@@ -91,6 +91,14 @@ class Batch(msgspec.Struct, frozen=True):
     shared: list[Value] = []  # values that are not small, each once however many tasks use it
     packages: str = ""  # the folder for packages that tasks require
     executor: Settings | None = None  # for an executor host, whose batches have one task
+    prefix: str = ""  # `Environment.prefix`, and so on
+    sys_path: list[str] = []
+    umask: int = -1
+    variables: bytes = b""  # `Submission.variables`, and so on
+    local_modules: Digest = Digest("")  # in `code` or a blob
+
+    def __repr__(self) -> str:
+        return f"<batch {self.id} of {self.dispatch}>"  # without the variables
 
 
 class RunBatch(msgspec.Struct, frozen=True, tag="run_batch"):

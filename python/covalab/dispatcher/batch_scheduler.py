@@ -157,6 +157,9 @@ class BatchScheduler:
         executor = batching.settings_of(run.graph, nodes[0]) if in_host else None
         if executor is not None and executor.instance in run.submission.code:
             code[executor.instance] = run.submission.code[executor.instance]
+        local_modules = run.submission.local_modules
+        if local_modules in run.submission.code:
+            code[local_modules] = run.submission.code[local_modules]
         batch = Batch(
             next(self._batches),
             run.id,
@@ -170,6 +173,11 @@ class BatchScheduler:
             shared.values,
             self._packages,
             executor,
+            environment.prefix,
+            environment.sys_path,
+            environment.umask,
+            run.submission.variables,
+            local_modules,
         )
         limit = batching.settings_of(run.graph, nodes[0]).time_limit if len(nodes) == 1 else None
         sent = SentBatch(batch.id, run.id, nodes, worker, quick=self._is_quick(run, nodes), time_limit=limit)

@@ -45,16 +45,16 @@ def run(payload: bytes, owner: str) -> None:
 
     Every pool of a scheduler gets every event, and numbers its batches from one: `owner` identifies the pool.
     """
-    _run(_decoder.decode(payload), owner)
+    _run(_decoder.decode(payload), owner, is_ours=True)
 
 
-def _run(batch: Batch, owner: str) -> None:
+def _run(batch: Batch, owner: str, *, is_ours: bool) -> None:
     dask_worker = get_worker()
     with _one_at_a_time:
         # By spool: a worker of another's cluster may serve several data folders, each with its own output files.
         task_worker = _workers.get(batch.spool)
         if task_worker is None:
-            task_worker = _workers[batch.spool] = TaskWorker(batch.spool)
+            task_worker = _workers[batch.spool] = TaskWorker(batch.spool, is_ours=is_ours)
         _Process.owner = owner
         task_worker.run(batch, lambda message: dask_worker.log_event(TOPIC, (owner, message)))
 
@@ -69,7 +69,7 @@ def run_elsewhere(payload: bytes, owner: str) -> None:
     )
     # Its pool may be killed, and the scheduler then forgets the task but leaves it running: nothing else stops it.
     try:
-        _run(batch, owner)
+        _run(batch, owner, is_ours=False)
     finally:
         watching.cancel()
 

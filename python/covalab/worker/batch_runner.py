@@ -31,7 +31,7 @@ from covalab.core.model import INLINE_LIMIT, Digest, ErrorType, Failure, Outcome
 from covalab.core.placement import TaskPaths
 from covalab.core.plain_types import ATOMS
 from covalab.core.protocol import Argument, Batch, Outcomes, TaskSpec, TaskStarted
-from covalab.worker import context, reporting
+from covalab.worker import context, environment, reporting
 from covalab.worker.capture import Capture
 from covalab.worker.hook_runner import HookRunner, read_hooks
 from covalab.worker.interrupt import InterruptibleTask
@@ -64,7 +64,8 @@ _EXCEPTION_LIMIT: Final = 16_000  # its bytes travel and are kept with the failu
 class TaskWorker:
     """State of a worker process between batches: decoded functions and hooks, and the two output files."""
 
-    def __init__(self, spool: str) -> None:
+    def __init__(self, spool: str, *, is_ours: bool = True) -> None:
+        self._is_ours = is_ours
         self.capture = Capture(spool)
         self.interruptible = InterruptibleTask()
         self.name = f"{os.getpid()}"
@@ -76,19 +77,18 @@ class TaskWorker:
         """Run the nodes of a batch in order; emit their outcomes, at the latest when it ends."""
         self.capture.enter()
         self.interruptible.begin(batch.id)
-        os.environ["COVALENT_DISPATCH_ID"] = batch.dispatch  # Covalent's tasks read it
         try:
-            self._run(batch, emit)
+            with environment.entered(batch, is_ours=self._is_ours):
+                os.environ["COVALENT_DISPATCH_ID"] = batch.dispatch  # Covalent's tasks read it
+                self._run(batch, emit)
         finally:
             context.process.task = context.OUTSIDE
             reporting.process.reporter = None
-            os.environ.pop("COVALENT_DISPATCH_ID", None)  # the task may have done so
             # In this order: an interrupt that still comes must not hit the streams half way.
             self.interruptible.end()
             self.capture.leave()
 
     def _run(self, batch: Batch, emit: Emit) -> None:
-        enter_folder(batch.cwd, batch.path)
         blobs = BlobStore(batch.blobs)
         report = _Report(batch.id, self, emit)
         inputs = Inputs(batch, blobs)
@@ -214,8 +214,8 @@ class TaskWorker:
     def _function(
         self, task: TaskSpec, batch: Batch, blobs: BlobStore, folders: tuple[str, ...] = ()
     ) -> Callable[..., Any]:
-        # With other packages visible, the same code imports other modules, so it is another function.
-        key = (task.function, *folders)
+        # With other packages or local modules, the same code imports other modules, so it is another function.
+        key = (task.function, batch.local_modules, *folders)
         function = self._functions.get(key)
         if function is None:
             what = f"the function of electron {task.name!r} (node {task.node})"
@@ -305,19 +305,6 @@ def _serialized_plan(plan: SublatticePlan, blobs: BlobStore) -> Value:
     if len(data) <= INLINE_LIMIT:
         return Value(len(data), "SublatticePlan", data=data)
     return Value(len(data), "SublatticePlan", digest=blobs.put(Encoded([data], len(data))))
-
-
-def enter_folder(cwd: str, path: list[str]) -> None:
-    """Enter the notebook's folder, and extend `sys.path` with the notebook's."""
-    # Reversed, so that they end up in the notebook's order; never removed, as modules may be imported late.
-    for entry in reversed(path):
-        if entry not in sys.path:
-            sys.path.insert(0, entry)
-    try:
-        if str(Path.cwd()) != cwd:
-            os.chdir(cwd)
-    except OSError:
-        return  # the folder is gone: tasks that need it fail with an error that names it
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from covalab.core.model import DispatchId, Submission
 from covalab.sdk.building.plan import Workflow
 from covalab.sdk.code.modules import beside_by_value
 from covalab.sdk.code.storing import store_code
-from covalab.sdk.environment import environment, origin
+from covalab.sdk.environment import environment, origin, process_variables
 from covalab.sdk.values import UserValue
 
 
@@ -76,4 +76,5 @@ def prepare(
         replaced=[node for node, name in plan.replaced.items() if name in replaced],
         interventions=lattice.mode_of(plan.graph),
         auto_close=auto_close,
+        variables=process_variables(),
     )

@@ -6,20 +6,18 @@ next dispatch although workers live long, and workers that do not have the file 
 
 from __future__ import annotations
 
-import functools
 import os
 import pickle
-import site
 import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import ModuleType
 from typing import Final, TypeAlias
 
 from covalab.sdk.environment import usual_path
+from covalab.worker.search_path import installed_in_place
 
 _NEVER: Final = frozenset({"__main__", "__mp_main__", "covalab", "cloudpickle"})
 """Not beside a notebook, wherever they lie: the first two travel by value anyway, the others are on every worker."""
@@ -87,7 +85,7 @@ def beside() -> list[ModuleType]:
     is larger than 8 MB, is left out: it travels by name, as every other module does.
     """
     roots = {os.path.abspath(entry) for entry in sys.path}
-    roots -= usual_path() | _installed_in_place()
+    roots -= usual_path() | installed_in_place()
     candidates: dict[_Known, ModuleType] = {}
     for name, module in list(sys.modules.items()):
         if "." in name or name in _NEVER:
@@ -135,15 +133,3 @@ def _can_travel(module: ModuleType) -> bool:
         except Exception:  # noqa: BLE001 - pickling runs the user's code
             return False
     return len(data) + size <= _SIZE_LIMIT
-
-
-@functools.cache
-def _installed_in_place() -> frozenset[str]:
-    """Return the folders that ``.pth`` files add to `sys.path`: projects that are installed where they lie."""
-    found: set[str] = set()
-    for folder in (*site.getsitepackages(), site.getusersitepackages()):
-        for file in Path(folder).glob("*.pth"):
-            with suppress(OSError, UnicodeDecodeError):
-                lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-                found |= {os.path.normpath(Path(folder, line)) for line in lines if not line.startswith("import")}
-    return frozenset(found)

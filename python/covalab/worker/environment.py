@@ -1,0 +1,163 @@
+"""Environment of a task: variables, umask, folder, search path and local modules of the process that dispatched.
+
+All of it is state of the whole process, entered once per batch.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Final, NamedTuple
+
+from covalab.blobs import BlobStore
+from covalab.core import local_modules, process_variables
+from covalab.core.protocol import Batch
+from covalab.worker.local_modules import finder
+from covalab.worker.search_path import environment_path, installed_in_place
+
+
+class _State(NamedTuple):
+    """State of the process."""
+
+    variables: dict[bytes, bytes]
+    umask: int
+    folder: str
+    path: list[str]
+
+
+class _Process:
+    """State with which this process started, taken when the first batch is entered."""
+
+    own: _State | None = None
+
+
+def enter(batch: Batch, *, is_ours: bool) -> None:
+    """Give this process the environment that a batch expects.
+
+    Parameters
+    ----------
+    batch
+        The batch. One that an earlier version submitted has no variables and no umask: the process keeps its own.
+    is_ours
+        Whether a cluster of covalab's own runs it. On a worker of another's, which may be on another machine, only the
+        variables that the notebook changed or deleted are set.
+
+    Raises
+    ------
+    BlobNotFound
+        If the local modules of the dispatch are no longer in the blob folder.
+    """
+    own = _own()
+    same_interpreter = batch.prefix in ("", sys.prefix)
+    if batch.variables:
+        sent = process_variables.unpack(batch.variables)
+        _set_variables(
+            process_variables.variables_of_task(
+                sent, own.variables, is_ours=is_ours, same_interpreter=same_interpreter
+            )
+        )
+    if batch.umask >= 0:
+        os.umask(batch.umask)
+    _enter_folder(batch.cwd, own.folder)
+    if is_ours and same_interpreter and batch.sys_path:
+        path = batch.sys_path + _of_the_interpreter(own.path)  # the latter for what the notebook took out of its own
+    else:
+        path = _around(_of_the_interpreter(own.path) if is_ours else own.path, batch)
+    sys.path[:] = dict.fromkeys(path)
+    if batch.local_modules == finder.digest:
+        modules: Mapping[str, local_modules.LocalModule] = finder.modules
+    elif batch.local_modules:
+        packed = batch.code.get(batch.local_modules)
+        modules = local_modules.unpack(BlobStore(batch.blobs).read(batch.local_modules) if packed is None else packed)
+    else:
+        modules = {}
+    finder.enter(batch.local_modules, modules, [entry for entry in batch.path if entry not in installed_in_place()])
+
+
+@contextmanager
+def entered(batch: Batch, *, is_ours: bool) -> Iterator[None]:
+    """Give this process the environment that a batch expects, and afterwards its own again.
+
+    Local modules stay loaded: the next batch may be of the same dispatch. One of another forgets them.
+    """
+    own = _own()
+    try:
+        enter(batch, is_ours=is_ours)
+        yield
+    finally:
+        _set_variables(own.variables)
+        os.umask(own.umask)
+        sys.path[:] = own.path
+        with suppress(OSError):
+            os.chdir(own.folder)
+
+
+def enter_folder(cwd: str, path: list[str]) -> None:
+    """Enter the notebook's folder, and extend `sys.path`, in a process that several dispatches share.
+
+    For the executor host. Variables, umask and local modules stay the process's there: they are of the whole process,
+    and other dispatches run in other threads at the same time.
+    """
+    # Reversed, so that they end up in the notebook's order; never removed, as modules may be imported late.
+    for entry in reversed(path):
+        if entry not in sys.path:
+            sys.path.insert(0, entry)
+    _enter_folder(cwd, "")
+
+
+def _own() -> _State:
+    if _Process.own is None:
+        umask = os.umask(0o077)
+        os.umask(umask)
+        folder = ""
+        with suppress(OSError):  # it was removed
+            folder = os.getcwd()
+        _Process.own = _State(dict(os.environb), umask, folder, list(sys.path))
+    return _Process.own
+
+
+def _enter_folder(cwd: str, otherwise: str) -> None:
+    try:
+        os.chdir(cwd)
+    except OSError:
+        # It is gone, or on another machine: tasks that need it fail with an error that names it. They must not write
+        # into the folder of another notebook meanwhile.
+        with suppress(OSError):
+            os.chdir(otherwise)
+
+
+def _set_variables(wanted: Mapping[bytes, bytes]) -> None:
+    """Make the environment of this process, and of those that it starts, the one that is wanted."""
+    now = dict(os.environb)
+    if now == wanted:
+        return
+    for name in now.keys() - wanted.keys():
+        with suppress(OSError, ValueError):
+            del os.environb[name]
+    for name, value in wanted.items():
+        if now.get(name) != value:
+            with suppress(OSError, ValueError):  # a name that only another system allows
+                os.environb[name] = value
+    if now.get(_TIME_ZONE) != wanted.get(_TIME_ZONE):
+        time.tzset()
+
+
+_TIME_ZONE: Final = b"TZ"
+
+
+def _of_the_interpreter(path: list[str]) -> list[str]:
+    """Return the entries that any process of this interpreter has: not the folder in which this one was started."""
+    usual = environment_path() | installed_in_place()
+    return [entry for entry in path if entry in usual]
+
+
+def _around(usual: list[str], batch: Batch) -> list[str]:
+    """Return the search path of another interpreter: its own entries, those of the notebook before and after them."""
+    extra = frozenset(batch.path)
+    in_order = batch.sys_path or batch.path
+    n_before = next((number for number, entry in enumerate(in_order) if entry not in extra), len(in_order))
+    before = in_order[:n_before]
+    return [*before, *usual, *(entry for entry in batch.path if entry not in before)]
