@@ -19,6 +19,7 @@ from covalab.core.model import Environment, Origin
 from covalab.core.process_variables import ProcessVariables
 from covalab.sdk.values import UserValue
 from covalab.worker.search_path import environment_path
+from covalab.worker.variables import current_variables
 
 _SHELL: Final = (
     *("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH"),
@@ -62,7 +63,7 @@ def usual_path() -> frozenset[str]:
 
 def process_variables() -> bytes:
     """Return the environment variables of this process, packed, as they are now."""
-    now = dict(os.environb)
+    now = current_variables()
     packed = _Packed.bytes
     if now != _Packed.variables or not packed:
         start = _at_start()
@@ -79,7 +80,7 @@ class _Packed:
     bytes = b""
 
 
-_AT_IMPORT: Final = dict(os.environb)
+_AT_IMPORT: Final = current_variables()
 
 
 @functools.cache
@@ -91,7 +92,7 @@ def _at_start() -> dict[bytes, bytes]:
     # A process that shows a title of its own (`setproctitle`) has written it over them.
     if not entries or not all(b"=" in entry for entry in entries):
         return _AT_IMPORT
-    return dict((name, value) for name, _, value in (entry.partition(b"=") for entry in entries))
+    return {name: value for name, _, value in (entry.partition(b"=") for entry in entries)}
 
 
 def _umask() -> int:

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from covalab.blobs import BlobStore
 from covalab.core import local_modules, process_variables
 from covalab.core.protocol import Batch
 from covalab.worker.local_modules import finder
 from covalab.worker.search_path import environment_path, installed_in_place
+from covalab.worker.variables import current_variables, set_variables
 
 
 class _State(NamedTuple):
@@ -54,10 +54,8 @@ def enter(batch: Batch, *, is_ours: bool) -> None:
     same_interpreter = batch.prefix in ("", sys.prefix)
     if batch.variables:
         sent = process_variables.unpack(batch.variables)
-        _set_variables(
-            process_variables.variables_of_task(
-                sent, own.variables, is_ours=is_ours, same_interpreter=same_interpreter
-            )
+        set_variables(
+            process_variables.variables_of_task(sent, own.variables, is_ours=is_ours, same_interpreter=same_interpreter)
         )
     if batch.umask >= 0:
         os.umask(batch.umask)
@@ -88,7 +86,7 @@ def entered(batch: Batch, *, is_ours: bool) -> Iterator[None]:
         enter(batch, is_ours=is_ours)
         yield
     finally:
-        _set_variables(own.variables)
+        set_variables(own.variables)
         os.umask(own.umask)
         sys.path[:] = own.path
         with suppress(OSError):
@@ -115,7 +113,7 @@ def _own() -> _State:
         folder = ""
         with suppress(OSError):  # it was removed
             folder = os.getcwd()
-        _Process.own = _State(dict(os.environb), umask, folder, list(sys.path))
+        _Process.own = _State(current_variables(), umask, folder, list(sys.path))
     return _Process.own
 
 
@@ -127,25 +125,6 @@ def _enter_folder(cwd: str, otherwise: str) -> None:
         # into the folder of another notebook meanwhile.
         with suppress(OSError):
             os.chdir(otherwise)
-
-
-def _set_variables(wanted: Mapping[bytes, bytes]) -> None:
-    """Make the environment of this process, and of those that it starts, the one that is wanted."""
-    now = dict(os.environb)
-    if now == wanted:
-        return
-    for name in now.keys() - wanted.keys():
-        with suppress(OSError, ValueError):
-            del os.environb[name]
-    for name, value in wanted.items():
-        if now.get(name) != value:
-            with suppress(OSError, ValueError):  # a name that only another system allows
-                os.environb[name] = value
-    if now.get(_TIME_ZONE) != wanted.get(_TIME_ZONE):
-        time.tzset()
-
-
-_TIME_ZONE: Final = b"TZ"
 
 
 def _of_the_interpreter(path: list[str]) -> list[str]:

@@ -26,7 +26,7 @@ class _SnapshotLoader(SourceFileLoader):
         super().__init__(fullname, path)
         self._source = source
 
-    def get_data(self, path: str) -> bytes:  # type: ignore[override]
+    def get_data(self, path: str) -> bytes:
         """Return a file; the module's own as it was at the dispatch."""
         return self._source if path == self.path else super().get_data(path)
 
@@ -122,7 +122,7 @@ class LocalModulesFinder(MetaPathFinder):
         for name, module in self.modules.items():
             folder = os.path.dirname(os.fsdecode(module.path))
             if module.is_package and module.source is not None and not os.path.isdir(folder):
-                sys.path_importer_cache[folder] = _Folder(name, self)  # type: ignore[assignment]
+                sys.path_importer_cache[folder] = _Folder(name, self)
 
     def _forget(self) -> None:
         """Remove the local modules from `sys.modules`, with what tracebacks and `pkgutil` know of them."""
