@@ -65,6 +65,11 @@ def enter(batch: Batch, *, is_ours: bool) -> None:
     else:
         path = _around(_of_the_interpreter(own.path) if is_ours else own.path, batch)
     sys.path[:] = dict.fromkeys(path)
+    enter_local_modules(batch)
+
+
+def enter_local_modules(batch: Batch) -> None:
+    """Let this process import the local modules of a batch, and forget those of another dispatch."""
     if batch.local_modules == finder.digest:
         modules: Mapping[str, local_modules.LocalModule] = finder.modules
     elif batch.local_modules:
@@ -96,8 +101,8 @@ def entered(batch: Batch, *, is_ours: bool) -> Iterator[None]:
 def enter_folder(cwd: str, path: list[str]) -> None:
     """Enter the notebook's folder, and extend `sys.path`, in a process that several dispatches share.
 
-    For the executor host. Variables, umask and local modules stay the process's there: they are of the whole process,
-    and other dispatches run in other threads at the same time.
+    For the executor host. Variables and umask stay the process's there: they are of the whole process, and other
+    dispatches run in other threads at the same time.
     """
     # Reversed, so that they end up in the notebook's order; never removed, as modules may be imported late.
     for entry in reversed(path):

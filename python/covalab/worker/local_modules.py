@@ -80,6 +80,7 @@ class LocalModulesFinder(MetaPathFinder):
         self.digest = ""
         self.modules: LocalModules = {}
         self._roots: tuple[str, ...] = ()
+        self._own_modules: frozenset[str] = frozenset()
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -117,6 +118,7 @@ class LocalModulesFinder(MetaPathFinder):
             sys.meta_path.insert(0, self)
         if (digest, *roots) == (self.digest, *self._roots):
             return
+        self._own_modules = self._own_modules or frozenset(name.partition(".")[0] for name in sys.modules)
         self._forget()
         self.digest, self.modules, self._roots = digest, dict(modules), tuple(roots)
         for name, module in self.modules.items():
@@ -126,29 +128,38 @@ class LocalModulesFinder(MetaPathFinder):
 
     def _forget(self) -> None:
         """Remove the local modules from `sys.modules`, with what tracebacks and `pkgutil` know of them."""
-        local = {name for name, module in list(sys.modules.items()) if self._is_local(name, module)}
-        for name in list(sys.modules):
-            if name in local or any(name.startswith(f"{one}.") for one in local if name.startswith(one)):
-                del sys.modules[name]
-        for module in self.modules.values():
-            linecache.cache.pop(os.fsdecode(module.path), None)
+        loaded: dict[str, list[ModuleType]] = {}
+        for name, module in list(sys.modules.items()):
+            loaded.setdefault(name.partition(".")[0], []).append(module)
+        local = {top for top, modules in loaded.items() if self._is_local(top, modules)}
+        for name in [name for name in sys.modules if name.partition(".")[0] in local]:
+            del sys.modules[name]
+        for one in self.modules.values():
+            linecache.cache.pop(os.fsdecode(one.path), None)
         for folder, entry in list(sys.path_importer_cache.items()):
             if isinstance(entry, _Folder):
                 del sys.path_importer_cache[folder]
         importlib.invalidate_caches()
 
-    def _is_local(self, name: str, module: ModuleType | None) -> bool:
-        spec = getattr(module, "__spec__", None)
-        if isinstance(getattr(spec, "loader", None), _SnapshotLoader):
+    def _is_local(self, top: str, modules: list[ModuleType]) -> bool:
+        """Whether a top-level module is local; `modules` are it and its submodules, as far as they are loaded."""
+        specs = [getattr(module, "__spec__", None) for module in modules]
+        if any(isinstance(getattr(spec, "loader", None), _SnapshotLoader) for spec in specs):
             return True
-        if name in self.modules and spec is not None and spec.loader is None:
-            return True  # a namespace package of the snapshot
-        origin = getattr(spec, "origin", None)
-        # C code cannot be loaded twice into a process.
-        return isinstance(origin, str) and self._is_under(origin) and not origin.endswith(tuple(EXTENSION_SUFFIXES))
+        # What the process needs itself may lie in a folder of the notebook, too; C code cannot be loaded twice.
+        if top in self._own_modules or any(_is_compiled(spec) for spec in specs):
+            return False
+        return any(_root_of(module) in self._roots for module in modules if module.__name__ == top)
 
-    def _is_under(self, file: str) -> bool:
-        return any(file.startswith(root + os.sep) for root in self._roots)
+
+def _is_compiled(spec: ModuleSpec | None) -> bool:
+    return str(getattr(spec, "origin", "")).endswith(tuple(EXTENSION_SUFFIXES))
+
+
+def _root_of(module: ModuleType) -> str:
+    """Return the entry of `sys.path` in which a top-level module was found."""
+    folders = list(getattr(module, "__path__", ()))
+    return os.path.dirname(str(folders[0] if folders else getattr(module, "__file__", None)))
 
 
 finder = LocalModulesFinder()

@@ -10,6 +10,7 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Final, NamedTuple, TypeAlias
 
@@ -25,6 +26,8 @@ _IMPORT_NAME: Final = dis.opmap["IMPORT_NAME"]
 _OBJECTS_LOOKED_AT: Final = 20_000
 _ITEMS_LOOKED_AT: Final = 100  # of one container
 _CONTAINERS: Final = (list, tuple, set, frozenset)
+_PLAIN: Final = ("covalab.core.", "covalab.blobs", "covalab.sdk.building.transport_graph")
+"""Modules of objects that hold nothing of the user's."""
 
 
 class CodeNames(NamedTuple):
@@ -77,6 +80,16 @@ class _Walk:
         self._is_local = functools.cache(is_local)
         self._todo: list[UserValue] = []
         self._seen: dict[int, UserValue] = {}  # kept alive, so that no other object gets an id meanwhile
+        self._known: dict[type, Callable[[UserValue], None]] = {
+            FunctionType: self._function,
+            ModuleType: lambda module: self._module(module.__name__),
+            MethodType: lambda method: self.add((method.__func__, method.__self__)),
+            functools.partial: lambda one: self.add((one.func, one.args, one.keywords)),
+            BuiltinFunctionType: lambda _: None,
+            **dict.fromkeys(_CONTAINERS, lambda one: self.add(_first(one))),
+            dict: lambda one: self.add(_first(one.values())),
+            type: self._class,
+        }
 
     def add(self, objects: Iterable[UserValue]) -> None:
         for one in objects:
@@ -85,27 +98,12 @@ class _Walk:
                 self._todo.append(one)
 
     def run(self) -> None:
-        while self._todo and len(self._seen) < _OBJECTS_LOOKED_AT:
+        while self._todo:
             with suppress(Exception):  # looking at objects runs their code, such as that of a stand-in for another
-                self._look_at(self._todo.pop())
-
-    def _look_at(self, one: UserValue) -> None:
-        if isinstance(one, FunctionType):
-            self._function(one)
-        elif isinstance(one, ModuleType):
-            self._module(one.__name__)
-        elif isinstance(one, type):
-            self._class(one)
-        elif isinstance(one, MethodType):
-            self.add((one.__func__, one.__self__))
-        elif isinstance(one, functools.partial):
-            self.add((one.func, one.args, one.keywords))
-        elif isinstance(one, dict):
-            self.add(_first(dict.values(one)))
-        elif isinstance(one, _CONTAINERS):
-            self.add(_first(one))
-        elif not isinstance(one, BuiltinFunctionType):
-            self._instance(one)
+                while self._todo and len(self._seen) < _OBJECTS_LOOKED_AT:
+                    one = self._todo.pop()
+                    self._known.get(type(one), self._instance)(one)
+                return
 
     def _travels(self, module: object) -> bool:
         return isinstance(module, str) and self._is_local(module.partition(".")[0])
@@ -149,24 +147,34 @@ class _Walk:
                         self.add((value,))
 
     def _instance(self, one: UserValue) -> None:
+        if isinstance(one, type):  # of a metaclass
+            self._class(one)
+            return
         kind = type(one)
-        self.add((kind,))
-        # Of other packages' objects nothing is of the user's, but for what wraps a function.
-        if self._travels(kind.__module__) or kind.__module__.startswith("covalab."):
+        module = kind.__module__
+        is_ours = module.startswith("covalab.")
+        if is_ours and module.startswith(_PLAIN):
+            return
+        if is_ours or self._travels(module):
             try:
                 attributes = object.__getattribute__(one, "__dict__")
             except AttributeError:
                 names: tuple[str, ...] = getattr(kind, "__struct_fields__", ())
                 attributes = {name: getattr(one, name) for name in names}
             self.add(_first(attributes.values()))
-        elif callable(one):
+        elif callable(one):  # of other packages' objects nothing is of the user's, but for what wraps a function
             with suppress(AttributeError):
                 self.add((object.__getattribute__(one, "__wrapped__"),))
+        if not is_ours:
+            self.add((kind,))
+            if isinstance(one, dict):  # of a class of its own
+                self.add(_first(dict.values(one)))
+            elif isinstance(one, _CONTAINERS):
+                self.add(_first(one))
 
 
 def _first(values: Iterable[UserValue]) -> Iterator[UserValue]:
-    for _, value in zip(range(_ITEMS_LOOKED_AT), values, strict=False):
-        yield value
+    return islice(values, _ITEMS_LOOKED_AT)
 
 
 def _is_filled(cell: UserValue) -> bool:

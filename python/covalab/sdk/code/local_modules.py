@@ -20,7 +20,7 @@ from covalab.core.local_modules import SIZE_LIMIT, LocalModule, LocalModules
 from covalab.core.model import Digest, Submission
 from covalab.sdk.code.imported_names import CodeNames, imported_names
 from covalab.sdk.code.modules import NEVER_BESIDE
-from covalab.sdk.code.source_files import SourceFile, SourceFiles
+from covalab.sdk.code.source_files import Folder, SourceFile, SourceFiles
 from covalab.sdk.code.storing import store_bytes
 from covalab.sdk.environment import usual_path
 from covalab.sdk.values import UserValue
@@ -87,9 +87,11 @@ class _Search:
     def __init__(self) -> None:
         entries = [os.path.abspath(entry) for entry in sys.path]
         usual = usual_path() | installed_in_place()
-        self._path = [(entry, entry not in usual) for entry in dict.fromkeys(entries)]
         self._places: dict[str, _Place | None] = {}
-        self._names: dict[str, frozenset[str]] = {}
+        self._folders: dict[str, Folder] = {}
+        self._path = [
+            (entry, entry not in usual and not self._folder(entry).has_packages) for entry in dict.fromkeys(entries)
+        ]
         self._found: LocalModules = {}
         self._size = 0
         self._todo: list[str] = []
@@ -223,7 +225,10 @@ class _Search:
         return name in entries or f"{name}.py" in entries
 
     def _entries(self, folder: str) -> frozenset[str]:
-        found = self._names.get(folder)
+        return self._folder(folder).names
+
+    def _folder(self, folder: str) -> Folder:
+        found = self._folders.get(folder)
         if found is None:
-            found = self._names[folder] = _files.names(folder)
+            found = self._folders[folder] = _files.folder(folder)
         return found

@@ -40,12 +40,19 @@ class SourceFile(NamedTuple):
     imports_any: bool
 
 
+class Folder(NamedTuple):
+    """A folder: the names of everything in it, and whether packages were installed there (`pip install --target`)."""
+
+    names: frozenset[str]
+    has_packages: bool
+
+
 class SourceFiles:
     """Files and folders that were looked at, with the times at which they were changed."""
 
     def __init__(self) -> None:
         self._files: OrderedDict[str, tuple[_Times, SourceFile]] = OrderedDict()
-        self._folders: OrderedDict[str, tuple[_Times, frozenset[str]]] = OrderedDict()
+        self._folders: OrderedDict[str, tuple[_Times, Folder]] = OrderedDict()
 
     def read(self, path: str) -> SourceFile | None:
         """Return a file; None if it cannot be read. An unchanged file is the same object again."""
@@ -62,18 +69,22 @@ class SourceFiles:
         _keep(self._files, path, (times, found))
         return found
 
-    def names(self, folder: str) -> frozenset[str]:
-        """Return the names of everything in a folder; none if there is no such folder."""
+    def folder(self, path: str) -> Folder:
+        """Return a folder; one with nothing in it if there is none."""
         try:
-            times = _times(folder)
-            known = self._folders.get(folder)
+            times = _times(path)
+            known = self._folders.get(path)
             if known is not None and known[0] == times and not _is_recent(times):
                 return known[1]
-            found = frozenset(os.listdir(folder))
+            names = frozenset(os.listdir(path))
         except OSError:
-            return frozenset()
-        _keep(self._folders, folder, (times, found))
+            return _EMPTY
+        found = Folder(names, any(name.endswith(".dist-info") for name in names))
+        _keep(self._folders, path, (times, found))
         return found
+
+
+_EMPTY: Final = Folder(frozenset(), has_packages=False)
 
 
 def _keep(kept: OrderedDict[str, tuple[_Times, _T]], path: str, found: tuple[_Times, _T]) -> None:
