@@ -15,6 +15,9 @@ import msgspec
 ALL_NAMES: Final = "*"
 """Recorded in place of names when Python code went through the whole environment."""
 
+_MASK: Final = bytes(byte ^ 0x5A for byte in range(256))
+"""Keeps nothing secret: who may read the data folder may read them. But a few variables are not compressed at all."""
+
 _BACKEND: Final = b"MPLBACKEND"
 _DRAWS_TO_FILES: Final = frozenset({b"agg", b"cairo", b"pdf", b"pgf", b"ps", b"svg", b"template"})
 """Backends of matplotlib that open no window and belong to no kernel."""
@@ -56,13 +59,13 @@ class ProcessVariables(msgspec.Struct, frozen=True):
 
     def pack(self) -> bytes:
         """Return it as bytes in which no value can be read by chance."""
-        return zlib.compress(msgspec.msgpack.encode(self), 1)
+        return zlib.compress(msgspec.msgpack.encode(self), 1).translate(_MASK)
 
 
 @functools.lru_cache(maxsize=8)  # a dispatch sends the same bytes with each of its batches
 def unpack(packed: bytes) -> ProcessVariables:
     """Return the variables that `ProcessVariables.pack` packed."""
-    return msgspec.msgpack.decode(zlib.decompress(packed), type=ProcessVariables)
+    return msgspec.msgpack.decode(zlib.decompress(packed.translate(_MASK)), type=ProcessVariables)
 
 
 def variables_of_task(
