@@ -125,10 +125,10 @@ class _Search:
 
     def _add(self, name: str) -> None:
         """Add a module, the packages that it is in, and what they import."""
+        self._todo.append(name.rpartition(".")[0])  # also of a module that there is not: it is imported first
         place = self._place(name)
         if place is None:
             return
-        self._todo.append(name.rpartition(".")[0])
         travelled = finder.modules.get(name)
         if travelled is not None:
             module, file = travelled, None  # this is a task: what it was sent counts, not what the file is now
