@@ -33,12 +33,14 @@ PARENT = Submission(
     id=DispatchId("p"),
     graph=graph_of([NodeKind.SUBLATTICE], []),
     values=[],
-    code={},
+    code={Digest("2" * 64): b"modules", Digest("3" * 64): b"of the parent alone"},
     environment=Environment(sys.executable, sys.prefix, "/parent"),
     origin=Origin("a.ipynb"),
     inputs=serialize_small(1),
     lattice=Digest("0" * 64),
     priority=7,
+    variables=b"packed",
+    local_modules=Digest("2" * 64),
 )
 GRAPH = replace(graph_of([NodeKind.ELECTRON], []), edges=[Edge(0, 1, "value", EdgeKind.ARG, 0)])
 PLAN = SublatticePlan(
@@ -83,7 +85,9 @@ def test_a_child_is_its_parents_but_for_the_plan(
         root=PARENT.id,
         parent=PARENT.id,
         parent_node=0,
-        **msgspec.structs.asdict(PLAN),
+        variables=b"packed",
+        local_modules=Digest("2" * 64),
+        **{**msgspec.structs.asdict(PLAN), "code": PLAN.code | {Digest("2" * 64): b"modules"}},
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.jupyter.kernels import Kernel, a_kernel
@@ -85,3 +86,38 @@ def test_loading_costs_little_and_starts_no_work_in_the_way(kernel: Kernel) -> N
     )
 
     assert loaded.text == "[]\n"
+
+
+def test_tasks_import_what_autoreload_shows(kernel: Kernel, tmp_path: Path) -> None:
+    """An edited helper, and a submodule of a package, in a cell and in its task; before it was saved by a second."""
+    (tmp_path / "reloaded").mkdir()
+    (tmp_path / "reloaded" / "__init__.py").write_text("")
+    kernel.succeed(f"%load_ext autoreload\n%autoreload 2\nimport sys; sys.path.insert(0, {str(tmp_path)!r})")
+    for number in (1, 22222, 3):
+        (tmp_path / "reloaded_one.py").write_text(f"def one():\n    return {number}\n")
+        (tmp_path / "reloaded" / "area.py").write_text(f"def area():\n    return {number}\n")
+        here = kernel.succeed("import reloaded.area, reloaded_one\n[reloaded.area.area(), reloaded_one.one()]")
+        kernel.succeed(
+            "%%electron parts()\nimport reloaded.area as area, reloaded_one\n[area.area(), reloaded_one.one()]"
+        )
+        inside = kernel.succeed("ct.dispatch_sync(ct.lattice(parts))().result")
+        kernel.succeed("%%electron outside()\n[reloaded.area.area(), reloaded_one.one()]")
+        outside = kernel.succeed("ct.dispatch_sync(ct.lattice(outside))().result")
+
+        assert here.text == inside.text == outside.text == f"[{number}, {number}]"
+
+
+def test_variables_of_the_notebook_arrive(kernel: Kernel) -> None:
+    """However they were set; the kernel's own backend of matplotlib, which a task cannot use, does not."""
+    kernel.succeed("%env APP_ONE=a=b c\n%set_env APP_TWO 2")
+    kernel.succeed("import os\nos.environ.update({'APP_THREE': '3'})\nos.environ['MPLBACKEND'] = 'module://inline'")
+    kernel.succeed(
+        "%%electron look()\nimport os\n"
+        "[os.environ.get(name) for name in ('APP_ONE', 'APP_TWO', 'APP_THREE', 'MPLBACKEND', 'JPY_PARENT_PID')]"
+    )
+    first = kernel.succeed("ct.dispatch_sync(ct.lattice(look))().result")
+    kernel.succeed("del os.environ['APP_ONE']\nos.environ.pop('APP_TWO')")
+    second = kernel.succeed("ct.dispatch_sync(ct.lattice(look))().result")
+
+    assert first.text == "['a=b c', '2', '3', 'Agg', None]"
+    assert second.text == "[None, None, '3', 'Agg', None]"

@@ -78,6 +78,8 @@ WHOLE = Submission(
     auto_close=False,
     starts_at=5.0,
     schedule=Schedule(DispatchId("a"), 60.0, number=2),
+    variables=b"packed",
+    local_modules=Digest("d" * 64),
 )
 """A submission none of whose fields has its default."""
 
@@ -191,6 +193,7 @@ def test_what_schema_10_stored_is_read(tmp_path: Path) -> None:
 
     assert graph == GRAPH
     forgotten: dict[str, Any] = {"reuse": None, "reuse_strict": False, "replaced": [], "triggers": []}
+    forgotten |= {"variables": b"", "local_modules": ""}
     assert submission == replace(WHOLE, id=DispatchId("d1"), **forgotten)
     assert [task.row.node for task in held] == [0]
     assert bodies == [(None,)]

@@ -18,6 +18,7 @@ from tests.system.test_crashes import until
 import covalab as ct
 from covalab.client import Client, connect
 from covalab.core.errors import ConfigError
+from covalab.sdk.dispatching.api import start
 
 ROOT = Path(__file__).parents[2]
 
@@ -266,3 +267,35 @@ def test_the_dispatch_tests_pass_on_a_scheduler_started_by_hand(names: str, by_h
     )
 
     assert done.returncode == 0, done.stdout[-5000:]
+
+
+def test_a_worker_elsewhere_has_what_the_notebook_set_and_its_local_modules(
+    joined: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps its own home and path, and needs none of the notebook's files; what was set is gone with its batch."""
+    del joined
+    (tmp_path / "nb").mkdir()
+    (tmp_path / "nb" / "far_helper.py").write_text("from far_other import N\n")
+    (tmp_path / "nb" / "far_other.py").write_text("N = 5\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "nb"))
+    monkeypatch.setenv("APP_KEY", "1")
+    monkeypatch.delenv("DASK_INTERNAL_INHERIT_CONFIG", raising=False)
+
+    @ct.electron
+    def look() -> list[str | None]:
+        import far_helper  # type: ignore[import-not-found]
+
+        return [os.environ.get("APP_KEY"), os.environ.get("HOME"), str(far_helper.N)]
+
+    run = ct.dispatch(ct.lattice(look), disable_run=True)()
+    (tmp_path / "nb").rename(tmp_path / "hidden")
+    start(run)
+    monkeypatch.delenv("APP_KEY")
+
+    @ct.electron
+    def again() -> str | None:
+        return os.environ.get("APP_KEY")
+
+    home = str(tmp_path / "dask" / "home")
+    assert ct.get_result(run, wait=True).result == ["1", home, "5"], ct.get_result(run).error
+    assert ct.dispatch_sync(ct.lattice(lambda: [again() for _ in range(4)]))().result == [None] * 4

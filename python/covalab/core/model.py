@@ -182,6 +182,8 @@ class Environment(msgspec.Struct, frozen=True):
     path: list[str] = []  # entries of sys.path that a fresh interpreter would not have
     versions: dict[str, str] = {}  # "python", "covalab", "cloudpickle", "distributed", ...
     shell_env: dict[str, str] = {}  # environment variables that decide what can be imported (PATH, PYTHONPATH, ...)
+    sys_path: list[str] = []  # all of sys.path, in its order
+    umask: int = -1  # -1: not known
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -222,6 +224,11 @@ class Submission(msgspec.Struct, frozen=True):
     auto_close: bool = True  # ends with its graph; else when it is closed
     starts_at: Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)] | None = None  # not before; in the past: now
     schedule: Schedule | None = None  # what makes it a run of a series
+    variables: bytes = b""  # packed `core.process_variables.ProcessVariables`: secrets, for the task's process only
+    local_modules: Digest = Digest("")  # of packed `core.local_modules.LocalModules`, in `code` or in the blob folder
+
+    def __repr__(self) -> str:
+        return f"<submission {self.id} of {self.graph.name!r}>"  # without the variables
 
 
 class SublatticePlan(msgspec.Struct, frozen=True):

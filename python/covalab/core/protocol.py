@@ -92,6 +92,14 @@ class Batch(msgspec.Struct, frozen=True):
     packages: str = ""  # the folder for packages that tasks require
     executor: Settings | None = None  # for an executor host, whose batches have one task
     root: DispatchId = DispatchId("")  # the outermost dispatch: its tasks share processes
+    prefix: str = ""  # `Environment.prefix`, and so on
+    sys_path: list[str] = []
+    umask: int = -1
+    variables: bytes = b""  # `Submission.variables`, and so on
+    local_modules: Digest = Digest("")  # in `code` or a blob
+
+    def __repr__(self) -> str:
+        return f"<batch {self.id} of {self.dispatch}>"  # without the variables
 
 
 class RunBatch(msgspec.Struct, frozen=True, tag="run_batch"):

@@ -158,6 +158,9 @@ class BatchScheduler:
         if executor is not None and executor.instance in run.submission.code:
             code[executor.instance] = run.submission.code[executor.instance]
         root = run.submission.root or run.id
+        local_modules = run.submission.local_modules
+        if local_modules in run.submission.code:
+            code[local_modules] = run.submission.code[local_modules]
         batch = Batch(
             next(self._batches),
             run.id,
@@ -172,6 +175,11 @@ class BatchScheduler:
             self._packages,
             executor,
             root,
+            environment.prefix,
+            environment.sys_path,
+            environment.umask,
+            run.submission.variables,
+            local_modules,
         )
         limit = batching.settings_of(run.graph, nodes[0]).time_limit if len(nodes) == 1 else None
         quick = self._is_quick(run, nodes)

@@ -72,11 +72,13 @@ def child_submission(run: RunningDispatch, outcome: Outcome, blobs: BlobStore) -
     if value_node(plan.graph) < 0:
         message = f"the value of sublattice {plan.graph.name!r} is not one value"
         raise GraphError(message)
+    local_modules = run.submission.local_modules
+    inline = {local_modules: run.submission.code[local_modules]} if local_modules in run.submission.code else {}
     return Submission(
         id=child_id(run.id, outcome.node, run.progress.attempt[outcome.node]),
         graph=plan.graph,
         values=plan.values,
-        code=plan.code,
+        code=plan.code | inline,
         environment=run.submission.environment,
         origin=run.submission.origin,
         inputs=plan.inputs,
@@ -88,6 +90,8 @@ def child_submission(run: RunningDispatch, outcome: Outcome, blobs: BlobStore) -
         parent_node=outcome.node,
         priority=run.submission.priority,
         interventions=plan.interventions,
+        variables=run.submission.variables,
+        local_modules=local_modules,
     )
 
 

@@ -51,7 +51,8 @@ from covalab.executors.base import AsyncBaseExecutor, BaseExecutor, Runtime
 from covalab.executors.call_values import instance_of, ready, value_of
 from covalab.executors.manager import _executor_manager
 from covalab.worker import context, reporting
-from covalab.worker.batch_runner import enter_folder, failure_of
+from covalab.worker.batch_runner import failure_of
+from covalab.worker.environment import enter_folder, enter_local_modules
 
 _log = logging.getLogger("covalab.executors")
 SLOTS: Final = 64
@@ -245,7 +246,8 @@ class ExecutorHost:
         reporting.in_thread.set(reporting.Reporter(batch, blobs, emit))
         started_at, start = time.time(), time.perf_counter()
         # In a thread: importing a plug-in may take seconds, in which other tasks would stand still.
-        done = await _in_thread(lambda: self._prepare(running, blobs))
+        is_alone = len(self._running) == 1
+        done = await _in_thread(lambda: self._prepare(running, blobs, is_alone=is_alone))
         phase: ErrorType = "serialization"
         if done.error is None:
             phase = "runtime"
@@ -272,11 +274,14 @@ class ExecutorHost:
         return Outcome(task.node, ended, started_at, ended_at, value, failure, stdout, stderr, worker)
 
     @staticmethod
-    def _prepare(running: _Running, blobs: BlobStore) -> Any:
+    def _prepare(running: _Running, blobs: BlobStore, *, is_alone: bool) -> Any:
         batch = running.batch
         assert batch.executor is not None
         # Process-wide: with dispatches from several folders in one host, the folder of the last one counts.
         enter_folder(batch.cwd, batch.path)
+        # So are modules, but those of a dispatch that still runs must not be taken away from it.
+        if is_alone:
+            enter_local_modules(batch)
         if batch.executor.instance:
             executor = instance_of(batch, blobs)
         else:

@@ -37,7 +37,7 @@ def _jobs(worker: Worker) -> WorkerJobs:
     with _lock:
         if not _found:
             limit = worker.memory_manager.memory_limit or 0
-            _found.append(WorkerJobs(limit, lambda message: worker.log_event(TOPIC, ("", message))))
+            _found.append(WorkerJobs(limit, lambda message: worker.log_event(TOPIC, ("", message)), is_ours=False))
         return _found[0]
 
 

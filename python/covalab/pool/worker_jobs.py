@@ -47,12 +47,15 @@ class WorkerJobs:
         Bytes that the processes of one batch may use; 0: any.
     report
         Takes encoded messages that belong to no job.
+    is_ours
+        Whether it is one of our own cluster.
     """
 
-    def __init__(self, memory_limit: int, report: Callable[[bytes], None]) -> None:
+    def __init__(self, memory_limit: int, report: Callable[[bytes], None], *, is_ours: bool) -> None:
         self.processes = TaskProcesses(
             memory_limit=memory_limit,
             is_new=_is_spawned(config.load().dask.start_method),
+            is_ours=is_ours,
             on_learned=lambda names: report(msgspec.msgpack.encode(PackagesImported(names))),
         )
 
@@ -97,7 +100,7 @@ class PrivateLine:
         self._socket.connect(path)
         self._reader = self._socket.makefile("rb")
         self._sending = threading.Lock()
-        self._jobs = WorkerJobs(memory_limit, self._send)
+        self._jobs = WorkerJobs(memory_limit, self._send, is_ours=True)
         self._waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._state = threading.Lock()
         self._withdrawn: set[int] = set()

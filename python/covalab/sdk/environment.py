@@ -8,9 +8,10 @@ from __future__ import annotations
 import functools
 import os
 import platform
-import site
 import sys
-import sysconfig
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from covalab._version import __version__
@@ -18,7 +19,10 @@ from covalab.core.codec import printable
 from covalab.core.errors import WorkingFolderGone
 from covalab.core.model import Environment, Origin
 from covalab.core.os_text import sendable
+from covalab.core.process_variables import ProcessVariables
 from covalab.sdk.values import UserValue
+from covalab.worker.search_path import environment_path
+from covalab.worker.variables import current_variables
 
 _SHELL: Final = (
     *("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH"),
@@ -32,10 +36,12 @@ def environment() -> Environment:
     return Environment(
         python=sendable(sys.executable),
         prefix=sendable(sys.prefix),
-        cwd=sendable(os.getcwd()),
+        cwd=sendable(working_folder()),
         path=[sendable(entry) for entry in _extra_path()],
         versions=_versions(),
         shell_env={name: sendable(os.environ[name]) for name in _SHELL if name in os.environ},
+        sys_path=[sendable(os.path.abspath(entry)) for entry in sys.path],
+        umask=_umask(),
     )
 
 
@@ -81,14 +87,52 @@ def _extra_path() -> list[str]:
 @functools.cache
 def usual_path() -> frozenset[str]:
     """Return the entries of `sys.path` that any interpreter of this environment has."""
-    paths = sysconfig.get_paths()
-    found = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    found |= {os.path.join(folder, "lib-dynload") for folder in found}
-    found |= {*site.getsitepackages(), site.getusersitepackages()}
-    found |= {os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry}
-    archive = f"python{sys.version_info.major}{sys.version_info.minor}.zip"
-    found |= {os.path.join(os.path.dirname(folder), archive) for folder in found}
-    return frozenset(found)
+    of_variable = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return environment_path() | {os.path.abspath(entry) for entry in of_variable if entry}
+
+
+def process_variables() -> bytes:
+    """Return the environment variables of this process, packed, as they are now."""
+    now = current_variables()
+    packed = _Packed.bytes
+    if now != _Packed.variables or not packed:
+        start = _at_start()
+        changed = [name for name in start.keys() | now.keys() if start.get(name) != now.get(name)]
+        packed = ProcessVariables(now, sorted(changed)).pack()
+        _Packed.variables, _Packed.bytes = now, packed
+    return packed
+
+
+class _Packed:
+    """The variables that were packed last: a thousand dispatches in a row pack them once."""
+
+    variables: Mapping[bytes, bytes] = {}
+    bytes = b""
+
+
+_AT_IMPORT: Final = current_variables()
+
+
+@functools.cache
+def _at_start() -> dict[bytes, bytes]:
+    """Return the variables with which this process started; where the system does not say, those at the import."""
+    entries: list[bytes] = []
+    with suppress(OSError):
+        entries = Path("/proc/self/environ").read_bytes().split(b"\0")[:-1]
+    # A process that shows a title of its own (`setproctitle`) has written it over them.
+    if not entries or not all(b"=" in entry for entry in entries):
+        return _AT_IMPORT
+    return {name: value for name, _, value in (entry.partition(b"=") for entry in entries)}
+
+
+def _umask() -> int:
+    """Return the umask of this process."""
+    with suppress(OSError, ValueError, StopIteration), open("/proc/self/status", "rb") as status:
+        # Setting it is the only other way to read it, and another thread may make a file meanwhile.
+        return int(next(line for line in status if line.startswith(b"Umask:")).split()[1], 8)
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 @functools.cache

@@ -110,7 +110,7 @@ def _blobs_of(submission: Submission) -> set[Digest]:
     code = [function.digest for function in submission.graph.functions]
     for settings in submission.graph.settings:
         code += [settings.hooks, settings.instance]
-    code.append(submission.lattice)
+    code += [submission.lattice, submission.local_modules]
     digests = {value.digest for value in (*submission.values, submission.inputs) if value.digest}
     return digests | {digest for digest in code if digest and digest not in submission.code}
 

@@ -9,7 +9,6 @@ import asyncio
 import inspect
 import os
 import sys
-import tempfile
 import threading
 import time
 import traceback
@@ -29,11 +28,10 @@ from covalab.core.codec import Encoded, class_name, decode, printable, serialize
 from covalab.core.errors import CovalabError, DataFolderError, DepsFailed, SerializationError
 from covalab.core.hooks import Hooks
 from covalab.core.model import INLINE_LIMIT, Digest, ErrorType, Failure, Outcome, Status, SublatticePlan, Value
-from covalab.core.os_text import received
 from covalab.core.placement import TaskPaths
 from covalab.core.plain_types import ATOMS
 from covalab.core.protocol import Argument, Batch, Outcomes, TaskSpec, TaskStarted
-from covalab.worker import context, reporting
+from covalab.worker import context, environment, reporting
 from covalab.worker.capture import Capture
 from covalab.worker.hook_runner import HookRunner, read_hooks
 from covalab.worker.interrupt import InterruptibleTask
@@ -64,17 +62,6 @@ _TRACEBACK_LIMIT: Final = 100_000
 _EXCEPTION_LIMIT: Final = 16_000  # its bytes travel and are kept with the failure
 
 
-def _own_folder() -> str:
-    try:
-        return os.getcwd()  # noqa: PTH109 - a text, as everywhere here
-    except FileNotFoundError:
-        return tempfile.gettempdir()
-
-
-_OWN_FOLDER: Final = _own_folder()
-"""The folder in which this process was started, which is no notebook's."""
-
-
 class TaskWorker:
     """State of a task process between batches: decoded functions and hooks, and the two output files.
 
@@ -84,10 +71,19 @@ class TaskWorker:
         The folder of the output files.
     on_node
         Called with batch and node before each task, at once, so that a death has a suspect.
+    is_ours
+        Whether a worker of our own cluster runs the batches; see `environment.enter`.
     """
 
-    def __init__(self, spool: str, on_node: Callable[[int, int], None] = lambda _batch, _node: None) -> None:
+    def __init__(
+        self,
+        spool: str,
+        on_node: Callable[[int, int], None] = lambda _batch, _node: None,
+        *,
+        is_ours: bool = True,
+    ) -> None:
         self._on_node = on_node
+        self._is_ours = is_ours
         self.batch: Batch | None = None
         """The batch that runs."""
         self._position = 0
@@ -106,13 +102,13 @@ class TaskWorker:
         self.batch, self._given_back = batch, set()
         self.capture.enter()
         self.interruptible.begin(batch.id)
-        os.environ["COVALENT_DISPATCH_ID"] = batch.dispatch  # Covalent's tasks read it
         try:
-            self._run(batch, emit)
+            with environment.entered(batch, is_ours=self._is_ours):
+                os.environ["COVALENT_DISPATCH_ID"] = batch.dispatch  # Covalent's tasks read it
+                self._run(batch, emit)
         finally:
             context.process.task = context.OUTSIDE
             reporting.process.reporter = None
-            os.environ.pop("COVALENT_DISPATCH_ID", None)  # the task may have done so
             # In this order: an interrupt that still comes must not hit the streams half way.
             self.interruptible.end()
             self.capture.leave()
@@ -131,7 +127,6 @@ class TaskWorker:
         return [task.node for task in left if task.node in self._given_back]
 
     def _run(self, batch: Batch, emit: Emit) -> None:
-        enter_folder(batch.cwd, batch.path)
         blobs = BlobStore(batch.blobs)
         report = _Report(batch.id, self, emit)
         inputs = Inputs(batch, blobs)
@@ -264,8 +259,8 @@ class TaskWorker:
     def _function(
         self, task: TaskSpec, batch: Batch, blobs: BlobStore, folders: tuple[str, ...] = ()
     ) -> Callable[..., Any]:
-        # With other packages visible, the same code imports other modules, so it is another function.
-        key = (task.function, *folders)
+        # With other packages or local modules, the same code imports other modules, so it is another function.
+        key = (task.function, batch.local_modules, *folders)
         function = self._functions.get(key)
         if function is None:
             what = f"the function of electron {task.name!r} (node {task.node})"
@@ -357,23 +352,6 @@ def _serialized_plan(plan: SublatticePlan, blobs: BlobStore) -> Value:
     return Value(len(data), "SublatticePlan", digest=blobs.put(Encoded([data], len(data))))
 
 
-def enter_folder(cwd: str, path: list[str]) -> None:
-    """Enter the notebook's folder, and extend `sys.path` with the notebook's."""
-    # Reversed, so that they end up in the notebook's order; never removed, as modules may be imported late.
-    cwd = received(cwd)
-    for entry in map(received, reversed(path)):
-        if entry not in sys.path:
-            sys.path.insert(0, entry)
-    try:
-        # Always: the folder in which the process stands may have been removed, and another made under its name.
-        os.chdir(cwd)
-    except OSError:
-        # It is gone: tasks that need it fail with an error that names it. In the folder of another dispatch they would
-        # not fail, and use its files.
-        with suppress(OSError):
-            os.chdir(_OWN_FOLDER)
-
-
 @contextmanager
 def _working_folder(folder: str) -> Iterator[None]:
     """Enter another folder, made if necessary, and return."""
@@ -383,7 +361,7 @@ def _working_folder(folder: str) -> Iterator[None]:
     try:
         before = os.getcwd()  # noqa: PTH109 - as text, like its alternative
     except FileNotFoundError:  # a task has removed it
-        before = _OWN_FOLDER
+        before = environment.own_folder()
     path = Path(os.path.expanduser(folder))  # noqa: PTH111 - Path raises for a user that does not exist
     path.mkdir(parents=True, exist_ok=True)
     os.chdir(path)
@@ -393,7 +371,7 @@ def _working_folder(folder: str) -> Iterator[None]:
         try:
             os.chdir(before)
         except OSError:  # removed meanwhile, which is no fault of this task's value
-            os.chdir(_OWN_FOLDER)
+            os.chdir(environment.own_folder())
 
 
 def _write_logs(paths: TaskPaths, *texts: str) -> None:

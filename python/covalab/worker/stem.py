@@ -32,6 +32,7 @@ class Start(msgspec.Struct, frozen=True, tag=True):
     """First message to the stem: modules to import beforehand."""
 
     imports: list[str]
+    is_ours: bool
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -91,8 +92,9 @@ def read_message(connection: socket.socket, type_: Any) -> tuple[Any, list[int]]
 class Stem:
     """Forking for a worker: the socket to it, and the task processes that were forked."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, start: Start) -> None:
         self._control = control
+        self._is_ours = start.is_ours
         self._tasks: set[int] = set()
 
     def serve(self, unsafe: str) -> None:
@@ -130,8 +132,8 @@ class Stem:
             try:
                 self._control.close()
                 if request.is_new:
-                    start_anew(*fds)
-                task_process.begin(*fds)
+                    start_anew(*fds, is_ours=self._is_ours)
+                task_process.begin(*fds, is_ours=self._is_ours)
             finally:
                 os._exit(1)
         for fd in fds:
@@ -164,11 +166,12 @@ class Stem:
                 end_tree(pid)
 
 
-def start_anew(fd: int, mark: int) -> None:
+def start_anew(fd: int, mark: int, *, is_ours: bool) -> None:
     """Replace this process by a task process in which nothing was imported yet."""
     for one in (fd, mark):
         os.set_inheritable(one, True)
-    os.execv(sys.executable, [sys.executable, "-m", task_process.__name__, str(fd), str(mark)])  # noqa: S606 - no shell
+    command = [sys.executable, "-m", task_process.__name__, str(fd), str(mark), str(int(is_ours))]
+    os.execv(sys.executable, command)  # noqa: S606 - no shell
 
 
 def main() -> None:
@@ -182,12 +185,14 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=arguments.control)
     start, _ = read_message(control, Start)
-    unsafe = learned_imports.preload(start.imports) if start is not None else ""
+    if start is None:
+        os._exit(0)  # the worker is gone
+    unsafe = learned_imports.preload(start.imports)
     learned_imports.take_stock()
     # What is here now never changes: the collector of a fork would only copy the pages.
     gc.collect()
     gc.freeze()
-    Stem(control).serve(unsafe)
+    Stem(control, start).serve(unsafe)
     os._exit(0)
 
 

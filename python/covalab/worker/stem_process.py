@@ -73,9 +73,18 @@ class StemProcess:
         Called with a task process that ended, from a thread.
     is_new
         Task processes are started anew instead of forked.
+    is_ours
+        Whether the worker is one of our own cluster.
     """
 
-    def __init__(self, imports: Sequence[str], on_end: Callable[[TaskProcessHandle], None], *, is_new: bool) -> None:
+    def __init__(
+        self,
+        imports: Sequence[str],
+        on_end: Callable[[TaskProcessHandle], None],
+        *,
+        is_new: bool,
+        is_ours: bool,
+    ) -> None:
         self.imports = tuple(imports)
         self.stamp = learned_imports.stamp()
         self.unsafe = ""
@@ -100,7 +109,7 @@ class StemProcess:
                 start_new_session=True,
             )
         with suppress(OSError):  # it is gone: `_listen` notices
-            write_message(self._control, Start(list(imports)))
+            write_message(self._control, Start(list(imports), is_ours))
         threading.Thread(target=self._listen, name="covalab-stem", daemon=True).start()
 
     @property

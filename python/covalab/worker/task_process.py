@@ -105,9 +105,12 @@ class TaskProcess:
         The socket to the worker.
     mark_fd
         The file of its `Mark`.
+    is_ours
+        Whether the worker is one of our own cluster.
     """
 
-    def __init__(self, connection: socket.socket, mark_fd: int) -> None:
+    def __init__(self, connection: socket.socket, mark_fd: int, *, is_ours: bool) -> None:
+        self._is_ours = is_ours
         self._channel = Channel(connection)
         self._mark = Mark(mark_fd)
         self._batches: queue.SimpleQueue[tuple[bytes, bytes] | None] = queue.SimpleQueue()
@@ -124,7 +127,7 @@ class TaskProcess:
                 continue
             batch: Batch = _BATCHES.decode(data)
             try:
-                runner = self._runner = self._runner or TaskWorker(batch.spool, self._mark.set)
+                runner = self._runner = self._runner or TaskWorker(batch.spool, self._mark.set, is_ours=self._is_ours)
                 runner.run(batch, self._emit)
                 end = BatchEnd(learned_imports.new_names(), runner.is_used_up)
                 self._channel.send(kinds.ENDED, msgspec.msgpack.encode(end))
@@ -135,7 +138,7 @@ class TaskProcess:
     def _prepare(self, spool: str) -> None:
         """Open the output files, and run a batch of ours: the pages that a fork shares are copied now, not later."""
         with suppress(OSError):
-            self._runner = TaskWorker(spool, self._mark.set)
+            self._runner = TaskWorker(spool, self._mark.set, is_ours=self._is_ours)
             code = {_REHEARSAL: encode(_nothing).join()}
             task = TaskSpec(0, "", _REHEARSAL, [], {})
             folder = str(Path.cwd())
@@ -207,7 +210,7 @@ class _GivenPlace:
                 self._process.take_place()
 
 
-def begin(fd: int, mark_fd: int) -> None:
+def begin(fd: int, mark_fd: int, *, is_ours: bool) -> None:
     """Make this process a task process, and serve."""
     os.setsid()
     adopt_orphans()
@@ -218,7 +221,7 @@ def begin(fd: int, mark_fd: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.argv = [""]
-    TaskProcess(socket.socket(fileno=fd), mark_fd).serve()
+    TaskProcess(socket.socket(fileno=fd), mark_fd, is_ours=is_ours).serve()
 
 
 def _end() -> None:
@@ -240,7 +243,8 @@ def main() -> None:
     """Serve in a process that was started anew: its environment variables are those of the dispatch from the start."""
     faulthandler.enable()
     learned_imports.take_stock()
-    begin(int(sys.argv[1]), int(sys.argv[2]))
+    fd, mark_fd, is_ours = map(int, sys.argv[1:4])
+    begin(fd, mark_fd, is_ours=bool(is_ours))
 
 
 if __name__ == "__main__":

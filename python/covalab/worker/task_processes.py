@@ -53,6 +53,8 @@ class TaskProcesses:
         Bytes that a task process may use with all that it starts; 0: any.
     is_new
         Processes are started anew, not forked: slower, for systems on which a fork is not safe.
+    is_ours
+        Whether the worker is one of our own cluster.
     on_learned
         Called with installed packages that a task imported.
     """
@@ -62,10 +64,12 @@ class TaskProcesses:
         *,
         memory_limit: int = 0,
         is_new: bool = False,
+        is_ours: bool = True,
         on_learned: Callable[[list[str]], None] = lambda _names: None,
     ) -> None:
         self._memory_limit = memory_limit
         self._is_new = is_new
+        self._is_ours = is_ours
         self._on_learned = on_learned
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
@@ -241,7 +245,7 @@ class TaskProcesses:
         self._stem = self._new_stem(())
 
     def _new_stem(self, imports: Sequence[str]) -> StemProcess:
-        return StemProcess(imports, self._on_process_end, is_new=self._is_new)
+        return StemProcess(imports, self._on_process_end, is_new=self._is_new, is_ours=self._is_ours)
 
     def _release(self, handle: TaskProcessHandle, end: BatchEnd) -> None:
         with self._changed:

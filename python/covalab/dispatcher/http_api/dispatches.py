@@ -153,8 +153,9 @@ class SubmissionHandler(Handler):
     """`GET /dispatches/{id}/submission`."""
 
     async def get(self, dispatch: str) -> None:
-        """Return the submission of a dispatch."""
-        self.answer(await self.service.submission(DispatchId(dispatch)))
+        """Return the submission of a dispatch; as JSON, which may be for a browser, without its variables."""
+        submission = await self.service.submission(DispatchId(dispatch))
+        self.answer(msgspec.structs.replace(submission, variables=b"") if self.wants_json else submission)
 
 
 class StartHandler(Handler):

@@ -18,7 +18,7 @@ from covalab.sdk.building.plan import TracedTask
 from covalab.sdk.code.modules import by_value
 from covalab.sdk.code.storing import store_code, store_hooks
 from covalab.sdk.hooks.hook_set import HookSet
-from covalab.sdk.values import UserFunction
+from covalab.sdk.values import UserFunction, UserValue
 
 NO_HOOKS: Final = Digest("")
 _NO_CONTEXT: Final = nullcontext()
@@ -78,6 +78,12 @@ class FunctionTable:
                 digest = store_code(function, f"the function of electron {name!r}", self._blobs, self.code)
             functions.append(Function(name, digest, source))
         return functions
+
+    def callables(self) -> list[UserValue]:
+        """Return everything that is encoded: functions, hooks and executors."""
+        hooks = [hooks for hooks, _ in self._hooks.values()]
+        executors = [executor for _, instance, executor in self._executors.values() if instance]
+        return [*(function for function, *_ in self._callables), *hooks, *executors]
 
     # Hooks.
 

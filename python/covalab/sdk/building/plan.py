@@ -23,13 +23,15 @@ from covalab.sdk.values import FieldDict, UserFunction, UserValue
 class Plan(msgspec.Struct, frozen=True):
     """Transport graph with what its nodes point to: serialized values, and encoded functions by digest.
 
-    `replaced` are the nodes whose electron was replaced, with the name of the one that the body calls.
+    `replaced` are the nodes whose electron was replaced, with the name of the one that the body calls; `callables` what
+    was encoded into `code`.
     """
 
     graph: Graph
     values: list[Value]
     code: dict[Digest, bytes]
     replaced: dict[int, str] = {}
+    callables: list[UserValue] = []
 
 
 class Composition(Protocol):

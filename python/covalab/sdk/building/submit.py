@@ -8,10 +8,11 @@ from collections.abc import Collection
 from covalab.blobs import Blobs
 from covalab.core.model import DispatchId, Submission
 from covalab.sdk.building.plan import Workflow
+from covalab.sdk.code.local_modules import store_local_modules
 from covalab.sdk.code.modules import beside_by_value
 from covalab.sdk.code.source import doc_of
 from covalab.sdk.code.storing import store_code
-from covalab.sdk.environment import environment, origin, working_folder
+from covalab.sdk.environment import environment, origin, process_variables, working_folder
 from covalab.sdk.values import UserValue
 
 
@@ -63,6 +64,7 @@ def prepare(
     # Pickled like the functions in the graph, or a redispatch would build with other classes than its nodes know.
     with beside_by_value():
         kept = store_code(lattice, f"the lattice {lattice.__name__!r}", blobs, code)
+    local_modules = store_local_modules([lattice, *plan.callables, args, kwargs], blobs, code)
     return Submission(
         # Made here, so that a request that is sent twice is one dispatch.
         id=DispatchId(str(uuid.uuid4())),
@@ -80,4 +82,6 @@ def prepare(
         replaced=[node for node, name in plan.replaced.items() if name in replaced],
         interventions=lattice.mode_of(plan.graph),
         auto_close=auto_close,
+        variables=process_variables(),
+        local_modules=local_modules,
     )

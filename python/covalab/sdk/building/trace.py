@@ -295,7 +295,8 @@ class Trace:
         self._refuse_unused_replacements()
         functions = self._functions.encoded()
         graph = Graph(self.name, self._nodes, self._edges, functions, self._functions.settings, output)
-        return Plan(graph, self._values.values, self._functions.code, self._replaced)
+        table = self._functions
+        return Plan(graph, self._values.values, table.code, self._replaced, table.callables())
 
     def _let_work(self, output: int, function: UserFunction) -> None:
         """Have the lattice's value made by a worker, with the lattice's hooks around it, as in Covalent."""

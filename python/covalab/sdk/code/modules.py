@@ -6,28 +6,26 @@ next dispatch although workers live long, and workers that do not have the file 
 
 from __future__ import annotations
 
-import functools
 import os
 import pickle
-import site
 import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import ModuleType
 from typing import Final, TypeAlias
 
 from covalab.sdk.environment import usual_path
+from covalab.worker.search_path import installed_in_place
 
-_NEVER: Final = frozenset({"__main__", "__mp_main__", "covalab", "cloudpickle"})
+NEVER_BESIDE: Final = frozenset({"__main__", "__mp_main__", "covalab", "cloudpickle"})
 """Not beside a notebook, wherever they lie: the first two travel by value anyway, the others are on every worker."""
 
 _SIZE_LIMIT: Final = 8 * 1024**2
 """Bytes of a module that travels: a larger one is data, or a project, and would be sent with every dispatch."""
 
-_Known: TypeAlias = "tuple[str, str, int, int]"
+_Known: TypeAlias = "tuple[str, str, int, tuple[int, ...]]"
 
 _lock: Final = threading.Lock()
 _asked: Final[Counter[str]] = Counter()
@@ -87,14 +85,15 @@ def beside() -> list[ModuleType]:
     is larger than 8 MB, is left out: it travels by name, as every other module does.
     """
     roots = {os.path.abspath(entry) for entry in sys.path}
-    roots -= usual_path() | _installed_in_place()
+    roots -= usual_path() | installed_in_place()
     candidates: dict[_Known, ModuleType] = {}
     for name, module in list(sys.modules.items()):
-        if "." in name or name in _NEVER:
+        if "." in name or name in NEVER_BESIDE:
             continue
         file, root = _place(module)
         if root in roots:
-            candidates[name, file, id(module), _changed_at(file)] = module
+            files = (file, *_files_inside(name)) if hasattr(module, "__path__") else (file,)
+            candidates[name, file, id(module), tuple(map(_changed_at, files))] = module
     for key, module in candidates.items():
         if key not in _travels:
             _travels[key] = _can_travel(module)
@@ -111,6 +110,12 @@ def _place(module: ModuleType) -> tuple[str, str]:
         for folder in module.__path__:
             return folder, os.path.dirname(folder)
     return "", ""
+
+
+def _files_inside(package: str) -> list[str]:
+    """Return the files of the loaded modules of a package: an edit of one of them may be what it cannot travel with."""
+    loaded = [module for name, module in list(sys.modules.items()) if name.startswith(f"{package}.")]
+    return [file for module in loaded if (file := _place(module)[0])]
 
 
 def _changed_at(file: str) -> int:
@@ -135,15 +140,3 @@ def _can_travel(module: ModuleType) -> bool:
         except Exception:  # noqa: BLE001 - pickling runs the user's code
             return False
     return len(data) + size <= _SIZE_LIMIT
-
-
-@functools.cache
-def _installed_in_place() -> frozenset[str]:
-    """Return the folders that ``.pth`` files add to `sys.path`: projects that are installed where they lie."""
-    found: set[str] = set()
-    for folder in (*site.getsitepackages(), site.getusersitepackages()):
-        for file in Path(folder).glob("*.pth"):
-            with suppress(OSError, UnicodeDecodeError):
-                lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-                found |= {os.path.normpath(Path(folder, line)) for line in lines if not line.startswith("import")}
-    return frozenset(found)

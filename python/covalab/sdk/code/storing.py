@@ -24,6 +24,14 @@ def store_hooks(hooks: Hooks, blobs: Blobs, inline: dict[Digest, bytes]) -> Dige
     return _store(Encoded([data], len(data)), blobs, inline)
 
 
+def store_bytes(data: bytes, blobs: Blobs, inline: dict[Digest, bytes], *, digest: Digest) -> Digest:
+    """Store bytes of which the digest is known, into `inline` or as a blob; return it."""
+    if len(data) > INLINE_LIMIT:
+        return blobs.put(Encoded([data], len(data)))
+    inline[digest] = data
+    return digest
+
+
 def _store(encoded: Encoded, blobs: Blobs, inline: dict[Digest, bytes]) -> Digest:
     if encoded.size > INLINE_LIMIT:
         return blobs.put(encoded)

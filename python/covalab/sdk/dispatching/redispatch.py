@@ -18,10 +18,11 @@ from covalab.blobs import BlobStore
 from covalab.client import connect
 from covalab.core.errors import GraphError
 from covalab.core.lifecycle import TERMINAL
-from covalab.core.model import DispatchId, Environment, Submission
+from covalab.core.model import Digest, DispatchId, Environment, Submission
 from covalab.core.os_text import received
 from covalab.sdk.building.submit import prepare
 from covalab.sdk.building.value_table import deserialize_inputs
+from covalab.sdk.code.local_modules import read_local_modules, store
 from covalab.sdk.dispatching.fingerprint import align
 from covalab.sdk.ids import check_address, checked_id
 from covalab.sdk.results.handle import DispatchHandle
@@ -117,7 +118,24 @@ def _rebuilt(
     made = prepare(lattice, args, kwargs, blobs, priority=recorded.priority, replaced=fresh)
     here, there = made.environment, recorded.environment
     path = list(dict.fromkeys((*here.path, *there.path)))
-    return replace(made, environment=replace(here, cwd=there.cwd, path=path), source=recorded.source)
+    sys_path = list(dict.fromkeys((*here.sys_path, *there.path)))
+    variables = made.variables
+    if recorded.variables and here.prefix == there.prefix:  # those of another interpreter would find its modules
+        variables = recorded.variables
+    environment = replace(here, cwd=there.cwd, path=path, sys_path=sys_path, umask=there.umask)
+    return replace(
+        made,
+        environment=environment,
+        source=recorded.source,
+        variables=variables,
+        local_modules=_local_modules(recorded, made, blobs),
+    )
+
+
+def _local_modules(recorded: Submission, made: Submission, blobs: BlobStore) -> Digest:
+    """Store the modules of a dispatch for its repetition, with those that only a replacement needs, as they are now."""
+    before = read_local_modules(recorded, blobs)
+    return store({**read_local_modules(made, blobs), **before}, blobs, made.code) if before else made.local_modules
 
 
 def _wait_for(client: Client, dispatch: DispatchId) -> None:

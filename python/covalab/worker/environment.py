@@ -1,0 +1,159 @@
+"""Environment of a task: variables, umask, folder, search path and local modules of the process that dispatched.
+
+All of it is state of the whole process, entered once per batch.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+from covalab.blobs import BlobStore
+from covalab.core import local_modules, process_variables
+from covalab.core.os_text import received
+from covalab.core.protocol import Batch
+from covalab.worker.local_modules import finder
+from covalab.worker.search_path import environment_path, installed_in_place
+from covalab.worker.variables import current_variables, set_variables
+
+
+class _State(NamedTuple):
+    """State of the process."""
+
+    variables: dict[bytes, bytes]
+    umask: int
+    folder: str
+    path: list[str]
+
+
+class _Process:
+    """State with which this process started, taken when the first batch is entered."""
+
+    own: _State | None = None
+
+
+def enter(batch: Batch, *, is_ours: bool) -> None:
+    """Give this process the environment that a batch expects.
+
+    Parameters
+    ----------
+    batch
+        The batch. One that an earlier version submitted has no variables and no umask: the process keeps its own.
+    is_ours
+        Whether a cluster of covalab's own runs it. On a worker of another's, which may be on another machine, only the
+        variables that the notebook changed or deleted are set.
+
+    Raises
+    ------
+    BlobNotFound
+        If the local modules of the dispatch are no longer in the blob folder.
+    """
+    own = _own()
+    same_interpreter = batch.prefix in ("", sys.prefix)
+    if batch.variables:
+        sent = process_variables.unpack(batch.variables)
+        set_variables(
+            process_variables.variables_of_task(sent, own.variables, is_ours=is_ours, same_interpreter=same_interpreter)
+        )
+    if batch.umask >= 0:
+        os.umask(batch.umask)
+    _enter_folder(received(batch.cwd), own.folder)
+    if is_ours and same_interpreter and batch.sys_path:
+        path = [received(entry) for entry in batch.sys_path] + _of_the_interpreter(
+            own.path
+        )  # the latter for what the notebook took out of its own
+    else:
+        path = _around(_of_the_interpreter(own.path) if is_ours else own.path, batch)
+    sys.path[:] = dict.fromkeys(path)
+    enter_local_modules(batch)
+
+
+def enter_local_modules(batch: Batch) -> None:
+    """Let this process import the local modules of a batch, and forget those of another dispatch."""
+    if batch.local_modules == finder.digest:
+        modules: Mapping[str, local_modules.LocalModule] = finder.modules
+    elif batch.local_modules:
+        packed = batch.code.get(batch.local_modules)
+        modules = local_modules.unpack(BlobStore(batch.blobs).read(batch.local_modules) if packed is None else packed)
+    else:
+        modules = {}
+    folders = [received(entry) for entry in batch.path if entry not in installed_in_place()]
+    finder.enter(batch.local_modules, modules, folders)
+
+
+@contextmanager
+def entered(batch: Batch, *, is_ours: bool) -> Iterator[None]:
+    """Give this process the environment that a batch expects, and afterwards its own again.
+
+    Local modules stay loaded: the next batch may be of the same dispatch. One of another forgets them.
+    """
+    own = _own()
+    try:
+        enter(batch, is_ours=is_ours)
+        yield
+    finally:
+        set_variables(own.variables)
+        os.umask(own.umask)
+        sys.path[:] = own.path
+        with suppress(OSError):
+            os.chdir(own.folder)
+
+
+def enter_folder(cwd: str, path: list[str]) -> None:
+    """Enter the notebook's folder, and extend `sys.path`, in a process that several dispatches share.
+
+    For the executor host. Variables and umask stay the process's there: they are of the whole process, and other
+    dispatches run in other threads at the same time.
+    """
+    # Reversed, so that they end up in the notebook's order; never removed, as modules may be imported late.
+    for entry in map(received, reversed(path)):
+        if entry not in sys.path:
+            sys.path.insert(0, entry)
+    _enter_folder(received(cwd), own_folder())
+
+
+def own_folder() -> str:
+    """Return the folder in which this process was started, which is no notebook's."""
+    return _own().folder
+
+
+def _own() -> _State:
+    if _Process.own is None:
+        umask = os.umask(0o077)
+        os.umask(umask)
+        try:
+            folder = os.getcwd()
+        except FileNotFoundError:  # it was removed
+            folder = tempfile.gettempdir()
+        _Process.own = _State(current_variables(), umask, folder, list(sys.path))
+    return _Process.own
+
+
+def _enter_folder(cwd: str, otherwise: str) -> None:
+    try:
+        os.chdir(cwd)
+    except OSError:
+        # It is gone, or on another machine: tasks that need it fail with an error that names it. They must not write
+        # into the folder of another notebook meanwhile.
+        with suppress(OSError):
+            os.chdir(otherwise)
+
+
+def _of_the_interpreter(path: list[str]) -> list[str]:
+    """Return the entries that any process of this interpreter has: not the folder in which this one was started."""
+    usual = environment_path() | installed_in_place()
+    return [entry for entry in path if entry in usual]
+
+
+def _around(usual: list[str], batch: Batch) -> list[str]:
+    """Return the search path of another interpreter: its own entries, those of the notebook before and after them."""
+    paths = [received(entry) for entry in batch.path]
+    extra = frozenset(paths)
+    in_order = [received(entry) for entry in batch.sys_path] or paths
+    n_before = next((number for number, entry in enumerate(in_order) if entry not in extra), len(in_order))
+    before = in_order[:n_before]
+    return [*before, *usual, *(entry for entry in paths if entry not in before)]
