@@ -67,7 +67,7 @@ class Kind(NamedTuple):
 
     def __str__(self) -> str:
         """Name it."""
-        return str(self.task.function.__name__)
+        return str(self.task.__name__)
 
 
 # -- tasks that end their process ----------------------------------------------------------------------------------
@@ -672,7 +672,7 @@ def _check_nothing_is_left(client: Client, folder: Path, n_processes: int) -> No
 
 
 @pytest.mark.parametrize(
-    "task", [two_gigabytes, two_gigabytes_through_python, two_gigabytes_of_a_child], ids=lambda it: it.function.__name__
+    "task", [two_gigabytes, two_gigabytes_through_python, two_gigabytes_of_a_child], ids=lambda it: it.__name__
 )
 def test_the_first_and_last_part_of_much_output_are_kept(task: Any, client: Client, tmp_path: Path) -> None:
     """It says how much was cut in between, and what is recorded is a few megabytes at most."""
