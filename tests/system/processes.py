@@ -107,6 +107,17 @@ def described(processes: Iterable[Process]) -> str:
     return "\n".join(lines)
 
 
+def steady(folder: Path, seconds: float = 1.5) -> int:
+    """Return how many processes there are once none has come or gone for a while."""
+    deadline = time.monotonic() + 20
+    members, since = set(family(folder)), time.monotonic()
+    while time.monotonic() - since < seconds and time.monotonic() < deadline:
+        time.sleep(0.1)
+        if (now := set(family(folder))) != members:
+            members, since = now, time.monotonic()
+    return len(members)
+
+
 def settle(folder: Path, at_most: int, seconds: float = 20) -> None:
     """Wait until there are no more processes than there were, and no zombie among them."""
     deadline = time.monotonic() + seconds

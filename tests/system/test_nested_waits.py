@@ -344,9 +344,9 @@ def test_a_task_that_waited_goes_on_as_before(client: Client) -> None:
 
 def test_waits_do_not_leave_processes_behind(client: Client) -> None:
     """Whatever took the places that were given away is gone afterwards."""
-    from tests.system.processes import family, settle
+    from tests.system.processes import settle, steady
 
-    before = len(family(client.data_dir))
+    before = steady(client.data_dir)
 
     @ct.lattice
     def ten() -> Any:

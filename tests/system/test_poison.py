@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from tests.system.processes import Sampler, alive, described, dispatcher, family, note, noted, settle
+from tests.system.processes import Sampler, alive, described, dispatcher, note, noted, settle, steady
 from tests.system.tasks import runs
 from tests.system.test_crashes import until
 
@@ -42,6 +42,12 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def n_processes(client: Client) -> int:
+    """Return how many processes there are when nothing runs: as many as before any poison."""
+    return steady(client.data_dir)
+
+
 @ct.electron
 def innocent(x: int, witness: str, seconds: float = 0.02) -> int:
     """Say that it ran, take a while, return the square."""
@@ -64,6 +70,7 @@ class Kind(NamedTuple):
     type: str  # of the failure; empty: it completes
     attempts: int
     says: str = ""  # a pattern that the message has
+    may_complete: bool = False  # a race between its end and what it did
 
     def __str__(self) -> str:
         """Name it."""
@@ -193,7 +200,7 @@ def recursing_in_c(folder: str) -> str:
     note(folder)
     sys.setrecursionlimit(10**9)
     nested: list[Any] = []
-    for _ in range(10**6):
+    for _ in range(2 * 10**5):
         nested = [nested]
     return repr(nested)
 
@@ -497,6 +504,24 @@ def leaving_children(folder: str) -> int:
 
 
 @ct.electron
+def sharing_memory(folder: str) -> int:
+    """Take a third of the limit, and fork six processes that read it: no page is there twice."""
+    shared = b"x" * (160 * 2**20)
+    for _ in range(6):
+        if os.fork() == 0:
+            try:
+                signal.alarm(LIFE)
+                note(folder)
+                assert shared.count(b"x") == len(shared)
+                time.sleep(1.5)
+            finally:
+                os._exit(0)
+    for _ in range(6):
+        os.wait()
+    return 1
+
+
+@ct.electron
 def returning_twice(folder: str) -> str:
     """Fork, and return in both processes."""
     parent = os.getpid()
@@ -551,16 +576,16 @@ KINDS = [
     Kind(killed_by_nobody_known, "worker_lost", LOST, "SIGKILL"),
     Kind(terminated, "worker_lost", LOST, "SIGTERM"),
     Kind(killing_the_group, "worker_lost", LOST, "SIGKILL"),
-    Kind(killing_the_parent, "worker_lost", LOST, r"SIG[A-Z]+|\b(code|status) \d"),
-    Kind(killing_the_parent_and_returning, "worker_lost", LOST, r"SIG[A-Z]+|\b(code|status) \d"),
+    Kind(killing_the_parent, "worker_lost", LOST, r"parent.* killed|SIG[A-Z]+|\b(code|status) \d"),
+    Kind(killing_the_parent_and_returning, "worker_lost", LOST, "parent.* killed|SIG[A-Z]+", may_complete=True),
     Kind(closing_every_descriptor, "worker_lost", LOST, r"descriptor|SIG[A-Z]+|\b(code|status) \d"),
     Kind(closing_all_with_the_streams, "worker_lost", LOST, r"descriptor|SIG[A-Z]+|\b(code|status) \d"),
     Kind(recursing_in_c, "worker_lost", LOST, "SIGSEGV"),
     Kind(recursing_through_c, "worker_lost", LOST, "SIGSEGV"),
     Kind(exiting_in_a_repr, "worker_lost", LOST, r"\b(code|status) 24\b"),
     Kind(exiting_in_a_reduce, "worker_lost", LOST, r"\b(code|status) 25\b"),
-    Kind(memory_bomb, "worker_lost", LOST, "memory.*limit|limit.*memory"),
-    Kind(memory_bomb_at_once, "worker_lost", LOST, "memory.*limit|limit.*memory"),
+    Kind(memory_bomb, "worker_lost", LOST, "memory.*(limit|more than)|limit.*memory"),
+    Kind(memory_bomb_at_once, "worker_lost", LOST, "memory.*(limit|more than)|limit.*memory"),
     Kind(fork_bomb, "timeout", 1, "time limit of 2 s"),
     Kind(fork_bomb_that_spins, "timeout", 1, "time limit of 2 s"),
     Kind(fork_bomb_that_grows, "timeout", 1, "time limit of 2 s"),
@@ -574,7 +599,7 @@ KINDS = [
     Kind(raising_text, "runtime", 1, "__str__ raised"),
     Kind(exiting_text, "runtime", 1, "__str__ raised"),
     Kind(raising_reduce, "serialization", 1, "it stays here"),
-    Kind(exiting_reduce, "serialization", 1, "SystemExit|raising_reduce"),
+    Kind(exiting_reduce, "serialization", 1, "exiting_reduce"),
     Kind(raising_what_cannot_travel, "runtime", 1, "a plain text"),
     Kind(removing_the_folder_and_exiting, "worker_lost", LOST, r"\b(code|status) 26\b"),
     Kind(raising_repr, "", 1),
@@ -582,6 +607,7 @@ KINDS = [
     Kind(leaving_a_daemon, "", 1),
     Kind(leaving_a_daemon_that_spins, "", 1),
     Kind(leaving_children, "", 1),
+    Kind(sharing_memory, "", 1),
     Kind(returning_twice, "", 1),
     Kind(two_gigabytes, "", 1),
     Kind(two_gigabytes_through_python, "", 1),
@@ -591,7 +617,9 @@ KINDS = [
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.timeout(120)
-def test_only_the_poison_fails(kind: Kind, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_poison_fails(
+    kind: Kind, client: Client, n_processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It has the right error after exactly its attempts; the others ran once; nothing of it is left."""
     task = kind.task
 
@@ -603,7 +631,6 @@ def test_only_the_poison_fails(kind: Kind, client: Client, tmp_path: Path, monke
 
     here = tmp_path / "here"
     here.mkdir()
-    n_processes = len(family(client.data_dir))
     with Sampler(client, whole_family=str(kind).startswith("two_gigabytes")) as sampler:
         many = ct.dispatch(thirty)(str(tmp_path / "witness of thirty"))
         monkeypatch.chdir(here)
@@ -620,7 +647,7 @@ def test_only_the_poison_fails(kind: Kind, client: Client, tmp_path: Path, monke
     assert other.result == [x * x for x in range(30)]
     _check_the_others(client, dispatch, "innocent", 6)
     _check_the_poison(client, dispatch, kind)
-    assert str(result.status) == ("FAILED" if kind.type else "COMPLETED")
+    assert str(result.status) in (("FAILED" if kind.type else "COMPLETED"), "COMPLETED" if kind.may_complete else "")
     assert runs(tmp_path / "witness of thirty") == {str(x): 1 for x in range(30)}
     assert runs(tmp_path / "witness") == {str(x): 1 for x in range(6)}
     if kind.task is returning_twice:
@@ -641,8 +668,9 @@ def _check_the_poison(client: Client, dispatch: str, kind: Kind) -> None:
     node = next(n for n, it in enumerate(client.graph(dispatch).nodes) if it.name == str(kind))
     detail = client.node(dispatch, node)
     shown = ct.get_result(dispatch).get_node_result(node)
-    if not kind.type:
-        assert (detail.status, detail.failure, detail.attempt) == ("completed", None, 1)
+    if not kind.type or (kind.may_complete and detail.status == "completed"):
+        assert (detail.status, detail.failure) == ("completed", None)
+        assert detail.attempt == 1 or kind.may_complete
         assert shown["error"] in (None, "")
         return
     assert detail.failure is not None, detail.status
