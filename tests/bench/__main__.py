@@ -72,6 +72,10 @@ for sent_at, run in runs:
 print(*waits)
 """
 
+SERIAL, SERIAL_PARTS = 1000, 10
+LEARNING_SECONDS = 5.0
+"""The time that workers may take to prepare for what the tasks of a dispatch have imported."""
+
 
 def seconds(what: Callable[[], None]) -> float:
     """Time one call."""
@@ -222,6 +226,40 @@ def work(bench: Bench, ours: Covalab, dask: RawDask) -> None:
     bench.add("build", "build a graph of 10,000 electrons", "<= 0.3 s", lambda: seconds(lambda: ours.build(10_000)))
 
 
+def serial(bench: Bench, ours: Covalab, dask: RawDask) -> None:
+    """Measure dispatches of one node, one after the other: each waits for the value of the one before."""
+    if bench.only and "serial" not in bench.only:
+        return
+    sides: tuple[Covalab | RawDask, ...] = (ours, dask)
+    taken: tuple[list[float], list[float]] = ([], [])
+    for _ in range(SERIAL_PARTS):  # in turn, because the machine drifts
+        for side, into in zip(sides, taken, strict=True):
+            side.one()
+            into.extend(1000 * seconds(side.one) for _ in range(SERIAL // SERIAL_PARTS))
+    medians = [statistics.median(one) for one in taken]
+    p95s = [sorted(one)[len(one) * 95 // 100] for one in taken]
+    what = f"{SERIAL:,} one-node dispatches, one after the other"
+    for name, (our, other), goal in (("median", medians, "<= 1.5 x"), ("p95", p95s, "<= 2 x")):
+        bench.show(Row(f"{what}: {name} of one", goal, [our], [other], "ms"))
+
+
+def learned(bench: Bench, ours: Covalab) -> None:
+    """Measure the first task of a dispatch that imports scikit-learn, when another dispatch did before."""
+    if bench.only and "learned" not in bench.only:
+        return
+    ours.fits(1)
+    time.sleep(LEARNING_SECONDS)
+    in_task, whole = [], []
+    for _ in range(2 * bench.rounds):
+        began = time.perf_counter()
+        in_task.append(1000 * max(ours.fits(N_WORKERS)))
+        whole.append(1000 * (time.perf_counter() - began))
+    what = "first task that needs scikit-learn, after another dispatch did"
+    bench.show(Row(f"{what}: in the task", "<= 50 ms", in_task, None, "ms"))
+    bench.show(Row("the same, worst", "<= 50 ms", [max(in_task)], None, "ms"))
+    bench.show(Row("the same, from dispatch to value", "<= 100 ms", whole, None, "ms"))
+
+
 def fetching(bench: Bench, ours: Covalab, folder: Path) -> None:
     """Measure reading a finished dispatch in a new process."""
     run = str(ours.ct.dispatch(ours.lattices["fan"])(1000))
@@ -324,6 +362,8 @@ def main() -> None:
     starts(bench, folder)
     with both() as (ours, dask):
         work(bench, ours, dask)
+        serial(bench, ours, dask)
+        learned(bench, ours)
         fetching(bench, ours, folder)
         crowd(bench, folder)
         fairness(bench, ours)

@@ -42,6 +42,15 @@ def resting(seconds: float) -> float:
     return seconds
 
 
+def fitted(x: int) -> float:
+    """Import scikit-learn and fit something small; return the seconds that took the task."""
+    began = time.perf_counter()
+    from sklearn.linear_model import LinearRegression
+
+    LinearRegression().fit([[x], [x + 1]], [0, 1])
+    return time.perf_counter() - began
+
+
 def make_array(seed: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Make 10 MB."""
     return np.full(1_250_000, float(seed))
@@ -68,6 +77,10 @@ class RawDask:
         """Run `n` independent no-ops."""
         futures = [self.client.submit(no_op, x, pure=False) for x in range(n)]
         assert len(self.client.gather(futures)) == n
+
+    def one(self) -> None:
+        """Run one no-op."""
+        assert self.client.submit(no_op, 1, pure=False).result() == 1
 
     def chain(self, n: int) -> None:
         """Run `n` no-ops one after the other."""
@@ -104,11 +117,19 @@ class Covalab:
         self.ct = ct
         no_op_ = ct.electron(no_op)
         make, reduce_, busy_ = ct.electron(make_array), ct.electron(reduce_arrays), ct.electron(busy)
-        resting_ = ct.electron(resting)
+        resting_, fitted_ = ct.electron(resting), ct.electron(fitted)
 
         @ct.lattice
         def fan(n: int) -> object:
             return [no_op_(x) for x in range(n)]
+
+        @ct.lattice
+        def one() -> object:
+            return no_op_(1)
+
+        @ct.lattice
+        def fits(n: int) -> object:
+            return [fitted_(x) for x in range(n)]
 
         @ct.lattice
         def chain(n: int) -> object:
@@ -129,7 +150,8 @@ class Covalab:
         def rests(durations: list[float]) -> object:
             return [resting_(seconds) for seconds in durations]
 
-        self.lattices = {"fan": fan, "chain": chain, "arrays": arrays, "cpu": cpu, "rests": rests}
+        lattices = (fan, one, fits, chain, arrays, cpu, rests)
+        self.lattices = {lattice.__name__: lattice for lattice in lattices}
         self.fan(4)
 
     def _run(self, name: str, *args: Any) -> Any:
@@ -140,6 +162,14 @@ class Covalab:
     def fan(self, n: int) -> None:
         """Run `n` independent no-ops."""
         assert len(self._run("fan", n)) == n
+
+    def one(self) -> None:
+        """Run a dispatch of one no-op."""
+        assert self._run("one") == 1
+
+    def fits(self, n: int) -> list[float]:
+        """Run `n` tasks that need scikit-learn, side by side; return the seconds that each says it took."""
+        return list(self._run("fits", n))
 
     def chain(self, n: int) -> None:
         """Run `n` no-ops one after the other."""

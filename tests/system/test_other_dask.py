@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.system.processes import HAND_MADE_HOME, family
 from tests.system.tasks import adding, expected_of_fifty, fifty, long, runs
 from tests.system.test_crashes import until
 
@@ -26,8 +27,9 @@ ROOT = Path(__file__).parents[2]
 class HandMade:
     """`dask scheduler` and two `dask worker`s, as somebody would start them in another folder, under another home."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
+        self.options = options or ("--nthreads=2",)
         (folder / "home").mkdir(parents=True)
         self.processes: list[subprocess.Popen[bytes]] = []
         self.port = 0
@@ -48,7 +50,7 @@ class HandMade:
         time.sleep(0.2)
         self.port = int(port_file.read_text().split('"address": "tcp://127.0.0.1:')[1].split('"')[0])
         for _ in range(2):
-            self._run("worker", self.address, "--nthreads=2", "--host=127.0.0.1", "--dashboard-address=127.0.0.1:0")
+            self._run("worker", self.address, *self.options, "--host=127.0.0.1", "--dashboard-address=127.0.0.1:0")
 
     @property
     def address(self) -> str:
@@ -81,9 +83,9 @@ class HandMade:
 
 
 @pytest.fixture
-def by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HandMade]:
-    """Start a Dask by hand and name it in the configuration."""
-    dask = HandMade(tmp_path / "dask")
+def by_hand(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HandMade]:
+    """Start a Dask by hand, with the options of workers that a test names, and name it in the configuration."""
+    dask = HandMade(tmp_path / "dask", *getattr(request, "param", "").split())
     config = tmp_path / "covalab.toml"
     config.write_text(f'[dask]\nscheduler_address = "{dask.address}"\n')
     monkeypatch.setenv("COVALAB_CONFIG", str(config))
@@ -252,18 +254,16 @@ SUITES = "results requests bad_input tasks executions sublattices"
 LONGER_SUITES = "redispatch programs postprocess turns cancel"
 
 
-@pytest.mark.parametrize("names", [SUITES, pytest.param(LONGER_SUITES, marks=pytest.mark.nightly)])
-def test_the_dispatch_tests_pass_on_a_scheduler_started_by_hand(names: str, by_hand: HandMade, tmp_path: Path) -> None:
-    """What is promised of results, requests, bad input, tasks, executions and sublattices holds there as well."""
+def check_pass(by_hand: HandMade, folder: Path, names: str, *options: str) -> None:
+    """Run suites of this folder on a scheduler started by hand; all of their tests must pass."""
     suites = [str(ROOT / "tests" / "system" / f"test_{name}.py") for name in names.split()]
-    environment = os.environ | {"COVALAB_DASK_SCHEDULER_ADDRESS": by_hand.address}
+    environment = os.environ | {
+        "COVALAB_DASK_SCHEDULER_ADDRESS": by_hand.address,
+        HAND_MADE_HOME: str(by_hand.folder / "home"),
+    }
+    command = ["pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={folder / 'inner'}", *options, *suites]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'inner'}", *suites],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-m", *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
 
     assert done.returncode == 0, done.stdout[-5000:]
@@ -299,3 +299,65 @@ def test_a_worker_elsewhere_has_what_the_notebook_set_and_its_local_modules(
     home = str(tmp_path / "dask" / "home")
     assert ct.get_result(run, wait=True).result == ["1", home, "5"], ct.get_result(run).error
     assert ct.dispatch_sync(ct.lattice(lambda: [again() for _ in range(4)]))().result == [None] * 4
+
+
+@pytest.mark.parametrize("names", [SUITES, pytest.param(LONGER_SUITES, marks=pytest.mark.nightly)])
+def test_the_dispatch_tests_pass_on_a_scheduler_started_by_hand(names: str, by_hand: HandMade, tmp_path: Path) -> None:
+    """What is promised of results, requests, bad input, tasks, executions and sublattices holds there as well."""
+    check_pass(by_hand, tmp_path, names)
+
+
+WITH_NANNY = ["--nanny --nthreads=1", "--nanny --nthreads=4"]
+WITHOUT_NANNY = ["--no-nanny --nthreads=1", "--no-nanny --nthreads=4"]
+IN_EACH_RUN = [WITH_NANNY[1], WITHOUT_NANNY[0]]
+CLEAN = (
+    "(another_dispatch or next_node) and (variable or recursion or umask or handler or builtin or seed)"
+    " or values_that_were_sent and (number or closure) or signals and (main or alarm)"
+)
+POISON = (
+    "only_the_poison and (segfault or exiting or killing_the_group or killing_the_parent or closing or system_exit"
+    " or fork_bomb_that_grows or removing or leaving_a_daemon)"
+)
+NOT_THERE = "not memory_bomb"  # how much memory somebody else's worker may take is not ours to say
+
+
+@pytest.mark.parametrize("by_hand", IN_EACH_RUN, indirect=True)
+def test_workers_that_are_killed_leave_nothing_behind(
+    joined: Client, by_hand: HandMade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the task, not what runs it, and not what the task started."""
+    monkeypatch.setenv(HAND_MADE_HOME, str(by_hand.folder / "home"))
+
+    @ct.electron
+    def with_a_daemon(pid_file: str) -> None:
+        subprocess.Popen(["sleep", "300"], start_new_session=True)
+        Path(pid_file).write_text(str(os.getpid()))
+        time.sleep(300)
+
+    pid_file = tmp_path / "pid"
+    dispatch = ct.dispatch(ct.lattice(with_a_daemon))(str(pid_file))
+    until(lambda: pid_file.exists() and pid_file.read_text())
+    assert int(pid_file.read_text()) in family(tmp_path / "nobody's")
+    by_hand.kill()
+
+    until(lambda: not family(tmp_path / "nobody's"), 15)
+    ct.cancel(dispatch)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("by_hand", IN_EACH_RUN, indirect=True)
+@pytest.mark.parametrize(("name", "which"), [("clean_process", CLEAN), ("poison", POISON)], ids=["clean", "poison"])
+def test_processes_are_clean_on_workers_started_by_hand(
+    by_hand: HandMade, name: str, which: str, tmp_path: Path
+) -> None:
+    """With a nanny that starts another worker, and without: nothing is left behind, and only the poison fails."""
+    check_pass(by_hand, tmp_path, name, "-k", which)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("by_hand", [*WITH_NANNY, *WITHOUT_NANNY], indirect=True)
+@pytest.mark.parametrize("name", ["clean_process", "poison", "cancel_frees_cpu", "nested_waits"])
+def test_every_process_is_clean_on_workers_started_by_hand(by_hand: HandMade, name: str, tmp_path: Path) -> None:
+    """All kinds, on every kind of worker."""
+    check_pass(by_hand, tmp_path, name, "-k", NOT_THERE)
