@@ -31,10 +31,14 @@ from covalab.core.model import INLINE_LIMIT, Digest, ErrorType, Failure, Outcome
 from covalab.core.placement import TaskPaths
 from covalab.core.plain_types import ATOMS
 from covalab.core.protocol import Argument, Batch, Outcomes, TaskSpec, TaskStarted
-from covalab.worker import context, reporting
+from covalab.worker import context, main_module, reporting
 from covalab.worker.capture import Capture
 from covalab.worker.hook_runner import HookRunner, read_hooks
 from covalab.worker.interrupt import InterruptibleTask
+from covalab.worker.kept_functions import KeptFunction, keep
+from covalab.worker.late_output import LateOutput
+from covalab.worker.main_module import NodeMain
+from covalab.worker.node_state import NodeState
 
 Emit: TypeAlias = Callable[[bytes], None]
 """Sends an encoded `TaskStarted`, `TaskMessage` or `Outcomes` towards the dispatcher, in order, from any thread."""
@@ -68,8 +72,10 @@ class TaskWorker:
         self.capture = Capture(spool)
         self.interruptible = InterruptibleTask()
         self.name = f"{os.getpid()}"
-        # By digest: a thousand nodes of one function unpickle it once per process.
-        self._functions: OrderedDict[tuple[str, ...], Callable[..., Any]] = OrderedDict()
+        # By digest: a thousand nodes of one function unpickle it once per process; None: it is decoded for each.
+        self._functions: OrderedDict[tuple[str, ...], KeptFunction | None] = OrderedDict()
+        self._state: NodeState | None = None
+        self._late_output = LateOutput()
         self._hooks: OrderedDict[Digest, Hooks] = OrderedDict()
 
     def run(self, batch: Batch, emit: Emit) -> None:
@@ -89,6 +95,7 @@ class TaskWorker:
 
     def _run(self, batch: Batch, emit: Emit) -> None:
         enter_folder(batch.cwd, batch.path)
+        state = self._begin_state()
         blobs = BlobStore(batch.blobs)
         report = _Report(batch.id, self, emit)
         inputs = Inputs(batch, blobs)
@@ -106,7 +113,7 @@ class TaskWorker:
                 if not self.interruptible.enter(task.node):
                     continue  # cancelled before it started
                 report.begin(task.node)
-                outcome, result = self._run_task(task, batch, blobs, inputs)
+                outcome, result = self._run_task(task, batch, blobs, inputs, state)
                 if outcome.value is not None:
                     completed.add(task.node)
                     if task.node in needed:
@@ -115,16 +122,30 @@ class TaskWorker:
         finally:
             report.close()
 
-    def _run_task(self, task: TaskSpec, batch: Batch, blobs: BlobStore, inputs: Inputs) -> tuple[Outcome, Any]:
+    def _begin_state(self) -> NodeState:
+        if self._state is None:  # now that the process is ready; afterwards only what this batch has set
+            main_module.install()
+            self._state = NodeState()
+        else:
+            self._state.begin_batch()
+        return self._state
+
+    def _run_task(
+        self, task: TaskSpec, batch: Batch, blobs: BlobStore, inputs: Inputs, state: NodeState
+    ) -> tuple[Outcome, Any]:
         """Run one task. Return its outcome and its value (None if it failed)."""
         started_at = time.time()
         start = time.perf_counter()
         # Its own call, so that an interrupt can only hit what is inside: the outcome below is always made.
-        value, failure, result = self._run_interruptible(task, batch, blobs, inputs)
+        self._late_output.enter()
+        value, failure, result = state.run(self._run_interruptible, task, batch, blobs, inputs)
         submission: Value | None = None
         if task.builds:
             submission, value = value, None
         ended_at = started_at + (time.perf_counter() - start)  # never before its start, whatever the clock does
+        # Both before the output is taken: what they make the task print is its own.
+        state.put_back()
+        self._late_output.leftovers()
         stdout, stderr = self.capture.take()
         # As a script would print it, and where people look for it.
         if failure is not None and failure.traceback:
@@ -179,13 +200,17 @@ class TaskWorker:
     ) -> _Ended:
         """Deserialize function and inputs, call, serialize the value."""
         phase: ErrorType = "serialization"
+        main: NodeMain | None = None
         try:
             function = self._function(task, batch, blobs, hook_runner.folders if hook_runner is not None else ())
+            main = NodeMain(function)
+            main.enter()
             what = f"an input of electron {task.name!r} (node {task.node})"
             args = [inputs.deserialize(argument, what) for argument in task.args]
             kwargs = {name: inputs.deserialize(argument, what) for name, argument in task.kwargs.items()}
             if hook_runner is not None:
                 kwargs.update(hook_runner.given)
+            main.carry(args, kwargs)
             phase = "runtime"
             # A sublattice is built here, and stores the large values of its own graph as blobs.
             result = function(blobs, *args, **kwargs) if task.builds else function(*args, **kwargs)
@@ -200,6 +225,9 @@ class TaskWorker:
             if phase == "serialization" and isinstance(error, DataFolderError):
                 phase = "storage"
             return None, failure_of(error, phase), None
+        finally:
+            if main is not None:
+                main.leave()
         return value, None, result
 
     def _hooks_of(self, task: TaskSpec, batch: Batch, blobs: BlobStore) -> Hooks:
@@ -216,12 +244,12 @@ class TaskWorker:
     ) -> Callable[..., Any]:
         # With other packages visible, the same code imports other modules, so it is another function.
         key = (task.function, *folders)
-        function = self._functions.get(key)
-        if function is None:
+        kept = self._functions.get(key)
+        if kept is None or not kept.is_unchanged():
             what = f"the function of electron {task.name!r} (node {task.node})"
             data = batch.code.get(task.function)
             try:
-                function = decode(blobs.read(task.function) if data is None else data, what=what)
+                function: Callable[..., Any] = decode(blobs.read(task.function) if data is None else data, what=what)
             except SerializationError as error:
                 # The most common reason; the message of the import alone does not say which Python lacks it.
                 cause = error.__cause__
@@ -233,11 +261,14 @@ class TaskWorker:
                     raise SerializationError(message) from cause
                 raise
             register(function)  # a traceback shows the lines of the cell that it came from
-            self._functions[key] = function
+            main_module.use_plain_names(function)
+            if key not in self._functions or kept is not None:
+                kept = self._functions[key] = keep(function)
             if len(self._functions) > _FUNCTIONS_KEPT:
                 self._functions.popitem(last=False)
         else:
-            self._functions.move_to_end(key)
+            function = kept.function
+        self._functions.move_to_end(key)
         return function
 
 
