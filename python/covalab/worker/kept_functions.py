@@ -10,7 +10,7 @@ attributes are those of the process.
 from __future__ import annotations
 
 import copyreg
-import datetime
+import datetime as dt
 import decimal
 import enum
 import fractions
@@ -29,11 +29,11 @@ _IMMUTABLE: Final[frozenset[type]] = ATOMS | {
     type(...),
     type(NotImplemented),
     range,
-    datetime.date,
-    datetime.datetime,
-    datetime.time,
-    datetime.timedelta,
-    datetime.timezone,
+    dt.date,
+    dt.datetime,
+    dt.time,
+    dt.timedelta,
+    dt.timezone,
     decimal.Decimal,
     fractions.Fraction,
     re.Pattern,
@@ -100,19 +100,14 @@ class _Carried:
         if kind is tuple or kind is frozenset:
             return all(map(self.accepts, value))
         if kind is types.FunctionType:
-            return is_by_name(value) or self._accepts_function(value)
-        if kind is types.ModuleType:
-            return sys.modules.get(value.__name__) is value or self._accepts_module(value)
-        if isinstance(value, type):
-            return is_by_name(value)
-        if kind is types.BuiltinFunctionType or kind is types.MethodType:
-            owner = value.__self__  # None or the module, unless it is a method of something
-            return (
-                owner is None
-                or (kind is types.BuiltinFunctionType and isinstance(owner, types.ModuleType))
-                or (isinstance(owner, type) and is_by_name(owner))
-            )
-        return _is_constant(value)
+            accepted = is_by_name(value) or self._accepts_function(value)
+        elif kind is types.ModuleType:
+            accepted = sys.modules.get(value.__name__) is value or self._accepts_module(value)
+        elif isinstance(value, type):
+            accepted = is_by_name(value)
+        else:
+            accepted = _is_constant(value)
+        return accepted
 
     def _accepts_function(self, function: types.FunctionType) -> bool:
         self._seen.add(id(function))
@@ -149,6 +144,9 @@ def _values(names: dict[str, Any]) -> Iterable[Any]:
 def _is_constant(value: Any) -> bool:
     """Return whether a value of a rarer type cannot change, or was sent by its name."""
     kind = type(value)
+    if kind is types.BuiltinFunctionType or kind is types.MethodType:
+        owner = value.__self__  # of a built-in function none or its module, else what the method belongs to
+        return owner is None or type(owner) is types.ModuleType or (isinstance(owner, type) and is_by_name(owner))
     numpy: Any = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, (numpy.generic, numpy.dtype)):
         return not isinstance(value, numpy.void)  # the others hold one number or text

@@ -1,4 +1,4 @@
-"""Late output: what a thread prints that an earlier node left behind is dropped, and never in the output of a later one.
+"""Late output: what is printed by a thread that an earlier node left behind is dropped.
 
 Without such threads nothing is done when a task prints. What they write to a file descriptor by its number, or through
 a child process, cannot be told apart.
@@ -65,7 +65,7 @@ class LateOutput:
             self._idents = {*sys._current_frames()}  # noqa: SLF001
 
     def leftovers(self) -> list[threading.Thread]:
-        """Return the threads that the node left. From here on their output is dropped, so its own must be taken after."""
+        """Return the threads that the node left; from here on their output is dropped."""
         # Counts are no proof while others may end at the same time.
         if _thread._count() <= self._n_threads and not _late.threads and not _late.idents:  # noqa: SLF001
             return []

@@ -1,4 +1,4 @@
-"""Logging: loggers are after a node as they were before, so that `logging.basicConfig` works in each and no line doubles."""
+"""Logging: after a node, loggers are as before it: `logging.basicConfig` works in each node, and no line doubles."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _is_set_up_by_its_module(logger: _Logger) -> bool:
     The module is not imported again by the next node, which must find them. A module that sets no handlers sets no
     level either, as a rule: then it is the task that did.
     """
-    return bool(logger.handlers) and logger.name.partition(".")[0] in sys.modules and not logger.name == "__main__"
+    return bool(logger.handlers) and logger.name.partition(".")[0] in sys.modules and logger.name != "__main__"
 
 
 def _put(logger: _Logger, state: _State) -> None:

@@ -1,7 +1,7 @@
 """Main module of a node: `__main__` has the definitions of the notebook that came with it, as in the notebook.
 
-So `pickle`, `joblib`, `copy`, `typing.get_type_hints`, `dataclasses` and `multiprocessing` find the notebook's functions
-and classes. Nothing is copied: the module is a view of the globals of the node's function. What is not among those
+So `pickle`, `joblib`, `typing.get_type_hints`, `dataclasses` and `multiprocessing` find the notebook's functions and
+classes. Nothing is copied: the module is a view of the globals of the node's function. What is not among those
 (a definition of the cell that runs, a function inside an argument) is looked for when somebody asks for it.
 """
 
@@ -102,7 +102,9 @@ class NodeMain(types.ModuleType):
         """Note the present definitions of the cell that runs: they are variables of its function."""
         if self._code is None:
             return
-        for frame in (sys._getframe(), sys._current_frames().get(threading.main_thread().ident or 0)):  # noqa: SLF001
+        main_thread = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001
+        for innermost in (sys._getframe(), main_thread):  # noqa: SLF001
+            frame = innermost
             while frame is not None and frame.f_code is not self._code:
                 frame = frame.f_back
             if frame is not None:

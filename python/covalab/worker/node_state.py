@@ -11,6 +11,7 @@ import contextvars
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from covalab.worker.event_loops import EventLoops
@@ -65,10 +66,8 @@ class NodeState:
             except BaseException:  # noqa: BLE001 - a handler of the task still ran in the middle of it, and raised
                 self._signals.put_back()
         for put_back in self._parts:
-            try:
+            with suppress(Exception):  # what is compared is the user's; the other parts must still be put back
                 put_back()
-            except Exception:  # noqa: BLE001, S110 - what is compared is the user's; the other parts must still be put back
-                pass
 
 
 def _forget_classes() -> None:

@@ -103,7 +103,7 @@ _new_version_of_filters: Final[Callable[[], None]] = getattr(warnings, "_filters
 
 
 def _attributes(owner: Any, *names: str) -> _Setting:
-    """Return attributes that are always there as one setting."""
+    """Return several attributes, which are always there, as one setting."""
 
     def put(values: tuple[Any, ...]) -> None:
         for name, value in zip(names, values, strict=True):
@@ -113,7 +113,7 @@ def _attributes(owner: Any, *names: str) -> _Setting:
 
 
 def _optional(owner: Any, name: str) -> _Setting:
-    """Return an attribute that need not be there."""
+    """Return an attribute, which need not be there."""
 
     def put(value: Any) -> None:
         if value is _ABSENT:
@@ -151,7 +151,7 @@ def _settings() -> list[_Setting]:
         _attributes(
             sys, "excepthook", "displayhook", "unraisablehook", "breakpointhook", "stdin", "dont_write_bytecode"
         ),
-        _attributes(threading, "excepthook"),
+        _optional(threading, "excepthook"),
         _optional(sys, "tracebacklimit"),
         _Setting(sys.gettrace, sys.settrace),
         _Setting(sys.getprofile, sys.setprofile),
