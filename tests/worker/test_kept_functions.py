@@ -94,8 +94,12 @@ CARRIED: dict[str, tuple[str, dict[str, Any]]] = {
         {},
     ),
     "a list in a dataclass": (
-        "from dataclasses import dataclass, field\n@dataclass\nclass A:\n seen: list = field(default_factory=list)\n"
-        + "a = A()\ndef task(): a.seen.append(1); return len(a.seen)",
+        """import dataclasses
+@dataclasses.dataclass
+class A:
+    seen: list = dataclasses.field(default_factory=list)
+a = A()
+def task(): a.seen.append(1); return len(a.seen)""",
         {},
     ),
     "a list in a tuple": ("def task(): T[0].append(1); return len(T[0])", {"T": ([],)}),

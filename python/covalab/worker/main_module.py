@@ -27,7 +27,7 @@ class NodeMain(types.ModuleType):
     """Module over the globals of a function; it is `__main__` between `enter` and `leave`."""
 
     # The module's own dictionary has nothing but `__name__` and its like, so that everything else is asked for below.
-    __slots__ = ("_code", "_found", "_function", "_local", "_names", "_roots")
+    __slots__ = ("_code", "_found", "_function", "_local", "_names", "_roots", "_thread")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(_MAIN)
@@ -40,13 +40,15 @@ class NodeMain(types.ModuleType):
         _set(self, "_local", {})
         _set(self, "_found", {})
         _set(self, "_roots", (function,))
+        _set(self, "_thread", 0)
 
     def carry(self, *values: object) -> None:
         """Add values in which definitions may be: the arguments."""
         _set(self, "_roots", (*self._roots, *values))
 
     def enter(self) -> None:
-        """Make this module `__main__`."""
+        """Make this module `__main__`, for a node that runs in this thread."""
+        _set(self, "_thread", threading.get_ident())
         sys.modules[_MAIN] = self
 
     def leave(self) -> None:
@@ -58,7 +60,10 @@ class NodeMain(types.ModuleType):
 
     @property
     def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
-        return self._names  # type: ignore[no-any-return]
+        self._look_at_cell()
+        names: dict[str, Any] = self._names
+        # The variables of a cell can be read here, and not set.
+        return {**names, **self._local} if self._local else names
 
     def __getattr__(self, name: str) -> Any:
         self._look_at_cell()
@@ -95,22 +100,21 @@ class NodeMain(types.ModuleType):
             found[self._function.__name__] = self._function
         found.update({name: one for name, one in self._names.items() if _is_definition(one)})
         self._look_at_cell()
-        found.update(self._local)
+        found.update({name: one for name, one in self._local.items() if _is_definition(one)})
         return found
 
     def _look_at_cell(self) -> None:
-        """Note the present definitions of the cell that runs: they are variables of its function."""
+        """Note the present variables of the cell that runs: in the notebook they are those of `__main__`."""
         if self._code is None:
             return
-        main_thread = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001
-        for innermost in (sys._getframe(), main_thread):  # noqa: SLF001
+        # A pool of processes pickles in a thread of its own.
+        for innermost in (sys._getframe(), sys._current_frames().get(self._thread)):  # noqa: SLF001
             frame = innermost
             while frame is not None and frame.f_code is not self._code:
                 frame = frame.f_back
             if frame is not None:
                 # The values and not the frame: a child process that a thread forks has freed the frames of the others.
-                local = {name: value for name, value in frame.f_locals.items() if _is_definition(value)}
-                _set(self, "_local", local)
+                _set(self, "_local", dict(frame.f_locals))
                 return
 
 
