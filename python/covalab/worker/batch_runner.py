@@ -31,10 +31,14 @@ from covalab.core.model import INLINE_LIMIT, Digest, ErrorType, Failure, Outcome
 from covalab.core.placement import TaskPaths
 from covalab.core.plain_types import ATOMS
 from covalab.core.protocol import Argument, Batch, Outcomes, TaskSpec, TaskStarted
-from covalab.worker import context, environment, reporting
+from covalab.worker import context, environment, main_module, reporting
 from covalab.worker.capture import Capture
 from covalab.worker.hook_runner import HookRunner, read_hooks
 from covalab.worker.interrupt import InterruptibleTask
+from covalab.worker.kept_functions import KeptFunction, keep
+from covalab.worker.late_output import LateOutput
+from covalab.worker.main_module import NodeMain
+from covalab.worker.node_state import NodeState
 from covalab.worker.process_tree import has_children
 
 Emit: TypeAlias = Callable[[bytes], None]
@@ -93,8 +97,10 @@ class TaskWorker:
         self.capture = Capture(spool)
         self.interruptible = InterruptibleTask()
         self.name = f"{os.getpid()}"
-        # By digest: a thousand nodes of one function unpickle it once per process.
-        self._functions: OrderedDict[tuple[str, ...], Callable[..., Any]] = OrderedDict()
+        # By digest: a thousand nodes of one function unpickle it once per process; None: it is decoded for each.
+        self._functions: OrderedDict[tuple[str, ...], KeptFunction | None] = OrderedDict()
+        self._state: NodeState | None = None
+        self._late_output = LateOutput()
         self._hooks: OrderedDict[Digest, Hooks] = OrderedDict()
 
     def run(self, batch: Batch, emit: Emit) -> None:
@@ -127,6 +133,7 @@ class TaskWorker:
         return [task.node for task in left if task.node in self._given_back]
 
     def _run(self, batch: Batch, emit: Emit) -> None:
+        state = self._begin_state()
         blobs = BlobStore(batch.blobs)
         report = _Report(batch.id, self, emit)
         inputs = Inputs(batch, blobs)
@@ -148,7 +155,7 @@ class TaskWorker:
                     continue  # cancelled before it started
                 self._on_node(batch.id, task.node)
                 report.begin(task.node)
-                outcome, result = self._run_task(task, batch, blobs, inputs)
+                outcome, result = self._run_task(task, batch, blobs, inputs, state)
                 if outcome.value is not None:
                     completed.add(task.node)
                     if task.node in needed:
@@ -160,16 +167,30 @@ class TaskWorker:
         finally:
             report.close()
 
-    def _run_task(self, task: TaskSpec, batch: Batch, blobs: BlobStore, inputs: Inputs) -> tuple[Outcome, Any]:
+    def _begin_state(self) -> NodeState:
+        if self._state is None:  # now that the process is ready; afterwards only what this batch has set
+            main_module.install()
+            self._state = NodeState()
+        else:
+            self._state.begin_batch()
+        return self._state
+
+    def _run_task(
+        self, task: TaskSpec, batch: Batch, blobs: BlobStore, inputs: Inputs, state: NodeState
+    ) -> tuple[Outcome, Any]:
         """Run one task. Return its outcome and its value (None if it failed)."""
         started_at = time.time()
         start = time.perf_counter()
         # Its own call, so that an interrupt can only hit what is inside: the outcome below is always made.
-        value, failure, result = self._run_interruptible(task, batch, blobs, inputs)
+        self._late_output.enter()
+        value, failure, result = state.run(self._run_interruptible, task, batch, blobs, inputs)
         submission: Value | None = None
         if task.builds:
             submission, value = value, None
         ended_at = started_at + (time.perf_counter() - start)  # never before its start, whatever the clock does
+        # Both before the output is taken: what they make the task print is its own.
+        state.put_back()
+        self._late_output.leftovers()
         stdout, stderr = self.capture.take()
         # As a script would print it, and where people look for it.
         if failure is not None and failure.traceback:
@@ -224,13 +245,17 @@ class TaskWorker:
     ) -> _Ended:
         """Deserialize function and inputs, call, serialize the value."""
         phase: ErrorType = "serialization"
+        main: NodeMain | None = None
         try:
             function = self._function(task, batch, blobs, hook_runner.folders if hook_runner is not None else ())
+            main = NodeMain(function)
+            main.enter()
             what = f"an input of electron {task.name!r} (node {task.node})"
             args = [inputs.deserialize(argument, what) for argument in task.args]
             kwargs = {name: inputs.deserialize(argument, what) for name, argument in task.kwargs.items()}
             if hook_runner is not None:
                 kwargs.update(hook_runner.given)
+            main.carry(args, kwargs)
             phase = "runtime"
             # A sublattice is built here, and stores the large values of its own graph as blobs.
             result = function(blobs, *args, **kwargs) if task.builds else function(*args, **kwargs)
@@ -245,6 +270,9 @@ class TaskWorker:
             if phase == "serialization" and isinstance(error, DataFolderError):
                 phase = "storage"
             return None, failure_of(error, phase), None
+        finally:
+            if main is not None:
+                main.leave()
         return value, None, result
 
     def _hooks_of(self, task: TaskSpec, batch: Batch, blobs: BlobStore) -> Hooks:
@@ -261,12 +289,12 @@ class TaskWorker:
     ) -> Callable[..., Any]:
         # With other packages or local modules, the same code imports other modules, so it is another function.
         key = (task.function, batch.local_modules, *folders)
-        function = self._functions.get(key)
-        if function is None:
+        kept = self._functions.get(key)
+        if kept is None or not kept.is_unchanged():
             what = f"the function of electron {task.name!r} (node {task.node})"
             data = batch.code.get(task.function)
             try:
-                function = decode(blobs.read(task.function) if data is None else data, what=what)
+                function: Callable[..., Any] = decode(blobs.read(task.function) if data is None else data, what=what)
             except SerializationError as error:
                 # The most common reason; the message of the import alone does not say which Python lacks it.
                 cause = error.__cause__
@@ -278,11 +306,14 @@ class TaskWorker:
                     raise SerializationError(message) from cause
                 raise
             register(function)  # a traceback shows the lines of the cell that it came from
-            self._functions[key] = function
+            main_module.use_plain_names(function)
+            if key not in self._functions or kept is not None:
+                kept = self._functions[key] = keep(function)
             if len(self._functions) > _FUNCTIONS_KEPT:
                 self._functions.popitem(last=False)
         else:
-            self._functions.move_to_end(key)
+            function = kept.function
+        self._functions.move_to_end(key)
         return function
 
 

@@ -17,6 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, TextIO
 
+from covalab.worker.late_output import text_stream
+
 OUTPUT_LIMIT: Final = 1024 * 1024
 """Bytes kept of each stream of a node; the middle of longer output is left out, and the text says so."""
 
@@ -41,8 +43,8 @@ class Capture:
         self._before = [_duplicate(1), _duplicate(2)]
         self._process_streams = (sys.stdout, sys.stderr)
         # Streams of our own on descriptors 1 and 2: Python's may be buffered, or replaced.
-        self._stdout: TextIO = _text_stream(1)
-        self._stderr: TextIO = _text_stream(2)
+        self._stdout: TextIO = text_stream(1)
+        self._stderr: TextIO = text_stream(2)
 
     def enter(self) -> None:
         """Point both streams at the spool files."""
@@ -77,9 +79,9 @@ class Capture:
                 os.dup2(file, fd)
         # A closed stream cannot be opened again, and the next task must be able to print.
         if self._stdout.closed:
-            self._stdout = _text_stream(1)
+            self._stdout = text_stream(1)
         if self._stderr.closed:
-            self._stderr = _text_stream(2)
+            self._stderr = text_stream(2)
         sys.stdout, sys.stderr = self._stdout, self._stderr
 
 
@@ -125,12 +127,6 @@ def _duplicate(fd: int) -> TextIO:
         if getattr(handler.stream, "fileno", None) and _fileno(handler.stream) == fd:
             handler.setStream(before)
     return before
-
-
-def _text_stream(fd: int) -> io.TextIOWrapper:
-    return io.TextIOWrapper(
-        io.FileIO(fd, "w", closefd=False), encoding="utf-8", errors="backslashreplace", line_buffering=True
-    )
 
 
 def _fileno(stream: object) -> int:

@@ -1,0 +1,91 @@
+"""Late output: what is printed by a thread that an earlier node left behind is dropped.
+
+Without such threads nothing is done when a task prints. What they write to a file descriptor by its number, or through
+a child process, cannot be told apart.
+"""
+
+from __future__ import annotations
+
+import _thread
+import io
+import sys
+import threading
+from contextlib import suppress
+from typing import Any, Final
+from weakref import WeakSet
+
+
+class _SpoolFile(io.FileIO):
+    """File below a text stream of this process."""
+
+
+class _FilteredFile(io.FileIO):
+    """The same, while threads of earlier nodes are alive."""
+
+    def write(self, data: Any, /) -> int:
+        """Write, unless the thread is of an earlier node."""
+        if threading.current_thread() in _late.threads or threading.get_ident() in _late.idents:
+            return memoryview(data).nbytes
+        return super().write(data)
+
+
+class _Late:
+    """The threads of earlier nodes."""
+
+    def __init__(self) -> None:
+        self.threads: set[threading.Thread] = set()
+        self.idents: set[int] = set()  # of threads that were started without a `Thread`
+
+
+_late: Final = _Late()
+_streams: Final[WeakSet[io.TextIOWrapper]] = WeakSet()
+
+
+def text_stream(fd: int) -> io.TextIOWrapper:
+    """Return a text stream over a file descriptor, which `LateOutput` can filter."""
+    file = _SpoolFile(fd, "w", closefd=False)
+    stream = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    _streams.add(stream)
+    return stream
+
+
+class LateOutput:
+    """The threads of this process: which of them the nodes that ended have left."""
+
+    def __init__(self) -> None:
+        self._n_threads = -1
+        self._known: set[threading.Thread] = set()
+        self._idents: set[int] = set()
+
+    def enter(self) -> None:
+        """Begin a node: the threads that run now are this process's own, or were left before."""
+        if _thread._count() != self._n_threads:  # noqa: SLF001 - `threading` counts under a lock
+            self._n_threads = _thread._count()  # noqa: SLF001
+            self._known = set(threading.enumerate())
+            self._idents = {*sys._current_frames()}  # noqa: SLF001
+
+    def leftovers(self) -> list[threading.Thread]:
+        """Return the threads that the node left; from here on their output is dropped."""
+        # Counts are no proof while others may end at the same time.
+        if _thread._count() <= self._n_threads and not _late.threads and not _late.idents:  # noqa: SLF001
+            return []
+        threads = threading.enumerate()
+        new = [thread for thread in threads if thread not in self._known]
+        with_thread = {thread.ident for thread in threads}
+        running = {*sys._current_frames()}  # noqa: SLF001
+        _late.threads = {*(_late.threads & {*threads}), *new}
+        _late.idents = (_late.idents | (running - self._idents - with_thread)) & running
+        for stream in [*_streams]:
+            _filter(stream, is_on=bool(_late.threads or _late.idents))
+        self._n_threads = -1
+        return new
+
+
+def _filter(stream: io.TextIOWrapper, *, is_on: bool) -> None:
+    """Switch the filter of a stream on or off. A thread may have kept the stream, so that it stays the same object."""
+    with suppress(ValueError):  # the task detached or closed it
+        file: Any = stream.buffer
+        if isinstance(file, _FilteredFile) != is_on:
+            # Otherwise part of a line would wait in the stream, and be written by another thread.
+            stream.reconfigure(write_through=is_on)
+            file.__class__ = _FilteredFile if is_on else _SpoolFile
