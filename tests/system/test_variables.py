@@ -151,7 +151,12 @@ def test_a_secret_is_in_no_answer_log_or_file(own: Client, monkeypatch: pytest.M
     client = connect(data_dir=own.data_dir)
     dispatch = ct.dispatch(ct.lattice(adding))(1)
     assert ct.get_result(dispatch, wait=True).result == 2
-    failing = ct.dispatch_sync(ct.lattice(ct.electron(lambda x: 1 / x)))(0)
+
+    @ct.electron
+    def divide(x: int) -> float:
+        return 1 / x
+
+    failing = ct.dispatch_sync(ct.lattice(divide))(0)
     submission = client.submission(dispatch)
     assert unpack(submission.variables).variables[b"APP_TEST_SECRET"] == SECRET.encode()
 
