@@ -147,7 +147,8 @@ def test_wrong_arguments_are_found_when_the_graph_is_built() -> None:
 
 def test_a_module_that_the_worker_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The node's error names the module and the interpreter."""
-    # One with a lock in it cannot travel with the dispatch.
+    # One with a lock in it cannot travel by value; where packages are installed, its file does not travel either.
+    (tmp_path / "something-1.0.dist-info").mkdir()
     (tmp_path / "only_here_xyz.py").write_text("import threading\nL = threading.Lock()\ndef f(x):\n    return x\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     import only_here_xyz  # type: ignore[import-not-found]

@@ -161,6 +161,21 @@ for n in (1, 2, 3):
         return [halves.f(), inside.f(), p.n(), inside.P().n(), halves_too.N]
     assert run(ct.lattice(lambda p: three(p)), halves.P()) == [n] * 5
 """,
+    # An executor of the user's, whose tasks run in the process of executors.
+    "executor": """
+from covalab.executor import BaseExecutor
+class Own(BaseExecutor):
+    def run(self, function, args, kwargs, task_metadata):
+        return function(*args, **kwargs)
+own = Own()
+for n in (1, 2, 3):
+    write("hosted.py", f"N = {n}\\n")
+    @ct.electron(executor=own)
+    def hosted():
+        import hosted
+        return hosted.N
+    assert run(ct.lattice(lambda: hosted())) == n
+""",
     # A module that cannot travel by value, because it holds a lock, travels by name.
     "locked": """
 for n in (1, 2, 3):

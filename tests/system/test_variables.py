@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.system.tasks import adding
+from tests.system.test_environments import second_environment
 
 import covalab as ct
 from covalab.client import Client, connect
@@ -145,13 +146,47 @@ def test_an_earlier_versions_dispatch_keeps_the_workers_own(live: Client, monkey
     assert ct.get_result("of-an-earlier-version", wait=True).result == (None, b"")
 
 
+def test_under_another_interpreter_its_own_path_stays(
+    live: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What selects an interpreter is that of the conda environment; all else, also local modules, is the notebook's."""
+    del live
+    prefix = second_environment(tmp_path / "second").parents[1]
+    (tmp_path / "nb").mkdir()
+    (tmp_path / "nb" / "conda_helper.py").write_text("N = 5\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "nb"))
+    monkeypatch.setenv("APP_TEST_KEY", "1")
+    monkeypatch.setenv("PYTHONPATH", "/of/the/kernel")
+    monkeypatch.setenv("VIRTUAL_ENV", "/of/the/kernel")
+
+    def look() -> Any:
+        import sys
+
+        import conda_helper  # type: ignore[import-not-found]
+
+        names = ("APP_TEST_KEY", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX")
+        found = [os.environ.get(name) for name in names]
+        return sys.prefix, found, os.environ["PATH"].split(":")[0], conda_helper.N, "/of/the/kernel" in sys.path
+
+    there = ct.electron(look, executor=ct.executor.LocalExecutor(conda_env=str(prefix)))
+    result = ct.dispatch_sync(ct.lattice(there))()
+
+    assert result.status == "COMPLETED", result.error
+    assert result.result == (str(prefix), ["1", None, None, str(prefix)], str(prefix / "bin"), 5, False)
+
+
 def test_a_secret_is_in_no_answer_log_or_file(own: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither in what a browser can ask for, nor in what is shown, written down or left behind."""
     monkeypatch.setenv("APP_TEST_SECRET", SECRET)
     client = connect(data_dir=own.data_dir)
     dispatch = ct.dispatch(ct.lattice(adding))(1)
     assert ct.get_result(dispatch, wait=True).result == 2
-    failing = ct.dispatch_sync(ct.lattice(ct.electron(lambda x: 1 / x)))(0)
+
+    @ct.electron
+    def divide(x: int) -> float:
+        return 1 / x
+
+    failing = ct.dispatch_sync(ct.lattice(divide))(0)
     submission = client.submission(dispatch)
     assert unpack(submission.variables).variables[b"APP_TEST_SECRET"] == SECRET.encode()
 
