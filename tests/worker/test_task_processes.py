@@ -43,7 +43,7 @@ class Worker:
             code[digest] = data
             tasks.append(TaskSpec(node, function.__name__, digest, [], {}))
         spool, blobs = str(self.folder / "spool"), str(self.folder / "blobs")
-        batch = Batch(self._number, DispatchId(root), tasks, code, 60.0, str(self.folder), [], blobs, spool)
+        batch = Batch(self._number, DispatchId(root), tasks, code, 60.0, str(self.folder), sys.path, blobs, spool)
         return Job("", self._number, root, spool, msgspec.msgpack.encode(batch))
 
     def messages(self, job: Job, give_place: Callable[[], None] = lambda: None) -> list[Any]:

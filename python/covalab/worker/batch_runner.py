@@ -39,7 +39,7 @@ from covalab.worker.kept_functions import KeptFunction, keep
 from covalab.worker.late_output import LateOutput
 from covalab.worker.main_module import NodeMain
 from covalab.worker.node_state import NodeState
-from covalab.worker.process_tree import has_children
+from covalab.worker.process_tree import descendants, has_children
 
 Emit: TypeAlias = Callable[[bytes], None]
 """Sends an encoded `TaskStarted`, `TaskMessage` or `Outcomes` towards the dispatcher, in order, from any thread."""
@@ -92,8 +92,7 @@ class TaskWorker:
         """The batch that runs."""
         self._position = 0
         self._given_back: set[int] = set()
-        self.is_used_up = False
-        """Whether a task left processes or threads behind, which might print into the output of the next."""
+        self._left_behind: set[int] = set()  # child processes that tasks have left
         self.capture = Capture(spool)
         self.interruptible = InterruptibleTask()
         self.name = f"{os.getpid()}"
@@ -161,11 +160,17 @@ class TaskWorker:
                     if task.node in needed:
                         inputs.keep(task.node, outcome.value, result)
                 report.end(outcome)
-                if has_children():
-                    self.is_used_up = True
-                    break
+                self._part_from_children()
         finally:
             report.close()
+
+    def _part_from_children(self) -> None:
+        """Keep what processes print that a task left behind out of the output of the next one."""
+        if has_children():
+            new = set(descendants(os.getpid())) - self._left_behind
+            if new:
+                self._left_behind |= new
+                self.capture.renew()
 
     def _begin_state(self) -> NodeState:
         if self._state is None:  # now that the process is ready; afterwards only what this batch has set

@@ -8,7 +8,9 @@ nothing costs two `fstat` calls.
 from __future__ import annotations
 
 import ctypes
+import glob
 import io
+import itertools
 import logging
 import os
 import socket
@@ -36,15 +38,27 @@ class Capture:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-        out, err = output_files(folder, os.getpid())
-        self.stem = out.stem
-        self._out, self._err = _spool_file(out), _spool_file(err)
+        self._folder = Path(folder)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._numbers = itertools.count()
+        self.stem, self._out, self._err = self._open()
         self._before = [_duplicate(1), _duplicate(2)]
         self._process_streams = (sys.stdout, sys.stderr)
         # Streams of our own on descriptors 1 and 2: Python's may be buffered, or replaced.
         self._stdout: TextIO = text_stream(1)
         self._stderr: TextIO = text_stream(2)
+
+    def _open(self) -> tuple[str, int, int]:
+        stem = f"{_stem_of(os.getpid())}{next(self._numbers)}"
+        return stem, _spool_file(self._folder / f"{stem}.out"), _spool_file(self._folder / f"{stem}.err")
+
+    def renew(self) -> None:
+        """Take new files: child processes that a task left behind still print into the present ones."""
+        before = self._out, self._err
+        self.stem, self._out, self._err = self._open()
+        self._restore()
+        for fd in before:
+            os.close(fd)
 
     def enter(self) -> None:
         """Point both streams at the spool files."""
@@ -85,10 +99,13 @@ class Capture:
         sys.stdout, sys.stderr = self._stdout, self._stderr
 
 
-def output_files(folder: str | os.PathLike[str], pid: int) -> tuple[Path, Path]:
-    """Return the files that take both streams of a process of this machine."""
-    stem = f"{_HOST}-{pid}"
-    return Path(folder) / f"{stem}.out", Path(folder) / f"{stem}.err"
+def output_files(folder: str | os.PathLike[str], pid: int) -> list[Path]:
+    """Return the files that take, or took, the streams of a process of this machine."""
+    return list(Path(folder).glob(f"{glob.escape(_stem_of(pid))}*"))
+
+
+def _stem_of(pid: int) -> str:
+    return f"{_HOST}-{pid}."
 
 
 def bound_output(path: Path) -> None:

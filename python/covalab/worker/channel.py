@@ -72,6 +72,10 @@ class Channel:
             return None
         return (head[:1], data) if len(data) == length else None
 
+    def fileno(self) -> int:
+        """Return the descriptor of the socket."""
+        return self._socket.fileno()
+
     def shut(self) -> None:
         """End what comes in: `receive` returns None after what has come already."""
         with suppress(OSError):

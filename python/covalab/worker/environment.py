@@ -16,6 +16,7 @@ from covalab.blobs import BlobStore
 from covalab.core import local_modules, process_variables
 from covalab.core.os_text import received
 from covalab.core.protocol import Batch
+from covalab.worker import learned_imports
 from covalab.worker.local_modules import finder
 from covalab.worker.search_path import environment_path, installed_in_place
 from covalab.worker.variables import current_variables, set_variables
@@ -54,11 +55,9 @@ def enter(batch: Batch, *, is_ours: bool) -> None:
     """
     own = _own()
     same_interpreter = batch.prefix in ("", sys.prefix)
-    if batch.variables:
-        sent = process_variables.unpack(batch.variables)
-        set_variables(
-            process_variables.variables_of_task(sent, own.variables, is_ours=is_ours, same_interpreter=same_interpreter)
-        )
+    variables = wanted_variables(batch, is_ours=is_ours)
+    if variables is not None:
+        set_variables(variables)
     if batch.umask >= 0:
         os.umask(batch.umask)
     _enter_folder(received(batch.cwd), own.folder)
@@ -70,6 +69,23 @@ def enter(batch: Batch, *, is_ours: bool) -> None:
         path = _around(_of_the_interpreter(own.path) if is_ours else own.path, batch)
     sys.path[:] = dict.fromkeys(path)
     enter_local_modules(batch)
+
+
+def wanted_variables(batch: Batch, *, is_ours: bool) -> dict[bytes, bytes] | None:
+    """Return the variables that a batch expects; None: the process keeps its own."""
+    if not batch.variables:
+        return None
+    wanted = process_variables.variables_of_task(
+        process_variables.unpack(batch.variables),
+        _own().variables,
+        is_ours=is_ours,
+        same_interpreter=batch.prefix in ("", sys.prefix),
+    )
+    # What packages set when they are imported, they would have set in a process of the dispatch, too.
+    for name, value in learned_imports.preloaded().changed.items():
+        if value is not None:
+            wanted.setdefault(name, value)
+    return wanted
 
 
 def enter_local_modules(batch: Batch) -> None:

@@ -6,10 +6,13 @@ import importlib
 import importlib.util
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from covalab.worker.variables import current_variables, recorded_variables
 
 _LIMIT: Final = 4_000
 _SKIPPED: Final = frozenset({"covalab", "distributed", "dask", "__main__", "__mp_main__"})
@@ -62,8 +65,34 @@ def stamp() -> tuple[int, ...]:
     return tuple(found)
 
 
+class Preloaded(NamedTuple):
+    """Variables around the imports of this process's stem: which were read, which were set, and all as they were."""
+
+    read: frozenset[str] = frozenset()
+    changed: Mapping[bytes, bytes | None] = MappingProxyType({})
+    under: Mapping[bytes, bytes] = MappingProxyType({})
+
+
+class _Process:
+    preloaded = Preloaded()
+
+
+def preloaded() -> Preloaded:
+    """Return the variables of the imports that this process has from its stem; empty if it has none."""
+    return _Process.preloaded
+
+
 def preload(names: Sequence[str]) -> str:
     """Import modules. Return the package after which this process may not be forked any more, or nothing."""
+    under = current_variables()
+    with recorded_variables() as found:
+        unsafe = _import(names)
+    if names:
+        _Process.preloaded = Preloaded(frozenset(found.read), found.changed, under)
+    return unsafe
+
+
+def _import(names: Sequence[str]) -> str:
     tops: dict[str, bool] = {}
     for name in names:
         top = name.partition(".")[0]

@@ -132,7 +132,7 @@ class Stem:
             try:
                 self._control.close()
                 if request.is_new:
-                    start_anew(*fds, is_ours=self._is_ours)
+                    os.execv(sys.executable, task_process.command_of(*fds, is_ours=self._is_ours))  # noqa: S606 - no shell
                 task_process.begin(*fds, is_ours=self._is_ours)
             finally:
                 os._exit(1)
@@ -164,14 +164,6 @@ class Stem:
         for pid in children(os.getpid()):
             if pid not in self._tasks:
                 end_tree(pid)
-
-
-def start_anew(fd: int, mark: int, *, is_ours: bool) -> None:
-    """Replace this process by a task process in which nothing was imported yet."""
-    for one in (fd, mark):
-        os.set_inheritable(one, True)
-    command = [sys.executable, "-m", task_process.__name__, str(fd), str(mark), str(int(is_ours))]
-    os.execv(sys.executable, command)  # noqa: S606 - no shell
 
 
 def main() -> None:

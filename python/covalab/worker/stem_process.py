@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -49,7 +48,7 @@ class TaskProcessHandle:
         self.is_waiting = False
         self.killed_because = ""
         self.used_at = time.monotonic()
-        self.spool_files: tuple[Path, Path] | None = None
+        self.spool = ""
         self.stopped = 0
         """The number of the last request to stop that it has answered."""
         self.ended = threading.Event()

@@ -25,9 +25,10 @@ import msgspec
 from covalab.core.codec import encode
 from covalab.core.model import Digest, DispatchId
 from covalab.core.place import place
+from covalab.core.process_variables import differs_at_import
 from covalab.core.protocol import Batch, TaskResumed, TaskSpec, TaskWaits, decoder, encoder
 from covalab.worker import channel as kinds
-from covalab.worker import learned_imports
+from covalab.worker import environment, learned_imports
 from covalab.worker.batch_runner import TaskWorker
 from covalab.worker.channel import Channel
 from covalab.worker.process_tree import adopt_orphans, end_descendants, has_children
@@ -45,6 +46,7 @@ _BATCHES: Final = decoder(Batch)
 
 
 _ENCODER: Final = encoder()
+_MODULE: Final = "covalab.worker.task_process"
 _REHEARSAL: Final = Digest("rehearsal")
 
 
@@ -63,11 +65,10 @@ class Cancel(msgspec.Struct, frozen=True, array_like=True):
 class BatchEnd(msgspec.Struct, frozen=True, array_like=True):
     """Content of an `ENDED` frame.
 
-    `learned` are installed packages that tasks imported; after `is_used_up` the process should get no other batch.
+    `learned` are modules of installed packages that tasks imported.
     """
 
     learned: list[str]
-    is_used_up: bool = False
 
 
 class Mark:
@@ -112,6 +113,7 @@ class TaskProcess:
     def __init__(self, connection: socket.socket, mark_fd: int, *, is_ours: bool) -> None:
         self._is_ours = is_ours
         self._channel = Channel(connection)
+        self._mark_fd = mark_fd
         self._mark = Mark(mark_fd)
         self._batches: queue.SimpleQueue[tuple[bytes, bytes] | None] = queue.SimpleQueue()
         self._runner: TaskWorker | None = None
@@ -120,16 +122,20 @@ class TaskProcess:
         """Run batches until the worker asks this process to end, or is gone."""
         place.given = _GivenPlace(self)
         threading.Thread(target=self._listen, name="covalab", daemon=True).start()
+        is_first = True
         while (frame := self._batches.get()) is not None:
             kind, data = frame
             if kind == kinds.PREPARE:
                 self._prepare(data.decode())
                 continue
             batch: Batch = _BATCHES.decode(data)
+            if is_first and self._needs_other_imports(batch):
+                self._start_anew(batch)
+            is_first = False
             try:
                 runner = self._runner = self._runner or TaskWorker(batch.spool, self._mark.set, is_ours=self._is_ours)
                 runner.run(batch, self._emit)
-                end = BatchEnd(learned_imports.new_names(), runner.is_used_up)
+                end = BatchEnd(learned_imports.new_names())
                 self._channel.send(kinds.ENDED, msgspec.msgpack.encode(end))
             except OSError:  # the task closed all descriptors
                 os._exit(CHANNEL_LOST)
@@ -144,6 +150,21 @@ class TaskProcess:
             folder = str(Path.cwd())
             payload = _ENCODER.encode(Batch(0, DispatchId(""), [task], code, 1.0, folder, [], folder, spool))
             self._runner.run(_BATCHES.decode(payload), lambda _message: None)
+
+    def _needs_other_imports(self, batch: Batch) -> bool:
+        """Whether packages that the stem has imported may be others under the variables of this dispatch."""
+        found = learned_imports.preloaded()
+        wanted = environment.wanted_variables(batch, is_ours=self._is_ours) if found.under else None
+        if wanted is None:
+            return False
+        known = {**found.under, **{name: value for name, value in found.changed.items() if value is not None}}
+        return differs_at_import(found.read, known, wanted)
+
+    def _start_anew(self, batch: Batch) -> None:
+        """Become a process in which nothing was imported yet, under the variables of a batch, and ask for it again."""
+        variables = environment.wanted_variables(batch, is_ours=self._is_ours) or {}
+        command = command_of(self._channel.fileno(), self._mark_fd, is_ours=self._is_ours, asks_again=True)
+        os.execve(sys.executable, command, variables)  # noqa: S606 - no shell
 
     def give_place(self) -> None:
         """Let the worker take another batch: the running task waits. What of its batch can run elsewhere returns."""
@@ -163,6 +184,10 @@ class TaskProcess:
 
     def _emit(self, message: bytes) -> None:
         self._channel.send(kinds.MESSAGE, message)
+
+    def ask_again(self) -> None:
+        """Ask for the batch that the process in whose place this one is has dropped."""
+        self._channel.send(kinds.AGAIN)
 
     def _listen(self) -> None:
         """Take frames from the worker, in a thread, because the main one has the user's tasks."""
@@ -210,9 +235,19 @@ class _GivenPlace:
                 self._process.take_place()
 
 
-def begin(fd: int, mark_fd: int, *, is_ours: bool) -> None:
-    """Make this process a task process, and serve."""
-    os.setsid()
+def command_of(fd: int, mark_fd: int, *, is_ours: bool, asks_again: bool = False) -> list[str]:
+    """Return the command of a process that takes the place of this one; it inherits both descriptors."""
+    for one in (fd, mark_fd):
+        os.set_inheritable(one, True)
+    return [sys.executable, "-m", _MODULE, *map(str, (fd, mark_fd, int(is_ours), int(asks_again)))]
+
+
+def begin(fd: int, mark_fd: int, *, is_ours: bool, asks_again: bool = False) -> None:
+    """Make this process a task process, and serve; one that took another's place asks for its batch again."""
+    for one in (fd, mark_fd):
+        os.set_inheritable(one, False)
+    with suppress(PermissionError):  # it leads a session: it took another's place
+        os.setsid()
     adopt_orphans()
     # The machine's memory may run out: then a task ends, and not its worker or the dispatcher.
     with suppress(OSError), open("/proc/self/oom_score_adj", "wb") as file:  # noqa: PTH123 - not a file of a folder
@@ -221,7 +256,10 @@ def begin(fd: int, mark_fd: int, *, is_ours: bool) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.argv = [""]
-    TaskProcess(socket.socket(fileno=fd), mark_fd, is_ours=is_ours).serve()
+    process = TaskProcess(socket.socket(fileno=fd), mark_fd, is_ours=is_ours)
+    if asks_again:
+        process.ask_again()
+    process.serve()
 
 
 def _end() -> None:
@@ -243,8 +281,8 @@ def main() -> None:
     """Serve in a process that was started anew: its environment variables are those of the dispatch from the start."""
     faulthandler.enable()
     learned_imports.take_stock()
-    fd, mark_fd, is_ours = map(int, sys.argv[1:4])
-    begin(fd, mark_fd, is_ours=bool(is_ours))
+    fd, mark_fd, is_ours, asks_again = map(int, sys.argv[1:5])
+    begin(fd, mark_fd, is_ours=bool(is_ours), asks_again=bool(asks_again))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -82,7 +81,7 @@ class TaskProcesses:
         self._idle: OrderedDict[int, TaskProcessHandle] = OrderedDict()
         self._running: dict[int, TaskProcessHandle] = {}
         self._ending: dict[int, tuple[TaskProcessHandle, float]] = {}
-        self._dead_files: list[tuple[float, tuple[Path, Path]]] = []
+        self._dead_files: list[tuple[float, str, int]] = []
         self._quiet_since = self._busy_since = time.monotonic()
         self._requests = itertools.count(1)
         self._spool = ""
@@ -214,7 +213,7 @@ class TaskProcesses:
     def _assign(self, handle: TaskProcessHandle, job: Job) -> TaskProcessHandle:
         self._spool = job.spool
         handle.root, handle.batch = job.root, (job.owner, job.number)
-        handle.spool_files = output_files(job.spool, handle.pid)
+        handle.spool = job.spool
         self._running[handle.pid] = handle
         self._changed.notify_all()
         return handle
@@ -252,7 +251,7 @@ class TaskProcesses:
             self._forget(handle)
             self._idle[handle.pid] = handle
             handle.used_at = time.monotonic()
-            if end.is_used_up or handle.ended.is_set() or memory_of(handle.pid, below=False) > _GROWN_BYTES:
+            if handle.ended.is_set() or memory_of(handle.pid, below=False) > _GROWN_BYTES:
                 self._retire(handle)
             while len(self._idle) > _IDLE_KEPT:
                 self._retire(next(iter(self._idle.values())))
@@ -287,9 +286,9 @@ class TaskProcesses:
 
     def _close(self, handle: TaskProcessHandle) -> None:
         handle.channel.close()
-        if handle.spool_files is not None:
-            self._dead_files.append((time.monotonic() + _SPOOL_SECONDS, handle.spool_files))
-            handle.spool_files = None
+        if handle.spool:
+            self._dead_files.append((time.monotonic() + _SPOOL_SECONDS, handle.spool, handle.pid))
+            handle.spool = ""
 
     def _on_process_end(self, handle: TaskProcessHandle) -> None:
         with self._changed:
@@ -341,8 +340,7 @@ class TaskProcesses:
                 self._retire(handle)
 
     def _limit(self, handle: TaskProcessHandle) -> None:
-        files = handle.spool_files
-        for file in files or ():
+        for file in output_files(handle.spool, handle.pid):
             bound_output(file)
         if self._memory_limit:
             used = memory_of(handle.pid)
@@ -356,7 +354,8 @@ class TaskProcesses:
         for handle in [handle for handle, until in self._ending.values() if now > until]:
             handle.kill("it did not end")
         while self._dead_files and self._dead_files[0][0] < now:
-            for file in self._dead_files.pop(0)[1]:
+            _, spool, pid = self._dead_files.pop(0)
+            for file in output_files(spool, pid):
                 file.unlink(missing_ok=True)
         for stem in [stem for stem in self._old_stems if stem.is_gone or not stem.tasks]:
             stem.close()
