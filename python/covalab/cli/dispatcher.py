@@ -59,7 +59,10 @@ def start(*, workers: int | None, mem_per_worker: str | None, no_cluster: bool |
 
 @click.command()
 def stop() -> None:
-    """Stop the dispatcher and its workers. Unfinished dispatches resume at the next start."""
+    """Stop the dispatcher and its workers. Unfinished dispatches resume at the next start.
+
+    A dispatcher that does not answer is ended all the same; what it has recorded is kept.
+    """
     from covalab.client import Client, data_dir
     from covalab.client.launcher import find
 
