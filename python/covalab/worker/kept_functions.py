@@ -79,7 +79,7 @@ def keep(function: Callable[..., Any]) -> KeptFunction | None:
 
 
 class _Carried:
-    """What a function carries that can be made to refer to something else: collected on a walk through it."""
+    """Parts of a function that can be made to refer to something else, collected on a walk through it."""
 
     def __init__(self) -> None:
         self.names: list[dict[str, Any]] = []

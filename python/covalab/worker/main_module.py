@@ -28,6 +28,7 @@ class NodeMain(types.ModuleType):
 
     # The module's own dictionary has nothing but `__name__` and its like, so that everything else is asked for below.
     __slots__ = ("_view",)
+    _view: _View
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(_MAIN)
@@ -53,8 +54,7 @@ class NodeMain(types.ModuleType):
     def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
         local = self._view.look_at_cell()
         # The variables of a cell can be read here, and not set.
-        names: dict[str, Any] = self._view.names
-        return {**names, **local} if local else names
+        return {**self._view.names, **local} if local else self._view.names
 
     def __getattr__(self, name: str) -> Any:
         return self._view.find(name)
