@@ -97,7 +97,7 @@ class TaskWorker:
         self.interruptible = InterruptibleTask()
         self.name = f"{os.getpid()}"
         # By digest: a thousand nodes of one function unpickle it once per process; None: it is decoded for each.
-        self._functions: OrderedDict[tuple[str, ...], KeptFunction | None] = OrderedDict()
+        self._functions: OrderedDict[tuple[str, ...], tuple[KeptFunction, NodeMain] | None] = OrderedDict()
         self._state: NodeState | None = None
         self._late_output = LateOutput()
         self._hooks: OrderedDict[Digest, Hooks] = OrderedDict()
@@ -252,8 +252,7 @@ class TaskWorker:
         phase: ErrorType = "serialization"
         main: NodeMain | None = None
         try:
-            function = self._function(task, batch, blobs, hook_runner.folders if hook_runner is not None else ())
-            main = NodeMain(function)
+            function, main = self._function(task, batch, blobs, hook_runner.folders if hook_runner is not None else ())
             main.enter()
             what = f"an input of electron {task.name!r} (node {task.node})"
             args = [inputs.deserialize(argument, what) for argument in task.args]
@@ -291,11 +290,12 @@ class TaskWorker:
 
     def _function(
         self, task: TaskSpec, batch: Batch, blobs: BlobStore, folders: tuple[str, ...] = ()
-    ) -> Callable[..., Any]:
+    ) -> tuple[Callable[..., Any], NodeMain]:
+        """Return the function of a task, and the main module that it sees."""
         # With other packages or local modules, the same code imports other modules, so it is another function.
         key = (task.function, batch.local_modules, *folders)
-        kept = self._functions.get(key)
-        if kept is None or not kept.is_unchanged():
+        entry = self._functions.get(key)
+        if entry is None or not entry[0].is_unchanged():
             what = f"the function of electron {task.name!r} (node {task.node})"
             data = batch.code.get(task.function)
             try:
@@ -312,14 +312,15 @@ class TaskWorker:
                 raise
             register(function)  # a traceback shows the lines of the cell that it came from
             main_module.use_plain_names(function)
-            if key not in self._functions or kept is not None:
-                kept = self._functions[key] = keep(function)
+            main = NodeMain(function)
+            if key not in self._functions or entry is not None:
+                kept = keep(function)
+                self._functions[key] = None if kept is None else (kept, main)
             if len(self._functions) > _FUNCTIONS_KEPT:
                 self._functions.popitem(last=False)
-        else:
-            function = kept.function
+            return function, main
         self._functions.move_to_end(key)
-        return function
+        return entry[0].function, entry[1]
 
 
 class _Report:

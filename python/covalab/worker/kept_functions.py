@@ -10,37 +10,32 @@ attributes are those of the process.
 from __future__ import annotations
 
 import copyreg
-import datetime as dt
-import decimal
 import enum
-import fractions
-import pathlib
 import re
 import sys
 import types
-import uuid
 from collections.abc import Callable, Iterable
 from operator import attrgetter, is_
 from typing import Any, Final
 
 from covalab.core.plain_types import ATOMS
 
-_IMMUTABLE: Final[frozenset[type]] = ATOMS | {
-    type(...),
-    type(NotImplemented),
-    range,
-    dt.date,
-    dt.datetime,
-    dt.time,
-    dt.timedelta,
-    dt.timezone,
-    decimal.Decimal,
-    fractions.Fraction,
-    re.Pattern,
-    uuid.UUID,
-    pathlib.PurePosixPath,
-    type(pathlib.Path()),
-}
+_IMMUTABLE: Final[frozenset[type]] = ATOMS | {type(...), type(NotImplemented), range, re.Pattern}
+_IMMUTABLE_BY_NAME: Final = frozenset(
+    {
+        ("datetime", "date"),
+        ("datetime", "datetime"),
+        ("datetime", "time"),
+        ("datetime", "timedelta"),
+        ("datetime", "timezone"),
+        ("decimal", "Decimal"),
+        ("fractions", "Fraction"),
+        ("pathlib", "PosixPath"),
+        ("pathlib", "PurePosixPath"),
+        ("uuid", "UUID"),
+    }
+)
+"""Modules that need not be loaded for a task that does without."""
 _PARTS_LIMIT: Final = 1_000
 """Parts that are looked at. A function that carries more is decoded anew; comparing would cost as much."""
 
@@ -55,22 +50,26 @@ class KeptFunction:
 
     def __init__(self, function: Callable[..., Any], carried: _Carried) -> None:
         self.function = function
-        self._names = [(names, [*names], [*names.values()]) for names in carried.names]
+        self._empty = [names for names in carried.names if not names]
+        self._names = [(names, [*names], [*map(id, names.values())]) for names in carried.names if names]
+        self._values = [[*names.values()] for names in carried.names]  # kept, so that no other object gets their ids
         self._functions = [(one, _parts_of(one)) for one in carried.functions]
         self._cells = [(cell, _content(cell)) for cell in carried.cells]
 
     def is_unchanged(self) -> bool:
         """Whether it carries the same objects as when it was decoded."""
+        if any(self._empty):
+            return False
         # By identity: 1 and True are equal, and to compare two arrays is no answer.
-        for names, keys, values in self._names:
+        for names, keys, ids in self._names:
             if _SHOWN in names and _SHOWN not in keys:
                 del names[_SHOWN]
-            if [*names] != keys or not all(map(is_, names.values(), values)):
+            if [*names] != keys or [*map(id, names.values())] != ids:
                 return False
         for function, parts in self._functions:
             if not all(map(is_, _parts_of(function), parts)):
                 return False
-        return all(_content(cell) is content for cell, content in self._cells)
+        return all(_content(cell) is content for cell, content in self._cells) if self._cells else True
 
 
 def keep(function: Callable[..., Any]) -> KeptFunction | None:
@@ -80,7 +79,7 @@ def keep(function: Callable[..., Any]) -> KeptFunction | None:
 
 
 class _Carried:
-    """What a function carries that can be made to refer to something else: collected on a walk through it."""
+    """Parts of a function that can be made to refer to something else, collected on a walk through it."""
 
     def __init__(self) -> None:
         self.names: list[dict[str, Any]] = []
@@ -150,7 +149,7 @@ def _is_constant(value: Any) -> bool:
     numpy: Any = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, (numpy.generic, numpy.dtype)):
         return not isinstance(value, numpy.void)  # the others hold one number or text
-    if isinstance(value, enum.Enum):
+    if isinstance(value, enum.Enum) or (kind.__module__, kind.__qualname__) in _IMMUTABLE_BY_NAME:
         return is_by_name(kind)
     reduce = copyreg.dispatch_table.get(kind)
     # A text is the name under which it is found, as for the functions of NumPy.

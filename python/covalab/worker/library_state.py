@@ -42,8 +42,10 @@ class LibraryState:
         if len(sys.modules) != self._n_modules:
             self._add_loaded()
         for library in self._known:
-            with suppress(Exception):  # of another version than is known here
+            try:  # noqa: SIM105 - `suppress` would cost as much as the rest
                 library.put_back()
+            except Exception:  # noqa: BLE001, S110 - of another version than is known here
+                pass
 
     def _close_figures(self, pyplot: Any) -> None:
         with suppress(Exception):

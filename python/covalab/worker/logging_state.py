@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import suppress
-from functools import partial
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
@@ -13,6 +12,7 @@ _Logger: TypeAlias = logging.Logger
 _State: TypeAlias = "tuple[int, bool, bool, list[logging.Handler], list[Any]]"
 
 _state_of: Final = attrgetter("level", "propagate", "disabled", "handlers", "filters")
+_logging: Final = vars(logging)
 _FRESH: Final[_State] = (logging.NOTSET, True, False, [], [])
 
 
@@ -21,39 +21,46 @@ class LoggingState:
 
     def __init__(self) -> None:
         self._manager = logging.Logger.manager
-        self._all = partial(attrgetter("raiseExceptions", "lastResort"), logging)
-        self._of_manager = partial(attrgetter("disable", "loggerClass", "logRecordFactory"), self._manager)
-        self._module_state = (self._all(), self._of_manager())
+        self._common = self._read_common()
         self._captures_warnings = _captures_warnings()
-        self._record_factory = logging.getLogRecordFactory()
-        self._logger_class = logging.getLoggerClass()
         self._loggers: list[_Logger] = []
         self._states: list[_State] = []
         self._objects: list[Any] = []
         self._add_loggers(is_start=True)
+
+    def _read_common(self) -> tuple[Any, ...]:
+        manager = self._manager
+        return (
+            manager.disable,
+            manager.loggerClass,
+            manager.logRecordFactory,
+            logging.raiseExceptions,
+            logging.lastResort,
+            logging.getLoggerClass(),
+            logging.getLogRecordFactory(),
+        )
 
     def put_back(self) -> None:
         """Put the loggers back."""
         if (
             [*self._manager.loggerDict.values()] == self._objects  # a place holder may have become a logger
             and [*map(_state_of, self._loggers)] == self._states
-            and (self._all(), self._of_manager()) == self._module_state
-            and logging.getLoggerClass() is self._logger_class
-            and logging.getLogRecordFactory() is self._record_factory
-            and _captures_warnings() == self._captures_warnings
+            and self._read_common() == self._common
+            and _captures_warnings() is self._captures_warnings
         ):
             return
         logging.captureWarnings(self._captures_warnings)
-        (logging.raiseExceptions, logging.lastResort), of_manager = self._module_state
-        self._manager.disable, self._manager.loggerClass, self._manager.logRecordFactory = of_manager
-        logging.setLogRecordFactory(self._record_factory)
-        logging.setLoggerClass(self._logger_class)
+        manager = self._manager
+        manager.disable, manager.loggerClass, manager.logRecordFactory = self._common[:3]
+        logging.raiseExceptions, logging.lastResort = self._common[3:5]
+        logging.setLoggerClass(self._common[5])
+        logging.setLogRecordFactory(self._common[6])
         for logger, state in zip(self._loggers, self._states, strict=True):
             if _state_of(logger) != state:
                 _put(logger, state)
         self._add_loggers(is_start=False)
         # Clears what loggers remember about their levels.
-        self._manager.root.setLevel(self._manager.root.level)
+        manager.root.setLevel(manager.root.level)
 
     def _add_loggers(self, *, is_start: bool) -> None:
         """Take up the loggers that are new."""
@@ -93,4 +100,4 @@ def _put(logger: _Logger, state: _State) -> None:
 
 
 def _captures_warnings() -> bool:
-    return getattr(logging, "_warnings_showwarning", None) is not None
+    return _logging.get("_warnings_showwarning") is not None

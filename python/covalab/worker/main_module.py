@@ -27,99 +27,115 @@ class NodeMain(types.ModuleType):
     """Module over the globals of a function; it is `__main__` between `enter` and `leave`."""
 
     # The module's own dictionary has nothing but `__name__` and its like, so that everything else is asked for below.
-    __slots__ = ("_code", "_found", "_function", "_local", "_names", "_roots", "_thread")
+    __slots__ = ("_view",)
+    _view: _View
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(_MAIN)
-        plain = _plain_function(function)
-        names = plain.__globals__ if plain is not None and plain.__globals__.get("__name__") == _MAIN else {}
-        _set(self, "_function", plain if plain is not None and plain.__module__ == _MAIN else None)
-        _set(self, "_names", names)
-        # Only a cell's function has definitions that were global in the notebook.
-        _set(self, "_code", plain.__code__ if plain is not None and hasattr(plain, "__covalab_source__") else None)
-        _set(self, "_local", {})
-        _set(self, "_found", {})
-        _set(self, "_roots", (function,))
-        _set(self, "_thread", 0)
-
-    def carry(self, *values: object) -> None:
-        """Add values in which definitions may be: the arguments."""
-        _set(self, "_roots", (*self._roots, *values))
+        _set(self, "_view", _View(function))
 
     def enter(self) -> None:
         """Make this module `__main__`, for a node that runs in this thread."""
-        _set(self, "_thread", threading.get_ident())
+        self._view.thread = threading.get_ident()
         sys.modules[_MAIN] = self
+
+    def carry(self, *values: object) -> None:
+        """Add values in which definitions may be: the arguments."""
+        self._view.values = values
 
     def leave(self) -> None:
         """Put the process's own `__main__` back."""
         sys.modules[_MAIN] = _own_main
         # A reference to this module must not keep large arguments.
-        for name, nothing in (("_roots", ()), ("_local", {}), ("_found", {})):
-            _set(self, name, nothing)
+        self._view.values = ()
+        self._view.local = self._view.found = _NOTHING
 
     @property
     def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
-        self._look_at_cell()
-        names: dict[str, Any] = self._names
+        local = self._view.look_at_cell()
         # The variables of a cell can be read here, and not set.
-        return {**names, **self._local} if self._local else names
+        return {**self._view.names, **local} if local else self._view.names
 
     def __getattr__(self, name: str) -> Any:
-        self._look_at_cell()
-        for names in (self._local, self._names, self._found):
-            # Its presence would make a spawned process run the user's script from the start.
+        return self._view.find(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._view.names[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        if name not in self._view.names:
+            raise AttributeError(name)
+        del self._view.names[name]
+
+    def __dir__(self) -> list[str]:
+        return sorted({*self._view.names, *self._view.look_at_cell()})
+
+    def definitions(self) -> dict[str, Any]:
+        """Return all functions and classes of the notebook that came with the node, by name."""
+        return self._view.definitions()
+
+
+_set: Final = object.__setattr__
+_own_main: Final = sys.modules[_MAIN]
+_NOTHING: Final[dict[str, Any]] = {}
+
+
+class _View:
+    """The names that `__main__` has while a function runs, and where they are looked for."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        plain = _plain_function(function)
+        is_of_main = plain is not None and plain.__globals__.get("__name__") == _MAIN
+        self.names: dict[str, Any] = plain.__globals__ if plain is not None and is_of_main else {}
+        self._function = plain if plain is not None and plain.__module__ == _MAIN else None
+        # Only a cell's function has variables that were global in the notebook.
+        self._code = plain.__code__ if plain is not None and hasattr(plain, "__covalab_source__") else None
+        self._callable = function
+        self.thread = 0
+        self.values: tuple[object, ...] = ()
+        self.local = self.found = _NOTHING
+
+    def find(self, name: str) -> Any:
+        """Return what has this name."""
+        for names in (self.look_at_cell(), self.names, self.found):
+            # The presence of `__file__` would make a spawned process run the user's script from the start.
             if name in names and name != "__file__":
                 return names[name]
         if self._function is not None and name == self._function.__name__:
             return self._function
         if not name.startswith("__"):
-            for found in _definitions(self._roots):
+            for found in self._inside():
                 if found.__qualname__ == name:
-                    self._found[name] = found
+                    self.found = {**self.found, name: found}
                     return found
         message = f"module {_MAIN!r} has no attribute {name!r}"
-        raise AttributeError(message, name=name, obj=self)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        self._names[name] = value
-
-    def __delattr__(self, name: str) -> None:
-        if name not in self._names:
-            raise AttributeError(name)
-        del self._names[name]
-
-    def __dir__(self) -> list[str]:
-        self._look_at_cell()
-        return sorted({*self._names, *self._local})
+        raise AttributeError(message, name=name)
 
     def definitions(self) -> dict[str, Any]:
-        """Return all functions and classes of the notebook that came with the node, by name."""
-        found = {one.__qualname__: one for one in _definitions(self._roots) if "." not in one.__qualname__}
+        """Return all functions and classes of the notebook, by name."""
+        found = {one.__qualname__: one for one in self._inside() if "." not in one.__qualname__}
         if self._function is not None:
             found[self._function.__name__] = self._function
-        found.update({name: one for name, one in self._names.items() if _is_definition(one)})
-        self._look_at_cell()
-        found.update({name: one for name, one in self._local.items() if _is_definition(one)})
+        for names in (self.names, self.look_at_cell()):
+            found.update({name: one for name, one in names.items() if _is_definition(one)})
         return found
 
-    def _look_at_cell(self) -> None:
-        """Note the present variables of the cell that runs: in the notebook they are those of `__main__`."""
-        if self._code is None:
-            return
-        # A pool of processes pickles in a thread of its own.
-        for innermost in (sys._getframe(), sys._current_frames().get(self._thread)):  # noqa: SLF001
-            frame = innermost
-            while frame is not None and frame.f_code is not self._code:
-                frame = frame.f_back
-            if frame is not None:
-                # The values and not the frame: a child process that a thread forks has freed the frames of the others.
-                _set(self, "_local", dict(frame.f_locals))
-                return
+    def look_at_cell(self) -> dict[str, Any]:
+        """Return the present variables of the cell that runs: in the notebook they are those of `__main__`."""
+        if self._code is not None:
+            # A pool of processes pickles in a thread of its own.
+            for innermost in (sys._getframe(), sys._current_frames().get(self.thread)):  # noqa: SLF001
+                frame = innermost
+                while frame is not None and frame.f_code is not self._code:
+                    frame = frame.f_back
+                if frame is not None:
+                    # Not the frame: a child process that a thread forks has freed the frames of the others.
+                    self.local = dict(frame.f_locals)
+                    break
+        return self.local
 
-
-_set: Final = object.__setattr__
-_own_main: Final = sys.modules[_MAIN]
+    def _inside(self) -> Iterator[Any]:
+        return _definitions((self._callable, *self.values))
 
 
 def _plain_function(function: Any) -> types.FunctionType | None:

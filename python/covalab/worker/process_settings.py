@@ -22,25 +22,11 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from operator import attrgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, cast
 
 _ABSENT: Final = object()
-_LIMITS: Final = (
-    resource.RLIMIT_AS,
-    resource.RLIMIT_CPU,
-    resource.RLIMIT_FSIZE,
-    resource.RLIMIT_NOFILE,
-    resource.RLIMIT_STACK,
-)
-
-
-class _Setting(NamedTuple):
-    """A setting: how to read it, how to set it, and how to copy what was read if it can change in place."""
-
-    get: Callable[[], Any]
-    put: Callable[[Any], object]
-    copy: Callable[[Any], Any] = lambda value: value
+_LIMITS: Final = (resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_NOFILE)
+"""Limits that tasks set for themselves; each costs a third of a microsecond to read."""
 
 
 class ProcessSettings:
@@ -49,17 +35,14 @@ class ProcessSettings:
     def __init__(self) -> None:
         self._builtins = dict(vars(builtins))
         self._builtin_values = [*vars(builtins).values()]
-        self._settings = _settings()
-        self._getters = [setting.get for setting in self._settings]
-        self._before = [setting.copy(setting.get()) for setting in self._settings]
+        self._before = _copied(_read())
+        self._setters = _setters()
         self._umask = os.umask(0o77)
         os.umask(self._umask)
 
     def take_place(self) -> None:
-        """Take the search path, the working folder and the environment variables again, after a batch has set them."""
-        for position in _PLACE:
-            setting = self._settings[position]
-            self._before[position] = setting.copy(setting.get())
+        """Take the variables, the working folder and the search path again, after a batch has set them."""
+        self._before = (*_copied(_read()[:_N_OF_PLACE]), *self._before[_N_OF_PLACE:])
 
     def put_back_builtins(self) -> None:
         """Put the built-in functions back: first of all, because everything else uses them."""
@@ -73,13 +56,13 @@ class ProcessSettings:
         """Put everything else back."""
         os.umask(self._umask)  # setting it costs what reading it does
         warnings_again()
-        now = [get() for get in self._getters]
+        now = _read()
         if now == self._before:
             return
-        for setting, value, before in zip(self._settings, now, self._before, strict=True):
+        for put, value, before in zip(self._setters, now, self._before, strict=True):
             if value != before:
                 with suppress(Exception):  # what the task set may be of any kind
-                    setting.put(before)
+                    put(before)
 
 
 _vars_of_builtins: Final = partial(vars, builtins)
@@ -101,100 +84,131 @@ def _enter_catch_warnings() -> None:
 # The first is private and 40 times as fast; newer versions of Python do not have it.
 _new_version_of_filters: Final[Callable[[], None]] = getattr(warnings, "_filters_mutated", _enter_catch_warnings)
 
+_sys: Final = vars(sys)
+_N_OF_PLACE: Final = 3
+_no_digits_limit: Final = cast("Callable[[], int]", int)
+_get_digits_limit: Final = getattr(sys, "get_int_max_str_digits", _no_digits_limit)  # since Python 3.11
+_own_affinity: Final = partial(getattr(os, "sched_getaffinity", bool), 0)
+_get_locale: Final = partial(locale.setlocale, locale.LC_ALL)
 
-def _attributes(owner: Any, *names: str) -> _Setting:
-    """Return several attributes, which are always there, as one setting."""
 
+def _read() -> tuple[Any, ...]:
+    """Return all settings; those that a batch sets itself (`_N_OF_PLACE`) come first."""
+    # One expression, and not a table of functions: calling each of them would take three times as long.
+    return (
+        ([*_variables], [*_variables.values()]) if _variables else dict(_environb),
+        _working_folder(),
+        sys.path,
+        (os.environ, os.environb),
+        sys.argv,
+        sys.meta_path,
+        sys.path_hooks,
+        warnings.filters,
+        (warnings.showwarning, warnings.formatwarning, warnings.defaultaction),  # type: ignore[attr-defined]
+        (sys.excepthook, sys.displayhook, sys.unraisablehook, sys.breakpointhook, sys.stdin, sys.dont_write_bytecode),
+        _sys.get("tracebacklimit", _ABSENT),
+        threading.excepthook,
+        sys.gettrace(),
+        sys.getprofile(),
+        threading.gettrace(),
+        threading.getprofile(),
+        sys.getrecursionlimit(),
+        sys.getswitchinterval(),
+        sys.getdlopenflags(),
+        sys.get_asyncgen_hooks(),
+        _get_digits_limit(),
+        gc.isenabled(),
+        gc.get_threshold(),
+        gc.get_debug(),
+        faulthandler.is_enabled(),
+        tracemalloc.is_tracing(),
+        socket.getdefaulttimeout(),
+        _get_locale(),
+        multiprocessing.get_start_method(True),
+        [*map(resource.getrlimit, _LIMITS)],
+        _own_affinity(),
+    )
+
+
+def _setters() -> tuple[Callable[[Any], object], ...]:
+    """Return what sets each of the settings that `_read` returns, in the same order."""
+    return (
+        _put_environment,
+        os.chdir,
+        _list_setter(sys, "path"),
+        _attribute_setter(os, "environ", "environb"),
+        _list_setter(sys, "argv"),
+        _list_setter(sys, "meta_path"),
+        _list_setter(sys, "path_hooks"),
+        _list_setter(warnings, "filters"),
+        _attribute_setter(warnings, "showwarning", "formatwarning", "defaultaction"),
+        _attribute_setter(
+            sys, "excepthook", "displayhook", "unraisablehook", "breakpointhook", "stdin", "dont_write_bytecode"
+        ),
+        _put_traceback_limit,
+        partial(setattr, threading, "excepthook"),
+        sys.settrace,
+        sys.setprofile,
+        threading.settrace,
+        threading.setprofile,
+        sys.setrecursionlimit,
+        sys.setswitchinterval,
+        sys.setdlopenflags,
+        lambda hooks: sys.set_asyncgen_hooks(*hooks),
+        getattr(sys, "set_int_max_str_digits", id),
+        lambda enabled: gc.enable() if enabled else gc.disable(),
+        lambda limits: gc.set_threshold(*limits),
+        gc.set_debug,
+        lambda enabled: faulthandler.enable(2) if enabled else faulthandler.disable(),
+        lambda tracing: tracemalloc.start() if tracing else tracemalloc.stop(),
+        socket.setdefaulttimeout,
+        partial(locale.setlocale, locale.LC_ALL),
+        partial(multiprocessing.set_start_method, force=True),
+        _put_limits,
+        partial(getattr(os, "sched_setaffinity", id), 0),
+    )
+
+
+def _copied(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return settings that stay as they are, also where they are lists or dictionaries that change in place."""
+    return tuple(type(value)(value) if type(value) in (list, dict, set) else value for value in values)
+
+
+def _attribute_setter(owner: Any, *names: str) -> Callable[[Any], None]:
     def put(values: tuple[Any, ...]) -> None:
         for name, value in zip(names, values, strict=True):
             setattr(owner, name, value)
 
-    return _Setting(partial(attrgetter(*names), owner), put)
+    return put
 
 
-def _optional(owner: Any, name: str) -> _Setting:
-    """Return an attribute, which need not be there."""
-
-    def put(value: Any) -> None:
-        if value is _ABSENT:
-            delattr(owner, name)
-        else:
-            setattr(owner, name, value)
-
-    # From the dictionary: a failed `getattr` makes an exception, whether or not somebody sees it.
-    return _Setting(partial(vars(owner).get, name, _ABSENT), put)
-
-
-def _list(owner: Any, name: str) -> _Setting:
-    """Return a list that is an attribute. The same list is put back: others may have a reference to it."""
+def _list_setter(owner: Any, name: str) -> Callable[[Any], None]:
+    """Return what sets a list that is an attribute. It stays the same list: others may have a reference to it."""
     original = getattr(owner, name)
 
     def put(items: list[Any]) -> None:
         original[:] = items
         setattr(owner, name, original)
 
-    return _Setting(partial(getattr, owner, name), put, list)
+    return put
 
 
-def _settings() -> list[_Setting]:
-    """Return all settings; the first ones are those that a batch sets itself (`_PLACE`)."""
-    found = [
-        _Setting(_environment, _put_environment, dict),
-        _Setting(_working_folder, os.chdir),
-        _list(sys, "path"),
-        _attributes(os, "environ", "environb"),
-        _list(sys, "argv"),
-        _list(sys, "meta_path"),
-        _list(sys, "path_hooks"),
-        _list(warnings, "filters"),
-        _attributes(warnings, "showwarning", "formatwarning", "defaultaction"),
-        _attributes(
-            sys, "excepthook", "displayhook", "unraisablehook", "breakpointhook", "stdin", "dont_write_bytecode"
-        ),
-        _optional(threading, "excepthook"),
-        _optional(sys, "tracebacklimit"),
-        _Setting(sys.gettrace, sys.settrace),
-        _Setting(sys.getprofile, sys.setprofile),
-        _Setting(threading.gettrace, threading.settrace),
-        _Setting(threading.getprofile, threading.setprofile),
-        _Setting(sys.getrecursionlimit, sys.setrecursionlimit),
-        _Setting(sys.getswitchinterval, sys.setswitchinterval),
-        _Setting(sys.getdlopenflags, sys.setdlopenflags),
-        _Setting(sys.get_asyncgen_hooks, lambda hooks: sys.set_asyncgen_hooks(*hooks)),
-        _Setting(gc.isenabled, lambda enabled: gc.enable() if enabled else gc.disable()),
-        _Setting(gc.get_threshold, lambda limits: gc.set_threshold(*limits)),
-        _Setting(gc.get_debug, gc.set_debug),
-        _Setting(
-            faulthandler.is_enabled, lambda enabled: faulthandler.enable(2) if enabled else faulthandler.disable()
-        ),
-        _Setting(tracemalloc.is_tracing, lambda tracing: tracemalloc.start() if tracing else tracemalloc.stop()),
-        _Setting(socket.getdefaulttimeout, socket.setdefaulttimeout),
-        _Setting(partial(locale.setlocale, locale.LC_ALL), partial(locale.setlocale, locale.LC_ALL)),
-        _Setting(
-            partial(multiprocessing.get_start_method, True),
-            partial(multiprocessing.set_start_method, force=True),
-        ),
-        _Setting(_limits, _put_limits),
-    ]
-    if hasattr(sys, "get_int_max_str_digits"):
-        found.append(_Setting(sys.get_int_max_str_digits, sys.set_int_max_str_digits))
-    if hasattr(os, "sched_getaffinity"):
-        found.append(_Setting(partial(os.sched_getaffinity, 0), partial(os.sched_setaffinity, 0)))
-    return found
+def _put_traceback_limit(before: Any) -> None:
+    if before is _ABSENT:
+        del sys.tracebacklimit
+    else:
+        sys.tracebacklimit = before
 
 
-_PLACE: Final = (0, 1, 2)
-
-# Reading the variables themselves decodes each of them; its dictionary of bytes is compared in less than a microsecond.
+# The dictionary of bytes below `os.environ`, which decodes what is read from it; lists of its names and values are
+# compared four times as fast as the dictionary is.
 _variables: Final[dict[bytes, bytes]] = getattr(os.environb, "_data", None) or {}
 _environb: Final = os.environb
 
 
-def _environment() -> dict[bytes, bytes]:
-    return _variables or dict(_environb)
-
-
-def _put_environment(before: dict[bytes, bytes]) -> None:
+def _put_environment(names_and_values: Any) -> None:
+    pairs = zip(*names_and_values, strict=True) if isinstance(names_and_values, tuple) else names_and_values
+    before: dict[bytes, bytes] = dict(pairs)
     zone = _environb.get(b"TZ")
     for name in _environb.keys() - before.keys():
         del _environb[name]
@@ -210,10 +224,6 @@ def _working_folder() -> str:
         return os.getcwd()  # noqa: PTH109 - a `Path` costs three times as much
     except FileNotFoundError:  # the task removed it
         return ""
-
-
-def _limits() -> list[tuple[int, int]]:
-    return [*map(resource.getrlimit, _LIMITS)]
 
 
 def _put_limits(before: list[tuple[int, int]]) -> None:
