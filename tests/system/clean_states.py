@@ -48,7 +48,7 @@ STATES: dict[str, State] = {
         "import os; os.environ['LEFT_BY_A_TASK'] = '1'", "import os\nseen = os.environ.get('LEFT_BY_A_TASK')"
     ),
     "variable changed": State("import os; os.environ['HOME'] = '/nowhere'", "import os\nseen = os.environ['HOME']"),
-    "variable deleted": State("import os; del os.environ['PATH']", "import os\nseen = 'PATH' in os.environ"),
+    "variable deleted": State("import os; os.environ.pop('PATH', None)", "import os\nseen = 'PATH' in os.environ"),
     "variable put past os.environ": State(
         "import os; os.putenv('PUT_BY_A_TASK', '1')",
         "import subprocess\nseen = subprocess.run(['printenv', 'PUT_BY_A_TASK'], capture_output=True).stdout",
@@ -109,7 +109,7 @@ STATES: dict[str, State] = {
         DEEP,
     ),
     "builtin replaced": State("import builtins; builtins.sum = lambda *args: -1", "seen = sum([1, 2])", DEEP),
-    "builtin deleted": State("import builtins; del builtins.divmod", "seen = divmod(7, 2)", DEEP),
+    "builtin deleted": State("import builtins; vars(builtins).pop('divmod', None)", "seen = divmod(7, 2)", DEEP),
     "pickle reducer": State(
         "import copyreg, fractions; copyreg.pickle(fractions.Fraction, lambda f: (str, ('patched',)))",
         "import copy, copyreg, fractions\nseen = fractions.Fraction in copyreg.dispatch_table",
