@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.sdk.test_trace import OUT, plan_of, run
 
 import covalab as ct
 from covalab.core.errors import GraphError
 from covalab.core.model import NodeKind
 from covalab.sdk.building.containers import contents_of
-from tests.sdk.test_trace import OUT, plan_of, run
 
 Point = collections.namedtuple("Point", "x y")  # noqa: PYI024 - the older kind, which notebooks have
 
@@ -275,11 +275,11 @@ def _nested(depth: int, wrap: Callable[[Any], Any], core: Any = 1) -> Any:
     return core
 
 
-WRAPS = {
+WRAPS: dict[str, Callable[[Any], Any]] = {
     "list": lambda x: [x],
     "tuple": lambda x: (x, 0),
     "dict": lambda x: {"k": x},
-    "named tuple": lambda x: Segment(x),
+    "named tuple": Segment,
     "mixed": lambda x: {"k": [(x,)]},
 }
 
