@@ -201,7 +201,8 @@ made = dict(
     holds=holds, imported=functools.lru_cache(itertools.count), view=memoryview(b"abc"), writable=memoryview(data),
     numbers=memoryview(data).cast("d"), table=memoryview(data).cast("B", (2, 4)), strided=memoryview(data)[::2],
     large=memoryview(bytearray(100_000)), keys={1: 2}.keys(), items={1: 2}.items(),
-    proxy=types.MappingProxyType({1: 2}), count=itertools.count(3), zipped=zip([1], [2]), numbered=enumerate("ab"), mapped=map(lambda x: x + unit, [1]),
+    proxy=types.MappingProxyType({1: 2}), count=itertools.count(3),
+    zipped=zip([1], [2]), numbered=enumerate("ab"), mapped=map(lambda x: x + unit, [1]),
     chain=itertools.chain([1], [2]), odict=collections.OrderedDict(a=1).keys(),
 )
 '''
@@ -240,7 +241,7 @@ CASES = [
     (
         "fib",
         "it.cache_info().currsize, it.__name__, it.__doc__, it.note",
-        "(0, 'fib', \"Fibonacci's numbers.\", 'kept')",
+        "(0, 'fib', 'Numbers of Fibonacci.', 'kept')",
     ),
     ("fib", "it.cache_parameters(), it.__wrapped__.__name__", "({'maxsize': 128, 'typed': False}, 'fib')"),
     ("fib", "it.__wrapped__.__globals__['fib'] is it", "True"),
