@@ -275,11 +275,11 @@ def _nested(depth: int, wrap: Callable[[Any], Any], core: Any = 1) -> Any:
     return core
 
 
-WRAPS = {
+WRAPS: dict[str, Callable[[Any], Any]] = {
     "list": lambda x: [x],
     "tuple": lambda x: (x, 0),
     "dict": lambda x: {"k": x},
-    "named tuple": lambda x: Segment(x),
+    "named tuple": Segment,
     "mixed": lambda x: {"k": [(x,)]},
 }
 

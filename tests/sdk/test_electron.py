@@ -9,14 +9,18 @@ import pickle
 from typing import Any
 
 import cloudpickle
+import msgspec
 import pytest
 
 import covalab as ct
 from covalab.blobs import InMemory
 from covalab.core.errors import GraphError
 from covalab.core.model import RetryPolicy
+from covalab.core.transportable import TransportableObject
+from covalab.executors.call_values import call_serialized
 from covalab.sdk.building.electron import Electron
 from covalab.sdk.building.lattice import Lattice
+from covalab.sdk.building.submit import prepare
 
 
 def _double(x: int, times: int = 2) -> int:
@@ -240,3 +244,91 @@ def test_a_policy_without_meaning_is_refused_where_it_is_written(
     """The error names the electron and the option."""
     with pytest.raises(error, match=match):
         ct.electron(double, **options)
+
+
+NAMES = (
+    "self",
+    "args",
+    "kwargs",
+    "function",
+    "name",
+    "task",
+    "blobs",
+    "sub",
+    "hooks",
+    "packages",
+    "e",
+    "value",
+    "owner",
+)
+
+
+def _named(
+    self: Any,
+    args: Any = 0,
+    kwargs: Any = 0,
+    function: Any = 0,
+    name: Any = 0,
+    task: Any = 0,
+    **others: Any,
+) -> Any:
+    return self, args, kwargs, function, name, task, others
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_argument_may_have_any_name(name: str) -> None:
+    """Given by keyword it reaches the function, through an electron, a lattice, a sublattice and a serialized call."""
+    given = {"self": 1, name: 2}
+    expected = _named(**given)
+    task, flow = ct.electron(_named), ct.lattice(_named)
+
+    assert task(**given) == flow(**given) == ct.electron(flow)(**given) == expected
+    assert ct.electron(_named).electron_object(**given) == expected  # type: ignore[attr-defined]
+    flow.build_graph(**given)
+    assert str(flow.draw(**given)).startswith("<svg")
+    outer = ct.lattice(lambda **kwargs: (task(**kwargs), ct.electron(flow)(**kwargs)))
+    outer.build_graph(**given)
+    names = {edge.name for edge in outer.transport_graph.graph.edges}
+    assert names >= set(given)
+    wrapped = {key: TransportableObject(value) for key, value in given.items()}
+    assert call_serialized(TransportableObject(_named), **wrapped).get_deserialized() == expected
+
+
+@pytest.mark.parametrize("name", ["self", "args", "kwargs", "library", "name"])
+def test_an_argument_of_a_lepton_may_have_any_name(name: str) -> None:
+    """A variable of a shell command, or an argument of a Python function."""
+    shell = ct.Lepton("bash", command=f"test {{{name}}} = 5")
+    python = ct.Lepton("python", library_name="builtins", function_name="dict")
+
+    assert shell(**{name: 5}) is None
+    assert python(**{name: 5}) == {name: 5}
+
+
+def test_a_keyword_that_is_no_utf8_is_refused_by_name() -> None:
+    """It would be the name of an edge; the message shows it."""
+    task = ct.electron(_named)
+
+    with pytest.raises(GraphError, match=r"caf\\udce9"):
+        ct.lattice(lambda: task(1, **{"caf\udce9": 1})).build_graph()
+
+
+@pytest.mark.parametrize("text", ["caf\udce9", "\ud800", "a\udcffb", "\udc80-", "é\udce9"])
+def test_texts_that_are_no_utf8_are_shown_as_escapes(text: str) -> None:
+    """Names, documentation and values: what is shown can be sent, what is used is as it was."""
+
+    def odd(x: Any) -> Any:
+        return x
+
+    odd.__name__, odd.__doc__ = text, text
+    odd.__covalab_source__ = text  # type: ignore[attr-defined]
+    plan, inputs = ct.lattice(ct.electron(odd)).plan((text,), {}, InMemory())
+    shown = text.encode("utf-8", "backslashreplace").decode()
+
+    assert msgspec.msgpack.encode((plan, inputs))
+    assert [node.name for node in plan.graph.nodes] == [shown, f":parameter:{shown}", ":postprocess:reconstruct"]
+    assert plan.graph.functions[0].source == shown
+    assert InMemory().deserialize(plan.values[0]) == text
+    submission = prepare(ct.lattice(odd), ([text],), {}, InMemory())
+    assert submission.doc == shown
+    assert msgspec.msgpack.encode(submission)
+    assert ct.Lepton("bash", command=f"echo {text}").name == f"echo {shown}"

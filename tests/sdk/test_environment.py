@@ -9,10 +9,14 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 import covalab as ct
+from covalab.core.model import Environment
+from covalab.core.os_text import received
 from covalab.sdk.environment import environment, origin
+from covalab.worker.batch_runner import enter_folder
 
 
 def test_it_is_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -27,6 +31,26 @@ def test_it_is_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert "CONDA_PREFIX" not in found.shell_env
     assert found.versions["covalab"] == ct.__version__
     assert set(found.versions) == {"python", "covalab", "cloudpickle", "distributed"}
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"\xff", b"a \x80 b", b"\xe9t\xe9/\xfc", b"100%\xc3"])
+def test_folders_that_are_no_utf8_travel(name: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Working folder, entries of the path and variables can be sent, and name the same folders where they arrive."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("JPY_SESSION_NAME", f"{folder}/a.ipynb")
+    found = msgspec.msgpack.decode(msgspec.msgpack.encode(environment()), type=Environment)
+
+    assert received(found.cwd) == str(folder)
+    assert str(folder) in map(received, found.path)
+    assert received(found.shell_env["PATH"]).startswith(str(folder))
+    assert msgspec.msgpack.encode(origin())
+    monkeypatch.chdir(tmp_path)
+    enter_folder(found.cwd, found.path)
+    assert str(Path.cwd()) == str(folder)
 
 
 def test_the_scripts_folder_travels_and_the_usual_path_does_not(tmp_path: Path) -> None:

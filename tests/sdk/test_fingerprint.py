@@ -14,6 +14,7 @@ import pytest
 
 import covalab as ct
 from covalab.blobs import BlobStore, InMemory
+from covalab.core.codec import decode, encode
 from covalab.core.reuse import reusable_nodes
 from covalab.sdk.building.submit import prepare
 from covalab.sdk.dispatching.fingerprint import align, fingerprint
@@ -77,6 +78,66 @@ def test_what_a_function_refers_to_belongs_to_it(before: str, after: str) -> Non
     """Globals, defaults, constants, helpers, classes and nested functions, however deep."""
     assert CELL.count(before) == 1
     assert fingerprint(made(CELL.replace(before, after))) != fingerprint(made(CELL))
+
+
+CACHED = """
+STEP = 3
+@functools.lru_cache(maxsize=10)
+def helper(x):
+    return x + STEP
+class Model:
+    @functools.cached_property
+    def slow(self):
+        return helper(2)
+    @functools.cache
+    def area(self, n):
+        return n * 2
+@functools.singledispatch
+def show(x):
+    return "object"
+@show.register
+def _(x: int):
+    return "int"
+def fib(n):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+fib = functools.cache(fib)
+def f(x):
+    return helper(x), Model().slow, Model().area(x), show(x), fib(x)
+"""
+
+
+def test_what_a_cache_remembers_is_not_what_a_function_does() -> None:
+    """Caches that are full, single dispatch that was asked, another session: the same function."""
+    used = made(CACHED, above=5)
+    used(3)
+    again = made(CACHED)
+    again(9)
+
+    assert fingerprint(used) == fingerprint(again) == fingerprint(made(CACHED))
+    assert fingerprint(decode(encode(used).join())) == fingerprint(made(CACHED))
+    assert fingerprint(decode(encode(decode(encode(used).join())).join())) == fingerprint(made(CACHED))
+    assert fingerprint(made(CACHED, name="helper")) == fingerprint(made(CACHED, name="helper", above=2))
+    assert fingerprint(made(CACHED, name="show")) == fingerprint(made(CACHED, name="show", above=2))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("STEP = 3", "STEP = 4"),
+        ("return x + STEP", "return x - STEP"),
+        ("maxsize=10", "maxsize=11"),
+        ("return helper(2)", "return helper(3)"),
+        ("return n * 2", "return n * 3"),
+        ('return "object"', 'return "thing"'),
+        ('return "int"', 'return "number"'),
+        ("_(x: int)", "_(x: float)"),
+        ("fib(n - 1)", "fib(n - 3)"),
+    ],
+)
+def test_what_is_below_a_cache_belongs_to_a_function(before: str, after: str) -> None:
+    """The functions in cached functions, cached properties and single dispatch count, and what they refer to."""
+    assert CACHED.count(before) == 1
+    assert fingerprint(made(CACHED.replace(before, after))) != fingerprint(made(CACHED))
 
 
 def test_functions_that_call_each_other_end() -> None:

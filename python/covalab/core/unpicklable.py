@@ -375,7 +375,7 @@ def _is_known(obj: object) -> bool:
 
 def _place(root: object, path: list[_Edge], called: str) -> _Place:
     functions = [_name(root)] if _is_function(root) else []
-    owner, expression, origin = root, called, ""
+    owner, expression, origin = root, functions[0] if functions else called, ""
     for step, part in path:
         inside = _INSIDE.get(step.kind)
         if inside is not None:
