@@ -16,7 +16,7 @@ import covalab as ct
 from covalab.core.model import Environment
 from covalab.core.os_text import received
 from covalab.sdk.environment import environment, origin
-from covalab.worker.batch_runner import enter_folder
+from covalab.worker.environment import enter_folder
 
 
 def test_it_is_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

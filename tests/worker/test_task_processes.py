@@ -551,3 +551,24 @@ def test_started_anew_it_is_the_same(tmp_path: Path) -> None:
         assert any(isinstance(message, TaskStarted) for message in worker.messages(worker.job("b", pid)))
     finally:
         worker.processes.close()
+
+
+def test_forks_draw_different_numbers_from_generators_that_the_stem_has(worker: Worker) -> None:
+    """Without a seed, processes of two dispatches are independent, whatever was imported before the fork."""
+    worker.processes.learn(["numpy", "numpy.random", "random"])
+
+    def draws() -> tuple[bool, float, float]:
+        import random
+        import sys
+
+        is_there = "numpy" in sys.modules
+        import numpy as np
+
+        return is_there, random.random(), float(np.random.rand())
+
+    numbers = iter(range(1000))
+    until(lambda: worker.values(f"first{next(numbers)}", draws)[0][0], 60)
+    drawn = [worker.values(f"then{number}", draws)[0] for number in range(4)]
+
+    assert all(is_there for is_there, _, _ in drawn)
+    assert len({number for _, number, _ in drawn}) == len({number for _, _, number in drawn}) == 4

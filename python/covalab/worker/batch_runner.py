@@ -9,7 +9,6 @@ import asyncio
 import inspect
 import os
 import sys
-import threading
 import time
 import traceback
 from collections import OrderedDict
@@ -30,8 +29,9 @@ from covalab.core.hooks import Hooks
 from covalab.core.model import INLINE_LIMIT, Digest, ErrorType, Failure, Outcome, Status, SublatticePlan, Value
 from covalab.core.placement import TaskPaths
 from covalab.core.plain_types import ATOMS
-from covalab.core.protocol import Argument, Batch, Outcomes, TaskSpec, TaskStarted
+from covalab.core.protocol import Argument, Batch, TaskSpec
 from covalab.worker import context, environment, main_module, reporting
+from covalab.worker.batch_report import BatchReports, Emit
 from covalab.worker.capture import Capture
 from covalab.worker.hook_runner import HookRunner, read_hooks
 from covalab.worker.interrupt import InterruptibleTask
@@ -41,13 +41,9 @@ from covalab.worker.main_module import NodeMain
 from covalab.worker.node_state import NodeState
 from covalab.worker.process_tree import descendants, has_children
 
-Emit: TypeAlias = Callable[[bytes], None]
-"""Sends an encoded `TaskStarted`, `TaskMessage` or `Outcomes` towards the dispatcher, in order, from any thread."""
-
 _Ended: TypeAlias = "tuple[Value | None, Failure | None, Any]"
 """The end of a task: its serialized value or a failure, and the value itself for later tasks of the batch."""
 
-_REPORT_SECONDS: Final = 0.1  # a page draws no faster, and a message costs what a quick task does
 _FUNCTIONS_KEPT: Final = 256
 _ITEMS_CHECKED: Final = 100  # of a tuple; checking more costs what a copy would
 _OURS: Final = Path(__file__).parent
@@ -95,12 +91,28 @@ class TaskWorker:
         self._left_behind: set[int] = set()  # child processes that tasks have left
         self.capture = Capture(spool)
         self.interruptible = InterruptibleTask()
+        self._reports = BatchReports()
         self.name = f"{os.getpid()}"
         # By digest: a thousand nodes of one function unpickle it once per process; None: it is decoded for each.
         self._functions: OrderedDict[tuple[str, ...], tuple[KeptFunction, NodeMain] | None] = OrderedDict()
         self._state: NodeState | None = None
         self._late_output = LateOutput()
         self._hooks: OrderedDict[Digest, Hooks] = OrderedDict()
+
+    def close(self) -> None:
+        """Release what a fork does not take along: the thread and the files."""
+        self._reports.close()
+        self.capture.close()
+
+    def resume(self, spool: str, on_node: Callable[[int, int], None], *, is_ours: bool) -> None:
+        """Go on in a fork of the process in which this was closed; the parameters are those of the class."""
+        self._on_node, self._is_ours = on_node, is_ours
+        self._reports = BatchReports()
+        self.capture.open(spool)
+        self.interruptible.install()
+        self.name = f"{os.getpid()}"
+        if self._state is not None:
+            self._state.begin_process()
 
     def run(self, batch: Batch, emit: Emit) -> None:
         """Run the nodes of a batch in order; emit their outcomes, at the latest when it ends."""
@@ -134,7 +146,7 @@ class TaskWorker:
     def _run(self, batch: Batch, emit: Emit) -> None:
         state = self._begin_state()
         blobs = BlobStore(batch.blobs)
-        report = _Report(batch.id, self, emit)
+        report = self._reports.begin(batch.id, self.capture, emit)
         inputs = Inputs(batch, blobs)
         reporting.process.reporter = reporting.Reporter(batch, blobs, emit)
         completed: set[int] = set()
@@ -321,64 +333,6 @@ class TaskWorker:
             return function, main
         self._functions.move_to_end(key)
         return entry[0].function, entry[1]
-
-
-class _Report:
-    """Report of a running batch: outcomes together while they come fast, ten times a second when it takes longer."""
-
-    def __init__(self, batch: int, worker: TaskWorker, emit: Emit) -> None:
-        self._batch = batch
-        self._worker = worker
-        self._emit = emit
-        self._encoder = msgspec.msgpack.Encoder()
-        self._lock = threading.Lock()
-        self._outcomes: list[Outcome] = []
-        self._node = -1
-        self._started_at = 0.0
-        self._is_reported = True
-        self._ended = threading.Event()
-        # A thread, because the task has this one: it may sleep, or be in C code that releases the interpreter's lock.
-        self._thread: threading.Thread | None = None
-
-    def begin(self, node: int) -> None:
-        with self._lock:
-            self._node, self._started_at, self._is_reported = node, time.time(), False
-            if self._thread is None:
-                # The first is reported at once: the user sees it move, and it is the suspect if this process dies.
-                self._report_start()
-                self._thread = threading.Thread(target=self._report_periodically, daemon=True)
-                self._thread.start()
-
-    def end(self, outcome: Outcome) -> None:
-        with self._lock:
-            self._is_reported = True  # an outcome says enough
-            self._outcomes.append(outcome)
-
-    def close(self) -> None:
-        # Not joined: after the flush, under the lock, the thread finds nothing more to send.
-        self._ended.set()
-        with self._lock:
-            self._flush()
-
-    def _report_periodically(self) -> None:
-        """Report every tenth of a second, while the batch lasts, which tasks ended and which one runs."""
-        while not self._ended.wait(_REPORT_SECONDS):
-            with self._lock:
-                self._flush()
-                # A task that started just now has likely ended before the report would arrive.
-                if not self._is_reported and time.time() - self._started_at > _REPORT_SECONDS / 2:
-                    self._report_start()
-
-    def _report_start(self) -> None:
-        self._is_reported = True
-        started = TaskStarted(self._batch, self._node, self._started_at, os.getpid(), self._worker.capture.stem)
-        self._emit(self._encoder.encode(started))
-
-    def _flush(self) -> None:
-        if self._outcomes:
-            outcomes, self._outcomes = self._outcomes, []
-            payload = self._encoder.encode(outcomes)
-            self._emit(self._encoder.encode(Outcomes(self._batch, payload)))
 
 
 def _serialized_plan(plan: SublatticePlan, blobs: BlobStore) -> Value:

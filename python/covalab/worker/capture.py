@@ -38,15 +38,19 @@ class Capture:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self._folder = Path(folder)
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._numbers = itertools.count()
-        self.stem, self._out, self._err = self._open()
+        self.open(folder)
         self._before = [_duplicate(1), _duplicate(2)]
         self._process_streams = (sys.stdout, sys.stderr)
         # Streams of our own on descriptors 1 and 2: Python's may be buffered, or replaced.
         self._stdout: TextIO = text_stream(1)
         self._stderr: TextIO = text_stream(2)
+
+    def open(self, folder: str | os.PathLike[str]) -> None:
+        """Take new files in a folder, for this process; not those of the one it was forked from."""
+        self._folder = Path(folder)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._numbers = itertools.count()
+        self.stem, self._out, self._err = self._open()
 
     def _open(self) -> tuple[str, int, int]:
         stem = f"{_stem_of(os.getpid())}{next(self._numbers)}"
@@ -58,6 +62,11 @@ class Capture:
         self.stem, self._out, self._err = self._open()
         self._restore()
         for fd in before:
+            os.close(fd)
+
+    def close(self) -> None:
+        """Close the files."""
+        for fd in (self._out, self._err):
             os.close(fd)
 
     def enter(self) -> None:

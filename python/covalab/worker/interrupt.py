@@ -22,13 +22,18 @@ class InterruptibleTask:
     """
 
     def __init__(self) -> None:
+        self._handler = self._on_signal  # one object: others compare it with the handler that is installed
         self._lock = threading.Lock()
         self._batch = -1
         self._node = -1
         self._interrupted = False
         self._since = 0.0
         self._cancelled: set[int] | None = set()  # of this batch; None: all
-        signal.signal(signal.SIGINT, self._on_signal)
+        self.install()
+
+    def install(self) -> None:
+        """Handle SIGINT in this process."""
+        signal.signal(signal.SIGINT, self._handler)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if self._node >= 0:  # else it came too late: the task has ended

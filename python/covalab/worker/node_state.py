@@ -45,6 +45,10 @@ class NodeState:
             parts.append(self._loops.put_back)
         self._parts: tuple[Callable[[], object], ...] = (*parts, self._settings.put_back)
 
+    def begin_process(self) -> None:
+        """Go on in a fork of the process in which this was made: its generators would draw the same numbers."""
+        self._random.put_back(is_start=True)
+
     def begin_batch(self) -> None:
         """Take the place and the variables that a batch has set."""
         self._settings.take_place()

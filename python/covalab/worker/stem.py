@@ -21,6 +21,7 @@ import cloudpickle  # noqa: F401 - here, so that no task process imports it
 import msgspec
 
 from covalab.worker import learned_imports, task_process
+from covalab.worker.batch_runner import TaskWorker
 from covalab.worker.process_tree import adopt_orphans, children, end_descendants, end_tree
 
 _HEAD: Final = 4
@@ -92,7 +93,8 @@ def read_message(connection: socket.socket, type_: Any) -> tuple[Any, list[int]]
 class Stem:
     """Forking for a worker: the socket to it, and the task processes that were forked."""
 
-    def __init__(self, control: socket.socket, start: Start) -> None:
+    def __init__(self, control: socket.socket, start: Start, prepared: TaskWorker) -> None:
+        self._prepared = prepared
         self._control = control
         self._is_ours = start.is_ours
         self._tasks: set[int] = set()
@@ -133,7 +135,7 @@ class Stem:
                 self._control.close()
                 if request.is_new:
                     os.execv(sys.executable, task_process.command_of(*fds, is_ours=self._is_ours))  # noqa: S606 - no shell
-                task_process.begin(*fds, is_ours=self._is_ours)
+                task_process.begin(*fds, is_ours=self._is_ours, prepared=self._prepared)
             finally:
                 os._exit(1)
         for fd in fds:
@@ -166,6 +168,16 @@ class Stem:
                 end_tree(pid)
 
 
+def _rehearsed() -> TaskWorker:
+    """Run a batch here once, so that forks find done what is done once in a process; return its runner."""
+    with tempfile.TemporaryDirectory() as folder:
+        runner = TaskWorker(folder)
+        task_process.rehearse(runner, folder)
+        runner.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return runner
+
+
 def main() -> None:
     """Import what tasks need, then serve one worker."""
     parser = argparse.ArgumentParser(prog="python -m covalab.worker.stem", description=__doc__)
@@ -181,10 +193,11 @@ def main() -> None:
         os._exit(0)  # the worker is gone
     unsafe = learned_imports.preload(start.imports)
     learned_imports.take_stock()
+    prepared = _rehearsed()
     # What is here now never changes: the collector of a fork would only copy the pages.
     gc.collect()
     gc.freeze()
-    Stem(control, start).serve(unsafe)
+    Stem(control, start, prepared).serve(unsafe)
     os._exit(0)
 
 

@@ -17,7 +17,6 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -25,7 +24,7 @@ import msgspec
 from covalab.core.codec import encode
 from covalab.core.model import Digest, DispatchId
 from covalab.core.place import place
-from covalab.core.process_variables import differs_at_import
+from covalab.core.process_variables import ProcessVariables, differs_at_import
 from covalab.core.protocol import Batch, TaskResumed, TaskSpec, TaskWaits, decoder, encoder
 from covalab.worker import channel as kinds
 from covalab.worker import environment, learned_imports
@@ -71,6 +70,25 @@ class BatchEnd(msgspec.Struct, frozen=True, array_like=True):
     learned: list[str]
 
 
+def rehearse(runner: TaskWorker, folder: str) -> None:
+    """Run a batch that does nothing: what is made when it is first needed is there for the next."""
+    variables = ProcessVariables(dict(os.environb)).pack()
+    batch = Batch(
+        0,
+        DispatchId(""),
+        [TaskSpec(0, "", _REHEARSAL, [], {})],
+        {_REHEARSAL: encode(_nothing).join()},
+        1.0,
+        folder,
+        [],
+        folder,
+        folder,
+        variables=variables,
+        umask=0o077,
+    )
+    runner.run(_BATCHES.decode(_ENCODER.encode(batch)), lambda _message: None)
+
+
 class Mark:
     """Shared memory that names the batch and node a task process is at, also when it dies at once.
 
@@ -108,10 +126,13 @@ class TaskProcess:
         The file of its `Mark`.
     is_ours
         Whether the worker is one of our own cluster.
+    prepared
+        The runner that the stem has rehearsed with.
     """
 
-    def __init__(self, connection: socket.socket, mark_fd: int, *, is_ours: bool) -> None:
+    def __init__(self, connection: socket.socket, mark_fd: int, *, is_ours: bool, prepared: TaskWorker | None) -> None:
         self._is_ours = is_ours
+        self._prepared = prepared
         self._channel = Channel(connection)
         self._mark_fd = mark_fd
         self._mark = Mark(mark_fd)
@@ -133,7 +154,7 @@ class TaskProcess:
                 self._start_anew(batch)
             is_first = False
             try:
-                runner = self._runner = self._runner or TaskWorker(batch.spool, self._mark.set, is_ours=self._is_ours)
+                runner = self._runner = self._runner or self._new_runner(batch.spool)
                 runner.run(batch, self._emit)
                 end = BatchEnd(learned_imports.new_names())
                 self._channel.send(kinds.ENDED, msgspec.msgpack.encode(end))
@@ -142,14 +163,17 @@ class TaskProcess:
         _end()
 
     def _prepare(self, spool: str) -> None:
-        """Open the output files, and run a batch of ours: the pages that a fork shares are copied now, not later."""
+        """Open the output files, and rehearse: the pages that a fork shares are copied now, not when a batch waits."""
         with suppress(OSError):
-            self._runner = TaskWorker(spool, self._mark.set, is_ours=self._is_ours)
-            code = {_REHEARSAL: encode(_nothing).join()}
-            task = TaskSpec(0, "", _REHEARSAL, [], {})
-            folder = str(Path.cwd())
-            payload = _ENCODER.encode(Batch(0, DispatchId(""), [task], code, 1.0, folder, [], folder, spool))
-            self._runner.run(_BATCHES.decode(payload), lambda _message: None)
+            self._runner = self._new_runner(spool)
+            rehearse(self._runner, spool)
+
+    def _new_runner(self, spool: str) -> TaskWorker:
+        runner = self._prepared
+        if runner is None:
+            return TaskWorker(spool, self._mark.set, is_ours=self._is_ours)
+        runner.resume(spool, self._mark.set, is_ours=self._is_ours)
+        return runner
 
     def _needs_other_imports(self, batch: Batch) -> bool:
         """Whether packages that the stem has imported may be others under the variables of this dispatch."""
@@ -242,7 +266,9 @@ def command_of(fd: int, mark_fd: int, *, is_ours: bool, asks_again: bool = False
     return [sys.executable, "-m", _MODULE, *map(str, (fd, mark_fd, int(is_ours), int(asks_again)))]
 
 
-def begin(fd: int, mark_fd: int, *, is_ours: bool, asks_again: bool = False) -> None:
+def begin(
+    fd: int, mark_fd: int, *, is_ours: bool, asks_again: bool = False, prepared: TaskWorker | None = None
+) -> None:
     """Make this process a task process, and serve; one that took another's place asks for its batch again."""
     for one in (fd, mark_fd):
         os.set_inheritable(one, False)
@@ -256,7 +282,7 @@ def begin(fd: int, mark_fd: int, *, is_ours: bool, asks_again: bool = False) -> 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.argv = [""]
-    process = TaskProcess(socket.socket(fileno=fd), mark_fd, is_ours=is_ours)
+    process = TaskProcess(socket.socket(fileno=fd), mark_fd, is_ours=is_ours, prepared=prepared)
     if asks_again:
         process.ask_again()
     process.serve()
