@@ -67,17 +67,6 @@ def dispatch_two_and_wait_for_both(x: int) -> Any:
 
 
 @ct.electron
-def dispatch_and_ask_again(x: int) -> Any:
-    """Wait by asking for the status, as somebody who does not know better."""
-    run = ct.dispatch(inner)(x)
-    deadline = time.monotonic() + WITHIN
-    while ct.get_result(run, status_only=True)["status"] not in ("COMPLETED", "FAILED"):
-        assert time.monotonic() < deadline, "the dispatch did not move"
-        time.sleep(0.05)
-    return ct.get_result(run).result
-
-
-@ct.electron
 def wait_for_a_task(x: int) -> Any:
     """Wait for a task by its id, with OmniQ's verb."""
     run = ct.dispatch(inner)(x)
@@ -113,7 +102,6 @@ WAYS: dict[Any, Callable[[int], Any]] = {
     dispatch_and_wait_with_a_limit: lambda x: 4 * x,
     dispatch_synchronously: lambda x: 4 * x,
     dispatch_two_and_wait_for_both: lambda x: [40 * x, 4 * x],
-    dispatch_and_ask_again: lambda x: 4 * x,
     wait_for_a_task: lambda x: 4 * x,
     await_the_result: lambda x: 4 * x,
     wait_in_a_thread: lambda x: [4 * x, 4 * x + 4],
@@ -168,7 +156,12 @@ def test_four_dispatches_of_one_task_each(client: Client) -> None:
     """As four notebooks would send them."""
     runs = [ct.dispatch(ct.lattice(dispatch_and_wait))(x) for x in range(4)]
 
-    assert [completed(client, run) for run in runs] == [0, 4, 8, 12]
+    for run in runs:
+        ct.get_result(run, wait=True, timeout=SECONDS)
+    seen = [(str(result.status), result.result) for result in map(ct.get_result, runs)]
+    _cancel_all(client)
+
+    assert seen == [("COMPLETED", 4 * x) for x in range(4)]
 
 
 @pytest.mark.parametrize("depth", [2, 3, 5])
@@ -330,7 +323,7 @@ def test_a_task_that_waited_goes_on_as_before(client: Client) -> None:
         value = ct.dispatch_sync(inner)(x).result
         after = (ct.get_context().dispatch_id, ct.get_context().node_id, str(Path.cwd()))
         print("after", x, os.environ["MINE"])
-        return value, before == after
+        return [value, before == after]
 
     @ct.lattice
     def six() -> Any:
