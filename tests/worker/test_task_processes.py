@@ -99,11 +99,27 @@ def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
+def until_one(worker: Worker, function: Callable[[], Any], condition: Callable[[Any], object]) -> None:
+    """Run a function in new processes until its value is as wanted; between them the worker has time for its stem."""
+    for number in range(60):
+        if condition(worker.values(f"try{number}", function)[0]):
+            return
+        time.sleep(1)
+    pytest.fail("it did not come")
+
+
 def pid() -> int:
     """Return the process."""
     import os
 
     return os.getpid()
+
+
+def parent() -> int:
+    """Return the parent of the process."""
+    import os
+
+    return os.getppid()
 
 
 def test_a_dispatch_has_a_process_of_its_own(shared: Worker) -> None:
@@ -427,9 +443,8 @@ def test_packages_that_one_dispatch_imported_are_there_for_the_next(worker: Work
     assert "networkx.algorithms.centrality" in learned
     assert "helper_of_mine" not in learned
     worker.processes.learn(learned)
-    numbers = iter(range(1000))
 
-    until(lambda: worker.values(f"b{next(numbers)}", is_there) == [True], 60)
+    until_one(worker, is_there, bool)
 
 
 def test_a_package_that_starts_a_thread_is_not_imported_beforehand(worker: Worker) -> None:
@@ -451,12 +466,6 @@ def test_a_package_that_starts_a_thread_is_not_imported_beforehand(worker: Worke
 
 def test_a_package_that_was_installed_anew_is_imported_anew(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stem, and a spare from it, might have the version from before."""
-
-    def parent() -> int:
-        import os
-
-        return os.getppid()
-
     (before,) = worker.values("a", parent)
     monkeypatch.setattr(learned_imports, "stamp", lambda: (1, 2))
 
@@ -522,14 +531,10 @@ def test_threads_may_finish_and_functions_of_the_exit_run(worker: Worker) -> Non
 
 def test_a_stem_that_dies_is_replaced(worker: Worker) -> None:
     """The next batch waits for the new one, no longer."""
-
-    def parent() -> int:
-        import os
-
-        return os.getppid()
-
     (before,) = worker.values("a", parent)
     os.kill(before, signal.SIGKILL)
+    until(lambda: not psutil.pid_exists(before))
+    time.sleep(0.2)  # what its worker needs to notice
 
     (after,) = worker.values("b", parent)
 
@@ -553,8 +558,12 @@ def test_started_anew_it_is_the_same(tmp_path: Path) -> None:
         worker.processes.close()
 
 
-def test_forks_draw_different_numbers_from_generators_that_the_stem_has(worker: Worker) -> None:
+def test_forks_draw_different_numbers_from_generators_that_the_stem_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without a seed, processes of two dispatches are independent, whatever was imported before the fork."""
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # as Dask's nannies do; with threads it is not imported beforehand
+    worker = Worker(tmp_path)
     worker.processes.learn(["numpy", "numpy.random", "random"])
 
     def draws() -> tuple[bool, float, float]:
@@ -564,11 +573,31 @@ def test_forks_draw_different_numbers_from_generators_that_the_stem_has(worker: 
         is_there = "numpy" in sys.modules
         import numpy as np
 
-        return is_there, random.random(), float(np.random.rand())
+        return is_there, random.random(), float(np.random.rand())  # noqa: NPY002 - the global generator is what is tested
 
-    numbers = iter(range(1000))
-    until(lambda: worker.values(f"first{next(numbers)}", draws)[0][0], 60)
-    drawn = [worker.values(f"then{number}", draws)[0] for number in range(4)]
+    try:
+        until_one(worker, draws, lambda drawn: drawn[0])
+        drawn = [worker.values(f"then{number}", draws)[0] for number in range(4)]
+    finally:
+        worker.processes.close()
 
     assert all(is_there for is_there, _, _ in drawn)
     assert len({number for _, number, _ in drawn}) == len({number for _, _, number in drawn}) == 4
+
+
+def test_a_stem_that_is_stopped_is_replaced(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task may stop its parent: the batches after it wait for a moment, not for ever."""
+    monkeypatch.setattr("covalab.worker.stem_process._ANSWER_SECONDS", 1.0)
+
+    def stops_its_parent() -> int:
+        import os
+        import signal
+
+        os.kill(os.getppid(), signal.SIGSTOP)
+        return os.getppid()
+
+    (before,) = worker.values("a", stops_its_parent)
+    after = {worker.values(f"b{number}", parent)[0] for number in range(3)}
+
+    assert len(after - {before}) == 1
+    until(lambda: not psutil.pid_exists(before))

@@ -21,7 +21,7 @@ from covalab.worker.stem import Ended, Fork, Forked, Ready, Start, read_message,
 from covalab.worker.task_process import MARK_BYTES, Mark
 
 _START_SECONDS: Final = 60.0
-_ANSWER_SECONDS: Final = 30.0
+_ANSWER_SECONDS: Final = 15.0
 
 
 class StemLost(Exception):
@@ -147,6 +147,8 @@ class StemProcess:
                     write_message(self._control, Fork(self._is_new), (its.fileno(), file.fileno()))
                 self._changed.wait_for(lambda: bool(self._made) or self.is_gone, _ANSWER_SECONDS)
                 made, self._asked = self._made, None
+                if not made and not self.is_gone:
+                    self._process.kill()  # it was stopped, or hangs: the next one does not
         if isinstance(made, TaskProcessHandle):
             return made
         ours.close()
