@@ -14,7 +14,7 @@ from covalab.core.os_text import is_sendable, received, sendable
 
 @pytest.mark.parametrize("text", ["", "/home/user", "/données/été", "relative", "a:b:/c", "C%41", "日本"])
 def test_an_ordinary_text_is_as_it_was(text: str) -> None:
-    """What a message can carry is carried as it is, so that people and earlier versions can read it."""
+    """A text that a message can carry is carried as it is, so that people and earlier versions can read it."""
     assert sendable(text) == text == received(text)
 
 

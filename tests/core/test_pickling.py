@@ -1,4 +1,4 @@
-"""What a notebook defines and cloudpickle cannot do arrives in another process: one writes, another opens and looks."""
+"""Objects of notebooks that cloudpickle cannot pickle arrive: one process writes them, another opens and looks."""
 
 from __future__ import annotations
 
@@ -316,7 +316,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.mark.parametrize(("name", "expression", "expected"), CASES)
 def test_it_arrives(seen: dict[str, str], name: str, expression: str, expected: str) -> None:
-    """What the notebook made does in another process what it does in the notebook."""
+    """An object does in another process what it does in the notebook."""
     assert seen[f"{name}: {expression}"] == expected
 
 

@@ -228,7 +228,7 @@ def test_the_variable_is_named(names: dict[str, Any], name: str, expected: str) 
     ids=lambda held: type(held).__name__,
 )
 def test_the_way_out_fits_the_kind(names: dict[str, Any], held: Any, kind: str, advice: str) -> None:
-    """What a variable of the enclosing function is, and what to do instead."""
+    """The message says of which kind a variable of the enclosing function is, and what to do instead."""
     said = message(names["make"](held))
 
     article = "an" if kind[0] in "aeiou" else "a"
