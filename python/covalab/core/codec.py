@@ -32,6 +32,9 @@ install()  # what is deserialized may import modules by the paths of earlier ver
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
+USERS_ERRORS: Final = (Exception, SystemExit, GeneratorExit)
+"""Exceptions of a piece of the user's code: all but `KeyboardInterrupt`, by which a task is cancelled."""
+
 _MAGIC: Final = b"cvl1"
 _HEAD: Final = struct.Struct("<4sBBHI")  # magic, python major, python minor, reserved, number of frames
 _ONE_FRAME: Final = _HEAD.pack(_MAGIC, sys.version_info[0], sys.version_info[1], 0, 1)
@@ -112,7 +115,7 @@ def encode(obj: object, *, what: str = "value") -> Encoded:
                 raise
             buffers.clear()
             head = pickling.dumps_deep(obj, keep)
-    except Exception as error:  # pickling runs the user's code
+    except USERS_ERRORS as error:  # pickling runs the user's code
         raise SerializationError(unpicklable.message(obj, what, error)) from error
     return _pack([head, *(buffer.raw() for buffer in buffers)])
 
@@ -158,7 +161,7 @@ def decode(data: Buffer, *, what: str = "value") -> Any:
             if is_foreign
             else unpickle(frames[0], buffers)
         )
-    except Exception as error:  # unpickling runs the user's code
+    except USERS_ERRORS as error:  # unpickling runs the user's code
         here = f"{sys.version_info[0]}.{sys.version_info[1]}"
         other = f" (written by Python {major}.{minor}, this is {here})" if is_foreign else ""
         message = f"{what} cannot be opened here: {type(error).__name__}: {error}{other}"
@@ -304,7 +307,7 @@ def preview(obj: object) -> str:
         return printable(obj, _TEXT_LIMIT)
     try:
         return printable(_Short().repr(obj), _TEXT_LIMIT)
-    except Exception as error:  # noqa: BLE001 - __repr__ is the user's code
+    except USERS_ERRORS as error:  # __repr__ is the user's code
         return f"<{type_name(obj)}: its repr raised {type(error).__name__}>"
 
 

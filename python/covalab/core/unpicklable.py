@@ -82,7 +82,7 @@ def message(obj: object, what: str, error: BaseException) -> str:
         if path and not (_is_known(obj) and not _users_part(path)):
             return _sentence(obj, what, path, reason)
         return f"{plain}; {_advice(obj)}" if culprit is not None else plain
-    except Exception:  # noqa: BLE001 - the search runs the user's code, and a message without a name is better than none
+    except (Exception, SystemExit):  # noqa: BLE001 - the search runs the user's code, and a message without a name is better than none
         return plain
 
 
@@ -123,7 +123,7 @@ def _culprit(obj: object) -> tuple[Any] | None:
         recorder.dump(obj)
     except _EnoughError:
         return None
-    except Exception:  # noqa: BLE001 - expected: it failed before
+    except (Exception, SystemExit):  # noqa: BLE001 - expected: it failed before
         return (recorder.last,)
     return None
 
@@ -293,7 +293,7 @@ def _reduces_itself(kind: type) -> bool:
 def _parts_of_reduced(obj: Any) -> Iterator[_Edge]:
     try:
         reduced = obj.__reduce_ex__(5)
-    except Exception:  # noqa: BLE001 - the user's code
+    except (Exception, SystemExit):  # noqa: BLE001 - the user's code
         return
     if not isinstance(reduced, tuple):
         return

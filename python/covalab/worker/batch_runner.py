@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 import msgspec
 
 from covalab.blobs import BlobStore
 from covalab.core.assemble import hashable
 from covalab.core.cell_source import register
-from covalab.core.codec import Encoded, class_name, decode, printable, serialize_small
+from covalab.core.codec import USERS_ERRORS, Encoded, class_name, decode, printable, serialize_small
 from covalab.core.errors import CovalabError, DataFolderError, DepsFailed, SerializationError
 from covalab.core.hooks import Hooks
 from covalab.core.model import INLINE_LIMIT, Digest, ErrorType, Failure, Outcome, Status, SublatticePlan, Value
@@ -92,7 +92,8 @@ class TaskWorker:
         self.capture = Capture(spool)
         self.interruptible = InterruptibleTask()
         self._reports = BatchReports()
-        self.name = f"{os.getpid()}"
+        self._pid = os.getpid()
+        self.name = f"{self._pid}"
         # By digest: a thousand nodes of one function unpickle it once per process; None: it is decoded for each.
         self._functions: OrderedDict[tuple[str, ...], tuple[KeptFunction, NodeMain] | None] = OrderedDict()
         self._state: NodeState | None = None
@@ -110,7 +111,8 @@ class TaskWorker:
         self._reports = BatchReports()
         self.capture.open(spool)
         self.interruptible.install()
-        self.name = f"{os.getpid()}"
+        self._pid = os.getpid()
+        self.name = f"{self._pid}"
         if self._state is not None:
             self._state.begin_process()
 
@@ -201,6 +203,8 @@ class TaskWorker:
         # Its own call, so that an interrupt can only hit what is inside: the outcome below is always made.
         self._late_output.enter()
         value, failure, result = state.run(self._run_interruptible, task, batch, blobs, inputs)
+        if os.getpid() != self._pid:
+            _end_copy()
         submission: Value | None = None
         if task.builds:
             submission, value = value, None
@@ -375,6 +379,14 @@ def _write_logs(paths: TaskPaths, *texts: str) -> None:
                     file.write(text)
 
 
+def _end_copy() -> NoReturn:
+    """End a process that a task has forked and that returned from it, too: the node has one value."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # the task may have replaced it
+            stream.flush()
+    os._exit(0)
+
+
 def _used_inside(batch: Batch) -> set[int]:
     return {node for task in batch.tasks for node in task.after}
 
@@ -433,7 +445,7 @@ def failure_of(error: BaseException, type_: ErrorType) -> Failure:
     kinds = tuple(map(class_name, kind.__mro__[:-1]))
     exception = kinds[0]
     message = "(its text cannot be made: __str__ raised)"
-    with suppress(Exception):  # __str__ is the user's code
+    with suppress(*USERS_ERRORS):  # __str__ is the user's code
         message = _cut(str(error), _MESSAGE_LIMIT)
     # The user's frames are in the cause; those of the hook runner are of no use to them.
     if isinstance(error, DepsFailed):
@@ -444,14 +456,14 @@ def failure_of(error: BaseException, type_: ErrorType) -> Failure:
     if type_ != "runtime" and isinstance(error, CovalabError):
         return Failure(type_, message, exception, f"{kind.__name__}: {message}\n", kinds)
     text = f"{exception}: {message}\n"
-    with suppress(Exception):  # so are the `repr`s that a traceback shows
+    with suppress(*USERS_ERRORS):  # so are the `repr`s that a traceback shows
         text = "".join(traceback.format_exception(kind, error, _users_frames(error.__traceback__)))
     return Failure(type_, message, exception, _cut(text, _TRACEBACK_LIMIT), kinds, _serialized_exception(error))
 
 
 def _serialized_exception(error: BaseException) -> Value | None:
     """Serialize an exception for `TaskError.exception`; None if that fails, or is too large."""
-    with suppress(Exception):  # its __reduce__ is the user's code
+    with suppress(*USERS_ERRORS):  # its __reduce__ is the user's code
         value = serialize_small(error, text="")
         if value.size <= _EXCEPTION_LIMIT:
             return value

@@ -117,23 +117,25 @@ def _stem_of(pid: int) -> str:
     return f"{_HOST}-{pid}."
 
 
-def bound_output(path: Path) -> None:
-    """Give the middle of a long output file back to the disk, so that one that is printed for ever does not fill it.
+def bound_output(path: Path) -> bool:
+    """Give the middle of a long output file back to the disk; return whether there was one.
 
-    The file keeps its length, so that whoever writes to it needs not know; both ends stay as `read_text` shows them.
+    So what is printed for ever does not fill it. The file keeps its length, so that whoever writes to it needs not know;
+    both ends stay as `read_text` shows them.
     """
     try:
         found = path.stat()
         if found.st_blocks * _BLOCK < _BOUND:
-            return
+            return False
         fd = os.open(path, os.O_RDWR)
     except OSError:
-        return  # the process is gone, and its file
+        return False  # the process is gone, and its file
     try:
         half = OUTPUT_LIMIT // 2
         _fallocate(fd, _PUNCH_HOLE, half, found.st_size - OUTPUT_LIMIT - half)
     finally:
         os.close(fd)
+    return True
 
 
 def _fallocate(fd: int, mode: int, start: int, length: int) -> None:

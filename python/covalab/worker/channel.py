@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
@@ -47,6 +48,7 @@ class Channel:
         self._socket = connection
         self._reader = connection.makefile("rb")
         self._lock = threading.Lock()
+        self._pid = os.getpid()
 
     def send(self, kind: bytes, data: bytes = b"") -> None:
         """Send one frame.
@@ -54,8 +56,11 @@ class Channel:
         Raises
         ------
         OSError
-            If the other side is gone.
+            If the other side is gone, or this is another process, which was forked.
         """
+        if os.getpid() != self._pid:
+            message = "only the process of a task reaches covalab, not one that the task forked"
+            raise OSError(message)
         frame = kind + len(data).to_bytes(_HEAD - 1, "big") + data
         with _uninterrupted(), self._lock:
             self._socket.sendall(frame)

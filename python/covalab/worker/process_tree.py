@@ -165,6 +165,20 @@ def memory_of(pid: int, *, below: bool = True) -> int:
     return total
 
 
+def share_of_memory(pid: int) -> int:
+    """Return the memory of a process and all below it in bytes, each page once. Takes about a millisecond a process."""
+    total = 0
+    for one in (pid, *descendants(pid)):
+        try:
+            lines = Path(f"/proc/{one}/smaps_rollup").read_bytes().splitlines()
+        except OSError:
+            if not _HAS_PROC:
+                total += memory_of(one, below=False)
+            continue
+        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(b"Pss:"))
+    return total
+
+
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 

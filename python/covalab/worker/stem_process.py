@@ -49,6 +49,8 @@ class TaskProcessHandle:
         self.killed_because = ""
         self.used_at = time.monotonic()
         self.spool = ""
+        self.looked_at = 0.0
+        """The time before which its memory is not looked at again."""
         self.stopped = 0
         """The number of the last request to stop that it has answered."""
         self.ended = threading.Event()

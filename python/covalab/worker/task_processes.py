@@ -20,13 +20,15 @@ from covalab.core.worker_protocol import BatchLost, Job
 from covalab.worker import channel as kinds
 from covalab.worker import learned_imports
 from covalab.worker.capture import bound_output, output_files
-from covalab.worker.process_tree import describe_end, memory_of
+from covalab.worker.process_tree import describe_end, memory_of, share_of_memory
 from covalab.worker.stem_process import StemLost, StemProcess, TaskProcessHandle
 from covalab.worker.task_process import CHANNEL_LOST, BatchEnd, Cancel
 
 GRACE_SECONDS: Final = 2.0
 """The time that a task has to end after an interrupt; then its process is killed."""
-_TICK_SECONDS: Final = 0.1
+_TICK_SECONDS: Final = 0.025
+_FLOOD_SECONDS: Final = 0.005
+_MEMORY_SECONDS: Final = 0.1
 _IDLE_TICK_SECONDS: Final = 1.0
 _IDLE_SECONDS: Final = 60.0
 _IDLE_KEPT: Final = 4
@@ -84,6 +86,7 @@ class TaskProcesses:
         self._dead_files: list[tuple[float, str, int]] = []
         self._quiet_since = self._busy_since = time.monotonic()
         self._requests = itertools.count(1)
+        self._is_flooded = False
         self._spool = ""
         """The folder of the last batch's output; a spare is prepared for it."""
         threading.Thread(target=self._watch, name="covalab-processes", daemon=True).start()
@@ -309,6 +312,7 @@ class TaskProcesses:
         while True:
             with suppress(StemLost):
                 self._refill()
+            self._is_flooded = False
             for handle in list(self._running.values()):
                 self._limit(handle)
             with self._changed:
@@ -318,7 +322,7 @@ class TaskProcesses:
 
     def _pause(self) -> float | None:
         if self._running:
-            return _TICK_SECONDS
+            return _FLOOD_SECONDS if self._is_flooded else _TICK_SECONDS
         if self._idle or self._ending or self._dead_files or self._old_stems or self._wanted() != self._stem.imports:
             return _IDLE_TICK_SECONDS if self._next_stem is None else _TICK_SECONDS
         return None if self._spare is not None else _TICK_SECONDS
@@ -341,12 +345,23 @@ class TaskProcesses:
 
     def _limit(self, handle: TaskProcessHandle) -> None:
         for file in output_files(handle.spool, handle.pid):
-            bound_output(file)
-        if self._memory_limit:
-            used = memory_of(handle.pid)
+            if bound_output(file):
+                self._is_flooded = True
+        if self._memory_limit and handle.looked_at < time.monotonic():
+            used = self._memory_of(handle)
             if used > self._memory_limit:
                 limit = f"{self._memory_limit / 1e9:.3g} GB of a worker (dask.mem_per_worker)"
                 handle.kill(f"it used {used / 1e9:.3g} GB of memory, more than the {limit}")
+
+    def _memory_of(self, handle: TaskProcessHandle) -> int:
+        """Return what a process uses; exactly only if it may be too much, as that takes long."""
+        began = time.monotonic()
+        used = memory_of(handle.pid)
+        if used > self._memory_limit:
+            used = share_of_memory(handle.pid)
+        now = time.monotonic()
+        handle.looked_at = now + max(_MEMORY_SECONDS, 10 * (now - began))
+        return used
 
     def _expire(self, now: float) -> None:
         for handle in [one for one in self._idle.values() if now - one.used_at > _IDLE_SECONDS]:
