@@ -120,7 +120,7 @@ def _stem_of(pid: int) -> str:
 def bound_output(path: Path) -> bool:
     """Give the middle of a long output file back to the disk; return whether there was one.
 
-    So what is printed for ever does not fill it. The file keeps its length, so that whoever writes to it needs not know;
+    So what is printed for ever does not fill it. The file keeps its length, so whoever writes to it needs not know;
     both ends stay as `read_text` shows them.
     """
     try:
