@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from covalab.worker.process_tree import memory_of
 from covalab.worker.variables import current_variables, recorded_variables
 
 _LIMIT: Final = 4_000
+_MEMORY_LIMIT: Final = 400_000_000
+"""Bytes of a stem after which it imports no more: there is one for each worker, whether it is needed there or not."""
 _SKIPPED: Final = frozenset({"covalab", "distributed", "dask", "__main__", "__mp_main__"})
 _known: Final[set[str]] = set()
 """The modules that were there before any task, or were reported."""
@@ -106,6 +110,8 @@ def _import(names: Sequence[str]) -> str:
             continue
         if not may_fork():
             return top
+        if memory_of(os.getpid(), below=False) > _MEMORY_LIMIT:
+            break
     return ""
 
 
