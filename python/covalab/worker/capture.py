@@ -50,16 +50,17 @@ class Capture:
         self._folder = Path(folder)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._numbers = itertools.count()
-        self.stem, self._out, self._err = self._open()
+        self._open()
 
-    def _open(self) -> tuple[str, int, int]:
-        stem = f"{_stem_of(os.getpid())}{next(self._numbers)}"
-        return stem, _spool_file(self._folder / f"{stem}.out"), _spool_file(self._folder / f"{stem}.err")
+    def _open(self) -> None:
+        self.stem = f"{_stem_of(os.getpid())}{next(self._numbers)}"
+        self._out, self._err = (_spool_file(self._folder / f"{self.stem}.{suffix}") for suffix in ("out", "err"))
+        self._out_id, self._err_id = _identity(self._out), _identity(self._err)
 
     def renew(self) -> None:
         """Take new files: child processes that a task left behind still print into the present ones."""
         before = self._out, self._err
-        self.stem, self._out, self._err = self._open()
+        self._open()
         self._restore()
         for fd in before:
             os.close(fd)
@@ -88,24 +89,29 @@ class Capture:
             # The task may have closed or replaced it; the file has what was flushed before.
             with suppress(Exception):  # a replacement is user code
                 stream.flush()
-        self._restore()
-        return _drain(self._out), _drain(self._err)
+        n_out, n_err = self._restore()
+        return _drain(self._out, n_out), _drain(self._err, n_err)
 
-    def _restore(self) -> None:
-        """Undo what a task did to the streams: closed, replaced, or pointed elsewhere."""
-        for fd, file in ((1, self._out), (2, self._err)):
+    def _restore(self) -> list[int]:
+        """Undo what a task did to the streams: closed, replaced, pointed elsewhere. Return how long the files are."""
+        sizes = []
+        for fd, file, identity in ((1, self._out, self._out_id), (2, self._err, self._err_id)):
             try:
-                ours = os.path.sameopenfile(fd, file)
+                found = os.fstat(fd)
+                ours = (found.st_dev, found.st_ino) == identity
             except OSError:
                 ours = False
             if not ours:  # the task did `os.dup2` or `os.close`, as test runners and daemons do
                 os.dup2(file, fd)
+                found = os.fstat(file)
+            sizes.append(found.st_size)
         # A closed stream cannot be opened again, and the next task must be able to print.
         if self._stdout.closed:
             self._stdout = text_stream(1)
         if self._stderr.closed:
             self._stderr = text_stream(2)
         sys.stdout, sys.stderr = self._stdout, self._stderr
+        return sizes
 
 
 def output_files(folder: str | os.PathLike[str], pid: int) -> list[Path]:
@@ -169,8 +175,12 @@ def _stream_handlers() -> list[logging.StreamHandler[io.TextIOBase]]:
     return [handler for logger in loggers for handler in logger.handlers if type(handler) is logging.StreamHandler]
 
 
-def _drain(fd: int) -> str:
-    size = os.fstat(fd).st_size
+def _identity(fd: int) -> tuple[int, int]:
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino
+
+
+def _drain(fd: int, size: int) -> str:
     if not size:
         return ""
     text = read_text(fd, size)
