@@ -137,7 +137,8 @@ def dispatch_many(client: Client, lattice_of: Callable[[int], Any], n: int, limi
         assert per_dispatch < getattr(limits, name), f"{name}: {per_dispatch:.0f} bytes with each dispatch: {sizes}"
     for name, slack in (("processes", 1), ("threads", 2), ("descriptors", 8)):
         seen = [getattr(it, name) for it in later]
-        assert statistics.median(seen[4:]) <= statistics.median(seen[:3]) + slack, sizes
+        # The fewest: the process of a dispatch that has just ended may still be there.
+        assert min(seen[4:]) <= min(seen[:4]) + slack, sizes
 
 
 @pytest.mark.parametrize("lattice_of", [same_function, new_function, printing_function, failing_function])
