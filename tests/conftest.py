@@ -3,12 +3,46 @@
 from __future__ import annotations
 
 import os
+import random
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from covalab.client import Client, connect
+
+SEED = os.environ.get("COVALAB_SAMPLE_SEED") or str(random.randrange(10**6))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that runs all cases of sampled tests."""
+    parser.addoption("--every-case", action="store_true", help="run all cases of tests that are marked `sampled`")
+
+
+def pytest_report_header() -> str:
+    """Print the seed, by which the same cases are chosen again."""
+    return f"cases of sampled tests: COVALAB_SAMPLE_SEED={SEED} (--every-case: all)"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep so many cases of each test that is marked `sampled`, others in each run, unless somebody asked for some."""
+    if config.option.every_case or config.option.keyword or any("::" in argument for argument in config.args):
+        return
+    cases: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("sampled"):
+            cases[item.nodeid.partition("[")[0]].append(item)
+    left_out: set[pytest.Item] = set()
+    for name, found in cases.items():
+        marker = found[0].get_closest_marker("sampled")
+        assert marker is not None
+        n = min(marker.args[0], len(found))
+        kept = random.Random(f"{SEED} {name}").sample(found, n)
+        left_out |= {*found} - {*kept}
+    if left_out:
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session", autouse=True)

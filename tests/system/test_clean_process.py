@@ -20,6 +20,8 @@ from tests.system.tasks import adding
 import covalab as ct
 from covalab.client import Client
 
+pytestmark = pytest.mark.sampled(3)
+
 WORKERS = 2
 
 

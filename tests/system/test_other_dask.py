@@ -321,6 +321,7 @@ POISON = (
 NOT_THERE = "not memory_bomb"  # how much memory somebody else's worker may take is not ours to say
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("by_hand", IN_EACH_RUN, indirect=True)
 def test_workers_that_are_killed_leave_nothing_behind(
     joined: Client, by_hand: HandMade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -344,6 +345,7 @@ def test_workers_that_are_killed_leave_nothing_behind(
     ct.cancel(dispatch)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("by_hand", IN_EACH_RUN, indirect=True)
 @pytest.mark.parametrize(("name", "which"), [("clean_process", CLEAN), ("poison", POISON)], ids=["clean", "poison"])

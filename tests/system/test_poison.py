@@ -29,6 +29,8 @@ from tests.system.test_crashes import until
 import covalab as ct
 from covalab.client import Client
 
+pytestmark = pytest.mark.sampled(14)
+
 MEMORY = "500 MB"
 DISK = 100 * 2**20
 GROWTH = 100 * 2**20

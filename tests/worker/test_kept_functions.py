@@ -24,6 +24,8 @@ from covalab.core.model import Digest
 from covalab.core.protocol import Argument, TaskSpec
 from covalab.worker.kept_functions import keep
 
+pytestmark = pytest.mark.sampled(12)
+
 NODES = 20
 
 

@@ -19,6 +19,8 @@ from covalab.jupyter.cells.compiling import Recipe, arguments_of, function_of
 DEFINITIONS = """
 import dataclasses, enum, typing
 from collections import namedtuple
+
+pytestmark = pytest.mark.sampled(12)
 @dataclasses.dataclass
 class Config:
     n: int = 1

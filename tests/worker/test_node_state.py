@@ -14,6 +14,8 @@ from covalab.core.codec import digest_of, encode
 from covalab.core.model import Digest, Outcome
 from covalab.core.protocol import TaskSpec
 
+pytestmark = pytest.mark.sampled(15)
+
 
 @pytest.fixture
 def batches(tmp_path: Path) -> Batches:
