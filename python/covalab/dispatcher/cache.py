@@ -10,6 +10,7 @@ import msgspec
 from covalab.core.graph_state import GraphState
 from covalab.core.model import DispatchId, DispatchSummary, NodeState, Submission
 
+_OTHER_THINGS: Final = 100  # 22 KB
 _NODES_KEPT: Final = 50_000
 
 
@@ -40,6 +41,11 @@ class FinishedDispatch(msgspec.Struct, frozen=True):
         return self.children
 
 
+def _weight(finished: FinishedDispatch) -> int:
+    """Return the number of nodes that take as much memory as a dispatch: a small one is mostly other things."""
+    return len(finished.progress.status) + _OTHER_THINGS
+
+
 class FinishedCache:
     """The dispatches read last, with `_NODES_KEPT` nodes at most; a larger one is rebuilt for each request."""
 
@@ -58,7 +64,7 @@ class FinishedCache:
         """Add a dispatch, and evict those that were not read for longest."""
         self.forget(finished.summary.id)
         self._kept[finished.summary.id] = finished
-        self._nodes += len(finished.progress.status)
+        self._nodes += _weight(finished)
         while self._nodes > _NODES_KEPT:
             self.forget(next(iter(self._kept)))
 
@@ -66,4 +72,4 @@ class FinishedCache:
         """Remove a dispatch that was deleted."""
         found = self._kept.pop(dispatch, None)
         if found is not None:
-            self._nodes -= len(found.progress.status)
+            self._nodes -= _weight(found)

@@ -13,6 +13,7 @@ import msgspec
 from covalab.core.model import Outcome
 from covalab.core.protocol import Outcomes, TaskStarted
 from covalab.worker.capture import Capture
+from covalab.worker.process_tree import block_signals
 
 Emit: TypeAlias = Callable[[bytes], None]
 """Sends an encoded `TaskStarted`, `TaskMessage` or `Outcomes` towards the dispatcher, in order, from any thread."""
@@ -49,6 +50,7 @@ class BatchReports:
 
     def _report_periodically(self) -> None:
         """Report every tenth of a second, while a batch lasts, which tasks ended and which one runs."""
+        block_signals()
         while True:
             self._is_running.wait()
             if self._is_closed:

@@ -88,6 +88,8 @@ class TaskWorker:
         """The batch that runs."""
         self._position = 0
         self._given_back: set[int] = set()
+        self.is_used_up = False
+        """Whether threads of a task that was cancelled go on here; nothing but the end of the process stops them."""
         self._left_behind: set[int] = set()  # child processes that tasks have left
         self.capture = Capture(spool)
         self.interruptible = InterruptibleTask()
@@ -175,6 +177,8 @@ class TaskWorker:
                         inputs.keep(task.node, outcome.value, result)
                 report.end(outcome)
                 self._part_from_children()
+                if self.is_used_up:
+                    break
         finally:
             report.close()
 
@@ -211,7 +215,8 @@ class TaskWorker:
         ended_at = started_at + (time.perf_counter() - start)  # never before its start, whatever the clock does
         # Both before the output is taken: what they make the task print is its own.
         state.put_back()
-        self._late_output.leftovers()
+        if self._late_output.leftovers() and self.interruptible.interrupted:
+            self.is_used_up = True
         stdout, stderr = self.capture.take()
         # As a script would print it, and where people look for it.
         if failure is not None and failure.traceback:

@@ -58,7 +58,8 @@ class NodeState:
 
         Among them are the error and print settings of NumPy (since 2.1) and the context of `decimal`.
         """
-        return contextvars.copy_context().run(call, *args)
+        # An empty one: a copy would have the same objects, such as a decimal context that is changed in place.
+        return contextvars.Context().run(call, *args)
 
     def put_back(self) -> None:
         """Put back what a node changed. Must come before its output is taken, since closing things may print."""

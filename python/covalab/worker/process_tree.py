@@ -34,6 +34,11 @@ def adopt_orphans() -> None:
         os.environ[MARK] = str(os.getpid())
 
 
+def block_signals() -> None:
+    """Keep signals away from this thread, which is none of the user's: a task may block them all and wait for one."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+
+
 def has_children() -> bool:
     """Whether this process has child processes, also such as ended and were not waited for."""
     try:

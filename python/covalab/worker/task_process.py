@@ -30,7 +30,7 @@ from covalab.worker import channel as kinds
 from covalab.worker import environment, learned_imports
 from covalab.worker.batch_runner import TaskWorker
 from covalab.worker.channel import Channel
-from covalab.worker.process_tree import adopt_orphans, end_descendants, has_children
+from covalab.worker.process_tree import adopt_orphans, block_signals, end_descendants, has_children
 
 CLEAN_EXIT: Final = 77
 """The exit code of a process that ended when it was asked to, and left no process behind."""
@@ -64,10 +64,11 @@ class Cancel(msgspec.Struct, frozen=True, array_like=True):
 class BatchEnd(msgspec.Struct, frozen=True, array_like=True):
     """Content of an `ENDED` frame.
 
-    `learned` are modules of installed packages that tasks imported.
+    `learned` are modules of installed packages that tasks imported. A process that `is_used_up` is to be killed.
     """
 
     learned: list[str]
+    is_used_up: bool = False
 
 
 def rehearse(runner: TaskWorker, folder: str) -> None:
@@ -156,7 +157,7 @@ class TaskProcess:
             try:
                 runner = self._runner = self._runner or self._new_runner(batch.spool)
                 runner.run(batch, self._emit)
-                end = BatchEnd(learned_imports.new_names())
+                end = BatchEnd(learned_imports.new_names(), runner.is_used_up)
                 self._channel.send(kinds.ENDED, msgspec.msgpack.encode(end))
             except OSError:  # the task closed all descriptors
                 os._exit(CHANNEL_LOST)
@@ -215,6 +216,7 @@ class TaskProcess:
 
     def _listen(self) -> None:
         """Take frames from the worker, in a thread, because the main one has the user's tasks."""
+        block_signals()
         while (frame := self._channel.receive()) is not None:
             kind, data = frame
             if kind in (kinds.BATCH, kinds.PREPARE):

@@ -24,7 +24,7 @@ from covalab.worker.process_tree import describe_end, memory_of, share_of_memory
 from covalab.worker.stem_process import StemLost, StemProcess, TaskProcessHandle
 from covalab.worker.task_process import CHANNEL_LOST, BatchEnd, Cancel
 
-GRACE_SECONDS: Final = 2.0
+GRACE_SECONDS: Final = 1.5
 """The time that a task has to end after an interrupt; then its process is killed."""
 _TICK_SECONDS: Final = 0.025
 _FLOOD_SECONDS: Final = 0.005
@@ -254,6 +254,8 @@ class TaskProcesses:
             self._forget(handle)
             self._idle[handle.pid] = handle
             handle.used_at = time.monotonic()
+            if end.is_used_up:
+                handle.kill("a task that was cancelled left threads that go on")
             if handle.ended.is_set() or memory_of(handle.pid, below=False) > _GROWN_BYTES:
                 self._retire(handle)
             while len(self._idle) > _IDLE_KEPT:
