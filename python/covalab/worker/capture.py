@@ -8,13 +8,13 @@ nothing costs two `fstat` calls.
 from __future__ import annotations
 
 import ctypes
-import glob
 import io
 import itertools
 import logging
 import os
 import socket
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, TextIO
@@ -114,9 +114,15 @@ class Capture:
         return sizes
 
 
-def output_files(folder: str | os.PathLike[str], pid: int) -> list[Path]:
-    """Return the files that take, or took, the streams of a process of this machine."""
-    return list(Path(folder).glob(f"{glob.escape(_stem_of(pid))}*"))
+def output_files(folder: str | os.PathLike[str], pid: int) -> Iterator[Path]:
+    """Yield the files that take, or took, the streams of a process of this machine."""
+    # By name: the folder may have thousands, and this is asked often.
+    for number in itertools.count():
+        out = Path(folder, f"{_stem_of(pid)}{number}.out")
+        if not out.exists():
+            return
+        yield out
+        yield out.with_suffix(".err")
 
 
 def _stem_of(pid: int) -> str:

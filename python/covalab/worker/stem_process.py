@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from covalab.worker import learned_imports
 from covalab.worker.channel import Channel
 from covalab.worker.process_tree import end_tree
 from covalab.worker.stem import Ended, Fork, Forked, Ready, Start, read_message, write_message
-from covalab.worker.task_process import MARK_BYTES, Mark
+from covalab.worker.task_process import CLEAN_EXIT, MARK_BYTES, Mark
 
 _START_SECONDS: Final = 60.0
 _ANSWER_SECONDS: Final = 15.0
@@ -55,6 +56,11 @@ class TaskProcessHandle:
         """The number of the last request to stop that it has answered."""
         self.ended = threading.Event()
         self.status: int | None = None
+
+    @property
+    def has_ended_cleanly(self) -> bool:
+        """Whether it ended because it was asked to."""
+        return self.status is not None and os.WIFEXITED(self.status) and os.WEXITSTATUS(self.status) == CLEAN_EXIT
 
     def kill(self, why: str = "") -> None:
         """Kill the process with everything that it started."""

@@ -292,7 +292,9 @@ class TaskProcesses:
     def _close(self, handle: TaskProcessHandle) -> None:
         handle.channel.close()
         if handle.spool:
-            self._dead_files.append((time.monotonic() + _SPOOL_SECONDS, handle.spool, handle.pid))
+            # Nobody reads what was printed in a process that ended when it was asked to: outcomes have all of it.
+            wait = 0.0 if handle.has_ended_cleanly else _SPOOL_SECONDS
+            self._dead_files.append((time.monotonic() + wait, handle.spool, handle.pid))
             handle.spool = ""
 
     def _on_process_end(self, handle: TaskProcessHandle) -> None:
@@ -370,9 +372,9 @@ class TaskProcesses:
             self._retire(handle)
         for handle in [handle for handle, until in self._ending.values() if now > until]:
             handle.kill("it did not end")
-        while self._dead_files and self._dead_files[0][0] < now:
-            _, spool, pid = self._dead_files.pop(0)
-            for file in output_files(spool, pid):
+        for entry in [entry for entry in self._dead_files if entry[0] <= now]:
+            self._dead_files.remove(entry)
+            for file in list(output_files(*entry[1:])):
                 file.unlink(missing_ok=True)
         for stem in [stem for stem in self._old_stems if stem.is_gone or not stem.tasks]:
             stem.close()
