@@ -228,7 +228,7 @@ class TaskProcesses:
                 stem = self._stem
             try:
                 return stem.fork()
-            except StemLost:
+            except (StemLost, OSError):
                 if not tries_left:
                     raise
                 time.sleep(0.1 * (_FORK_TRIES - tries_left))  # the machine may have room for a process in a moment
@@ -314,7 +314,7 @@ class TaskProcesses:
     def _watch(self) -> None:
         """Keep a spare, limit memory and output, end what is idle for long: for ever, in a thread."""
         while True:
-            with suppress(StemLost):
+            with suppress(StemLost, OSError):  # OSError: no descriptors are left, for a moment
                 self._refill()
             self._is_flooded = False
             for handle in list(self._running.values()):
