@@ -51,7 +51,7 @@ def test_on_our_worker_they_are_those_of_the_dispatch() -> None:
         (b"DASK_TEMPORARY_DIRECTORY", False, b"sent"),
         (b"COVALAB_DATA_DIR", False, b"own"),
         (b"COVALAB_MAX_VALUE_BYTES", True, b"sent"),
-        (b"COVALAB_WORKER", True, b"own"),
+        (b"COVALAB_TASK_PROCESS", True, b"own"),
         (b"ANY", False, b"sent"),
     ],
 )

@@ -9,7 +9,7 @@ from tests.core.graphs import PARAMETER, graph_of
 from covalab.core.codec import serialize_small
 from covalab.core.graph_state import GraphState
 from covalab.core.model import Counts, Digest, DispatchId, DispatchSummary, Environment, NodeKind, Origin, Submission
-from covalab.dispatcher.cache import _NODES_KEPT, FinishedCache, FinishedDispatch
+from covalab.dispatcher.cache import _NODES_KEPT, _OTHER_THINGS, FinishedCache, FinishedDispatch
 
 SUBMISSION = Submission(
     id=DispatchId("a"),
@@ -34,13 +34,22 @@ def ended(name: str, n_nodes: int) -> FinishedDispatch:
 def test_what_was_looked_at_last_is_kept() -> None:
     """As many as their nodes allow; the one that nobody looked at goes first."""
     finished = FinishedCache()
-    third = _NODES_KEPT // 3
+    third = _NODES_KEPT // 3 - _OTHER_THINGS
     for name in "abc":
         finished.keep(ended(name, third))
     assert finished.get(DispatchId("a")) is not None
     finished.keep(ended("d", third))
 
     assert [name for name in "abcd" if finished.get(DispatchId(name))] == ["a", "c", "d"]
+
+
+def test_many_small_ones_are_bounded_too() -> None:
+    """A dispatch of one node takes much more memory than a node of a large one."""
+    finished = FinishedCache()
+    for number in range(2 * _NODES_KEPT // _OTHER_THINGS):
+        finished.keep(ended(str(number), 1))
+
+    assert len(finished._kept) <= _NODES_KEPT // _OTHER_THINGS
 
 
 def test_one_that_is_too_large_is_not_kept() -> None:
