@@ -20,7 +20,7 @@ from tests.system.tasks import adding
 import covalab as ct
 from covalab.client import Client
 
-pytestmark = pytest.mark.sampled(3)
+pytestmark = pytest.mark.sampled(2)
 
 WORKERS = 2
 

@@ -18,6 +18,8 @@ from tests.system.tasks import adding
 import covalab as ct
 from covalab.client import Client
 
+pytestmark = pytest.mark.sampled(1)
+
 SAMPLES = 10
 ALLOWED = 3 * 2**20
 

@@ -18,6 +18,8 @@ from pathlib import Path
 import covalab as ct
 from covalab.sdk.dispatching.api import start
 
+pytestmark = pytest.mark.sampled(4)
+
 HERE = Path(__file__).parent
 
 def write(name, text):

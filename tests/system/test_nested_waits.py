@@ -15,6 +15,8 @@ from tests.system.test_crashes import until
 import covalab as ct
 from covalab.client import Client
 
+pytestmark = pytest.mark.sampled(2)
+
 SECONDS = 20
 """Enough for what takes two, on a machine that is busy; nothing here may wait for ever."""
 WITHIN = 15

@@ -29,7 +29,7 @@ from tests.system.test_crashes import until
 import covalab as ct
 from covalab.client import Client
 
-pytestmark = pytest.mark.sampled(14)
+pytestmark = pytest.mark.sampled(12)
 
 MEMORY = "500 MB"
 DISK = 100 * 2**20

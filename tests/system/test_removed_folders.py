@@ -77,6 +77,8 @@ def test_a_dispatch_from_a_removed_folder_is_refused(
 
 PROGRAM = """
 import os, shutil, sys
+
+pytestmark = pytest.mark.sampled(1)
 folder = os.getcwd()
 if {early}:
     import covalab as ct

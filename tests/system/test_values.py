@@ -17,6 +17,8 @@ NOTEBOOK = """
 import collections, functools, os, sys, typing
 import covalab as ct
 
+pytestmark = pytest.mark.sampled(2)
+
 Point = collections.namedtuple("Point", "x y")
 UserId = typing.NewType("UserId", int)
 calls = []

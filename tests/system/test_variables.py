@@ -17,6 +17,8 @@ import covalab as ct
 from covalab.client import Client, connect
 from covalab.core.process_variables import unpack
 
+pytestmark = pytest.mark.sampled(2)
+
 SECRET = "s3cret-7f1c2d9b04"
 
 
