@@ -11,14 +11,14 @@ import pytest
 
 from covalab.client import Client
 
+pytestmark = pytest.mark.sampled(4)
+
 COMMON = """
 import sys
 import time
 from pathlib import Path
 import covalab as ct
 from covalab.sdk.dispatching.api import start
-
-pytestmark = pytest.mark.sampled(4)
 
 HERE = Path(__file__).parent
 

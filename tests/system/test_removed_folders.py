@@ -19,6 +19,8 @@ import covalab as ct
 from covalab.client import Client
 from covalab.core.errors import WorkingFolderGone
 
+pytestmark = pytest.mark.sampled(1)
+
 Remove = Callable[[Path], None]
 
 
@@ -77,8 +79,6 @@ def test_a_dispatch_from_a_removed_folder_is_refused(
 
 PROGRAM = """
 import os, shutil, sys
-
-pytestmark = pytest.mark.sampled(1)
 folder = os.getcwd()
 if {early}:
     import covalab as ct

@@ -13,11 +13,11 @@ import pytest
 
 import covalab as ct
 
+pytestmark = pytest.mark.sampled(2)
+
 NOTEBOOK = """
 import collections, functools, os, sys, typing
 import covalab as ct
-
-pytestmark = pytest.mark.sampled(2)
 
 Point = collections.namedtuple("Point", "x y")
 UserId = typing.NewType("UserId", int)

@@ -16,11 +16,11 @@ from covalab.core.protocol import Argument, TaskSpec
 from covalab.jupyter.cells.cell import names_of, read_cell
 from covalab.jupyter.cells.compiling import Recipe, arguments_of, function_of
 
+pytestmark = pytest.mark.sampled(12)
+
 DEFINITIONS = """
 import dataclasses, enum, typing
 from collections import namedtuple
-
-pytestmark = pytest.mark.sampled(12)
 @dataclasses.dataclass
 class Config:
     n: int = 1
