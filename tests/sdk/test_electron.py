@@ -324,7 +324,7 @@ def test_texts_that_are_no_utf8_are_shown_as_escapes(text: str) -> None:
     plan, inputs = ct.lattice(ct.electron(odd)).plan((text,), {}, InMemory())
     shown = text.encode("utf-8", "backslashreplace").decode()
 
-    assert msgspec.msgpack.encode((plan, inputs))
+    assert msgspec.msgpack.encode((plan.graph, plan.values, plan.code, inputs))
     assert [node.name for node in plan.graph.nodes] == [shown, f":parameter:{shown}", ":postprocess:reconstruct"]
     assert plan.graph.functions[0].source == shown
     assert InMemory().deserialize(plan.values[0]) == text

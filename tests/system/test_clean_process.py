@@ -20,7 +20,7 @@ from tests.system.tasks import adding
 import covalab as ct
 from covalab.client import Client
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(1)
 
 WORKERS = 2
 

@@ -11,7 +11,7 @@ import pytest
 
 from covalab.client import Client
 
-pytestmark = pytest.mark.sampled(4)
+pytestmark = pytest.mark.sampled(3)
 
 COMMON = """
 import sys

@@ -345,6 +345,7 @@ def test_workers_that_are_killed_leave_nothing_behind(
     ct.cancel(dispatch)
 
 
+@pytest.mark.nightly
 @pytest.mark.sampled(1)
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("by_hand", IN_EACH_RUN, indirect=True)

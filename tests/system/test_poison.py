@@ -29,7 +29,7 @@ from tests.system.test_crashes import until
 import covalab as ct
 from covalab.client import Client
 
-pytestmark = pytest.mark.sampled(12)
+pytestmark = pytest.mark.sampled(6)
 
 MEMORY = "500 MB"
 DISK = 100 * 2**20

@@ -133,6 +133,7 @@ def test_a_stopped_pool_is_replaced(quick: Client, tmp_path: Path, stop: Any) ->
     assert psutil.wait_procs(family, timeout=10)[1] == []
 
 
+@pytest.mark.nightly
 def test_a_stopped_pool_without_work_is_left_alone(quick: Client, stop: Any) -> None:
     """An idle pool is asked nothing; its silence is found when there is something to do."""
     assert ct.dispatch_sync(ct.lattice(adding))(1).result == 2
@@ -146,6 +147,7 @@ def test_a_stopped_pool_without_work_is_left_alone(quick: Client, stop: Any) -> 
     assert quick.status().pools[0].pid != pool
 
 
+@pytest.mark.nightly
 def test_a_short_stop_loses_nothing(quick: Client, tmp_path: Path, stop: Any) -> None:
     """Pool and workers that are stopped for less than the limit go on where they were."""
     witness = tmp_path / "witness"
@@ -165,6 +167,7 @@ def test_a_short_stop_loses_nothing(quick: Client, tmp_path: Path, stop: Any) ->
     assert quick.status().pools[0].pid == pool
 
 
+@pytest.mark.nightly
 def test_all_stopped_together_is_a_pause(quick: Client, tmp_path: Path, stop: Any) -> None:
     """As when a laptop sleeps: dispatcher, pool and workers stop for longer than the limit, and nothing is lost."""
     witness = tmp_path / "witness"
@@ -192,6 +195,7 @@ def test_a_stopped_executor_host_is_replaced(quick: Client, tmp_path: Path, stop
     assert next(pool.pid for pool in quick.status().pools if pool.kind == "host") != host
 
 
+@pytest.mark.nightly
 def test_a_host_that_is_kept_from_answering_is_left_alone(quick: Client) -> None:
     """A task there may hold the interpreter's lock for longer than the limit, in C code."""
 
@@ -240,6 +244,7 @@ def test_a_stopped_worker_of_another_cluster_is_avoided(
         dask.kill()
 
 
+@pytest.mark.nightly
 def test_a_stopped_scheduler_of_another_cluster_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: Any
 ) -> None:

@@ -24,7 +24,7 @@ from covalab.core.model import Digest
 from covalab.core.protocol import Argument, TaskSpec
 from covalab.worker.kept_functions import keep
 
-pytestmark = pytest.mark.sampled(12)
+pytestmark = pytest.mark.sampled(5)
 
 NODES = 20
 

@@ -16,7 +16,7 @@ from covalab.core.protocol import Argument, TaskSpec
 from covalab.jupyter.cells.cell import names_of, read_cell
 from covalab.jupyter.cells.compiling import Recipe, arguments_of, function_of
 
-pytestmark = pytest.mark.sampled(12)
+pytestmark = pytest.mark.sampled(5)
 
 DEFINITIONS = """
 import dataclasses, enum, typing

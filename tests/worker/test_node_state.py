@@ -14,7 +14,7 @@ from covalab.core.codec import digest_of, encode
 from covalab.core.model import Digest, Outcome
 from covalab.core.protocol import TaskSpec
 
-pytestmark = pytest.mark.sampled(15)
+pytestmark = pytest.mark.sampled(6)
 
 
 @pytest.fixture

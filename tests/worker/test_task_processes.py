@@ -421,6 +421,7 @@ def test_output_without_end_fills_no_disk(worker: Worker) -> None:
     assert largest < 150_000_000
 
 
+@pytest.mark.nightly
 def test_packages_that_one_dispatch_imported_are_there_for_the_next(worker: Worker) -> None:
     """Also submodules; and nothing of the user's folder."""
     learned: list[str] = []

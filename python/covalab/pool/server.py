@@ -115,8 +115,9 @@ class PoolServer:
             await self._writer.drain()
             return
         await self._watch_workers(self._client)
-        self._send(PoolReady(protocol.version_header(), os.getpid(), sys.executable))
+        # In this order: a pool that is up has workers.
         self._send(WorkersChanged(list(self._workers)))
+        self._send(PoolReady(protocol.version_header(), os.getpid(), sys.executable))
         if self._imports:
             self._link.broadcast(Learn(list(self._imports)))
         health = asyncio.create_task(self._check_health(self._client))

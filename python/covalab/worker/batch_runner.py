@@ -44,6 +44,8 @@ from covalab.worker.process_tree import descendants, has_children
 _Ended: TypeAlias = "tuple[Value | None, Failure | None, Any]"
 """The end of a task: its serialized value or a failure, and the value itself for later tasks of the batch."""
 
+OWN_THREADS: Final = "covalab"
+"""Beginning of the names of threads of this package, which no task has left behind."""
 _FUNCTIONS_KEPT: Final = 256
 _ITEMS_CHECKED: Final = 100  # of a tuple; checking more costs what a copy would
 _OURS: Final = Path(__file__).parent
@@ -215,7 +217,8 @@ class TaskWorker:
         ended_at = started_at + (time.perf_counter() - start)  # never before its start, whatever the clock does
         # Both before the output is taken: what they make the task print is its own.
         state.put_back()
-        if self._late_output.leftovers() and self.interruptible.interrupted:
+        left = [thread for thread in self._late_output.leftovers() if not thread.name.startswith(OWN_THREADS)]
+        if left and self.interruptible.interrupted:
             self.is_used_up = True
         stdout, stderr = self.capture.take()
         # As a script would print it, and where people look for it.

@@ -58,6 +58,15 @@ def packages_folder(root: Path, packages: Sequence[str], requirements: str = "")
     DepsFailed
         If they cannot be installed; the message has the command and the end of its output. Nothing is left behind.
     """
+    # The packages are in covalab's own folder, where all is private; what a task makes itself has the caller's modes.
+    umask = os.umask(0o077)
+    try:
+        return _packages_folder(root, packages, requirements)
+    finally:
+        os.umask(umask)
+
+
+def _packages_folder(root: Path, packages: Sequence[str], requirements: str) -> Path | None:
     installed = _installed()
     if _has_all(packages, requirements, installed):
         return None

@@ -28,7 +28,7 @@ from covalab.core.process_variables import ProcessVariables, differs_at_import
 from covalab.core.protocol import Batch, TaskResumed, TaskSpec, TaskWaits, decoder, encoder
 from covalab.worker import channel as kinds
 from covalab.worker import environment, learned_imports
-from covalab.worker.batch_runner import TaskWorker
+from covalab.worker.batch_runner import OWN_THREADS, TaskWorker
 from covalab.worker.channel import Channel
 from covalab.worker.process_tree import adopt_orphans, block_signals, end_descendants, has_children
 
@@ -143,7 +143,7 @@ class TaskProcess:
     def serve(self) -> None:
         """Run batches until the worker asks this process to end, or is gone."""
         place.given = _GivenPlace(self)
-        threading.Thread(target=self._listen, name="covalab", daemon=True).start()
+        threading.Thread(target=self._listen, name=f"{OWN_THREADS}-listen", daemon=True).start()
         is_first = True
         while (frame := self._batches.get()) is not None:
             kind, data = frame
@@ -222,7 +222,7 @@ class TaskProcess:
             if kind in (kinds.BATCH, kinds.PREPARE):
                 self._batches.put(frame)
             elif kind == kinds.CANCEL and self._runner is not None:
-                threading.Thread(target=self._cancel, args=(data,), daemon=True).start()
+                threading.Thread(target=self._cancel, args=(data,), name=f"{OWN_THREADS}-cancel", daemon=True).start()
             elif kind == kinds.EXIT:
                 self._batches.put(None)
         # The worker is gone, and somebody else may be running the same node already; or the task closed the channel.
