@@ -115,9 +115,9 @@ class PoolServer:
             await self._writer.drain()
             return
         await self._watch_workers(self._client)
-        # In this order: a pool that is up has workers.
-        self._send(WorkersChanged(list(self._workers)))
+        # In this order: the dispatcher looks for work when it learns of workers, and needs a pool that is up for it.
         self._send(PoolReady(protocol.version_header(), os.getpid(), sys.executable))
+        self._send(WorkersChanged(list(self._workers)))
         if self._imports:
             self._link.broadcast(Learn(list(self._imports)))
         health = asyncio.create_task(self._check_health(self._client))
