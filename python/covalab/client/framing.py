@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import BinaryIO, Final
 
 _LENGTH_BYTES: Final = 4
 FRAME_LIMIT: Final = 1 << 30
@@ -29,4 +29,17 @@ async def read_frame(reader: asyncio.StreamReader) -> bytes | None:
 
 def write_frame(writer: asyncio.StreamWriter, data: bytes) -> None:
     """Queue one frame for sending."""
-    writer.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
+    writer.write(frame_of(data))
+
+
+def frame_of(data: bytes) -> bytes:
+    """Return data as a frame, for a socket that blocks."""
+    return len(data).to_bytes(_LENGTH_BYTES, "big") + data
+
+
+def read_blocking(file: BinaryIO) -> bytes | None:
+    """Read one frame from a file over a socket that blocks; None when the other side is gone."""
+    head = file.read(_LENGTH_BYTES)
+    length = int.from_bytes(head, "big")
+    data = file.read(length) if len(head) == _LENGTH_BYTES else None
+    return data if data is not None and len(data) == length else None

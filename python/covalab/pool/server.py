@@ -172,11 +172,7 @@ class PoolServer:
 
     def _on_silent(self, worker: str, why: str) -> None:
         """End the batches at a worker that does not answer. One of ours is killed, another is avoided."""
-        self._workers.pop(worker, None)
-        for batch, running in list(self._running.items()):
-            if running.request.worker == worker:
-                self._finish(batch, lost=why)
-        self._send(WorkersChanged(list(self._workers)))
+        self._lose(worker, why)
         _log.warning("%s", why)
         for nanny in self._nannies():
             if nanny.worker_address == worker and nanny.pid is not None:
@@ -226,10 +222,15 @@ class PoolServer:
 
     def on_line_lost(self, worker: str) -> None:
         """A worker is gone: its batches end."""
+        self._lose(worker, f"the worker process of {worker} died")
+
+    def _lose(self, worker: str, why: str) -> None:
+        """End the batches at a worker, then report that it is not there."""
         for batch, running in list(self._running.items()):
             if running.request.worker == worker:
-                self._finish(batch, lost=f"the worker process of {worker} died")
-        if self._workers.pop(worker, worker) is None:
+                self._finish(batch, lost=why)
+        if worker in self._workers:
+            del self._workers[worker]
             self._send(WorkersChanged(list(self._workers)))
 
     async def _admit(self, worker: str) -> None:

@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 
 from covalab import config
+from covalab.client.framing import frame_of, read_blocking
 from covalab.core.worker_protocol import (
     TO_WORKER,
     EndDispatches,
@@ -34,7 +35,6 @@ from covalab.worker.task_processes import GRACE_SECONDS, TaskProcesses
 
 SOCKET: Final = "COVALAB_WORKER_SOCKET"
 """The environment variable with the address of the pool, in workers of our own cluster."""
-_HEAD: Final = 4
 _POLL_SECONDS: Final = 0.005
 
 
@@ -155,13 +155,11 @@ class PrivateLine:
 
     def _send(self, message: bytes) -> None:
         with self._sending, suppress(OSError):  # the pool is gone: `serve` notices
-            self._socket.sendall(len(message).to_bytes(_HEAD, "big") + message)
+            self._socket.sendall(frame_of(message))
 
     def _receive(self) -> bytes | None:
         with suppress(OSError):
-            head = self._reader.read(_HEAD)
-            if len(head) == _HEAD:
-                return self._reader.read(int.from_bytes(head, "big"))
+            return read_blocking(self._reader)
         return None
 
 

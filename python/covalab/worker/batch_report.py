@@ -35,7 +35,7 @@ class BatchReports:
     def begin(self, batch: int, capture: Capture, emit: Emit) -> BatchReport:
         """Begin the report of a batch."""
         self._report = BatchReport(batch, capture, emit, self._is_running)
-        if self._thread is None or not self._thread.is_alive():
+        if self._thread is None:
             self._thread = threading.Thread(target=self._report_periodically, name="covalab-report", daemon=True)
             self._thread.start()
         self._is_running.set()

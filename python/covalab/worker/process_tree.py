@@ -187,6 +187,11 @@ def share_of_memory(pid: int) -> int:
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
+def exited_with(status: int | None, code: int) -> bool:
+    """Whether a process ended by itself with an exit code, from its wait status."""
+    return status is not None and os.waitstatus_to_exitcode(status) == code
+
+
 def describe_end(status: int | None) -> str:
     """Return how a process ended, from its wait status, as in ``"it was ended by signal 11 (SIGSEGV)"``."""
     if status is None:

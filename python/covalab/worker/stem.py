@@ -22,7 +22,7 @@ import msgspec
 
 from covalab.worker import learned_imports, task_process
 from covalab.worker.batch_runner import TaskWorker
-from covalab.worker.process_tree import adopt_orphans, children, end_descendants, end_tree
+from covalab.worker.process_tree import adopt_orphans, children, end_descendants, end_tree, exited_with
 
 _HEAD: Final = 4
 _READ: Final = 65536
@@ -146,7 +146,6 @@ class Stem:
 
     def _reap(self) -> None:
         """Take the ends of task processes, and end what they left behind."""
-        is_swept = True
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -156,8 +155,7 @@ class Stem:
                 break
             if pid in self._tasks:
                 self._tasks.remove(pid)
-                is_swept = is_swept and os.WIFEXITED(status) and os.WEXITSTATUS(status) == task_process.CLEAN_EXIT
-                if not is_swept:
+                if not exited_with(status, task_process.CLEAN_EXIT):
                     self._sweep()
                 write_message(self._control, Ended(pid, status))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import msgspec
 
 from covalab.worker import learned_imports
 from covalab.worker.channel import Channel
-from covalab.worker.process_tree import end_tree
+from covalab.worker.process_tree import end_tree, exited_with
 from covalab.worker.stem import Ended, Fork, Forked, Ready, Start, read_message, write_message
 from covalab.worker.task_process import CLEAN_EXIT, MARK_BYTES, Mark
 
@@ -60,7 +59,7 @@ class TaskProcessHandle:
     @property
     def has_ended_cleanly(self) -> bool:
         """Whether it ended because it was asked to."""
-        return self.status is not None and os.WIFEXITED(self.status) and os.WEXITSTATUS(self.status) == CLEAN_EXIT
+        return exited_with(self.status, CLEAN_EXIT)
 
     def kill(self, why: str = "") -> None:
         """Kill the process with everything that it started."""

@@ -42,8 +42,6 @@ _END_SECONDS: Final = 60.0
 _OOM_SCORE: Final = b"500"
 # Made before the fork: it takes longer than the rest of a quick task.
 _BATCHES: Final = decoder(Batch)
-
-
 _ENCODER: Final = encoder()
 _MODULE: Final = "covalab.worker.task_process"
 _REHEARSAL: Final = Digest("rehearsal")
@@ -110,10 +108,6 @@ class Mark:
         """Return batch and node; the node is meaningless without the batch."""
         data = self._map[:MARK_BYTES]
         return int.from_bytes(data[:8], "little"), int.from_bytes(data[8:], "little", signed=True)
-
-    def close(self) -> None:
-        """Release the memory."""
-        self._map.close()
 
 
 class TaskProcess:

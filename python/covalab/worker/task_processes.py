@@ -6,7 +6,6 @@ No Dask and nothing of the user's in here: it runs in the threads of the process
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 import time
 from collections import OrderedDict
@@ -20,7 +19,7 @@ from covalab.core.worker_protocol import BatchLost, Job
 from covalab.worker import channel as kinds
 from covalab.worker import learned_imports
 from covalab.worker.capture import bound_output, output_files
-from covalab.worker.process_tree import describe_end, memory_of, share_of_memory
+from covalab.worker.process_tree import describe_end, exited_with, memory_of, share_of_memory
 from covalab.worker.stem_process import StemLost, StemProcess, TaskProcessHandle
 from covalab.worker.task_process import CHANNEL_LOST, BatchEnd, Cancel
 
@@ -241,10 +240,14 @@ class TaskProcesses:
             return
         if not stem.is_gone:
             self._old_stems.append(stem)
+        self._use_stem(self._new_stem(()))
+
+    def _use_stem(self, stem: StemProcess) -> None:
+        """Take processes from another stem; the spare is of the one before."""
         if self._spare is not None:
             self._retire(self._spare)
             self._spare = None
-        self._stem = self._new_stem(())
+        self._stem = stem
 
     def _new_stem(self, imports: Sequence[str]) -> StemProcess:
         return StemProcess(imports, self._on_process_end, is_new=self._is_new, is_ours=self._is_ours)
@@ -401,14 +404,10 @@ class TaskProcesses:
             stem.close()
         elif stem.is_ready:
             self._old_stems.append(self._stem)
-            self._stem, self._next_stem, self._busy_since = stem, None, now
-            if self._spare is not None:
-                self._retire(self._spare)
-                self._spare = None
+            self._next_stem, self._busy_since = None, now
+            self._use_stem(stem)
 
 
 def _reason(status: int | None) -> str:
     """Return why a process is gone, as a message goes on after "the last time"."""
-    if status is not None and os.WIFEXITED(status) and os.WEXITSTATUS(status) == CHANNEL_LOST:
-        return _UNCONTROLLED
-    return describe_end(status)
+    return _UNCONTROLLED if exited_with(status, CHANNEL_LOST) else describe_end(status)
