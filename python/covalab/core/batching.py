@@ -189,6 +189,9 @@ def _extend(state: GraphState, node: int, batch: list[int], overlay: dict[int, i
         cheap = [child for child in following if state.graph.nodes[child].kind in CHEAP_KINDS]
         others = [child for child in following if state.graph.nodes[child].kind not in CHEAP_KINDS]
         taken = cheap
+        # A batch of a session goes on as long as the session does; what else is ready is for other workers.
+        in_session = settings_of(state.graph, node).session
+        others = [child for child in others if settings_of(state.graph, child).session == in_session]
         # Two or more would better run side by side, on other workers.
         if len(others) == 1 and not needs_own_batch(state, others[0]):
             taken = [*cheap, others[0]]

@@ -147,6 +147,7 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     hooks: Digest = Digest("")
     instance: Digest = Digest("")
     retry: RetryPolicy = RetryPolicy()
+    session: bool = False  # runs in one process with the other such nodes of its dispatch, and shares what is in it
 
 
 class Graph(msgspec.Struct, frozen=True):
@@ -163,7 +164,8 @@ class Graph(msgspec.Struct, frozen=True):
 class Value(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A serialized value: encoded bytes (`data`), or the digest of a file in the blob folder.
 
-    `size` is the encoded length in bytes, `type` the type's name, `text` a short text for people (may be cut).
+    `size` is the encoded length in bytes, `type` the type's name, `text` a short text for people (may be cut). `uses`
+    are further blobs that the value refers to, and that must stay as long as it does.
     """
 
     size: int
@@ -171,6 +173,12 @@ class Value(msgspec.Struct, frozen=True, array_like=True, gc=False):
     text: str = ""
     data: bytes | None = None
     digest: Digest | None = None
+    uses: tuple[Digest, ...] = ()
+
+    @property
+    def blobs(self) -> tuple[Digest, ...]:
+        """The digests of all blobs that it needs."""
+        return (self.digest, *self.uses) if self.digest else self.uses
 
 
 class Environment(msgspec.Struct, frozen=True):

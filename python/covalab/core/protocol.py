@@ -17,7 +17,7 @@ from covalab.core.journal import Intervention
 from covalab.core.model import Digest, DispatchId, Settings, Value
 from covalab.core.placement import TaskPaths
 
-PROTOCOL: Final = 5
+PROTOCOL: Final = 6
 """Raise it when a struct on the wire changes its meaning or its shape."""
 
 HEADER: Final = "Covalab-Version"
@@ -97,6 +97,7 @@ class Batch(msgspec.Struct, frozen=True):
     umask: int = -1
     variables: bytes = b""  # `Submission.variables`, and so on
     local_modules: Digest = Digest("")  # in `code` or a blob
+    session: bool = False  # its nodes share a process with those of the dispatch's other such batches, and what is in it
 
     def __repr__(self) -> str:
         return f"<batch {self.id} of {self.dispatch}>"  # without the variables
@@ -109,7 +110,7 @@ class RunBatch(msgspec.Struct, frozen=True, tag="run_batch"):
     worker: str
     payload: bytes
     time_limit: float | None = None  # of the batch's only task
-    root: DispatchId = DispatchId("")
+    root: str = ""  # the outermost dispatch, whose tasks share processes; of a session `ROOT:DISPATCH`
     spool: str = ""
 
 

@@ -11,7 +11,7 @@ from covalab.core.protocol import Outcomes, TaskMessage, TaskResumed, TaskStarte
 
 
 class Job(msgspec.Struct, frozen=True, tag="job"):
-    """Run a batch: `owner` is the pool, `root` the outermost dispatch, `payload` the encoded batch."""
+    """Run a batch: `owner` is the pool, `root` tells which share a process (`RunBatch.root`), `payload` the batch."""
 
     owner: str
     number: int

@@ -7,6 +7,7 @@ scheduler stays small.
 from __future__ import annotations
 
 import itertools
+import math
 from collections import OrderedDict
 from itertools import islice
 from pathlib import Path
@@ -85,22 +86,22 @@ class BatchScheduler:
                 continue
             for quick_only in (False, True):
                 while workers := _free_workers(pool, prefetch=quick_only):
-                    run = self._next_run(pool, quick_only=quick_only)
+                    run = self._next_run(pool, workers, quick_only=quick_only)
                     if run is None:
                         break
-                    self._send(pool, batching.choose_worker(run.progress, workers, run.queues[pool.key]), run)
+                    self._send(pool, _worker_for(run, workers, run.queues[pool.key]), run)
                     sent[run.id] = run
         return list(sent.values())
 
-    def _next_run(self, pool: Pool, *, quick_only: bool) -> RunningDispatch | None:
+    def _next_run(self, pool: Pool, workers: list[str], *, quick_only: bool) -> RunningDispatch | None:
         for priority in sorted(self._hungry, reverse=True):
-            run = self._next_in(self._hungry[priority], pool, quick_only=quick_only)
+            run = self._next_in(self._hungry[priority], pool, workers, quick_only=quick_only)
             if run is not None:
                 return run
         return None
 
     def _next_in(
-        self, line: OrderedDict[DispatchId, RunningDispatch], pool: Pool, *, quick_only: bool
+        self, line: OrderedDict[DispatchId, RunningDispatch], pool: Pool, workers: list[str], *, quick_only: bool
     ) -> RunningDispatch | None:
         found: RunningDispatch | None = None
         stale: list[DispatchId] = []
@@ -110,6 +111,8 @@ class BatchScheduler:
                 continue
             queue = run.queues.get(pool.key)
             if queue is None or not run.progress.queues[queue]:
+                continue
+            if run.session_worker and not _can_begin(run, queue, pool, workers):
                 continue
             if not quick_only or self._is_quick(run, [run.progress.queues[queue][0]]):
                 found = run
@@ -145,6 +148,7 @@ class BatchScheduler:
         shared = batching.SharedValues()
         inside: dict[int, int] = {}
         tasks = []
+        in_session = not in_host and batching.settings_of(run.graph, nodes[0]).session
         for position, node in enumerate(nodes):
             paths = None if in_host else task_paths(batching.settings_of(run.graph, node), run.id, node)
             task = batching.task_spec(progress, node, inside, shared, paths)
@@ -166,7 +170,7 @@ class BatchScheduler:
             run.id,
             tasks,
             code,
-            batching.BUDGET_SECONDS,
+            math.inf if in_session else batching.BUDGET_SECONDS,
             environment.cwd,
             environment.path,
             self._blobs,
@@ -180,14 +184,44 @@ class BatchScheduler:
             environment.umask,
             run.submission.variables,
             local_modules,
+            in_session,
         )
         limit = batching.settings_of(run.graph, nodes[0]).time_limit if len(nodes) == 1 else None
         quick = self._is_quick(run, nodes)
-        sent = SentBatch(batch.id, run.id, root, nodes, worker, quick=quick, time_limit=limit)
+        sent = SentBatch(
+            batch.id, run.id, root, nodes, worker, quick=quick, time_limit=limit, in_session=in_session
+        )
+        if in_session:
+            run.session_worker = worker
         if run.started_at is None:
             run.started_at = self._clock.now()
         progress.record_sent(nodes)
         pool.send(sent, self._encoder.encode(batch), self._spool)
+
+
+def _worker_for(run: RunningDispatch, workers: list[str], queue: int) -> str:
+    """Return the worker for the next batch of a dispatch: that which holds its session, if it goes on with that."""
+    first = run.progress.queues[queue][0]
+    if run.session_worker in workers and batching.settings_of(run.graph, first).session:
+        return run.session_worker
+    return batching.choose_worker(run.progress, workers, queue)
+
+
+def _can_begin(run: RunningDispatch, queue: int, pool: Pool, workers: list[str]) -> bool:
+    """Whether a dispatch has something that one of the idle workers may run: its session stays where it is.
+
+    On another worker the session would have to be put together again from what is stored. What else is ready goes
+    before it.
+    """
+    if run.session_worker in workers or run.session_worker not in pool.workers:
+        return True
+    ready = run.progress.queues[queue]
+    for position, node in enumerate(ready):
+        if not batching.settings_of(run.graph, node).session:
+            del ready[position]
+            ready.appendleft(node)
+            return True
+    return False
 
 
 def _code_of(tasks: list[TaskSpec], code: dict[Digest, bytes]) -> dict[Digest, bytes]:

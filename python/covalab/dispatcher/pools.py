@@ -50,7 +50,19 @@ _MODULES: Final = {"pool": "covalab.pool", "host": "covalab.executors.host"}
 class SentBatch:
     """A batch that is at a worker."""
 
-    __slots__ = ("begun", "dispatch", "id", "is_waiting", "nodes", "open", "quick", "root", "time_limit", "worker")
+    __slots__ = (
+        "begun",
+        "dispatch",
+        "id",
+        "in_session",
+        "is_waiting",
+        "nodes",
+        "open",
+        "quick",
+        "root",
+        "time_limit",
+        "worker",
+    )
 
     def __init__(
         self,
@@ -62,6 +74,7 @@ class SentBatch:
         *,
         quick: bool,
         time_limit: float | None,
+        in_session: bool = False,
     ) -> None:
         self.id = number
         self.dispatch = dispatch
@@ -71,6 +84,7 @@ class SentBatch:
         self.worker = worker
         self.quick = quick
         self.time_limit = time_limit
+        self.in_session = in_session
         self.begun: TaskStarted | None = None
         self.is_waiting = False
         """Whether its task waits for another dispatch: its worker takes a further batch meanwhile."""
@@ -161,7 +175,8 @@ class Pool:
         self.batches[batch.id] = batch
         self.workers[batch.worker] += 1
         self._roots.add(batch.root)
-        self._send(RunBatch(batch.id, batch.worker, payload, batch.time_limit, batch.root, spool))
+        root = f"{batch.root}:{batch.dispatch}" if batch.in_session else batch.root
+        self._send(RunBatch(batch.id, batch.worker, payload, batch.time_limit, root, spool))
 
     def cancel_batch(self, batch: int, nodes: list[int]) -> None:
         """Stop nodes of a batch; it will end like any other."""

@@ -55,6 +55,7 @@ class RunningDispatch:
         self.new_children: list[Submission] = []  # on their way to the disk
         self.journal: ExecutionState | None = None  # what happened beside the graph, if anything did
         self.entries: list[tuple[int, Entry]] = []  # of it, that are not on the disk yet
+        self.session_worker = ""  # the worker that holds its session (`Settings.session`), once there is one
         self.closing = ""  # why it is to be closed, once that is asked for
 
     @property

@@ -8,6 +8,7 @@ from covalab.blobs import BlobStore
 from covalab.core.assemble import edges_into, sources_of, value_at
 from covalab.core.model import DispatchRecord, Edge, NodeKind, Value
 from covalab.sdk.values import UserValue
+from covalab.worker.session.record import CellRecord
 
 
 class RecordedValues:
@@ -46,7 +47,8 @@ class RecordedValues:
 
     def deserialized(self, node: int) -> UserValue:
         """Return the value of such a node, a new copy each time."""
-        return self._blobs.deserialize(self.serialized(node), what=self.description_of(node))
+        value = self._blobs.deserialize(self.serialized(node), what=self.description_of(node))
+        return value.bind(self._blobs) if isinstance(value, CellRecord) else value
 
     def at(self, node: int) -> UserValue:
         """Return the value of any node; that of a collection, and the lattice's, is put together from its parts."""

@@ -169,7 +169,7 @@ def update_dispatch(
         "INSERT OR REPLACE INTO attempts VALUES (?,?,?,?,?)",
         ((key, it.outcome.node, it.number, it.next_at, _encode(it.outcome)) for it in attempts),
     )
-    digests = [outcome.value.digest for outcome in outcomes if outcome.value is not None and outcome.value.digest]
+    digests = [digest for outcome in outcomes if outcome.value is not None for digest in outcome.value.blobs]
     if digests:
         use_blobs(connection, key, digests)
 
@@ -387,7 +387,7 @@ def take_over(connection: apsw.Connection, key: int, from_key: int, nodes: Seque
         (key, chosen, from_key),
     )
     values = select_values(connection, key, nodes).values()
-    use_blobs(connection, key, {value.digest for value in values if value.digest})
+    use_blobs(connection, key, {digest for value in values for digest in value.blobs})
 
 
 def release(connection: apsw.Connection, dispatch: DispatchId) -> None:

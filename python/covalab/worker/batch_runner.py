@@ -6,6 +6,7 @@ Never raises: whatever a task does ends as an outcome. The death of the process 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import os
 import sys
@@ -13,7 +14,7 @@ import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NoReturn, TypeAlias
@@ -39,6 +40,7 @@ from covalab.worker.kept_functions import KeptFunction, keep
 from covalab.worker.late_output import LateOutput
 from covalab.worker.main_module import NodeMain
 from covalab.worker.node_state import NodeState
+from covalab.worker.session.record import CellRecord
 from covalab.worker.process_tree import descendants, has_children
 
 _Ended: TypeAlias = "tuple[Value | None, Failure | None, Any]"
@@ -102,6 +104,7 @@ class TaskWorker:
         self._functions: OrderedDict[tuple[str, ...], tuple[KeptFunction, NodeMain] | None] = OrderedDict()
         self._state: NodeState | None = None
         self._late_output = LateOutput()
+        self._session_context: contextvars.Context | None = None  # of the session that this process holds, if any
         self._hooks: OrderedDict[Digest, Hooks] = OrderedDict()
 
     def close(self) -> None:
@@ -126,7 +129,7 @@ class TaskWorker:
         self.capture.enter()
         self.interruptible.begin(batch.id)
         try:
-            with environment.entered(batch, is_ours=self._is_ours):
+            with self._environment(batch):
                 os.environ["COVALENT_DISPATCH_ID"] = batch.dispatch  # Covalent's tasks read it
                 self._run(batch, emit)
         finally:
@@ -136,6 +139,14 @@ class TaskWorker:
             self.interruptible.end()
             self.capture.leave()
             self.batch = None
+
+    def _environment(self, batch: Batch) -> AbstractContextManager[None]:
+        """Enter the environment of a batch. That of a session stays: its nodes may have changed it for each other."""
+        if not batch.session:
+            return environment.entered(batch, is_ours=self._is_ours)
+        if self._session_context is None:
+            environment.enter(batch, is_ours=self._is_ours)
+        return nullcontext()
 
     def give_back(self) -> list[int]:
         """Return the nodes of the batch that have not begun and need nothing of the running one; they will not run."""
@@ -150,7 +161,7 @@ class TaskWorker:
         return [task.node for task in left if task.node in self._given_back]
 
     def _run(self, batch: Batch, emit: Emit) -> None:
-        state = self._begin_state()
+        state = self._begin_state(batch)
         blobs = BlobStore(batch.blobs)
         report = self._reports.begin(batch.id, self.capture, emit)
         inputs = Inputs(batch, blobs)
@@ -192,11 +203,13 @@ class TaskWorker:
                 self._left_behind |= new
                 self.capture.renew()
 
-    def _begin_state(self) -> NodeState:
+    def _begin_state(self, batch: Batch) -> NodeState:
+        if batch.session and self._session_context is None:
+            self._session_context = contextvars.Context()
         if self._state is None:  # now that the process is ready; afterwards only what this batch has set
             main_module.install()
             self._state = NodeState()
-        else:
+        elif not batch.session:
             self._state.begin_batch()
         return self._state
 
@@ -208,7 +221,8 @@ class TaskWorker:
         start = time.perf_counter()
         # Its own call, so that an interrupt can only hit what is inside: the outcome below is always made.
         self._late_output.enter()
-        value, failure, result = state.run(self._run_interruptible, task, batch, blobs, inputs)
+        run = state.run if self._session_context is None else self._session_context.run
+        value, failure, result = run(self._run_interruptible, task, batch, blobs, inputs)
         if os.getpid() != self._pid:
             _end_copy()
         submission: Value | None = None
@@ -216,7 +230,8 @@ class TaskWorker:
             submission, value = value, None
         ended_at = started_at + (time.perf_counter() - start)  # never before its start, whatever the clock does
         # Both before the output is taken: what they make the task print is its own.
-        state.put_back()
+        if not batch.session:
+            state.put_back()
         left = [thread for thread in self._late_output.leftovers() if not thread.name.startswith(OWN_THREADS)]
         if left and self.interruptible.interrupted:
             self.is_used_up = True
@@ -294,6 +309,8 @@ class TaskWorker:
                 value = _serialized_plan(result, blobs)
             else:
                 value = blobs.serialize(result, what=f"the value of electron {task.name!r} (node {task.node})")
+                if type(result) is CellRecord:
+                    value = msgspec.structs.replace(value, uses=result.blobs)
         except BaseException as error:  # noqa: BLE001 - all three phases run the user's code; SystemExit ends only the task
             if phase == "serialization" and isinstance(error, DataFolderError):
                 phase = "storage"

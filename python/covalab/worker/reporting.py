@@ -31,6 +31,11 @@ class Reporter:
         self._emit = emit
         self._pid = os.getpid()
 
+    @property
+    def blobs(self) -> BlobStore:
+        """The blob folder of the batch."""
+        return self._blobs
+
     def task(self, node: int) -> TaskSpec:
         """Return a task of the batch."""
         return next(task for task in self._batch.tasks if task.node == node)
@@ -94,6 +99,15 @@ process = _Process()
 
 in_thread: ContextVar[Reporter | None] = ContextVar("covalab_reporter", default=None)
 """The reporter of the task of this thread, in a process that runs several at once."""
+
+
+def blobs_of_batch() -> BlobStore:
+    """Return the blob folder of the batch that this process runs."""
+    reporter = in_thread.get() or process.reporter
+    if reporter is None:
+        message = "values of a session are read by the task that needs them; none is running in this process"
+        raise RuntimeError(message)
+    return reporter.blobs
 
 
 def _current(name: str) -> tuple[Reporter, int]:

@@ -179,7 +179,7 @@ class TaskProcesses:
         """End the idle processes of dispatches that have ended."""
         ended = set(roots)
         with self._changed:
-            for handle in [handle for handle in self._idle.values() if handle.root in ended]:
+            for handle in [handle for handle in self._idle.values() if handle.root.partition(":")[0] in ended]:
                 self._retire(handle)
 
     def learn(self, names: Sequence[str]) -> None:
@@ -259,13 +259,19 @@ class TaskProcesses:
             handle.used_at = time.monotonic()
             if end.is_used_up:
                 handle.kill("a task that was cancelled left threads that go on")
-            if handle.ended.is_set() or memory_of(handle.pid, below=False) > _GROWN_BYTES:
+            if handle.ended.is_set() or (
+                not _is_session(handle) and memory_of(handle.pid, below=False) > _GROWN_BYTES
+            ):
                 self._retire(handle)
-            while len(self._idle) > _IDLE_KEPT:
-                self._retire(next(iter(self._idle.values())))
+            while len(idle := self._replaceable()) > _IDLE_KEPT:
+                self._retire(idle[0])
             self._changed.notify_all()
         if end.learned:
             self._on_learned(end.learned)
+
+    def _replaceable(self) -> list[TaskProcessHandle]:
+        """Return the idle processes that another one can stand for: not those that hold a session."""
+        return [handle for handle in self._idle.values() if not _is_session(handle)]
 
     def _forget(self, handle: TaskProcessHandle) -> None:
         self._running.pop(handle.pid, None)
@@ -371,7 +377,7 @@ class TaskProcesses:
         return used
 
     def _expire(self, now: float) -> None:
-        for handle in [one for one in self._idle.values() if now - one.used_at > _IDLE_SECONDS]:
+        for handle in [one for one in self._replaceable() if now - one.used_at > _IDLE_SECONDS]:
             self._retire(handle)
         for handle in [handle for handle, until in self._ending.values() if now > until]:
             handle.kill("it did not end")
@@ -406,6 +412,11 @@ class TaskProcesses:
             self._old_stems.append(self._stem)
             self._next_stem, self._busy_since = None, now
             self._use_stem(stem)
+
+
+def _is_session(handle: TaskProcessHandle) -> bool:
+    """Whether a process has values that the next batch of its dispatch goes on with (`RunBatch.root`)."""
+    return ":" in handle.root
 
 
 def _reason(status: int | None) -> str:

@@ -23,7 +23,7 @@ import msgspec
 
 from covalab.core.cell_source import filename_for
 from covalab.jupyter.cells.dataflow import Conflict, scan
-from covalab.jupyter.cells.ipython_lines import CellRefused, parse_with_ipython_lines
+from covalab.jupyter.cells.ipython_lines import CellRefused, parse_for_session, parse_with_ipython_lines
 from covalab.jupyter.cells.mutation import PossibleChange
 from covalab.jupyter.cells.name_state import Scope
 from covalab.jupyter.cells.scopes import SCOPES, declared, names_bound, walk_scope
@@ -39,9 +39,13 @@ _FUTURE: Final = functools.reduce(
 
 KindOf: TypeAlias = Callable[[str], Kind]
 
-_BUILTINS: Final = frozenset(dir(builtins)) | {"__name__", "__doc__", "__file__", "__builtins__"}
-_HISTORY: Final = re.compile(r"_{1,3}|_i{0,3}\d*|_(ih|oh|dh|sh)|In|Out")
-_SPECIAL: Final = {"display": "from IPython.display import display"}
+BUILTINS: Final = frozenset(dir(builtins)) | {"__name__", "__doc__", "__file__", "__builtins__"}
+HISTORY: Final = re.compile(r"_{1,3}|_i{0,3}\d*|_(ih|oh|dh|sh)|In|Out")
+_WORD: Final = re.compile(r"[^\W\d]\w*")
+_READ_TEXT: Final = frozenset(
+    {"eval", "exec", "query", "timeit", "run_line_magic", "run_cell_magic", "system", "getoutput", "from_formula"}
+)
+SPECIAL: Final = {"display": "from IPython.display import display"}
 """Names that IPython adds to every notebook, and the statements that import them on a worker."""
 
 
@@ -59,6 +63,8 @@ class Cell(msgspec.Struct, frozen=True):
     scope: Scope
     ends_with_value: bool
     nonlocals: frozenset[str] = frozenset()
+    text_names: tuple[str, ...] = ()  # words in texts that are code to somebody: formulas, `eval`, magics
+    hides_names: bool = False  # it may set names that it does not mention
 
     @property
     def is_async(self) -> bool:
@@ -132,18 +138,64 @@ def read_cell(text: str, first_line: int = 2, flags: int = 0) -> Cell:
     flags &= _FUTURE
     tree = _parsed(text, first_line, flags)
     flags |= _future_flags(tree)
-    try:
-        # Annotations that Python does not evaluate are no reads.
-        lazy = flags & __future__.annotations.compiler_flag or sys.version_info >= (3, 14)
-        scope = scan(_without_annotations(tree).body if lazy else tree.body)
-    except Conflict as conflict:
-        raise CellRefused(conflict.message, conflict.line) from None
+    scope = _scope_of(tree, flags)
     _refuse_notebook_names(scope)
     # After the analysis: it must see the statements that are rewritten here.
     nonlocals = _Nonlocal(tree).names
     _TopLevel().visit(tree)
     ast.fix_missing_locations(tree)
     return Cell(text, tree, flags, scope, isinstance(tree.body[-1], ast.Expr), nonlocals)
+
+
+def read_session_cell(text: str, first_line: int = 2, flags: int = 0) -> Cell:
+    """Read the code of a cell that runs in a session, where everything is as in a notebook.
+
+    The parameters are those of `read_cell`; `tree` is for analysis only, IPython runs the text.
+
+    Raises
+    ------
+    SyntaxError
+        If it is neither Python nor IPython.
+    """
+    flags &= _FUTURE
+    filename = filename_for("electron", "cell", text)
+    lines = text.split("\n")
+    source = "\n" * (first_line - 1) + "\n".join(lines[first_line - 1 :]) + "\n"
+    tree, is_hidden = parse_for_session(source, filename, flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    flags |= _future_flags(tree)
+    scope = _scope_of(tree, flags)
+    ends_with_value = bool(tree.body) and isinstance(tree.body[-1], ast.Expr)
+    hides = is_hidden or any(
+        isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names) for node in ast.walk(tree)
+    )
+    hides = hides or not {"exec", "eval", "globals", "locals", "vars", "get_ipython"}.isdisjoint(scope.reads)
+    return Cell(text, tree, flags, scope, ends_with_value, frozenset(), _text_names(tree), hides)
+
+
+def _text_names(tree: ast.Module) -> tuple[str, ...]:
+    """Return the words of texts that are likely read as code: formulas (`y ~ x`), and what `eval`, magics and such get."""
+    found: dict[str, None] = {}
+    for node in ast.walk(tree):
+        texts: list[ast.expr] = []
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and "~" in node.value:
+            texts = [node]
+        elif isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called in _READ_TEXT:
+                texts = [*node.args, *(keyword.value for keyword in node.keywords)]
+        for one in texts:
+            if isinstance(one, ast.Constant) and isinstance(one.value, str):
+                found.update(dict.fromkeys(_WORD.findall(one.value)))
+    return tuple(found)
+
+
+def _scope_of(tree: ast.Module, flags: int) -> Scope:
+    try:
+        # Annotations that Python does not evaluate are no reads.
+        lazy = flags & __future__.annotations.compiler_flag or sys.version_info >= (3, 14)
+        return scan(_without_annotations(tree).body if lazy else tree.body)
+    except Conflict as conflict:
+        raise CellRefused(conflict.message, conflict.line) from None
 
 
 def _parsed(text: str, first_line: int, flags: int) -> ast.Module:
@@ -174,7 +226,7 @@ def _refuse_notebook_names(scope: Scope) -> None:
         if name == "get_ipython":
             message = "get_ipython() works in the notebook only, an electron runs where there is no IPython"
             raise CellRefused(message, line)
-        if _HISTORY.fullmatch(name):
+        if HISTORY.fullmatch(name):
             message = f"{name} is the notebook's own history; give the value a name in the cell that makes it"
             raise CellRefused(message, line)
 
@@ -206,9 +258,9 @@ def names_of(cell: Cell, notebook: KindOf, *, made: Container[str] = (), given: 
         elif kind == "code":
             # A name that the function sets is local to it, so the notebook's can only come in as a parameter.
             (inputs if cell.sets(name) else carried).append(name)
-        elif name in _SPECIAL:
-            prelude.append(_SPECIAL[name])
-        elif name in _BUILTINS:
+        elif name in SPECIAL:
+            prelude.append(SPECIAL[name])
+        elif name in BUILTINS:
             if cell.sets(name):  # local to the function, so the builtin must be assigned to it first
                 prelude.append(f"from builtins import {name}")
         elif name not in scope.unsure:  # on the ways that read it, the block itself may have set it

@@ -13,6 +13,7 @@ from covalab.core.errors import CovalabError
 
 _DROPPED: Final = frozenset({"matplotlib", "config"})
 _DROPPED_CELL_MAGICS: Final = frozenset({"time", "capture"})
+_AROUND_CODE: Final = (["time"], ["timeit"], ["capture"], ["prun"])
 _OWN_CELL: Final = "leave it in a cell of its own without %%electron"
 
 
@@ -54,6 +55,45 @@ def parse_with_ipython_lines(source: str, filename: str, flags: int) -> ast.Modu
     assert isinstance(module, ast.Module)
     translated = _Translator().visit(module)
     return ast.fix_missing_locations(translated)  # type: ignore[no-any-return]
+
+
+def parse_for_session(source: str, filename: str, flags: int) -> tuple[ast.Module, bool]:
+    """Parse a cell that a session runs with IPython, to see its names. Return also whether it hides some.
+
+    Raises
+    ------
+    SyntaxError
+        If it is neither Python nor IPython.
+    """
+    try:
+        module = compile(source, filename, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+    except SyntaxError as error:
+        from IPython.core.inputtransformer2 import TransformerManager  # noqa: PLC0415 - start-up time: few cells need it
+
+        lines = source.splitlines(keepends=True)
+        first = next((position for position, line in enumerate(lines) if line.strip()), 0)
+        if lines[first].startswith("%%"):
+            if lines[first][2:].split()[:1] not in _AROUND_CODE:
+                return ast.Module([], []), True  # its body is no Python
+            lines[first] = "\n"
+        try:
+            text = "".join(TransformerManager().do_token_transforms(lines))
+            module = compile(text, filename, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+        except SyntaxError:
+            raise error from None  # of the code as it is written, not of its translation
+        module = ast.fix_missing_locations(_Timed().visit(module))
+    assert isinstance(module, ast.Module)
+    return module, any(_ipython_call(node) is not None for node in ast.walk(module) if isinstance(node, ast.Call))
+
+
+class _Timed(ast.NodeTransformer):
+    """Rewriter of `%time statement` to the statement: what it sets stays set."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | list[ast.stmt]:
+        call = _ipython_call(node.value)
+        if call is not None and call[:2] == ("run_line_magic", "time"):
+            return [_at(statement, node) for statement in ast.parse(call[2]).body]  # type: ignore[misc]
+        return node
 
 
 def _cell_magic(line: str, number: int) -> str:

@@ -39,7 +39,8 @@ class Scope(msgspec.Struct, frozen=True):
     `reads` are those that may be read before the block has set them, in order of first use, with the line; those in
     `unsure` only on some ways through the block (an earlier iteration of a loop, another branch, may have set them).
     `reads_after_empty` are read only when a loop before turns out to have nothing to do. `changes` are names from
-    outside whose item or attribute is set or deleted; `deleted` are names that are deleted at the end.
+    outside whose item or attribute is set or deleted; `deleted` are names that are deleted at the end. `deferred` are
+    reads of functions that the block defines and does not call itself: the cells that call them need those names.
     """
 
     reads: dict[str, int]
@@ -51,6 +52,7 @@ class Scope(msgspec.Struct, frozen=True):
     imports: dict[str, tuple[str, ...]]
     is_async: bool
     reads_after_empty: dict[str, int] = {}
+    deferred: frozenset[str] = frozenset()
 
 
 class DeferredBody(msgspec.Struct, frozen=True):
@@ -85,6 +87,7 @@ class NameState:
 
     def result(self) -> Scope:
         """Return what was recorded. Functions that the block did not call may be called by the cells that get them."""
+        read_before = self.reads.keys() - self._unsure
         for name in list(self._deferred):
             self._run_deferred(name, 0)
         sure = self.sure or set()
@@ -101,6 +104,7 @@ class NameState:
             deleted=deleted,
             imports={name: tuple(statements) for name, statements in self._imports.items()},
             is_async=self.is_async,
+            deferred=frozenset(self.reads.keys() - read_before - self._unsure),
         )
 
     # Effects of a statement

@@ -17,16 +17,19 @@ import msgspec
 from covalab.core.cell_source import filename_for, remember
 from covalab.core.missing_values import Missing
 from covalab.core.transportable import TransportableObject
-from covalab.jupyter.cells.cell import Cell, Kind, Names, kind_of, names_of, read_cell
+from covalab.jupyter.cells.cell import Cell, Kind, Names, kind_of, names_of, read_cell, read_session_cell
 from covalab.jupyter.cells.compiling import Recipe, arguments_of, data_message, function_of, listed
 from covalab.jupyter.cells.header import CellHeader, parameter_names
 from covalab.jupyter.cells.ipython_lines import CellRefused
-from covalab.jupyter.notebook.wiring import NOTEBOOK, WiredElectron, Wiring, wire
+from covalab.jupyter.notebook.session_lattice import Build, SeenNames, SessionCall, everything, notebook_names
+from covalab.jupyter.notebook.wiring import EVERYTHING, NAMES, NOTEBOOK, WiredElectron, Wiring, wire
 from covalab.sdk.building.electron import electron
 from covalab.sdk.building.lattice import Lattice, lattice
 from covalab.sdk.building.options import RetryOptions
 from covalab.sdk.building.trace import active
 from covalab.sdk.building.value_table import text_of
+from covalab.worker.session.cell import SessionCell
+from covalab.worker.session.reach import reached
 
 
 class InPlaceWarning(UserWarning):
@@ -52,6 +55,8 @@ class CellElectron(msgspec.Struct, frozen=True):
     options: Options
     outputs: tuple[str, ...]
     signature: str
+    first_line: int = 2
+    seen: SeenNames | None = None
 
 
 class _Wired(msgspec.Struct, frozen=True):
@@ -125,7 +130,9 @@ class Session:
         CellRefused
             If the cell cannot be an electron.
         """
-        cell = read_cell(text, first_line, flags)
+        in_session = header.arguments is None and not (options.executor or options.pip or options.bash)
+        read = read_session_cell if in_session else read_cell
+        cell = read(text, first_line, flags)
         others = [one.part for known, one in self._electrons.items() if known != key]
         # The imports of an electron cell are not in the notebook's namespace, because the cell is not run here.
         imports = {name: part.imports[name] for part in others for name in part.imports if self.kind(name) == "none"}
@@ -139,13 +146,18 @@ class Session:
         if header.arguments is not None:
             _check_signature(name, header.arguments, cell, names)
         outputs = _outputs(name, header, cell, names)
-        if header.arguments is None:
-            _warn_of_changes(name, cell, names, outputs)
         recipe = _recipe(name, header, names, outputs, imports)
-        function = function_of(cell, recipe, self.namespace)
+        if in_session:
+            _refuse_input(name, cell, self.namespace)
+            function = _function_if_possible(text, first_line, flags, recipe, self.namespace)
+        else:
+            if header.arguments is None:
+                _warn_of_changes(name, cell, names, outputs)
+            function = function_of(cell, recipe, self.namespace)
         signature = f"{name}({ast.unparse(recipe.arguments)})" + (f" -> {', '.join(outputs)}" if outputs else "")
-        part = WiredElectron(name, cell, header.arguments, header.outputs)
-        made = CellElectron(part, options, outputs, signature)
+        part = WiredElectron(name, cell, header.arguments, header.outputs, in_session)
+        seen = SeenNames(cell, self.namespace) if in_session else None
+        made = CellElectron(part, options, outputs, signature, first_line, seen)
         self.namespace[name] = _as_electron(function, options)
         self._store(key or name, made)
         return made
@@ -222,7 +234,7 @@ class Session:
         self, name: str, cells: tuple[str, ...], arguments: ast.arguments | None, wanted: tuple[str, ...] | None
     ) -> tuple[Lattice, str]:
         parts = [one.part for key, one in self._electrons.items() if key in cells]
-        wiring = wire(name, parts, self.kind, arguments=arguments, wanted=wanted)
+        wiring = wire(name, parts, self.kind, arguments=arguments, wanted=wanted, reach=self._reach)
         made = lattice(self._assemble(wiring))
         self.namespace[name] = made
         self._wired[name] = _Wired(made, cells, arguments, wanted)
@@ -241,7 +253,7 @@ class Session:
             if name in self._pending and self.kind(name) == "none":
                 message = f"{name!r} is not here yet: electron {self._pending[name]!r} is still making it"
                 raise CellRefused(message)
-        wiring = wire(f"run_{part.name}", [part], self.kind, whole=True)
+        wiring = wire(f"run_{part.name}", [part], self.kind, whole=True, reach=self._reach)
         function = self._assemble(wiring)
         function.__name__ = function.__qualname__ = part.name
         return lattice(function)
@@ -271,25 +283,43 @@ class Session:
         The source is put into a factory function that takes the electrons as parameters: so the lattice calls its own
         versions of them, compiled for its wiring, and not those in the namespace.
         """
-        options = {one.part.name: one.options for one in self._electrons.values()}
+        known = {one.part.name: one for one in self._electrons.values()}
+        build = Build(self.namespace)
         electrons: dict[str, Callable[..., Any]] = {
-            part.name: _as_electron(function_of(part.cell, recipe, self.namespace), options.get(part.name, Options()))
+            part.name: self._in_session(known[part.name], wiring, build)
+            if part.in_session
+            else _as_electron(function_of(part.cell, recipe, self.namespace), known[part.name].options)
             for part, recipe in wiring.electrons
         }
         filename = filename_for("lattice", wiring.name, wiring.source)
         module = ast.parse(f"def {wiring.name}(): return {wiring.name}")
         factory = module.body[0]
         assert isinstance(factory, ast.FunctionDef)
-        factory.args = arguments_of([NOTEBOOK, *electrons])
+        factory.args = arguments_of([NOTEBOOK, NAMES, EVERYTHING, *electrons])
         factory.body = [*ast.parse(wiring.source, filename).body, *factory.body]
         found: dict[str, Any] = {}
         code = compile(ast.fix_missing_locations(module), filename, "exec", dont_inherit=True)
         exec(code, self.namespace, found)  # noqa: S102 - source from `wiring`, made of the user's own names
-        function: types.FunctionType = found[wiring.name](from_notebook, **electrons)
+        function: types.FunctionType = found[wiring.name](from_notebook, notebook_names, everything, **electrons)
         function.__qualname__ = wiring.name
         function.__covalab_source__ = wiring.source  # type: ignore[attr-defined]
         remember(filename, wiring.source)
         return function
+
+
+    def _in_session(self, made: CellElectron, wiring: Wiring, build: Build) -> SessionCall:
+        """Return what a bare cell is in a lattice: it takes the session and returns it."""
+        part = made.part
+        filename = filename_for("electron", part.name, part.cell.text)
+        remember(filename, part.cell.text)
+        function = SessionCell(part.name, part.cell.text, made.first_line, filename)
+        assert made.seen is not None
+        return SessionCall(
+            part.name, _as_electron(function, made.options), made.seen, wiring.flows.get(part.name, {}), build
+        )
+
+    def _reach(self, names: Sequence[str]) -> list[str]:
+        return sorted(reached(names, self.namespace))
 
 
 def from_notebook(value: Any) -> Any:
@@ -336,6 +366,32 @@ def _recipe(
         maybe_missing={one: one not in names.optional for one in inputs} if found else {},
         leftovers=frozenset() if promised else frozenset(outputs),
     )
+
+
+def _function_if_possible(
+    text: str, first_line: int, flags: int, recipe: Recipe, namespace: dict[str, Any]
+) -> Callable[..., Any]:
+    """Return a bare cell as a function, for lattices that call it; what needs the session says so when it is called."""
+    try:
+        return function_of(read_cell(text, first_line, flags), recipe, namespace)
+    except CellRefused as refused:
+        message = f"the cell {recipe.name!r} cannot be called as a function ({refused}); wire it with %lattice NAME"
+
+    def only_in_session(*_: Any, **__: Any) -> None:
+        raise CellRefused(message)
+
+    only_in_session.__name__ = only_in_session.__qualname__ = recipe.name
+    return only_in_session
+
+
+def _refuse_input(name: str, cell: Cell, namespace: Mapping[str, Any]) -> None:
+    """Refuse `input()`: nobody is there to answer."""
+    if "input" in cell.scope.reads and "input" not in namespace:
+        message = (
+            f"electron {name!r} calls input(), and a task in the background has no keyboard: ask in a plain cell and use "
+            "the answer here, or let the workflow wait for a person with ct.pause_for"
+        )
+        raise CellRefused(message, cell.scope.reads["input"])
 
 
 def _as_electron(function: Callable[..., Any], options: Options) -> Callable[..., Any]:

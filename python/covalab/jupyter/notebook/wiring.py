@@ -9,27 +9,38 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from covalab.jupyter.cells.cell import Cell, KindOf, Names, names_of
+from covalab.jupyter.cells.cell import BUILTINS, HISTORY, SPECIAL, Cell, KindOf, Names, names_of
 from covalab.jupyter.cells.compiling import Recipe, arguments_of, data_message, listed
 from covalab.jupyter.cells.header import parameter_names
 from covalab.jupyter.cells.ipython_lines import CellRefused
 
-NOTEBOOK = "notebook"
+NOTEBOOK: Final = "notebook"
 """Name of the function in the written lattice that takes a value from the notebook as one parameter."""
+NAMES: Final = "notebook_names"
+"""Name of the function in the written lattice that takes names from the notebook into the session of its bare cells."""
+SESSION: Final = "session"
+"""Name of the variable in the written lattice that stands for the names which the bare cells share."""
+EVERYTHING: Final = "everything"
+"""Name of the function in the written lattice that returns the session and what other electrons made beside it."""
 
 
 class WiredElectron(msgspec.Struct, frozen=True):
-    """An electron cell. `arguments` and `outputs` are None if its line has none: then they are found in the code."""
+    """An electron cell. `arguments` and `outputs` are None if its line has none: then they are found in the code.
+
+    One that is `in_session` shares all names with the other such cells of its lattice, and runs in one process with
+    them; any other is a function of its inputs.
+    """
 
     name: str
     cell: Cell
     arguments: ast.arguments | None = None
     outputs: tuple[str, ...] | None = None
+    in_session: bool = False
 
     @property
     def available(self) -> Collection[str]:
@@ -45,6 +56,10 @@ class WiredElectron(msgspec.Struct, frozen=True):
         """The names that it always imports, with the statements, which other cells repeat."""
         return {} if self.outputs is not None else self.cell.scope.imports
 
+
+Reach: TypeAlias = Callable[[Sequence[str]], Sequence[str]]
+
+_FUNCTIONS: Final = (NOTEBOOK, NAMES, SESSION, EVERYTHING)
 
 Origin: TypeAlias = "int | Literal['notebook', 'parameter']"
 """Origin of a value: a part by its position, the notebook's namespace, or a parameter of the lattice."""
@@ -63,12 +78,16 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class Wiring(msgspec.Struct, frozen=True):
-    """A lattice: its source, its electrons with the recipe for each, and the names that it takes from the notebook."""
+    """A lattice: its source, its electrons with the recipe for each, and the names that it takes from the notebook.
+
+    `flows` are, for each cell of the session, the cells that make what it uses, with the names.
+    """
 
     name: str
     source: str
     electrons: list[tuple[WiredElectron, Recipe]]
     from_notebook: tuple[str, ...]
+    flows: dict[str, dict[str, list[str]]] = {}
 
 
 def wire(
@@ -79,6 +98,7 @@ def wire(
     arguments: ast.arguments | None = None,
     wanted: Sequence[str] | None = None,
     whole: bool = False,
+    reach: Reach = lambda names: names,
 ) -> Wiring:
     """Wire electron cells into a lattice.
 
@@ -97,6 +117,8 @@ def wire(
         a dict of all outputs that no other cell uses.
     whole
         Return the value of the last cell as it is.
+    reach
+        Returns some names of the notebook, and those that their code reads.
 
     Raises
     ------
@@ -109,36 +131,46 @@ def wire(
     if any(part.name == name for part in parts):
         message = f"{name!r} is already the name of an electron of this notebook; give the lattice another one"
         raise CellRefused(message)
-    work = _Linker(name, parts, notebook, parameter_names(arguments) if arguments is not None else ())
+    work = Linker(name, parts, notebook, parameter_names(arguments) if arguments is not None else (), reach)
     if whole:
         # The value of one cell as it is: `%%electron --run`.
         returned: list[Returned] = [(parts[-1].name, len(parts) - 1, None)]
         work.link_with_dependencies([len(parts) - 1])
     elif wanted is not None:
         returned = [work.last_maker(output) for output in wanted]
-        work.link_with_dependencies(position for _, position, _ in returned)
+        last = max((position for _, position, _ in returned if parts[position].in_session), default=-1)
+        # The cells of a session before it may have changed what it needs in ways that no name shows.
+        before = [position for position in range(last) if parts[position].in_session]
+        work.link_with_dependencies([*before, *(position for _, position, _ in returned)])
     else:
         # In this order: which outputs are unused is known when all links are.
         work.link_with_dependencies(range(len(parts)))
         returned = work.unused()
     order = work.order()
     recipes = {position: work.recipe(position, None if wanted is None else returned) for position in order}
-    source = _source(work, order, recipes, returned, arguments, as_dict=wanted is None and not whole)
     electrons = [(parts[position], recipes[position]) for position in order]
-    return Wiring(name, source, electrons, tuple(work.from_notebook))
+    if any(part.in_session for part, _ in electrons):
+        source = session_source(work, order, recipes, returned, arguments, wanted=wanted, whole=whole)
+    else:
+        source = _source(work, order, recipes, returned, arguments, as_dict=wanted is None and not whole)
+    return Wiring(name, source, electrons, tuple(work.from_notebook), work.flows())
 
 
-class _Linker:
+class Linker:
     """Links between the parts of one lattice, found part by part.
 
     `names`, `links` and `prelude` are by position, and only of parts that the lattice uses.
     """
 
-    def __init__(self, name: str, parts: Sequence[WiredElectron], notebook: KindOf, parameters: Sequence[str]) -> None:
+    def __init__(
+        self, name: str, parts: Sequence[WiredElectron], notebook: KindOf, parameters: Sequence[str], reach: Reach
+    ) -> None:
         self.name = name
         self.parts = parts
         self.notebook = notebook
         self.parameters = frozenset(parameters)
+        self.reach = reach
+        self.taken: dict[int, list[str]] = {}  # names that cells of the session take from the notebook, by position
         self.names: dict[int, Names] = {}
         self.links: dict[int, list[Link]] = {}
         self.prelude: dict[int, tuple[str, ...]] = {}
@@ -152,7 +184,10 @@ class _Linker:
         while pending:
             position = pending.pop()
             if position not in self.links:
-                self._link(position)
+                if self.parts[position].in_session:
+                    self._link_in_session(position)
+                else:
+                    self._link(position)
                 pending += [one.origin for one in self.links[position] if isinstance(one.origin, int)]
 
     def _link(self, position: int) -> None:
@@ -199,6 +234,54 @@ class _Linker:
             elif one.origin == "notebook":
                 self.from_notebook[one.parameter] = None
 
+    def _link_in_session(self, position: int) -> None:
+        """Find what a cell of the session needs from elsewhere; the rest is in the session when its turn comes."""
+        cell = self.parts[position].cell
+        scope = cell.scope
+        needed = {name for name in scope.reads if name not in scope.unsure and name not in scope.deferred}
+        unset = [name for name, binding in scope.bindings.items() if not binding.sure]
+        touched = [*scope.reads, *scope.reads_after_empty, *unset, *scope.changes, *cell.text_names]
+        links: list[Link] = []
+        taken: list[str] = []
+        pending = list(dict.fromkeys(touched))
+        seen: set[str] = set()
+        while pending:
+            wanted = pending.pop(0)
+            if wanted in seen:
+                continue
+            seen.add(wanted)
+            origin = self._origin(position, wanted, is_needed=wanted in needed)
+            if origin == "notebook":
+                taken.append(wanted)
+                self.from_notebook[wanted] = None
+                pending += self.reach([wanted])
+            elif origin is not None:
+                links.append(Link(wanted, origin, keyword=True))
+                if isinstance(origin, int):
+                    self.used_outputs[origin][wanted] = None
+            elif wanted in needed and not self._may_appear(position, wanted):
+                raise CellRefused(self._missing(position, wanted))
+        self.links[position], self.taken[position] = links, taken
+        self.prelude[position] = ()
+
+    def _may_appear(self, position: int, name: str) -> bool:
+        """Return whether a name may be there although nothing names it."""
+        if name in BUILTINS or name in SPECIAL or HISTORY.fullmatch(name) or name == "get_ipython":
+            return True
+        return any(part.in_session and part.cell.hides_names for part in self.parts[: position + 1])
+
+    def flows(self) -> dict[str, dict[str, list[str]]]:
+        """Return, for each cell of the session, the cells of it that make what it uses, with the names."""
+        found: dict[str, dict[str, list[str]]] = {}
+        for position, links in self.links.items():
+            if self.parts[position].in_session:
+                makers: dict[str, list[str]] = {}
+                for one in links:
+                    if isinstance(one.origin, int) and self.parts[one.origin].in_session:
+                        makers.setdefault(self.parts[one.origin].name, []).append(one.parameter)
+                found[self.parts[position].name] = makers
+        return found
+
     def _origins(self, position: int, given: Iterable[str] | None) -> dict[str, Origin]:
         """Return the origins of all names that one part may take. `given`: its parameters, if it has a signature."""
         scope = self.parts[position].cell.scope
@@ -209,10 +292,17 @@ class _Linker:
         return {
             wanted: origin
             for wanted in (*scope.reads, *(given or ()), *kept)
-            if (origin := self._origin(position, wanted)) is not None
+            if (origin := self._origin(position, wanted, is_needed=self._is_needed(position, wanted))) is not None
         }
 
-    def _origin(self, position: int, wanted: str) -> Origin | None:
+    def _is_needed(self, position: int, wanted: str) -> bool:
+        """Return whether a part needs a name on every way through it."""
+        # A later cell only for names that are needed on every way: else it runs for a value that is hardly used, and
+        # often the two cells would need each other.
+        scope = self.parts[position].cell.scope
+        return self.parts[position].arguments is not None or (wanted in scope.reads and wanted not in scope.unsure)
+
+    def _origin(self, position: int, wanted: str, *, is_needed: bool) -> Origin | None:
         """Return the origin of a name for one part, or None if it has none."""
         for before in range(position - 1, -1, -1):
             part = self.parts[before]
@@ -220,6 +310,8 @@ class _Linker:
                 return before
             # In the notebook, the name would be gone too.
             if part.outputs is None and wanted in part.cell.scope.deleted:
+                if self.parts[position].in_session and not is_needed:
+                    return None
                 message = (
                     f"electron {self.parts[position].name!r} needs {wanted!r}, which electron {part.name!r} deletes; "
                     "remove the `del`, or make the value in another cell"
@@ -229,10 +321,7 @@ class _Linker:
             return "parameter"
         if self.notebook(wanted) != "none":
             return "notebook"
-        # A later cell only for names that are needed on every way: else it runs for a value that is hardly used, and
-        # often the two cells would need each other.
-        scope = self.parts[position].cell.scope
-        if self.parts[position].arguments is not None or (wanted in scope.reads and wanted not in scope.unsure):
+        if is_needed:
             for after in range(position + 1, len(self.parts)):
                 if wanted in self.parts[after].available:
                     return after
@@ -279,6 +368,10 @@ class _Linker:
                 links.append(Link(argument.arg, self._origin_or_refuse(position, argument.arg, origins), keyword=True))
         return links
 
+    def is_of_session(self, link: Link) -> bool:
+        """Return whether a value comes from a cell of the session."""
+        return isinstance(link.origin, int) and self.parts[link.origin].in_session
+
     def order(self) -> list[int]:
         """Return the parts in an order in which they can run, as near to the notebook's as possible."""
         pending = sorted(self.links)
@@ -290,6 +383,8 @@ class _Linker:
                     pending.remove(position)
                     break
             else:
+                if all(self.parts[position].in_session for position in pending):
+                    return done + pending  # as the notebook has them: there the later name is found, or not
                 names = listed([self.parts[position].name for position in pending])
                 message = (
                     f"the electrons {names} need each other's values in a circle; give one of the values another name"
@@ -298,9 +393,11 @@ class _Linker:
         return done
 
     def unused(self) -> list[Returned]:
-        """Return the outputs that no other cell uses, and the values of cells without outputs."""
+        """Return the outputs that no other cell uses, and the values of cells without outputs; not of the session."""
         found: dict[str, Returned] = {}
         for position, part in enumerate(self.parts):
+            if part.in_session:
+                continue
             outputs = self._outputs(position)
             for output in outputs:
                 if output not in self.used_outputs[position]:
@@ -331,7 +428,10 @@ class _Linker:
 
     def recipe(self, position: int, wanted: Sequence[Returned] | None) -> Recipe:
         """Return how to compile one part for this lattice. `wanted`: the values that were asked for by name, if any."""
-        part, names = self.parts[position], self.names[position]
+        part = self.parts[position]
+        if part.in_session:
+            return Recipe(part.name, arguments_of(()), ())
+        names = self.names[position]
         used = self.used_outputs[position]
         outputs = self._outputs(position)
         leftovers: frozenset[str] = frozenset()
@@ -366,7 +466,7 @@ class _Linker:
 
 
 def _source(
-    work: _Linker,
+    work: Linker,
     order: Sequence[int],
     recipes: Mapping[int, Recipe],
     returned: Sequence[Returned],
@@ -375,7 +475,7 @@ def _source(
     as_dict: bool,
 ) -> str:
     """Return the lattice as Python."""
-    variables = _Variables(work, order, recipes)
+    variables = Variables(work, order, recipes)
     signature = "" if arguments is None else ast.unparse(arguments)
     lines = [f"def {work.name}({signature}):"]
     whole = {maker for _, maker, output in returned if output is None}
@@ -396,14 +496,57 @@ def _source(
     return "\n".join(lines) + "\n"
 
 
-class _Variables:
+def session_source(
+    work: Linker,
+    order: Sequence[int],
+    recipes: Mapping[int, Recipe],
+    returned: Sequence[Returned],
+    arguments: ast.arguments | None,
+    *,
+    wanted: Sequence[str] | None,
+    whole: bool,
+) -> str:
+    """Return a lattice with a session as Python: each bare cell takes the session and returns it."""
+    variables = Variables(work, order, recipes)
+    lines = [f"def {work.name}({'' if arguments is None else ast.unparse(arguments)}):"]
+    has_session = False
+    value = ""
+    for position in order:
+        part = work.parts[position]
+        if not part.in_session:
+            call = f"{part.name}({', '.join(map(variables.argument, work.links[position]))})"
+            outputs = recipes[position].outputs
+            targets = [variables.name(position, output) for output in outputs] or [variables.name(position, None)]
+            lines.append(f"    {', '.join(targets)} = {call}")
+            value = ", ".join(targets) if len(targets) == 1 else f"({', '.join(targets)})"
+            continue
+        given = [SESSION if has_session else "None"]
+        if work.taken[position]:
+            given.append(f"{NAMES}({', '.join(map(repr, work.taken[position]))})")
+        given += [
+            f"{one.parameter}={variables.value(one)}" for one in work.links[position] if not work.is_of_session(one)
+        ]
+        arguments_ = "" if given == ["None"] else ", ".join(given)
+        lines.append(f"    {SESSION} = {part.name}({arguments_})")
+        has_session, value = True, ""
+    if whole:
+        lines.append(f"    return {SESSION}")
+    elif wanted is not None:
+        lines.append(f"    return {', '.join(variables.returned(one) for one in returned)}")
+    else:
+        beside = [f"{name}={variables.name(position, output)}" for name, position, output in work.unused()]
+        lines.append(f"    return {EVERYTHING}({', '.join([SESSION, *([value] if value else []), *beside])})")
+    return "\n".join(lines) + "\n"
+
+
+class Variables:
     """Names of the variables in the written lattice: those of the notebook wherever they are unambiguous."""
 
-    def __init__(self, work: _Linker, order: Sequence[int], recipes: Mapping[int, Recipe]) -> None:
+    def __init__(self, work: Linker, order: Sequence[int], recipes: Mapping[int, Recipe]) -> None:
         self._work = work
         self._in_order = list(order) == sorted(order)
         self._makers = Counter(output for recipe in recipes.values() for output in set(recipe.outputs))
-        self._reserved = {*work.from_notebook, *(part.name for part in work.parts), NOTEBOOK}
+        self._reserved = {*work.from_notebook, *(part.name for part in work.parts), *_FUNCTIONS}
 
     def name(self, position: int, output: str | None) -> str:
         """Return the variable that holds an output of a part (None: its whole value)."""
@@ -417,8 +560,20 @@ class _Variables:
 
     def argument(self, link: Link) -> str:
         """Return one argument of a call."""
-        if isinstance(link.origin, int):
-            text = self.name(link.origin, link.parameter)
-        else:
-            text = f"{NOTEBOOK}({link.parameter})" if link.origin == "notebook" else link.parameter
+        text = self.value(link)
         return f"{link.parameter}={text}" if link.keyword else text
+
+    def value(self, link: Link) -> str:
+        """Return the value of an argument."""
+        if self._work.is_of_session(link):
+            return f"{SESSION}[{link.parameter!r}]"
+        if isinstance(link.origin, int):
+            return self.name(link.origin, link.parameter)
+        return f"{NOTEBOOK}({link.parameter})" if link.origin == "notebook" else link.parameter
+
+    def returned(self, one: Returned) -> str:
+        """Return one value that the lattice returns."""
+        _, position, output = one
+        if self._work.parts[position].in_session:
+            return SESSION if output is None else f"{SESSION}[{output!r}]"
+        return self.name(position, output)

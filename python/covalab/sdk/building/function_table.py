@@ -43,7 +43,7 @@ class FunctionTable:
         self._blobs = blobs
         self._callables: list[tuple[UserFunction, str, str, HookSet | None]] = []
         self._positions: dict[object, int] = {}
-        self._settings_positions: dict[tuple[object, Limits, Digest], int] = {}
+        self._settings_positions: dict[tuple[object, Limits, Digest, bool], int] = {}
         self._executor_of: list[ExecutorSpec] = []  # of each of the settings
         self._executors: dict[object, tuple[ExecutorChoice, Digest, ExecutorSpec]] = {}
         self._hooks: dict[int, tuple[HookSet, Digest]] = {}
@@ -107,17 +107,23 @@ class FunctionTable:
     # Settings.
 
     def settings_for(
-        self, executor: ExecutorSpec, electron: str, limits: Limits = NO_LIMITS, hooks: Digest = NO_HOOKS
+        self,
+        executor: ExecutorSpec,
+        electron: str,
+        limits: Limits = NO_LIMITS,
+        hooks: Digest = NO_HOOKS,
+        *,
+        session: bool = False,
     ) -> int:
-        """Return the position of the settings with this executor, these limits and these hooks."""
-        key = (executor if type(executor) is str else id(executor), limits, hooks)
+        """Return the position of the settings with this executor, these limits, these hooks, in a session or not."""
+        key = (executor if type(executor) is str else id(executor), limits, hooks, session)
         position = self._settings_positions.get(key)
         if position is None:
             position = self._settings_positions[key] = len(self.settings)
             it, instance, _ = self.look_up(executor, electron)
             retries, time_limit, policy = limits
             self.settings.append(
-                Settings(it.name, it.data, retries, time_limit, hooks, instance, policy or RetryPolicy())
+                Settings(it.name, it.data, retries, time_limit, hooks, instance, policy or RetryPolicy(), session)
             )
             self._executor_of.append(executor)
         return position

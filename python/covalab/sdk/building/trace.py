@@ -32,6 +32,8 @@ from covalab.sdk.hooks.hook_set import HookSet
 from covalab.sdk.values import UserFunction, UserValue
 
 WAIT_EDGE: Final = "!waiting_edge"
+SESSION_EDGE: Final = ":session:"
+"""Name of the edge from one cell of a session to the next."""
 OUTPUT_NAME: Final = ":postprocess:reconstruct"
 EXHAUSTIVE_NAME: Final = ":postprocess:"
 SUBLATTICE_PREFIX: Final = ":sublattice:"
@@ -142,7 +144,10 @@ class Trace:
             task.time_limit or choice.time_limit or self._limits.time_limit,
             task.retry or self._limits.retry,
         )
-        settings = self._functions.settings_for(executor, name, limits, digest)
+        session = getattr(task.function, "__covalab_session__", False)
+        settings = self._functions.settings_for(executor, name, limits, digest, session=session)
+        if session and names:
+            names = (SESSION_EDGE, *names[1:])
         node = self._add(name, NodeKind.ELECTRON, self._functions.add(task.function, task, hooks), settings=settings)
         # What the function finds in a module that travels, its arguments must be of, too.
         with with_modules(hooks) if hooks is not None else _NO_CONTEXT:
@@ -253,6 +258,10 @@ class Trace:
                 raise TypeError(message)
             self._edges.append(Edge(self._node_of(parent), target, WAIT_EDGE, EdgeKind.WAIT))
             self._has_waits = True
+
+    def show_flow(self, source: BoundElectron, target: BoundElectron, names: str) -> None:
+        """Add an edge for names that a cell of a session finds there; the session carries the values."""
+        self._edges.append(Edge(self._node_of(source), self._node_of(target), names, EdgeKind.WAIT))
 
     # The end.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, KeysView, Mapping
 from pathlib import Path
 
 import msgspec
@@ -35,6 +35,7 @@ from covalab.sdk.building.value_table import deserialize_inputs
 from covalab.sdk.configuration import get_config
 from covalab.sdk.recorded_values import RecordedValues
 from covalab.sdk.results.readers import Readers
+from covalab.sdk.results.session_names import names_of, value_of_session
 from covalab.sdk.results.stored_code import RecordedLattice, StoredLattice, load_lattice
 from covalab.sdk.tasks.records import TaskRecord, attempts_of, node_additions
 from covalab.sdk.tasks.tasks import get_task_result
@@ -176,8 +177,45 @@ class Result(Readers):
 
     @property
     def result(self) -> UserValue:
-        """The lattice's value, or None while there is none."""
-        return self._values.result() if self._has_value else None
+        """The lattice's value, or None while there is none.
+
+        That of a lattice of bare cells is the value of the last line of its last cell; ``result["name"]`` is what the
+        cells left in a name.
+        """
+        return value_of_session(self._values.result()) if self._has_value else None
+
+    @property
+    def _names(self) -> Mapping[str, UserValue]:
+        value = self._values.result() if self._has_value else None
+        return names_of(self._record, self._values, self._client, value)
+
+    def __getitem__(self, name: str) -> UserValue:
+        """Return the value that the cells of the dispatch left in a name; each time another copy.
+
+        Raises
+        ------
+        KeyError
+            If there is no such name; the message lists those that there are.
+        """
+        names = self._names
+        try:
+            return names[name]
+        except KeyError as error:
+            if error.args and error.args[0] != name:
+                raise
+            there = ", ".join(sorted(names)) or "no names"
+            message = f"dispatch {self.dispatch_id} ({self._record.summary.name}) has no {name!r}; it has {there}"
+            raise KeyError(message) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def keys(self) -> KeysView[str]:
+        """Return the names that the cells of the dispatch have made."""
+        return self._names.keys()
 
     @property
     def encoded_result(self) -> TransportableObject | None:

@@ -1,0 +1,172 @@
+"""Lattice of bare cells: their electrons take the session from each other, and names from the notebook.
+
+Plain cells between electron cells count as they were when the electron cells were run: so the names that a cell takes
+from the notebook are looked at then, and compared when it is dispatched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from covalab.core.errors import CovalabError
+from covalab.core.transportable import TransportableObject
+from covalab.jupyter.cells.cell import Cell, kind_of
+from covalab.namespace import hidden_state, pickling
+from covalab.sdk.building.trace import active
+from covalab.worker.session.cell import NotebookNames
+from covalab.worker.session.reach import reached
+from covalab.worker.session.record import SESSION_KEY, VALUE_KEY
+
+_COPY_LIMIT: Final = 16 * 1024**2
+"""Values up to this many bytes are copied when the cell is run; a larger one is taken as it is at the dispatch."""
+
+
+class _Seen(NamedTuple):
+    """A value of the notebook as it was when a cell was run: the object, and for data its bytes and their digest."""
+
+    value: Any
+    data: bytes | None = None
+    digest: str = ""
+
+
+class SeenNames:
+    """Names of the notebook as they were when a cell was run."""
+
+    def __init__(self, cell: Cell, namespace: dict[str, Any]) -> None:
+        self._namespace = namespace
+        names = [*cell.scope.reads, *cell.scope.bindings, *cell.scope.changes, *cell.text_names]
+        self._seen = {name: _see(name, namespace) for name in reached(names, namespace)}
+
+    def now(self, name: str) -> _Seen:
+        """Return a name as the cell has it: as it was, or, if it was not there yet, as it is."""
+        seen = self._seen.get(name)
+        if seen is None:
+            return _see(name, self._namespace)
+        if seen.data is None:
+            return seen
+        # The object itself where it is still the same, so that what shares objects with it goes on doing so.
+        present = _see(name, self._namespace) if name in self._namespace else seen
+        if present.digest == seen.digest:
+            return present
+        return seen._replace(value=pickling.loads(seen.data, self._namespace)[name])
+
+
+def _see(name: str, namespace: dict[str, Any]) -> _Seen:
+    value = namespace[name]
+    if kind_of(value) == "code":
+        return _Seen(value)
+    try:
+        encoded = pickling.dumps({name: value}, namespace)
+    except CovalabError:
+        return _Seen(value)  # an error at the dispatch, if a cell needs it
+    if encoded.size > _COPY_LIMIT:
+        return _Seen(value)
+    data = encoded.join()
+    return _Seen(value, data, hashlib.sha256(data).hexdigest())
+
+
+class NameTaking:
+    """Taking names from the notebook for the cells of one dispatch: each name once, and again when it changed."""
+
+    def __init__(self, namespace: dict[str, Any]) -> None:
+        self._namespace = namespace
+        self._sent: dict[str, object] = {}
+        self._has_begun = False
+
+    def take(self, names: Sequence[str], seen: SeenNames) -> NotebookNames | None:
+        """Return names for a cell; None if the session has them all."""
+        values: dict[str, Any] = {}
+        for name in names:
+            one = seen.now(name)
+            mark: object = one.digest or id(one.value)
+            if self._sent.get(name) != mark:
+                self._sent[name] = mark
+                values[name] = one.value
+        hidden = b"" if self._has_begun else msgspec.msgpack.encode(hidden_state.capture())
+        self._has_begun = True
+        if not values and not hidden:
+            return None
+        return NotebookNames(tuple(values), pickling.dumps(values, self._namespace).join(), hidden)
+
+
+def shown(names: NotebookNames) -> TransportableObject:
+    """Return names as the argument of a node, which is shown by the names."""
+    return TransportableObject.recorded(str(names), lambda: names)
+
+
+class SessionCall:
+    """Electron of a bare cell in the lattice that wires it.
+
+    Parameters
+    ----------
+    name
+        The name of the electron.
+    electron
+        What is called.
+    seen
+        The notebook when the cell was run.
+    flows
+        The cells that make what it uses, with the names: the edges of the graph.
+    build
+        What the cells of the lattice share while its graph is built.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        electron: Callable[..., Any],
+        seen: SeenNames,
+        flows: Mapping[str, Iterable[str]],
+        build: Build,
+    ) -> None:
+        self._name, self._electron, self._seen, self._flows, self._build = name, electron, seen, flows, build
+
+    def __call__(self, session: Any = None, names: tuple[str, ...] = (), /, **values: Any) -> Any:
+        """Add the cell to the graph that is built."""
+        trace = active()
+        if trace is None:
+            message = (
+                f"the cell {self._name!r} runs in the session of a dispatch; dispatch its lattice (%dispatch NAME()) "
+                "or run the cell without %%electron"
+            )
+            raise RuntimeError(message)
+        taking = self._build.begin() if session is None else self._build.taking
+        taken = taking.take(names, self._seen)
+        given = () if taken is None else (shown(taken),)
+        made = self._electron(session, *given, **values)
+        for maker, flowing in self._flows.items():
+            if maker in self._build.made:
+                trace.show_flow(self._build.made[maker], made, ", ".join(flowing))
+        self._build.made[self._name] = made
+        return made
+
+
+class Build:
+    """Cells of a session and names of the notebook in the graph that is being built."""
+
+    def __init__(self, namespace: dict[str, Any]) -> None:
+        self._namespace = namespace
+        self.begin()
+
+    def begin(self) -> NameTaking:
+        """Begin another graph."""
+        self.made: dict[str, Any] = {}
+        self.taking = NameTaking(self._namespace)
+        return self.taking
+
+
+def notebook_names(*names: str) -> tuple[str, ...]:
+    """Return names of the notebook that a cell is to find in its session."""
+    return names
+
+
+def everything(session: Any, *value: Any, **beside: Any) -> dict[str, Any]:
+    """Return all that a lattice of bare cells makes: the session, the value of its last cell, what was made beside."""
+    return {SESSION_KEY: session, **({VALUE_KEY: value[0]} if value else {}), **beside}
+
+
+__all__ = ["Build", "NameTaking", "SeenNames", "SessionCall", "everything", "notebook_names", "shown"]

@@ -1,0 +1,78 @@
+"""Reach of code: the names of a notebook that code can read when it runs."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+_MAIN: Final = "__main__"
+
+
+def reached(names: Iterable[str], namespace: Mapping[str, Any]) -> set[str]:
+    """Return names that there are, with those in the code of functions and classes of the notebook among them.
+
+    Examples
+    --------
+    >>> namespace = {"__name__": "__main__"}
+    >>> exec("k = 2\\ndef twice(x): return k * x\\ny = 1", namespace)
+    >>> sorted(reached(["twice", "print"], namespace))
+    ['k', 'twice']
+    """
+    found: set[str] = set()
+    pending = list(names)
+    while pending:
+        name = pending.pop()
+        if name not in found and name in namespace:
+            found.add(name)
+            pending += names_in(namespace[name])
+    return found
+
+
+def names_in(value: object) -> list[str]:
+    """Return the names in the code of a function or class of the notebook, or of the class of an object."""
+    names: list[str] = []
+    seen: set[int] = set()
+    pending: list[object] = [value]
+    while pending:
+        one = pending.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, types.MethodType):
+            pending += [one.__func__, type(one.__self__)]
+        elif isinstance(one, types.FunctionType):
+            # What decorates a function of the notebook may be of a package, and has it in a closure.
+            if one.__module__ == _MAIN:
+                names += _names_in_code(one.__code__)
+            pending += [cell.cell_contents for cell in one.__closure__ or () if _is_code(_content(cell))]
+            pending.append(getattr(one, "__wrapped__", None))
+        elif isinstance(one, type):
+            if one.__module__ == _MAIN:
+                pending += [attribute for base in one.__mro__ for attribute in vars(base).values() if _is_code(attribute)]
+        elif one is not None and type(one).__module__ == _MAIN:
+            pending.append(type(one))
+        else:
+            # `functools.partial`, `property`, `staticmethod`, what `functools.cache` makes
+            parts = (getattr(one, name, None) for name in ("func", "fget", "fset", "__func__", "__wrapped__"))
+            pending += [part for part in parts if isinstance(part, (types.FunctionType, types.MethodType, type))]
+    return names
+
+
+def _content(cell: types.CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:  # nothing was assigned to it yet
+        return None
+
+
+def _is_code(value: object) -> bool:
+    return callable(value) or isinstance(value, (property, staticmethod, classmethod))
+
+
+def _names_in_code(code: types.CodeType) -> list[str]:
+    names = list(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names += _names_in_code(constant)
+    return names

@@ -1,0 +1,131 @@
+"""Record of a cell: the names that the session has after it, each loaded when it is read.
+
+It is the value of the cell's node. It holds references to stored values, not the values, so it is small.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from covalab.blobs import BlobStore
+from covalab.core.model import Digest, Value
+from covalab.namespace.covariables import Snapshot, restore
+from covalab.worker import reporting
+
+RESULT: Final = "__covalab_result__"
+"""Name under which the value of a cell's last expression is stored with what shares objects with it."""
+
+
+SESSION_KEY: Final = ":session:"
+VALUE_KEY: Final = ":value:"
+"""Keys of the dictionary that a lattice of bare cells returns: the last record, and the value of its last cell.
+
+The value is missing where it is that of the record. The other keys are names that electrons beside the session made.
+"""
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """A cell that must run again where the session is restored, because of values that cannot be stored.
+
+    `names` are those values, `before` what it reads, as it was before the cell ran.
+    """
+
+    text: str
+    filename: str
+    first_line: int
+    names: tuple[str, ...]
+    before: Snapshot
+    hidden: bytes
+
+
+class RecordState(msgspec.Struct, frozen=True):
+    """What is stored of a record."""
+
+    number: int  # of the cell in its session, from 0 on
+    token: str  # of this one run of the cell
+    snapshot: Snapshot
+    hidden: bytes = b""
+    replays: list[Replay] = []
+    has_value: bool = False
+    made: tuple[str, ...] = ()  # names that this cell has set or changed
+    deleted: tuple[str, ...] = ()
+
+
+class CellRecord(Mapping[str, Any]):
+    """Names of a session after one of its cells.
+
+    Raises
+    ------
+    KeyError
+        From ``record[name]``, if there is no such name, or its value could not be stored; the message says which.
+    """
+
+    def __init__(self, state: RecordState, blobs: BlobStore | None = None) -> None:
+        self.state = state
+        self._blobs = blobs
+        self._namespace: dict[str, Any] = {}
+
+    def __reduce__(self) -> tuple[Callable[[bytes], CellRecord], tuple[bytes]]:
+        return opened, (msgspec.msgpack.encode(self.state),)
+
+    def bind(self, blobs: BlobStore) -> CellRecord:
+        """Read values from a blob folder from now on; without one, from that of the running batch."""
+        self._blobs = blobs
+        return self
+
+    @property
+    def blobs(self) -> tuple[Digest, ...]:
+        """The digests of the blobs that it refers to."""
+        snapshots = [self.state.snapshot, *(replay.before for replay in self.state.replays)]
+        return tuple(dict.fromkeys(digest for snapshot in snapshots for digest in snapshot.blobs))
+
+    @property
+    def value(self) -> Any:
+        """The value of the cell's last expression, None without one."""
+        return self._read(RESULT) if self.state.has_value else None
+
+    def __getitem__(self, name: str) -> Any:
+        if name == RESULT or (name not in self._names() and name not in self.state.snapshot.unstorable):
+            message = f"no cell made {name!r}; there are {', '.join(sorted(self)) or 'no names'}"
+            raise KeyError(message)
+        return self._read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(name for name in self._names() if name != RESULT)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, name: object) -> bool:
+        return name != RESULT and name in self._names()
+
+    def __repr__(self) -> str:
+        return f"<names after cell {self.state.number}: {', '.join(self)}>"
+
+    def _names(self) -> list[str]:
+        return [name for stored in self.state.snapshot.covariables for name in stored.names]
+
+    def _read(self, name: str) -> Any:
+        reason = self.state.snapshot.unstorable.get(name)
+        if reason is not None:
+            message = f"{name!r} could not be stored: {reason}"
+            raise KeyError(message)
+        if name not in self._namespace:
+            blobs = self._blobs or reporting.blobs_of_batch()
+            restore(self.state.snapshot, blobs, self._namespace, [name])
+            # A function of the notebook reads its globals when it is called.
+            if isinstance(self._namespace[name], (types.FunctionType, type)):
+                restore(self.state.snapshot, blobs, self._namespace)
+        return self._namespace[name]
+
+
+def opened(state: bytes) -> CellRecord:
+    """Return the record of its stored state."""
+    return CellRecord(msgspec.msgpack.decode(state, type=RecordState))
+
+
+__all__ = ["RESULT", "CellRecord", "RecordState", "Replay", "Value", "opened"]
