@@ -97,7 +97,9 @@ class Batch(msgspec.Struct, frozen=True):
     umask: int = -1
     variables: bytes = b""  # `Submission.variables`, and so on
     local_modules: Digest = Digest("")  # in `code` or a blob
-    session: bool = False  # its nodes share a process with those of the dispatch's other such batches, and what is in it
+    session: bool = (
+        False  # its nodes share a process with those of the dispatch's other such batches, and what is in it
+    )
 
     def __repr__(self) -> str:
         return f"<batch {self.id} of {self.dispatch}>"  # without the variables

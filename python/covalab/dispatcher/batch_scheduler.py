@@ -188,9 +188,7 @@ class BatchScheduler:
         )
         limit = batching.settings_of(run.graph, nodes[0]).time_limit if len(nodes) == 1 else None
         quick = self._is_quick(run, nodes)
-        sent = SentBatch(
-            batch.id, run.id, root, nodes, worker, quick=quick, time_limit=limit, in_session=in_session
-        )
+        sent = SentBatch(batch.id, run.id, root, nodes, worker, quick=quick, time_limit=limit, in_session=in_session)
         if in_session:
             run.session_worker = worker
         if run.started_at is None:

@@ -40,8 +40,8 @@ from covalab.worker.kept_functions import KeptFunction, keep
 from covalab.worker.late_output import LateOutput
 from covalab.worker.main_module import NodeMain
 from covalab.worker.node_state import NodeState
-from covalab.worker.session.record import CellRecord
 from covalab.worker.process_tree import descendants, has_children
+from covalab.worker.session.record import CellRecord
 
 _Ended: TypeAlias = "tuple[Value | None, Failure | None, Any]"
 """The end of a task: its serialized value or a failure, and the value itself for later tasks of the batch."""

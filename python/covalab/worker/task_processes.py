@@ -259,9 +259,7 @@ class TaskProcesses:
             handle.used_at = time.monotonic()
             if end.is_used_up:
                 handle.kill("a task that was cancelled left threads that go on")
-            if handle.ended.is_set() or (
-                not _is_session(handle) and memory_of(handle.pid, below=False) > _GROWN_BYTES
-            ):
+            if handle.ended.is_set() or (not _is_session(handle) and memory_of(handle.pid, below=False) > _GROWN_BYTES):
                 self._retire(handle)
             while len(idle := self._replaceable()) > _IDLE_KEPT:
                 self._retire(idle[0])

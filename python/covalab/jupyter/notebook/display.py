@@ -5,14 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import html
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from covalab.core.errors import CovalabError
 from covalab.core.model import DispatchSummary
-from covalab.jupyter.notebook.session import CellElectron, Session
-from covalab.sdk.dispatching import api
-from covalab.sdk.results.handle import DispatchHandle
 from covalab.sdk.timestamps import Timestamp
 
 
@@ -126,35 +122,3 @@ def _duration(one: DispatchSummary) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}"
-
-
-class Delivery:
-    """Transfer of the outputs of a cell with `--run` into the notebook, and the line of text about it."""
-
-    def __init__(self, made: CellElectron, handle: DispatchHandle, session: Session) -> None:
-        self._made, self._handle, self._session = made, handle, session
-        session.expect(made)
-        names = ", ".join(made.outputs)
-        self.text = f"{names} will appear in this notebook when {made.part.name} is done." if names else ""
-
-    def __repr__(self) -> str:
-        return self.text
-
-    def _repr_html_(self) -> str:
-        return f"<small>{html.escape(self.text)}</small>"
-
-    def wait(self, update: Callable[[Any], None]) -> None:
-        """Wait for the dispatch, set its outputs in the notebook, and update the displayed line. Runs in a thread."""
-        name = self._made.part.name
-        try:
-            result = api.get_result(self._handle, wait=True)
-            value = result.raise_for_status().result
-            names = self._session.deliver(self._made, value)
-        except CovalabError as error:
-            self._session.cancel_expected(self._made)
-            first = str(error).strip().partition("\n")[0]
-            self.text = f"{name} gave nothing, and nothing in this notebook changed: {first}"
-        else:
-            arrived = ", ".join(names)
-            self.text = f"{arrived} {'is' if len(names) == 1 else 'are'} here, made by {name}." if arrived else ""
-        update(self)

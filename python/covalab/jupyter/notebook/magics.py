@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final, get_args
 
@@ -22,10 +22,12 @@ from covalab.core.lifecycle import covalent_text
 from covalab.core.model import Status
 from covalab.jupyter.cells.header import read_header, without_comment
 from covalab.jupyter.cells.ipython_lines import CellRefused
-from covalab.jupyter.notebook.display import Definition, Delivery, Dispatches
+from covalab.jupyter.notebook.background import BackgroundCell
+from covalab.jupyter.notebook.display import Definition, Dispatches
 from covalab.jupyter.notebook.interrupt_magics import InterruptMagics
 from covalab.jupyter.notebook.magic_helpers import evaluate, id_in, magic
 from covalab.jupyter.notebook.session import CellElectron, Options, Session
+from covalab.jupyter.notebook.waiting import WAIT, WaitingLine, WaitingTransformer, names_needed
 from covalab.sdk.building.lattice import Lattice, lattice
 from covalab.sdk.dispatching import api
 from covalab.sdk.dispatching.redispatch import redispatch
@@ -71,7 +73,11 @@ class CovalabMagics(Magics):
         self._shell = shell
         self.session = Session(shell.user_ns)
         self.last: DispatchHandle | None = None
-        self._deliveries: dict[str, threading.Thread] = {}
+        self._background: dict[str, BackgroundCell] = {}
+        shell.user_ns[WAIT] = self._wait
+        shell.ast_transformers.append(
+            WaitingTransformer(lambda names: sorted(set().union(*self.session.expected(names).values())), shell.user_ns)
+        )
 
     # Cells
 
@@ -149,6 +155,8 @@ class CovalabMagics(Magics):
                 key=self._cell_id(),
                 flags=self._shell.compile.flags,
             )
+            if options.run:
+                self._wait(*names_needed(made.part.cell.tree, self._shell.user_ns))
             single = self.session.single(made) if options.run else None
         if single is not None:
             self._run(made, single)
@@ -158,14 +166,28 @@ class CovalabMagics(Magics):
     def _run(self, made: CellElectron, single: Lattice) -> None:
         """Dispatch one electron and fetch its outputs in a thread, which prints nothing."""
         handle = self.last = api.dispatch(single)()
-        display(handle)
-        delivery = Delivery(made, handle, self.session)
-        output = display(delivery, display_id=True)
+        cell = BackgroundCell(made, handle, self.session)
+        output = display(cell, display_id=True)
         # Without a front end there is no output to update, but the names are set all the same.
-        update: Callable[[Any], None] = output.update if output is not None else lambda _: None
-        thread = threading.Thread(target=delivery.wait, args=(update,), name=f"covalab-delivery-{handle}", daemon=True)
-        self._deliveries[str(handle)] = thread
-        thread.start()
+        update = (lambda: output.update(cell)) if output is not None else (lambda: None)
+        self._background[str(handle)] = cell
+        threading.Thread(target=cell.follow, args=(update,), name=f"covalab-run-{handle}", daemon=True).start()
+
+    def _wait(self, *names: str) -> None:
+        """Wait for names that cells with `--run` are making; a cell that needs them calls this first."""
+        for cell, found in self.session.expected(names).items():
+            output = None
+
+            def show(text: str) -> None:
+                nonlocal output
+                if output is None:
+                    output = display(Definition(text), display_id=True)
+                else:
+                    output.update(Definition(text))
+
+            WaitingLine(show).wait(found, cell.name, cell.wait)
+            if cell.error is not None:
+                raise cell.error
 
     @magic(
         line_cell_magic,
@@ -285,8 +307,8 @@ class CovalabMagics(Magics):
         options = parse_argstring(self.result, without_comment(line))
         dispatch_id = self._dispatch_id(options.id)
         result = api.get_result(dispatch_id, wait=options.wait)
-        if options.wait and dispatch_id in self._deliveries:
-            self._deliveries[dispatch_id].join()  # then the outputs are in the notebook too
+        if options.wait and dispatch_id in self._background:
+            self._background[dispatch_id].wait()  # then the names are in the notebook too
         return result
 
     @magic(

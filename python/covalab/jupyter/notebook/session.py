@@ -10,12 +10,11 @@ import ast
 import types
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from covalab.core.cell_source import filename_for, remember
-from covalab.core.missing_values import Missing
 from covalab.core.transportable import TransportableObject
 from covalab.jupyter.cells.cell import Cell, Kind, Names, kind_of, names_of, read_cell, read_session_cell
 from covalab.jupyter.cells.compiling import Recipe, arguments_of, data_message, function_of, listed
@@ -30,6 +29,7 @@ from covalab.sdk.building.trace import active
 from covalab.sdk.building.value_table import text_of
 from covalab.worker.session.cell import SessionCell
 from covalab.worker.session.reach import reached
+from covalab.worker.session.record import CellRecord
 
 
 class InPlaceWarning(UserWarning):
@@ -68,6 +68,17 @@ class _Wired(msgspec.Struct, frozen=True):
     wanted: tuple[str, ...] | None
 
 
+class Expected(Protocol):
+    """Cell with `--run` that has not ended (`background.BackgroundCell`)."""
+
+    names: set[str]
+
+    @property
+    def name(self) -> str:
+        """The name of its electron."""
+        ...
+
+
 class Session:
     """Electron cells and lattices of a notebook.
 
@@ -81,7 +92,7 @@ class Session:
         self.namespace = namespace
         self._electrons: dict[str, CellElectron] = {}
         self._wired: dict[str, _Wired] = {}
-        self._pending: dict[str, str] = {}  # output: the electron that is running to make it
+        self._pending: list[Expected] = []  # cells with `--run` that have not ended, in the order of their beginning
 
     @property
     def electrons(self) -> list[CellElectron]:
@@ -249,32 +260,30 @@ class Session:
             If the notebook does not have an input.
         """
         part = made.part
-        for name in part.cell.scope.reads:
-            if name in self._pending and self.kind(name) == "none":
-                message = f"{name!r} is not here yet: electron {self._pending[name]!r} is still making it"
-                raise CellRefused(message)
         wiring = wire(f"run_{part.name}", [part], self.kind, whole=True, reach=self._reach)
         function = self._assemble(wiring)
         function.__name__ = function.__qualname__ = part.name
         return lattice(function)
 
-    def expect(self, made: CellElectron) -> None:
-        """Record that the outputs of an electron are being made."""
-        self._pending.update(dict.fromkeys(made.outputs, made.part.name))
+    def expect(self, cell: Expected) -> None:
+        """Record that the names of a cell are being made."""
+        self._pending.append(cell)
 
-    def cancel_expected(self, made: CellElectron) -> None:
-        """Undo `expect`."""
-        for name in made.outputs:
-            self._pending.pop(name, None)
+    def arrived(self, cell: Expected) -> None:
+        """Record that they are here, or will never be."""
+        self._pending.remove(cell)
 
-    def deliver(self, made: CellElectron, value: Any) -> list[str]:
-        """Put the value of an electron into the notebook under the names of its outputs; return those that got one."""
-        self.cancel_expected(made)
-        if not made.outputs:
-            return []
-        values = (value,) if len(made.outputs) == 1 else tuple(value)
-        found = {name: one for name, one in zip(made.outputs, values, strict=True) if not isinstance(one, Missing)}
+    def expected(self, names: Iterable[str]) -> dict[Expected, list[str]]:
+        """Return the cells that are making some of these names, with the names."""
+        wanted = set(names)
+        return {cell: sorted(found) for cell in self._pending if (found := wanted & cell.names)}
+
+    def deliver(self, made: CellElectron, record: CellRecord) -> list[str]:
+        """Put what a cell has made into the notebook; return the names that it set or changed."""
+        found = {name: record[name] for name in record.state.made}
         self.namespace.update(found)
+        for name in record.state.deleted:
+            self.namespace.pop(name, None)
         return list(found)
 
     def _assemble(self, wiring: Wiring) -> types.FunctionType:
@@ -305,7 +314,6 @@ class Session:
         function.__covalab_source__ = wiring.source  # type: ignore[attr-defined]
         remember(filename, wiring.source)
         return function
-
 
     def _in_session(self, made: CellElectron, wiring: Wiring, build: Build) -> SessionCall:
         """Return what a bare cell is in a lattice: it takes the session and returns it."""

@@ -35,11 +35,12 @@ from covalab.sdk.building.value_table import deserialize_inputs
 from covalab.sdk.configuration import get_config
 from covalab.sdk.recorded_values import RecordedValues
 from covalab.sdk.results.readers import Readers
-from covalab.sdk.results.session_names import names_of, value_of_session
+from covalab.sdk.results.session_names import names_of, session_record, value_of_session
 from covalab.sdk.results.stored_code import RecordedLattice, StoredLattice, load_lattice
 from covalab.sdk.tasks.records import TaskRecord, attempts_of, node_additions
 from covalab.sdk.tasks.tasks import get_task_result
 from covalab.sdk.values import FieldDict, UserValue
+from covalab.worker.session.record import CellRecord
 
 _TEXT_LIMIT = 4_000
 
@@ -188,6 +189,11 @@ class Result(Readers):
     def _names(self) -> Mapping[str, UserValue]:
         value = self._values.result() if self._has_value else None
         return names_of(self._record, self._values, self._client, value)
+
+    @property
+    def session_record(self) -> CellRecord | None:
+        """The record of the last cell that ran of those that share a session, None where none does."""
+        return session_record(self._record, self._values, self._client)
 
     def __getitem__(self, name: str) -> UserValue:
         """Return the value that the cells of the dispatch left in a name; each time another copy.

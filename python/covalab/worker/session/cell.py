@@ -68,4 +68,3 @@ class SessionCell:
         from covalab.worker.session.live import live_session  # noqa: PLC0415 - a kernel only describes cells
 
         return live_session(session).run(self, notebook, values)
-

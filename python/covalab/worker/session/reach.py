@@ -10,7 +10,7 @@ _MAIN: Final = "__main__"
 
 
 def reached(names: Iterable[str], namespace: Mapping[str, Any]) -> set[str]:
-    """Return names that there are, with those in the code of functions and classes of the notebook among them.
+    r"""Return names that there are, with those in the code of functions and classes of the notebook among them.
 
     Examples
     --------
@@ -49,7 +49,9 @@ def names_in(value: object) -> list[str]:
             pending.append(getattr(one, "__wrapped__", None))
         elif isinstance(one, type):
             if one.__module__ == _MAIN:
-                pending += [attribute for base in one.__mro__ for attribute in vars(base).values() if _is_code(attribute)]
+                pending += [
+                    attribute for base in one.__mro__ for attribute in vars(base).values() if _is_code(attribute)
+                ]
         elif one is not None and type(one).__module__ == _MAIN:
             pending.append(type(one))
         else:

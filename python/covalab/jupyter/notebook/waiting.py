@@ -1,0 +1,91 @@
+"""Waiting for names that a cell with `--run` is still making: the cell that needs them begins when they are there.
+
+So "Run all" works. A cell also waits before it sets such a name, or draws from a random generator that the other cell
+draws from: in the notebook it comes after it.
+"""
+
+from __future__ import annotations
+
+import ast
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from covalab.jupyter.cells.dataflow import Conflict, scan
+from covalab.worker.session.reach import names_in, reached
+
+WAIT: Final = "__covalab_wait__"
+"""Name of the function in the notebook that a cell calls first, if it has to wait."""
+RANDOM: Final = "the global random generators"
+_DRAWS: Final = frozenset({"random", "seed"})
+_TICK_SECONDS: Final = 0.1
+_SHOWN_AFTER: Final = 0.5
+
+
+def names_needed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
+    """Return the names that code reads, sets or deletes, those of the functions that it calls included.
+
+    `RANDOM` is among them if it may use a global random generator.
+    """
+    try:
+        scope = scan(tree.body)
+    except Conflict:  # the cell will say so itself
+        return set()
+    read = {*scope.reads, *scope.changes}
+    reads = reached(read, namespace)
+    words = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)} | read
+    for name in reads:
+        words.update(names_in(namespace[name]))
+    found = read | reads | scope.bindings.keys() | scope.deleted
+    return found | {RANDOM} if _DRAWS & words else found
+
+
+class WaitingTransformer(ast.NodeTransformer):
+    """Rewriter of cells: one that needs names which are on their way first calls `WAIT`.
+
+    Parameters
+    ----------
+    pending
+        Returns those of some names that are on their way.
+    namespace
+        The namespace of the notebook.
+    """
+
+    def __init__(self, pending: Callable[[Iterable[str]], list[str]], namespace: Mapping[str, Any]) -> None:
+        self._pending, self._namespace = pending, namespace
+
+    def visit_Module(self, node: ast.Module) -> ast.Module:
+        """Add the call in front of the code."""
+        names = self._pending(names_needed(node, self._namespace)) if node.body else []
+        if names:
+            call = ast.parse(f"{WAIT}({', '.join(map(repr, names))})").body
+            for part in ast.walk(call[0]):
+                ast.copy_location(part, node.body[0])
+            node.body[:0] = call
+        return node
+
+
+class WaitingLine:
+    """Line below a cell that says for what it waits, and for how long it has.
+
+    Parameters
+    ----------
+    show
+        Shows a text; it is called with another one while the wait goes on.
+    """
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
+
+    def wait(self, names: Iterable[str], maker: str, is_done: Callable[[float], bool]) -> None:
+        """Wait until `is_done`, which may take as long as it is given; the stop button ends the wait."""
+        began = time.monotonic()
+        listed = ", ".join(f"`{name}`" if name != RANDOM else name for name in sorted(names))
+        shown = -1
+        while not is_done(_TICK_SECONDS):
+            seconds = time.monotonic() - began
+            if seconds > _SHOWN_AFTER and int(seconds) != shown:
+                shown = int(seconds)
+                self._show(f"waiting for {listed} from {maker}, {shown} s")
+        if shown >= 0:
+            self._show(f"waited {time.monotonic() - began:.1f} s for {listed} from {maker}")
