@@ -321,10 +321,8 @@ class Session:
         filename = filename_for("electron", part.name, part.cell.text)
         remember(filename, part.cell.text)
         function = SessionCell(part.name, part.cell.text, made.first_line, filename)
-        assert made.seen is not None
-        return SessionCall(
-            part.name, _as_electron(function, made.options), made.seen, wiring.flows.get(part.name, {}), build
-        )
+        flows = wiring.flows.get(part.name, {})
+        return SessionCall(part.name, _as_electron(function, made.options), flows, build, made.seen)
 
     def _reach(self, names: Sequence[str]) -> list[str]:
         return sorted(reached(names, self.namespace))

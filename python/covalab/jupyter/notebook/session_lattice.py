@@ -69,16 +69,30 @@ def _see(name: str, namespace: dict[str, Any]) -> _Seen:
     return _Seen(value, data, hashlib.sha256(data).hexdigest())
 
 
-class NameTaking:
-    """Taking names from the notebook for the cells of one dispatch: each name once, and again when it changed."""
+class Build:
+    """What the cells of a session share while the graph of their lattice is built; travels with the lattice.
 
-    def __init__(self, namespace: dict[str, Any]) -> None:
+    Each name of the notebook is taken once, and again for a cell that was run after it changed. A lattice that was
+    stored, to be dispatched again in another process, has the names that were taken for it.
+    """
+
+    def __init__(self, namespace: dict[str, Any] | None, taken: Mapping[str, NotebookNames | None] = {}) -> None:
         self._namespace = namespace
-        self._sent: dict[str, object] = {}
-        self._has_begun = False
+        self._taken = dict(taken)
+        self.begin()
 
-    def take(self, names: Sequence[str], seen: SeenNames) -> NotebookNames | None:
+    def __reduce__(self) -> tuple[Callable[..., Build], tuple[Any, ...]]:
+        return Build, (None, self._taken)
+
+    def begin(self) -> None:
+        """Begin another graph."""
+        self.made: dict[str, Any] = {}
+        self._sent: dict[str, object] = {}
+
+    def take(self, cell: str, names: Sequence[str], seen: SeenNames | None) -> NotebookNames | None:
         """Return names for a cell; None if the session has them all."""
+        if self._namespace is None or seen is None:
+            return self._taken.get(cell)
         values: dict[str, Any] = {}
         for name in names:
             one = seen.now(name)
@@ -86,11 +100,12 @@ class NameTaking:
             if self._sent.get(name) != mark:
                 self._sent[name] = mark
                 values[name] = one.value
-        hidden = b"" if self._has_begun else msgspec.msgpack.encode(hidden_state.capture())
-        self._has_begun = True
-        if not values and not hidden:
-            return None
-        return NotebookNames(tuple(values), pickling.dumps(values, self._namespace).join(), hidden)
+        hidden = b"" if self.made else msgspec.msgpack.encode(hidden_state.capture())
+        taken = None
+        if values or hidden:
+            taken = NotebookNames(tuple(values), pickling.dumps(values, self._namespace).join(), hidden)
+        self._taken[cell] = taken
+        return taken
 
 
 def shown(names: NotebookNames) -> TransportableObject:
@@ -107,23 +122,26 @@ class SessionCall:
         The name of the electron.
     electron
         What is called.
-    seen
-        The notebook when the cell was run.
     flows
         The cells that make what it uses, with the names: the edges of the graph.
     build
         What the cells of the lattice share while its graph is built.
+    seen
+        The notebook when the cell was run; None in another process.
     """
 
     def __init__(
         self,
         name: str,
         electron: Callable[..., Any],
-        seen: SeenNames,
         flows: Mapping[str, Iterable[str]],
         build: Build,
+        seen: SeenNames | None = None,
     ) -> None:
-        self._name, self._electron, self._seen, self._flows, self._build = name, electron, seen, flows, build
+        self._name, self._electron, self._flows, self._build, self._seen = name, electron, flows, build, seen
+
+    def __reduce__(self) -> tuple[Callable[..., SessionCall], tuple[Any, ...]]:
+        return SessionCall, (self._name, self._electron, self._flows, self._build)
 
     def __call__(self, session: Any = None, names: tuple[str, ...] = (), /, **values: Any) -> Any:
         """Add the cell to the graph that is built."""
@@ -134,8 +152,9 @@ class SessionCall:
                 "or run the cell without %%electron"
             )
             raise RuntimeError(message)
-        taking = self._build.begin() if session is None else self._build.taking
-        taken = taking.take(names, self._seen)
+        if session is None:
+            self._build.begin()
+        taken = self._build.take(self._name, names, self._seen)
         given = () if taken is None else (shown(taken),)
         made = self._electron(session, *given, **values)
         for maker, flowing in self._flows.items():
@@ -143,20 +162,6 @@ class SessionCall:
                 trace.show_flow(self._build.made[maker], made, ", ".join(flowing))
         self._build.made[self._name] = made
         return made
-
-
-class Build:
-    """Cells of a session and names of the notebook in the graph that is being built."""
-
-    def __init__(self, namespace: dict[str, Any]) -> None:
-        self._namespace = namespace
-        self.begin()
-
-    def begin(self) -> NameTaking:
-        """Begin another graph."""
-        self.made: dict[str, Any] = {}
-        self.taking = NameTaking(self._namespace)
-        return self.taking
 
 
 def notebook_names(*names: str) -> tuple[str, ...]:
@@ -169,4 +174,4 @@ def everything(session: Any, *value: Any, **beside: Any) -> dict[str, Any]:
     return {SESSION_KEY: session, **({VALUE_KEY: value[0]} if value else {}), **beside}
 
 
-__all__ = ["Build", "NameTaking", "SeenNames", "SessionCall", "everything", "notebook_names", "shown"]
+__all__ = ["Build", "SeenNames", "SessionCall", "everything", "notebook_names", "shown"]

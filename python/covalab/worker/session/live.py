@@ -7,6 +7,7 @@ is restored from the record of its last cell; cells that made what cannot be sto
 from __future__ import annotations
 
 import builtins
+import contextlib
 import re
 import secrets
 import sys
@@ -22,7 +23,7 @@ from covalab.namespace import hidden_state, pickling
 from covalab.namespace.covariables import Snapshot, Tracker, restore
 from covalab.worker import reporting
 from covalab.worker.main_module import NodeMain
-from covalab.worker.outputs.shell import CellEnd, run_cell, without_outputs
+from covalab.worker.outputs.shell import CellEnd, run_cell
 from covalab.worker.session.cell import NotebookNames, SessionCell
 from covalab.worker.session.reach import reached
 from covalab.worker.session.record import RESULT, CellRecord, RecordState, Replay
@@ -52,7 +53,7 @@ class LiveSession:
     def restore(self, record: CellRecord) -> None:
         """Put the session together as it was after a cell of another process."""
         state = record.state
-        with without_outputs():
+        with contextlib.nullcontext():
             for replay in state.replays:
                 self._replay(replay)
         unstorable = {name: self.namespace[name] for name in state.snapshot.unstorable if name in self.namespace}
@@ -111,7 +112,8 @@ class LiveSession:
     def _run(self, text: str, filename: str, first_line: int) -> CellEnd:
         own, sys.modules[_MAIN] = sys.modules[_MAIN], self._main
         try:
-            return run_cell(text, filename=filename, namespace=self.namespace, first_line=first_line)
+            code = "\n".join(text.split("\n")[first_line - 1 :])
+            return run_cell(code, filename=filename, namespace=self.namespace, first_line=first_line)
         finally:
             sys.modules[_MAIN] = own
 
