@@ -12,7 +12,8 @@ import pytest
 
 from covalab.client import Client, connect
 
-SEED = os.environ.get("COVALAB_SAMPLE_SEED") or str(random.randrange(10**6))
+# In the environment, because the processes that share the tests (`pytest -n`) must choose the same cases.
+SEED = os.environ.setdefault("COVALAB_SAMPLE_SEED", str(random.randrange(10**6)))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,6 +24,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_report_header() -> str:
     """Print the seed, by which the same cases are chosen again."""
     return f"cases of sampled tests: COVALAB_SAMPLE_SEED={SEED} (--every-case: all)"
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Share all tests between two processes: they mostly wait. A few that somebody names run in this one."""
+    return 0 if [*config.args] != [*config.getini("testpaths")] or config.option.keyword else 2
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -268,6 +268,8 @@ def test_a_slow_answer_of_one_that_answers_others_is_named(tmp_path: Path, error
         server = HTTPServer(web.Application([("/slow", Slow), ("/status", Quick)]))
         server.add_socket(bind_unix_socket(str(tmp_path / "socket")))
         await over.wait()
+        server.stop()
+        await server.close_all_connections()
 
     async def main() -> None:
         over = asyncio.Event()

@@ -7,7 +7,9 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -26,6 +28,16 @@ def processes(client: Client) -> list[psutil.Process]:
     return [dispatcher, *dispatcher.children(recursive=True)]
 
 
+def listening_addresses(client: Client) -> list[Any]:
+    """Return the addresses at which these processes listen."""
+    found: list[Any] = []
+    for process in processes(client):
+        with suppress(psutil.NoSuchProcess):  # a task process ends when it is idle
+            connections = process.net_connections(kind="inet")
+            found += [connection.laddr for connection in connections if connection.status == psutil.CONN_LISTEN]
+    return found
+
+
 @pytest.fixture
 def busy(live: Client) -> Client:
     """Return a client whose pool is up."""
@@ -35,12 +47,7 @@ def busy(live: Client) -> Client:
 
 def test_nothing_listens_beyond_loopback(busy: Client) -> None:
     """Every listening port of dispatcher, pool and workers is on 127.0.0.1."""
-    listening = [
-        connection.laddr
-        for process in processes(busy)
-        for connection in process.net_connections(kind="inet")
-        if connection.status == psutil.CONN_LISTEN
-    ]
+    listening = listening_addresses(busy)
 
     assert listening, "the Dask scheduler listens somewhere"
     assert {address.ip for address in listening} == {"127.0.0.1"}
@@ -48,12 +55,7 @@ def test_nothing_listens_beyond_loopback(busy: Client) -> None:
 
 def test_another_user_gets_no_work_done_by_dask(busy: Client) -> None:
     """A process of another account that connects to any of our ports, encrypted or not, is refused."""
-    ports = {
-        connection.laddr.port
-        for process in processes(busy)
-        for connection in process.net_connections(kind="inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    ports = {address.port for address in listening_addresses(busy)}
     program = (
         "import sys, asyncio, os\n"
         "from distributed import Security\n"

@@ -52,8 +52,9 @@ def run(payload: bytes) -> None:
     def emit(message: bytes) -> None:
         worker.log_event(TOPIC, (job.owner, message))
 
+    unwanted = threading.Event()
     watching = asyncio.run_coroutine_threadsafe(
-        _end_when_unwanted(worker, worker.get_current_task(), job),
+        _end_when_unwanted(worker, worker.get_current_task(), job, unwanted),
         worker.loop.asyncio_loop,  # type: ignore[attr-defined] # tornado's, which is always asyncio's
     )
     # Its pool may be killed, and the scheduler then forgets the task but leaves it running: nothing else stops it.
@@ -61,15 +62,18 @@ def run(payload: bytes) -> None:
         _jobs(worker).processes.run(job, emit, secede)
     finally:
         watching.cancel()
+        if unwanted.is_set():  # nobody says to its process that the dispatch has ended
+            _jobs(worker).processes.end_dispatches([job.root])
     emit(msgspec.msgpack.encode(JobDone(job.number)))
 
 
-async def _end_when_unwanted(worker: Worker, key: Key, job: Job) -> None:
+async def _end_when_unwanted(worker: Worker, key: Key, job: Job, unwanted: threading.Event) -> None:
     """Stop a batch that the scheduler released, as it does when the pool is gone; Dask itself never stops one."""
     while True:
         await asyncio.sleep(_WANTED_SECONDS)
         task = worker.state.tasks.get(key)
         if task is None or task.state not in ("executing", "long-running"):
+            unwanted.set()
             _jobs(worker).handle(Stop(job.owner, job.number, []))
 
 

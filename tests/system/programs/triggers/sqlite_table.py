@@ -10,8 +10,9 @@ from pathlib import Path
 import covalab as ct
 from covalab.triggers import SQLiteTrigger
 
+# Long against a dispatch: looked at again before the new jobs are done, they would start another run.
 database = Path(tempfile.mkdtemp()) / "jobs.db"
-trigger = SQLiteTrigger(str(database), "jobs", poll_interval=0.1, where_clauses=["state = 'new'"])
+trigger = SQLiteTrigger(str(database), "jobs", poll_interval=2, where_clauses=["state = 'new'"])
 
 
 @ct.electron
