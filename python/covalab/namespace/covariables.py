@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
 import msgspec
 
 from covalab.blobs import BlobStore
-from covalab.core.codec import USERS_ERRORS, Encoded, digest_of, frames_of, pack, type_name
+from covalab.core.codec import USERS_ERRORS, Encoded, frames_of, pack, type_name
 from covalab.core.errors import SerializationError
 from covalab.core.model import Digest, Value
 from covalab.core.plain_types import ATOMS
@@ -45,12 +45,14 @@ def is_hidden(name: str) -> bool:
 class StoredCovariable(msgspec.Struct, frozen=True, array_like=True):
     """Names that are stored together, the classes of the notebook among them, and the value.
 
-    A class may be in a co-variable without names: the class of an object whose name now means something else.
+    A co-variable may have no names: it is a class that others refer to. `needs` are the ids of the classes that must be
+    loaded for it.
     """
 
     names: tuple[str, ...]
     value: Value
     classes: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True):
@@ -76,7 +78,6 @@ class _Look(msgspec.Struct):
     identity: int
     kind: type
     mentioned: frozenset[str] = frozenset()
-    classes: frozenset[str] = frozenset()
 
 
 class Tracker:
@@ -88,15 +89,7 @@ class Tracker:
         self._looks: dict[str, _Look] = {}
         self._stored: dict[str, StoredCovariable] = {}
         self._stored_classes: dict[str, StoredCovariable] = {}
-        self._digests: dict[str, Digest] = {}  # of what is inline, by first name or class
         self._unstorable: dict[str, str] = {}
-
-    def take_over(self, snapshot: Snapshot) -> None:
-        """Begin with the names of a snapshot, which was just restored into the namespace."""
-        for one in snapshot.covariables:
-            self._remember(one)
-            for name in one.names:
-                self._look_at(name, None)
 
     def store(self, blobs: BlobStore, touched: Collection[str] | None = None) -> Snapshot:
         """Store what may have changed, and return all names.
@@ -117,7 +110,8 @@ class Tracker:
                 looked_at.add(name)
                 self._unstorable.pop(name, None)
                 reason = seen.look_at(name)
-                self._look_at(name, seen.pickles.get(name))
+                value = self._namespace[name]
+                self._looks[name] = _Look(id(value), type(value), seen.mentioned(name))
                 if reason is not None:
                     self._unstorable[name] = reason
             waiting = self._connected(waiting, names) - looked_at
@@ -162,15 +156,10 @@ class Tracker:
                 waiting |= self._looks[name].mentioned
         return found
 
-    def _look_at(self, name: str, pickle: Pickled | None) -> None:
-        value = self._namespace[name]
-        mentioned = frozenset(pickle.pickler.mentioned) if pickle is not None else frozenset()
-        classes = frozenset(pickle.pickler.classes) if pickle is not None else frozenset()
-        self._looks[name] = _Look(id(value), type(value), mentioned, classes)
-
     def _forget(self, name: str) -> None:
-        for known in (self._looks, self._unstorable, self._stored, self._digests):
-            known.pop(name, None)  # type: ignore[attr-defined]
+        self._looks.pop(name, None)
+        self._unstorable.pop(name, None)
+        self._stored.pop(name, None)
 
     def _remember(self, stored: StoredCovariable) -> None:
         self._stored.update(dict.fromkeys(stored.names, stored))
@@ -187,7 +176,9 @@ class Tracker:
                 encoded = seen.encoded(names, trackers)
             except USERS_ERRORS as error:
                 text = f"{type(error).__name__}: {error}"
-                self._unstorable.update({name: f"{name} cannot be pickled with {', '.join(names)}: {text}" for name in names})
+                self._unstorable.update(
+                    {name: f"{name} cannot be pickled with {', '.join(names)}: {text}" for name in names}
+                )
                 continue
             self._store_group(names, trackers, encoded, seen, blobs)
 
@@ -200,16 +191,20 @@ class Tracker:
             value = Value(encoded.size, kind, "", None, blobs.put(encoded))
         else:
             value = Value(encoded.size, kind, "", encoded.join())
-        now = StoredCovariable(names, value, trackers)
+        now = StoredCovariable(names, value, trackers, seen.needs(names, trackers))
         self._remember(before if before == now else now)
 
     def _all_stored(self) -> tuple[StoredCovariable, ...]:
-        found = {id(one): one for one in (*self._stored.values(), *self._needed_classes())}
-        return tuple(found.values())
-
-    def _needed_classes(self) -> list[StoredCovariable]:
-        needed = {tracker for name in self._stored for tracker in self._looks[name].classes}
-        return [self._stored_classes[tracker] for tracker in needed if tracker in self._stored_classes]
+        needed: dict[str, StoredCovariable] = {}
+        waiting = [tracker for one in self._stored.values() for tracker in (*one.classes, *one.needs)]
+        while waiting:
+            tracker = waiting.pop()
+            one = self._stored_classes.get(tracker)
+            if one is not None and tracker not in needed:
+                needed[tracker] = one
+                waiting += [*one.classes, *one.needs]
+        self._stored_classes = needed
+        return tuple({id(one): one for one in (*self._stored.values(), *needed.values())}.values())
 
 
 class _Seen:
@@ -221,7 +216,8 @@ class _Seen:
         self._classes: dict[str, type] = {}
         self._pickles_of_classes: dict[str, Pickled] = {}
         self._memos: list[Any] = []  # no id is used again while these live
-        self._objects: dict[Any, frozenset[int]] = {}
+        self._objects: dict[str, frozenset[int]] = {}
+        self._objects_of_classes: dict[str, frozenset[int]] = {}
 
     def look_at(self, name: str) -> str | None:
         """Pickle the value of a name. Return the reason if it cannot be pickled."""
@@ -242,7 +238,7 @@ class _Seen:
         made = pickled(([cls], {}), self._namespace, (cls,))
         self._classes[tracker] = cls
         self._pickles_of_classes[tracker] = made
-        self._objects[cls] = self._shared(made, made)
+        self._objects_of_classes[tracker] = self._shared(made, made)
         for other, found in made.pickler.classes.items():
             self._look_at_class(other, found)
 
@@ -257,9 +253,28 @@ class _Seen:
         referred_by_class = {
             tracker: frozenset(made.pickler.classes) for tracker, made in self._pickles_of_classes.items()
         }
-        objects = {name: self._objects[name] for name in self.pickles}
-        of_classes = {tracker: self._objects[self._classes[tracker]] for tracker in self._pickles_of_classes}
-        return groups_of(objects, of_classes, referred, referred_by_class)
+        return groups_of(self._objects, self._objects_of_classes, referred, referred_by_class)
+
+    def mentioned(self, name: str) -> frozenset[str]:
+        """Return the globals that functions in a value mention, also methods of its class."""
+        if name not in self.pickles:
+            return frozenset()
+        picklers = [self.pickles[name].pickler]
+        picklers += [self._pickles_of_classes[tracker].pickler for tracker in self.needs((name,), ())]
+        return frozenset().union(*(pickler.mentioned for pickler in picklers))
+
+    def needs(self, names: tuple[str, ...], trackers: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the ids of the classes that values and classes refer to, directly or not."""
+        found: dict[str, None] = {}
+        waiting = [*trackers]
+        for name in names:
+            waiting += self.pickles[name].pickler.classes
+        while waiting:
+            tracker = waiting.pop(0)
+            if tracker not in found:
+                found[tracker] = None
+                waiting += self._pickles_of_classes[tracker].pickler.classes
+        return tuple(tracker for tracker in found if tracker not in trackers)
 
     def encoded(self, names: tuple[str, ...], trackers: tuple[str, ...]) -> Encoded:
         """Serialize names and classes together."""

@@ -108,16 +108,14 @@ def reduce_class(cls: type, how: tuple[Any, ...]) -> tuple[Any, ...]:
     order = {name: at for at, name in enumerate(vars(cls))}
     attributes = dict(sorted(attributes.items(), key=lambda item: order.get(item[0], len(order))))
     if maker is theirs._make_skeleton_class:  # noqa: SLF001 - not of an enumeration
-        kind, name, bases, keywords, tracker, extra = arguments
+        kind, name, bases, keywords, tracker, _ = arguments
         if "__slots__" in vars(cls):  # without them its instances would have a dictionary
             keywords = {**keywords, "__slots__": attributes.pop("__slots__")}
-        maker, arguments = make_class, (kind, name, bases, keywords, tracker, extra)
+        maker, arguments = make_class, (kind, name, bases, keywords, tracker)
     return maker, arguments, (attributes, slots), None, None, set_class
 
 
-def make_class(
-    kind: type, name: str, bases: tuple[Any, ...], namespace: dict[str, Any], tracker: str, extra: object
-) -> type:
+def make_class(kind: type, name: str, bases: tuple[Any, ...], namespace: dict[str, Any], tracker: str) -> type:
     """Return a class without its attributes, the same object each time; pickles name this function."""
     known = tracked_class(tracker)
     if known is not None:
@@ -130,7 +128,7 @@ def make_class(
         else:  # a metaclass of the notebook, whose code ran when the class was defined
             resolved = types.resolve_bases(bases)
             made = plain.__new__(kind, name, resolved, dict(namespace))
-            plain.__init__(made, name, resolved, dict(namespace))
+            plain.__init__(made, name, resolved, dict(namespace))  # type: ignore[misc]
     finally:
         for owner, hook in hidden:
             type.__setattr__(owner, "__init_subclass__", hook)

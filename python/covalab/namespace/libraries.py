@@ -1,4 +1,4 @@
-"""Objects of libraries that need more than their own way of being pickled: pandas, matplotlib, and modules' own objects.
+"""Objects of libraries that need more than their own way of being pickled: pandas, matplotlib, objects of modules.
 
 A library is looked at only when it is loaded.
 """
@@ -102,6 +102,7 @@ _UNCHANGING: Final[dict[str, tuple[str, ...]]] = {
     "numpy": ("dtype", "generic", "ufunc"),
     "pandas": ("Index",),
     "pandas.api.extensions": ("ExtensionDtype",),
+    "pyarrow": ("Array", "ChunkedArray", "Table", "Buffer", "DataType"),
     "sympy": ("Basic",),
     "torch": ("dtype", "device"),
 }

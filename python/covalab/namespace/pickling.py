@@ -135,7 +135,9 @@ def _reduce_file(file: Any) -> Any:
     for name in ("stdout", "stderr", "stdin", "__stdout__", "__stderr__", "__stdin__"):
         if file is getattr(sys, name):
             return getattr, (sys, name)
-    if isinstance(file, io.StringIO | io.BytesIO) or not isinstance(file, io.TextIOBase | io.RawIOBase | io.BufferedIOBase):
+    if isinstance(file, io.StringIO | io.BytesIO) or not isinstance(
+        file, io.TextIOBase | io.RawIOBase | io.BufferedIOBase
+    ):
         return NotImplemented
     if isinstance(file, io.TextIOWrapper):
         text = f"cannot pickle {type(file).__name__!r} object"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from covalab.core.plain_types import ATOMS
+from covalab.namespace.definitions import Target
 from covalab.namespace.libraries import never_changes
 from covalab.namespace.pickling import NamespacePickler
 
@@ -15,6 +16,7 @@ _UNCHANGING: Final = frozenset(
         *ATOMS,
         tuple,
         frozenset,
+        Target,
         range,
         slice,
         types.FunctionType,  # its attributes and closure are met, too
