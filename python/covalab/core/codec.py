@@ -59,7 +59,8 @@ class Encoded(msgspec.Struct, frozen=True):
         return b"".join(self.pieces)
 
 
-def _pack(frames: Sequence[Any]) -> Encoded:
+def pack(frames: Sequence[Any]) -> Encoded:
+    """Put a pickle and its large buffers together."""
     lengths = [memoryview(frame).nbytes for frame in frames]
     head = _HEAD.pack(_MAGIC, sys.version_info[0], sys.version_info[1], 0, len(frames))
     head += struct.pack(f"<{len(frames)}Q", *lengths)
@@ -117,7 +118,7 @@ def encode(obj: object, *, what: str = "value") -> Encoded:
             head = pickling.dumps_deep(obj, keep)
     except USERS_ERRORS as error:  # pickling runs the user's code
         raise SerializationError(unpicklable.message(obj, what, error)) from error
-    return _pack([head, *(buffer.raw() for buffer in buffers)])
+    return pack([head, *(buffer.raw() for buffer in buffers)])
 
 
 def decode(data: Buffer, *, what: str = "value") -> Any:
@@ -127,6 +128,30 @@ def decode(data: Buffer, *, what: str = "value") -> Any:
     ------
     SerializationError
         If the bytes are not a serialized value, or it cannot be unpickled here (a missing module, another Python).
+    """
+    frames, (major, minor) = frames_of(data, what=what)
+    buffers = [bytearray(frame) if frame.readonly else frame for frame in frames[1:]]
+    is_foreign = (major, minor) != sys.version_info[:2]
+    try:
+        return (
+            _ForeignUnpickler(io.BytesIO(frames[0]), buffers=buffers).load()
+            if is_foreign
+            else unpickle(frames[0], buffers)
+        )
+    except USERS_ERRORS as error:  # unpickling runs the user's code
+        here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        other = f" (written by Python {major}.{minor}, this is {here})" if is_foreign else ""
+        message = f"{what} cannot be opened here: {type(error).__name__}: {error}{other}"
+        raise SerializationError(message) from error
+
+
+def frames_of(data: Buffer, *, what: str = "value") -> tuple[list[Any], tuple[int, int]]:
+    """Return the pickle and the large buffers of a serialized value, and the Python version that wrote it.
+
+    Raises
+    ------
+    SerializationError
+        If the bytes are not a serialized value.
     """
     view = memoryview(data)
     if len(view) < _HEAD.size + 8 or bytes(view[:4]) != _MAGIC:
@@ -153,19 +178,7 @@ def decode(data: Buffer, *, what: str = "value") -> Any:
     if not frames or offset != len(view):
         message = f"{what} is damaged: its header speaks of {offset:,} bytes, {len(view):,} are there"
         raise SerializationError(message)
-    buffers = [bytearray(frame) if frame.readonly else frame for frame in frames[1:]]
-    is_foreign = (major, minor) != sys.version_info[:2]
-    try:
-        return (
-            _ForeignUnpickler(io.BytesIO(frames[0]), buffers=buffers).load()
-            if is_foreign
-            else unpickle(frames[0], buffers)
-        )
-    except USERS_ERRORS as error:  # unpickling runs the user's code
-        here = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        other = f" (written by Python {major}.{minor}, this is {here})" if is_foreign else ""
-        message = f"{what} cannot be opened here: {type(error).__name__}: {error}{other}"
-        raise SerializationError(message) from error
+    return frames, (major, minor)
 
 
 class _RenamingUnpickler(pickle.Unpickler):
@@ -221,7 +234,7 @@ def unwrap_pickle(data: Buffer) -> bytes | None:
 
 def wrap_pickle(pickled: bytes) -> Encoded:
     """Serialize a value that is pickled already."""
-    return _pack([pickled])
+    return pack([pickled])
 
 
 def digest_of(pieces: Iterable[Any]) -> Digest:

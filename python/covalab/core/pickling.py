@@ -19,11 +19,12 @@ import typing
 import weakref
 from collections import ChainMap
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
 import cloudpickle
 from cloudpickle.cloudpickle import _class_setstate  # what the pickle of every class names
 
+_T = TypeVar("_T")
 _Reduced: TypeAlias = "str | tuple[Any, ...]"
 
 _DEEP_STACK: Final = 512 * 1024**2  # bytes of address space; only what is used of it becomes memory
@@ -43,12 +44,17 @@ def dumps(obj: object, buffer_callback: Callable[[pickle.PickleBuffer], Any] | N
 
 def dumps_deep(obj: object, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None) -> bytes:
     """Pickle a value that is too deep for `dumps`, on a stack that is large enough. Slow to start: a second choice."""
-    data: list[bytes] = []
+    return call_deep(lambda: dumps(obj, buffer_callback))
+
+
+def call_deep(function: Callable[[], _T]) -> _T:
+    """Call a function on a stack that is large enough for values that are nested very deeply."""
+    results: list[_T] = []
     errors: list[BaseException] = []
 
     def run() -> None:
         try:
-            data.append(dumps(obj, buffer_callback))
+            results.append(function())
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that asked
             errors.append(error)
 
@@ -66,7 +72,7 @@ def dumps_deep(obj: object, buffer_callback: Callable[[pickle.PickleBuffer], Any
             sys.setrecursionlimit(limit)
     if errors:
         raise errors[0]
-    return data[0]
+    return results[0]
 
 
 # Reducers: what `object.__reduce__` would return, if the type had one that works across processes.

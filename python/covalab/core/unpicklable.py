@@ -60,7 +60,7 @@ class _EnoughError(Exception):
     """The time for the search is over."""
 
 
-def message(obj: object, what: str, error: BaseException) -> str:
+def message(obj: object, what: str, error: BaseException, culprit: tuple[Any] | None = None) -> str:
     """Return the message about a value that cannot be pickled; never raises.
 
     Parameters
@@ -71,13 +71,15 @@ def message(obj: object, what: str, error: BaseException) -> str:
         How the message calls it, e.g. ``"argument 'x' of electron 'f' (node 3)"``.
     error
         The exception of the pickler.
+    culprit
+        The object that cannot be pickled, if it is known already.
     """
     reason = f"{type(error).__name__}: {error}"
     plain = f"{what} of type {_kind(obj)} cannot be pickled: {reason}"
     if isinstance(error.__cause__ or error, RecursionError):
         return f"{plain} It is nested too deeply, or its `__reduce__` makes new objects without end"
     try:
-        culprit = _culprit(obj)
+        culprit = culprit or _culprit(obj)
         path = [] if culprit is None else _path(obj, culprit[0])
         if path and not (_is_known(obj) and not _users_part(path)):
             return _sentence(obj, what, path, reason)

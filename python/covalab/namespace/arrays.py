@@ -1,0 +1,121 @@
+"""NumPy arrays: a view is pickled as a view of its base, so that both share memory where they arrive.
+
+Arrays own their memory after a journey, as before it: `resize` works, and `base` and `flags` are those of the notebook.
+Pickles name functions of this module.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from typing import Any, Final
+
+_KINDS: Final = frozenset("biufcSUVmM?")
+"""Kinds of elements whose bytes are their values."""
+
+_FACTOR: Final = 4
+_SMALL: Final = 64 * 1024
+
+
+class ArrayReducer:
+    """Reducer of the arrays of one pickle.
+
+    Attributes
+    ----------
+    bases
+        The bases of all views that were met, by id.
+    """
+
+    def __init__(self, whole: frozenset[int] = frozenset()) -> None:
+        self._whole = whole
+        self._cut: dict[int, set[int]] = {}
+        self._met: set[int] = set()
+        self.bases: dict[int, Any] = {}
+
+    def reduce(self, array: Any) -> tuple[Any, ...]:
+        """Return how an array is made: from its bytes, or as a view of its base."""
+        base = _base_of(array)
+        if base is array:
+            self._met.add(id(array))
+            return reduce_alone(array)
+        self.bases[id(base)] = base
+        if not _can_be_viewed(base, array):
+            return reduce_alone(array)
+        if id(base) not in self._whole and base.nbytes > max(_FACTOR * array.nbytes, _SMALL):
+            # It would be a pity to write a large array for a few of its elements, if nobody else needs it.
+            self._cut.setdefault(id(base), set()).add(id(array))
+            return reduce_alone(array)
+        offset = _address(array) - _address(base)
+        return make_view, (base, array.dtype, array.shape, array.strides, offset, array.flags.writeable)
+
+    def needed_whole(self) -> frozenset[int]:
+        """Return the ids of the bases that were left out although several arrays of this pickle share them."""
+        missing = {base for base, views in self._cut.items() if len(views) > 1 or base in self._met}
+        return self._whole | missing if missing else frozenset()
+
+
+def _base_of(array: Any) -> Any:
+    ndarray = sys.modules["numpy"].ndarray
+    base = array
+    while isinstance(base.base, ndarray):
+        base = base.base
+    return base
+
+
+def _can_be_viewed(base: Any, array: Any) -> bool:
+    flags = base.flags
+    is_plain = _is_of_bytes(base.dtype) == _is_of_bytes(array.dtype)
+    return bool(is_plain and base.nbytes and (flags.c_contiguous or flags.f_contiguous))
+
+
+def _is_of_bytes(dtype: Any) -> bool:
+    return bool(dtype.kind in _KINDS and not dtype.hasobject and dtype.itemsize)
+
+
+def _address(array: Any) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+def reduce_alone(array: Any) -> tuple[Any, ...]:
+    """Return how an array is made from its bytes."""
+    if not _is_of_bytes(array.dtype) or not array.nbytes:
+        own: tuple[Any, ...] = array.__reduce__()
+        return own
+    flags = array.flags
+    if not (flags.c_contiguous or flags.f_contiguous):
+        array = array.copy("K")
+    order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+    if order == "C" and not array.flags.c_contiguous:
+        array = array.copy("C")
+    return make_array, (pickle.PickleBuffer(_bytes_of(array)), array.dtype, array.shape, order, flags.writeable)
+
+
+def _bytes_of(array: Any) -> Any:
+    """Return a flat view: not all types of elements can be exported as a buffer."""
+    return array.ravel("K").view(sys.modules["numpy"].uint8)
+
+
+def make_array(buffer: Any, dtype: Any, shape: tuple[int, ...], order: Any, writeable: bool) -> Any:
+    """Return an array that owns its memory; pickles name this function."""
+    import numpy as np  # noqa: PLC0415 - only a process that has an array needs it
+
+    array = np.ndarray(shape, dtype, buffer, order=order).copy(order)
+    array.flags.writeable = writeable
+    return array
+
+
+def make_view(
+    base: Any, dtype: Any, shape: tuple[int, ...], strides: tuple[int, ...], offset: int, writeable: bool
+) -> Any:
+    """Return a view of an array; pickles name this function."""
+    import numpy as np  # noqa: PLC0415 - as above
+
+    if dtype.hasobject:
+        flat = base.view(np.ndarray).ravel("K")
+        view: Any = np.lib.stride_tricks.as_strided(flat[offset // dtype.itemsize :], shape, strides)
+    else:
+        view = np.ndarray(shape, dtype, base.view(np.ndarray).ravel("K").view(np.uint8), offset, strides)
+    if view.flags.writeable and not writeable:
+        view.flags.writeable = False
+    return view

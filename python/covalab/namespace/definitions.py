@@ -1,0 +1,223 @@
+"""Functions, closures and classes of a notebook: how they are pickled, and made again in another namespace.
+
+A function of the notebook travels without its globals and gets those of the namespace that it arrives in, so that it
+looks names up when it is called, as in the notebook. Pickles name functions of this module: they may be moved, but
+never removed (`core.old_pickle_names`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import cloudpickle.cloudpickle as theirs
+
+from covalab.core.pickling import travels_by_value
+
+_NEVER_REMOVED: Final = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "_abc_impl"})
+
+
+class Target:
+    """Mark for the namespace that a pickle is loaded into; an unpickler of `pickling` puts the dictionary there."""
+
+    def __reduce__(self) -> str:
+        return "TARGET"
+
+
+TARGET: Final = Target()
+
+
+def _resolved(target: Target | dict[str, Any]) -> dict[str, Any]:
+    # Any other unpickler leaves the mark.
+    return vars(sys.modules["__main__"]) if isinstance(target, Target) else target
+
+
+# Functions.
+
+
+def reduce_function(function: types.FunctionType) -> tuple[Any, ...]:
+    """Return how a function of the notebook is made."""
+    # Attributes that nobody set would only connect the names of the function.
+    attributes = function.__dict__ or None
+    slots = (
+        function.__name__,
+        function.__qualname__,
+        function.__module__,
+        function.__doc__,
+        function.__defaults__,
+        tuple((function.__kwdefaults__ or {}).items()),
+        tuple(function.__annotations__.items()),
+    )
+    # The cells come first and get their contents later: they may contain the function.
+    made = make_function, (function.__code__, TARGET, function.__closure__)
+    return (*made, (attributes, slots), None, None, set_function)
+
+
+def make_function(
+    code: types.CodeType, target: Target | dict[str, Any], closure: tuple[types.CellType, ...] | None
+) -> types.FunctionType:
+    """Return a function without its attributes; pickles name this function."""
+    return types.FunctionType(code, _resolved(target), None, None, closure)
+
+
+def set_function(function: types.FunctionType, state: tuple[dict[str, Any] | None, tuple[Any, ...]]) -> None:
+    """Give a function its attributes; pickles name this function."""
+    attributes, slots = state
+    function.__name__, function.__qualname__, function.__module__, function.__doc__ = slots[:4]
+    function.__defaults__ = slots[4]
+    function.__kwdefaults__ = dict(slots[5]) or None
+    function.__annotations__ = dict(slots[6])
+    if attributes:
+        function.__dict__.update(attributes)
+
+
+def globals_of(code: types.CodeType) -> Any:
+    """Return the names of the globals that a function mentions, also in functions inside it."""
+    return theirs._extract_code_globals(code)  # noqa: SLF001 - remembered for each code object
+
+
+def reduce_cell(cell: types.CellType) -> tuple[Any, ...]:
+    """Return how a variable of a closure is made: empty, then filled, because what is in it may refer to it."""
+    try:
+        contents = cell.cell_contents
+    except ValueError:  # not set yet
+        return make_cell, ()
+    return make_cell, (), contents, None, None, set_cell
+
+
+def make_cell() -> types.CellType:
+    """Return an empty variable of a closure; pickles name this function."""
+    return types.CellType()
+
+
+def set_cell(cell: types.CellType, contents: Any) -> None:
+    """Fill a variable of a closure; pickles name this function."""
+    cell.cell_contents = contents
+
+
+# Classes.
+
+
+def reduce_class(cls: type, how: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return how a class of the notebook is made, given how cloudpickle would make it."""
+    maker, arguments, (attributes, slots) = how[:3]
+    order = {name: at for at, name in enumerate(vars(cls))}
+    attributes = dict(sorted(attributes.items(), key=lambda item: order.get(item[0], len(order))))
+    if maker is theirs._make_skeleton_class:  # noqa: SLF001 - not of an enumeration
+        kind, name, bases, keywords, tracker, _ = arguments
+        if "__slots__" in vars(cls):  # without them its instances would have a dictionary
+            keywords = {**keywords, "__slots__": attributes.pop("__slots__")}
+        maker, arguments = make_class, (kind, name, bases, keywords, tracker)
+    return maker, arguments, (attributes, slots), None, None, set_class
+
+
+def make_class(kind: type, name: str, bases: tuple[Any, ...], namespace: dict[str, Any], tracker: str) -> type:
+    """Return a class without its attributes, the same object each time; pickles name this function."""
+    known = tracked_class(tracker)
+    if known is not None:
+        return known
+    hidden = _hide_hooks(bases)
+    try:
+        plain = next(base for base in kind.__mro__ if not travels_by_value(base.__module__))
+        if plain is kind:
+            made = types.new_class(name, bases, {"metaclass": kind}, lambda ns: ns.update(namespace))
+        else:  # a metaclass of the notebook, whose code ran when the class was defined
+            resolved = types.resolve_bases(bases)
+            made = plain.__new__(kind, name, resolved, dict(namespace))
+            plain.__init__(made, name, resolved, dict(namespace))  # type: ignore[misc]
+    finally:
+        for owner, hook in hidden:
+            type.__setattr__(owner, "__init_subclass__", hook)
+    found: type = theirs._lookup_class_or_track(tracker, made)  # noqa: SLF001
+    return found
+
+
+def _hide_hooks(bases: tuple[Any, ...]) -> list[tuple[type, Any]]:
+    """Take `__init_subclass__` off the notebook's classes: it ran when the class was defined."""
+    hidden: list[tuple[type, Any]] = []
+    for base in bases:
+        for owner in getattr(base, "__mro__", ()):
+            if "__init_subclass__" in vars(owner) and travels_by_value(owner.__module__):
+                hidden.append((owner, vars(owner)["__init_subclass__"]))
+                type.__delattr__(owner, "__init_subclass__")
+    return hidden
+
+
+def set_class(cls: type, state: tuple[dict[str, Any], Any]) -> None:
+    """Give a class its attributes, and take away those that it no longer has; pickles name this function."""
+    attributes = state[0]
+    now = vars(cls)
+    for name in [name for name in now if name not in attributes]:
+        if is_plain_attribute(name, now[name]):
+            with suppress(AttributeError, TypeError):
+                delattr(cls, name)
+    changed = {name: value for name, value in attributes.items() if now.get(name, TARGET) is not value}
+    theirs._class_setstate(cls, (changed, state[1]))  # noqa: SLF001
+
+
+def is_plain_attribute(name: str, value: object) -> bool:
+    """Return whether an attribute of a class was put there by its definition or an assignment."""
+    if name in _NEVER_REMOVED or isinstance(value, (types.MemberDescriptorType, types.GetSetDescriptorType)):
+        return False
+    return not (name.startswith("_") and name.endswith("_"))
+
+
+def tracker_of(cls: type) -> str:
+    """Return the id of a class of a notebook, the same in all processes that it comes to."""
+    tracker: str = theirs._get_or_create_tracker_id(cls)  # noqa: SLF001
+    return tracker
+
+
+def tracked_class(tracker: str) -> type | None:
+    """Return the class with an id, if this process has it; pickles name this function."""
+    found: type | None = theirs._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker)  # noqa: SLF001
+    return found
+
+
+def is_class_made_here(how: Any) -> bool:
+    """Return whether cloudpickle makes a class anew, in place of finding it by its name."""
+    return isinstance(how, tuple) and how[-1] is theirs._class_setstate  # noqa: SLF001
+
+
+# Modules.
+
+
+def reduce_module(module: types.ModuleType) -> tuple[Any, ...]:
+    """Return how a module is found."""
+    if module.__name__ in sys.modules:
+        return find_module, (module.__name__,)
+    made: tuple[Any, ...] = theirs._module_reduce(module)  # noqa: SLF001 - one that the notebook made
+    return made
+
+
+def find_module(name: str) -> types.ModuleType:
+    """Import a module, whose submodules are imported when they are used; pickles name this function.
+
+    `import xml.dom` binds `xml`, so that name alone must be enough for `xml.dom` to be found.
+    """
+    module = importlib.import_module(name)
+    if hasattr(module, "__path__") and not isinstance(vars(module).get("__getattr__"), _Submodules):
+        module.__getattr__ = _Submodules(name, vars(module).get("__getattr__"))  # type: ignore[method-assign]
+    return module
+
+
+class _Submodules:
+    """Way to find what a package does not have: first its own, then a submodule."""
+
+    def __init__(self, package: str, own: Callable[[str], Any] | None) -> None:
+        self._package = package
+        self._own = own
+
+    def __call__(self, name: str) -> Any:
+        if self._own is not None:
+            with suppress(AttributeError):
+                return self._own(name)
+        if not name.startswith("__"):
+            with suppress(ImportError):
+                return find_module(f"{self._package}.{name}")
+        message = f"module {self._package!r} has no attribute {name!r}"
+        raise AttributeError(message, name=name)

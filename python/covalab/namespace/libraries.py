@@ -1,0 +1,119 @@
+"""Objects of libraries that need more than their own way of being pickled: pandas, matplotlib, objects of modules.
+
+A library is looked at only when it is loaded.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+from covalab.core.pickling import travels_by_value
+from covalab.namespace import arrays
+
+Reduce: TypeAlias = "Callable[[Any], Any]"
+
+_NEVER_A_MODULES: Final = frozenset({"builtins", "types", "functools", "itertools", "collections", "weakref"})
+
+
+def objects_of_module(kind: type) -> dict[int, str]:
+    """Return the objects of a type that are attributes of the module that defines it, by id.
+
+    `from os import environ`, `from random import randint` and `from matplotlib import rcParams` bind names to such
+    objects. A copy would be of no effect on the module.
+    """
+    name = kind.__module__
+    if not isinstance(name, str) or name in _NEVER_A_MODULES or travels_by_value(name):
+        return {}
+    module = sys.modules.get(name)
+    return {id(value): key for key, value in list(vars(module).items()) if type(value) is kind} if module else {}
+
+
+def attribute_of_module(kind: type, attribute: str) -> tuple[Any, ...]:
+    """Return how an object of a module is found."""
+    return getattr, (sys.modules[kind.__module__], attribute)
+
+
+def special_reducer(kind: type) -> Reduce | None:
+    """Return the reducer for a type of a library, if it needs one."""
+    for module, name, reduce in _SPECIAL:
+        base = getattr(sys.modules.get(module), name, None)
+        if base is not None and issubclass(kind, base):
+            return None if reduce is _reduce_block and not _copies_on_write() else reduce
+    return None
+
+
+def _reduce_figure(figure: Any) -> tuple[Any, ...]:
+    """A figure, which pyplot would otherwise open, and show once more, where it arrives."""
+    how = figure.__reduce_ex__(5)
+    state = how[2]
+    if isinstance(state, dict):
+        state.pop("_restore_to_pylab", None)
+    made: tuple[Any, ...] = how
+    return made
+
+
+class Alone:
+    """Array that shares its memory with nothing."""
+
+    __slots__ = ("_array",)
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return arrays.reduce_alone(self._array)
+
+
+def _reduce_block(block: Any) -> tuple[Any, ...]:
+    """Values of a table, alone: pandas copies on write, so tables that share memory behave as if they did not.
+
+    After a journey pandas would not know that they share it, and a change of one would reach the others.
+    """
+    make, (values, *rest) = block.__reduce__()
+    numpy: Any = sys.modules["numpy"]
+    return make, (Alone(values) if type(values) is numpy.ndarray else values.copy(), *rest)
+
+
+def _copies_on_write() -> bool:
+    pandas: Any = sys.modules["pandas"]
+    return int(pandas.__version__.partition(".")[0]) >= 3 or pandas.options.mode.copy_on_write is True
+
+
+_SPECIAL: Final[tuple[tuple[str, str, Reduce], ...]] = (
+    ("matplotlib.figure", "Figure", _reduce_figure),
+    ("pandas.core.internals.blocks", "Block", _reduce_block),
+)
+
+
+# Types whose objects never change, so that sharing one connects no names.
+
+_UNCHANGING: Final[dict[str, tuple[str, ...]]] = {
+    "datetime": ("date", "time", "timedelta", "tzinfo"),
+    "decimal": ("Decimal",),
+    "fractions": ("Fraction",),
+    "pathlib": ("PurePath",),
+    "re": ("Pattern", "Match"),
+    "uuid": ("UUID",),
+    "enum": ("Enum",),
+    "logging": ("Logger",),
+    "typing": ("TypeVar", "_Final", "_GenericAlias"),
+    "numpy": ("dtype", "generic", "ufunc"),
+    "pandas": ("Index",),
+    "pandas.api.extensions": ("ExtensionDtype",),
+    "pyarrow": ("Array", "ChunkedArray", "Table", "Buffer", "DataType"),
+    "sympy": ("Basic",),
+    "torch": ("dtype", "device"),
+}
+
+
+def never_changes(kind: type) -> bool:
+    """Return whether objects of a library's type never change."""
+    for module, names in _UNCHANGING.items():
+        loaded = sys.modules.get(module)
+        for name in names if loaded is not None else ():
+            base = getattr(loaded, name, None)
+            if isinstance(base, type) and issubclass(kind, base):
+                return True
+    return False

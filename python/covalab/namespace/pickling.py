@@ -1,0 +1,293 @@
+"""Pickles of many names of a namespace: what names share stays shared, functions get the globals of where they arrive.
+
+Beyond what the codec's pickler does: functions of the namespace travel without their globals, closures share their
+variables, classes get attributes that changed later, views of arrays stay views, objects of modules stay those of the
+module. A file that is open is refused: a copy of its content would be another thing.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import cloudpickle
+import msgspec
+
+from covalab.core.codec import USERS_ERRORS, Encoded, frames_of, pack
+from covalab.core.errors import SerializationError
+from covalab.core.old_pickle_names import current_name
+from covalab.core.pickling import NotebookPickler, call_deep, is_single_dispatch
+from covalab.core.unpicklable import message
+from covalab.namespace.arrays import ArrayReducer
+from covalab.namespace.definitions import (
+    TARGET,
+    Target,
+    globals_of,
+    is_class_made_here,
+    reduce_cell,
+    reduce_class,
+    reduce_function,
+    reduce_module,
+    tracked_class,
+    tracker_of,
+)
+from covalab.namespace.libraries import attribute_of_module, objects_of_module, special_reducer
+
+_OUT_OF_BAND: Final = 32 * 1024  # smaller buffers are cheaper inside the pickle
+_OWN: Final = TARGET.__class__.__module__
+_EMPTY: Final[frozenset[int]] = frozenset()
+
+
+class NamespacePickler(NotebookPickler):
+    """Pickler of values of a namespace.
+
+    Attributes
+    ----------
+    mentioned
+        The globals that the functions in the pickle mention.
+    classes
+        The classes of the notebook that were met, by their ids.
+    of_modules
+        The ids of the objects that are pickled as attributes of their modules.
+    arrays
+        The reducer of arrays.
+    """
+
+    def __init__(
+        self,
+        file: Any,
+        namespace: Mapping[str, Any],
+        buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None,
+        *,
+        whole: frozenset[int] = _EMPTY,
+        by_value: Iterable[type] | None = None,
+    ) -> None:
+        """Begin a pickle. With `by_value`, all other classes of the notebook become references."""
+        super().__init__(file, protocol=5, buffer_callback=buffer_callback)
+        self._namespace = namespace
+        self._by_value = None if by_value is None else set(by_value)
+        self._reducers: dict[type, Callable[[Any], Any] | None] = {}
+        self.mentioned: set[str] = set()
+        self.classes: dict[str, type] = {}
+        self.of_modules: set[int] = set()
+        self.arrays = ArrayReducer(whole)
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Return how to make an object that is no plain container; NotImplemented for its own way."""
+        kind = type(obj)
+        try:
+            reduce = self._reducers[kind]
+        except KeyError:
+            reduce = self._reducers[kind] = self._reducer_for(kind)
+        return NotImplemented if reduce is None else reduce(obj)
+
+    def _reducer_for(self, kind: type) -> Callable[[Any], Any] | None:
+        if kind is Target:  # and no object of its module
+            return None
+        for base, reduce in (
+            (types.FunctionType, self._function),
+            (type, self._class),
+            (types.CellType, reduce_cell),
+            (types.ModuleType, reduce_module),
+            (io.IOBase, _reduce_file),
+        ):
+            if issubclass(kind, base):
+                return reduce
+        if kind.__name__ == "ndarray" and kind is getattr(sys.modules.get("numpy"), "ndarray", None):
+            return self.arrays.reduce
+        special = special_reducer(kind)
+        found = {} if special is not None else objects_of_module(kind)
+        if not found:
+            return special
+
+        def by_name(obj: Any) -> Any:
+            if id(obj) not in found:
+                return NotImplemented
+            self.of_modules.add(id(obj))
+            return attribute_of_module(kind, found[id(obj)])
+
+        return by_name
+
+    def _function(self, function: types.FunctionType) -> Any:
+        if function.__globals__ is not self._namespace or is_single_dispatch(function):
+            return super().reducer_override(function)
+        self.mentioned.update(globals_of(function.__code__))
+        return reduce_function(function)
+
+    def _class(self, cls: type) -> Any:
+        # Not the codec's way: there a class that comes home keeps the attributes that it has here.
+        how = cloudpickle.Pickler.reducer_override(self, cls)
+        if not is_class_made_here(how):
+            return how
+        tracker = tracker_of(cls)
+        self.classes[tracker] = cls
+        if self._by_value is not None and cls not in self._by_value:
+            return tracked_class, (tracker,)
+        return reduce_class(cls, how)
+
+
+def _reduce_file(file: Any) -> Any:
+    for name in ("stdout", "stderr", "stdin", "__stdout__", "__stderr__", "__stdin__"):
+        if file is getattr(sys, name):
+            return getattr, (sys, name)
+    if isinstance(file, io.StringIO | io.BytesIO) or not isinstance(
+        file, io.TextIOBase | io.RawIOBase | io.BufferedIOBase
+    ):
+        return NotImplemented
+    if isinstance(file, io.TextIOWrapper):
+        text = f"cannot pickle {type(file).__name__!r} object"
+        raise TypeError(text)
+    return NotImplemented
+
+
+class NamespaceUnpickler(pickle.Unpickler):
+    """Unpickler of values into a namespace."""
+
+    def __init__(
+        self,
+        file: Any,
+        namespace: dict[str, Any],
+        buffers: Iterable[Any] = (),
+        find_class_of_notebook: Callable[[str], type | None] = tracked_class,
+    ) -> None:
+        super().__init__(file, buffers=iter(buffers))
+        self._own = {"TARGET": namespace, "tracked_class": find_class_of_notebook}
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what a pickle names."""
+        if module == _OWN and name in self._own:
+            return self._own[name]
+        return super().find_class(*current_name(module, name))
+
+
+class Pickled(msgspec.Struct):
+    """A pickle with its large buffers, and the pickler that made it."""
+
+    head: bytes
+    buffers: list[Any]
+    pickler: NamespacePickler
+
+    @property
+    def frames(self) -> list[Any]:
+        """The pickle and its buffers."""
+        return [self.head, *self.buffers]
+
+
+def pickled(obj: object, namespace: Mapping[str, Any], by_value: Sequence[type] | None = None) -> Pickled:
+    """Pickle an object of a namespace. Raises whatever the user's code raises."""
+    whole = _EMPTY
+    while True:
+        try:
+            made = _pickled(obj, namespace, whole, by_value)
+        except (pickle.PicklingError, RecursionError) as error:
+            if not isinstance(error.__cause__ or error, RecursionError):
+                raise
+            made = call_deep(lambda: _pickled(obj, namespace, whole, by_value))  # noqa: B023 - called at once
+        missing = made.pickler.arrays.needed_whole()
+        if not missing - whole:
+            return made
+        whole |= missing
+
+
+def _pickled(
+    obj: object, namespace: Mapping[str, Any], whole: frozenset[int], by_value: Sequence[type] | None
+) -> Pickled:
+    buffers: list[Any] = []
+    with io.BytesIO() as file:
+        pickler = NamespacePickler(file, namespace, out_of_band(buffers), whole=whole, by_value=by_value)
+        pickler.dump(obj)
+        return Pickled(file.getvalue(), buffers, pickler)
+
+
+def out_of_band(buffers: list[Any]) -> Callable[[pickle.PickleBuffer], bool]:
+    """Return what decides about each buffer of a pickle, and keeps the large ones in a list."""
+
+    def keep(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < _OUT_OF_BAND:
+            return True
+        buffers.append(raw)
+        return False
+
+    return keep
+
+
+def marked(values: Mapping[str, Any], namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values, with a mark in place of the namespace itself (`g = globals()`)."""
+    return {name: TARGET if value is namespace else value for name, value in values.items()}
+
+
+def dumps(values: Mapping[str, object], namespace: dict[str, Any]) -> Encoded:
+    """Serialize values of a namespace together.
+
+    Raises
+    ------
+    SerializationError
+        If one of them cannot be pickled; the message names the variable.
+
+    Examples
+    --------
+    >>> a = [1]
+    >>> values = loads(dumps({"a": a, "b": a}, {}).join(), {})
+    >>> values["a"] is values["b"]
+    True
+    """
+    values = marked(values, namespace)
+    try:
+        return pack(pickled(values, namespace).frames)
+    except USERS_ERRORS as error:
+        for name, value in values.items():
+            reason = reason_against(name, value, namespace)
+            if reason is not None:
+                raise SerializationError(reason) from error
+        text = f"the variables {', '.join(values)} cannot be pickled together: {type(error).__name__}: {error}"
+        raise SerializationError(text) from error
+
+
+def loads(data: Any, namespace: dict[str, Any]) -> dict[str, Any]:
+    """Deserialize values into a namespace, which becomes the globals of their functions; it is not changed itself.
+
+    Raises
+    ------
+    SerializationError
+        If the bytes are not such values, or cannot be unpickled here.
+    """
+    frames, _ = frames_of(data, what="the variables")
+    try:
+        values: dict[str, Any] = NamespaceUnpickler(io.BytesIO(frames[0]), namespace, frames[1:]).load()
+    except USERS_ERRORS as error:
+        text = f"the variables cannot be opened here: {type(error).__name__}: {error}"
+        raise SerializationError(text) from error
+    return values
+
+
+def reason_against(name: str, value: object, namespace: Mapping[str, Any]) -> str | None:
+    """Return why a variable cannot be pickled; None if it can."""
+    try:
+        pickled(value, namespace)
+    except USERS_ERRORS as error:
+        return unpicklable_message(name, value, namespace, error)
+    return None
+
+
+def unpicklable_message(name: str, value: object, namespace: Mapping[str, Any], error: BaseException) -> str:
+    """Return the message about a variable that cannot be pickled."""
+    recorder = _Recorder(io.BytesIO(), namespace, lambda _: False)
+    with suppress(Exception, SystemExit):
+        recorder.dump(value)
+    return message(value, f"the variable {name!r}", error, (recorder.last,))
+
+
+class _Recorder(NamespacePickler):
+    """Pickler that knows the last object that it came to."""
+
+    last: Any = None
+
+    def persistent_id(self, obj: Any) -> None:
+        """Record an object; nothing has a persistent id."""
+        self.last = obj

@@ -1,0 +1,324 @@
+"""Names that travel together are in another namespace what they were."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from covalab.core.errors import SerializationError
+from covalab.namespace.pickling import dumps, loads
+from tests.namespace.peer import Peer
+
+
+def _moved(kernel: Peer, task: Peer, cell: str, names: str) -> None:
+    kernel.run(cell)
+    task("load", kernel("dump", names.split()))
+
+
+CASES = {
+    # what is defined; the names that travel; what is run then; expressions that must be equal in both processes
+    "global looked up late": ("k = 3\nf = lambda x: x * k", "f k", "k = 4", ["f(2)"]),
+    "global of a method": (
+        "k = 1\nclass A:\n    def m(self): return k\na = A()",
+        "a A k",
+        "k = 7",
+        ["a.m()", "type(a) is A"],
+    ),
+    "global of a wrapped function": (
+        """
+        import functools
+        def twice(f):
+            @functools.wraps(f)
+            def inner(*a): return 2 * f(*a)
+            return inner
+        @twice
+        def g(x): return x + n
+        n = 1
+        """,
+        "g n",
+        "n = 10",
+        ["g(1)", "g.__name__", "g.__wrapped__(1)"],
+    ),
+    "global of a partial": (
+        "import functools\nn = 1\ndef add(a, b): return a + b + n\np = functools.partial(add, 1)",
+        "p n",
+        "n = 5",
+        ["p(1)", "p.args"],
+    ),
+    "global of a cached function": (
+        "import functools\nn = 1\n@functools.cache\ndef c(x): return x + n",
+        "c n",
+        "n = 5",
+        ["c(1)", "c.__name__"],
+    ),
+    "recursion": ("def fac(n): return 1 if n < 2 else n * fac(n - 1)", "fac", "", ["fac(10)"]),
+    "recursion in a closure": (
+        "def outer():\n    def inner(n): return 1 if n < 2 else n * inner(n - 1)\n    return inner\nf = outer()",
+        "f",
+        "",
+        ["f(5)"],
+    ),
+    "variable of two closures": (
+        """
+        def counter():
+            n = 0
+            def up():
+                nonlocal n
+                n += 1
+            def get(): return n
+            return up, get
+        up, get = counter()
+        """,
+        "up get",
+        "up(); up()",
+        ["get()"],
+    ),
+    "attributes of a function": ("def f(): f.calls += 1\nf.calls = 2", "f", "f()", ["f.calls"]),
+    "defaults": (
+        "def f(a=1, *, b=[]):\n    'Doc.'\n    b.append(a)\n    return b",
+        "f",
+        "f()",
+        ["f(2)", "f.__doc__", "f.__kwdefaults__"],
+    ),
+    "annotations": ("def f(x: int, y: 'T' = 1) -> str: ...", "f", "", ["f.__annotations__"]),
+    "view": ("import numpy as np\na = np.zeros(6)\nb = a[1:4]", "b a", "b[0] = 9", ["a", "b.base is a"]),
+    "views without their base": (
+        "import numpy as np\nb = np.zeros(6)\nc = b[::2]\nb = b[1:]",
+        "b c",
+        "b[1] = 5",
+        ["c", "b"],
+    ),
+    "view with steps back": (
+        "import numpy as np\na = np.arange(12).reshape(3, 4)\nb = a[::-1, ::2]\nt = a.T",
+        "t b a",
+        "b[0, 0] = 99; t[3, 0] = 77",
+        ["a", "b", "t", "b.strides"],
+    ),
+    "order of a matrix": (
+        "import numpy as np\na = np.asfortranarray(np.arange(6.0).reshape(2, 3))\nb = a[:, 1]",
+        "a b",
+        "b[0] = -1",
+        ["a", "a.flags.f_contiguous", "a.strides"],
+    ),
+    "elements without a buffer": (
+        "import numpy as np\na = np.array(['2020-01-01', '2021-01-01'], 'M8[D]')\nb = a[:1]",
+        "a b",
+        "b[0] = np.datetime64('1999-01-01')",
+        ["a", "a.dtype"],
+    ),
+    "view of objects": (
+        "import numpy as np\na = np.array([[1], 'x', None], dtype=object)\nb = a[1:]",
+        "a b",
+        "b[0] = 'y'",
+        ["a", "b"],
+    ),
+    "records": (
+        "import numpy as np\na = np.array([(1, 2.0)], dtype=[('i', int), ('f', float)])\nb = a['f']",
+        "a b",
+        "b[0] = 5",
+        ["a"],
+    ),
+    "array that can grow": ("import numpy as np\na = np.arange(3)", "a", "a.resize((2, 3), refcheck=False)", ["a"]),
+    "read-only array": (
+        "import numpy as np\na = np.arange(3)\na.flags.writeable = False",
+        "a",
+        "",
+        ["a.flags.writeable", "a.flags.owndata"],
+    ),
+    "tables that copy on write": (
+        "import pandas as pd\ndf = pd.DataFrame({'a': [1, 2]})\ne = df.copy(deep=False)\ns = df['a']",
+        "df e s",
+        "e.loc[0, 'a'] = 9; s[1] = 7",
+        ["df", "e", "s"],
+    ),
+    "class attribute": ("class C: n = 1\nc = C()\nC.n = 5", "c C", "", ["C.n", "c.n", "vars(c)"]),
+    "super and property": (
+        """
+        class A:
+            def who(self): return 'A'
+        class B(A):
+            def who(self): return super().who() + 'B'
+            @property
+            def p(self): return __class__.__name__
+            @classmethod
+            def make(cls): return cls()
+            @staticmethod
+            def s(): return 1
+        b = B()
+        """,
+        "b B",
+        "",
+        ["b.who()", "b.p", "type(B.make()) is B", "B.s()"],
+    ),
+    "enumeration": (
+        "import enum\nclass Color(enum.Enum):\n    RED = 1\n    BLUE = 2\nr = {Color.RED: 'r'}",
+        "Color r",
+        "",
+        ["list(Color)", "r[Color.RED]", "Color(2) is Color.BLUE"],
+    ),
+    "data class": (
+        "from dataclasses import dataclass, field\n"
+        "@dataclass(order=True)\nclass P:\n    x: int = 1\n    y: list = field(default_factory=list)\np = P(3)",
+        "p P",
+        "",
+        ["p", "P(1) < p", "P()"],
+    ),
+    "named tuple": (
+        "from typing import NamedTuple\nfrom collections import namedtuple\n"
+        "class T(NamedTuple):\n    a: int\n    b: str = 'x'\nt = T(1)\nU = namedtuple('U', 'p q')\nu = U(1, 2)",
+        "t T u U",
+        "",
+        ["t", "t._replace(a=2)", "u", "isinstance(u, U)", "T._fields"],
+    ),
+    "protocol and abstract class": (
+        """
+        from abc import ABC, abstractmethod
+        from typing import Protocol, runtime_checkable
+        @runtime_checkable
+        class Has(Protocol):
+            def go(self): ...
+        class Shape(ABC):
+            @abstractmethod
+            def area(self): ...
+        class Square(Shape):
+            def area(self): return 4
+            def go(self): ...
+        s = Square()
+        """,
+        "s Shape Has",
+        "",
+        ["s.area()", "isinstance(s, Shape)", "isinstance(s, Has)", "isinstance(1, Has)"],
+    ),
+    "slots": (
+        "class S:\n    __slots__ = ('a', '__b')\n    def __init__(self): self.a = 1; self.__b = 2\n"
+        "s = S()\ndef refused():\n    try: s.c = 1\n    except AttributeError as e: return str(e)",
+        "s S refused",
+        "",
+        ["s.a", "s._S__b", "refused()"],
+    ),
+    "hooks of a class do not run again": (
+        """
+        made = []
+        class Meta(type):
+            def __init__(cls, *a, **k):
+                super().__init__(*a, **k)
+                made.append(cls.__name__)
+        class Plugin(metaclass=Meta):
+            known = []
+            def __init_subclass__(cls, *, tag, **k):
+                super().__init_subclass__(**k)
+                Plugin.known.append(tag)
+        class One(Plugin, tag='one'): ...
+        """,
+        "made Plugin One Meta",
+        "class Two(Plugin, tag='two'): ...",
+        ["made", "Plugin.known", "type(One) is Meta"],
+    ),
+    "two names of one object": ("a = [1]\nb = a\nc = {'a': a}", "a b c", "b.append(2)", ["a", "c", "a is b"]),
+    "cycle": ("a = []\nb = {'a': a}\na.append(b)", "a b", "", ["a[0] is b", "b['a'] is a"]),
+    "generators of numbers": (
+        "import random, numpy as np\nr = random.Random(3)\nr.random()\ng = np.random.default_rng(2)\ng.random()",
+        "r g",
+        "",
+        ["r.random()", "g.random()", "g.integers(100, size=3)"],
+    ),
+    "object of a module": (
+        "from os import environ\nfrom random import randint\nimport random",
+        "environ randint random",
+        "import os; random.seed(1)",
+        ["environ is os.environ", "randint(1, 10**9)"],
+    ),
+    "submodule": ("import xml.etree.ElementTree", "xml", "", ["xml.etree.ElementTree.__name__"]),
+    "the namespace itself": ("g = globals()\nx = 1", "g x", "g['x'] = 5", ["x"]),
+    "iterators": (
+        "it = iter([1, 2, 3])\nnext(it)\ne = enumerate('abc')\nnext(e)\nz = zip(it, e)",
+        "it e z",
+        "",
+        ["next(z)", "next(it)", "next(e)"],
+    ),
+    "generic class": (
+        "from typing import Generic, TypeVar\nT = TypeVar('T')\nclass Box(Generic[T]):\n    v: T\nb = Box[int]()",
+        "b Box T",
+        "",
+        ["isinstance(b, Box)", "Box.__parameters__[0] is T"],
+    ),
+    "single dispatch": (
+        "import functools\nn = 1\n@functools.singledispatch\ndef d(x): return n\n@d.register\ndef _(x: int): return n + x",
+        "d n",
+        "n = 10",
+        ["d('a')", "d(1)"],
+    ),
+    "order of attributes": (
+        "class Z:\n    z = 1\n    a = 2\n    m = 3",
+        "Z",
+        "",
+        ["[n for n in vars(Z) if n[0] != '_']"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_values_are_the_same_in_another_process(kernel: Peer, task: Peer, case: str) -> None:
+    """And behave the same after the same lines."""
+    cell, names, then, expressions = CASES[case]
+    _moved(kernel, task, cell, names)
+    for peer in (kernel, task):
+        peer.run(then)
+
+    assert task.values(*expressions) == kernel.values(*expressions)
+
+
+def test_a_class_is_one_however_often_it_comes(kernel: Peer, task: Peer) -> None:
+    """With the attributes that it has now, and without those that it lost."""
+    _moved(kernel, task, "class C:\n    n = 1\n    old = 2\nc = C()", "c C")
+    kernel.run("d = C()\nC.n = 9\ndel C.old\nC.new = lambda self: self.n")
+    task("load", kernel("dump", ["d"]))
+
+    assert task.values("type(d) is C", "C.n", "c.new()", "hasattr(C, 'old')") == ["True", "9", "9", "False"]
+
+
+def test_a_large_base_is_not_written_for_a_small_view(kernel: Peer) -> None:
+    """But where two views share it, it is."""
+    kernel.run("import numpy as np\nbig = np.zeros(100_000)\na = big[:10]\nb = big[5:10]\ndel big")
+
+    assert len(kernel("dump", ["a"])) < 2_000
+    assert len(kernel("dump", ["a", "b"])) > 800_000
+
+
+def test_deep_structures_are_pickled() -> None:
+    """A linked list of ten thousand objects."""
+    deep: list[object] = []
+    for _ in range(10_000):
+        deep = [deep]
+
+    back = loads(dumps({"deep": deep}, {}).join(), {})["deep"]
+
+    depth = 0
+    while back:
+        back, depth = back[0], depth + 1
+    assert depth == 10_000
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ("g = (i for i in range(3))", "'g' of type generator"),
+        ("import threading\nx = {'a': [threading.Lock()]}", "x['a'][0] is a _thread.lock"),
+        ("class A: ...\nx = A()\nx.it = (i for i in [1])", "x.it is a generator"),
+        ("x = open('/dev/null')", "'x' of type _io.TextIOWrapper"),
+        ("import sqlite3\nx = sqlite3.connect(':memory:')", "'x' of type sqlite3.Connection"),
+    ],
+)
+def test_the_message_names_the_variable(cell: str, words: str) -> None:
+    """And the part of it that cannot be pickled."""
+    namespace = {"__name__": "__main__"}
+    exec(textwrap.dedent(cell), namespace)
+    values = {name: value for name, value in namespace.items() if name in ("g", "x")}
+
+    with pytest.raises(SerializationError) as caught:
+        dumps({"before": 1, **values}, namespace)
+
+    assert words in str(caught.value)
+    for value in values.values():
+        getattr(value, "close", bool)()
