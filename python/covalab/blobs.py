@@ -207,6 +207,20 @@ class BlobStore:
             raise ValueTooLarge(what, encoded.size, limit)
         return Value(encoded.size, kind, text, None, self.put(encoded))
 
+    def store(self, data: bytes, kind: str) -> Value:
+        """Return the value of bytes that are no pickle, such as JSON: `load` reads them."""
+        return self._stored(Encoded([data], len(data)), kind, "", kind)
+
+    def load(self, value: Value) -> bytes:
+        """Return the bytes that `store` was given.
+
+        Raises
+        ------
+        BlobNotFound, BlobDamaged
+            If their file is missing or too short.
+        """
+        return bytes(self._bytes_of(value, value.type))
+
     def serialize_pickle(self, pickled: bytes, *, text: str, what: str = "value") -> Value:
         """Return the value of a pickle, without unpickling it; its type stays unknown."""
         return self._stored(wrap_pickle(pickled), "", text, what)
@@ -221,8 +235,11 @@ class BlobStore:
         SerializationError
             If it cannot be unpickled here.
         """
+        return decode(self._bytes_of(value, what), what=what)
+
+    def _bytes_of(self, value: Value, what: str) -> bytes | memoryview:
         if value.data is not None:
-            return decode(value.data, what=what)
+            return value.data
         if value.digest is None:
             message = f"{what} has no bytes: it was fetched without its value"
             raise BlobNotFound(message)
@@ -230,7 +247,7 @@ class BlobStore:
         if len(data) != value.size:
             message = f"{what} is damaged: {value.size:,} bytes were written, {len(data):,} are there"
             raise BlobDamaged(message)
-        return decode(data, what=what)
+        return data
 
 
 def _is_older(path: Path, seconds: float) -> bool:

@@ -377,6 +377,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     stderr: str = ""
     worker: str = ""
     submission: Value | None = None  # of a sublattice's node, until it is a dispatch: msgpack of a `SublatticePlan`
+    outputs: Value | None = None  # JSON of `core.outputs`; None: what `outputs.derived` makes of the other fields
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -469,6 +470,7 @@ class NodeDetail(msgspec.Struct, frozen=True):
     attempts: list[Attempt] = []  # those before the current one
     next_at: float | None = None
     child: DispatchId | None = None  # of a sublattice's node: the dispatch it stands for
+    outputs: Value | None = None  # of one that ended, as in `Outcome`; JSON readers get it without `data`
 
 
 TaskStatusName = Literal["pending", "running", "completed", "failed", "cancelled"]

@@ -11,12 +11,26 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from covalab.core.model import Failure
+
 Output: TypeAlias = "dict[str, Any]"
 """An output in nbformat's shape: `output_type` is stream, display_data, execute_result or error."""
 
 EventKind = Literal["display", "result", "update", "clear", "error", "mark", "left_out"]
 _HEAD: Final = 4
 _NOTHING: Final = b"null"
+
+
+class Outputs(msgspec.Struct, frozen=True):
+    """Outputs of a node from position `first` on: those before it are as they were at the number that was asked for.
+
+    `number` is another whenever something has changed.
+    """
+
+    outputs: list[Output]
+    first: int
+    number: int
+    is_final: bool
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True):
@@ -89,6 +103,40 @@ class StreamText:
     def whole(self) -> str:
         """Return all of it."""
         return self.between(0, self.size)
+
+
+def derived(stdout: str, stderr: str, failure: Failure | None) -> list[Output]:
+    """Return the outputs of a node that displayed nothing: what it printed, and why it failed.
+
+    Examples
+    --------
+    >>> derived("hello", "", None)
+    [{'output_type': 'stream', 'name': 'stdout', 'text': 'hello'}]
+    """
+    if failure is not None:  # standard error has its text at the end
+        stderr = stderr.removesuffix(failure.traceback or f"{failure.message}\n")
+    texts = (("stdout", stdout), ("stderr", stderr))
+    outputs: list[Output] = [{"output_type": "stream", "name": name, "text": text} for name, text in texts if text]
+    if failure is not None:
+        outputs.append(error_output(failure))
+    return outputs
+
+
+def error_output(failure: Failure) -> Output:
+    """Return the output that says why a node failed."""
+    lines = failure.traceback.rstrip("\n").split("\n") if failure.traceback else [failure.reason]
+    name = failure.exception.rpartition(".")[2] or failure.type
+    return {"output_type": "error", "ename": name, "evalue": failure.message, "traceback": lines}
+
+
+def encode(outputs: Sequence[Output]) -> bytes:
+    """Return outputs as JSON."""
+    return msgspec.json.encode(outputs)
+
+
+def decode(data: bytes) -> list[Output]:
+    """Return the outputs that `encode` was given."""
+    return msgspec.json.decode(data, type=list[dict[str, Any]])
 
 
 def fold(events: Iterable[Event], stdout: StreamText, stderr: StreamText) -> list[Output]:
@@ -171,36 +219,37 @@ class _Folding:
 
 def compact(events: Sequence[Event]) -> list[Event]:
     """Return fewer events that fold to the same: without what was cleared, and with each update where it is shown."""
-    start = 0  # after the last event that takes all before it away
-    clears = -1
-    for position, event in enumerate(events):
-        if event.kind == "clear":
-            clears = position
-            if msgspec.json.decode(event.content) is False:
-                start = position
-        elif clears > start and event.kind not in ("mark", "clear"):
-            start = clears
-    kept: list[Event | None] = []
+    kept: list[Event] = []
     by_id: dict[str, list[int]] = {}
     left_out = -1
-    for event in events[start:]:
+    for event in events[_start(events) :]:
         if event.kind == "update":
             for position in by_id.get(event.display_id, []):
                 shown = kept[position]
-                assert shown is not None
                 kept[position] = msgspec.structs.replace(shown, content=_updated(shown.content, event.content))
-            continue
-        if event.kind == "left_out":
-            if left_out >= 0:
-                shown = kept[left_out]
-                assert shown is not None
-                kept[left_out] = msgspec.structs.replace(shown, content=event.content)
-                continue
-            left_out = len(kept)
-        if event.display_id:
-            by_id.setdefault(event.display_id, []).append(len(kept))
-        kept.append(event)
-    return [event for event in kept if event is not None]
+        elif event.kind == "left_out" and left_out >= 0:
+            kept[left_out] = msgspec.structs.replace(kept[left_out], content=event.content)
+        else:
+            if event.kind == "left_out":
+                left_out = len(kept)
+            if event.display_id:
+                by_id.setdefault(event.display_id, []).append(len(kept))
+            kept.append(event)
+    return kept
+
+
+def _start(events: Sequence[Event]) -> int:
+    """Return the position of the last event that takes all before it away."""
+    start = 0
+    waits = -1
+    for position, event in enumerate(events):
+        if event.kind == "clear":
+            waits = position
+            if not msgspec.json.decode(event.content):
+                start = position
+        elif waits > start and event.kind != "mark":
+            start = waits
+    return start
 
 
 def _updated(shown: bytes, update: bytes) -> bytes:

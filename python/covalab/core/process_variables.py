@@ -18,9 +18,11 @@ ALL_NAMES: Final = "*"
 _MASK: Final = bytes(byte ^ 0x5A for byte in range(256))
 """Keeps nothing secret: who may read the data folder may read them. But a few variables are not compressed at all."""
 
+INLINE_BACKEND: Final = "module://matplotlib_inline.backend_inline"
+"""The backend of matplotlib that shows figures as outputs."""
 _BACKEND: Final = b"MPLBACKEND"
 _DRAWS_TO_FILES: Final = frozenset({b"agg", b"cairo", b"pdf", b"pgf", b"ps", b"svg", b"template"})
-"""Backends of matplotlib that open no window and belong to no kernel."""
+"""Backends of matplotlib that open no window and belong to no notebook: who sets one wants it."""
 _OF_THE_KERNEL: Final = frozenset({b"JPY_PARENT_PID"})  # what has it ends when the Jupyter server does
 _OF_THE_WORKER: Final = frozenset({b"COVALAB_TASK_PROCESS"})
 _LIMITS: Final = frozenset(  # set by Dask's nanny, because each worker has one core
@@ -91,7 +93,7 @@ def variables_of_task(
     --------
     >>> sent = ProcessVariables({b"KEY": b"1", b"JPY_PARENT_PID": b"7"}, [b"KEY", b"HOME"])
     >>> variables_of_task(sent, {b"HOME": b"/h", b"OMP_NUM_THREADS": b"1"}, is_ours=True, same_interpreter=True)
-    {b'KEY': b'1', b'OMP_NUM_THREADS': b'1', b'MPLBACKEND': b'Agg'}
+    {b'KEY': b'1', b'OMP_NUM_THREADS': b'1', b'MPLBACKEND': b'module://matplotlib_inline.backend_inline'}
     >>> variables_of_task(sent, {b"HOME": b"/h", b"USER": b"me"}, is_ours=False, same_interpreter=True)
     {b'USER': b'me', b'KEY': b'1'}
     """
@@ -107,9 +109,9 @@ def variables_of_task(
     if not same_interpreter:
         found = {name: value for name, value in found.items() if not _selects_an_interpreter(name)}
         found.update({name: value for name, value in own.items() if _selects_an_interpreter(name)})
-    # The kernel's own backend needs the kernel, and a window nobody can see.
+    # A window nobody can see; figures become outputs, as in a notebook.
     if (is_ours or _BACKEND in changed) and found.get(_BACKEND, b"").lower() not in _DRAWS_TO_FILES:
-        found[_BACKEND] = b"Agg"
+        found[_BACKEND] = INLINE_BACKEND.encode()
     for name in _OF_THE_KERNEL:
         found.pop(name, None)
     return found

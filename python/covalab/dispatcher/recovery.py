@@ -50,6 +50,7 @@ def load_running(connection: apsw.Connection, summary: DispatchSummary) -> Runni
                 stdout=row.stdout,
                 stderr=row.stderr,
                 worker=row.worker,
+                outputs=row.outputs,
             )
     run.journal = select_execution_state(connection, key)
     run.progress.start(summary.created_at)

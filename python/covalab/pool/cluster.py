@@ -16,6 +16,7 @@ from distributed import Client, LocalCluster, Security
 
 from covalab.config import DaskConfig, config_file, default_workers
 from covalab.core.errors import ConfigError
+from covalab.core.process_variables import INLINE_BACKEND
 from covalab.pool.worker_jobs import SOCKET
 
 _CONNECT_SECONDS: Final = 300
@@ -177,6 +178,6 @@ async def _local(config: DaskConfig, workers_socket: Path) -> LocalCluster:
         # An hour-long task may use the memory of the machine, not a share of it, unless the configuration limits it.
         memory_limit=0 if config.mem_per_worker == "auto" else config.mem_per_worker,
         silence_logs=False,
-        env={"MPLBACKEND": "Agg", SOCKET: str(workers_socket)},
+        env={"MPLBACKEND": INLINE_BACKEND, SOCKET: str(workers_socket)},
         preload=["covalab.pool.dask_tasks"],  # its `dask_setup` opens the private line
     )

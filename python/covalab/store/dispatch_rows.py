@@ -40,6 +40,7 @@ _FIELDS: Final = tuple(name for name in DispatchSummary.__struct_fields__ if nam
 _COLUMNS: Final = tuple(name for name in _FIELDS if name not in _COUNTED)
 _CHANGING: Final = ("status", "version", "started_at", "ended_at", "counts", "error", "held")
 
+_OUTCOME: Final = "worker, value, failure, stdout, stderr, outputs"
 _ENDED: Final = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
 _SUMMARY: Final = ", ".join(_COUNTED.get(name, name) for name in _FIELDS)
 _NAMES: Final = ", ".join(_COLUMNS)
@@ -61,6 +62,7 @@ class OutcomeRow(msgspec.Struct, frozen=True):
     failure: Failure | None
     stdout: str
     stderr: str
+    outputs: Value | None
 
 
 def insert_dispatch(
@@ -151,7 +153,7 @@ def update_dispatch(
         ),
     )
     connection.executemany(
-        "INSERT OR REPLACE INTO outcomes VALUES (?,?,?,?,?,?,?)",
+        "INSERT OR REPLACE INTO outcomes VALUES (?,?,?,?,?,?,?,?)",
         (
             (
                 key,
@@ -161,6 +163,7 @@ def update_dispatch(
                 None if outcome.failure is None else _encode(outcome.failure),
                 outcome.stdout,
                 outcome.stderr,
+                None if outcome.outputs is None else _encode(outcome.outputs),
             )
             for outcome in outcomes
         ),
@@ -169,7 +172,9 @@ def update_dispatch(
         "INSERT OR REPLACE INTO attempts VALUES (?,?,?,?,?)",
         ((key, it.outcome.node, it.number, it.next_at, _encode(it.outcome)) for it in attempts),
     )
-    digests = [digest for outcome in outcomes if outcome.value is not None for digest in outcome.value.blobs]
+    values = [value for outcome in outcomes for value in (outcome.value, outcome.outputs) if value is not None]
+    values += [it.outcome.outputs for it in attempts if it.outcome.outputs is not None]
+    digests = [digest for value in values for digest in value.blobs]
     if digests:
         use_blobs(connection, key, digests)
 
@@ -324,13 +329,32 @@ def select_failures(connection: apsw.Connection, key: int) -> dict[int, Failure]
 def select_outcome(connection: apsw.Connection, key: int, node: int) -> OutcomeRow | None:
     """Return the recorded outcome of a node, or None."""
     row = connection.execute(
-        "SELECT worker, value, failure, stdout, stderr FROM outcomes WHERE key = ? AND node = ?", (key, node)
+        f"SELECT {_OUTCOME} FROM outcomes WHERE key = ? AND node = ?", (key, node)
     ).fetchone()
-    if row is None:
-        return None
-    value = None if row[1] is None else msgspec.msgpack.decode(row[1], type=Value)
-    failure = None if row[2] is None else msgspec.msgpack.decode(row[2], type=Failure)
-    return OutcomeRow(worker=str(row[0]), value=value, failure=failure, stdout=str(row[3]), stderr=str(row[4]))
+    return None if row is None else _outcome(row)
+
+
+def select_outcomes(connection: apsw.Connection, key: int) -> dict[int, OutcomeRow]:
+    """Return the recorded outcomes of all nodes that printed or displayed something or failed, without their values."""
+    rows = connection.execute(
+        f"SELECT node, worker, NULL, failure, stdout, stderr, outputs FROM outcomes WHERE key = ? "
+        "AND (outputs IS NOT NULL OR failure IS NOT NULL OR stdout <> '' OR stderr <> '') ORDER BY node",
+        (key,),
+    )
+    return {int(row[0]): _outcome(row[1:]) for row in rows}
+
+
+def _outcome(row: Sequence[Any]) -> OutcomeRow:
+    """Return an outcome from the columns `_OUTCOME`."""
+    worker, value, failure, stdout, stderr, outputs = row
+    return OutcomeRow(
+        worker=str(worker),
+        value=None if value is None else msgspec.msgpack.decode(value, type=Value),
+        failure=None if failure is None else msgspec.msgpack.decode(failure, type=Failure),
+        stdout=str(stdout),
+        stderr=str(stderr),
+        outputs=None if outputs is None else msgspec.msgpack.decode(outputs, type=Value),
+    )
 
 
 def select_attempts(connection: apsw.Connection, key: int, node: int | None = None) -> dict[int, list[Attempt]]:
@@ -381,12 +405,15 @@ def take_over(connection: apsw.Connection, key: int, from_key: int, nodes: Seque
         (key, at, chosen),
     )
     connection.execute(
-        "INSERT INTO outcomes (key, node, worker, value, failure, stdout, stderr) "
-        "SELECT ?1, o.node, o.worker, o.value, o.failure, o.stdout, o.stderr FROM json_each(?2) AS chosen "
+        "INSERT INTO outcomes (key, node, worker, value, failure, stdout, stderr, outputs) "
+        "SELECT ?1, o.node, o.worker, o.value, o.failure, o.stdout, o.stderr, o.outputs FROM json_each(?2) AS chosen "
         "CROSS JOIN outcomes AS o WHERE o.key = ?3 AND o.node = chosen.value",
         (key, chosen, from_key),
     )
-    values = select_values(connection, key, nodes).values()
+    taken = connection.execute(
+        "SELECT value, outputs FROM outcomes WHERE key = ? AND node IN (SELECT value FROM json_each(?))", (key, chosen)
+    )
+    values = [msgspec.msgpack.decode(one, type=Value) for row in taken for one in row if isinstance(one, bytes)]
     use_blobs(connection, key, {digest for value in values for digest in value.blobs})
 
 

@@ -136,6 +136,8 @@ MIGRATIONS: Final = (
         SELECT coalesce(sum(attempt), 0) FROM nodes WHERE nodes.key = dispatches.key
     )) / 1000000 WHERE version >= 1000000;
     """,
+    # What a node displayed, as a notebook has it; null: no more than what it printed.
+    "ALTER TABLE outcomes ADD COLUMN outputs BLOB",
 )
 
 

@@ -37,9 +37,13 @@ from covalab.worker.capture import Capture
 from covalab.worker.hook_runner import HookRunner, read_hooks
 from covalab.worker.interrupt import InterruptibleTask
 from covalab.worker.kept_functions import KeptFunction, keep
-from covalab.worker.late_output import LateOutput
+from covalab.worker.late_output import LateOutput, is_late
 from covalab.worker.main_module import NodeMain
 from covalab.worker.node_state import NodeState
+from covalab.worker.outputs import ipython
+from covalab.worker.outputs.figures import flush_figures
+from covalab.worker.outputs.recorder import recorder
+from covalab.worker.outputs.stored import stored_outputs
 from covalab.worker.process_tree import descendants, has_children
 from covalab.worker.session.record import CellRecord
 
@@ -106,6 +110,8 @@ class TaskWorker:
         self._late_output = LateOutput()
         self._session_context: contextvars.Context | None = None  # of the session that this process holds, if any
         self._hooks: OrderedDict[Digest, Hooks] = OrderedDict()
+        recorder.is_late = is_late
+        ipython.install()
 
     def close(self) -> None:
         """Release what a fork does not take along: the thread and the files."""
@@ -161,6 +167,8 @@ class TaskWorker:
         return [task.node for task in left if task.node in self._given_back]
 
     def _run(self, batch: Batch, emit: Emit) -> None:
+        if environment.is_of_notebook(batch):
+            ipython.act_as_notebook()
         state = self._begin_state(batch)
         blobs = BlobStore(batch.blobs)
         report = self._reports.begin(batch.id, self.capture, emit)
@@ -209,6 +217,7 @@ class TaskWorker:
         if self._state is None:  # now that the process is ready; afterwards only what this batch has set
             main_module.install()
             self._state = NodeState()
+            self._state.libraries.before_closing = flush_figures
         elif not batch.session:
             self._state.begin_batch()
         return self._state
@@ -235,6 +244,9 @@ class TaskWorker:
         left = [thread for thread in self._late_output.leftovers() if not thread.name.startswith(OWN_THREADS)]
         if left and self.interruptible.interrupted:
             self.is_used_up = True
+        outputs: Value | None = None
+        if recorder.n_events:  # read before the text is taken, of which it has positions
+            outputs = stored_outputs(*self.capture.texts(), failure, blobs)
         stdout, stderr = self.capture.take()
         # As a script would print it, and where people look for it.
         if failure is not None and failure.traceback:
@@ -245,7 +257,7 @@ class TaskWorker:
         if failure is None:
             status = "running" if task.builds else "completed"  # the child dispatch that was built has still to run
         outcome = Outcome(
-            task.node, status, started_at, ended_at, value, failure, stdout, stderr, self.name, submission
+            task.node, status, started_at, ended_at, value, failure, stdout, stderr, self.name, submission, outputs
         )
         return outcome, result
 

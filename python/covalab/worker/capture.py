@@ -19,7 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, TextIO
 
+from covalab.core.outputs import StreamText
 from covalab.worker.late_output import text_stream
+from covalab.worker.outputs.recorder import recorder
 
 OUTPUT_LIMIT: Final = 1024 * 1024
 """Bytes kept of each stream of a node; the middle of longer output is left out, and the text says so."""
@@ -56,6 +58,7 @@ class Capture:
         self.stem = f"{_stem_of(os.getpid())}{next(self._numbers)}"
         self._out, self._err = (_spool_file(self._folder / f"{self.stem}.{suffix}") for suffix in ("out", "err"))
         self._out_id, self._err_id = _identity(self._out), _identity(self._err)
+        recorder.open(str(self._folder / f"{self.stem}.display"), (self._out, self._err))
 
     def renew(self) -> None:
         """Take new files: child processes that a task left behind still print into the present ones."""
@@ -67,6 +70,7 @@ class Capture:
 
     def close(self) -> None:
         """Close the files."""
+        recorder.close()
         for fd in (self._out, self._err):
             os.close(fd)
 
@@ -84,13 +88,21 @@ class Capture:
 
     def take(self) -> tuple[str, str]:
         """Return the output since the last call, and make both streams ready for the next task."""
+        self._flush()
+        n_out, n_err = self._restore()
+        return _drain(self._out, n_out), _drain(self._err, n_err)
+
+    def texts(self) -> tuple[StreamText, StreamText]:
+        """Return the output since the last call of `take`, by position."""
+        self._flush()
+        return read_stream(self._out, os.fstat(self._out).st_size), read_stream(self._err, os.fstat(self._err).st_size)
+
+    def _flush(self) -> None:
         _LIBC.fflush(None)  # C keeps what it prints to a file until its buffer is full
         for stream in (sys.stdout, sys.stderr, self._stdout, self._stderr):
             # The task may have closed or replaced it; the file has what was flushed before.
             with suppress(Exception):  # a replacement is user code
                 stream.flush()
-        n_out, n_err = self._restore()
-        return _drain(self._out, n_out), _drain(self._err, n_err)
 
     def _restore(self) -> list[int]:
         """Undo what a task did to the streams: closed, replaced, pointed elsewhere. Return how long the files are."""
@@ -123,6 +135,13 @@ def output_files(folder: str | os.PathLike[str], pid: int) -> Iterator[Path]:
             return
         yield out
         yield out.with_suffix(".err")
+
+
+def display_files(folder: str | os.PathLike[str], pid: int) -> Iterator[Path]:
+    """Yield the files that have, or had, what a process of this machine displayed."""
+    for out in output_files(folder, pid):
+        if out.suffix == ".out":
+            yield out.with_suffix(".display")
 
 
 def _stem_of(pid: int) -> str:
@@ -198,7 +217,12 @@ def read_text(fd: int, size: int) -> str:
     """Read a spool file of `size` bytes, leaving out the middle of one that is longer than `OUTPUT_LIMIT`."""
     if size <= OUTPUT_LIMIT:
         return os.pread(fd, size, 0).decode("utf-8", "replace")
+    return read_stream(fd, size).whole()
+
+
+def read_stream(fd: int, size: int) -> StreamText:
+    """Read a spool file of `size` bytes as `read_text` does, so that pieces of it can be taken."""
+    if size <= OUTPUT_LIMIT:
+        return StreamText(os.pread(fd, size, 0))
     half = OUTPUT_LIMIT // 2  # the end has the error, the start says what was running
-    head = os.pread(fd, half, 0).decode("utf-8", "replace")
-    tail = os.pread(fd, half, size - half).decode("utf-8", "replace")
-    return f"{head}\n… {size - 2 * half:,} bytes left out …\n{tail}"
+    return StreamText(os.pread(fd, half, 0), os.pread(fd, half, size - half), size)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from covalab.blobs import BlobStore
 from covalab.core import local_modules, process_variables
@@ -20,6 +20,9 @@ from covalab.worker import learned_imports
 from covalab.worker.local_modules import finder
 from covalab.worker.search_path import environment_path, installed_in_place
 from covalab.worker.variables import current_variables, set_variables
+
+
+_OF_A_KERNEL: Final = b"JPY_PARENT_PID"
 
 
 class _State(NamedTuple):
@@ -86,6 +89,11 @@ def wanted_variables(batch: Batch, *, is_ours: bool) -> dict[bytes, bytes] | Non
         if value is not None:
             wanted.setdefault(name, value)
     return wanted
+
+
+def is_of_notebook(batch: Batch) -> bool:
+    """Whether a notebook's kernel dispatched, or a process that one has started."""
+    return bool(batch.variables) and _OF_A_KERNEL in process_variables.unpack(batch.variables).variables
 
 
 def enter_local_modules(batch: Batch) -> None:

@@ -14,6 +14,8 @@ from contextlib import suppress
 from typing import Any, Final
 from weakref import WeakSet
 
+from covalab.worker.outputs.recorder import recorder
+
 
 class _SpoolFile(io.FileIO):
     """File below a text stream of this process."""
@@ -24,8 +26,26 @@ class _FilteredFile(io.FileIO):
 
     def write(self, data: Any, /) -> int:
         """Write, unless the thread is of an earlier node."""
-        if threading.current_thread() in _late.threads or threading.get_ident() in _late.idents:
+        if is_late():
             return memoryview(data).nbytes
+        return super().write(data)
+
+
+class _ErrorFile(_SpoolFile):
+    """File below standard error: where output changes to it is recorded, so that the order of both is known."""
+
+    def write(self, data: Any, /) -> int:
+        """Write."""
+        recorder.mark()
+        return super().write(data)
+
+
+class _FilteredErrorFile(_FilteredFile):
+    """The same, while threads of earlier nodes are alive."""
+
+    def write(self, data: Any, /) -> int:
+        """Write, unless the thread is of an earlier node."""
+        recorder.mark()
         return super().write(data)
 
 
@@ -38,12 +58,22 @@ class _Late:
 
 
 _late: Final = _Late()
+
+
+def is_late() -> bool:
+    """Whether this thread is one that an earlier node left behind."""
+    if not _late.threads and not _late.idents:
+        return False
+    return threading.current_thread() in _late.threads or threading.get_ident() in _late.idents
+
+
+_STDERR: Final = 2
 _streams: Final[WeakSet[io.TextIOWrapper]] = WeakSet()
 
 
 def text_stream(fd: int) -> io.TextIOWrapper:
     """Return a text stream over a file descriptor, which `LateOutput` can filter."""
-    file = _SpoolFile(fd, "w", closefd=False)
+    file = (_ErrorFile if fd == _STDERR else _SpoolFile)(fd, "w", closefd=False)
     stream = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", line_buffering=True)
     _streams.add(stream)
     return stream
@@ -88,4 +118,7 @@ def _filter(stream: io.TextIOWrapper, *, is_on: bool) -> None:
         if isinstance(file, _FilteredFile) != is_on:
             # Otherwise part of a line would wait in the stream, and be written by another thread.
             stream.reconfigure(write_through=is_on)
-            file.__class__ = _FilteredFile if is_on else _SpoolFile
+            if isinstance(file, (_ErrorFile, _FilteredErrorFile)):
+                file.__class__ = _FilteredErrorFile if is_on else _ErrorFile
+            else:
+                file.__class__ = _FilteredFile if is_on else _SpoolFile

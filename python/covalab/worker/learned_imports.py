@@ -19,7 +19,8 @@ from covalab.worker.variables import current_variables, recorded_variables
 _LIMIT: Final = 4_000
 _MEMORY_LIMIT: Final = 400_000_000
 """Bytes of a stem after which it imports no more: there is one for each worker, whether it is needed there or not."""
-_SKIPPED: Final = frozenset({"covalab", "distributed", "dask", "__main__", "__mp_main__"})
+_SKIPPED: Final = frozenset({"covalab", "distributed", "dask", "__main__", "__mp_main__", "matplotlib_inline"})
+"""The last finds the shell of its process when it is imported, and there is none in a stem."""
 _known: Final[set[str]] = set()
 """The modules that were there before any task, or were reported."""
 

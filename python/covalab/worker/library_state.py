@@ -16,6 +16,8 @@ from operator import attrgetter
 from types import ModuleType
 from typing import Any, Final
 
+from covalab.core.process_variables import INLINE_BACKEND
+
 
 class LibraryState:
     """The settings of the libraries of this process.
@@ -157,9 +159,10 @@ class _Matplotlib(_Library):
         self._params: dict[str, Any] = self._matplotlib.rcParams
         original = dict(self._matplotlib.rcParamsOrig)
         backend = dict.get(self._matplotlib.rcParamsOrig, "backend")
-        # Chosen when `pyplot` is first used; where there is no screen it is this one.
-        self._backend = backend if isinstance(backend, str) else "agg"
+        self._backend = backend if isinstance(backend, str) else INLINE_BACKEND
         original.pop("backend", None)
+        if _is_inline(self._backend):
+            original["interactive"] = True  # so the backend sets it, when it is first used
         self._before = original
         self._put()
 
@@ -171,8 +174,22 @@ class _Matplotlib(_Library):
         dict.update(self._params, {name: _copied(value) for name, value in self._before.items()})  # all are valid
         now = dict.get(self._params, "backend")
         if isinstance(now, str) and now.lower() != self._backend.lower() and "matplotlib.pyplot" in sys.modules:
-            self._matplotlib.pyplot.switch_backend(self._backend)
+            self._put_backend(now)
         self._values = [_copied(value) for value in dict.values(self._params)]
+
+
+    def _put_backend(self, now: str) -> None:
+        pyplot = self._matplotlib.pyplot
+        if not _is_inline(self._backend) or not hasattr(pyplot, "_backend_mod"):
+            pyplot.switch_backend(self._backend)
+        elif not _is_inline(now):
+            # Loaded when a figure is made, as it is the first time: it brings IPython along.
+            dict.__setitem__(self._params, "backend", self._backend)
+            pyplot._backend_mod = None  # noqa: SLF001
+
+
+def _is_inline(backend: str) -> bool:
+    return backend.lower() in ("inline", INLINE_BACKEND)
 
 
 def _copied(value: Any) -> Any:

@@ -50,7 +50,8 @@ class NodeState:
         self._random.put_back(is_start=True)
 
     def begin_batch(self) -> None:
-        """Take the place and the variables that a batch has set."""
+        """Take the place, the variables and the built-in functions that a batch has set."""
+        self._settings.take_builtins()
         self._settings.take_place()
 
     def run(self, call: Callable[..., _T], *args: object) -> _T:

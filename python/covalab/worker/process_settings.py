@@ -33,8 +33,7 @@ class ProcessSettings:
     """The settings of this process at one moment."""
 
     def __init__(self) -> None:
-        self._builtins = dict(vars(builtins))
-        self._builtin_values = [*vars(builtins).values()]
+        self.take_builtins()
         self._before = _copied(_read())
         self._setters = _setters()
         self._umask = os.umask(0o77)
@@ -43,6 +42,11 @@ class ProcessSettings:
     def take_place(self) -> None:
         """Take the variables, the working folder and the search path again, after a batch has set them."""
         self._before = (*_copied(_read()[:_N_OF_PLACE]), *self._before[_N_OF_PLACE:])
+
+    def take_builtins(self) -> None:
+        """Take the built-in functions again, after some were added."""
+        self._builtins = dict(vars(builtins))
+        self._builtin_values = [*vars(builtins).values()]
 
     def put_back_builtins(self) -> None:
         """Put the built-in functions back: first of all, because everything else uses them."""

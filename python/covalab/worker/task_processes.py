@@ -18,7 +18,7 @@ import msgspec
 from covalab.core.worker_protocol import BatchLost, Job
 from covalab.worker import channel as kinds
 from covalab.worker import learned_imports
-from covalab.worker.capture import bound_output, output_files
+from covalab.worker.capture import bound_output, display_files, output_files
 from covalab.worker.process_tree import describe_end, exited_with, memory_of, share_of_memory
 from covalab.worker.stem_process import StemLost, StemProcess, TaskProcessHandle
 from covalab.worker.task_process import CHANNEL_LOST, BatchEnd, Cancel
@@ -381,7 +381,7 @@ class TaskProcesses:
             handle.kill("it did not end")
         for entry in [entry for entry in self._dead_files if entry[0] <= now]:
             self._dead_files.remove(entry)
-            for file in list(output_files(*entry[1:])):
+            for file in [*output_files(*entry[1:]), *display_files(*entry[1:])]:
                 file.unlink(missing_ok=True)
         for stem in [stem for stem in self._old_stems if stem.is_gone or not stem.tasks]:
             stem.close()

@@ -62,7 +62,7 @@ class LiveSession:
         self.namespace.update(unstorable)
         if state.hidden:
             hidden_state.apply(msgspec.msgpack.decode(state.hidden, type=bytes))
-        self._tracker = Tracker(self.namespace, state.snapshot)
+        self._tracker = Tracker(self.namespace)
         self.token, self._state = state.token, state
 
     def _replay(self, replay: Replay) -> None:

@@ -16,7 +16,7 @@ from covalab.core.model import Digest, Value
 from covalab.namespace.covariables import Snapshot, restore
 from covalab.worker import reporting
 
-RESULT: Final = "__covalab_result__"
+RESULT: Final = ":value:"
 """Name under which the value of a cell's last expression is stored with what shares objects with it."""
 
 
