@@ -20,7 +20,7 @@ import msgspec
 from covalab.blobs import BlobStore
 from covalab.core.cell_source import remember
 from covalab.namespace import hidden_state, pickling
-from covalab.namespace.covariables import Snapshot, Tracker, restore
+from covalab.namespace.covariables import Snapshot, Tracker, is_hidden, restore
 from covalab.worker import reporting
 from covalab.worker.main_module import NodeMain
 from covalab.worker.outputs.shell import CellEnd, run_cell
@@ -45,10 +45,14 @@ class LiveSession:
         self._blobs = blobs
         self.namespace: dict[str, Any] = {"__name__": _MAIN, "__builtins__": builtins, "__doc__": None}
         self._main = NodeMain(types.FunctionType((lambda: None).__code__, self.namespace))
-        self._tracker = Tracker(self.namespace)
+        self._tracker = Tracker(self.namespace, self._is_hidden)
         self._fresh = hidden_state.capture()
         self.token = ""
         self._state = RecordState(-1, "", Snapshot())
+
+    def _is_hidden(self, name: str) -> bool:
+        # IPython has an `open` of its own in each notebook.
+        return is_hidden(name) or (name == "open" and _is_of_ipython(self.namespace.get(name)))
 
     def restore(self, record: CellRecord) -> None:
         """Put the session together as it was after a cell of another process."""
@@ -62,7 +66,7 @@ class LiveSession:
         self.namespace.update(unstorable)
         if state.hidden:
             hidden_state.apply(msgspec.msgpack.decode(state.hidden, type=bytes))
-        self._tracker = Tracker(self.namespace)
+        self._tracker = Tracker(self.namespace, self._is_hidden)
         self.token, self._state = state.token, state
 
     def _replay(self, replay: Replay) -> None:
@@ -171,6 +175,10 @@ class LiveSession:
     def _touched(self, text: str) -> set[str]:
         """Return the names that a cell can reach: those in its text, and those in the functions that it can reach."""
         return reached(_WORD.findall(text), self.namespace)
+
+
+def _is_of_ipython(value: object) -> bool:
+    return str(getattr(value, "__module__", "")).startswith("IPython")
 
 
 class _Process:
