@@ -4,6 +4,7 @@
  * It shows an `IDispatchSource` and does not depend on the source's kind: the extension and the widget both use it.
  */
 import { h, iconButton, statusMark, summaryMark } from '../dom';
+import { drawnCounts } from '../graph/shape';
 import { GraphView } from '../graph/view';
 import { canCancel, describeCounts, errorMessage, formatDuration, formatElapsed, formatTime, isTerminal, prettyName, STATUSES, summaryLabel, total } from '../text';
 import type { IDispatchSource, IGraph, ISnapshot } from '../tokens';
@@ -210,7 +211,8 @@ export class DispatchView {
     this._time.title = `Started ${formatTime(start)}${summary.ended_at === null ? '' : `, ended ${formatTime(summary.ended_at)}`}`;
   };
 
-  private _updateProgress({ summary: { counts } }: ISnapshot): void {
+  private _updateProgress({ summary, graph, states }: ISnapshot): void {
+    const counts = graph ? drawnCounts(summary.counts, graph.nodes, states) : summary.counts;
     const all = total(counts);
     const ended = all - counts.pending - counts.running;
     this._bar.hidden = all === 0;
