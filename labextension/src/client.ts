@@ -3,19 +3,9 @@
  */
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
+import { RefusedError } from './refusal';
+import type { IOutputsPage } from './tokens';
 import type { DispatchChanges, DispatcherStatus, DispatchSummary, ExecutionView, Graph, NodeDetail, Problem, Status, StreamPage, TasksSummary } from './wire';
-
-/** Error answer of the server. Its message is meant for the reader. */
-export class RefusedError extends Error {
-  constructor(
-    readonly status: number,
-    readonly kind: string,
-    message: string
-  ) {
-    super(message);
-    this.name = 'RefusedError';
-  }
-}
 
 /** Filter and page of a list of dispatches. */
 export interface IListQuery {
@@ -56,6 +46,11 @@ export class Client {
 
   node(id: string, node: number): Promise<NodeDetail> {
     return this._request(`dispatches/${encodeURIComponent(id)}/nodes/${node}`);
+  }
+
+  /** Read the outputs of a node that changed after number `since`. */
+  outputs(id: string, node: number, since: number): Promise<IOutputsPage> {
+    return this._request(`dispatches/${encodeURIComponent(id)}/nodes/${node}/outputs?since=${since}`);
   }
 
   cancel(id: string): Promise<DispatchSummary> {

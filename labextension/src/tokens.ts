@@ -8,6 +8,9 @@ import type { DispatchSummary, Edge, ExecutionView, Graph, Node, NodeDetail, Nod
 /** MIME type of a dispatch in the output of a cell. */
 export const MIME_TYPE = 'application/vnd.covalab.dispatch+json';
 
+/** MIME type of the output of a cell that runs in the background. */
+export const CELL_MIME_TYPE = 'application/vnd.covalab.cell+json';
+
 /** Schema id of the events that the Jupyter server pushes. */
 export const EVENT_SCHEMA = 'https://events.covalab.dev/dispatches/v1';
 
@@ -23,6 +26,48 @@ export interface IBundle {
   readonly summary: DispatchSummary;
   readonly graph: IGraph | null;
   readonly states: readonly NodeState[];
+}
+
+/** One output of a node, in the shape of nbformat 4. */
+export interface IOutput {
+  readonly output_type: string;
+  readonly [key: string]: unknown;
+}
+
+/** The outputs of a node from position `first` on: those that changed after the number that was asked for. */
+export interface IOutputsPage {
+  readonly outputs: readonly IOutput[];
+  readonly first: number;
+  readonly number: number;
+  readonly is_final: boolean;
+}
+
+/** Shows outputs; the widget for pages without our extension has none, since it has no registry of renderers. */
+export interface IOutputsView extends IDisposable {
+  readonly node: HTMLElement;
+  /** Show these outputs instead of those before; what is the same stays as it is. */
+  show(outputs: readonly IOutput[]): void;
+}
+
+/** State of a cell that runs in the background. */
+export type CellState = 'waiting' | 'running' | 'done' | 'failed' | 'cancelled';
+
+/** A cell that runs in the background, as a notebook saves it under `CELL_MIME_TYPE`. */
+export interface ICellBundle {
+  readonly id: string;
+  readonly node: number;
+  readonly name: string;
+  readonly state: CellState;
+  readonly started_at: number | null;
+  readonly ended_at: number | null;
+  readonly seen_at: number | null;
+  /** Rest of the state's line; code in backticks. */
+  readonly message: string;
+  readonly outputs: readonly IOutput[];
+  /** The number of outputs that are not whole, to keep the notebook small. */
+  readonly n_cut: number;
+  readonly number: number;
+  readonly is_final: boolean;
 }
 
 /** The known state of a dispatch. Immutable: a change makes a new snapshot. */
@@ -46,6 +91,8 @@ export interface IDispatchSource extends IDisposable {
   readonly changed: ISignal<IDispatchSource, void>;
   /** Read everything about one node. */
   node(node: number): Promise<NodeDetail>;
+  /** Read the outputs of one node that changed after a number; null where outputs cannot be shown. */
+  readonly outputs: ((node: number, since: number) => Promise<IOutputsPage>) | null;
   /** Request cancellation. Resolves when the request is recorded, not when all tasks have ended. */
   cancel(): Promise<void>;
   /** Emitted when the execution may have changed; it may also be emitted when it has not. */
@@ -68,4 +115,30 @@ export function readBundle(data: unknown): IBundle | null {
   }
   const graph = Array.isArray(bundle.graph?.nodes) && Array.isArray(bundle.graph.edges) ? bundle.graph : null;
   return { id: bundle.id, summary: bundle.summary, graph, states: Array.isArray(bundle.states) ? bundle.states : [] };
+}
+
+const CELL_STATES: ReadonlySet<unknown> = new Set<CellState>(['waiting', 'running', 'done', 'failed', 'cancelled']);
+
+/** Read the bundle of a cell from an output; null when it is malformed. */
+export function readCellBundle(data: unknown): ICellBundle | null {
+  const bundle = data as Partial<ICellBundle> | null;
+  if (typeof bundle !== 'object' || bundle === null || typeof bundle.id !== 'string' || typeof bundle.node !== 'number' || !CELL_STATES.has(bundle.state)) {
+    return null;
+  }
+  const time = (value: unknown): number | null => (typeof value === 'number' ? value : null);
+  const isOutput = (value: unknown): boolean => typeof (value as IOutput | null)?.output_type === 'string';
+  return {
+    id: bundle.id,
+    node: bundle.node,
+    name: String(bundle.name ?? ''),
+    state: bundle.state!,
+    started_at: time(bundle.started_at),
+    ended_at: time(bundle.ended_at),
+    seen_at: time(bundle.seen_at),
+    message: String(bundle.message ?? ''),
+    outputs: Array.isArray(bundle.outputs) ? bundle.outputs.filter(isOutput) : [],
+    n_cut: time(bundle.n_cut) ?? 0,
+    number: time(bundle.number) ?? 0,
+    is_final: bundle.is_final === true
+  };
 }

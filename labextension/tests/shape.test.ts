@@ -1,8 +1,8 @@
 /** Tests of the reduction of a graph to what is drawn. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { shapeOf } from '../src/graph/shape';
-import { NodeKind } from '../src/wire';
+import { drawnCounts, SESSION, shapeOf } from '../src/graph/shape';
+import { type Edge, type Node, NodeKind } from '../src/wire';
 import { mapped, randomGraph } from './graphs';
 
 test('like tasks are one unit with the edges of all of them', () => {
@@ -85,3 +85,24 @@ function isAcyclic(count: number, edges: readonly (readonly [number, number])[])
   }
   return free.length === count;
 }
+
+const CELLS: Node[] = ['a', 'b', 'c'].map((name, at) => [name, NodeKind.ELECTRON, at, 0, -1]);
+
+function joined(...edges: [number, number, string][]): (readonly [number, number])[] {
+  return [...shapeOf(CELLS, edges.map(([source, target, name]): Edge => [source, target, name, 1, -1])).edges];
+}
+
+test('the order of a session is drawn only where no value comes', () => {
+  assert.deepEqual(joined([0, 1, SESSION], [1, 2, SESSION]), [[0, 1], [1, 2]]);
+  assert.deepEqual(joined([0, 1, SESSION], [1, 2, SESSION], [0, 2, 'x']), [[0, 1], [0, 2]]);
+  assert.deepEqual(joined([0, 1, SESSION], [0, 1, 'x'], [1, 2, 'y']), [[0, 1], [1, 2]]);
+});
+
+test('counts say what is drawn', () => {
+  const nodes: Node[] = [...CELLS.slice(0, 2), ['a[0]', NodeKind.ITEM, -1, 0, -1], ['a.b', NodeKind.ATTRIBUTE, -1, 0, -1], ['out', NodeKind.OUTPUT, 7, 0, -1]];
+  const counts = { pending: 2, running: 0, completed: 2, failed: 1, cancelled: 0, skipped: 0 };
+
+  const drawn = drawnCounts(counts, nodes, new Map([[0, [0, 'completed', 1, 2, 1, null]], [2, [2, 'completed', 1, 2, 1, null]], [3, [3, 'failed', 1, 2, 1, null]]]));
+
+  assert.deepEqual(drawn, { pending: 1, running: 0, completed: 1, failed: 1, cancelled: 0, skipped: 0 });
+});

@@ -19,8 +19,9 @@ from covalab._version import __version__
 from covalab.core.model import Graph
 from covalab.jupyter.server.extension import EVENTS
 from covalab.view.bundle import MIME_TYPE
+from covalab.view.cell_view import CELL_MIME_TYPE
 from covalab.view.layout import place, rank
-from covalab.view.shape import shape_of
+from covalab.view.shape import SESSION, shape_of
 
 
 def generator(name: str) -> ModuleType:
@@ -50,7 +51,7 @@ def test_mime_type_and_event_schema_agree() -> None:
     """The MIME type and the event schema are constants in both languages."""
     tokens = (ROOT / "labextension" / "src" / "tokens.ts").read_text(encoding="utf-8")
 
-    assert re.findall(r"MIME_TYPE = '(.*)'", tokens) == [MIME_TYPE]
+    assert re.findall(r"MIME_TYPE = '(.*)'", tokens) == [MIME_TYPE, CELL_MIME_TYPE]
     assert re.findall(r"EVENT_SCHEMA = '(.*)'", tokens) == [EVENTS]
 
 
@@ -76,7 +77,7 @@ def test_the_front_ends_own_tests_pass() -> None:
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
-        st.tuples(graphs(), st.booleans(), st.sampled_from([0, 2, 12])),
+        st.tuples(graphs(names=("x", SESSION)), st.booleans(), st.sampled_from([0, 2, 12])),
         min_size=20,
         max_size=40,
     )

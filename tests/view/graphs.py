@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import strategies as st
 
 from covalab.core.model import (
@@ -19,7 +21,7 @@ from covalab.core.model import (
 
 
 @st.composite
-def graphs(draw: st.DrawFn, most: int = 40) -> Graph:
+def graphs(draw: st.DrawFn, most: int = 40, names: Sequence[str] = ("x",)) -> Graph:
     """Graphs of nodes of all kinds and few functions, joined from earlier to later nodes in a shuffled numbering."""
     count = draw(st.integers(1, most))
     kinds = draw(st.lists(st.sampled_from(NodeKind), min_size=count, max_size=count))
@@ -27,7 +29,8 @@ def graphs(draw: st.DrawFn, most: int = 40) -> Graph:
     pairs = draw(st.lists(st.tuples(st.integers(0, count - 1), st.integers(0, count - 1)), max_size=3 * count))
     order = draw(st.permutations(range(count)))
     nodes = [Node(f"f{function}", kind, function) for kind, function in zip(kinds, functions, strict=True)]
-    edges = [Edge(order[min(pair)], order[max(pair)], "x", EdgeKind.ARG, 0) for pair in pairs if pair[0] != pair[1]]
+    ends = [(order[min(pair)], order[max(pair)]) for pair in pairs if pair[0] != pair[1]]
+    edges = [Edge(*pair, draw(st.sampled_from(names)), EdgeKind.ARG, 0) for pair in ends]
     return Graph("drawn", nodes, edges, [], [Settings()], -1)
 
 

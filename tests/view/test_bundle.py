@@ -14,7 +14,7 @@ import pytest
 from tests.view.graphs import mapped, summary
 from tests.view.test_picture import HOSTILE, assert_harmless
 
-from covalab.core.model import DispatchSummary, Graph, NodeState, Settings
+from covalab.core.model import Counts, DispatchSummary, Edge, EdgeKind, Graph, Node, NodeKind, NodeState, Settings
 from covalab.view.bundle import GRAPH_LIMIT, MIME_TYPE, dispatch_bundle
 
 STATES = [NodeState(0, "completed", 101.0, 102.0, 1)]
@@ -111,3 +111,19 @@ def test_without_a_kernel_there_is_no_widget() -> None:
 def test_an_empty_graph_is_an_output_too() -> None:
     """A lattice without electrons has an output like any other."""
     assert dispatch_bundle(summary(), Graph("empty", [], [], [], [Settings()], -1), [], widget=False)["text/html"]
+
+
+def test_counts_say_what_is_drawn() -> None:
+    """Taking a task's tuple apart makes nodes that run but are not drawn: they are not counted."""
+    names = [("split", NodeKind.ELECTRON, 0), ("split[0]", NodeKind.ITEM, -1), ("split[1]", NodeKind.ITEM, -1)]
+    nodes = [Node(*name) for name in [*names, ("fit", NodeKind.ELECTRON, 1), ("fit.score", NodeKind.ATTRIBUTE, -1)]]
+    pairs = [(0, 1), (0, 2), (1, 3), (2, 3), (3, 4)]
+    edges = [Edge(source, target, "x", EdgeKind.ARG, 0) for source, target in pairs]
+    graph = Graph("experiment", nodes, edges, [], [Settings()], 4)
+    states = [NodeState(node, "completed", 1.0, 2.0, 1) for node in range(3)] + [NodeState(3, "running", 2.0)]
+    its = msgspec.structs.replace(summary(), counts=Counts(completed=3, running=1, pending=1))
+
+    bundle = dispatch_bundle(its, graph, states, widget=False)
+
+    assert "1 of 2 done, 1 running (" in bundle["text/plain"]
+    assert "1 of 2 done, 1 running<" in bundle["text/html"]

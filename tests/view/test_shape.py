@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import networkx as nx
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.view.graphs import graphs, mapped
 
 from covalab.core.model import Edge, EdgeKind, Graph, Node, NodeKind
-from covalab.view.shape import PLUMBING, shape_of
+from covalab.view.shape import PLUMBING, SESSION, shape_of
 
 
 def test_alike_tasks_are_one_unit() -> None:
@@ -97,3 +98,37 @@ def test_only_plumbing_is_hidden(graph: Graph) -> None:
     plumbing = sum(node.kind in PLUMBING for node in graph.nodes)
 
     assert shape.hidden == (0 if plumbing == len(graph.nodes) else plumbing)
+
+
+E, P, L = NodeKind.ELECTRON, NodeKind.PARAMETER, NodeKind.LIST
+
+
+@pytest.mark.parametrize(
+    ("kinds", "edges", "drawn"),
+    [
+        pytest.param([E, E], [(0, 1, SESSION)], {(0, 1)}, id="nothing else leads to the node"),
+        pytest.param([E, E], [(0, 1, SESSION), (0, 1, "x")], {(0, 1)}, id="a value comes from the same node"),
+        pytest.param(
+            [E, E, E], [(0, 1, "x"), (1, 2, SESSION), (0, 2, "x")], {(0, 1), (0, 2)}, id="a value from before"
+        ),
+        pytest.param([E, E, P], [(0, 1, SESSION), (2, 1, "c")], {(0, 1)}, id="a parameter is not drawn"),
+        pytest.param([E, E, L, P], [(0, 1, SESSION), (3, 2, ""), (2, 1, "c")], {(0, 1)}, id="a list of constants"),
+        pytest.param(
+            [E, E, E, L],
+            [(0, 1, SESSION), (1, 2, SESSION), (0, 3, ""), (3, 2, "c")],
+            {(0, 1), (0, 2)},
+            id="a list of values",
+        ),
+        pytest.param([E, E, E], [(0, 2, SESSION), (1, 2, SESSION)], {(0, 2), (1, 2)}, id="two orders and no value"),
+        pytest.param([E, E, E], [(0, 1, SESSION), (1, 2, SESSION)], {(0, 1), (1, 2)}, id="a chain of cells"),
+    ],
+)
+def test_the_order_of_a_session_is_drawn_only_where_no_value_comes(
+    kinds: list[NodeKind], edges: list[tuple[int, int, str]], drawn: set[tuple[int, int]]
+) -> None:
+    """Without that rule every cell would hang on the cell before it, and the flow of values would not be seen."""
+    nodes = [Node(f"n{index}", kind, index if kind == E else -1) for index, kind in enumerate(kinds)]
+
+    shape = shape_of(nodes, [Edge(source, target, name, EdgeKind.KWARG) for source, target, name in edges])
+
+    assert set(shape.edges) == drawn

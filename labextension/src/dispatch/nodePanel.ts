@@ -2,6 +2,7 @@
  * Node panel: times, attempts, failure, output, value, inputs and source of the selected node.
  */
 import { h, iconButton, statusMark } from '../dom';
+import { isPlumbing } from '../graph/shape';
 import {
   describeValue,
   errorLabel,
@@ -15,6 +16,8 @@ import {
   statusLabel,
   waitLabel
 } from '../text';
+import { OutputsReader } from '../model/outputs';
+import type { IOutputsPage, IOutputsView } from '../tokens';
 import { type Attempt, type Failure, type NodeDetail, NodeKind, type NodeState } from '../wire';
 
 export interface INodePanelOptions {
@@ -22,6 +25,9 @@ export interface INodePanelOptions {
   readonly select: (node: number | null) => void;
   /** Open the child dispatch of a sublattice; without this its id is only shown. */
   readonly open?: ((id: string) => void) | null;
+  /** Read the outputs of a node that changed after a number, and show outputs; without these, printed text is shown as text. */
+  readonly readOutputs?: ((node: number, since: number) => Promise<IOutputsPage>) | null;
+  readonly createOutputs?: (() => IOutputsView) | null;
 }
 
 const KIND_LABELS: Readonly<Record<NodeKind, string>> = {
@@ -46,7 +52,7 @@ export class NodePanel {
   constructor(options: INodePanelOptions) {
     this._options = options;
     this._title = h('span', { class: 'cv-title' });
-    this._body = h('div', { class: 'cv-body' });
+    this._body = h('div', { class: 'cv-body' }, this._above, this._outputs, this._below);
     this._mark = h('span', { class: 'cv-panelMark' });
     this.node = h(
       'aside',
@@ -60,11 +66,13 @@ export class NodePanel {
 
   dispose(): void {
     window.clearTimeout(this._timer);
+    this._endOutputs();
   }
 
   /** Close the panel. */
   clear(): void {
     window.clearTimeout(this._timer);
+    this._endOutputs();
     this._detail = null;
     this._node = null;
     this.node.hidden = true;
@@ -80,7 +88,9 @@ export class NodePanel {
       this._title.textContent = name;
       this._title.title = name;
       this._mark.replaceChildren();
-      this._body.replaceChildren(h('div', { class: 'cv-quiet', text: 'Loading…' }));
+      this._endOutputs();
+      this._below.replaceChildren();
+      this._above.replaceChildren(h('div', { class: 'cv-quiet', text: 'Loading…' }));
       this._body.scrollTop = 0;
     }
   }
@@ -98,7 +108,7 @@ export class NodePanel {
   /** Show why the detail could not be read, unless an earlier one is shown. */
   showError(message: string): void {
     if (this._detail === null) {
-      this._body.replaceChildren(h('div', { class: 'cv-quiet', text: message }));
+      this._above.replaceChildren(h('div', { class: 'cv-quiet', text: message }));
     }
   }
 
@@ -109,21 +119,51 @@ export class NodePanel {
     this._title.textContent = prettyName(detail.name, detail.kind);
     this._title.title = detail.name;
     this._mark.replaceChildren(statusMark(detail.status));
+    this._nameOf = nameOf;
+    this._update(detail);
+    this._followOutputs(detail);
+  }
+
+  /** Show all but the outputs, which stay in place, so that nothing in them is drawn again. */
+  private _update(detail: NodeDetail): void {
     const { failure, value } = detail;
-    this._body.replaceChildren(
-      ...[
-        this._table(detail),
-        this._child(detail),
-        failure ? failureSection(failure) : null,
-        this._attempts(detail.attempts),
-        value ? block('Value', value[2], describeValue(value)) : null,
-        block('Printed', detail.stdout),
-        // Python prints the traceback to stderr as well, where it would be shown twice.
-        block('Errors and warnings', failure && detail.stderr.includes(failure.traceback.trim()) ? '' : detail.stderr),
-        this._inputs(detail, nameOf),
-        block('Source', detail.source)
-      ].filter(part => part !== null)
+    const outputs = this._reader?.known.outputs ?? [];
+    const hasTraceback = outputs.some(({ output_type }) => output_type === 'error');
+    const parts = (...given: (HTMLElement | null)[]): HTMLElement[] => given.filter(part => part !== null);
+    this._above.replaceChildren(
+      ...parts(this._table(detail), this._child(detail), failure ? failureSection(failure, hasTraceback) : null, this._attempts(detail.attempts), value ? block('Value', value[2], describeValue(value)) : null)
     );
+    // Python prints the traceback to stderr as well, where it would be shown twice.
+    const hasErrors = !failure || !detail.stderr.includes(failure.traceback.trim());
+    const printed = outputs.length > 0 ? [] : [block('Printed', detail.stdout), hasErrors ? block('Errors and warnings', detail.stderr) : null];
+    this._below.replaceChildren(...parts(...printed, this._inputs(detail, this._nameOf), block('Source', detail.source)));
+    this._outputs.hidden = outputs.length === 0;
+  }
+
+  /** Show the outputs of a node that has begun, and follow them until they are complete. */
+  private _followOutputs({ node, status, started_at, kind }: NodeDetail): void {
+    const { readOutputs, createOutputs } = this._options;
+    if (!readOutputs || !createOutputs || started_at === null || isPlumbing(kind)) {
+      return;
+    }
+    if (!this._reader) {
+      const reader = (this._reader = new OutputsReader(since => readOutputs(node, since)));
+      const view = (this._view = createOutputs());
+      this._outputs.append(view.node);
+      reader.changed.connect(() => {
+        window.clearTimeout(this._timer);
+        this._update(this._detail!);
+        view.show(reader.known.outputs);
+      });
+    }
+    this._reader.follow(isTerminal(status));
+  }
+
+  private _endOutputs(): void {
+    this._reader?.dispose();
+    this._view?.dispose();
+    this._reader = this._view = null;
+    this._outputs.hidden = true;
   }
 
   private _inputs({ inputs }: NodeDetail, nameOf: (node: number) => string): HTMLElement | null {
@@ -250,18 +290,25 @@ export class NodePanel {
   private readonly _title: HTMLElement;
   private readonly _body: HTMLElement;
   private readonly _mark: HTMLElement;
+  private readonly _above = h('div');
+  private readonly _below = h('div');
+  private readonly _outputs = h('section', { class: 'cv-outputs', attrs: { hidden: '' } }, h('h4', { text: 'Output' }));
+  private _nameOf: (node: number) => string = String;
+  private _reader: OutputsReader | null = null;
+  private _view: IOutputsView | null = null;
   private _detail: NodeDetail | null = null;
   private _node: number | null = null;
   private _timer = 0;
 }
 
-function failureSection(failure: Failure): HTMLElement {
+/** Make the section with a failure; `hasTraceback`: the outputs show its traceback. */
+function failureSection(failure: Failure, hasTraceback: boolean): HTMLElement {
   return h(
     'section',
     { class: 'cv-failure' },
     h('div', { class: 'cv-errorType', text: errorLabel(failure.type) }),
     h('div', { class: 'cv-message' }, failure.exception ? h('strong', { text: `${failure.exception}: ` }) : null, h('span', { text: failure.message })),
-    failure.traceback ? h('pre', { text: failure.traceback, attrs: { tabindex: '0', 'aria-label': 'Traceback' } }) : null
+    failure.traceback && !hasTraceback ? h('pre', { text: failure.traceback, attrs: { tabindex: '0', 'aria-label': 'Traceback' } }) : null
   );
 }
 

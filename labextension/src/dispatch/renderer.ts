@@ -4,7 +4,7 @@
 import type { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 import { Widget } from '@lumino/widgets';
 import { DispatchView } from './view';
-import { type IBundle, type IDispatchSource, MIME_TYPE, readBundle } from '../tokens';
+import { type IBundle, type IDispatchSource, type IOutputsView, MIME_TYPE, readBundle } from '../tokens';
 
 /** Below the rank of the widget renderer (-10), so that this one is preferred wherever the extension is installed. */
 export const RANK = -20;
@@ -14,9 +14,11 @@ export interface IRendererOptions {
   readonly createSource: (bundle: IBundle) => IDispatchSource;
   /** Open a dispatch in a tab; null where there are no tabs. */
   readonly open: ((id: string) => void) | null;
+  /** Make a view of the outputs of a node; scripts in them run only if they are trusted. */
+  readonly createOutputs: (trusted: boolean) => IOutputsView;
 }
 
-/** Return the factory to register. It is `safe`: everything is shown as text, nothing is parsed as HTML. */
+/** Return the factory to register. It is `safe`: everything but outputs is shown as text, and outputs keep to the rule of trust. */
 export function rendererFactory(options: IRendererOptions): IRenderMime.IRendererFactory {
   return {
     safe: true,
@@ -49,8 +51,14 @@ class DispatchRenderer extends Widget implements IRenderMime.IRenderer {
       return Promise.resolve();
     }
     this._source = this._options.createSource(bundle);
-    const { open } = this._options;
-    this._view = new DispatchView({ source: this._source, place: 'output', open: open && (() => open(bundle.id)), openDispatch: open });
+    const { open, createOutputs } = this._options;
+    this._view = new DispatchView({
+      source: this._source,
+      place: 'output',
+      open: open && (() => open(bundle.id)),
+      openDispatch: open,
+      createOutputs: () => createOutputs(model.trusted)
+    });
     this.node.replaceChildren(this._view.node);
     return Promise.resolve();
   }

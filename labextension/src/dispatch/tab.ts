@@ -6,13 +6,14 @@ import { Widget } from '@lumino/widgets';
 import { DispatchView } from './view';
 import { covalabIcon } from '../icons';
 import { summaryLabel } from '../text';
-import type { IDispatchSource } from '../tokens';
+import type { IDispatchSource, IOutputsView } from '../tokens';
 
 /** Actions of a tab, on its dispatch and on others that it shows. */
 export interface IDispatchTabOptions {
   readonly openDispatch: (id: string) => void;
   readonly start: () => void;
   readonly redispatch: (reuse: boolean) => void;
+  readonly createOutputs: (() => IOutputsView) | null;
 }
 
 class Content extends Widget {

@@ -4,9 +4,10 @@
  * It shows an `IDispatchSource` and does not depend on the source's kind: the extension and the widget both use it.
  */
 import { h, iconButton, statusMark, summaryMark } from '../dom';
+import { drawnCounts } from '../graph/shape';
 import { GraphView } from '../graph/view';
 import { canCancel, describeCounts, errorMessage, formatDuration, formatElapsed, formatTime, isTerminal, prettyName, STATUSES, summaryLabel, total } from '../text';
-import type { IDispatchSource, IGraph, ISnapshot } from '../tokens';
+import type { IDispatchSource, IGraph, IOutputsView, ISnapshot } from '../tokens';
 import { type DispatchSummary, EdgeKind, type NodeDetail, NodeKind } from '../wire';
 import { SUMMARY_LABELS } from '../words';
 import { ExecutionPanel } from './executionPanel';
@@ -25,6 +26,8 @@ export interface IDispatchViewOptions {
   readonly open?: (() => void) | null;
   /** Open another dispatch: the child dispatch of a sublattice's node. */
   readonly openDispatch?: ((id: string) => void) | null;
+  /** Make a view of outputs; without this, printed text is shown as text. */
+  readonly createOutputs?: (() => IOutputsView) | null;
   /** Start a dispatch that was recorded and not started. */
   readonly start?: (() => void) | null;
   /** Run the dispatch again under a new id; with `reuse`, completed nodes are not run again. */
@@ -56,7 +59,12 @@ export class DispatchView {
       onHeight: () => this._stage.style.setProperty('--cv-height', `${this._graph.wantedHeight}px`),
       wheelZooms: options.place === 'main'
     });
-    this._panel = new NodePanel({ select: node => this.select(node), open: options.openDispatch ?? null });
+    this._panel = new NodePanel({
+      select: node => this.select(node),
+      open: options.openDispatch ?? null,
+      readOutputs: this._source.outputs,
+      createOutputs: options.createOutputs ?? null
+    });
     this._execution = new ExecutionPanel({ source: this._source, select: node => this.select(node), nameOf: node => this._nameOf(node) });
     this._stage = h('div', { class: 'cv-stage' }, this._graph.node, this._panel.node);
     this._empty = h('div', { class: 'cv-empty', text: 'Waiting for the dispatch…' });
@@ -210,7 +218,8 @@ export class DispatchView {
     this._time.title = `Started ${formatTime(start)}${summary.ended_at === null ? '' : `, ended ${formatTime(summary.ended_at)}`}`;
   };
 
-  private _updateProgress({ summary: { counts } }: ISnapshot): void {
+  private _updateProgress({ summary, graph, states }: ISnapshot): void {
+    const counts = graph ? drawnCounts(summary.counts, graph.nodes, states) : summary.counts;
     const all = total(counts);
     const ended = all - counts.pending - counts.running;
     this._bar.hidden = all === 0;

@@ -4,7 +4,7 @@
  * Pure, and linear in nodes and edges. `covalab.view.shape` is the same algorithm in Python; a test compares the two, so a
  * change here needs the same change there.
  */
-import { type Edge, type Node, NodeKind } from '../wire';
+import { type Counts, type Edge, type Node, NodeKind, type NodeState } from '../wire';
 
 /** Content of one drawn box: a node, a group of like nodes, or a junction (a dot where many edges meet). */
 export interface IUnit {
@@ -33,6 +33,9 @@ export interface IShapeOptions {
 
 export const FOLD_THRESHOLD = 12;
 
+/** Name of the edges that only say in which order the cells of a session run. */
+export const SESSION = ':session:';
+
 /** The most edges that bridge one hidden node; with more, it is drawn as a junction: m + n edges instead of m * n. */
 const BRIDGE_LIMIT = 64;
 
@@ -45,9 +48,30 @@ const PLUMBING: ReadonlySet<NodeKind> = new Set([
   NodeKind.ATTRIBUTE
 ]);
 
+/** Kinds of nodes that no worker runs, unless they have a function. */
+const VIRTUAL: ReadonlySet<NodeKind> = new Set([NodeKind.PARAMETER, NodeKind.LIST, NodeKind.DICT, NodeKind.OUTPUT]);
+
 /** Return whether nodes of this kind are hidden by default. */
 export function isPlumbing(kind: NodeKind): boolean {
   return PLUMBING.has(kind);
+}
+
+/** Return the counts of a dispatch without the nodes that run but are hidden: item access, attributes, outputs. */
+export function drawnCounts(counts: Counts, nodes: readonly Node[], states: ReadonlyMap<number, NodeState>): Counts {
+  const runs = ([, kind, fn]: Node): boolean => !VIRTUAL.has(kind) || (kind === NodeKind.OUTPUT && fn >= 0);
+  const hidden = [...nodes.keys()].filter(at => PLUMBING.has(nodes[at][1]) && runs(nodes[at]));
+  if (hidden.length === 0 || hidden.length === nodes.filter(runs).length) {
+    return counts;
+  }
+  const numbers = { ...counts };
+  for (const node of hidden) {
+    const status = states.get(node)?.[1] ?? 'pending';
+    // One that failed is drawn.
+    if (status !== 'failed') {
+      numbers[status] = Math.max(0, numbers[status] - 1);
+    }
+  }
+  return numbers;
 }
 
 /** Reduce a graph to the units and edges that are drawn. */
@@ -74,14 +98,9 @@ export function shapeOf(nodes: readonly Node[], edges: readonly Edge[], options:
   // For each hidden node the units whose values reach it: its outgoing edges are drawn from those.
   const reaching: ReadonlySet<number>[] = new Array(nodes.length);
   for (const node of links.order) {
-    const sources = new Set<number>();
-    for (const parent of links.parents[node]) {
-      if (unitOf[parent] >= 0) {
-        sources.add(unitOf[parent]);
-      } else {
-        reaching[parent]?.forEach(unit => sources.add(unit));
-      }
-    }
+    // The order of a session is drawn only where nothing else leads to the node.
+    const values = Private.sources(links.values[node], unitOf, reaching);
+    const sources = values.size > 0 ? values : Private.sources(links.parents[node], unitOf, reaching);
     const unit = unitOf[node];
     if (unit >= 0) {
       sources.forEach(source => join(source, unit));
@@ -105,6 +124,8 @@ namespace Private {
 
   export interface ILinks {
     readonly parents: readonly number[][];
+    /** The parents without those that only an edge of a session joins. */
+    readonly values: readonly number[][];
     readonly children: readonly number[][];
     /** Parents before children. */
     readonly order: readonly number[];
@@ -128,7 +149,29 @@ namespace Private {
         }
       }
     }
-    return { parents, children, order };
+    return { parents, values: withoutSession(parents, edges), children, order };
+  }
+
+  function withoutSession(parents: readonly number[][], edges: readonly Edge[]): readonly number[][] {
+    if (!edges.some(([, , name]) => name === SESSION)) {
+      return parents;
+    }
+    const values: number[][] = parents.map(() => []);
+    edges.forEach(([source, target, name]) => name === SESSION || values[target].push(source));
+    return values;
+  }
+
+  /** Return the units whose values come through these parents. */
+  export function sources(parents: readonly number[], unitOf: Int32Array, reaching: readonly ReadonlySet<number>[]): ReadonlySet<number> {
+    const found = new Set<number>();
+    for (const parent of parents) {
+      if (unitOf[parent] >= 0) {
+        found.add(unitOf[parent]);
+      } else {
+        reaching[parent]?.forEach(unit => found.add(unit));
+      }
+    }
+    return found;
   }
 
   /** Make the units: one for each visible node that is in no group, and one for each group, at its first node. */

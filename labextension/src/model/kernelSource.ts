@@ -56,6 +56,8 @@ export class KernelSource extends DispatchSource {
     return (await this._request({ type: 'node', node })) as NodeDetail;
   }
 
+  readonly outputs = null;
+
   async cancel(): Promise<void> {
     await this._request({ type: 'cancel' });
   }

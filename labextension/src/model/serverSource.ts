@@ -2,9 +2,10 @@
  * Source that reads a dispatch from the Jupyter server: once, then after each event that names it.
  */
 import { Poll } from '@lumino/polling';
-import { type Client, RefusedError } from '../client';
+import type { Client } from '../client';
+import { RefusedError } from '../refusal';
 import { errorMessage, isTerminal } from '../text';
-import type { IBundle, IGraph } from '../tokens';
+import type { IBundle, IGraph, IOutputsPage } from '../tokens';
 import type { DispatchSummary, ExecutionView, NodeDetail, StreamPage } from '../wire';
 import type { Feed } from './feed';
 import { withChanges } from './snapshot';
@@ -39,6 +40,8 @@ export class ServerSource extends DispatchSource {
   node(node: number): Promise<NodeDetail> {
     return this._client.node(this.id, node);
   }
+
+  readonly outputs = (node: number, since: number): Promise<IOutputsPage> => this._client.outputs(this.id, node, since);
 
   async cancel(): Promise<void> {
     await this._client.cancel(this.id);

@@ -37,6 +37,7 @@ export abstract class DispatchSource implements IDispatchSource {
     Signal.clearData(this);
   }
 
+  abstract readonly outputs: IDispatchSource['outputs'];
   abstract node(node: number): Promise<NodeDetail>;
   abstract cancel(): Promise<void>;
   abstract execution(): Promise<ExecutionView>;

@@ -59,7 +59,7 @@ export function addDispatchCommands(app: JupyterFrontEnd, covalab: ICovalab, tra
 }
 
 function openCommand(app: JupyterFrontEnd, covalab: ICovalab, tracker: WidgetTracker<DispatchTab>): Command {
-  const { client, feed } = covalab;
+  const { client, feed, createOutputs } = covalab;
   return {
     label: 'Open Dispatch…',
     caption: 'Show a dispatch in a tab',
@@ -75,7 +75,9 @@ function openCommand(app: JupyterFrontEnd, covalab: ICovalab, tracker: WidgetTra
         tab = new DispatchTab(new ServerSource(id, client, feed, null), {
           openDispatch: other => void app.commands.execute(CommandIDs.open, { id: other }),
           start: () => void app.commands.execute(CommandIDs.start, { id }),
-          redispatch: reuse => void app.commands.execute(CommandIDs.redispatch, { id, reuse })
+          redispatch: reuse => void app.commands.execute(CommandIDs.redispatch, { id, reuse }),
+          // What the reader's own tasks have shown is as trusted as the output of a cell that was run here.
+          createOutputs: () => createOutputs(true)
         });
         await tracker.add(tab);
         app.shell.add(tab, 'main');

@@ -3,6 +3,7 @@
  */
 import { ILabShell, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
+import { cellRendererFactory } from '../cell/renderer';
 import { CommandIDs } from '../commands';
 import { RANK, rendererFactory } from '../dispatch/renderer';
 import { ServerSource } from '../model/serverSource';
@@ -14,11 +15,17 @@ export const mimePlugin: JupyterFrontEndPlugin<void> = {
   autoStart: true,
   requires: [ICovalab, IRenderMimeRegistry],
   optional: [ILabShell],
-  activate: (app: JupyterFrontEnd, { client, feed }: ICovalab, rendermime: IRenderMimeRegistry, labShell: ILabShell | null): void => {
+  activate: (app: JupyterFrontEnd, { client, feed, createOutputs }: ICovalab, rendermime: IRenderMimeRegistry, labShell: ILabShell | null): void => {
+    const open = labShell && ((id: string) => void app.commands.execute(CommandIDs.open, { id }));
+    rendermime.addFactory(
+      cellRendererFactory({ rendermime, createSource: id => new ServerSource(id, client, feed, null), open }),
+      RANK
+    );
     rendermime.addFactory(
       rendererFactory({
         createSource: bundle => new ServerSource(bundle.id, client, feed, bundle),
-        open: labShell && (id => void app.commands.execute(CommandIDs.open, { id }))
+        open,
+        createOutputs
       }),
       RANK
     );

@@ -3,11 +3,14 @@
  */
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Notification } from '@jupyterlab/apputils';
+import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { Token } from '@lumino/coreutils';
+import { AttachedOutputsArea } from '../cell/outputArea';
 import { Client } from '../client';
 import { DispatchesModel } from '../model/dispatches';
 import { Feed } from '../model/feed';
 import { Overview } from '../model/overview';
+import type { IOutputsView } from '../tokens';
 import { VERSION } from '../wire';
 
 /** Services that the plugins share. */
@@ -16,6 +19,8 @@ export interface ICovalab {
   readonly feed: Feed;
   readonly dispatches: DispatchesModel;
   readonly overview: Overview;
+  /** Make a view of outputs; scripts in them run only if they are trusted. */
+  readonly createOutputs: (trusted: boolean) => IOutputsView;
 }
 
 export const ICovalab = new Token<ICovalab>('covalab:ICovalab', 'The dispatches of this Jupyter server.');
@@ -24,13 +29,14 @@ export const servicesPlugin: JupyterFrontEndPlugin<ICovalab> = {
   id: 'covalab:services',
   description: 'Reads dispatches from the Jupyter server.',
   autoStart: true,
+  requires: [IRenderMimeRegistry],
   provides: ICovalab,
-  activate: ({ serviceManager }: JupyterFrontEnd): ICovalab => {
+  activate: ({ serviceManager }: JupyterFrontEnd, rendermime: IRenderMimeRegistry): ICovalab => {
     const client = new Client(serviceManager.serverSettings);
     const feed = new Feed(serviceManager.events);
     void checkVersion(client);
     const dispatches = new DispatchesModel(client, feed);
-    return { client, feed, dispatches, overview: new Overview(client, dispatches) };
+    return { client, feed, dispatches, overview: new Overview(client, dispatches), createOutputs: trusted => new AttachedOutputsArea(rendermime, trusted) };
   }
 };
 

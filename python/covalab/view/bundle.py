@@ -15,8 +15,9 @@ from typing import Any, Final
 
 import msgspec
 
-from covalab.core.model import DispatchSummary, Graph, NodeState
+from covalab.core.model import Counts, DispatchSummary, Graph, NodeState
 from covalab.view.picture import graph_svg
+from covalab.view.shape import drawn_counts
 from covalab.view.words import counts_text, duration_text, summary_word
 
 MIME_TYPE: Final = "application/vnd.covalab.dispatch+json"
@@ -47,32 +48,33 @@ def dispatch_bundle(
         Whether to include the widget, where there is a kernel to update it.
     """
     states = list(states)
+    counts = summary.counts if graph is None else drawn_counts(summary.counts, graph.nodes, states)
     if graph is not None and len(graph.nodes) > GRAPH_LIMIT:
         graph, states = None, []
     data = _json(summary, graph, states)
     bundle = {
         MIME_TYPE: data,
-        "text/html": dispatch_html(summary, graph, states),
-        "text/plain": dispatch_text(summary),
+        "text/html": _html(summary, graph, states, counts),
+        "text/plain": _text(summary, counts),
     }
     if widget and _has_kernel():
         bundle.update(_widget_view(data))
     return bundle
 
 
-def dispatch_text(summary: DispatchSummary) -> str:
+def _text(summary: DispatchSummary, counts: Counts) -> str:
     """Return a dispatch as one line."""
     took = _duration(summary)
     word = summary_word(summary)
-    parts = [f"{word[:1].lower()}{word[1:]}, {counts_text(summary.counts)}", *([took] if took else [])]
+    parts = [f"{word[:1].lower()}{word[1:]}, {counts_text(counts)}", *([took] if took else [])]
     return f"{summary.name}: {', '.join(parts)} (dispatch {summary.id})"
 
 
-def dispatch_html(summary: DispatchSummary, graph: Graph | None, states: Sequence[NodeState]) -> str:
+def _html(summary: DispatchSummary, graph: Graph | None, states: Sequence[NodeState], counts: Counts) -> str:
     """Return a dispatch as HTML that notebooks do not strip: no script, no classes, no inline SVG."""
     rows = {
         "Dispatch": summary.id,
-        "Status": f"{summary_word(summary)} · {counts_text(summary.counts)}",
+        "Status": f"{summary_word(summary)} · {counts_text(counts)}",
         "Took" if summary.ended_at is not None else "So far": _duration(summary),
         "Notebook": summary.notebook,
         "Error": summary.error,

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
-from covalab.core.model import Edge, Node, NodeKind
+import msgspec
+
+from covalab.core.model import Counts, Edge, Node, NodeKind, NodeState, does_work
 
 FOLD_THRESHOLD: Final = 12
 """Smallest number of similar nodes that are drawn as one group."""
@@ -25,6 +27,9 @@ PLUMBING: Final = frozenset(
     }
 )
 """Kinds of nodes that are hidden unless everything is drawn."""
+
+SESSION: Final = ":session:"
+"""Name of the edges that only say in which order the cells of a session run."""
 
 _BRIDGE_LIMIT: Final = 64
 """Largest number of edges that bridge one hidden node; with more, the node is drawn as a dot."""
@@ -49,6 +54,7 @@ class _Links(NamedTuple):
     parents: list[list[int]]
     children: list[list[int]]
     order: list[int]  # parents before children
+    unnamed: set[tuple[int, int]]  # pairs that only an edge of a session joins
 
 
 def shape_of(
@@ -96,18 +102,37 @@ def shape_of(
     return Shape(units, _join(links, units, unit_of), sum(hidden))
 
 
+def drawn_counts(counts: Counts, nodes: Sequence[Node], states: Iterable[NodeState]) -> Counts:
+    """Return the counts of a dispatch without the nodes that run but are hidden: item access, attributes, outputs.
+
+    Examples
+    --------
+    >>> nodes = [Node("f", NodeKind.ELECTRON, 0), Node("f[0]", NodeKind.ITEM), Node("g", NodeKind.ELECTRON, 1)]
+    >>> drawn_counts(Counts(completed=2, pending=1), nodes, [NodeState(0, "completed"), NodeState(1, "completed")])
+    Counts(pending=1, running=0, completed=1, failed=0, cancelled=0, skipped=0)
+    """
+    hidden = {at for at, node in enumerate(nodes) if node.kind in PLUMBING and does_work(node)}
+    if not hidden or len(hidden) == sum(map(does_work, nodes)):
+        return counts
+    numbers = msgspec.structs.asdict(counts)
+    known = {state.node: state.status for state in states if state.node in hidden}
+    for node in hidden:
+        status = known.get(node, "pending")
+        if status != "failed":  # one that failed is drawn
+            numbers[status] = max(0, numbers[status] - 1)
+    return Counts(**numbers)
+
+
 def _join(links: _Links, units: list[Unit], unit_of: list[int]) -> list[tuple[int, int]]:
     """Return the edges between units; add a dot for a hidden node that too many edges would have to bridge."""
     # Dictionaries, as sets that keep their order: the picture must not depend on the hash of a number.
     drawn: dict[tuple[int, int], None] = {}
     reaching: dict[int, dict[int, None]] = {}  # hidden node: the units whose values reach it
     for node in links.order:
-        sources: dict[int, None] = {}
-        for parent in links.parents[node]:
-            if unit_of[parent] >= 0:
-                sources[unit_of[parent]] = None
-            else:
-                sources.update(reaching.get(parent, {}))
+        parents = links.parents[node]
+        values = [parent for parent in parents if (parent, node) not in links.unnamed] if links.unnamed else parents
+        # The order of a session is drawn only where nothing else leads to the node.
+        sources = _sources(values, unit_of, reaching) or _sources(parents, unit_of, reaching)
         unit, consumers = unit_of[node], len(links.children[node])
         if unit < 0 and len(sources) > 1 and consumers > 1 and len(sources) * consumers > _BRIDGE_LIMIT:
             unit = unit_of[node] = len(units)
@@ -117,6 +142,17 @@ def _join(links: _Links, units: list[Unit], unit_of: list[int]) -> list[tuple[in
         else:
             drawn.update({(source, unit): None for source in sources if source != unit})
     return list(drawn)
+
+
+def _sources(parents: Iterable[int], unit_of: Sequence[int], reaching: dict[int, dict[int, None]]) -> dict[int, None]:
+    """Return the units whose values come through these parents."""
+    found: dict[int, None] = {}
+    for parent in parents:
+        if unit_of[parent] >= 0:
+            found[unit_of[parent]] = None
+        else:
+            found.update(reaching.get(parent, {}))
+    return found
 
 
 def _link(count: int, edges: Sequence[Edge]) -> _Links:
@@ -132,7 +168,9 @@ def _link(count: int, edges: Sequence[Edge]) -> _Links:
             missing[child] -= 1
             if missing[child] == 0:
                 order.append(child)
-    return _Links(parents, children, order)
+    session = {(edge.source, edge.target) for edge in edges if edge.name == SESSION}
+    values = {(edge.source, edge.target) for edge in edges if edge.name != SESSION} if session else set()
+    return _Links(parents, children, order, session - values)
 
 
 def _groups(nodes: Sequence[Node], links: _Links, hidden: Sequence[bool], threshold: int) -> list[int]:
