@@ -6,6 +6,7 @@ import pytest
 
 from covalab.core.process_variables import (
     ALL_NAMES,
+    INLINE_BACKEND,
     ProcessVariables,
     differs_at_import,
     unpack,
@@ -39,7 +40,7 @@ def test_on_our_worker_they_are_those_of_the_dispatch() -> None:
         b"KEY": b"1",
         b"OMP_NUM_THREADS": b"1",
         b"COVALAB_DATA_DIR": b"/data",
-        b"MPLBACKEND": b"Agg",
+        b"MPLBACKEND": INLINE_BACKEND.encode(),
     }
 
 
@@ -63,11 +64,11 @@ def test_what_both_have(name: bytes, *, changed: bool, expected: bytes) -> None:
 @pytest.mark.parametrize(
     ("sent", "expected"),
     [
-        (b"module://matplotlib_inline.backend_inline", b"Agg"),
-        (b"inline", b"Agg"),
-        (b"QtAgg", b"Agg"),
-        (b"TkAgg", b"Agg"),
-        (b"", b"Agg"),
+        (b"module://matplotlib_inline.backend_inline", INLINE_BACKEND.encode()),
+        (b"inline", INLINE_BACKEND.encode()),
+        (b"QtAgg", INLINE_BACKEND.encode()),
+        (b"TkAgg", INLINE_BACKEND.encode()),
+        (b"", INLINE_BACKEND.encode()),
         (b"svg", b"svg"),
         (b"PDF", b"PDF"),
         (b"agg", b"agg"),
@@ -75,7 +76,7 @@ def test_what_both_have(name: bytes, *, changed: bool, expected: bytes) -> None:
     ],
 )
 def test_a_backend_that_draws_to_files_stays(sent: bytes, expected: bytes) -> None:
-    """One of the kernel, or with windows, would fail."""
+    """One with windows would fail; otherwise figures become outputs."""
     assert ours({b"MPLBACKEND": sent})[b"MPLBACKEND"] == expected
 
 

@@ -36,6 +36,7 @@ from covalab.core.model import (
     Firing,
     Graph,
     NodeDetail,
+    NodeOutput,
     Problem,
     PurgeResult,
     RedispatchRequest,
@@ -49,6 +50,7 @@ from covalab.core.model import (
     TriggerState,
     TriggerWatches,
 )
+from covalab.core.outputs import Outputs as NodeOutputs
 from covalab.core.place import place
 
 Outputs = Literal["result", "all", "none"] | Sequence[int]
@@ -188,6 +190,17 @@ class Client:
     def node(self, dispatch: str, node: int) -> NodeDetail:
         """Fetch everything known about one node, its value's bytes included."""
         answer: NodeDetail = self._request("GET", f"{_path(dispatch)}/nodes/{int(node)}", NodeDetail)
+        return answer
+
+    def outputs(self, dispatch: str, node: int, since: int = 0) -> NodeOutputs:
+        """Fetch the outputs of a node that changed after the number of an earlier answer, also while it runs."""
+        target = f"{_path(dispatch)}/nodes/{int(node)}/outputs?since={since}"
+        answer: NodeOutputs = self._request("GET", target, NodeOutputs)
+        return answer
+
+    def all_outputs(self, dispatch: str) -> dict[int, NodeOutput]:
+        """Fetch the recorded output of all nodes that ended with some."""
+        answer: dict[int, NodeOutput] = self._request("GET", f"{_path(dispatch)}/outputs", dict[int, NodeOutput])
         return answer
 
     def cancel(self, dispatch: str, nodes: Sequence[int] | None = None) -> DispatchSummary:

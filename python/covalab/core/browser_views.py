@@ -19,7 +19,7 @@ from covalab.core.journal import (
     Kind,
     StateNode,
 )
-from covalab.core.model import DispatchId, Failure, NodeDetail, Value
+from covalab.core.model import DispatchId, Failure, NodeDetail, NodeOutput, Value
 
 PARTS_SHOWN: Final = 1_000
 """The most parts of the state in an answer, those near the root first."""
@@ -104,12 +104,32 @@ def node_view(detail: NodeDetail) -> NodeDetail:
     """Return the detail of a node for a browser: values are described, not included."""
     replace = msgspec.structs.replace
     attempts = [
-        replace(it, outcome=replace(it.outcome, failure=_without_original(it.outcome.failure)))
+        replace(
+            it,
+            outcome=replace(
+                it.outcome,
+                failure=_without_original(it.outcome.failure),
+                outputs=_without_data(it.outcome.outputs),
+            ),
+        )
         for it in detail.attempts
     ]
     return replace(
-        detail, value=_without_data(detail.value), failure=_without_original(detail.failure), attempts=attempts
+        detail,
+        value=_without_data(detail.value),
+        failure=_without_original(detail.failure),
+        attempts=attempts,
+        outputs=_without_data(detail.outputs),
     )
+
+
+def outputs_view(found: dict[int, NodeOutput]) -> dict[int, NodeOutput]:
+    """Return the output of nodes for a browser, which asks for those of one node to show them."""
+    replace = msgspec.structs.replace
+    return {
+        node: replace(one, failure=_without_original(one.failure), outputs=_without_data(one.outputs))
+        for node, one in found.items()
+    }
 
 
 def execution_view(snapshot: ExecutionSnapshot) -> ExecutionView:

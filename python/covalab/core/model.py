@@ -380,6 +380,15 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     outputs: Value | None = None  # JSON of `core.outputs`; None: what `outputs.derived` makes of the other fields
 
 
+class NodeOutput(msgspec.Struct, frozen=True, array_like=True):
+    """Output of a node that ended, with the fields of its `Outcome`."""
+
+    stdout: str = ""
+    stderr: str = ""
+    failure: Failure | None = None
+    outputs: Value | None = None
+
+
 class Attempt(msgspec.Struct, frozen=True):
     """One run of a node that was not its last: which, how it ended, and when the next may begin."""
 

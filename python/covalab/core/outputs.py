@@ -6,12 +6,13 @@ which it happened. So a list of outputs is made of the events and the two texts,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from covalab.core.model import Failure
+from covalab.core.errors import BlobDamaged, BlobNotFound
+from covalab.core.model import Failure, NodeDetail, NodeOutput, Outcome, Value
 
 Output: TypeAlias = "dict[str, Any]"
 """An output in nbformat's shape: `output_type` is stream, display_data, execute_result or error."""
@@ -120,6 +121,16 @@ def derived(stdout: str, stderr: str, failure: Failure | None) -> list[Output]:
     if failure is not None:
         outputs.append(error_output(failure))
     return outputs
+
+
+def recorded(node: NodeDetail | NodeOutput | Outcome, load: Callable[[Value], bytes]) -> list[Output]:
+    """Return the outputs of a node that ended; `load` returns the bytes of a stored value."""
+    if node.outputs is not None:
+        try:
+            return decode(load(node.outputs))
+        except (BlobNotFound, BlobDamaged):
+            pass
+    return derived(node.stdout, node.stderr, node.failure)
 
 
 def error_output(failure: Failure) -> Output:

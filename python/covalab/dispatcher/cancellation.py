@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 
 from covalab.core.journal import Entry
 from covalab.core.lifecycle import TERMINAL
@@ -16,7 +15,7 @@ from covalab.dispatcher.pool_events import PoolEvents
 from covalab.dispatcher.pools import Pools
 from covalab.dispatcher.registry import Registry
 from covalab.dispatcher.running import RunningDispatch
-from covalab.dispatcher.task_output import read_output
+from covalab.dispatcher.task_output import Spool
 
 
 class Cancellation:
@@ -35,7 +34,7 @@ class Cancellation:
     clock
         The clock.
     spool
-        The folder in which running tasks leave what they print.
+        What running tasks have printed and displayed.
     """
 
     def __init__(
@@ -47,7 +46,7 @@ class Cancellation:
         pools: Pools,
         pool_events: PoolEvents,
         clock: Clock,
-        spool: Path,
+        spool: Spool,
     ) -> None:
         self._registry = registry
         self._outcomes = outcomes
@@ -78,9 +77,12 @@ class Cancellation:
         failure = Failure("cancelled", "cancelled by request")
         for node in cancelled:
             batch = next((batch for batch in batches if node in batch.open), None)
-            stdout, stderr = read_output(self._spool, batch, node)
+            stdout, stderr = self._spool.printed(batch, node)
+            outputs = self._spool.last_outputs(batch, node, failure)
             started = run.progress.started_at[node]
-            run.outcomes.append(Outcome(node, "cancelled", started or now, now, None, failure, stdout, stderr))
+            run.outcomes.append(
+                Outcome(node, "cancelled", started or now, now, None, failure, stdout, stderr, outputs=outputs)
+            )
 
     def _stop_batches(self, run: RunningDispatch) -> None:
         status = run.progress.status

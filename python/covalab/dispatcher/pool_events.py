@@ -6,7 +6,6 @@ Outcomes are put into the inbox of their dispatch; the next turn of the loop app
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import msgspec
 
@@ -17,6 +16,7 @@ from covalab.dispatcher import interactions, worker_loss
 from covalab.dispatcher.clock import Clock
 from covalab.dispatcher.pools import Pool, SentBatch
 from covalab.dispatcher.registry import Registry
+from covalab.dispatcher.task_output import Spool
 
 
 class PoolEvents:
@@ -29,10 +29,10 @@ class PoolEvents:
     clock
         The clock.
     spool
-        The folder in which running tasks leave what they print.
+        What running tasks have printed and displayed.
     """
 
-    def __init__(self, registry: Registry, clock: Clock, spool: Path) -> None:
+    def __init__(self, registry: Registry, clock: Clock, spool: Spool) -> None:
         self._registry = registry
         self._clock = clock
         self._spool = spool

@@ -28,6 +28,7 @@ from covalab.core.model import (
     Settings,
     Submission,
 )
+from covalab.core.outputs import Outputs
 from covalab.core.placement import pool_key
 from covalab.core.runtime_stats import RuntimeStats
 from covalab.core.validation import validate_graph
@@ -44,13 +45,13 @@ from covalab.dispatcher.feed import Feed
 from covalab.dispatcher.loop import Loop
 from covalab.dispatcher.outcomes import OutcomeHandler
 from covalab.dispatcher.pool_events import PoolEvents
-from covalab.dispatcher.pools import Pools
+from covalab.dispatcher.pools import Pools, SentBatch
 from covalab.dispatcher.recovery import count_recovery, load_running, recorded_submission, resubmission
 from covalab.dispatcher.registry import Registry
 from covalab.dispatcher.retention import Retention, ttl
 from covalab.dispatcher.running import RunningDispatch, summary_of
 from covalab.dispatcher.schedules import Schedules
-from covalab.dispatcher.task_output import read_output
+from covalab.dispatcher.task_output import Spool
 from covalab.dispatcher.trigger_hosts import Triggers
 from covalab.store import Store, dispatch_rows
 from covalab.store.purging import delete_dispatch
@@ -80,9 +81,9 @@ class Service:
         self.attached = 0
         self.last_asked = time.monotonic()
         self._started_at = clock.now()
-        self._spool = spool = paths.spool_folder(folder)
         self._background = background = Background()
         self.blobs = BlobStore(paths.blob_folder(folder))
+        self._spool = spool = Spool(paths.spool_folder(folder), self.blobs)
         # Numbers of the feed only grow, also over a restart.
         self.registry = registry = Registry(folder, store, Feed(int(clock.now() * 1000)))
         self.runs, self.held, self.feed, self.finished = registry.runs, registry.held, registry.feed, registry.finished
@@ -96,7 +97,7 @@ class Service:
         self._collector = collector = BlobCollector(store, self.blobs, background.start)
         packages = paths.packages_folder(folder)
         self._scheduler = scheduler = BatchScheduler(
-            pools, clock, stats, blobs=self.blobs.folder, spool=spool, packages=packages
+            pools, clock, stats, blobs=self.blobs.folder, spool=spool.folder, packages=packages
         )
         self._children = children = Children(registry, self.blobs, collector, background)
         outcomes = OutcomeHandler(clock, alarms, scheduler, children)
@@ -302,11 +303,15 @@ class Service:
 
     def read_output(self, dispatch: DispatchId, node: int) -> tuple[str, str]:
         """Return what a running node has printed so far."""
-        for pool in self._pools:
-            for batch in pool.batches.values():
-                if batch.dispatch == dispatch and node in batch.open:
-                    return read_output(self._spool, batch, node)
-        return "", ""
+        return self._spool.printed(self._batch_of(dispatch, node), node)
+
+    async def live_outputs(self, dispatch: DispatchId, node: int, since: int) -> Outputs:
+        """Return the outputs of a running node that changed after a number."""
+        return await asyncio.to_thread(self._spool.live_outputs, self._batch_of(dispatch, node), node, since)
+
+    def _batch_of(self, dispatch: DispatchId, node: int) -> SentBatch | None:
+        batches = (batch for pool in self._pools for batch in pool.batches.values())
+        return next((batch for batch in batches if batch.dispatch == dispatch and node in batch.open), None)
 
     @property
     def taken_over(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -24,14 +25,17 @@ from covalab.core.model import (
     Graph,
     NodeDetail,
     NodeKind,
+    NodeOutput,
     NodeState,
     Status,
     Value,
 )
+from covalab.core.outputs import Outputs, recorded
 from covalab.dispatcher.cache import FinishedDispatch
 from covalab.dispatcher.readable import ReadableDispatch
 from covalab.dispatcher.running import rebuild
 from covalab.dispatcher.service import Service
+from covalab.dispatcher.task_output import ended_number
 from covalab.store import dispatch_rows
 from covalab.store.journal_rows import select_execution_state, select_stream
 
@@ -202,7 +206,34 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
         attempts=attempts,
         next_at=state.next_at,
         child=known.committed_children().get(number),
+        outputs=outcome.outputs if outcome is not None else None,
     )
+
+
+async def outputs(service: Service, dispatch: DispatchId, number: int, since: int) -> Outputs:
+    """Return the outputs of a node that changed after a number."""
+    detail = await node(service, dispatch, number)
+    if detail.status == "running" and detail.child is None:
+        return await service.live_outputs(dispatch, number, since)
+    its_number = ended_number(detail.ended_at)
+    is_final = detail.status in TERMINAL
+    found = [] if detail.status == "skipped" else await asyncio.to_thread(recorded, detail, service.blobs.load)
+    first = len(found) if since == its_number else 0
+    return Outputs(found[first:], first, its_number, is_final)
+
+
+async def all_outputs(service: Service, dispatch: DispatchId) -> dict[int, NodeOutput]:
+    """Return the recorded output of all nodes that ended with some."""
+    known = await known_dispatch(service, dispatch)
+    key = known.key
+    rows = await service.store.read(lambda db: dispatch_rows.select_outcomes(db, key))
+    children = known.committed_children()
+    return {
+        number: NodeOutput(row.stdout, row.stderr, row.failure, row.outputs)
+        for number, row in rows.items()
+        # The disk may be a moment ahead of what readers are shown.
+        if number in children or known.committed_state(number).status in TERMINAL
+    }
 
 
 async def _read_node(

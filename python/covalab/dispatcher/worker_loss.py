@@ -6,18 +6,16 @@ A node that was running when its worker died is a suspect: it runs again, alone,
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from covalab.core.graph_state import LOSSES_ALLOWED
 from covalab.core.model import Attempt, Failure, Outcome
 from covalab.core.protocol import BatchEnded
 from covalab.dispatcher.pools import SentBatch
 from covalab.dispatcher.running import RunningDispatch
-from covalab.dispatcher.task_output import read_output
+from covalab.dispatcher.task_output import Spool
 
 
 def end_unfinished(
-    run: RunningDispatch, batch: SentBatch, ended: BatchEnded, *, was_cancelled: bool, now: float, spool: Path
+    run: RunningDispatch, batch: SentBatch, ended: BatchEnded, *, was_cancelled: bool, now: float, spool: Spool
 ) -> None:
     """End or return the nodes of a batch that ended without outcomes of them."""
     unfinished = _unfinished(run, batch)
@@ -46,7 +44,7 @@ def end_unfinished(
     run.progress.return_unstarted(unfinished)
 
 
-def end_with_pool(run: RunningDispatch, batch: SentBatch, *, now: float, spool: Path) -> None:
+def end_with_pool(run: RunningDispatch, batch: SentBatch, *, now: float, spool: Spool) -> None:
     """Return the nodes of a batch whose pool died.
 
     The one that was running is a suspect all the same, or a task that takes the pool down would do so for ever.
@@ -62,7 +60,7 @@ def _unfinished(run: RunningDispatch, batch: SentBatch) -> list[int]:
     return [node for node in batch.nodes if node in batch.open and node in run.progress.in_flight]
 
 
-def _suspect(run: RunningDispatch, batch: SentBatch, nodes: list[int], now: float, spool: Path, why: str = "") -> None:
+def _suspect(run: RunningDispatch, batch: SentBatch, nodes: list[int], now: float, spool: Spool, why: str = "") -> None:
     """Count a loss for nodes: each runs again, or fails when it had too many."""
     for node in nodes:
         may_run_again = run.progress.count_loss(node)
@@ -71,17 +69,19 @@ def _suspect(run: RunningDispatch, batch: SentBatch, nodes: list[int], now: floa
             _fail(run, batch, node, failure, now, spool)
             continue
         started = run.progress.started_at[node] or now
-        stdout, stderr = read_output(spool, batch, node)
-        outcome = Outcome(node, "failed", started, now, None, failure, stdout, stderr, batch.worker)
+        stdout, stderr = spool.printed(batch, node)
+        outputs = spool.last_outputs(batch, node, failure)
+        outcome = Outcome(node, "failed", started, now, None, failure, stdout, stderr, batch.worker, outputs=outputs)
         run.attempts.append(Attempt(run.progress.attempt[node], outcome))
     run.progress.return_to_queue(node for node in nodes if run.progress.losses[node] <= LOSSES_ALLOWED)
 
 
-def _fail(run: RunningDispatch, batch: SentBatch, node: int, failure: Failure, now: float, spool: Path) -> None:
-    stdout, stderr = read_output(spool, batch, node)
+def _fail(run: RunningDispatch, batch: SentBatch, node: int, failure: Failure, now: float, spool: Spool) -> None:
+    stdout, stderr = spool.printed(batch, node)
+    outputs = spool.last_outputs(batch, node, failure)
     started = run.progress.started_at[node] or now
     stderr += f"{failure.message}\n"
-    run.inbox.append(Outcome(node, "failed", started, now, None, failure, stdout, stderr))
+    run.inbox.append(Outcome(node, "failed", started, now, None, failure, stdout, stderr, outputs=outputs))
 
 
 def _lost_failure(losses: int, why: str) -> Failure:

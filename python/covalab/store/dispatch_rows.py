@@ -62,7 +62,7 @@ class OutcomeRow(msgspec.Struct, frozen=True):
     failure: Failure | None
     stdout: str
     stderr: str
-    outputs: Value | None
+    outputs: Value | None = None
 
 
 def insert_dispatch(
@@ -328,16 +328,14 @@ def select_failures(connection: apsw.Connection, key: int) -> dict[int, Failure]
 
 def select_outcome(connection: apsw.Connection, key: int, node: int) -> OutcomeRow | None:
     """Return the recorded outcome of a node, or None."""
-    row = connection.execute(
-        f"SELECT {_OUTCOME} FROM outcomes WHERE key = ? AND node = ?", (key, node)
-    ).fetchone()
+    row = connection.execute(f"SELECT {_OUTCOME} FROM outcomes WHERE key = ? AND node = ?", (key, node)).fetchone()
     return None if row is None else _outcome(row)
 
 
 def select_outcomes(connection: apsw.Connection, key: int) -> dict[int, OutcomeRow]:
     """Return the recorded outcomes of all nodes that printed or displayed something or failed, without their values."""
     rows = connection.execute(
-        f"SELECT node, worker, NULL, failure, stdout, stderr, outputs FROM outcomes WHERE key = ? "
+        "SELECT node, worker, NULL, failure, stdout, stderr, outputs FROM outcomes WHERE key = ? "
         "AND (outputs IS NOT NULL OR failure IS NOT NULL OR stdout <> '' OR stderr <> '') ORDER BY node",
         (key,),
     )

@@ -21,7 +21,6 @@ from covalab.worker.local_modules import finder
 from covalab.worker.search_path import environment_path, installed_in_place
 from covalab.worker.variables import current_variables, set_variables
 
-
 _OF_A_KERNEL: Final = b"JPY_PARENT_PID"
 
 

@@ -177,7 +177,6 @@ class _Matplotlib(_Library):
             self._put_backend(now)
         self._values = [_copied(value) for value in dict.values(self._params)]
 
-
     def _put_backend(self, now: str) -> None:
         pyplot = self._matplotlib.pyplot
         if not _is_inline(self._backend) or not hasattr(pyplot, "_backend_mod"):

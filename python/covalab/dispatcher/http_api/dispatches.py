@@ -9,12 +9,13 @@ from typing import Final, cast, get_args
 import msgspec
 from tornado import web
 
-from covalab.core.browser_views import node_view
+from covalab.core.browser_views import node_view, outputs_view
 from covalab.core.model import DispatchId, NodeDetail, PurgeResult, RedispatchRequest, Status, Submission
 from covalab.dispatcher import views
 from covalab.dispatcher.http_api.handler import LARGEST_NUMBER, LONGEST_WAIT, MOST_ENTRIES, BadRequest, Handler
 
 _STATUSES: Final = frozenset(get_args(Status))
+_LARGEST_OUTPUTS_NUMBER: Final = 2**53  # the largest that a browser counts to
 _OUTPUTS: Final = re.compile(r"result|all|none|[0-9]{1,9}(,[0-9]{1,9})*")
 
 
@@ -132,6 +133,24 @@ class NodeHandler(Handler):
         """Return the details of one node; as JSON with the value described, not included."""
         detail: NodeDetail = await views.node(self.service, DispatchId(dispatch), int(number))
         self.answer(node_view(detail) if self.wants_json else detail)
+
+
+class NodeOutputsHandler(Handler):
+    """`GET /dispatches/{id}/nodes/{n}/outputs`."""
+
+    async def get(self, dispatch: str, number: str) -> None:
+        """Return the outputs of a node that changed after a number."""
+        since = int(self.number("since", 0, _LARGEST_OUTPUTS_NUMBER))
+        self.answer(await views.outputs(self.service, DispatchId(dispatch), int(number), since))
+
+
+class OutputsHandler(Handler):
+    """`GET /dispatches/{id}/outputs`."""
+
+    async def get(self, dispatch: str) -> None:
+        """Return the recorded output of all nodes; as JSON with what is stored elsewhere described, not included."""
+        found = await views.all_outputs(self.service, DispatchId(dispatch))
+        self.answer(outputs_view(found) if self.wants_json else found)
 
 
 class CancelHandler(Handler):

@@ -272,6 +272,27 @@ class NodeRoute(_Route):
         await self.send("GET", f"/dispatches/{dispatch}/nodes/{int(node)}")
 
 
+class OutputsQuery(msgspec.Struct, frozen=True):
+    """Query of `GET dispatches/{id}/nodes/{n}/outputs`."""
+
+    since: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
+
+
+class NodeOutputsRoute(_Route):
+    """Outputs of one node, live. Pages ask again and again, so it does not count as activity of a user."""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with its `Outputs`."""
+        dispatch, node, query = _id(path), path[1], self.query(OutputsQuery)
+        if not _NODE.fullmatch(node):
+            raise web.HTTPError(400, f"{node[:80]!r} is not the number of a node")
+        await self.send("GET", f"/dispatches/{dispatch}/nodes/{int(node)}/outputs?since={query.since}")
+
+
 class CancelRoute(_Route):
     """Cancellation of a dispatch."""
 
@@ -382,6 +403,7 @@ def routes(relay: Relay) -> list[tuple[str, type[_Route], dict[str, Relay]]]:
         r"dispatches/([^/]+)/graph": GraphRoute,
         r"dispatches/([^/]+)/changes": ChangesRoute,
         r"dispatches/([^/]+)/nodes/([^/]+)": NodeRoute,
+        r"dispatches/([^/]+)/nodes/([^/]+)/outputs": NodeOutputsRoute,
         r"dispatches/([^/]+)/cancel": CancelRoute,
         r"dispatches/([^/]+)/start": StartRoute,
         r"dispatches/([^/]+)/redispatch": RedispatchRoute,

@@ -23,11 +23,13 @@ from covalab.core.model import (
     DispatchId,
     DispatchRecord,
     Failure,
+    NodeDetail,
     NodeKind,
     TriggerState,
     does_work,
 )
 from covalab.core.model import Status as CoreStatus
+from covalab.core.outputs import recorded
 from covalab.core.transportable import TransportableObject
 from covalab.sdk.building.postprocess import called_nodes, rerun
 from covalab.sdk.building.transport_graph import TransportGraph
@@ -310,6 +312,7 @@ class Result(Readers):
             - ``error`` (str): the traceback
             - ``sublattice_result`` (`Result`): of the dispatch that a sublattice's node has become
             - ``stdout``, ``stderr`` (str)
+            - ``outputs`` (list of dict): what a notebook would show, in nbformat's shape; not in Covalent
 
             Of a node that does work also, which Covalent does not have:
 
@@ -348,10 +351,31 @@ class Result(Readers):
             "sublattice_result": self._sublattice_result(detail.child),
             "stdout": detail.stdout or None,
             "stderr": detail.stderr or None,
+            "outputs": self._outputs_of(detail),
         }
         if detail.failure is not None:
             found["error"] = detail.failure.traceback or _headline(detail.failure)
         return found | node_additions(detail, self._record.summary.created_at, self._client.blobs.deserialize)
+
+    @property
+    def outputs(self) -> dict[int, list[FieldDict]]:
+        """What a notebook would show of each node that shows something: its outputs in nbformat's shape, by number.
+
+        Printed text, figures, tables and errors, in order; of nodes that run, what there is at this moment.
+        """
+        client, record = self._client, self._record
+        found = {
+            number: recorded(node, client.blobs.load) for number, node in client.all_outputs(self.dispatch_id).items()
+        }
+        for state in record.nodes:
+            if state.status == "running" and state.node not in found:
+                found[state.node] = client.outputs(self.dispatch_id, state.node).outputs
+        return {number: found[number] for number in sorted(found) if found[number]}
+
+    def _outputs_of(self, detail: NodeDetail) -> list[FieldDict]:
+        if detail.status == "running" and detail.child is None:
+            return self._client.outputs(detail.dispatch, detail.node).outputs
+        return [] if detail.status == "skipped" else recorded(detail, self._client.blobs.load)
 
     def get_node_attempts(self, node_id: int) -> list[FieldDict]:
         """Return every run of a node, the first one first.
@@ -415,6 +439,7 @@ class Result(Readers):
             "sublattice_result": None,
             "stdout": None,
             "stderr": None,
+            "outputs": [],
         }
 
     def _node_attributes(self, node_id: int) -> Mapping[str, UserValue]:

@@ -74,7 +74,7 @@ def _use_own_shell(module: Any) -> None:
     plain_initialized, plain_instance = kind.initialized.__func__, kind.instance.__func__
 
     def initialized(cls: Any) -> bool:
-        if cls is kind and cls._instance is None and context.process.task is not context.OUTSIDE:  # noqa: SLF001
+        if cls is kind and cls._instance is None and context.process.task is not context.OUTSIDE:
             _make_shell()
         return bool(plain_initialized(cls))
 

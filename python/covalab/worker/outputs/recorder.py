@@ -156,7 +156,8 @@ class Recorder:
         n = self._n_left_out
         if n & (n - 1) == 0 or n % 1000 == 0:  # not for each of a million
             some = "1 output" if n == 1 else f"{n:,} outputs"
-            text = f"… {some} ({self._bytes_left_out:,} bytes) left out: a task keeps {OUTPUTS_LIMIT:,} of {BYTES_LIMIT >> 20} MB …\n"
+            limit = f"a task keeps {OUTPUTS_LIMIT:,} of {BYTES_LIMIT >> 20} MB"
+            text = f"… {some} ({self._bytes_left_out:,} bytes) left out: {limit} …\n"
             self._write("left_out", msgspec.json.encode(text))
 
     def _is_recording(self) -> bool:
@@ -205,7 +206,7 @@ class Recorder:
         data = b"".join(map(frame, compact(events)))
         fd = os.open(f"{self._path}.new", os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600)
         _write_all(fd, data)
-        os.rename(f"{self._path}.new", self._path)
+        os.replace(f"{self._path}.new", self._path)  # noqa: PTH105 - its name is a text
         os.close(self._fd)
         self._fd = fd
         self._size = self._compacted_size = len(data)

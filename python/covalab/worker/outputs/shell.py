@@ -45,7 +45,7 @@ class _Compiler(CachingCompiler):
     """Compiler of cells: each has the file name that it was given, and the line numbers that the notebook shows."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.next: tuple[str, int, str] | None = None
         self._shifts: dict[str, int] = {}
 
@@ -178,7 +178,7 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def show_usage_error(self, exc: Any) -> None:
         """Print how a magic is used, as a kernel does; this is all that is shown of the error."""
-        super().show_usage_error(exc)
+        super().show_usage_error(exc)  # type: ignore[no-untyped-call]
         recorder.error = exc
 
     def enter(self, namespace: dict[str, Any]) -> None:
@@ -190,7 +190,7 @@ class ZMQInteractiveShell(InteractiveShell):
         self.user_ns = namespace
         hook: Any = self.displayhook
         namespace.update({"_": hook._, "__": vars(hook)["__"], "___": vars(hook)["___"]})
-        self.init_user_ns()
+        self.init_user_ns()  # type: ignore[no-untyped-call]
 
 
 class _View(types.ModuleType):
@@ -216,7 +216,7 @@ def shell() -> ZMQInteractiveShell:
     found = InteractiveShell._instance  # noqa: SLF001 - `initialized` makes one
     if found is None:
         found = _new_shell()
-    return found  # type: ignore[return-value]
+    return found
 
 
 def _new_shell() -> ZMQInteractiveShell:
@@ -255,7 +255,7 @@ def run_cell(text: str, *, filename: str, namespace: dict[str, Any], first_line:
     compiler: Any = ip.compile
     compiler.next = (filename, first_line, text)
     try:
-        result = ip.run_cell(text, store_history=True)
+        result = ip.run_cell(text, store_history=True)  # type: ignore[no-untyped-call]
     finally:
         compiler.next = None
     error = result.error_before_exec or result.error_in_exec

@@ -12,9 +12,7 @@ from covalab.core.outputs import StreamText, derived, encode, error_output, fold
 from covalab.worker.outputs.recorder import recorder
 
 
-def stored_outputs(
-    stdout: StreamText, stderr: StreamText, failure: Failure | None, blobs: BlobStore
-) -> Value | None:
+def stored_outputs(stdout: StreamText, stderr: StreamText, failure: Failure | None, blobs: BlobStore) -> Value | None:
     """Store what was recorded since the last time; None if it is no more than what was printed, in that order."""
     shown = recorder.error
     outputs = fold(recorder.take(), stdout, stderr)
