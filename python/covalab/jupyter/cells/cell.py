@@ -39,7 +39,7 @@ _FUTURE: Final = functools.reduce(
 
 KindOf: TypeAlias = Callable[[str], Kind]
 
-BUILTINS: Final = frozenset(dir(builtins)) | {"__name__", "__doc__", "__file__", "__builtins__"}
+BUILTINS: Final = frozenset(dir(builtins)) | {"__name__", "__doc__", "__file__", "__builtins__", "get_ipython"}
 HISTORY: Final = re.compile(r"_{1,3}|_i{0,3}\d*|_(ih|oh|dh|sh)|In|Out")
 _WORD: Final = re.compile(r"[^\W\d]\w*")
 _READ_TEXT: Final = frozenset(
@@ -173,7 +173,7 @@ def read_session_cell(text: str, first_line: int = 2, flags: int = 0) -> Cell:
 
 
 def _text_names(tree: ast.Module) -> tuple[str, ...]:
-    """Return the words of texts that are likely read as code: formulas (`y ~ x`), and what `eval`, magics and such get."""
+    """Return the words of texts that are likely read as code: formulas (`y ~ x`), what `eval` and magics get."""
     found: dict[str, None] = {}
     for node in ast.walk(tree):
         texts: list[ast.expr] = []

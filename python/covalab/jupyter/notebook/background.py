@@ -1,22 +1,44 @@
 """Cell that runs in the background with `--run`: what it shows, and what it leaves in the notebook.
 
-A thread follows it. The names that the plain cell would have left are set when it is done; cells that need them before
-that wait (`waiting`).
+A thread follows it, shows its outputs below the cell while they come, and sets the names that the plain cell would have
+left when it is done. Cells that need them before that wait (`waiting`).
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-from covalab.core.errors import CovalabError
+from covalab.client import connect
+from covalab.core.errors import TaskFailed
+from covalab.core.lifecycle import TERMINAL
+from covalab.core.model import DispatchRecord, DispatchSummary
+from covalab.core.outputs import Output
 from covalab.jupyter.notebook.session import CellElectron, Session
 from covalab.jupyter.notebook.waiting import RANDOM, names_needed
 from covalab.sdk.dispatching import api
 from covalab.sdk.results.handle import DispatchHandle
+from covalab.view.cell_view import CellState, CellView, cell_bundle, names_message, seconds_to_next
 
-_POLL_SECONDS: Final = 0.3
+_NODE: Final = 0
+"""The node of the cell in its dispatch, which has no other electron."""
+_FIRST_SECONDS: Final = 0.1
+_STATES: Final[dict[str, CellState]] = {
+    "pending": "waiting",
+    "running": "running",
+    "completed": "done",
+    "cancelled": "cancelled",
+}
+
+
+class CellFailed(TaskFailed):
+    """A cell failed, or was cancelled, whose names another cell waited for."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython shows: the cell's own error, not the wait for it."""
+        return str(self).splitlines()
 
 
 class BackgroundCell:
@@ -36,9 +58,11 @@ class BackgroundCell:
         self.names = {*made.outputs, *scope.bindings, *scope.changes, *scope.deleted}
         self.names |= {one.name for one in scope.possible}
         self.names |= {RANDOM} & names_needed(made.part.cell.tree, session.namespace)
-        self.error: CovalabError | None = None
+        self.error: CellFailed | None = None
         self._is_done = threading.Event()
-        self.text = f"{made.part.name} runs in the background"
+        self._outputs: list[Output] = []
+        self._number = 0
+        self.view = CellView(id=str(handle), node=_NODE, name=self.name, state="waiting")
         session.expect(self)
 
     @property
@@ -46,32 +70,75 @@ class BackgroundCell:
         """The name of the electron."""
         return self.made.part.name
 
-    @property
-    def is_done(self) -> bool:
-        """Whether it has ended and its names are here."""
-        return self._is_done.is_set()
-
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until its names are here, or it has failed; return whether that is so."""
         return self._is_done.wait(seconds)
 
-    def follow(self, update: Callable[[], None]) -> None:
-        """Wait for the dispatch, set its names in the notebook, and let what is shown follow. Runs in a thread."""
+    def bundle(self) -> dict[str, Any]:
+        """Return the MIME bundle of what it shows now."""
+        return cell_bundle(self.view)
+
+    def follow(self, update: Callable[[dict[str, Any]], None]) -> None:
+        """Show the outputs while they come, and set the names at the end. Runs in a thread."""
+        message = ""
+        summary: DispatchSummary | None = None
+        state: CellState = "failed"
         try:
-            result = api.get_result(self.handle, wait=True)
-            record = result.raise_for_status().session_record
-            names = self._session.deliver(self.made, record)
-        except CovalabError as error:
-            self.error = error
-            first = str(error).strip().partition("\n")[0]
-            self.text = f"{self.name} gave nothing, and nothing in this notebook changed: {first}"
-        else:
-            listed = ", ".join(names)
-            self.text = f"{self.name} is done" + (f"; it set {listed}" if names else "")
+            summary = self._show_while_running(update)
+            self._fetch()
+            message = self._deliver(connect().record(str(self.handle), outputs="none"))
+            state = _STATES.get(summary.status, "failed")
+        except Exception as error:  # noqa: BLE001 - shown: a thread has nobody else to say it to
+            message = str(error).strip().partition("\n")[0]
+            self.error = CellFailed(f"{self.name} ({self.handle}) gave nothing: {error}")
         finally:
             self._session.arrived(self)
             self._is_done.set()
-            update()
+            self.view = self._view(state, summary, message=message, is_final=True)
+            update(self.bundle())
 
-    def __repr__(self) -> str:
-        return self.text
+    def _deliver(self, record: DispatchRecord) -> str:
+        """Set the names in the notebook; return what is said about it."""
+        result = api.get_result(self.handle)
+        names = result.session_record
+        if names is not None:
+            return names_message(self._session.deliver(self.made, names))
+        failure = next(iter(record.failures.values()), None)
+        said = "it was cancelled" if failure is None else failure.traceback or failure.reason
+        self.error = CellFailed(f"{self.name} gave nothing, and nothing in this notebook changed:\n{said.strip()}")
+        return failure.reason if failure is not None and record.summary.status != "cancelled" else ""
+
+    def _show_while_running(self, update: Callable[[dict[str, Any]], None]) -> DispatchSummary:
+        """Show what comes until the dispatch has ended; return its last summary."""
+        client, pause, version = connect(), _FIRST_SECONDS, 0
+        while True:
+            summary = client.changes(str(self.handle), version, pause).summary
+            if summary.status in TERMINAL:
+                return summary
+            version = summary.version
+            self._fetch()
+            self.view = self._view(_STATES.get(summary.status, "running"), summary, seen_at=time.time())
+            bundle = self.bundle()
+            update(bundle)
+            pause = seconds_to_next(len(str(bundle)))
+
+    def _fetch(self) -> bool:
+        """Fetch the outputs that changed; return whether there will be no others."""
+        fresh = connect().outputs(str(self.handle), _NODE, self._number)
+        self._outputs = [*self._outputs[: fresh.first], *fresh.outputs]
+        self._number = fresh.number
+        return fresh.is_final
+
+    def _view(self, state: CellState, summary: DispatchSummary | None, **rest: Any) -> CellView:
+        times = (None, None) if summary is None else (summary.started_at, summary.ended_at)
+        return CellView(
+            id=str(self.handle),
+            node=_NODE,
+            name=self.name,
+            state=state,
+            outputs=self._outputs,
+            number=self._number,
+            started_at=times[0],
+            ended_at=times[1],
+            **rest,
+        )

@@ -157,19 +157,29 @@ class CovalabMagics(Magics):
             )
             if options.run:
                 self._wait(*names_needed(made.part.cell.tree, self._shell.user_ns))
-            single = self.session.single(made) if options.run else None
+            single = self._single(made) if options.run else None
         if single is not None:
             self._run(made, single)
         elif header.arguments is None:
             display(Definition(f"electron {made.signature}"))
 
+    def _single(self, made: CellElectron) -> Lattice:
+        try:
+            return self.session.single(made)
+        except CellRefused:
+            self.session.forget(made)  # a lattice of all cells is not to fail for it, too
+            raise
+
     def _run(self, made: CellElectron, single: Lattice) -> None:
         """Dispatch one electron and fetch its outputs in a thread, which prints nothing."""
         handle = self.last = api.dispatch(single)()
         cell = BackgroundCell(made, handle, self.session)
-        output = display(cell, display_id=True)
-        # Without a front end there is no output to update, but the names are set all the same.
-        update = (lambda: output.update(cell)) if output is not None else (lambda: None)
+        output = display(cell.bundle(), raw=True, display_id=True)
+
+        def update(bundle: dict[str, Any]) -> None:
+            if output is not None:  # without a front end there is none, but the names are set all the same
+                output.update(bundle, raw=True)
+
         self._background[str(handle)] = cell
         threading.Thread(target=cell.follow, args=(update,), name=f"covalab-run-{handle}", daemon=True).start()
 

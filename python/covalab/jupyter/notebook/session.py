@@ -10,7 +10,7 @@ import ast
 import types
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -22,6 +22,7 @@ from covalab.jupyter.cells.header import CellHeader, parameter_names
 from covalab.jupyter.cells.ipython_lines import CellRefused
 from covalab.jupyter.notebook.session_lattice import Build, SeenNames, SessionCall, everything, notebook_names
 from covalab.jupyter.notebook.wiring import EVERYTHING, NAMES, NOTEBOOK, WiredElectron, Wiring, wire
+from covalab.namespace.covariables import is_hidden
 from covalab.sdk.building.electron import electron
 from covalab.sdk.building.lattice import Lattice, lattice
 from covalab.sdk.building.options import RetryOptions
@@ -30,6 +31,10 @@ from covalab.sdk.building.value_table import text_of
 from covalab.worker.session.cell import SessionCell
 from covalab.worker.session.reach import reached
 from covalab.worker.session.record import CellRecord
+
+
+_SHELL_NAMES: Final = frozenset({"open", "display"})
+"""Names of IPython's own in a notebook, unless the notebook gives them another meaning."""
 
 
 class InPlaceWarning(UserWarning):
@@ -104,6 +109,8 @@ class Session:
         if name not in self.namespace:
             return "none"
         value = self.namespace[name]
+        if is_hidden(name) or (name in _SHELL_NAMES and _is_of_ipython(value)):
+            return "none"
         return "code" if isinstance(value, Lattice) else kind_of(value)
 
     # %%electron
@@ -172,6 +179,11 @@ class Session:
         self.namespace[name] = _as_electron(function, options)
         self._store(key or name, made)
         return made
+
+    def forget(self, made: CellElectron) -> None:
+        """Remove an electron cell."""
+        for key in [key for key, one in self._electrons.items() if one is made]:
+            del self._electrons[key]
 
     def _store(self, key: str, made: CellElectron) -> None:
         """Store an electron in the place of its cell, remove another cell of the same name, and rewire lattices."""
@@ -390,12 +402,16 @@ def _function_if_possible(
     return only_in_session
 
 
+def _is_of_ipython(value: object) -> bool:
+    return str(getattr(value, "__module__", "")).startswith("IPython")
+
+
 def _refuse_input(name: str, cell: Cell, namespace: Mapping[str, Any]) -> None:
     """Refuse `input()`: nobody is there to answer."""
     if "input" in cell.scope.reads and "input" not in namespace:
         message = (
-            f"electron {name!r} calls input(), and a task in the background has no keyboard: ask in a plain cell and use "
-            "the answer here, or let the workflow wait for a person with ct.pause_for"
+            f"electron {name!r} calls input(), and a task in the background has no keyboard: ask in a plain cell and "
+            "use the answer here, or let the workflow wait for a person with ct.pause_for"
         )
         raise CellRefused(message, cell.scope.reads["input"])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from covalab.client import Client
 from covalab.core.model import DispatchRecord
@@ -67,7 +67,7 @@ class _Names(Mapping[str, UserValue]):
             raise KeyError(name)
         return self._session[name]
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys([*(self._session or ()), *self._beside]))
 
     def __len__(self) -> int:
