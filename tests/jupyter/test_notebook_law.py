@@ -1,4 +1,4 @@
-"""The law of the magics: a notebook whose cells are electrons computes what it computed before."""
+"""The law of cells that are functions (an executor of their own): wired, they compute what the notebook computed."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def as_electrons(cells: Sequence[str], namespace: dict[str, Any]) -> Session:
     """Put `%%electron` on every cell and run it."""
     session = Session(namespace)
     for number, cell in enumerate(cells):
-        session.define(read_header(f"cell_{number}"), f"%%electron\n{cell}", 2, Options(), key=str(number))
+        session.define(read_header(f"cell_{number}"), f"%%electron\n{cell}", 2, Options(executor="dask"), key=str(number))
     return session
 
 

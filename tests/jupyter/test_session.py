@@ -30,10 +30,10 @@ def session() -> Session:
     return Session({"__name__": "__main__"})
 
 
-def define(session: Session, line: str, code: str, **options: Any) -> CellElectron:
-    """Run an electron cell."""
+def define(session: Session, line: str, code: str, *, executor: str | None = None, **options: Any) -> CellElectron:
+    """Run an electron cell; one with an executor of its own is a function of its inputs, also without a signature."""
     text = f"%%electron {line}\n{textwrap.dedent(code).strip()}"
-    return session.define(read_header(line), text, 2, Options(), **options)
+    return session.define(read_header(line), text, 2, Options(executor=executor), **options)
 
 
 def function_of(session: Session, name: str) -> Callable[..., Any]:
@@ -234,7 +234,7 @@ def test_calls_that_may_change_an_input_warn_once_with_the_way_out(session: Sess
     session.namespace |= {"rows": [], "seen": {1}}
 
     with pytest.warns(InPlaceWarning) as caught:
-        define(session, "", "rows.append(1)\nseen.update({2})\nn = len(rows)", name="collect")
+        define(session, "", "rows.append(1)\nseen.update({2})\nn = len(rows)", name="collect", executor="dask")
 
     assert len(caught) == 1
     assert "`rows.append(1)`, `seen.update({2})`" in str(caught[0].message)
@@ -286,8 +286,8 @@ def test_a_value_left_over_from_a_loop_is_no_input(session: Session) -> None:
 def test_a_wired_lattice_runs_plainly_and_as_a_graph(session: Session) -> None:
     """Called, it is its electrons one after another; built, data of the notebook is one parameter each."""
     session.namespace |= {"words": ["a", "b"], "table": {"a": 1}}
-    define(session, "", "sizes = {w: table.get(w, 0) for w in words}")
-    define(session, "", "total = sum(sizes.values())")
+    define(session, "", "sizes = {w: table.get(w, 0) for w in words}", executor="dask")
+    define(session, "", "total = sum(sizes.values())", executor="dask")
 
     made, _ = session.wire("flow")
 
@@ -301,24 +301,24 @@ def test_a_wired_lattice_runs_plainly_and_as_a_graph(session: Session) -> None:
 
 def test_a_wired_lattice_follows_its_cells(session: Session) -> None:
     """Running a cell again is enough; a cell that is new does not join by itself."""
-    define(session, "", "a = 1", key="1")
-    define(session, "", "b = a + 1", key="2")
+    define(session, "", "a = 1", key="1", executor="dask")
+    define(session, "", "b = a + 1", key="2", executor="dask")
     session.wire("flow")
 
-    define(session, "", "a = 10", key="1")
-    define(session, "", "c = 3", key="3")
+    define(session, "", "a = 10", key="1", executor="dask")
+    define(session, "", "c = 3", key="3", executor="dask")
 
     assert session.namespace["flow"]() == {"b": 11}
 
 
 def test_a_wired_lattice_that_cannot_follow_stays_and_says_so(session: Session) -> None:
     """The definition of the cell is not undone by that."""
-    define(session, "", "a = 1", key="1")
-    define(session, "", "b = a + 1", key="2")
+    define(session, "", "a = 1", key="1", executor="dask")
+    define(session, "", "b = a + 1", key="2", executor="dask")
     session.wire("flow")
 
     with pytest.warns(UserWarning, match="the lattice 'flow' stays as it was"):
-        define(session, "", "renamed = 1", key="1")
+        define(session, "", "renamed = 1", key="1", executor="dask")
 
     assert session.namespace["flow"]() == {"b": 2}
 
@@ -357,18 +357,9 @@ def test_outputs_are_delivered_under_their_names(session: Session) -> None:
     two = define(session, "", "a = 1\nif a > 1:\n    kept = 2", name="two")
     none = define(session, "", "print(1)", name="none")
 
-    assert session.deliver(two, (5, Missing("kept", "two"))) == ["a"]
-    assert session.deliver(none, None) == []
+    assert session.deliver_outputs(two, (5, Missing("kept", "two"))) == ["a"]
+    assert session.deliver_outputs(none, None) == []
     assert (session.namespace["a"], session.namespace["kept"]) == (5, "old")
-
-
-def test_an_output_that_is_still_coming_is_named(session: Session) -> None:
-    """A cell that needs it is told to wait, not that it does not exist."""
-    session.expect(define(session, "", "slow = 1"))
-    second = define(session, "", "after = slow + 1")
-
-    with pytest.raises(CellRefused, match="'slow' is not here yet: electron 'make_slow' is still making it"):
-        session.single(second)
 
 
 def test_values_of_the_notebook_are_themselves_outside_a_graph() -> None:

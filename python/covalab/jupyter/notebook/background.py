@@ -100,9 +100,11 @@ class BackgroundCell:
     def _deliver(self, record: DispatchRecord) -> str:
         """Set the names in the notebook; return what is said about it."""
         result = api.get_result(self.handle)
-        names = result.session_record
-        if names is not None:
-            return names_message(self._session.deliver(self.made, names))
+        if record.summary.status == "completed":
+            names = result.session_record
+            if names is None:  # a cell with an executor or packages of its own is a function
+                return names_message(self._session.deliver_outputs(self.made, result.result))
+            return names_message(self._session.deliver(names))
         failure = next(iter(record.failures.values()), None)
         said = "it was cancelled" if failure is None else failure.traceback or failure.reason
         self.error = CellFailed(f"{self.name} gave nothing, and nothing in this notebook changed:\n{said.strip()}")

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from covalab.core.cell_source import filename_for, remember
+from covalab.core.missing_values import Missing
 from covalab.core.transportable import TransportableObject
 from covalab.jupyter.cells.cell import Cell, Kind, Names, kind_of, names_of, read_cell, read_session_cell
 from covalab.jupyter.cells.compiling import Recipe, arguments_of, data_message, function_of, listed
@@ -290,7 +291,16 @@ class Session:
         wanted = set(names)
         return {cell: sorted(found) for cell in self._pending if (found := wanted & cell.names)}
 
-    def deliver(self, made: CellElectron, record: CellRecord) -> list[str]:
+    def deliver_outputs(self, made: CellElectron, value: Any) -> list[str]:
+        """Put the outputs of a cell that is a function into the notebook; return the names that got a value."""
+        if not made.outputs:
+            return []
+        values = (value,) if len(made.outputs) == 1 else tuple(value)
+        found = {name: one for name, one in zip(made.outputs, values, strict=True) if not isinstance(one, Missing)}
+        self.namespace.update(found)
+        return list(found)
+
+    def deliver(self, record: CellRecord) -> list[str]:
         """Put what a cell has made into the notebook; return the names that it set or changed."""
         found = {name: record[name] for name in record.state.made}
         self.namespace.update(found)
