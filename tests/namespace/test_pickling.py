@@ -103,7 +103,7 @@ CASES = {
     ),
     "elements without a buffer": (
         "import numpy as np\na = np.array(['2020-01-01', '2021-01-01'], 'M8[D]')\nb = a[:1]",
-        "a b",
+        "a b np",
         "b[0] = np.datetime64('1999-01-01')",
         ["a", "a.dtype"],
     ),
@@ -170,6 +170,12 @@ CASES = {
         "t T u U",
         "",
         ["t", "t._replace(a=2)", "u", "isinstance(u, U)", "T._fields"],
+    ),
+    "typed dictionary": (
+        "from typing import TypedDict\nclass D(TypedDict, total=False):\n    a: int\nd = D(a=1)",
+        "d D",
+        "",
+        ["d", "D.__annotations__", "D.__optional_keys__"],
     ),
     "protocol and abstract class": (
         """

@@ -333,7 +333,7 @@ def _sentence(root: object, what: str, path: list[_Edge], reason: str) -> str:
     path = _to_what_the_user_knows(path)
     culprit = path[-1][1]
     kind = _kind(culprit)
-    called = re.search(r"^argument '([^']+)'", what)
+    called = re.search(r"^(?:argument|the variable) '([^']+)'", what)
     place = _place(root, path, called[1] if called else "it")
     article = "an" if kind[:1] in "aeiouAEIOU" else "a"
     advice = f"{_advice(culprit)} ({reason})"

@@ -54,6 +54,10 @@ class StoredCovariable(msgspec.Struct, frozen=True, array_like=True):
     classes: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
 
+    def classes_are_apart_from(self, other: StoredCovariable) -> bool:
+        """Return whether another one needs none of the classes in this one."""
+        return set(self.classes).isdisjoint(other.needs)
+
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     """All names of a namespace after a cell: stored ones, and those that cannot be stored, with the reason."""
@@ -139,8 +143,18 @@ class Tracker:
         return look is None or look.identity != id(value) or look.kind is not type(value)
 
     def _mates(self, name: str) -> set[str]:
+        """Return the names that share something with a name, also by way of a class."""
         stored = self._stored.get(name)
-        return set(stored.names) if stored is not None else set()
+        if stored is None:
+            return set()
+        found = set(stored.names)
+        for tracker in stored.needs:
+            found.update(self._stored_classes[tracker].names)
+        if stored.classes:
+            for other, one in self._stored.items():
+                if not stored.classes_are_apart_from(one):
+                    found.add(other)
+        return found
 
     def _connected(self, names: Iterable[str], all_names: set[str]) -> set[str]:
         """Return names with all that share something with them, or that functions among them mention."""

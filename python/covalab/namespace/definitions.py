@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import sys
 import types
+import typing
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -111,6 +112,8 @@ def reduce_class(cls: type, how: tuple[Any, ...]) -> tuple[Any, ...]:
         kind, name, bases, keywords, tracker, _ = arguments
         if "__slots__" in vars(cls):  # without them its instances would have a dictionary
             keywords = {**keywords, "__slots__": attributes.pop("__slots__")}
+        if typing.NamedTuple in bases:  # it would make fields of nothing
+            bases = cls.__bases__
         maker, arguments = make_class, (kind, name, bases, keywords, tracker)
     return maker, arguments, (attributes, slots), None, None, set_class
 

@@ -66,6 +66,14 @@ class Alone:
         return arrays.reduce_alone(self._array)
 
 
+def _reduce_frame(frame: Any) -> tuple[Any, ...]:
+    """A table or column, without a list that belongs to its class and would connect all of them."""
+    make, arguments, state, *rest = frame.__reduce_ex__(5)
+    if isinstance(state, dict) and isinstance(state.get("_metadata"), list):
+        state["_metadata"] = list(state["_metadata"])
+    return make, arguments, state, *rest
+
+
 def _reduce_block(block: Any) -> tuple[Any, ...]:
     """Values of a table, alone: pandas copies on write, so tables that share memory behave as if they did not.
 
@@ -84,6 +92,7 @@ def _copies_on_write() -> bool:
 _SPECIAL: Final[tuple[tuple[str, str, Reduce], ...]] = (
     ("matplotlib.figure", "Figure", _reduce_figure),
     ("pandas.core.internals.blocks", "Block", _reduce_block),
+    ("pandas.core.generic", "NDFrame", _reduce_frame),
 )
 
 

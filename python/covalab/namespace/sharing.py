@@ -6,6 +6,7 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from covalab.core.pickling import is_found_by_name
 from covalab.core.plain_types import ATOMS
 from covalab.namespace.definitions import Target
 from covalab.namespace.libraries import never_changes
@@ -44,7 +45,9 @@ def shared_objects(memo: Mapping[int, tuple[int, Any]], pickler: NamespacePickle
         if changes is None:
             changes = known[kind] = can_change(kind)
         if changes:
-            found.add(at)
+            # Compiled functions of a library are of types of their own.
+            if not callable(obj) or not is_found_by_name(obj):
+                found.add(at)
         elif kind.__module__.startswith("pandas"):
             of_indexes.update(map(id, _parts_of_index(obj)))
     return frozenset(found - of_indexes - pickler.of_modules)
