@@ -388,7 +388,7 @@ def _code(code: types.CodeType) -> Json:
     constants = [_code(one) if isinstance(one, types.CodeType) else _plain_repr(one) for one in code.co_consts]
     names = [code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars]
     flags = code.co_flags & ~inspect.CO_NESTED
-    return [code.co_name, code.co_qualname, _digest(code.co_code), constants, list(map(list, names)), flags, code.co_argcount]
+    return [code.co_name, getattr(code, "co_qualname", ""), _digest(code.co_code), constants, list(map(list, names)), flags, code.co_argcount]
 
 
 def _global_names(code: types.CodeType) -> set[str]:
