@@ -14,6 +14,7 @@ from PIL import Image
 from tests.law.normal import Output, error_lines, outputs_of, text_of, traceback_text
 from tests.law.ways import Run, error_of
 
+_ONLY_THERE = "lives in the notebook"  # of a function: can be true only of what is delivered into the notebook
 _PIXEL_STEP = 16  # of 255: anti-aliasing
 _PIXEL_SHARE = 0.002
 
@@ -30,17 +31,22 @@ class Difference(msgspec.Struct, frozen=True):
         return f"[{self.kind}] {self.where}\n    plain:      {self.plain[:500]}\n    background: {self.background[:500]}"
 
 
-def differences(plain: Run, background: Run, *, cells: int | None = None, with_hidden: bool = False) -> list[Difference]:
-    """Return all differences; of outputs only in the first `cells` cells, of hidden state only if asked for."""
+def differences(
+    plain: Run, background: Run, *, cells: int | None = None, is_delivered: bool = False
+) -> list[Difference]:
+    """Return all differences; of outputs only in the first `cells` cells.
+
+    If everything is delivered into the notebook, its hidden state is compared, too.
+    """
     found: list[Difference] = []
     pairs = zip(plain.outputs[:cells], background.outputs[:cells], strict=True)
     for number, (one, other) in enumerate(pairs):
         found += _outputs(one, other, f"cell {number}")
-    names = plain.names
-    if plain.names_before_error is not None and not list(_names(plain.names_before_error, background)):
-        names = plain.names_before_error
-    found += _names(names, background)
-    if with_hidden:
+    found_names = [*_names(plain.names, background)]
+    if plain.names_before_error is not None and not [*_names(plain.names_before_error, background)]:
+        found_names = []
+    found += [one for one in found_names if is_delivered or not one.where.endswith(_ONLY_THERE)]
+    if is_delivered:
         found += _values(plain.hidden, background.hidden, "hidden state")
     return found
 

@@ -10,6 +10,7 @@ import base64
 import builtins
 import datetime
 import decimal
+import dis
 import enum
 import fractions
 import hashlib
@@ -392,8 +393,8 @@ def _code(code: types.CodeType) -> Json:
 
 
 def _global_names(code: types.CodeType) -> set[str]:
-    """Return the names that code may look up as globals, without those of builtins."""
-    found = {*code.co_names}
+    """Return the names that code looks up as globals, without those of builtins."""
+    found = {one.argval for one in dis.get_instructions(code) if one.opname in {"LOAD_GLOBAL", "LOAD_NAME"}}
     for one in code.co_consts:
         if isinstance(one, types.CodeType):
             found |= _global_names(one)

@@ -38,7 +38,7 @@ def judge(
         return Verdict("same") if is_right else Verdict("refused", f"{title}: not refused by {expected!r}: {said!r}")
     if run.refused:
         return Verdict("refused", f"{title}: refused in cell {run.refused_at}: {run.refused[-1500:]}")
-    found = differences(plain, run, cells=len(run.outputs), with_hidden=way == "run")
+    found = differences(plain, run, cells=len(run.outputs), is_delivered=way == "run")
     if said:
         return Verdict("failed", f"{title}: failed, and the plain notebook does not: {said}\n{report(found, title)}", found)
     return Verdict("different", report(found, title), found) if found else Verdict("same")

@@ -54,7 +54,7 @@ def test_cells_need_no_ids(notebook: Notebook, plain_folder: Path, tmp_path: Pat
 def test_a_plain_run_is_determined(notebook: Notebook, plain_folder: Path, tmp_path: Path) -> None:
     """Two plain runs are the same, so that a difference is one that the background made."""
     found = differences(
-        plain_run(notebook.name, plain_folder), run_plainly(notebook.cells, tmp_path / "again"), with_hidden=True
+        plain_run(notebook.name, plain_folder), run_plainly(notebook.cells, tmp_path / "again"), is_delivered=True
     )
 
     assert not found, report(found, notebook.name)

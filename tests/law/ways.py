@@ -6,7 +6,7 @@ import ast
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,7 +53,7 @@ def run_plainly(cells: Sequence[str], folder: Path) -> Run:
 
 
 def _plainly(cells: Sequence[str], folder: Path) -> Run:
-    with open_notebook(folder) as notebook:
+    with open_notebook(folder / "notebook") as notebook:
         notebook.hidden(_call("start()"))
         numbers: list[int] = []
         for cell in cells:
@@ -67,7 +67,7 @@ def _plainly(cells: Sequence[str], folder: Path) -> Run:
 
 def run_in_background(way: Way, cells: Sequence[str], folder: Path, client: Client, *, with_ids: bool = True) -> Run:
     """Run a notebook in the background, in one of the three ways."""
-    with open_notebook(folder / way, with_ids=with_ids) as notebook:
+    with open_notebook(folder / way / "notebook", with_ids=with_ids) as notebook:
         notebook.hidden(_call("start()"))
         notebook.hidden("%load_ext covalab")
         if way == "run":
@@ -108,18 +108,16 @@ def _one_by_one(notebook: Notebook, cells: Sequence[str], folder: Path, client: 
 
 def _as_lattice(notebook: Notebook, cells: Sequence[str], folder: Path, *, plain: frozenset[int]) -> Run:
     run = Run([[] for _ in cells])
-    electrons: dict[str, int] = {}
+    electrons: dict[int, str] = {}  # number of the cell: name of its electron
     for n, cell in enumerate(cells):
         number = notebook.run(cell if n in plain else f"%%electron\n{cell}")
+        if notebook.error(number) is not None:
+            run.refused, run.refused_at = notebook.text(number).strip(), n
+            return run
         if n in plain:
             run.outputs[n] = notebook.outputs(number)
-            if notebook.error(number) is None:
-                continue
-        elif found := re.search(r"electron (\w+)", notebook.text(number)):
-            electrons[found[1]] = n
-            continue
-        run.refused, run.refused_at = notebook.text(number).strip(), n
-        return run
+        else:
+            electrons[n] = _electron_in(notebook.outputs(number))
     if electrons:
         wired = notebook.run("%lattice all_cells")
         if notebook.error(wired) is None:
@@ -132,14 +130,26 @@ def _as_lattice(notebook: Notebook, cells: Sequence[str], folder: Path, *, plain
         notebook.hidden(_wait_line(dispatch))
         found_there = _collected(notebook, folder, dispatch=dispatch, ids=[dispatch])
         nodes = found_there["dispatches"][dispatch]["nodes"]
-        by_order = dict(zip([node["name"] for node in nodes], electrons.values(), strict=False))
-        for node in nodes:
-            cell_number = electrons.get(node["name"], by_order[node["name"]])
-            run.outputs[cell_number] = node["outputs"] + _as_error(node)
+        for n, node in _with_cells(nodes, electrons):
+            run.outputs[n] = node["outputs"] + _as_error(node)
     else:
         found_there = _collected(notebook, folder)
     run.names, run.hidden, run.unavailable = found_there["names"], found_there["hidden"], found_there["unavailable"]
     return run
+
+
+def _electron_in(outputs: Sequence[Output]) -> str:
+    """Return the name of the electron that a cell has become."""
+    texts = ("".join(one.get("data", {}).get("text/plain", "")) for one in outputs)
+    return next((found[1] for found in (re.match(r"electron (\w+)", text) for text in texts) if found), "")
+
+
+def _with_cells(nodes: Sequence[Any], electrons: Mapping[int, str]) -> list[tuple[int, Any]]:
+    """Return the nodes with the numbers of their cells: by name if each is known, else in order."""
+    cells = {name: n for n, name in electrons.items()}
+    if {node["name"] for node in nodes} <= cells.keys():
+        return [(cells[node["name"]], node) for node in nodes]
+    return list(zip(electrons, nodes, strict=False))
 
 
 def _id_in(outputs: Sequence[Output]) -> str | None:
@@ -156,8 +166,8 @@ def _wait_line(dispatch: str) -> str:
 
 
 def _as_error(node: dict[str, Any]) -> list[Output]:
-    """Return the error of a node as an output, if its outputs have none."""
-    if not node["error"] or error_of(node["outputs"]) is not None:
+    """Return the error of a node as an output, if its outputs have none; a node that never began has none."""
+    if not node["error"] or node["status"] != "FAILED" or error_of(node["outputs"]) is not None:
         return []
     lines = node["error"].strip().splitlines()
     name, _, value = lines[-1].partition(": ")
@@ -175,7 +185,7 @@ def _wait(client: Client, dispatch: str) -> None:
 
 
 def _collected(notebook: Notebook, folder: Path, *, dispatch: str | None = None, ids: Sequence[str] = ()) -> Any:
-    path = folder.parent / f"{folder.name}.json"
+    path = folder / "collected.json"
     notebook.hidden(_call(f"collect(get_ipython(), {str(path)!r}, {dispatch!r}, {tuple(ids)!r})"))
     return json.loads(path.read_text())
 
