@@ -27,11 +27,19 @@ def load(name: str) -> Any:
     return module
 
 
-def start() -> None:
-    """Give the kernel's hidden state a known beginning."""
+def start(shell: Any, *, with_covalab: bool = False) -> None:
+    """Empty the notebook, give its hidden state a known beginning, and load the magics anew."""
     import random
 
+    for name in [name for name in shell.user_ns if not _OF_IPYTHON.fullmatch(name)]:
+        del shell.user_ns[name]
     random.seed(1)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].set_printoptions(precision=8, suppress=False)
+    if with_covalab:
+        import covalab
+
+        covalab.load_ipython_extension(shell)
 
 
 def collect(shell: Any, path: str, dispatch: str | None = None, ids: tuple[str, ...] = ()) -> None:

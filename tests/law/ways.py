@@ -54,25 +54,34 @@ def run_plainly(cells: Sequence[str], folder: Path) -> Run:
 
 def _plainly(cells: Sequence[str], folder: Path) -> Run:
     with open_notebook(folder / "notebook") as notebook:
-        notebook.hidden(_call("start()"))
-        numbers: list[int] = []
-        for cell in cells:
-            numbers.append(notebook.run(cell))
-            if notebook.error(numbers[-1]) is not None:
-                break
-        found = _collected(notebook, folder)
-        outputs = [notebook.outputs(number) for number in numbers]
+        return plainly_in(notebook, cells, folder)
+
+
+def plainly_in(notebook: Notebook, cells: Sequence[str], folder: Path) -> Run:
+    """Run cells in an open notebook, which is emptied before."""
+    notebook.hidden(_call("start(get_ipython())"))
+    numbers: list[int] = []
+    for cell in cells:
+        numbers.append(notebook.run(cell))
+        if notebook.error(numbers[-1]) is not None:
+            break
+    found = _collected(notebook, folder)
+    outputs = [notebook.outputs(number) for number in numbers]
     return Run([*outputs, *([] for _ in cells[len(outputs) :])], found["names"], found["hidden"])
 
 
 def run_in_background(way: Way, cells: Sequence[str], folder: Path, client: Client, *, with_ids: bool = True) -> Run:
     """Run a notebook in the background, in one of the three ways."""
     with open_notebook(folder / way / "notebook", with_ids=with_ids) as notebook:
-        notebook.hidden(_call("start()"))
-        notebook.hidden("%load_ext covalab")
-        if way == "run":
-            return _one_by_one(notebook, cells, folder / way, client)
-        return _as_lattice(notebook, cells, folder / way, plain=plain_cells(cells) if way == "mixed" else frozenset())
+        return in_background_in(notebook, way, cells, folder / way, client)
+
+
+def in_background_in(notebook: Notebook, way: Way, cells: Sequence[str], folder: Path, client: Client) -> Run:
+    """Run cells in the background of an open notebook, which is emptied before."""
+    notebook.hidden(_call("start(get_ipython(), with_covalab=True)"))
+    if way == "run":
+        return _one_by_one(notebook, cells, folder, client)
+    return _as_lattice(notebook, cells, folder, plain=plain_cells(cells) if way == "mixed" else frozenset())
 
 
 # %%electron --run
