@@ -1,0 +1,451 @@
+"""Descriptions of values as JSON: two namespaces are the same if their descriptions are equal.
+
+Runs inside kernels, on its own. A mutable object that was met before is described as the place where it was first met,
+so that two names of one object have another description than two equal objects.
+"""
+
+from __future__ import annotations
+
+import base64
+import builtins
+import datetime
+import decimal
+import dis
+import enum
+import fractions
+import hashlib
+import inspect
+import io
+import json
+import os
+import pathlib
+import random
+import re
+import sys
+import types
+import uuid
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Json = Any
+
+_ATOMS = (type(None), bool, int, complex, type(...), type(NotImplemented))
+_NO_IDENTITY = (  # immutable: whether two of them are one object is no difference that a program should see
+    str, bytes, tuple, frozenset, range, slice, datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo,
+    decimal.Decimal, fractions.Fraction, pathlib.PurePath, re.Pattern, re.Match, uuid.UUID, enum.Enum,
+)  # fmt: skip
+_HIDDEN_ATTRIBUTES = {"__dict__", "__weakref__", "_abc_impl", "__static_attributes__", "__firstlineno__"}
+_MANY = 2000
+
+
+def described(names: Mapping[str, Any], namespace: Mapping[str, Any]) -> dict[str, Json]:
+    """Return the description of each name, in alphabetical order."""
+    describer = _Describer(namespace)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, 20_000))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = {name: describer.value(names[name], name) for name in sorted(names)}
+            return describer.with_shared_memory(found)
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+class _Describer:
+    def __init__(self, namespace: Mapping[str, Any]) -> None:
+        self._namespace = namespace
+        self._places: dict[int, str] = {}
+        self._kept: list[Any] = []  # an id means something as long as its object lives
+        self._arrays: list[tuple[int, int, Any, list[Json]]] = []
+
+    def value(self, value: Any, place: str) -> Json:
+        """Return the description of a value that is first met at a place."""
+        kind = type(value)
+        if kind in _ATOMS:
+            return [kind.__name__, repr(value)]
+        if kind is float:
+            return ["float", repr(value)]
+        if kind in {str, bytes}:
+            return [kind.__name__, _short(repr(value))]
+        has_identity = not issubclass(kind, _NO_IDENTITY) and not _is_immutable_of_library(value)
+        if has_identity:
+            if id(value) in self._places:
+                return ["same as", self._places[id(value)]]
+            self._places[id(value)] = place
+        self._kept.append(value)
+        return self._content(value, kind, place)
+
+    def _content(self, value: Any, kind: type, place: str) -> Json:
+        if kind in {list, tuple}:
+            return [kind.__name__, self._items(value, place)]
+        if kind in {set, frozenset}:
+            return [kind.__name__, sorted((self.value(one, f"{place}{{}}") for one in value), key=json.dumps)]
+        if kind is dict or kind is types.MappingProxyType:
+            return [kind.__name__, self._pairs(value.items(), place)]
+        if issubclass(kind, types.ModuleType):
+            return ["module", value.__name__]
+        if issubclass(kind, type):
+            return self._class(value, place)
+        if kind is types.FunctionType:
+            return self._function(value, place)
+        if kind is types.MethodType:
+            return ["method", value.__name__, self.value(value.__self__, f"{place}.__self__")]
+        special = _special(value)
+        if special is not None:
+            return special(self, value, place)
+        return self._by_parts(value, kind, place)
+
+    def _items(self, values: Any, place: str) -> Json:
+        if len(values) > _MANY and all(type(one) in {*_ATOMS, float, str} for one in values):
+            return [len(values), _digest(repr(list(values)).encode())]
+        return [self.value(one, f"{place}[{number}]") for number, one in enumerate(values)]
+
+    def _pairs(self, pairs: Any, place: str) -> Json:
+        return [
+            [self.value(key, f"{place} key"), self.value(value, f"{place}[{_short(_plain_repr(key))}]")]
+            for key, value in pairs
+        ]
+
+    # Code.
+
+    def _class(self, cls: type, place: str) -> Json:
+        if cls.__module__ != "__main__":
+            return ["class", f"{cls.__module__}.{cls.__qualname__}"]
+        if issubclass(cls, enum.Enum):
+            members = {name: self.value(one.value, f"{place}.{name}") for name, one in cls.__members__.items()}
+            return ["enum", cls.__qualname__, members]
+        body = {
+            name: self.value(one, f"{place}.{name}")
+            for name, one in sorted(vars(cls).items())
+            if name not in _HIDDEN_ATTRIBUTES
+        }
+        bases = [self.value(base, f"{place} base") for base in cls.__bases__]
+        return ["class", cls.__qualname__, type(cls).__qualname__, bases, body]
+
+    def _function(self, function: types.FunctionType, place: str) -> Json:
+        if function.__module__ != "__main__":
+            return ["function", f"{function.__module__}.{function.__qualname__}"]
+        variables = function.__globals__
+        read = sorted(_global_names(function.__code__) & variables.keys())
+        return [
+            "function",
+            function.__qualname__,
+            {
+                "code": _code(function.__code__),
+                "doc": function.__doc__,
+                "defaults": self.value(function.__defaults__, f"{place}.__defaults__"),
+                "keyword defaults": self.value(function.__kwdefaults__, f"{place}.__kwdefaults__"),
+                "annotations": self.value(dict(function.__annotations__), f"{place}.__annotations__"),
+                "attributes": self.value(dict(vars(function)), place),
+                "closure": [self._cell(cell, place) for cell in function.__closure__ or ()],
+                "reads": {name: self.value(variables[name], f"{place} reads {name}") for name in read},
+                "lives in the notebook": variables is self._namespace,
+            },
+        ]
+
+    def _cell(self, cell: types.CellType, place: str) -> Json:
+        if id(cell) in self._places:  # two closures that share a variable
+            return ["same as", self._places[id(cell)]]
+        self._places[id(cell)] = f"{place}.__closure__"
+        self._kept.append(cell)
+        try:
+            return self.value(cell.cell_contents, f"{place}.__closure__")
+        except ValueError:
+            return ["empty"]
+
+    # Objects.
+
+    def _by_parts(self, value: Any, kind: type, place: str) -> Json:
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        try:
+            parts = value.__reduce_ex__(4)
+        except Exception:  # noqa: BLE001 - a generator, a connection: nothing can be said but its type
+            return ["cannot be stored", name]
+        if isinstance(parts, str):
+            return ["global", name, parts]
+        make, args, *more = parts
+        state, items, pairs = (*more, None, None, None)[:3]
+        # Parts that were made for the call have no identity, but what is in them has.
+        found = [name, getattr(make, "__qualname__", repr(make)), [self.value(a, f"{place}({n})") for n, a in enumerate(args)]]
+        found.append(self._state(state, place))
+        found.append(None if items is None else self._items(list(items), place))
+        found.append(None if pairs is None else self._pairs(list(pairs), place))
+        if issubclass(kind, BaseException):
+            found.append(self.value(value.__cause__, f"{place}.__cause__"))
+        if kind.__module__ == "__main__":
+            found.append(self.value(kind, f"type({place})"))
+        return found
+
+    def _state(self, state: Any, place: str) -> Json:
+        if type(state) is dict:
+            return {str(key): self.value(one, f"{place}.{key}") for key, one in sorted(state.items(), key=lambda p: str(p[0]))}
+        if type(state) is tuple and len(state) == 2 and all(part is None or type(part) is dict for part in state):
+            return [self._state(part, place) for part in state]  # with slots
+        return self.value(state, f"{place} state")
+
+    # Arrays.
+
+    def array(self, array: Any, place: str) -> Json:
+        """Return the description of an array; whether it shares memory with others is added at the end."""
+        if array.dtype.hasobject:
+            values = self._items(list(array.ravel()), place)
+        elif array.size > _MANY:
+            values = _digest(array.tobytes())
+        else:
+            values = repr(array.tolist())
+        kind = f"{type(array).__module__}.{type(array).__qualname__}"
+        found = [kind, str(array.dtype), list(array.shape), values, {"writeable": bool(array.flags.writeable)}]
+        if array.size:
+            low, high = sys.modules["numpy"].lib.array_utils.byte_bounds(array)
+            self._arrays.append((low, high, array, found))
+        return found
+
+    def with_shared_memory(self, found: dict[str, Json]) -> dict[str, Json]:
+        """Add to arrays that share memory which ones do, and where in it they are."""
+        groups: list[list[tuple[int, int, Any, list[Json]]]] = []
+        high_so_far = -1
+        for one in sorted(self._arrays, key=lambda one: one[:2]):
+            if one[0] >= high_so_far:
+                groups.append([])
+            groups[-1].append(one)
+            high_so_far = max(high_so_far, one[1])
+        for group in groups:
+            if len(group) > 1:
+                first = min(self._places[id(one[2])] for one in group)
+                for low, _, array, description in group:
+                    description.append({"memory of": first, "at": low - group[0][0], "strides": list(array.strides)})
+        return found
+
+
+# Libraries. A function of (describer, value, place), by the class of the value; looked up without importing anything.
+
+_Special = Callable[[_Describer, Any, str], Json]
+
+
+def _special(value: Any) -> _Special | None:
+    for cls in type(value).__mro__:
+        found = _SPECIAL.get(f"{cls.__module__}.{cls.__qualname__}")
+        if found is not None:
+            return found
+    return None
+
+
+def _frame(describer: _Describer, frame: Any, place: str) -> Json:
+    columns = [[_plain_repr(name), _column(describer, frame.iloc[:, n], place)] for n, name in enumerate(frame.columns)]
+    labels = [_plain_repr(frame.columns.names), type(frame.columns).__name__]
+    return ["DataFrame", _index(describer, frame.index, place), labels, columns, _plain_repr(frame.attrs)]
+
+
+def _series(describer: _Describer, series: Any, place: str) -> Json:
+    return ["Series", _index(describer, series.index, place), _column(describer, series, place), _plain_repr(series.attrs)]
+
+
+def _column(describer: _Describer, series: Any, place: str) -> Json:
+    return [_plain_repr(series.name), str(series.dtype), describer._items(series.tolist(), f"{place}.{series.name}")]
+
+
+def _index(describer: _Describer, index: Any, place: str) -> Json:
+    kind = type(index).__name__
+    return [kind, _plain_repr(index.names), str(index.dtype), str(getattr(index, "freq", "")), describer._items(index.tolist(), place)]
+
+
+def _figure(describer: _Describer, figure: Any, place: str) -> Json:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=40)
+    axes = [describer.value(one, f"{place}.axes") for one in figure.axes]
+    return ["Figure", {"image/png": base64.b64encode(stream.getvalue()).decode()}, axes]
+
+
+def _artist(describer: _Describer, artist: Any, place: str) -> Json:
+    figure = getattr(artist, "figure", None)
+    number = [*figure.axes].index(artist) if figure is not None and artist in figure.axes else None
+    return [type(artist).__qualname__, number, describer.value(figure, f"{place}.figure")]
+
+
+def _by_dict(describer: _Describer, value: Any, place: str) -> Json:
+    return [type(value).__qualname__, describer.value(value.to_dict(), place)]
+
+
+def _polars(describer: _Describer, frame: Any, place: str) -> Json:
+    return [type(frame).__qualname__, repr(getattr(frame, "schema", frame.dtype if hasattr(frame, "dtype") else "")), repr(frame.rows() if hasattr(frame, "rows") else frame.to_list())]
+
+
+def _type_only(describer: _Describer, value: Any, place: str) -> Json:
+    return ["of type", f"{type(value).__module__}.{type(value).__qualname__}"]
+
+
+def _wrapped(describer: _Describer, value: Any, place: str) -> Json:
+    info = value.cache_info()
+    return ["lru_cache", list(info), describer.value(value.__wrapped__, f"{place}.__wrapped__")]
+
+
+def _accessor(*names: str) -> _Special:
+    def described(describer: _Describer, value: Any, place: str) -> Json:
+        parts = {name: describer.value(getattr(value, name), f"{place}.{name}") for name in names}
+        return [type(value).__qualname__, parts]
+
+    return described
+
+
+def _slot(describer: _Describer, value: Any, place: str) -> Json:
+    return [type(value).__name__, value.__name__]
+
+
+def _builtin(describer: _Describer, value: Any, place: str) -> Json:
+    owner = value.__self__
+    if owner is None or isinstance(owner, types.ModuleType):
+        return ["builtin", f"{value.__module__}.{value.__qualname__}"]
+    return ["builtin method", value.__name__, describer.value(owner, f"{place}.__self__")]
+
+
+def _file(describer: _Describer, value: Any, place: str) -> Json:
+    return ["cannot be stored", type(value).__qualname__, {"closed": value.closed}]
+
+
+def _match(describer: _Describer, value: Any, place: str) -> Json:
+    return ["Match", value.re.pattern, value.string, list(value.regs)]
+
+
+def _random_generator(describer: _Describer, value: Any, place: str) -> Json:
+    return [type(value).__qualname__, _plain_repr(value.bit_generator.state)]
+
+
+def _random_state(describer: _Describer, value: Any, place: str) -> Json:
+    return [type(value).__qualname__, _plain_repr(value.get_state())]
+
+
+def _lazy_polars(describer: _Describer, value: Any, place: str) -> Json:
+    return ["LazyFrame", value.explain()]
+
+
+_SPECIAL: dict[str, _Special] = {
+    "numpy.ndarray": lambda describer, value, place: describer.array(value, place),
+    "numpy.memmap": lambda describer, value, place: describer.array(value, place),
+    "numpy.random._generator.Generator": _random_generator,
+    "numpy.random.mtrand.RandomState": _random_state,
+    "pandas.DataFrame": _frame,
+    "pandas.Series": _series,
+    "pandas.core.frame.DataFrame": _frame,
+    "pandas.core.series.Series": _series,
+    "pandas.Index": _index,
+    "pandas.core.indexes.base.Index": _index,
+    "matplotlib.figure.Figure": _figure,
+    "matplotlib.artist.Artist": _artist,
+    "matplotlib.colorbar.Colorbar": _type_only,
+    "seaborn.axisgrid.Grid": _accessor("figure"),
+    "plotly.basedatatypes.BaseFigure": _by_dict,
+    "altair.vegalite.v6.api.TopLevelMixin": _by_dict,
+    "altair.vegalite.v5.api.TopLevelMixin": _by_dict,
+    "xarray.core.dataarray.DataArray": _by_dict,
+    "xarray.core.dataset.Dataset": _by_dict,
+    "polars.dataframe.frame.DataFrame": _polars,
+    "polars.series.series.Series": _polars,
+    "polars.lazyframe.frame.LazyFrame": _lazy_polars,
+    "ipywidgets.widgets.widget.Widget": _type_only,
+    "tqdm.std.tqdm": _accessor("n", "total", "desc"),
+    "rich.console.Console": _type_only,
+    "sqlite3.Connection": _type_only,
+    "functools._lru_cache_wrapper": _wrapped,
+    "functools.cached_property": _accessor("func"),
+    "builtins.property": _accessor("fget", "fset", "fdel"),
+    "builtins.staticmethod": _accessor("__func__"),
+    "builtins.classmethod": _accessor("__func__"),
+    "builtins.member_descriptor": _slot,
+    "builtins.getset_descriptor": _slot,
+    "builtins.wrapper_descriptor": _slot,
+    "builtins.builtin_function_or_method": _builtin,
+    "builtins.ellipsis": _type_only,
+    "_io._IOBase": _file,
+    "re.Match": _match,
+    "logging.Logger": lambda describer, value, place: ["Logger", value.name, value.level, len(value.handlers)],
+}
+
+
+def _is_immutable_of_library(value: Any) -> bool:
+    """Return whether a value is an immutable one of a library."""
+    return any(
+        f"{cls.__module__}.{cls.__qualname__}"
+        in {
+            "numpy.generic",
+            "numpy.dtype",
+            "sympy.core.basic.Basic",
+            "sympy.core.assumptions.StdFactKB",
+            "pandas._libs.tslibs.nattype.NaTType",
+            "pandas._libs.interval.Interval",
+            "builtins.builtin_function_or_method",
+            "builtins.member_descriptor",
+        }
+        for cls in type(value).__mro__
+    )
+
+
+# Code.
+
+
+def _code(code: types.CodeType) -> Json:
+    """Return what a code object does; not where it was written."""
+    constants = [_code(one) if isinstance(one, types.CodeType) else _plain_repr(one) for one in code.co_consts]
+    names = [code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars]
+    flags = code.co_flags & ~inspect.CO_NESTED
+    return [code.co_name, getattr(code, "co_qualname", ""), _digest(code.co_code), constants, list(map(list, names)), flags, code.co_argcount]
+
+
+def _global_names(code: types.CodeType) -> set[str]:
+    """Return the names that code looks up as globals, without those of builtins."""
+    found = {one.argval for one in dis.get_instructions(code) if one.opname in {"LOAD_GLOBAL", "LOAD_NAME"}}
+    for one in code.co_consts:
+        if isinstance(one, types.CodeType):
+            found |= _global_names(one)
+    return {name for name in found if not hasattr(builtins, name)}
+
+
+# What a notebook has beside its names.
+
+
+def hidden_state() -> dict[str, Json]:
+    """Return random state, settings of modules, folder and environment."""
+    found: dict[str, Json] = {
+        "random": _digest(repr(random.getstate()).encode()),
+        "os.environ": {key: value for key, value in os.environ.items() if key.startswith("LAW_")},
+        "recursion limit": sys.getrecursionlimit(),
+        "folder": pathlib.Path.cwd().name,
+        "warnings": [_plain_repr(one) for one in warnings.filters[:3]],
+        "decimal": repr(decimal.getcontext()),
+    }
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        found["numpy print options"] = _plain_repr(numpy.get_printoptions())
+        found["numpy errors"] = _plain_repr(numpy.geterr())
+        if "numpy.random" in sys.modules and _is_seeded(numpy):
+            found["numpy.random"] = _digest(repr(numpy.random.get_state()).encode())
+    if "matplotlib" in sys.modules:
+        settings = sys.modules["matplotlib"].rcParams
+        found["rcParams"] = {key: repr(settings._get(key)) for key in settings if not key.startswith("backend")}
+    if "pandas" in sys.modules:
+        names = sys.modules["pandas._config.config"]._registered_options
+        found["pandas options"] = {name: _plain_repr(sys.modules["pandas"].get_option(name)) for name in sorted(names)}
+    return found
+
+
+def _is_seeded(numpy: Any) -> bool:
+    """Return whether the legacy generator was seeded: then its state is no accident."""
+    return getattr(numpy.random.get_bit_generator(), "_seed_seq", None) is None
+
+
+# Text.
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MANY else f"{text[:80]}... {_digest(text.encode())}"
+
+
+def _plain_repr(value: Any) -> str:
+    return re.sub(r"0x[0-9a-f]{6,}", "0x", repr(value))
+
+
