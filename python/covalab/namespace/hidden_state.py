@@ -1,3 +1,9 @@
 """Placeholder until the module is merged."""
-def capture(base=None): return b""
-def apply(state): pass
+
+
+def capture(base=None):
+    return b""
+
+
+def apply(state):
+    pass

@@ -10,7 +10,7 @@ import ast
 import types
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -30,12 +30,8 @@ from covalab.sdk.building.options import RetryOptions
 from covalab.sdk.building.trace import active
 from covalab.sdk.building.value_table import text_of
 from covalab.worker.session.cell import SessionCell
-from covalab.worker.session.reach import reached
+from covalab.worker.session.reach import is_of_shell, reached
 from covalab.worker.session.record import CellRecord
-
-
-_SHELL_NAMES: Final = frozenset({"open", "display"})
-"""Names of IPython's own in a notebook, unless the notebook gives them another meaning."""
 
 
 class InPlaceWarning(UserWarning):
@@ -110,7 +106,7 @@ class Session:
         if name not in self.namespace:
             return "none"
         value = self.namespace[name]
-        if is_hidden(name) or (name in _SHELL_NAMES and _is_of_ipython(value)):
+        if is_hidden(name) or is_of_shell(name, value):
             return "none"
         return "code" if isinstance(value, Lattice) else kind_of(value)
 
@@ -258,7 +254,9 @@ class Session:
         self, name: str, cells: tuple[str, ...], arguments: ast.arguments | None, wanted: tuple[str, ...] | None
     ) -> tuple[Lattice, str]:
         parts = [one.part for key, one in self._electrons.items() if key in cells]
-        wiring = wire(name, parts, self.kind, arguments=arguments, wanted=wanted, reach=self._reach)
+        wiring = wire(
+            name, parts, self.kind, arguments=arguments, wanted=wanted, reach=self._reach, known=self.namespace
+        )
         made = lattice(self._assemble(wiring))
         self.namespace[name] = made
         self._wired[name] = _Wired(made, cells, arguments, wanted)
@@ -273,7 +271,7 @@ class Session:
             If the notebook does not have an input.
         """
         part = made.part
-        wiring = wire(f"run_{part.name}", [part], self.kind, whole=True, reach=self._reach)
+        wiring = wire(f"run_{part.name}", [part], self.kind, whole=True, reach=self._reach, known=self.namespace)
         function = self._assemble(wiring)
         function.__name__ = function.__qualname__ = part.name
         return lattice(function)
@@ -410,10 +408,6 @@ def _function_if_possible(
 
     only_in_session.__name__ = only_in_session.__qualname__ = recipe.name
     return only_in_session
-
-
-def _is_of_ipython(value: object) -> bool:
-    return str(getattr(value, "__module__", "")).startswith("IPython")
 
 
 def _refuse_input(name: str, cell: Cell, namespace: Mapping[str, Any]) -> None:

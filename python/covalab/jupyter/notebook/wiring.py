@@ -18,6 +18,7 @@ from covalab.jupyter.cells.cell import BUILTINS, HISTORY, SPECIAL, Cell, KindOf,
 from covalab.jupyter.cells.compiling import Recipe, arguments_of, data_message, listed
 from covalab.jupyter.cells.header import parameter_names
 from covalab.jupyter.cells.ipython_lines import CellRefused
+from covalab.jupyter.cells.known_names import meant
 
 NOTEBOOK: Final = "notebook"
 """Name of the function in the written lattice that takes a value from the notebook as one parameter."""
@@ -99,6 +100,7 @@ def wire(
     wanted: Sequence[str] | None = None,
     whole: bool = False,
     reach: Reach = lambda names: names,
+    known: Collection[str] = (),
 ) -> Wiring:
     """Wire electron cells into a lattice.
 
@@ -119,6 +121,8 @@ def wire(
         Return the value of the last cell as it is.
     reach
         Returns some names of the notebook, and those that their code reads.
+    known
+        The names of the notebook, of which the nearest is named where one is missing.
 
     Raises
     ------
@@ -132,6 +136,7 @@ def wire(
         message = f"{name!r} is already the name of an electron of this notebook; give the lattice another one"
         raise CellRefused(message)
     work = Linker(name, parts, notebook, parameter_names(arguments) if arguments is not None else (), reach)
+    work.known, work.is_single = known, whole
     if whole:
         # The value of one cell as it is: `%%electron --run`.
         returned: list[Returned] = [(parts[-1].name, len(parts) - 1, None)]
@@ -170,6 +175,8 @@ class Linker:
         self.notebook = notebook
         self.parameters = frozenset(parameters)
         self.reach = reach
+        self.known: Collection[str] = ()
+        self.is_single = False  # one cell that was asked for with `--run`
         self.taken: dict[int, list[str]] = {}  # names that cells of the session take from the notebook, by position
         self.names: dict[int, Names] = {}
         self.links: dict[int, list[Link]] = {}
@@ -266,7 +273,7 @@ class Linker:
 
     def _may_appear(self, position: int, name: str) -> bool:
         """Return whether a name may be there although nothing names it."""
-        if name in BUILTINS or name in SPECIAL or HISTORY.fullmatch(name) or name == "get_ipython":
+        if name in BUILTINS or name in SPECIAL or HISTORY.fullmatch(name) or name.startswith("__"):
             return True
         return any(part.in_session and part.cell.hides_names for part in self.parts[: position + 1])
 
@@ -337,9 +344,15 @@ class Linker:
         part = self.parts[position]
         line = part.cell.scope.reads.get(wanted)
         where = f" (line {line} of its cell)" if line else ""
-        return (
+        made = [name for other in self.parts for name in other.available]
+        message = (
             f"electron {part.name!r} needs {wanted!r}{where}, but no electron cell makes it and the notebook has no "
-            f"such name; run the cell that makes {wanted!r}, make it a parameter, %lattice {self.name}({wanted}), or "
+            f"such name; {meant(wanted, {*self.known, *made})}"
+        )
+        if self.is_single:
+            return f"{message}run the cell that makes {wanted!r} first"
+        return (
+            f"{message}run the cell that makes {wanted!r}, make it a parameter, %lattice {self.name}({wanted}), or "
             f"name what the lattice is to return, so that only the cells for that are used: "
             f"%lattice {self.name} --output NAME"
         )

@@ -51,6 +51,7 @@ class Readers:
         """Ask for everything again: status, value and outputs are then those of this moment."""
         self._record = self._client.record(self._record.summary.id)
         self._values.outputs.update(self._record.outputs)
+        self.__dict__.pop("_names", None)
         return self
 
     def get_state(self, key: str | Sequence[str | int] | None = None, default: UserValue = None) -> UserValue:

@@ -187,7 +187,7 @@ class Result(Readers):
         """
         return value_of_session(self._values.result()) if self._has_value else None
 
-    @property
+    @functools.cached_property
     def _names(self) -> Mapping[str, UserValue]:
         value = self._values.result() if self._has_value else None
         return names_of(self._record, self._values, self._client, value)
@@ -198,7 +198,9 @@ class Result(Readers):
         return session_record(self._record, self._values, self._client)
 
     def __getitem__(self, name: str) -> UserValue:
-        """Return the value that the cells of the dispatch left in a name; each time another copy.
+        """Return the value that the cells of the dispatch left in a name.
+
+        Names of one result share objects as they did in the cells; `covalab.get_result` again gives other copies.
 
         Raises
         ------

@@ -25,7 +25,7 @@ from covalab.worker import reporting
 from covalab.worker.main_module import NodeMain
 from covalab.worker.outputs.shell import CellEnd, run_cell
 from covalab.worker.session.cell import NotebookNames, SessionCell
-from covalab.worker.session.reach import reached
+from covalab.worker.session.reach import is_of_shell, reached
 from covalab.worker.session.record import RESULT, CellRecord, RecordState, Replay
 
 _WORD: Final = re.compile(r"[^\W\d]\w*")
@@ -51,8 +51,7 @@ class LiveSession:
         self._state = RecordState(-1, "", Snapshot())
 
     def _is_hidden(self, name: str) -> bool:
-        # IPython has an `open` of its own in each notebook.
-        return is_hidden(name) or (name == "open" and _is_of_ipython(self.namespace.get(name)))
+        return is_hidden(name) or is_of_shell(name, self.namespace.get(name))
 
     def restore(self, record: CellRecord) -> None:
         """Put the session together as it was after a cell of another process."""
@@ -175,10 +174,6 @@ class LiveSession:
     def _touched(self, text: str) -> set[str]:
         """Return the names that a cell can reach: those in its text, and those in the functions that it can reach."""
         return reached(_WORD.findall(text), self.namespace)
-
-
-def _is_of_ipython(value: object) -> bool:
-    return str(getattr(value, "__module__", "")).startswith("IPython")
 
 
 class _Process:

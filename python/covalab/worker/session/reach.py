@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 _MAIN: Final = "__main__"
+_SHELL_NAMES: Final = frozenset({"open", "display"})
 
 
 def reached(names: Iterable[str], namespace: Mapping[str, Any]) -> set[str]:
@@ -78,3 +79,8 @@ def _names_in_code(code: types.CodeType) -> list[str]:
         if isinstance(constant, types.CodeType):
             names += _names_in_code(constant)
     return names
+
+
+def is_of_shell(name: str, value: object) -> bool:
+    """Return whether a name is one of those that IPython puts into each notebook, and has no meaning of the user's."""
+    return name in _SHELL_NAMES and str(getattr(value, "__module__", "")).partition(".")[0] in ("IPython", "_io", "io")

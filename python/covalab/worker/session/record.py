@@ -5,7 +5,6 @@ It is the value of the cell's node. It holds references to stored values, not th
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from covalab.blobs import BlobStore
 from covalab.core.model import Digest, Value
 from covalab.namespace.covariables import Snapshot, restore
 from covalab.worker import reporting
+from covalab.worker.session.reach import names_in
 
 RESULT: Final = ":value:"
 """Name under which the value of a cell's last expression is stored with what shares objects with it."""
@@ -117,9 +117,10 @@ class CellRecord(Mapping[str, Any]):
         if name not in self._namespace:
             blobs = self._blobs or reporting.blobs_of_batch()
             restore(self.state.snapshot, blobs, self._namespace, [name])
-            # A function of the notebook reads its globals when it is called.
-            if isinstance(self._namespace[name], (types.FunctionType, type)):
-                restore(self.state.snapshot, blobs, self._namespace)
+            # Code of the notebook reads its globals when it is called.
+            if names_in(self._namespace[name]):
+                missing = [one for one in self._names() if one not in self._namespace]
+                restore(self.state.snapshot, blobs, self._namespace, missing)
         return self._namespace[name]
 
 
