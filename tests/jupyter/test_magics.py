@@ -99,7 +99,7 @@ def test_a_day_with_covalab(notebook: Notebook, live: Client) -> None:
 
 
 def test_cells_without_signatures_are_wired_and_run(notebook: Notebook) -> None:
-    """The found signature is displayed, the lattice is displayed as Python, and data of the notebook is a parameter."""
+    """The found signature and the lattice are displayed, and the result has what the cells left in every name."""
     notebook.run("xs = [1, 2, 3]\ndef double(x): return 2 * x")
     assert "electron make_ys(xs) -> ys" in notebook.output_of("%%electron\nys = [double(x) for x in xs]")
     notebook.run("%%electron\ntotal = sum(ys)")
@@ -107,8 +107,17 @@ def test_cells_without_signatures_are_wired_and_run(notebook: Notebook) -> None:
     written = notebook.run("%lattice flow")
     handle = notebook.run("%dispatch flow()")
 
-    assert str(written).startswith("def flow():\n    ys = make_ys(notebook(xs))\n")
-    assert handle.result(60) == {"total": 12}
+    assert str(written) == (
+        "def flow():\n"
+        "    session = make_ys(None, notebook_names('xs', 'double'))\n"
+        "    session = make_total(session)\n"
+        "    return everything(session)\n"
+    )
+    assert handle.result(60) is None  # the last line of the last cell has no value
+    result = ct.get_result(handle)
+    assert (result["total"], result["ys"], result["xs"]) == (12, [2, 4, 6], [1, 2, 3])
+    with pytest.raises(KeyError, match=r"has no 'zs'|no cell made 'zs'"):
+        result["zs"]
 
 
 def test_a_wired_lattice_takes_parameters_and_outputs(notebook: Notebook) -> None:
@@ -150,7 +159,7 @@ def test_run_dispatches_at_once_and_delivers(notebook: Notebook) -> None:
     )
     notebook.run("%result --wait")
 
-    assert "flat, kind" in output
+    assert "make_flat_kind: waiting" in output
     assert notebook.names["flat"] == [1, 2, 3, 4]
     assert notebook.names["kind"] == (set, tuple)
 
@@ -164,7 +173,7 @@ def test_run_that_fails_assigns_nothing(notebook: Notebook) -> None:
 
     assert notebook.names["a"] == "before"
     assert "b" not in notebook.names
-    assert "line 3, in crash\n    b = 1 / zero" in result.get_node_result(0)["error"]
+    assert "line 3, in <module>\n    b = 1 / zero" in result.get_node_result(0)["error"]
 
 
 def test_run_with_a_signature_takes_inputs_by_name(notebook: Notebook) -> None:

@@ -55,6 +55,13 @@ def _unquoted(text: str) -> str:
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
 
 
+def _filled(lines: list[str]) -> list[str]:
+    """Give an electron cell without code a line: IPython refuses cell magics without one."""
+    if lines and lines[0].startswith("%%electron") and not any(line.strip() for line in lines[1:]):
+        return [lines[0].rstrip("\n") + "\n", "# nothing\n"]
+    return lines
+
+
 @contextmanager
 def _usage_errors() -> Iterator[None]:
     """Turn `CellRefused` into an error that IPython shows as one line, without a traceback through covalab."""
@@ -75,6 +82,7 @@ class CovalabMagics(Magics):
         self.last: DispatchHandle | None = None
         self._background: dict[str, BackgroundCell] = {}
         shell.user_ns[WAIT] = self._wait
+        shell.input_transformers_cleanup.append(_filled)
         shell.ast_transformers.append(
             WaitingTransformer(lambda names: sorted(set().union(*self.session.expected(names).values())), shell.user_ns)
         )
@@ -154,6 +162,7 @@ class CovalabMagics(Magics):
                 name=self._checked_name(options.name),
                 key=self._cell_id(),
                 flags=self._shell.compile.flags,
+                runs_now=options.run,
             )
             if options.run:
                 self._wait(*names_needed(made.part.cell.tree, self._shell.user_ns))

@@ -21,6 +21,7 @@ from covalab.jupyter.cells.cell import Cell, Kind, Names, kind_of, names_of, rea
 from covalab.jupyter.cells.compiling import Recipe, arguments_of, data_message, function_of, listed
 from covalab.jupyter.cells.header import CellHeader, parameter_names
 from covalab.jupyter.cells.ipython_lines import CellRefused
+from covalab.jupyter.cells.known_names import meant
 from covalab.jupyter.notebook.session_lattice import Build, SeenNames, SessionCall, everything, notebook_names
 from covalab.jupyter.notebook.wiring import EVERYTHING, NAMES, NOTEBOOK, WiredElectron, Wiring, wire
 from covalab.namespace.covariables import is_hidden
@@ -36,6 +37,10 @@ from covalab.worker.session.record import CellRecord
 
 class InPlaceWarning(UserWarning):
     """A cell may change an input in place, and the change would stay on the worker."""
+
+
+class UnknownNameWarning(UserWarning):
+    """A cell reads a name that neither the notebook nor an electron cell has."""
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -122,6 +127,7 @@ class Session:
         name: str | None = None,
         key: str = "",
         flags: int = 0,
+        runs_now: bool = False,
     ) -> CellElectron:
         """Make a cell an electron, in the notebook's namespace too.
 
@@ -136,9 +142,13 @@ class Session:
         name
             Its name, where the header has none; made from its outputs, if not given.
         key
-            Id of the cell in the notebook; running the same cell again replaces the electron. By default its name.
+            Id of the cell in the notebook; running the same cell again replaces the electron. Without one (nbclient,
+            papermill, IPython) a named electron replaces that of its name, and any other cell is a further one: run
+            twice, it has run twice, as in a kernel.
         flags
             The notebook's `__future__` flags.
+        runs_now
+            Whether it is dispatched at once: then a name that is not known is an error of that.
 
         Raises
         ------
@@ -157,6 +167,7 @@ class Session:
             made={name for part in others for name in part.available if name not in part.imports},
             given=None if header.arguments is None else header.parameters,
         )
+        key = key or header.name or name or f"cell {len(self._electrons)} without an id"
         name = header.name or name or self._free_name(_name_from(names), key)
         if header.arguments is not None:
             _check_signature(name, header.arguments, cell, names)
@@ -164,6 +175,8 @@ class Session:
         recipe = _recipe(name, header, names, outputs, imports)
         if in_session:
             _refuse_input(name, cell, self.namespace)
+            if not runs_now:
+                self._call_out(name, cell, names, others)
             function = _function_if_possible(text, first_line, flags, recipe, self.namespace)
         else:
             if header.arguments is None:
@@ -174,8 +187,27 @@ class Session:
         seen = SeenNames(cell, self.namespace) if in_session else None
         made = CellElectron(part, options, outputs, signature, first_line, seen)
         self.namespace[name] = _as_electron(function, options)
-        self._store(key or name, made)
+        self._store(key, made)
         return made
+
+    def _call_out(self, name: str, cell: Cell, names: Names, others: Sequence[WiredElectron]) -> None:
+        """Warn of names that are not known: most likely misspelt, or not imported."""
+        unknown = [
+            one
+            for one in names.unknown
+            if one not in cell.scope.deferred and not one.startswith("__") and self.kind(one) == "none"
+        ]
+        if not unknown or cell.hides_names or any(other.cell.hides_names for other in others):
+            return
+        known = {*self.namespace, *(one for other in others for one in other.available), *cell.scope.bindings}
+        hints = [meant(one, known) for one in unknown]
+        message = (
+            f"electron {name!r} reads {listed(unknown)}, which is not known here. {''.join(hints)}"
+            "run the cell that makes it before this electron is dispatched"
+        )
+        filename = filename_for("electron", name, cell.text)
+        remember(filename, cell.text)
+        warnings.warn_explicit(message, UnknownNameWarning, filename, cell.scope.reads[unknown[0]])
 
     def forget(self, made: CellElectron) -> None:
         """Remove an electron cell."""
@@ -201,7 +233,7 @@ class Session:
     def _free_name(self, wanted: str, key: str) -> str:
         """Return a name that is free in the notebook: `wanted`, or with a number appended."""
         mine = self._electrons.get(key)
-        taken = {one.part.name for known, one in self._electrons.items() if key and known != key}
+        taken = {one.part.name for known, one in self._electrons.items() if known != key}
         name, number = wanted, 1
         while name in taken or (
             name in self.namespace

@@ -148,6 +148,11 @@ class ZMQInteractiveShell(InteractiveShell):
     def init_profile_dir(self, profile_dir: Any) -> None:
         """Make no folder."""
 
+    @property
+    def db(self) -> dict[str, Any]:
+        """What magics such as `%cd` remember: only as long as this process lives."""
+        return self.__dict__.setdefault("_remembered", {})  # type: ignore[no-any-return]
+
     def init_virtualenv(self) -> None:
         """Leave the search path as it is."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 _MAIN: Final = "__main__"
-_SHELL_NAMES: Final = frozenset({"open", "display"})
+_SHELL_NAMES: Final = frozenset({"open"})
 
 
 def reached(names: Iterable[str], namespace: Mapping[str, Any]) -> set[str]:
