@@ -111,7 +111,7 @@ def test_cells_without_signatures_are_wired_and_run(notebook: Notebook) -> None:
         "def flow():\n"
         "    session = make_ys(None, notebook_names('xs', 'double'))\n"
         "    session = make_total(session)\n"
-        "    return everything(session)\n"
+        "    return results_of(session)\n"
     )
     assert handle.result(60) is None  # the last line of the last cell has no value
     result = ct.get_result(handle)

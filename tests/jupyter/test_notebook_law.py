@@ -63,7 +63,9 @@ def as_electrons(cells: Sequence[str], namespace: dict[str, Any]) -> Session:
     """Put `%%electron` on every cell and run it."""
     session = Session(namespace)
     for number, cell in enumerate(cells):
-        session.define(read_header(f"cell_{number}"), f"%%electron\n{cell}", 2, Options(executor="dask"), key=str(number))
+        session.define(
+            read_header(f"cell_{number}"), f"%%electron\n{cell}", 2, Options(executor="dask"), key=str(number)
+        )
     return session
 
 

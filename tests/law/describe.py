@@ -168,7 +168,11 @@ class _Describer:
         make, args, *more = parts
         state, items, pairs = (*more, None, None, None)[:3]
         # Parts that were made for the call have no identity, but what is in them has.
-        found = [name, getattr(make, "__qualname__", repr(make)), [self.value(a, f"{place}({n})") for n, a in enumerate(args)]]
+        found = [
+            name,
+            getattr(make, "__qualname__", repr(make)),
+            [self.value(a, f"{place}({n})") for n, a in enumerate(args)],
+        ]
         found.append(self._state(state, place))
         found.append(None if items is None else self._items(list(items), place))
         found.append(None if pairs is None else self._pairs(list(pairs), place))
@@ -180,7 +184,10 @@ class _Describer:
 
     def _state(self, state: Any, place: str) -> Json:
         if type(state) is dict:
-            return {str(key): self.value(one, f"{place}.{key}") for key, one in sorted(state.items(), key=lambda p: str(p[0]))}
+            return {
+                str(key): self.value(one, f"{place}.{key}")
+                for key, one in sorted(state.items(), key=lambda p: str(p[0]))
+            }
         if type(state) is tuple and len(state) == 2 and all(part is None or type(part) is dict for part in state):
             return [self._state(part, place) for part in state]  # with slots
         return self.value(state, f"{place} state")
@@ -239,7 +246,12 @@ def _frame(describer: _Describer, frame: Any, place: str) -> Json:
 
 
 def _series(describer: _Describer, series: Any, place: str) -> Json:
-    return ["Series", _index(describer, series.index, place), _column(describer, series, place), _plain_repr(series.attrs)]
+    return [
+        "Series",
+        _index(describer, series.index, place),
+        _column(describer, series, place),
+        _plain_repr(series.attrs),
+    ]
 
 
 def _column(describer: _Describer, series: Any, place: str) -> Json:
@@ -248,7 +260,13 @@ def _column(describer: _Describer, series: Any, place: str) -> Json:
 
 def _index(describer: _Describer, index: Any, place: str) -> Json:
     kind = type(index).__name__
-    return [kind, _plain_repr(index.names), str(index.dtype), str(getattr(index, "freq", "")), describer._items(index.tolist(), place)]
+    return [
+        kind,
+        _plain_repr(index.names),
+        str(index.dtype),
+        str(getattr(index, "freq", "")),
+        describer._items(index.tolist(), place),
+    ]
 
 
 def _figure(describer: _Describer, figure: Any, place: str) -> Json:
@@ -269,7 +287,11 @@ def _by_dict(describer: _Describer, value: Any, place: str) -> Json:
 
 
 def _polars(describer: _Describer, frame: Any, place: str) -> Json:
-    return [type(frame).__qualname__, repr(getattr(frame, "schema", frame.dtype if hasattr(frame, "dtype") else "")), repr(frame.rows() if hasattr(frame, "rows") else frame.to_list())]
+    return [
+        type(frame).__qualname__,
+        repr(getattr(frame, "schema", frame.dtype if hasattr(frame, "dtype") else "")),
+        repr(frame.rows() if hasattr(frame, "rows") else frame.to_list()),
+    ]
 
 
 def _type_only(describer: _Describer, value: Any, place: str) -> Json:
@@ -389,7 +411,15 @@ def _code(code: types.CodeType) -> Json:
     constants = [_code(one) if isinstance(one, types.CodeType) else _plain_repr(one) for one in code.co_consts]
     names = [code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars]
     flags = code.co_flags & ~inspect.CO_NESTED
-    return [code.co_name, getattr(code, "co_qualname", ""), _digest(code.co_code), constants, list(map(list, names)), flags, code.co_argcount]
+    return [
+        code.co_name,
+        getattr(code, "co_qualname", ""),
+        _digest(code.co_code),
+        constants,
+        list(map(list, names)),
+        flags,
+        code.co_argcount,
+    ]
 
 
 def _global_names(code: types.CodeType) -> set[str]:
@@ -447,5 +477,3 @@ def _short(text: str) -> str:
 
 def _plain_repr(value: Any) -> str:
     return re.sub(r"0x[0-9a-f]{6,}", "0x", repr(value))
-
-

@@ -24,13 +24,14 @@ WAYS: tuple[Way, ...] = ("whole", "run", "mixed")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Notebook, Notebook, Path]]:
     """Return a notebook for plain runs, one for runs in the background, and a folder: all stay for all examples."""
     folder = tmp_path_factory.mktemp("generated")
-    with open_notebook(folder / "plain" / "notebook") as plain, open_notebook(folder / "back" / "notebook") as background:
+    with (
+        open_notebook(folder / "plain" / "notebook") as plain,
+        open_notebook(folder / "back" / "notebook") as background,
+    ):
         yield plain, background, folder
 
 
-def _holds(
-    notebook: Sequence[str], way: Way, pair: tuple[Notebook, Notebook, Path], client: Client
-) -> None:
+def _holds(notebook: Sequence[str], way: Way, pair: tuple[Notebook, Notebook, Path], client: Client) -> None:
     plain, background, folder = pair
     given_cells = [START, *notebook]
     here = plainly_in(plain, given_cells, folder)

@@ -17,13 +17,13 @@ import msgspec
 from covalab.core.cell_source import filename_for, remember
 from covalab.core.missing_values import Missing
 from covalab.core.transportable import TransportableObject
-from covalab.jupyter.cells.cell import Cell, Kind, Names, kind_of, names_of, read_cell, read_session_cell
+from covalab.jupyter.cells.cell import HISTORY, Cell, Kind, Names, kind_of, names_of, read_cell, read_session_cell
 from covalab.jupyter.cells.compiling import Recipe, arguments_of, data_message, function_of, listed
 from covalab.jupyter.cells.header import CellHeader, parameter_names
 from covalab.jupyter.cells.ipython_lines import CellRefused
 from covalab.jupyter.cells.known_names import meant
-from covalab.jupyter.notebook.session_lattice import Build, SeenNames, SessionCall, everything, notebook_names
-from covalab.jupyter.notebook.wiring import EVERYTHING, NAMES, NOTEBOOK, WiredElectron, Wiring, wire
+from covalab.jupyter.notebook.session_lattice import Build, SeenNames, SessionCall, notebook_names, results_of
+from covalab.jupyter.notebook.wiring import NAMES, NOTEBOOK, RESULTS, WiredElectron, Wiring, wire
 from covalab.namespace.covariables import is_hidden
 from covalab.sdk.building.electron import electron
 from covalab.sdk.building.lattice import Lattice, lattice
@@ -195,7 +195,10 @@ class Session:
         unknown = [
             one
             for one in names.unknown
-            if one not in cell.scope.deferred and not one.startswith("__") and self.kind(one) == "none"
+            if one not in cell.scope.deferred
+            and one not in cell.scope.bindings
+            and not (one.startswith("__") or HISTORY.fullmatch(one))
+            and self.kind(one) == "none"
         ]
         if not unknown or cell.hides_names or any(other.cell.hides_names for other in others):
             return
@@ -356,12 +359,12 @@ class Session:
         module = ast.parse(f"def {wiring.name}(): return {wiring.name}")
         factory = module.body[0]
         assert isinstance(factory, ast.FunctionDef)
-        factory.args = arguments_of([NOTEBOOK, NAMES, EVERYTHING, *electrons])
+        factory.args = arguments_of([NOTEBOOK, NAMES, RESULTS, *electrons])
         factory.body = [*ast.parse(wiring.source, filename).body, *factory.body]
         found: dict[str, Any] = {}
         code = compile(ast.fix_missing_locations(module), filename, "exec", dont_inherit=True)
         exec(code, self.namespace, found)  # noqa: S102 - source from `wiring`, made of the user's own names
-        function: types.FunctionType = found[wiring.name](from_notebook, notebook_names, everything, **electrons)
+        function: types.FunctionType = found[wiring.name](from_notebook, notebook_names, results_of, **electrons)
         function.__qualname__ = wiring.name
         function.__covalab_source__ = wiring.source  # type: ignore[attr-defined]
         remember(filename, wiring.source)

@@ -26,7 +26,7 @@ NAMES: Final = "notebook_names"
 """Name of the function in the written lattice that takes names from the notebook into the session of its bare cells."""
 SESSION: Final = "session"
 """Name of the variable in the written lattice that stands for the names which the bare cells share."""
-EVERYTHING: Final = "everything"
+RESULTS: Final = "results_of"
 """Name of the function in the written lattice that returns the session and what other electrons made beside it."""
 
 
@@ -60,7 +60,7 @@ class WiredElectron(msgspec.Struct, frozen=True):
 
 Reach: TypeAlias = Callable[[Sequence[str]], Sequence[str]]
 
-_FUNCTIONS: Final = (NOTEBOOK, NAMES, SESSION, EVERYTHING)
+_FUNCTIONS: Final = (NOTEBOOK, NAMES, SESSION, RESULTS)
 
 Origin: TypeAlias = "int | Literal['notebook', 'parameter']"
 """Origin of a value: a part by its position, the notebook's namespace, or a parameter of the lattice."""
@@ -134,6 +134,9 @@ def wire(
         raise CellRefused(message)
     if any(part.name == name for part in parts):
         message = f"{name!r} is already the name of an electron of this notebook; give the lattice another one"
+        raise CellRefused(message)
+    if name in _FUNCTIONS:
+        message = f"{name!r} is a word that covalab itself uses in lattices; give this one another name"
         raise CellRefused(message)
     work = Linker(name, parts, notebook, parameter_names(arguments) if arguments is not None else (), reach)
     work.known, work.is_single = known, whole
@@ -266,7 +269,7 @@ class Linker:
                 links.append(Link(wanted, origin, keyword=True))
                 if isinstance(origin, int):
                     self.used_outputs[origin][wanted] = None
-            elif wanted in needed and not self._may_appear(position, wanted):
+            elif wanted in needed and wanted not in scope.bindings and not self._may_appear(position, wanted):
                 raise CellRefused(self._missing(position, wanted))
         self.links[position], self.taken[position] = links, taken
         self.prelude[position] = ()
@@ -548,7 +551,7 @@ def session_source(
         lines.append(f"    return {', '.join(variables.returned(one) for one in returned)}")
     else:
         beside = [f"{name}={variables.name(position, output)}" for name, position, output in work.unused()]
-        lines.append(f"    return {EVERYTHING}({', '.join([SESSION, *([value] if value else []), *beside])})")
+        lines.append(f"    return {RESULTS}({', '.join([SESSION, *([value] if value else []), *beside])})")
     return "\n".join(lines) + "\n"
 
 
