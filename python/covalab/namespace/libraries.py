@@ -126,3 +126,8 @@ def never_changes(kind: type) -> bool:
             if isinstance(base, type) and issubclass(kind, base):
                 return True
     return False
+
+
+def is_internal(kind: type) -> bool:
+    """Return whether objects of a library's type are parts of others that are looked at as a whole."""
+    return kind.__module__.startswith("pandas.core.internals")
