@@ -44,7 +44,10 @@ def replace_content(old: Any, new: Any) -> None:
             put(old, new)
             found = True
             break
-    if not (_put_attributes(old, new) or found):
+    own = getattr(type(old), "__setstate__", None)
+    if not found and isinstance(own, types.MethodDescriptorType):  # of a built-in type
+        _put_state(old, new)
+    elif not (_put_attributes(old, new) or found):
         _put_state(old, new)
 
 

@@ -25,6 +25,7 @@ from covalab.namespace.pickling import NamespacePickler, out_of_band
 State: TypeAlias = Any
 _Take: TypeAlias = "Callable[[Any], State]"
 
+_WITH_SETTER: Final = 6
 _NO_ATTRIBUTE: Final = object()
 _NOT_COMPARED: Final = frozenset(
     {
@@ -53,14 +54,25 @@ class ReferringPickler(NamespacePickler):
         super().__init__(file, namespace, **options)
         self._numbers = numbers
         self.root: Any = None
+        self._by_value: Any = None
 
     def persistent_id(self, obj: Any) -> int | None:
         """Return the number of an object."""
         number = self._numbers.get(id(obj))
-        if number is not None and obj is self.root:
-            self.root = None
-            return None
-        return number
+        if number is None or obj is not self.root:
+            return number
+        self.root = None
+        self._by_value = obj
+        return None
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Return how to make an object."""
+        how = super().reducer_override(obj)
+        if obj is self._by_value:
+            self._by_value = None
+            if isinstance(how, tuple) and len(how) == _WITH_SETTER:
+                self.root = obj  # the pickler comes to it once more, for the function that sets its state
+        return how
 
 
 class ObjectStates:
