@@ -34,7 +34,7 @@ class ArrayReducer:
 
     def reduce(self, array: Any) -> tuple[Any, ...]:
         """Return how an array is made: from its bytes, or as a view of its base."""
-        base = _base_of(array)
+        base = base_of(array)
         if base is array:
             self._met.add(id(array))
             return reduce_alone(array)
@@ -54,7 +54,8 @@ class ArrayReducer:
         return self._whole | missing if missing else frozenset()
 
 
-def _base_of(array: Any) -> Any:
+def base_of(array: Any) -> Any:
+    """Return the array whose memory an array uses, itself if it is its own."""
     ndarray = sys.modules["numpy"].ndarray
     base = array
     while isinstance(base.base, ndarray):

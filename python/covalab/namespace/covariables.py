@@ -8,9 +8,11 @@ attributes of now, however old the pickle of a value is.
 
 from __future__ import annotations
 
+import gc
 import io
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
@@ -105,6 +107,11 @@ class Tracker:
         touched
             The names that a cell mentions, in any way; None if that is not known.
         """
+        # Millions of short-lived objects are made here, none of them in cycles.
+        with _no_collections():
+            return self._store(blobs, touched)
+
+    def _store(self, blobs: BlobStore, touched: Collection[str] | None) -> Snapshot:
         names = {name for name in list(self._namespace) if not self._is_hidden(name)}
         waiting = self._begin(names, touched)
         seen = _Seen(self._namespace)
@@ -221,6 +228,17 @@ class Tracker:
         return tuple({id(one): one for one in (*self._stored.values(), *needed.values())}.values())
 
 
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 class _Seen:
     """Pickles of names and classes, made one by one, and what they have in common."""
 
@@ -229,9 +247,6 @@ class _Seen:
         self.pickles: dict[str, Pickled] = {}
         self._classes: dict[str, type] = {}
         self._pickles_of_classes: dict[str, Pickled] = {}
-        self._memos: list[Any] = []  # no id is used again while these live
-        self._objects: dict[str, frozenset[int]] = {}
-        self._objects_of_classes: dict[str, frozenset[int]] = {}
 
     def look_at(self, name: str) -> str | None:
         """Pickle the value of a name. Return the reason if it cannot be pickled."""
@@ -243,7 +258,6 @@ class _Seen:
         except USERS_ERRORS as error:
             return unpicklable_message(name, value[name], self._namespace, error)
         self.pickles[name] = made
-        self._objects[name] = self._shared(made, value)
         return None
 
     def _look_at_class(self, tracker: str, cls: type) -> None:
@@ -252,22 +266,21 @@ class _Seen:
         made = pickled(([cls], {}), self._namespace, (cls,))
         self._classes[tracker] = cls
         self._pickles_of_classes[tracker] = made
-        self._objects_of_classes[tracker] = self._shared(made, made)
         for other, found in made.pickler.classes.items():
             self._look_at_class(other, found)
 
-    def _shared(self, made: Pickled, value: Any) -> frozenset[int]:
-        memo = made.pickler.memo.copy()
-        self._memos.append((memo, value))
-        return shared_objects(memo, made.pickler)
-
     def groups(self) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
         """Return the names, and ids of classes, that belong together."""
-        referred = {name: frozenset(made.pickler.classes) for name, made in self.pickles.items()}
-        referred_by_class = {
-            tracker: frozenset(made.pickler.classes) for tracker, made in self._pickles_of_classes.items()
-        }
-        return groups_of(self._objects, self._objects_of_classes, referred, referred_by_class)
+        if len(self.pickles) + len(self._classes) == 1:
+            return [(tuple(self.pickles), tuple(self._classes))]
+        by_name = {name: made.pickler for name, made in self.pickles.items()}
+        by_class = {tracker: made.pickler for tracker, made in self._pickles_of_classes.items()}
+        return groups_of(
+            {name: shared_objects(pickler) for name, pickler in by_name.items()},
+            {tracker: shared_objects(pickler) for tracker, pickler in by_class.items()},
+            {name: frozenset(pickler.classes) for name, pickler in by_name.items()},
+            {tracker: frozenset(pickler.classes) for tracker, pickler in by_class.items()},
+        )
 
     def mentioned(self, name: str) -> frozenset[str]:
         """Return the globals that functions in a value mention, also methods of its class."""

@@ -186,6 +186,41 @@ def is_class_made_here(how: Any) -> bool:
     return isinstance(how, tuple) and how[-1] is theirs._class_setstate  # noqa: SLF001
 
 
+# Lists and dictionaries of a class of the notebook.
+
+
+def is_container_with_own_methods(kind: type) -> bool:
+    """Return whether objects of a class would be filled by methods of the notebook, which may do anything."""
+    is_own = travels_by_value(kind.__module__ or "") and issubclass(kind, list | dict)
+    if not is_own or kind.__reduce_ex__ is not object.__reduce_ex__ or kind.__reduce__ is not object.__reduce__:
+        return False
+    base = list if issubclass(kind, list) else dict
+    return any(getattr(kind, name, None) is not getattr(base, name, None) for name in _FILLING)
+
+
+_FILLING: Final = ("__setitem__", "append", "extend")
+
+
+def reduce_container(obj: Any) -> tuple[Any, ...]:
+    """Return how a list or dictionary is made without its own methods."""
+    make, arguments, state, *_ = obj.__reduce_ex__(4)
+    content: Any = list.copy(obj) if isinstance(obj, list) else dict.copy(obj)
+    return make, arguments, (content, state), None, None, fill_container
+
+
+def fill_container(obj: Any, state: tuple[Any, Any]) -> None:
+    """Give a list or dictionary its content; pickles name this function."""
+    content, attributes = state
+    if isinstance(obj, list):
+        list.extend(obj, content)
+    else:
+        dict.update(obj, content)
+    by_name, slots = attributes if isinstance(attributes, tuple) else (attributes, None)
+    obj.__dict__.update(by_name or {})
+    for name, value in (slots or {}).items():
+        setattr(obj, name, value)
+
+
 # Modules.
 
 

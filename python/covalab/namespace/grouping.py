@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 _Node: TypeAlias = "tuple[bool, str]"  # whether it is a class, and its name or id
@@ -51,11 +51,12 @@ def groups_of(
     """
     union = _Union()
     owners: dict[int, _Node] = {}
+    common = _common((*objects.values(), *objects_of_classes.values()))
     for is_class, shared in ((False, objects), (True, objects_of_classes)):
         for name, ids in shared.items():
             node = is_class, name
             union.find(node)
-            for one in ids:
+            for one in ids & common:
                 union.join(owners.setdefault(one, node), node)
     for tracker, others in referred_by_class.items():
         for other in others & objects_of_classes.keys():
@@ -65,6 +66,16 @@ def groups_of(
     for node in union.nodes():
         groups.setdefault(union.find(node), ([], []))[node[0]].append(node[1])
     return [(tuple(sorted(names)), tuple(sorted(classes))) for names, classes in groups.values()]
+
+
+def _common(sets: Iterable[frozenset[int]]) -> set[int]:
+    """Return what is in more than one set."""
+    met: set[int] = set()
+    found: set[int] = set()
+    for one in sets:
+        found |= met & one
+        met |= one
+    return found
 
 
 def _join_names_with_their_classes(

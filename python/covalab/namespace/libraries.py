@@ -40,7 +40,7 @@ def special_reducer(kind: type) -> Reduce | None:
     for module, name, reduce in _SPECIAL:
         base = getattr(sys.modules.get(module), name, None)
         if base is not None and issubclass(kind, base):
-            return None if reduce is _reduce_block and not _copies_on_write() else reduce
+            return None if module.startswith("pandas.core.internals") and not _copies_on_write() else reduce
     return None
 
 
@@ -84,6 +84,11 @@ def _reduce_block(block: Any) -> tuple[Any, ...]:
     return make, (Alone(values) if type(values) is numpy.ndarray else values.copy(), *rest)
 
 
+def _reduce_single_block(manager: Any) -> tuple[Any, ...]:
+    """The values of a column, as a block: its own way has the array itself."""
+    return type(manager), (manager.blocks[0], manager.axes[0])
+
+
 def _copies_on_write() -> bool:
     pandas: Any = sys.modules["pandas"]
     return int(pandas.__version__.partition(".")[0]) >= 3 or pandas.options.mode.copy_on_write is True
@@ -92,6 +97,7 @@ def _copies_on_write() -> bool:
 _SPECIAL: Final[tuple[tuple[str, str, Reduce], ...]] = (
     ("matplotlib.figure", "Figure", _reduce_figure),
     ("pandas.core.internals.blocks", "Block", _reduce_block),
+    ("pandas.core.internals.managers", "SingleBlockManager", _reduce_single_block),
     ("pandas.core.generic", "NDFrame", _reduce_frame),
 )
 
@@ -126,3 +132,8 @@ def never_changes(kind: type) -> bool:
             if isinstance(base, type) and issubclass(kind, base):
                 return True
     return False
+
+
+def is_internal(kind: type) -> bool:
+    """Return whether objects of a library's type are parts of others that are looked at as a whole."""
+    return kind.__module__.startswith("pandas.core.internals")

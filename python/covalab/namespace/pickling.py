@@ -29,8 +29,10 @@ from covalab.namespace.definitions import (
     Target,
     globals_of,
     is_class_made_here,
+    is_container_with_own_methods,
     reduce_cell,
     reduce_class,
+    reduce_container,
     reduce_function,
     reduce_module,
     tracked_class,
@@ -100,6 +102,8 @@ class NamespacePickler(NotebookPickler):
                 return reduce
         if kind.__name__ == "ndarray" and kind is getattr(sys.modules.get("numpy"), "ndarray", None):
             return self.arrays.reduce
+        if is_container_with_own_methods(kind):
+            return reduce_container
         special = special_reducer(kind)
         found = {} if special is not None else objects_of_module(kind)
         if not found:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any, Final
 
 from covalab.core.pickling import is_found_by_name
@@ -34,23 +35,33 @@ _UNCHANGING: Final = frozenset(
 )
 
 
-def shared_objects(memo: Mapping[int, tuple[int, Any]], pickler: NamespacePickler) -> frozenset[int]:
-    """Return the ids of the objects in a pickler's memo that can change, and of the bases of its arrays."""
-    known: dict[type, bool] = {}
+def shared_objects(pickler: NamespacePickler) -> frozenset[int]:
+    """Return the ids of the objects that a pickler met and that can change, and of the bases of its arrays.
+
+    They are ids of different objects as long as all picklers that are compared live.
+    """
+    memo: dict[int, tuple[int, Any]] = pickler.memo.copy()
     found: set[int] = set(pickler.arrays.bases)
-    of_indexes: set[int] = set()
-    for at, (_, obj) in memo.items():
-        kind = type(obj)
-        changes = known.get(kind)
-        if changes is None:
-            changes = known[kind] = can_change(kind)
-        if changes:
-            # Compiled functions of a library are of types of their own.
-            if not callable(obj) or not is_found_by_name(obj):
-                found.add(at)
-        elif kind.__module__.startswith("pandas"):
-            of_indexes.update(map(id, _parts_of_index(obj)))
-    return frozenset(found - of_indexes - pickler.of_modules)
+    # By type first: there may be a million strings.
+    kinds = set(map(type, map(_object_of, memo.values())))
+    changing = {kind for kind in kinds if can_change(kind)}
+    if changing:
+        found.update([at for at, (_, obj) in memo.items() if type(obj) in changing])
+    # Compiled functions of a library are of types of their own.
+    callables = {kind for kind in changing if any("__call__" in vars(base) for base in kind.__mro__)}
+    if callables:
+        found.difference_update(
+            [at for at, (_, obj) in memo.items() if type(obj) in callables and is_found_by_name(obj)]
+        )
+    indexes = {kind for kind in kinds - changing if kind.__module__.startswith("pandas")}
+    if indexes:
+        for _, obj in memo.values():
+            if type(obj) in indexes:
+                found.difference_update(map(id, _parts_of_index(obj)))
+    return frozenset(found - pickler.of_modules)
+
+
+_object_of: Final = itemgetter(1)
 
 
 def can_change(kind: type) -> bool:

@@ -1,0 +1,310 @@
+"""Exchange of names for a cell that runs in another process, as if it had run here.
+
+`send` pickles the names that the cell needs and keeps every object in them that can change, by the number that the
+pickler gave it. `receive` unpickles them; the unpickler gives the same numbers. After the cell, `Received.reply`
+pickles what is new or changed, in which the objects that came are their numbers. `deliver` puts the numbers' own objects there,
+and gives those that changed their new content in place, so that everything in the notebook that refers to them sees it.
+"""
+
+from __future__ import annotations
+
+import array
+import io
+import pickle
+import types
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from covalab.core.codec import USERS_ERRORS, frames_of, pack
+from covalab.core.errors import SerializationError
+from covalab.core.pickling import call_deep
+from covalab.namespace.covariables import is_hidden
+from covalab.namespace.definitions import TARGET, reduce_function
+from covalab.namespace.delivery import Delivered, Reply, apply_reply
+from covalab.namespace.live_objects import live_objects
+from covalab.namespace.object_state import ObjectStates, ReferringPickler, attributes_of
+from covalab.namespace.pickling import (
+    NamespacePickler,
+    NamespaceUnpickler,
+    marked,
+    out_of_band,
+    reason_against,
+    unpicklable_message,
+)
+
+_EMPTY: Final[frozenset[int]] = frozenset()
+
+
+class Sent(msgspec.Struct):
+    """Names that were sent: the bytes, and what stays here for `deliver`.
+
+    Attributes
+    ----------
+    data
+        The bytes for `receive`.
+    unsendable
+        Names that cannot be pickled, with the reason. They are not in the bytes.
+    """
+
+    data: bytes
+    unsendable: dict[str, str]
+    values: dict[str, Any]
+    states: ObjectStates
+
+
+def send(
+    names: Iterable[str],
+    namespace: dict[str, Any],
+    is_hidden: Callable[[str], bool] = is_hidden,
+) -> Sent:
+    """Pickle the names that a cell mentions, and those that functions among them mention.
+
+    Names that do not exist are left out: the cell may make them.
+    """
+    wanted = [name for name in dict.fromkeys(names) if name in namespace and not is_hidden(name)]
+    unsendable: dict[str, str] = {}
+    whole = _EMPTY
+    while True:
+        try:
+            values, stream, buffers, pickler = _at_any_depth(
+                lambda: _sent_stream(wanted, namespace, is_hidden, unsendable, whole)  # noqa: B023 - called at once
+            )
+        except USERS_ERRORS:
+            if not _find_unsendable(wanted, namespace, is_hidden, unsendable):
+                raise
+            continue
+        missing = pickler.arrays.needed_whole()
+        if not missing - whole:
+            break
+        whole |= missing
+    objects = live_objects(pickler, namespace)
+    data = pack([stream, array.array("I", objects).tobytes(), *buffers]).join()
+    return Sent(data, unsendable, values, ObjectStates(objects, namespace))
+
+
+def _sent_stream(
+    wanted: list[str],
+    namespace: dict[str, Any],
+    is_hidden: Callable[[str], bool],
+    unsendable: Mapping[str, str],
+    whole: frozenset[int],
+) -> tuple[dict[str, Any], bytes, list[Any], NamespacePickler]:
+    buffers: list[Any] = []
+    values: dict[str, Any] = {}
+    with io.BytesIO() as file:
+        pickler = NamespacePickler(file, namespace, out_of_band(buffers), whole=whole)
+        waiting = [name for name in wanted if name not in unsendable]
+        while waiting:
+            values.update({name: namespace[name] for name in waiting})
+            pickler.dump(marked({name: namespace[name] for name in waiting}, namespace))
+            waiting = [
+                name
+                for name in sorted(pickler.mentioned)
+                if name in namespace and name not in values and name not in unsendable and not is_hidden(name)
+            ]
+        return values, file.getvalue(), buffers, pickler
+
+
+def _find_unsendable(
+    wanted: list[str], namespace: dict[str, Any], is_hidden: Callable[[str], bool], unsendable: dict[str, str]
+) -> bool:
+    """Find the names that cannot be pickled, one by one. Return whether there are more of them than before."""
+    before = len(unsendable)
+    seen: set[str] = set()
+    waiting = list(wanted)
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name in unsendable or name not in namespace or is_hidden(name):
+            continue
+        seen.add(name)
+        pickler = NamespacePickler(io.BytesIO(), namespace, lambda _: False)
+        try:
+            pickler.dump(marked({name: namespace[name]}, namespace))
+        except USERS_ERRORS as error:
+            reason = reason_against(name, namespace[name], namespace)  # None if it was only too deep
+            if reason is not None:
+                unsendable[name] = reason
+            del error
+        waiting += pickler.mentioned
+    return len(unsendable) > before
+
+
+def _at_any_depth(function: Callable[[], Any]) -> Any:
+    try:
+        return function()
+    except (pickle.PicklingError, RecursionError) as error:
+        if not isinstance(error.__cause__ or error, RecursionError):
+            raise
+        return call_deep(function)
+
+
+class Received:
+    """Names that were received, and the objects in them that can change.
+
+    Attributes
+    ----------
+    names
+        The names that came.
+    """
+
+    def __init__(self, values: dict[str, Any], objects: dict[int, Any], namespace: dict[str, Any]) -> None:
+        self.names = tuple(values)
+        self._values = values
+        self._namespace = namespace
+        self._states = ObjectStates(objects, namespace)
+
+    def reply(self, bound: Collection[str] | None = None, is_hidden: Callable[[str], bool] = is_hidden) -> bytes:
+        """Pickle what a cell left: names that are new or mean something else, and the content of changed objects.
+
+        Parameters
+        ----------
+        bound
+            The names that the cell binds, if that is known: they are delivered even if they mean what they meant.
+        is_hidden
+            Whether a name is not the notebook's.
+        """
+        own = self._namespace
+        names = [
+            name
+            for name in list(own)
+            if not is_hidden(name)
+            and (name not in self._values or own[name] is not self._values[name] or name in (bound or ()))
+        ]
+        reply = Reply(
+            deleted=[name for name in self._values if name not in own], changed=self._states.changed(), unsendable={}
+        )
+        left_out: list[str] = []
+        whole = _EMPTY
+        while True:
+            try:
+                stream, buffers, pickler = _at_any_depth(lambda: self._stream(names, left_out, reply, whole))  # noqa: B023 - called at once
+            except USERS_ERRORS as error:
+                if not self._find_unsendable(names, left_out, reply):
+                    text = f"what the cell made cannot be pickled together: {type(error).__name__}: {error}"
+                    raise SerializationError(text) from error
+                continue
+            missing = pickler.arrays.needed_whole()
+            if not missing - whole:
+                return pack([stream, *buffers]).join()
+            whole |= missing
+
+    def _pickler(self, file: Any, buffers: list[Any], whole: frozenset[int] = _EMPTY) -> ReferringPickler:
+        numbers = self._states.numbers
+        return ReferringPickler(file, self._namespace, numbers, buffer_callback=out_of_band(buffers), whole=whole)
+
+    def _stream(
+        self, names: list[str], left_out: list[str], reply: Reply, whole: frozenset[int]
+    ) -> tuple[bytes, list[Any], ReferringPickler]:
+        buffers: list[Any] = []
+        with io.BytesIO() as file:
+            pickler = self._pickler(file, buffers, whole)
+            pickler.dump(msgspec.to_builtins(reply))
+            values = {name: self._namespace[name] for name in names if name not in left_out}
+            pickler.dump(marked(values, self._namespace))
+            for number in reply.changed:
+                self._dump_content(pickler, number)
+            return file.getvalue(), buffers, pickler
+
+    def _dump_content(self, pickler: ReferringPickler, number: int) -> None:
+        obj = self._states.objects[number]
+        if isinstance(obj, type):
+            before = dict(zip(*self._states.states[number], strict=True))
+            now = attributes_of(obj)
+            changed = {name: value for name, value in now.items() if before.get(name, TARGET) is not value}
+            pickler.dump((changed, [name for name in before if name not in now]))
+        elif isinstance(obj, types.FunctionType):
+            pickler.dump(reduce_function(obj)[2])
+        elif isinstance(obj, types.CellType):
+            pickler.dump(self._states.take(obj))
+        else:
+            pickler.root = obj
+            pickler.dump(obj)
+
+    def _find_unsendable(self, names: list[str], left_out: list[str], reply: Reply) -> bool:
+        """Leave out what cannot be pickled, one by one. Return whether there was any."""
+        found = False
+        for name in [name for name in names if name not in left_out]:
+            value = self._namespace[name]
+            try:
+                _at_any_depth(lambda: self._pickler(io.BytesIO(), []).dump(value))  # noqa: B023 - called at once
+            except USERS_ERRORS as error:
+                reply.unsendable[name] = unpicklable_message(name, value, self._namespace, error)
+                left_out.append(name)
+                found = True
+        for number in list(reply.changed):
+            try:
+                _at_any_depth(lambda: self._dump_content(self._pickler(io.BytesIO(), []), number))  # noqa: B023 - as above
+            except USERS_ERRORS as error:
+                reply.changed.remove(number)
+                reply.lost.append((number, f"{type(error).__name__}: {error}"))
+                found = True
+        return found
+
+
+def receive(data: bytes, namespace: dict[str, Any]) -> Received:
+    """Load the names that were sent into a namespace.
+
+    Raises
+    ------
+    SerializationError
+        If they cannot be unpickled here.
+    """
+    frames, _ = frames_of(data, what="the variables of the cell")
+    numbers = array.array("I", bytes(frames[1]))
+    unpickler = NamespaceUnpickler(io.BytesIO(frames[0]), namespace, frames[2:])
+    values: dict[str, Any] = {}
+    try:
+        for loaded in _rest(unpickler):
+            values.update(loaded)
+    except USERS_ERRORS as error:
+        text = f"the variables of the cell cannot be opened here: {type(error).__name__}: {error}"
+        raise SerializationError(text) from error
+    memo = unpickler.memo.copy()
+    namespace.update(values)
+    return Received(values, {number: memo[number] for number in numbers}, namespace)
+
+
+def _rest(unpickler: pickle.Unpickler) -> Iterable[Any]:
+    while True:
+        try:
+            loaded = unpickler.load()
+        except EOFError:
+            return
+        yield loaded
+
+
+def deliver(sent: Sent, data: bytes, namespace: dict[str, Any]) -> Delivered:
+    """Take over what a cell left in another process.
+
+    Names that the cell bound are bound here. Objects that it changed are changed in place; what the notebook did to the
+    same object meanwhile is lost, and said. A name that the notebook gave to something else meanwhile keeps that, and it
+    is said.
+
+    Raises
+    ------
+    SerializationError
+        If it cannot be unpickled here; nothing is changed.
+    DeliveryError
+        If it failed in the middle; the message says what is changed nevertheless.
+    """
+    frames, _ = frames_of(data, what="what the cell left")
+    unpickler = _ReferringUnpickler(io.BytesIO(frames[0]), namespace, frames[1:])
+    unpickler.objects = sent.states.objects
+    try:
+        reply = msgspec.convert(unpickler.load(), Reply)
+        values = unpickler.load()
+        contents = {number: unpickler.load() for number in reply.changed}
+    except USERS_ERRORS as error:
+        text = f"what the cell left cannot be opened here: {type(error).__name__}: {error}"
+        raise SerializationError(text) from error
+    return apply_reply(reply, values, contents, sent.states, sent.values, namespace)
+
+
+class _ReferringUnpickler(NamespaceUnpickler):
+    objects: Mapping[int, Any]
+
+    def persistent_load(self, number: Any) -> Any:
+        """Return the object with a number."""
+        return self.objects[number]

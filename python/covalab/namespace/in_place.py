@@ -1,0 +1,214 @@
+"""Changes in place: an object gets the content of another one, so that all who refer to it see it."""
+
+from __future__ import annotations
+
+import operator
+import sys
+import types
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+from covalab.namespace.definitions import set_function
+from covalab.namespace.object_state import slots_of
+
+_Put: TypeAlias = "Callable[[Any, Any], None]"
+
+
+class CannotChangeError(Exception):
+    """An object cannot be changed in place."""
+
+
+def replace_content(old: Any, new: Any) -> None:
+    """Give an object the content of another one.
+
+    Raises
+    ------
+    CannotChangeError
+        If there is no way; the object is as before.
+    """
+    numpy: Any = sys.modules.get("numpy")
+    if numpy is not None and type(old) is numpy.ndarray:
+        _put_array(old, new)
+        return
+    if operator.length_hint(old, -1) >= 0 and hasattr(old, "__next__"):
+        _advance(old, operator.length_hint(new, -1))
+        return
+    if type(old) is not type(new):
+        text = f"it is of type {type(old).__name__}, and now it would be of type {type(new).__name__}"
+        raise CannotChangeError(text)
+    found = False
+    for module, name, put in _HANDLERS:
+        kind = getattr(sys.modules.get(module), name, None)
+        if kind is not None and isinstance(old, kind):
+            put(old, new)
+            found = True
+            break
+    own = getattr(type(old), "__setstate__", None)
+    if not found and isinstance(own, types.MethodDescriptorType):  # of a built-in type
+        _put_state(old, new)
+    elif not (_put_attributes(old, new) or found):
+        _put_state(old, new)
+
+
+def _advance(old: Any, left: int) -> None:
+    """Advance an iterator, until as much is left of it as of the other one."""
+    n = operator.length_hint(old) - left
+    if left < 0 or n < 0:
+        text = "it is an iterator that cannot go back"
+        raise CannotChangeError(text)
+    for _ in range(n):
+        next(old, None)
+    if not left:
+        next(old, None)  # now it knows that it is at its end
+
+
+def _put_array(old: Any, new: Any) -> None:
+    is_writeable = old.flags.writeable
+    try:
+        if old.dtype != new.dtype:
+            old.dtype = new.dtype
+        if old.shape != new.shape:
+            if old.size == new.size:
+                old.shape = new.shape
+            else:
+                old.resize(new.shape, refcheck=False)
+        if not is_writeable:
+            old.flags.writeable = True
+        old[...] = new
+        old.flags.writeable = new.flags.writeable
+    except (ValueError, TypeError, AttributeError) as error:
+        text = f"it is an array whose memory cannot be changed so: {error}"
+        raise CannotChangeError(text) from error
+
+
+def _put_list(old: list[Any], new: list[Any]) -> None:
+    list.__setitem__(old, slice(None), list.copy(new))
+
+
+def _put_dict(old: dict[Any, Any], new: dict[Any, Any]) -> None:
+    # The class's own methods: those of a class of the notebook may do anything.
+    kind: Any = OrderedDict if isinstance(old, OrderedDict) else dict
+    items = list(kind.items(new))
+    kind.clear(old)
+    for key, value in items:
+        kind.__setitem__(old, key, value)
+    if isinstance(old, defaultdict) and isinstance(new, defaultdict):
+        old.default_factory = new.default_factory
+
+
+def _put_set(old: set[Any], new: set[Any]) -> None:
+    content = set.copy(new)
+    set.clear(old)
+    set.update(old, content)
+
+
+def _put_deque(old: deque[Any], new: deque[Any]) -> None:
+    if old.maxlen != new.maxlen:
+        text = "the length of a deque cannot be changed"
+        raise CannotChangeError(text)
+    old.clear()
+    old.extend(new)
+
+
+def _put_sequence(old: Any, new: Any) -> None:
+    try:
+        old[:] = new
+    except (BufferError, TypeError) as error:
+        raise CannotChangeError(str(error)) from error
+
+
+def _put_exception(old: BaseException, new: BaseException) -> None:
+    old.args = new.args
+    old.__cause__, old.__context__, old.__suppress_context__ = new.__cause__, new.__context__, new.__suppress_context__
+
+
+def _put_numpy_state(old: Any, new: Any) -> None:
+    old.set_state(new.get_state(legacy=False))
+
+
+def _put_bits(old: Any, new: Any) -> None:
+    old.state = new.state
+
+
+def _put_tensor(old: Any, new: Any) -> None:
+    if old.shape == new.shape and old.dtype == new.dtype and old.device == new.device:
+        old.data.copy_(new.data)
+    else:
+        old.data = new.data
+    old.requires_grad = new.requires_grad
+    old.grad = new.grad
+
+
+_HANDLERS: Final[tuple[tuple[str, str, _Put], ...]] = (
+    ("builtins", "list", _put_list),
+    ("builtins", "dict", _put_dict),
+    ("builtins", "set", _put_set),
+    ("builtins", "bytearray", _put_sequence),
+    ("array", "array", _put_sequence),
+    ("collections", "deque", _put_deque),
+    ("builtins", "BaseException", _put_exception),
+    ("random", "Random", lambda old, new: old.setstate(new.getstate())),
+    ("numpy.random", "BitGenerator", _put_bits),
+    ("numpy.random", "RandomState", _put_numpy_state),
+    ("torch", "Tensor", _put_tensor),
+)
+"""Types by module and name; a module that is not loaded has no objects."""
+
+
+def _put_attributes(old: Any, new: Any) -> bool:
+    """Give an object the attributes of another one. Return whether it has any."""
+    attributes = getattr(old, "__dict__", None)
+    slots = slots_of(type(old))
+    if type(attributes) is dict:
+        content = dict(new.__dict__)
+        attributes.clear()
+        attributes.update(content)
+    for _, member in slots:
+        try:
+            value = member.__get__(new, type(new))
+        except AttributeError:
+            _delete_slot(member, old)
+        else:
+            member.__set__(old, value)
+    return type(attributes) is dict or bool(slots)
+
+
+def _delete_slot(member: Any, obj: Any) -> None:
+    try:
+        member.__delete__(obj)
+    except AttributeError:
+        return
+
+
+def _put_state(old: Any, new: Any) -> None:
+    """Give a built-in object the state that it would have after a journey."""
+    reduced = new.__reduce_ex__(4)
+    state = reduced[2] if isinstance(reduced, tuple) and len(reduced) > 2 else None
+    if state is None or not hasattr(old, "__setstate__"):
+        text = f"objects of type {type(old).__name__} have no content that can be set"
+        raise CannotChangeError(text)
+    old.__setstate__(state)
+
+
+def change_function(function: types.FunctionType, state: Any) -> None:
+    """Give a function other attributes and defaults."""
+    function.__dict__.clear()
+    set_function(function, state)
+
+
+def change_class(cls: type, attributes: dict[str, Any], removed: list[str]) -> None:
+    """Give a class other attributes."""
+    for name in removed:
+        if name in vars(cls):
+            delattr(cls, name)
+    for name, value in attributes.items():
+        setattr(cls, name, value)
+
+
+def change_cell(cell: types.CellType, contents: tuple[Any, ...]) -> None:
+    """Give a variable of a closure another value."""
+    if contents:
+        cell.cell_contents = contents[0]
+    else:
+        del cell.cell_contents

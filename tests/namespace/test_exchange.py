@@ -1,0 +1,272 @@
+"""A cell that runs in another process changes the notebook as if it had run there."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.namespace.peer import Peer
+
+# What the notebook has; the names that the cell mentions; the cell; expressions that must be as after a plain run.
+CASES: dict[str, tuple[str, str, str, list[str]]] = {
+    "alias": ("a = [1]\nb = a", "a", "a.append(2)", ["a", "b", "a is b"]),
+    "alias that is not mentioned": ("a = [1]\nb = {'k': a}", "a", "a.append(2)\nz = a", ["b", "z is a"]),
+    "element": ("rows = {'a': [1]}\nx = rows['a']", "x", "x.append(2)", ["rows", "rows['a'] is x"]),
+    "view": ("import numpy as np\na = np.zeros(4)\nb = a[:2]", "b", "b[0] = 9", ["a", "b"]),
+    "view of what is mentioned": ("import numpy as np\na = np.zeros(4)\nb = a[1:3]\nc = a[::2]", "a", "a += 1", list("abc")),
+    "new view": ("import numpy as np\na = np.zeros(4)", "a", "b = a[:2]\nb[1] = 5", ["a", "b", "b.base is a"]),
+    "small view of a large array": (
+        "import numpy as np\nbig = np.zeros(100_000)\nv = big[10:13]",
+        "v",
+        "v[:] = 7",
+        ["big[9:14]", "v.base is big"],
+    ),
+    "view of a view": (
+        "import numpy as np\na = np.arange(12).reshape(3, 4)\nt = a.T\nr = t[::-1]",
+        "r",
+        "r[0, 0] = 100",
+        ["a", "t"],
+    ),
+    "array changed by out": ("import numpy as np\na = np.ones(3)\nb = a", "a np", "np.add(a, 1, out=a)", ["b"]),
+    "array sorted": ("import numpy as np\na = np.array([3, 1, 2])\nd = {'a': a}", "a", "a.sort()", ["d"]),
+    "array with another shape": (
+        "import numpy as np\na = np.arange(6)\nb = a",
+        "a",
+        "a.shape = (2, 3)",
+        ["b", "a is b"],
+    ),
+    "array that grows": (
+        "import numpy as np\na = np.arange(3)\nb = a",
+        "a",
+        "a.resize((2, 3), refcheck=False)",
+        ["b", "a is b", "a.flags.owndata"],
+    ),
+    "array of objects": (
+        "import numpy as np\nl = [1]\na = np.array([l, None], dtype=object)\nb = a",
+        "a",
+        "a[0].append(2)\na[1] = 'x'",
+        ["b", "l", "a[0] is l"],
+    ),
+    "sorted in place": ("m = [[3, 1], [2, 0]]\nrow = m[0]", "m", "for r in m: r.sort()\nm.sort()", ["m", "row", "m[1] is row"]),
+    "objects that refer to each other": (
+        "class N:\n    other = None\na = N(); b = N(); a.other = b; b.other = a",
+        "a",
+        "a.other.x = 5\na.other.other.y = 6",
+        ["b.x", "a.y", "a.other is b", "type(a) is N"],
+    ),
+    "list in two dictionaries": ("l = []\nd = {'l': l}\ne = {'l': l}", "d", "d['l'].append(1)", ["e", "l"]),
+    "column of a table": (
+        "import pandas as pd\ndf = pd.DataFrame({'a': [1, 2]})\nalias = df\nd = [df]",
+        "df",
+        "df['b'] = df['a'] * 2\ndf.loc[0, 'a'] = 9",
+        ["alias", "d[0] is df", "df.dtypes.to_dict()"],
+    ),
+    "inplace": (
+        "import pandas as pd\ndf = pd.DataFrame({'a': [2, 1], 'b': ['x', 'y']})\nalias = df",
+        "df",
+        "df.sort_values('a', inplace=True)\ndf.rename(columns={'b': 'c'}, inplace=True)",
+        ["alias"],
+    ),
+    "index of a table": (
+        "import pandas as pd\ndf = pd.DataFrame({'a': [1]})\nalias = df",
+        "df",
+        "df.index = ['k']\ndf.columns = ['z']\ndf.attrs['n'] = 1",
+        ["alias", "alias.attrs"],
+    ),
+    "series": (
+        "import pandas as pd\ns = pd.Series([1.0, 2.0], name='s')\nt = s",
+        "s",
+        "s[0] = 5\ns.name = 'n'\ns.index = ['a', 'b']",
+        ["t", "t.name"],
+    ),
+    "series of a table": (
+        "import pandas as pd\ndf = pd.DataFrame({'a': [1, 2]})\ns = df['a']",
+        "s",
+        "s[0] = 9",
+        ["df", "s"],
+    ),
+    "dates and categories": (
+        "import pandas as pd\ndf = pd.DataFrame({'t': pd.to_datetime(['2020-01-01']), 'c': pd.Categorical(['u'])})\nz = df",
+        "df pd",
+        "df.loc[0, 't'] = pd.Timestamp('1999-01-01')\ndf['n'] = 1",
+        ["z", "z.dtypes.to_dict()"],
+    ),
+    "set": ("s = {(1, 2)}\nt = s", "s", "s.add((3, 4))\ns.discard((1, 2))", ["t"]),
+    "deque": ("from collections import deque\nq = deque([1, 2], maxlen=3)\nr = q", "q", "q.append(3); q.append(4)", ["r"]),
+    "ordered dictionary": (
+        "from collections import OrderedDict\nd = OrderedDict(a=1, b=2)\ne = d",
+        "d",
+        "d.move_to_end('a')",
+        ["list(e)", "e"],
+    ),
+    "default dictionary and counter": (
+        "from collections import defaultdict, Counter\nd = defaultdict(list)\nc = Counter('aab')\nx = [d, c]",
+        "d c",
+        "d['k'].append(1)\nc.update('bbb')",
+        ["x"],
+    ),
+    "order of keys": ("d = {'a': 1, 'b': 2}\ne = d", "d", "d['a'] = d.pop('a')", ["list(e)"]),
+    "bytes": ("b = bytearray(b'abc')\nc = b", "b", "b[0] = 122\nb.extend(b'!')", ["c"]),
+    "array of the library": ("import array\na = array.array('i', [1])\nb = a", "a", "a.append(2)", ["b"]),
+    "slots": (
+        "class P:\n    __slots__ = ('x', 'y')\np = P(); p.x = 1\nq = p",
+        "p",
+        "p.x = 2\np.y = []",
+        ["q.x", "q.y", "type(q) is P"],
+    ),
+    "data classes": (
+        "from dataclasses import dataclass\n@dataclass\nclass A:\n    v: list\na = A([1])\nk = [a]",
+        "a",
+        "a.v.append(2)\na.w = 1",
+        ["k", "k[0].w"],
+    ),
+    "subclass of a list": (
+        "class L(list):\n    def append(self, x): raise TypeError\nl = L([1])\nm = l",
+        "l",
+        "list.append(l, 2)\nl.note = 'x'",
+        ["m", "m.note"],
+    ),
+    "subclass of a dictionary": (
+        "class D(dict):\n    def __setitem__(self, k, v): raise TypeError\nd = D(a=1)\ne = d",
+        "d",
+        "dict.__setitem__(d, 'b', 2)",
+        ["e", "type(e) is D"],
+    ),
+    "estimator": (
+        "from sklearn.linear_model import LinearRegression\nimport numpy as np\n"
+        "m = LinearRegression()\nX = np.arange(4.0).reshape(-1, 1)\nmodels = {'m': m}",
+        "m X",
+        "m.fit(X, X.ravel())\nmodel = m",
+        ["models['m'].coef_.round(3)", "model is m"],
+    ),
+    "pipeline": (
+        "from sklearn.pipeline import make_pipeline\nfrom sklearn.preprocessing import StandardScaler\n"
+        "sc = StandardScaler()\np = make_pipeline(sc)",
+        "p",
+        "p.fit([[1.0], [3.0]])",
+        ["sc.mean_", "p.steps[0][1] is sc"],
+    ),
+    "figure and axes": (
+        "import matplotlib; matplotlib.use('agg')\nimport matplotlib.pyplot as plt\n"
+        "fig, ax = plt.subplots()\nplt.close(fig)",
+        "ax",
+        "ax.plot([1, 2])\nax.set_title('t')",
+        ["len(fig.axes[0].lines)", "fig.axes[0].get_title()", "fig.axes[0] is ax", "plt.get_fignums()"],
+    ),
+    "generators of numbers": (
+        "import numpy as np, random\nr = np.random.default_rng(1)\ns = r\nq = random.Random(1)\nt = q\n"
+        "o = np.random.RandomState(1)\np = o",
+        "r q o",
+        "a = r.random(); b = q.random(); c = o.rand()",
+        ["s.random()", "t.random()", "p.rand()", "a, b, c", "r is s"],
+    ),
+    "class attribute": ("class C: n = 1\nc = C()", "C", "C.n = 5\nC.m = lambda self: self.n", ["C.n", "c.n", "c.m()"]),
+    "class attribute removed": ("class C:\n    n = 1\n    m = 2\nc = C()", "C", "del C.m", ["hasattr(c, 'm')", "c.n"]),
+    "class attribute changed by an instance": (
+        "class C:\n    made = []\n    def __init__(self): self.made.append(1)\nd = C.made",
+        "C",
+        "x = C()",
+        ["d", "C.made is d", "type(x) is C"],
+    ),
+    "attribute of a function": ("def f(): ...\nf.calls = 0\ng = f", "f", "f.calls += 3", ["g.calls", "f is g"]),
+    "variable of a closure": (
+        "def make():\n    n = 0\n    def up():\n        nonlocal n\n        n += 1\n        return n\n    return up\n"
+        "up = make()\nother = up",
+        "up",
+        "up(); up()",
+        ["other()", "up is other"],
+    ),
+    "function that changes a global": (
+        "seen = []\nkeep = seen\ndef note(x): seen.append(x)",
+        "note",
+        "note(3)",
+        ["seen", "keep"],
+    ),
+    "function that rebinds a global": ("n = 1\ndef up():\n    global n\n    n += 1", "up", "up()", ["n"]),
+    "method that reads a global": ("k = 2\nclass A:\n    def m(self): return k\na = A()", "a", "r = a.m()", ["r"]),
+    "deleted": ("x = [1]\ny = x", "x", "del x", ["'x' in globals()", "y"]),
+    "deleted by a function": ("x = 1\ndef drop():\n    global x\n    del x", "drop", "drop()", ["'x' in globals()"]),
+    "moved between containers": (
+        "i = [0]\na = [i]\nb = []",
+        "a b",
+        "b.append(a.pop())\nb[0].append(1)",
+        ["a", "b", "i", "b[0] is i"],
+    ),
+    "input bound to something new": ("a = [1]\nb = a", "a", "a = [2]", ["a", "b"]),
+    "input changed, then bound": ("a = [1]\nb = a", "a", "a.append(2)\na = [3]", ["a", "b"]),
+    "input in a tuple": ("x = [1]\ny = x", "x", "x = (x, 2)\nx[0].append(3)", ["x", "y", "x[0] is y"]),
+    "exchanged": ("a = [1]\nb = [2]\nc = a", "a b", "a, b = b, a\na.append(9)", ["a", "b", "b is c"]),
+    "new objects refer to old ones": (
+        "a = [1]\nd = {}",
+        "a d",
+        "d['a'] = a\nn = {'d': d}\nd['n'] = n\na.append(d)",
+        ["d['a'] is a", "n['d'] is d", "d['n'] is n", "a[1] is d"],
+    ),
+    "two new names of one object": ("x = 1", "x", "a = [x]\nb = a", ["a is b", "a"]),
+    "definitions": (
+        "k = 2",
+        "k",
+        "import math, os.path as p\nfrom json import dumps\ndef f(x): return x * k\nclass C: v = 1\n"
+        "for i in range(3): pass\n_n = 4\nwith open('/dev/null') as h: pass\ndel h",
+        ["f(3)", "C().v", "math.pi", "p.sep", "dumps(1)", "i", "_n", "f.__globals__ is globals()", "C.__module__"],
+    ),
+    "iterator over a list": ("l = [1, 2, 3]\nit = iter(l)\nk = it", "it", "a = next(it)", ["a", "next(k)", "k is it"]),
+    "iterators of other kinds": (
+        "r = iter(range(9)); t = iter((1, 2, 3)); d = iter({'a': 1, 'b': 2}); s = iter('abc')\nk = [r, t, d, s]",
+        "r t d s",
+        "x = [next(r), next(t), next(d), next(s)]",
+        ["x", "[list(i) for i in k]"],
+    ),
+    "zip": ("z = zip([1, 2], 'ab')\ny = z", "z", "a = next(z)", ["a", "list(y)", "y is z"]),
+    "enumeration": ("e = enumerate('abc')", "e", "a = next(e)", ["a", "list(e)"]),
+    "exhausted": ("l = [1]\nit = iter(l)\nk = it", "it", "a = list(it)", ["a", "l.append(2) or list(k)"]),
+    "state of its own": (
+        "class S:\n    def __init__(self): self.items = [1]; self.lock = None\n"
+        "    def __getstate__(self): return {'items': list(self.items)}\n"
+        "    def __setstate__(self, s): self.__dict__.update(s)\ns = S()\nt = s",
+        "s",
+        "s.items.append(2)",
+        ["t.items", "t is s"],
+    ),
+    "text in memory": (
+        "import io\nf = io.StringIO()\nf.write('a')\ng = f",
+        "f",
+        "w = f.write('b')",
+        ["g.getvalue()", "g.tell()"],
+    ),
+    "exception": ("e = ValueError(1)\nf = e", "e", "e.args = (2,)\ne.note = 'n'", ["f.args", "f.note"]),
+    "nothing changed": ("a = [1]\nb = a", "a", "len(a)", ["a", "a is b"]),
+    "the namespace": ("x = 1\ng = globals()", "x g", "g['y'] = x + 1", ["y", "g is globals()"]),
+    "cached property": (
+        "import functools\nclass A:\n    @functools.cached_property\n    def p(self): return [1]\na = A()\nb = a",
+        "a",
+        "a.p.append(2)",
+        ["b.p"],
+    ),
+    "graph": (
+        "import networkx as nx\nG = nx.Graph()\nG.add_edge(1, 2)\nH = G\nadj = G.adj",
+        "G",
+        "G.add_edge(2, 3, w=1)",
+        ["sorted(H.edges)", "H is G"],
+    ),
+}
+
+
+def _run_there(kernel: Peer, task: Peer, names: str, cell: str) -> object:
+    task("receive", kernel("send", names.split()))
+    task.run(cell)
+    return kernel("deliver", task("reply", None))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_cell_changes_the_notebook_as_if_it_had_run_there(kernel: Peer, task: Peer, case: str) -> None:
+    """Names, values, and which objects are the same."""
+    before, names, cell, expressions = CASES[case]
+    kernel.run(before, cell)
+    expected = kernel.values(*expressions)
+    kernel("reset")
+    kernel.run(before)
+
+    delivered = _run_there(kernel, task, names, cell)
+
+    assert kernel.values(*expressions) == expected
+    assert delivered.unsendable == {}  # type: ignore[attr-defined]
