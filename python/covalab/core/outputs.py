@@ -171,24 +171,25 @@ class _Folding:
         self._left_out: Output | None = None
 
     def add(self, event: Event) -> None:
+        content = msgspec.json.decode(event.content)
+        if event.kind == "update":  # what is shown already: this is no place between two outputs
+            for output in self._by_id.get(event.display_id, []):
+                output["data"], output["metadata"] = content["data"], content["metadata"]
+            return
+        if event.kind == "left_out" and self._left_out is not None:
+            self._left_out["text"] = content
+            return
         self._advance(event.out, event.err)
         self._begins_with_stderr = event.kind == "mark"
-        if event.kind == "mark":
-            return
-        content = msgspec.json.decode(event.content)
         if event.kind == "clear":
             self._clears = True
             if not content:
                 self._clear()
-        elif event.kind == "update":
-            for output in self._by_id.get(event.display_id, []):
-                output["data"], output["metadata"] = content["data"], content["metadata"]
         elif event.kind == "left_out":
-            if self._left_out is None:
-                self._left_out = {"output_type": "stream", "name": "stderr", "text": ""}
-                self._append(self._left_out)
-            self._left_out["text"] = content
-        else:
+            said = {"output_type": "stream", "name": "stderr", "text": content}
+            self._append(said)
+            self._left_out = said
+        elif event.kind != "mark":
             self._append(content)
             if event.display_id:
                 self._by_id.setdefault(event.display_id, []).append(content)
@@ -241,8 +242,8 @@ def compact(events: Sequence[Event]) -> list[Event]:
         elif event.kind == "left_out" and left_out >= 0:
             kept[left_out] = msgspec.structs.replace(kept[left_out], content=event.content)
         else:
-            if event.kind == "left_out":
-                left_out = len(kept)
+            if event.kind in ("left_out", "clear"):  # one that was cleared is not replaced, but comes again
+                left_out = len(kept) if event.kind == "left_out" else -1
             if event.display_id:
                 by_id.setdefault(event.display_id, []).append(len(kept))
             kept.append(event)
@@ -258,7 +259,7 @@ def _start(events: Sequence[Event]) -> int:
             waits = position
             if not msgspec.json.decode(event.content):
                 start = position
-        elif waits > start and event.kind != "mark":
+        elif waits > start and event.kind not in ("mark", "update", "left_out"):
             start = waits
     return start
 

@@ -82,6 +82,7 @@ class Capture:
     def leave(self) -> None:
         """Point them back. Output that was not taken is dropped."""
         self.take()
+        recorder.take()
         sys.stdout, sys.stderr = self._process_streams
         for fd, before in enumerate(self._before, 1):
             os.dup2(before.fileno(), fd)

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from operator import attrgetter
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from covalab.core.process_variables import INLINE_BACKEND
+from covalab.worker.outputs.figures import InlineBackendState
 
 
 class LibraryState:
@@ -66,12 +67,11 @@ class LibraryState:
                 self._known.append(self._new.pop(name)(sys.modules[name]))
 
 
-class _Library:
+class _Library(Protocol):
     """A library that is loaded."""
 
     def put_back(self) -> None:
         """Put its settings back, if they changed."""
-        raise NotImplementedError
 
 
 class _Numpy(_Library):
@@ -247,4 +247,5 @@ _LIBRARIES: Final[dict[str, Callable[[ModuleType], _Library]]] = {
     "pandas": _Pandas,
     "matplotlib": _Matplotlib,
     "sklearn": _Sklearn,
+    "matplotlib_inline.backend_inline": InlineBackendState,
 }

@@ -71,11 +71,17 @@ class _Finder:
 def _use_own_shell(module: Any) -> None:
     """Let `InteractiveShell.initialized()` and `.instance()` make the shell of this process while a node runs."""
     kind: Any = module.InteractiveShell
+    making: list[bool] = []
     plain_initialized, plain_instance = kind.initialized.__func__, kind.instance.__func__
 
     def initialized(cls: Any) -> bool:
-        if cls is kind and cls._instance is None and context.process.task is not context.OUTSIDE:
-            _make_shell()
+        is_wanted = cls is kind and cls._instance is None and context.process.task is not context.OUTSIDE
+        if is_wanted and not making:
+            making.append(True)  # IPython may ask for its shell meanwhile
+            try:
+                _make_shell()
+            finally:
+                making.clear()
         return bool(plain_initialized(cls))
 
     def instance(cls: Any, *args: Any, **options: Any) -> Any:

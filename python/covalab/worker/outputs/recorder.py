@@ -132,7 +132,7 @@ class Recorder:
         with self._lock:
             if not self._is_recording():
                 return
-            if self._clears:
+            if self._clears and kind != "update":
                 self._clear()
             if kind == "update" and display_id not in self._sizes:
                 return

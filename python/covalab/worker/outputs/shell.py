@@ -24,9 +24,9 @@ from traitlets import Type
 from traitlets.config import Config
 
 from covalab.core.cell_source import remember
+from covalab.worker.outputs import widgets
 from covalab.worker.outputs.recorder import recorder
 
-_WIDGET: Final = "application/vnd.jupyter.widget-view+json"
 OWN_NAMES: Final = frozenset(
     {"_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh", "_dh", "In", "Out", "exit", "quit", "open", "get_ipython"}
 )
@@ -93,7 +93,10 @@ class _Hook(DisplayHook):
 
     def write_format_data(self, format_dict: Mapping[str, Any], md_dict: Mapping[str, Any] | None = None) -> None:
         """Record the value of a cell's last expression."""
-        recorder.result(_shown(format_dict), md_dict, self.prompt_count)
+        if widgets.VIEW in format_dict:
+            widgets.show(format_dict, md_dict)
+        else:
+            recorder.result(format_dict, md_dict, self.prompt_count)
 
     def log_output(self, format_dict: Mapping[str, Any]) -> None:
         """Keep nothing."""
@@ -121,17 +124,15 @@ class _Publisher(DisplayPublisher):
             if kind in data:
                 render(data[kind], (metadata or {}).get(kind))
                 return
+        if widgets.VIEW in data:
+            widgets.show(data, metadata)
+            return
         display_id = str((transient or {}).get("display_id") or "")
-        (recorder.update if update else recorder.display)(_shown(data), metadata, display_id)
+        (recorder.update if update else recorder.display)(data, metadata, display_id)
 
     def clear_output(self, wait: bool = False) -> None:
         """Record that the outputs are taken away."""
         recorder.clear(wait=wait)
-
-
-def _shown(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is kept of a display: a live widget needs its kernel, so what it shows otherwise stands for it."""
-    return {kind: content for kind, content in data.items() if kind != _WIDGET or len(data) == 1}
 
 
 class ZMQInteractiveShell(InteractiveShell):
@@ -231,6 +232,7 @@ def _new_shell() -> ZMQInteractiveShell:
     config.HistoryManager.hist_file = ":memory:"
     excepthook, before = sys.excepthook, set(vars(builtins))
     made: ZMQInteractiveShell = ZMQInteractiveShell.instance(config=config, user_ns={})
+    made.events.register("post_execute", widgets.refresh)
     sys.excepthook = excepthook
     _kept_builtins.update({name: vars(builtins)[name] for name in vars(builtins).keys() - before})
     return made
