@@ -6,8 +6,9 @@ import json
 import subprocess
 import sys
 
+import nbformat
 from playwright.sync_api import Locator, expect
-from tests.browser.lab import Desk, Lab
+from tests.browser.lab import Desk, Lab, badge
 
 MAKE = """
 import base64, struct, zlib, time
@@ -87,6 +88,26 @@ def alone():
 
 run = ct.dispatch(alone)()
 display(cell([stream("began\\n")], id=str(run), state="waiting", is_final=False, started_at=None), raw=True);
+"""
+
+
+LIVE = """
+@ct.electron
+def fit():
+    import sys
+    from IPython.display import HTML, display
+    display(HTML("<table class='dataframe'><tr><td>0.93</td></tr></table>"))
+    for at in range(40):
+        print(f"\\repoch {at + 1}/40", end="", file=sys.stderr, flush=True)
+        time.sleep(SECONDS / 40)
+    print("best: 3")
+
+@ct.lattice
+def alone():
+    return fit()
+
+run = ct.dispatch(alone)()
+display(cell_bundle(CellView(id=str(run), node=0, name="fit", state="waiting")), raw=True);
 """
 
 
@@ -200,6 +221,58 @@ def test_it_stops_and_follows_the_server_while_the_kernel_is_busy(desk: Desk, la
     desk.shoot("cell-cancelled")
 
 
+def test_outputs_arrive_while_the_kernel_is_busy(desk: Desk, lab: Lab) -> None:
+    """The page reads the outputs from the server: in order, each once, and what did not change is not drawn again."""
+    desk.open(lab.notebook("live.ipynb", MAKE + LIVE.replace("SECONDS", "8"), "sum(range(1_500_000_000))"))
+    desk.run_all()
+    ours = cells(desk)
+    expect(ours).to_contain_text("epoch ")
+    assert desk.is_executing(1)
+    desk.shoot("cell-live")
+    ours.locator("table").evaluate("it => { it.seenBefore = true; }")
+    expect(line(desk)).to_contain_text("done in ")
+    expect(ours.locator(".jp-OutputArea-output")).to_have_text(["0.93", "epoch 40/40", "best: 3"])
+    assert ours.locator("table").evaluate("it => it.seenBefore") is True
+
+
+def test_the_page_completes_a_notebook_whose_kernel_is_gone(desk: Desk, lab: Lab) -> None:
+    """Saved while the cell ran, opened later with no kernel: all is shown, and saving it again saves all."""
+    name = lab.notebook("gone.ipynb", MAKE + LIVE.replace("SECONDS", "6"))
+    desk.open(name)
+    desk.run_all()
+    expect(cells(desk)).to_contain_text("epoch ")
+    desk.save()
+    assert "best: 3" not in (lab.work / name).read_text().partition('"outputs"')[2].partition('"source"')[0]
+    lab.shut_kernels_down()
+
+    open_without_kernel(desk, name)
+    expect(line(desk)).to_contain_text("done in ")
+    expect(cells(desk)).to_contain_text("best: 3")
+    # The page gives a kernel a moment to do this.
+    desk.page.wait_for_function("() => window.jupyterapp.shell.currentWidget.context.model.dirty")
+    desk.save()
+    (output,) = nbformat.read(lab.work / name, 4).cells[0].outputs
+    assert output.data["application/vnd.covalab.cell+json"]["state"] == "done"
+    assert "best: 3" in output.data["text/html"]
+    assert "0.93" in output.data["text/html"]
+    expect(cells(desk).locator(".jp-OutputArea-output")).to_have_text(["0.93", "epoch 40/40", "best: 3"])
+
+
+def test_the_panel_of_a_node_shows_its_outputs(desk: Desk, lab: Lab) -> None:
+    """A click on a node shows tables and text in order, while it runs and afterwards."""
+    desk.open(lab.notebook("panel.ipynb", MAKE + LIVE.replace("SECONDS", "6") + "run"))
+    desk.run_all()
+    view = desk.views().first
+    expect(badge(view)).to_have_text("Running")
+    view.locator("canvas").first.click()
+    outputs = view.locator(".cv-outputs .jp-OutputArea-output")
+    expect(outputs.nth(1)).to_contain_text("epoch ")
+    expect(badge(view)).to_have_text("Completed")
+    expect(outputs).to_have_text(["0.93", "epoch 40/40", "best: 3"])
+    assert view.get_by_text("Printed").count() == 0
+    desk.shoot("node-panel")
+
+
 def test_a_saved_notebook_shows_all_without_kernel_and_exported(desk: Desk, lab: Lab) -> None:
     """A saved notebook has the outputs: with no kernel, with a server that does not know them, and as HTML."""
     unfinished = (
@@ -237,6 +310,7 @@ def test_a_saved_notebook_shows_all_without_kernel_and_exported(desk: Desk, lab:
     expect(exported.locator("img")).to_be_visible()
     expect(desk.page.locator("body")).to_contain_text("ValueError: no such depth")
     expect(desk.page.locator("body")).to_contain_text("as of ")
+    exported.locator("img").scroll_into_view_if_needed()
     desk.shoot("cell-exported")
 
 
