@@ -3,6 +3,7 @@
  */
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
+import type { ReadonlyJSONValue } from '@lumino/coreutils';
 import { RefusedError } from './refusal';
 import type { IOutputsPage } from './tokens';
 import type { DispatchChanges, DispatcherStatus, DispatchSummary, ExecutionView, Graph, NodeDetail, Problem, Status, StreamPage, TasksSummary } from './wire';
@@ -51,6 +52,11 @@ export class Client {
   /** Read the outputs of a node that changed after number `since`. */
   outputs(id: string, node: number, since: number): Promise<IOutputsPage> {
     return this._request(`dispatches/${encodeURIComponent(id)}/nodes/${node}/outputs?since=${since}`);
+  }
+
+  /** Read the output of a cell that runs in the background, as a notebook saves it. */
+  cell(id: string, node: number): Promise<Record<string, ReadonlyJSONValue>> {
+    return this._request(`dispatches/${encodeURIComponent(id)}/nodes/${node}/cell`);
   }
 
   cancel(id: string): Promise<DispatchSummary> {

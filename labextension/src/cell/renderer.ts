@@ -6,17 +6,23 @@
  */
 import type { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import type { IRenderMime } from '@jupyterlab/rendermime-interfaces';
+import type { ReadonlyJSONValue } from '@lumino/coreutils';
 import { PanelLayout, Widget } from '@lumino/widgets';
 import { OutputsReader } from '../model/outputs';
 import { CELL_MIME_TYPE, type ICellBundle, type IDispatchSource, readCellBundle } from '../tokens';
 import { CellLine } from './line';
 import { OutputsArea } from './outputArea';
-import { cellLine, hasEnded } from './state';
+import { cellLine, hasEnded, type ICellLine } from './state';
+
+/** Milliseconds that the kernel has to bring the last update, before the page does. */
+const GRACE = 5000;
 
 export interface ICellRendererOptions {
   readonly rendermime: IRenderMimeRegistry;
   /** Make the source of a dispatch, to which the cell belongs. */
   readonly createSource: (id: string) => IDispatchSource;
+  /** Read the output of a cell as the notebook saves it. */
+  readonly readCell: (id: string, node: number) => Promise<Record<string, ReadonlyJSONValue>>;
   /** Open a dispatch in a tab; null where there are no tabs. */
   readonly open: ((id: string) => void) | null;
 }
@@ -57,12 +63,13 @@ class CellRenderer extends Widget implements IRenderMime.IRenderer {
     if (this._bundle?.id !== bundle.id || this._bundle.node !== bundle.node) {
       this._begin(bundle, model.trusted);
     }
+    this._model = model;
     this._bundle = bundle;
     this._area!.trusted = model.trusted;
     if (bundle.n_cut === 0) {
       this._reader!.accept({ outputs: bundle.outputs, number: bundle.number, isFinal: bundle.is_final });
     }
-    this._isComplete(bundle) ? this._endReading() : this._read(bundle);
+    isFinal(bundle) && this._reader!.known.isFinal ? this._endReading() : this._read(bundle);
     this._update();
     return Promise.resolve();
   }
@@ -84,10 +91,6 @@ class CellRenderer extends Widget implements IRenderMime.IRenderer {
     this._parts.addWidget(new Widget({ node: this._line.node }));
   }
 
-  /** Return whether state and outputs are final and whole. */
-  private _isComplete(bundle: ICellBundle): boolean {
-    return hasEnded(bundle.state) && this._reader!.known.isFinal;
-  }
 
   /** Follow the dispatch, and the outputs as soon as the cell has begun. */
   private _read(bundle: ICellBundle): void {
@@ -112,8 +115,25 @@ class CellRenderer extends Widget implements IRenderMime.IRenderer {
     }
   }
 
+  /** Put the final output into the notebook, so that it is saved and exported, when no kernel has done so. */
+  private async _complete(): Promise<void> {
+    const { id, node } = this._bundle!;
+    const data = await this._options.readCell(id, node);
+    // The kernel, or another cell in this place, may have come first.
+    if (this._bundle?.id === id && !isFinal(this._bundle) && readCellBundle(data[CELL_MIME_TYPE])?.is_final) {
+      this._model!.setData({ data: { ...this._model!.data, ...data } });
+    }
+  }
+
+  private _scheduleCompletion({ state }: ICellLine): void {
+    if (this._grace === 0 && !isFinal(this._bundle!) && hasEnded(state) && this._reader!.known.isFinal) {
+      this._grace = window.setTimeout(() => void this._complete().catch(() => undefined), GRACE); // an older server shows it all the same
+    }
+  }
+
   /** Read no more: a notebook of many cells that have ended makes no request. */
   private _endReading(): void {
+    window.clearTimeout(this._grace);
     this._source?.dispose();
     this._source = null;
   }
@@ -122,6 +142,7 @@ class CellRenderer extends Widget implements IRenderMime.IRenderer {
     window.clearTimeout(this._timer);
     const line = cellLine(this._bundle!, this._source?.snapshot ?? null, this._reader!.known.outputs, Date.now() / 1000);
     this._line!.show(line);
+    this._scheduleCompletion(line);
     if (line.isTicking) {
       this._timer = window.setTimeout(() => this._update(), 1000);
     }
@@ -133,7 +154,8 @@ class CellRenderer extends Widget implements IRenderMime.IRenderer {
     this._reader?.dispose();
     [...this._parts.widgets].forEach(widget => widget.dispose());
     this._area?.dispose();
-    this._bundle = this._reader = this._area = this._line = null;
+    this._bundle = this._reader = this._area = this._line = this._model = null;
+    this._grace = 0;
   }
 
   private readonly _options: ICellRendererOptions;
@@ -144,5 +166,12 @@ class CellRenderer extends Widget implements IRenderMime.IRenderer {
   private _reader: OutputsReader | null = null;
   private _area: OutputsArea | null = null;
   private _line: CellLine | null = null;
+  private _model: IRenderMime.IMimeModel | null = null;
   private _timer = 0;
+  private _grace = 0;
+}
+
+/** Return whether a notebook has the last state and the last outputs, although maybe not whole. */
+function isFinal({ state, is_final }: ICellBundle): boolean {
+  return hasEnded(state) && is_final;
 }

@@ -18,7 +18,7 @@ export const mimePlugin: JupyterFrontEndPlugin<void> = {
   activate: (app: JupyterFrontEnd, { client, feed, createOutputs }: ICovalab, rendermime: IRenderMimeRegistry, labShell: ILabShell | null): void => {
     const open = labShell && ((id: string) => void app.commands.execute(CommandIDs.open, { id }));
     rendermime.addFactory(
-      cellRendererFactory({ rendermime, createSource: id => new ServerSource(id, client, feed, null), open }),
+      cellRendererFactory({ rendermime, createSource: id => new ServerSource(id, client, feed, null), readCell: (id, node) => client.cell(id, node), open }),
       RANK
     );
     rendermime.addFactory(

@@ -8,17 +8,28 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
 
+from covalab.core.model import Status
 from covalab.view.outputs import Output, bounded, error_line, outputs_html, outputs_text, shortened
 from covalab.view.words import duration_text, moment_text
 
 CELL_MIME_TYPE: Final = "application/vnd.covalab.cell+json"
 
 CellState = Literal["waiting", "running", "done", "failed", "cancelled"]
+
+CELL_STATES: Final[Mapping[Status, CellState]] = {
+    "pending": "waiting",
+    "running": "running",
+    "completed": "done",
+    "failed": "failed",
+    "cancelled": "cancelled",
+    "skipped": "cancelled",
+}
+"""State of a cell by the status of its node."""
 
 KEPT: Final = 10_000_000
 """Largest number of characters of the outputs that a notebook keeps of one cell."""

@@ -14,6 +14,7 @@ from tests.system.tasks import adding
 
 import covalab as ct
 from covalab.client import Client
+from covalab.view.cell_view import CELL_MIME_TYPE
 
 
 def as_json(struct: Any) -> Any:
@@ -66,6 +67,27 @@ async def test_a_node_comes_without_its_bytes(get: Any, live: Client) -> None:
     assert value[3] is None
 
 
+async def test_a_cell_is_what_a_notebook_saves(get: Any, live: Client) -> None:
+    """A page without a kernel gets the whole output of a cell: our type, HTML and text; final when it has ended."""
+
+    def cell() -> None:
+        print("seen below the cell")
+
+    run = dispatch(cell)
+    await asyncio.to_thread(ct.get_result, run, wait=True)
+
+    bundle = await get(f"dispatches/{run}/nodes/0/cell")
+
+    ours = bundle[CELL_MIME_TYPE]
+    assert (ours["id"], ours["node"], ours["name"], ours["state"], ours["is_final"]) == (run, 0, "cell", "done", True)
+    assert ours["outputs"] == [{"output_type": "stream", "name": "stdout", "text": "seen below the cell\n"}]
+    assert "seen below the cell" in bundle["text/html"]
+    assert bundle["text/plain"].startswith("seen below the cell\n[cell: done in ")
+    waiting = dispatch(sleeping, 3600)
+    assert (await get(f"dispatches/{waiting}/nodes/0/cell"))[CELL_MIME_TYPE]["is_final"] is False
+    await asyncio.to_thread(live.cancel, waiting)
+
+
 async def test_an_unknown_dispatch_is_a_404(send: Send, jp_auth_header: dict[str, str], jp_base_url: str) -> None:
     """An id that looks like one and is none is a 404 with Covalent's name for it, whatever is asked about it."""
     api = f"{jp_base_url}covalab/api/dispatches/no-such-dispatch"
@@ -74,6 +96,7 @@ async def test_an_unknown_dispatch_is_a_404(send: Send, jp_auth_header: dict[str
         ("GET", "/graph"),
         ("GET", "/changes"),
         ("GET", "/nodes/0"),
+        ("GET", "/nodes/0/cell"),
         ("GET", "/execution"),
         ("GET", "/journal"),
         ("POST", "/cancel"),

@@ -19,6 +19,7 @@ ROUTES = {
     "dispatches/7/graph": {"GET"},
     "dispatches/7/changes": {"GET"},
     "dispatches/7/nodes/7": {"GET"},
+    "dispatches/7/nodes/7/cell": {"GET"},
     "dispatches/7/cancel": {"POST"},
     "dispatches/7/start": {"POST"},
     "dispatches/7/redispatch": {"POST"},

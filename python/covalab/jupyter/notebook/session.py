@@ -379,8 +379,9 @@ class Session:
         flows = wiring.flows.get(part.name, {})
         return SessionCall(part.name, _as_electron(function, made.options), flows, build, made.seen)
 
-    def _reach(self, names: Sequence[str]) -> list[str]:
-        return sorted(reached(names, self.namespace))
+    def _reach(self, part: str, names: Sequence[str]) -> list[str]:
+        seen = next((one.seen for one in self._electrons.values() if one.part.name == part), None)
+        return sorted(reached(names, self.namespace)) if seen is None else seen.reach(names)
 
 
 def from_notebook(value: Any) -> Any:

@@ -41,6 +41,10 @@ class SeenNames:
         names = [*cell.scope.reads, *cell.scope.bindings, *cell.scope.changes, *cell.text_names]
         self._seen = {name: _see(name, namespace) for name in reached(names, namespace)}
 
+    def reach(self, names: Sequence[str]) -> list[str]:
+        """Return names, and those that their code read when the cell was run."""
+        return sorted(reached(names, {**self._namespace, **{name: seen.value for name, seen in self._seen.items()}}))
+
     def now(self, name: str) -> _Seen:
         """Return a name as the cell has it: as it was, or, if it was not there yet, as it is."""
         seen = self._seen.get(name)

@@ -58,7 +58,7 @@ class WiredElectron(msgspec.Struct, frozen=True):
         return {} if self.outputs is not None else self.cell.scope.imports
 
 
-Reach: TypeAlias = Callable[[Sequence[str]], Sequence[str]]
+Reach: TypeAlias = Callable[[str, Sequence[str]], Sequence[str]]
 
 _FUNCTIONS: Final = (NOTEBOOK, NAMES, SESSION, RESULTS)
 
@@ -99,7 +99,7 @@ def wire(
     arguments: ast.arguments | None = None,
     wanted: Sequence[str] | None = None,
     whole: bool = False,
-    reach: Reach = lambda names: names,
+    reach: Reach = lambda _part, names: names,
     known: Collection[str] = (),
 ) -> Wiring:
     """Wire electron cells into a lattice.
@@ -120,7 +120,7 @@ def wire(
     whole
         Return the value of the last cell as it is.
     reach
-        Returns some names of the notebook, and those that their code reads.
+        Returns names of the notebook, and those that their code reads, as they were when a part was run.
     known
         The names of the notebook, of which the nearest is named where one is missing.
 
@@ -246,8 +246,8 @@ class Linker:
 
     def _link_in_session(self, position: int) -> None:
         """Find what a cell of the session needs from elsewhere; the rest is in the session when its turn comes."""
-        cell = self.parts[position].cell
-        scope = cell.scope
+        part = self.parts[position]
+        cell, scope = part.cell, part.cell.scope
         needed = {name for name in scope.reads if name not in scope.unsure and name not in scope.deferred}
         unset = [name for name, binding in scope.bindings.items() if not binding.sure]
         touched = [*scope.reads, *scope.reads_after_empty, *unset, *scope.changes, *cell.text_names]
@@ -264,7 +264,7 @@ class Linker:
             if origin == "notebook":
                 taken.append(wanted)
                 self.from_notebook[wanted] = None
-                pending += self.reach([wanted])
+                pending += self.reach(part.name, [wanted])
             elif origin is not None:
                 links.append(Link(wanted, origin, keyword=True))
                 if isinstance(origin, int):

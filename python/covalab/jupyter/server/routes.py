@@ -6,7 +6,9 @@ that no text from outside becomes part of a path.
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from http import HTTPStatus
 from typing import Annotated, Any, Final, TypeVar, get_args
 from urllib.parse import urlencode
@@ -20,6 +22,7 @@ from covalab.core import protocol
 from covalab.core.errors import CovalabError
 from covalab.core.model import Problem, Status, TaskQuery
 from covalab.jupyter.server.relay import Relay
+from covalab.view.cell_view import CELL_STATES, CellView, cell_bundle
 
 AUTH_RESOURCE: Final = "covalab"
 """Resource for Jupyter's authoriser: read for GET, write for every request that changes something."""
@@ -293,6 +296,48 @@ class NodeOutputsRoute(_Route):
         await self.send("GET", f"/dispatches/{dispatch}/nodes/{int(node)}/outputs?since={query.since}")
 
 
+class CellRoute(_Route):
+    """Output of a cell that runs in the background, for a notebook whose kernel is not there to bring it."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with a MIME bundle."""
+        dispatch, node = _id(path), path[1]
+        if not _NODE.fullmatch(node):
+            raise web.HTTPError(400, f"{node[:80]!r} is not the number of a node")
+        target = f"/dispatches/{dispatch}/nodes/{int(node)}"
+        try:
+            answers = [await self.relay.ask("GET", each) for each in (target, f"{target}/outputs?since=0")]
+        except CovalabError as error:
+            self.problem(HTTPStatus.SERVICE_UNAVAILABLE, type(error).__name__, str(error))
+            return
+        refused = next((answer for answer in answers if answer.status >= HTTPStatus.BAD_REQUEST), None)
+        if refused is not None:
+            self.set_status(refused.status)
+            await self.finish(refused.body)
+            return
+        body = await asyncio.to_thread(_cell_bundle, *(answer.body for answer in answers))
+        await self.finish(body)
+
+
+def _cell_bundle(node: bytes, outputs: bytes) -> bytes:
+    detail, page = msgspec.json.decode(node), msgspec.json.decode(outputs)
+    cell = CellView(
+        id=detail["dispatch"],
+        node=detail["node"],
+        name=detail["name"],
+        state=CELL_STATES[detail["status"]],
+        outputs=page["outputs"],
+        number=page["number"],
+        is_final=page["is_final"],
+        started_at=detail["started_at"],
+        ended_at=detail["ended_at"],
+        seen_at=time.time(),
+    )
+    return msgspec.json.encode(cell_bundle(cell))
+
+
 class CancelRoute(_Route):
     """Cancellation of a dispatch."""
 
@@ -404,6 +449,7 @@ def routes(relay: Relay) -> list[tuple[str, type[_Route], dict[str, Relay]]]:
         r"dispatches/([^/]+)/changes": ChangesRoute,
         r"dispatches/([^/]+)/nodes/([^/]+)": NodeRoute,
         r"dispatches/([^/]+)/nodes/([^/]+)/outputs": NodeOutputsRoute,
+        r"dispatches/([^/]+)/nodes/([^/]+)/cell": CellRoute,
         r"dispatches/([^/]+)/cancel": CancelRoute,
         r"dispatches/([^/]+)/start": StartRoute,
         r"dispatches/([^/]+)/redispatch": RedispatchRoute,
