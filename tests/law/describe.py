@@ -36,6 +36,7 @@ _NO_IDENTITY = (  # immutable: whether two of them are one object is no differen
     decimal.Decimal, fractions.Fraction, pathlib.PurePath, re.Pattern, re.Match, uuid.UUID, enum.Enum,
 )  # fmt: skip
 _HIDDEN_ATTRIBUTES = {"__dict__", "__weakref__", "_abc_impl", "__static_attributes__", "__firstlineno__"}
+_TIMES = re.compile(r"(mean|std)_(fit|score)_time|refit_time_")  # scikit-learn's searches measure
 _MANY = 2000
 
 
@@ -104,7 +105,10 @@ class _Describer:
 
     def _pairs(self, pairs: Any, place: str) -> Json:
         return [
-            [self.value(key, f"{place} key"), self.value(value, f"{place}[{_short(_plain_repr(key))}]")]
+            [
+                self.value(key, f"{place} key"),
+                ["a time"] if _TIMES.fullmatch(str(key)) else self.value(value, f"{place}[{_short(_plain_repr(key))}]"),
+            ]
             for key, value in pairs
         ]
 
@@ -180,7 +184,8 @@ class _Describer:
 
     def _state(self, state: Any, place: str) -> Json:
         if type(state) is dict:
-            return {str(key): self.value(one, f"{place}.{key}") for key, one in sorted(state.items(), key=lambda p: str(p[0]))}
+            pairs = sorted(((str(key), one) for key, one in state.items() if not _TIMES.fullmatch(str(key))), key=lambda p: p[0])
+            return {key: self.value(one, f"{place}.{key}") for key, one in pairs}
         if type(state) is tuple and len(state) == 2 and all(part is None or type(part) is dict for part in state):
             return [self._state(part, place) for part in state]  # with slots
         return self.value(state, f"{place} state")
@@ -347,6 +352,9 @@ _SPECIAL: dict[str, _Special] = {
     "tqdm.std.tqdm": _accessor("n", "total", "desc"),
     "rich.console.Console": _type_only,
     "sqlite3.Connection": _type_only,
+    "IPython.core.magics.execution.TimeitResult": _type_only,
+    "concurrent.futures.thread.ThreadPoolExecutor": _type_only,
+    "threading.Thread": _accessor("daemon"),
     "functools._lru_cache_wrapper": _wrapped,
     "functools.cached_property": _accessor("func"),
     "builtins.property": _accessor("fget", "fset", "fdel"),
