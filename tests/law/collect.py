@@ -108,6 +108,4 @@ def _dispatch(one: str) -> dict[str, Any]:
 
 
 def _streams(node: Any) -> list[dict[str, Any]]:
-    return [
-        {"output_type": "stream", "name": name, "text": node[name]} for name in ("stdout", "stderr") if node[name]
-    ]
+    return [{"output_type": "stream", "name": name, "text": node[name]} for name in ("stdout", "stderr") if node[name]]

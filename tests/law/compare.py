@@ -28,7 +28,9 @@ class Difference(msgspec.Struct, frozen=True):
     background: str
 
     def __str__(self) -> str:
-        return f"[{self.kind}] {self.where}\n    plain:      {self.plain[:500]}\n    background: {self.background[:500]}"
+        return (
+            f"[{self.kind}] {self.where}\n    plain:      {self.plain[:500]}\n    background: {self.background[:500]}"
+        )
 
 
 def differences(
@@ -74,7 +76,9 @@ def _kinds(output: Output) -> list[str]:
 
 
 def _text(outputs: Sequence[Output]) -> str:
-    return json.dumps([one.get("text") or one.get("data", {}).get("text/plain") or one.get("evalue") for one in outputs])
+    return json.dumps(
+        [one.get("text") or one.get("data", {}).get("text/plain") or one.get("evalue") for one in outputs]
+    )
 
 
 def _output(plain: Output, background: Output, where: str) -> Iterator[Difference]:
@@ -122,7 +126,9 @@ def _errors(plain: Output, background: Output, where: str) -> Iterator[Differenc
 
 def picture_difference(plain: str, background: str) -> str:
     """Return how two pictures differ, or nothing if they do not: in size, or in more pixels than anti-aliasing does."""
-    one, other = (np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGBA")) for data in (plain, background))
+    one, other = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGBA")) for data in (plain, background)
+    )
     if one.shape != other.shape:
         return f"size {one.shape} is {other.shape}"
     share = float((np.abs(one.astype(int) - other.astype(int)) > _PIXEL_STEP).any(axis=-1).mean())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import builtins
-import datetime
+import datetime as dt
 import decimal
 import dis
 import enum
@@ -32,7 +32,7 @@ Json = Any
 
 _ATOMS = (type(None), bool, int, complex, type(...), type(NotImplemented))
 _NO_IDENTITY = (  # immutable: whether two of them are one object is no difference that a program should see
-    str, bytes, tuple, frozenset, range, slice, datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo,
+    str, bytes, tuple, frozenset, range, slice, dt.date, dt.time, dt.timedelta, dt.tzinfo,
     decimal.Decimal, fractions.Fraction, pathlib.PurePath, re.Pattern, re.Match, uuid.UUID, enum.Enum,
 )  # fmt: skip
 _HIDDEN_ATTRIBUTES = {"__dict__", "__weakref__", "_abc_impl", "__static_attributes__", "__firstlineno__"}
@@ -79,24 +79,24 @@ class _Describer:
         return self._content(value, kind, place)
 
     def _content(self, value: Any, kind: type, place: str) -> Json:
-        if kind in {list, tuple}:
-            return [kind.__name__, self._items(value, place)]
-        if kind in {set, frozenset}:
-            return [kind.__name__, sorted((self.value(one, f"{place}{{}}") for one in value), key=json.dumps)]
-        if kind is dict or kind is types.MappingProxyType:
-            return [kind.__name__, self._pairs(value.items(), place)]
+        container = self._container(value, kind, place)
+        if container is not None:
+            return container
         if issubclass(kind, types.ModuleType):
             return ["module", value.__name__]
         if issubclass(kind, type):
             return self._class(value, place)
-        if kind is types.FunctionType:
-            return self._function(value, place)
-        if kind is types.MethodType:
-            return ["method", value.__name__, self.value(value.__self__, f"{place}.__self__")]
-        special = _special(value)
-        if special is not None:
-            return special(self, value, place)
-        return self._by_parts(value, kind, place)
+        describe = _special(value)
+        return self._by_parts(value, kind, place) if describe is None else describe(self, value, place)
+
+    def _container(self, value: Any, kind: type, place: str) -> Json:
+        if kind in {list, tuple}:
+            return [kind.__name__, self._items(value, place)]
+        if kind in {set, frozenset}:
+            return [kind.__name__, sorted((self.value(one, f"{place}{{}}") for one in value), key=json.dumps)]
+        if kind in {dict, types.MappingProxyType}:
+            return [kind.__name__, self._pairs(value.items(), place)]
+        return None
 
     def _items(self, values: Any, place: str) -> Json:
         if len(values) > _MANY and all(type(one) in {*_ATOMS, float, str} for one in values):
@@ -128,7 +128,8 @@ class _Describer:
         bases = [self.value(base, f"{place} base") for base in cls.__bases__]
         return ["class", cls.__qualname__, type(cls).__qualname__, bases, body]
 
-    def _function(self, function: types.FunctionType, place: str) -> Json:
+    def function(self, function: types.FunctionType, place: str) -> Json:
+        """Return the description of a function: what it does, what it carries and what it reads."""
         if function.__module__ != "__main__":
             return ["function", f"{function.__module__}.{function.__qualname__}"]
         variables = function.__globals__
@@ -172,7 +173,11 @@ class _Describer:
         make, args, *more = parts
         state, items, pairs = (*more, None, None, None)[:3]
         # Parts that were made for the call have no identity, but what is in them has.
-        found = [name, getattr(make, "__qualname__", repr(make)), [self.value(a, f"{place}({n})") for n, a in enumerate(args)]]
+        found = [
+            name,
+            getattr(make, "__qualname__", repr(make)),
+            [self.value(a, f"{place}({n})") for n, a in enumerate(args)],
+        ]
         found.append(self._state(state, place))
         found.append(None if items is None else self._items(list(items), place))
         found.append(None if pairs is None else self._pairs(list(pairs), place))
@@ -184,7 +189,9 @@ class _Describer:
 
     def _state(self, state: Any, place: str) -> Json:
         if type(state) is dict:
-            pairs = sorted(((str(key), one) for key, one in state.items() if not _TIMES.fullmatch(str(key))), key=lambda p: p[0])
+            pairs = sorted(
+                ((str(key), one) for key, one in state.items() if not _TIMES.fullmatch(str(key))), key=lambda p: p[0]
+            )
             return {key: self.value(one, f"{place}.{key}") for key, one in pairs}
         if type(state) is tuple and len(state) == 2 and all(part is None or type(part) is dict for part in state):
             return [self._state(part, place) for part in state]  # with slots
@@ -244,7 +251,12 @@ def _frame(describer: _Describer, frame: Any, place: str) -> Json:
 
 
 def _series(describer: _Describer, series: Any, place: str) -> Json:
-    return ["Series", _index(describer, series.index, place), _column(describer, series, place), _plain_repr(series.attrs)]
+    return [
+        "Series",
+        _index(describer, series.index, place),
+        _column(describer, series, place),
+        _plain_repr(series.attrs),
+    ]
 
 
 def _column(describer: _Describer, series: Any, place: str) -> Json:
@@ -253,7 +265,13 @@ def _column(describer: _Describer, series: Any, place: str) -> Json:
 
 def _index(describer: _Describer, index: Any, place: str) -> Json:
     kind = type(index).__name__
-    return [kind, _plain_repr(index.names), str(index.dtype), str(getattr(index, "freq", "")), describer._items(index.tolist(), place)]
+    return [
+        kind,
+        _plain_repr(index.names),
+        str(index.dtype),
+        str(getattr(index, "freq", "")),
+        describer._items(index.tolist(), place),
+    ]
 
 
 def _figure(describer: _Describer, figure: Any, place: str) -> Json:
@@ -274,7 +292,11 @@ def _by_dict(describer: _Describer, value: Any, place: str) -> Json:
 
 
 def _polars(describer: _Describer, frame: Any, place: str) -> Json:
-    return [type(frame).__qualname__, repr(getattr(frame, "schema", frame.dtype if hasattr(frame, "dtype") else "")), repr(frame.rows() if hasattr(frame, "rows") else frame.to_list())]
+    return [
+        type(frame).__qualname__,
+        repr(getattr(frame, "schema", frame.dtype if hasattr(frame, "dtype") else "")),
+        repr(frame.rows() if hasattr(frame, "rows") else frame.to_list()),
+    ]
 
 
 def _type_only(describer: _Describer, value: Any, place: str) -> Json:
@@ -357,6 +379,12 @@ _SPECIAL: dict[str, _Special] = {
     "threading.Thread": _accessor("daemon"),
     "functools._lru_cache_wrapper": _wrapped,
     "functools.cached_property": _accessor("func"),
+    "builtins.function": lambda describer, value, place: describer.function(value, place),
+    "builtins.method": lambda describer, value, place: [
+        "method",
+        value.__name__,
+        describer.value(value.__self__, f"{place}.__self__"),
+    ],
     "builtins.property": _accessor("fget", "fset", "fdel"),
     "builtins.staticmethod": _accessor("__func__"),
     "builtins.classmethod": _accessor("__func__"),
@@ -397,7 +425,15 @@ def _code(code: types.CodeType) -> Json:
     constants = [_code(one) if isinstance(one, types.CodeType) else _plain_repr(one) for one in code.co_consts]
     names = [code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars]
     flags = code.co_flags & ~inspect.CO_NESTED
-    return [code.co_name, getattr(code, "co_qualname", ""), _digest(code.co_code), constants, list(map(list, names)), flags, code.co_argcount]
+    return [
+        code.co_name,
+        getattr(code, "co_qualname", ""),
+        _digest(code.co_code),
+        constants,
+        list(map(list, names)),
+        flags,
+        code.co_argcount,
+    ]
 
 
 def _global_names(code: types.CodeType) -> set[str]:
@@ -455,5 +491,3 @@ def _short(text: str) -> str:
 
 def _plain_repr(value: Any) -> str:
     return re.sub(r"0x[0-9a-f]{6,}", "0x", repr(value))
-
-

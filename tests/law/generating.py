@@ -32,6 +32,14 @@ def ticks():
     for tick in range(50):
         yield tick
 gen = ticks()"""
+COUNTER = """def counter(n={0}):
+    def up():
+        nonlocal n
+        n += 1
+        return n
+    return up
+up = counter()
+up()"""
 
 _lists = st.sampled_from("abc")
 _numbers = st.sampled_from("xy")
@@ -81,7 +89,7 @@ STATEMENTS = (
     _of("print(f(), g({0}))", _digit),
     _of("def h():\n    global {0}\n    {0} = {1}\nh()", _numbers, _digit),
     _of("def h(): {0}.append({1})\nh()", _lists, _digit),
-    _of("def counter(n={0}):\n    def up():\n        nonlocal n\n        n += 1\n        return n\n    return up\nup = counter()\nup()", _digit),
+    _of(COUNTER, _digit),
     _of("o.add({0})", _any),
     _of("o.n, K.n = K.n, {0}", _digit),
     _of("o2 = o\no2.items = {0}", _lists),
@@ -94,7 +102,11 @@ STATEMENTS = (
     _of("for row in (a, b): row.append(len(row))"),
     _of("if len({0}) > {1}: {2} = [*{0}]", _lists, st.integers(0, 3), _lists),
     _of("while {0} > 2: {0} -= 2", _numbers),
-    _of("try:\n    {0} = {1}[3]\nexcept (IndexError, TypeError) as error:\n    {0} = 0\n    said = str(error)", _numbers, _lists),
+    _of(
+        "try:\n    {0} = {1}[3]\nexcept (IndexError, TypeError) as error:\n    {0} = 0\n    said = str(error)",
+        _numbers,
+        _lists,
+    ),
     _of("from contextlib import nullcontext\nwith nullcontext({0}) as inside: inside.append({1})", _lists, _digit),
     _of("if (n := len({0})) > 1: print('long', n)", _lists),
     _of("{0} = [*{0}, *{0}][:4]\ndel {0}[0]", _lists),

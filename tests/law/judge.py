@@ -25,9 +25,7 @@ class Verdict(msgspec.Struct, frozen=True):
     found: Sequence[Difference] = ()
 
 
-def judge(
-    notebook: Notebook, way: Way, plain: Run, folder: Path, client: Client, *, with_ids: bool = True
-) -> Verdict:
+def judge(notebook: Notebook, way: Way, plain: Run, folder: Path, client: Client, *, with_ids: bool = True) -> Verdict:
     """Run a notebook in the background and compare it with its plain run."""
     run = run_in_background(way, _cells(notebook, way, plain), folder, client, with_ids=with_ids)
     title = f"{notebook.name}, {way}"
@@ -40,7 +38,9 @@ def judge(
         return Verdict("refused", f"{title}: refused in cell {run.refused_at}: {run.refused[-1500:]}")
     found = differences(plain, run, cells=len(run.outputs), is_delivered=way == "run")
     if said:
-        return Verdict("failed", f"{title}: failed, and the plain notebook does not: {said}\n{report(found, title)}", found)
+        return Verdict(
+            "failed", f"{title}: failed, and the plain notebook does not: {said}\n{report(found, title)}", found
+        )
     return Verdict("different", report(found, title), found) if found else Verdict("same")
 
 

@@ -44,7 +44,7 @@ def text_of(text: str | Sequence[str]) -> str:
 
 
 def stream_of(text: str | Sequence[str]) -> str:
-    """Return printed text as a front end shows it in the end: `\\r` begins the line again, `\\b` takes one back."""
+    """Return printed text as a front end shows it in the end, after carriage returns and backspaces."""
     found = text if isinstance(text, str) else "".join(text)
     return text_of("\n".join(map(_shown_line, found.split("\n"))))
 

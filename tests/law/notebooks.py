@@ -1,8 +1,8 @@
 """The notebooks of `notebooks/*.txt`: code cells as people write them, in a form that is read as text.
 
-`# === name` begins a notebook, `# %%` a code cell, `# %% [markdown]` text between cells. After the name, `| run: PATTERN`
-(also `whole`, `mixed`) says that this way in must end with an error that PATTERN matches, because the notebook needs a
-value in another process that cannot be stored.
+`# === name` begins a notebook, `# %%` a code cell, `# %% [markdown]` text between cells. After the name,
+`| run: PATTERN` (also `whole`, `mixed`) says that this way in must end with an error that PATTERN matches, because the
+notebook needs a value in another process that cannot be stored.
 """
 
 from __future__ import annotations

@@ -43,7 +43,9 @@ def _notebooks_of(package: str, folder: Path) -> Path:
     """Return a folder with the notebooks of a package's source archive, and with what is beside them."""
     pip = shutil.which("pip") or "pip3"
     archive = folder / "archive"
-    subprocess.run([pip, "download", "--quiet", "--no-deps", "--no-binary", ":all:", "-d", archive, package], check=True)
+    subprocess.run(
+        [pip, "download", "--quiet", "--no-deps", "--no-binary", ":all:", "-d", archive, package], check=True
+    )
     with tarfile.open(next(archive.glob("*.tar.gz"))) as opened:
         opened.extractall(archive, filter="data")
     found = folder / "notebooks"
@@ -58,8 +60,8 @@ def _environment_with(package: str, folder: Path) -> Path:
     made = folder / "environment"
     subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable, made], check=True)
     python = made / "bin" / "python"
-    constraints = ["--constraint", TOP / "constraints.txt"]
-    subprocess.run(["uv", "pip", "install", "--quiet", "--python", python, *constraints, package], check=True)
+    constraints = ["--constraint", str(TOP / "constraints.txt")]
+    subprocess.run(["uv", "pip", "install", "--quiet", "--python", str(python), *constraints, package], check=True)
     packages = next((made / "lib").glob("python*")) / "site-packages"
     lines = "\n".join(f"import site; site.addsitedir({path!r})" for path in site.getsitepackages())
     (packages / "beside.pth").write_text(lines)
