@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import builtins
-import datetime
+import datetime as dt
 import decimal
 import dis
 import enum
@@ -32,10 +32,11 @@ Json = Any
 
 _ATOMS = (type(None), bool, int, complex, type(...), type(NotImplemented))
 _NO_IDENTITY = (  # immutable: whether two of them are one object is no difference that a program should see
-    str, bytes, tuple, frozenset, range, slice, datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo,
+    str, bytes, tuple, frozenset, range, slice, dt.date, dt.time, dt.timedelta, dt.tzinfo,
     decimal.Decimal, fractions.Fraction, pathlib.PurePath, re.Pattern, re.Match, uuid.UUID, enum.Enum,
 )  # fmt: skip
 _HIDDEN_ATTRIBUTES = {"__dict__", "__weakref__", "_abc_impl", "__static_attributes__", "__firstlineno__"}
+_TIMES = re.compile(r"(mean|std)_(fit|score)_time|refit_time_")  # scikit-learn's searches measure
 _MANY = 2000
 
 
@@ -78,24 +79,24 @@ class _Describer:
         return self._content(value, kind, place)
 
     def _content(self, value: Any, kind: type, place: str) -> Json:
-        if kind in {list, tuple}:
-            return [kind.__name__, self._items(value, place)]
-        if kind in {set, frozenset}:
-            return [kind.__name__, sorted((self.value(one, f"{place}{{}}") for one in value), key=json.dumps)]
-        if kind is dict or kind is types.MappingProxyType:
-            return [kind.__name__, self._pairs(value.items(), place)]
+        container = self._container(value, kind, place)
+        if container is not None:
+            return container
         if issubclass(kind, types.ModuleType):
             return ["module", value.__name__]
         if issubclass(kind, type):
             return self._class(value, place)
-        if kind is types.FunctionType:
-            return self._function(value, place)
-        if kind is types.MethodType:
-            return ["method", value.__name__, self.value(value.__self__, f"{place}.__self__")]
-        special = _special(value)
-        if special is not None:
-            return special(self, value, place)
-        return self._by_parts(value, kind, place)
+        describe = _special(value)
+        return self._by_parts(value, kind, place) if describe is None else describe(self, value, place)
+
+    def _container(self, value: Any, kind: type, place: str) -> Json:
+        if kind in {list, tuple}:
+            return [kind.__name__, self._items(value, place)]
+        if kind in {set, frozenset}:
+            return [kind.__name__, sorted((self.value(one, f"{place}{{}}") for one in value), key=json.dumps)]
+        if kind in {dict, types.MappingProxyType}:
+            return [kind.__name__, self._pairs(value.items(), place)]
+        return None
 
     def _items(self, values: Any, place: str) -> Json:
         if len(values) > _MANY and all(type(one) in {*_ATOMS, float, str} for one in values):
@@ -104,7 +105,10 @@ class _Describer:
 
     def _pairs(self, pairs: Any, place: str) -> Json:
         return [
-            [self.value(key, f"{place} key"), self.value(value, f"{place}[{_short(_plain_repr(key))}]")]
+            [
+                self.value(key, f"{place} key"),
+                ["a time"] if _TIMES.fullmatch(str(key)) else self.value(value, f"{place}[{_short(_plain_repr(key))}]"),
+            ]
             for key, value in pairs
         ]
 
@@ -124,7 +128,8 @@ class _Describer:
         bases = [self.value(base, f"{place} base") for base in cls.__bases__]
         return ["class", cls.__qualname__, type(cls).__qualname__, bases, body]
 
-    def _function(self, function: types.FunctionType, place: str) -> Json:
+    def function(self, function: types.FunctionType, place: str) -> Json:
+        """Return the description of a function: what it does, what it carries and what it reads."""
         if function.__module__ != "__main__":
             return ["function", f"{function.__module__}.{function.__qualname__}"]
         variables = function.__globals__
@@ -184,10 +189,17 @@ class _Describer:
 
     def _state(self, state: Any, place: str) -> Json:
         if type(state) is dict:
+<<<<<<< HEAD
             return {
                 str(key): self.value(one, f"{place}.{key}")
                 for key, one in sorted(state.items(), key=lambda p: str(p[0]))
             }
+=======
+            pairs = sorted(
+                ((str(key), one) for key, one in state.items() if not _TIMES.fullmatch(str(key))), key=lambda p: p[0]
+            )
+            return {key: self.value(one, f"{place}.{key}") for key, one in pairs}
+>>>>>>> law
         if type(state) is tuple and len(state) == 2 and all(part is None or type(part) is dict for part in state):
             return [self._state(part, place) for part in state]  # with slots
         return self.value(state, f"{place} state")
@@ -369,8 +381,17 @@ _SPECIAL: dict[str, _Special] = {
     "tqdm.std.tqdm": _accessor("n", "total", "desc"),
     "rich.console.Console": _type_only,
     "sqlite3.Connection": _type_only,
+    "IPython.core.magics.execution.TimeitResult": _type_only,
+    "concurrent.futures.thread.ThreadPoolExecutor": _type_only,
+    "threading.Thread": _accessor("daemon"),
     "functools._lru_cache_wrapper": _wrapped,
     "functools.cached_property": _accessor("func"),
+    "builtins.function": lambda describer, value, place: describer.function(value, place),
+    "builtins.method": lambda describer, value, place: [
+        "method",
+        value.__name__,
+        describer.value(value.__self__, f"{place}.__self__"),
+    ],
     "builtins.property": _accessor("fget", "fset", "fdel"),
     "builtins.staticmethod": _accessor("__func__"),
     "builtins.classmethod": _accessor("__func__"),

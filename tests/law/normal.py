@@ -13,8 +13,9 @@ Output = dict[str, Any]
 
 _TEXT: tuple[tuple[str, str], ...] = (
     # Addresses and ids that are drawn anew in each run.
-    (r"\b0x[0-9a-f]{6,}\b", "0x"),
+    (r"\b0?x[0-9a-f]{8,}\b", "0x"),  # scikit-learn shortens some
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
+    (r"(?<=')[0-9a-f]{32}(?=')", "ID"),  # of a display
     (r"\bT_[0-9a-f]{5}(?=[_\" {])", "T_"),  # pandas' Styler
     (r"\bsk-(container|estimator)-id-\d+", r"sk-\1-id"),  # scikit-learn: the number of tables that were shown before
     (r"\baltair-viz-[0-9a-f]{32}", "altair-viz"),
@@ -23,9 +24,12 @@ _TEXT: tuple[tuple[str, str], ...] = (
     (r"^(CPU times|Wall time): .*$", r"\1"),
     (r"^[\d.]+ [nμµm]?s ± .* per loop .*$", "per loop"),
     # The file that a cell is compiled as: IPython's name for it, and ours.
-    (r"\S*/ipykernel_\d+/\d+\.py(?=:\d+:)", "<cell>"),
-    (r"<(?:electron|cell|lattice)[^>\n]*>(?=:\d+:)", "<cell>"),
+    (r"[\w/.-]*/ipykernel_\d+/\d+\.py", "<cell>"),
+    (r"<(?:electron|cell|lattice) [^>\n]*>", "<cell>"),
     (r"(?<=<cell>):\d+: ", ": "),  # the magic's line counts in the notebook, and is not in the plain one
+    (r"\(\d+\.py, line \d+\)", "(<cell>)"),  # of a SyntaxError
+    # Each run has a folder of its own.
+    (r"(?:/[\w.-]+)+/(?:plain|before|whole|run|mixed|back)/notebook\b", "<folder>"),
     (r"\b(Cell In) ?\[\d+\]", r"\1"),  # the number of the cell's execution
 )
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -40,7 +44,7 @@ def text_of(text: str | Sequence[str]) -> str:
 
 
 def stream_of(text: str | Sequence[str]) -> str:
-    """Return printed text as a front end shows it in the end: `\\r` begins the line again, `\\b` takes one back."""
+    """Return printed text as a front end shows it in the end, after carriage returns and backspaces."""
     found = text if isinstance(text, str) else "".join(text)
     return text_of("\n".join(map(_shown_line, found.split("\n"))))
 

@@ -1,8 +1,8 @@
 """The notebooks of `notebooks/*.txt`: code cells as people write them, in a form that is read as text.
 
-`# === name` begins a notebook, `# %%` a code cell, `# %% [markdown]` text between cells. After the name, `| run: PATTERN`
-(also `whole`, `mixed`) says that this way in must end with an error that PATTERN matches, because the notebook needs a
-value in another process that cannot be stored.
+`# === name` begins a notebook, `# %%` a code cell, `# %% [markdown]` text between cells. After the name,
+`| run: PATTERN` (also `whole`, `mixed`) says that this way in must end with an error that PATTERN matches, because the
+notebook needs a value in another process that cannot be stored.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
+import nbformat
 
+SEEDING = "import random\nimport numpy\nrandom.seed(0)\nnumpy.random.seed(0)"
 FOLDER = Path(__file__).parent / "notebooks"
 
 
@@ -40,6 +42,13 @@ def named(name: str) -> Notebook:
 def read(text: str) -> list[Notebook]:
     """Return the notebooks of a text; what stands before the first one is a comment."""
     return [_notebook(block) for block in re.split(r"^# === ", text, flags=re.MULTILINE)[1:]]
+
+
+def public(path: Path) -> Notebook:
+    """Return a notebook of somebody else, which begins by seeding, so that its plain run is determined."""
+    found = nbformat.read(path, as_version=4)
+    cells = [one["source"] for one in found.cells if one["cell_type"] == "code" and one["source"].strip()]
+    return Notebook(path.stem, (SEEDING, *cells))
 
 
 def _notebook(block: str) -> Notebook:

@@ -239,7 +239,7 @@ def _only_prepares(tree: ast.Module) -> bool:
 
 
 def _is_setting(statement: ast.Assign | ast.Expr) -> bool:
-    """Return whether a statement sets an option of a module, such as `plt.rcParams[...] = ` or `np.set_printoptions()`."""
+    """Return whether a statement sets an option of a module, such as `plt.rcParams[...] = `."""
     text = ast.unparse(statement)
     return bool(
         re.match(
