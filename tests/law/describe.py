@@ -189,17 +189,10 @@ class _Describer:
 
     def _state(self, state: Any, place: str) -> Json:
         if type(state) is dict:
-<<<<<<< HEAD
-            return {
-                str(key): self.value(one, f"{place}.{key}")
-                for key, one in sorted(state.items(), key=lambda p: str(p[0]))
-            }
-=======
             pairs = sorted(
                 ((str(key), one) for key, one in state.items() if not _TIMES.fullmatch(str(key))), key=lambda p: p[0]
             )
             return {key: self.value(one, f"{place}.{key}") for key, one in pairs}
->>>>>>> law
         if type(state) is tuple and len(state) == 2 and all(part is None or type(part) is dict for part in state):
             return [self._state(part, place) for part in state]  # with slots
         return self.value(state, f"{place} state")

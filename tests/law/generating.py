@@ -89,14 +89,7 @@ STATEMENTS = (
     _of("print(f(), g({0}))", _digit),
     _of("def h():\n    global {0}\n    {0} = {1}\nh()", _numbers, _digit),
     _of("def h(): {0}.append({1})\nh()", _lists, _digit),
-<<<<<<< HEAD
-    _of(
-        "def counter(n={0}):\n    def up():\n        nonlocal n\n        n += 1\n        return n\n    return up\nup = counter()\nup()",
-        _digit,
-    ),
-=======
     _of(COUNTER, _digit),
->>>>>>> law
     _of("o.add({0})", _any),
     _of("o.n, K.n = K.n, {0}", _digit),
     _of("o2 = o\no2.items = {0}", _lists),

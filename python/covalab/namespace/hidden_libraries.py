@@ -1,0 +1,271 @@
+"""Hidden state of libraries: global random generators, and options that change what a cell computes or prints.
+
+Each library has a function that reads its settings as a flat dictionary, one that sets some of them, and one that
+returns the defaults. Reading needs the library to be loaded.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import random
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeAlias
+
+_Settings: TypeAlias = "dict[str, Any]"
+
+
+def _loaded(name: str) -> Any:
+    module = sys.modules.get(name)
+    return importlib.import_module(name) if module is None else module
+
+
+# Random generators.
+
+
+def _read_random() -> _Settings:
+    version, words, gauss = random.getstate()
+    # A tuple of numbers would take twice as much.
+    return {"state": (version, b"".join(word.to_bytes(4, "little") for word in words), gauss)}
+
+
+def _put_random(settings: _Settings) -> None:
+    version, data, gauss = settings["state"]
+    words = tuple(int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4))
+    random.setstate((version, words, gauss))
+
+
+def _read_numpy_random() -> _Settings:
+    state: dict[str, Any] = _loaded("numpy.random").get_state(legacy=False)
+    inner = {name: value.tobytes() if hasattr(value, "tobytes") else value for name, value in state["state"].items()}
+    return {"state": {**state, "state": inner}}
+
+
+def _put_numpy_random(settings: _Settings) -> None:
+    numpy = _loaded("numpy")
+    state = settings["state"]
+    inner = {
+        name: numpy.frombuffer(value, numpy.uint32) if isinstance(value, bytes) else value
+        for name, value in state["state"].items()
+    }
+    now = _loaded("numpy.random").get_state(legacy=False)["bit_generator"]
+    if now != state["bit_generator"]:  # the notebook has put another one there
+        bits = getattr(numpy.random, state["bit_generator"])()
+        numpy.random.set_bit_generator(bits)
+    numpy.random.set_state({**state, "state": inner})
+
+
+def _read_torch() -> _Settings:
+    torch = _loaded("torch")
+    settings: _Settings = {"state": bytes(torch.get_rng_state().tolist()), "dtype": torch.get_default_dtype()}
+    if torch.cuda.is_initialized():
+        settings["devices"] = [bytes(state.tolist()) for state in torch.cuda.get_rng_state_all()]
+    return settings
+
+
+def _put_torch(settings: _Settings) -> None:
+    torch = _loaded("torch")
+    for name, value in settings.items():
+        if name == "state":
+            torch.set_rng_state(torch.tensor(list(value), dtype=torch.uint8))
+        elif name == "dtype":
+            torch.set_default_dtype(value)
+        elif torch.cuda.is_available():
+            torch.cuda.set_rng_state_all([torch.tensor(list(one), dtype=torch.uint8) for one in value])
+
+
+# Options.
+
+
+def _read_numpy() -> _Settings:
+    numpy = _loaded("numpy")
+    return {**{f"print {name}": value for name, value in numpy.get_printoptions().items()}, **numpy.geterr()}
+
+
+def _put_numpy(settings: _Settings) -> None:
+    numpy = _loaded("numpy")
+    printing = {name.removeprefix("print "): value for name, value in settings.items() if name.startswith("print ")}
+    errors = {name: value for name, value in settings.items() if not name.startswith("print ")}
+    if printing:
+        numpy.set_printoptions(**printing)
+    if errors:
+        numpy.seterr(**errors)
+
+
+def _defaults_of_numpy() -> _Settings:
+    printing = {
+        "precision": 8,
+        "threshold": 1000,
+        "edgeitems": 3,
+        "linewidth": 75,
+        "suppress": False,
+        "nanstr": "nan",
+        "infstr": "inf",
+        "formatter": None,
+        "sign": "-",
+        "floatmode": "maxprec",
+        "legacy": False,
+        "override_repr": None,
+    }
+    known = _loaded("numpy").get_printoptions()
+    errors = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+    return {**{f"print {name}": value for name, value in printing.items() if name in known}, **errors}
+
+
+def _read_pandas() -> _Settings:
+    return dict(_leaves(_loaded("pandas").options.d))
+
+
+def _leaves(options: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in options.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _put_pandas(settings: _Settings) -> None:
+    pandas = _loaded("pandas")
+    known = _read_pandas()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that an option is deprecated is no news
+        for name, value in settings.items():
+            if name in known:
+                pandas.set_option(name, value)
+
+
+def _defaults_of_pandas() -> _Settings:
+    registered = _loaded("pandas._config.config")._registered_options  # noqa: SLF001 - there is no public way
+    return {name: option.defval for name, option in registered.items()}
+
+
+_OF_THE_PROCESS: Final = frozenset({"backend", "backend_fallback", "interactive", "toolbar", "webagg.port"})
+"""Parameters of matplotlib that belong to a process, as its backend does."""
+
+
+def _read_matplotlib() -> _Settings:
+    return _parameters(_loaded("matplotlib").rcParams)
+
+
+def _parameters(parameters: Any) -> _Settings:
+    # Not by its own `items`, which resolves the backend.
+    return {
+        name: list(value) if type(value) is list else value
+        for name, value in dict.items(parameters)
+        if name not in _OF_THE_PROCESS
+    }
+
+
+def _put_matplotlib(settings: _Settings) -> None:
+    parameters = _loaded("matplotlib").rcParams
+    dict.update(parameters, {name: value for name, value in settings.items() if name in parameters})
+
+
+def _defaults_of_matplotlib() -> _Settings:
+    return _parameters(_loaded("matplotlib").rcParamsOrig)
+
+
+def _read_decimal() -> _Settings:
+    context = _loaded("decimal").getcontext()
+    names = "prec", "rounding", "Emin", "Emax", "capitals", "clamp"
+    signals = {kind: [signal.__name__ for signal, is_set in getattr(context, kind).items() if is_set] for kind in _SIGNALS}
+    return {**{name: getattr(context, name) for name in names}, **signals}
+
+
+_SIGNALS: Final = ("traps", "flags")
+
+
+def _put_decimal(settings: _Settings) -> None:
+    decimal = _loaded("decimal")
+    context = decimal.getcontext()
+    for name, value in settings.items():
+        if name in _SIGNALS:
+            signals = getattr(context, name)
+            for signal in signals:
+                signals[signal] = signal.__name__ in value
+        else:
+            setattr(context, name, value)
+
+
+def _defaults_of_decimal() -> _Settings:
+    decimal = _loaded("decimal")
+    with decimal.localcontext(decimal.Context(traps=None, flags=[])):
+        return _read_decimal()
+
+
+def _read_sklearn() -> _Settings:
+    settings: _Settings = _loaded("sklearn").get_config()
+    return settings
+
+
+def _put_sklearn(settings: _Settings) -> None:
+    _loaded("sklearn").set_config(**settings)
+
+
+def _defaults_of_sklearn() -> _Settings:
+    return dict(_loaded("sklearn._config")._global_config)  # noqa: SLF001 - each thread begins with it
+
+
+def _read_xarray() -> _Settings:
+    return dict(_loaded("xarray.core.options").OPTIONS)
+
+
+def _put_xarray(settings: _Settings) -> None:
+    _loaded("xarray").set_options(**settings)
+
+
+def _read_polars() -> _Settings:
+    return {"settings": _loaded("polars").Config.save()}
+
+
+def _put_polars(settings: _Settings) -> None:
+    _loaded("polars").Config.load(settings["settings"])
+
+
+def _read_plotly() -> _Settings:
+    return {"template": _loaded("plotly.io").templates.default}
+
+
+def _put_plotly(settings: _Settings) -> None:
+    _loaded("plotly.io").templates.default = settings["template"]
+
+
+def _read_logging() -> _Settings:
+    manager = logging.Logger.manager
+    levels = {
+        name: logger.level for name, logger in list(manager.loggerDict.items()) if isinstance(logger, logging.Logger)
+    }
+    return {**{name: level for name, level in levels.items() if level}, "": manager.root.level, " ": manager.disable}
+
+
+def _put_logging(settings: _Settings) -> None:
+    for name, level in settings.items():
+        if name == " ":
+            logging.disable(level)
+        else:
+            logging.getLogger(name or None).setLevel(level or logging.NOTSET)
+
+
+def _nothing_else() -> _Settings:
+    return {}
+
+
+_Row: TypeAlias = "tuple[str, Callable[[], _Settings], Callable[[_Settings], None], Callable[[], _Settings]]"
+
+PLACES: Final[dict[str, _Row]] = {
+    "random": ("random", _read_random, _put_random, _nothing_else),
+    "numpy.random": ("numpy.random", _read_numpy_random, _put_numpy_random, _nothing_else),
+    "torch": ("torch", _read_torch, _put_torch, _nothing_else),
+    "numpy": ("numpy", _read_numpy, _put_numpy, _defaults_of_numpy),
+    "pandas": ("pandas", _read_pandas, _put_pandas, _defaults_of_pandas),
+    "matplotlib": ("matplotlib", _read_matplotlib, _put_matplotlib, _defaults_of_matplotlib),
+    "decimal": ("decimal", _read_decimal, _put_decimal, _defaults_of_decimal),
+    "sklearn": ("sklearn", _read_sklearn, _put_sklearn, _defaults_of_sklearn),
+    "xarray": ("xarray", _read_xarray, _put_xarray, _nothing_else),
+    "polars": ("polars", _read_polars, _put_polars, _nothing_else),
+    "plotly": ("plotly.io", _read_plotly, _put_plotly, _nothing_else),
+    "logging": ("logging", _read_logging, _put_logging, _nothing_else),
+}
+"""By name: the module without which there is nothing to read, how it is read, set, and what it is in a new process."""

@@ -1,0 +1,147 @@
+"""What cells share without a name reaches another process."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from covalab.namespace.hidden_state import HiddenState, capture
+from tests.namespace.peer import Peer
+
+# What is loaded in both processes; what the notebook sets; what must be equal then.
+CASES: dict[str, tuple[str, str, list[str]]] = {
+    "seed": ("import random", "random.seed(1); random.random()", ["random.random()", "random.gauss(0, 1)"]),
+    "half a pair of normal numbers": ("import random", "random.seed(1); random.gauss(0, 1)", ["random.gauss(0, 1)"]),
+    "seed of numpy": (
+        "import numpy as np",
+        "np.random.seed(1); np.random.rand(3); np.random.randn()",
+        ["np.random.rand(2)", "np.random.randn()", "np.random.permutation(5)"],
+    ),
+    "printing of arrays": (
+        "import numpy as np",
+        "np.set_printoptions(precision=2, suppress=True)",
+        ["np.array([1 / 3, 1e-9])"],
+    ),
+    "formatter of arrays": (
+        "import numpy as np",
+        "np.set_printoptions(formatter={'float': lambda x: f'<{x:.1f}>'})",
+        ["np.array([1 / 3])"],
+    ),
+    "errors of numpy": ("import numpy as np", "np.seterr(divide='ignore', over='raise')", ["np.geterr()"]),
+    "options of pandas": (
+        "import pandas as pd",
+        "pd.options.display.max_rows = 5; pd.set_option('display.precision', 2)",
+        ["pd.DataFrame({'a': [1 / 3] * 9})", "pd.options.display.max_rows"],
+    ),
+    "format of numbers in tables": (
+        "import pandas as pd",
+        "pd.options.display.float_format = '{:.1f}'.format",
+        ["pd.DataFrame({'a': [1 / 3]})"],
+    ),
+    "parameters of plots": (
+        "import matplotlib; matplotlib.use('agg'); import matplotlib.pyplot as plt",
+        "plt.rcParams['figure.figsize'] = (3, 2); plt.style.use('ggplot')",
+        ["plt.rcParams['figure.figsize']", "plt.rcParams['axes.prop_cycle']", "plt.rcParams['axes.facecolor']"],
+    ),
+    "filters of warnings": (
+        "import warnings",
+        "warnings.filterwarnings('error', 'no .*', UserWarning); warnings.simplefilter('ignore', FutureWarning)",
+        ["warnings.filters[:2]"],
+    ),
+    "variables of the process": (
+        "import os",
+        "os.environ['COVALAB_TEST_X'] = '1'; os.environ.pop('COVALAB_TEST_Y', None)",
+        ["os.environ['COVALAB_TEST_X']"],
+    ),
+    "folder": ("import os", "os.chdir('/')", ["os.getcwd()"]),
+    "recursion": ("import sys", "sys.setrecursionlimit(2345)", ["sys.getrecursionlimit()"]),
+    "search path": ("import sys", "sys.path.insert(0, '/nowhere')", ["sys.path[0]"]),
+    "decimal": (
+        "import decimal",
+        "decimal.getcontext().prec = 5; decimal.getcontext().rounding = decimal.ROUND_UP",
+        ["decimal.Decimal(1) / 3", "decimal.getcontext()"],
+    ),
+    "trap of decimal": (
+        "import decimal",
+        "decimal.getcontext().traps[decimal.DivisionByZero] = False",
+        ["decimal.Decimal(1) / 0"],
+    ),
+    "configuration of sklearn": (
+        "import sklearn",
+        "sklearn.set_config(transform_output='pandas', display='text')",
+        ["sklearn.get_config()"],
+    ),
+    "locale": ("import locale", "locale.setlocale(locale.LC_ALL, 'C.UTF-8')", ["locale.setlocale(locale.LC_ALL)"]),
+    "levels of loggers": (
+        "import logging",
+        "logging.getLogger('mine').setLevel('DEBUG'); logging.getLogger().setLevel('ERROR')",
+        ["logging.getLogger('mine').level", "logging.getLogger().level"],
+    ),
+}
+
+
+@pytest.fixture
+def new_kernel() -> Peer:
+    """A process of its own: these tests change it."""
+    return Peer()
+
+
+@pytest.fixture
+def new_task() -> Peer:
+    """As above."""
+    return Peer()
+
+
+@pytest.mark.parametrize("is_loaded_before", [True, False], ids=["loaded before", "loaded after"])
+@pytest.mark.parametrize("case", CASES)
+def test_hidden_state_reaches_another_process(
+    new_kernel: Peer, new_task: Peer, case: str, is_loaded_before: bool
+) -> None:
+    """Whether the library was loaded when the process began, or later."""
+    load, cell, expressions = CASES[case]
+    steps = [load, ""] if is_loaded_before else ["", load]
+    try:
+        new_kernel.run(steps[0])
+        base = new_kernel("capture", None)
+        new_kernel.run(steps[1], cell)
+        state = new_kernel("capture", base)
+
+        assert state
+        assert len(pickle.dumps(state)) < 8_000
+        assert new_task("apply", state) == ()
+        new_task.run(load)
+        assert new_task.values(*expressions) == new_kernel.values(*expressions)
+    finally:
+        new_kernel.stop()
+        new_task.stop()
+
+
+def test_what_did_not_change_is_not_captured() -> None:
+    """A capture that is compared with the one before is empty."""
+    assert capture(capture()).parts == {}
+
+
+def test_a_state_can_be_pickled_whatever_is_in_it() -> None:
+    """What cannot be pickled is left out."""
+    state = HiddenState({"numpy": {"print formatter": (i for i in ()), "divide": "ignore"}})
+
+    assert pickle.loads(pickle.dumps(state)).parts == {"numpy": {"divide": "ignore"}}
+
+
+def test_a_variable_that_was_removed_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And those that others set stay."""
+    from covalab.namespace.hidden_state import apply
+
+    monkeypatch.setenv("COVALAB_TEST_A", "1")
+    base = capture()
+    monkeypatch.delenv("COVALAB_TEST_A")
+    state = capture(base)
+    monkeypatch.setenv("COVALAB_TEST_A", "2")
+    monkeypatch.setenv("COVALAB_TEST_B", "3")
+    apply(state)
+    import os
+
+    assert state.parts == {"environment": {"COVALAB_TEST_A": None}}
+    assert "COVALAB_TEST_A" not in os.environ
+    assert os.environ["COVALAB_TEST_B"] == "3"
