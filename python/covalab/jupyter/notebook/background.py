@@ -18,6 +18,8 @@ from covalab.core.model import DispatchRecord, DispatchSummary
 from covalab.core.outputs import Output
 from covalab.jupyter.notebook.session import CellElectron, Session
 from covalab.jupyter.notebook.waiting import RANDOM, names_needed
+from covalab.namespace.delivery import Delivered
+from covalab.namespace.exchange import Sent
 from covalab.sdk.dispatching import api
 from covalab.sdk.results.handle import DispatchHandle
 from covalab.view.cell_view import CellState, CellView, cell_bundle, names_message, seconds_to_next
@@ -31,6 +33,15 @@ _STATES: Final[dict[str, CellState]] = {
     "completed": "done",
     "cancelled": "cancelled",
 }
+
+
+def _message(delivered: Delivered) -> str:
+    """Return what is said about a delivery."""
+    parts = [names_message(list(dict.fromkeys([*delivered.names, *delivered.changed])))]
+    if delivered.deleted:
+        parts.append(f"deleted {', '.join(f'`{name}`' for name in delivered.deleted)}")
+    parts += [f"`{name}` stayed there: {reason}" for name, reason in delivered.unsendable.items()]
+    return "; ".join(part for part in [*parts, *delivered.warnings] if part)
 
 
 class CellFailed(TaskFailed):
@@ -52,8 +63,8 @@ class BackgroundCell:
         Why it gave nothing, once it has ended so.
     """
 
-    def __init__(self, made: CellElectron, handle: DispatchHandle, session: Session) -> None:
-        self.made, self.handle, self._session = made, handle, session
+    def __init__(self, made: CellElectron, handle: DispatchHandle, session: Session, sent: Sent | None) -> None:
+        self.made, self.handle, self._session, self._sent = made, handle, session, sent
         scope = made.part.cell.scope
         self.names = {*made.outputs, *scope.bindings, *scope.changes, *scope.deleted}
         self.names |= {one.name for one in scope.possible}
@@ -102,9 +113,9 @@ class BackgroundCell:
         result = api.get_result(self.handle)
         if record.summary.status == "completed":
             names = result.session_record
-            if names is None:  # a cell with an executor or packages of its own is a function
+            if names is None or self._sent is None:  # with an executor or packages of its own it is a function
                 return names_message(self._session.deliver_outputs(self.made, result.result))
-            return names_message(self._session.deliver(names))
+            return _message(self._session.deliver(names, self._sent))
         failure = next(iter(record.failures.values()), None)
         said = "it was cancelled" if failure is None else failure.traceback or failure.reason
         self.error = CellFailed(f"{self.name} gave nothing, and nothing in this notebook changed:\n{said.strip()}")

@@ -27,6 +27,7 @@ from covalab.jupyter.notebook.display import Definition, Dispatches
 from covalab.jupyter.notebook.interrupt_magics import InterruptMagics
 from covalab.jupyter.notebook.magic_helpers import evaluate, id_in, magic
 from covalab.jupyter.notebook.session import CellElectron, Options, Session
+from covalab.jupyter.notebook.session_lattice import Build
 from covalab.jupyter.notebook.waiting import WAIT, WaitingLine, WaitingTransformer, names_needed
 from covalab.sdk.building.lattice import Lattice, lattice
 from covalab.sdk.dispatching import api
@@ -53,6 +54,20 @@ def _prewarm() -> None:
 def _unquoted(text: str) -> str:
     """Return the value of an option without the quotes around it."""
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
+
+
+class _Line:
+    """Line below a cell, with a text that changes."""
+
+    def __init__(self) -> None:
+        self._output: Any = None
+
+    def show(self, text: str) -> None:
+        """Show a text in place of the one before."""
+        if self._output is None:
+            self._output = display(Definition(text), display_id=True)
+        else:
+            self._output.update(Definition(text))
 
 
 def _filled(lines: list[str]) -> list[str]:
@@ -168,21 +183,21 @@ class CovalabMagics(Magics):
                 self._wait(*names_needed(made.part.cell.tree, self._shell.user_ns))
             single = self._single(made) if options.run else None
         if single is not None:
-            self._run(made, single)
+            self._run(made, *single)
         elif header.arguments is None:
             display(Definition(f"electron {made.signature}"))
 
-    def _single(self, made: CellElectron) -> Lattice:
+    def _single(self, made: CellElectron) -> tuple[Lattice, Build]:
         try:
             return self.session.single(made)
         except CellRefused:
             self.session.forget(made)  # a lattice of all cells is not to fail for it, too
             raise
 
-    def _run(self, made: CellElectron, single: Lattice) -> None:
+    def _run(self, made: CellElectron, single: Lattice, build: Build) -> None:
         """Dispatch one electron and fetch its outputs in a thread, which prints nothing."""
         handle = self.last = api.dispatch(single)()
-        cell = BackgroundCell(made, handle, self.session)
+        cell = BackgroundCell(made, handle, self.session, build.sent)
         output = display(cell.bundle(), raw=True, display_id=True)
 
         def update(bundle: dict[str, Any]) -> None:
@@ -195,16 +210,7 @@ class CovalabMagics(Magics):
     def _wait(self, *names: str) -> None:
         """Wait for names that cells with `--run` are making; a cell that needs them calls this first."""
         for cell, found in self.session.expected(names).items():
-            output = None
-
-            def show(text: str) -> None:
-                nonlocal output
-                if output is None:
-                    output = display(Definition(text), display_id=True)
-                else:
-                    output.update(Definition(text))
-
-            WaitingLine(show).wait(found, cell.name, cell.wait)
+            WaitingLine(_Line().show).wait(found, cell.name, cell.wait)
             if cell.error is not None:
                 raise cell.error
 

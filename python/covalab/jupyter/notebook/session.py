@@ -7,6 +7,7 @@ the order in which they were first run; a cell that is run again replaces its el
 from __future__ import annotations
 
 import ast
+import pickle
 import types
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 import msgspec
 
 from covalab.core.cell_source import filename_for, remember
+from covalab.core.errors import CovalabError
 from covalab.core.missing_values import Missing
 from covalab.core.transportable import TransportableObject
 from covalab.jupyter.cells.cell import HISTORY, Cell, Kind, Names, kind_of, names_of, read_cell, read_session_cell
@@ -24,7 +26,10 @@ from covalab.jupyter.cells.ipython_lines import CellRefused
 from covalab.jupyter.cells.known_names import meant
 from covalab.jupyter.notebook.session_lattice import Build, SeenNames, SessionCall, notebook_names, results_of
 from covalab.jupyter.notebook.wiring import NAMES, NOTEBOOK, RESULTS, WiredElectron, Wiring, wire
+from covalab.namespace import hidden_state
 from covalab.namespace.covariables import is_hidden
+from covalab.namespace.delivery import Delivered
+from covalab.namespace.exchange import Sent, deliver
 from covalab.sdk.building.electron import electron
 from covalab.sdk.building.lattice import Lattice, lattice
 from covalab.sdk.building.options import RetryOptions
@@ -85,6 +90,15 @@ class Expected(Protocol):
         """The name of its electron."""
         ...
 
+    @property
+    def error(self) -> CovalabError | None:
+        """Why it gave nothing, once it has ended so."""
+        ...
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until its names are here, or it has failed; return whether that is so."""
+        ...
+
 
 class Session:
     """Electron cells and lattices of a notebook.
@@ -99,6 +113,7 @@ class Session:
         self.namespace = namespace
         self._electrons: dict[str, CellElectron] = {}
         self._wired: dict[str, _Wired] = {}
+        self._base = hidden_state.capture()
         self._pending: list[Expected] = []  # cells with `--run` that have not ended, in the order of their beginning
 
     @property
@@ -292,13 +307,15 @@ class Session:
         wiring = wire(
             name, parts, self.kind, arguments=arguments, wanted=wanted, reach=self._reach, known=self.namespace
         )
-        made = lattice(self._assemble(wiring))
+        made = lattice(self._assemble(wiring)[0])
         self.namespace[name] = made
         self._wired[name] = _Wired(made, cells, arguments, wanted)
         return made, wiring.source
 
-    def single(self, made: CellElectron) -> Lattice:
+    def single(self, made: CellElectron) -> tuple[Lattice, Build]:
         """Return a lattice of one electron, with its inputs taken from the notebook when it is dispatched.
+
+        What is returned beside it has what was sent, once it is dispatched.
 
         Raises
         ------
@@ -307,9 +324,9 @@ class Session:
         """
         part = made.part
         wiring = wire(f"run_{part.name}", [part], self.kind, whole=True, reach=self._reach, known=self.namespace)
-        function = self._assemble(wiring)
+        function, build = self._assemble(wiring, waits=True)
         function.__name__ = function.__qualname__ = part.name
-        return lattice(function)
+        return lattice(function), build
 
     def expect(self, cell: Expected) -> None:
         """Record that the names of a cell are being made."""
@@ -333,22 +350,36 @@ class Session:
         self.namespace.update(found)
         return list(found)
 
-    def deliver(self, record: CellRecord) -> list[str]:
-        """Put what a cell has made into the notebook; return the names that it set or changed."""
-        found = {name: record[name] for name in record.state.made}
-        self.namespace.update(found)
-        for name in record.state.deleted:
-            self.namespace.pop(name, None)
-        return list(found)
+    def deliver(self, record: CellRecord, sent: Sent) -> Delivered:
+        """Put what a cell has made into the notebook, and change what it changed in the notebook's own objects.
 
-    def _assemble(self, wiring: Wiring) -> types.FunctionType:
-        """Compile the source of a lattice around its electrons.
+        Parameters
+        ----------
+        record
+            What the cell has left.
+        sent
+            What was sent to it.
+
+        Raises
+        ------
+        CovalabError
+            If that fails; the message says what of the notebook has changed nevertheless.
+        """
+        reply = record.reply
+        assert reply is not None
+        delivered = deliver(sent, reply, self.namespace)
+        if record.state.hidden_change:
+            hidden_state.apply(pickle.loads(record.state.hidden_change))  # noqa: S301 - of the user's own data folder
+        return delivered
+
+    def _assemble(self, wiring: Wiring, *, waits: bool = False) -> tuple[types.FunctionType, Build]:
+        """Compile the source of a lattice around its electrons. `waits`: the notebook waits for what becomes of it.
 
         The source is put into a factory function that takes the electrons as parameters: so the lattice calls its own
         versions of them, compiled for its wiring, and not those in the namespace.
         """
         known = {one.part.name: one for one in self._electrons.values()}
-        build = Build(self.namespace)
+        build = Build(self.namespace, base=self._base, waits=waits)
         electrons: dict[str, Callable[..., Any]] = {
             part.name: self._in_session(known[part.name], wiring, build)
             if part.in_session
@@ -368,14 +399,15 @@ class Session:
         function.__qualname__ = wiring.name
         function.__covalab_source__ = wiring.source  # type: ignore[attr-defined]
         remember(filename, wiring.source)
-        return function
+        return function, build
 
     def _in_session(self, made: CellElectron, wiring: Wiring, build: Build) -> SessionCall:
         """Return what a bare cell is in a lattice: it takes the session and returns it."""
         part = made.part
         filename = filename_for("electron", part.name, part.cell.text)
         remember(filename, part.cell.text)
-        function = SessionCell(part.name, part.cell.text, made.first_line, filename)
+        bound = tuple(part.cell.scope.bindings)
+        function = SessionCell(part.name, part.cell.text, made.first_line, filename, bound=bound)
         flows = wiring.flows.get(part.name, {})
         return SessionCall(part.name, _as_electron(function, made.options), flows, build, made.seen)
 

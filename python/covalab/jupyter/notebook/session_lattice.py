@@ -7,15 +7,15 @@ from the notebook are looked at then, and compared when it is dispatched.
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
-
-import msgspec
 
 from covalab.core.errors import CovalabError
 from covalab.core.transportable import TransportableObject
 from covalab.jupyter.cells.cell import Cell, kind_of
-from covalab.namespace import hidden_state, pickling
+from covalab.jupyter.cells.ipython_lines import CellRefused
+from covalab.namespace import exchange, hidden_state, pickling
 from covalab.sdk.building.trace import active
 from covalab.worker.session.cell import NotebookNames
 from covalab.worker.session.reach import reached
@@ -74,15 +74,40 @@ def _see(name: str, namespace: dict[str, Any]) -> _Seen:
 
 
 class Build:
-    """What the cells of a session share while the graph of their lattice is built; travels with the lattice.
+    """Cells of a session, and names of the notebook for them, while the graph of their lattice is built.
 
     Each name of the notebook is taken once, and again for a cell that was run after it changed. A lattice that was
     stored, to be dispatched again in another process, has the names that were taken for it.
+
+    Parameters
+    ----------
+    namespace
+        The notebook's; None in another process.
+    taken
+        The names that were taken before, by cell.
+    base
+        The hidden state of the kernel before the notebook did anything.
+    waits
+        Whether the notebook waits for what becomes of its objects.
+
+    Attributes
+    ----------
+    sent
+        What the notebook keeps for that.
     """
 
-    def __init__(self, namespace: dict[str, Any] | None, taken: Mapping[str, NotebookNames | None] = {}) -> None:
+    def __init__(
+        self,
+        namespace: dict[str, Any] | None,
+        taken: Mapping[str, NotebookNames | None] = {},
+        *,
+        base: hidden_state.HiddenState | None = None,
+        waits: bool = False,
+    ) -> None:
         self._namespace = namespace
         self._taken = dict(taken)
+        self._base, self._waits = base, waits
+        self.sent: exchange.Sent | None = None
         self.begin()
 
     def __reduce__(self) -> tuple[Callable[..., Build], tuple[Any, ...]]:
@@ -97,6 +122,8 @@ class Build:
         """Return names for a cell; None if the session has them all."""
         if self._namespace is None or seen is None:
             return self._taken.get(cell)
+        if self._waits:
+            return self._send(cell, names)
         values: dict[str, Any] = {}
         for name in names:
             one = seen.now(name)
@@ -104,11 +131,29 @@ class Build:
             if self._sent.get(name) != mark:
                 self._sent[name] = mark
                 values[name] = one.value
-        hidden = b"" if self.made else msgspec.msgpack.encode(hidden_state.capture())
+        hidden = b"" if self.made else pickle.dumps(hidden_state.capture(self._base))
         taken = None
         if values or hidden:
             taken = NotebookNames(tuple(values), pickling.dumps(values, self._namespace).join(), hidden)
         self._taken[cell] = taken
+        return taken
+
+    def _send(self, cell: str, names: Sequence[str]) -> NotebookNames:
+        """Send names for one cell whose notebook waits for what becomes of them.
+
+        Raises
+        ------
+        CellRefused
+            If one of them cannot be sent.
+        """
+        assert self._namespace is not None
+        sent = self.sent = exchange.send(names, self._namespace)
+        refused = [reason for name, reason in sent.unsendable.items() if name in names]
+        if refused:
+            message = f"electron {cell!r} cannot run in the background: {'; '.join(refused)}"
+            raise CellRefused(message)
+        hidden = pickle.dumps(hidden_state.capture(self._base))
+        taken = self._taken[cell] = NotebookNames(tuple(sent.values), sent.data, hidden, is_exchange=True)
         return taken
 
 

@@ -149,11 +149,6 @@ class ZMQInteractiveShell(InteractiveShell):
     def init_profile_dir(self, profile_dir: Any) -> None:
         """Make no folder."""
 
-    @property
-    def db(self) -> dict[str, Any]:
-        """What magics such as `%cd` remember: only as long as this process lives."""
-        return self.__dict__.setdefault("_remembered", {})  # type: ignore[no-any-return]
-
     def init_virtualenv(self) -> None:
         """Leave the search path as it is."""
 
@@ -234,6 +229,7 @@ def _new_shell() -> ZMQInteractiveShell:
     made: ZMQInteractiveShell = ZMQInteractiveShell.instance(config=config, user_ns={})
     made.events.register("post_execute", widgets.refresh)
     sys.excepthook = excepthook
+    made.db = {}  # what magics such as `%cd` remember: only as long as this process lives
     _kept_builtins.update({name: vars(builtins)[name] for name in vars(builtins).keys() - before})
     return made
 

@@ -15,7 +15,8 @@ class NotebookNames(msgspec.Struct, frozen=True):
 
     names: tuple[str, ...]
     data: bytes
-    hidden: bytes = b""  # settings and random generators of its process
+    hidden: bytes = b""  # pickled `HiddenState` of its process: settings, random generators
+    is_exchange: bool = False  # the notebook waits for what becomes of its objects (`covalab.namespace.exchange`)
 
     def __str__(self) -> str:
         return ", ".join(self.names)
@@ -36,20 +37,31 @@ class SessionCell:
         The name that tracebacks show for it.
     parameters
         The names of the lattice's parameters that keep their value after this cell, which sets their defaults.
+    bound
+        The names that it sets, as far as that is known.
     """
 
     __covalab_session__ = True
 
-    def __init__(self, name: str, text: str, first_line: int, filename: str, parameters: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        first_line: int,
+        filename: str,
+        parameters: tuple[str, ...] = (),
+        bound: tuple[str, ...] = (),
+    ) -> None:
         self.__name__ = self.__qualname__ = name
         self.__covalab_source__ = self.text = text
         self.first_line = first_line
         self.filename = filename
         self.parameters = parameters
+        self.bound = bound
         self.__doc__ = None
 
     def __reduce__(self) -> tuple[Callable[..., SessionCell], tuple[Any, ...]]:
-        return SessionCell, (self.__name__, self.text, self.first_line, self.filename, self.parameters)
+        return SessionCell, (self.__name__, self.text, self.first_line, self.filename, self.parameters, self.bound)
 
     def __call__(
         self, session: CellRecord | None = None, notebook: NotebookNames | None = None, /, **values: Any

@@ -7,7 +7,7 @@ is restored from the record of its last cell; cells that made what cannot be sto
 from __future__ import annotations
 
 import builtins
-import contextlib
+import pickle
 import re
 import secrets
 import sys
@@ -19,11 +19,12 @@ import msgspec
 
 from covalab.blobs import BlobStore
 from covalab.core.cell_source import remember
-from covalab.namespace import hidden_state, pickling
+from covalab.namespace import exchange, hidden_state, pickling
 from covalab.namespace.covariables import Snapshot, Tracker, is_hidden, restore
 from covalab.worker import reporting
 from covalab.worker.main_module import NodeMain
-from covalab.worker.outputs.shell import CellEnd, run_cell
+from covalab.worker.outputs.replays import set_history, without_outputs
+from covalab.worker.outputs.shell import CellEnd, run_cell, shell
 from covalab.worker.session.cell import NotebookNames, SessionCell
 from covalab.worker.session.reach import is_of_shell, reached
 from covalab.worker.session.record import RESULT, CellRecord, RecordState, Replay
@@ -56,15 +57,14 @@ class LiveSession:
     def restore(self, record: CellRecord) -> None:
         """Put the session together as it was after a cell of another process."""
         state = record.state
-        with contextlib.nullcontext():
-            for replay in state.replays:
-                self._replay(replay)
+        for replay in state.replays:
+            self._replay(replay)
         unstorable = {name: self.namespace[name] for name in state.snapshot.unstorable if name in self.namespace}
         self._clear()
         restore(state.snapshot, self._blobs, self.namespace)
         self.namespace.update(unstorable)
-        if state.hidden:
-            hidden_state.apply(msgspec.msgpack.decode(state.hidden, type=bytes))
+        _apply(state.hidden)
+        set_history(state.count, self.namespace.pop(RESULT, None))
         self._tracker = Tracker(self.namespace, self._is_hidden)
         self.token, self._state = state.token, state
 
@@ -74,15 +74,14 @@ class LiveSession:
         self._clear()
         restore(replay.before, self._blobs, self.namespace)
         self.namespace.update(kept)
-        if replay.hidden:
-            hidden_state.apply(msgspec.msgpack.decode(replay.hidden, type=bytes))
-        remember(replay.filename, replay.text)
-        end = self._run(replay.text, replay.filename, replay.first_line)
+        _apply(replay.hidden)
+        with without_outputs():
+            end = self._run(replay.text, replay.filename, replay.first_line)
         if end.error is not None:
             raise end.error
 
     def _clear(self) -> None:
-        for name in [name for name in self.namespace if not name.startswith("__")]:
+        for name in [name for name in self.namespace if not self._is_hidden(name)]:
             del self.namespace[name]
 
     def run(self, cell: SessionCell, notebook: NotebookNames | None, values: Mapping[str, Any]) -> CellRecord:
@@ -94,51 +93,53 @@ class LiveSession:
             What the cell raised. The session is then given up: another run of the cell begins with what was stored.
         """
         self.token = ""  # half way, until the cell has ended well
-        if notebook is not None:
-            if notebook.hidden:
-                hidden_state.apply(msgspec.msgpack.decode(notebook.hidden))
-            self.namespace.update(pickling.loads(notebook.data, self.namespace))
+        received = self._take(notebook)
         self.namespace.update(values)
-        before = self._state
-        words = self._touched(cell.text)
-        given = (*(notebook.names if notebook is not None else ()), *values)
-        replay_before = self._before(words)
-        remember(cell.filename, cell.text)
+        before = hidden_state.capture() if received is not None else None
+        replay = self._replay_of(cell, {*_WORD.findall(cell.text)})
         end = self._run(cell.text, cell.filename, cell.first_line)
         if end.error is not None:
             raise end.error
         self.namespace.update({name: values[name] for name in cell.parameters if name in values})
-        self._state = self._stored(cell, before, {*words, *given}, end, replay_before)
-        self.token = self._state.token
-        return CellRecord(self._state, self._blobs)
+        given = (*(notebook.names if notebook is not None else ()), *values)
+        state = self._stored(cell, given, end, replay)
+        if received is not None and before is not None:
+            reply = self._blobs.serialize(received.reply(cell.bound, self._is_hidden), text="")
+            change = _pickled(hidden_state.capture(before))
+            state = msgspec.structs.replace(state, reply=reply, hidden_change=change)
+        self._state, self.token = state, state.token
+        return CellRecord(state, self._blobs)
+
+    def _take(self, notebook: NotebookNames | None) -> exchange.Received | None:
+        """Take names from the notebook."""
+        if notebook is None:
+            return None
+        _apply(notebook.hidden)
+        if notebook.is_exchange:
+            return exchange.receive(notebook.data, self.namespace)
+        self.namespace.update(pickling.loads(notebook.data, self.namespace))
+        return None
 
     def _run(self, text: str, filename: str, first_line: int) -> CellEnd:
+        remember(filename, text)
+        code = "\n".join(text.split("\n")[first_line - 1 :])
         own, sys.modules[_MAIN] = sys.modules[_MAIN], self._main
         try:
-            code = "\n".join(text.split("\n")[first_line - 1 :])
             return run_cell(code, filename=filename, namespace=self.namespace, first_line=first_line)
         finally:
             sys.modules[_MAIN] = own
 
-    def _before(self, words: Iterable[str]) -> tuple[Snapshot, bytes]:
-        """Return what a cell may read, as it is before it runs, in case it must run again."""
-        wanted = set(words)
-        snapshot = self._state.snapshot
-        kept = tuple(stored for stored in snapshot.covariables if not wanted.isdisjoint(stored.names))
-        return Snapshot(kept, {}), self._state.hidden
+    def _replay_of(self, cell: SessionCell, words: set[str]) -> Replay:
+        """Return how to run a cell again: what it may read, as it is before it runs."""
+        wanted = words | reached(words, self.namespace)
+        stored = self._state.snapshot.covariables
+        kept = tuple(one for one in stored if not one.names or not wanted.isdisjoint(one.names))
+        return Replay(cell.text, cell.filename, cell.first_line, (), Snapshot(kept, {}), self._state.hidden)
 
-    def _stored(
-        self,
-        cell: SessionCell,
-        before: RecordState,
-        words: set[str],
-        end: CellEnd,
-        replay_before: tuple[Snapshot, bytes],
-    ) -> RecordState:
-        names = {name for stored in before.snapshot.covariables for name in stored.names} | {
-            *before.snapshot.unstorable
-        }
-        touched = words | (self.namespace.keys() - names) | self._touched(cell.text)
+    def _stored(self, cell: SessionCell, given: Iterable[str], end: CellEnd, replay: Replay) -> RecordState:
+        before = self._state
+        known = {*before.snapshot.names, *before.snapshot.unstorable}
+        touched = {*given, *(self.namespace.keys() - known), *reached(_WORD.findall(cell.text), self.namespace)}
         if end.has_value:
             self.namespace[RESULT] = end.value
             touched.add(RESULT)
@@ -147,33 +148,28 @@ class LiveSession:
         finally:
             self.namespace.pop(RESULT, None)
         unstorable = {name: reason for name, reason in snapshot.unstorable.items() if name != RESULT}
+        replays = [one for one in before.replays if any(name in unstorable for name in one.names)]
         involved = tuple(name for name in unstorable if name in touched)
-        replays = [replay for replay in before.replays if any(name in unstorable for name in replay.names)]
         if involved:
-            replays.append(Replay(cell.text, cell.filename, cell.first_line, involved, *replay_before))
-        hidden = hidden_state.capture(self._fresh)
-        old = {stored.names: stored.value for stored in before.snapshot.covariables}
-        made = tuple(
-            name
-            for stored in snapshot.covariables
-            if old.get(stored.names) != stored.value
-            for name in stored.names
-            if name != RESULT
-        )
+            replays.append(msgspec.structs.replace(replay, names=involved))
         return RecordState(
             before.number + 1,
             secrets.token_hex(8),
-            snapshot,
-            msgspec.msgpack.encode(hidden) if hidden else b"",
+            msgspec.structs.replace(snapshot, unstorable=unstorable),
+            _pickled(hidden_state.capture(self._fresh)),
             replays,
             end.has_value and RESULT not in snapshot.unstorable,
-            made,
-            tuple(names - self.namespace.keys() - {RESULT}),
+            count=shell().execution_count - 1,
         )
 
-    def _touched(self, text: str) -> set[str]:
-        """Return the names that a cell can reach: those in its text, and those in the functions that it can reach."""
-        return reached(_WORD.findall(text), self.namespace)
+
+def _pickled(state: hidden_state.HiddenState) -> bytes:
+    return pickle.dumps(state) if state else b""
+
+
+def _apply(hidden: bytes) -> None:
+    if hidden:
+        hidden_state.apply(pickle.loads(hidden))  # noqa: S301 - of this data folder
 
 
 class _Process:

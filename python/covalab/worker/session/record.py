@@ -51,8 +51,9 @@ class RecordState(msgspec.Struct, frozen=True):
     hidden: bytes = b""
     replays: list[Replay] = []
     has_value: bool = False
-    made: tuple[str, ...] = ()  # names that this cell has set or changed
-    deleted: tuple[str, ...] = ()
+    reply: Value | None = None  # what goes back to a notebook that waits (`covalab.namespace.exchange`)
+    hidden_change: bytes = b""  # what this cell has changed of the hidden state, for the same notebook
+    count: int = 0  # the number of the cell as IPython counts
 
 
 class CellRecord(Mapping[str, Any]):
@@ -81,7 +82,19 @@ class CellRecord(Mapping[str, Any]):
     def blobs(self) -> tuple[Digest, ...]:
         """The digests of the blobs that it refers to."""
         snapshots = [self.state.snapshot, *(replay.before for replay in self.state.replays)]
-        return tuple(dict.fromkeys(digest for snapshot in snapshots for digest in snapshot.blobs))
+        digests = [digest for snapshot in snapshots for digest in snapshot.blobs]
+        if self.state.reply is not None and self.state.reply.digest:
+            digests.append(self.state.reply.digest)
+        return tuple(dict.fromkeys(digests))
+
+    @property
+    def reply(self) -> bytes | None:
+        """What goes back to the notebook, if one waits for it."""
+        if self.state.reply is None:
+            return None
+        blobs = self._blobs or reporting.blobs_of_batch()
+        data: bytes = blobs.deserialize(self.state.reply, what="what the cell left")
+        return data
 
     @property
     def value(self) -> Any:
