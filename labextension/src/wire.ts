@@ -96,7 +96,8 @@ export type Settings = readonly [
   time_limit: number | null,
   hooks: string,
   instance: string,
-  retry: RetryPolicy
+  retry: RetryPolicy,
+  session: boolean
 ];
 
 /** A transport graph: Covalent's node numbers, names and edges. `output` is the node of the lattice's value. */
@@ -112,14 +113,16 @@ export interface Graph {
 /**
  * A serialized value: encoded bytes (`data`), or the digest of a file in the blob folder.
  *
- * `size` is the encoded length in bytes, `type` the type's name, `text` a short text for people (may be cut).
+ * `size` is the encoded length in bytes, `type` the type's name, `text` a short text for people (may be cut). `uses`
+ * are further blobs that the value refers to, and that must stay as long as it does.
  */
 export type Value = readonly [
   size: number,
   type: string,
   text: string,
   data: string | null,
-  digest: string | null
+  digest: string | null,
+  uses: readonly string[]
 ];
 
 /** Why a node failed. `traceback` is cut to the user's frames; `exception` is its class, `kinds` also the bases. */
@@ -143,7 +146,8 @@ export type Outcome = readonly [
   stdout: string,
   stderr: string,
   worker: string,
-  submission: Value | null
+  submission: Value | null,
+  outputs: Value | null
 ];
 
 /** One run of a node that was not its last: which, how it ended, and when the next may begin. */
@@ -230,6 +234,7 @@ export interface NodeDetail {
   readonly attempts: readonly Attempt[];
   readonly next_at: number | null;
   readonly child: string | null;
+  readonly outputs: Value | null;
 }
 
 /** A task in a list: a node that does work. `value` comes without its bytes. */

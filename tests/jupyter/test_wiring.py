@@ -10,7 +10,8 @@ import pytest
 from covalab.jupyter.cells.cell import kind_of, read_cell
 from covalab.jupyter.cells.header import read_header
 from covalab.jupyter.cells.ipython_lines import CellRefused
-from covalab.jupyter.notebook.wiring import WiredElectron, wire
+from covalab.jupyter.notebook.linking import WiredElectron
+from covalab.jupyter.notebook.wiring import wire
 
 
 def part(line: str, code: str) -> WiredElectron:

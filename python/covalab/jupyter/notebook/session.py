@@ -24,8 +24,10 @@ from covalab.jupyter.cells.compiling import Recipe, arguments_of, data_message, 
 from covalab.jupyter.cells.header import CellHeader, parameter_names
 from covalab.jupyter.cells.ipython_lines import CellRefused
 from covalab.jupyter.cells.known_names import meant
+from covalab.jupyter.notebook.lattice_source import NAMES, NOTEBOOK, RESULTS
+from covalab.jupyter.notebook.linking import WiredElectron
 from covalab.jupyter.notebook.session_lattice import Build, SeenNames, SessionCall, notebook_names, results_of
-from covalab.jupyter.notebook.wiring import NAMES, NOTEBOOK, RESULTS, WiredElectron, Wiring, wire
+from covalab.jupyter.notebook.wiring import Wiring, wire
 from covalab.namespace import hidden_state
 from covalab.namespace.covariables import is_hidden
 from covalab.namespace.delivery import Delivered
