@@ -134,3 +134,34 @@ def _outputs(text: str, magic: str) -> tuple[str, ...]:
 
 def _is_name(text: str) -> bool:
     return text.isidentifier() and not keyword.iskeyword(text)
+
+
+def default_arguments(tree: ast.Module) -> ast.arguments | None:
+    r"""Return the parameters that a cell gives defaults for: the names to which it assigns literals. None without any.
+
+    Examples
+    --------
+    >>> ast.unparse(default_arguments(ast.parse("alpha = 0.5\nname: str = 'x'\nrows = load()")))
+    "alpha=0.5, name='x'"
+    """
+    found: dict[str, ast.expr] = {}
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+            target, value = statement.targets[0], statement.value
+        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+            target, value = statement.target, statement.value
+        else:
+            continue
+        if isinstance(target, ast.Name) and _is_literal(value):
+            found[target.id] = value
+    if not found:
+        return None
+    return ast.arguments([], [ast.arg(name) for name in found], None, [], [], None, list(found.values()))
+
+
+def _is_literal(value: ast.expr) -> bool:
+    try:
+        ast.literal_eval(value)
+    except ValueError:
+        return False
+    return True

@@ -32,6 +32,7 @@ class WiredElectron(msgspec.Struct, frozen=True):
     arguments: ast.arguments | None = None
     outputs: tuple[str, ...] | None = None
     in_session: bool = False
+    holds_parameters: bool = False  # tagged `parameters` in the notebook: what it sets are defaults
 
     @property
     def available(self) -> Collection[str]:
@@ -154,9 +155,11 @@ class Linker:
         unset = [name for name, binding in scope.bindings.items() if not binding.sure]
         touched = [*scope.reads, *scope.reads_after_empty, *unset, *scope.changes, *cell.text_names]
         links: list[Link] = []
+        if part.holds_parameters:
+            links = [Link(name, "parameter", keyword=True) for name in scope.bindings if name in self.parameters]
         taken: list[str] = []
         pending = list(dict.fromkeys(touched))
-        seen: set[str] = set()
+        seen = {one.parameter for one in links}
         while pending:
             wanted = pending.pop(0)
             if wanted in seen:

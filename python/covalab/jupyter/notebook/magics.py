@@ -178,6 +178,7 @@ class CovalabMagics(Magics):
                 key=self._cell_id(),
                 flags=self._shell.compile.flags,
                 runs_now=options.run,
+                is_parameters="parameters" in ((self._message().get("metadata") or {}).get("tags") or ()),
             )
             if options.run:
                 self._wait(*names_needed(made.part.cell.tree, self._shell.user_ns))

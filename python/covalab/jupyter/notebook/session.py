@@ -21,7 +21,7 @@ from covalab.core.missing_values import Missing
 from covalab.core.transportable import TransportableObject
 from covalab.jupyter.cells.cell import HISTORY, Cell, Kind, Names, kind_of, names_of, read_cell, read_session_cell
 from covalab.jupyter.cells.compiling import Recipe, arguments_of, data_message, function_of, listed
-from covalab.jupyter.cells.header import CellHeader, parameter_names
+from covalab.jupyter.cells.header import CellHeader, default_arguments, parameter_names
 from covalab.jupyter.cells.ipython_lines import CellRefused
 from covalab.jupyter.cells.known_names import meant
 from covalab.jupyter.notebook.lattice_source import NAMES, NOTEBOOK, RESULTS
@@ -145,6 +145,7 @@ class Session:
         key: str = "",
         flags: int = 0,
         runs_now: bool = False,
+        is_parameters: bool = False,
     ) -> CellElectron:
         """Make a cell an electron, in the notebook's namespace too.
 
@@ -166,6 +167,9 @@ class Session:
             The notebook's `__future__` flags.
         runs_now
             Whether it is dispatched at once: then a name that is not known is an error of that.
+        is_parameters
+            Whether the cell is tagged `parameters`: the literals that it assigns are defaults of the lattice's
+            parameters.
 
         Raises
         ------
@@ -200,7 +204,7 @@ class Session:
                 _warn_of_changes(name, cell, names, outputs)
             function = function_of(cell, recipe, self.namespace)
         signature = f"{name}({ast.unparse(recipe.arguments)})" + (f" -> {', '.join(outputs)}" if outputs else "")
-        part = WiredElectron(name, cell, header.arguments, header.outputs, in_session)
+        part = WiredElectron(name, cell, header.arguments, header.outputs, in_session, in_session and is_parameters)
         seen = SeenNames(cell, self.namespace) if in_session else None
         made = CellElectron(part, options, outputs, signature, first_line, seen)
         self.namespace[name] = _as_electron(function, options)
@@ -295,11 +299,16 @@ class Session:
     ) -> tuple[Lattice, str]:
         """Wire all electron cells into a lattice; return it and its Python source.
 
+        Without `arguments` its parameters are those of the cell that is tagged `parameters`, if there is one.
+
         Raises
         ------
         CellRefused
             If a value is missing.
         """
+        if arguments is None:
+            tagged = [one.part.cell for one in self._electrons.values() if one.part.holds_parameters]
+            arguments = default_arguments(tagged[-1].tree) if tagged else None
         return self._wire(name, tuple(self._electrons), arguments, None if wanted is None else tuple(wanted))
 
     def _wire(
@@ -409,7 +418,8 @@ class Session:
         filename = filename_for("electron", part.name, part.cell.text)
         remember(filename, part.cell.text)
         bound = tuple(part.cell.scope.bindings)
-        function = SessionCell(part.name, part.cell.text, made.first_line, filename, bound=bound)
+        parameters = bound if part.holds_parameters else ()
+        function = SessionCell(part.name, part.cell.text, made.first_line, filename, parameters, bound)
         flows = wiring.flows.get(part.name, {})
         return SessionCall(part.name, _as_electron(function, made.options), flows, build, made.seen)
 
