@@ -36,7 +36,7 @@ def judge(notebook: Notebook, way: Way, plain: Run, folder: Path, client: Client
         return Verdict("same") if is_right else Verdict("refused", f"{title}: not refused by {expected!r}: {said!r}")
     if run.refused:
         return Verdict("refused", f"{title}: refused in cell {run.refused_at}: {run.refused[-1500:]}")
-    found = differences(plain, run, cells=len(run.outputs), is_delivered=way == "run")
+    found = differences(plain, run, cells=len(run.outputs), way=way)
     if said:
         return Verdict(
             "failed", f"{title}: failed, and the plain notebook does not: {said}\n{report(found, title)}", found

@@ -46,7 +46,7 @@ def _holds(notebook: Sequence[str], way: Way, pair: tuple[Notebook, Notebook, Pa
 
     text = "\n# %%\n".join(given_cells[1:])
     assert not there.refused, f"COVALAB_LAW_SEED={SEED}, {way}: refused: {there.refused}\n{text}"
-    found = differences(here, there, cells=len(there.outputs), is_delivered=way == "run")
+    found = differences(here, there, cells=len(there.outputs), way=way)
     assert not found, f"COVALAB_LAW_SEED={SEED}, {failed(there)}\n{report(found, way)}\n{text}"
 
 
