@@ -16,7 +16,6 @@ from tests.law.describe import described
 from tests.law.kernels import Output
 from tests.law.ways import Run
 
-
 MAKE = """def make():
     n = 0
     def up():
