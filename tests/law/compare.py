@@ -41,8 +41,8 @@ def differences(plain: Run, background: Run, *, cells: int | None = None, way: W
     pairs = zip(plain.outputs[:cells], background.outputs[:cells], strict=True)
     for number, (one, other) in enumerate(pairs):
         found += _outputs(one, other, f"cell {number}")
-    names = [*_names(plain.names, background)]
-    if plain.names_before_error is not None and not [*_names(plain.names_before_error, background)]:
+    names = [*_names(plain.names, background, plain.unstorable)]
+    if plain.names_before_error is not None and not [*_names(plain.names_before_error, background, plain.unstorable)]:
         names = []
     found += [one for one in names if not _is_of_another_place(one, way)]
     if way in {None, "run"}:
@@ -146,10 +146,10 @@ def picture_difference(plain: str, background: str) -> str:
 # Names.
 
 
-def _names(plain: dict[str, Any], background: Run) -> Iterator[Difference]:
+def _names(plain: dict[str, Any], background: Run, unstorable: Sequence[str]) -> Iterator[Difference]:
     for name in sorted({*plain, *background.names}):
         if name not in background.names:
-            if "cannot be stored" in json.dumps(plain[name]):
+            if name in unstorable:
                 said = background.unavailable.get(name, name)
                 if name not in said:
                     yield Difference("unnamed", name, "cannot be stored", said)

@@ -2,7 +2,7 @@
 
 `# === name` begins a notebook, `# %%` a code cell, `# %% [markdown]` text between cells. After the name,
 `| run: PATTERN` (also `whole`, `mixed`) says that this way in must end with an error that PATTERN matches, because the
-notebook needs a value in another process that cannot be stored.
+notebook needs a value in another process that cannot be stored; `| run?: PATTERN` that it may.
 """
 
 from __future__ import annotations
