@@ -56,6 +56,7 @@ def collect(shell: Any, path: str, dispatch: str | None = None, ids: tuple[str, 
         found["unavailable"] = unavailable
         found["from_run"] = sorted({*given, *unavailable})
     found["names"] = describing.described(names, shell.user_ns)
+    found["unstorable"] = [name for name, value in names.items() if not _can_be_stored(value)]
     found["dispatches"] = {one: _dispatch(one) for one in ids}
     Path(path).write_text(json.dumps(found, default=repr))
 
@@ -67,6 +68,16 @@ def _is_of_notebook(name: str, value: Any) -> bool:
         or hasattr(value, "electron_object")
         or type(value).__module__.partition(".")[0] == "covalab"
     )
+
+
+def _can_be_stored(value: Any) -> bool:
+    import cloudpickle
+
+    try:
+        cloudpickle.dumps(value)
+    except Exception:  # noqa: BLE001 - whatever the reason
+        return False
+    return True
 
 
 def _values_of(run: Any) -> tuple[dict[str, Any], dict[str, str]]:

@@ -49,6 +49,7 @@ def described(names: Mapping[str, Any], namespace: Mapping[str, Any]) -> dict[st
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = {name: describer.value(names[name], name) for name in sorted(names)}
+            describer.read_names()
             return describer.with_shared_memory(found)
     finally:
         sys.setrecursionlimit(limit)
@@ -59,6 +60,7 @@ class _Describer:
         self._namespace = namespace
         self._places: dict[int, str] = {}
         self._kept: list[Any] = []  # an id means something as long as its object lives
+        self._later: list[tuple[dict[str, Json], str, Any, str]] = []
         self._arrays: list[tuple[int, int, Any, list[Json]]] = []
 
     def value(self, value: Any, place: str) -> Json:
@@ -133,7 +135,9 @@ class _Describer:
         if function.__module__ != "__main__":
             return ["function", f"{function.__module__}.{function.__qualname__}"]
         variables = function.__globals__
-        read = sorted(_global_names(function.__code__) & variables.keys())
+        reads: dict[str, Json] = {}
+        for name in sorted(_global_names(function.__code__) & variables.keys()):
+            self._later.append((reads, name, variables[name], f"{place} reads {name}"))
         return [
             "function",
             function.__qualname__,
@@ -145,10 +149,16 @@ class _Describer:
                 "annotations": self.value(dict(function.__annotations__), f"{place}.__annotations__"),
                 "attributes": self.value(dict(vars(function)), place),
                 "closure": [self._cell(cell, place) for cell in function.__closure__ or ()],
-                "reads": {name: self.value(variables[name], f"{place} reads {name}") for name in read},
+                "reads": reads,
                 "lives in the notebook": variables is self._namespace,
             },
         ]
+
+    def read_names(self) -> None:
+        """Describe the globals that functions read: after all names, so that an object is found at its own name."""
+        while self._later:
+            reads, name, value, place = self._later.pop(0)
+            reads[name] = self.value(value, place)
 
     def _cell(self, cell: types.CellType, place: str) -> Json:
         if id(cell) in self._places:  # two closures that share a variable

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import copy
 import re
-import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
 
 Output = dict[str, Any]
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -112,11 +110,3 @@ def _send_ids(client: NotebookClient) -> None:
         return str(message["header"]["msg_id"])
 
     kernel.execute = execute
-
-
-def new_id() -> str:
-    """Return an id for a folder."""
-    return secrets.token_hex(4)
-
-
-__all__ = ["CellExecutionError", "Notebook", "Output", "Sequence", "new_id", "open_notebook"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -45,8 +46,10 @@ def _holds(notebook: Sequence[str], way: Way, pair: tuple[Notebook, Notebook, Pa
     there = in_background_in(background, way, given_cells, folder, client)
 
     text = "\n# %%\n".join(given_cells[1:])
+    if way == "run" and re.search(r"'gen'", there.refused or failed(there)):
+        return  # a generator cannot come back into the notebook, and the cell that needs it is refused
     assert not there.refused, f"COVALAB_LAW_SEED={SEED}, {way}: refused: {there.refused}\n{text}"
-    found = differences(here, there, cells=len(there.outputs), is_delivered=way == "run")
+    found = differences(here, there, cells=len(there.outputs), way=way)
     assert not found, f"COVALAB_LAW_SEED={SEED}, {failed(there)}\n{report(found, way)}\n{text}"
 
 

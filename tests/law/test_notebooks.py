@@ -53,8 +53,6 @@ def test_cells_need_no_ids(notebook: Notebook, plain_folder: Path, tmp_path: Pat
 @pytest.mark.parametrize("notebook", ALL, ids=lambda one: one.name)
 def test_a_plain_run_is_determined(notebook: Notebook, plain_folder: Path, tmp_path: Path) -> None:
     """Two plain runs are the same, so that a difference is one that the background made."""
-    found = differences(
-        plain_run(notebook.name, plain_folder), run_plainly(notebook.cells, tmp_path / "again"), is_delivered=True
-    )
+    found = differences(plain_run(notebook.name, plain_folder), run_plainly(notebook.cells, tmp_path / "again"))
 
     assert not found, report(found, notebook.name)

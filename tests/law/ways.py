@@ -28,7 +28,8 @@ class Run(msgspec.Struct):
     outputs: list[list[Output]]
     names: dict[str, Any] = {}
     hidden: dict[str, Any] = {}
-    unavailable: dict[str, str] = {}
+    unavailable: dict[str, str] = {}  # names that a result has and cannot give, and what it says
+    unstorable: list[str] = []
     refused: str = ""  # the error that a user sees where the plain notebook has none
     refused_at: int = -1
     names_before_error: dict[str, Any] | None = None  # as they were before the cell that failed
@@ -67,7 +68,9 @@ def plainly_in(notebook: Notebook, cells: Sequence[str], folder: Path) -> Run:
             break
     found = _collected(notebook, folder)
     outputs = [notebook.outputs(number) for number in numbers]
-    return Run([*outputs, *([] for _ in cells[len(outputs) :])], found["names"], found["hidden"])
+    return Run(
+        [*outputs, *([] for _ in cells[len(outputs) :])], found["names"], found["hidden"], {}, found["unstorable"]
+    )
 
 
 def run_in_background(way: Way, cells: Sequence[str], folder: Path, client: Client, *, with_ids: bool = True) -> Run:
