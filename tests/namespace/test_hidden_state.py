@@ -7,9 +7,9 @@ import pickle
 from collections.abc import Iterator
 
 import pytest
+from tests.namespace.peer import Peer
 
 from covalab.namespace.hidden_state import HiddenState, apply, capture
-from tests.namespace.peer import Peer
 
 # What is loaded in both processes; what the notebook sets; what must be equal then.
 CASES: dict[str, tuple[str, str, list[str]]] = {

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections import deque
-from typing import Any
+from pathlib import Path
 
-import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.namespace.graphs import NAMES
+from tests.namespace.peer import Peer
 
-from covalab.blobs import BlobStore
-from covalab.namespace.covariables import Tracker, restore
-from covalab.namespace.exchange import deliver, receive, send
-
-NAMES = "abcdef"
 name = st.sampled_from(NAMES)
 number = st.integers(0, 3)
 
@@ -95,99 +90,49 @@ def g(x=None): return a
 """
 
 
-def _run(lines: list[str], namespace: dict[str, Any]) -> None:
-    for one in lines:
-        try:
-            exec(one, namespace)
-        except (TypeError, ValueError, AttributeError, LookupError, NameError, StopIteration, OverflowError):
-            continue
+def _prepare(peer: Peer) -> Peer:
+    peer("reset")
+    peer.run(START)
+    return peer
 
 
-def _form(namespace: dict[str, Any]) -> Any:
-    """Return values as a text in which objects have numbers, so that equal texts mean equal graphs."""
-    numbers: dict[int, int] = {}
-
-    def form(obj: Any) -> Any:
-        if obj is None or isinstance(obj, int | str | np.generic):
-            return repr(obj)
-        if isinstance(obj, tuple):
-            return ("tuple", *map(form, obj))
-        if id(obj) in numbers:
-            return numbers[id(obj)]
-        number = numbers[id(obj)] = len(numbers)
-        return (number, type(obj).__name__, *parts(obj))
-
-    def parts(obj: Any) -> list[Any]:
-        if isinstance(obj, np.ndarray):
-            base = obj if obj.base is None else obj.base
-            offset = obj.__array_interface__["data"][0] - base.__array_interface__["data"][0]
-            content = list(map(form, obj.ravel().tolist())) if obj.dtype == object else obj.tolist()
-            return [obj.shape, obj.strides, content, offset, form(base) if base is not obj else "own"]
-        if isinstance(obj, dict):
-            return pairs(obj)
-        if isinstance(obj, set):
-            return sorted(map(repr, obj))
-        if isinstance(obj, list | deque):
-            return [*map(form, obj), *pairs(getattr(obj, "__dict__", {}))]
-        if isinstance(obj, bytearray):
-            return [bytes(obj)]
-        if isinstance(obj, type):
-            return pairs({key: value for key, value in vars(obj).items() if key == "shared"})
-        if callable(obj):
-            return [*pairs(vars(obj)), *(form(cell.cell_contents) for cell in obj.__closure__ or ())]
-        if hasattr(obj, "__next__"):
-            return [form(obj.__reduce__()[1:])] if "list" in type(obj).__name__ else []
-        slots = [form(obj.s)] if hasattr(obj, "s") else []
-        return [*slots, *pairs(getattr(obj, "__dict__", {}))]
-
-    def pairs(attributes: dict[Any, Any]) -> list[Any]:
-        return [(form(key), form(value)) for key, value in attributes.items()]
-
-    return [(key, form(namespace[key])) for key in (*NAMES, "O", "g", "make") if key in namespace]
-
-
-def _new() -> dict[str, Any]:
-    namespace: dict[str, Any] = {"__name__": "__main__"}
-    exec(START, namespace)
-    return namespace
-
-
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(lines(25), lines(12))
-def test_a_cell_elsewhere_does_what_it_does_here(first: list[str], cell: list[str]) -> None:
+def test_a_cell_elsewhere_does_what_it_does_here(peers: tuple[Peer, Peer], first: list[str], cell: list[str]) -> None:
     """With the names that it mentions, and only these, in the other process."""
-    plain, kernel, task = _new(), _new(), {"__name__": "__main__"}
-    _run([*first, *cell], plain)
-    _run(first, kernel)
+    kernel, task = peers
+    _prepare(kernel)("run_lines", [*first, *cell])
+    expected = kernel("form")
+    _prepare(kernel)("run_lines", first)
+    task("reset")
 
     text = " ".join(cell)
     mentioned = [key for key in (*NAMES, "O", "S", "L", "g", "make", "np", "deque") if key in text]
-    sent = send(mentioned, kernel)
-    received = receive(sent.data, task)
-    _run(cell, task)
-    delivered = deliver(sent, received.reply(), kernel)
+    task("receive", kernel("send", mentioned))
+    task("run_lines", cell)
+    delivered = kernel("deliver", task("reply", None))
 
-    assert sent.unsendable == delivered.unsendable == {}
+    assert delivered.unsendable == {}
     if not any("is another object now" in warning for warning in delivered.warnings):
         assert delivered.warnings == ()
-        assert _form(kernel) == _form(plain)
+        assert kernel("form") == expected
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(lines(6), min_size=1, max_size=6))
-def test_what_was_stored_after_each_cell_is_what_is_there(cells: list[list[str]]) -> None:
+def test_what_was_stored_after_each_cell_is_what_is_there(peers: tuple[Peer, Peer], cells: list[list[str]]) -> None:
     """Although each time only the names that the cell mentions were looked at."""
-    namespace = _new()
-    tracker = Tracker(namespace)
+    kernel, task = peers
+    _prepare(kernel)
+    task("reset")
     with tempfile.TemporaryDirectory() as folder:
-        blobs = BlobStore(folder)
+        kernel("store", Path(folder), None)
         for cell in cells:
-            _run(cell, namespace)
+            kernel("run_lines", cell)
             text = " ".join(cell)
-            snapshot = tracker.store(blobs, {key for key in namespace if key in text})
-        expected = _form(namespace)
-        restored: dict[str, Any] = {"__name__": "__main__"}
-        restore(snapshot, blobs, restored)
+            mentioned = {key for key in (*NAMES, "O", "S", "L", "g", "make", "np", "deque") if key in text}
+            snapshot = kernel("store", Path(folder), mentioned)
+        task("restore", snapshot, Path(folder))
 
     assert snapshot.unstorable == {}
-    assert _form(restored) == expected
+    assert task("form") == kernel("form")

@@ -170,7 +170,9 @@ def _defaults_of_matplotlib() -> _Settings:
 def _read_decimal() -> _Settings:
     context = _loaded("decimal").getcontext()
     names = "prec", "rounding", "Emin", "Emax", "capitals", "clamp"
-    signals = {kind: [signal.__name__ for signal, is_set in getattr(context, kind).items() if is_set] for kind in _SIGNALS}
+    signals = {
+        kind: [signal.__name__ for signal, is_set in getattr(context, kind).items() if is_set] for kind in _SIGNALS
+    }
     return {**{name: getattr(context, name) for name in names}, **signals}
 
 

@@ -45,9 +45,9 @@ def replace_content(old: Any, new: Any) -> None:
             found = True
             break
     own = getattr(type(old), "__setstate__", None)
-    if not found and isinstance(own, types.MethodDescriptorType):  # of a built-in type
-        _put_state(old, new)
-    elif not (_put_attributes(old, new) or found):
+    if (not found and isinstance(own, types.MethodDescriptorType)) or not (
+        _put_attributes(old, new) or found
+    ):  # of a built-in type
         _put_state(old, new)
 
 
