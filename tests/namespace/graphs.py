@@ -21,42 +21,47 @@ def run(lines: list[str], namespace: dict[str, Any]) -> None:
 
 def form_of(namespace: dict[str, Any]) -> Any:
     """Return values as a text in which objects have numbers, so that equal texts mean equal graphs."""
-    numbers: dict[int, int] = {}
+    form = _Form()
+    return [(key, form.of(namespace[key])) for key in (*NAMES, "O", "g", "make") if key in namespace]
 
-    def form(obj: Any) -> Any:
+
+class _Form:
+    def __init__(self) -> None:
+        self._numbers: dict[int, int] = {}
+
+    def of(self, obj: Any) -> Any:
+        """Return the form of an object."""
         if obj is None or isinstance(obj, int | str | np.generic):
             return repr(obj)
         if isinstance(obj, tuple):
-            return ("tuple", *map(form, obj))
-        if id(obj) in numbers:
-            return numbers[id(obj)]
-        number = numbers[id(obj)] = len(numbers)
-        return (number, type(obj).__name__, *parts(obj))
+            return ("tuple", *map(self.of, obj))
+        if id(obj) in self._numbers:
+            return self._numbers[id(obj)]
+        number = self._numbers[id(obj)] = len(self._numbers)
+        return (number, type(obj).__name__, *self._content(obj), *self._attributes(obj))
 
-    def parts(obj: Any) -> list[Any]:
+    def _content(self, obj: Any) -> list[Any]:
         if isinstance(obj, np.ndarray):
             base = obj if obj.base is None else obj.base
             offset = obj.__array_interface__["data"][0] - base.__array_interface__["data"][0]
-            content = list(map(form, obj.ravel().tolist())) if obj.dtype == object else obj.tolist()
-            return [obj.shape, obj.strides, content, offset, form(base) if base is not obj else "own"]
+            content = list(map(self.of, obj.ravel().tolist())) if obj.dtype == object else obj.tolist()
+            return [obj.shape, obj.strides, content, offset, self.of(base) if base is not obj else "own"]
         if isinstance(obj, dict):
-            return pairs(obj)
+            return self._pairs(obj)
         if isinstance(obj, set):
             return sorted(map(repr, obj))
         if isinstance(obj, list | deque):
-            return [*map(form, obj), *pairs(getattr(obj, "__dict__", {}))]
+            return list(map(self.of, obj))
         if isinstance(obj, bytearray):
             return [bytes(obj)]
+        return [self.of(obj.__reduce__()[1:])] if type(obj).__name__ == "list_iterator" else []
+
+    def _attributes(self, obj: Any) -> list[Any]:
         if isinstance(obj, type):
-            return pairs({key: value for key, value in vars(obj).items() if key == "shared"})
-        if callable(obj):
-            return [*pairs(vars(obj)), *(form(cell.cell_contents) for cell in obj.__closure__ or ())]
-        if hasattr(obj, "__next__"):
-            return [form(obj.__reduce__()[1:])] if "list" in type(obj).__name__ else []
-        slots = [form(obj.s)] if hasattr(obj, "s") else []
-        return [*slots, *pairs(getattr(obj, "__dict__", {}))]
+            return self._pairs({key: value for key, value in vars(obj).items() if key == "shared"})
+        slots = [self.of(obj.s)] if hasattr(type(obj), "s") and hasattr(obj, "s") else []
+        cells = [self.of(cell.cell_contents) for cell in getattr(obj, "__closure__", None) or ()]
+        return [*slots, *cells, *self._pairs(getattr(obj, "__dict__", {}))]
 
-    def pairs(attributes: dict[Any, Any]) -> list[Any]:
-        return [(form(key), form(value)) for key, value in attributes.items()]
-
-    return [(key, form(namespace[key])) for key in (*NAMES, "O", "g", "make") if key in namespace]
+    def _pairs(self, attributes: dict[Any, Any]) -> list[Any]:
+        return [(self.of(key), self.of(value)) for key, value in attributes.items()]

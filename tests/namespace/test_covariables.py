@@ -52,7 +52,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "function that rebinds a global": (["n = 0\ndef up():\n    global n\n    n += 1", "up()", "up()"], ["n"]),
     "closure": (
         [
-            "def make():\n    n = 0\n    def up():\n        nonlocal n\n        n += 1\n        return n\n    return up",
+            "def make():\n    n = 0\n    def up():\n        nonlocal n; n += 1\n        return n\n    return up",
             "up = make()\nother = up",
             "up()",
             "other()",

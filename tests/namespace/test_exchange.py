@@ -94,7 +94,7 @@ CASES: dict[str, tuple[str, str, str, list[str]]] = {
         ["df", "s"],
     ),
     "dates and categories": (
-        "import pandas as pd\ndf = pd.DataFrame({'t': pd.to_datetime(['2020-01-01']), 'c': pd.Categorical(['u'])})\nz = df",
+        "import pandas as pd\ndf = pd.DataFrame({'t': pd.to_datetime(['2020-01-01']), 'c': pd.Categorical([1])})\nz = df",
         "df pd",
         "df.loc[0, 't'] = pd.Timestamp('1999-01-01')\ndf['n'] = 1",
         ["z", "z.dtypes.to_dict()"],

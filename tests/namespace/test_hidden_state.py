@@ -85,7 +85,7 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
 
 @pytest.fixture(scope="module", params=[True, False], ids=["loaded before", "loaded after"])
 def both(request: pytest.FixtureRequest) -> Iterator[tuple[Peer, Peer]]:
-    """A process in which all cells ran, and one that has its hidden state; libraries loaded before the first capture."""
+    """A process in which all cells ran, and one that has its hidden state."""
     kernel, task = Peer(), Peer()
     loads = [load for load, _, _ in CASES.values()]
     kernel.run(*(loads if request.param else []))
@@ -116,7 +116,7 @@ def test_what_did_not_change_is_not_captured() -> None:
 
 def test_a_state_can_be_pickled_whatever_is_in_it() -> None:
     """What cannot be pickled is left out."""
-    state = HiddenState({"numpy": {"print formatter": (i for i in ()), "divide": "ignore"}})
+    state = HiddenState({"numpy": {"print formatter": iter(lambda: 1, 2), "divide": "ignore"}})
 
     assert pickle.loads(pickle.dumps(state)).parts == {"numpy": {"divide": "ignore"}}
 

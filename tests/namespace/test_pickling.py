@@ -256,7 +256,7 @@ CASES = {
         ["isinstance(b, Box)", "Box.__parameters__[0] is T"],
     ),
     "single dispatch": (
-        "import functools\nn = 1\n@functools.singledispatch\ndef d(x): return n\n@d.register\ndef _(x: int): return n + x",
+        "import functools\nn = 1\n@functools.singledispatch\ndef d(x): return n\n@d.register\ndef _(x: int): return n+x",
         "d n",
         "n = 10",
         ["d('a')", "d(1)"],

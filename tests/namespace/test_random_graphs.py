@@ -33,7 +33,7 @@ LINES = {
     "{x}.append({y})": 4,
     "{x}.extend([{y}, {n}])": 1,
     "{x}.insert(0, {y})": 1,
-    "{x} = {y}.pop()": 2,
+    "{x} = {y}.pop(0)": 2,
     "{x}.reverse()": 1,
     "{x}.clear()": 1,
     "{x} = {y}[0]": 2,

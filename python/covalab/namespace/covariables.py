@@ -48,8 +48,8 @@ def is_hidden(name: str) -> bool:
 class StoredCovariable(msgspec.Struct, frozen=True, array_like=True):
     """Names that are stored together, the definitions among them (classes and named functions), and the value.
 
-    A co-variable may have no names: it is a definition that others refer to. `needs` are the ids of the definitions that
-    must be loaded for it.
+    A co-variable may have no names: it is a definition that others refer to. `needs` are the ids of the definitions
+    that must be loaded for it.
     """
 
     names: tuple[str, ...]
