@@ -81,6 +81,18 @@ class Operations:
         """Return the `repr` of an expression."""
         return repr(eval(expression, self.namespace))
 
+    def run_lines(self, lines: list[str]) -> None:
+        """Run statements; one that fails is left out."""
+        from tests.namespace.graphs import run
+
+        run(lines, self.namespace)
+
+    def form(self) -> str:
+        """Return the graph of the objects as a text."""
+        from tests.namespace.graphs import form_of
+
+        return repr(form_of(self.namespace))
+
     def store(self, folder: Path, touched: set[str] | None) -> Any:
         """Store what changed."""
         from covalab.blobs import BlobStore
@@ -114,7 +126,7 @@ class Operations:
         from covalab.namespace.exchange import send
 
         self.sent = send(names, self.namespace)
-        return self.sent.data
+        return bytes(self.sent.data)
 
     def receive(self, data: bytes) -> None:
         """Receive names."""
@@ -124,7 +136,7 @@ class Operations:
 
     def reply(self, names: list[str] | None) -> bytes:
         """Reply with what changed."""
-        return self.received.reply(names)
+        return bytes(self.received.reply(names))
 
     def deliver(self, data: bytes) -> Any:
         """Take a reply over."""

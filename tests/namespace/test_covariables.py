@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.namespace.peer import Peer
 
 from covalab.blobs import BlobStore
 from covalab.namespace.covariables import Snapshot, Tracker, is_hidden, restore
-from tests.namespace.peer import Peer
 
 # Cells, and expressions that must be equal after the names were restored in another process.
 CASES: dict[str, tuple[list[str], list[str]]] = {
@@ -52,7 +52,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "function that rebinds a global": (["n = 0\ndef up():\n    global n\n    n += 1", "up()", "up()"], ["n"]),
     "closure": (
         [
-            "def make():\n    n = 0\n    def up():\n        nonlocal n\n        n += 1\n        return n\n    return up",
+            "def make():\n    n = 0\n    def up():\n        nonlocal n; n += 1\n        return n\n    return up",
             "up = make()\nother = up",
             "up()",
             "other()",
@@ -157,7 +157,8 @@ def _groups(snapshot: Snapshot) -> set[tuple[str, ...]]:
         ("a = ([],); b = a[0]", "a b"),
         ("class C: ...\na = C(); b = C()", "C|a|b"),
         ("def f(): ...\na = [f]; b = [f]", "a|b|f"),
-        ("def f(): ...\nf.n = 1\na = [f]; b = [f]", "a b f"),
+        ("def f(): ...\nf.n = 1\na = [f]; b = [f]", "a|b|f"),
+        ("a = [lambda: 0]; a[0].n = 1; b = [a[0]]", "a b"),
         ("import math\na = [math]; b = [math]", "a|b|math"),
         ("import numpy as np\na = np.zeros(3); b = np.zeros(3); c = a.dtype; d = b.dtype", "a|b|c|d|np"),
         ("import numpy as np\nx = np.zeros(9)\na = x[:3]; b = x[3:]\ndel x", "a b|np"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from tests.namespace.peer import Peer
 
 # What the notebook has; the names that the cell mentions; the cell; expressions that must be as after a plain run.
@@ -12,7 +11,12 @@ CASES: dict[str, tuple[str, str, str, list[str]]] = {
     "alias that is not mentioned": ("a = [1]\nb = {'k': a}", "a", "a.append(2)\nz = a", ["b", "z is a"]),
     "element": ("rows = {'a': [1]}\nx = rows['a']", "x", "x.append(2)", ["rows", "rows['a'] is x"]),
     "view": ("import numpy as np\na = np.zeros(4)\nb = a[:2]", "b", "b[0] = 9", ["a", "b"]),
-    "view of what is mentioned": ("import numpy as np\na = np.zeros(4)\nb = a[1:3]\nc = a[::2]", "a", "a += 1", list("abc")),
+    "view of what is mentioned": (
+        "import numpy as np\na = np.zeros(4)\nb = a[1:3]\nc = a[::2]",
+        "a",
+        "a += 1",
+        list("abc"),
+    ),
     "new view": ("import numpy as np\na = np.zeros(4)", "a", "b = a[:2]\nb[1] = 5", ["a", "b", "b.base is a"]),
     "small view of a large array": (
         "import numpy as np\nbig = np.zeros(100_000)\nv = big[10:13]",
@@ -46,7 +50,12 @@ CASES: dict[str, tuple[str, str, str, list[str]]] = {
         "a[0].append(2)\na[1] = 'x'",
         ["b", "l", "a[0] is l"],
     ),
-    "sorted in place": ("m = [[3, 1], [2, 0]]\nrow = m[0]", "m", "for r in m: r.sort()\nm.sort()", ["m", "row", "m[1] is row"]),
+    "sorted in place": (
+        "m = [[3, 1], [2, 0]]\nrow = m[0]",
+        "m",
+        "for r in m: r.sort()\nm.sort()",
+        ["m", "row", "m[1] is row"],
+    ),
     "objects that refer to each other": (
         "class N:\n    other = None\na = N(); b = N(); a.other = b; b.other = a",
         "a",
@@ -85,13 +94,18 @@ CASES: dict[str, tuple[str, str, str, list[str]]] = {
         ["df", "s"],
     ),
     "dates and categories": (
-        "import pandas as pd\ndf = pd.DataFrame({'t': pd.to_datetime(['2020-01-01']), 'c': pd.Categorical(['u'])})\nz = df",
+        "import pandas as pd\ndf = pd.DataFrame({'t': pd.to_datetime(['2020-01-01']), 'c': pd.Categorical([1])})\nz = df",
         "df pd",
         "df.loc[0, 't'] = pd.Timestamp('1999-01-01')\ndf['n'] = 1",
         ["z", "z.dtypes.to_dict()"],
     ),
     "set": ("s = {(1, 2)}\nt = s", "s", "s.add((3, 4))\ns.discard((1, 2))", ["t"]),
-    "deque": ("from collections import deque\nq = deque([1, 2], maxlen=3)\nr = q", "q", "q.append(3); q.append(4)", ["r"]),
+    "deque": (
+        "from collections import deque\nq = deque([1, 2], maxlen=3)\nr = q",
+        "q",
+        "q.append(3); q.append(4)",
+        ["r"],
+    ),
     "ordered dictionary": (
         "from collections import OrderedDict\nd = OrderedDict(a=1, b=2)\ne = d",
         "d",
@@ -132,29 +146,37 @@ CASES: dict[str, tuple[str, str, str, list[str]]] = {
         ["e", "type(e) is D"],
     ),
     "estimator": (
-        "from sklearn.linear_model import LinearRegression\nimport numpy as np\n"
-        "m = LinearRegression()\nX = np.arange(4.0).reshape(-1, 1)\nmodels = {'m': m}",
+        (
+            "from sklearn.linear_model import LinearRegression\nimport numpy as np\n"
+            "m = LinearRegression()\nX = np.arange(4.0).reshape(-1, 1)\nmodels = {'m': m}"
+        ),
         "m X",
         "m.fit(X, X.ravel())\nmodel = m",
         ["models['m'].coef_.round(3)", "model is m"],
     ),
     "pipeline": (
-        "from sklearn.pipeline import make_pipeline\nfrom sklearn.preprocessing import StandardScaler\n"
-        "sc = StandardScaler()\np = make_pipeline(sc)",
+        (
+            "from sklearn.pipeline import make_pipeline\nfrom sklearn.preprocessing import StandardScaler\n"
+            "sc = StandardScaler()\np = make_pipeline(sc)"
+        ),
         "p",
         "p.fit([[1.0], [3.0]])",
         ["sc.mean_", "p.steps[0][1] is sc"],
     ),
     "figure and axes": (
-        "import matplotlib; matplotlib.use('agg')\nimport matplotlib.pyplot as plt\n"
-        "fig, ax = plt.subplots()\nplt.close(fig)",
+        (
+            "import matplotlib; matplotlib.use('agg')\nimport matplotlib.pyplot as plt\n"
+            "fig, ax = plt.subplots()\nplt.close(fig)"
+        ),
         "ax",
         "ax.plot([1, 2])\nax.set_title('t')",
         ["len(fig.axes[0].lines)", "fig.axes[0].get_title()", "fig.axes[0] is ax", "plt.get_fignums()"],
     ),
     "generators of numbers": (
-        "import numpy as np, random\nr = np.random.default_rng(1)\ns = r\nq = random.Random(1)\nt = q\n"
-        "o = np.random.RandomState(1)\np = o",
+        (
+            "import numpy as np, random\nr = np.random.default_rng(1)\ns = r\nq = random.Random(1)\nt = q\n"
+            "o = np.random.RandomState(1)\np = o"
+        ),
         "r q o",
         "a = r.random(); b = q.random(); c = o.rand()",
         ["s.random()", "t.random()", "p.rand()", "a, b, c", "r is s"],
@@ -169,8 +191,10 @@ CASES: dict[str, tuple[str, str, str, list[str]]] = {
     ),
     "attribute of a function": ("def f(): ...\nf.calls = 0\ng = f", "f", "f.calls += 3", ["g.calls", "f is g"]),
     "variable of a closure": (
-        "def make():\n    n = 0\n    def up():\n        nonlocal n\n        n += 1\n        return n\n    return up\n"
-        "up = make()\nother = up",
+        (
+            "def make():\n    n = 0\n    def up():\n        nonlocal n\n        n += 1\n        return n\n    return up\n"
+            "up = make()\nother = up"
+        ),
         "up",
         "up(); up()",
         ["other()", "up is other"],
@@ -205,8 +229,10 @@ CASES: dict[str, tuple[str, str, str, list[str]]] = {
     "definitions": (
         "k = 2",
         "k",
-        "import math, os.path as p\nfrom json import dumps\ndef f(x): return x * k\nclass C: v = 1\n"
-        "for i in range(3): pass\n_n = 4\nwith open('/dev/null') as h: pass\ndel h",
+        (
+            "import math, os.path as p\nfrom json import dumps\ndef f(x): return x * k\nclass C: v = 1\n"
+            "for i in range(3): pass\n_n = 4\nwith open('/dev/null') as h: pass\ndel h"
+        ),
         ["f(3)", "C().v", "math.pi", "p.sep", "dumps(1)", "i", "_n", "f.__globals__ is globals()", "C.__module__"],
     ),
     "iterator over a list": ("l = [1, 2, 3]\nit = iter(l)\nk = it", "it", "a = next(it)", ["a", "next(k)", "k is it"]),
@@ -220,9 +246,11 @@ CASES: dict[str, tuple[str, str, str, list[str]]] = {
     "enumeration": ("e = enumerate('abc')", "e", "a = next(e)", ["a", "list(e)"]),
     "exhausted": ("l = [1]\nit = iter(l)\nk = it", "it", "a = list(it)", ["a", "l.append(2) or list(k)"]),
     "state of its own": (
-        "class S:\n    def __init__(self): self.items = [1]; self.lock = None\n"
-        "    def __getstate__(self): return {'items': list(self.items)}\n"
-        "    def __setstate__(self, s): self.__dict__.update(s)\ns = S()\nt = s",
+        (
+            "class S:\n    def __init__(self): self.items = [1]; self.lock = None\n"
+            "    def __getstate__(self): return {'items': list(self.items)}\n"
+            "    def __setstate__(self, s): self.__dict__.update(s)\ns = S()\nt = s"
+        ),
         "s",
         "s.items.append(2)",
         ["t.items", "t is s"],

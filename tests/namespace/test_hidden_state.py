@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+from collections.abc import Iterator
 
 import pytest
-
-from covalab.namespace.hidden_state import HiddenState, capture
 from tests.namespace.peer import Peer
+
+from covalab.namespace.hidden_state import HiddenState, apply, capture
 
 # What is loaded in both processes; what the notebook sets; what must be equal then.
 CASES: dict[str, tuple[str, str, list[str]]] = {
@@ -81,40 +83,30 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
 }
 
 
-@pytest.fixture
-def new_kernel() -> Peer:
-    """A process of its own: these tests change it."""
-    return Peer()
+@pytest.fixture(scope="module", params=[True, False], ids=["loaded before", "loaded after"])
+def both(request: pytest.FixtureRequest) -> Iterator[tuple[Peer, Peer]]:
+    """A process in which all cells ran, and one that has its hidden state."""
+    kernel, task = Peer(), Peer()
+    loads = [load for load, _, _ in CASES.values()]
+    kernel.run(*(loads if request.param else []))
+    base = kernel("capture", None)
+    kernel.run(*loads, *(cell for _, cell, _ in CASES.values()))
+    state = kernel("capture", base)
+    assert len(pickle.dumps(state)) < 15_000
+    task.run(*loads)  # first: libraries set filters of warnings when they are loaded
+    assert task("apply", state) == ()
+    yield kernel, task
+    kernel.stop()
+    task.stop()
 
 
-@pytest.fixture
-def new_task() -> Peer:
-    """As above."""
-    return Peer()
-
-
-@pytest.mark.parametrize("is_loaded_before", [True, False], ids=["loaded before", "loaded after"])
 @pytest.mark.parametrize("case", CASES)
-def test_hidden_state_reaches_another_process(
-    new_kernel: Peer, new_task: Peer, case: str, is_loaded_before: bool
-) -> None:
+def test_hidden_state_reaches_another_process(both: tuple[Peer, Peer], case: str) -> None:
     """Whether the library was loaded when the process began, or later."""
-    load, cell, expressions = CASES[case]
-    steps = [load, ""] if is_loaded_before else ["", load]
-    try:
-        new_kernel.run(steps[0])
-        base = new_kernel("capture", None)
-        new_kernel.run(steps[1], cell)
-        state = new_kernel("capture", base)
+    kernel, task = both
+    expressions = CASES[case][2]
 
-        assert state
-        assert len(pickle.dumps(state)) < 8_000
-        assert new_task("apply", state) == ()
-        new_task.run(load)
-        assert new_task.values(*expressions) == new_kernel.values(*expressions)
-    finally:
-        new_kernel.stop()
-        new_task.stop()
+    assert task.values(*expressions) == kernel.values(*expressions)
 
 
 def test_what_did_not_change_is_not_captured() -> None:
@@ -124,15 +116,13 @@ def test_what_did_not_change_is_not_captured() -> None:
 
 def test_a_state_can_be_pickled_whatever_is_in_it() -> None:
     """What cannot be pickled is left out."""
-    state = HiddenState({"numpy": {"print formatter": (i for i in ()), "divide": "ignore"}})
+    state = HiddenState({"numpy": {"print formatter": iter(lambda: 1, 2), "divide": "ignore"}})
 
     assert pickle.loads(pickle.dumps(state)).parts == {"numpy": {"divide": "ignore"}}
 
 
 def test_a_variable_that_was_removed_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     """And those that others set stay."""
-    from covalab.namespace.hidden_state import apply
-
     monkeypatch.setenv("COVALAB_TEST_A", "1")
     base = capture()
     monkeypatch.delenv("COVALAB_TEST_A")
@@ -140,8 +130,6 @@ def test_a_variable_that_was_removed_is_removed(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("COVALAB_TEST_A", "2")
     monkeypatch.setenv("COVALAB_TEST_B", "3")
     apply(state)
-    import os
-
     assert state.parts == {"environment": {"COVALAB_TEST_A": None}}
     assert "COVALAB_TEST_A" not in os.environ
     assert os.environ["COVALAB_TEST_B"] == "3"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import textwrap
 
 import pytest
+from tests.namespace.peer import Peer
 
 from covalab.core.errors import SerializationError
 from covalab.namespace.pickling import dumps, loads
-from tests.namespace.peer import Peer
 
 
 def _moved(kernel: Peer, task: Peer, cell: str, names: str) -> None:
@@ -158,15 +158,19 @@ CASES = {
         ["list(Color)", "r[Color.RED]", "Color(2) is Color.BLUE"],
     ),
     "data class": (
-        "from dataclasses import dataclass, field\n"
-        "@dataclass(order=True)\nclass P:\n    x: int = 1\n    y: list = field(default_factory=list)\np = P(3)",
+        (
+            "from dataclasses import dataclass, field\n"
+            "@dataclass(order=True)\nclass P:\n    x: int = 1\n    y: list = field(default_factory=list)\np = P(3)"
+        ),
         "p P",
         "",
         ["p", "P(1) < p", "P()"],
     ),
     "named tuple": (
-        "from typing import NamedTuple\nfrom collections import namedtuple\n"
-        "class T(NamedTuple):\n    a: int\n    b: str = 'x'\nt = T(1)\nU = namedtuple('U', 'p q')\nu = U(1, 2)",
+        (
+            "from typing import NamedTuple\nfrom collections import namedtuple\n"
+            "class T(NamedTuple):\n    a: int\n    b: str = 'x'\nt = T(1)\nU = namedtuple('U', 'p q')\nu = U(1, 2)"
+        ),
         "t T u U",
         "",
         ["t", "t._replace(a=2)", "u", "isinstance(u, U)", "T._fields"],
@@ -197,8 +201,10 @@ CASES = {
         ["s.area()", "isinstance(s, Shape)", "isinstance(s, Has)", "isinstance(1, Has)"],
     ),
     "slots": (
-        "class S:\n    __slots__ = ('a', '__b')\n    def __init__(self): self.a = 1; self.__b = 2\n"
-        "s = S()\ndef refused():\n    try: s.c = 1\n    except AttributeError as e: return str(e)",
+        (
+            "class S:\n    __slots__ = ('a', '__b')\n    def __init__(self): self.a = 1; self.__b = 2\n"
+            "s = S()\ndef refused():\n    try: s.c = 1\n    except AttributeError as e: return str(e)"
+        ),
         "s S refused",
         "",
         ["s.a", "s._S__b", "refused()"],
@@ -250,7 +256,7 @@ CASES = {
         ["isinstance(b, Box)", "Box.__parameters__[0] is T"],
     ),
     "single dispatch": (
-        "import functools\nn = 1\n@functools.singledispatch\ndef d(x): return n\n@d.register\ndef _(x: int): return n + x",
+        "import functools\nn = 1\n@functools.singledispatch\ndef d(x): return n\n@d.register\ndef _(x: int): return n+x",
         "d n",
         "n = 10",
         ["d('a')", "d(1)"],

@@ -2,8 +2,8 @@
 
 Only what a cell can have changed is looked at: the names that it mentions, those that share something with them, and
 those that functions among them mention. All of these are pickled one by one; what the picklers met says which names
-belong together. A class of the notebook is a part of its own: values refer to it by its id, so that each has the
-attributes of now, however old the pickle of a value is.
+belong together. A class or a named function of the notebook is stored by itself: values refer to it by its id, so that
+it is one object, with the attributes of now, however old the pickle of a value is.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import io
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from types import FunctionType
 from typing import Any, Final
 
 import msgspec
@@ -22,7 +23,7 @@ from covalab.core.codec import USERS_ERRORS, Encoded, frames_of, pack, type_name
 from covalab.core.errors import SerializationError
 from covalab.core.model import Digest, Value
 from covalab.core.plain_types import ATOMS
-from covalab.namespace.definitions import tracked_class
+from covalab.namespace.definitions import track_function, tracked_definition
 from covalab.namespace.grouping import groups_of
 from covalab.namespace.pickling import NamespaceUnpickler, Pickled, marked, pickled, unpicklable_message
 from covalab.namespace.sharing import shared_objects
@@ -45,20 +46,20 @@ def is_hidden(name: str) -> bool:
 
 
 class StoredCovariable(msgspec.Struct, frozen=True, array_like=True):
-    """Names that are stored together, the classes of the notebook among them, and the value.
+    """Names that are stored together, the definitions among them (classes and named functions), and the value.
 
-    A co-variable may have no names: it is a class that others refer to. `needs` are the ids of the classes that must be
-    loaded for it.
+    A co-variable may have no names: it is a definition that others refer to. `needs` are the ids of the definitions
+    that must be loaded for it.
     """
 
     names: tuple[str, ...]
     value: Value
-    classes: tuple[str, ...] = ()
+    definitions: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
 
-    def classes_are_apart_from(self, other: StoredCovariable) -> bool:
-        """Return whether another one needs none of the classes in this one."""
-        return set(self.classes).isdisjoint(other.needs)
+    def definitions_are_apart_from(self, other: StoredCovariable) -> bool:
+        """Return whether another one needs none of the definitions in this one."""
+        return set(self.definitions).isdisjoint(other.needs)
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True):
@@ -94,7 +95,7 @@ class Tracker:
         self._is_hidden = is_hidden
         self._looks: dict[str, _Look] = {}
         self._stored: dict[str, StoredCovariable] = {}
-        self._stored_classes: dict[str, StoredCovariable] = {}
+        self._stored_definitions: dict[str, StoredCovariable] = {}
         self._unstorable: dict[str, str] = {}
 
     def store(self, blobs: BlobStore, touched: Collection[str] | None = None) -> Snapshot:
@@ -113,6 +114,10 @@ class Tracker:
 
     def _store(self, blobs: BlobStore, touched: Collection[str] | None) -> Snapshot:
         names = {name for name in list(self._namespace) if not self._is_hidden(name)}
+        for name in names:
+            value = self._namespace[name]
+            if type(value) is FunctionType and value.__globals__ is self._namespace:
+                track_function(value)
         waiting = self._begin(names, touched)
         seen = _Seen(self._namespace)
         looked_at: set[str] = set()
@@ -150,16 +155,16 @@ class Tracker:
         return look is None or look.identity != id(value) or look.kind is not type(value)
 
     def _mates(self, name: str) -> set[str]:
-        """Return the names that share something with a name, also by way of a class."""
+        """Return the names that share something with a name, also by way of a definition."""
         stored = self._stored.get(name)
         if stored is None:
             return set()
         found = set(stored.names)
         for tracker in stored.needs:
-            found.update(self._stored_classes[tracker].names)
-        if stored.classes:
+            found.update(self._stored_definitions[tracker].names)
+        if stored.definitions:
             for other, one in self._stored.items():
-                if not stored.classes_are_apart_from(one):
+                if not stored.definitions_are_apart_from(one):
                     found.add(other)
         return found
 
@@ -184,7 +189,7 @@ class Tracker:
 
     def _remember(self, stored: StoredCovariable) -> None:
         self._stored.update(dict.fromkeys(stored.names, stored))
-        self._stored_classes.update(dict.fromkeys(stored.classes, stored))
+        self._stored_definitions.update(dict.fromkeys(stored.definitions, stored))
 
     # Storing.
 
@@ -207,7 +212,7 @@ class Tracker:
         self, names: tuple[str, ...], trackers: tuple[str, ...], encoded: Encoded, seen: _Seen, blobs: BlobStore
     ) -> None:
         kind = type_name(self._namespace[names[0]]) if len(names) == 1 else ""
-        before = self._stored.get(names[0]) if names else self._stored_classes.get(trackers[0])
+        before = self._stored.get(names[0]) if names else self._stored_definitions.get(trackers[0])
         if encoded.size > _INLINE_LIMIT:
             value = Value(encoded.size, kind, "", None, blobs.put(encoded))
         else:
@@ -217,14 +222,14 @@ class Tracker:
 
     def _all_stored(self) -> tuple[StoredCovariable, ...]:
         needed: dict[str, StoredCovariable] = {}
-        waiting = [tracker for one in self._stored.values() for tracker in (*one.classes, *one.needs)]
+        waiting = [tracker for one in self._stored.values() for tracker in (*one.definitions, *one.needs)]
         while waiting:
             tracker = waiting.pop()
-            one = self._stored_classes.get(tracker)
+            one = self._stored_definitions.get(tracker)
             if one is not None and tracker not in needed:
                 needed[tracker] = one
-                waiting += [*one.classes, *one.needs]
-        self._stored_classes = needed
+                waiting += [*one.definitions, *one.needs]
+        self._stored_definitions = needed
         return tuple({id(one): one for one in (*self._stored.values(), *needed.values())}.values())
 
 
@@ -245,41 +250,41 @@ class _Seen:
     def __init__(self, namespace: dict[str, Any]) -> None:
         self._namespace = namespace
         self.pickles: dict[str, Pickled] = {}
-        self._classes: dict[str, type] = {}
-        self._pickles_of_classes: dict[str, Pickled] = {}
+        self._definitions: dict[str, Any] = {}
+        self._pickles_of_definitions: dict[str, Pickled] = {}
 
     def look_at(self, name: str) -> str | None:
         """Pickle the value of a name. Return the reason if it cannot be pickled."""
         value = marked({name: self._namespace[name]}, self._namespace)
         try:
             made = pickled(([], value), self._namespace, ())
-            for tracker, cls in made.pickler.classes.items():
-                self._look_at_class(tracker, cls)
+            for tracker, definition in made.pickler.definitions.items():
+                self._look_at_definition(tracker, definition)
         except USERS_ERRORS as error:
             return unpicklable_message(name, value[name], self._namespace, error)
         self.pickles[name] = made
         return None
 
-    def _look_at_class(self, tracker: str, cls: type) -> None:
-        if tracker in self._pickles_of_classes:
+    def _look_at_definition(self, tracker: str, definition: object) -> None:
+        if tracker in self._pickles_of_definitions:
             return
-        made = pickled(([cls], {}), self._namespace, (cls,))
-        self._classes[tracker] = cls
-        self._pickles_of_classes[tracker] = made
-        for other, found in made.pickler.classes.items():
-            self._look_at_class(other, found)
+        made = pickled(([definition], {}), self._namespace, (definition,))
+        self._definitions[tracker] = definition
+        self._pickles_of_definitions[tracker] = made
+        for other, found in made.pickler.definitions.items():
+            self._look_at_definition(other, found)
 
     def groups(self) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
         """Return the names, and ids of classes, that belong together."""
-        if len(self.pickles) + len(self._classes) == 1:
-            return [(tuple(self.pickles), tuple(self._classes))]
+        if len(self.pickles) + len(self._definitions) == 1:
+            return [(tuple(self.pickles), tuple(self._definitions))]
         by_name = {name: made.pickler for name, made in self.pickles.items()}
-        by_class = {tracker: made.pickler for tracker, made in self._pickles_of_classes.items()}
+        by_class = {tracker: made.pickler for tracker, made in self._pickles_of_definitions.items()}
         return groups_of(
             {name: shared_objects(pickler) for name, pickler in by_name.items()},
             {tracker: shared_objects(pickler) for tracker, pickler in by_class.items()},
-            {name: frozenset(pickler.classes) for name, pickler in by_name.items()},
-            {tracker: frozenset(pickler.classes) for tracker, pickler in by_class.items()},
+            {name: frozenset(pickler.definitions) for name, pickler in by_name.items()},
+            {tracker: frozenset(pickler.definitions) for tracker, pickler in by_class.items()},
         )
 
     def mentioned(self, name: str) -> frozenset[str]:
@@ -287,7 +292,7 @@ class _Seen:
         if name not in self.pickles:
             return frozenset()
         picklers = [self.pickles[name].pickler]
-        picklers += [self._pickles_of_classes[tracker].pickler for tracker in self.needs((name,), ())]
+        picklers += [self._pickles_of_definitions[tracker].pickler for tracker in self.needs((name,), ())]
         return frozenset().union(*(pickler.mentioned for pickler in picklers))
 
     def needs(self, names: tuple[str, ...], trackers: tuple[str, ...]) -> tuple[str, ...]:
@@ -295,22 +300,22 @@ class _Seen:
         found: dict[str, None] = {}
         waiting = [*trackers]
         for name in names:
-            waiting += self.pickles[name].pickler.classes
+            waiting += self.pickles[name].pickler.definitions
         while waiting:
             tracker = waiting.pop(0)
             if tracker not in found:
                 found[tracker] = None
-                waiting += self._pickles_of_classes[tracker].pickler.classes
+                waiting += self._pickles_of_definitions[tracker].pickler.definitions
         return tuple(tracker for tracker in found if tracker not in trackers)
 
     def encoded(self, names: tuple[str, ...], trackers: tuple[str, ...]) -> Encoded:
         """Serialize names and classes together."""
         if len(names) + len(trackers) == 1:
-            one = self.pickles[names[0]] if names else self._pickles_of_classes[trackers[0]]
+            one = self.pickles[names[0]] if names else self._pickles_of_definitions[trackers[0]]
             return pack(one.frames)
-        classes = [self._classes[tracker] for tracker in trackers]
+        definitions = [self._definitions[tracker] for tracker in trackers]
         values = marked({name: self._namespace[name] for name in names}, self._namespace)
-        return pack(pickled((classes, values), self._namespace, classes).frames)
+        return pack(pickled((definitions, values), self._namespace, definitions).frames)
 
 
 def restore(
@@ -341,8 +346,9 @@ class _Loading:
     def __init__(self, snapshot: Snapshot, blobs: BlobStore, namespace: dict[str, Any]) -> None:
         self._blobs = blobs
         self._namespace = namespace
-        self._by_class = {tracker: one for one in snapshot.covariables for tracker in one.classes}
+        self._by_definition = {tracker: one for one in snapshot.covariables for tracker in one.definitions}
         self._begun: set[int] = set()
+        self._kept: list[Any] = []  # until what refers to them is loaded
         self.values: dict[str, Any] = {}
 
     def load(self, one: StoredCovariable) -> None:
@@ -350,23 +356,24 @@ class _Loading:
         if id(one) in self._begun:
             return
         self._begun.add(id(one))
-        what = f"the variable {', '.join(one.names)}" if one.names else "a class of the notebook"
+        what = f"the variable {', '.join(one.names)}" if one.names else "a definition of the notebook"
         data = one.value.data if one.value.digest is None else self._blobs.read(one.value.digest)
         frames, _ = frames_of(data or b"", what=what)
-        unpickler = NamespaceUnpickler(io.BytesIO(frames[0]), self._namespace, frames[1:], self._class_of)
+        unpickler = NamespaceUnpickler(io.BytesIO(frames[0]), self._namespace, frames[1:], self._definition_with)
         try:
-            _, values = unpickler.load()
+            definitions, values = unpickler.load()
+            self._kept.append(definitions)
         except USERS_ERRORS as error:
             text = f"{what} cannot be opened here: {type(error).__name__}: {error}"
             raise SerializationError(text) from error
         self.values.update({name: value for name, value in values.items() if name in one.names})
 
-    def _class_of(self, tracker: str) -> type | None:
-        stored = self._by_class.get(tracker)
+    def _definition_with(self, tracker: str) -> object:
+        stored = self._by_definition.get(tracker)
         if stored is not None:
             self.load(stored)
-        found = tracked_class(tracker)
+        found = tracked_definition(tracker)
         if found is None:
-            text = "a class of the notebook that it needs was not stored"
+            text = "a class or function of the notebook that it needs was not stored"
             raise SerializationError(text)
         return found

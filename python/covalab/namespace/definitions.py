@@ -11,6 +11,8 @@ import importlib
 import sys
 import types
 import typing
+import uuid
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -40,8 +42,8 @@ def _resolved(target: Target | dict[str, Any]) -> dict[str, Any]:
 # Functions.
 
 
-def reduce_function(function: types.FunctionType) -> tuple[Any, ...]:
-    """Return how a function of the notebook is made."""
+def reduce_function(function: types.FunctionType, tracker: str | None = None) -> tuple[Any, ...]:
+    """Return how a function of the notebook is made; one with an id is the same object each time."""
     # Attributes that nobody set would only connect the names of the function.
     attributes = function.__dict__ or None
     slots = (
@@ -54,15 +56,43 @@ def reduce_function(function: types.FunctionType) -> tuple[Any, ...]:
         tuple(function.__annotations__.items()),
     )
     # The cells come first and get their contents later: they may contain the function.
-    made = make_function, (function.__code__, TARGET, function.__closure__)
+    made = make_function, (function.__code__, TARGET, function.__closure__, tracker)
     return (*made, (attributes, slots), None, None, set_function)
 
 
 def make_function(
-    code: types.CodeType, target: Target | dict[str, Any], closure: tuple[types.CellType, ...] | None
+    code: types.CodeType,
+    target: Target | dict[str, Any],
+    closure: tuple[types.CellType, ...] | None,
+    tracker: str | None = None,
 ) -> types.FunctionType:
     """Return a function without its attributes; pickles name this function."""
-    return types.FunctionType(code, _resolved(target), None, None, closure)
+    namespace = _resolved(target)
+    function = types.FunctionType(code, namespace, None, None, closure)
+    if tracker is not None:
+        known = _functions_by_id.get(tracker)
+        if known is not None and known.__globals__ is namespace:
+            return known
+        _ids_of_functions[function] = tracker
+        _functions_by_id[tracker] = function
+    return function
+
+
+_ids_of_functions: Final[weakref.WeakKeyDictionary[types.FunctionType, str]] = weakref.WeakKeyDictionary()
+_functions_by_id: Final[weakref.WeakValueDictionary[str, types.FunctionType]] = weakref.WeakValueDictionary()
+
+
+def track_function(function: types.FunctionType) -> None:
+    """Give a function an id, so that all who refer to it can do so by that."""
+    if function not in _ids_of_functions:
+        tracker = uuid.uuid4().hex
+        _ids_of_functions[function] = tracker
+        _functions_by_id[tracker] = function
+
+
+def tracker_of_function(function: types.FunctionType) -> str | None:
+    """Return the id of a function, if it has one."""
+    return _ids_of_functions.get(function)
 
 
 def set_function(function: types.FunctionType, state: tuple[dict[str, Any] | None, tuple[Any, ...]]) -> None:
@@ -120,8 +150,8 @@ def reduce_class(cls: type, how: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def make_class(kind: type, name: str, bases: tuple[Any, ...], namespace: dict[str, Any], tracker: str) -> type:
     """Return a class without its attributes, the same object each time; pickles name this function."""
-    known = tracked_class(tracker)
-    if known is not None:
+    known = tracked_definition(tracker)
+    if isinstance(known, type):
         return known
     hidden = _hide_hooks(bases)
     try:
@@ -175,10 +205,10 @@ def tracker_of(cls: type) -> str:
     return tracker
 
 
-def tracked_class(tracker: str) -> type | None:
-    """Return the class with an id, if this process has it; pickles name this function."""
+def tracked_definition(tracker: str) -> type | types.FunctionType | None:
+    """Return the class or function with an id, if this process has it; pickles name this function."""
     found: type | None = theirs._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker)  # noqa: SLF001
-    return found
+    return _functions_by_id.get(tracker) if found is None else found
 
 
 def is_class_made_here(how: Any) -> bool:
@@ -192,7 +222,7 @@ def is_class_made_here(how: Any) -> bool:
 def is_container_with_own_methods(kind: type) -> bool:
     """Return whether objects of a class would be filled by methods of the notebook, which may do anything."""
     is_own = travels_by_value(kind.__module__ or "") and issubclass(kind, list | dict)
-    if not is_own or kind.__reduce_ex__ is not object.__reduce_ex__ or kind.__reduce__ is not object.__reduce__:
+    if not is_own or any(getattr(kind, name) is not getattr(object, name) for name in ("__reduce__", "__reduce_ex__")):
         return False
     base = list if issubclass(kind, list) else dict
     return any(getattr(kind, name, None) is not getattr(base, name, None) for name in _FILLING)

@@ -2,8 +2,8 @@
 
 `send` pickles the names that the cell needs and keeps every object in them that can change, by the number that the
 pickler gave it. `receive` unpickles them; the unpickler gives the same numbers. After the cell, `Received.reply`
-pickles what is new or changed, in which the objects that came are their numbers. `deliver` puts the numbers' own objects there,
-and gives those that changed their new content in place, so that everything in the notebook that refers to them sees it.
+pickles what is new or changed, in which the objects that came are their numbers. `deliver` puts the notebook's own
+objects there, and gives those that changed their new content in place, so that all that refers to them sees it.
 """
 
 from __future__ import annotations
@@ -279,8 +279,8 @@ def deliver(sent: Sent, data: bytes, namespace: dict[str, Any]) -> Delivered:
     """Take over what a cell left in another process.
 
     Names that the cell bound are bound here. Objects that it changed are changed in place; what the notebook did to the
-    same object meanwhile is lost, and said. A name that the notebook gave to something else meanwhile keeps that, and it
-    is said.
+    same object meanwhile is lost, and said. A name that the notebook bound to something else meanwhile, and the cell did
+    not, stays so, and it is said.
 
     Raises
     ------

@@ -100,6 +100,8 @@ def _is_equal(one: Any, other: Any) -> bool:
 def apply(state: HiddenState) -> tuple[str, ...]:
     """Set a hidden state in this process, and in the present context where a setting belongs to a context.
 
+    Modules should be loaded first, since some set filters of warnings.
+
     Returns
     -------
     tuple

@@ -44,10 +44,8 @@ def replace_content(old: Any, new: Any) -> None:
             put(old, new)
             found = True
             break
-    own = getattr(type(old), "__setstate__", None)
-    if not found and isinstance(own, types.MethodDescriptorType):  # of a built-in type
-        _put_state(old, new)
-    elif not (_put_attributes(old, new) or found):
+    is_built_in = isinstance(getattr(type(old), "__setstate__", None), types.MethodDescriptorType)
+    if (is_built_in and not found) or not (_put_attributes(old, new) or found):
         _put_state(old, new)
 
 

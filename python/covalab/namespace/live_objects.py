@@ -24,7 +24,7 @@ def live_objects(pickler: NamespacePickler, namespace: Mapping[str, Any]) -> dic
     by_number = {number: [obj] for number, obj in memo.values()}
     del memo
     _drop_temporary(by_number)
-    classes = {id(cls) for cls in pickler.classes.values()}
+    classes = {id(cls) for cls in pickler.definitions.values()}
     known: dict[type, bool] = {}
     found: dict[int, Any] = {}
     for number, (obj,) in by_number.items():

@@ -35,8 +35,9 @@ from covalab.namespace.definitions import (
     reduce_container,
     reduce_function,
     reduce_module,
-    tracked_class,
+    tracked_definition,
     tracker_of,
+    tracker_of_function,
 )
 from covalab.namespace.libraries import attribute_of_module, objects_of_module, special_reducer
 
@@ -52,8 +53,8 @@ class NamespacePickler(NotebookPickler):
     ----------
     mentioned
         The globals that the functions in the pickle mention.
-    classes
-        The classes of the notebook that were met, by their ids.
+    definitions
+        The classes of the notebook that were met, by their ids; with `by_value` also the functions that have ids.
     of_modules
         The ids of the objects that are pickled as attributes of their modules.
     arrays
@@ -67,15 +68,15 @@ class NamespacePickler(NotebookPickler):
         buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None,
         *,
         whole: frozenset[int] = _EMPTY,
-        by_value: Iterable[type] | None = None,
+        by_value: Iterable[object] | None = None,
     ) -> None:
-        """Begin a pickle. With `by_value`, all other classes of the notebook become references."""
+        """Begin a pickle. With `by_value`, all other classes, and functions with ids, become references."""
         super().__init__(file, protocol=5, buffer_callback=buffer_callback)
         self._namespace = namespace
-        self._by_value = None if by_value is None else set(by_value)
+        self._by_value = None if by_value is None else {id(one) for one in by_value}
         self._reducers: dict[type, Callable[[Any], Any] | None] = {}
         self.mentioned: set[str] = set()
-        self.classes: dict[str, type] = {}
+        self.definitions: dict[str, Any] = {}
         self.of_modules: set[int] = set()
         self.arrays = ArrayReducer(whole)
 
@@ -120,8 +121,16 @@ class NamespacePickler(NotebookPickler):
     def _function(self, function: types.FunctionType) -> Any:
         if function.__globals__ is not self._namespace or is_single_dispatch(function):
             return super().reducer_override(function)
+        tracker = tracker_of_function(function) if self._by_value is not None else None
+        if tracker is not None:
+            self.definitions[tracker] = function
+            if self._is_reference(function):
+                return tracked_definition, (tracker,)
         self.mentioned.update(globals_of(function.__code__))
-        return reduce_function(function)
+        return reduce_function(function, tracker)
+
+    def _is_reference(self, definition: object) -> bool:
+        return self._by_value is not None and id(definition) not in self._by_value
 
     def _class(self, cls: type) -> Any:
         # Not the codec's way: there a class that comes home keeps the attributes that it has here.
@@ -129,9 +138,9 @@ class NamespacePickler(NotebookPickler):
         if not is_class_made_here(how):
             return how
         tracker = tracker_of(cls)
-        self.classes[tracker] = cls
-        if self._by_value is not None and cls not in self._by_value:
-            return tracked_class, (tracker,)
+        self.definitions[tracker] = cls
+        if self._is_reference(cls):
+            return tracked_definition, (tracker,)
         return reduce_class(cls, how)
 
 
@@ -157,10 +166,10 @@ class NamespaceUnpickler(pickle.Unpickler):
         file: Any,
         namespace: dict[str, Any],
         buffers: Iterable[Any] = (),
-        find_class_of_notebook: Callable[[str], type | None] = tracked_class,
+        find_definition: Callable[[str], Any] = tracked_definition,
     ) -> None:
         super().__init__(file, buffers=iter(buffers))
-        self._own = {"TARGET": namespace, "tracked_class": find_class_of_notebook}
+        self._own = {"TARGET": namespace, "tracked_definition": find_definition}
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what a pickle names."""
@@ -182,7 +191,7 @@ class Pickled(msgspec.Struct):
         return [self.head, *self.buffers]
 
 
-def pickled(obj: object, namespace: Mapping[str, Any], by_value: Sequence[type] | None = None) -> Pickled:
+def pickled(obj: object, namespace: Mapping[str, Any], by_value: Sequence[object] | None = None) -> Pickled:
     """Pickle an object of a namespace. Raises whatever the user's code raises."""
     whole = _EMPTY
     while True:
@@ -199,7 +208,7 @@ def pickled(obj: object, namespace: Mapping[str, Any], by_value: Sequence[type] 
 
 
 def _pickled(
-    obj: object, namespace: Mapping[str, Any], whole: frozenset[int], by_value: Sequence[type] | None
+    obj: object, namespace: Mapping[str, Any], whole: frozenset[int], by_value: Sequence[object] | None
 ) -> Pickled:
     buffers: list[Any] = []
     with io.BytesIO() as file:
