@@ -17,7 +17,7 @@ from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import DispatchRecord, DispatchSummary
 from covalab.core.outputs import Output
 from covalab.jupyter.notebook.session import CellElectron, Session
-from covalab.jupyter.notebook.waiting import RANDOM, names_needed
+from covalab.jupyter.notebook.waiting import RANDOM, names_changed, names_needed
 from covalab.namespace.delivery import Delivered
 from covalab.namespace.exchange import Sent
 from covalab.sdk.dispatching import api
@@ -69,6 +69,7 @@ class BackgroundCell:
         self.names = {*made.outputs, *scope.bindings, *scope.changes, *scope.deleted}
         self.names |= {one.name for one in scope.possible}
         self.names |= {RANDOM} & names_needed(made.part.cell.tree, session.namespace)
+        self.names |= names_changed(made.part.cell.tree, session.namespace)
         self.error: CellFailed | None = None
         self._is_done = threading.Event()
         self._outputs: list[Output] = []

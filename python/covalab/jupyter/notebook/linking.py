@@ -8,7 +8,7 @@ chain.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -82,6 +82,7 @@ class Linker:
         self.parameters = frozenset(parameters)
         self.reach = reach
         self.known: Collection[str] = ()
+        self.lost: Mapping[str, str] = {}
         self.is_single = False  # one cell that was asked for with `--run`
         self.taken: dict[int, list[str]] = {}  # names that cells of the session take from the notebook, by position
         self.names: dict[int, Names] = {}
@@ -183,6 +184,8 @@ class Linker:
         """Return whether a name may be there although nothing names it."""
         if name in BUILTINS or name in SPECIAL or HISTORY.fullmatch(name) or name.startswith("__"):
             return True
+        if "NameError" in self.parts[position].cell.scope.reads:  # it is prepared for that
+            return True
         return any(part.in_session and part.cell.hides_names for part in self.parts[: position + 1])
 
     def flows(self) -> dict[str, dict[str, list[str]]]:
@@ -258,6 +261,8 @@ class Linker:
             f"such name; {meant(wanted, {*self.known, *made})}"
         )
         if self.is_single:
+            if wanted in self.lost:
+                return f"electron {part.name!r} needs {wanted!r}{where}, which did not come here: {self.lost[wanted]}"
             return f"{message}run the cell that makes {wanted!r} first"
         return (
             f"{message}run the cell that makes {wanted!r}, make it a parameter, %lattice {self.name}({wanted}), or "

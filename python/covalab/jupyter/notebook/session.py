@@ -116,6 +116,7 @@ class Session:
         self._electrons: dict[str, CellElectron] = {}
         self._wired: dict[str, _Wired] = {}
         self._base = hidden_state.capture()
+        self._lost: dict[str, str] = {}  # names that could not come from a cell with `--run`, with the reason
         self._pending: list[Expected] = []  # cells with `--run` that have not ended, in the order of their beginning
 
     @property
@@ -334,7 +335,9 @@ class Session:
             If the notebook does not have an input.
         """
         part = made.part
-        wiring = wire(f"run_{part.name}", [part], self.kind, whole=True, reach=self._reach, known=self.namespace)
+        wiring = wire(
+            f"run_{part.name}", [part], self.kind, whole=True, reach=self._reach, known=self.namespace, lost=self._lost
+        )
         function, build = self._assemble(wiring, waits=True)
         function.__name__ = function.__qualname__ = part.name
         return lattice(function), build
@@ -379,6 +382,9 @@ class Session:
         reply = record.reply
         assert reply is not None
         delivered = deliver(sent, reply, self.namespace)
+        for name in (*delivered.names, *delivered.changed):
+            self._lost.pop(name, None)
+        self._lost.update(delivered.unsendable)
         if record.state.hidden_change:
             hidden_state.apply(pickle.loads(record.state.hidden_change))  # noqa: S301 - of the user's own data folder
         return delivered

@@ -25,6 +25,9 @@ _COPY_LIMIT: Final = 16 * 1024**2
 """Values up to this many bytes are copied when the cell is run; a larger one is taken as it is at the dispatch."""
 
 
+_GENERATORS: Final = ("random", "numpy.random", "torch")
+
+
 class _Seen(NamedTuple):
     """A value of the notebook as it was when a cell was run: the object, and for data its bytes and their digest."""
 
@@ -131,12 +134,19 @@ class Build:
             if self._sent.get(name) != mark:
                 self._sent[name] = mark
                 values[name] = one.value
-        hidden = b"" if self.made else pickle.dumps(hidden_state.capture(self._base))
+        hidden = b"" if self.made else self._hidden()
         taken = None
         if values or hidden:
             taken = NotebookNames(tuple(values), pickling.dumps(values, self._namespace).join(), hidden)
         self._taken[cell] = taken
         return taken
+
+    def _hidden(self) -> bytes:
+        """Return the hidden state that the notebook has set, and its generators of random numbers in any case."""
+        now = hidden_state.capture().parts
+        generators = {name: now[name] for name in _GENERATORS if name in now}
+        changed = hidden_state.capture(self._base).parts
+        return pickle.dumps(hidden_state.HiddenState({**changed, **generators}))
 
     def _send(self, cell: str, names: Sequence[str]) -> NotebookNames:
         """Send names for one cell whose notebook waits for what becomes of them.
@@ -152,7 +162,7 @@ class Build:
         if refused:
             message = f"electron {cell!r} cannot run in the background: {'; '.join(refused)}"
             raise CellRefused(message)
-        hidden = pickle.dumps(hidden_state.capture(self._base))
+        hidden = self._hidden()
         taken = self._taken[cell] = NotebookNames(tuple(sent.values), sent.data, hidden, is_exchange=True)
         return taken
 

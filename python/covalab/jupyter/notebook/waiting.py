@@ -7,10 +7,13 @@ draws from: in the notebook it comes after it.
 from __future__ import annotations
 
 import ast
+import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from covalab.core.plain_types import ATOMS
+from covalab.jupyter.cells.cell import kind_of
 from covalab.jupyter.cells.dataflow import Conflict, scan
 from covalab.worker.session.reach import names_in, reached
 
@@ -38,6 +41,44 @@ def names_needed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
         words.update(names_in(namespace[name]))
     found = read | reads | scope.bindings.keys() | scope.deleted
     return found | {RANDOM} if _DRAWS & words else found
+
+
+def names_changed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
+    """Return the names of the notebook whose values a cell may change in place without naming them as changed.
+
+    Those are values that functions of the notebook reach, or are given, and values that change when they are used:
+    generators of numbers, iterators, objects of the notebook's classes.
+    """
+    mentioned = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & namespace.keys()
+    found = {name for name in mentioned if _changes_by_use(namespace[name])}
+    found |= {name for name in reached(mentioned, namespace) - mentioned if _can_change(namespace[name])}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _is_of_notebook(node.func, namespace):
+            arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
+            inside = {part.id for one in arguments for part in ast.walk(one) if isinstance(part, ast.Name)}
+            found |= {name for name in inside & namespace.keys() if _can_change(namespace[name])}
+    return found
+
+
+def _is_of_notebook(function: ast.expr, namespace: Mapping[str, Any]) -> bool:
+    """Return whether a call is of a function, class or object that the notebook defines."""
+    while isinstance(function, (ast.Attribute, ast.Subscript, ast.Call)):
+        function = function.func if isinstance(function, ast.Call) else function.value
+    return isinstance(function, ast.Name) and function.id in namespace and bool(names_in(namespace[function.id]))
+
+
+def _can_change(value: object) -> bool:
+    return kind_of(value) == "data" and type(value) not in ATOMS
+
+
+def _changes_by_use(value: object) -> bool:
+    kind = type(value)
+    is_generator = (
+        isinstance(value, random.Random)
+        or kind.__module__.partition(".")[0] == "numpy"
+        and (kind.__name__ in ("Generator", "RandomState"))
+    )
+    return is_generator or hasattr(kind, "__next__") or (kind.__module__ == "__main__" and _can_change(value))
 
 
 class WaitingTransformer(ast.NodeTransformer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -38,6 +38,7 @@ def wire(
     whole: bool = False,
     reach: Reach = lambda _part, names: names,
     known: Collection[str] = (),
+    lost: Mapping[str, str] = {},
 ) -> Wiring:
     """Wire electron cells into a lattice.
 
@@ -60,6 +61,8 @@ def wire(
         Returns names of the notebook, and those that their code reads, as they were when a part was run.
     known
         The names of the notebook, of which the nearest is named where one is missing.
+    lost
+        Names that cells with `--run` made and that could not come to the notebook, with the reason.
 
     Raises
     ------
@@ -76,7 +79,7 @@ def wire(
         message = f"{name!r} is a word that covalab itself uses in lattices; give this one another name"
         raise CellRefused(message)
     work = Linker(name, parts, notebook, parameter_names(arguments) if arguments is not None else (), reach)
-    work.known, work.is_single = known, whole
+    work.known, work.lost, work.is_single = known, lost, whole
     if whole:
         # The value of one cell as it is: `%%electron --run`.
         returned: list[Returned] = [(parts[-1].name, len(parts) - 1, None)]
