@@ -381,12 +381,12 @@ class Session:
         """
         reply = record.reply
         assert reply is not None
+        if record.state.hidden_change:  # before anything else: it may say where modules are
+            hidden_state.apply(pickle.loads(record.state.hidden_change))  # noqa: S301 - of the user's own data folder
         delivered = deliver(sent, reply, self.namespace)
         for name in (*delivered.names, *delivered.changed):
             self._lost.pop(name, None)
         self._lost.update(delivered.unsendable)
-        if record.state.hidden_change:
-            hidden_state.apply(pickle.loads(record.state.hidden_change))  # noqa: S301 - of the user's own data folder
         return delivered
 
     def _assemble(self, wiring: Wiring, *, waits: bool = False) -> tuple[types.FunctionType, Build]:

@@ -144,9 +144,11 @@ class Build:
     def _hidden(self) -> bytes:
         """Return the hidden state that the notebook has set, and its generators of random numbers in any case."""
         now = hidden_state.capture().parts
-        generators = {name: now[name] for name in _GENERATORS if name in now}
-        changed = hidden_state.capture(self._base).parts
-        return pickle.dumps(hidden_state.HiddenState({**changed, **generators}))
+        parts = {**hidden_state.capture(self._base).parts}
+        parts.update({name: now[name] for name in _GENERATORS if name in now})
+        # What comes back is a whole list of filters, so the cell must begin with the notebook's.
+        parts["process"] = {**parts.get("process", {}), "filters": now["process"]["filters"]}
+        return pickle.dumps(hidden_state.HiddenState(parts))
 
     def _send(self, cell: str, names: Sequence[str]) -> NotebookNames:
         """Send names for one cell whose notebook waits for what becomes of them.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import random
 import time
+import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -73,12 +74,29 @@ def _can_change(value: object) -> bool:
 
 def _changes_by_use(value: object) -> bool:
     kind = type(value)
-    is_generator = (
-        isinstance(value, random.Random)
-        or kind.__module__.partition(".")[0] == "numpy"
-        and (kind.__name__ in ("Generator", "RandomState"))
+    is_generator = isinstance(value, random.Random) or (
+        kind.__module__.partition(".")[0] == "numpy" and (kind.__name__ in ("Generator", "RandomState"))
     )
-    return is_generator or hasattr(kind, "__next__") or (kind.__module__ == "__main__" and _can_change(value))
+    if is_generator or hasattr(kind, "__next__"):
+        return True
+    if isinstance(value, types.FunctionType):
+        inside = [
+            *vars(value).values(),
+            *(cell.cell_contents for cell in value.__closure__ or () if not _is_empty(cell)),
+        ]
+        return value.__module__ == "__main__" and any(map(_can_change, inside))
+    if isinstance(value, type):
+        attributes = (one for name, one in vars(value).items() if not name.startswith("__"))
+        return value.__module__ == "__main__" and any(kind_of(one) == "data" for one in attributes)
+    return kind.__module__ == "__main__" and _can_change(value)
+
+
+def _is_empty(cell: types.CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 - asking is the test
+    except ValueError:
+        return True
+    return False
 
 
 class WaitingTransformer(ast.NodeTransformer):
