@@ -1,9 +1,9 @@
 """The notebooks of `notebooks/*.txt`: code cells as people write them, in a form that is read as text.
 
 `# === name` begins a notebook, `# %%` a code cell, `# %% [markdown]` text between cells. After the name,
-`| run: PATTERN` (also `whole`, `mixed`) says that this way in must end with an error that PATTERN matches, `| run?: PATTERN`
-that it may; `| run: unstorable NAME`: with one that says that this value, which is needed in another process, cannot be
-stored.
+`| run: PATTERN` (also `whole`, `mixed`) says that this way in must end with an error that PATTERN matches;
+`| run?: PATTERN`, that it may; `| run: unstorable NAME`, with an error that says that this value, which is needed in
+another process, cannot be stored.
 """
 
 from __future__ import annotations
