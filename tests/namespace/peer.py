@@ -128,6 +128,10 @@ class Operations:
         self.sent = send(names, self.namespace)
         return bytes(self.sent.data)
 
+    def unsendable(self) -> dict[str, str]:
+        """Return what could not be sent."""
+        return dict(self.sent.unsendable)
+
     def receive(self, data: bytes) -> None:
         """Receive names."""
         from covalab.namespace.exchange import receive

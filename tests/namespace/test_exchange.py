@@ -298,3 +298,129 @@ def test_a_cell_changes_the_notebook_as_if_it_had_run_there(kernel: Peer, task: 
 
     assert kernel.values(*expressions) == expected
     assert delivered.unsendable == {}  # type: ignore[attr-defined]
+
+
+def _between(kernel: Peer, task: Peer, before: str, names: str, cell: str, meanwhile: str) -> list[str]:
+    """Run a cell there, and one here while it runs. Return the warnings."""
+    kernel.run(before)
+    task("receive", kernel("send", names.split()))
+    task.run(cell)
+    kernel.run(meanwhile)
+    return list(kernel("deliver", task("reply", None)).warnings)
+
+
+@pytest.mark.parametrize(
+    ("before", "cell", "meanwhile", "warning", "expressions"),
+    [
+        ("a = 1", "a = 2", "a = 3", "'a' was set in the notebook", {"a": "2"}),
+        ("a = 1", "b = a", "a = 3", "", {"a": "3", "b": "1"}),
+        ("a = [1]", "a.append(2)", "a.append(3)", "'a' was changed in the notebook", {"a": "[1, 2]"}),
+        ("a = [1]\nb = a", "a.append(2)", "a = 5", "'a' was set in the notebook", {"a": "5", "b": "[1, 2]"}),
+        ("a = {'k': [1]}", "a['k'].append(2)", "a['k'].append(3)", "'a' was changed", {"a": "{'k': [1, 2]}"}),
+        ("a = {'k': [1]}", "a['k'].append(2)", "a['z'] = 1", "", {"a": "{'k': [1, 2], 'z': 1}"}),
+        ("a = [1]", "len(a)", "a.append(3)", "", {"a": "[1, 3]"}),
+        ("a = [1]", "del a", "a = 4", "'a' was set in the notebook", {"'a' in globals()": "False"}),
+        ("a = 1", "c = a", "del a", "", {"'a' in globals()": "False", "c": "1"}),
+        (
+            "import numpy as np\na = np.zeros(2)\nb = a[:1]",
+            "a += 1",
+            "b[0] = 7",
+            "'a' was changed in the notebook",
+            {"a": "array([1., 1.])", "b": "array([1.])"},
+        ),
+        ("class C: n = 1", "C.n = 2", "C.n = 3", "'C' was changed in the notebook", {"C.n": "2"}),
+        ("class C: n = 1", "C.n = 2", "c = C()", "", {"c.n": "2"}),
+    ],
+)
+def test_what_the_notebook_did_meanwhile_is_not_lost_silently(
+    kernel: Peer, task: Peer, before: str, cell: str, meanwhile: str, warning: str, expressions: dict[str, str]
+) -> None:
+    """The cell's result counts for what it set or changed; nothing is said where the two do not meet."""
+    warnings = _between(kernel, task, before, "a C", cell, meanwhile)
+
+    assert {expression: kernel.value(expression) for expression in expressions} == expressions
+    assert len(warnings) == bool(warning)
+    assert warning in "".join(warnings)
+
+
+def test_what_cannot_be_sent_is_named(kernel: Peer, task: Peer) -> None:
+    """Also what only a function mentions; the rest is sent."""
+    kernel.run("g = (i for i in [1])\nx = [1]\nd = {'g': g, 'x': x}\ndef f(): return next(g)")
+    data = kernel("send", ["x", "d", "f"])
+    task("receive", data)
+    unsendable = kernel("unsendable")
+
+    assert sorted(unsendable) == ["d", "g"]
+    assert "d['g'] is a generator" in unsendable["d"]
+    assert task.values("x", "f.__name__") == ["[1]", "'f'"]
+
+
+def test_what_cannot_come_back_is_named(kernel: Peer, task: Peer) -> None:
+    """New names, and objects into which something was put that cannot be pickled; the rest is delivered."""
+    kernel.run("a = [1]\nb = [2]\nn = 1")
+    delivered = _run_there(kernel, task, "a b n", "g = (i for i in a)\na.append(g)\nb.append(3)\nn = 2\nm = [g]")
+
+    assert sorted(delivered.unsendable) == ["a", "g", "m"]  # type: ignore[attr-defined]
+    assert kernel.values("a", "b", "n", "'g' in globals()") == ["[1]", "[2, 3]", "2", "False"]
+
+
+def test_an_object_that_cannot_be_changed_in_place_is_another_one_and_it_is_said(kernel: Peer, task: Peer) -> None:
+    """Where names mean it they mean the new one."""
+    kernel.run("e = enumerate('abc')\nalias = e\nk = [e]")
+    delivered = _run_there(kernel, task, "e", "a = next(e)")
+
+    assert "'e' is another object now" in delivered.warnings[0]  # type: ignore[attr-defined]
+    assert kernel.values("alias is e", "next(e)", "k[0] is e") == ["True", "(1, 'b')", "False"]
+
+
+def test_functions_bring_the_names_that_they_mention(kernel: Peer, task: Peer) -> None:
+    """Recursively, and methods too."""
+    kernel.run(
+        "k = 2\nunused = [0]\ndef f(x): return x * k\ndef g(x): return f(x) + 1\n"
+        "class A:\n    def m(self): return g(1)\na = A()"
+    )
+    task("receive", kernel("send", ["a"]))
+
+    assert task.values("a.m()", "sorted(set(globals()) & {'k', 'f', 'g', 'A', 'a', 'unused'})") == [
+        "3",
+        "['a', 'f', 'g', 'k']",
+    ]
+
+
+def test_a_class_that_is_not_mentioned_by_name_is_changed_too(kernel: Peer, task: Peer) -> None:
+    """By way of its instance."""
+    kernel.run("class A:\n    n = 0\n    def up(self): type(self).n += 1\na = A()")
+    _run_there(kernel, task, "a", "a.up(); a.up()")
+
+    assert kernel.values("A.n", "a.n", "type(a) is A") == ["2", "2", "True"]
+
+
+def test_nothing_is_sent_back_that_did_not_change(kernel: Peer, task: Peer) -> None:
+    """A large array that a cell only reads."""
+    kernel.run("import numpy as np\na = np.zeros(1_000_000)\nl = list(range(100_000))")
+    task("receive", kernel("send", ["a", "l", "np"]))
+    task.run("s = float(a.sum()) + len(l)")
+
+    assert len(task("reply", None)) < 1_000
+
+
+def test_a_failure_in_the_middle_says_what_was_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a failure that nobody thought of."""
+    kernel = {"a": [1], "b": [2]}
+    task: dict[str, Any] = {}
+    sent = send(["a", "b"], kernel)
+    received = receive(sent.data, task)
+    task["a"].append(2)
+    task["b"].append(3)
+    changes: list[Any] = []
+
+    def replace_content(old: Any, new: Any) -> None:
+        if changes:
+            msg = "no"
+            raise ValueError(msg)
+        changes.append(new)
+        old[:] = new
+
+    monkeypatch.setattr(delivery, "replace_content", replace_content)
+    with pytest.raises(delivery.DeliveryError, match="could not be put into the notebook: .*; changed already: a"):
+        deliver(sent, received.reply(), kernel)

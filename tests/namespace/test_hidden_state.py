@@ -116,7 +116,8 @@ def test_what_did_not_change_is_not_captured() -> None:
 
 def test_a_state_can_be_pickled_whatever_is_in_it() -> None:
     """What cannot be pickled is left out."""
-    state = HiddenState({"numpy": {"print formatter": iter(lambda: 1, 2), "divide": "ignore"}})
+    generator = (number for number in range(3))
+    state = HiddenState({"numpy": {"print formatter": generator, "divide": "ignore"}})
 
     assert pickle.loads(pickle.dumps(state)).parts == {"numpy": {"divide": "ignore"}}
 

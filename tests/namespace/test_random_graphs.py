@@ -51,7 +51,7 @@ LINES = {
     "{x} = {y}.T": 1,
     "{x} = {y}.copy()": 1,
     "{x} = np.array([{y}, None], dtype=object)": 1,
-    "{x} = iter({y})": 1,
+    "{x} = iter({y}[:])": 1,
     "{x} = next({y})": 1,
     "{x} = make({y})": 2,
     "{x} = {y}({z})": 2,

@@ -141,6 +141,7 @@ class Tracker:
         first = first | {name for name in names if self._is_rebound(name)}
         for name in gone:
             first = first.union(self._mates(name) & names)
+        first |= self._users_of_lost_definitions(names)
         first = self._connected(first, names)
         if any(name in self._unstorable for name in first):
             # What it does to others cannot be seen: a generator may append to a list.
@@ -148,6 +149,24 @@ class Tracker:
         for name in gone:
             self._forget(name)
         return {name for name in first if self._is_rebound(name) or self._looks[name].kind not in ATOMS}
+
+    def _users_of_lost_definitions(self, names: set[str]) -> set[str]:
+        """Return names by which the definitions are reached that names needed whose values are gone.
+
+        In `counter.up(); counter = None` the class of the counter may have changed.
+        """
+        lost = {
+            tracker
+            for name, one in self._stored.items()
+            if name not in names or self._is_rebound(name)
+            for tracker in one.needs
+        }
+        found: set[str] = set()
+        for name, one in self._stored.items() if lost else ():
+            if name in names and not self._is_rebound(name) and not lost.isdisjoint(one.needs):
+                found.add(name)
+                lost.difference_update(one.needs)
+        return found
 
     def _is_rebound(self, name: str) -> bool:
         look = self._looks.get(name)

@@ -187,9 +187,14 @@ def set_class(cls: type, state: tuple[dict[str, Any], Any]) -> None:
     for name in [name for name in now if name not in attributes]:
         if is_plain_attribute(name, now[name]):
             with suppress(AttributeError, TypeError):
-                delattr(cls, name)
-    changed = {name: value for name, value in attributes.items() if now.get(name, TARGET) is not value}
-    theirs._class_setstate(cls, (changed, state[1]))  # noqa: SLF001
+                type.__delattr__(cls, name)
+    for name, value in attributes.items():
+        if name == "_abc_impl":
+            for subclass in value:
+                cls.register(subclass)  # type: ignore[attr-defined]
+        elif now.get(name, TARGET) is not value:
+            # Not the class's own way: a metaclass of the notebook may do anything.
+            type.__setattr__(cls, name, value)
 
 
 def is_plain_attribute(name: str, value: object) -> bool:

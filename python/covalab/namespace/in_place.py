@@ -199,9 +199,9 @@ def change_class(cls: type, attributes: dict[str, Any], removed: list[str]) -> N
     """Give a class other attributes."""
     for name in removed:
         if name in vars(cls):
-            delattr(cls, name)
+            type.__delattr__(cls, name)
     for name, value in attributes.items():
-        setattr(cls, name, value)
+        type.__setattr__(cls, name, value)
 
 
 def change_cell(cell: types.CellType, contents: tuple[Any, ...]) -> None:
