@@ -143,7 +143,8 @@ export type Outcome = readonly [
   stdout: string,
   stderr: string,
   worker: string,
-  submission: Value | null
+  submission: Value | null,
+  outputs: Value | null
 ];
 
 /** One run of a node that was not its last: which, how it ended, and when the next may begin. */
@@ -230,6 +231,7 @@ export interface NodeDetail {
   readonly attempts: readonly Attempt[];
   readonly next_at: number | null;
   readonly child: string | null;
+  readonly outputs: Value | null;
 }
 
 /** A task in a list: a node that does work. `value` comes without its bytes. */
