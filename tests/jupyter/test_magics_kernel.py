@@ -122,3 +122,12 @@ def test_variables_of_the_notebook_arrive(kernel: Kernel) -> None:
 
     assert first.text == f"['a=b c', '2', '3', '{INLINE_BACKEND}', None]"
     assert second.text == f"[None, None, '3', '{INLINE_BACKEND}', None]"
+
+
+def test_a_task_of_a_notebook_has_what_a_cell_has(kernel: Kernel) -> None:
+    """`display` and `get_ipython`, as built-in functions; its outputs are read from the result."""
+    kernel.succeed("@ct.electron\ndef shows():\n    display(3)\n    return type(get_ipython()).__name__, __IPYTHON__")
+    kernel.succeed("shown = ct.dispatch_sync(ct.lattice(shows))()")
+
+    assert kernel.succeed("shown.result").text == "('ZMQInteractiveShell', True)"
+    assert kernel.succeed("[one['data'] for one in shown.outputs[0]]").text == "[{'text/plain': '3'}]"
