@@ -10,6 +10,7 @@ import pytest
 from tests.jupyter.kernels import Kernel, a_kernel
 
 from covalab.client import Client
+from covalab.core.process_variables import INLINE_BACKEND
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def test_tasks_import_what_autoreload_shows(kernel: Kernel, tmp_path: Path) -> N
 
 
 def test_variables_of_the_notebook_arrive(kernel: Kernel) -> None:
-    """However they were set; the kernel's own backend of matplotlib, which a task cannot use, does not."""
+    """However they were set; figures become outputs, whatever shows them in the kernel."""
     kernel.succeed("%env APP_ONE=a=b c\n%set_env APP_TWO 2")
     kernel.succeed("import os\nos.environ.update({'APP_THREE': '3'})\nos.environ['MPLBACKEND'] = 'module://inline'")
     kernel.succeed(
@@ -119,5 +120,14 @@ def test_variables_of_the_notebook_arrive(kernel: Kernel) -> None:
     kernel.succeed("del os.environ['APP_ONE']\nos.environ.pop('APP_TWO')")
     second = kernel.succeed("ct.dispatch_sync(ct.lattice(look))().result")
 
-    assert first.text == "['a=b c', '2', '3', 'Agg', None]"
-    assert second.text == "[None, None, '3', 'Agg', None]"
+    assert first.text == f"['a=b c', '2', '3', '{INLINE_BACKEND}', None]"
+    assert second.text == f"[None, None, '3', '{INLINE_BACKEND}', None]"
+
+
+def test_a_task_of_a_notebook_has_what_a_cell_has(kernel: Kernel) -> None:
+    """`display` and `get_ipython`, as built-in functions; its outputs are read from the result."""
+    kernel.succeed("@ct.electron\ndef shows():\n    display(3)\n    return type(get_ipython()).__name__, __IPYTHON__")
+    kernel.succeed("shown = ct.dispatch_sync(ct.lattice(shows))()")
+
+    assert kernel.succeed("shown.result").text == "('ZMQInteractiveShell', True)"
+    assert kernel.succeed("[one['data'] for one in shown.outputs[0]]").text == "[{'text/plain': '3'}]"

@@ -17,6 +17,7 @@ import pytest
 from covalab.core.codec import serialize_small
 from covalab.core.errors import DataFolderError, TakenOver, VersionMismatch
 from covalab.core.model import (
+    Attempt,
     Counts,
     Digest,
     DispatchId,
@@ -365,6 +366,45 @@ def test_a_dispatch_comes_back_as_it_was_recorded(store: Store) -> None:
         assert found == dispatch_rows.OutcomeRow("w", value, None, "out", "err")
 
     asyncio.run(both())
+
+
+def test_outputs_are_recorded_and_their_blobs_are_used(store: Store) -> None:
+    """Of the last run of a node, of those before it, and of a dispatch that takes nodes over."""
+    small, large, earlier = (
+        Value(2, "outputs", data=b"[]"),
+        Value(9, "outputs", digest=Digest("a" * 64)),
+        Value(9, "outputs", digest=Digest("b" * 64)),
+    )
+    outcomes = [
+        Outcome(0, "completed", 1.0, 2.0, outputs=small),
+        Outcome(1, "completed", 1.0, 2.0, serialize_small(1), outputs=large),
+        Outcome(2, "completed", 1.0, 2.0),
+    ]
+    attempt = Attempt(1, Outcome(1, "failed", 1.0, 2.0, outputs=earlier))
+    states = [NodeState(node, "completed", 1.0, 2.0, 1) for node in range(3)]
+    digests = [large.digest, earlier.digest]
+
+    async def all_of_it() -> None:
+        first, second = await store.write(insert("a")), await store.write(insert("b"))
+        await store.write(
+            lambda db: dispatch_rows.update_dispatch(
+                db, first, summary("a", "completed", 5), states, outcomes, attempts=[attempt]
+            )
+        )
+        await store.write(lambda db: dispatch_rows.take_over(db, second, first, [0, 1], 3.0))
+        rows = await store.read(lambda db: dispatch_rows.select_outcomes(db, first))
+        assert {node: row.outputs for node, row in rows.items()} == {0: small, 1: large}
+        taken = await store.read(lambda db: dispatch_rows.select_outcome(db, second, 1))
+        assert taken is not None
+        assert taken.outputs == large
+        uses = await store.read(
+            lambda db: db.execute("SELECT digest, key FROM blob_uses ORDER BY key, digest").fetchall()
+        )
+        assert uses == [(digests[0], first), (digests[1], first), (digests[0], second)]
+        attempts = await store.read(lambda db: dispatch_rows.select_attempts(db, first, 1))
+        assert attempts == {1: [attempt]}
+
+    asyncio.run(all_of_it())
 
 
 def test_a_dispatch_that_has_not_ended_is_not_deleted(store: Store) -> None:

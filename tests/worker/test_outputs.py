@@ -16,6 +16,7 @@ from tests.worker.test_batch_runner import Batches, calls
 
 from covalab.core.model import Outcome
 from covalab.core.outputs import Event, StreamText, fold, read_frames, recorded
+from covalab.core.process_variables import INLINE_BACKEND
 from covalab.worker.outputs import recorder as recorder_module
 from covalab.worker.outputs.recorder import Recorder, to_json
 
@@ -57,7 +58,7 @@ def run_cells(folder: Path, *cells: str, first_line: int = 1) -> list[Ran]:
     """Run cells one after the other in one namespace of a fresh process."""
     given, told = folder / "cells.json", folder / "told.json"
     given.write_text(json.dumps([[textwrap.dedent(cell), first_line] for cell in cells]))
-    environment = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    environment = {**os.environ, "MPLBACKEND": INLINE_BACKEND, "IPYTHONDIR": str(folder / "ipython")}
     command = [sys.executable, "-c", CELLS, str(given), str(folder / "spool"), str(told)]
     subprocess.run(command, check=True, timeout=120, env=environment, cwd=folder)
     return [Ran(*one) for one in json.loads(told.read_text())]
@@ -219,17 +220,18 @@ def test_libraries_find_a_kernel(tmp_path: Path) -> None:
 
 def test_a_cell_leaves_no_history_and_no_thread(tmp_path: Path) -> None:
     """Neither a database nor a folder of IPython's."""
-    home = tmp_path / "home"
-    (ran,) = run_cells(
-        tmp_path,
-        f"""
-        import os, sys, threading
-        os.environ["IPYTHONDIR"] = {str(home)!r}
-        threading.active_count(), "sqlite3" in sys.modules, os.path.exists({str(home)!r})
-        """,
-    )
+    (ran,) = run_cells(tmp_path, "import sys, threading\nthreading.active_count(), 'sqlite3' in sys.modules")
 
-    assert ran.value == "(1, False, False)"
+    assert ran.value == "(1, False)"
+    assert not (tmp_path / "ipython").exists()
+
+
+def test_magics_find_the_folder_of_the_user(tmp_path: Path) -> None:
+    """As in a kernel."""
+    ran = run_cells(tmp_path, "x = 1\n%store x", "del x\n%store -r x\nx")
+
+    assert ran[1].value == "1"
+    assert (tmp_path / "ipython").is_dir()
 
 
 # Tasks: functions that nothing of IPython is imported for, unless they import it.

@@ -197,6 +197,14 @@ def _reduce_stream(obj: Any) -> _Reduced:
     return own
 
 
+def _reduce_method(obj: types.MethodType) -> _Reduced:
+    """Methods: `get_ipython` of a notebook is that of the process where it is opened, which has a shell of its own."""
+    ipython: Any = sys.modules.get("IPython")
+    if obj.__name__ == "get_ipython" and ipython is not None and obj.__self__ is ipython.get_ipython():
+        return getattr, (ipython, "get_ipython")
+    return types.MethodType, (obj.__func__, obj.__self__)
+
+
 def is_found_by_name(obj: Any) -> bool:
     """Return whether an object lies under its name in a module that does not travel by value."""
     module = getattr(obj, "__module__", None)
@@ -225,6 +233,7 @@ _REDUCERS: Final[dict[type, Callable[[Any], _Reduced]]] = {
     weakref.WeakValueDictionary: _reduce_weak_dictionary,
     weakref.WeakKeyDictionary: _reduce_weak_dictionary,
     memoryview: _reduce_view,
+    types.MethodType: _reduce_method,
 }
 if hasattr(typing, "TypeVarTuple"):
     _REDUCERS[typing.TypeVarTuple] = _reduce_type_var_tuple

@@ -20,6 +20,7 @@ ROUTES = {
     "dispatches/7/changes": {"GET"},
     "dispatches/7/nodes/7": {"GET"},
     "dispatches/7/nodes/7/cell": {"GET"},
+    "dispatches/7/nodes/7/outputs": {"GET"},
     "dispatches/7/cancel": {"POST"},
     "dispatches/7/start": {"POST"},
     "dispatches/7/redispatch": {"POST"},
@@ -194,6 +195,10 @@ async def test_a_hostile_id_goes_nowhere(
         "dispatches/7/journal?last=1001",
         "dispatches/7/nodes/-1",
         "dispatches/7/nodes/1.5",
+        "dispatches/7/nodes/-1/outputs",
+        "dispatches/7/nodes/1/outputs?since=-1",
+        "dispatches/7/nodes/1/outputs?since=x",
+        f"dispatches/7/nodes/1/outputs?since={2**53 + 1}",
     ],
 )
 async def test_a_query_out_of_bounds_is_refused(

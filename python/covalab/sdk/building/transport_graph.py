@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     import networkx as nx
 
 _PARAM_TYPE: Final = {EdgeKind.ARG: "arg", EdgeKind.KWARG: "kwarg"}
-_HEAVY: Final = ("function", "function_string", "value", "output", "hooks", "sublattice_result", "stdout", "stderr")
+_HEAVY: Final = (
+    *("function", "function_string", "value", "output", "hooks", "sublattice_result"),
+    *("stdout", "stderr", "outputs"),
+)
 """What `serialize(metadata_only=True)` leaves out."""
 
 
@@ -149,7 +152,7 @@ class TransportGraph:
     def reset_node(self, node_id: int) -> None:
         """Forget how a node ran: it is new again."""
         fresh: FieldDict = dict.fromkeys(("start_time", "end_time", "output", "error", "stdout", "stderr"))
-        fresh |= {"status": RESULT_STATUS.NEW_OBJECT, "sub_dispatch_id": None, "sublattice_result": None}
+        fresh |= {"outputs": [], "status": RESULT_STATUS.NEW_OBJECT, "sub_dispatch_id": None, "sublattice_result": None}
         for key, value in fresh.items():
             self.set_node_value(node_id, key, value)
 

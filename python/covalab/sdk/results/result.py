@@ -314,7 +314,7 @@ class Result(Readers):
             - ``error`` (str): the traceback
             - ``sublattice_result`` (`Result`): of the dispatch that a sublattice's node has become
             - ``stdout``, ``stderr`` (str)
-            - ``outputs`` (list of dict): what a notebook would show, in nbformat's shape; not in Covalent
+            - ``outputs`` (list of dict): as a notebook would show them, in nbformat's shape; not in Covalent
 
             Of a node that does work also, which Covalent does not have:
 
@@ -361,7 +361,7 @@ class Result(Readers):
 
     @property
     def outputs(self) -> dict[int, list[FieldDict]]:
-        """What a notebook would show of each node that shows something: its outputs in nbformat's shape, by number.
+        """Outputs of each node that has some, as a notebook would show them: in nbformat's shape, by number.
 
         Printed text, figures, tables and errors, in order; of nodes that run, what there is at this moment.
         """

@@ -20,7 +20,9 @@ from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
-from traitlets import Type
+from IPython.core.profiledir import ProfileDir
+from IPython.paths import get_ipython_dir
+from traitlets import Type, default
 from traitlets.config import Config
 
 from covalab.core.cell_source import remember
@@ -57,7 +59,7 @@ class _Compiler(CachingCompiler):
         # IPython takes empty lines at the start away.
         n_empty = next((n for n, line in enumerate(text.splitlines()) if line.strip()), 0)
         self._shifts[filename] = first_line - 1 + n_empty
-        if filename not in linecache.cache:
+        if text not in "".join(linecache.getlines(filename)):  # who runs it may have remembered all of the cell
             remember(filename, "\n" * (first_line - 1) + text)
         return filename
 
@@ -142,6 +144,12 @@ class ZMQInteractiveShell(InteractiveShell):
     displayhook_class = Type(_Hook)
     display_pub_class = Type(_Publisher)
     kernel = None
+
+    @default("profile_dir")
+    def _default_profile_dir(self) -> ProfileDir:
+        # The user's own, as in a kernel, for magics such as `%store`; until one asks for it, no folder is made.
+        found: ProfileDir = ProfileDir.create_profile_dir_by_name(get_ipython_dir(), "default")
+        return found
 
     def init_ipython_dir(self, ipython_dir: Any) -> None:
         """Make no folder."""
@@ -228,6 +236,8 @@ def _new_shell() -> ZMQInteractiveShell:
     excepthook, before = sys.excepthook, set(vars(builtins))
     made: ZMQInteractiveShell = ZMQInteractiveShell.instance(config=config, user_ns={})
     made.events.register("post_execute", widgets.refresh)
+    with suppress(Exception):  # what a kernel loads by itself, if this version has it
+        made.run_line_magic("load_ext", "storemagic")
     sys.excepthook = excepthook
     made.db = {}  # what magics such as `%cd` remember: only as long as this process lives
     _kept_builtins.update({name: vars(builtins)[name] for name in vars(builtins).keys() - before})
