@@ -19,12 +19,12 @@ ROUTES = {
     "dispatches/7/graph": {"GET"},
     "dispatches/7/changes": {"GET"},
     "dispatches/7/nodes/7": {"GET"},
-    "dispatches/7/nodes/7/cell": {"GET"},
     "dispatches/7/cancel": {"POST"},
     "dispatches/7/start": {"POST"},
     "dispatches/7/redispatch": {"POST"},
     "dispatches/7/execution": {"GET"},
     "dispatches/7/journal": {"GET", "POST"},
+    "dispatches/7/nodes/7/cell": {"GET"},
 }
 
 
