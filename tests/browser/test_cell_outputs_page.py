@@ -248,6 +248,7 @@ def test_the_page_completes_a_notebook_whose_kernel_is_gone(desk: Desk, lab: Lab
     open_without_kernel(desk, name)
     expect(line(desk)).to_contain_text("done in ")
     expect(cells(desk)).to_contain_text("best: 3")
+    line(desk).click()  # so that the notebook is the page's current widget
     # The page gives a kernel a moment to do this.
     desk.page.wait_for_function("() => window.jupyterapp.shell.currentWidget.context.model.dirty")
     desk.save()
