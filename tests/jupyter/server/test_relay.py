@@ -70,6 +70,7 @@ async def test_a_node_comes_without_its_bytes(get: Any, live: Client) -> None:
 async def test_a_cell_is_what_a_notebook_saves(get: Any, live: Client) -> None:
     """A page without a kernel gets the whole output of a cell: our type, HTML and text; final when it has ended."""
 
+    @ct.electron
     def cell() -> None:
         print("seen below the cell")
 

@@ -296,48 +296,6 @@ class NodeOutputsRoute(_Route):
         await self.send("GET", f"/dispatches/{dispatch}/nodes/{int(node)}/outputs?since={query.since}")
 
 
-class CellRoute(_Route):
-    """Output of a cell that runs in the background, for a notebook whose kernel is not there to bring it."""
-
-    @web.authenticated
-    @authorized
-    async def get(self, *path: str) -> None:
-        """Answer with a MIME bundle."""
-        dispatch, node = _id(path), path[1]
-        if not _NODE.fullmatch(node):
-            raise web.HTTPError(400, f"{node[:80]!r} is not the number of a node")
-        target = f"/dispatches/{dispatch}/nodes/{int(node)}"
-        try:
-            answers = [await self.relay.ask("GET", each) for each in (target, f"{target}/outputs?since=0")]
-        except CovalabError as error:
-            self.problem(HTTPStatus.SERVICE_UNAVAILABLE, type(error).__name__, str(error))
-            return
-        refused = next((answer for answer in answers if answer.status >= HTTPStatus.BAD_REQUEST), None)
-        if refused is not None:
-            self.set_status(refused.status)
-            await self.finish(refused.body)
-            return
-        body = await asyncio.to_thread(_cell_bundle, *(answer.body for answer in answers))
-        await self.finish(body)
-
-
-def _cell_bundle(node: bytes, outputs: bytes) -> bytes:
-    detail, page = msgspec.json.decode(node), msgspec.json.decode(outputs)
-    cell = CellView(
-        id=detail["dispatch"],
-        node=detail["node"],
-        name=detail["name"],
-        state=CELL_STATES[detail["status"]],
-        outputs=page["outputs"],
-        number=page["number"],
-        is_final=page["is_final"],
-        started_at=detail["started_at"],
-        ended_at=detail["ended_at"],
-        seen_at=time.time(),
-    )
-    return msgspec.json.encode(cell_bundle(cell))
-
-
 class CancelRoute(_Route):
     """Cancellation of a dispatch."""
 
@@ -437,6 +395,48 @@ class SummaryRoute(_Route):
         await self.send("GET", "/summary")
 
 
+class CellRoute(_Route):
+    """Output of a cell that runs in the background, for a notebook whose kernel is not there to bring it."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with a MIME bundle."""
+        dispatch, node = _id(path), path[1]
+        if not _NODE.fullmatch(node):
+            raise web.HTTPError(400, f"{node[:80]!r} is not the number of a node")
+        target = f"/dispatches/{dispatch}/nodes/{int(node)}"
+        try:
+            answers = [await self.relay.ask("GET", each) for each in (target, f"{target}/outputs?since=0")]
+        except CovalabError as error:
+            self.problem(HTTPStatus.SERVICE_UNAVAILABLE, type(error).__name__, str(error))
+            return
+        refused = next((answer for answer in answers if answer.status >= HTTPStatus.BAD_REQUEST), None)
+        if refused is not None:
+            self.set_status(refused.status)
+            await self.finish(refused.body)
+            return
+        body = await asyncio.to_thread(_cell_bundle, *(answer.body for answer in answers))
+        await self.finish(body)
+
+
+def _cell_bundle(node: bytes, outputs: bytes) -> bytes:
+    detail, page = msgspec.json.decode(node), msgspec.json.decode(outputs)
+    cell = CellView(
+        id=detail["dispatch"],
+        node=detail["node"],
+        name=detail["name"],
+        state=CELL_STATES[detail["status"]],
+        outputs=page["outputs"],
+        number=page["number"],
+        is_final=page["is_final"],
+        started_at=detail["started_at"],
+        ended_at=detail["ended_at"],
+        seen_at=time.time(),
+    )
+    return msgspec.json.encode(cell_bundle(cell))
+
+
 def routes(relay: Relay) -> list[tuple[str, type[_Route], dict[str, Relay]]]:
     """Return the routes in tornado's form. A handler gets each part between slashes as text, and checks it."""
     patterns: dict[str, type[_Route]] = {
@@ -455,6 +455,7 @@ def routes(relay: Relay) -> list[tuple[str, type[_Route], dict[str, Relay]]]:
         r"dispatches/([^/]+)/redispatch": RedispatchRoute,
         r"dispatches/([^/]+)/execution": ExecutionRoute,
         r"dispatches/([^/]+)/journal": JournalRoute,
+        r"dispatches/([^/]+)/nodes/([^/]+)/cell": CellRoute,
     }
     return [(rf"/covalab/api/{pattern}", handler, {"relay": relay}) for pattern, handler in patterns.items()]
 
