@@ -26,7 +26,6 @@ ROUTES = {
     "dispatches/7/redispatch": {"POST"},
     "dispatches/7/execution": {"GET"},
     "dispatches/7/journal": {"GET", "POST"},
-    "dispatches/7/nodes/7/cell": {"GET"},
 }
 
 

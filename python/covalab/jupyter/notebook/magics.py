@@ -98,6 +98,7 @@ class CovalabMagics(Magics):
         self._background: dict[str, BackgroundCell] = {}
         shell.user_ns[WAIT] = self._wait
         shell.input_transformers_cleanup.append(_filled)
+        shell.events.register("pre_run_cell", lambda _info: self.session.enter_context())
         shell.ast_transformers.append(
             WaitingTransformer(lambda names: sorted(set().union(*self.session.expected(names).values())), shell.user_ns)
         )
@@ -214,6 +215,7 @@ class CovalabMagics(Magics):
             WaitingLine(_Line().show).wait(found, cell.name, cell.wait)
             if cell.error is not None:
                 raise cell.error
+        self.session.enter_context()
 
     @magic(
         line_cell_magic,
@@ -335,6 +337,7 @@ class CovalabMagics(Magics):
         result = api.get_result(dispatch_id, wait=options.wait)
         if options.wait and dispatch_id in self._background:
             self._background[dispatch_id].wait()  # then the names are in the notebook too
+            self.session.enter_context()
         return result
 
     @magic(

@@ -11,7 +11,7 @@ import pickle
 import types
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -38,8 +38,12 @@ from covalab.sdk.building.options import RetryOptions
 from covalab.sdk.building.trace import active
 from covalab.sdk.building.value_table import text_of
 from covalab.worker.session.cell import SessionCell
+from covalab.worker.session.cell_text import CellText
 from covalab.worker.session.reach import is_of_shell, reached
 from covalab.worker.session.record import CellRecord
+
+_OF_A_CONTEXT: Final = frozenset({"decimal", "numpy"})
+"""Hidden state that each thread has for itself, so that a thread which delivers cannot set it for the cells."""
 
 
 class InPlaceWarning(UserWarning):
@@ -116,6 +120,7 @@ class Session:
         self._electrons: dict[str, CellElectron] = {}
         self._wired: dict[str, _Wired] = {}
         self._base = hidden_state.capture()
+        self._for_context: list[hidden_state.HiddenState] = []
         self._lost: dict[str, str] = {}  # names that could not come from a cell with `--run`, with the reason
         self._pending: list[Expected] = []  # cells with `--run` that have not ended, in the order of their beginning
 
@@ -355,6 +360,11 @@ class Session:
         wanted = set(names)
         return {cell: sorted(found) for cell in self._pending if (found := wanted & cell.names)}
 
+    def enter_context(self) -> None:
+        """Set what belongs to the context of the thread that runs the cells; they begin with this."""
+        while self._for_context:
+            hidden_state.apply(self._for_context.pop(0))
+
     def deliver_outputs(self, made: CellElectron, value: Any) -> list[str]:
         """Put the outputs of a cell that is a function into the notebook; return the names that got a value."""
         if not made.outputs:
@@ -382,7 +392,11 @@ class Session:
         reply = record.reply
         assert reply is not None
         if record.state.hidden_change:  # before anything else: it may say where modules are
-            hidden_state.apply(pickle.loads(record.state.hidden_change))  # noqa: S301 - of the user's own data folder
+            change = pickle.loads(record.state.hidden_change)  # noqa: S301 - of the user's own data folder
+            hidden_state.apply(change)
+            local = {name: part for name, part in change.parts.items() if name in _OF_A_CONTEXT}
+            if local:
+                self._for_context.append(hidden_state.HiddenState(local))
         delivered = deliver(sent, reply, self.namespace)
         for name in (*delivered.names, *delivered.changed):
             self._lost.pop(name, None)
@@ -425,7 +439,7 @@ class Session:
         remember(filename, part.cell.text)
         bound = tuple(part.cell.scope.bindings)
         parameters = bound if part.holds_parameters else ()
-        function = SessionCell(part.name, part.cell.text, made.first_line, filename, parameters, bound)
+        function = SessionCell(part.name, CellText(part.cell.text, made.first_line, filename, parameters, bound))
         flows = wiring.flows.get(part.name, {})
         return SessionCall(part.name, _as_electron(function, made.options), flows, build, made.seen)
 

@@ -17,7 +17,7 @@ from covalab.jupyter.cells.cell import Cell, kind_of
 from covalab.jupyter.cells.ipython_lines import CellRefused
 from covalab.namespace import exchange, hidden_state, pickling
 from covalab.sdk.building.trace import active
-from covalab.worker.session.cell import NotebookNames
+from covalab.worker.session.cell_text import NotebookNames
 from covalab.worker.session.reach import reached
 from covalab.worker.session.record import SESSION_KEY, VALUE_KEY
 

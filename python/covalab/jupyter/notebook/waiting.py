@@ -16,11 +16,14 @@ from typing import Any, Final
 from covalab.core.plain_types import ATOMS
 from covalab.jupyter.cells.cell import kind_of
 from covalab.jupyter.cells.dataflow import Conflict, scan
+from covalab.jupyter.cells.effects import may_read, may_write
 from covalab.worker.session.reach import names_in, reached
 
 WAIT: Final = "__covalab_wait__"
 """Name of the function in the notebook that a cell calls first, if it has to wait."""
 RANDOM: Final = "the global random generators"
+FILES: Final = "files"
+_NO_NAMES: Final = frozenset({RANDOM, FILES})
 _DRAWS: Final = frozenset({"random", "seed"})
 _TICK_SECONDS: Final = 0.1
 _SHOWN_AFTER: Final = 0.5
@@ -29,7 +32,7 @@ _SHOWN_AFTER: Final = 0.5
 def names_needed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
     """Return the names that code reads, sets or deletes, those of the functions that it calls included.
 
-    `RANDOM` is among them if it may use a global random generator.
+    `RANDOM` is among them if it may use a global random generator, `FILES` if it may read files.
     """
     try:
         scope = scan(tree.body)
@@ -41,14 +44,16 @@ def names_needed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
     for name in reads:
         words.update(names_in(namespace[name]))
     found = read | reads | scope.bindings.keys() | scope.deleted
-    return found | {RANDOM} if _DRAWS & words else found
+    if _DRAWS & words:
+        found |= {RANDOM}
+    return found | {FILES} if may_read(tree) else found
 
 
 def names_changed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
     """Return the names of the notebook whose values a cell may change in place without naming them as changed.
 
     Those are values that functions of the notebook reach, or are given, and values that change when they are used:
-    generators of numbers, iterators, objects of the notebook's classes.
+    generators of numbers, iterators, objects of the notebook's classes. `FILES` is among them if it may write files.
     """
     mentioned = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & namespace.keys()
     found = {name for name in mentioned if _changes_by_use(namespace[name])}
@@ -58,7 +63,7 @@ def names_changed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
             arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
             inside = {part.id for one in arguments for part in ast.walk(one) if isinstance(part, ast.Name)}
             found |= {name for name in inside & namespace.keys() if _can_change(namespace[name])}
-    return found
+    return found | {FILES} if may_write(tree) else found
 
 
 def _is_of_notebook(function: ast.expr, namespace: Mapping[str, Any]) -> bool:
@@ -139,7 +144,7 @@ class WaitingLine:
     def wait(self, names: Iterable[str], maker: str, is_done: Callable[[float], bool]) -> None:
         """Wait until `is_done`, which may take as long as it is given; the stop button ends the wait."""
         began = time.monotonic()
-        listed = ", ".join(f"`{name}`" if name != RANDOM else name for name in sorted(names))
+        listed = ", ".join(name if name in _NO_NAMES else f"`{name}`" for name in sorted(names))
         shown = -1
         while not is_done(_TICK_SECONDS):
             seconds = time.monotonic() - began

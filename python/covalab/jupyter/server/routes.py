@@ -455,7 +455,6 @@ def routes(relay: Relay) -> list[tuple[str, type[_Route], dict[str, Relay]]]:
         r"dispatches/([^/]+)/redispatch": RedispatchRoute,
         r"dispatches/([^/]+)/execution": ExecutionRoute,
         r"dispatches/([^/]+)/journal": JournalRoute,
-        r"dispatches/([^/]+)/nodes/([^/]+)/cell": CellRoute,
     }
     return [(rf"/covalab/api/{pattern}", handler, {"relay": relay}) for pattern, handler in patterns.items()]
 

@@ -25,7 +25,7 @@ from covalab.worker import reporting
 from covalab.worker.main_module import NodeMain
 from covalab.worker.outputs.replays import set_history, without_outputs
 from covalab.worker.outputs.shell import CellEnd, run_cell, shell
-from covalab.worker.session.cell import NotebookNames, SessionCell
+from covalab.worker.session.cell_text import CellText, NotebookNames
 from covalab.worker.session.reach import is_of_shell, reached
 from covalab.worker.session.record import RESULT, CellRecord, RecordState, Replay
 
@@ -84,7 +84,7 @@ class LiveSession:
         for name in [name for name in self.namespace if not self._is_hidden(name)]:
             del self.namespace[name]
 
-    def run(self, cell: SessionCell, notebook: NotebookNames | None, values: Mapping[str, Any]) -> CellRecord:
+    def run(self, cell: CellText, notebook: NotebookNames | None, values: Mapping[str, Any]) -> CellRecord:
         """Run a cell and store what it made and changed.
 
         Raises
@@ -129,14 +129,14 @@ class LiveSession:
         finally:
             sys.modules[_MAIN] = own
 
-    def _replay_of(self, cell: SessionCell, words: set[str]) -> Replay:
+    def _replay_of(self, cell: CellText, words: set[str]) -> Replay:
         """Return how to run a cell again: what it may read, as it is before it runs."""
         wanted = words | reached(words, self.namespace)
         stored = self._state.snapshot.covariables
         kept = tuple(one for one in stored if not one.names or not wanted.isdisjoint(one.names))
         return Replay(cell.text, cell.filename, cell.first_line, (), Snapshot(kept, {}), self._state.hidden)
 
-    def _stored(self, cell: SessionCell, given: Iterable[str], end: CellEnd, replay: Replay) -> RecordState:
+    def _stored(self, cell: CellText, given: Iterable[str], end: CellEnd, replay: Replay) -> RecordState:
         before = self._state
         known = {*before.snapshot.names, *before.snapshot.unstorable}
         touched = {*given, *(self.namespace.keys() - known), *reached(_WORD.findall(cell.text), self.namespace)}

@@ -1,0 +1,58 @@
+"""Effects of a cell outside of its names: files that it may write, and files that it may read.
+
+Pure, and on the safe side: a cell that may read waits for one that may have written. What is wrongly found costs a
+wait, what is missed would cost last week's file.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Container
+from typing import Final
+
+_WRITES: Final = re.compile(
+    r"""get_ipython\(\)\.(system|getoutput|run_cell_magic)  # ! and %%bash
+    |\bopen\( | \.to_[a-z]+\( | save | dump\( | \.write | mkdir | makedirs | touch\( | unlink | remove\( | rename
+    |rmtree | shutil | subprocess | os\.system | popen | sqlite | connect\( | chdir | '%?cd\b | extract
+    |copy(file|tree)?\(
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_READS: Final = re.compile(
+    r"""read | load | exists | glob | listdir | scandir | Path\( | \bis_(file|dir)\( | getsize | \.stat\(
+    |\.(csv|tsv|json|txt|npy|npz|png|jpe?g|pkl|pickle|db|sqlite|py|parquet|feather|xlsx?|h5|hdf5|nc|zip|gz|html?|md|ya?ml)\b
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def may_write(tree: ast.Module) -> bool:
+    """Return whether code may write files.
+
+    Examples
+    --------
+    >>> may_write(ast.parse("df.to_csv('x.csv')")), may_write(ast.parse("df.mean()"))
+    (True, False)
+    """
+    return _WRITES.search(ast.unparse(tree)) is not None
+
+
+def may_read(tree: ast.Module, loaded: Container[str] = sys.modules) -> bool:
+    r"""Return whether code may read files, modules that are not `loaded` among them.
+
+    Examples
+    --------
+    >>> may_read(ast.parse("pd.read_csv('x.csv')")), may_read(ast.parse("import helper_that_is_new"))
+    (True, True)
+    >>> may_read(ast.parse("import ast\nx = y + 1"))
+    False
+    """
+    text = ast.unparse(tree)
+    if _WRITES.search(text) or _READS.search(text):
+        return True
+    modules = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    modules += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    tops = {module.partition(".")[0] for module in modules}
+    return any(top not in loaded and top not in sys.stdlib_module_names for top in tops)

@@ -1,0 +1,41 @@
+"""Cell of a session and names of a notebook, as they travel."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class CellText(msgspec.Struct, frozen=True):
+    """Bare cell.
+
+    Attributes
+    ----------
+    text
+        The whole cell as the notebook shows it, its magic line included.
+    first_line
+        The line on which its code begins, counted from 1.
+    filename
+        The name that tracebacks show for it.
+    parameters
+        The names of the lattice's parameters that keep their value after this cell, which sets their defaults.
+    bound
+        The names that it sets, as far as that is known.
+    """
+
+    text: str
+    first_line: int
+    filename: str
+    parameters: tuple[str, ...] = ()
+    bound: tuple[str, ...] = ()
+
+
+class NotebookNames(msgspec.Struct, frozen=True):
+    """Names of the notebook, pickled together (`covalab.namespace.pickling`), and the state beside them."""
+
+    names: tuple[str, ...]
+    data: bytes
+    hidden: bytes = b""  # pickled `HiddenState` of its process: settings, random generators
+    is_exchange: bool = False  # the notebook waits for what becomes of its objects (`covalab.namespace.exchange`)
+
+    def __str__(self) -> str:
+        return ", ".join(self.names)
