@@ -31,6 +31,7 @@ from covalab.namespace.pickling import (
     marked,
     out_of_band,
     reason_against,
+    recorded,
     unpicklable_message,
 )
 
@@ -230,7 +231,7 @@ class Received:
             try:
                 _at_any_depth(lambda: self._pickler(io.BytesIO(), []).dump(value))  # noqa: B023 - called at once
             except USERS_ERRORS as error:
-                reply.unsendable[name] = unpicklable_message(name, value, self._namespace, error)
+                reply.unsendable[name] = unpicklable_message(name, value, error, recorded(value, self._namespace))
                 left_out.append(name)
                 found = True
         for number in list(reply.changed):
@@ -278,9 +279,8 @@ def _rest(unpickler: pickle.Unpickler) -> Iterable[Any]:
 def deliver(sent: Sent, data: bytes, namespace: dict[str, Any]) -> Delivered:
     """Take over what a cell left in another process.
 
-    Names that the cell bound are bound here. Objects that it changed are changed in place; what the notebook did to the
-    same object meanwhile is lost, and said. A name that the notebook bound to something else meanwhile, and the cell did
-    not, stays so, and it is said.
+    Names that the cell bound are bound here. Objects that it changed are changed in place; what the notebook did to
+    the same object meanwhile is lost, and said. A name that only the notebook bound meanwhile stays so.
 
     Raises
     ------
