@@ -8,9 +8,7 @@ it is one object, with the attributes of now, however old the pickle of a value 
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
 from types import FunctionType
 from typing import Any, Final
 
@@ -21,6 +19,7 @@ from covalab.core.codec import USERS_ERRORS, Encoded, type_name
 from covalab.core.model import Value
 from covalab.core.plain_types import ATOMS
 from covalab.namespace.definitions import track_function
+from covalab.namespace.live_objects import no_collections
 from covalab.namespace.part_pickles import PartPickles
 from covalab.namespace.snapshots import Snapshot, StoredCovariable, is_hidden, restore
 
@@ -28,17 +27,6 @@ __all__ = ["Snapshot", "StoredCovariable", "Tracker", "is_hidden", "restore"]
 
 _INLINE_LIMIT: Final = 4 * 1024
 """Larger ones are blobs: each snapshot has all that is inline, and is stored once for each cell."""
-
-
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 class _Look(msgspec.Struct):
@@ -70,8 +58,7 @@ class Tracker:
         touched
             The names that a cell mentions, in any way; None if that is not known.
         """
-        # Millions of short-lived objects are made here, none of them in cycles.
-        with _no_collections():
+        with no_collections():
             return self._store(blobs, touched)
 
     def _store(self, blobs: BlobStore, touched: Collection[str] | None) -> Snapshot:

@@ -23,7 +23,7 @@ from covalab.core.pickling import call_deep
 from covalab.namespace.covariables import is_hidden
 from covalab.namespace.definitions import TARGET, reduce_function
 from covalab.namespace.delivery import Delivered, Reply, apply_reply
-from covalab.namespace.live_objects import live_objects
+from covalab.namespace.live_objects import live_objects, no_collections
 from covalab.namespace.object_state import ObjectStates, ReferringPickler, attributes_of
 from covalab.namespace.pickling import (
     NamespacePickler,
@@ -64,6 +64,11 @@ def send(
 
     Names that do not exist are left out: the cell may make them.
     """
+    with no_collections():
+        return _send(names, namespace, is_hidden)
+
+
+def _send(names: Iterable[str], namespace: dict[str, Any], is_hidden: Callable[[str], bool]) -> Sent:
     wanted = [name for name in dict.fromkeys(names) if name in namespace and not is_hidden(name)]
     unsendable: dict[str, str] = {}
     whole = _EMPTY
