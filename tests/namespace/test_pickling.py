@@ -108,10 +108,10 @@ CASES = {
         ["a", "a.dtype"],
     ),
     "view of objects": (
-        "import numpy as np\na = np.array([[1], 'x', None], dtype=object)\nb = a[1:]",
-        "a b",
-        "b[0] = 'y'",
-        ["a", "b"],
+        "import numpy as np\na = np.array([[1], None, 2, 3], object)\nb = a[1:]\nc = a[::-2]\nd = a.reshape(2, 2).T",
+        "a b c d",
+        "b[0] = 'y'; c[0] = 'z'; d[0, 1] = 'w'",
+        ["a", "b", "c", "d", "b.base is a", "c.base is a", "d.base is a"],
     ),
     "records": (
         "import numpy as np\na = np.array([(1, 2.0)], dtype=[('i', int), ('f', float)])\nb = a['f']",
