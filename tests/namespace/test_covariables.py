@@ -186,6 +186,7 @@ def test_what_cannot_be_stored_is_named_and_the_rest_is_stored(store: Callable[.
     assert sorted(snapshot.names) == ["l", "x"]
     assert sorted(snapshot.unstorable) == ["d", "g"]
     assert "d['g'] is a generator" in snapshot.unstorable["d"]
+    assert "no longer" not in snapshot.unstorable["d"]  # the generator came first
     target: dict[str, Any] = {}
     assert sorted(restore(snapshot, BlobStore(tmp_path), target)) == ["l", "x"]
     assert target["l"] == [1]
@@ -239,3 +240,14 @@ def test_names_of_a_kernel_are_not_the_notebooks() -> None:
 
     assert all(map(is_hidden, [*hidden, "get_ipython", "exit", "quit"]))
     assert not any(map(is_hidden, ["x", "_x", "_n1", "_index", "Input", "i", "_data_", "_hidden"]))
+
+
+def test_names_that_shared_something_with_what_cannot_be_stored_are_named(store: Callable[..., Snapshot]) -> None:
+    """And the reason stays as it was as long as the value does."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    _run(namespace, "l = [1]\nd = {'l': l, 'g': (x for x in l)}")
+    first = store(namespace)
+    second = store(namespace, {"d"})
+
+    assert first.unstorable["d"].endswith("l shared objects with it, and when they are loaded they no longer do")
+    assert second.unstorable == first.unstorable

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.namespace.peer import Peer
+
+from covalab.namespace import delivery
+from covalab.namespace.exchange import deliver, receive, send
 
 # What the notebook has; the names that the cell mentions; the cell; expressions that must be as after a plain run.
 CASES: dict[str, tuple[str, str, str, list[str]]] = {
@@ -94,9 +99,9 @@ CASES: dict[str, tuple[str, str, str, list[str]]] = {
         ["df", "s"],
     ),
     "dates and categories": (
-        "import pandas as pd\ndf = pd.DataFrame({'t': pd.to_datetime(['2020-01-01']), 'c': pd.Categorical([1])})\nz = df",
+        "import pandas as pd\ndf = pd.DataFrame({'t': pd.to_datetime(['2020-01-01']), 'c': pd.Categorical([1])}); z=df",
         "df pd",
-        "df.loc[0, 't'] = pd.Timestamp('1999-01-01')\ndf['n'] = 1",
+        "df.loc[0, 't'] = pd.Timestamp('1999-01-01'); df['n'] = 1",
         ["z", "z.dtypes.to_dict()"],
     ),
     "set": ("s = {(1, 2)}\nt = s", "s", "s.add((3, 4))\ns.discard((1, 2))", ["t"]),
@@ -192,7 +197,7 @@ CASES: dict[str, tuple[str, str, str, list[str]]] = {
     "attribute of a function": ("def f(): ...\nf.calls = 0\ng = f", "f", "f.calls += 3", ["g.calls", "f is g"]),
     "variable of a closure": (
         (
-            "def make():\n    n = 0\n    def up():\n        nonlocal n\n        n += 1\n        return n\n    return up\n"
+            "def make():\n    n = 0\n    def up():\n        nonlocal n; n += 1\n        return n\n    return up\n"
             "up = make()\nother = up"
         ),
         "up",
@@ -422,5 +427,5 @@ def test_a_failure_in_the_middle_says_what_was_changed(monkeypatch: pytest.Monke
         old[:] = new
 
     monkeypatch.setattr(delivery, "replace_content", replace_content)
-    with pytest.raises(delivery.DeliveryError, match="could not be put into the notebook: .*; changed already: a"):
+    with pytest.raises(delivery.DeliveryError, match=r"could not be put into the notebook: .*; changed already: a"):
         deliver(sent, received.reply(), kernel)

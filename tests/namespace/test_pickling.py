@@ -108,10 +108,10 @@ CASES = {
         ["a", "a.dtype"],
     ),
     "view of objects": (
-        "import numpy as np\na = np.array([[1], 'x', None], dtype=object)\nb = a[1:]",
-        "a b",
-        "b[0] = 'y'",
-        ["a", "b"],
+        "import numpy as np\na = np.array([[1], None, 2, 3], object)\nb = a[1:]\nc = a[::-2]\nd = a.reshape(2, 2).T",
+        "a b c d",
+        "b[0] = 'y'; c[0] = 'z'; d[0, 1] = 'w'",
+        ["a", "b", "c", "d", "b.base is a", "c.base is a", "d.base is a"],
     ),
     "records": (
         "import numpy as np\na = np.array([(1, 2.0)], dtype=[('i', int), ('f', float)])\nb = a['f']",
@@ -256,10 +256,41 @@ CASES = {
         ["isinstance(b, Box)", "Box.__parameters__[0] is T"],
     ),
     "single dispatch": (
-        "import functools\nn = 1\n@functools.singledispatch\ndef d(x): return n\n@d.register\ndef _(x: int): return n+x",
+        "import functools\nn = 1\n@functools.singledispatch\ndef d(x): return n\n@d.register\ndef e(x: int): return n",
         "d n",
         "n = 10",
-        ["d('a')", "d(1)"],
+        ["d('a')", "d(1)", "d.dispatch(int).__name__"],
+    ),
+    "closed files": (
+        "with open('/dev/null') as f: pass\nwith open('/dev/zero', 'rb') as b: pass",
+        "f b",
+        "",
+        ["f", "f.closed", "f.name", "f.mode", "b", "b.closed"],
+    ),
+    "matches": (
+        "import re\nm = re.search('(a)(b)?', 'xxab')\nl = list(re.finditer('[a-z]', 'a1b'))",
+        "m l",
+        "",
+        ["m.groups()", "m.span()", "m.string", "[x.span() for x in l]", "m"],
+    ),
+    "views of a dictionary": (
+        "d = {'a': 1}\nk, v, i = d.keys(), d.values(), d.items()",
+        "d k v i",
+        "d['b'] = 2",
+        ["k", "v", "i"],
+    ),
+    "view of bytes": ("b = bytearray(b'abc')\nm = memoryview(b)", "m b", "m[0] = 122", ["b", "m.tolist()"]),
+    "weak references": (
+        "import weakref\nclass A: ...\na = A()\nr = weakref.ref(a)\ngone = weakref.ref(A())",
+        "a r gone",
+        "",
+        ["r() is a", "gone()"],
+    ),
+    "locks and queues": (
+        "import threading, queue\nlock = threading.Lock()\nq = queue.Queue()\nq.put(1)\ne = threading.Event()\ne.set()",
+        "lock q e",
+        "",
+        ["lock.acquire(False)", "q.get_nowait()", "q.empty()", "e.is_set()"],
     ),
     "order of attributes": (
         "class Z:\n    z = 1\n    a = 2\n    m = 3",
@@ -316,7 +347,7 @@ def test_deep_structures_are_pickled() -> None:
     ("cell", "words"),
     [
         ("g = (i for i in range(3))", "'g' of type generator"),
-        ("import threading\nx = {'a': [threading.Lock()]}", "x['a'][0] is a _thread.lock"),
+        ("import threading\nx = {'a': [threading.Lock()]}\nx['a'][0].acquire()", "x['a'][0] is a _thread.lock"),
         ("class A: ...\nx = A()\nx.it = (i for i in [1])", "x.it is a generator"),
         ("x = open('/dev/null')", "'x' of type _io.TextIOWrapper"),
         ("import sqlite3\nx = sqlite3.connect(':memory:')", "'x' of type sqlite3.Connection"),

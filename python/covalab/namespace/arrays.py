@@ -6,8 +6,10 @@ Pickles name functions of this module.
 
 from __future__ import annotations
 
+import math
 import pickle
 import sys
+import warnings
 from typing import Any, Final
 
 _KINDS: Final = frozenset("biufcSUVmM?")
@@ -113,10 +115,26 @@ def make_view(
     import numpy as np  # noqa: PLC0415 - as above
 
     if dtype.hasobject:
-        flat = base.view(np.ndarray).ravel("K")
-        view: Any = np.lib.stride_tricks.as_strided(flat[offset // dtype.itemsize :], shape, strides)
+        view: Any = _view_of_objects(base.view(np.ndarray).ravel("K"), shape, strides, offset)
     else:
         view = np.ndarray(shape, dtype, base.view(np.ndarray).ravel("K").view(np.uint8), offset, strides)
     if view.flags.writeable and not writeable:
         view.flags.writeable = False
     return view
+
+
+def _view_of_objects(flat: Any, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Any:
+    """Return a view of an array of objects, which numpy does not make from a buffer."""
+    backwards = tuple(slice(None, None, -1) if stride < 0 else slice(None) for stride in strides)
+    offset += sum(stride * (n - 1) for n, stride in zip(shape, strides, strict=True) if stride < 0)
+    steps = tuple(map(abs, strides))
+    start, size = offset // flat.itemsize, math.prod(shape)
+    if start + size > flat.size:  # elements that occur several times
+        return sys.modules["numpy"].lib.stride_tricks.as_strided(flat[start:], shape, steps)[backwards]
+    view = flat[start : start + size].reshape(shape)
+    if view.strides != steps:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            # What numpy advises instead makes a view whose base is no array.
+            view.strides = steps
+    return view[backwards]

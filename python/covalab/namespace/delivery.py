@@ -47,7 +47,7 @@ class Reply(msgspec.Struct):
 
 
 class Delivered(msgspec.Struct, frozen=True):
-    """What was delivered.
+    """Result of a delivery.
 
     Attributes
     ----------

@@ -23,7 +23,7 @@ from covalab.core.pickling import call_deep
 from covalab.namespace.covariables import is_hidden
 from covalab.namespace.definitions import TARGET, reduce_function
 from covalab.namespace.delivery import Delivered, Reply, apply_reply
-from covalab.namespace.live_objects import live_objects
+from covalab.namespace.live_objects import live_objects, no_collections
 from covalab.namespace.object_state import ObjectStates, ReferringPickler, attributes_of
 from covalab.namespace.pickling import (
     NamespacePickler,
@@ -31,6 +31,7 @@ from covalab.namespace.pickling import (
     marked,
     out_of_band,
     reason_against,
+    recorded,
     unpicklable_message,
 )
 
@@ -63,6 +64,11 @@ def send(
 
     Names that do not exist are left out: the cell may make them.
     """
+    with no_collections():
+        return _send(names, namespace, is_hidden)
+
+
+def _send(names: Iterable[str], namespace: dict[str, Any], is_hidden: Callable[[str], bool]) -> Sent:
     wanted = [name for name in dict.fromkeys(names) if name in namespace and not is_hidden(name)]
     unsendable: dict[str, str] = {}
     whole = _EMPTY
@@ -230,7 +236,7 @@ class Received:
             try:
                 _at_any_depth(lambda: self._pickler(io.BytesIO(), []).dump(value))  # noqa: B023 - called at once
             except USERS_ERRORS as error:
-                reply.unsendable[name] = unpicklable_message(name, value, self._namespace, error)
+                reply.unsendable[name] = unpicklable_message(name, value, error, recorded(value, self._namespace))
                 left_out.append(name)
                 found = True
         for number in list(reply.changed):
@@ -278,9 +284,8 @@ def _rest(unpickler: pickle.Unpickler) -> Iterable[Any]:
 def deliver(sent: Sent, data: bytes, namespace: dict[str, Any]) -> Delivered:
     """Take over what a cell left in another process.
 
-    Names that the cell bound are bound here. Objects that it changed are changed in place; what the notebook did to the
-    same object meanwhile is lost, and said. A name that the notebook bound to something else meanwhile, and the cell did
-    not, stays so, and it is said.
+    Names that the cell bound are bound here. Objects that it changed are changed in place; what the notebook did to
+    the same object meanwhile is lost, and said. A name that only the notebook bound meanwhile stays so.
 
     Raises
     ------

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from covalab.core.pickling import is_found_by_name
+from covalab.core.plain_types import ATOMS
 from covalab.namespace.libraries import is_internal
 from covalab.namespace.pickling import NamespacePickler
 from covalab.namespace.sharing import can_change
@@ -21,7 +24,7 @@ def live_objects(pickler: NamespacePickler, namespace: Mapping[str, Any]) -> dic
     """
     memo: dict[int, tuple[int, Any]] = pickler.memo.copy()
     pickler.clear_memo()
-    by_number = {number: [obj] for number, obj in memo.values()}
+    by_number = {number: [obj] for number, obj in memo.values() if type(obj) not in ATOMS}
     del memo
     _drop_temporary(by_number)
     classes = {id(cls) for cls in pickler.definitions.values()}
@@ -64,3 +67,15 @@ def _drop_temporary(boxes: dict[int, list[Any]]) -> None:
         numbers = [number for number in numbers if number in boxes]
         if len(boxes) == before:
             return
+
+
+@contextmanager
+def no_collections() -> Iterator[None]:
+    """Collect no garbage meanwhile: millions of short-lived objects are made, none of them in cycles."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

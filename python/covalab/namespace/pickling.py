@@ -23,6 +23,7 @@ from covalab.core.errors import SerializationError
 from covalab.core.old_pickle_names import current_name
 from covalab.core.pickling import NotebookPickler, call_deep, is_single_dispatch
 from covalab.core.unpicklable import message
+from covalab.namespace import standard_library
 from covalab.namespace.arrays import ArrayReducer
 from covalab.namespace.definitions import (
     TARGET,
@@ -75,6 +76,12 @@ class NamespacePickler(NotebookPickler):
         self._namespace = namespace
         self._by_value = None if by_value is None else {id(one) for one in by_value}
         self._reducers: dict[type, Callable[[Any], Any] | None] = {}
+        self._by_base: tuple[tuple[type, Callable[[Any], Any]], ...] = (
+            (types.FunctionType, self._function),
+            (type, self._class),
+            (types.CellType, reduce_cell),
+            (types.ModuleType, reduce_module),
+        )
         self.mentioned: set[str] = set()
         self.definitions: dict[str, Any] = {}
         self.of_modules: set[int] = set()
@@ -92,21 +99,15 @@ class NamespacePickler(NotebookPickler):
     def _reducer_for(self, kind: type) -> Callable[[Any], Any] | None:
         if kind is Target:  # and no object of its module
             return None
-        for base, reduce in (
-            (types.FunctionType, self._function),
-            (type, self._class),
-            (types.CellType, reduce_cell),
-            (types.ModuleType, reduce_module),
-            (io.IOBase, _reduce_file),
-        ):
-            if issubclass(kind, base):
-                return reduce
-        if kind.__name__ == "ndarray" and kind is getattr(sys.modules.get("numpy"), "ndarray", None):
-            return self.arrays.reduce
-        if is_container_with_own_methods(kind):
-            return reduce_container
-        special = special_reducer(kind)
-        found = {} if special is not None else objects_of_module(kind)
+        if kind in standard_library.REDUCERS:
+            return standard_library.REDUCERS[kind]
+        own = next((reduce for base, reduce in self._by_base if issubclass(kind, base)), None)
+        if own is None and kind.__name__ == "ndarray" and kind is getattr(sys.modules.get("numpy"), "ndarray", None):
+            own = self.arrays.reduce
+        if own is None and is_container_with_own_methods(kind):
+            own = reduce_container
+        special = special_reducer(kind) if own is None else own
+        found = objects_of_module(kind) if special is None else {}
         if not found:
             return special
 
@@ -142,20 +143,6 @@ class NamespacePickler(NotebookPickler):
         if self._is_reference(cls):
             return tracked_definition, (tracker,)
         return reduce_class(cls, how)
-
-
-def _reduce_file(file: Any) -> Any:
-    for name in ("stdout", "stderr", "stdin", "__stdout__", "__stderr__", "__stdin__"):
-        if file is getattr(sys, name):
-            return getattr, (sys, name)
-    if isinstance(file, io.StringIO | io.BytesIO) or not isinstance(
-        file, io.TextIOBase | io.RawIOBase | io.BufferedIOBase
-    ):
-        return NotImplemented
-    if isinstance(file, io.TextIOWrapper):
-        text = f"cannot pickle {type(file).__name__!r} object"
-        raise TypeError(text)
-    return NotImplemented
 
 
 class NamespaceUnpickler(pickle.Unpickler):
@@ -284,19 +271,24 @@ def reason_against(name: str, value: object, namespace: Mapping[str, Any]) -> st
     try:
         pickled(value, namespace)
     except USERS_ERRORS as error:
-        return unpicklable_message(name, value, namespace, error)
+        return unpicklable_message(name, value, error, recorded(value, namespace))
     return None
 
 
-def unpicklable_message(name: str, value: object, namespace: Mapping[str, Any], error: BaseException) -> str:
+def unpicklable_message(name: str, value: object, error: BaseException, recorder: Recorder) -> str:
     """Return the message about a variable that cannot be pickled."""
-    recorder = _Recorder(io.BytesIO(), namespace, lambda _: False)
-    with suppress(Exception, SystemExit):
-        recorder.dump(value)
     return message(value, f"the variable {name!r}", error, (recorder.last,))
 
 
-class _Recorder(NamespacePickler):
+def recorded(value: object, namespace: Mapping[str, Any]) -> Recorder:
+    """Return a pickler that came as far as it could."""
+    recorder = Recorder(io.BytesIO(), namespace, lambda _: False)
+    with suppress(Exception, SystemExit):
+        recorder.dump(value)
+    return recorder
+
+
+class Recorder(NamespacePickler):
     """Pickler that knows the last object that it came to."""
 
     last: Any = None

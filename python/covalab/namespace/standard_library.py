@@ -1,0 +1,122 @@
+"""Objects of the standard library that notebooks keep in variables and that cannot be pickled, or only as copies.
+
+A closed file is a closed file, an open one is refused. A match is found again, a view of a dictionary is a view of that
+dictionary, a lock that nobody holds is a new one. Pickles name functions of this module.
+"""
+
+from __future__ import annotations
+
+import gc
+import io
+import os
+import re
+import sys
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+_Reduced: TypeAlias = "tuple[Any, ...]"
+
+_STREAMS: Final = ("stdout", "stderr", "stdin", "__stdout__", "__stderr__", "__stdin__")
+
+
+def _reduce_file(file: Any) -> Any:
+    for name in _STREAMS:
+        if file is getattr(sys, name):
+            return getattr, (sys, name)
+    if not file.closed:
+        text = f"cannot pickle {type(file).__name__!r} object: it is open"
+        raise TypeError(text)
+    raw = getattr(getattr(file, "buffer", file), "raw", file)
+    return closed_file, (file.name, file.mode, raw.mode, getattr(file, "encoding", None))
+
+
+def closed_file(name: Any, mode: str, raw_mode: str, encoding: str | None) -> Any:
+    """Return a closed file; pickles name this function."""
+    plain = raw_mode.replace("x", "w").replace("b", "")
+    with open(os.devnull, plain if encoding else f"{plain}b", encoding=encoding) as file:  # noqa: PTH123
+        made: Any = file
+    if encoding:
+        made.mode = mode
+    getattr(getattr(made, "buffer", made), "raw", made).name = name
+    return made
+
+
+def _reduce_match(match: re.Match[Any]) -> _Reduced:
+    again = match_again(match.re, match.string, match.start(), match.endpos)
+    if again is None or again.regs != match.regs:
+        text = "cannot pickle a match that is not found again from its beginning"
+        raise TypeError(text)
+    return match_again, (match.re, match.string, match.start(), match.endpos)
+
+
+def match_again(pattern: re.Pattern[Any], text: Any, start: int, end: int) -> re.Match[Any] | None:
+    """Return the match of a pattern at a place; pickles name this function."""
+    return pattern.match(text, start, end)
+
+
+def _reduce_view(view: Any) -> Any:
+    owner = next(iter(gc.get_referents(view)), None)
+    if type(owner) not in (dict, OrderedDict):
+        return NotImplemented
+    return view_of_dictionary, (owner, type(view).__name__.removeprefix("odict_").removeprefix("dict_"))
+
+
+def view_of_dictionary(owner: dict[Any, Any], kind: str) -> Any:
+    """Return the keys, values or items of a dictionary; pickles name this function."""
+    return getattr(owner, kind)()
+
+
+def _reduce_memory(view: memoryview) -> Any:
+    owner = view.obj
+    if type(owner) is not bytearray or view.nbytes != len(owner) or not view.c_contiguous:
+        return NotImplemented
+    return view_of_memory, (owner, view.format, view.shape, view.readonly)
+
+
+def view_of_memory(owner: bytearray, format_: Any, shape: tuple[int, ...], readonly: bool) -> memoryview:
+    """Return a view of all bytes of an object; pickles name this function."""
+    view = memoryview(owner).cast(format_, shape) if len(shape) != 1 else memoryview(owner).cast(format_)
+    return view.toreadonly() if readonly else view
+
+
+def _reduce_reference(reference: weakref.ref[Any]) -> _Reduced:
+    return weak_reference, (reference(),)
+
+
+def weak_reference(target: Any) -> weakref.ref[Any]:
+    """Return a weak reference, a dead one to None; pickles name this function."""
+    return weakref.ref(_Nobody() if target is None else target)
+
+
+class _Nobody:
+    """Object that is gone as soon as it is made."""
+
+
+def _reduce_lock(lock: Any) -> _Reduced:
+    if not repr(lock).startswith("<unlocked"):
+        text = f"cannot pickle {type(lock).__name__!r} object: it is held"
+        raise TypeError(text)
+    return threading.Lock if type(lock) is type(threading.Lock()) else threading.RLock, ()
+
+
+_SOME: Final[dict[str, int]] = {}
+_ORDERED: Final[OrderedDict[str, int]] = OrderedDict()
+_VIEWS: Final = [type(getattr(one, kind)()) for one in (_SOME, _ORDERED) for kind in ("keys", "values", "items")]
+
+REDUCERS: Final[dict[type, Callable[[Any], Any]]] = {
+    io.TextIOWrapper: _reduce_file,
+    io.BufferedReader: _reduce_file,
+    io.BufferedWriter: _reduce_file,
+    io.BufferedRandom: _reduce_file,
+    io.FileIO: _reduce_file,
+    re.Match: _reduce_match,
+    memoryview: _reduce_memory,
+    weakref.ref: _reduce_reference,
+    type(threading.Lock()): _reduce_lock,
+    type(threading.RLock()): _reduce_lock,
+    **dict.fromkeys(_VIEWS, _reduce_view),
+}
+"""By exact type; NotImplemented means the pickler's own way."""
