@@ -249,6 +249,12 @@ CASES = {
         "",
         ["next(z)", "next(it)", "next(e)"],
     ),
+    "protocol": (
+        "from typing import Protocol\nclass Has(Protocol):\n    def norm(self): ...\nclass Mine(Has): pass",
+        "Has Mine",
+        "",
+        ["'_is_protocol' in vars(Has)", "Has._is_protocol", "Mine._is_protocol"],
+    ),
     "generic class": (
         "from typing import Generic, TypeVar\nT = TypeVar('T')\nclass Box(Generic[T]):\n    v: T\nb = Box[int]()",
         "b Box T",
@@ -260,6 +266,48 @@ CASES = {
         "d n",
         "n = 10",
         ["d('a')", "d(1)", "d.dispatch(int).__name__"],
+    ),
+    "exceptions": (
+        """
+        class Hot(Exception):
+            def __init__(self, d):
+                super().__init__(f"{d} degrees")
+                self.d = d
+        try:
+            try:
+                int("x")
+            except ValueError as e:
+                raise Hot(9) from e
+        except Hot as e:
+            h = e
+        try:
+            open("/nowhere")
+        except OSError as e:
+            o = e
+        try:
+            bytes([255]).decode()
+        except UnicodeDecodeError as e:
+            u = e
+        k = KeyError("a")
+        k.add_note("note")
+        """,
+        "h o u k Hot",
+        "",
+        ["h.args", "h.d", "type(h.__cause__)", "str(o)", "o.errno", "o.filename", "str(u)", "u.start", "k.__notes__"],
+    ),
+    "enumerations": (
+        """
+        from enum import Enum, Flag
+        class Suit(Enum):
+            CLUBS = "C"
+            H = "H"
+        class P(Flag):
+            A = 1
+            B = 2
+        """,
+        "Suit P",
+        "",
+        ["Suit.CLUBS.value", "list(Suit)", "'CLUBS' in vars(Suit)", "P.A | P.B", "Suit('H')"],
     ),
     "closed files": (
         "with open('/dev/null') as f: pass\nwith open('/dev/zero', 'rb') as b: pass",

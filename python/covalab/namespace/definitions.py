@@ -136,6 +136,8 @@ def set_cell(cell: types.CellType, contents: Any) -> None:
 def reduce_class(cls: type, how: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return how a class of the notebook is made, given how cloudpickle would make it."""
     maker, arguments, (attributes, slots) = how[:3]
+    if "_is_protocol" in vars(cls):  # cloudpickle leaves it out
+        attributes = {**attributes, "_is_protocol": vars(cls)["_is_protocol"]}
     order = {name: at for at, name in enumerate(vars(cls))}
     attributes = dict(sorted(attributes.items(), key=lambda item: order.get(item[0], len(order))))
     if maker is theirs._make_skeleton_class:  # noqa: SLF001 - not of an enumeration
@@ -184,7 +186,8 @@ def set_class(cls: type, state: tuple[dict[str, Any], Any]) -> None:
     """Give a class its attributes, and take away those that it no longer has; pickles name this function."""
     attributes = state[0]
     now = vars(cls)
-    for name in [name for name in now if name not in attributes]:
+    kept = {*attributes, *now.get("_member_map_", ())}  # the members of an enumeration do not travel as attributes
+    for name in [name for name in now if name not in kept]:
         if is_plain_attribute(name, now[name]):
             with suppress(AttributeError, TypeError):
                 type.__delattr__(cls, name)

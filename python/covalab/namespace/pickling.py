@@ -77,6 +77,7 @@ class NamespacePickler(NotebookPickler):
         self._by_value = None if by_value is None else {id(one) for one in by_value}
         self._reducers: dict[type, Callable[[Any], Any] | None] = {}
         self._by_base: tuple[tuple[type, Callable[[Any], Any]], ...] = (
+            (BaseException, standard_library.reduce_exception),
             (types.FunctionType, self._function),
             (type, self._class),
             (types.CellType, reduce_cell),

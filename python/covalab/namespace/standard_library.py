@@ -44,6 +44,31 @@ def closed_file(name: Any, mode: str, raw_mode: str, encoding: str | None) -> An
     return made
 
 
+def reduce_exception(error: BaseException) -> Any:
+    """Return how to make an exception with all that it has; its class's own `__init__` ran when it was raised."""
+    kind = type(error)
+    builtin = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+    if getattr(kind, "__reduce__", None) is not builtin.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__:
+        return NotImplemented  # it has a way of its own
+    arguments = builtin.__reduce__(error)[1]  # type: ignore[call-arg]
+    state = (vars(error), error.__cause__, error.__context__, error.__suppress_context__)
+    return make_exception, (kind, arguments), state, None, None, set_exception
+
+
+def make_exception(kind: type[BaseException], arguments: tuple[Any, ...]) -> BaseException:
+    """Return an exception without its attributes; pickles name this function."""
+    builtin: Any = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+    made: BaseException = builtin.__new__(kind, *arguments)
+    builtin.__init__(made, *arguments)
+    return made
+
+
+def set_exception(error: BaseException, state: tuple[dict[str, Any], Any, Any, bool]) -> None:
+    """Give an exception its attributes, and what it was raised from; pickles name this function."""
+    attributes, error.__cause__, error.__context__, error.__suppress_context__ = state
+    vars(error).update(attributes)
+
+
 def _reduce_match(match: re.Match[Any]) -> _Reduced:
     again = match_again(match.re, match.string, match.start(), match.endpos)
     if again is None or again.regs != match.regs:

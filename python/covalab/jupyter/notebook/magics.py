@@ -185,7 +185,8 @@ class CovalabMagics(Magics):
                 self._wait(*names_needed(made.part.cell.tree, self._shell.user_ns))
             single = self._single(made) if options.run else None
         if single is not None:
-            self._run(made, *single)
+            with _usage_errors():
+                self._run(made, *single)
         elif header.arguments is None:
             display(Definition(f"electron {made.signature}"))
 

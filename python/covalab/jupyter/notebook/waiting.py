@@ -56,7 +56,7 @@ def names_changed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
     generators of numbers, iterators, objects of the notebook's classes. `FILES` is among them if it may write files.
     """
     mentioned = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & namespace.keys()
-    found = {name for name in mentioned if _changes_by_use(namespace[name])}
+    found = {name for name in reached(mentioned, namespace) if _changes_by_use(namespace[name])}
     found |= {name for name in reached(mentioned, namespace) - mentioned if _can_change(namespace[name])}
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and _is_of_notebook(node.func, namespace):

@@ -49,6 +49,7 @@ def names_in(value: object) -> list[str]:
             pending += [cell.cell_contents for cell in one.__closure__ or () if _is_code(_content(cell))]
             pending.append(getattr(one, "__wrapped__", None))
         elif isinstance(one, type):
+            names += [base.__name__ for base in one.__mro__ if base.__module__ == _MAIN]
             if one.__module__ == _MAIN:
                 pending += [
                     attribute for base in one.__mro__ for attribute in vars(base).values() if _is_code(attribute)
