@@ -35,7 +35,8 @@ _NO_IDENTITY = (  # immutable: whether two of them are one object is no differen
     str, bytes, tuple, frozenset, range, slice, dt.date, dt.time, dt.timedelta, dt.tzinfo,
     decimal.Decimal, fractions.Fraction, pathlib.PurePath, re.Pattern, re.Match, uuid.UUID, enum.Enum,
 )  # fmt: skip
-_HIDDEN_ATTRIBUTES = {"__dict__", "__weakref__", "_abc_impl", "__slotnames__", "__static_attributes__", "__firstlineno__"}
+_OF_THE_COMPILER = {"__static_attributes__", "__firstlineno__"}
+_HIDDEN_ATTRIBUTES = {"__dict__", "__weakref__", "_abc_impl", "__slotnames__"} | _OF_THE_COMPILER
 _TIMES = re.compile(r"(mean|std)_(fit|score)_time|refit_time_")  # scikit-learn's searches measure
 _MANY = 2000
 

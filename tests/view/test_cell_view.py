@@ -36,8 +36,8 @@ def failed(*traceback: str) -> dict[str, Any]:
 
 def cell(*outputs: dict[str, Any], **fields: Any) -> CellView:
     """Return a cell that is done, unless the fields say otherwise."""
-    given = {"state": "done", "is_final": True, "started_at": 100.0, "ended_at": 103.2, "number": 7} | fields
-    return CellView(id="d-1", node=2, name="fit", outputs=list(outputs), **given)
+    given: dict[str, Any] = {"state": "done", "is_final": True, "started_at": 100.0, "ended_at": 103.2, "number": 7}
+    return CellView(id="d-1", node=2, name="fit", outputs=list(outputs), **given | fields)
 
 
 def test_the_bundle_has_a_part_for_every_kind_of_page() -> None:

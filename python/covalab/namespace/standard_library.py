@@ -50,7 +50,7 @@ def reduce_exception(error: BaseException) -> Any:
     builtin = next(base for base in kind.__mro__ if base.__module__ == "builtins")
     if getattr(kind, "__reduce__", None) is not builtin.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__:
         return NotImplemented  # it has a way of its own
-    arguments = builtin.__reduce__(error)[1]  # type: ignore[call-arg]
+    arguments = builtin.__reduce__(error)[1]
     state = (vars(error), error.__cause__, error.__context__, error.__suppress_context__)
     return make_exception, (kind, arguments), state, None, None, set_exception
 
