@@ -43,7 +43,7 @@ class Replay(msgspec.Struct, frozen=True):
 
 
 class RecordState(msgspec.Struct, frozen=True):
-    """What is stored of a record."""
+    """State of a record, as it is stored."""
 
     number: int  # of the cell in its session, from 0 on
     token: str  # of this one run of the cell
