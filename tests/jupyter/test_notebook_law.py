@@ -173,7 +173,7 @@ statement = st.one_of(
 notebooks = st.lists(st.lists(statement, min_size=1, max_size=4).map("\n".join), min_size=1, max_size=5)
 
 
-@pytest.mark.filterwarnings("ignore::covalab.jupyter.notebook.session.InPlaceWarning")
+@pytest.mark.filterwarnings("ignore::covalab.jupyter.notebook.refusals.InPlaceWarning")
 @settings(max_examples=100, deadline=None)
 @given(cells=notebooks)
 def test_any_notebook_computes_the_same(cells: list[str]) -> None:

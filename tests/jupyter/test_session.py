@@ -21,7 +21,8 @@ from covalab.core.missing_values import Missing
 from covalab.core.model import RetryPolicy
 from covalab.jupyter.cells.header import read_header
 from covalab.jupyter.cells.ipython_lines import CellRefused
-from covalab.jupyter.notebook.session import CellElectron, InPlaceWarning, Options, Session, from_notebook
+from covalab.jupyter.notebook.refusals import InPlaceWarning
+from covalab.jupyter.notebook.session import CellElectron, Options, Session, from_notebook
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import linecache
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -28,6 +28,21 @@ def remember(filename: str, text: str) -> None:
     """Add the text of a file that is on no disk to `linecache`."""
     # No modification time: that is how `linecache.checkcache` knows that there is nothing to look up.
     linecache.cache[filename] = (len(text), None, [line + "\n" for line in text.split("\n")], filename)
+
+
+def remember_all(sources: Mapping[str, str]) -> None:
+    """Add the texts of files that are on no disk, by file name, unless they are known."""
+    for filename, text in sources.items():
+        if filename not in linecache.cache:
+            remember(filename, text)
+
+
+def text_of(filename: str) -> str | None:
+    """Return the text of a file that is on no disk, if it is known."""
+    entry = linecache.cache.get(filename)
+    if entry is None or len(entry) < 3 or entry[1] is not None:  # None: there is no file to look at
+        return None
+    return "".join(entry[2]).removesuffix("\n")
 
 
 def register(function: Callable[..., Any]) -> None:

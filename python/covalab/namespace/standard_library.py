@@ -50,8 +50,8 @@ def reduce_exception(error: BaseException) -> Any:
     builtin = next(base for base in kind.__mro__ if base.__module__ == "builtins")
     if getattr(kind, "__reduce__", None) is not builtin.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__:
         return NotImplemented  # it has a way of its own
-    arguments = builtin.__reduce__(error)[1]
-    state = (vars(error), error.__cause__, error.__context__, error.__suppress_context__)
+    _, arguments, *attributes = builtin.__reduce__(error)  # without making a dictionary of attributes where none is
+    state = (*(attributes or [None]), error.__cause__, error.__context__, error.__suppress_context__)
     return make_exception, (kind, arguments), state, None, None, set_exception
 
 
@@ -63,10 +63,11 @@ def make_exception(kind: type[BaseException], arguments: tuple[Any, ...]) -> Bas
     return made
 
 
-def set_exception(error: BaseException, state: tuple[dict[str, Any], Any, Any, bool]) -> None:
+def set_exception(error: BaseException, state: tuple[dict[str, Any] | None, Any, Any, bool]) -> None:
     """Give an exception its attributes, and what it was raised from; pickles name this function."""
     attributes, error.__cause__, error.__context__, error.__suppress_context__ = state
-    vars(error).update(attributes)
+    if attributes:
+        vars(error).update(attributes)
 
 
 def _reduce_match(match: re.Match[Any]) -> _Reduced:

@@ -65,6 +65,7 @@ def parse_for_session(source: str, filename: str, flags: int) -> tuple[ast.Modul
     SyntaxError
         If it is neither Python nor IPython.
     """
+    hides_more = False
     try:
         module = compile(source, filename, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
     except SyntaxError as error:
@@ -75,6 +76,7 @@ def parse_for_session(source: str, filename: str, flags: int) -> tuple[ast.Modul
         if lines[first].startswith("%%"):
             if lines[first][2:].split()[:1] not in _AROUND_CODE:
                 return ast.Module([], []), True  # its body is no Python
+            hides_more = len(lines[first].split()) > 1  # what follows is code, too: `%%timeit setup = 1`
             lines[first] = "\n"
         try:
             text = "".join(TransformerManager().do_token_transforms(lines))
@@ -83,7 +85,8 @@ def parse_for_session(source: str, filename: str, flags: int) -> tuple[ast.Modul
             raise error from None  # of the code as it is written, not of its translation
         module = ast.fix_missing_locations(_Timed().visit(module))
     assert isinstance(module, ast.Module)
-    return module, any(_ipython_call(node) is not None for node in ast.walk(module) if isinstance(node, ast.Call))
+    calls = (_ipython_call(node) for node in ast.walk(module) if isinstance(node, ast.Call))
+    return module, hides_more or any(call is not None for call in calls)
 
 
 class _Timed(ast.NodeTransformer):

@@ -7,6 +7,7 @@ the order in which they were first run; a cell that is run again replaces its el
 from __future__ import annotations
 
 import ast
+import importlib
 import pickle
 import types
 import warnings
@@ -15,17 +16,17 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from covalab.core.cell_source import filename_for, remember
+from covalab.core.cell_source import filename_for, remember, remember_all
 from covalab.core.errors import CovalabError
 from covalab.core.missing_values import Missing
 from covalab.core.transportable import TransportableObject
-from covalab.jupyter.cells.cell import HISTORY, Cell, Kind, Names, kind_of, names_of, read_cell, read_session_cell
+from covalab.jupyter.cells.cell import Cell, Kind, Names, kind_of, names_of, read_cell, read_session_cell
 from covalab.jupyter.cells.compiling import Recipe, arguments_of, data_message, function_of, listed
 from covalab.jupyter.cells.header import CellHeader, default_arguments, parameter_names
 from covalab.jupyter.cells.ipython_lines import CellRefused
-from covalab.jupyter.cells.known_names import meant
 from covalab.jupyter.notebook.lattice_source import NAMES, NOTEBOOK, RESULTS
 from covalab.jupyter.notebook.linking import WiredElectron
+from covalab.jupyter.notebook.refusals import call_out, refuse_alone, refuse_input, warn_of_changes
 from covalab.jupyter.notebook.session_lattice import Build, SeenNames, SessionCall, notebook_names, results_of
 from covalab.jupyter.notebook.wiring import Wiring, wire
 from covalab.namespace import hidden_state
@@ -44,14 +45,6 @@ from covalab.worker.session.record import CellRecord
 
 _OF_A_CONTEXT: Final = frozenset({"decimal", "numpy"})
 """Hidden state that each thread has for itself, so that a thread which delivers cannot set it for the cells."""
-
-
-class InPlaceWarning(UserWarning):
-    """A cell may change an input in place, and the change would stay on the worker."""
-
-
-class UnknownNameWarning(UserWarning):
-    """A cell reads a name that neither the notebook nor an electron cell has."""
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -201,13 +194,13 @@ class Session:
         outputs = _outputs(name, header, cell, names)
         recipe = _recipe(name, header, names, outputs, imports)
         if in_session:
-            _refuse_input(name, cell, self.namespace)
+            refuse_input(name, cell, self.namespace)
             if not runs_now:
-                self._call_out(name, cell, names, others)
+                call_out(name, cell, names, others, self.namespace, self.kind)
             function = _function_if_possible(text, first_line, flags, recipe, self.namespace)
         else:
             if header.arguments is None:
-                _warn_of_changes(name, cell, names, outputs)
+                warn_of_changes(name, cell, names, outputs)
             function = function_of(cell, recipe, self.namespace)
         signature = f"{name}({ast.unparse(recipe.arguments)})" + (f" -> {', '.join(outputs)}" if outputs else "")
         part = WiredElectron(name, cell, header.arguments, header.outputs, in_session, in_session and is_parameters)
@@ -216,28 +209,6 @@ class Session:
         self.namespace[name] = _as_electron(function, options)
         self._store(key, made)
         return made
-
-    def _call_out(self, name: str, cell: Cell, names: Names, others: Sequence[WiredElectron]) -> None:
-        """Warn of names that are not known: most likely misspelt, or not imported."""
-        unknown = [
-            one
-            for one in names.unknown
-            if one not in cell.scope.deferred
-            and one not in cell.scope.bindings
-            and not (one.startswith("__") or HISTORY.fullmatch(one))
-            and self.kind(one) == "none"
-        ]
-        if not unknown or cell.hides_names or any(other.cell.hides_names for other in others):
-            return
-        known = {*self.namespace, *(one for other in others for one in other.available), *cell.scope.bindings}
-        hints = [meant(one, known) for one in unknown]
-        message = (
-            f"electron {name!r} reads {listed(unknown)}, which is not known here. {''.join(hints)}"
-            "run the cell that makes it before this electron is dispatched"
-        )
-        filename = filename_for("electron", name, cell.text)
-        remember(filename, cell.text)
-        warnings.warn_explicit(message, UnknownNameWarning, filename, cell.scope.reads[unknown[0]])
 
     def forget(self, made: CellElectron) -> None:
         """Remove an electron cell."""
@@ -340,6 +311,8 @@ class Session:
             If the notebook does not have an input.
         """
         part = made.part
+        if part.in_session:
+            refuse_alone(part.cell, self.namespace)
         wiring = wire(
             f"run_{part.name}", [part], self.kind, whole=True, reach=self._reach, known=self.namespace, lost=self._lost
         )
@@ -391,12 +364,14 @@ class Session:
         """
         reply = record.reply
         assert reply is not None
+        remember_all(record.state.sources)
         if record.state.hidden_change:  # before anything else: it may say where modules are
             change = pickle.loads(record.state.hidden_change)  # noqa: S301 - of the user's own data folder
             hidden_state.apply(change)
             local = {name: part for name, part in change.parts.items() if name in _OF_A_CONTEXT}
             if local:
                 self._for_context.append(hidden_state.HiddenState(local))
+        importlib.invalidate_caches()  # the cell may have written modules
         delivered = deliver(sent, reply, self.namespace)
         for name in (*delivered.names, *delivered.changed):
             self._lost.pop(name, None)
@@ -510,16 +485,6 @@ def _function_if_possible(
     return only_in_session
 
 
-def _refuse_input(name: str, cell: Cell, namespace: Mapping[str, Any]) -> None:
-    """Refuse `input()`: nobody is there to answer."""
-    if "input" in cell.scope.reads and "input" not in namespace:
-        message = (
-            f"electron {name!r} calls input(), and a task in the background has no keyboard: ask in a plain cell and "
-            "use the answer here, or let the workflow wait for a person with ct.pause_for"
-        )
-        raise CellRefused(message, cell.scope.reads["input"])
-
-
 def _as_electron(function: Callable[..., Any], options: Options) -> Callable[..., Any]:
     retry: RetryOptions = {}
     if options.retry_on:
@@ -568,24 +533,6 @@ def _check_signature(name: str, arguments: ast.arguments, cell: Cell, names: Nam
             f"add it to the signature: %%electron {name}(..., {', '.join(early)})"
         )
         raise CellRefused(message, cell.scope.reads[early[0]])
-
-
-def _warn_of_changes(name: str, cell: Cell, names: Names, outputs: Sequence[str]) -> None:
-    """Warn once of calls that may change inputs in place, with the remedy."""
-    lost = [one for one in names.possible if one.name not in outputs]
-    if not lost:
-        return
-    changed = list(dict.fromkeys(one.name for one in lost))
-    calls = ", ".join(dict.fromkeys(f"`{one.call}`" for one in lost))
-    message = (
-        f"electron {name!r}: {calls} may change {listed(changed)} in place. That change stays on the worker, because "
-        f"the electron has a copy; to hand it on, name what it returns: %%electron {name} -> "
-        f"{', '.join(dict.fromkeys([*outputs, *changed]))}"
-    )
-    # The warning is shown with the line of the cell, which `linecache` must know.
-    filename = filename_for("electron", name, cell.text)
-    remember(filename, cell.text)
-    warnings.warn_explicit(message, InPlaceWarning, filename, lost[0].line)
 
 
 def _name_from(names: Names) -> str:

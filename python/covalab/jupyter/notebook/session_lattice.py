@@ -18,7 +18,7 @@ from covalab.jupyter.cells.ipython_lines import CellRefused
 from covalab.namespace import exchange, hidden_state, pickling
 from covalab.sdk.building.trace import active
 from covalab.worker.session.cell_text import NotebookNames
-from covalab.worker.session.reach import reached
+from covalab.worker.session.reach import reached, sources_of
 from covalab.worker.session.record import SESSION_KEY, VALUE_KEY
 
 _COPY_LIMIT: Final = 16 * 1024**2
@@ -137,7 +137,9 @@ class Build:
         hidden = b"" if self.made else self._hidden()
         taken = None
         if values or hidden:
-            taken = NotebookNames(tuple(values), pickling.dumps(values, self._namespace).join(), hidden)
+            taken = NotebookNames(
+                tuple(values), pickling.dumps(values, self._namespace).join(), hidden, sources_of(values.values())
+            )
         self._taken[cell] = taken
         return taken
 
@@ -165,7 +167,9 @@ class Build:
             message = f"electron {cell!r} cannot run in the background: {'; '.join(refused)}"
             raise CellRefused(message)
         hidden = self._hidden()
-        taken = self._taken[cell] = NotebookNames(tuple(sent.values), sent.data, hidden, is_exchange=True)
+        taken = self._taken[cell] = NotebookNames(
+            tuple(sent.values), sent.data, hidden, sources_of(sent.values.values()), is_exchange=True
+        )
         return taken
 
 

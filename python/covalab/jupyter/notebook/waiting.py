@@ -57,7 +57,8 @@ def names_changed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
     """
     mentioned = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & namespace.keys()
     found = {name for name in reached(mentioned, namespace) if _changes_by_use(namespace[name])}
-    found |= {name for name in reached(mentioned, namespace) - mentioned if _can_change(namespace[name])}
+    through = reached([inner for name in mentioned for inner in names_in(namespace[name])], namespace)
+    found |= {name for name in through if _can_change(namespace[name])}
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and _is_of_notebook(node.func, namespace):
             arguments = [*node.args, *(keyword.value for keyword in node.keywords)]

@@ -35,6 +35,7 @@ class NotebookNames(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
     data: bytes
     hidden: bytes = b""  # pickled `HiddenState` of its process: settings, random generators
+    sources: dict[str, str] = {}  # texts of the cells in which functions among them were written
     is_exchange: bool = False  # the notebook waits for what becomes of its objects (`covalab.namespace.exchange`)
 
     def __str__(self) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from covalab.blobs import BlobStore
-from covalab.core.cell_source import remember
+from covalab.core.cell_source import remember, remember_all
 from covalab.namespace import exchange, hidden_state, pickling
 from covalab.namespace.covariables import Snapshot, Tracker, is_hidden, restore
 from covalab.worker import reporting
@@ -48,6 +48,7 @@ class LiveSession:
         self._main = NodeMain(types.FunctionType((lambda: None).__code__, self.namespace))
         self._tracker = Tracker(self.namespace, self._is_hidden)
         self._fresh = hidden_state.capture()
+        self._sources: dict[str, str] = {}
         self.token = ""
         self._state = RecordState(-1, "", Snapshot())
 
@@ -57,6 +58,8 @@ class LiveSession:
     def restore(self, record: CellRecord) -> None:
         """Put the session together as it was after a cell of another process."""
         state = record.state
+        self._sources.update(state.sources)
+        remember_all(state.sources)
         for replay in state.replays:
             self._replay(replay)
         unstorable = {name: self.namespace[name] for name in state.snapshot.unstorable if name in self.namespace}
@@ -115,6 +118,8 @@ class LiveSession:
         if notebook is None:
             return None
         _apply(notebook.hidden)
+        self._sources.update(notebook.sources)
+        remember_all(notebook.sources)
         if notebook.is_exchange:
             return exchange.receive(notebook.data, self.namespace)
         self.namespace.update(pickling.loads(notebook.data, self.namespace))
@@ -122,6 +127,7 @@ class LiveSession:
 
     def _run(self, text: str, filename: str, first_line: int) -> CellEnd:
         remember(filename, text)
+        self._sources[filename] = text
         code = "\n".join(text.split("\n")[first_line - 1 :])
         own, sys.modules[_MAIN] = sys.modules[_MAIN], self._main
         try:
@@ -159,6 +165,7 @@ class LiveSession:
             _pickled(hidden_state.capture(self._fresh)),
             replays,
             end.has_value and RESULT not in snapshot.unstorable,
+            sources=dict(self._sources),
             count=shell().execution_count - 1,
         )
 

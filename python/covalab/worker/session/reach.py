@@ -6,6 +6,8 @@ import types
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from covalab.core.cell_source import text_of
+
 _MAIN: Final = "__main__"
 _SHELL_NAMES: Final = frozenset({"open"})
 
@@ -61,6 +63,21 @@ def names_in(value: object) -> list[str]:
             parts = (getattr(one, name, None) for name in ("func", "fget", "fset", "__func__", "__wrapped__"))
             pending += [part for part in parts if isinstance(part, (types.FunctionType, types.MethodType, type))]
     return names
+
+
+def sources_of(values: Iterable[object]) -> dict[str, str]:
+    """Return the texts of the cells in which code of the notebook was written, by file name."""
+    found: dict[str, str] = {}
+    for value in values:
+        members = vars(value).values() if isinstance(value, type) and value.__module__ == _MAIN else (value,)
+        for one in members:
+            function = getattr(one, "__func__", None) or getattr(one, "fget", None) or one
+            code = getattr(function, "__code__", None)
+            if isinstance(code, types.CodeType) and code.co_filename not in found:
+                text = text_of(code.co_filename)
+                if text is not None:
+                    found[code.co_filename] = text
+    return found
 
 
 def _content(cell: types.CellType) -> object:

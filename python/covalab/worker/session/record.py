@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from covalab.blobs import BlobStore
+from covalab.core.cell_source import remember_all
 from covalab.core.model import Digest, Value
 from covalab.namespace.covariables import Snapshot, restore
 from covalab.worker import reporting
@@ -53,6 +54,7 @@ class RecordState(msgspec.Struct, frozen=True):
     has_value: bool = False
     reply: Value | None = None  # what goes back to a notebook that waits (`covalab.namespace.exchange`)
     hidden_change: bytes = b""  # what this cell has changed of the hidden state, for the same notebook
+    sources: dict[str, str] = {}  # texts of cells by the names of their files, for tracebacks
     count: int = 0  # the number of the cell as IPython counts
 
 
@@ -129,6 +131,7 @@ class CellRecord(Mapping[str, Any]):
             raise KeyError(message)
         if name not in self._namespace:
             blobs = self._blobs or reporting.blobs_of_batch()
+            remember_all(self.state.sources)
             restore(self.state.snapshot, blobs, self._namespace, [name])
             # Code of the notebook reads its globals when it is called.
             if names_in(self._namespace[name]):

@@ -1,0 +1,97 @@
+"""Refusals and warnings about electron cells before anything runs: names that are not known, effects that are lost."""
+
+from __future__ import annotations
+
+import ast
+import types
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from covalab.core.cell_source import filename_for, remember
+from covalab.jupyter.cells.cell import HISTORY, Cell, KindOf, Names
+from covalab.jupyter.cells.compiling import listed
+from covalab.jupyter.cells.ipython_lines import CellRefused
+from covalab.jupyter.cells.known_names import meant
+from covalab.jupyter.notebook.linking import WiredElectron
+
+
+class InPlaceWarning(UserWarning):
+    """A cell may change an input in place, and the change would stay on the worker."""
+
+
+class UnknownNameWarning(UserWarning):
+    """A cell reads a name that neither the notebook nor an electron cell has."""
+
+
+def refuse_alone(cell: Cell, namespace: Mapping[str, Any]) -> None:
+    """Refuse what would be lost without a word where only one cell runs."""
+    for name, line in cell.scope.reads.items():
+        if HISTORY.fullmatch(name):
+            message = (
+                f"{name} is what the kernel itself has shown, which the cells before this one may not have; "
+                "give the value a name in the cell that makes it"
+            )
+            raise CellRefused(message, line)
+    for node in ast.walk(cell.tree):
+        for target in node.targets if isinstance(node, ast.Assign) else []:
+            module = target.value if isinstance(target, ast.Attribute) else None
+            if isinstance(module, ast.Name) and isinstance(namespace.get(module.id), types.ModuleType):
+                message = (
+                    f"{ast.unparse(target)} is set in the module {module.id!r} of another process, and would not "
+                    "come back here; set it in a plain cell"
+                )
+                raise CellRefused(message, target.lineno)
+
+
+def refuse_input(name: str, cell: Cell, namespace: Mapping[str, Any]) -> None:
+    """Refuse `input()`: nobody is there to answer."""
+    if "input" in cell.scope.reads and "input" not in namespace:
+        message = (
+            f"electron {name!r} calls input(), and a task in the background has no keyboard: ask in a plain cell and "
+            "use the answer here, or let the workflow wait for a person with ct.pause_for"
+        )
+        raise CellRefused(message, cell.scope.reads["input"])
+
+
+def call_out(
+    name: str, cell: Cell, names: Names, others: Sequence[WiredElectron], namespace: Mapping[str, Any], kind: KindOf
+) -> None:
+    """Warn of names that are not known: most likely misspelt, or not imported."""
+    unknown = [
+        one
+        for one in names.unknown
+        if one not in cell.scope.deferred
+        and one not in cell.scope.bindings
+        and not (one.startswith("__") or HISTORY.fullmatch(one))
+        and kind(one) == "none"
+    ]
+    if not unknown or cell.hides_names or any(other.cell.hides_names for other in others):
+        return
+    known = {*namespace, *(one for other in others for one in other.available), *cell.scope.bindings}
+    hints = [meant(one, known) for one in unknown]
+    message = (
+        f"electron {name!r} reads {listed(unknown)}, which is not known here. {''.join(hints)}"
+        "run the cell that makes it before this electron is dispatched"
+    )
+    filename = filename_for("electron", name, cell.text)
+    remember(filename, cell.text)
+    warnings.warn_explicit(message, UnknownNameWarning, filename, cell.scope.reads[unknown[0]])
+
+
+def warn_of_changes(name: str, cell: Cell, names: Names, outputs: Sequence[str]) -> None:
+    """Warn once of calls that may change inputs in place, with the remedy."""
+    lost = [one for one in names.possible if one.name not in outputs]
+    if not lost:
+        return
+    changed = list(dict.fromkeys(one.name for one in lost))
+    calls = ", ".join(dict.fromkeys(f"`{one.call}`" for one in lost))
+    message = (
+        f"electron {name!r}: {calls} may change {listed(changed)} in place. That change stays on the worker, because "
+        f"the electron has a copy; to hand it on, name what it returns: %%electron {name} -> "
+        f"{', '.join(dict.fromkeys([*outputs, *changed]))}"
+    )
+    # The warning is shown with the line of the cell, which `linecache` must know.
+    filename = filename_for("electron", name, cell.text)
+    remember(filename, cell.text)
+    warnings.warn_explicit(message, InPlaceWarning, filename, lost[0].line)
