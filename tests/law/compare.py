@@ -42,10 +42,13 @@ def differences(plain: Run, background: Run, *, cells: int | None = None, way: W
     for number, (one, other) in enumerate(pairs):
         found += _outputs(one, other, f"cell {number}")
     names = [*_names(plain.names, background, plain.unstorable)]
-    if plain.names_before_error is not None and not [*_names(plain.names_before_error, background, plain.unstorable)]:
-        names = []
+    if plain.names_before_error is not None:
+        before = _names(plain.names_before_error, background, plain.unstorable)
+        if all(_is_of_another_place(one, way) for one in before):
+            names = []
     found += [one for one in names if not _is_of_another_place(one, way)]
-    if way in {None, "run"}:
+    # To show an error, IPython draws random numbers in the kernel.
+    if way in {None, "run"} and plain.failed_at is None:
         found += _values(plain.hidden, background.hidden, "hidden state")
     return found
 

@@ -388,6 +388,7 @@ _SPECIAL: dict[str, _Special] = {
     "IPython.core.magics.execution.TimeitResult": _type_only,
     "concurrent.futures.thread.ThreadPoolExecutor": _type_only,
     "threading.Thread": _accessor("daemon"),
+    "logging.Logger": _accessor("name"),
     "functools._lru_cache_wrapper": _wrapped,
     "functools.cached_property": _accessor("func"),
     "builtins.function": lambda describer, value, place: describer.function(value, place),

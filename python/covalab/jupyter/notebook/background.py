@@ -59,6 +59,8 @@ class BackgroundCell:
     ----------
     names
         The names that it may set, change or delete, and `RANDOM` if it may draw from the global generators.
+    hides_names
+        Whether it may set others.
     error
         Why it gave nothing, once it has ended so.
     """
@@ -70,6 +72,7 @@ class BackgroundCell:
         self.names |= {one.name for one in scope.possible}
         self.names |= {RANDOM} & names_needed(made.part.cell.tree, session.namespace)
         self.names |= names_changed(made.part.cell.tree, session.namespace)
+        self.hides_names = made.part.cell.hides_names
         self.error: CellFailed | None = None
         self._is_done = threading.Event()
         self._outputs: list[Output] = []

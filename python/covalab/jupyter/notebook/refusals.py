@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import logging
 import types
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from covalab.core.cell_source import filename_for, remember
 from covalab.jupyter.cells.cell import HISTORY, Cell, KindOf, Names
@@ -14,6 +15,7 @@ from covalab.jupyter.cells.compiling import listed
 from covalab.jupyter.cells.ipython_lines import CellRefused
 from covalab.jupyter.cells.known_names import meant
 from covalab.jupyter.notebook.linking import WiredElectron
+from covalab.worker.session.reach import reached
 
 
 class InPlaceWarning(UserWarning):
@@ -24,8 +26,19 @@ class UnknownNameWarning(UserWarning):
     """A cell reads a name that neither the notebook nor an electron cell has."""
 
 
+_ADD_HANDLERS: Final = frozenset({"addHandler", "basicConfig", "dictConfig", "fileConfig"})
+
+
 def refuse_alone(cell: Cell, namespace: Mapping[str, Any]) -> None:
     """Refuse what would be lost without a word where only one cell runs."""
+    for name in sorted(reached(cell.scope.reads, namespace)):
+        logger = namespace[name]
+        if isinstance(logger, logging.Logger) and logger.handlers:
+            message = (
+                f"the handlers of logger {logger.name!r} ({name}) stay in the kernel, and what the cell logs would not "
+                "reach them: leave it a plain cell"
+            )
+            raise CellRefused(message, cell.scope.reads.get(name, 0))
     for name, line in cell.scope.reads.items():
         if HISTORY.fullmatch(name):
             message = (
@@ -34,6 +47,12 @@ def refuse_alone(cell: Cell, namespace: Mapping[str, Any]) -> None:
             )
             raise CellRefused(message, line)
     for node in ast.walk(cell.tree):
+        if isinstance(node, ast.Attribute) and node.attr in _ADD_HANDLERS:
+            message = (
+                f"{node.attr} adds handlers of loggers to the cell's own process, where the cells after it do not run: "
+                "leave it a plain cell"
+            )
+            raise CellRefused(message, node.lineno)
         for target in node.targets if isinstance(node, ast.Assign) else []:
             module = target.value if isinstance(target, ast.Attribute) else None
             if isinstance(module, ast.Name) and isinstance(namespace.get(module.id), types.ModuleType):

@@ -20,7 +20,7 @@ from covalab.core.cell_source import filename_for, remember, remember_all
 from covalab.core.errors import CovalabError
 from covalab.core.missing_values import Missing
 from covalab.core.transportable import TransportableObject
-from covalab.jupyter.cells.cell import Cell, Kind, Names, kind_of, names_of, read_cell, read_session_cell
+from covalab.jupyter.cells.cell import BUILTINS, Cell, Kind, Names, kind_of, names_of, read_cell, read_session_cell
 from covalab.jupyter.cells.compiling import Recipe, arguments_of, data_message, function_of, listed
 from covalab.jupyter.cells.header import CellHeader, default_arguments, parameter_names
 from covalab.jupyter.cells.ipython_lines import CellRefused
@@ -83,6 +83,7 @@ class Expected(Protocol):
     """Cell with `--run` that has not ended (`background.BackgroundCell`)."""
 
     names: set[str]
+    hides_names: bool
 
     @property
     def name(self) -> str:
@@ -331,7 +332,9 @@ class Session:
     def expected(self, names: Iterable[str]) -> dict[Expected, list[str]]:
         """Return the cells that are making some of these names, with the names."""
         wanted = set(names)
-        return {cell: sorted(found) for cell in self._pending if (found := wanted & cell.names)}
+        unknown = {name for name in wanted if name not in self.namespace and name not in BUILTINS}
+        found = {cell: cell.names | unknown if cell.hides_names else cell.names for cell in self._pending}
+        return {cell: sorted(wanted & making) for cell, making in found.items() if wanted & making}
 
     def enter_context(self) -> None:
         """Set what belongs to the context of the thread that runs the cells; they begin with this."""
