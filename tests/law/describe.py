@@ -388,7 +388,6 @@ _SPECIAL: dict[str, _Special] = {
     "IPython.core.magics.execution.TimeitResult": _type_only,
     "concurrent.futures.thread.ThreadPoolExecutor": _type_only,
     "threading.Thread": _accessor("daemon"),
-    "logging.Logger": _accessor("name"),
     "functools._lru_cache_wrapper": _wrapped,
     "functools.cached_property": _accessor("func"),
     "builtins.function": lambda describer, value, place: describer.function(value, place),
@@ -407,7 +406,7 @@ _SPECIAL: dict[str, _Special] = {
     "builtins.ellipsis": _type_only,
     "_io._IOBase": _file,
     "re.Match": _match,
-    "logging.Logger": lambda describer, value, place: ["Logger", value.name, value.level, len(value.handlers)],
+    "logging.Logger": _accessor("name"),
 }
 
 
