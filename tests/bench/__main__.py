@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+from tests.bench import cells
 from tests.bench.peers import installed, seconds_elsewhere
 from tests.bench.sides import N_WORKERS, Covalab, RawDask, makespan, uneven
 
@@ -260,6 +261,22 @@ def learned(bench: Bench, ours: Covalab) -> None:
     bench.show(Row("the same, from dispatch to value", "<= 100 ms", whole, None, "ms"))
 
 
+def sessions(bench: Bench, folder: Path) -> None:
+    """Measure a bare cell in a session, and storing what it made."""
+    if bench.only and "sessions" not in bench.only:
+        return
+    pairs = [(cells.in_a_session(), cells.in_a_kernel()) for _ in range(bench.rounds)]
+    ours, kernel = ([pair[side] for pair in pairs] for side in (0, 1))
+    bench.show(Row("a bare cell `x = 1` in a session; beside it in a kernel", "+ 10 ms", ours, kernel, "ms"))
+    bench.add(
+        "sessions",
+        "store 100 MB of arrays after a cell; beside it write and fsync",
+        "<= 1.3 x",
+        lambda: cells.storing(folder),
+        lambda: cells.writing(folder),
+    )
+
+
 def fetching(bench: Bench, ours: Covalab, folder: Path) -> None:
     """Measure reading a finished dispatch in a new process."""
     run = str(ours.ct.dispatch(ours.lattices["fan"])(1000))
@@ -364,6 +381,7 @@ def main() -> None:
         work(bench, ours, dask)
         serial(bench, ours, dask)
         learned(bench, ours)
+        sessions(bench, folder)
         fetching(bench, ours, folder)
         crowd(bench, folder)
         fairness(bench, ours)
