@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 import time
@@ -28,7 +29,7 @@ def in_a_session() -> float:
     result = ct.get_result(ct.dispatch(session.wire("cells")[0])(), wait=True)
     nodes = [node for node in result.get_all_node_results() if not node["node_name"].startswith(":")]
     times = sorted(node["end_time"] for node in nodes)
-    steps = [(after - before).total_seconds() for before, after in zip(times, times[1:], strict=False)]
+    steps = [(after - before).total_seconds() for before, after in itertools.pairwise(times)]
     return 1000 * statistics.median(steps)
 
 
@@ -65,7 +66,7 @@ def writing(folder: Path) -> float:
     began = time.perf_counter()
     for number, array in enumerate(arrays):
         with (folder / f"plain-{number}").open("wb") as file:
-            file.write(memoryview(array).cast("B"))
+            file.write(array.data)
             file.flush()
             os.fsync(file.fileno())
     return time.perf_counter() - began
