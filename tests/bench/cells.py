@@ -30,7 +30,7 @@ def in_a_session() -> float:
     nodes = [node for node in result.get_all_node_results() if not node["node_name"].startswith(":")]
     times = sorted(node["end_time"] for node in nodes)
     steps = [(after - before).total_seconds() for before, after in itertools.pairwise(times)]
-    return 1000 * statistics.median(steps)
+    return float(1000 * statistics.median(steps))
 
 
 def in_a_kernel() -> float:
