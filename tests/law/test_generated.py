@@ -58,7 +58,7 @@ def test_a_random_notebook_is_the_same_in_the_background(
     way: Way, pair: tuple[Notebook, Notebook, Path], live: Client
 ) -> None:
     """A few random notebooks in each run; the seed is in the message."""
-    _examples(way, pair, live, 10)
+    _examples(way, pair, live, 3)
 
 
 @pytest.mark.nightly

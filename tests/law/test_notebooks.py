@@ -14,6 +14,16 @@ from tests.law.ways import WAYS, Run, Way, run_plainly
 from covalab.client import Client
 
 ALL = notebooks()
+_QUICK = frozenset(
+    """
+    decorators dataclasses_and_enums class_grows abstract_shapes redefinitions operators_and_protocols recursion_and_trees
+    typing_and_protocols exceptions_caught lambdas_and_sorting bank_of_patterns async_cells files_written_and_read
+    arrays_in_files regular_expressions text_statistics markov_text dates_and_times a_database threads_and_pools
+    comments_and_nothing displays outputs_change environment_and_paths error_of_a_name error_of_syntax
+    """.split()
+)
+IN_EACH_RUN = [one for one in ALL if one.name in _QUICK]
+OTHERS = [one for one in ALL if one.name not in _QUICK]
 
 
 @pytest.fixture(scope="session")
@@ -28,20 +38,35 @@ def plain_run(name: str, folder: Path) -> Run:
     return run_plainly(named(name).cells, folder / name)
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("notebook", ALL, ids=lambda one: one.name)
+@pytest.mark.parametrize("notebook", IN_EACH_RUN, ids=lambda one: one.name)
 def test_a_notebook_in_the_background_is_that_notebook(
     notebook: Notebook, way: Way, plain_folder: Path, tmp_path: Path, live: Client
 ) -> None:
     """All names, all outputs and all errors are those of the plain run."""
+    check(notebook, way, plain_folder, tmp_path, live)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("notebook", OTHERS, ids=lambda one: one.name)
+def test_every_other_notebook_is_that_notebook(
+    notebook: Notebook, way: Way, plain_folder: Path, tmp_path: Path, live: Client
+) -> None:
+    """The same of those that are slow, or that nobody has seen pass yet."""
+    check(notebook, way, plain_folder, tmp_path, live)
+
+
+def check(notebook: Notebook, way: Way, plain_folder: Path, tmp_path: Path, live: Client) -> None:
+    """Compare one notebook with its plain run."""
     verdict = judge(notebook, way, plain_run(notebook.name, plain_folder), tmp_path, live)
 
     assert verdict.status == "same", verdict.text
 
 
-@pytest.mark.sampled(2)
-@pytest.mark.parametrize("notebook", ALL, ids=lambda one: one.name)
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("notebook", IN_EACH_RUN, ids=lambda one: one.name)
 def test_cells_need_no_ids(notebook: Notebook, plain_folder: Path, tmp_path: Path, live: Client) -> None:
     """nbclient, papermill and nbconvert send no ids of cells, and no cell is lost or mixed up."""
     verdict = judge(notebook, "whole", plain_run(notebook.name, plain_folder), tmp_path, live, with_ids=False)
@@ -49,8 +74,8 @@ def test_cells_need_no_ids(notebook: Notebook, plain_folder: Path, tmp_path: Pat
     assert verdict.status == "same", verdict.text
 
 
-@pytest.mark.sampled(2)
-@pytest.mark.parametrize("notebook", ALL, ids=lambda one: one.name)
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("notebook", IN_EACH_RUN, ids=lambda one: one.name)
 def test_a_plain_run_is_determined(notebook: Notebook, plain_folder: Path, tmp_path: Path) -> None:
     """Two plain runs are the same, so that a difference is one that the background made."""
     found = differences(plain_run(notebook.name, plain_folder), run_plainly(notebook.cells, tmp_path / "again"))
