@@ -14,16 +14,14 @@ from tests.law.ways import WAYS, Run, Way, run_plainly
 from covalab.client import Client
 
 ALL = notebooks()
-_QUICK = frozenset(
-    """
-    decorators dataclasses_and_enums class_grows abstract_shapes redefinitions operators_and_protocols recursion_and_trees
-    typing_and_protocols exceptions_caught lambdas_and_sorting bank_of_patterns async_cells files_written_and_read
+_QUICK = """
+    decorators dataclasses_and_enums class_grows abstract_shapes redefinitions operators_and_protocols
+    recursion_and_trees typing_and_protocols exceptions_caught lambdas_and_sorting bank_of_patterns async_cells files_written_and_read
     arrays_in_files regular_expressions text_statistics markov_text dates_and_times a_database threads_and_pools
     comments_and_nothing displays outputs_change environment_and_paths error_of_a_name error_of_syntax
-    """.split()
-)
-IN_EACH_RUN = [one for one in ALL if one.name in _QUICK]
-OTHERS = [one for one in ALL if one.name not in _QUICK]
+"""
+IN_EACH_RUN = [one for one in ALL if one.name in _QUICK.split()]
+OTHERS = [one for one in ALL if one.name not in _QUICK.split()]
 
 
 @pytest.fixture(scope="session")
