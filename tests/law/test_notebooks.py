@@ -17,7 +17,8 @@ ALL = notebooks()
 _QUICK = """
     decorators dataclasses_and_enums class_grows abstract_shapes redefinitions operators_and_protocols
     recursion_and_trees typing_and_protocols exceptions_caught lambdas_and_sorting bank_of_patterns async_cells
-    files_written_and_read arrays_in_files regular_expressions text_statistics markov_text dates_and_times a_database threads_and_pools
+    files_written_and_read arrays_in_files regular_expressions text_statistics markov_text dates_and_times
+    a_database threads_and_pools
     comments_and_nothing displays outputs_change environment_and_paths error_of_a_name error_of_syntax
 """
 IN_EACH_RUN = [one for one in ALL if one.name in _QUICK.split()]
