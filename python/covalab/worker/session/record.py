@@ -91,7 +91,7 @@ class CellRecord(Mapping[str, Any]):
 
     @property
     def reply(self) -> bytes | None:
-        """What goes back to the notebook, if one waits for it."""
+        """Reply to the notebook, if one waits for what the cell left."""
         if self.state.reply is None:
             return None
         blobs = self._blobs or reporting.blobs_of_batch()
