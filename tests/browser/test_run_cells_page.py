@@ -65,6 +65,8 @@ def test_all_outputs_are_there_without_a_kernel_and_in_an_export(desk: Desk, lab
     desk.run_all()
     expect(outputs_of(desk, 1)).to_contain_text("done in", timeout=120_000)
     expect(outputs_of(desk, 2)).to_contain_text("failed after", timeout=60_000)
+    # The page has the end from the server; the kernel's own last update is what is saved.
+    desk.page.wait_for_timeout(3000)
     desk.save()
     lab.shut_kernels_down()
 

@@ -56,7 +56,8 @@ def test_the_first_dispatch_and_what_is_left_of_it(live: Client, tmp_path: Path)
     images = [output.data for cell in code for output in cell.outputs if "image/png" in output.get("data", {})]
     assert len(images) == 1
     shown = [output.data for cell in code for output in cell.outputs if "data" in output]
-    assert sum("application/vnd.covalab.dispatch+json" in data for data in shown) >= 5
+    assert sum("application/vnd.covalab.dispatch+json" in data for data in shown) >= 4
+    assert sum("application/vnd.covalab.cell+json" in data for data in shown) == 1
 
     second = executed(
         new_notebook(

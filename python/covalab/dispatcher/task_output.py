@@ -118,7 +118,7 @@ def ended_number(ended_at: float | None) -> int:
 
 
 def _now() -> int:
-    return 2 * int(time.time() * 1e6)
+    return 2 * (time.monotonic_ns() // 1000)
 
 
 def _first_difference(before: list[Output], now: list[Output]) -> int:

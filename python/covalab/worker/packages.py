@@ -7,6 +7,7 @@ is used from there.
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import fcntl
 import hashlib
@@ -112,6 +113,8 @@ def _make(folder: Path, packages: Sequence[str], requirements: str, installed: d
             message = f"DepsPip: `{ended.command}` ended with exit code {ended.code}: {ended.tail}"
             raise DepsFailed(message)
         _prune(target, installed)
+        # uv compiles nothing, and the import would in a task, with the modes that its caller wants for files.
+        compileall.compile_dir(target, quiet=2)
         (target / ".lock").unlink(missing_ok=True)  # uv leaves one that every user could open
         target.rename(folder)
     finally:

@@ -239,7 +239,6 @@ def _new_shell() -> ZMQInteractiveShell:
     with suppress(Exception):  # what a kernel loads by itself, if this version has it
         made.run_line_magic("load_ext", "storemagic")
     sys.excepthook = excepthook
-    made.db = {}  # what magics such as `%cd` remember: only as long as this process lives
     _kept_builtins.update({name: vars(builtins)[name] for name in vars(builtins).keys() - before})
     return made
 
