@@ -115,13 +115,14 @@ def _defaults_of_numpy() -> _Settings:
 
 
 def _read_pandas() -> _Settings:
-    return dict(_leaves(_loaded("pandas").options.d))
+    return dict(option_leaves(_loaded("pandas").options.d))
 
 
-def _leaves(options: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def option_leaves(options: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the options of pandas by their whole names."""
     for name, value in options.items():
         if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{name}.")
+            yield from option_leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 

@@ -10,13 +10,14 @@ import contextvars
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from operator import attrgetter
 from types import ModuleType
 from typing import Any, Final, Protocol
 
 from covalab.core.process_variables import INLINE_BACKEND
+from covalab.namespace.hidden_libraries import option_leaves
 from covalab.worker.outputs.figures import InlineBackendState
 
 
@@ -134,21 +135,13 @@ class _Pandas(_Library):
     def _put(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that an option is deprecated is no news about the task
-            for name, value in _leaves(self._options):
+            for name, value in option_leaves(self._options):
                 if name in self._before and value != self._before[name]:
                     self._pandas.set_option(name, self._before[name])
 
 
 def _deep(options: dict[str, Any]) -> dict[str, Any]:
     return {name: _deep(value) if isinstance(value, dict) else value for name, value in options.items()}
-
-
-def _leaves(options: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in options.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 class _Matplotlib(_Library):

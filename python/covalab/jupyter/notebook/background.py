@@ -14,7 +14,7 @@ from typing import Any, Final
 from covalab.client import connect
 from covalab.core.errors import TaskFailed
 from covalab.core.lifecycle import TERMINAL
-from covalab.core.model import DispatchRecord, DispatchSummary
+from covalab.core.model import DispatchSummary, Status
 from covalab.core.outputs import Output
 from covalab.jupyter.notebook.session import CellElectron, Session
 from covalab.jupyter.notebook.waiting import RANDOM, names_changed, names_needed
@@ -22,17 +22,11 @@ from covalab.namespace.delivery import Delivered
 from covalab.namespace.exchange import Sent
 from covalab.sdk.dispatching import api
 from covalab.sdk.results.handle import DispatchHandle
-from covalab.view.cell_view import CellState, CellView, cell_bundle, names_message, seconds_to_next
+from covalab.view.cell_view import CELL_STATES, CellState, CellView, cell_bundle, names_message, seconds_to_next
 
 _NODE: Final = 0
 """The node of the cell in its dispatch, which has no other electron."""
 _FIRST_SECONDS: Final = 0.1
-_STATES: Final[dict[str, CellState]] = {
-    "pending": "waiting",
-    "running": "running",
-    "completed": "done",
-    "cancelled": "cancelled",
-}
 
 
 def _message(delivered: Delivered) -> str:
@@ -101,8 +95,8 @@ class BackgroundCell:
         try:
             summary = self._show_while_running(update)
             self._fetch()
-            message = self._deliver(connect().record(str(self.handle), outputs="none"))
-            state = _STATES.get(summary.status, "failed")
+            message = self._deliver(summary.status)
+            state = CELL_STATES[summary.status]
         except Exception as error:  # noqa: BLE001 - shown: a thread has nobody else to say it to
             message = str(error).strip().partition("\n")[0]
             self.error = CellFailed(f"{self.name} ({self.handle}) gave nothing: {error}")
@@ -112,18 +106,19 @@ class BackgroundCell:
             self.view = self._view(state, summary, message=message, is_final=True)
             update(self.bundle())
 
-    def _deliver(self, record: DispatchRecord) -> str:
+    def _deliver(self, status: Status) -> str:
         """Set the names in the notebook; return what is said about it."""
-        result = api.get_result(self.handle)
-        if record.summary.status == "completed":
+        if status == "completed":
+            result = api.get_result(self.handle)
             names = result.session_record
             if names is None or self._sent is None:  # with an executor or packages of its own it is a function
                 return names_message(self._session.deliver_outputs(self.made, result.result))
             return _message(self._session.deliver(names, self._sent))
-        failure = next(iter(record.failures.values()), None)
+        failures = connect().record(str(self.handle), outputs="none").failures
+        failure = next(iter(failures.values()), None)
         said = "it was cancelled" if failure is None else failure.traceback or failure.reason
         self.error = CellFailed(f"{self.name} gave nothing, and nothing in this notebook changed:\n{said.strip()}")
-        return failure.reason if failure is not None and record.summary.status != "cancelled" else ""
+        return failure.reason if failure is not None and status != "cancelled" else ""
 
     def _show_while_running(self, update: Callable[[dict[str, Any]], None]) -> DispatchSummary:
         """Show what comes until the dispatch has ended; return its last summary."""
@@ -134,17 +129,16 @@ class BackgroundCell:
                 return summary
             version = summary.version
             self._fetch()
-            self.view = self._view(_STATES.get(summary.status, "running"), summary, seen_at=time.time())
+            self.view = self._view(CELL_STATES[summary.status], summary, seen_at=time.time())
             bundle = self.bundle()
             update(bundle)
             pause = seconds_to_next(len(str(bundle)))
 
-    def _fetch(self) -> bool:
-        """Fetch the outputs that changed; return whether there will be no others."""
+    def _fetch(self) -> None:
+        """Fetch the outputs that changed."""
         fresh = connect().outputs(str(self.handle), _NODE, self._number)
         self._outputs = [*self._outputs[: fresh.first], *fresh.outputs]
         self._number = fresh.number
-        return fresh.is_final
 
     def _view(self, state: CellState, summary: DispatchSummary | None, **rest: Any) -> CellView:
         times = (None, None) if summary is None else (summary.started_at, summary.ended_at)

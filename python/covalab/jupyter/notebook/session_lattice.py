@@ -237,6 +237,3 @@ def notebook_names(*names: str) -> tuple[str, ...]:
 def results_of(session: Any, *value: Any, **beside: Any) -> dict[str, Any]:
     """Return all that a lattice of bare cells makes: the session, the value of its last cell, what was made beside."""
     return {SESSION_KEY: session, **({VALUE_KEY: value[0]} if value else {}), **beside}
-
-
-__all__ = ["Build", "SeenNames", "SessionCall", "notebook_names", "results_of", "shown"]

@@ -269,10 +269,8 @@ class NodeRoute(_Route):
     @authorized
     async def get(self, *path: str) -> None:
         """Answer with its `NodeDetail`, without the value's bytes."""
-        dispatch, node = _id(path), path[1]
-        if not _NODE.fullmatch(node):
-            raise web.HTTPError(400, f"{node[:80]!r} is not the number of a node")
-        await self.send("GET", f"/dispatches/{dispatch}/nodes/{int(node)}")
+        dispatch, node = _id(path), _node(path)
+        await self.send("GET", f"/dispatches/{dispatch}/nodes/{node}")
 
 
 class OutputsQuery(msgspec.Struct, frozen=True):
@@ -290,10 +288,8 @@ class NodeOutputsRoute(_Route):
     @authorized
     async def get(self, *path: str) -> None:
         """Answer with its `Outputs`."""
-        dispatch, node, query = _id(path), path[1], self.query(OutputsQuery)
-        if not _NODE.fullmatch(node):
-            raise web.HTTPError(400, f"{node[:80]!r} is not the number of a node")
-        await self.send("GET", f"/dispatches/{dispatch}/nodes/{int(node)}/outputs?since={query.since}")
+        dispatch, node, query = _id(path), _node(path), self.query(OutputsQuery)
+        await self.send("GET", f"/dispatches/{dispatch}/nodes/{node}/outputs?since={query.since}")
 
 
 class CancelRoute(_Route):
@@ -402,10 +398,8 @@ class CellRoute(_Route):
     @authorized
     async def get(self, *path: str) -> None:
         """Answer with a MIME bundle."""
-        dispatch, node = _id(path), path[1]
-        if not _NODE.fullmatch(node):
-            raise web.HTTPError(400, f"{node[:80]!r} is not the number of a node")
-        target = f"/dispatches/{dispatch}/nodes/{int(node)}"
+        dispatch, node = _id(path), _node(path)
+        target = f"/dispatches/{dispatch}/nodes/{node}"
         try:
             answers = [await self.relay.ask("GET", each) for each in (target, f"{target}/outputs?since=0")]
         except CovalabError as error:
@@ -463,6 +457,14 @@ def _id(path: tuple[str, ...]) -> str:
     if not _ID.fullmatch(path[0]):
         raise web.HTTPError(400, f"{path[0][:80]!r} is not the id of a dispatch; `covalab list` shows those there are")
     return path[0]
+
+
+def _node(path: tuple[str, ...]) -> int:
+    """Return the number of the node that a request names."""
+    node = path[1]
+    if not _NODE.fullmatch(node):
+        raise web.HTTPError(400, f"{node[:80]!r} is not the number of a node")
+    return int(node)
 
 
 def _actor(user: Any) -> str:

@@ -143,6 +143,3 @@ class CellRecord(Mapping[str, Any]):
 def opened(state: bytes) -> CellRecord:
     """Return the record of its stored state."""
     return CellRecord(msgspec.msgpack.decode(state, type=RecordState))
-
-
-__all__ = ["RESULT", "CellRecord", "RecordState", "Replay", "Value", "opened"]
