@@ -123,7 +123,7 @@ def test_a_question_is_answered_in_the_output_without_a_kernel(desk: Desk, lab: 
 
 def test_nothing_typed_is_lost_while_the_view_moves_or_an_answer_fails(desk: Desk, lab: Lab, live: Client) -> None:
     """The form keeps focus and text while tasks end; an error is shown in it, and the same answer is then accepted."""
-    desk.open(lab.notebook("busy-ask.ipynb", BUSY.format(n=60)))
+    desk.open(lab.notebook("busy-ask.ipynb", BUSY.format(n=300)))
     desk.run_all()
     view = desk.views().first
     ask = form(view, "which one")

@@ -19,7 +19,8 @@ from tests.system.test_other_dask import HandMade
 import covalab as ct
 from covalab.client import Client, connect
 
-LIMIT = 1.5
+# A busy machine must not keep anybody silent for so long.
+LIMIT = 2.5
 
 
 @pytest.fixture
@@ -86,14 +87,15 @@ def test_a_stopped_worker_is_lost(quick: Client, tmp_path: Path, stop: Any) -> N
     witness = tmp_path / "witness"
     dispatch = dispatched(witness)
     workers = worker_pids(quick)
-    stop(*workers)
+    # One: if both are stopped, the second attempt may begin on the other before its silence is noticed.
+    stop(busy_worker(quick))
 
     result = ct.get_result(dispatch, wait=True, timeout=40)
 
     assert result.result == 2
     attempts = quick.node(dispatch, 0).attempts
     assert [attempt.outcome.failure.type for attempt in attempts if attempt.outcome.failure] == ["worker_lost"]
-    assert "has not answered for 1.5 s" in attempts[0].outcome.failure.message  # type: ignore[union-attr]
+    assert f"has not answered for {LIMIT} s" in attempts[0].outcome.failure.message  # type: ignore[union-attr]
     until(lambda: len(worker_pids(quick)) == 2)
     assert set(worker_pids(quick)) != set(workers)
 
@@ -118,7 +120,7 @@ def test_a_task_that_stops_its_parents_fails_alone(quick: Client) -> None:
     failure = quick.node(result.dispatch_id, 0).failure
     assert failure is not None
     assert failure.type == "worker_lost"
-    assert "has not answered for 1.5 s" in failure.message
+    assert f"has not answered for {LIMIT} s" in failure.message
 
 
 def test_a_stopped_pool_is_replaced(quick: Client, tmp_path: Path, stop: Any) -> None:
@@ -238,7 +240,7 @@ def test_a_stopped_worker_of_another_cluster_is_avoided(
         assert ct.get_result(dispatch, wait=True, timeout=40).result == 2
         until(lambda: client.status().pools[0].workers == 2)
         assert all(process.is_running() for process in workers)
-        assert "has not answered for 1.5 s" in client.node(dispatch, 0).attempts[0].outcome.failure.message  # type: ignore[union-attr]
+        assert f"has not answered for {LIMIT} s" in client.node(dispatch, 0).attempts[0].outcome.failure.message  # type: ignore[union-attr]
     finally:
         client.stop()
         dask.kill()
