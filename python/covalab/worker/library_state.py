@@ -154,8 +154,6 @@ class _Matplotlib(_Library):
         backend = dict.get(self._matplotlib.rcParamsOrig, "backend")
         self._backend = backend if isinstance(backend, str) else INLINE_BACKEND
         original.pop("backend", None)
-        if _is_inline(self._backend):
-            original["interactive"] = True  # so the backend sets it, when it is first used
         self._before = original
         self._put()
 
@@ -165,6 +163,9 @@ class _Matplotlib(_Library):
 
     def _put(self) -> None:
         dict.update(self._params, {name: _copied(value) for name, value in self._before.items()})  # all are valid
+        if _is_inline(self._backend) and INLINE_BACKEND.removeprefix("module://") in sys.modules:
+            # The backend sets it when it is loaded, for the first figure; no figure after that would set it again.
+            dict.__setitem__(self._params, "interactive", True)
         now = dict.get(self._params, "backend")
         if isinstance(now, str) and now.lower() != self._backend.lower() and "matplotlib.pyplot" in sys.modules:
             self._put_backend(now)
