@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.waiting import until
 from tests.worker.test_outputs import kinds
 
 import covalab as ct
@@ -189,15 +190,6 @@ def slow(folder: str) -> int:
         else:
             print(step)
     return os.getpid()
-
-
-def until(what: Any, seconds: float = 60) -> Any:
-    """Wait for something to be true, and return it."""
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-    return found
 
 
 def test_outputs_are_read_while_they_are_made(live: Client, tmp_path: Path) -> None:

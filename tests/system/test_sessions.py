@@ -84,7 +84,7 @@ def test_a_cell_that_fails_names_its_own_line_and_stops_those_after_it() -> None
     """As "Run all" does; what the cells before it have made is there."""
     lattice = lattice_of(["x = 1", "y = x + 1\ny / 0", "z = 3"])
 
-    result = ct.get_result(ct.dispatch(lattice)(), wait=True, timeout=60)
+    result = ct.get_result(ct.dispatch(lattice)(), wait=True, timeout=120)
 
     assert result.status == ct.status.FAILED
     assert "ZeroDivisionError" in str(result.error)
@@ -112,7 +112,7 @@ def test_names_of_the_notebook_are_those_of_the_moment_when_the_cell_was_run() -
     plain("def f(x): return -x")
     electron("third = f(1)")
 
-    result = ct.get_result(ct.dispatch(session.wire("flow")[0])(), wait=True, timeout=60)
+    result = ct.get_result(ct.dispatch(session.wire("flow")[0])(), wait=True, timeout=120)
 
     assert [result[name] for name in ("first", "second", "third")] == [10, 20, -1]
     assert result["log"] == ["one", "two"]
@@ -121,9 +121,9 @@ def test_names_of_the_notebook_are_those_of_the_moment_when_the_cell_was_run() -
 def test_the_same_lattice_is_dispatched_again_from_its_record() -> None:
     """`ct.redispatch` has the names that were taken from the notebook the first time."""
     first = ct.dispatch(lattice_of(["y = [x * 2]", "y.append(x)"], {"__name__": "__main__", "x": 4}))()
-    assert ct.get_result(first, wait=True, timeout=60)["y"] == [8, 4]
+    assert ct.get_result(first, wait=True, timeout=120)["y"] == [8, 4]
 
-    again = ct.get_result(ct.redispatch(first)(), wait=True, timeout=60)
+    again = ct.get_result(ct.redispatch(first)(), wait=True, timeout=120)
 
     assert again["y"] == [8, 4]
 

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import psutil
 import pytest
+from tests.waiting import until
 
 from covalab.core.codec import decode, digest_of, encode
 from covalab.core.model import DispatchId, Outcome
@@ -89,14 +90,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     found = Worker(tmp_path_factory.mktemp("worker"))
     yield found
     found.processes.close()
-
-
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait for something, but not for ever."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.02)
 
 
 def until_one(worker: Worker, function: Callable[[], Any], condition: Callable[[Any], object]) -> None:
