@@ -31,10 +31,17 @@ def kill_pool(client: Client) -> None:
     os.kill(client.status().pools[0].pid, signal.SIGKILL)
 
 
+def starter(client: Client) -> psutil.Process:
+    """Return the process from which the pool's workers are forked."""
+    pool = psutil.Process(client.status().pools[0].pid)
+    return next(process for process in pool.children() if "forkserver" in " ".join(process.cmdline()))
+
+
 def worker_pids(client: Client) -> list[int]:
     """Return the processes that run tasks."""
     pool = psutil.Process(client.status().pools[0].pid)
-    return [process.pid for process in pool.children(recursive=True) if "spawn_main" in " ".join(process.cmdline())]
+    starters = [process for process in pool.children() if "forkserver" in " ".join(process.cmdline())]
+    return [process.pid for one in starters for process in one.children()]
 
 
 def kill_worker(client: Client) -> None:
@@ -42,7 +49,12 @@ def kill_worker(client: Client) -> None:
     os.kill(worker_pids(client)[0], signal.SIGKILL)
 
 
-@pytest.mark.parametrize("kill", [kill_dispatcher, kill_pool, kill_worker])
+def kill_starter(client: Client) -> None:
+    """End the process that workers are forked from, and them with it."""
+    starter(client).kill()
+
+
+@pytest.mark.parametrize("kill", [kill_dispatcher, kill_pool, kill_worker, kill_starter])
 def test_a_dispatch_survives_the_death_of(kill: Callable[[Client], None], own: Client, tmp_path: Path) -> None:
     """Whatever dies, the dispatch completes, its value is right, and no recorded node ran twice."""
     seed = random.randrange(10**6)

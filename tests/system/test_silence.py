@@ -106,7 +106,7 @@ def test_a_task_that_stops_its_parents_fails_alone(quick: Client) -> None:
 
     def freezing() -> None:
         me = psutil.Process()
-        above = [process for process in [me, *me.parents()] if "spawn_main" in " ".join(process.cmdline())]
+        above = [process for process in [me, *me.parents()] if "forkserver" in " ".join(process.cmdline())]
         os.kill(above[0].pid, signal.SIGSTOP)
         time.sleep(600)
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import sys
 import time
 from collections import OrderedDict
 from collections.abc import Coroutine
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -357,11 +355,3 @@ class PoolServer:
 
 def _address(client: Client) -> str:
     return str(client.scheduler.address) if client.scheduler is not None else "(closed)"
-
-
-def end_with_everything() -> None:
-    """Kill this process, its workers and the processes of their tasks. There is nothing to save."""
-    if os.getpgrp() == os.getpid():
-        with suppress(ProcessLookupError):
-            os.killpg(os.getpgrp(), signal.SIGKILL)
-    os._exit(0)

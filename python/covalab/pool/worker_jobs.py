@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import queue
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -54,7 +53,7 @@ class WorkerJobs:
     def __init__(self, memory_limit: int, report: Callable[[bytes], None], *, is_ours: bool) -> None:
         self.processes = TaskProcesses(
             memory_limit=memory_limit,
-            is_new=_is_spawned(config.load().dask.start_method),
+            is_new=not config.load().dask.forks,
             is_ours=is_ours,
             on_learned=lambda names: report(msgspec.msgpack.encode(PackagesImported(names))),
         )
@@ -161,7 +160,3 @@ class PrivateLine:
         with suppress(OSError):
             return read_blocking(self._reader)
         return None
-
-
-def _is_spawned(start_method: str) -> bool:
-    return start_method == "spawn" or (start_method == "auto" and sys.platform != "linux")
