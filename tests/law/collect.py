@@ -55,8 +55,9 @@ def collect(shell: Any, path: str, dispatch: str | None = None, ids: tuple[str, 
         names |= given
         found["unavailable"] = unavailable
         found["from_run"] = sorted({*given, *unavailable})
-    found["names"] = describing.described(names, shell.user_ns)
     found["unstorable"] = [name for name, value in names.items() if not _can_be_stored(value)]
+    # A result does not have them, so nothing may be described as a part of them.
+    found["names"] = describing.described(names, shell.user_ns, last=found["unstorable"])
     found["dispatches"] = {one: _dispatch(one) for one in ids}
     Path(path).write_text(json.dumps(found, default=repr))
 

@@ -46,6 +46,16 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
         "plt.rcParams['figure.figsize'] = (3, 2); plt.style.use('ggplot')",
         ["plt.rcParams['figure.figsize']", "plt.rcParams['axes.prop_cycle']", "plt.rcParams['axes.facecolor']"],
     ),
+    "backend of plots": (
+        "import os; os.environ['MPLBACKEND'] = 'agg'; import matplotlib.figure",
+        "import matplotlib.pyplot as plt; plt.subplots()",
+        ["__import__('matplotlib.pyplot').pyplot._backend_mod.__name__"],
+    ),
+    "backend of plots, chosen here": (
+        "import matplotlib; matplotlib.use('svg'); import matplotlib.pyplot as plt",
+        "plt.plot([1, 2])",
+        ["plt._backend_mod.__name__"],
+    ),
     "filters of warnings": (
         "import warnings",
         "warnings.filterwarnings('error', 'no .*', UserWarning); warnings.simplefilter('ignore', FutureWarning)",
