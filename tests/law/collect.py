@@ -10,6 +10,7 @@ import importlib.util
 import json
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ def start(shell: Any, *, with_covalab: bool = False) -> None:
 
     for name in [name for name in shell.user_ns if not _OF_IPYTHON.fullmatch(name)]:
         del shell.user_ns[name]
+    with suppress(ImportError):
+        import rich.console  # it draws a random number when it is imported  # noqa: F401
     random.seed(1)
     if "numpy" in sys.modules:
         sys.modules["numpy"].set_printoptions(precision=8, suppress=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -49,16 +49,16 @@ def differences(plain: Run, background: Run, *, cells: int | None = None, way: W
     found += [one for one in names if not _is_of_another_place(one, way)]
     # To show an error, IPython draws random numbers in the kernel.
     if way in {None, "run"} and plain.failed_at is None:
-        found += _values(*map(_without_accident(plain), (plain, background)), "hidden state")
+        found += _values(_hidden_state(plain, plain), _hidden_state(background, plain), "hidden state")
     return found
 
 
-def _without_accident(plain: Run) -> Callable[[Run], dict[str, Any]]:
-    """Return a function that takes from a run's hidden state what nobody has set in the plain one."""
+def _hidden_state(run: Run, plain: Run) -> dict[str, Any]:
+    """Return the hidden state of a run without what is an accident in the plain one: numbers that nobody seeded."""
     left_out = {"numpy.random is seeded"}
     if not plain.hidden.get("numpy.random is seeded"):
         left_out.add("numpy.random")
-    return lambda run: {name: value for name, value in run.hidden.items() if name not in left_out}
+    return {name: value for name, value in run.hidden.items() if name not in left_out}
 
 
 def _is_of_another_place(found: Difference, way: Way | None) -> bool:

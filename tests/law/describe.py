@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import builtins
+import copy
 import datetime as dt
 import decimal
 import dis
@@ -16,6 +17,7 @@ import fractions
 import hashlib
 import inspect
 import io
+import itertools
 import json
 import os
 import pathlib
@@ -37,7 +39,8 @@ _NO_IDENTITY = (  # immutable: whether two of them are one object is no differen
 )  # fmt: skip
 _OF_THE_COMPILER = {"__static_attributes__", "__firstlineno__"}
 _HIDDEN_ATTRIBUTES = {"__dict__", "__weakref__", "_abc_impl", "__slotnames__"} | _OF_THE_COMPILER
-_TIMES = re.compile(r"(mean|std)_(fit|score)_time|refit_time_")  # scikit-learn's searches measure
+# scikit-learn's searches measure times, and its estimators remember how many threads there were.
+_TIMES = re.compile(r"(mean|std)_(fit|score)_time|refit_time_|_n_threads")
 _MANY = 2000
 
 
@@ -98,6 +101,8 @@ class _Describer:
             return [kind.__name__, self._items(value, place)]
         if kind in {set, frozenset}:
             return [kind.__name__, sorted((self.value(one, f"{place}{{}}") for one in value), key=json.dumps)]
+        if value is vars(builtins):
+            return ["the built-in names"]
         if kind in {dict, types.MappingProxyType}:
             return [kind.__name__, self._pairs(value.items(), place)]
         return None
@@ -176,6 +181,12 @@ class _Describer:
 
     def _by_parts(self, value: Any, kind: type, place: str) -> Json:
         name = f"{kind.__module__}.{kind.__qualname__}"
+        if kind.__module__ in {"builtins", "itertools"} and hasattr(kind, "__next__"):
+            following = _following(value)
+            if following is not None and (
+                not following or kind is itertools.cycle
+            ):  # inside, it may be at another one of its states
+                return [name if following else "an iterator at its end", [self.value(one, "") for one in following]]
         try:
             parts = value.__reduce_ex__(4)
         except Exception:  # noqa: BLE001 - a generator, a connection: nothing can be said but its type
@@ -503,7 +514,7 @@ def _changed(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
     return {name: text for name, (text, default) in texts.items() if text != default}
 
 
-def _is_of_library(category: type) -> bool:
+def _is_of_library(category: Any) -> bool:
     """Return whether a warning is a library's own kind, for which that sets a filter when it is imported."""
     return category.__module__.partition(".")[0] not in {"builtins", "__main__"}
 
@@ -517,6 +528,14 @@ def _is_seeded(numpy: Any) -> bool:
 
 
 # Text.
+
+
+def _following(iterator: Any) -> list[Any] | None:
+    """Return the first values that an iterator would give, None if it cannot be copied."""
+    try:
+        return list(itertools.islice(copy.deepcopy(iterator), 20))
+    except Exception:  # noqa: BLE001 - whatever the reason
+        return None
 
 
 def _digest(data: bytes) -> str:

@@ -265,7 +265,8 @@ def fill_container(obj: Any, state: tuple[Any, Any]) -> None:
 def hands_on(kind: type) -> bool:
     """Return whether a class looks for missing attributes in its own code, which may need those that it has."""
     is_own = isinstance(getattr(kind, "__getattr__", None), types.FunctionType)
-    return is_own and not hasattr(kind, "__setstate__") and kind.__reduce_ex__ is object.__reduce_ex__
+    reduces: Any = kind.__reduce_ex__
+    return is_own and not hasattr(kind, "__setstate__") and reduces is object.__reduce_ex__
 
 
 def reduce_handing_on(obj: Any) -> Any:

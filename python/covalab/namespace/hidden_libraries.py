@@ -223,7 +223,12 @@ def _read_xarray() -> _Settings:
 
 
 def _put_xarray(settings: _Settings) -> None:
-    _loaded("xarray").set_options(**settings)
+    now = _read_xarray()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as for pandas
+        _loaded("xarray").set_options(
+            **{name: value for name, value in settings.items() if name in now and value != now[name]}
+        )
 
 
 def _read_polars() -> _Settings:
