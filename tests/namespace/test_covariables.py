@@ -15,6 +15,10 @@ from covalab.namespace.covariables import Snapshot, Tracker, is_hidden, restore
 
 # Cells, and expressions that must be equal after the names were restored in another process.
 CASES: dict[str, tuple[list[str], list[str]]] = {
+    "object that has every attribute": (
+        ["from unittest.mock import call", "c = call.load(1)", "d = [c]"],
+        ["c == call.load(1)", "d[0] is c"],
+    ),
     "alias": (["a = [1]", "b = a", "b.append(2)"], ["a", "a is b"]),
     "element": (["rows = {'a': [1]}", "x = rows['a']", "x.append(2)"], ["rows", "rows['a'] is x"]),
     "view": (["import numpy as np\na = np.zeros(4)", "b = a[:2]", "b[0] = 9"], ["a", "b.base is a"]),

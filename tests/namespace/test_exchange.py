@@ -12,6 +12,33 @@ from covalab.namespace.exchange import deliver, receive, send
 
 # What the notebook has; the names that the cell mentions; the cell; expressions that must be as after a plain run.
 CASES: dict[str, tuple[str, str, str, list[str]]] = {
+    "implementation for a type": (
+        """
+from functools import singledispatch
+@singledispatch
+def show(x): return "something"
+@show.register
+def show_int(x: int): return "int"
+used = show([1])
+same = {"f": show}
+""",
+        "show",
+        "@show.register(list)\ndef show_list(x): return 'list', show(x[0])",
+        ["show([1])", "show(2)", "show('x')", "show_list([1])", "same['f'] is show"],
+    ),
+    "implementation of a method": (
+        """
+from functools import singledispatchmethod
+class A:
+    @singledispatchmethod
+    def go(self, x): return "any"
+a = A()
+used = a.go(3)
+""",
+        "A",
+        "@A.go.register\ndef _(self, x: int): return 'int'",
+        ["a.go(3)", "a.go('x')"],
+    ),
     "alias": ("a = [1]\nb = a", "a", "a.append(2)", ["a", "b", "a is b"]),
     "alias that is not mentioned": ("a = [1]\nb = {'k': a}", "a", "a.append(2)\nz = a", ["b", "z is a"]),
     "element": ("rows = {'a': [1]}\nx = rows['a']", "x", "x.append(2)", ["rows", "rows['a'] is x"]),

@@ -19,7 +19,7 @@ import msgspec
 
 from covalab.core.codec import USERS_ERRORS, frames_of, pack
 from covalab.core.errors import SerializationError
-from covalab.core.pickling import call_deep
+from covalab.core.pickling import call_deep, implementations, is_single_dispatch
 from covalab.namespace.covariables import is_hidden
 from covalab.namespace.definitions import TARGET, reduce_function
 from covalab.namespace.delivery import Delivered, Reply, apply_reply
@@ -221,7 +221,7 @@ class Received:
             changed = {name: value for name, value in now.items() if before.get(name, TARGET) is not value}
             pickler.dump((changed, [name for name in before if name not in now]))
         elif isinstance(obj, types.FunctionType):
-            pickler.dump(reduce_function(obj)[2])
+            pickler.dump(implementations(obj) if is_single_dispatch(obj) else reduce_function(obj)[2])
         elif isinstance(obj, types.CellType):
             pickler.dump(self._states.take(obj))
         else:

@@ -12,7 +12,8 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from covalab.core.codec import USERS_ERRORS
@@ -20,6 +21,8 @@ from covalab.namespace import hidden_libraries
 from covalab.namespace.pickling import NamespaceUnpickler, pickled
 
 _Settings: TypeAlias = "dict[str, Any]"
+GENERATORS: Final = ("random", "numpy.random", "torch")
+"""Places that are global generators of random numbers."""
 
 
 class HiddenState:
@@ -117,6 +120,16 @@ def apply(state: HiddenState) -> tuple[str, ...]:
         except USERS_ERRORS as error:
             failed.append(f"{name}: {type(error).__name__}: {error}")
     return tuple(failed)
+
+
+@contextmanager
+def kept_generators() -> Iterator[None]:
+    """Put the global generators of random numbers back at the end: what is imported meanwhile may draw from them."""
+    before = {name: _PLACES[name].read() for name in GENERATORS if _PLACES[name].module in sys.modules}
+    yield
+    for name, state in before.items():
+        if not _is_equal(_PLACES[name].read(), state):
+            _PLACES[name].put(state)
 
 
 # The process.

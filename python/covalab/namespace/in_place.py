@@ -9,6 +9,7 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
+from covalab.core.pickling import is_single_dispatch, set_implementations
 from covalab.namespace.definitions import set_function
 from covalab.namespace.object_state import slots_of
 
@@ -190,7 +191,10 @@ def _put_state(old: Any, new: Any) -> None:
 
 
 def change_function(function: types.FunctionType, state: Any) -> None:
-    """Give a function other attributes and defaults."""
+    """Give a function other attributes and defaults, or other implementations if it dispatches by type."""
+    if is_single_dispatch(function):
+        set_implementations(function, state)
+        return
     function.__dict__.clear()
     set_function(function, state)
 

@@ -29,12 +29,14 @@ from covalab.namespace.definitions import (
     TARGET,
     Target,
     globals_of,
+    hands_on,
     is_class_made_here,
     is_container_with_own_methods,
     reduce_cell,
     reduce_class,
     reduce_container,
     reduce_function,
+    reduce_handing_on,
     reduce_module,
     tracked_definition,
     tracker_of,
@@ -108,6 +110,8 @@ class NamespacePickler(NotebookPickler):
         if own is None and is_container_with_own_methods(kind):
             own = reduce_container
         special = special_reducer(kind) if own is None else own
+        if special is None and hands_on(kind):
+            special = reduce_handing_on
         found = objects_of_module(kind) if special is None else {}
         if not found:
             return special

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from covalab.client import connect
@@ -17,7 +17,7 @@ from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import DispatchSummary, Status
 from covalab.core.outputs import Output
 from covalab.jupyter.notebook.session import CellElectron, Session
-from covalab.jupyter.notebook.waiting import RANDOM, names_changed, names_needed
+from covalab.jupyter.notebook.waiting import ALL_NAMES, RANDOM, names_changed, names_needed, objects_in
 from covalab.namespace.delivery import Delivered
 from covalab.namespace.exchange import Sent
 from covalab.sdk.dispatching import api
@@ -62,11 +62,12 @@ class BackgroundCell:
     def __init__(self, made: CellElectron, handle: DispatchHandle, session: Session, sent: Sent | None) -> None:
         self.made, self.handle, self._session, self._sent = made, handle, session, sent
         scope = made.part.cell.scope
-        self.names = {*made.outputs, *scope.bindings, *scope.changes, *scope.deleted}
+        self.names = {*made.outputs, *scope.bindings, *scope.changes, *scope.deleted, ALL_NAMES}
         self.names |= {one.name for one in scope.possible}
         self.names |= {RANDOM} & names_needed(made.part.cell.tree, session.namespace)
         self.names |= names_changed(made.part.cell.tree, session.namespace)
         self.hides_names = made.part.cell.hides_names
+        self._may_change: set[int] | None = None  # ids of objects of the notebook, once somebody has asked
         self.error: CellFailed | None = None
         self._is_done = threading.Event()
         self._outputs: list[Output] = []
@@ -82,6 +83,21 @@ class BackgroundCell:
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until its names are here, or it has failed; return whether that is so."""
         return self._is_done.wait(seconds)
+
+    def shares(self, names: Iterable[str]) -> list[str]:
+        """Return those of some names of the notebook that share objects with what the cell may change."""
+        if self._sent is None:
+            return []
+        if self._may_change is None:
+            sent = self._sent.values
+            reached = objects_in([sent[name] for name in self.names if name in sent])
+            self._may_change = reached & self._sent.states.numbers.keys()
+        namespace = self._session.namespace
+        return [
+            name
+            for name in names
+            if name in namespace and not self._may_change.isdisjoint(objects_in([namespace[name]]))
+        ]
 
     def bundle(self) -> dict[str, Any]:
         """Return the MIME bundle of what it shows now."""

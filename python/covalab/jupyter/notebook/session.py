@@ -90,6 +90,10 @@ class Expected(Protocol):
         """The name of its electron."""
         ...
 
+    def shares(self, names: Iterable[str]) -> list[str]:
+        """Return those of some names that share objects with what it may change."""
+        ...
+
     @property
     def error(self) -> CovalabError | None:
         """Why it gave nothing, once it has ended so."""
@@ -334,7 +338,8 @@ class Session:
         wanted = set(names)
         unknown = {name for name in wanted if name not in self.namespace and name not in BUILTINS}
         found = {cell: cell.names | unknown if cell.hides_names else cell.names for cell in self._pending}
-        return {cell: sorted(wanted & making) for cell, making in found.items() if wanted & making}
+        waited = {cell: sorted(wanted & making) or cell.shares(wanted) for cell, making in found.items()}
+        return {cell: names for cell, names in waited.items() if names}
 
     def enter_context(self) -> None:
         """Set what belongs to the context of the thread that runs the cells; they begin with this."""
@@ -375,7 +380,8 @@ class Session:
             if local:
                 self._for_context.append(hidden_state.HiddenState(local))
         importlib.invalidate_caches()  # the cell may have written modules
-        delivered = deliver(sent, reply, self.namespace)
+        with hidden_state.kept_generators():
+            delivered = deliver(sent, reply, self.namespace)
         for name in (*delivered.names, *delivered.changed):
             self._lost.pop(name, None)
         self._lost.update(delivered.unsendable)

@@ -7,6 +7,7 @@ that finds nothing itself.
 from __future__ import annotations
 
 import builtins
+import random
 import sys
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec, PathFinder
@@ -31,6 +32,22 @@ def act_as_notebook() -> None:
     """Let code find what a notebook has: `get_ipython` among the built-in functions. Libraries look for it there."""
     builtins.get_ipython = _get_ipython  # type: ignore[attr-defined]
     builtins.__IPYTHON__ = True  # type: ignore[attr-defined]
+    # The kernel's own would import the kernel.
+    sys.modules.setdefault(_SHELLS.__name__, _SHELLS)
+
+
+def _shell_class(name: str) -> Any:
+    """Return the class of the shell, which IPython is imported for."""
+    if name != "ZMQInteractiveShell":
+        raise AttributeError(name)
+    from covalab.worker.outputs.shell import ZMQInteractiveShell  # noqa: PLC0415 - as below
+
+    return ZMQInteractiveShell
+
+
+_SHELLS: Final = ModuleType("ipykernel.zmqshell")
+"""The module by which libraries know that they are in a notebook."""
+_SHELLS.__getattr__ = _shell_class  # type: ignore[method-assign]
 
 
 def display(*objects: Any, **options: Any) -> Any:
@@ -55,6 +72,8 @@ class _Finder:
         if name not in _AFTER_IMPORT:
             return None
         spec = PathFinder.find_spec(name, path, target)
+        if name == _DRAWING:
+            _before_rich[:] = [random.getstate()]
         if spec is not None and spec.loader is not None:
             loader: Any = spec.loader
             execute = loader.exec_module
@@ -105,7 +124,16 @@ def _use_inline_backend(pyplot: Any) -> None:
         dict.__setitem__(params, "backend", INLINE_BACKEND)
 
 
+def _undo_draw(_: Any) -> None:
+    """Put back the random number that rich draws when it is imported: here that may have been before the task."""
+    if _before_rich:
+        random.setstate(_before_rich.pop())
+
+
+_DRAWING: Final = "rich.default_styles"
+_before_rich: Final[list[Any]] = []
 _AFTER_IMPORT: Final[dict[str, Callable[[Any], None]]] = {
     "IPython.core.interactiveshell": _use_own_shell,
     "matplotlib.pyplot": _use_inline_backend,
+    _DRAWING: _undo_draw,
 }

@@ -120,9 +120,10 @@ class LiveSession:
         _apply(notebook.hidden)
         self._sources.update(notebook.sources)
         remember_all(notebook.sources)
-        if notebook.is_exchange:
-            return exchange.receive(notebook.data, self.namespace)
-        self.namespace.update(pickling.loads(notebook.data, self.namespace))
+        with hidden_state.kept_generators():
+            if notebook.is_exchange:
+                return exchange.receive(notebook.data, self.namespace)
+            self.namespace.update(pickling.loads(notebook.data, self.namespace))
         return None
 
     def _run(self, text: str, filename: str, first_line: int) -> CellEnd:
