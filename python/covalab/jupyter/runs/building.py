@@ -142,9 +142,7 @@ def _call(one: RunCell, number: int, flows: Mapping[str, list[str]], build: Buil
     """Return what a cell is in the lattice. Tracebacks call it as those of a kernel do."""
     name, text = one.part.name, one.cell.text
     filename = filename_for("cell", f"In[{number}]", text)
-    cell = CellText(
-        text, 1, filename, bound=tuple(one.part.cell.scope.bindings), may_raise=one.options.may_raise
-    )
+    cell = CellText(text, 1, filename, bound=tuple(one.part.cell.scope.bindings), may_raise=one.options.may_raise)
     options = one.options
     made = electron(SessionCell(name, cell), retries=options.retries, time_limit=options.time_limit)
     return SessionCall(name, made, flows, build)

@@ -1,4 +1,4 @@
-"""Missing packages of a notebook: what its cells import and its interpreter does not have, found before anything runs."""
+"""Missing packages of a notebook: what its cells import and its interpreter does not have, found before a run."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def missing_imports(texts: Sequence[str], path: Sequence[str]) -> list[MissingIm
 
 
 def imports_of(text: str) -> list[str]:
-    """Return the top-level packages that a cell imports in any case.
+    r"""Return the top-level packages that a cell imports in any case.
 
     Examples
     --------
@@ -75,10 +75,11 @@ def _imported(statements: Iterable[ast.stmt]) -> Iterator[str]:
             yield from (alias.name for alias in statement.names)
         elif isinstance(statement, ast.ImportFrom) and not statement.level and statement.module:
             yield statement.module
-        elif isinstance(statement, (ast.With, ast.AsyncWith)):
-            # `with suppress(ImportError):` lets it be missing.
-            if not any("suppress" in ast.unparse(item.context_expr) for item in statement.items):
-                yield from _imported(statement.body)
+        # `with suppress(ImportError):` lets it be missing.
+        elif isinstance(statement, (ast.With, ast.AsyncWith)) and not any(
+            "suppress" in ast.unparse(item.context_expr) for item in statement.items
+        ):
+            yield from _imported(statement.body)
 
 
 def can_import(package: str, path: Sequence[str]) -> bool:

@@ -143,7 +143,9 @@ def resume_notebook(dispatch_id: str, *, path: str | os.PathLike[str] | None = N
             f"`covalab cancel {wanted}` ends it"
         )
         raise GraphError(message)
-    document = _document_now(run.path if path is None else os.fspath(path), recorded, client, must_exist=path is not None)
+    document = _document_now(
+        run.path if path is None else os.fspath(path), recorded, client, must_exist=path is not None
+    )
     made = submission_of(
         document,
         run.parameters,

@@ -120,9 +120,9 @@ def _chosen(document: Document, options: RunOptions, first: str) -> list[tuple[C
     """Return the cells that run, with their options."""
     cells = document.code_cells
     if first:
-        at = next((cell["id"] == first and n for n, cell in enumerate(document.json["cells"]) if cell["id"] == first), None)
+        at = next((n for n, cell in enumerate(document.json["cells"]) if cell["id"] == first), None)
         if at is None:
-            message = f"the notebook {document.path} has no cell with the id {first!r} to begin with; save it, then try again"
+            message = f"{document.path} has no cell with the id {first!r} to begin with; save it, then try again"
             raise NotebookRefused(message)
         cells = [cell for cell in cells if cell.position >= at]
     found: list[tuple[CodeCell, CellOptions]] = []

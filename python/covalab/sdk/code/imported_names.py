@@ -59,11 +59,11 @@ def names_in(code: CodeType) -> CodeNames:
 
 
 def names_in_text(text: str) -> CodeNames:
-    """Return the names in the text of a cell, which may be IPython's.
+    r"""Return the names in the text of a cell, which may be IPython's.
 
     Examples
     --------
-    >>> sorted(names_in_text("%matplotlib inline\\nimport a.b as c, d\\nfrom .e import f").imported)
+    >>> sorted(names_in_text("%matplotlib inline\nimport a.b as c, d\nfrom .e import f").imported)
     ['.e', 'a.b', 'd']
     """
     imported: set[str] = set()

@@ -116,10 +116,7 @@ def export_notebook(dispatch_id: str, path: str | os.PathLike[str], to: str | No
         If there is no such dispatch.
     """
     target = Path(path)
-    format_ = to or _FORMATS.get(target.suffix.lower())
-    if format_ is None:
-        message = f"{target.name}: which format is meant? End its name with one of {', '.join(_FORMATS)}, or name one"
-        raise GraphError(message)
+    format_ = format_of(target, to)
     document = executed_notebook(dispatch_id)
     if format_ == "notebook":
         write_atomically(target, notebook_text(document).encode())
@@ -131,6 +128,21 @@ def export_notebook(dispatch_id: str, path: str | os.PathLike[str], to: str | No
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, data)
     return target
+
+
+def format_of(path: Path, to: str | None) -> str:
+    """Return the exporter for a file; `to` is the one that was asked for.
+
+    Raises
+    ------
+    GraphError
+        If the name of the file does not say it.
+    """
+    format_ = to or _FORMATS.get(path.suffix.lower())
+    if format_ is None:
+        message = f"{path.name}: which format is meant? End its name with one of {', '.join(_FORMATS)}"
+        raise GraphError(message)
+    return format_
 
 
 def notebook_text(document: Mapping[str, Any]) -> str:
@@ -158,8 +170,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 def _converted(document: Mapping[str, Any], format_: str, target: Path) -> tuple[bytes, dict[str, bytes]]:
     """Return a document in another format, with the files that belong beside it."""
     import nbformat  # noqa: PLC0415 - takes long to import, and only an export needs it
-    from nbconvert.exporters import get_exporter  # noqa: PLC0415
-    from nbconvert.exporters.exporter import ExporterNameError  # noqa: PLC0415
+    from nbconvert.exporters import ExporterNameError, get_exporter  # noqa: PLC0415
 
     try:
         exporter = get_exporter(format_)()
