@@ -266,8 +266,10 @@ def __dir__() -> list[str]:
 def load_ipython_extension(ipython: Any) -> None:
     """Load the magics: ``%load_ext covalab``."""
     from covalab.jupyter.notebook.magics import load_ipython_extension as load  # noqa: PLC0415 - only where there is IPython
+    from covalab.jupyter.runs.magics import RunMagics  # noqa: PLC0415
 
     load(ipython)
+    ipython.register_magics(RunMagics)
 
 
 def _jupyter_labextension_paths() -> list[dict[str, str]]:

@@ -63,7 +63,7 @@ def commands_page() -> str:
     parts = ["# Commands and magics\n", _GENERATED, "## Command line\n"]
     parts += [_command(name, command) for name, command in sorted(main.commands.items())]
     parts += ["## Magics\n", "`%load_ext covalab` loads them. `?` after a magic shows its help in the notebook.\n"]
-    for magics in (CovalabMagics, InterruptMagics):
+    for magics in (CovalabMagics, RunMagics, InterruptMagics):
         for name in dict.fromkeys([*magics.magics["cell"], *magics.magics["line"]]):
             kinds = [mark for mark, kind in (("%%", "cell"), ("%", "line")) if name in magics.magics[kind]]
             parts.append(_magic([mark + name for mark in kinds], getattr(magics, name).parser))

@@ -76,6 +76,18 @@ def _yaml_of(text: str) -> dict[str, Any]:
     "standard output. Default: NAME.executed.ipynb beside the notebook.",
 )
 @click.option("--in-place", is_flag=True, help="Write the executed notebook over NOTEBOOK.ipynb.")
+@click.option(
+    "--at", metavar="TIME", help="Start then: 2026-01-31T18:30, or 18:30 for the next time that it is so late."
+)
+@click.option(
+    "--every",
+    metavar="WHEN",
+    help="Run it again and again: a timetable in cron's notation ('0 6 * * 1-5': at six on weekdays), or so long after "
+    "each run ('30m', '12h', '1d').",
+)
+@click.option(
+    "--time-zone", metavar="ZONE", help="Time zone of the timetable, such as Europe/Berlin; default: this machine's."
+)
 @click.option("--detach", is_flag=True, help="Print the dispatch id and return at once; write no file.")
 @click.option(
     "--timeout",
@@ -132,9 +144,19 @@ def _run(
     timeout: float | None,
     resume: str | None,
     quiet: bool,
+    at: str | None,
+    every: str | None,
+    time_zone: str | None,
     **options: Any,
 ) -> None:
+    from covalab.cli.notebook_times import timing_options
     from covalab.sdk.results.notebooks import run_of
+
+    timing = timing_options(at, every, time_zone)
+    is_later = bool(timing)
+    if is_later and resume is not None:
+        message = "--resume goes on at once; leave out --at and --every"
+        raise click.UsageError(message)
 
     if (notebook is None) == (resume is None) and notebook is None:
         message = "name a notebook, or a run to go on with: --resume ID"
@@ -149,8 +171,11 @@ def _run(
         from covalab.client import connect
 
         source = run_of(connect().submission(str(resume))).path
-    target = None if detach else _target(Path(source), output, in_place=in_place)
-    dispatch = _resumed(resume, notebook, options) if resume else _started(source, options)
+    target = None if detach or is_later else _target(Path(source), output, in_place=in_place)
+    dispatch = _resumed(resume, notebook, options) if resume else _started(source, options, timing)
+    if is_later:
+        _print_start(dispatch, timing)
+        return
     if detach:
         click.echo(dispatch)
         return
@@ -159,7 +184,23 @@ def _run(
     sys.exit(code)
 
 
-def _started(notebook: str, options: Mapping[str, Any]) -> str:
+def _print_start(dispatch: str, timing: Mapping[str, Any]) -> None:
+    """Print the id, and when it starts, in which time zone."""
+    from covalab.cli.output import time_text
+    from covalab.client import connect
+    from covalab.sdk.dispatching.api import local_zone
+
+    click.echo(dispatch)
+    starts_at = connect().summary(dispatch).starts_at
+    when = f"starts {time_text(starts_at)} ({local_zone()})" if starts_at is not None else "starts now"
+    follows = f", then by {timing['cron']!r} in {timing.get('time_zone') or local_zone()}" if "cron" in timing else ""
+    follows = f", then again {timing['interval']:g} s after each run" if "interval" in timing else follows
+    click.echo(
+        f"{when}{follows}; `covalab list --schedule {dispatch}` lists its runs, `covalab cancel` ends it", err=True
+    )
+
+
+def _started(notebook: str, options: Mapping[str, Any], timing: Mapping[str, Any]) -> str:
     from covalab.jupyter.runs.document import read_document
     from covalab.jupyter.runs.parameters import has_parameters_cell, unknown_parameters
     from covalab.jupyter.runs.run import run_notebook
@@ -180,6 +221,7 @@ def _started(notebook: str, options: Mapping[str, Any]) -> str:
             fresh=options["fresh"],
             check=not options["no_check"],
             folder=options["cwd"],
+            **timing,
         )
     )
 

@@ -265,6 +265,8 @@ class Schedule(msgspec.Struct, frozen=True):
     interval: Annotated[float, msgspec.Meta(gt=0, le=3_162_240_000)]  # a hundred years
     allow_overlap: bool = False
     number: Annotated[int, msgspec.Meta(ge=1)] = 1  # which run it is
+    cron: str = ""  # a timetable: then `interval` is only the time between two of its moments
+    zone: str = ""  # of the timetable
 
 
 class Trigger(msgspec.Struct, frozen=True):

@@ -49,3 +49,14 @@ class NotebookRun(msgspec.Struct, frozen=True):
 def source_digest(text: str) -> str:
     """Return the digest of a cell's text, by which a view knows that a cell was changed since."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+class NotebookView(msgspec.Struct, frozen=True):
+    """Notebook run for views: the file, its code cells with their nodes, and the status of the dispatch."""
+
+    path: str
+    cells: tuple[NotebookCell, ...]
+    status: str
+    parameters: dict[str, Any] = {}
+    first: str = ""
+    resumed: str = ""

@@ -98,7 +98,7 @@ def document_from(found: Any, path: Path) -> Document:
         message = f"{path} is JSON, but no notebook: it has no `nbformat`"
         raise NotebookRefused(message)
     import nbformat  # noqa: PLC0415 - takes long to import, and only this needs it
-    from nbformat.validator import NotebookValidationError  # noqa: PLC0415
+    from nbformat.validator import NotebookValidationError, normalize  # noqa: PLC0415
 
     try:
         with warnings.catch_warnings():
@@ -106,7 +106,8 @@ def document_from(found: Any, path: Path) -> Document:
             made = _normal(nbformat.convert(nbformat.from_dict(found), 4))
             if not nbformat.validator.isvalid(made):
                 _forget_outputs(made)  # nobody needs those of before
-                nbformat.validate(made)
+                _, made = normalize(made, 4, 5, relax_add_props=True, strip_invalid_metadata=True)
+                nbformat.validate(made, relax_add_props=True)
     except NotebookValidationError as error:
         message = f"the notebook {path} is damaged: {error.message} at {'/'.join(map(str, error.absolute_path))}"
         raise NotebookRefused(message) from None

@@ -17,7 +17,7 @@ from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import Submission
 from covalab.jupyter.runs.document import Document, NotebookRefused, document_from, read_document
 from covalab.jupyter.runs.submission import RunOptions, submission_of
-from covalab.sdk.dispatching.api import timing_of
+from covalab.sdk.dispatching.api import AT_ONCE, Timing, timing_of
 from covalab.sdk.dispatching.fingerprint import align
 from covalab.sdk.ids import checked_id
 from covalab.sdk.results.handle import DispatchHandle
@@ -39,6 +39,8 @@ def run_notebook(
     eta: dt.datetime | dt.timedelta | str | float | None = None,
     interval: dt.timedelta | float | None = None,
     allow_overlap: bool = False,
+    cron: str | None = None,
+    time_zone: str | None = None,
 ) -> DispatchHandle:
     """Run a notebook in the background, unmodified and without a kernel. Not in Covalent.
 
@@ -65,7 +67,7 @@ def run_notebook(
         The notebook as nbformat's JSON, where it is newer than the file: an editor's unsaved text.
     first : str, optional
         The id of the cell to begin with; those before it do not run.
-    priority, eta, interval, allow_overlap
+    priority, eta, interval, allow_overlap, cron, time_zone
         See `covalab.dispatch`. Each run of a series runs the notebook as it was when the series was made.
 
     Returns
@@ -92,20 +94,48 @@ def run_notebook(
     >>> ct.get_result(run, wait=True)["total"]  # doctest: +SKIP
     """
     where = f"run of {os.fspath(path)}"
-    timing = timing_of(where, eta, interval, allow_overlap=allow_overlap)
+    timing = timing_of(where, eta, interval, allow_overlap=allow_overlap, cron=cron, time_zone=time_zone)
     place = Path(os.path.abspath(path))  # noqa: PTH100 - a link is the notebook's name, as in Jupyter
     found = read_document(place) if document is None else document_from(msgspec.to_builtins(document), place)
-    client = connect()
-    submission = submission_of(
+    options = RunOptions(cell_timeout=cell_timeout, allow_errors=allow_errors, fresh=fresh, check=check)
+    submission = submitted(
         found,
         dict(parameters or {}),
-        RunOptions(cell_timeout=cell_timeout, allow_errors=allow_errors, fresh=fresh, check=check),
-        client.blobs,
+        options,
+        connect(),
         first=first,
-        folder=_existing(place.parent if folder is None else Path(os.path.abspath(folder))),  # noqa: PTH100
+        folder=None if folder is None else Path(os.path.abspath(folder)),  # noqa: PTH100
         priority=priority,
+        timing=timing,
     )
-    return _submit(client, timing.of(submission))
+    return DispatchHandle(submission.id, submission.graph)
+
+
+def submitted(
+    document: Document,
+    parameters: Mapping[str, Any],
+    options: RunOptions,
+    client: Client,
+    *,
+    first: str = "",
+    folder: Path | None = None,
+    priority: int = 0,
+    timing: Timing = AT_ONCE,
+) -> Submission:
+    """Submit the run of a document and return what was submitted; see `run_notebook`."""
+    submission = timing.of(
+        submission_of(
+            document,
+            parameters,
+            options,
+            client.blobs,
+            first=first,
+            folder=_existing(document.path.parent if folder is None else folder),
+            priority=priority,
+        )
+    )
+    client.submit(submission)
+    return submission
 
 
 def resume_notebook(dispatch_id: str, *, path: str | os.PathLike[str] | None = None) -> DispatchHandle:
@@ -156,8 +186,9 @@ def resume_notebook(dispatch_id: str, *, path: str | os.PathLike[str] | None = N
         priority=recorded.priority,
         resumed=wanted,
     )
-    made = align(made, recorded, client.blobs)
-    return _submit(client, replace(made, reuse=wanted))
+    made = replace(align(made, recorded, client.blobs), reuse=wanted)
+    client.submit(made)
+    return DispatchHandle(made.id, made.graph)
 
 
 def _document_now(path: str, recorded: Submission, client: Client, *, must_exist: bool) -> Document:
@@ -172,7 +203,3 @@ def _existing(folder: Path) -> Path:
         message = f"the working folder {folder} is not there; make it, or name another one with `folder`"
         raise NotebookRefused(message)
     return folder
-
-
-def _submit(client: Client, submission: Submission) -> DispatchHandle:
-    return DispatchHandle(client.submit(submission).id, submission.graph)

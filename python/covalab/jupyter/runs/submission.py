@@ -154,8 +154,8 @@ def _refuse_input(cells: Sequence[RunCell]) -> None:
         numbers = ", ".join(map(str, asking))
         message = (
             f"nothing was run: {'cell' if len(asking) == 1 else 'cells'} {numbers} call input(), and a run in the "
-            "background has no keyboard; make the answer a parameter (a cell tagged `parameters`, and -p NAME VALUE), or "
-            "tag the cell `skip`"
+            "background has no keyboard; make the answer a parameter (a cell tagged `parameters`, and -p NAME VALUE), "
+            "or tag the cell `skip`"
         )
         raise NotebookRefused(message)
 
