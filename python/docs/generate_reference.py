@@ -26,6 +26,7 @@ from covalab.blobs import MAX_VALUE_BYTES
 from covalab.cli import main
 from covalab.jupyter.notebook.interrupt_magics import InterruptMagics
 from covalab.jupyter.notebook.magics import CovalabMagics
+from covalab.jupyter.runs.magics import RunMagics
 from covalab.jupyter.server.extension import CovalabApp
 from covalab.sdk.configuration import get_config, set_config
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 from covalab.cli.notebook_table import follow
-from covalab.core.errors import CovalabError
+from covalab.core.errors import CovalabError, GraphError, MissingLatticeRecordError
 
 _PAIR: Final = (str, str)
 
@@ -131,7 +131,7 @@ def run(notebook: str | None, *, kernel_env: bool, **options: Any) -> None:
         if kernel_env and notebook is not None:
             _enter_kernel_environment(notebook)
         _run(notebook, **options)
-    except NotebookRefused as error:
+    except (NotebookRefused, GraphError, MissingLatticeRecordError) as error:
         raise _BadNotebook(str(error)) from error
 
 
@@ -161,9 +161,10 @@ def _run(
     if (notebook is None) == (resume is None) and notebook is None:
         message = "name a notebook, or a run to go on with: --resume ID"
         raise click.UsageError(message)
-    if sum((output is not None, in_place, detach)) > 1:
+    if sum((output is not None, in_place, detach or is_later)) > 1:
         message = (
-            "--output, --in-place and --detach exclude each other; `covalab export ID -o OUT` writes a detached run"
+            "nobody waits for a run with --detach, --at or --every, so leave out --output and --in-place; "
+            "`covalab export ID -o OUT` writes the executed notebook"
         )
         raise click.UsageError(message)
     source = notebook

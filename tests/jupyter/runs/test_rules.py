@@ -14,9 +14,10 @@ from covalab.core.model import EdgeKind, Submission
 from covalab.jupyter.runs.building import flows_of, run_cells
 from covalab.jupyter.runs.cell_options import CellOptions, options_of
 from covalab.jupyter.runs.document import CodeCell, Document, NotebookRefused, document_from
+from covalab.jupyter.runs.messages import RunOptions
 from covalab.jupyter.runs.packages import imports_of, missing_imports
 from covalab.jupyter.runs.parameters import INJECTED, inject, literal, unknown_parameters, value_of_text
-from covalab.jupyter.runs.submission import RunOptions, submission_of
+from covalab.jupyter.runs.submission import submission_of
 
 NO_OPTIONS = RunOptions()
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -98,7 +99,7 @@ def document_from(found: Any, path: Path) -> Document:
         message = f"{path} is JSON, but no notebook: it has no `nbformat`"
         raise NotebookRefused(message)
     import nbformat  # noqa: PLC0415 - takes long to import, and only this needs it
-    from nbformat.validator import NotebookValidationError, normalize  # noqa: PLC0415
+    from nbformat.validator import NotebookValidationError  # noqa: PLC0415
 
     try:
         with warnings.catch_warnings():
@@ -106,7 +107,7 @@ def document_from(found: Any, path: Path) -> Document:
             made = _normal(nbformat.convert(nbformat.from_dict(found), 4))
             if not nbformat.validator.isvalid(made):
                 _forget_outputs(made)  # nobody needs those of before
-                _, made = normalize(made, 4, 5, relax_add_props=True, strip_invalid_metadata=True)
+                _forget_metadata(made, nbformat.validator.iter_validate(made, relax_add_props=True))
                 nbformat.validate(made, relax_add_props=True)
     except NotebookValidationError as error:
         message = f"the notebook {path} is damaged: {error.message} at {'/'.join(map(str, error.absolute_path))}"
@@ -146,6 +147,16 @@ def _forget_outputs(made: Any) -> None:
     for cell in made.cells:
         if cell.get("cell_type") == "code":
             cell["outputs"], cell["execution_count"] = [], None
+
+
+def _forget_metadata(made: Any, errors: Iterable[Any]) -> None:
+    """Remove the metadata of cells that no reader understands; texts among the tags stay."""
+    for path in [list(error.absolute_path) for error in errors]:
+        if len(path) > 3 and path[0] == "cells" and path[2] == "metadata":
+            metadata = made.cells[path[1]]["metadata"]
+            tags = metadata.pop(path[3], None)
+            if path[3] == "tags" and isinstance(tags, list):
+                metadata["tags"] = sorted({tag for tag in tags if isinstance(tag, str)})
 
 
 def _repair(output: Any) -> None:

@@ -16,7 +16,8 @@ from covalab.core.errors import GraphError
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import Submission
 from covalab.jupyter.runs.document import Document, NotebookRefused, document_from, read_document
-from covalab.jupyter.runs.submission import RunOptions, submission_of
+from covalab.jupyter.runs.messages import RunOptions
+from covalab.jupyter.runs.submission import submission_of
 from covalab.sdk.dispatching.api import AT_ONCE, Timing, timing_of
 from covalab.sdk.dispatching.fingerprint import align
 from covalab.sdk.ids import checked_id

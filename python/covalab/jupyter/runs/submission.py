@@ -19,32 +19,12 @@ from covalab.core.notebook_run import NotebookCell, NotebookRun, source_digest
 from covalab.jupyter.runs.building import RunCell, lattice_of, run_cells
 from covalab.jupyter.runs.cell_options import CellOptions, options_of
 from covalab.jupyter.runs.document import CodeCell, Document, NotebookRefused
+from covalab.jupyter.runs.messages import RunOptions
 from covalab.jupyter.runs.packages import missing_imports, missing_message
 from covalab.jupyter.runs.parameters import inject
 from covalab.sdk.building.submit import prepare
 from covalab.sdk.code.storing import store_bytes
 from covalab.sdk.environment import environment
-
-
-class RunOptions(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Options of a notebook run.
-
-    Attributes
-    ----------
-    cell_timeout
-        The limit for one run of a cell that has none of its own, in seconds.
-    allow_errors
-        Whether the cells after one that raised an exception run.
-    fresh
-        Whether cells run although an earlier run has their results.
-    check
-        Whether packages that are missing are looked for before anything runs.
-    """
-
-    cell_timeout: float | None = None
-    allow_errors: bool = False
-    fresh: bool = False
-    check: bool = True
 
 
 def submission_of(

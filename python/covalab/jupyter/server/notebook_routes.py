@@ -23,13 +23,14 @@ from covalab.client import Client
 from covalab.core.errors import CovalabError, GraphError, MissingLatticeRecordError
 from covalab.core.model import Problem
 from covalab.core.notebook_run import NotebookView
-from covalab.jupyter.runs.request import CODE, RunRequest, Started
-from covalab.jupyter.runs.submission import RunOptions
+from covalab.jupyter.runs.messages import RunOptions, RunRequest, Started
 from covalab.jupyter.server.base_route import Route, dispatch_of
 from covalab.sdk.results.notebooks import executed_notebook
 
 _LARGEST_DOCUMENT: Final = 512 * 1024**2
 _SECONDS: Final = 120.0
+_CODE: Final = "from covalab.jupyter.runs.request import main; main()"
+"""Code for the interpreter. It is not a module that it is started with: then its folder would be searched."""
 _THIS_PYTHON: Final = frozenset({"python", f"python{sys.version_info[0]}", "python{}.{}".format(*sys.version_info)})
 
 
@@ -51,15 +52,15 @@ class NotebooksRoute(Route):
     async def post(self, *_: str) -> None:
         """Run a notebook; answer with `Started`."""
         body: NotebookBody = self.json_body(NotebookBody, '{"path": "report.ipynb"}', _LARGEST_DOCUMENT)
-        document = await self._document(body)
-        path = self._file_of(body.path)
-        request = RunRequest(str(path), document, body.parameters, body.options, body.first or "")
         try:
             await self.relay.find()  # starts a dispatcher, if this server may
-            answer = await self._asked(document, msgspec.json.encode(request))
         except CovalabError as error:
             self.problem(503, type(error).__name__, str(error))
             return
+        document = await self._document(body)
+        path = self._file_of(body.path)
+        request = RunRequest(str(path), document, body.parameters, body.options, body.first or "")
+        answer = await self._asked(document, msgspec.json.encode(request))
         if isinstance(answer, Problem):
             self.problem(400, answer.kind, answer.message, body.path)
             return
@@ -80,9 +81,11 @@ class NotebooksRoute(Route):
         """Ask the interpreter of the notebook's kernel."""
         python, variables = await self._kernel(document)
         folder = self.relay.folder
+        if python == sys.executable and not variables:  # no other process would know more
+            return _answer_in(await asyncio.to_thread(_answered, folder, request))
         try:
             process = await asyncio.create_subprocess_exec(
-                *(python, "-c", CODE),
+                *(python, "-c", _CODE),
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=PIPE,
@@ -99,11 +102,7 @@ class NotebooksRoute(Route):
             with suppress(ProcessLookupError):
                 process.kill()  # one that did not answer in time; others have ended
         try:
-            return msgspec.json.decode(output, type=Started)
-        except msgspec.MsgspecError:
-            pass
-        try:
-            return msgspec.json.decode(output, type=Problem)
+            return _answer_in(output)
         except msgspec.MsgspecError:
             last = said.decode(errors="replace").strip().rpartition("\n")[2]
             message = f"{python} could not run the notebook: {last}; is this version of covalab installed there?"
@@ -123,6 +122,21 @@ class NotebooksRoute(Route):
                     python = sys.executable if found.argv[0] in _THIS_PYTHON else found.argv[0]
                     return python, dict(found.env)
         return sys.executable, {}
+
+
+def _answered(folder: Path, request: bytes) -> bytes:
+    from covalab.jupyter.runs.request import answered  # noqa: PLC0415 - a server starts without the analysis of cells
+
+    client = Client(folder, start=False)
+    try:
+        return answered(request, client)
+    finally:
+        client.close()
+
+
+def _answer_in(data: bytes) -> Started | Problem:
+    found = msgspec.json.decode(data)
+    return msgspec.convert(found, Started if "dispatch_id" in found else Problem)
 
 
 class NotebookRoute(Route):
