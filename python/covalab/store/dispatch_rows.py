@@ -113,6 +113,8 @@ def _blobs_of(submission: Submission) -> set[Digest]:
     for settings in submission.graph.settings:
         code += [settings.hooks, settings.instance]
     code += [submission.lattice, submission.local_modules]
+    if submission.notebook is not None:
+        code.append(Digest(submission.notebook.document))
     digests = {value.digest for value in (*submission.values, submission.inputs) if value.digest}
     return digests | {digest for digest in code if digest and digest not in submission.code}
 

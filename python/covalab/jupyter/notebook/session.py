@@ -193,7 +193,7 @@ class Session:
             given=None if header.arguments is None else header.parameters,
         )
         key = key or header.name or name or f"cell {len(self._electrons)} without an id"
-        name = header.name or name or self._free_name(_name_from(names), key)
+        name = header.name or name or self._free_name(name_from(names), key)
         if header.arguments is not None:
             _check_signature(name, header.arguments, cell, names)
         outputs = _outputs(name, header, cell, names)
@@ -544,7 +544,7 @@ def _check_signature(name: str, arguments: ast.arguments, cell: Cell, names: Nam
         raise CellRefused(message, cell.scope.reads[early[0]])
 
 
-def _name_from(names: Names) -> str:
+def name_from(names: Names) -> str:
     """Return a name for a cell that has none: made of its new outputs, or of the names that it changes."""
     inputs = {*names.inputs, *names.unknown}
     fresh = [name for name in names.outputs if name not in inputs]

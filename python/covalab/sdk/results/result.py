@@ -36,6 +36,7 @@ from covalab.sdk.building.transport_graph import TransportGraph
 from covalab.sdk.building.value_table import deserialize_inputs
 from covalab.sdk.configuration import get_config
 from covalab.sdk.recorded_values import RecordedValues
+from covalab.sdk.results.notebooks import executed_notebook
 from covalab.sdk.results.readers import Readers
 from covalab.sdk.results.session_names import names_of, session_record, value_of_session
 from covalab.sdk.results.stored_code import RecordedLattice, StoredLattice, load_lattice
@@ -226,6 +227,20 @@ class Result(Readers):
     def keys(self) -> KeysView[str]:
         """Return the names that the cells of the dispatch have made."""
         return self._names.keys()
+
+    def notebook(self) -> FieldDict:
+        """Return the executed notebook of a notebook run, as far as it has run now: nbformat's JSON. Not in Covalent.
+
+        Raises
+        ------
+        GraphError
+            If the dispatch is no notebook run.
+
+        See Also
+        --------
+        covalab.export_notebook : Write it to a file.
+        """
+        return executed_notebook(self.dispatch_id, self._client)
 
     @property
     def encoded_result(self) -> TransportableObject | None:

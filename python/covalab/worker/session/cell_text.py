@@ -20,6 +20,8 @@ class CellText(msgspec.Struct, frozen=True):
         The names of the lattice's parameters that keep their value after this cell, which sets their defaults.
     bound
         The names that it sets, as far as that is known.
+    may_raise
+        Whether the cells after it run although it raised an exception.
     """
 
     text: str
@@ -27,6 +29,7 @@ class CellText(msgspec.Struct, frozen=True):
     filename: str
     parameters: tuple[str, ...] = ()
     bound: tuple[str, ...] = ()
+    may_raise: bool = False
 
 
 class NotebookNames(msgspec.Struct, frozen=True):

@@ -101,7 +101,7 @@ class LiveSession:
         before = hidden_state.capture() if received is not None else None
         replay = self._replay_of(cell, {*_WORD.findall(cell.text)})
         end = self._run(cell.text, cell.filename, cell.first_line)
-        if end.error is not None:
+        if end.error is not None and not (cell.may_raise and isinstance(end.error, Exception)):
             raise end.error
         self.namespace.update({name: values[name] for name in cell.parameters if name in values})
         given = (*(notebook.names if notebook is not None else ()), *values)
