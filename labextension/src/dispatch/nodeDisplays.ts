@@ -4,9 +4,6 @@
 import { h } from '../dom';
 import type { INodeDisplays, IOutput, IOutputsView } from '../tokens';
 
-/** Outputs are drawn before somebody has scrolled to them. */
-const NEAR: IntersectionObserverInit = { rootMargin: '2000px' };
-
 /** Shows outputs that were saved. Those of a node are drawn when they are unfolded for the first time, since many may be large. */
 export class NodeDisplaysView {
   constructor({ nodes, more }: INodeDisplays, createOutputs: () => IOutputsView) {
@@ -44,12 +41,10 @@ export class NodeDisplaysView {
     this._views.push(view);
     const part = h('div', { class: 'cv-outputs' }, view.node);
     // Once it is on the page: some renderers draw only there.
-    const observer = new IntersectionObserver(entries => {
-      if (entries.some(entry => entry.isIntersecting)) {
-        observer.disconnect();
-        view.show(outputs);
-      }
-    }, NEAR);
+    const observer = new ResizeObserver(() => {
+      observer.disconnect();
+      view.show(outputs);
+    });
     observer.observe(part);
     this._observers.push(observer);
     return part;
@@ -57,5 +52,5 @@ export class NodeDisplaysView {
 
   private readonly _createOutputs: () => IOutputsView;
   private readonly _views: IOutputsView[] = [];
-  private readonly _observers: IntersectionObserver[] = [];
+  private readonly _observers: ResizeObserver[] = [];
 }

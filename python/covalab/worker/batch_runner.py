@@ -45,7 +45,7 @@ from covalab.worker.outputs.figures import flush_figures
 from covalab.worker.outputs.recorder import recorder
 from covalab.worker.outputs.stored import stored_outputs
 from covalab.worker.process_tree import descendants, has_children
-from covalab.worker.session.record import CellRecord
+from covalab.worker.session.record import CellRecord, unfinished
 
 _Ended: TypeAlias = "tuple[Value | None, Failure | None, Any]"
 """The end of a task: its serialized value or a failure, and the value itself for later tasks of the batch."""
@@ -320,13 +320,16 @@ class TaskWorker:
             if task.builds:
                 value = _serialized_plan(result, blobs)
             else:
-                value = blobs.serialize(result, what=f"the value of electron {task.name!r} (node {task.node})")
-                if type(result) is CellRecord:
-                    value = msgspec.structs.replace(value, uses=result.blobs)
+                value = _serialized(result, blobs, f"the value of electron {task.name!r} (node {task.node})")
         except BaseException as error:  # noqa: BLE001 - all three phases run the user's code; SystemExit ends only the task
             if phase == "serialization" and isinstance(error, DataFolderError):
                 phase = "storage"
-            return None, failure_of(error, phase), None
+            failure = failure_of(error, phase)
+            left = unfinished.take()
+            if left is not None:
+                with suppress(CovalabError):  # it fails in any case
+                    failure = msgspec.structs.replace(failure, left=_serialized(left, blobs, "what the cell left"))
+            return None, failure, None
         finally:
             if main is not None:
                 main.leave()
@@ -374,6 +377,12 @@ class TaskWorker:
             return function, main
         self._functions.move_to_end(key)
         return entry[0].function, entry[1]
+
+
+def _serialized(result: Any, blobs: BlobStore, what: str) -> Value:
+    """Serialize the value of a task; the record of a cell names the blobs that it refers to."""
+    value = blobs.serialize(result, what=what)
+    return msgspec.structs.replace(value, uses=result.blobs) if type(result) is CellRecord else value
 
 
 def _serialized_plan(plan: SublatticePlan, blobs: BlobStore) -> Value:
