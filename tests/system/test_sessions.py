@@ -105,7 +105,8 @@ def test_names_that_a_cell_had_when_it_failed_are_those_of_the_notebook(tmp_path
     cells = [
         "x = 1\nrows = [1]\ngone = 1",
         (
-            f"y = x + 1\nx = 5\nrows.append(len(rows))\ndel gone\nit = (n for n in rows)\nlog = open({str(runs)!r}, 'a')\n"
+            f"y = x + 1\nx = 5\nrows.append(len(rows))\ndel gone\nit = (n for n in rows)\n"
+            f"log = open({str(runs)!r}, 'a')\n"
             "log.write(f'{len(rows)}\\n')\nlog.close()\ndef f(): return y\ny / 0\nnever = 1"
         ),
         "z = 3",

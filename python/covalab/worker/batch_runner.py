@@ -96,6 +96,8 @@ class TaskWorker:
         """The batch that runs."""
         self._position = 0
         self._given_back: set[int] = set()
+        self.last_batch = -1
+        """The number of a batch that is to end after the node that runs."""
         self.is_used_up = False
         """Whether threads of a task that was cancelled go on here; nothing but the end of the process stops them."""
         self._left_behind: set[int] = set()  # child processes that tasks have left
@@ -180,7 +182,7 @@ class TaskWorker:
         try:
             for position, task in enumerate(batch.tasks):
                 # The first always runs, so that every batch gets its dispatch on.
-                if position and time.monotonic() >= deadline:
+                if position and (self.last_batch == batch.id or time.monotonic() >= deadline):
                     break
                 self._position = position
                 if task.node in self._given_back:
