@@ -109,7 +109,7 @@ def test_a_session_goes_on_beside_a_long_task_at_its_worker(own: Client, tmp_pat
     until(Path(go["began one"]).exists)
     session = ct.dispatch(lattice)()  # at the second of two workers
     until(Path(go["began beside"]).exists)
-    two = ct.dispatch(ct.lattice(waits))(go["began two"], go["two"])  # it has waited for longer: its turn is first
+    two = ct.dispatch(ct.lattice(waits), priority=1)(go["began two"], go["two"])  # before the session
     Path(go["beside"]).touch()
     until(Path(go["began two"]).exists)
     Path(go["one"]).touch()
