@@ -133,6 +133,7 @@ export interface Failure {
   readonly traceback: string;
   readonly kinds: readonly string[];
   readonly original: Value | null;
+  readonly left: Value | null;
 }
 
 /** Outcome of one run of a node. Times are seconds since the epoch, UTC. */

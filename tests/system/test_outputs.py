@@ -16,6 +16,7 @@ from tests.worker.test_outputs import kinds
 import covalab as ct
 from covalab.client import Client
 from covalab.core.graph_state import LOSSES_ALLOWED
+from covalab.view.bundle import MIME_TYPE
 from covalab.worker.capture import OUTPUT_LIMIT
 
 PNG = "display_data image/png text/plain"
@@ -125,6 +126,22 @@ def test_each_node_has_what_a_notebook_would_show(live: Client) -> None:
     assert of(result, "bad_repr")[0] == "ValueError"
     assert len(result.outputs) == 4
     assert result.get_node_result(min(result.outputs))["outputs"] == result.outputs[min(result.outputs)]
+
+
+def test_a_result_shows_the_outputs_of_its_nodes(live: Client) -> None:
+    """A figure is a figure, a table a table, printed text is text; of a failed node its error."""
+    bundle = run(shown)._repr_mimebundle_()
+
+    for part in ('src="data:image/png;base64', 'class="dataframe"', "<b>new</b>", "mine\nchild"):
+        assert part in bundle["text/html"]
+    assert "[printing]\nmine\nchild" in bundle["text/plain"]
+    saved = {one["name"]: kinds(one["outputs"]) for one in bundle[MIME_TYPE]["outputs"]["nodes"]}
+    assert saved["plotting"] == [PNG]
+    assert saved["showing"] == ["a\n", "b\n", HTML_, HTML_, "c\n"]
+
+    failed = run(ct.lattice(raising))._repr_mimebundle_()
+    assert "ZeroDivisionError" in failed["text/html"]
+    assert "[raising]" not in failed["text/plain"], "one node alone has no heading"
 
 
 def test_a_task_that_fails_has_its_error_last(live: Client) -> None:

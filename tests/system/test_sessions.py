@@ -24,14 +24,19 @@ from covalab.sdk.results.result import Result
 pytestmark = pytest.mark.usefixtures("live")
 
 
-def lattice_of(cells: list[str], notebook: dict[str, Any] | None = None, line: str = "all_cells") -> Any:
+def lattice_of(
+    cells: list[str],
+    notebook: dict[str, Any] | None = None,
+    line: str = "all_cells",
+    options: Options = Options(),  # noqa: B008 - frozen
+) -> Any:
     """Run each cell as `%%electron`, or as it is named in its first line, and wire them."""
     session = Session(notebook if notebook is not None else {"__name__": "__main__"})
     for number, cell in enumerate(cells):
         text = textwrap.dedent(cell).strip()
         header, _, code = text.partition("\n") if text.startswith("%%electron") else ("%%electron", "", text)
         words = header.removeprefix("%%electron").strip()
-        session.define(read_header(words), f"{header}\n{code}", 2, Options(), key=str(number))
+        session.define(read_header(words), f"{header}\n{code}", 2, options, key=str(number))
     head = read_header(line, "%lattice")
     assert head.name is not None
     return session.wire(head.name, head.arguments)[0]
@@ -92,6 +97,29 @@ def test_a_cell_that_fails_names_its_own_line_and_stops_those_after_it() -> None
     assert "line 3, in <module>\n    y / 0" in error["error"]
     assert result["x"] == 1
     assert "z" not in result
+
+
+def test_names_that_a_cell_had_when_it_failed_are_those_of_the_notebook(tmp_path: Path) -> None:
+    """As after "Run all": what was set, changed and deleted before the failing line; each run begins from the same."""
+    runs = tmp_path / "runs"
+    cells = [
+        "x = 1\nrows = [1]\ngone = 1",
+        (
+            f"y = x + 1\nx = 5\nrows.append(len(rows))\ndel gone\nit = (n for n in rows)\n"
+            f"log = open({str(runs)!r}, 'a')\n"
+            "log.write(f'{len(rows)}\\n')\nlog.close()\ndef f(): return y\ny / 0\nnever = 1"
+        ),
+        "z = 3",
+    ]
+
+    result = ct.get_result(ct.dispatch(lattice_of(cells, options=Options(retries=1)))(), wait=True, timeout=60)
+
+    assert result.status == ct.status.FAILED
+    assert (result["x"], result["y"], result["rows"], result["f"]()) == (5, 2, [1, 1], 2)
+    assert {"gone", "never", "z"}.isdisjoint(result)
+    with pytest.raises(KeyError, match="could not be stored"):
+        result["it"]
+    assert runs.read_text() == "2\n2\n"
 
 
 def test_names_of_the_notebook_are_those_of_the_moment_when_the_cell_was_run() -> None:

@@ -350,7 +350,8 @@ class Failure(msgspec.Struct, frozen=True):
     exception: str = ""
     traceback: str = ""
     kinds: tuple[str, ...] = ()
-    original: Value | None = None  # the exception itself, if it could be serialized; JSON readers get it without `data`
+    original: Value | None = None  # the exception itself, if it could be serialized; JSON readers get neither this
+    left: Value | None = None  # nor this: the record of the names that a cell of a session had when it failed
 
     @property
     def reason(self) -> str:

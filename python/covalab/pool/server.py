@@ -30,12 +30,23 @@ from covalab.core.protocol import (
     Pong,
     PoolFailed,
     PoolReady,
+    ReturnUnstarted,
     RunBatch,
     StopPool,
     TaskStarted,
     WorkersChanged,
 )
-from covalab.core.worker_protocol import BatchLost, EndDispatches, Job, JobDone, Kill, Learn, PackagesImported, Stop
+from covalab.core.worker_protocol import (
+    BatchLost,
+    EndDispatches,
+    Job,
+    JobDone,
+    Kill,
+    Learn,
+    PackagesImported,
+    Return,
+    Stop,
+)
 from covalab.pool import cluster, imports
 from covalab.pool.links import DaskLink, Link, PrivateLink
 from covalab.pool.liveness import WorkerLiveness
@@ -134,6 +145,8 @@ class PoolServer:
                 self._run_batch(message)
             elif isinstance(message, CancelBatch):
                 self._cancel_batch(message.batch, message.nodes)
+            elif isinstance(message, ReturnUnstarted):
+                self._return_unstarted(message.batch)
             elif isinstance(message, DispatchesEnded):
                 assert self._link is not None
                 self._link.broadcast(EndDispatches([str(root) for root in message.roots]))
@@ -328,6 +341,12 @@ class PoolServer:
             if len(self._cancelled) > _CANCELLED_KEPT:
                 self._cancelled.popitem(last=False)
             self._link.withdraw(running.request.worker, batch)
+
+    def _return_unstarted(self, batch: int) -> None:
+        assert self._link is not None
+        running = self._running.get(batch)
+        if running is not None:
+            self._link.ask(running.request.worker, Return(self._owner, batch))
 
     def _interrupt(self, running: _Running, nodes: list[int]) -> None:
         assert self._link is not None

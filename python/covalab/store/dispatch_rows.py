@@ -176,6 +176,8 @@ def update_dispatch(
     )
     values = [value for outcome in outcomes for value in (outcome.value, outcome.outputs) if value is not None]
     values += [it.outcome.outputs for it in attempts if it.outcome.outputs is not None]
+    failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
+    values += [failure.left for failure in failures if failure.left is not None]
     digests = [digest for value in values for digest in value.blobs]
     if digests:
         use_blobs(connection, key, digests)

@@ -22,6 +22,7 @@ from covalab.namespace.delivery import Delivered
 from covalab.namespace.exchange import Sent
 from covalab.sdk.dispatching import api
 from covalab.sdk.results.handle import DispatchHandle
+from covalab.sdk.results.result import Result
 from covalab.view.cell_view import CELL_STATES, CellState, CellView, cell_bundle, names_message, seconds_to_next
 
 _NODE: Final = 0
@@ -56,7 +57,7 @@ class BackgroundCell:
     hides_names
         Whether it may set others.
     error
-        Why it gave nothing, once it has ended so.
+        Why it failed or was cancelled, once it has.
     """
 
     def __init__(self, made: CellElectron, handle: DispatchHandle, session: Session, sent: Sent | None) -> None:
@@ -124,17 +125,28 @@ class BackgroundCell:
 
     def _deliver(self, status: Status) -> str:
         """Set the names in the notebook; return what is said about it."""
-        if status == "completed":
-            result = api.get_result(self.handle)
-            names = result.session_record
-            if names is None or self._sent is None:  # with an executor or packages of its own it is a function
-                return names_message(self._session.deliver_outputs(self.made, result.result))
-            return _message(self._session.deliver(names, self._sent))
-        failures = connect().record(str(self.handle), outputs="none").failures
-        failure = next(iter(failures.values()), None)
-        said = "it was cancelled" if failure is None else failure.traceback or failure.reason
-        self.error = CellFailed(f"{self.name} gave nothing, and nothing in this notebook changed:\n{said.strip()}")
-        return failure.reason if failure is not None and status != "cancelled" else ""
+        result = api.get_result(self.handle)
+        if status != "completed":
+            return self._deliver_unfinished(result, status)
+        names = result.session_record
+        if names is None or self._sent is None:  # with an executor or packages of its own it is a function
+            return names_message(self._session.deliver_outputs(self.made, result.result))
+        return _message(self._session.deliver(names, self._sent))
+
+    def _deliver_unfinished(self, result: Result, status: Status) -> str:
+        """Set what a cell that failed had set before, as a plain cell leaves it; return what is said about it."""
+        failure = next(iter(connect().record(str(self.handle), outputs="none").failures.values()), None)
+        if failure is None or status == "cancelled":
+            self.error = CellFailed(f"{self.name} was cancelled, and nothing in this notebook changed")
+            return ""
+        said = (failure.traceback or failure.reason).strip()
+        left = result.session_record
+        if left is None or self._sent is None:
+            self.error = CellFailed(f"{self.name} failed, and nothing in this notebook changed:\n{said}")
+            return failure.reason
+        self.error = CellFailed(f"{self.name} failed:\n{said}")
+        before = _message(self._session.deliver(left, self._sent))
+        return f"{failure.reason}; before that {before}" if before else failure.reason
 
     def _show_while_running(self, update: Callable[[dict[str, Any]], None]) -> DispatchSummary:
         """Show what comes until the dispatch has ended; return its last summary."""

@@ -96,7 +96,7 @@ class Expected(Protocol):
 
     @property
     def error(self) -> CovalabError | None:
-        """Why it gave nothing, once it has ended so."""
+        """Why it failed or was cancelled, once it has."""
         ...
 
     def wait(self, seconds: float | None = None) -> bool:

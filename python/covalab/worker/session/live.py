@@ -13,12 +13,15 @@ import secrets
 import sys
 import types
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
 from covalab.blobs import BlobStore
 from covalab.core.cell_source import remember, remember_all
+from covalab.core.codec import USERS_ERRORS
+from covalab.core.errors import CovalabError
 from covalab.namespace import exchange, hidden_state, pickling
 from covalab.namespace.covariables import Snapshot, Tracker, is_hidden, restore
 from covalab.worker import reporting
@@ -27,7 +30,7 @@ from covalab.worker.outputs.replays import set_history, without_outputs
 from covalab.worker.outputs.shell import CellEnd, run_cell, shell
 from covalab.worker.session.cell_text import CellText, NotebookNames
 from covalab.worker.session.reach import is_of_shell, reached
-from covalab.worker.session.record import RESULT, CellRecord, RecordState, Replay
+from covalab.worker.session.record import RESULT, CellRecord, RecordState, Replay, unfinished
 
 _WORD: Final = re.compile(r"[^\W\d]\w*")
 _MAIN: Final = "__main__"
@@ -94,6 +97,7 @@ class LiveSession:
         ------
         BaseException
             What the cell raised. The session is then given up: another run of the cell begins with what was stored.
+            What this one did before is in `unfinished`.
         """
         self.token = ""  # half way, until the cell has ended well
         received = self._take(notebook)
@@ -101,17 +105,25 @@ class LiveSession:
         before = hidden_state.capture() if received is not None else None
         replay = self._replay_of(cell, {*_WORD.findall(cell.text)})
         end = self._run(cell.text, cell.filename, cell.first_line)
-        if end.error is not None and not (cell.may_raise and isinstance(end.error, Exception)):
-            raise end.error
         self.namespace.update({name: values[name] for name in cell.parameters if name in values})
         given = (*(notebook.names if notebook is not None else ()), *values)
-        state = self._stored(cell, given, end, replay)
-        if received is not None and before is not None:
-            reply = self._blobs.serialize(received.reply(cell.bound, self._is_hidden), text="")
-            change = _pickled(hidden_state.capture(before))
-            state = msgspec.structs.replace(state, reply=reply, hidden_change=change)
-        self._state, self.token = state, state.token
-        return CellRecord(state, self._blobs)
+
+        def record(bound: Iterable[str]) -> CellRecord:
+            state = self._stored(cell, given, end, replay)
+            if received is not None and before is not None:
+                reply = self._blobs.serialize(received.reply(tuple(bound), self._is_hidden), text="")
+                change = _pickled(hidden_state.capture(before))
+                state = msgspec.structs.replace(state, reply=reply, hidden_change=change)
+            return CellRecord(state, self._blobs)
+
+        if end.error is not None and not (cell.may_raise and isinstance(end.error, Exception)):
+            if not isinstance(end.error, KeyboardInterrupt):  # it is to stop now
+                with suppress(*USERS_ERRORS, CovalabError):  # the error itself is worth more
+                    unfinished.record = record(())  # what it did not come to is not bound
+            raise end.error
+        made = record(cell.bound)
+        self._state, self.token = made.state, made.state.token
+        return made
 
     def _take(self, notebook: NotebookNames | None) -> exchange.Received | None:
         """Take names from the notebook."""

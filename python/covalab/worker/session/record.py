@@ -140,6 +140,20 @@ class CellRecord(Mapping[str, Any]):
         return self._namespace[name]
 
 
+class Unfinished:
+    """What a cell that failed has left, until the failure of its node takes it along."""
+
+    record: CellRecord | None = None
+
+    def take(self) -> CellRecord | None:
+        """Return it, once."""
+        record, self.record = self.record, None
+        return record
+
+
+unfinished: Final = Unfinished()
+
+
 def opened(state: bytes) -> CellRecord:
     """Return the record of its stored state."""
     return CellRecord(msgspec.msgpack.decode(state, type=RecordState))
