@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.waiting import until
 from tests.system.test_sessions import lattice_of
+from tests.waiting import until
 
 import covalab as ct
 from covalab.client import Client
@@ -99,9 +99,11 @@ def test_a_session_goes_on_beside_a_long_task_at_its_worker(own: Client, tmp_pat
     notebook: dict[str, Any] = {"__name__": "__main__", "GO": go}
     cells = [
         "import os\npids = [os.getpid()]\ng = (n for n in range(9))\nnext(g)",
-        "%%electron beside(pids, GO=GO) -> there\n"
-        "import time\nfrom pathlib import Path\nPath(GO['began beside']).touch()"
-        "\nwhile not Path(GO['beside']).exists():\n    time.sleep(0.02)\nthere = len(pids)",
+        (
+            "%%electron beside(pids, GO=GO) -> there\n"
+            "import time\nfrom pathlib import Path\nPath(GO['began beside']).touch()"
+            "\nwhile not Path(GO['beside']).exists():\n    time.sleep(0.02)\nthere = len(pids)"
+        ),
         "pids.append(os.getpid())\ntotal = there + next(g)\ntotal",
     ]
     lattice = lattice_of(cells, notebook)
