@@ -15,6 +15,14 @@ from covalab.namespace.covariables import Snapshot, Tracker, is_hidden, restore
 
 # Cells, and expressions that must be equal after the names were restored in another process.
 CASES: dict[str, tuple[list[str], list[str]]] = {
+    "model with a formula": (
+        [
+            "import pandas as pd, statsmodels.formula.api as smf\ndef centred(x): return x - x.mean()",
+            "data = pd.DataFrame({'x': [1.0, 2, 3, 5], 'y': [2.0, 3, 5, 8]})",
+            "afit = smf.ols('y ~ centred(x)', data).fit()",
+        ],
+        ["afit.params.round(3).tolist()", "afit.predict(data).round(3).tolist()"],
+    ),
     "object that has every attribute": (
         ["from unittest.mock import call", "c = call.load(1)", "d = [c]"],
         ["c == call.load(1)", "d[0] is c"],

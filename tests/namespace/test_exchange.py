@@ -12,6 +12,26 @@ from covalab.namespace.exchange import deliver, receive, send
 
 # What the notebook has; the names that the cell mentions; the cell; expressions that must be as after a plain run.
 CASES: dict[str, tuple[str, str, str, list[str]]] = {
+    "model with a formula": (
+        """
+import pandas as pd, statsmodels.formula.api as smf
+data = pd.DataFrame({"x": [1.0, 2, 3, 5], "y": [2.0, 3, 5, 8]})
+""",
+        "data smf",
+        "def centred(x): return x - x.mean()\na_fit = smf.ols('y ~ centred(x)', data).fit()",
+        ["a_fit.params.round(3).tolist()"],
+    ),
+    "model with a formula of the notebook": (
+        """
+import pandas as pd, statsmodels.formula.api as smf
+data = pd.DataFrame({"x": [1.0, 2, 3, 5], "y": [2.0, 3, 5, 8]})
+def centred(x): return x - x.mean()
+a_fit = smf.ols("y ~ centred(x)", data).fit()
+""",
+        "a_fit centred",
+        "summary = a_fit.params.round(3).tolist()",
+        ["summary"],
+    ),
     "implementation for a type": (
         """
 from functools import singledispatch

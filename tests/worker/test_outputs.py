@@ -465,7 +465,7 @@ def test_recursive_bundles_end() -> None:
 @pytest.mark.parametrize(
     ("code", "printed"),
     [
-        ("from tqdm.auto import tqdm; print(tqdm.__module__)", "tqdm.auto"),
+        ("import IPython; from tqdm.auto import tqdm; print(tqdm.__module__)", "tqdm.auto"),
         ("import plotly.io; print(plotly.io.renderers.default)", "plotly_mimetype"),
         (
             "from ipykernel.zmqshell import ZMQInteractiveShell; print(isinstance(get_ipython(), ZMQInteractiveShell))",

@@ -150,6 +150,9 @@ class NamespacePickler(NotebookPickler):
         return reduce_class(cls, how)
 
 
+_CALLER: Final = lambda load: load()  # noqa: E731 - its code, as that of the notebook
+
+
 class NamespaceUnpickler(pickle.Unpickler):
     """Unpickler of values into a namespace."""
 
@@ -161,7 +164,21 @@ class NamespaceUnpickler(pickle.Unpickler):
         find_definition: Callable[[str], Any] = tracked_definition,
     ) -> None:
         super().__init__(file, buffers=iter(buffers))
+        self._namespace = namespace
+        self._loaded: dict[str, Any] = {}
         self._own = {"TARGET": namespace, "tracked_definition": find_definition}
+
+    def load(self) -> Any:
+        """Return the next object, for whose own code the caller is the notebook.
+
+        A model of statsmodels evaluates its formula again, with the functions that it finds where it is opened: those
+        of the namespace, and what was loaded before.
+        """
+        caller = types.FunctionType(_CALLER.__code__, {**self._namespace, **self._loaded})
+        found = caller(super().load)
+        if type(found) is dict:
+            self._loaded.update(found)
+        return found
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what a pickle names."""
