@@ -21,9 +21,9 @@ import msgspec
 from covalab.core.codec import USERS_ERRORS, Encoded, frames_of, pack
 from covalab.core.errors import SerializationError
 from covalab.core.old_pickle_names import current_name
-from covalab.core.pickling import NotebookPickler, call_deep, is_single_dispatch
+from covalab.core.pickling import NotebookPickler, call_deep, is_single_dispatch, reduce_cached
 from covalab.core.unpicklable import message
-from covalab.namespace import standard_library
+from covalab.namespace import caches, standard_library
 from covalab.namespace.arrays import ArrayReducer
 from covalab.namespace.definitions import (
     TARGET,
@@ -83,6 +83,7 @@ class NamespacePickler(NotebookPickler):
             (types.FunctionType, self._function),
             (type, self._class),
             (types.CellType, reduce_cell),
+            (caches.CACHED, self._cached),
             (types.ModuleType, reduce_module),
         )
         self.mentioned: set[str] = set()
@@ -135,6 +136,22 @@ class NamespacePickler(NotebookPickler):
         self.mentioned.update(globals_of(function.__code__))
         return reduce_function(function, tracker)
 
+    def _cached(self, function: Any) -> Any:
+        """Return how a cached function is made, with the results that it has kept if all can be pickled."""
+        how = reduce_cached(function)
+        content = None if isinstance(how, str) or id(function) in _looked_at else caches.content_of(function)
+        if content is None:
+            return how
+        _looked_at.add(id(function))  # a result may refer to the function
+        try:
+            pickled(content, self._namespace)
+        except USERS_ERRORS:  # a connection, say: it is opened once more where the function is called
+            return how
+        finally:
+            _looked_at.discard(id(function))
+        make, arguments, state = how
+        return make, arguments, (state, content), None, None, caches.set_cached
+
     def _is_reference(self, definition: object) -> bool:
         return self._by_value is not None and id(definition) not in self._by_value
 
@@ -185,6 +202,9 @@ class NamespaceUnpickler(pickle.Unpickler):
         if module == _OWN and name in self._own:
             return self._own[name]
         return super().find_class(*current_name(module, name))
+
+
+_looked_at: Final[set[int]] = set()
 
 
 class Pickled(msgspec.Struct):
