@@ -139,7 +139,9 @@ class NamespacePickler(NotebookPickler):
     def _cached(self, function: Any) -> Any:
         """Return how a cached function is made, with the results that it has kept if all can be pickled."""
         how = reduce_cached(function)
-        content = None if isinstance(how, str) or id(function) in _looked_at else caches.content_of(function)
+        if isinstance(how, str) or id(function) in _looked_at:
+            return how
+        content = caches.content_of(function)
         if content is None:
             return how
         _looked_at.add(id(function))  # a result may refer to the function
