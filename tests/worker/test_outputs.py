@@ -468,8 +468,7 @@ def test_recursive_bundles_end() -> None:
         ("import IPython; from tqdm.auto import tqdm; print(tqdm.__module__)", "tqdm.auto"),
         ("import plotly.io; print(plotly.io.renderers.default)", "plotly_mimetype"),
         (
-            "import IPython; from ipykernel.zmqshell import ZMQInteractiveShell as Shell;"
-            "print(isinstance(get_ipython(), Shell))",
+            "import IPython; from ipykernel.zmqshell import ZMQInteractiveShell as S; print(type(get_ipython()) is S)",
             "True",
         ),
         ("import random; random.seed(1); import rich.console; print(random.random())", "0.13436424411240122"),
