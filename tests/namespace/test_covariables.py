@@ -45,6 +45,22 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ["class C:\n    def v(self): return 1\nold = C()", "class C:\n    def v(self): return 2\nnew = C()"],
         ["old.v()", "new.v()", "type(new) is C", "type(old) is C"],
     ),
+    "method that is replaced and put back": (
+        [
+            "class R:\n    speed = 1\n    def move(self): return self.speed\nr = R()",
+            "original = R.move\ndef fast(self): return original(self) * 10\nR.move = fast",
+            "R.move = original\nR.speed = 5",
+        ],
+        ["r.move()", "fast(r)", "R.move is original", "R.speed"],
+    ),
+    "classes that refer to each other no longer": (
+        [
+            "class A: n = 1\nclass B: n = 1\nA.other = B\nB.other = A",
+            "B.other = None\nA.other = None\nA.n = 2",
+            "B.n = 3",
+        ],
+        ["A.n", "B.n", "A.other", "B.other"],
+    ),
     "class built up": (
         ["class C: ...\nc = C()", "def area(self): return self.w * k\nC.area = area", "c.w = 3\nk = 2", "k = 5"],
         ["c.area()"],
