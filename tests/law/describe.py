@@ -101,7 +101,7 @@ class _Describer:
             return [kind.__name__, self._items(value, place)]
         if kind in {set, frozenset}:
             return [kind.__name__, sorted((self.value(one, f"{place}{{}}") for one in value), key=json.dumps)]
-        if value is vars(builtins):
+        if kind is dict and "__build_class__" in value:  # what `exec` puts into the dictionary that it is given
             return ["the built-in names"]
         if kind in {dict, types.MappingProxyType}:
             return [kind.__name__, self._pairs(value.items(), place)]
