@@ -28,7 +28,7 @@ data = pd.DataFrame({"x": [1.0, 2, 3, 5], "y": [2.0, 3, 5, 8]})
 def centred(x): return x - x.mean()
 a_fit = smf.ols("y ~ centred(x)", data).fit()
 """,
-        "a_fit centred",
+        "a_fit",
         "summary = a_fit.params.round(3).tolist()",
         ["summary"],
     ),

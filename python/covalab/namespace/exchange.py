@@ -82,8 +82,10 @@ def _send(names: Iterable[str], namespace: dict[str, Any], is_hidden: Callable[[
                 raise
             continue
         missing = pickler.arrays.needed_whole()
-        if not missing - whole:
+        used = [name for name in pickler.in_formulas - {*wanted} if name in namespace and not is_hidden(name)]
+        if not missing - whole and not used:
             break
+        wanted += sorted(used)
         whole |= missing
     objects = live_objects(pickler, namespace)
     data = pack([stream, array.array("I", objects).tobytes(), *buffers]).join()

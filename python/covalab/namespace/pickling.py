@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -44,6 +45,7 @@ from covalab.namespace.definitions import (
 )
 from covalab.namespace.libraries import attribute_of_module, objects_of_module, special_reducer
 
+_WORD: Final = re.compile(r"[^\W\d]\w*")
 _OUT_OF_BAND: Final = 32 * 1024  # smaller buffers are cheaper inside the pickle
 _OWN: Final = TARGET.__class__.__module__
 _EMPTY: Final[frozenset[int]] = frozenset()
@@ -62,6 +64,8 @@ class NamespacePickler(NotebookPickler):
         The ids of the objects that are pickled as attributes of their modules.
     arrays
         The reducer of arrays.
+    in_formulas
+        The words in the formulas of models, which are evaluated again where a model is opened.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class NamespacePickler(NotebookPickler):
         self.definitions: dict[str, Any] = {}
         self.of_modules: set[int] = set()
         self.arrays = ArrayReducer(whole)
+        self.in_formulas: set[str] = set()
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how to make an object that is no plain container; NotImplemented for its own way."""
@@ -111,6 +116,9 @@ class NamespacePickler(NotebookPickler):
         if own is None and is_container_with_own_methods(kind):
             own = reduce_container
         special = special_reducer(kind) if own is None else own
+        model = getattr(sys.modules.get("statsmodels.base.model"), "Model", None)
+        if special is None and model is not None and issubclass(kind, model):
+            return self._model
         if special is None and hands_on(kind):
             special = reduce_handing_on
         found = objects_of_module(kind) if special is None else {}
@@ -135,6 +143,10 @@ class NamespacePickler(NotebookPickler):
                 return tracked_definition, (tracker,)
         self.mentioned.update(globals_of(function.__code__))
         return reduce_function(function, tracker)
+
+    def _model(self, model: Any) -> Any:
+        self.in_formulas.update(_WORD.findall(str(getattr(model, "formula", ""))))
+        return NotImplemented
 
     def _cached(self, function: Any) -> Any:
         """Return how a cached function is made, with the results that it has kept if all can be pickled."""
