@@ -7,6 +7,7 @@ dispatch.
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import re
 import sys
@@ -69,7 +70,7 @@ def _is_of_notebook(name: str, value: Any) -> bool:
     """Return whether a name is the user's: not IPython's, no module of ours, no electron and no lattice."""
     return not (
         _OF_IPYTHON.fullmatch(name)
-        or hasattr(value, "electron_object")
+        or inspect.getattr_static(value, "electron_object", None) is not None
         or type(value).__module__.partition(".")[0] == "covalab"
     )
 

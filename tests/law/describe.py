@@ -101,7 +101,7 @@ class _Describer:
             return [kind.__name__, self._items(value, place)]
         if kind in {set, frozenset}:
             return [kind.__name__, sorted((self.value(one, f"{place}{{}}") for one in value), key=json.dumps)]
-        if value is vars(builtins):
+        if kind is dict and "__build_class__" in value:  # what `exec` puts into the dictionary that it is given
             return ["the built-in names"]
         if kind in {dict, types.MappingProxyType}:
             return [kind.__name__, self._pairs(value.items(), place)]
@@ -132,7 +132,7 @@ class _Describer:
         body = {
             name: self.value(one, f"{place}.{name}")
             for name, one in sorted(vars(cls).items())
-            if name not in _HIDDEN_ATTRIBUTES
+            if name not in _HIDDEN_ATTRIBUTES and not name.startswith("__pydantic_")
         }
         bases = [self.value(base, f"{place} base") for base in cls.__bases__]
         return ["class", cls.__qualname__, type(cls).__qualname__, bases, body]
@@ -183,9 +183,9 @@ class _Describer:
         name = f"{kind.__module__}.{kind.__qualname__}"
         if kind.__module__ in {"builtins", "itertools"} and hasattr(kind, "__next__"):
             following = _following(value)
-            if following is not None and (
-                not following or kind is itertools.cycle
-            ):  # inside, it may be at another one of its states
+            # Inside, it may be at another one of its states.
+            # Inside, it may be at another one of its states.
+            if following is not None and (not following or kind is itertools.cycle):
                 return [name if following else "an iterator at its end", [self.value(one, "") for one in following]]
         try:
             parts = value.__reduce_ex__(4)

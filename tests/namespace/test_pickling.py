@@ -46,6 +46,18 @@ CASES = {
         "n = 5",
         ["p(1)", "p.args"],
     ),
+    "results of a cached function": (
+        "import functools\n@functools.lru_cache(2)\ndef c(x, y=0): return [x, y, c]\na = c(1)\nc(2, y=3)\nc(1)",
+        "c a",
+        "b = c(2, y=3)",
+        ["c.cache_info()", "c(1) is a", "b[:2]", "a[2] is c"],
+    ),
+    "cached function that keeps what cannot be pickled": (
+        "import functools\n@functools.cache\ndef c(): return (n for n in 'ab')\nc()",
+        "c",
+        "",
+        ["next(c.__wrapped__())"],
+    ),
     "global of a cached function": (
         "import functools\nn = 1\n@functools.cache\ndef c(x): return x + n",
         "c n",

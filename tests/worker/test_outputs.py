@@ -465,10 +465,10 @@ def test_recursive_bundles_end() -> None:
 @pytest.mark.parametrize(
     ("code", "printed"),
     [
-        ("from tqdm.auto import tqdm; print(tqdm.__module__)", "tqdm.auto"),
+        ("import IPython; from tqdm.auto import tqdm; print(tqdm.__module__)", "tqdm.auto"),
         ("import plotly.io; print(plotly.io.renderers.default)", "plotly_mimetype"),
         (
-            "from ipykernel.zmqshell import ZMQInteractiveShell; print(isinstance(get_ipython(), ZMQInteractiveShell))",
+            "import IPython; from ipykernel.zmqshell import ZMQInteractiveShell as S; print(type(get_ipython()) is S)",
             "True",
         ),
         ("import random; random.seed(1); import rich.console; print(random.random())", "0.13436424411240122"),

@@ -78,7 +78,7 @@ def call_deep(function: Callable[[], _T]) -> _T:
 # Reducers: what `object.__reduce__` would return, if the type had one that works across processes.
 
 
-def _reduce_cached(obj: Any) -> _Reduced:
+def reduce_cached(obj: Any) -> _Reduced:
     """`functools.lru_cache` and `cache`: the function with an empty cache."""
     if is_found_by_name(obj):
         return str(obj.__qualname__)
@@ -232,7 +232,7 @@ def travels_by_value(module: str) -> bool:
 
 
 _REDUCERS: Final[dict[type, Callable[[Any], _Reduced]]] = {
-    type(functools.cache(len)): _reduce_cached,
+    type(functools.cache(len)): reduce_cached,
     functools.cached_property: _reduce_cached_property,
     typing.NewType: _reduce_new_type,  # a class since Python 3.10
     typing.ParamSpec: _reduce_param_spec,

@@ -5,9 +5,13 @@ looked at when it is loaded; only `apply` loads one, because the process that wa
 """
 
 from __future__ import annotations
+import __future__
 
+import functools
+import importlib
 import io
 import locale
+import operator
 import os
 import sys
 import time
@@ -156,6 +160,7 @@ def _read_process() -> _Settings:
         "digits": getattr(sys, "get_int_max_str_digits", int)(),
         "filters": list(warnings.filters),
         "locale": locale.setlocale(locale.LC_ALL),
+        "future": _read_future(),
     }
     try:
         settings["folder"] = os.getcwd()  # noqa: PTH109 - a `Path` costs three times as much
@@ -176,6 +181,24 @@ def _put_filters(filters: list[Any]) -> None:
     warnings.filters[:] = filters  # type: ignore[index]
 
 
+def _read_future() -> int:
+    """Return the flags of `from __future__` that the notebook's compiler has, in all cells after that line."""
+    shell = getattr(getattr(sys.modules.get(_SHELL), "InteractiveShell", None), "_instance", None)
+    return 0 if shell is None else shell.compile.flags & _FUTURE
+
+
+def _put_future(flags: int) -> None:
+    if flags != _read_future():
+        shell = importlib.import_module(_SHELL).InteractiveShell.instance()
+        shell.compile.flags = shell.compile.flags & ~_FUTURE | flags
+
+
+_SHELL: Final = "IPython.core.interactiveshell"
+_FUTURE: Final = functools.reduce(
+    operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+)
+
+
 def _put_path(path: list[str]) -> None:
     sys.path[:] = path
 
@@ -187,6 +210,7 @@ _SETTERS: Final[dict[str, Callable[[Any], object]]] = {
     "filters": _put_filters,
     "locale": lambda value: locale.setlocale(locale.LC_ALL, value),
     "folder": os.chdir,
+    "future": _put_future,
 }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from covalab.core.pickling import is_single_dispatch, set_implementations
+from covalab.namespace.caches import content_of, fill
 from covalab.namespace.definitions import set_function
 from covalab.namespace.object_state import slots_of
 
@@ -139,6 +140,10 @@ def _put_tensor(old: Any, new: Any) -> None:
     old.grad = new.grad
 
 
+def _put_cache(old: Any, new: Any) -> None:
+    fill(old, content_of(new))
+
+
 _HANDLERS: Final[tuple[tuple[str, str, _Put], ...]] = (
     ("builtins", "list", _put_list),
     ("builtins", "dict", _put_dict),
@@ -147,6 +152,7 @@ _HANDLERS: Final[tuple[tuple[str, str, _Put], ...]] = (
     ("array", "array", _put_sequence),
     ("collections", "deque", _put_deque),
     ("builtins", "BaseException", _put_exception),
+    ("functools", "_lru_cache_wrapper", _put_cache),
     ("random", "Random", lambda old, new: old.setstate(new.getstate())),
     ("numpy.random", "BitGenerator", _put_bits),
     ("numpy.random", "RandomState", _put_numpy_state),

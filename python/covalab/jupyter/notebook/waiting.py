@@ -82,8 +82,11 @@ def objects_in(values: Iterable[object]) -> set[int]:
         fresh = [one for one in level if id(one) not in found and type(one) not in _NOT_ENTERED]
         found.update(map(id, fresh))
         bases = [getattr(one, "base", None) for one in fresh if type(one).__module__ == "numpy"]
-        closures = [one.__closure__ for one in fresh if type(one) is types.FunctionType]
-        level = [*bases, *closures, *gc.get_referents(*(one for one in fresh if type(one) is not types.FunctionType))]
+        functions = [one for one in fresh if type(one) is types.FunctionType]
+        held = [
+            part for one in functions for part in (one.__closure__, one.__defaults__, one.__kwdefaults__, vars(one))
+        ]
+        level = [*bases, *held, *gc.get_referents(*(one for one in fresh if type(one) is not types.FunctionType))]
     return found
 
 

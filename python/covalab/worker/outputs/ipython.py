@@ -32,8 +32,13 @@ def act_as_notebook() -> None:
     """Let code find what a notebook has: `get_ipython` among the built-in functions. Libraries look for it there."""
     builtins.get_ipython = _get_ipython  # type: ignore[attr-defined]
     builtins.__IPYTHON__ = True  # type: ignore[attr-defined]
-    # The kernel's own would import the kernel.
-    sys.modules.setdefault(_SHELLS.__name__, _SHELLS)
+    _put_kernel_module()
+
+
+def _put_kernel_module() -> None:
+    """Let libraries find the module of a kernel's shell, with IPython; the kernel's own would import the kernel."""
+    if "IPython" in sys.modules and hasattr(builtins, "__IPYTHON__"):
+        sys.modules.setdefault(_SHELLS.__name__, _SHELLS)
 
 
 def _shell_class(name: str) -> Any:
@@ -109,6 +114,7 @@ def _use_own_shell(module: Any) -> None:
         return plain_instance(cls, *args, **options)
 
     kind.initialized, kind.instance = classmethod(initialized), classmethod(instance)
+    _put_kernel_module()
 
 
 def _make_shell() -> None:

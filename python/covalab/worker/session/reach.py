@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -9,6 +10,7 @@ from typing import Any, Final
 from covalab.core.cell_source import text_of
 
 _MAIN: Final = "__main__"
+_WORD: Final = re.compile(r"[^\W\d]\w*")
 _SHELL_NAMES: Final = frozenset({"open"})
 
 
@@ -18,9 +20,12 @@ def reached(names: Iterable[str], namespace: Mapping[str, Any]) -> set[str]:
     Examples
     --------
     >>> namespace = {"__name__": "__main__"}
-    >>> exec("k = 2\\ndef twice(x): return k * x\\ny = 1", namespace)
+    >>> exec("k = 2\ndef twice(x): return k * x\ny = 1", namespace)
     >>> sorted(reached(["twice", "print"], namespace))
     ['k', 'twice']
+    >>> exec("T = int\ndef typed(x: 'list[T]'): ...\nclass C:\n    n: 'k'", namespace)
+    >>> sorted(reached(["typed", "C"], namespace))
+    ['C', 'T', 'k', 'typed']
     """
     found: set[str] = set()
     pending = list(names)
@@ -48,11 +53,13 @@ def names_in(value: object) -> list[str]:
             # What decorates a function of the notebook may be of a package, and has it in a closure.
             if one.__module__ == _MAIN:
                 names += _names_in_code(one.__code__)
+                names += _names_in_annotations(one.__annotations__)
             pending += [cell.cell_contents for cell in one.__closure__ or () if _is_code(_content(cell))]
             pending.append(getattr(one, "__wrapped__", None))
         elif isinstance(one, type):
             names += [base.__name__ for base in one.__mro__ if base.__module__ == _MAIN]
             if one.__module__ == _MAIN:
+                names += _names_in_annotations(vars(one).get("__annotations__"))
                 pending += [
                     attribute for base in one.__mro__ for attribute in vars(base).values() if _is_code(attribute)
                 ]
@@ -89,6 +96,12 @@ def _content(cell: types.CellType) -> object:
 
 def _is_code(value: object) -> bool:
     return callable(value) or isinstance(value, (property, staticmethod, classmethod))
+
+
+def _names_in_annotations(annotations: object) -> list[str]:
+    """Return the words of annotations that are texts, which `get_type_hints` and dataclasses look up."""
+    texts = annotations.values() if isinstance(annotations, dict) else ()
+    return [word for text in texts if isinstance(text, str) for word in _WORD.findall(text)]
 
 
 def _names_in_code(code: types.CodeType) -> list[str]:
