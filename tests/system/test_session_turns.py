@@ -97,14 +97,14 @@ def test_a_session_goes_on_beside_a_long_task_at_its_worker(own: Client, tmp_pat
     """As soon as another worker is idle: in its own process, and nothing is run again."""
     go = {name: str(tmp_path / name) for name in ("one", "two", "beside", "began one", "began two", "began beside")}
     notebook: dict[str, Any] = {"__name__": "__main__", "GO": go}
-    cells = [
-        "import os\npids = [os.getpid()]\ng = (n for n in range(9))\nnext(g)",
+    first = "import os\npids = [os.getpid()]\ng = (n for n in range(9))\nnext(g)"
+    beside = (
         "%%electron beside(pids, GO=GO) -> there\n"
-        + "\n".join(["import time", "from pathlib import Path", "Path(GO['began beside']).touch()"])
-        + "\nwhile not Path(GO['beside']).exists():\n    time.sleep(0.02)\nthere = len(pids)",
-        "pids.append(os.getpid())\ntotal = there + next(g)\ntotal",
-    ]
-    lattice = lattice_of(cells, notebook)
+        "import time\nfrom pathlib import Path\nPath(GO['began beside']).touch()\n"
+        "while not Path(GO['beside']).exists():\n    time.sleep(0.02)\nthere = len(pids)"
+    )
+    last = "pids.append(os.getpid())\ntotal = there + next(g)\ntotal"
+    lattice = lattice_of([first, beside, last], notebook)
     one = ct.dispatch(ct.lattice(waits))(go["began one"], go["one"])
     until(Path(go["began one"]).exists)
     session = ct.dispatch(lattice)()  # at the second of two workers
