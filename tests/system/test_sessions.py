@@ -113,7 +113,7 @@ def test_names_that_a_cell_had_when_it_failed_are_those_of_the_notebook(tmp_path
         "z = 3",
     ]
 
-    result = ct.get_result(ct.dispatch(lattice_of(cells, options=Options(retries=1)))(), wait=True, timeout=60)
+    result = ct.get_result(ct.dispatch(lattice_of(cells, options=Options(retries=1)))(), wait=True, timeout=240)
 
     assert result.status == ct.status.FAILED
     assert (result["x"], result["y"], result["rows"], result["f"]()) == (5, 2, [1, 1], 2)

@@ -149,7 +149,7 @@ class CellRecord(Mapping[str, Any]):
 
 
 class Unfinished:
-    """What a cell that failed has left, until the failure of its node takes it along."""
+    """Record of a cell that failed, until the failure of its node takes it along."""
 
     record: CellRecord | None = None
 
