@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.system.test_outputs import until
 from tests.system.test_sessions import lattice_of
-from tests.waiting import until
 
 import covalab as ct
 from covalab.client import Client
@@ -48,7 +48,7 @@ def test_a_pause_stops_between_cells(live: Client, tmp_path: Path) -> None:
     assert (summary.counts.completed, summary.counts.pending, summary.paused) == (1, 2, True)
     assert "first" not in ct.get_result(run)
     ct.resume(run)
-    result = ct.get_result(run, wait=True, timeout=60)
+    result = ct.get_result(run, wait=True, timeout=240)
     assert (result["first"], result["second"]) == ("a", "b")
     assert len(set(result["pids"])) == 1
     assert [result.get_node_result(number)["attempts"] for number in session_cells(result)] == [1, 1, 1]
@@ -70,7 +70,7 @@ def test_a_cancelled_session_begins_no_other_cell(live: Client, tmp_path: Path) 
     run = ct.dispatch(lattice_of(cells))()
     until(lambda: live.summary(run).counts.completed == 1)
     ct.cancel(run)
-    result = ct.get_result(run, wait=True, timeout=60)
+    result = ct.get_result(run, wait=True, timeout=240)
     assert result.status == ct.status.CANCELLED
     assert result["x"] == 1
 
@@ -79,14 +79,14 @@ def test_a_cancelled_session_begins_no_other_cell(live: Client, tmp_path: Path) 
     until(lambda: live.summary(alone).counts.running)
     ct.cancel(alone, task_ids=[third])
     (tmp_path / "go").touch()
-    assert ct.get_result(alone, wait=True, timeout=60).status == ct.status.CANCELLED
+    assert ct.get_result(alone, wait=True, timeout=240).status == ct.status.CANCELLED
     assert not (tmp_path / "third").exists()
 
 
 def test_a_time_limit_is_that_of_one_cell(live: Client, tmp_path: Path) -> None:
     """The cell whose time is up fails; what those before it have made is there."""
     lattice = lattice_of(["x = 1", waiting(tmp_path / "never"), "z = 3"], options=Options(time_limit=3))
-    result = ct.get_result(ct.dispatch(lattice)(), wait=True, timeout=60)
+    result = ct.get_result(ct.dispatch(lattice)(), wait=True, timeout=240)
 
     assert "its time limit of 3 s" in str(result.error)
     assert result["x"] == 1
@@ -97,16 +97,14 @@ def test_a_session_goes_on_beside_a_long_task_at_its_worker(own: Client, tmp_pat
     """As soon as another worker is idle: in its own process, and nothing is run again."""
     go = {name: str(tmp_path / name) for name in ("one", "two", "beside", "began one", "began two", "began beside")}
     notebook: dict[str, Any] = {"__name__": "__main__", "GO": go}
-    cells = [
-        "import os\npids = [os.getpid()]\ng = (n for n in range(9))\nnext(g)",
-        (
-            "%%electron beside(pids, GO=GO) -> there\n"
-            "import time\nfrom pathlib import Path\nPath(GO['began beside']).touch()"
-            "\nwhile not Path(GO['beside']).exists():\n    time.sleep(0.02)\nthere = len(pids)"
-        ),
-        "pids.append(os.getpid())\ntotal = there + next(g)\ntotal",
-    ]
-    lattice = lattice_of(cells, notebook)
+    first = "import os\npids = [os.getpid()]\ng = (n for n in range(9))\nnext(g)"
+    beside = (
+        "%%electron beside(pids, GO=GO) -> there\n"
+        "import time\nfrom pathlib import Path\nPath(GO['began beside']).touch()\n"
+        "while not Path(GO['beside']).exists():\n    time.sleep(0.02)\nthere = len(pids)"
+    )
+    last = "pids.append(os.getpid())\ntotal = there + next(g)\ntotal"
+    lattice = lattice_of([first, beside, last], notebook)
     one = ct.dispatch(ct.lattice(waits))(go["began one"], go["one"])
     until(Path(go["began one"]).exists)
     session = ct.dispatch(lattice)()  # at the second of two workers
@@ -116,11 +114,11 @@ def test_a_session_goes_on_beside_a_long_task_at_its_worker(own: Client, tmp_pat
     until(Path(go["began two"]).exists)
     Path(go["one"]).touch()
 
-    result = ct.get_result(session, wait=True, timeout=60)
+    result = ct.get_result(session, wait=True, timeout=240)
     assert result.result == 2
     assert len(set(result["pids"])) == 1
     assert not Path(go["two"]).exists()
     assert own.summary(two).status == "running"
     Path(go["two"]).touch()
-    pids = [ct.get_result(run, wait=True, timeout=60).result for run in (one, two)]
+    pids = [ct.get_result(run, wait=True, timeout=240).result for run in (one, two)]
     assert result["pids"][0] not in pids

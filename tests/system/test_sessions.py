@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import random
 import signal
@@ -112,7 +113,7 @@ def test_names_that_a_cell_had_when_it_failed_are_those_of_the_notebook(tmp_path
         "z = 3",
     ]
 
-    result = ct.get_result(ct.dispatch(lattice_of(cells, options=Options(retries=1)))(), wait=True, timeout=60)
+    result = ct.get_result(ct.dispatch(lattice_of(cells, options=Options(retries=1)))(), wait=True, timeout=240)
 
     assert result.status == ct.status.FAILED
     assert (result["x"], result["y"], result["rows"], result["f"]()) == (5, 2, [1, 1], 2)
@@ -120,6 +121,20 @@ def test_names_that_a_cell_had_when_it_failed_are_those_of_the_notebook(tmp_path
     with pytest.raises(KeyError, match="could not be stored"):
         result["it"]
     assert runs.read_text() == "2\n2\n"
+
+
+def test_the_texts_of_long_notebooks_are_stored_once() -> None:
+    """A record has those of the last cells; the others are a blob, from which a function still has its lines."""
+    filling = "# " + "x" * 40_000
+    cells = [f"def f{number}():\n    return {number}\n{filling}" for number in range(6)]
+    record = run([*cells, "import inspect\nfirst = inspect.getsource(f0)"]).session_record
+
+    assert record is not None
+    assert len(record.state.older_sources) == 3
+    assert sum(map(len, record.state.sources.values())) < 41_000
+    assert len(record.sources) == 7
+    assert {value.digest for value in record.state.older_sources} <= {*record.blobs}
+    assert record["first"] == inspect.getsource(record["f0"]) == "def f0():\n    return 0\n"
 
 
 def test_names_of_the_notebook_are_those_of_the_moment_when_the_cell_was_run() -> None:

@@ -94,24 +94,32 @@ def _put_numpy(settings: _Settings) -> None:
         numpy.seterr(**errors)
 
 
+NUMPY_ERRORS: Final = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+_NUMPY_PRINTING: Final[_Settings] = {
+    "precision": 8,
+    "threshold": 1000,
+    "edgeitems": 3,
+    "linewidth": 75,
+    "suppress": False,
+    "nanstr": "nan",
+    "infstr": "inf",
+    "formatter": None,
+    "sign": "-",
+    "floatmode": "maxprec",
+    "legacy": False,
+    "override_repr": None,
+}
+
+
+def numpy_printing(numpy: Any) -> _Settings:
+    """Return the options of printing that a new process has, of those that this NumPy knows."""
+    known = numpy.get_printoptions()
+    return {name: value for name, value in _NUMPY_PRINTING.items() if name in known}
+
+
 def _defaults_of_numpy() -> _Settings:
-    printing = {
-        "precision": 8,
-        "threshold": 1000,
-        "edgeitems": 3,
-        "linewidth": 75,
-        "suppress": False,
-        "nanstr": "nan",
-        "infstr": "inf",
-        "formatter": None,
-        "sign": "-",
-        "floatmode": "maxprec",
-        "legacy": False,
-        "override_repr": None,
-    }
-    known = _loaded("numpy").get_printoptions()
-    errors = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
-    return {**{f"print {name}": value for name, value in printing.items() if name in known}, **errors}
+    printing = numpy_printing(_loaded("numpy"))
+    return {**{f"print {name}": value for name, value in printing.items()}, **NUMPY_ERRORS}
 
 
 def _read_pandas() -> _Settings:

@@ -17,7 +17,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from covalab.core.codec import USERS_ERRORS
@@ -73,19 +73,34 @@ def capture(base: HiddenState | None = None) -> HiddenState:
 
     Settings of libraries that were not loaded then are compared with the libraries' defaults.
     """
+    if base is not None:
+        return HiddenState(_changed(_read_all(), base))
+    return HiddenState({name: settings for name, settings in _read_all().items() if settings})
+
+
+def capture_both(base: HiddenState) -> tuple[HiddenState, HiddenState]:
+    """Return the hidden state, and what of it differs from an earlier capture."""
+    now = _read_all()
+    return HiddenState({name: settings for name, settings in now.items() if settings}), HiddenState(_changed(now, base))
+
+
+def _read_all() -> dict[str, _Settings]:
     parts: dict[str, _Settings] = {}
     for name, place in _PLACES.items():
-        if place.module and place.module not in sys.modules:
-            continue
-        try:
-            now = place.read()
-            if base is not None:
-                now = _difference(now, base.parts[name] if name in base.parts else place.defaults())
-        except USERS_ERRORS:  # half imported, or of another version than is known here
-            continue
-        if now:
-            parts[name] = now
-    return HiddenState(parts)
+        if not place.module or place.module in sys.modules:
+            with suppress(*USERS_ERRORS):  # half imported, or of another version than is known here
+                parts[name] = place.read()
+    return parts
+
+
+def _changed(now: Mapping[str, _Settings], base: HiddenState) -> dict[str, _Settings]:
+    parts: dict[str, _Settings] = {}
+    for name, settings in now.items():
+        with suppress(*USERS_ERRORS):  # as above
+            before = base.parts[name] if name in base.parts else _PLACES[name].defaults()
+            if changed := _difference(settings, before):
+                parts[name] = changed
+    return parts
 
 
 def _difference(now: _Settings, before: Mapping[str, Any]) -> _Settings:

@@ -372,7 +372,7 @@ class Session:
         """
         reply = record.reply
         assert reply is not None
-        remember_all(record.state.sources)
+        remember_all(record.sources)
         if record.state.hidden_change:  # before anything else: it may say where modules are
             change = pickle.loads(record.state.hidden_change)  # noqa: S301 - of the user's own data folder
             hidden_state.apply(change)

@@ -150,8 +150,10 @@ class Build:
 
     def _hidden(self) -> bytes:
         """Return the hidden state that the notebook has set, and its generators of random numbers in any case."""
-        now = hidden_state.capture().parts
-        parts = {**hidden_state.capture(self._base).parts}
+        if self._base is None:
+            return pickle.dumps(hidden_state.capture())
+        state, changed = hidden_state.capture_both(self._base)
+        now, parts = state.parts, changed.parts
         parts.update({name: now[name] for name in hidden_state.GENERATORS if name in now})
         # What comes back is a whole list of filters, so the cell must begin with the notebook's.
         parts["process"] = {**parts.get("process", {}), "filters": now["process"]["filters"]}

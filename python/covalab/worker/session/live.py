@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import builtins
 import pickle
-import re
 import secrets
 import sys
 import types
@@ -19,9 +18,10 @@ from typing import Any, Final
 import msgspec
 
 from covalab.blobs import BlobStore
-from covalab.core.cell_source import remember, remember_all
+from covalab.core.cell_source import remember, remember_all, words_in
 from covalab.core.codec import USERS_ERRORS
 from covalab.core.errors import CovalabError
+from covalab.core.model import INLINE_LIMIT, Value
 from covalab.namespace import exchange, hidden_state, pickling
 from covalab.namespace.covariables import Snapshot, Tracker, is_hidden, restore
 from covalab.worker import reporting
@@ -32,7 +32,6 @@ from covalab.worker.session.cell_text import CellText, NotebookNames
 from covalab.worker.session.reach import is_of_shell, reached
 from covalab.worker.session.record import RESULT, CellRecord, RecordState, Replay, unfinished
 
-_WORD: Final = re.compile(r"[^\W\d]\w*")
 _MAIN: Final = "__main__"
 
 
@@ -51,7 +50,7 @@ class LiveSession:
         self._main = NodeMain(types.FunctionType((lambda: None).__code__, self.namespace))
         self._tracker = Tracker(self.namespace, self._is_hidden)
         self._fresh = hidden_state.capture()
-        self._sources: dict[str, str] = {}
+        self._sources = _Sources(blobs)
         self.token = ""
         self._state = RecordState(-1, "", Snapshot())
 
@@ -61,8 +60,7 @@ class LiveSession:
     def restore(self, record: CellRecord) -> None:
         """Put the session together as it was after a cell of another process."""
         state = record.state
-        self._sources.update(state.sources)
-        remember_all(state.sources)
+        self._sources.restore(record)
         for replay in state.replays:
             self._replay(replay)
         unstorable = {name: self.namespace[name] for name in state.snapshot.unstorable if name in self.namespace}
@@ -103,7 +101,7 @@ class LiveSession:
         received = self._take(notebook)
         self.namespace.update(values)
         before = hidden_state.capture() if received is not None else None
-        replay = self._replay_of(cell, {*_WORD.findall(cell.text)})
+        replay = self._replay_of(cell, {*words_in(cell.text)})
         end = self._run(cell.text, cell.filename, cell.first_line)
         self.namespace.update({name: values[name] for name in cell.parameters if name in values})
         given = (*(notebook.names if notebook is not None else ()), *values)
@@ -130,7 +128,7 @@ class LiveSession:
         if notebook is None:
             return None
         _apply(notebook.hidden)
-        self._sources.update(notebook.sources)
+        self._sources.add(notebook.sources)
         remember_all(notebook.sources)
         with hidden_state.kept_generators():
             if notebook.is_exchange:
@@ -140,7 +138,7 @@ class LiveSession:
 
     def _run(self, text: str, filename: str, first_line: int) -> CellEnd:
         remember(filename, text)
-        self._sources[filename] = text
+        self._sources.add({filename: text})
         code = "\n".join(text.split("\n")[first_line - 1 :])
         own, sys.modules[_MAIN] = sys.modules[_MAIN], self._main
         try:
@@ -158,7 +156,7 @@ class LiveSession:
     def _stored(self, cell: CellText, given: Iterable[str], end: CellEnd, replay: Replay) -> RecordState:
         before = self._state
         known = {*before.snapshot.names, *before.snapshot.unstorable}
-        touched = {*given, *(self.namespace.keys() - known), *reached(_WORD.findall(cell.text), self.namespace)}
+        touched = {*given, *(self.namespace.keys() - known), *reached(words_in(cell.text), self.namespace)}
         if end.has_value:
             self.namespace[RESULT] = end.value
             touched.add(RESULT)
@@ -171,6 +169,7 @@ class LiveSession:
         involved = tuple(name for name in unstorable if name in touched)
         if involved:
             replays.append(msgspec.structs.replace(replay, names=involved))
+        sources, older = self._sources.stored()
         return RecordState(
             before.number + 1,
             secrets.token_hex(8),
@@ -178,9 +177,39 @@ class LiveSession:
             _pickled(hidden_state.capture(self._fresh)),
             replays,
             end.has_value and RESULT not in snapshot.unstorable,
-            sources=dict(self._sources),
+            sources=sources,
             count=shell().execution_count - 1,
+            older_sources=older,
         )
+
+
+class _Sources:
+    """Texts of the cells so far. Each is in a record until there are many, which then become a blob of all records."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+        self._known: dict[str, str] = {}
+        self._recent: dict[str, str] = {}
+        self._older: list[Value] = []
+
+    def add(self, sources: Mapping[str, str]) -> None:
+        """Add texts, by the names of their files."""
+        new = {name: text for name, text in sources.items() if self._known.get(name) != text}
+        self._known.update(new)
+        self._recent.update(new)
+
+    def restore(self, record: CellRecord) -> None:
+        """Go on from a record."""
+        self._known = record.sources
+        self._recent, self._older = dict(record.state.sources), list(record.state.older_sources)
+        remember_all(self._known)
+
+    def stored(self) -> tuple[dict[str, str], list[Value]]:
+        """Return the texts for a record, and the values with those before them."""
+        if sum(map(len, self._recent.values())) > INLINE_LIMIT:  # smaller ones would not be blobs
+            self._older.append(self._blobs.serialize(self._recent, what="texts of cells"))
+            self._recent = {}
+        return dict(self._recent), list(self._older)
 
 
 def _pickled(state: hidden_state.HiddenState) -> bytes:
