@@ -136,7 +136,7 @@ def _answered(folder: Path, request: bytes) -> bytes:
 
 def _answer_in(data: bytes) -> Started | Problem:
     found = msgspec.json.decode(data)
-    return msgspec.convert(found, Started if "dispatch_id" in found else Problem)
+    return msgspec.convert(found, Started) if "dispatch_id" in found else msgspec.convert(found, Problem)
 
 
 class NotebookRoute(Route):
