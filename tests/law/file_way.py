@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,9 @@ def _seeded(cells: Sequence[str]) -> list[str]:
 
 
 def _outputs(cell: dict[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(json.dumps(cell["outputs"]))
+    """Return the outputs of a cell; the file of a syntax error is called as IPython calls it."""
+    text = re.sub(r"\(<cell In\[\d+\] [0-9a-f]{8}>, line", "(1.py, line", json.dumps(cell["outputs"]))
+    found: list[dict[str, Any]] = json.loads(text)
     return found
 
 
