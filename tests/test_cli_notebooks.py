@@ -220,6 +220,29 @@ def test_ctrl_c_without_a_terminal_cancels(live: Client, tmp_path: Path) -> None
     assert (tmp_path / "n.executed.ipynb").exists()
 
 
+def test_the_kernels_environment_is_entered(live: Client, tmp_path: Path) -> None:
+    """With `--kernel-env` the interpreter and the variables are those of the kernel that the notebook names."""
+    spec = tmp_path / "jupyter" / "kernels" / "mine"
+    spec.mkdir(parents=True)
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    kernel = {"argv": argv, "display_name": "Mine", "language": "python", "env": {"OF_THE_KERNEL": "yes"}}
+    (spec / "kernel.json").write_text(json.dumps(kernel))
+    metadata = {"kernelspec": {"name": "mine", "display_name": "Mine"}}
+    path = write(tmp_path / "n.ipynb", "import os\nos.environ['OF_THE_KERNEL']", metadata=metadata)
+    command = [sys.executable, "-c", "from covalab.cli import main; main()", "run", str(path), "--kernel-env", "-q"]
+
+    ran = subprocess.run(
+        [*command, "-o", "-"],
+        env={**os.environ, "JUPYTER_PATH": str(tmp_path / "jupyter")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert shown(code(json.loads(ran.stdout))[0]) == ["'yes'"]
+
+
 def test_a_timetable_waits_and_the_list_shows_its_next_run(live: Client, tmp_path: Path) -> None:
     """The command names the time zones; cancelling ends the series."""
     path = write(tmp_path / "nightly.ipynb", "x = 1")

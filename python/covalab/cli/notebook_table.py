@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -51,28 +51,50 @@ class _Cells:
 
     def table(self, *, whole: bool = False) -> Table:
         """Return the table, around the cell that runs where there are many cells."""
-        found = table("cell", "", "status", "took")
         numbers = range(1, len(self.nodes) + 1)
-        shown = numbers if whole else _window(self._at(), numbers)
-        if shown and shown[0] > 1:
-            found.add_row("…", f"{shown[0] - 1} before", "", "")
-        for number in shown:
-            node = self.nodes[number - 1]
-            state = self.states.get(node)
-            if state is None:
-                found.add_row(str(number), plain_text(self.texts[node]), "", "")
-                continue
-            took = run_time_text(state.started_at, state.ended_at)
-            status = plain_text("not run", "bright_black") if state.status == "skipped" else status_text(state.status)
-            found.add_row(str(number), plain_text(self.texts[node]), status, took)
-        if shown and shown[-1] < len(self.nodes):
-            found.add_row("…", f"{len(self.nodes) - shown[-1]} more", "", "")
-        return found
+        return cell_table(self.nodes, self.texts, self.states, numbers if whole else _window(self._at(), numbers))
 
     def _at(self) -> int:
         """Return the number of the cell that runs, or would be next."""
         done = (state for state in self.states.values() if state.status == "completed")
         return min(sum(1 for _ in done) + 1, len(self.nodes))
+
+
+def cell_table(
+    nodes: Sequence[int],
+    texts: Mapping[int, str],
+    states: Mapping[int, NodeState],
+    numbers: Sequence[int],
+    now: float | None = None,
+) -> Table:
+    """Return the table of some cells.
+
+    Parameters
+    ----------
+    nodes
+        The nodes of all cells, in order.
+    texts, states
+        The first line and the state of each, by node.
+    numbers
+        The numbers of the cells that are shown, from 1 on.
+    now
+        What time it is for cells that run; by the clock, if not given.
+    """
+    found = table("cell", "", "status", "took")
+    if numbers and numbers[0] > 1:
+        found.add_row("…", f"{numbers[0] - 1} before", "", "")
+    for number in numbers:
+        node = nodes[number - 1]
+        state = states.get(node)
+        if state is None:
+            found.add_row(str(number), plain_text(texts[node]), "", "")
+            continue
+        took = run_time_text(state.started_at, state.ended_at if state.ended_at is not None else now)
+        status = plain_text("not run", "bright_black") if state.status == "skipped" else status_text(state.status)
+        found.add_row(str(number), plain_text(texts[node]), status, took)
+    if numbers and numbers[-1] < len(nodes):
+        found.add_row("…", f"{len(nodes) - numbers[-1]} more", "", "")
+    return found
 
 
 def follow(dispatch: str, name: str, *, timeout: float | None, quiet: bool) -> int:

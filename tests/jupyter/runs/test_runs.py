@@ -274,6 +274,19 @@ def test_a_large_notebook_runs_without_the_outputs_that_it_had(live: Client, tmp
     assert shown(json.loads(executed.read_text())["cells"][0]) == ["1"]
 
 
+def test_a_redispatch_of_a_run_is_a_run(live: Client, tmp_path: Path) -> None:
+    """It has the document too, also a long one, which is stored beside the database."""
+    run = ct.run_notebook(write(tmp_path / "n.ipynb", f"x = 1\n# {'long ' * 20_000}", "x + 1"))
+    assert wait_for_end(live, run) == "completed"
+
+    again = ct.redispatch(run)()
+    reused = ct.redispatch(run, reuse_previous_results=True)()
+
+    for one in (again, reused):
+        assert wait_for_end(live, one) == "completed"
+        assert [shown(cell) for cell in code(ct.get_result(one).notebook())] == [[], ["2"]]
+
+
 # Names in another notebook
 
 

@@ -14,8 +14,9 @@ import msgspec
 from covalab.jupyter.cells.ipython_lines import parse_for_session
 
 _CHANGES_PATH: Final = re.compile(
-    r"\b(pip3?|conda|mamba|micromamba|uv|apt(-get)?)\s+(\S+\s+)*(install|add)\b|\bsys\.(path|modules|meta_path)\b|\bos\.chdir\b|"
-    r"\bsite\.addsitedir\b|^\s*%cd\b|^\s*%%(writefile|file)\b|\.py['\"]",
+    r"\b(pip3?|conda|mamba|micromamba|uv|apt(-get)?)[ \t]+(\S+[ \t]+){0,8}(install|add)\b"
+    r"|\bsys\.(path|modules|meta_path)\b|\bos\.chdir\b|\bsite\.addsitedir\b"
+    r"|^\s*%cd\b|^\s*%%(writefile|file)\b|\.py['\"]",
     re.MULTILINE,
 )
 """What may make a module importable that is not there yet."""
