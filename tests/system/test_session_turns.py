@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.system.test_outputs import until
 from tests.system.test_sessions import lattice_of
+from tests.waiting import until
 
 import covalab as ct
 from covalab.client import Client

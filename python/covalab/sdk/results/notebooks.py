@@ -173,7 +173,7 @@ def _converted(document: Mapping[str, Any], format_: str, target: Path) -> tuple
     from nbconvert.exporters import ExporterNameError, get_exporter  # noqa: PLC0415
 
     try:
-        exporter = get_exporter(format_)()  # type: ignore[no-untyped-call]
+        exporter = get_exporter(format_)()
     except (ExporterNameError, ValueError) as error:
         message = f"nbconvert has no exporter {format_!r}; `jupyter nbconvert --help` lists those there are"
         raise GraphError(message) from error
