@@ -62,7 +62,7 @@ def _outputs(cell: dict[str, Any]) -> list[dict[str, Any]]:
 def _collected(run: str, folder: Path) -> Any:
     """Return the names of a run as a notebook has them that reads its result."""
     path = folder / "collected.json"
-    with open_notebook(folder / "reader") as reader:
+    with open_notebook(folder / "notebook") as reader:  # where modules are that the cells wrote
         for call in ("start(get_ipython())", f"collect(get_ipython(), {str(path)!r}, {run!r}, ())"):
             function, _, arguments = call.partition("(")
             reader.hidden(f"__import__('runpy').run_path({str(_COLLECT)!r})[{function!r}]({arguments}")
