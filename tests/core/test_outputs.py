@@ -227,6 +227,17 @@ def histories(draw: Any) -> list[Event]:
     return events
 
 
+def test_that_outputs_were_left_out_is_said_again_after_a_clear() -> None:
+    """The first notice goes with what it is among."""
+    events = [event("left_out", 0, 0, "3 left"), event("clear", 0, 0, True), event("left_out", 0, 0, "4 left")]
+    events.append(shown("a", 0, 0, "", "display"))
+
+    outputs = fold(events, StreamText(b""), StreamText(b""))
+
+    assert [one.get("text") for one in outputs] == ["4 left", None]
+    assert fold(compact(events), StreamText(b""), StreamText(b"")) == outputs
+
+
 @given(histories())
 def test_fewer_events_fold_to_the_same(events: list[Event]) -> None:
     """A file that has grown is written anew, and nobody sees a difference."""

@@ -176,7 +176,8 @@ class _Folding:
             for output in self._by_id.get(event.display_id, []):
                 output["data"], output["metadata"] = content["data"], content["metadata"]
             return
-        if event.kind == "left_out" and self._left_out is not None:
+        # One that is about to be cleared is not replaced, but comes again.
+        if event.kind == "left_out" and self._left_out is not None and not self._clears:
             self._left_out["text"] = content
             return
         self._advance(event.out, event.err)
