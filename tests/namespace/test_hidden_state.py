@@ -96,6 +96,16 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
         "logging.getLogger('mine').setLevel('DEBUG'); logging.getLogger().setLevel('ERROR')",
         ["logging.getLogger('mine').level", "logging.getLogger().level"],
     ),
+    "loggers that are quiet": (
+        "import logging",
+        "logging.getLogger('a').disabled = True; logging.getLogger('b.c').propagate = False; logging.getLogger('d')",
+        ["[(logging.getLogger(name).disabled, logging.getLogger(name).propagate) for name in ('a', 'b.c', 'd')]"],
+    ),
+    "a logger that is quiet no more": (
+        "import logging; logging.getLogger('a').disabled = True",
+        "logging.getLogger('a').disabled = False",
+        ["logging.getLogger('a').disabled"],
+    ),
 }
 
 

@@ -255,20 +255,34 @@ def _put_plotly(settings: _Settings) -> None:
     _loaded("plotly.io").templates.default = settings["template"]
 
 
+_DISABLED: Final = " disabled "
+_ALONE: Final = " alone "  # its records go to no handler above it
+
+
 def _read_logging() -> _Settings:
     manager = logging.Logger.manager
-    levels = {
-        name: logger.level for name, logger in list(manager.loggerDict.items()) if isinstance(logger, logging.Logger)
-    }
-    return {**{name: level for name, level in levels.items() if level}, "": manager.root.level, " ": manager.disable}
+    settings: _Settings = {"": manager.root.level, " ": manager.disable}
+    for name, logger in list(manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger):
+            if logger.level:
+                settings[name] = logger.level
+            if logger.disabled:
+                settings[_DISABLED + name] = True
+            if not logger.propagate:
+                settings[_ALONE + name] = True
+    return settings
 
 
 def _put_logging(settings: _Settings) -> None:
-    for name, level in settings.items():
+    for name, value in settings.items():
         if name == " ":
-            logging.disable(level)
+            logging.disable(value)
+        elif name.startswith(_DISABLED):
+            logging.getLogger(name.removeprefix(_DISABLED)).disabled = bool(value)
+        elif name.startswith(_ALONE):
+            logging.getLogger(name.removeprefix(_ALONE)).propagate = not value
         else:
-            logging.getLogger(name or None).setLevel(level or logging.NOTSET)
+            logging.getLogger(name or None).setLevel(value or logging.NOTSET)
 
 
 def _nothing_else() -> _Settings:
