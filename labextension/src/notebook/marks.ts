@@ -15,6 +15,8 @@ const TEXTS: Readonly<Record<Exclude<Remark, 'none'>, string>> = {
   kept: 'This cell was run or cleared here; the run in the background has another output.'
 };
 
+const STALE_OUTPUT = "The run's output is of an older text of this cell.";
+
 /** Shows the marks of one notebook. */
 export class CellMarks {
   /** `show` shows the run's output of the cell with an id. */
@@ -31,7 +33,7 @@ export class CellMarks {
       cell.toggleClass(RUNNING, its?.phase === 'running' && its.remark === 'none');
       if (its && its.remark !== 'none') {
         seen.add(cell);
-        this._note(cell).set(TEXTS[its.remark], its.canShow);
+        this._note(cell).set(its.remark === 'stale' && its.canShow ? STALE_OUTPUT : TEXTS[its.remark], its.canShow);
       }
     }
     for (const [cell, note] of this._notes) {

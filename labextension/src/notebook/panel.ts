@@ -110,7 +110,11 @@ export function remember(model: INotebookModel, value: IRemembered): void {
 export function documentOf(model: INotebookModel): PartialJSONObject {
   const document = model.toJSON();
   const ids = [...model.cells].map(({ id }) => id);
-  const cells = (document['cells'] as PartialJSONObject[]).map((cell, at) => ({ ...cell, id: ids[at] }));
+  const cells = (document['cells'] as PartialJSONObject[]).map((cell, at) => {
+    const metadata = { ...(cell['metadata'] as PartialJSONObject) };
+    delete metadata['trusted']; // never stored
+    return { ...cell, metadata, id: ids[at] };
+  });
   const { [KEY]: own, ...others } = document['metadata'] as PartialJSONObject;
   const rest = withRemembered(own, null);
   const metadata = Object.keys(rest).length > 0 ? { ...others, [KEY]: rest } : others;
