@@ -12,9 +12,11 @@ from tests.browser.lab import Desk, Lab
 from tests.browser.test_cell_outputs_page import change_theme, outputs_of
 
 WAIT = """import pathlib, time
-while not pathlib.Path("{flag}").exists():
+for _ in range(6000):
+    if pathlib.Path("{flag}").exists():
+        break
     time.sleep(0.05)
-"""
+"""  # with an end, so that a test that fails leaves no busy worker
 FIRST = "print('first')\nrows = [1, 2, 3]"
 PLOT = """import matplotlib.pyplot as plt
 import pandas as pd
@@ -152,7 +154,7 @@ def test_a_cell_that_was_changed_meanwhile_is_left_alone(desk: Desk, lab: Lab, t
 
     bar(desk).get_by_text("Bring Values Here").click()
     desk.page.locator(".jp-Dialog .jp-mod-accept").click()  # which kernel: the notebook was opened without
-    expect(desk.page.locator(".Toastify__toast")).to_contain_text("x, y", timeout=120_000)
+    expect(desk.page.locator(".Toastify__toast")).to_contain_text("loaded when a cell first reads them", timeout=120_000)
     set_source(desk, 0, "x + y + 300")
     desk.page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 0; }")
     desk.command("notebook:run-cell")
