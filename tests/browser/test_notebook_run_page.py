@@ -97,6 +97,7 @@ def test_outputs_appear_in_place_and_are_there_in_another_browser(
     expect(bar(desk)).to_contain_text("2 of 5 cells done")
     assert "jp-covalab-mod-pending" in (cell(desk, 3).get_attribute("class") or "")
     assert lab.ask("api/kernels") == []
+    cell(desk, 4).scroll_into_view_if_needed()
     desk.shoot("notebook_run_live")
     change_theme(desk, "Dark")
     desk.shoot("notebook_run_live_dark")
@@ -113,7 +114,7 @@ def test_outputs_appear_in_place_and_are_there_in_another_browser(
     expect(outputs_of(other, 2)).to_contain_text("began")
     expect(outputs_of(other, 2)).to_contain_text("1")
     expect(outputs_of(other, 3)).to_contain_text("IndexError: list index out of range")
-    expect(bar(other)).to_contain_text("Failed in the background")
+    expect(bar(other)).to_contain_text("3 of 5 cells done, [4] IndexError: list index out of range")
     assert [prompt_of(other, at).inner_text() for at in range(5)] == ["[1]:", "[2]:", "[3]:", "[4]:", "[ ]:"]
     other.shoot("notebook_run_reopened")
     other.save()

@@ -3,8 +3,9 @@
  */
 import { Widget } from '@lumino/widgets';
 import { h, iconButton, statusMark, summaryMark } from '../dom';
-import { canCancel, counted, errorMessage, formatDuration, isTerminal, summaryLabel } from '../text';
+import { canCancel, counted, errorMessage, isTerminal } from '../text';
 import type { ISnapshot } from '../tokens';
+import { runLine } from './texts';
 
 export interface IRunBarOptions {
   readonly cancel: () => Promise<void>;
@@ -45,8 +46,9 @@ export class RunBar extends Widget {
    * @param snapshot - The dispatch.
    * @param nCells - The number of cells that run.
    * @param nStale - The number of cells that were changed since.
+   * @param failure - The first cell that failed, and its error.
    */
-  showRun(snapshot: ISnapshot, nCells: number, nStale: number): void {
+  showRun(snapshot: ISnapshot, nCells: number, nStale: number, failure: string): void {
     const { summary, stale } = snapshot;
     const key = `${summary.status}|${summary.paused}`;
     if (this._key !== key) {
@@ -55,7 +57,7 @@ export class RunBar extends Widget {
       this.node.dataset['status'] = summary.status;
     }
     const ended = isTerminal(summary.status);
-    this._text.textContent = [this._refusal || runLine(snapshot, nCells), nStale > 0 ? `${counted(nStale, 'cell')} changed since` : '', stale].filter(Boolean).join(' · ');
+    this._text.textContent = [this._refusal || runLine(snapshot, nCells, failure), nStale > 0 ? `${counted(nStale, 'cell')} changed since` : '', stale].filter(Boolean).join(' · ');
     this._text.title = summary.error;
     const share = nCells === 0 ? 1 : Math.min(1, summary.counts.completed / nCells);
     this._done.style.width = `${100 * share}%`;
@@ -88,21 +90,4 @@ export class RunBar extends Widget {
   private readonly _canOpen: boolean;
   private _key = '';
   private _refusal = '';
-}
-
-/** Return the line about a run: `Running in the background: 3 of 12 cells done`. */
-export function runLine({ summary }: Pick<ISnapshot, 'summary'>, nCells: number): string {
-  const { status, counts, started_at, ended_at, error } = summary;
-  const took = started_at !== null && ended_at !== null ? ` in ${formatDuration(ended_at - started_at)}` : '';
-  const done = `${counts.completed} of ${counted(nCells, 'cell')} done`;
-  switch (status) {
-    case 'completed':
-      return `Ran in the background: ${counted(nCells, 'cell')}${took}`;
-    case 'failed':
-      return `Failed in the background: ${[done, error.trim().split('\n', 1)[0]].filter(Boolean).join(', ')}`;
-    case 'cancelled':
-      return `Cancelled in the background: ${done}`;
-    default:
-      return `${summaryLabel(summary)} in the background: ${done}`;
-  }
 }

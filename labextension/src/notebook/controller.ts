@@ -150,11 +150,11 @@ export class NotebookRuns implements IDisposable {
     if (!this._filling || !snapshot) {
       return;
     }
-    const { cells, total, kept, isFilled } = this._filling;
+    const { cells, total, kept, isFilled, failure } = this._filling;
     const { model } = this._panel.context;
     const nStale = [...cells.values()].filter(({ remark }) => remark === 'stale').length;
     this._marks?.update(this._panel.content.widgets, cells);
-    this._bar?.showRun(snapshot, total, nStale);
+    this._bar?.showRun(snapshot, total, nStale, failure);
     const found = recall(model);
     if (found?.run === this._id && (found.filled !== isFilled || found.kept.join() !== kept.join())) {
       remember(model, { run: this._id, filled: isFilled, kept: isFilled ? [] : kept });

@@ -1,9 +1,9 @@
 /**
  * Executed notebook of a run: a file beside the notebook, with the outputs as far as they have come.
  */
-import { PathExt } from '@jupyterlab/coreutils';
 import { type Contents, ServerConnection } from '@jupyterlab/services';
 import type { Client } from '../client';
+import { executedPath } from './texts';
 
 /** The most names that are tried. */
 const MAX_NAMES = 100;
@@ -28,15 +28,6 @@ export async function writeExecuted(id: string, client: Client, contents: Conten
     }
   }
   throw new Error(`There are ${MAX_NAMES} files like ${executedPath(path, MAX_NAMES)} already; delete those that you do not need.`);
-}
-
-/** Return the path of an executed notebook: beside the notebook, or at the top if that is outside of the server's folder. */
-export function executedPath(path: string, number: number): string {
-  const isOutside = path.startsWith('/') || /^[A-Za-z]:[\\/]/.test(path);
-  const inside = isOutside ? PathExt.basename(path.replaceAll('\\', '/')) : path;
-  const extension = PathExt.extname(inside);
-  const stem = extension ? inside.slice(0, -extension.length) : inside;
-  return `${stem}-executed${number > 1 ? `-${number}` : ''}.ipynb`;
 }
 
 async function found(contents: Contents.IManager, path: string): Promise<unknown> {

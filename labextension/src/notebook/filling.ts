@@ -7,6 +7,7 @@
 import type { IOutputAreaModel } from '@jupyterlab/outputarea';
 import type { IDisposable } from '@lumino/disposable';
 import { type ISignal, Signal } from '@lumino/signaling';
+import { errorLine } from '../cell/state';
 import { OutputsReader } from '../model/outputs';
 import { isTerminal } from '../text';
 import type { IDispatchSource, IOutput } from '../tokens';
@@ -65,6 +66,11 @@ export class Filling implements IDisposable {
   /** The number of cells that run, also of those that the open notebook has no more. */
   get total(): number {
     return this._run.length;
+  }
+
+  /** The first cell that failed and its error, as `[4] IndexError: list index out of range`; empty while there is none. */
+  get failure(): string {
+    return this._failure;
   }
 
   /** Ids of the cells whose outputs are newer than those of the run. */
@@ -142,6 +148,7 @@ export class Filling implements IDisposable {
       found.set(model.id, { phase, remark, canShow: reader !== null && (remark === 'stale' || remark === 'kept') });
     }
     this._cells = found;
+    this._failure = this._describeFailure(snapshot.states, counts);
     this._isFilled = isOver && [...found].every(([id]) => this._settled.has(id) || this._kept.has(id));
     this._changed.emit();
   }
@@ -177,6 +184,12 @@ export class Filling implements IDisposable {
     // What the reader's own tasks have shown is as trusted as the output of a cell that was run here.
     model.trusted = true;
     writeOutputs(model.outputs, notebookOutputs(outputs, count));
+  }
+
+  private _describeFailure(states: ReadonlyMap<number, NodeState>, counts: ReadonlyMap<number, number>): string {
+    const failed = this._run.find(({ node }) => states.get(node)?.[1] === 'failed' && counts.has(node));
+    const line = failed ? errorLine(this._readers.get(failed.node)?.known.outputs ?? []) : '';
+    return failed ? `[${counts.get(failed.node)}] ${line}`.trim() : '';
   }
 
   /** Return the reader of a node's outputs. */
@@ -259,6 +272,7 @@ export class Filling implements IDisposable {
   private readonly _digests = new WeakMap<ICodeCellModel, { readonly text: string; readonly digest: string }>();
   private _cells: ReadonlyMap<string, IFilledCell> = new Map();
   private _timer = 0;
+  private _failure = '';
   private _isWriting = false;
   private _isFilled = false;
   private _isDisposed = false;

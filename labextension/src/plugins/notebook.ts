@@ -155,7 +155,8 @@ function addExecutedCommand(app: JupyterFrontEnd, { client, dispatches }: ICoval
         [...(app.shell.widgets('main') as Iterable<unknown>)].some(widget => (widget as Partial<INotebookPanel>).context?.path === path);
       try {
         const path = await writeExecuted(id, client, contents, isOpen);
-        await app.commands.execute('docmanager:open', { path });
+        // It is there to be read: a kernel starts when a cell is run.
+        await app.commands.execute('docmanager:open', { path, kernelPreference: { shouldStart: false, autoStartDefault: false } });
       } catch (error) {
         await showRefusal('There is no executed notebook to open', error);
       }
