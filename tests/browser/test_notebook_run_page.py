@@ -24,7 +24,7 @@ frame = pd.DataFrame({"depth": rows, "score": [0.91, 0.95, 0.93]})
 plt.plot(frame.depth, frame.score)
 plt.show()
 frame"""
-SLOW = 'print("began", flush=True)\n' + WAIT + 'best = int(frame.score.idxmax())\nbest'
+SLOW = 'print("began", flush=True)\n' + WAIT + "best = int(frame.score.idxmax())\nbest"
 ERROR = "numbers = [1, 2]\nnumbers[5]"
 
 
@@ -129,7 +129,12 @@ def test_outputs_appear_in_place_and_are_there_in_another_browser(
 def test_a_cell_that_was_changed_meanwhile_is_left_alone(desk: Desk, lab: Lab, tmp_path: Path) -> None:
     """From the selected cell on; one is edited while it waits. Then the values in a kernel, the executed notebook, a refusal."""
     flag = tmp_path / "go"
-    cells = ["raise RuntimeError('not selected')", "x = 20\nx + 1", WAIT.format(flag=flag) + "y = x * 2", "print('old text', y)"]
+    cells = [
+        "raise RuntimeError('not selected')",
+        "x = 20\nx + 1",
+        WAIT.format(flag=flag) + "y = x * 2",
+        "print('old text', y)",
+    ]
     path = lab.notebook("edited.ipynb", *cells)
     open_without_kernel(desk, path)
     desk.page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1; }")
@@ -155,7 +160,9 @@ def test_a_cell_that_was_changed_meanwhile_is_left_alone(desk: Desk, lab: Lab, t
 
     bar(desk).get_by_text("Bring Values Here").click()
     desk.page.locator(".jp-Dialog .jp-mod-accept").click()  # which kernel: the notebook was opened without
-    expect(desk.page.locator(".Toastify__toast")).to_contain_text("loaded when a cell first reads them", timeout=120_000)
+    expect(desk.page.locator(".Toastify__toast")).to_contain_text(
+        "loaded when a cell first reads them", timeout=120_000
+    )
     set_source(desk, 0, "x + y + 300")
     desk.page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 0; }")
     desk.command("notebook:run-cell")
