@@ -127,7 +127,7 @@ def test_outputs_appear_in_place_and_are_there_in_another_browser(
 
 
 def test_a_cell_that_was_changed_meanwhile_is_left_alone(desk: Desk, lab: Lab, tmp_path: Path) -> None:
-    """From the selected cell on; one is edited while it waits. Then the values in a kernel, the executed notebook, a refusal."""
+    """From the selected cell on, one is edited while it waits; then values, the executed notebook, a refusal."""
     flag = tmp_path / "go"
     cells = [
         "raise RuntimeError('not selected')",
