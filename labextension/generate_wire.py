@@ -18,7 +18,7 @@ import msgspec
 from msgspec import inspect as types
 
 from covalab._version import __version__
-from covalab.core import browser_views, journal, model
+from covalab.core import browser_views, journal, model, notebook_run
 
 TARGET: Final = pathlib.Path(__file__).parent / "src" / "wire.ts"
 
@@ -53,6 +53,8 @@ STRUCTS: Final[tuple[type[msgspec.Struct], ...]] = (
     browser_views.ExecutionView,
     browser_views.StreamItem,
     browser_views.StreamPage,
+    notebook_run.NotebookCell,
+    notebook_run.NotebookView,
     model.PoolStatus,
     model.DispatcherStatus,
     model.Problem,

@@ -3,10 +3,23 @@
  */
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
-import type { ReadonlyJSONValue } from '@lumino/coreutils';
+import type { ReadonlyJSONValue, ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { RefusedError } from './refusal';
 import type { IOutputsPage } from './tokens';
-import type { DispatchChanges, DispatcherStatus, DispatchSummary, ExecutionView, Graph, NodeDetail, Problem, Status, StreamPage, TasksSummary } from './wire';
+import type {
+  DispatchChanges,
+  DispatcherStatus,
+  DispatchSummary,
+  ExecutionView,
+  Graph,
+  NodeDetail,
+  NotebookCell,
+  NotebookView,
+  Problem,
+  Status,
+  StreamPage,
+  TasksSummary
+} from './wire';
 
 /** Filter and page of a list of dispatches. */
 export interface IListQuery {
@@ -16,6 +29,22 @@ export interface IListQuery {
   readonly count?: number;
   /** List the child dispatches below this one, instead of the outermost dispatches. */
   readonly root?: string;
+}
+
+/** A notebook to run. */
+export interface INotebookQuery {
+  /** Path of the contents API. */
+  readonly path: string;
+  /** The document as the editor has it, in nbformat's JSON. */
+  readonly document: ReadonlyPartialJSONObject;
+  /** Id of the cell to begin with; null: the first. */
+  readonly first: string | null;
+}
+
+/** A notebook run that was started. */
+export interface IStartedRun {
+  readonly dispatch_id: string;
+  readonly cells: readonly NotebookCell[];
 }
 
 /** Sends requests to the Jupyter server. */
@@ -57,6 +86,21 @@ export class Client {
   /** Read the output of a cell that runs in the background, as a notebook saves it. */
   cell(id: string, node: number): Promise<Record<string, ReadonlyJSONValue>> {
     return this._request(`dispatches/${encodeURIComponent(id)}/nodes/${node}/cell`);
+  }
+
+  /** Run a notebook in the background. */
+  runNotebook(query: INotebookQuery): Promise<IStartedRun> {
+    return this._request('notebooks', { method: 'POST', body: JSON.stringify(query) });
+  }
+
+  /** Read which cell of a notebook run is which node. */
+  notebook(id: string): Promise<NotebookView> {
+    return this._request(`dispatches/${encodeURIComponent(id)}/notebook`);
+  }
+
+  /** Read the executed notebook of a run as far as it has come, in nbformat's JSON. */
+  executedNotebook(id: string): Promise<ReadonlyPartialJSONObject> {
+    return this._request(`dispatches/${encodeURIComponent(id)}/notebook/executed`);
   }
 
   cancel(id: string): Promise<DispatchSummary> {

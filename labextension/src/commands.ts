@@ -10,5 +10,9 @@ export const CommandIDs = {
   unpause: 'covalab:continue-dispatch',
   redispatch: 'covalab:redispatch',
   delete: 'covalab:delete-dispatch',
-  refresh: 'covalab:refresh-dispatches'
+  refresh: 'covalab:refresh-dispatches',
+  runNotebook: 'covalab:run-notebook',
+  runFollowing: 'covalab:run-selected-and-following',
+  bring: 'covalab:bring-values',
+  openExecuted: 'covalab:open-executed-notebook'
 } as const;

@@ -39,6 +39,11 @@ export function canCancel({ status, held, starts_at }: Pick<DispatchSummary, 'st
   return !isTerminal(status) && (!held || starts_at !== null);
 }
 
+/** Return whether a dispatch is a notebook that runs as a whole: it comes from a notebook, and from no cell of it. */
+export function isNotebookRun({ notebook, cell }: Pick<DispatchSummary, 'notebook' | 'cell'>): boolean {
+  return cell === '' && notebook.endsWith('.ipynb');
+}
+
 const ERROR_LABELS: Readonly<Record<ErrorType, string>> = {
   runtime: 'The task raised an exception',
   timeout: 'The time limit was exceeded',

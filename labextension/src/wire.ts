@@ -339,6 +339,23 @@ export interface StreamPage {
   readonly ended: boolean;
 }
 
+/** Code cell of a document: its nbformat id, its node (-1: it is not run), and the digest of its text. */
+export interface NotebookCell {
+  readonly id: string;
+  readonly node: number;
+  readonly source_digest: string;
+}
+
+/** Notebook run for views: the file, its code cells with their nodes, and the status of the dispatch. */
+export interface NotebookView {
+  readonly path: string;
+  readonly cells: readonly NotebookCell[];
+  readonly status: string;
+  readonly parameters: Record<string, unknown>;
+  readonly first: string;
+  readonly resumed: string;
+}
+
 /**
  * One pool: the interpreter it runs under, how many workers it has and whether it is up.
  *

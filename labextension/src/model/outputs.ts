@@ -66,7 +66,12 @@ export class OutputsReader implements IDisposable {
     return this._wasRead;
   }
 
-  /** Emitted after the outputs changed or became final. */
+  /** Whether nothing more is read: all is known, or the server does not have it. */
+  get isOver(): boolean {
+    return this._isOver || this._known.isFinal;
+  }
+
+  /** Emitted after the outputs changed or became final, and when nothing more is read. */
   get changed(): ISignal<this, void> {
     return this._changed;
   }
@@ -94,6 +99,7 @@ export class OutputsReader implements IDisposable {
       return;
     }
     this._hasEnded = hasEnded;
+    this._isOver = false;
     this._vainReads = 0;
     this._interval = FAST;
     void this._poll.refresh();
@@ -118,6 +124,10 @@ export class OutputsReader implements IDisposable {
     const isVain = this._hasEnded && this._vainReads >= MAX_VAIN_READS;
     if (this._known.isFinal || this._isRefused || isVain) {
       void this._poll.stop();
+      if (!this.isOver && !this.isDisposed) {
+        this._isOver = true;
+        this._changed.emit();
+      }
       return;
     }
     const interval = Math.max(this._interval, (Date.now() - start) / LOAD);
@@ -157,4 +167,5 @@ export class OutputsReader implements IDisposable {
   private _hasEnded = false;
   private _isRefused = false;
   private _wasRead = false;
+  private _isOver = false;
 }

@@ -5,7 +5,7 @@ import { InterruptForms } from '../dispatch/interruptForms';
 import { h, iconButton, summaryMark } from '../dom';
 import type { DispatchesModel } from '../model/dispatches';
 import { ExecutionReader } from '../model/execution';
-import { canCancel, counted, describeCounts, formatAge, formatDuration, formatElapsed, isTerminal, STATUSES, summaryLabel, total } from '../text';
+import { canCancel, counted, describeCounts, formatAge, formatDuration, formatElapsed, isNotebookRun, isTerminal, STATUSES, summaryLabel, total } from '../text';
 import type { DispatchSummary } from '../wire';
 import { SUMMARY_LABELS } from '../words';
 
@@ -92,6 +92,7 @@ export class DispatchRow {
       this.node.dataset['held'] = String(held);
       this.node.dataset['cancel'] = String(canCancel(summary));
       this.node.dataset['paused'] = String(paused && !ended);
+      this.node.dataset['notebook'] = String(isNotebookRun(summary));
     }
   }
 

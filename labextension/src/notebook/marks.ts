@@ -1,0 +1,82 @@
+/**
+ * Marks on the cells of an open notebook: which wait, which runs, and which have an output of an older text.
+ */
+import { PanelLayout, Widget } from '@lumino/widgets';
+import { h } from '../dom';
+import type { IFilledCell, Remark } from './filling';
+import type { ICell } from './panel';
+
+const PENDING = 'jp-covalab-mod-pending';
+const RUNNING = 'jp-covalab-mod-running';
+
+const TEXTS: Readonly<Record<Exclude<Remark, 'none'>, string>> = {
+  stale: 'The run has an older text of this cell.',
+  shown: 'This output is of an older text of the cell.',
+  kept: 'This cell was run or cleared here; the run in the background has another output.'
+};
+
+const STALE_OUTPUT = "The run's output is of an older text of this cell.";
+
+/** Shows the marks of one notebook. */
+export class CellMarks {
+  /** `show` shows the run's output of the cell with an id. */
+  constructor(show: (id: string) => void) {
+    this._show = show;
+  }
+
+  /** Let the cells on the page have the marks of these, and no others. */
+  update(cells: readonly ICell[], filled: ReadonlyMap<string, IFilledCell>): void {
+    const seen = new Set<ICell>();
+    for (const cell of cells) {
+      const its = filled.get(cell.model?.id);
+      cell.toggleClass(PENDING, its?.phase === 'pending' && its.remark === 'none');
+      cell.toggleClass(RUNNING, its?.phase === 'running' && its.remark === 'none');
+      if (its && its.remark !== 'none') {
+        seen.add(cell);
+        this._note(cell).set(its.remark === 'stale' && its.canShow ? STALE_OUTPUT : TEXTS[its.remark], its.canShow);
+      }
+    }
+    for (const [cell, note] of this._notes) {
+      if (!seen.has(cell)) {
+        note.dispose();
+        this._notes.delete(cell);
+      }
+    }
+  }
+
+  private _note(cell: ICell): Note {
+    let note = this._notes.get(cell);
+    if (!note || note.isDisposed) {
+      note = new Note(() => this._show(cell.model.id));
+      this._notes.set(cell, note);
+    }
+    if (!note.parent && cell.layout instanceof PanelLayout) {
+      const at = cell.layout.widgets.findIndex(widget => widget.hasClass('jp-Cell-outputWrapper'));
+      cell.layout.insertWidget(at < 0 ? cell.layout.widgets.length : at, note);
+    }
+    return note;
+  }
+
+  private readonly _show: (id: string) => void;
+  private readonly _notes = new Map<ICell, Note>();
+}
+
+class Note extends Widget {
+  constructor(show: () => void) {
+    super();
+    this.addClass('jp-covalab-Note');
+    this._button = h('button', { class: 'cv-button', text: 'Show It', title: 'Show the output of the run in this cell', attrs: { type: 'button' }, onClick: show });
+    this.node.setAttribute('data-lm-suppress-shortcuts', 'true');
+    this.node.append(this._text, this._button);
+  }
+
+  set(text: string, canShow: boolean): void {
+    if (this._text.textContent !== text) {
+      this._text.textContent = text;
+    }
+    this._button.hidden = !canShow;
+  }
+
+  private readonly _text = h('span', { attrs: { role: 'status' } });
+  private readonly _button: HTMLButtonElement;
+}
