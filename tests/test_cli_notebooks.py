@@ -203,7 +203,9 @@ def test_ctrl_c_without_a_terminal_cancels(live: Client, tmp_path: Path) -> None
     """The exit code is 130, the executed notebook is written, and no process is left behind."""
     mark = tmp_path / "began"
     path = write(tmp_path / "n.ipynb", f"open({str(mark)!r}, 'w').close()\nimport time\ntime.sleep(600)")
-    command = [sys.executable, "-c", "from covalab.cli import main; main()", "run", str(path)]
+    # Tests that run in the background of a shell ignore the signal, and so would what they start.
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [sys.executable, "-c", f"{program} from covalab.cli import main; main()", "run", str(path)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
         deadline = time.monotonic() + 200
         while not mark.exists():

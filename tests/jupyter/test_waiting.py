@@ -26,6 +26,7 @@ DATA = [1.5]
 ARRAY = np.zeros(4)
 MODEL = Model(DATA)
 CHANGED = {id(DATA), id(ARRAY), id(MODEL)}
+NAMESPACE = {"data": DATA, "array": ARRAY, "model": MODEL}
 
 
 @pytest.mark.parametrize(
@@ -57,13 +58,13 @@ CHANGED = {id(DATA), id(ARRAY), id(MODEL)}
 )
 def test_what_shares_an_object_is_waited_for(value: object) -> None:
     """Views of arrays, attributes and methods are ways to it."""
-    assert not CHANGED.isdisjoint(objects_in([value]))
+    assert not CHANGED.isdisjoint(objects_in([value], NAMESPACE))
 
 
 @pytest.mark.parametrize("value", [[1.5], np.zeros(4), math, len, Model, Model([1.5]), "text", None])
 def test_equal_values_code_and_modules_share_nothing(value: object) -> None:
     """A function refers to all names of its module, and is not looked into."""
-    assert CHANGED.isdisjoint(objects_in([value]))
+    assert CHANGED.isdisjoint(objects_in([value], NAMESPACE))
 
 
 @pytest.mark.parametrize(
@@ -82,3 +83,11 @@ def test_equal_values_code_and_modules_share_nothing(value: object) -> None:
 def test_a_cell_that_may_look_at_any_name_waits_for_all(code: str, looks: bool) -> None:
     """So do `eval` and `exec` of a text that is not in the cell."""
     assert (ALL_NAMES in names_needed(ast.parse(code), {})) is looks
+
+
+@pytest.mark.parametrize(
+    "value", [NAMESPACE, Model(NAMESPACE), Model(NAMESPACE).fit], ids=["itself", "shell", "method"]
+)
+def test_what_reaches_all_names_is_not_waited_for(value: object) -> None:
+    """As the shell does, and the methods of it that notebooks have."""
+    assert CHANGED.isdisjoint(objects_in([value], NAMESPACE))

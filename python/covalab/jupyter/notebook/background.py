@@ -18,6 +18,7 @@ from covalab.core.model import DispatchSummary, Status
 from covalab.core.outputs import Output
 from covalab.jupyter.notebook.session import CellElectron, Session
 from covalab.jupyter.notebook.waiting import ALL_NAMES, RANDOM, names_changed, names_needed, objects_in
+from covalab.namespace.covariables import is_hidden
 from covalab.namespace.delivery import Delivered
 from covalab.namespace.exchange import Sent
 from covalab.sdk.dispatching import api
@@ -91,13 +92,15 @@ class BackgroundCell:
             return []
         if self._may_change is None:
             sent = self._sent.values
-            reached = objects_in([sent[name] for name in self.names if name in sent])
+            reached = objects_in([sent[name] for name in self.names if name in sent], self._session.namespace)
             self._may_change = reached & self._sent.states.numbers.keys()
         namespace = self._session.namespace
         return [
             name
             for name in names
-            if name in namespace and not self._may_change.isdisjoint(objects_in([namespace[name]]))
+            if name in namespace
+            and not is_hidden(name)  # the shell's own, through which everything is reached
+            and not self._may_change.isdisjoint(objects_in([namespace[name]], namespace))
         ]
 
     def bundle(self) -> dict[str, Any]:

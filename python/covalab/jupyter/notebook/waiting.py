@@ -74,9 +74,12 @@ def names_changed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
     return found | {FILES} if may_write(tree) else found
 
 
-def objects_in(values: Iterable[object]) -> set[int]:
-    """Return the ids of the objects that can be reached from values, up to a limit; code is not looked into."""
-    found: set[int] = set()
+def objects_in(values: Iterable[object], namespace: Mapping[str, Any]) -> set[int]:
+    """Return the ids of the objects that can be reached from values, up to a limit; code is not looked into.
+
+    Neither is the namespace of the notebook, which the shell's objects reach.
+    """
+    found = {id(namespace)}
     level = list(values)
     while level and len(found) < _OBJECTS_LIMIT:
         fresh = [one for one in level if id(one) not in found and type(one) not in _NOT_ENTERED]
