@@ -16,6 +16,7 @@ import pytest
 from tests.system.clean_states import CARRIED, CARRIED_PROGRAM, STATES
 from tests.system.processes import dispatcher
 from tests.system.tasks import adding
+from tests.waiting import until
 
 import covalab as ct
 from covalab.client import Client
@@ -565,3 +566,17 @@ def test_late_output_is_never_in_the_output_of_another_task(name: str, client: C
         nodes = client.graph(result.dispatch_id).nodes
         details = [client.node(result.dispatch_id, n) for n, node in enumerate(nodes) if node.name == "quiet"]
         assert [(it.stdout, it.stderr) for it in details] == [("mine\n", "")] * WORKERS
+
+
+@ct.electron
+def knows_pandas() -> bool:
+    """Return whether the process had imported pandas before the task did."""
+    is_there = "pandas" in sys.modules
+    import pandas  # noqa: F401, ICN001 - by the task itself
+
+    return is_there
+
+
+def test_a_package_that_reads_what_dask_sets_for_workers_is_imported_beforehand(live: Client) -> None:
+    """Pandas reads PYTHONHASHSEED, which Dask sets and no notebook has."""
+    until(lambda: ct.dispatch_sync(ct.lattice(knows_pandas))().result)

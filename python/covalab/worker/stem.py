@@ -182,6 +182,8 @@ def main() -> None:
     parser.add_argument("--control", type=int, required=True)
     arguments = parser.parse_args()
     adopt_orphans()
+    # Dask sets it for its workers. It has done its work here, and a package that reads it would be other in a dispatch.
+    os.environ.pop("PYTHONHASHSEED", None)
     os.chdir(tempfile.gettempdir())  # a folder of the user's may be removed under it
     faulthandler.enable()  # in task processes: the place of a crash in C code is in the output of the task
     signal.signal(signal.SIGINT, signal.SIG_IGN)
