@@ -68,6 +68,8 @@ def test_cells_share_one_process_and_everything_in_it() -> None:
     assert (result["shown"], result["before"], result["seen"]) == ("[0.33]", 42, ("x", 5, True))
     assert result.result == "ab"
     assert result["b"].base is result["a"]
+    assert "\nresult: 'ab'\n" in str(result)
+    assert ":session:" not in str(result)
 
 
 def test_an_explicit_electron_takes_values_from_the_session_and_gives_them_to_it() -> None:

@@ -504,7 +504,11 @@ class Result(Readers):
         return f"<Result of {summary.name!r}: {self.status}, dispatch {summary.id}>"
 
     def __str__(self) -> str:
-        result = self._text(self._record.graph.output) if self._has_value else None
+        graph = self._record.graph
+        has_session = any(one.session for one in graph.settings)
+        result = self._text(graph.output) if self._has_value else None
+        if has_session and self._has_value:  # its text is how the names travel
+            result = repr(self.result)[:_TEXT_LIMIT]
         lines = [
             "",
             "Lattice Result",
@@ -524,6 +528,8 @@ class Result(Readers):
             "------------",
         ]
         for name, output in self.get_all_node_outputs().items():
+            if has_session and name.startswith(":"):
+                continue
             lines.append(f"{name}: {None if output is None else output.object_string}")
         return "\n".join(lines) + "\n"
 
