@@ -364,6 +364,15 @@ class Failure(msgspec.Struct, frozen=True):
         return f"{self.exception}: {said}" if said else self.exception
 
 
+class Reuse(msgspec.Struct, frozen=True, array_like=True):
+    """Whether an earlier run stood for a run (`dispatch` empty: no) and why; `doubts` are why this one never will."""
+
+    dispatch: DispatchId = DispatchId("")
+    node: int = -1
+    reasons: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
 class Outcome(msgspec.Struct, frozen=True, array_like=True):
     """Outcome of one run of a node. Times are seconds since the epoch, UTC."""
 
@@ -378,6 +387,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     worker: str = ""
     submission: Value | None = None  # of a sublattice's node, until it is a dispatch: msgpack of a `SublatticePlan`
     outputs: Value | None = None  # JSON of `core.outputs`; None: what `outputs.derived` makes of the other fields
+    reuse: Reuse | None = None  # of a node that takes part in reuse
 
 
 class NodeOutput(msgspec.Struct, frozen=True, array_like=True):
@@ -480,6 +490,7 @@ class NodeDetail(msgspec.Struct, frozen=True):
     next_at: float | None = None
     child: DispatchId | None = None  # of a sublattice's node: the dispatch it stands for
     outputs: Value | None = None  # of one that ended, as in `Outcome`; JSON readers get it without `data`
+    reuse: Reuse | None = None
 
 
 TaskStatusName = Literal["pending", "running", "completed", "failed", "cancelled"]

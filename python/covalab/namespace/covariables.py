@@ -8,7 +8,7 @@ it is one object, with the attributes of now, however old the pickle of a value 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import FunctionType
 from typing import Any, Final
 
@@ -35,6 +35,14 @@ class _Look(msgspec.Struct):
     identity: int
     kind: type
     mentioned: frozenset[str] = frozenset()
+    modules: frozenset[str] = frozenset()
+
+
+class Mentioned(msgspec.Struct, frozen=True, array_like=True):
+    """What values mention: globals of the notebook, and modules, in their code and that of their classes."""
+
+    names: list[str] = []
+    modules: list[str] = []
 
 
 class Tracker:
@@ -47,6 +55,32 @@ class Tracker:
         self._stored: dict[str, StoredCovariable] = {}
         self._stored_definitions: dict[str, StoredCovariable] = {}
         self._unstorable: dict[str, str] = {}
+
+    def connected(self, names: Iterable[str]) -> set[str]:
+        """Return names with all that share something with them, or that code in their values mentions."""
+        return self._connected(names, {name for name in list(self._namespace) if not self._is_hidden(name)})
+
+    def mentioned(self, name: str) -> Mentioned:
+        """Return what the value of a name mentions."""
+        look = self._looks.get(name)
+        return Mentioned() if look is None else Mentioned(sorted(look.mentioned), sorted(look.modules))
+
+    def stored(self) -> tuple[StoredCovariable, ...]:
+        """Return what is stored."""
+        return self._all_stored()
+
+    def adopt(self, stored: Iterable[StoredCovariable], mentioned: Mapping[str, Mentioned]) -> None:
+        """Take values that were loaded for what is stored: they have not changed since."""
+        for one in stored:
+            self._remember(one)
+            for name in one.names:
+                value, its = self._namespace.get(name), mentioned.get(name, Mentioned())
+                self._looks[name] = _Look(id(value), type(value), frozenset(its.names), frozenset(its.modules))
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Forget names that are gone, and need no look at what they shared."""
+        for name in names:
+            self._forget(name)
 
     def store(self, blobs: BlobStore, touched: Collection[str] | None = None) -> Snapshot:
         """Store what may have changed, and return all names.
@@ -76,7 +110,7 @@ class Tracker:
                 known = self._unstorable.pop(name, None)
                 reason = seen.look_at(name, None if self._is_rebound(name) else known)
                 value = self._namespace[name]
-                self._looks[name] = _Look(id(value), type(value), seen.mentioned(name))
+                self._looks[name] = _Look(id(value), type(value), seen.mentioned(name), seen.modules(name))
                 if reason is not None:
                     self._unstorable[name] = reason
             waiting = self._connected(waiting, names) - looked_at

@@ -81,6 +81,40 @@ def capture(base: HiddenState | None = None) -> HiddenState:
     return HiddenState(parts)
 
 
+def read(name: str) -> _Settings | None:
+    """Return the settings of one place; None if they cannot be read."""
+    try:
+        return _PLACES[name].read()
+    except USERS_ERRORS:  # half imported
+        return None
+
+
+def difference(now: HiddenState, before: HiddenState) -> HiddenState:
+    """Return what differs between two whole captures of the same process, as `capture` does."""
+    parts: dict[str, _Settings] = {}
+    for name, settings in now.parts.items():
+        try:
+            changed = _difference(settings, before.parts[name] if name in before.parts else _PLACES[name].defaults())
+        except USERS_ERRORS:
+            changed = settings
+        if changed:
+            parts[name] = changed
+    return HiddenState(parts)
+
+
+def changed_settings(name: str, settings: Mapping[str, Any]) -> _Settings:
+    """Return the settings of a place that are not its library's defaults."""
+    return _difference(dict(settings), _PLACES[name].defaults())
+
+
+def merged(state: HiddenState, change: HiddenState) -> HiddenState:
+    """Return a state with changes put on it."""
+    parts = dict(state.parts)
+    for name, settings in change.parts.items():
+        parts[name] = {**parts.get(name, {}), **settings}
+    return HiddenState(parts)
+
+
 def _difference(now: _Settings, before: Mapping[str, Any]) -> _Settings:
     """Return the settings that are others now; those that are gone are None."""
     changed = {name: value for name, value in now.items() if name not in before or not _is_equal(value, before[name])}

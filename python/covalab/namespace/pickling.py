@@ -54,6 +54,8 @@ class NamespacePickler(NotebookPickler):
     ----------
     mentioned
         The globals that the functions in the pickle mention.
+    modules
+        The modules of the types, functions, classes and modules that were met.
     definitions
         The classes of the notebook that were met, by their ids; with `by_value` also the functions that have ids.
     of_modules
@@ -81,8 +83,9 @@ class NamespacePickler(NotebookPickler):
             (types.FunctionType, self._function),
             (type, self._class),
             (types.CellType, reduce_cell),
-            (types.ModuleType, reduce_module),
+            (types.ModuleType, self._module),
         )
+        self.modules: set[str] = set()
         self.mentioned: set[str] = set()
         self.definitions: dict[str, Any] = {}
         self.of_modules: set[int] = set()
@@ -98,6 +101,7 @@ class NamespacePickler(NotebookPickler):
         return NotImplemented if reduce is None else reduce(obj)
 
     def _reducer_for(self, kind: type) -> Callable[[Any], Any] | None:
+        self.modules.add(kind.__module__)
         if kind is Target:  # and no object of its module
             return None
         if kind in standard_library.REDUCERS:
@@ -120,7 +124,12 @@ class NamespacePickler(NotebookPickler):
 
         return by_name
 
+    def _module(self, module: types.ModuleType) -> Any:
+        self.modules.add(module.__name__)
+        return reduce_module(module)
+
     def _function(self, function: types.FunctionType) -> Any:
+        self.modules.add(function.__module__)
         if function.__globals__ is not self._namespace or is_single_dispatch(function):
             return super().reducer_override(function)
         tracker = tracker_of_function(function) if self._by_value is not None else None
@@ -135,6 +144,7 @@ class NamespacePickler(NotebookPickler):
         return self._by_value is not None and id(definition) not in self._by_value
 
     def _class(self, cls: type) -> Any:
+        self.modules.add(cls.__module__)
         # Not the codec's way: there a class that comes home keeps the attributes that it has here.
         how = cloudpickle.Pickler.reducer_override(self, cls)
         if not is_class_made_here(how):

@@ -45,6 +45,7 @@ from covalab.worker.outputs.figures import flush_figures
 from covalab.worker.outputs.recorder import recorder
 from covalab.worker.outputs.stored import stored_outputs
 from covalab.worker.process_tree import descendants, has_children
+from covalab.worker.session.after import completed
 from covalab.worker.session.record import CellRecord
 
 _Ended: TypeAlias = "tuple[Value | None, Failure | None, Any]"
@@ -259,7 +260,7 @@ class TaskWorker:
         outcome = Outcome(
             task.node, status, started_at, ended_at, value, failure, stdout, stderr, self.name, submission, outputs
         )
-        return outcome, result
+        return completed(outcome) if batch.session else outcome, result
 
     def _run_interruptible(self, task: TaskSpec, batch: Batch, blobs: BlobStore, inputs: Inputs) -> _Ended:
         """Run one task in the folder that its executor names; it may be interrupted."""

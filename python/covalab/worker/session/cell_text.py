@@ -20,6 +20,8 @@ class CellText(msgspec.Struct, frozen=True):
         The names of the lattice's parameters that keep their value after this cell, which sets their defaults.
     bound
         The names that it sets, as far as that is known.
+    reuse
+        Whether values and outputs of an earlier run of it may stand for a run (`covalab.worker.session.reuse`).
     """
 
     text: str
@@ -27,6 +29,7 @@ class CellText(msgspec.Struct, frozen=True):
     filename: str
     parameters: tuple[str, ...] = ()
     bound: tuple[str, ...] = ()
+    reuse: bool = False
 
 
 class NotebookNames(msgspec.Struct, frozen=True):

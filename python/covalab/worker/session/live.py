@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import builtins
 import pickle
-import re
 import secrets
 import sys
 import types
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 import msgspec
@@ -25,11 +25,14 @@ from covalab.worker import reporting
 from covalab.worker.main_module import NodeMain
 from covalab.worker.outputs.replays import set_history, without_outputs
 from covalab.worker.outputs.shell import CellEnd, run_cell, shell
+from covalab.worker.reuse.watch import Watch
+from covalab.worker.session import after
 from covalab.worker.session.cell_text import CellText, NotebookNames
-from covalab.worker.session.reach import is_of_shell, reached
+from covalab.worker.session.reach import is_of_shell, reached, words_of
 from covalab.worker.session.record import RESULT, CellRecord, RecordState, Replay
+from covalab.worker.session.reuse import SessionReuse
+from covalab.worker.session.reused import Reused, show_again
 
-_WORD: Final = re.compile(r"[^\W\d]\w*")
 _MAIN: Final = "__main__"
 
 
@@ -51,6 +54,8 @@ class LiveSession:
         self._sources: dict[str, str] = {}
         self.token = ""
         self._state = RecordState(-1, "", Snapshot())
+        self._reuse: SessionReuse | None = None
+        self._reused = Reused()
 
     def _is_hidden(self, name: str) -> bool:
         return is_hidden(name) or is_of_shell(name, self.namespace.get(name))
@@ -88,7 +93,7 @@ class LiveSession:
             del self.namespace[name]
 
     def run(self, cell: CellText, notebook: NotebookNames | None, values: Mapping[str, Any]) -> CellRecord:
-        """Run a cell and store what it made and changed.
+        """Run a cell and store what it made and changed, or take that from an earlier run of it.
 
         Raises
         ------
@@ -96,22 +101,75 @@ class LiveSession:
             What the cell raised. The session is then given up: another run of the cell begins with what was stored.
         """
         self.token = ""  # half way, until the cell has ended well
+        if notebook is not None or values:
+            self._catch_up()
         received = self._take(notebook)
         self.namespace.update(values)
-        before = hidden_state.capture() if received is not None else None
-        replay = self._replay_of(cell, {*_WORD.findall(cell.text)})
-        end = self._run(cell.text, cell.filename, cell.first_line)
-        if end.error is not None:
-            raise end.error
-        self.namespace.update({name: values[name] for name in cell.parameters if name in values})
         given = (*(notebook.names if notebook is not None else ()), *values)
-        state = self._stored(cell, given, end, replay)
+        if cell.reuse and received is None:
+            state = self._run_or_reuse(cell, given, values)
+        else:
+            self._catch_up()
+            state = self._run_plain(cell, given, values, received)
+        if self._reuse is not None:
+            state = msgspec.structs.replace(state, virtual=msgspec.msgpack.encode(self._reuse.virtual))
+        self._state, self.token = state, state.token
+        return CellRecord(state, self._blobs)
+
+    def _run_plain(
+        self, cell: CellText, given: Iterable[str], values: Mapping[str, Any], received: exchange.Received | None
+    ) -> RecordState:
+        """Run a cell that takes no part in reuse."""
+        before = hidden_state.capture() if received is not None else None
+        state = self._run_and_store(cell, given, values)
         if received is not None and before is not None:
             reply = self._blobs.serialize(received.reply(cell.bound, self._is_hidden), text="")
             change = _pickled(hidden_state.capture(before))
             state = msgspec.structs.replace(state, reply=reply, hidden_change=change)
-        self._state, self.token = state, state.token
-        return CellRecord(state, self._blobs)
+        if self._reuse is not None:
+            self._reuse.plain(cell, hidden_state.capture(), self._state)
+        return state
+
+    def _run_and_store(
+        self, cell: CellText, given: Iterable[str], values: Mapping[str, Any], watch: AbstractContextManager[Any] | None = None
+    ) -> RecordState:
+        replay = self._replay_of(cell, words_of(cell.text))
+        with watch or nullcontext():
+            end = self._run(cell.text, cell.filename, cell.first_line)
+        if end.error is not None:
+            raise end.error
+        self.namespace.update({name: values[name] for name in cell.parameters if name in values})
+        return self._stored(cell, given, end, replay)
+
+    # Reuse of earlier runs.
+
+    def _run_or_reuse(self, cell: CellText, given: Iterable[str], values: Mapping[str, Any]) -> RecordState:
+        reuse = self._reuse = self._reuse or SessionReuse(
+            self.namespace, self._blobs, hidden_state.capture(), self._state
+        )
+        after.process.complete = reuse.complete
+        if given:  # what came in counts like what cells have made
+            snapshot = self._tracker.store(self._blobs, {*given})
+            self._state = msgspec.structs.replace(self._state, snapshot=snapshot)
+        run = reuse.find(cell, self._state)
+        if run is not None:
+            state = self._reused.after(run, self._state)
+            show_again(run, self._blobs, state.count)
+            reuse.take_over(run)
+            return state
+        self._catch_up()
+        begun = reuse.begin(cell, self._state, self._tracker)
+        watch = Watch()
+        state = self._run_and_store(cell, given, values, watch)
+        reuse.end(begun, watch, state, hidden_state.capture(), self._tracker)
+        return state
+
+    def _catch_up(self) -> None:
+        """Load what cells have made that did not run here."""
+        if self._reused:
+            self._reused.load(self._state, self._tracker, self._blobs, self.namespace)
+            if self._reuse is not None:
+                self._reuse.now = hidden_state.capture()
 
     def _take(self, notebook: NotebookNames | None) -> exchange.Received | None:
         """Take names from the notebook."""
@@ -145,7 +203,7 @@ class LiveSession:
     def _stored(self, cell: CellText, given: Iterable[str], end: CellEnd, replay: Replay) -> RecordState:
         before = self._state
         known = {*before.snapshot.names, *before.snapshot.unstorable}
-        touched = {*given, *(self.namespace.keys() - known), *reached(_WORD.findall(cell.text), self.namespace)}
+        touched = {*given, *(self.namespace.keys() - known), *reached(words_of(cell.text), self.namespace)}
         if end.has_value:
             self.namespace[RESULT] = end.value
             touched.add(RESULT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -9,6 +10,7 @@ from typing import Any, Final
 from covalab.core.cell_source import text_of
 
 _MAIN: Final = "__main__"
+_WORD: Final = re.compile(r"[^\W\d]\w*")
 _SHELL_NAMES: Final = frozenset({"open"})
 
 
@@ -32,9 +34,34 @@ def reached(names: Iterable[str], namespace: Mapping[str, Any]) -> set[str]:
     return found
 
 
+def words_of(text: str) -> set[str]:
+    """Return the words in a text, also those inside its strings.
+
+    Examples
+    --------
+    >>> sorted(words_of("df.query('x > @k')"))
+    ['df', 'k', 'query', 'x']
+    """
+    return {*_WORD.findall(text)}
+
+
 def names_in(value: object) -> list[str]:
     """Return the names in the code of a function or class of the notebook, or of the class of an object."""
+    names, codes = _code_in(value)
+    for code in codes:
+        names += names_in_code(code)
+    return names
+
+
+def codes_in(value: object) -> list[types.CodeType]:
+    """Return the code of a function or class of the notebook, or of the class of an object."""
+    return _code_in(value)[1]
+
+
+def _code_in(value: object) -> tuple[list[str], list[types.CodeType]]:
+    """Return the names of classes of the notebook that a value has to do with, and the code that it may run."""
     names: list[str] = []
+    codes: list[types.CodeType] = []
     seen: set[int] = set()
     pending: list[object] = [value]
     while pending:
@@ -47,7 +74,7 @@ def names_in(value: object) -> list[str]:
         elif isinstance(one, types.FunctionType):
             # What decorates a function of the notebook may be of a package, and has it in a closure.
             if one.__module__ == _MAIN:
-                names += _names_in_code(one.__code__)
+                codes.append(one.__code__)
             pending += [cell.cell_contents for cell in one.__closure__ or () if _is_code(_content(cell))]
             pending.append(getattr(one, "__wrapped__", None))
         elif isinstance(one, type):
@@ -62,7 +89,7 @@ def names_in(value: object) -> list[str]:
             # `functools.partial`, `property`, `staticmethod`, what `functools.cache` makes
             parts = (getattr(one, name, None) for name in ("func", "fget", "fset", "__func__", "__wrapped__"))
             pending += [part for part in parts if isinstance(part, (types.FunctionType, types.MethodType, type))]
-    return names
+    return names, codes
 
 
 def sources_of(values: Iterable[object]) -> dict[str, str]:
@@ -91,11 +118,11 @@ def _is_code(value: object) -> bool:
     return callable(value) or isinstance(value, (property, staticmethod, classmethod))
 
 
-def _names_in_code(code: types.CodeType) -> list[str]:
+def names_in_code(code: types.CodeType) -> list[str]:
     names = list(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            names += _names_in_code(constant)
+            names += names_in_code(constant)
     return names
 
 

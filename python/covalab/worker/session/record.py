@@ -56,6 +56,7 @@ class RecordState(msgspec.Struct, frozen=True):
     hidden_change: bytes = b""  # what this cell has changed of the hidden state, for the same notebook
     sources: dict[str, str] = {}  # texts of cells by the names of their files, for tracebacks
     count: int = 0  # the number of the cell as IPython counts
+    virtual: bytes = b""  # `worker.reuse.runs.Virtual` of a session whose cells may be reused
 
 
 class CellRecord(Mapping[str, Any]):
