@@ -114,7 +114,9 @@ class Registry:
                 await self.feed.wait(run.id, left)
 
     def forget(self, dispatches: Iterable[DispatchId]) -> None:
-        """Keep nothing in memory of dispatches that were deleted."""
+        """Keep nothing of dispatches that were deleted in memory, or in the index of runs."""
+        dispatches = list(dispatches)
+        self._reuse_index.forget(dispatches)
         for dispatch in dispatches:
             self.feed.forget(dispatch)
             self.finished.forget(dispatch)

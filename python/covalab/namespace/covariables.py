@@ -15,7 +15,8 @@ from typing import Any, Final
 import msgspec
 
 from covalab.blobs import BlobStore
-from covalab.core.codec import USERS_ERRORS, Encoded, type_name
+from covalab.core.codec import USERS_ERRORS, Encoded, digest_of, type_name
+from covalab.core.errors import CovalabError
 from covalab.core.model import Value
 from covalab.core.plain_types import ATOMS
 from covalab.namespace.definitions import track_function
@@ -55,6 +56,7 @@ class Tracker:
         self._stored: dict[str, StoredCovariable] = {}
         self._stored_definitions: dict[str, StoredCovariable] = {}
         self._unstorable: dict[str, str] = {}
+        self._adopted: set[StoredCovariable] = set()
 
     def connected(self, names: Iterable[str]) -> set[str]:
         """Return names with all that share something with them, or that code in their values mentions."""
@@ -73,6 +75,8 @@ class Tracker:
         """Take values that were loaded for what is stored: they have not changed since."""
         for one in stored:
             self._remember(one)
+            if not one.definitions and not one.needs:
+                self._adopted.add(one)
             for name in one.names:
                 value, its = self._namespace.get(name), mentioned.get(name, Mentioned())
                 self._looks[name] = _Look(id(value), type(value), frozenset(its.names), frozenset(its.modules))
@@ -218,6 +222,9 @@ class Tracker:
     ) -> None:
         kind = type_name(self._namespace[names[0]]) if len(names) == 1 else ""
         before = self._stored.get(names[0]) if names else self._stored_definitions.get(trackers[0])
+        if before in self._adopted and before.names == names and _is_as_loaded(before, encoded, blobs):
+            self._remember(before)
+            return
         if encoded.size > _INLINE_LIMIT:
             value = Value(encoded.size, kind, "", None, blobs.put(encoded))
         else:
@@ -236,3 +243,20 @@ class Tracker:
                 waiting += [*one.definitions, *one.needs]
         self._stored_definitions = needed
         return tuple({id(one): one for one in (*self._stored.values(), *needed.values())}.values())
+
+
+def _is_as_loaded(stored: StoredCovariable, encoded: Encoded, blobs: BlobStore) -> bool:
+    """Return whether a pickle is that of values which were loaded and are unchanged.
+
+    Some objects are pickled in another way once they were loaded (what was two texts is one), and then always so.
+    """
+    again: dict[str, Any] = {}
+    try:
+        restore(Snapshot((stored,)), blobs, again)
+        parts = PartPickles(again)
+        for name in stored.names:
+            if parts.look_at(name) is not None:
+                return False
+        return digest_of(parts.encoded(stored.names, ()).pieces) == digest_of(encoded.pieces)
+    except (*USERS_ERRORS, CovalabError):
+        return False

@@ -77,7 +77,7 @@ _TRACKED: Final = frozenset(
 """What sets hidden state that is looked at as a whole (`namespace.hidden_state`), or nothing at all."""
 _TRACKED_ROOTS: Final = frozenset({"plt", "mpl", "matplotlib", "np", "numpy", "pd", "pandas", "random", "os", "warnings"})
 _TRACKED_ROOTS_ALSO: Final = frozenset({"sklearn", "torch", "decimal"})
-_MAGICS: Final = frozenset({"matplotlib", "time", "timeit", "capture", "precision", "pylab"})
+_MAGICS: Final = frozenset({"matplotlib", "time", "timeit", "capture", "precision"})
 
 
 class CodeFacts(msgspec.Struct):
@@ -213,8 +213,11 @@ def _magics_in(tree: ast.AST, found: CodeFacts) -> Iterator[str]:
                 yield "get_ipython"
             continue
         if node.func.attr in ("run_line_magic", "run_cell_magic"):
-            name = _constant(node.args[0]) if node.args else ""
-            found.is_dynamic = found.is_dynamic or name not in ("matplotlib", "precision")
+            name, *rest = [*map(_constant, node.args), ""]
+            if (name, *rest[:1]) != ("matplotlib", "inline"):  # which a task has in any case
+                found.is_dynamic = True
+            if name == "matplotlib" and rest[:1] != ["inline"]:
+                yield "%matplotlib"
             if name not in _MAGICS:
                 yield f"%{name}"
         elif node.func.attr in ("system", "getoutput"):

@@ -66,6 +66,7 @@ class CellRun(msgspec.Struct, frozen=True):
     sticky: list[str]
     sources: dict[str, str]
     has_value: bool
+    value_name: str
     outputs: Value = Value(0, "")
 
 

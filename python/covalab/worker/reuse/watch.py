@@ -6,8 +6,10 @@ bytes that were read, so code that reads more than was opened is not reused.
 
 from __future__ import annotations
 
+import linecache
 import os
 import random
+import re
 import stat
 import sys
 import threading
@@ -24,6 +26,9 @@ _OWN: Final = f"{os.path.dirname(os.path.dirname(os.path.dirname(__file__)))}{os
 _MOST_FILES: Final = 2_000
 _SLACK: Final = 4_096
 """Bytes that may be read more than twice what was opened: archives are read in parts, some of them more than once."""
+_FONTS: Final = (".ttf", ".otf", ".ttc", ".pfb", ".afm")
+_SEEDED: Final = re.compile(r"\b(?:RandomState|default_rng|SeedSequence|PCG64|MT19937)\(\s*([^),]*?)\s*[),]")
+_DEPTH: Final = 12
 _OWN_THREADS: Final = ("covalab", "TMonitor")
 _HARMLESS_THREADS: Final = frozenset({"TMonitor"})
 
@@ -118,7 +123,9 @@ class Watch:
 
     def _expect(self, path: Any) -> None:
         try:
-            self._n_expected += os.stat(path).st_size
+            # Fonts are read in small pieces, again and again.
+            times = 200 if os.fsdecode(path).endswith(_FONTS) else 1
+            self._n_expected += times * os.stat(path).st_size
         except (OSError, ValueError):
             return
 
@@ -138,6 +145,9 @@ class Watch:
         """Note an effect, with what it is about if that is a text."""
         caller = sys._getframe(2).f_code.co_filename  # noqa: SLF001
         if caller.startswith(("<frozen importlib", _OWN)):
+            return
+        if what == _STARTS and _is_for(("loky/backend/context.py", "platform.py"), sys._getframe(2)):  # noqa: SLF001
+            self._n_expected += 1_000_000  # it asks for the number of cores, or the name of the machine
             return
         about = next((os.fsdecode(one) for one in arguments[:1] if isinstance(one, str | bytes)), "")
         self.effect(f"{what} {about}".rstrip() if len(about) < 200 else what)
@@ -229,9 +239,50 @@ _own_urandom: Final = os.urandom
 
 def _urandom(size: int, /) -> bytes:
     """Return a bytes object containing random bytes suitable for cryptographic use."""
-    if _Process.watch is not None:
+    if _Process.watch is not None and not _is_harmless(sys._getframe(1)):  # noqa: SLF001
         _Process.watch.effect(_ENTROPY)
     return _own_urandom(size)
+
+
+def _is_harmless(frame: Any) -> bool:
+    """Return whether random numbers make an identifier of a package, or are those with which a package is imported."""
+    if _is_for(("/joblib/", "/tempfile.py"), frame):
+        return True
+    if frame.f_code.co_filename.endswith("/uuid.py") and is_of_environment(frame.f_back.f_code.co_filename):
+        return True
+    if _is_seeded(frame.f_back if frame.f_code.co_filename.endswith("/random.py") else frame):
+        return True
+    while frame is not None:
+        filename = frame.f_code.co_filename
+        if filename.startswith("<frozen importlib"):
+            return True
+        if not is_of_environment(filename):
+            return False
+        frame = frame.f_back
+    return False
+
+
+def _is_seeded(frame: Any) -> bool:
+    """Return whether a line makes a generator of numpy from a seed: before that is used, one without a seed is made."""
+    if frame is None:
+        return False
+    found = _SEEDED.findall(linecache.getline(frame.f_code.co_filename, frame.f_lineno))
+    if len(found) != 1:
+        return False
+    seed = found[0]
+    value = frame.f_locals.get(seed, frame.f_globals.get(seed)) if seed.isidentifier() else seed
+    return value is not None and (seed.isidentifier() or seed.isdecimal())
+
+
+def _is_for(files: tuple[str, ...], frame: Any) -> bool:
+    """Return whether some code has called, directly or not."""
+    for _ in range(_DEPTH):
+        if frame is None:
+            return False
+        if any(file in frame.f_code.co_filename for file in files):
+            return True
+        frame = frame.f_back
+    return False
 
 
 _urandom.__name__ = _urandom.__qualname__ = "urandom"

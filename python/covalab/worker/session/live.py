@@ -72,7 +72,8 @@ class LiveSession:
         restore(state.snapshot, self._blobs, self.namespace)
         self.namespace.update(unstorable)
         _apply(state.hidden)
-        set_history(state.count, self.namespace.pop(RESULT, None))
+        value = self.namespace.pop(RESULT, None)
+        set_history(state.count, self.namespace.get(state.value_name, value))
         self._tracker = Tracker(self.namespace, self._is_hidden)
         self.token, self._state = state.token, state
 
@@ -204,7 +205,8 @@ class LiveSession:
         before = self._state
         known = {*before.snapshot.names, *before.snapshot.unstorable}
         touched = {*given, *(self.namespace.keys() - known), *reached(words_of(cell.text), self.namespace)}
-        if end.has_value:
+        value_name = self._name_of(end.value) if end.has_value else ""
+        if end.has_value and not value_name:
             self.namespace[RESULT] = end.value
             touched.add(RESULT)
         try:
@@ -222,10 +224,15 @@ class LiveSession:
             msgspec.structs.replace(snapshot, unstorable=unstorable),
             _pickled(hidden_state.capture(self._fresh)),
             replays,
-            end.has_value and RESULT not in snapshot.unstorable,
+            end.has_value and (value_name or RESULT) not in snapshot.unstorable,
             sources=dict(self._sources),
             count=shell().execution_count - 1,
+            value_name=value_name,
         )
+
+    def _name_of(self, value: Any) -> str:
+        """Return a name that has a value; empty if none has."""
+        return next((name for name, one in self.namespace.items() if one is value and not self._is_hidden(name)), "")
 
 
 def _pickled(state: hidden_state.HiddenState) -> bytes:

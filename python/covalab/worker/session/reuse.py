@@ -148,6 +148,8 @@ class SessionReuse:
     def _digests_of(self, snapshot: Snapshot) -> dict[str, str]:
         known, self._digests = self._digests, {}
         for one in snapshot.covariables:
+            if one.names == (RESULT,):  # what was shown, which a cell reads by other means
+                continue
             self._digests[id(one)] = known.get(id(one)) or (one, digest_of_covariable(one))
         return {label_of(one): digest for one, digest in self._digests.values()}
 
@@ -201,7 +203,7 @@ class SessionReuse:
             before.world,
             surroundings.take(watch.files, read, looked.tops(imported), modules, watch.variables_before),
             made,
-            sorted({*begun.state.snapshot.names} - {*after.snapshot.names}),
+            sorted({*begun.state.snapshot.names} - {*after.snapshot.names, RESULT}),
             {name: tracker.mentioned(name) for name in names},
             hidden_parts.packed(changed),
             {name: digest for name, digest in parts.items() if before.parts.get(name) != digest},
@@ -210,6 +212,7 @@ class SessionReuse:
             sticky,
             {name: text for name, text in after.sources.items() if name not in begun.state.sources},
             after.has_value,
+            after.value_name,
         )
         self._draft = key_of(begun.cell), run
 

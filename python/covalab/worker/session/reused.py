@@ -18,6 +18,7 @@ from covalab.namespace.covariables import Mentioned, Snapshot, Tracker, restore
 from covalab.namespace.hidden_state import HiddenState
 from covalab.worker.outputs.recorder import recorder
 from covalab.worker.outputs.replays import set_history, without_outputs
+from covalab.worker.outputs.shell import shell
 from covalab.worker.reuse.runs import CellRun
 from covalab.worker.session.record import RESULT, RecordState
 
@@ -56,7 +57,7 @@ class Reused:
         kept = [
             one
             for one in before.snapshot.covariables
-            if touched.isdisjoint(one.names) and definitions.isdisjoint(one.definitions)
+            if touched.isdisjoint(one.names) and definitions.isdisjoint(one.definitions) and one.names != (RESULT,)
         ]
         unstorable = {name: why for name, why in before.snapshot.unstorable.items() if name not in touched}
         whole = hidden_state.merged(hidden, change)
@@ -69,10 +70,12 @@ class Reused:
             run.has_value,
             sources={**before.sources, **run.sources},
             count=before.count + 1,
+            value_name=run.value_name,
         )
 
     def load(self, state: RecordState, tracker: Tracker, blobs: BlobStore, namespace: dict[str, Any]) -> None:
         """Put values, modules and settings into the process, as if the cells had run here."""
+        shell()  # some modules look for it when they are imported
         remember_all(state.sources)
         with without_outputs():
             for name in self._imported:
@@ -92,7 +95,7 @@ class Reused:
         value = namespace.pop(RESULT, None)
         tracker.adopt(missing, self._mentioned)
         hidden_state.apply(self._hidden)
-        set_history(state.count, value)
+        set_history(state.count, namespace.get(state.value_name, value))
         self._clear()
 
 
