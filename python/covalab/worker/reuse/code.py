@@ -30,6 +30,8 @@ IMPURE: Final = frozenset(
 )
 """Names by which code asks for what is another thing each time, or shares memory or threads with others."""
 
+_TIMES: Final = frozenset({"Timestamp", "to_datetime", "datetime64", "Period", "DatetimeIndex", "date_range"})
+
 _UNSEEN: Final = frozenset(
     {
         *("read_parquet", "read_feather", "read_orc", "read_hdf", "HDFStore", "read_sql", "read_sql_query"),
@@ -107,6 +109,7 @@ class CodeFacts(msgspec.Struct):
 def facts_of(tree: ast.AST, is_foreign: Callable[[str], bool]) -> CodeFacts:
     """Return the facts about code; `is_foreign` says whether a name is a module, or a class or function of one."""
     found = CodeFacts(set(), [], settings=[])
+    says_now = False
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
             found.identifiers.add(node.id)
@@ -117,10 +120,12 @@ def facts_of(tree: ast.AST, is_foreign: Callable[[str], bool]) -> CodeFacts:
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             _look_at_import(node, found)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in ("now", "today"):
-            found.identifiers.add(node.value)
+            says_now = True
         elif isinstance(node, (ast.Await, ast.AsyncFor, ast.AsyncWith)):
             found.identifiers.add("asyncio")
         found.settings += _settings_in(node, is_foreign)
+    if says_now and not found.identifiers.isdisjoint(_TIMES):
+        found.identifiers.add("now")
     found.identifiers.discard("get_ipython")
     found.settings += _magics_in(tree, found)
     _look_at_names(found)

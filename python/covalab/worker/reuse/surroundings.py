@@ -24,11 +24,12 @@ _YOUNG: Final = 2_000_000_000
 @functools.lru_cache(maxsize=4096)
 def is_of_environment(path: str) -> bool:
     """Return whether a file belongs to the interpreter or an installed package, for which its version stands."""
-    return path.startswith(_environment())
+    return path.startswith(environment_folders())
 
 
 @functools.cache
-def _environment() -> tuple[str, ...]:
+def environment_folders() -> tuple[str, ...]:
+    """Return the folders of the interpreter and of installed packages."""
     folders = {*environment_path(), os.path.join(sys.prefix, "share"), os.path.join(sys.base_prefix, "lib")}
     return tuple(os.path.join(folder, "") for folder in {*folders, *map(os.path.realpath, folders)})
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
+from covalab.worker.outputs.recorder import recorder
 from covalab.worker.reuse.surroundings import FileFact, is_of_environment, listing_digest
 from covalab.worker.variables import ImportVariables, current_variables, recorded_variables
 
@@ -63,6 +64,7 @@ class Watch:
         self._recording: AbstractContextManager[ImportVariables] = recorded_variables()
         self.variables_before = current_variables()
         self.variables = self._recording.__enter__()
+        self._n_events = recorder.n_events
         self._n_read = _bytes_read()
         _Process.watch = self
         return self
@@ -71,7 +73,8 @@ class Watch:
         _Process.watch = None
         n_read = _bytes_read() - self._n_read
         self._recording.__exit__(None, None, None)
-        if n_read > 2 * self._n_expected + _SLACK:
+        draws = recorder.n_events > self._n_events and "matplotlib.ft2font" in sys.modules  # fonts stay open
+        if n_read > 2 * self._n_expected + _SLACK and not draws:
             self.effect("reads from a file in a way that cannot be observed")
         for thread in set(threading.enumerate()) - self._threads:
             if not thread.name.startswith(_OWN_THREADS) and type(thread).__name__ not in _HARMLESS_THREADS:
@@ -149,6 +152,8 @@ class Watch:
         if what == _STARTS and _is_for(("loky/backend/context.py", "platform.py"), sys._getframe(2)):  # noqa: SLF001
             self._n_expected += 1_000_000  # it asks for the number of cores, or the name of the machine
             return
+        if what == _CHANGES and len(arguments) == 3 and os.path.isdir(arguments[0]):
+            return  # a folder that is to be made and is there
         about = next((os.fsdecode(one) for one in arguments[:1] if isinstance(one, str | bytes)), "")
         self.effect(f"{what} {about}".rstrip() if len(about) < 200 else what)
 
