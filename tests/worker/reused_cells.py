@@ -16,14 +16,14 @@ from covalab.core import outputs
 from covalab.core.cell_source import filename_for
 from covalab.core.model import Outcome
 from covalab.core.process_variables import INLINE_BACKEND
-from covalab.worker import context, reporting
+from covalab.worker import after, context, reporting
 from covalab.worker.capture import Capture
 from covalab.worker.node_state import NodeState
 from covalab.worker.outputs import ipython
 from covalab.worker.outputs.figures import flush_figures
 from covalab.worker.outputs.recorder import recorder
 from covalab.worker.outputs.stored import stored_outputs
-from covalab.worker.session import after, live
+from covalab.worker.session import live
 from covalab.worker.session.cell_text import CellText
 
 

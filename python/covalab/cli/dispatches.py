@@ -22,12 +22,9 @@ from covalab.cli.output import (
 )
 from covalab.core.lifecycle import covalent_text
 from covalab.core.model import (
-    DispatchId,
     DispatchRecord,
     DispatchSummary,
     NodeDetail,
-    NodeKind,
-    Reuse,
     Status,
     TriggerState,
     does_work,
@@ -147,7 +144,8 @@ def explanation(node: NodeDetail) -> list[tuple[str, str]]:
 
     Examples
     --------
-    >>> node = NodeDetail(DispatchId("a"), 1, "fit", NodeKind.ELECTRON, "completed", reuse=Reuse(doubts=("uses `time`",)))
+    >>> reuse = Reuse(doubts=("uses `time`",))
+    >>> node = NodeDetail(DispatchId("a"), 1, "fit", NodeKind.ELECTRON, "completed", reuse=reuse)
     >>> explanation(node)
     [('ran', 'no run of it was looked for'), ('is not kept for reuse', 'uses `time`')]
     """
@@ -159,7 +157,7 @@ def explanation(node: NodeDetail) -> list[tuple[str, str]]:
         why = "a redispatch has taken its value over" if taken else "it takes no part in reuse"
         return [("reused" if taken else "ran", why)]
     if reuse.dispatch:
-        return [("reused", f"from node {reuse.node} of {reuse.dispatch}"), *(("because", text) for text in reuse.reasons)]
+        return [("reused", f"from node {reuse.node} of {reuse.dispatch}"), *(("because", one) for one in reuse.reasons)]
     rows = [("ran", text) for text in reuse.reasons or ("no run of it was looked for",)]
     return rows + [("is not kept for reuse", text) for text in reuse.doubts]
 

@@ -68,17 +68,21 @@ _FOR_EFFECT: Final = re.compile(
 )
 _FOR_EFFECT_INSIDE: Final = frozenset({"update", "append", "add", "insert", "remove", "clear", "pop", "extend"})
 """Of what a package has inside: `package.config.update`."""
-_HARMLESS_ROOTS: Final = frozenset({"plt", "pyplot", "print", "display", "warnings", "os", "gc", "math", "re", "json"})
 _TRACKED: Final = frozenset(
     {
         *("set_option", "set_printoptions", "seterr", "filterwarnings", "simplefilter", "set_config", "resetwarnings"),
-        *("option_context", "printoptions", "errstate", "rc", "rcParams", "environ", "seed", "set_index"),
-        *("reset_index", "add_subplot", "style", "use", "update", "reset_option", "manual_seed", "rcdefaults"),
+        *("option_context", "printoptions", "errstate", "rc", "rcParams", "environ", "seed", "set_index", "options"),
+        *("reset_index", "add_subplot", "style", "reset_option", "manual_seed", "rcdefaults", "path"),
     }
 )
 """What sets hidden state that is looked at as a whole (`namespace.hidden_state`), or nothing at all."""
-_TRACKED_ROOTS: Final = frozenset({"plt", "mpl", "matplotlib", "np", "numpy", "pd", "pandas", "random", "os", "warnings"})
-_TRACKED_ROOTS_ALSO: Final = frozenset({"sklearn", "torch", "decimal"})
+_TRACKED_ROOTS: Final = frozenset(
+    {
+        *("plt", "pyplot", "mpl", "matplotlib", "np", "numpy", "pd", "pandas", "random", "os", "sys", "warnings"),
+        *("sklearn", "torch", "decimal", "rcParams", "environ"),
+    }
+)
+_DRAWING: Final = frozenset({"plt", "pyplot"})
 _MAGICS: Final = frozenset({"matplotlib", "time", "timeit", "capture", "precision"})
 
 
@@ -106,9 +110,22 @@ class CodeFacts(msgspec.Struct):
     settings: list[str] = []
 
 
-def facts_of(tree: ast.AST, is_foreign: Callable[[str], bool]) -> CodeFacts:
-    """Return the facts about code; `is_foreign` says whether a name is a module, or a class or function of one."""
+def facts_of(
+    tree: ast.AST, is_foreign: Callable[[str], bool], is_local: Callable[[str], bool] = lambda _: False
+) -> CodeFacts:
+    """Return the facts about code.
+
+    Parameters
+    ----------
+    tree
+        The code.
+    is_foreign
+        Whether a name is a module, or a class or function of one.
+    is_local
+        Whether a module is one of the user's own, whose data are looked at as a whole.
+    """
     found = CodeFacts(set(), [], settings=[])
+    imported = _imported_in(tree, is_local)
     says_now = False
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
@@ -123,7 +140,7 @@ def facts_of(tree: ast.AST, is_foreign: Callable[[str], bool]) -> CodeFacts:
             says_now = True
         elif isinstance(node, (ast.Await, ast.AsyncFor, ast.AsyncWith)):
             found.identifiers.add("asyncio")
-        found.settings += _settings_in(node, is_foreign)
+        found.settings += _settings_in(node, lambda name: name in imported or is_foreign(name))
     if says_now and not found.identifiers.isdisjoint(_TIMES):
         found.identifiers.add("now")
     found.identifiers.discard("get_ipython")
@@ -160,6 +177,17 @@ def _look_at_import(node: ast.Import | ast.ImportFrom, found: CodeFacts) -> None
         found.identifiers.update(node.module.split("."))
 
 
+def _imported_in(tree: ast.AST, is_local: Callable[[str], bool]) -> set[str]:
+    """Return the names that code imports, also inside a function."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.asname or alias.name.partition(".")[0] for alias in node.names if not is_local(alias.name)}
+        elif isinstance(node, ast.ImportFrom) and not is_local(node.module or ""):
+            found |= {alias.asname or alias.name for alias in node.names}
+    return found
+
+
 def _root_of(node: ast.AST) -> str:
     while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
         node = node.func if isinstance(node, ast.Call) else node.value
@@ -177,17 +205,10 @@ def _path_of(node: ast.AST) -> list[str]:
 
 def _settings_in(node: ast.AST, is_foreign: Callable[[str], bool]) -> Iterator[str]:
     """Yield what may change the state of a package: `package.option = x`, `package.enable()`."""
-    targets: Collection[ast.AST] = ()
-    if isinstance(node, ast.Assign):
-        targets = node.targets
-    elif isinstance(node, (ast.AugAssign, ast.AnnAssign)):
-        targets = (node.target,)
-    elif isinstance(node, ast.Delete):
-        targets = node.targets
-    for target in targets:
+    for target in _targets_of(node):
         if isinstance(target, (ast.Attribute, ast.Subscript)):
             root = _root_of(target)
-            if is_foreign(root) and not _is_tracked(root, _path_of(target)):
+            if is_foreign(root) and not _is_tracked(root, [root, *_path_of(target)]):
                 yield ast.unparse(target)
     if not isinstance(node, ast.Call):
         return
@@ -198,16 +219,18 @@ def _settings_in(node: ast.AST, is_foreign: Callable[[str], bool]) -> Iterator[s
     elif is_foreign(root):
         path = _path_of(node.func) or [name]
         is_setting = _FOR_EFFECT.fullmatch(name) or (name in _FOR_EFFECT_INSIDE and len(path) > 1)
-        if is_setting and not _is_tracked(root, path):
+        if is_setting and root not in _DRAWING and not _is_tracked(root, [root, *path]):
             yield ast.unparse(node.func)
 
 
+def _targets_of(node: ast.AST) -> Collection[ast.AST]:
+    if isinstance(node, (ast.Assign, ast.Delete)):
+        return node.targets
+    return (node.target,) if isinstance(node, (ast.AugAssign, ast.AnnAssign)) else ()
+
+
 def _is_tracked(root: str, path: list[str]) -> bool:
-    if root in _HARMLESS_ROOTS and root not in _TRACKED_ROOTS:
-        return True
-    if root in ("plt", "pyplot", "warnings"):
-        return True
-    return root in _TRACKED_ROOTS | _TRACKED_ROOTS_ALSO and not _TRACKED.isdisjoint(path)
+    return root in _TRACKED_ROOTS and not _TRACKED.isdisjoint(path)
 
 
 def _magics_in(tree: ast.AST, found: CodeFacts) -> Iterator[str]:

@@ -17,6 +17,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
+from typing_extensions import Self
+
 from covalab.worker.outputs.recorder import recorder
 from covalab.worker.reuse.surroundings import FileFact, is_of_environment, listing_digest
 from covalab.worker.variables import ImportVariables, current_variables, recorded_variables
@@ -27,6 +29,7 @@ _OWN: Final = f"{os.path.dirname(os.path.dirname(os.path.dirname(__file__)))}{os
 _MOST_FILES: Final = 2_000
 _SLACK: Final = 4_096
 """Bytes that may be read more than twice what was opened: archives are read in parts, some of them more than once."""
+_STANDARD: Final = (os.path.dirname(os.__file__), "<frozen")
 _FONTS: Final = (".ttf", ".otf", ".ttc", ".pfb", ".afm")
 _SEEDED: Final = re.compile(r"\b(?:RandomState|default_rng|SeedSequence|PCG64|MT19937)\(\s*([^),]*?)\s*[),]")
 _DEPTH: Final = 12
@@ -43,6 +46,8 @@ class Watch:
         What it did that would not be done again if its values were taken from here, as texts for people.
     files
         The files that it has read.
+    written
+        The files that it has written.
     variables
         The environment variables that it has read and set.
     variables_before
@@ -52,13 +57,14 @@ class Watch:
     def __init__(self) -> None:
         self.effects: dict[str, None] = {}
         self.files: list[FileFact] = []
+        self.written: dict[str, None] = {}
         self.variables = ImportVariables()
         self.variables_before: dict[bytes, bytes] = {}
         self._opened: dict[str, tuple[int, ...]] = {}
         self._listed: dict[str, str] = {}
         self._n_expected = 0
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         _install()
         self._threads = set(threading.enumerate())
         self._recording: AbstractContextManager[ImportVariables] = recorded_variables()
@@ -114,6 +120,7 @@ class Watch:
         if is_written or (isinstance(mode, str) and not {*mode}.isdisjoint("wax+")):
             if name != os.devnull:
                 self.effect(f"writes to {name}")
+                self.written[name] = None
         elif name in ("/dev/urandom", "/dev/random"):
             self.effect(_ENTROPY)
         elif name.startswith(_MACHINE):
@@ -152,8 +159,9 @@ class Watch:
         if what == _STARTS and _is_for(("loky/backend/context.py", "platform.py"), sys._getframe(2)):  # noqa: SLF001
             self._n_expected += 1_000_000  # it asks for the number of cores, or the name of the machine
             return
-        if what == _CHANGES and len(arguments) == 3 and os.path.isdir(arguments[0]):
-            return  # a folder that is to be made and is there
+        is_there = what == _CHANGES and len(arguments) == 3 and os.path.isdir(arguments[0])
+        if is_there and _is_of_package(sys._getframe(2)):  # noqa: SLF001
+            return  # a folder that a package makes for itself, and that it has
         about = next((os.fsdecode(one) for one in arguments[:1] if isinstance(one, str | bytes)), "")
         self.effect(f"{what} {about}".rstrip() if len(about) < 200 else what)
 
@@ -277,6 +285,17 @@ def _is_seeded(frame: Any) -> bool:
     seed = found[0]
     value = frame.f_locals.get(seed, frame.f_globals.get(seed)) if seed.isidentifier() else seed
     return value is not None and (seed.isidentifier() or seed.isdecimal())
+
+
+def _is_of_package(frame: Any) -> bool:
+    """Return whether an installed package has called, by way of the standard library."""
+    while frame is not None and _is_standard(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame is not None and is_of_environment(frame.f_code.co_filename)
+
+
+def _is_standard(file: str) -> bool:
+    return file.startswith(_STANDARD) and "-packages" not in file
 
 
 def _is_for(files: tuple[str, ...], frame: Any) -> bool:

@@ -99,9 +99,7 @@ def after(
 
 def read(before: Mapping[str, str], after_: Mapping[str, str]) -> dict[str, str]:
     """Return the parts that count for a run: settings, and those generators that it used."""
-    return {
-        name: digest for name, digest in before.items() if name not in GENERATORS or after_.get(name, "") != digest
-    }
+    return {name: digest for name, digest in before.items() if name not in GENERATORS or after_.get(name, "") != digest}
 
 
 def packed(change: HiddenState) -> bytes:

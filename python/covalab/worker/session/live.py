@@ -21,17 +21,17 @@ from covalab.blobs import BlobStore
 from covalab.core.cell_source import remember, remember_all
 from covalab.namespace import exchange, hidden_state, pickling
 from covalab.namespace.covariables import Snapshot, Tracker, is_hidden, restore
-from covalab.worker import reporting
+from covalab.worker import after, reporting
 from covalab.worker.main_module import NodeMain
 from covalab.worker.outputs.replays import set_history, without_outputs
 from covalab.worker.outputs.shell import CellEnd, run_cell, shell
+from covalab.worker.reuse.shown import show_again
 from covalab.worker.reuse.watch import Watch
-from covalab.worker.session import after
 from covalab.worker.session.cell_text import CellText, NotebookNames
 from covalab.worker.session.reach import is_of_shell, reached, words_of
 from covalab.worker.session.record import RESULT, CellRecord, RecordState, Replay
 from covalab.worker.session.reuse import SessionReuse
-from covalab.worker.session.reused import Reused, show_again
+from covalab.worker.session.reused import Reused
 
 _MAIN: Final = "__main__"
 
@@ -132,7 +132,11 @@ class LiveSession:
         return state
 
     def _run_and_store(
-        self, cell: CellText, given: Iterable[str], values: Mapping[str, Any], watch: AbstractContextManager[Any] | None = None
+        self,
+        cell: CellText,
+        given: Iterable[str],
+        values: Mapping[str, Any],
+        watch: AbstractContextManager[Any] | None = None,
     ) -> RecordState:
         replay = self._replay_of(cell, words_of(cell.text))
         with watch or nullcontext():
@@ -155,7 +159,7 @@ class LiveSession:
         run = reuse.find(cell, self._state)
         if run is not None:
             state = self._reused.after(run, self._state)
-            show_again(run, self._blobs, state.count)
+            show_again(run.outputs, self._blobs, state.count)
             reuse.take_over(run)
             return state
         self._catch_up()

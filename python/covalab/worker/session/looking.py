@@ -23,9 +23,9 @@ def tree_of(text: str, first_line: int = 1) -> ast.AST | None:
     lines = text.split("\n")
     if first_line == 1 and text.startswith(_ELECTRON):
         first_line = 2
-    blank = [""] * (first_line - 1)  # so that line numbers are those of the cell
+    before = "\n" * (first_line - 1)  # so that line numbers are those of the cell
     try:
-        return ast.parse("\n".join(blank) + "\n" * bool(blank) + shell().transform_cell("\n".join(lines[first_line - 1 :])))
+        return ast.parse(before + shell().transform_cell("\n".join(lines[first_line - 1 :])))
     except (SyntaxError, ValueError):
         return None
 
@@ -74,7 +74,7 @@ class Look:
             self._doubts.append("is not Python alone")
             self.is_dynamic = True
         else:
-            self._add(code.facts_of(tree, self._is_foreign), "")
+            self._add(code.facts_of(tree, self._is_foreign, _is_local), "")
         self._trees: dict[str, ast.AST | None] = {}
         self._look_at_functions(names, definitions)
 
@@ -112,7 +112,7 @@ class Look:
         where = f"{name}: "
         tree = self._tree_of(compiled)
         if tree is not None:
-            self._add(code.facts_of(tree, self._is_foreign), where)
+            self._add(code.facts_of(tree, self._is_foreign, _is_local), where)
             return
         identifiers = {*names_in_code(compiled)}
         self.identifiers |= identifiers
@@ -131,9 +131,8 @@ class Look:
                 first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
                 if first == compiled.co_firstlineno:
                     return node
-            elif isinstance(node, ast.Lambda) and compiled.co_name == "<lambda>":
-                if node.lineno == compiled.co_firstlineno:
-                    return node if _is_only_lambda(tree, node) else None
+            elif isinstance(node, ast.Lambda) and compiled.co_name == "<lambda>" and _is_at(node, compiled):
+                return node if _is_only_lambda(tree, node) else None
         return None
 
     def doubts(self, modules: Collection[str], imported: Collection[str]) -> Iterator[str]:
@@ -150,14 +149,24 @@ class Look:
                 yield f"{name}: cannot be read"
                 continue
             for part, what in local_code.reached_parts(tree, self.identifiers, with_body=name in imported):
-                facts = code.facts_of(part, lambda _: False)
+                facts = code.facts_of(part, lambda _: False, _is_local)
                 yield from (f"{name}{what}: {doubt}" for doubt in facts.doubts)
+                yield from (f"{name}{what}: may change a package: {one}" for one in facts.settings)
+                self.settings += facts.settings
                 self.is_dynamic = self.is_dynamic or bool(facts.is_dynamic)
 
     def tops(self, imported: Iterable[str]) -> set[str]:
         """Return the top-level packages that the cell could reach."""
         named = {name for name in self.identifiers if name in sys.modules}
         return {name.partition(".")[0] for name in (*self.modules, *named, *imported)}
+
+
+def _is_at(node: ast.Lambda, compiled: types.CodeType) -> bool:
+    return node.lineno == compiled.co_firstlineno
+
+
+def _is_local(module: str) -> bool:
+    return module in local_code.loaded_local_modules()
 
 
 def _is_only_lambda(tree: ast.AST | None, found: ast.Lambda) -> bool:

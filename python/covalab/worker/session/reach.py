@@ -119,6 +119,7 @@ def _is_code(value: object) -> bool:
 
 
 def names_in_code(code: types.CodeType) -> list[str]:
+    """Return the names in compiled code, also in functions inside it."""
     names = list(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):

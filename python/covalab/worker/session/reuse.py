@@ -1,4 +1,4 @@
-"""Reuse of cells: whether values and outputs of an earlier run may stand for a run of a cell, and what is kept of a run.
+"""Reuse of cells: whether values and outputs of an earlier run may stand for a run of a cell, and what is kept of it.
 
 Decided before the cell runs, in the process of its session. Everything that it could read is compared by digest: names,
 also those in code that it reaches, settings and random generators, files and variables that it read, packages and
@@ -11,7 +11,7 @@ import logging
 import sys
 import time
 import types
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -130,7 +130,8 @@ class SessionReuse:
 
     def _reach(self, words: Iterable[str], tracker: Tracker) -> set[str]:
         names = tracker.connected(reached(words, self._namespace))
-        texts = [value for name in names if type(value := self._namespace.get(name)) is str and len(value) < _TEXT_LIMIT]
+        values = [self._namespace.get(name) for name in names]
+        texts = [value for value in values if type(value) is str and len(value) < _TEXT_LIMIT]
         more = {word for text in texts for word in words_of(text)} - names
         return names | tracker.connected(reached(more, self._namespace)) if more else names
 
@@ -177,7 +178,8 @@ class SessionReuse:
         modules = local_code.reached_modules(begun.words | looked.identifiers, looked.modules)
         states = {name: local_code.state_of_module(sys.modules[name]) for name in modules if name in sys.modules}
         doubts = [*watch.effects, *looked.doubts(modules, imported), *_unstorable(begun, after)]
-        doubts += [f"changes data of the module {name}" for name in begun.states if states.get(name) != begun.states[name]]
+        changing = [name for name, state in begun.states.items() if states.get(name) != state]
+        doubts += [f"changes data of the module {name}" for name in changing]
         sticky = sorted({*before.sticky, *watch.variables.read}) if imported else before.sticky
         self.virtual = Virtual(parts, {**before.states, **states}, self._world(begun, looked.settings, doubts), sticky)
         self._result = msgspec.structs.replace(self._result, doubts=tuple(dict.fromkeys(doubts)))

@@ -7,22 +7,19 @@ import pickle
 import secrets
 import sys
 from contextlib import suppress
-from typing import Any
-
+from typing import Any, Final
 
 from covalab.blobs import BlobStore
-from covalab.core import outputs
 from covalab.core.cell_source import remember_all
 from covalab.namespace import hidden_state
 from covalab.namespace.covariables import Mentioned, Snapshot, Tracker, restore
 from covalab.namespace.hidden_state import HiddenState
-from covalab.worker.outputs.recorder import recorder
 from covalab.worker.outputs.replays import set_history, without_outputs
 from covalab.worker.outputs.shell import shell
 from covalab.worker.reuse.runs import CellRun
 from covalab.worker.session.record import RESULT, RecordState
 
-_AT_ONCE = ("environment",)
+_AT_ONCE: Final = ("environment",)
 
 
 class Reused:
@@ -97,21 +94,3 @@ class Reused:
         hidden_state.apply(self._hidden)
         set_history(state.count, namespace.get(state.value_name, value))
         self._clear()
-
-
-def show_again(run: CellRun, blobs: BlobStore, count: int) -> None:
-    """Show what a run has shown, as if the cell ran now."""
-    for output in outputs.decode(blobs.load(run.outputs)):
-        kind = output["output_type"]
-        if kind == "stream":
-            stream = getattr(sys, output["name"])
-            stream.write(output["text"])
-            stream.flush()
-        elif kind == "execute_result":
-            recorder.result(output["data"], output.get("metadata"), count)
-        elif kind == "display_data":
-            recorder.display(output["data"], output.get("metadata"))
-        elif kind == "error":
-            recorder.failure(None, output["ename"], output["evalue"], output["traceback"])
-
-
