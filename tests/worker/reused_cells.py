@@ -37,7 +37,7 @@ class CellEnd(NamedTuple):
 
 
 class Notebook(NamedTuple):
-    """What became of cells, and the values of all names; in place of one that cannot be pickled the name of its type."""
+    """What became of cells, and the values of all names; of one that cannot be pickled the name of its type."""
 
     cells: list[CellEnd]
     values: dict[str, Any]
@@ -86,8 +86,7 @@ def run(
         data = file.read()
     os.waitpid(pid, 0)
     found = pickle.loads(data)
-    if isinstance(found, str):
-        raise AssertionError(found)
+    assert not isinstance(found, str), found
     return Notebook([CellEnd(*cell) for cell in found[0]], found[1])
 
 

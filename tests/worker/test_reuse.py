@@ -6,9 +6,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.worker.reused_cells import Notebook, run
+
+from covalab.worker import search_path
+from covalab.worker.reuse import local_code, packages, surroundings
 
 pytest.importorskip("IPython")
 
@@ -101,7 +104,7 @@ def test_a_file_that_changes_runs_its_reader(tmp_path: Path, beside: Path) -> No
 
 
 def test_an_environment_variable_runs_its_readers(tmp_path: Path) -> None:
-    """Those that it reads count, also where it only asks whether they are there; one that a cell sets is there later."""
+    """Those that it reads count, also where it only asks whether they are there; one that a cell sets is there."""
     cells = [
         "import os",
         "a = os.environ.get('REUSE_A')",
@@ -148,8 +151,6 @@ def test_a_package_that_is_upgraded_runs_what_uses_it(
     tmp_path: Path, beside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By its version, or that of what it requires; a cell that does not reach it is not concerned."""
-    from covalab.worker.reuse import local_code, packages, surroundings
-
     for name, requires in (("reuse_fake", "reuse-base"), ("reuse_base", "")):
         (beside / f"{name}.py").write_text("def f(x):\n    return x + 1\n")
         info = beside / f"{name}-1.0.dist-info"
@@ -158,7 +159,7 @@ def test_a_package_that_is_upgraded_runs_what_uses_it(
             f"Name: {name}\nVersion: 1.0\n" + (f"Requires-Dist: {requires}\n" if requires else "")
         )
         (info / "RECORD").write_text(f"{name}.py,,\n")
-    folders = frozenset({*packages.environment_path(), str(beside)})
+    folders = frozenset({*search_path.environment_path(), str(beside)})
     for module in (packages, local_code, surroundings):
         monkeypatch.setattr(module, "environment_path", lambda: folders)
     surroundings.is_of_environment.cache_clear()
@@ -309,13 +310,23 @@ STATEMENT = st.one_of(
     st.builds("if isinstance({0}, np.ndarray): {1} = {0}[1:]; {0}[1] = 7".format, NAME, NAME),
     st.builds("random.seed({})".format, st.sampled_from(["1", "2"])),
     st.builds("{} = random.random()".format, NAME),
-    st.builds("del d; d = {}".format, ATOM),
+    st.builds("del d; d = {}".format, st.sampled_from(["1", "[1]", "a"])),
     st.builds("T.n = {}\n{} = T()".format, st.sampled_from(["1", "2"]), NAME),
     st.builds("if isinstance({0}, T): print({0}.n)".format, NAME),
     st.builds("exec('{} = 5')".format, NAME),
 )
 CELL = st.lists(STATEMENT, min_size=1, max_size=3).map("\n".join)
-START = "import random\nimport numpy as np\nrandom.seed(0)\na = b = c = d = 0\nK = 1\ndef f(x):\n    return [x]\nclass T:\n    n = 0\n    def __repr__(self): return f'T{self.n}'"
+START = """import random
+import numpy as np
+random.seed(0)
+a = b = c = d = 0
+K = 1
+def f(x):
+    return [x]
+class T:
+    n = 0
+    def __repr__(self): return f'T{self.n}'"""
+FOUND = (Phase.explicit, Phase.reuse, Phase.generate)  # making an example smaller runs it a hundred times
 
 
 def check_edits(cells: list[str], edits: list[tuple[int, str]], folder: Path) -> None:
@@ -327,7 +338,7 @@ def check_edits(cells: list[str], edits: list[tuple[int, str]], folder: Path) ->
         both(now, folder)
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[*HealthCheck])
+@settings(max_examples=4, phases=FOUND, deadline=None, suppress_health_check=[*HealthCheck])
 @given(
     cells=st.lists(CELL, min_size=2, max_size=6),
     edits=st.lists(st.tuples(st.integers(0, 9), CELL), min_size=1, max_size=3),
@@ -339,7 +350,7 @@ def test_an_edited_notebook_is_as_if_run_anew(cells: list[str], edits: list[tupl
 
 
 @pytest.mark.nightly
-@settings(max_examples=300, deadline=None, suppress_health_check=[*HealthCheck])
+@settings(max_examples=300, phases=FOUND, deadline=None, suppress_health_check=[*HealthCheck])
 @given(
     cells=st.lists(CELL, min_size=2, max_size=6),
     edits=st.lists(st.tuples(st.integers(0, 9), CELL), min_size=1, max_size=3),

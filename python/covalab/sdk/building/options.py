@@ -130,7 +130,7 @@ def cached(
     cache: bool,
     ttl: float | dt.timedelta | None,
     version: str | int,
-    key: UserFunction | None,
+    key: UserValue,
 ) -> UserFunction:
     """Return the function of an electron as it travels: with `cache`, one that looks for an earlier call first.
 

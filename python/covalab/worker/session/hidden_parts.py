@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any, Final
 
 from covalab.core.codec import USERS_ERRORS, digest_of
@@ -41,10 +42,10 @@ def watch_imports() -> None:
     if not _Process.is_watching:
         _Process.is_watching = True
         for name in GENERATORS - {"random"}:
-            after_import(name, lambda _module, name=name: _note(name))
+            after_import(name, partial(_note, name))
 
 
-def _note(name: str) -> None:
+def _note(name: str, _module: Any) -> None:
     settings = hidden_state.read(name)
     if settings is not None:
         _Process.at_import[name] = _digest(settings)

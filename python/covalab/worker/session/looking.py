@@ -11,7 +11,8 @@ from typing import Any, Final
 from covalab.core.cell_source import text_of
 from covalab.namespace.definitions import tracked_definition
 from covalab.worker.outputs.shell import shell
-from covalab.worker.reuse import code, local_code
+from covalab.worker.reuse import code as code_facts
+from covalab.worker.reuse import local_code
 from covalab.worker.session.reach import codes_in, names_in_code
 
 _MAIN: Final = "__main__"
@@ -25,7 +26,8 @@ def tree_of(text: str, first_line: int = 1) -> ast.AST | None:
         first_line = 2
     before = "\n" * (first_line - 1)  # so that line numbers are those of the cell
     try:
-        return ast.parse(before + shell().transform_cell("\n".join(lines[first_line - 1 :])))
+        code: str = shell().transform_cell("\n".join(lines[first_line - 1 :]))  # type: ignore[no-untyped-call]
+        return ast.parse(before + code)
     except (SyntaxError, ValueError):
         return None
 
@@ -74,11 +76,11 @@ class Look:
             self._doubts.append("is not Python alone")
             self.is_dynamic = True
         else:
-            self._add(code.facts_of(tree, self._is_foreign, _is_local), "")
+            self._add(code_facts.facts_of(tree, self._is_foreign, _is_local), "")
         self._trees: dict[str, ast.AST | None] = {}
         self._look_at_functions(names, definitions)
 
-    def _add(self, facts: code.CodeFacts, where: str) -> None:
+    def _add(self, facts: code_facts.CodeFacts, where: str) -> None:
         self.identifiers |= facts.identifiers
         self.settings += facts.settings
         self._doubts += [f"{where}{doubt}" for doubt in facts.doubts]
@@ -103,20 +105,20 @@ class Look:
         values += [("a class", one) for tracker in definitions if (one := tracked_definition(tracker)) is not None]
         seen: set[types.CodeType] = set()
         for name, value in values:
-            for one in codes_in(value):
-                if one not in seen:
-                    seen.add(one)
-                    self._look_at_code(name, one)
+            for compiled in codes_in(value):
+                if compiled not in seen:
+                    seen.add(compiled)
+                    self._look_at_code(name, compiled)
 
     def _look_at_code(self, name: str, compiled: types.CodeType) -> None:
         where = f"{name}: "
         tree = self._tree_of(compiled)
         if tree is not None:
-            self._add(code.facts_of(tree, self._is_foreign, _is_local), where)
+            self._add(code_facts.facts_of(tree, self._is_foreign, _is_local), where)
             return
         identifiers = {*names_in_code(compiled)}
         self.identifiers |= identifiers
-        self._doubts += [f"{where}{doubt}" for doubt in code.doubts_about(identifiers)]
+        self._doubts += [f"{where}{doubt}" for doubt in code_facts.doubts_about(identifiers)]
         if compiled.co_name != "<lambda>":
             self._doubts.append(f"{where}its text is not known")
 
@@ -149,7 +151,7 @@ class Look:
                 yield f"{name}: cannot be read"
                 continue
             for part, what in local_code.reached_parts(tree, self.identifiers, with_body=name in imported):
-                facts = code.facts_of(part, lambda _: False, _is_local)
+                facts = code_facts.facts_of(part, lambda _: False, _is_local)
                 yield from (f"{name}{what}: {doubt}" for doubt in facts.doubts)
                 yield from (f"{name}{what}: may change a package: {one}" for one in facts.settings)
                 self.settings += facts.settings
