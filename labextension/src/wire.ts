@@ -147,7 +147,8 @@ export type Outcome = readonly [
   stderr: string,
   worker: string,
   submission: Value | null,
-  outputs: Value | null
+  outputs: Value | null,
+  reuse: Reuse | null
 ];
 
 /** One run of a node that was not its last: which, how it ended, and when the next may begin. */
@@ -235,6 +236,7 @@ export interface NodeDetail {
   readonly next_at: number | null;
   readonly child: string | null;
   readonly outputs: Value | null;
+  readonly reuse: Reuse | null;
 }
 
 /** A task in a list: a node that does work. `value` comes without its bytes. */
