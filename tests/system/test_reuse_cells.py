@@ -13,7 +13,7 @@ from tests.system.test_sessions import run
 
 import covalab as ct
 from covalab.cli import main
-from covalab.client import Client
+from covalab.client import Client, connect
 from covalab.core.errors import GraphError
 from covalab.jupyter.notebook import session as notebook_session
 from covalab.sdk.results.result import Result
@@ -81,7 +81,7 @@ def test_an_electron_with_a_cache_is_called_once(tmp_path: Path) -> None:
 
         result = ct.get_result(ct.dispatch(flow)(n, str(tmp_path)), wait=True, timeout=120)
         assert result.status == ct.status.COMPLETED, result.error
-        return result.result, result.get_node_result(0)["stdout"], Client().node(result.dispatch_id, 0).attempt
+        return result.result, result.get_node_result(0)["stdout"], connect().node(result.dispatch_id, 0).attempt
 
     del calls
     assert value_of(1) == (6, "loaded 1\n", 1)

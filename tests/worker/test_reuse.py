@@ -164,6 +164,7 @@ def test_a_package_that_is_upgraded_runs_what_uses_it(
         monkeypatch.setattr(module, "environment_path", lambda: folders)
     surroundings.is_of_environment.cache_clear()
     surroundings.environment_folders.cache_clear()
+    local_code.installed_folders.cache_clear()
     cells = ["import reuse_fake", "a = 3", "b = reuse_fake.f(a)", "c = b * 2", "print(a)"]
     path = [str(beside)]
 
@@ -175,6 +176,7 @@ def test_a_package_that_is_upgraded_runs_what_uses_it(
     assert found.cells[2].reasons == ("reuse-base is 2.0, it was 1.0",)
     surroundings.is_of_environment.cache_clear()
     surroundings.environment_folders.cache_clear()
+    local_code.installed_folders.cache_clear()
 
 
 def test_random_numbers_come_from_the_seed_before(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import re
 import sys
@@ -23,7 +24,19 @@ _OURS: Final = "covalab"
 
 def loaded_local_modules() -> dict[str, types.ModuleType]:
     """Return the modules of this process that belong neither to Python nor to an installed package."""
-    return {name: module for name, module in list(sys.modules.items()) if _is_local(name, module)}
+    # There may be thousands, and this is asked several times for each cell.
+    mark = len(sys.modules), next(reversed(sys.modules)), finder.digest
+    if _Found.mark != mark:
+        _Found.modules = {name: module for name, module in list(sys.modules.items()) if _is_local(name, module)}
+        _Found.mark = mark
+    return _Found.modules
+
+
+class _Found:
+    """The local modules, and what tells that they may be others now."""
+
+    mark: tuple[int, str, str] = (0, "", "")
+    modules: dict[str, types.ModuleType] = {}  # noqa: RUF012 - one for the process
 
 
 _known: Final[dict[str, tuple[int, bool]]] = {}
@@ -44,10 +57,12 @@ def _lies_beside(name: str, module: object) -> bool:
     file = getattr(module, "__file__", None)
     if not isinstance(file, str):
         return False
-    return not file.startswith(_installed())
+    return not file.startswith(installed_folders())
 
 
-def _installed() -> tuple[str, ...]:
+@functools.cache
+def installed_folders() -> tuple[str, ...]:
+    """Return the folders of the interpreter and of installed packages, with their last separator."""
     folders = {*environment_path(), os.path.join(sys.base_prefix, "lib")}
     return tuple(os.path.join(folder, "") for folder in {*folders, *map(os.path.realpath, folders)})
 

@@ -29,7 +29,12 @@ def _normal(name: str) -> str:
 
 
 def _folders() -> list[Path]:
-    return [path for path in map(Path, sorted(environment_path())) if path.is_dir()]
+    return _existing(environment_path())
+
+
+@functools.lru_cache(maxsize=1)
+def _existing(folders: frozenset[str]) -> list[Path]:
+    return [path for path in map(Path, sorted(folders)) if path.is_dir()]
 
 
 def _stamp() -> tuple[int, ...]:

@@ -50,7 +50,7 @@ class LiveSession:
         self.namespace: dict[str, Any] = {"__name__": _MAIN, "__builtins__": builtins, "__doc__": None}
         self._main = NodeMain(types.FunctionType((lambda: None).__code__, self.namespace))
         self._tracker = Tracker(self.namespace, self._is_hidden)
-        self._fresh = hidden_state.capture()
+        self._fresh = self._hidden = hidden_state.capture()
         self._sources: dict[str, str] = {}
         self.token = ""
         self._state = RecordState(-1, "", Snapshot())
@@ -128,7 +128,7 @@ class LiveSession:
             change = _pickled(hidden_state.capture(before))
             state = msgspec.structs.replace(state, reply=reply, hidden_change=change)
         if self._reuse is not None:
-            self._reuse.plain(cell, hidden_state.capture(), self._state)
+            self._reuse.plain(cell, self._hidden, self._state)
         return state
 
     def _run_and_store(
@@ -166,7 +166,7 @@ class LiveSession:
         begun = reuse.begin(cell, self._state, self._tracker)
         watch = Watch()
         state = self._run_and_store(cell, given, values, watch)
-        reuse.end(begun, watch, state, hidden_state.capture(), self._tracker)
+        reuse.end(begun, watch, state, self._hidden, self._tracker)
         return state
 
     def _catch_up(self) -> None:
@@ -209,6 +209,7 @@ class LiveSession:
         before = self._state
         known = {*before.snapshot.names, *before.snapshot.unstorable}
         touched = {*given, *(self.namespace.keys() - known), *reached(words_of(cell.text), self.namespace)}
+        self._hidden = hidden_state.capture()
         value_name = self._name_of(end.value) if end.has_value else ""
         if end.has_value and not value_name:
             self.namespace[RESULT] = end.value
@@ -226,7 +227,7 @@ class LiveSession:
             before.number + 1,
             secrets.token_hex(8),
             msgspec.structs.replace(snapshot, unstorable=unstorable),
-            _pickled(hidden_state.capture(self._fresh)),
+            _pickled(hidden_state.difference(self._hidden, self._fresh)),
             replays,
             end.has_value and (value_name or RESULT) not in snapshot.unstorable,
             sources=dict(self._sources),
