@@ -28,7 +28,7 @@ from covalab.worker.session.cell_text import CellText
 
 
 class CellEnd(NamedTuple):
-    """What became of a cell: whether an earlier run stood for it, why, why not again, and what it showed."""
+    """End of a cell: whether an earlier run stood for it, why, why not again, and what it showed."""
 
     is_reused: bool
     reasons: tuple[str, ...]
@@ -37,7 +37,7 @@ class CellEnd(NamedTuple):
 
 
 class Notebook(NamedTuple):
-    """What became of cells, and the values of all names; of one that cannot be pickled the name of its type."""
+    """Ends of cells, and the values of all names; of one that cannot be pickled the name of its type."""
 
     cells: list[CellEnd]
     values: dict[str, Any]
@@ -49,7 +49,7 @@ class Notebook(NamedTuple):
 
     @property
     def shown(self) -> list[list[dict[str, Any]]]:
-        """What each cell showed."""
+        """Outputs of each cell."""
         return [cell.shown for cell in self.cells]
 
 

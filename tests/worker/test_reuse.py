@@ -286,7 +286,7 @@ def test_a_cell_that_may_change_a_package_runs_what_follows_when_it_changes(tmp_
 
 
 def test_a_session_that_was_lost_goes_on_with_reuse(tmp_path: Path) -> None:
-    """What is known of the session is in its record."""
+    """Its record has all that is known of it."""
     cells = ["import random, json", "random.seed(3)", "json.option = 1", "a = random.random()", "b = a, json.option"]
     first = run(cells, tmp_path)
     for number in range(4):

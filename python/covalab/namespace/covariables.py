@@ -40,7 +40,7 @@ class _Look(msgspec.Struct):
 
 
 class Mentioned(msgspec.Struct, frozen=True, array_like=True):
-    """What values mention: globals of the notebook, and modules, in their code and that of their classes."""
+    """Mentions of values: globals of the notebook, and modules, in their code and that of their classes."""
 
     names: list[str] = []
     modules: list[str] = []

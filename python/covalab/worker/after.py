@@ -1,4 +1,4 @@
-"""What a session has to say about the outcome of a node, once that is known. Light: every task process imports it."""
+"""Completion of the outcome of a node, once that is known. Light: every task process imports it."""
 
 from __future__ import annotations
 

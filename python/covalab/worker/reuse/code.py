@@ -75,7 +75,7 @@ _TRACKED: Final = frozenset(
         *("reset_index", "add_subplot", "style", "reset_option", "manual_seed", "rcdefaults", "path"),
     }
 )
-"""What sets hidden state that is looked at as a whole (`namespace.hidden_state`), or nothing at all."""
+"""Names that set hidden state which is looked at as a whole (`namespace.hidden_state`), or nothing at all."""
 _TRACKED_ROOTS: Final = frozenset(
     {
         *("plt", "pyplot", "mpl", "matplotlib", "np", "numpy", "pd", "pandas", "random", "os", "sys", "warnings"),

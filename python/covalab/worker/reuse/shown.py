@@ -1,4 +1,4 @@
-"""What an earlier run has shown, shown again."""
+"""Outputs of an earlier run, shown again."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class FileFact(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def mark(self) -> tuple[int, ...]:
-        """What tells that it has changed, without reading it."""
+        """Size, time and inode, by which a change is seen without reading it."""
         return (self.size, self.time, self.inode) if self.digest else ()
 
     def has_changed(self) -> bool:
@@ -105,7 +105,7 @@ def listing_digest(path: str) -> str:
 
 
 class Surroundings(msgspec.Struct, frozen=True, array_like=True):
-    """What a run depended on beside its inputs."""
+    """Surroundings of a run: all that it depended on beside its inputs."""
 
     files: list[FileFact] = []
     variables: dict[str, str] = {}  # digests of environment variables that were read; "": it was not set

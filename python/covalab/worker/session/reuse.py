@@ -55,7 +55,7 @@ def key_of(cell: CellText) -> str:
 
 
 class Beginning(msgspec.Struct):
-    """What is known of a cell that is about to run: all that it may read, as it is then."""
+    """Beginning of a cell that is about to run: all that it may read, as it is then."""
 
     cell: CellText
     state: RecordState
