@@ -8,12 +8,17 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from covalab.client import Client, connect
 
 # In the environment, because the processes that share the tests (`pytest -n`) must choose the same cases.
 SEED = os.environ.setdefault("COVALAB_SAMPLE_SEED", str(random.randrange(10**6)))
+
+# A busy machine is no fault of an example.
+hypothesis.settings.register_profile("covalab", deadline=None)
+hypothesis.settings.load_profile("covalab")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

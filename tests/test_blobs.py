@@ -157,7 +157,7 @@ def test_an_interrupted_write_leaves_nothing_behind(blobs: BlobStore) -> None:
         "        self.hashed = True\n"
         f"BlobStore({str(blobs.folder)!r}).put(Encoded(Pieces([bytes(100_000)] * 5), 500_000))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=240)
 
     assert "KeyboardInterrupt" in done.stderr
     assert files(blobs) == []

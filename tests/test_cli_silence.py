@@ -97,7 +97,7 @@ def test_the_time_is_five_seconds(own: Client) -> None:
     try:
         began = time.monotonic()
         command = [sys.executable, "-c", "from covalab.cli import main; main(['status'])"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
         took = time.monotonic() - began
     finally:
         os.kill(pid, signal.SIGCONT)

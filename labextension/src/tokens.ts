@@ -26,6 +26,15 @@ export interface IBundle {
   readonly summary: DispatchSummary;
   readonly graph: IGraph | null;
   readonly states: readonly NodeState[];
+  /** The outputs of its nodes, where a `Result` is shown. */
+  readonly outputs?: INodeDisplays | null;
+}
+
+/** Outputs of nodes as a notebook saves them. */
+export interface INodeDisplays {
+  readonly nodes: readonly { readonly node: number; readonly name: string; readonly outputs: readonly IOutput[]; readonly is_open: boolean }[];
+  /** Text about nodes that are left out; empty if none is. */
+  readonly more: string;
 }
 
 /** One output of a node, in the shape of nbformat 4. */
@@ -114,7 +123,26 @@ export function readBundle(data: unknown): IBundle | null {
     return null;
   }
   const graph = Array.isArray(bundle.graph?.nodes) && Array.isArray(bundle.graph.edges) ? bundle.graph : null;
-  return { id: bundle.id, summary: bundle.summary, graph, states: Array.isArray(bundle.states) ? bundle.states : [] };
+  return { id: bundle.id, summary: bundle.summary, graph, states: Array.isArray(bundle.states) ? bundle.states : [], outputs: readDisplays(bundle.outputs) };
+}
+
+/** Read the outputs of nodes; null when there are none. */
+function readDisplays(data: unknown): INodeDisplays | null {
+  const displays = data as Partial<INodeDisplays> | null | undefined;
+  if (!Array.isArray(displays?.nodes)) {
+    return null;
+  }
+  const nodes = displays.nodes.map(one => ({
+    node: Number(one?.node),
+    name: String(one?.name ?? ''),
+    outputs: Array.isArray(one?.outputs) ? one.outputs.filter(isOutput) : [],
+    is_open: one?.is_open === true
+  }));
+  return nodes.length > 0 ? { nodes, more: String(displays.more ?? '') } : null;
+}
+
+function isOutput(value: unknown): value is IOutput {
+  return typeof (value as IOutput | null)?.output_type === 'string';
 }
 
 const CELL_STATES: ReadonlySet<unknown> = new Set<CellState>(['waiting', 'running', 'done', 'failed', 'cancelled']);
@@ -126,7 +154,6 @@ export function readCellBundle(data: unknown): ICellBundle | null {
     return null;
   }
   const time = (value: unknown): number | null => (typeof value === 'number' ? value : null);
-  const isOutput = (value: unknown): boolean => typeof (value as IOutput | null)?.output_type === 'string';
   return {
     id: bundle.id,
     node: bundle.node,

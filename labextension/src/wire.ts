@@ -133,7 +133,16 @@ export interface Failure {
   readonly traceback: string;
   readonly kinds: readonly string[];
   readonly original: Value | null;
+  readonly left: Value | null;
 }
+
+/** Whether an earlier run stood for a run (`dispatch` empty: no) and why; `doubts` are why this one never will. */
+export type Reuse = readonly [
+  dispatch: string,
+  node: number,
+  reasons: readonly string[],
+  doubts: readonly string[]
+];
 
 /** Outcome of one run of a node. Times are seconds since the epoch, UTC. */
 export type Outcome = readonly [

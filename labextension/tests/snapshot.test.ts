@@ -71,3 +71,19 @@ test('a malformed output is not read as a dispatch', () => {
   const read = readBundle({ id: 'a', summary: summary(1), graph: { nodes: 'no' }, states: 'no' });
   assert.deepEqual([read?.graph, read?.states], [null, []]);
 });
+
+test('outputs of nodes that a notebook saved are read, malformed ones are left out', () => {
+  const its = { id: 'd1', summary: summary(1), graph: null, states: [] };
+  const output = { output_type: 'stream', name: 'stdout', text: 'a' };
+  const nodes = [{ node: 0, name: 'fit', outputs: [output, null, 'x'], is_open: true }, null];
+
+  assert.equal(readBundle(its)?.outputs, null);
+  assert.equal(readBundle({ ...its, outputs: 'x' })?.outputs, null);
+  assert.deepEqual(readBundle({ ...its, outputs: { nodes, more: 'and 3 more nodes' } })?.outputs, {
+    nodes: [
+      { node: 0, name: 'fit', outputs: [output], is_open: true },
+      { node: NaN, name: '', outputs: [], is_open: false }
+    ],
+    more: 'and 3 more nodes'
+  });
+});

@@ -22,7 +22,7 @@ import {
 import { type Attempt, type ErrorType, type Failure, type Interrupt, NodeKind, type NodeState } from '../src/wire';
 
 function failure(type: ErrorType, message: string): Failure {
-  return { type, message, exception: 'OSError', traceback: '', kinds: [], original: null };
+  return { type, message, exception: 'OSError', traceback: '', kinds: [], original: null, left: null };
 }
 
 function attempt(number: number, type: ErrorType): Attempt {

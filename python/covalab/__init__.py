@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from covalab.core.transportable import TransportableObject
     from covalab.files import strategies as fs_strategies
+    from covalab.jupyter.runs.run import resume_notebook, run_notebook
     from covalab.sdk.building import lepton_decorators as leptons
     from covalab.sdk.building.electron import electron, wait
     from covalab.sdk.building.interrupt_nodes import (
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     )
     from covalab.sdk.hooks.deps import DepsBash, DepsCall, DepsModule, DepsPip
     from covalab.sdk.results.fetch import get_execution
+    from covalab.sdk.results.notebooks import export_notebook
     from covalab.sdk.results.result import Result
     from covalab.sdk.results.result_manager import get_result_manager
     from covalab.sdk.tasks import task_logging as logging
@@ -124,6 +126,7 @@ __all__ = [
     "electron",
     "enqueue",
     "executor",
+    "export_notebook",
     "fs",
     "fs_strategies",
     "get_config",
@@ -152,6 +155,8 @@ __all__ = [
     "redispatch",
     "reload_config",
     "resume",
+    "resume_notebook",
+    "run_notebook",
     "set_config",
     "set_final_result",
     "set_state",
@@ -182,7 +187,9 @@ _HOMES = {
     "covalab.sdk.dispatching.enqueue": ("async_enqueue", "enqueue"),
     "covalab.sdk.dispatching.redispatch": ("redispatch",),
     "covalab.sdk.results.fetch": ("get_execution",),
+    "covalab.sdk.results.notebooks": ("export_notebook",),
     "covalab.sdk.results.result": ("Result",),
+    "covalab.jupyter.runs.run": ("resume_notebook", "run_notebook"),
     "covalab.sdk.results.result_manager": ("get_result_manager",),
     "covalab.sdk.dispatching.covalent_service": ("covalent_start", "covalent_stop", "is_covalent_running"),
     "covalab.core.covalent_status": ("status",),
@@ -259,8 +266,10 @@ def __dir__() -> list[str]:
 def load_ipython_extension(ipython: Any) -> None:
     """Load the magics: ``%load_ext covalab``."""
     from covalab.jupyter.notebook.magics import load_ipython_extension as load  # noqa: PLC0415 - only where there is IPython
+    from covalab.jupyter.runs.magics import RunMagics  # noqa: PLC0415
 
     load(ipython)
+    ipython.register_magics(RunMagics)
 
 
 def _jupyter_labextension_paths() -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -104,6 +105,11 @@ class DaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mem_per_worker: str | int = "auto"
     start_method: Literal["auto", "fork", "spawn"] = "auto"
     silent_seconds: Annotated[float, msgspec.Meta(ge=0, le=1e7)] = 60.0
+
+    @property
+    def forks(self) -> bool:
+        """Whether processes for user code, and the workers of our own cluster, are forked from one that is ready."""
+        return self.start_method == "fork" or (self.start_method == "auto" and sys.platform == "linux")
 
 
 class ResultsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

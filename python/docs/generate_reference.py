@@ -26,6 +26,7 @@ from covalab.blobs import MAX_VALUE_BYTES
 from covalab.cli import main
 from covalab.jupyter.notebook.interrupt_magics import InterruptMagics
 from covalab.jupyter.notebook.magics import CovalabMagics
+from covalab.jupyter.runs.magics import RunMagics
 from covalab.jupyter.server.extension import CovalabApp
 from covalab.sdk.configuration import get_config, set_config
 
@@ -63,7 +64,7 @@ def commands_page() -> str:
     parts = ["# Commands and magics\n", _GENERATED, "## Command line\n"]
     parts += [_command(name, command) for name, command in sorted(main.commands.items())]
     parts += ["## Magics\n", "`%load_ext covalab` loads them. `?` after a magic shows its help in the notebook.\n"]
-    for magics in (CovalabMagics, InterruptMagics):
+    for magics in (CovalabMagics, RunMagics, InterruptMagics):
         for name in dict.fromkeys([*magics.magics["cell"], *magics.magics["line"]]):
             kinds = [mark for mark, kind in (("%%", "cell"), ("%", "line")) if name in magics.magics[kind]]
             parts.append(_magic([mark + name for mark in kinds], getattr(magics, name).parser))

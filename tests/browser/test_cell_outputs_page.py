@@ -146,7 +146,7 @@ def open_without_kernel(desk: Desk, name: str) -> None:
         }); }""",
         name,
     )
-    cells(desk).first.wait_for()
+    desk.page.locator(".jp-NotebookPanel:visible").locator(".jp-covalab-Cell, .jp-covalab-Dispatch").first.wait_for()
 
 
 def test_outputs_are_those_of_a_plain_cell(desk: Desk, lab: Lab) -> None:

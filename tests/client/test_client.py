@@ -8,13 +8,13 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 from tests.system.tasks import adding, sleeping
+from tests.waiting import until
 
 import covalab as ct
 from covalab.client import Client, connect, paths
@@ -30,14 +30,6 @@ def kill(client: Client) -> int:
     os.kill(address.pid, signal.SIGKILL)
     until(lambda: find(client.data_dir) is None)
     return address.pid
-
-
-def until(what: Callable[[], object]) -> None:
-    """Wait for something to become true."""
-    deadline = time.monotonic() + 30
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def test_a_call_after_the_dispatcher_died_starts_another(own: Client) -> None:
@@ -74,7 +66,7 @@ def test_the_file_of_a_killed_dispatcher_misleads_nobody(own: Client) -> None:
         f"print(Client(Path({str(folder)!r})).status().pid)"
     )
     callers = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    said = [caller.communicate(timeout=60)[0].strip() for caller in callers]
+    said = [caller.communicate(timeout=240)[0].strip() for caller in callers]
 
     assert len(set(said)) == 1
     assert said[0] == str(own.status().pid)
@@ -156,7 +148,7 @@ def test_a_forked_child_has_a_connection_of_its_own(own: Client) -> None:
         "if child: assert os.waitpid(child, 0)[1] == 0; client.summary(mine)\n"
     )
 
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=240)
 
     assert done.returncode == 0, done.stderr
 

@@ -84,4 +84,4 @@ def clock_in(folder: Path) -> Iterator[Clock]:
 def wake(client: Client) -> None:
     """Give the dispatcher something to do, so that it looks at its clock."""
     other = client.submit(prepare(ct.lattice(adding), (1,), {}, client.blobs))
-    assert client.record(other.id, wait=True, timeout=60).summary.status == "completed"
+    assert client.record(other.id, wait=True, timeout=120).summary.status == "completed"

@@ -35,10 +35,10 @@ def test_the_last_line_names_the_error(tmp_path: Path) -> None:
         child = child_in(tmp_path)
         assert child.last_line() == "it said nothing"
         await child.start([sys.executable, "-c", "import nowhere"], folder=tmp_path, variables={})
-        assert await child.wait(timeout=60)
+        assert await child.wait(timeout=240)
         assert child.last_line() == "ModuleNotFoundError: No module named 'nowhere'"
         await child.start([sys.executable, "-c", ""], folder=tmp_path, variables={})
-        assert await child.wait(timeout=60)
+        assert await child.wait(timeout=240)
         assert child.log_tail() == ""
 
     asyncio.run(main())
@@ -54,7 +54,7 @@ def test_variables_are_the_kernels_and_not_the_dispatchers(tmp_path: Path, monke
     async def main() -> str:
         child = child_in(tmp_path)
         await child.start([sys.executable, "-c", code], folder=tmp_path, variables={"VIRTUAL_ENV": "/mine"})
-        assert await child.wait(timeout=60)
+        assert await child.wait(timeout=240)
         return child.last_line()
 
     assert asyncio.run(main()) == f"[None, 'yes', '/mine'] {tmp_path}"
@@ -66,7 +66,7 @@ def test_who_waits_is_woken_by_what_comes_first(tmp_path: Path) -> None:
     async def main() -> None:
         child = child_in(tmp_path)
         await child.start([sys.executable, "-c", "input()"], folder=tmp_path, variables={})
-        assert await child.wait(timeout=60)  # it has no input
+        assert await child.wait(timeout=240)  # it has no input
         await child.start([sys.executable, "-c", "import time; time.sleep(600)"], folder=tmp_path, variables={})
         assert not await child.wait(timeout=0.01)
         assert not await child.wait(asyncio.ensure_future(asyncio.sleep(0.01)), timeout=60)

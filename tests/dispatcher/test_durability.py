@@ -189,7 +189,7 @@ def test_every_end_that_is_reported_is_on_the_disk(disk: SlowDisk) -> None:
     """Many small dispatches, a disk that takes 60 ms for each commit, and readers of all views that never wait."""
     client = disk.client()
     first = client.submit(prepare(small, (0,), {}, client.blobs))
-    assert client.record(first.id, wait=True, timeout=60).summary.status == "completed"
+    assert client.record(first.id, wait=True, timeout=120).summary.status == "completed"
     working = {node for node, it in enumerate(client.graph(first.id).nodes) if it.function >= 0}
     ids = [first.id]
     disk.slow_down(0.06)
@@ -240,7 +240,7 @@ def test_a_disk_that_hangs_keeps_no_reader_waiting(disk: SlowDisk) -> None:
     """While a commit takes seconds, everything can be read at once, as it was before that commit."""
     client = disk.client()
     first = client.submit(prepare(small, (0,), {}, client.blobs))
-    assert client.record(first.id, wait=True, timeout=60).summary.status == "completed"
+    assert client.record(first.id, wait=True, timeout=120).summary.status == "completed"
     dispatch = client.submit(prepare(small, (1,), {}, client.blobs)).id
     disk.slow_down(3.0)
     slowest = 0.0

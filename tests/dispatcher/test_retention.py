@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tests.dispatcher.clock import Clock, wake
 from tests.dispatcher.test_schedules import ended, submission
-from tests.dispatcher.test_service import until
 from tests.system.tasks import adding
+from tests.waiting import until
 
 import covalab as ct
 from covalab.client import Client

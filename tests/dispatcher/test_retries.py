@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 from tests.dispatcher.clock import Clock, wake
-from tests.dispatcher.test_service import until
 from tests.system.tasks import adding
+from tests.waiting import until
 
 import covalab as ct
 from covalab.blobs import BlobStore
@@ -72,7 +72,7 @@ def test_a_wait_survives_a_power_cut_neither_skipped_nor_begun_anew(clock: Clock
 
     clock.move(1)
     wake(client)
-    record = client.record(dispatch, wait=True, timeout=60)
+    record = client.record(dispatch, wait=True, timeout=120)
     assert record.summary.status == "completed"
     assert witness.read_text() == "run\nrun\n"
     detail = node_of(client, dispatch)
@@ -95,7 +95,7 @@ def test_a_clock_that_is_set_back_a_day_does_not_delay_a_retry(clock: Clock, tmp
 
     clock.move(1)
     wake(client)
-    assert client.record(dispatch, wait=True, timeout=60).summary.status == "completed"
+    assert client.record(dispatch, wait=True, timeout=120).summary.status == "completed"
     assert witness.read_text() == "run\nrun\n"
 
 
@@ -110,7 +110,7 @@ def test_budgets_are_exact_although_the_dispatcher_is_killed_between_the_runs(cl
         clock.kill()
         clock.move(100)
         client = clock.start()
-    record = client.record(dispatch, wait=True, timeout=60)
+    record = client.record(dispatch, wait=True, timeout=120)
 
     assert record.summary.status == "failed"
     assert len(witness.read_text().split()) == retries + 1
@@ -142,7 +142,7 @@ def test_what_is_not_listed_is_not_run_again(clock: Clock, tmp_path: Path) -> No
     for on, status in expected.items():
         policy = RetryPolicy((on,), delay=0)
         dispatch = submit(client, fails_until, (str(tmp_path / on), 2), 2, policy)
-        assert client.record(dispatch, wait=True, timeout=60).summary.status == status, on
+        assert client.record(dispatch, wait=True, timeout=120).summary.status == status, on
 
 
 def test_losses_are_counted_on_the_disk(clock: Clock, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_losses_are_counted_on_the_disk(clock: Clock, tmp_path: Path) -> None:
     until(lambda: len(node_of(client, dispatch).attempts) >= 2)
     clock.kill()
     client = clock.start()
-    record = client.record(dispatch, wait=True, timeout=60)
+    record = client.record(dispatch, wait=True, timeout=120)
 
     assert record.summary.status == "failed"
     # One more if the cut came in the middle of a run, and two that may take the word that they began down with them,

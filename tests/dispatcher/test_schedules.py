@@ -12,8 +12,8 @@ import apsw
 import msgspec
 import pytest
 from tests.dispatcher.clock import Clock, wake
-from tests.dispatcher.test_service import until
 from tests.system.tasks import adding
+from tests.waiting import until
 
 import covalab as ct
 from covalab.client import Client
@@ -66,7 +66,7 @@ def series(client: Client, first: str) -> list[DispatchSummary]:
 
 def ended(client: Client, dispatch: str) -> DispatchSummary:
     """Return a dispatch when it has ended."""
-    return client.record(dispatch, wait=True, timeout=60).summary
+    return client.record(dispatch, wait=True, timeout=120).summary
 
 
 def test_a_dispatch_waits_for_its_time_through_a_power_cut_and_occupies_no_worker(clock: Clock, tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import apsw
 import msgspec
 import pytest
 from tests.system.tasks import adding, sleeping
+from tests.waiting import until
 
 import covalab as ct
 from covalab.client import Client
@@ -27,14 +27,6 @@ from covalab.dispatcher.running import RunningDispatch
 from covalab.dispatcher.service import Service
 from covalab.sdk.building.submit import prepare
 from covalab.store import Store
-
-
-def until(what: Callable[[], object]) -> None:
-    """Wait for something to become true."""
-    deadline = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def kill(client: Client) -> None:
@@ -71,7 +63,7 @@ def test_a_batch_that_is_cancelled_as_it_begins_does_not_keep_its_worker(own: Cl
         time.sleep(choose.random() * 0.03)
         own.cancel(dispatch)
 
-    assert ct.get_result(ct.dispatch(ct.lattice(adding))(2), wait=True, timeout=60).result == 3
+    assert ct.get_result(ct.dispatch(ct.lattice(adding))(2), wait=True, timeout=120).result == 3
 
 
 @pytest.mark.nightly
@@ -117,7 +109,7 @@ def test_cancelling_one_node_blames_no_other(own: Client, tmp_path: Path) -> Non
     node = next(n for n, node in enumerate(own.graph(dispatch).nodes) if node.name == "slow_or_quick" and n)
     own.cancel(dispatch, [node])
     (tmp_path / "go").touch()
-    result = ct.get_result(dispatch, wait=True, timeout=60)
+    result = ct.get_result(dispatch, wait=True, timeout=120)
 
     details: list[NodeDetail] = [own.node(dispatch, number) for number in (0, node)]
     assert details[0].status == "completed"

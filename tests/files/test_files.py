@@ -278,7 +278,7 @@ sys.stdin.read()
         address = f"http://127.0.0.1:{port}"
         login = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_ENDPOINT_URL": address}
         environment = {**os.environ, **login}
-        subprocess.run([sys.executable, "-c", S3_PROGRAM, str(tmp_path)], env=environment, check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", S3_PROGRAM, str(tmp_path)], env=environment, check=True, timeout=240)
     finally:
         process.kill()
         process.communicate()

@@ -73,7 +73,7 @@ class Kernel:
 
     def receive(self, cell: Cell) -> None:
         """Wait for the next message, and take it as what it is; with the last one of a cell comes its reply."""
-        message = self._client.get_iopub_msg(timeout=60)
+        message = self._client.get_iopub_msg(timeout=240)
         kind, content = message["msg_type"], message["content"]
         if kind == "update_display_data":  # of any cell, also of one that ended long ago
             owner, position = self._displays[content["transient"]["display_id"]]
@@ -92,7 +92,7 @@ class Kernel:
 
     def _reply(self, request: str) -> dict[str, Any]:
         while True:
-            reply: dict[str, Any] = self._client.get_shell_msg(timeout=60)
+            reply: dict[str, Any] = self._client.get_shell_msg(timeout=240)
             if reply["parent_header"].get("msg_id") == request:
                 content: dict[str, Any] = reply["content"]
                 return content

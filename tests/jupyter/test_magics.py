@@ -164,16 +164,45 @@ def test_run_dispatches_at_once_and_delivers(notebook: Notebook) -> None:
     assert notebook.names["kind"] == (set, tuple)
 
 
-def test_run_that_fails_assigns_nothing(notebook: Notebook) -> None:
-    """The notebook stays as it was, and the result has the traceback with the cell's lines."""
+def test_run_that_fails_leaves_what_the_plain_cell_would(notebook: Notebook) -> None:
+    """What it set, changed and deleted before the failing line is so; the result has the traceback with its lines."""
+    notebook.run("a = 'before'\nzero = 0\nrows = alias = [1]\ngone = later = 1\nimport numpy as np\nnp.random.seed(3)")
+    notebook.run(
+        "%%electron crash --run\nb = 1 / zero if zero else 2\na = 'after'\nimport math as m\n"
+        "def f(x): return m.floor(x) + b\nrows.append(f(1.5))\ndrawn = np.random.rand()\ndel gone\n"
+        "print('shown')\nlater = 1 / zero\nnever = 1"
+    )
+
+    result = notebook.run("%result --wait")
+
+    names = notebook.names
+    assert (names["a"], names["b"], names["f"](2.5), names["m"].__name__) == ("after", 2, 4, "math")
+    assert names["rows"] is names["alias"]
+    assert names["rows"] == [1, 3]
+    assert "gone" not in names
+    assert "never" not in names
+    assert names["later"] == 1
+    np = names["np"]
+    after = np.random.rand()
+    np.random.seed(3)
+    assert [np.random.rand(), np.random.rand()] == [names["drawn"], after], "random state is the cell's"
+    assert [one.get("text") for one in result.outputs[0]][:1] == ["shown\n"]
+    assert "line 10, in <module>\n    later = 1 / zero" in result.get_node_result(0)["error"]
+
+
+def test_run_that_fails_at_once_changes_nothing(notebook: Notebook) -> None:
+    """Names that it would have set mean what they meant; what cannot be stored stays there, as after a plain end."""
     notebook.run("a = 'before'\nzero = 0")
-    notebook.run("%%electron crash --run\na = 'after'\nb = 1 / zero")
+    notebook.run("%%electron crash --run\nb = 1 / zero\na = 'after'")
+    notebook.run("%%electron read --run\nlines = (x for x in 'ab')\nkept = 1\nc = 1 / zero")
 
     result = notebook.run("%result --wait")
 
     assert notebook.names["a"] == "before"
     assert "b" not in notebook.names
-    assert "line 3, in <module>\n    b = 1 / zero" in result.get_node_result(0)["error"]
+    assert notebook.names["kept"] == 1
+    assert "lines" not in notebook.names
+    assert "line 4, in <module>\n    c = 1 / zero" in result.get_node_result(0)["error"]
 
 
 def test_run_with_a_signature_takes_inputs_by_name(notebook: Notebook) -> None:

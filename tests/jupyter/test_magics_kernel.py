@@ -28,7 +28,7 @@ def test_running_a_cell_again_replaces_its_electron(kernel: Kernel) -> None:
     kernel.run("%%electron\nc = 5\na = 10", again=first)
 
     written = kernel.run("%lattice flow")
-    kernel.run("run = ct.get_result(ct.dispatch(flow)(), wait=True, timeout=60)")
+    kernel.run("run = ct.get_result(ct.dispatch(flow)(), wait=True, timeout=120)")
     value = kernel.run("run['a'], run['b'], run['c']")
 
     assert written.text.startswith("def flow():\n    session = make_c_a()\n    session = make_b(session)\n")

@@ -7,9 +7,11 @@ dispatch.
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,8 @@ def start(shell: Any, *, with_covalab: bool = False) -> None:
 
     for name in [name for name in shell.user_ns if not _OF_IPYTHON.fullmatch(name)]:
         del shell.user_ns[name]
+    with suppress(ImportError):
+        import rich.console  # it draws a random number when it is imported  # noqa: F401
     random.seed(1)
     if "numpy" in sys.modules:
         sys.modules["numpy"].set_printoptions(precision=8, suppress=False)
@@ -55,8 +59,9 @@ def collect(shell: Any, path: str, dispatch: str | None = None, ids: tuple[str, 
         names |= given
         found["unavailable"] = unavailable
         found["from_run"] = sorted({*given, *unavailable})
-    found["names"] = describing.described(names, shell.user_ns)
     found["unstorable"] = [name for name, value in names.items() if not _can_be_stored(value)]
+    # A result does not have them, so nothing may be described as a part of them.
+    found["names"] = describing.described(names, shell.user_ns, last=found["unstorable"])
     found["dispatches"] = {one: _dispatch(one) for one in ids}
     Path(path).write_text(json.dumps(found, default=repr))
 
@@ -65,7 +70,7 @@ def _is_of_notebook(name: str, value: Any) -> bool:
     """Return whether a name is the user's: not IPython's, no module of ours, no electron and no lattice."""
     return not (
         _OF_IPYTHON.fullmatch(name)
-        or hasattr(value, "electron_object")
+        or inspect.getattr_static(value, "electron_object", None) is not None
         or type(value).__module__.partition(".")[0] == "covalab"
     )
 

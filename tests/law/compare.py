@@ -49,8 +49,16 @@ def differences(plain: Run, background: Run, *, cells: int | None = None, way: W
     found += [one for one in names if not _is_of_another_place(one, way)]
     # To show an error, IPython draws random numbers in the kernel.
     if way in {None, "run"} and plain.failed_at is None:
-        found += _values(plain.hidden, background.hidden, "hidden state")
+        found += _values(_hidden_state(plain, plain), _hidden_state(background, plain), "hidden state")
     return found
+
+
+def _hidden_state(run: Run, plain: Run) -> dict[str, Any]:
+    """Return the hidden state of a run without what is an accident in the plain one: numbers that nobody seeded."""
+    left_out = {"numpy.random is seeded"}
+    if not plain.hidden.get("numpy.random is seeded"):
+        left_out.add("numpy.random")
+    return {name: value for name, value in run.hidden.items() if name not in left_out}
 
 
 def _is_of_another_place(found: Difference, way: Way | None) -> bool:

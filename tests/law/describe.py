@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import builtins
+import copy
 import datetime as dt
 import decimal
 import dis
@@ -16,6 +17,7 @@ import fractions
 import hashlib
 import inspect
 import io
+import itertools
 import json
 import os
 import pathlib
@@ -25,7 +27,7 @@ import sys
 import types
 import uuid
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 Json = Any
@@ -37,19 +39,21 @@ _NO_IDENTITY = (  # immutable: whether two of them are one object is no differen
 )  # fmt: skip
 _OF_THE_COMPILER = {"__static_attributes__", "__firstlineno__"}
 _HIDDEN_ATTRIBUTES = {"__dict__", "__weakref__", "_abc_impl", "__slotnames__"} | _OF_THE_COMPILER
-_TIMES = re.compile(r"(mean|std)_(fit|score)_time|refit_time_")  # scikit-learn's searches measure
+# scikit-learn's searches measure times, and its estimators remember how many threads there were.
+_TIMES = re.compile(r"(mean|std)_(fit|score)_time|refit_time_|_n_threads")
 _MANY = 2000
 
 
-def described(names: Mapping[str, Any], namespace: Mapping[str, Any]) -> dict[str, Json]:
-    """Return the description of each name, in alphabetical order."""
+def described(names: Mapping[str, Any], namespace: Mapping[str, Any], *, last: Collection[str] = ()) -> dict[str, Json]:
+    """Return the description of each name, in alphabetical order; `last` are those of which no other one is a part."""
     describer = _Describer(namespace)
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, 20_000))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = {name: describer.value(names[name], name) for name in sorted(names)}
+            in_order = sorted(names, key=lambda name: (name in last, name))
+            found = {name: describer.value(names[name], name) for name in in_order}
             describer.read_names()
             return describer.with_shared_memory(found)
     finally:
@@ -97,6 +101,8 @@ class _Describer:
             return [kind.__name__, self._items(value, place)]
         if kind in {set, frozenset}:
             return [kind.__name__, sorted((self.value(one, f"{place}{{}}") for one in value), key=json.dumps)]
+        if kind is dict and "__build_class__" in value:  # what `exec` puts into the dictionary that it is given
+            return ["the built-in names"]
         if kind in {dict, types.MappingProxyType}:
             return [kind.__name__, self._pairs(value.items(), place)]
         return None
@@ -126,7 +132,7 @@ class _Describer:
         body = {
             name: self.value(one, f"{place}.{name}")
             for name, one in sorted(vars(cls).items())
-            if name not in _HIDDEN_ATTRIBUTES
+            if name not in _HIDDEN_ATTRIBUTES and not name.startswith("__pydantic_")
         }
         bases = [self.value(base, f"{place} base") for base in cls.__bases__]
         return ["class", cls.__qualname__, type(cls).__qualname__, bases, body]
@@ -175,6 +181,12 @@ class _Describer:
 
     def _by_parts(self, value: Any, kind: type, place: str) -> Json:
         name = f"{kind.__module__}.{kind.__qualname__}"
+        if kind.__module__ in {"builtins", "itertools"} and hasattr(kind, "__next__"):
+            following = _following(value)
+            # Inside, it may be at another one of its states.
+            # Inside, it may be at another one of its states.
+            if following is not None and (not following or kind is itertools.cycle):
+                return [name if following else "an iterator at its end", [self.value(one, "") for one in following]]
         try:
             parts = value.__reduce_ex__(4)
         except Exception:  # noqa: BLE001 - a generator, a connection: nothing can be said but its type
@@ -460,36 +472,70 @@ def _global_names(code: types.CodeType) -> set[str]:
 
 
 def hidden_state() -> dict[str, Json]:
-    """Return random state, settings of modules, folder and environment."""
+    """Return random state, settings of modules, folder and environment.
+
+    Of a library, only settings that are not its own: one that nobody has changed says nothing if it is not loaded.
+    """
     found: dict[str, Json] = {
         "random": _digest(repr(random.getstate()).encode()),
         "os.environ": {key: value for key, value in os.environ.items() if key.startswith("LAW_")},
         "recursion limit": sys.getrecursionlimit(),
         "folder": pathlib.Path.cwd().name,
-        "warnings": [_plain_repr(one) for one in warnings.filters[:3]],
+        "warnings": [_plain_repr(one) for one in warnings.filters if not _is_of_library(one[2])][:5],
         "decimal": repr(decimal.getcontext()),
     }
     numpy = sys.modules.get("numpy")
     if numpy is not None:
-        found["numpy print options"] = _plain_repr(numpy.get_printoptions())
-        found["numpy errors"] = _plain_repr(numpy.geterr())
-        if "numpy.random" in sys.modules and _is_seeded(numpy):
+        found["numpy print options"] = _changed(numpy.get_printoptions(), _NUMPY_PRINTS)
+        found["numpy errors"] = _changed(numpy.geterr(), _NUMPY_ERRORS)
+        if "numpy.random" in sys.modules:
             found["numpy.random"] = _digest(repr(numpy.random.get_state()).encode())
-    if "matplotlib" in sys.modules:
-        settings = sys.modules["matplotlib"].rcParams
-        found["rcParams"] = {key: repr(settings._get(key)) for key in settings if not key.startswith("backend")}
+            found["numpy.random is seeded"] = _is_seeded(numpy)
+    matplotlib = sys.modules.get("matplotlib")
+    if matplotlib is not None:
+        settings = {key: matplotlib.rcParams._get(key) for key in matplotlib.rcParams if not key.startswith("backend")}
+        found["rcParams"] = _changed(settings, dict(matplotlib.rcParamsOrig))
     if "pandas" in sys.modules:
-        names = sys.modules["pandas._config.config"]._registered_options
-        found["pandas options"] = {name: _plain_repr(sys.modules["pandas"].get_option(name)) for name in sorted(names)}
-    return found
+        options = sys.modules["pandas._config.config"]._registered_options
+        settings = {name: sys.modules["pandas"].get_option(name) for name in sorted(options)}
+        found["pandas options"] = _changed(settings, {name: option.defval for name, option in options.items()})
+    return {name: value for name, value in found.items() if value != {}}
+
+
+_NUMPY_ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+_NUMPY_PRINTS = {
+    "edgeitems": 3, "threshold": 1000, "floatmode": "maxprec", "precision": 8, "suppress": False, "linewidth": 75,
+    "nanstr": "nan", "infstr": "inf", "sign": "-", "formatter": None, "legacy": False, "override_repr": None,
+}  # fmt: skip
+
+
+def _changed(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, str]:
+    texts = {name: (_plain_repr(one), _plain_repr(defaults.get(name))) for name, one in settings.items()}
+    return {name: text for name, (text, default) in texts.items() if text != default}
+
+
+def _is_of_library(category: Any) -> bool:
+    """Return whether a warning is a library's own kind, for which that sets a filter when it is imported."""
+    return category.__module__.partition(".")[0] not in {"builtins", "__main__"}
 
 
 def _is_seeded(numpy: Any) -> bool:
-    """Return whether the legacy generator was seeded: then its state is no accident."""
+    """Return whether the legacy generator was seeded in this process: then its state is no accident.
+
+    Where another process has seeded it, and its state was set here, NumPy does not know of it.
+    """
     return getattr(numpy.random.get_bit_generator(), "_seed_seq", None) is None
 
 
 # Text.
+
+
+def _following(iterator: Any) -> list[Any] | None:
+    """Return the first values that an iterator would give, None if it cannot be copied."""
+    try:
+        return list(itertools.islice(copy.deepcopy(iterator), 20))
+    except Exception:  # noqa: BLE001 - whatever the reason
+        return None
 
 
 def _digest(data: bytes) -> str:

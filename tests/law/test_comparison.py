@@ -129,3 +129,22 @@ def test_another_output_is_found(plain: list[Output], background: list[Output]) 
 def test_an_accident_is_no_difference(plain: list[Output], background: list[Output]) -> None:
     """What differs between two runs of a kernel, too, is not told."""
     assert not compared(Run([plain]), Run([background]))
+
+
+@pytest.mark.parametrize(
+    ("plain", "background", "n"),
+    [
+        ({"numpy.random": "1", "numpy.random is seeded": True}, {"numpy.random": "2"}, 1),
+        (
+            {"numpy.random": "1", "numpy.random is seeded": True},
+            {"numpy.random": "1", "numpy.random is seeded": False},
+            0,
+        ),
+        ({"numpy.random": "1", "numpy.random is seeded": True}, {}, 1),
+        ({"numpy.random": "1", "numpy.random is seeded": False}, {"numpy.random": "2"}, 0),
+        ({"numpy.random": "1", "numpy.random is seeded": False}, {}, 0),
+    ],
+)
+def test_numbers_that_nobody_seeded_are_no_difference(plain: Any, background: Any, n: int) -> None:
+    """A generator whose state came from another process does not know that it was seeded."""
+    assert len(compared(Run([], hidden=plain), Run([], hidden=background))) == n

@@ -15,6 +15,18 @@ from covalab.namespace.covariables import Snapshot, Tracker, is_hidden, restore
 
 # Cells, and expressions that must be equal after the names were restored in another process.
 CASES: dict[str, tuple[list[str], list[str]]] = {
+    "model with a formula": (
+        [
+            "import pandas as pd, statsmodels.formula.api as smf\ndef centred(x): return x - x.mean()",
+            "data = pd.DataFrame({'x': [1.0, 2, 3, 5], 'y': [2.0, 3, 5, 8]})",
+            "afit = smf.ols('y ~ centred(x)', data).fit()",
+        ],
+        ["afit.params.round(3).tolist()", "afit.predict(data).round(3).tolist()"],
+    ),
+    "object that has every attribute": (
+        ["from unittest.mock import call", "c = call.load(1)", "d = [c]"],
+        ["c == call.load(1)", "d[0] is c"],
+    ),
     "alias": (["a = [1]", "b = a", "b.append(2)"], ["a", "a is b"]),
     "element": (["rows = {'a': [1]}", "x = rows['a']", "x.append(2)"], ["rows", "rows['a'] is x"]),
     "view": (["import numpy as np\na = np.zeros(4)", "b = a[:2]", "b[0] = 9"], ["a", "b.base is a"]),
@@ -32,6 +44,22 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "class defined again": (
         ["class C:\n    def v(self): return 1\nold = C()", "class C:\n    def v(self): return 2\nnew = C()"],
         ["old.v()", "new.v()", "type(new) is C", "type(old) is C"],
+    ),
+    "method that is replaced and put back": (
+        [
+            "class R:\n    speed = 1\n    def move(self): return self.speed\nr = R()",
+            "original = R.move\ndef fast(self): return original(self) * 10\nR.move = fast",
+            "R.move = original\nR.speed = 5",
+        ],
+        ["r.move()", "fast(r)", "R.move is original", "R.speed"],
+    ),
+    "classes that refer to each other no longer": (
+        [
+            "class A: n = 1\nclass B: n = 1\nA.other = B\nB.other = A",
+            "B.other = None\nA.other = None\nA.n = 2",
+            "B.n = 3",
+        ],
+        ["A.n", "B.n", "A.other", "B.other"],
     ),
     "class built up": (
         ["class C: ...\nc = C()", "def area(self): return self.w * k\nC.area = area", "c.w = 3\nk = 2", "k = 5"],

@@ -12,6 +12,92 @@ from covalab.namespace.exchange import deliver, receive, send
 
 # What the notebook has; the names that the cell mentions; the cell; expressions that must be as after a plain run.
 CASES: dict[str, tuple[str, str, str, list[str]]] = {
+    "model with a formula": (
+        """
+import pandas as pd, statsmodels.formula.api as smf
+data = pd.DataFrame({"x": [1.0, 2, 3, 5], "y": [2.0, 3, 5, 8]})
+""",
+        "data smf",
+        "def centred(x): return x - x.mean()\na_fit = smf.ols('y ~ centred(x)', data).fit()",
+        ["a_fit.params.round(3).tolist()"],
+    ),
+    "model with a formula of the notebook": (
+        """
+import pandas as pd, statsmodels.formula.api as smf
+data = pd.DataFrame({"x": [1.0, 2, 3, 5], "y": [2.0, 3, 5, 8]})
+def centred(x): return x - x.mean()
+a_fit = smf.ols("y ~ centred(x)", data).fit()
+""",
+        "a_fit",
+        "summary = a_fit.params.round(3).tolist()",
+        ["summary"],
+    ),
+    "results that a function keeps": (
+        """
+from functools import cache
+calls = 0
+@cache
+def fib(n):
+    global calls
+    calls += 1
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+""",
+        "fib calls",
+        "x = fib(10)",
+        ["fib(9)", "calls", "fib.cache_info()", "fib(11)", "calls"],
+    ),
+    "results of a limited cache": (
+        """
+from functools import lru_cache
+calls = []
+k = 10
+def make(add):
+    @lru_cache(maxsize=3, typed=True)
+    def f(a, *more, b=1):
+        calls.append(a)
+        return [a + b + k + add]
+    return f
+f = make(1)
+first = f(1)
+f(2, b=5)
+""",
+        "f calls k",
+        "f(1.0, 3, b=2)\nf(1)\nf(7)\ntwo = f(7)",
+        ["f.cache_info()", "f(1) is first", "f(7) is two", "f(2, b=5)", "calls", "f.__wrapped__(3)", "f.cache_info()"],
+    ),
+    "results that are forgotten": (
+        "from functools import cache\n@cache\ndef f(x): return [x]\nold = f((1, 2))",
+        "f",
+        "f.cache_clear()",
+        ["f.cache_info()", "f((1, 2)) is old"],
+    ),
+    "implementation for a type": (
+        """
+from functools import singledispatch
+@singledispatch
+def show(x): return "something"
+@show.register
+def show_int(x: int): return "int"
+used = show([1])
+same = {"f": show}
+""",
+        "show",
+        "@show.register(list)\ndef show_list(x): return 'list', show(x[0])",
+        ["show([1])", "show(2)", "show('x')", "show_list([1])", "same['f'] is show"],
+    ),
+    "implementation of a method": (
+        """
+from functools import singledispatchmethod
+class A:
+    @singledispatchmethod
+    def go(self, x): return "any"
+a = A()
+used = a.go(3)
+""",
+        "A",
+        "@A.go.register\ndef _(self, x: int): return 'int'",
+        ["a.go(3)", "a.go('x')"],
+    ),
     "alias": ("a = [1]\nb = a", "a", "a.append(2)", ["a", "b", "a is b"]),
     "alias that is not mentioned": ("a = [1]\nb = {'k': a}", "a", "a.append(2)\nz = a", ["b", "z is a"]),
     "element": ("rows = {'a': [1]}\nx = rows['a']", "x", "x.append(2)", ["rows", "rows['a'] is x"]),

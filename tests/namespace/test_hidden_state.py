@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
 from collections.abc import Iterator
 
 import pytest
 from tests.namespace.peer import Peer
 
-from covalab.namespace.hidden_state import HiddenState, apply, capture
+from covalab.namespace.hidden_state import HiddenState, apply, capture, kept_generators
 
 # What is loaded in both processes; what the notebook sets; what must be equal then.
 CASES: dict[str, tuple[str, str, list[str]]] = {
@@ -45,6 +46,21 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
         "import matplotlib; matplotlib.use('agg'); import matplotlib.pyplot as plt",
         "plt.rcParams['figure.figsize'] = (3, 2); plt.style.use('ggplot')",
         ["plt.rcParams['figure.figsize']", "plt.rcParams['axes.prop_cycle']", "plt.rcParams['axes.facecolor']"],
+    ),
+    "backend of plots": (
+        "import os; os.environ['MPLBACKEND'] = 'agg'; import matplotlib.figure",
+        "import matplotlib.pyplot as plt; plt.subplots()",
+        ["__import__('matplotlib.pyplot').pyplot._backend_mod.__name__"],
+    ),
+    "backend of plots, chosen here": (
+        "import matplotlib; matplotlib.use('svg'); import matplotlib.pyplot as plt",
+        "plt.plot([1, 2])",
+        ["plt._backend_mod.__name__"],
+    ),
+    "options of xarray, of which some are deprecated": (
+        "import xarray as xr, warnings; warnings.simplefilter('error')",
+        "xr.set_options(display_width=50)",
+        ["xr.get_options()['display_width']"],
     ),
     "filters of warnings": (
         "import warnings",
@@ -134,3 +150,13 @@ def test_a_variable_that_was_removed_is_removed(monkeypatch: pytest.MonkeyPatch)
     assert state.parts == {"environment": {"COVALAB_TEST_A": None}}
     assert "COVALAB_TEST_A" not in os.environ
     assert os.environ["COVALAB_TEST_B"] == "3"
+
+
+def test_what_is_imported_meanwhile_draws_no_number() -> None:
+    """A generator that was not loaded before is left alone."""
+    state = random.getstate()
+
+    with kept_generators():
+        random.random()
+
+    assert random.getstate() == state

@@ -46,6 +46,18 @@ CASES = {
         "n = 5",
         ["p(1)", "p.args"],
     ),
+    "results of a cached function": (
+        "import functools\n@functools.lru_cache(2)\ndef c(x, y=0): return [x, y, c]\na = c(1)\nc(2, y=3)\nc(1)",
+        "c a",
+        "b = c(2, y=3)",
+        ["c.cache_info()", "c(1) is a", "b[:2]", "a[2] is c"],
+    ),
+    "cached function that keeps what cannot be pickled": (
+        "import functools\n@functools.cache\ndef c(): return (n for n in 'ab')\nc()",
+        "c",
+        "",
+        ["next(c.__wrapped__())"],
+    ),
     "global of a cached function": (
         "import functools\nn = 1\n@functools.cache\ndef c(x): return x + n",
         "c n",
@@ -82,6 +94,51 @@ CASES = {
         ["f(2)", "f.__doc__", "f.__kwdefaults__"],
     ),
     "annotations": ("def f(x: int, y: 'T' = 1) -> str: ...", "f", "", ["f.__annotations__"]),
+    "object that hands on": (
+        """
+        class Proxy:
+            def __init__(self, inner): self._inner = inner
+            def __getattr__(self, name): return getattr(self._inner, name)
+        a = [3, 1]
+        p = Proxy(a)
+        q = Proxy(p)
+        """,
+        "q p a Proxy",
+        "q.append(2)",
+        ["p.count(2)", "a", "q._inner is p", "type(p) is Proxy"],
+    ),
+    "object that hands on, with slots": (
+        """
+        class Wrapped:
+            __slots__ = "inner", "calls"
+            def __init__(self, inner):
+                object.__setattr__(self, "inner", inner)
+                object.__setattr__(self, "calls", [])
+            def __getattr__(self, name): return self.inner[name]
+            def __setattr__(self, name, value): self.inner[name] = value
+        w = Wrapped({"x": 1})
+        """,
+        "w",
+        "w.y = 2; w.calls.append(w.x)",
+        ["w.y", "w.inner", "w.calls"],
+    ),
+    "list that hands on": (
+        """
+        class Row(list):
+            def __getattr__(self, name): return self[self.names.index(name)]
+        r = Row([1, 2])
+        r.names = ["a", "b"]
+        """,
+        "r",
+        "r.append(3); r.names.append('c')",
+        ["r.c", "r.a", "list(r)"],
+    ),
+    "progress bar": (
+        "from tqdm import tqdm\nbar = tqdm(total=3, disable=False)\nbar.update(2)\nbar.close()",
+        "bar",
+        "bar.n += 1",
+        ["bar.n", "bar.total"],
+    ),
     "view": ("import numpy as np\na = np.zeros(6)\nb = a[1:4]", "b a", "b[0] = 9", ["a", "b.base is a"]),
     "views without their base": (
         "import numpy as np\nb = np.zeros(6)\nc = b[::2]\nb = b[1:]",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -11,6 +12,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
 
+import covalab as ct
 from covalab.client import Client
 from covalab.core.model import DispatchId
 
@@ -143,3 +145,35 @@ def test_tasks_retries_and_people(live: Client, tmp_path: Path) -> None:
 def shown_values(cell: NotebookNode) -> list[str]:
     """Return the texts of the values that a cell showed."""
     return [output.data.get("text/plain", "") for output in cell.outputs if "data" in output]
+
+
+def test_a_notebook_runs_itself_in_the_background(live: Client, tmp_path: Path) -> None:
+    """The fourth notebook does what its text says, and its first part is the same in a kernel and in the background."""
+    path = Path(shutil.copy(FOLDER / "04_this_notebook_in_the_background.ipynb", tmp_path))
+    notebook = executed(nbformat.read(path, as_version=4), tmp_path)
+
+    text = "\n".join(
+        printed(cell) + "\n".join(shown_values(cell)) for cell in notebook.cells if cell.cell_type == "code"
+    )
+    for expected in (
+        "a year of 365 days: 23 people",
+        "left as they are here: half, chances (--replace takes those of the run)",
+        "loaded when a cell first reads them: chances",
+        "(23, 60)",
+        "mars.ipynb mars.md",
+    ):
+        assert expected in text, expected
+    assert not complaints(notebook)
+    assert re.search(r"a year of 687 days: 3\d people", (tmp_path / "mars.md").read_text())
+
+    run = ct.run_notebook(path)
+    assert ct.get_result(run, wait=True, timeout=240)["half"] == 23
+    here = {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
+    found = nbformat.from_dict(ct.get_result(run).notebook())
+    there = {
+        cell.id: cell.outputs
+        for cell in found.cells
+        if cell.cell_type == "code" and "skip" not in cell.metadata.get("tags", [])
+    }
+    assert len(there) == 5
+    assert there == {cell: here[cell] for cell in there}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.system.processes import note, noted
-from tests.system.test_crashes import until
+from tests.waiting import until
 
 import covalab as ct
 from covalab.core.graph_state import LOSSES_ALLOWED

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from tests.system.processes import alive, described, dispatcher, family, note, noted
 from tests.system.tasks import adding
-from tests.system.test_crashes import until
+from tests.waiting import until
 
 import covalab as ct
 from covalab.client import Client
@@ -348,7 +348,7 @@ def cancel_one(client: Client, task: Callable[..., Any], folder: Path, seconds: 
     folder.mkdir()
     dispatch = ct.dispatch(ct.lattice(task))(str(folder))
     try:
-        until((folder / "begun").exists, 20)
+        until((folder / "begun").exists)
         time.sleep(seconds)
         for name in ("shell", "daemon"):
             if (folder / name).exists():
@@ -359,7 +359,7 @@ def cancel_one(client: Client, task: Callable[..., Any], folder: Path, seconds: 
         ct.cancel(dispatch)
     taken = seconds_until_idle(client.data_dir, folder, tracked, 4 * SECONDS)
     assert taken <= SECONDS, f"the processor was free {taken:.1f} s after the cancel"
-    result = ct.get_result(dispatch, wait=True, timeout=10)
+    result = ct.get_result(dispatch, wait=True, timeout=60)
     assert result.status == ct.status.CANCELLED
     until(lambda: not alive(noted(folder)), 5)
     assert ct.dispatch_sync(ct.lattice(adding))(1).result == 2

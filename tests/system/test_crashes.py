@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.system.tasks import adding, dying, expected_of_fifty, fifty, long, runs, sleeping, witnessed
+from tests.waiting import until
 
 import covalab as ct
 from covalab.client import Client
@@ -31,10 +31,17 @@ def kill_pool(client: Client) -> None:
     os.kill(client.status().pools[0].pid, signal.SIGKILL)
 
 
+def starter(client: Client) -> psutil.Process:
+    """Return the process from which the pool's workers are forked."""
+    pool = psutil.Process(client.status().pools[0].pid)
+    return next(process for process in pool.children() if "forkserver" in " ".join(process.cmdline()))
+
+
 def worker_pids(client: Client) -> list[int]:
     """Return the processes that run tasks."""
     pool = psutil.Process(client.status().pools[0].pid)
-    return [process.pid for process in pool.children(recursive=True) if "spawn_main" in " ".join(process.cmdline())]
+    starters = [process for process in pool.children() if "forkserver" in " ".join(process.cmdline())]
+    return [process.pid for one in starters for process in one.children()]
 
 
 def kill_worker(client: Client) -> None:
@@ -42,15 +49,12 @@ def kill_worker(client: Client) -> None:
     os.kill(worker_pids(client)[0], signal.SIGKILL)
 
 
-def until(what: Callable[[], object], seconds: float = 30) -> None:
-    """Wait for something to become true."""
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
+def kill_starter(client: Client) -> None:
+    """End the process that workers are forked from, and them with it."""
+    starter(client).kill()
 
 
-@pytest.mark.parametrize("kill", [kill_dispatcher, kill_pool, kill_worker])
+@pytest.mark.parametrize("kill", [kill_dispatcher, kill_pool, kill_worker, kill_starter])
 def test_a_dispatch_survives_the_death_of(kill: Callable[[Client], None], own: Client, tmp_path: Path) -> None:
     """Whatever dies, the dispatch completes, its value is right, and no recorded node ran twice."""
     seed = random.randrange(10**6)
@@ -63,7 +67,7 @@ def test_a_dispatch_survives_the_death_of(kill: Callable[[Client], None], own: C
     before = runs(witness)
     kill(own)
 
-    result = ct.get_result(dispatch, wait=True, timeout=60)
+    result = ct.get_result(dispatch, wait=True, timeout=120)
 
     assert result.status == ct.status.COMPLETED
     assert result.result == expected_of_fifty()
@@ -98,7 +102,7 @@ def test_killing_everything_at_once_loses_nothing(own: Client, tmp_path: Path) -
         with suppress(psutil.NoSuchProcess):
             process.kill()
 
-    assert ct.get_result(dispatch, wait=True, timeout=60).result == expected_of_fifty()
+    assert ct.get_result(dispatch, wait=True, timeout=120).result == expected_of_fifty()
 
 
 def test_a_killed_dispatcher_leaves_no_process_behind(own: Client, tmp_path: Path) -> None:
@@ -149,10 +153,10 @@ def test_a_cancelled_task_frees_its_worker(own: Client, tmp_path: Path) -> None:
     dispatch = ct.dispatch(long)(str(pid_file))
     until(lambda: pid_file.exists() and pid_file.read_text())
     ct.cancel(dispatch)
-    result = ct.get_result(dispatch, wait=True, timeout=10)
+    result = ct.get_result(dispatch, wait=True, timeout=60)
 
     assert result.status == ct.status.CANCELLED
-    until(lambda: not psutil.pid_exists(int(pid_file.read_text())), 10)
+    until(lambda: not psutil.pid_exists(int(pid_file.read_text())))
     assert ct.dispatch_sync(short)(4).result == [1, 2, 3, 4]
 
 
@@ -179,7 +183,7 @@ def test_a_time_limit_kills_the_task_and_its_children(own: Client, tmp_path: Pat
     detail = own.node(result.dispatch_id, 0)
     assert detail.failure is not None
     assert (detail.failure.type, detail.attempt) == ("timeout", 1)
-    until(lambda: not psutil.pid_exists(int(pid_file.read_text())), 10)
+    until(lambda: not psutil.pid_exists(int(pid_file.read_text())))
 
 
 def test_retries_are_exact(own: Client, tmp_path: Path) -> None:
@@ -240,6 +244,6 @@ def test_workers_that_close_by_themselves_are_replaced(own: Client, tmp_path: Pa
     assert ct.dispatch_sync(ct.lattice(adding))(1).result == 2
     for pid in worker_pids(own):
         os.kill(pid, signal.SIGTERM)
-    result = ct.get_result(ct.dispatch(fifty)(str(tmp_path / "witness")), wait=True, timeout=90)
+    result = ct.get_result(ct.dispatch(fifty)(str(tmp_path / "witness")), wait=True, timeout=120)
 
     assert result.status == ct.status.COMPLETED

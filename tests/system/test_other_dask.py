@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.system.processes import HAND_MADE_HOME, family
 from tests.system.tasks import adding, expected_of_fifty, fifty, long, runs
-from tests.system.test_crashes import until
+from tests.waiting import until
 
 import covalab as ct
 from covalab.client import Client, connect
@@ -129,8 +129,8 @@ def test_cancel_stops_a_task_on_somebody_elses_worker(joined: Client, tmp_path: 
     pid = int(pid_file.read_text())
     ct.cancel(dispatch)
 
-    assert ct.get_result(dispatch, wait=True, timeout=10).status == ct.status.CANCELLED
-    until(lambda: not Path(f"/proc/{pid}").exists(), 15)
+    assert ct.get_result(dispatch, wait=True, timeout=60).status == ct.status.CANCELLED
+    until(lambda: not Path(f"/proc/{pid}").exists())
     assert ct.dispatch_sync(ct.lattice(adding))(1).result == 2
 
 
@@ -144,8 +144,8 @@ def test_what_a_killed_pool_left_running_is_stopped(joined: Client, tmp_path: Pa
     for process in (status.pid, status.pools[0].pid):
         os.kill(process, signal.SIGKILL)
 
-    until(lambda: not Path(f"/proc/{pid}").exists(), 15)
-    until(lambda: joined.summary(dispatch).counts.running, 15)  # another dispatcher runs it again
+    until(lambda: not Path(f"/proc/{pid}").exists())
+    until(lambda: joined.summary(dispatch).counts.running)  # another dispatcher runs it again
     ct.cancel(dispatch)
 
 
@@ -177,7 +177,7 @@ def test_two_data_folders_share_a_scheduler(joined: Client, tmp_path: Path, monk
             sent[first] = ct.dispatch(many)(first)
         for first, run in sent.items():
             of(first)
-            assert ct.get_result(run, wait=True, timeout=60).result == [first + n for n in range(100)]
+            assert ct.get_result(run, wait=True, timeout=120).result == [first + n for n in range(100)]
     finally:
         of(1_000).stop()
 
@@ -191,7 +191,7 @@ def test_losing_that_scheduler_in_the_middle_loses_nothing(joined: Client, by_ha
     time.sleep(1)
     recorded = joined.summary(dispatch).counts.completed
     by_hand.start()
-    result = ct.get_result(dispatch, wait=True, timeout=90)
+    result = ct.get_result(dispatch, wait=True, timeout=120)
 
     assert result.result == expected_of_fifty()
     again = sum(count - 1 for count in runs(witness).values())
@@ -341,7 +341,7 @@ def test_workers_that_are_killed_leave_nothing_behind(
     assert int(pid_file.read_text()) in family(tmp_path / "nobody's")
     by_hand.kill()
 
-    until(lambda: not family(tmp_path / "nobody's"), 15)
+    until(lambda: not family(tmp_path / "nobody's"))
     ct.cancel(dispatch)
 
 

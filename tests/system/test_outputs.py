@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.waiting import until
 from tests.worker.test_outputs import kinds
 
 import covalab as ct
 from covalab.client import Client
 from covalab.core.graph_state import LOSSES_ALLOWED
+from covalab.view.bundle import MIME_TYPE
 from covalab.worker.capture import OUTPUT_LIMIT
 
 PNG = "display_data image/png text/plain"
@@ -126,6 +128,22 @@ def test_each_node_has_what_a_notebook_would_show(live: Client) -> None:
     assert result.get_node_result(min(result.outputs))["outputs"] == result.outputs[min(result.outputs)]
 
 
+def test_a_result_shows_the_outputs_of_its_nodes(live: Client) -> None:
+    """A figure is a figure, a table a table, printed text is text; of a failed node its error."""
+    bundle = run(shown)._repr_mimebundle_()
+
+    for part in ('src="data:image/png;base64', 'class="dataframe"', "<b>new</b>", "mine\nchild"):
+        assert part in bundle["text/html"]
+    assert "[printing]\nmine\nchild" in bundle["text/plain"]
+    saved = {one["name"]: kinds(one["outputs"]) for one in bundle[MIME_TYPE]["outputs"]["nodes"]}
+    assert saved["plotting"] == [PNG]
+    assert saved["showing"] == ["a\n", "b\n", HTML_, HTML_, "c\n"]
+
+    failed = run(ct.lattice(raising))._repr_mimebundle_()
+    assert "ZeroDivisionError" in failed["text/html"]
+    assert "[raising]" not in failed["text/plain"], "one node alone has no heading"
+
+
 def test_a_task_that_fails_has_its_error_last(live: Client) -> None:
     """After what it displayed; its traceback is in no text."""
     result = run(ct.lattice(raising))
@@ -189,15 +207,6 @@ def slow(folder: str) -> int:
         else:
             print(step)
     return os.getpid()
-
-
-def until(what: Any, seconds: float = 60) -> Any:
-    """Wait for something to be true, and return it."""
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-    return found
 
 
 def test_outputs_are_read_while_they_are_made(live: Client, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from tests.system.poison_kinds import (
 )
 from tests.system.processes import Sampler, alive, described, dispatcher, noted, settle, steady
 from tests.system.tasks import runs
-from tests.system.test_crashes import until
+from tests.waiting import until
 
 import covalab as ct
 from covalab.client import Client
@@ -87,8 +87,8 @@ def test_only_the_poison_fails(
         dispatch = ct.dispatch(seven)(str(tmp_path), str(tmp_path / "witness"))
         monkeypatch.chdir(tmp_path)
         try:
-            result = ct.get_result(dispatch, wait=True, timeout=45)
-            other = ct.get_result(many, wait=True, timeout=45)
+            result = ct.get_result(dispatch, wait=True, timeout=120)
+            other = ct.get_result(many, wait=True, timeout=120)
         finally:
             ct.cancel(dispatch)
             ct.cancel(many)
@@ -188,7 +188,7 @@ def test_output_that_is_cut_can_be_read_while_it_is_printed(client: Client, tmp_
             later = client.node(dispatch, 0).stdout
         finally:
             ct.cancel(dispatch)
-            ct.get_result(dispatch, wait=True, timeout=20)
+            ct.get_result(dispatch, wait=True, timeout=120)
 
     assert text.startswith("the beginning\nline 1\n")
     assert later.startswith("the beginning\nline 1\n")

@@ -55,7 +55,7 @@ def arrays(x: Any, shift: int) -> Any:
 
 def ended(dispatch: str) -> Result:
     """Wait for a dispatch."""
-    return ct.get_result(dispatch, wait=True, timeout=60)
+    return ct.get_result(dispatch, wait=True, timeout=120)
 
 
 def reused(result: Result) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 from tests.system.tasks import adding
-from tests.system.test_crashes import until
+from tests.waiting import until
 
 import covalab as ct
 from covalab.client import Client
@@ -125,7 +125,7 @@ def test_a_script_in_a_removed_folder(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )
 
     assert done.stdout.splitlines() == [
@@ -148,7 +148,7 @@ def test_a_relative_data_folder_in_a_removed_one(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )
 
     assert "DataFolderError COVALAB_DATA_DIR=data is relative to a current folder that was removed" in done.stdout, (

@@ -96,6 +96,6 @@ def test_options_of_the_cache_are_checked() -> None:
     """Where they are written."""
     for options in ({"ttl": 5}, {"cache": True, "ttl": -1}, {"cache": True, "key": 5}):
         with pytest.raises(GraphError):
-            ct.electron(**options)(len)  # type: ignore[arg-type]
+            ct.electron(**options)(len)  # type: ignore[call-overload]
     assert ct.electron(cache=True)(len)("abc") == 3
     assert msgspec.structs.replace(CellText("x", 1, "f")).reuse is False

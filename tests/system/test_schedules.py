@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from tests.dispatcher.test_service import until
+from tests.waiting import until
 
 import covalab as ct
 from covalab.cli import main
@@ -62,14 +62,14 @@ def test_a_task_is_not_claimed_before_its_time(tmp_path: Path) -> None:
     assert ct.list_tasks(status="PENDING")[0]["starts_at"] == record["starts_at"]
     assert ct.get_task_result(task) is None
     assert ct.get_result(task.partition(":")[0]).status == ct.status.NEW_OBJECT
-    ended = ct.get_task_result(task, wait=True, timeout=60)
+    ended = ct.get_task_result(task, wait=True, timeout=120)
     assert ended is not None
     assert ended.result >= at.timestamp()
     assert "starts_at" not in ended
     assert ended.schedule_id is None
 
     late = ct.enqueue(stamp, str(tmp_path), eta=datetime(2000, 1, 1, tzinfo=timezone.utc))
-    assert ct.get_task_result(late, wait=True, timeout=60)["status"] == "COMPLETED"  # type: ignore[index]
+    assert ct.get_task_result(late, wait=True, timeout=120)["status"] == "COMPLETED"  # type: ignore[index]
 
 
 @pytest.mark.usefixtures("live")
@@ -83,7 +83,7 @@ def test_waiting_for_the_result_of_one_that_waits_is_no_trouble(
     assert "starts at" in run_text(early)
     from covalab.sdk.dispatching import api
 
-    assert ct.get_result(api.start(early), wait=True, timeout=60).status == ct.status.COMPLETED
+    assert ct.get_result(api.start(early), wait=True, timeout=120).status == ct.status.COMPLETED
     assert not [str(one.message) for one in recwarn if "not started" in str(one.message)]
 
 
@@ -118,7 +118,7 @@ def test_a_failed_run_is_followed_by_the_next_and_a_cancel_ends_it(tmp_path: Pat
 def test_a_series_survives_kill_9_between_an_end_and_the_next_start(own: Client, tmp_path: Path) -> None:
     """Neither skipped nor doubled: what was due while nobody was there is one run, when somebody is."""
     run = ct.dispatch(ct.lattice(stamp), interval=1.5)(str(tmp_path))
-    ct.get_result(run, wait=True, timeout=60)
+    ct.get_result(run, wait=True, timeout=120)
     until(lambda: len(own.dispatches(schedule=run)) == 2)
     kill(own)
     time.sleep(4)
@@ -143,7 +143,7 @@ def test_a_trigger_starts_what_waits_earlier_and_its_time_starts_nothing_more(tm
     trigger.register()
     until(lambda: len(stamps(tmp_path)) >= 1)
     ct.stop_triggers(run)
-    assert ct.get_result(run, wait=True, timeout=60).status == ct.status.COMPLETED
+    assert ct.get_result(run, wait=True, timeout=120).status == ct.status.COMPLETED
     time.sleep(3.5)
 
     fired = ct.get_result(run).triggers[0].fired
@@ -188,7 +188,7 @@ def test_a_dispatcher_does_not_end_while_something_waits(tmp_path: Path, monkeyp
     assert address is not None
     assert address.pid == pid
     until(lambda: stamps(witness))
-    assert ct.get_result(run, wait=True, timeout=60).status == ct.status.COMPLETED
+    assert ct.get_result(run, wait=True, timeout=120).status == ct.status.COMPLETED
     until(lambda: find(folder) is None)
 
 
@@ -197,7 +197,7 @@ def test_the_command_line_shows_when_it_starts_and_the_series(tmp_path: Path) ->
     """`list`, `show` and `status`; `purge --older-than` forgets by age and nothing else."""
     run = ct.dispatch(ct.lattice(stamp), eta="2999-12-31T12:00:00Z", interval=timedelta(minutes=90))(str(tmp_path))
     done = ct.dispatch(ct.lattice(stamp))(str(tmp_path))
-    ct.get_result(done, wait=True, timeout=60)
+    ct.get_result(done, wait=True, timeout=120)
 
     def said(*arguments: str) -> str:
         result = CliRunner().invoke(main, arguments)

@@ -38,7 +38,7 @@ def in_a_script(folder: Path) -> Iterator[Run]:
     def run(blocks: list[str]) -> str:
         given, left = json.dumps({"blocks": blocks, "names": names}), folder / "names.json"
         command = [sys.executable, "-W", "error", str(FOLDER / "as_script.py"), str(left)]
-        ran = subprocess.run(command, input=given, capture_output=True, text=True, cwd=folder, check=False, timeout=60)
+        ran = subprocess.run(command, input=given, capture_output=True, text=True, cwd=folder, check=False, timeout=240)
         assert ran.returncode == 0, ran.stderr
         names.update(json.loads(left.read_text()))
         return ran.stdout

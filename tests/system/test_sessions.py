@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import random
 import signal
@@ -24,14 +25,19 @@ from covalab.sdk.results.result import Result
 pytestmark = pytest.mark.usefixtures("live")
 
 
-def lattice_of(cells: list[str], notebook: dict[str, Any] | None = None, line: str = "all_cells") -> Any:
+def lattice_of(
+    cells: list[str],
+    notebook: dict[str, Any] | None = None,
+    line: str = "all_cells",
+    options: Options = Options(),  # noqa: B008 - frozen
+) -> Any:
     """Run each cell as `%%electron`, or as it is named in its first line, and wire them."""
     session = Session(notebook if notebook is not None else {"__name__": "__main__"})
     for number, cell in enumerate(cells):
         text = textwrap.dedent(cell).strip()
         header, _, code = text.partition("\n") if text.startswith("%%electron") else ("%%electron", "", text)
         words = header.removeprefix("%%electron").strip()
-        session.define(read_header(words), f"{header}\n{code}", 2, Options(), key=str(number))
+        session.define(read_header(words), f"{header}\n{code}", 2, options, key=str(number))
     head = read_header(line, "%lattice")
     assert head.name is not None
     return session.wire(head.name, head.arguments)[0]
@@ -84,7 +90,7 @@ def test_a_cell_that_fails_names_its_own_line_and_stops_those_after_it() -> None
     """As "Run all" does; what the cells before it have made is there."""
     lattice = lattice_of(["x = 1", "y = x + 1\ny / 0", "z = 3"])
 
-    result = ct.get_result(ct.dispatch(lattice)(), wait=True, timeout=60)
+    result = ct.get_result(ct.dispatch(lattice)(), wait=True, timeout=120)
 
     assert result.status == ct.status.FAILED
     assert "ZeroDivisionError" in str(result.error)
@@ -92,6 +98,43 @@ def test_a_cell_that_fails_names_its_own_line_and_stops_those_after_it() -> None
     assert "line 3, in <module>\n    y / 0" in error["error"]
     assert result["x"] == 1
     assert "z" not in result
+
+
+def test_names_that_a_cell_had_when_it_failed_are_those_of_the_notebook(tmp_path: Path) -> None:
+    """As after "Run all": what was set, changed and deleted before the failing line; each run begins from the same."""
+    runs = tmp_path / "runs"
+    cells = [
+        "x = 1\nrows = [1]\ngone = 1",
+        (
+            f"y = x + 1\nx = 5\nrows.append(len(rows))\ndel gone\nit = (n for n in rows)\n"
+            f"log = open({str(runs)!r}, 'a')\n"
+            "log.write(f'{len(rows)}\\n')\nlog.close()\ndef f(): return y\ny / 0\nnever = 1"
+        ),
+        "z = 3",
+    ]
+
+    result = ct.get_result(ct.dispatch(lattice_of(cells, options=Options(retries=1)))(), wait=True, timeout=240)
+
+    assert result.status == ct.status.FAILED
+    assert (result["x"], result["y"], result["rows"], result["f"]()) == (5, 2, [1, 1], 2)
+    assert {"gone", "never", "z"}.isdisjoint(result)
+    with pytest.raises(KeyError, match="could not be stored"):
+        result["it"]
+    assert runs.read_text() == "2\n2\n"
+
+
+def test_the_texts_of_long_notebooks_are_stored_once() -> None:
+    """A record has those of the last cells; the others are a blob, from which a function still has its lines."""
+    filling = "# " + "x" * 40_000
+    cells = [f"def f{number}():\n    return {number}\n{filling}" for number in range(6)]
+    record = run([*cells, "import inspect\nfirst = inspect.getsource(f0)"]).session_record
+
+    assert record is not None
+    assert len(record.state.older_sources) == 3
+    assert sum(map(len, record.state.sources.values())) < 41_000
+    assert len(record.sources) == 7
+    assert {value.digest for value in record.state.older_sources} <= {*record.blobs}
+    assert record["first"] == inspect.getsource(record["f0"]) == "def f0():\n    return 0\n"
 
 
 def test_names_of_the_notebook_are_those_of_the_moment_when_the_cell_was_run() -> None:
@@ -112,7 +155,7 @@ def test_names_of_the_notebook_are_those_of_the_moment_when_the_cell_was_run() -
     plain("def f(x): return -x")
     electron("third = f(1)")
 
-    result = ct.get_result(ct.dispatch(session.wire("flow")[0])(), wait=True, timeout=60)
+    result = ct.get_result(ct.dispatch(session.wire("flow")[0])(), wait=True, timeout=120)
 
     assert [result[name] for name in ("first", "second", "third")] == [10, 20, -1]
     assert result["log"] == ["one", "two"]
@@ -121,9 +164,9 @@ def test_names_of_the_notebook_are_those_of_the_moment_when_the_cell_was_run() -
 def test_the_same_lattice_is_dispatched_again_from_its_record() -> None:
     """`ct.redispatch` has the names that were taken from the notebook the first time."""
     first = ct.dispatch(lattice_of(["y = [x * 2]", "y.append(x)"], {"__name__": "__main__", "x": 4}))()
-    assert ct.get_result(first, wait=True, timeout=60)["y"] == [8, 4]
+    assert ct.get_result(first, wait=True, timeout=120)["y"] == [8, 4]
 
-    again = ct.get_result(ct.redispatch(first)(), wait=True, timeout=60)
+    again = ct.get_result(ct.redispatch(first)(), wait=True, timeout=120)
 
     assert again["y"] == [8, 4]
 

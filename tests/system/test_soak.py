@@ -83,7 +83,7 @@ def soak(client: Client, seed: int, seconds: float) -> None:
     while time.monotonic() < end:
         burst = [dispatch_something(draw) for _ in range(draw.randrange(1, 6))]
         for dispatch, expected in burst:
-            result = ct.get_result(dispatch, wait=True, timeout=60)
+            result = ct.get_result(dispatch, wait=True, timeout=120)
             assert result.status == expected, (client.summary(dispatch), client.status(), result.error)
     assert client.status().active == 0
 

@@ -5,22 +5,16 @@ from __future__ import annotations
 import os
 import random
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.system.tasks import runs, total, witnessed
 from tests.system.test_crashes import kill_dispatcher
-from tests.system.test_crashes import until as within
+from tests.waiting import until
 
 import covalab as ct
 from covalab.client import Client
-
-
-def until(what: Callable[[], object]) -> None:
-    """Wait for something to become true; each test starts a dispatcher and a pool, on machines that are busy."""
-    within(what, 90)
 
 
 @ct.electron
@@ -58,7 +52,7 @@ def test_a_dispatcher_killed_while_children_run_takes_up_parent_and_children(own
     for share in sorted(choose.randrange(1, 40) for _ in range(3)):
         until(lambda least=share: completed_below(own, run) >= least)  # type: ignore[misc]
         kill_dispatcher(own)
-    result = ct.get_result(run, wait=True, timeout=90)
+    result = ct.get_result(run, wait=True, timeout=120)
     below = own.dispatches(root=run, count=100)
 
     assert result.result == sum(x * x for x in range(40))
@@ -85,7 +79,7 @@ def test_a_child_that_ended_without_its_parent_hearing_of_it_is_handed_up_later(
         until(lambda run=run: any(one.status == "completed" for one in own.dispatches(root=run)))  # type: ignore[misc]
         kill_dispatcher(own)
 
-        assert ct.get_result(run, wait=True, timeout=60).result == 1
+        assert ct.get_result(run, wait=True, timeout=120).result == 1
 
 
 def test_a_worker_killed_while_it_builds_builds_again(own: Client, tmp_path: Path) -> None:
@@ -110,7 +104,7 @@ def test_a_worker_killed_while_it_builds_builds_again(own: Client, tmp_path: Pat
     run = ct.dispatch(flow)(str(pid_file))
     until(lambda: pid_file.exists() and pid_file.read_text())
     os.kill(int(pid_file.read_text()), signal.SIGKILL)
-    result = ct.get_result(run, wait=True, timeout=60)
+    result = ct.get_result(run, wait=True, timeout=120)
 
     assert result.result == 3
     assert len(own.dispatches(root=run)) == 1
@@ -124,9 +118,9 @@ def test_children_of_a_parent_that_was_cancelled_do_not_come_back(own: Client, t
     until(lambda: completed_below(own, run) >= 3)
     ct.cancel(run)
     kill_dispatcher(own)
-    statuses = {ct.get_result(run, wait=True, timeout=60).status.STATUS}
+    statuses = {ct.get_result(run, wait=True, timeout=120).status.STATUS}
     statuses |= {
-        str(ct.get_result(summary.id, wait=True, timeout=60).status) for summary in own.dispatches(root=run, count=100)
+        str(ct.get_result(summary.id, wait=True, timeout=120).status) for summary in own.dispatches(root=run, count=100)
     }
 
     assert statuses <= {"CANCELLED", "COMPLETED"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.system.test_crashes import until
+from tests.waiting import until
 
 import covalab as ct
 from covalab.client import Client
@@ -413,9 +413,9 @@ def test_cancelling_is_recursive(what: str, live: Client, tmp_path: Path) -> Non
         ct.cancel(run, task_ids=[0])
     else:
         ct.cancel(below["innermost"])
-    result = ct.get_result(run, wait=True, timeout=20)
+    result = ct.get_result(run, wait=True, timeout=120)
     for dispatch in below.values():
-        assert ct.get_result(dispatch, wait=True, timeout=20).status == ct.status.CANCELLED
+        assert ct.get_result(dispatch, wait=True, timeout=120).status == ct.status.CANCELLED
 
     assert live.graph(run).nodes[0].kind is NodeKind.SUBLATTICE
     assert (result.status, result.error) == (ct.status.CANCELLED, None)
@@ -516,4 +516,4 @@ def test_a_child_of_a_paused_dispatch_waits_and_then_runs(own: Client, tmp_path:
     assert own.summary(child).counts.pending == 1
 
     ct.resume(dispatch)
-    assert ct.get_result(dispatch, wait=True, timeout=60).result == 2
+    assert ct.get_result(dispatch, wait=True, timeout=120).result == 2

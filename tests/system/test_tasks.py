@@ -59,7 +59,7 @@ def failing() -> Any:
 
 def result_of(task: str) -> Any:
     """Wait for a task to end."""
-    found = ct.get_task_result(task, wait=True, timeout=60)
+    found = ct.get_task_result(task, wait=True, timeout=120)
     assert found is not None
     return found
 
@@ -86,7 +86,7 @@ def test_a_result_is_there_when_the_task_has_ended_and_none_before(tmp_path: Pat
     with pytest.raises(TimeoutError, match="has not ended"):
         ct.get_task_result(task_id, wait=True, timeout=0.1, raise_on_timeout=True)
     gate.touch()
-    result = ct.get_task_result(task_id, wait=True, timeout=30.0)
+    result = ct.get_task_result(task_id, wait=True, timeout=60)
     assert result is not None
     assert result["result"] == result.result == 3
 
@@ -284,7 +284,7 @@ def test_what_waits_and_what_runs_is_listed_and_counted(tmp_path: Path) -> None:
     assert ct.get_task_result(waiting) is None  # it failed, and will be run again
 
     ct.cancel(running)
-    ended: Any = ct.get_task_result(f"{running}:2", wait=True, timeout=30)
+    ended: Any = ct.get_task_result(f"{running}:2", wait=True, timeout=120)
     assert ended.status == "CANCELLED"
     assert ct.summary().counts["CANCELLED"] == 2
 

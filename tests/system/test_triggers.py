@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 import pytest
 from click.testing import CliRunner
-from tests.dispatcher.test_service import until
 from tests.system.tasks import adding
+from tests.waiting import until
 
 import covalab as ct
 from covalab.cli import main
@@ -74,14 +74,14 @@ def test_the_first_firing_starts_the_dispatch_and_the_others_repeat_it(tmp_path:
     assert trigger.state == "watching"
 
     files[0].touch()
-    assert ct.get_result(run, wait=True, timeout=60).result == 2
+    assert ct.get_result(run, wait=True, timeout=120).result == 2
     assert trigger.new_dispatch_ids == []
     files[1].touch()
     files[2].touch()
     until(lambda: len(trigger.new_dispatch_ids) == 2)
     until(lambda: trigger.state == "ended")
     for new in trigger.new_dispatch_ids:
-        assert ct.get_result(new, wait=True, timeout=60).result == 2
+        assert ct.get_result(new, wait=True, timeout=120).result == 2
     assert [str(fired) for fired in ct.get_result(run).triggers[0].fired] == [run, *trigger.new_dispatch_ids]
 
 
@@ -90,7 +90,7 @@ def test_several_triggers_watch_for_one_dispatch(tmp_path: Path) -> None:
     one, two = WhenThere(tmp_path / "one"), WhenThere(tmp_path / "two")
     run = ct.dispatch(ct.lattice(adding, triggers=[one, two]))(1)
     (tmp_path / "two").touch()
-    assert ct.get_result(run, wait=True, timeout=60).result == 2
+    assert ct.get_result(run, wait=True, timeout=120).result == 2
     (tmp_path / "one").touch()
     until(lambda: one.state == "ended")
 
@@ -106,8 +106,8 @@ def test_the_same_lattice_can_be_dispatched_again(tmp_path: Path) -> None:
     assert trigger.lattice_dispatch_id == second
     (tmp_path / "file").touch()
 
-    assert ct.get_result(first, wait=True, timeout=60).result == 2
-    assert ct.get_result(second, wait=True, timeout=60).result == 3
+    assert ct.get_result(first, wait=True, timeout=120).result == 2
+    assert ct.get_result(second, wait=True, timeout=120).result == 3
 
 
 def test_a_trigger_can_be_registered_for_an_existing_dispatch(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_trigger_can_be_registered_for_an_existing_dispatch(tmp_path: Path) ->
         (tmp_path / run).touch()
         until(lambda trigger=trigger: trigger.state == "ended")  # type: ignore[misc]
         assert len(trigger.new_dispatch_ids) == (run is done)
-    assert ct.get_result(held, wait=True, timeout=60).result == 3
+    assert ct.get_result(held, wait=True, timeout=120).result == 3
     with pytest.raises(MissingLatticeRecordError, match="nowhere"):
         TimeTrigger(1, lattice_dispatch_id="nowhere").register()
 
@@ -146,7 +146,7 @@ def test_time_folder_and_table_fire(tmp_path: Path) -> None:
     database.close()
 
     for number, run in enumerate(runs):
-        assert ct.get_result(run, wait=True, timeout=60).result == number + 1
+        assert ct.get_result(run, wait=True, timeout=120).result == number + 1
     until(lambda: len(kinds[0].new_dispatch_ids) > 1)
     ct.stop_triggers(runs)
     assert [kind.state for kind in kinds] == ["stopped"] * 3
@@ -192,13 +192,13 @@ def test_a_trigger_can_be_fired_by_hand(tmp_path: Path) -> None:
     run = ct.dispatch(ct.lattice(adding, triggers=trigger))(1)
     trigger.trigger()
     trigger.trigger()
-    assert ct.get_result(run, wait=True, timeout=60).result == 2
+    assert ct.get_result(run, wait=True, timeout=120).result == 2
     assert len(trigger.new_dispatch_ids) == 1
     trigger.stop()
 
     loose = TimeTrigger(1, lattice_dispatch_id=run)
     loose.trigger()
-    assert ct.get_result(loose.new_dispatch_ids[0], wait=True, timeout=60).result == 2
+    assert ct.get_result(loose.new_dispatch_ids[0], wait=True, timeout=120).result == 2
 
 
 def test_a_trigger_that_raises_is_shown_and_the_others_go_on(tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_a_watched_dispatch_is_kept(live: Client, tmp_path: Path) -> None:
     trigger = WhenThere(tmp_path / "file")
     run = ct.dispatch(ct.lattice(adding, triggers=trigger))(1)
     trigger.trigger()
-    ct.get_result(run, wait=True, timeout=60)
+    ct.get_result(run, wait=True, timeout=120)
     with pytest.raises(DispatcherError, match=r"ct\.stop_triggers"):
         live.delete(run)
     trigger.stop()
@@ -301,7 +301,7 @@ def test_triggers_survive_the_kill_of_their_process(own: Client, tmp_path: Path)
     until(lambda: [process.pid for process in hosts(own)] not in ([], [first.pid]))
     (tmp_path / "file").touch()
 
-    assert ct.get_result(run, wait=True, timeout=60).result == 2
+    assert ct.get_result(run, wait=True, timeout=120).result == 2
 
 
 @pytest.mark.parametrize("asked", [True, False], ids=["somebody asks", "nobody asks"])
@@ -321,7 +321,7 @@ def test_triggers_survive_the_kill_of_the_dispatcher(own: Client, tmp_path: Path
     until(lambda: find(own.data_dir) is not None)
     (tmp_path / "file").touch()
 
-    assert ct.get_result(run, wait=True, timeout=60).result == 2
+    assert ct.get_result(run, wait=True, timeout=120).result == 2
     until(lambda: not first.is_running())
     assert [str(fired) for fired in own.triggers(run)[0].fired] == [str(run)]
 
@@ -361,4 +361,4 @@ def test_a_trigger_of_a_notebook_goes_on_without_it(live: Client) -> None:
     until(lambda: live.triggers(run)[0].state == "ended")
     fired = live.triggers(run)[0].fired
     assert len(fired) == 3
-    assert {ct.get_result(one, wait=True, timeout=60).result for one in fired} == {42}
+    assert {ct.get_result(one, wait=True, timeout=120).result for one in fired} == {42}

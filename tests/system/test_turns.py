@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from tests.system.tasks import adding, witnessed
-from tests.system.test_crashes import until
+from tests.waiting import until
 
 import covalab as ct
 from covalab.client import Client

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.system.test_crashes import until
+from tests.waiting import until
 
 import covalab as ct
 from covalab.client import Client, connect
@@ -168,7 +168,7 @@ def test_triggers_sublattices_and_transfers_are_not_opened_there_either(audited:
         return below(read())
 
     dispatch = ct.dispatch(flow)()
-    until(lambda: trigger.new_dispatch_ids, 60)
+    until(lambda: trigger.new_dispatch_ids)
     for fired in (dispatch, trigger.new_dispatch_ids[0]):
         assert ct.get_result(fired, wait=True).result == [7] * 7
 

@@ -49,7 +49,7 @@ class Batches:
         """Run all batches in one fresh process and return its messages in order."""
         given, told = self.folder / "batches", self.folder / "told"
         given.write_bytes(msgspec.msgpack.encode(self.batches))
-        subprocess.run([sys.executable, "-c", DRIVER, str(given), str(told)], check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", DRIVER, str(given), str(told)], check=True, timeout=240)
         encoded = msgspec.msgpack.decode(told.read_bytes(), type=list[bytes])
         messages = [msgspec.msgpack.decode(message, type=TaskStarted | Outcomes) for message in encoded]
         states: dict[int, BatchState] = {batch.id: "sent" for batch in self.batches}

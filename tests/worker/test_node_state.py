@@ -399,7 +399,7 @@ def test_processes_that_were_forked_from_one_draw_different_numbers(tmp_path: Pa
     import subprocess
     import sys
 
-    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True, timeout=240)
 
     assert len(set(done.stdout.split())) == 6
 
@@ -437,7 +437,7 @@ def test_torch_and_tensorflow_are_seeded_anew(tmp_path: Path) -> None:
     import subprocess
     import sys
 
-    subprocess.run([sys.executable, "-c", LIBRARIES], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", LIBRARIES], check=True, timeout=240)
 
 
 def test_figures_can_be_taken_before_they_are_closed() -> None:
@@ -450,7 +450,7 @@ def test_figures_can_be_taken_before_they_are_closed() -> None:
         "state.libraries.before_closing = lambda: print(plt.get_fignums())\n"
         "state.put_back(); plt.figure(); plt.figure(); state.put_back(); state.put_back(); print(plt.get_fignums())"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=240)
 
     assert done.stdout == "[1, 2]\n[]\n"
 

@@ -460,3 +460,26 @@ def test_recursive_bundles_end() -> None:
     value["self"] = value
 
     assert json.loads(to_json(value))
+
+
+@pytest.mark.parametrize(
+    ("code", "printed"),
+    [
+        ("import IPython; from tqdm.auto import tqdm; print(tqdm.__module__)", "tqdm.auto"),
+        ("import plotly.io; print(plotly.io.renderers.default)", "plotly_mimetype"),
+        (
+            "import IPython; from ipykernel.zmqshell import ZMQInteractiveShell as S; print(type(get_ipython()) is S)",
+            "True",
+        ),
+        ("import random; random.seed(1); import rich.console; print(random.random())", "0.13436424411240122"),
+    ],
+)
+def test_libraries_find_a_notebook(code: str, printed: str) -> None:
+    """They look at the shell, its class and its module when they are imported."""
+    begin = (
+        "from covalab.worker import context; from covalab.worker.outputs import ipython; ipython.install();"
+        "context.process.task = context.Context('d', 0); ipython.act_as_notebook();"
+    )
+    run = subprocess.run([sys.executable, "-c", begin + code], capture_output=True, text=True, check=True)
+
+    assert run.stdout.split() == [printed]

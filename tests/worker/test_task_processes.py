@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import psutil
 import pytest
+from tests.waiting import until
 
 from covalab.core.codec import decode, digest_of, encode
 from covalab.core.model import DispatchId, Outcome
@@ -89,14 +90,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     found = Worker(tmp_path_factory.mktemp("worker"))
     yield found
     found.processes.close()
-
-
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait for something, but not for ever."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.02)
 
 
 def until_one(worker: Worker, function: Callable[[], Any], condition: Callable[[Any], object]) -> None:
@@ -463,6 +456,21 @@ def test_a_package_that_starts_a_thread_is_not_imported_beforehand(worker: Worke
     assert run.stdout.strip() == "threaded_module"
     assert learned_imports.is_installed("numpy")
     assert not learned_imports.is_installed("tests")
+
+
+@pytest.mark.parametrize("question", ["IPython.get_ipython()", "import plotly.io._renderers"])
+def test_a_package_that_looks_for_the_shell_is_not_imported_beforehand(worker: Worker, question: str) -> None:
+    """A stem has none, and the package would show things as in a terminal."""
+    (worker.folder / "asking_module.py").write_text(f"import IPython\n{question}\n")
+    code = (
+        "import covalab.worker.learned_imports as it; import sys; sys.path.insert(0, '.');"
+        "it.is_installed = lambda name: True;"
+        "print(it.preload(['json', 'IPython.core.interactiveshell', 'tqdm.auto', 'asking_module', 'wave']),"
+        "'tqdm.auto' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=worker.folder, capture_output=True, text=True, check=True)
+
+    assert run.stdout.split() == ["asking_module", "False"]
 
 
 def test_a_package_that_was_installed_anew_is_imported_anew(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
  */
 import type { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 import { Widget } from '@lumino/widgets';
+import { NodeDisplaysView } from './nodeDisplays';
 import { DispatchView } from './view';
 import { type IBundle, type IDispatchSource, type IOutputsView, MIME_TYPE, readBundle } from '../tokens';
 
@@ -60,10 +61,15 @@ class DispatchRenderer extends Widget implements IRenderMime.IRenderer {
       createOutputs: () => createOutputs(model.trusted)
     });
     this.node.replaceChildren(this._view.node);
+    if (bundle.outputs) {
+      this._displays = new NodeDisplaysView(bundle.outputs, () => createOutputs(model.trusted));
+      this._view.node.append(this._displays.node);
+    }
     return Promise.resolve();
   }
 
   private _clear(): void {
+    this._displays?.dispose();
     this._view?.dispose();
     this._source?.dispose();
     this._view = null;
@@ -73,4 +79,5 @@ class DispatchRenderer extends Widget implements IRenderMime.IRenderer {
   private readonly _options: IRendererOptions;
   private _source: IDispatchSource | null = null;
   private _view: DispatchView | null = null;
+  private _displays: NodeDisplaysView | null = null;
 }

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from covalab._version import __version__
-from covalab.cli import configuration, dispatcher, dispatches, jupyter
+from covalab.cli import configuration, dispatcher, dispatches, jupyter, notebooks
 from covalab.core.errors import CovalabError
 
 __all__ = ["main"]
@@ -37,5 +37,11 @@ def main() -> None:
     """
 
 
-for _command in (*dispatcher.COMMANDS, *dispatches.COMMANDS, *configuration.COMMANDS, *jupyter.COMMANDS):
+for _command in (
+    *notebooks.COMMANDS,
+    *dispatcher.COMMANDS,
+    *dispatches.COMMANDS,
+    *configuration.COMMANDS,
+    *jupyter.COMMANDS,
+):
     main.add_command(_command)

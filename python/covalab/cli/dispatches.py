@@ -25,6 +25,7 @@ from covalab.core.model import (
     DispatchRecord,
     DispatchSummary,
     NodeDetail,
+    Schedule,
     Status,
     TriggerState,
     does_work,
@@ -80,7 +81,8 @@ def show(dispatch: str, *, as_json: bool) -> None:
         echo_json({**facts, "triggers": triggers})
         return
     out = console()
-    out.print(_facts(record))
+    schedule = None if record.summary.schedule_id is None else client.submission(dispatch).schedule
+    out.print(_facts(record, schedule))
     _print_nodes(record, out)
     _print_failures(record, out)
     _print_triggers(triggers, out)
@@ -225,7 +227,7 @@ def _start_text(summary: DispatchSummary) -> str:
     return f"starts {time_text(summary.starts_at)}" if summary.held and summary.starts_at is not None else ""
 
 
-def _facts(record: DispatchRecord) -> Table:
+def _facts(record: DispatchRecord, schedule: Schedule | None) -> Table:
     summary = record.summary
     facts = fact_table()
     facts.add_row("dispatch", summary.id)
@@ -236,7 +238,10 @@ def _facts(record: DispatchRecord) -> Table:
     if summary.held and summary.starts_at is not None:
         facts.add_row("starts", time_text(summary.starts_at))
     if summary.schedule_id is not None and summary.interval is not None:
-        facts.add_row("series", f"{summary.schedule_id}, every {duration_text(summary.interval)}")
+        every = f"every {duration_text(summary.interval)}"
+        if schedule is not None and schedule.cron:
+            every = f"by {schedule.cron!r} in {schedule.zone}"
+        facts.add_row("series", f"{summary.schedule_id}, {every}")
     facts.add_row("took", run_time_text(summary.started_at, summary.ended_at))
     if summary.notebook:
         facts.add_row("notebook", plain_text(summary.notebook))

@@ -108,7 +108,7 @@ def node_view(detail: NodeDetail) -> NodeDetail:
             it,
             outcome=replace(
                 it.outcome,
-                failure=_without_original(it.outcome.failure),
+                failure=_without_values(it.outcome.failure),
                 outputs=_without_data(it.outcome.outputs),
             ),
         )
@@ -117,7 +117,7 @@ def node_view(detail: NodeDetail) -> NodeDetail:
     return replace(
         detail,
         value=_without_data(detail.value),
-        failure=_without_original(detail.failure),
+        failure=_without_values(detail.failure),
         attempts=attempts,
         outputs=_without_data(detail.outputs),
     )
@@ -127,7 +127,7 @@ def outputs_view(found: dict[int, NodeOutput]) -> dict[int, NodeOutput]:
     """Return the output of nodes for a browser, which asks for those of one node to show them."""
     replace = msgspec.structs.replace
     return {
-        node: replace(one, failure=_without_original(one.failure), outputs=_without_data(one.outputs))
+        node: replace(one, failure=_without_values(one.failure), outputs=_without_data(one.outputs))
         for node, one in found.items()
     }
 
@@ -238,5 +238,5 @@ def _without_data(value: Value | None) -> Value | None:
     return None if value is None else msgspec.structs.replace(value, data=None)
 
 
-def _without_original(failure: Failure | None) -> Failure | None:
-    return None if failure is None else msgspec.structs.replace(failure, original=None)
+def _without_values(failure: Failure | None) -> Failure | None:
+    return None if failure is None else msgspec.structs.replace(failure, original=None, left=None)

@@ -9,8 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import linecache
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
+
+_WORD: Final = re.compile(r"[^\W\d]\w*")
+
+
+def words_in(text: str) -> list[str]:
+    """Return the words of a text that could be names.
+
+    Examples
+    --------
+    >>> words_in("y ~ x1 + 2*log(z)")
+    ['y', 'x1', 'log', 'z']
+    """
+    return _WORD.findall(text)
 
 
 def filename_for(kind: str, name: str, text: str) -> str:

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Final, Literal, NewType
 
 import msgspec
 
+from covalab.core.notebook_run import NotebookRun
+
 DispatchId = NewType("DispatchId", str)
 Digest = NewType("Digest", str)
 
@@ -234,6 +236,7 @@ class Submission(msgspec.Struct, frozen=True):
     schedule: Schedule | None = None  # what makes it a run of a series
     variables: bytes = b""  # packed `core.process_variables.ProcessVariables`: secrets, for the task's process only
     local_modules: Digest = Digest("")  # of packed `core.local_modules.LocalModules`, in `code` or in the blob folder
+    notebook: NotebookRun | None = None  # of one that runs a whole notebook
 
     def __repr__(self) -> str:
         return f"<submission {self.id} of {self.graph.name!r}>"  # without the variables
@@ -262,6 +265,8 @@ class Schedule(msgspec.Struct, frozen=True):
     interval: Annotated[float, msgspec.Meta(gt=0, le=3_162_240_000)]  # a hundred years
     allow_overlap: bool = False
     number: Annotated[int, msgspec.Meta(ge=1)] = 1  # which run it is
+    cron: str = ""  # a timetable: then `interval` is only the time between two of its moments
+    zone: str = ""  # of the timetable
 
 
 class Trigger(msgspec.Struct, frozen=True):
@@ -345,7 +350,8 @@ class Failure(msgspec.Struct, frozen=True):
     exception: str = ""
     traceback: str = ""
     kinds: tuple[str, ...] = ()
-    original: Value | None = None  # the exception itself, if it could be serialized; JSON readers get it without `data`
+    original: Value | None = None  # the exception itself, if it could be serialized; JSON readers get neither this
+    left: Value | None = None  # nor this: the record of the names that a cell of a session had when it failed
 
     @property
     def reason(self) -> str:

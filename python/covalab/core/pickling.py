@@ -78,7 +78,7 @@ def call_deep(function: Callable[[], _T]) -> _T:
 # Reducers: what `object.__reduce__` would return, if the type had one that works across processes.
 
 
-def _reduce_cached(obj: Any) -> _Reduced:
+def reduce_cached(obj: Any) -> _Reduced:
     """`functools.lru_cache` and `cache`: the function with an empty cache."""
     if is_found_by_name(obj):
         return str(obj.__qualname__)
@@ -101,17 +101,21 @@ _SINGLE_DISPATCH: Final = functools.singledispatch(lambda _: None).__code__  # t
 
 def _reduce_single_dispatch(obj: Any) -> _Reduced:
     """`functools.singledispatch`: the function with its implementations, without what it remembers of classes."""
+    return functools.singledispatch, (obj.registry[object],), implementations(obj), None, None, set_implementations
+
+
+def implementations(obj: Any) -> tuple[dict[type, Any], dict[str, Any]]:
+    """Return the implementations and attributes of a single-dispatch function."""
     own = ("register", "dispatch", "registry", "_clear_cache")
     attributes = {name: value for name, value in vars(obj).items() if name not in own}
     named = {name: getattr(obj, name) for name in ("__name__", "__qualname__", "__module__", "__doc__")}
-    state = (dict(obj.registry), {**attributes, **named})
-    return functools.singledispatch, (obj.registry[object],), state, None, None, set_implementations
+    return dict(obj.registry), {**attributes, **named}
 
 
 def set_implementations(obj: Any, state: tuple[Mapping[type, Any], Mapping[str, Any]]) -> None:
     """Give a single-dispatch function its implementations and attributes; pickles name this function."""
-    implementations, attributes = state
-    for kind, implementation in implementations.items():
+    found, attributes = state
+    for kind, implementation in found.items():
         obj.register(kind, implementation)
     for name, value in attributes.items():
         setattr(obj, name, value)
@@ -210,8 +214,11 @@ def is_found_by_name(obj: Any) -> bool:
     module = getattr(obj, "__module__", None)
     if not isinstance(module, str) or module not in sys.modules or travels_by_value(module):
         return False
+    name = getattr(obj, "__qualname__", None) or getattr(obj, "__name__", None)
+    if not isinstance(name, str):
+        return False
     try:
-        return operator.attrgetter(getattr(obj, "__qualname__", obj.__name__))(sys.modules[module]) is obj
+        return operator.attrgetter(name)(sys.modules[module]) is obj
     except AttributeError:
         return False
 
@@ -225,7 +232,7 @@ def travels_by_value(module: str) -> bool:
 
 
 _REDUCERS: Final[dict[type, Callable[[Any], _Reduced]]] = {
-    type(functools.cache(len)): _reduce_cached,
+    type(functools.cache(len)): reduce_cached,
     functools.cached_property: _reduce_cached_property,
     typing.NewType: _reduce_new_type,  # a class since Python 3.10
     typing.ParamSpec: _reduce_param_spec,

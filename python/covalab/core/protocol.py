@@ -17,7 +17,7 @@ from covalab.core.journal import Intervention
 from covalab.core.model import Digest, DispatchId, Settings, Value
 from covalab.core.placement import TaskPaths
 
-PROTOCOL: Final = 6
+PROTOCOL: Final = 7
 """Raise it when a struct on the wire changes its meaning or its shape."""
 
 HEADER: Final = "Covalab-Version"
@@ -132,6 +132,12 @@ class CancelBatch(msgspec.Struct, frozen=True, tag="cancel_batch"):
     nodes: list[int] = []
 
 
+class ReturnUnstarted(msgspec.Struct, frozen=True, tag="return_unstarted"):
+    """Dispatcher to pool: end a batch after the node that runs; those that have not begun have no outcome."""
+
+    batch: int
+
+
 class StopPool(msgspec.Struct, frozen=True, tag="stop"):
     """Dispatcher to pool: end, with all workers. Nothing is reported any more."""
 
@@ -234,7 +240,7 @@ class PoolFailed(msgspec.Struct, frozen=True, tag="pool_failed"):
 
 
 # Tagged unions: a part that gets a message it does not know fails at once, and not by a missing field later.
-ToPool = RunBatch | CancelBatch | DispatchesEnded | Ping | StopPool
+ToPool = RunBatch | CancelBatch | ReturnUnstarted | DispatchesEnded | Ping | StopPool
 FromPool = (
     PoolReady
     | WorkersChanged
@@ -253,9 +259,11 @@ PoolState = Literal["starting", "up", "ended"]
 
 BATCH_TRANSITIONS: Final[Mapping[tuple[BatchState, type[msgspec.Struct]], BatchState]] = {
     ("sent", CancelBatch): "sent",
+    ("sent", ReturnUnstarted): "sent",
     ("sent", TaskStarted): "started",
     ("sent", BatchEnded): "ended",  # lost or cancelled before its worker had started it
     ("started", CancelBatch): "started",  # the other nodes of the batch go on
+    ("started", ReturnUnstarted): "started",
     ("started", TaskStarted): "started",
     ("started", TaskMessage): "started",
     ("started", Outcomes): "started",
@@ -273,6 +281,7 @@ POOL_TRANSITIONS: Final[Mapping[tuple[PoolState, type[msgspec.Struct]], PoolStat
     ("up", WorkersChanged): "up",
     ("up", RunBatch): "up",
     ("up", CancelBatch): "up",
+    ("up", ReturnUnstarted): "up",
     ("up", DispatchesEnded): "up",
     ("up", TaskStarted): "up",
     ("up", TaskMessage): "up",

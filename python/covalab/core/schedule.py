@@ -2,7 +2,7 @@
 
 A run that comes next is recorded together with what it follows from: the end of the run before it, or, where runs may
 overlap, its start. So no crash loses one, and since its id follows from the series and its number, none is made twice.
-Times follow from what happened, not from a timetable: runs that nobody was there to start collapse to one.
+Times follow from what happened, also those of a timetable: runs that nobody was there to start collapse to one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import uuid
 from typing import Final
 
+from covalab.core.cron import next_time
 from covalab.core.errors import GraphError
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import DispatchId, Schedule, Status, Submission
@@ -37,6 +38,17 @@ def run_id(series: DispatchId, number: int) -> DispatchId:
     return DispatchId(str(uuid.uuid5(uuid.NAMESPACE_URL, f"covalab:{series}:run:{number}")))
 
 
+def next_start(schedule: Schedule, at: float) -> float:
+    """Return when the next run begins that follows from a moment.
+
+    Examples
+    --------
+    >>> next_start(Schedule("a", 60.0), 1000.0), next_start(Schedule("a", 3600.0, cron="0 * * * *", zone="UTC"), 1000.0)
+    (1060.0, 3600.0)
+    """
+    return next_time(schedule.cron, schedule.zone, at) if schedule.cron else at + schedule.interval
+
+
 def after_start(schedule: Schedule | None, at: float) -> float | None:
     """Return when the run after one that starts now begins, if that follows from its start: runs may overlap.
 
@@ -45,7 +57,7 @@ def after_start(schedule: Schedule | None, at: float) -> float | None:
     >>> after_start(Schedule("a", 60.0, allow_overlap=True), 1000.0), after_start(Schedule("a", 60.0), 1000.0)
     (1060.0, None)
     """
-    return at + schedule.interval if schedule is not None and schedule.allow_overlap else None
+    return next_start(schedule, at) if schedule is not None and schedule.allow_overlap else None
 
 
 def after_end(schedule: Schedule | None, at: float, status: Status, *, cancelled: bool = False) -> float | None:
@@ -62,7 +74,7 @@ def after_end(schedule: Schedule | None, at: float, status: Status, *, cancelled
     """
     if schedule is None or schedule.allow_overlap or cancelled or status == "cancelled" or status not in TERMINAL:
         return None
-    return at + schedule.interval
+    return next_start(schedule, at)
 
 
 def is_waiting(starts_at: float | None, now: float) -> bool:

@@ -36,6 +36,13 @@ class Kill(msgspec.Struct, frozen=True, tag="kill"):
     why: str
 
 
+class Return(msgspec.Struct, frozen=True, tag="return"):
+    """End a batch after the node that runs."""
+
+    owner: str
+    number: int
+
+
 class EndDispatches(msgspec.Struct, frozen=True, tag="end_dispatches"):
     """End idle processes of dispatches that have ended."""
 
@@ -75,7 +82,7 @@ class JobDone(msgspec.Struct, frozen=True, tag="job_done"):
     trouble: str = ""
 
 
-ToWorker = Job | Stop | Kill | EndDispatches | Learn
+ToWorker = Job | Stop | Kill | Return | EndDispatches | Learn
 FromWorker = (
     Hello | TaskStarted | Outcomes | TaskMessage | TaskWaits | TaskResumed | BatchLost | JobDone | PackagesImported
 )

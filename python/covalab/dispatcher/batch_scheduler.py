@@ -91,7 +91,7 @@ class BatchScheduler:
                     run = self._next_run(pool, workers, quick_only=quick_only)
                     if run is None:
                         break
-                    self._send(pool, _worker_for(run, workers, run.queues[pool.key]), run)
+                    self._send(pool, _worker_for(run, workers, run.queues[pool.key], pool), run)
                     sent[run.id] = run
         return list(sent.values())
 
@@ -199,10 +199,11 @@ class BatchScheduler:
         pool.send(sent, self._encoder.encode(batch), self._spool)
 
 
-def _worker_for(run: RunningDispatch, workers: list[str], queue: int) -> str:
+def _worker_for(run: RunningDispatch, workers: list[str], queue: int, pool: Pool) -> str:
     """Return the worker for the next batch of a dispatch: that which holds its session, if it goes on with that."""
     first = run.progress.queues[queue][0]
-    if run.session_worker in workers and batching.settings_of(run.graph, first).session:
+    is_there = run.session_worker in workers or _may_join(run, pool)
+    if is_there and batching.settings_of(run.graph, first).session:
         return run.session_worker
     return batching.choose_worker(run.progress, workers, queue)
 
@@ -211,9 +212,9 @@ def _can_begin(run: RunningDispatch, queue: int, pool: Pool, workers: list[str])
     """Whether a dispatch has something that one of the idle workers may run: its session stays where it is.
 
     On another worker the session would have to be put together again from what is stored. What else is ready goes
-    before it.
+    before it, unless it may run beside what its worker is busy with.
     """
-    if run.session_worker in workers or run.session_worker not in pool.workers:
+    if run.session_worker in workers or run.session_worker not in pool.workers or _may_join(run, pool):
         return True
     ready = run.progress.queues[queue]
     for position, node in enumerate(ready):
@@ -222,6 +223,15 @@ def _can_begin(run: RunningDispatch, queue: int, pool: Pool, workers: list[str])
             ready.appendleft(node)
             return True
     return False
+
+
+def _may_join(run: RunningDispatch, pool: Pool) -> bool:
+    """Whether the session may go on beside what its worker runs: a worker is idle, so there is a processor for it.
+
+    It waits there in a process of its own, so nothing has to be moved.
+    """
+    is_busy_itself = any(batch.in_session and batch.dispatch == run.id for batch in pool.batches.values())
+    return run.session_worker in pool.workers and not is_busy_itself and sum(pool.workers.values()) < len(pool.workers)
 
 
 def _code_of(tasks: list[TaskSpec], code: dict[Digest, bytes]) -> dict[Digest, bytes]:

@@ -93,12 +93,21 @@ class Cancellation:
                     pool.cancel_batch(batch.id, [node for node in batch.open if status[node] in TERMINAL])
 
     def pause(self, run: RunningDispatch, *, wanted: bool) -> None:
-        """Let a dispatch, with all below it, send nothing new, or go on."""
+        """Let a dispatch, with all below it, start nothing new, or go on."""
         if run.paused != wanted:
             interactions.record_entry(run, Entry("pause" if wanted else "resume", self._clock.now()))
             self._scheduler.forget(run)
             self._scheduler.mark_changed(run)
             self._registry.mark_changed(run)
+        if wanted:
+            self._return_unstarted(run)
         for child in run.children.values():
             if child in self._registry.runs:
                 self.pause(self._registry.runs[child], wanted=wanted)
+
+    def _return_unstarted(self, run: RunningDispatch) -> None:
+        """Take back the nodes at workers that have not begun: a batch of a session may be a whole notebook."""
+        for pool in self._pools:
+            for batch in pool.batches.values():
+                if batch.dispatch == run.id and len(batch.open) > 1:
+                    pool.return_unstarted(batch.id)

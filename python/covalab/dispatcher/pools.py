@@ -28,6 +28,7 @@ from covalab.core.protocol import (
     Pong,
     PoolFailed,
     PoolReady,
+    ReturnUnstarted,
     RunBatch,
     StopPool,
     TaskMessage,
@@ -182,6 +183,10 @@ class Pool:
         """Stop nodes of a batch; it will end like any other."""
         self._send(CancelBatch(batch, nodes))
 
+    def return_unstarted(self, batch: int) -> None:
+        """Let a batch end after the node that runs."""
+        self._send(ReturnUnstarted(batch))
+
     def end_dispatch(self, root: DispatchId) -> None:
         """Let the processes of an outermost dispatch end; a little later, for all that end meanwhile at once."""
         if root not in self._roots:
@@ -199,7 +204,7 @@ class Pool:
         """End the process and everything it started."""
         await self._process.stop()
 
-    def _send(self, message: RunBatch | CancelBatch | DispatchesEnded | Ping | StopPool) -> None:
+    def _send(self, message: RunBatch | CancelBatch | ReturnUnstarted | DispatchesEnded | Ping | StopPool) -> None:
         if self._writer is not None:
             write_frame(self._writer, self._encoder.encode(message))
 

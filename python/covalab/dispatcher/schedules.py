@@ -16,6 +16,7 @@ import msgspec
 
 from covalab.core.errors import DataFolderError, MissingLatticeRecordError
 from covalab.core.model import DispatchId, DispatchSummary
+from covalab.core.schedule import next_start
 from covalab.dispatcher import series
 from covalab.dispatcher.alarms import Alarms
 from covalab.dispatcher.background import Background
@@ -131,7 +132,7 @@ class Schedules:
                 return None
             if submission is None or submission.schedule is None:
                 return None
-            return series.record_waiting(connection, next_run(submission, now + submission.schedule.interval), now)
+            return series.record_waiting(connection, next_run(submission, next_start(submission.schedule, now)), now)
 
         following = await self._commits.write(job)
         if following is not None:

@@ -121,6 +121,8 @@ class Tracker:
         for name, others in seen.no_longer_shared().items():
             text = f"{', '.join(others)} shared objects with it, and when they are loaded they no longer do"
             self._unstorable[name] = f"{self._unstorable[name]}; {text}"
+        stored = self._stored_definitions
+        seen.look_at_mates(lambda tracker: stored[tracker].definitions if tracker in stored else ())
         self._store_groups(seen, blobs, looked_at)
         return Snapshot(self._all_stored(), dict(self._unstorable))
 

@@ -259,6 +259,33 @@ def fill_container(obj: Any, state: tuple[Any, Any]) -> None:
         setattr(obj, name, value)
 
 
+# Objects that hand on what they do not have themselves.
+
+
+def hands_on(kind: type) -> bool:
+    """Return whether a class looks for missing attributes in its own code, which may need those that it has."""
+    is_own = isinstance(getattr(kind, "__getattr__", None), types.FunctionType)
+    reduces: Any = kind.__reduce_ex__
+    return is_own and not hasattr(kind, "__setstate__") and reduces is object.__reduce_ex__
+
+
+def reduce_handing_on(obj: Any) -> Any:
+    """Return how an object is made without being asked for an attribute before it has any."""
+    how = obj.__reduce_ex__(4)
+    if not isinstance(how, tuple) or len(how) < 3 or how[2] is None:
+        return how
+    return (*how, *[None] * (5 - len(how)), set_attributes)
+
+
+def set_attributes(obj: Any, state: Any) -> None:
+    """Give an object its attributes, without its own methods; pickles name this function."""
+    by_name, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
+    if by_name:
+        object.__getattribute__(obj, "__dict__").update(by_name)
+    for name, value in (slots or {}).items():
+        object.__setattr__(obj, name, value)
+
+
 # Modules.
 
 

@@ -126,7 +126,7 @@ class _Delivery:
         """Change objects in place; what cannot be is replaced where a name of the notebook means it."""
         done: list[int] = []
         try:
-            # Iterators last: how far they are depends on what they go through. Otherwise in the order in which they were sent.
+            # Iterators last: how far they are depends on what they go through. Otherwise as they were sent.
             for number in sorted(
                 contents, key=lambda number: (hasattr(self._states.objects[number], "__next__"), number)
             ):

@@ -19,7 +19,7 @@ import msgspec
 
 from covalab.core.codec import USERS_ERRORS, frames_of, pack
 from covalab.core.errors import SerializationError
-from covalab.core.pickling import call_deep
+from covalab.core.pickling import call_deep, implementations, is_single_dispatch
 from covalab.namespace.covariables import is_hidden
 from covalab.namespace.definitions import TARGET, reduce_function
 from covalab.namespace.delivery import Delivered, Reply, apply_reply
@@ -82,8 +82,10 @@ def _send(names: Iterable[str], namespace: dict[str, Any], is_hidden: Callable[[
                 raise
             continue
         missing = pickler.arrays.needed_whole()
-        if not missing - whole:
+        used = [name for name in pickler.in_formulas - {*wanted} if name in namespace and not is_hidden(name)]
+        if not missing - whole and not used:
             break
+        wanted += sorted(used)
         whole |= missing
     objects = live_objects(pickler, namespace)
     data = pack([stream, array.array("I", objects).tobytes(), *buffers]).join()
@@ -101,16 +103,23 @@ def _sent_stream(
     values: dict[str, Any] = {}
     with io.BytesIO() as file:
         pickler = NamespacePickler(file, namespace, out_of_band(buffers), whole=whole)
-        waiting = [name for name in wanted if name not in unsendable]
+        # Code first: that of values which are opened may need it.
+        waiting = _code_of([name for name in wanted if name not in unsendable], namespace)
+        if not waiting:
+            waiting = [name for name in wanted if name not in unsendable]
         while waiting:
             values.update({name: namespace[name] for name in waiting})
             pickler.dump(marked({name: namespace[name] for name in waiting}, namespace))
             waiting = [
                 name
-                for name in sorted(pickler.mentioned)
+                for name in sorted({*pickler.mentioned, *wanted})
                 if name in namespace and name not in values and name not in unsendable and not is_hidden(name)
             ]
         return values, file.getvalue(), buffers, pickler
+
+
+def _code_of(names: Iterable[str], namespace: Mapping[str, Any]) -> list[str]:
+    return [name for name in names if isinstance(namespace[name], (types.FunctionType, type, types.ModuleType))]
 
 
 def _find_unsendable(
@@ -207,8 +216,10 @@ class Received:
         with io.BytesIO() as file:
             pickler = self._pickler(file, buffers, whole)
             pickler.dump(msgspec.to_builtins(reply))
-            values = {name: self._namespace[name] for name in names if name not in left_out}
-            pickler.dump(marked(values, self._namespace))
+            kept = [name for name in names if name not in left_out]
+            code = _code_of(kept, self._namespace)
+            for some in (code, [name for name in kept if name not in code]):
+                pickler.dump(marked({name: self._namespace[name] for name in some}, self._namespace))
             for number in reply.changed:
                 self._dump_content(pickler, number)
             return file.getvalue(), buffers, pickler
@@ -221,7 +232,7 @@ class Received:
             changed = {name: value for name, value in now.items() if before.get(name, TARGET) is not value}
             pickler.dump((changed, [name for name in before if name not in now]))
         elif isinstance(obj, types.FunctionType):
-            pickler.dump(reduce_function(obj)[2])
+            pickler.dump(implementations(obj) if is_single_dispatch(obj) else reduce_function(obj)[2])
         elif isinstance(obj, types.CellType):
             pickler.dump(self._states.take(obj))
         else:
@@ -299,7 +310,7 @@ def deliver(sent: Sent, data: bytes, namespace: dict[str, Any]) -> Delivered:
     unpickler.objects = sent.states.objects
     try:
         reply = msgspec.convert(unpickler.load(), Reply)
-        values = unpickler.load()
+        values = {**unpickler.load(), **unpickler.load()}
         contents = {number: unpickler.load() for number in reply.changed}
     except USERS_ERRORS as error:
         text = f"what the cell left cannot be opened here: {type(error).__name__}: {error}"

@@ -94,24 +94,32 @@ def _put_numpy(settings: _Settings) -> None:
         numpy.seterr(**errors)
 
 
+NUMPY_ERRORS: Final = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+_NUMPY_PRINTING: Final[_Settings] = {
+    "precision": 8,
+    "threshold": 1000,
+    "edgeitems": 3,
+    "linewidth": 75,
+    "suppress": False,
+    "nanstr": "nan",
+    "infstr": "inf",
+    "formatter": None,
+    "sign": "-",
+    "floatmode": "maxprec",
+    "legacy": False,
+    "override_repr": None,
+}
+
+
+def numpy_printing(numpy: Any) -> _Settings:
+    """Return the options of printing that a new process has, of those that this NumPy knows."""
+    known = numpy.get_printoptions()
+    return {name: value for name, value in _NUMPY_PRINTING.items() if name in known}
+
+
 def _defaults_of_numpy() -> _Settings:
-    printing = {
-        "precision": 8,
-        "threshold": 1000,
-        "edgeitems": 3,
-        "linewidth": 75,
-        "suppress": False,
-        "nanstr": "nan",
-        "infstr": "inf",
-        "formatter": None,
-        "sign": "-",
-        "floatmode": "maxprec",
-        "legacy": False,
-        "override_repr": None,
-    }
-    known = _loaded("numpy").get_printoptions()
-    errors = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
-    return {**{f"print {name}": value for name, value in printing.items() if name in known}, **errors}
+    printing = numpy_printing(_loaded("numpy"))
+    return {**{f"print {name}": value for name, value in printing.items()}, **NUMPY_ERRORS}
 
 
 def _read_pandas() -> _Settings:
@@ -144,10 +152,15 @@ def _defaults_of_pandas() -> _Settings:
 
 _OF_THE_PROCESS: Final = frozenset({"backend", "backend_fallback", "interactive", "toolbar", "webagg.port"})
 """Parameters of matplotlib that belong to a process, as its backend does."""
+_IN_USE: Final = ":backend is in use:"
+"""Name of the setting that pyplot has loaded its backend: from then on a notebook shows figures as pictures."""
 
 
 def _read_matplotlib() -> _Settings:
-    return _parameters(_loaded("matplotlib").rcParams)
+    settings = _parameters(_loaded("matplotlib").rcParams)
+    if getattr(sys.modules.get("matplotlib.pyplot"), "_backend_mod", None) is not None:
+        settings[_IN_USE] = True
+    return settings
 
 
 def _parameters(parameters: Any) -> _Settings:
@@ -162,6 +175,8 @@ def _parameters(parameters: Any) -> _Settings:
 def _put_matplotlib(settings: _Settings) -> None:
     parameters = _loaded("matplotlib").rcParams
     dict.update(parameters, {name: value for name, value in settings.items() if name in parameters})
+    if settings.get(_IN_USE) and isinstance(dict.get(parameters, "backend"), str):  # else it would look for a screen
+        _loaded("matplotlib.pyplot")._get_backend_mod()  # noqa: SLF001 - there is no public way without a figure
 
 
 def _defaults_of_matplotlib() -> _Settings:
@@ -216,7 +231,12 @@ def _read_xarray() -> _Settings:
 
 
 def _put_xarray(settings: _Settings) -> None:
-    _loaded("xarray").set_options(**settings)
+    now = _read_xarray()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as for pandas
+        _loaded("xarray").set_options(
+            **{name: value for name, value in settings.items() if name in now and value != now[name]}
+        )
 
 
 def _read_polars() -> _Settings:

@@ -5,14 +5,19 @@ looked at when it is loaded; only `apply` loads one, because the process that wa
 """
 
 from __future__ import annotations
+import __future__
 
+import functools
+import importlib
 import io
 import locale
+import operator
 import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from covalab.core.codec import USERS_ERRORS
@@ -20,6 +25,8 @@ from covalab.namespace import hidden_libraries
 from covalab.namespace.pickling import NamespaceUnpickler, pickled
 
 _Settings: TypeAlias = "dict[str, Any]"
+GENERATORS: Final = ("random", "numpy.random", "torch")
+"""Places that are global generators of random numbers."""
 
 
 class HiddenState:
@@ -66,19 +73,34 @@ def capture(base: HiddenState | None = None) -> HiddenState:
 
     Settings of libraries that were not loaded then are compared with the libraries' defaults.
     """
+    if base is not None:
+        return HiddenState(_changed(_read_all(), base))
+    return HiddenState({name: settings for name, settings in _read_all().items() if settings})
+
+
+def capture_both(base: HiddenState) -> tuple[HiddenState, HiddenState]:
+    """Return the hidden state, and what of it differs from an earlier capture."""
+    now = _read_all()
+    return HiddenState({name: settings for name, settings in now.items() if settings}), HiddenState(_changed(now, base))
+
+
+def _read_all() -> dict[str, _Settings]:
     parts: dict[str, _Settings] = {}
     for name, place in _PLACES.items():
-        if place.module and place.module not in sys.modules:
-            continue
-        try:
-            now = place.read()
-            if base is not None:
-                now = _difference(now, base.parts[name] if name in base.parts else place.defaults())
-        except USERS_ERRORS:  # half imported, or of another version than is known here
-            continue
-        if now:
-            parts[name] = now
-    return HiddenState(parts)
+        if not place.module or place.module in sys.modules:
+            with suppress(*USERS_ERRORS):  # half imported, or of another version than is known here
+                parts[name] = place.read()
+    return parts
+
+
+def _changed(now: Mapping[str, _Settings], base: HiddenState) -> dict[str, _Settings]:
+    parts: dict[str, _Settings] = {}
+    for name, settings in now.items():
+        with suppress(*USERS_ERRORS):  # as above
+            before = base.parts[name] if name in base.parts else _PLACES[name].defaults()
+            if changed := _difference(settings, before):
+                parts[name] = changed
+    return parts
 
 
 def read(name: str) -> _Settings | None:
@@ -91,15 +113,8 @@ def read(name: str) -> _Settings | None:
 
 def difference(now: HiddenState, before: HiddenState) -> HiddenState:
     """Return what differs between two whole captures of the same process, as `capture` does."""
-    parts: dict[str, _Settings] = {}
-    for name, settings in now.parts.items():
-        try:
-            changed = _difference(settings, before.parts[name] if name in before.parts else _PLACES[name].defaults())
-        except USERS_ERRORS:
-            changed = settings
-        if changed:
-            parts[name] = changed
-    return HiddenState(parts)
+    emptied: dict[str, _Settings] = {name: {} for name in before.parts}  # a capture leaves out what has no settings
+    return HiddenState(_changed({**emptied, **now.parts}, before))
 
 
 def changed_settings(name: str, settings: Mapping[str, Any]) -> _Settings:
@@ -153,6 +168,16 @@ def apply(state: HiddenState) -> tuple[str, ...]:
     return tuple(failed)
 
 
+@contextmanager
+def kept_generators() -> Iterator[None]:
+    """Put the global generators of random numbers back at the end: what is imported meanwhile may draw from them."""
+    before = {name: _PLACES[name].read() for name in GENERATORS if _PLACES[name].module in sys.modules}
+    yield
+    for name, state in before.items():
+        if not _is_equal(_PLACES[name].read(), state):
+            _PLACES[name].put(state)
+
+
 # The process.
 
 
@@ -177,6 +202,7 @@ def _read_process() -> _Settings:
         "digits": getattr(sys, "get_int_max_str_digits", int)(),
         "filters": list(warnings.filters),
         "locale": locale.setlocale(locale.LC_ALL),
+        "future": _read_future(),
     }
     try:
         settings["folder"] = os.getcwd()  # noqa: PTH109 - a `Path` costs three times as much
@@ -197,6 +223,24 @@ def _put_filters(filters: list[Any]) -> None:
     warnings.filters[:] = filters  # type: ignore[index]
 
 
+def _read_future() -> int:
+    """Return the flags of `from __future__` that the notebook's compiler has, in all cells after that line."""
+    shell = getattr(getattr(sys.modules.get(_SHELL), "InteractiveShell", None), "_instance", None)
+    return 0 if shell is None else shell.compile.flags & _FUTURE
+
+
+def _put_future(flags: int) -> None:
+    if flags != _read_future():
+        shell = importlib.import_module(_SHELL).InteractiveShell.instance()
+        shell.compile.flags = shell.compile.flags & ~_FUTURE | flags
+
+
+_SHELL: Final = "IPython.core.interactiveshell"
+_FUTURE: Final = functools.reduce(
+    operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+)
+
+
 def _put_path(path: list[str]) -> None:
     sys.path[:] = path
 
@@ -208,6 +252,7 @@ _SETTERS: Final[dict[str, Callable[[Any], object]]] = {
     "filters": _put_filters,
     "locale": lambda value: locale.setlocale(locale.LC_ALL, value),
     "folder": os.chdir,
+    "future": _put_future,
 }
 
 

@@ -9,6 +9,8 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
+from covalab.core.pickling import is_single_dispatch, set_implementations
+from covalab.namespace.caches import content_of, fill
 from covalab.namespace.definitions import set_function
 from covalab.namespace.object_state import slots_of
 
@@ -138,6 +140,10 @@ def _put_tensor(old: Any, new: Any) -> None:
     old.grad = new.grad
 
 
+def _put_cache(old: Any, new: Any) -> None:
+    fill(old, content_of(new))
+
+
 _HANDLERS: Final[tuple[tuple[str, str, _Put], ...]] = (
     ("builtins", "list", _put_list),
     ("builtins", "dict", _put_dict),
@@ -146,6 +152,7 @@ _HANDLERS: Final[tuple[tuple[str, str, _Put], ...]] = (
     ("array", "array", _put_sequence),
     ("collections", "deque", _put_deque),
     ("builtins", "BaseException", _put_exception),
+    ("functools", "_lru_cache_wrapper", _put_cache),
     ("random", "Random", lambda old, new: old.setstate(new.getstate())),
     ("numpy.random", "BitGenerator", _put_bits),
     ("numpy.random", "RandomState", _put_numpy_state),
@@ -190,7 +197,10 @@ def _put_state(old: Any, new: Any) -> None:
 
 
 def change_function(function: types.FunctionType, state: Any) -> None:
-    """Give a function other attributes and defaults."""
+    """Give a function other attributes and defaults, or other implementations if it dispatches by type."""
+    if is_single_dispatch(function):
+        set_implementations(function, state)
+        return
     function.__dict__.clear()
     set_function(function, state)
 

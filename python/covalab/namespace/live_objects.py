@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from covalab.core.pickling import is_found_by_name
+from covalab.core.pickling import is_found_by_name, is_single_dispatch
 from covalab.core.plain_types import ATOMS
 from covalab.namespace.libraries import is_internal
 from covalab.namespace.pickling import NamespacePickler
@@ -33,7 +33,7 @@ def live_objects(pickler: NamespacePickler, namespace: Mapping[str, Any]) -> dic
     for number, (obj,) in by_number.items():
         kind = type(obj)
         if kind is types.FunctionType:
-            if obj.__globals__ is namespace:
+            if obj.__globals__ is namespace or is_single_dispatch(obj):
                 found[number] = obj
         elif issubclass(kind, type):
             if id(obj) in classes:

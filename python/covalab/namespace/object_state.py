@@ -17,6 +17,7 @@ from operator import is_
 from typing import Any, Final, TypeAlias
 
 from covalab.core.codec import USERS_ERRORS, digest_of
+from covalab.core.pickling import implementations, is_single_dispatch
 from covalab.namespace.arrays import base_of
 from covalab.namespace.definitions import TARGET
 from covalab.namespace.libraries import special_reducer
@@ -219,6 +220,8 @@ def _state_of_cell(obj: types.CellType) -> State:
 
 
 def _state_of_function(obj: types.FunctionType) -> State:
+    if is_single_dispatch(obj):
+        return tuple(_state_of_dict(part) for part in implementations(obj))
     slots = obj.__code__, obj.__name__, obj.__doc__, obj.__defaults__
     return (*slots, _state_of_dict(obj.__kwdefaults__ or {}), _state_of_dict(obj.__dict__))
 

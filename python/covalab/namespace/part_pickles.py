@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from covalab.core.codec import USERS_ERRORS, Encoded, pack
+from covalab.namespace.definitions import tracked_definition
 from covalab.namespace.grouping import groups_of
 from covalab.namespace.pickling import Pickled, Recorder, marked, pickled, recorded, unpicklable_message
 from covalab.namespace.sharing import shared_objects
@@ -43,6 +46,20 @@ class PartPickles:
         self._pickles_of_definitions[tracker] = made
         for other, found in made.pickler.definitions.items():
             self._look_at_definition(other, found)
+
+    def look_at_mates(self, stored_with: Callable[[str], Iterable[str]]) -> None:
+        """Look also at the definitions that were stored with those which were looked at.
+
+        A class may go into another group now, and what is left of the former one would keep it as it was.
+        """
+        waiting = [*self._definitions]
+        while waiting:
+            for tracker in stored_with(waiting.pop()):
+                definition = None if tracker in self._definitions else tracked_definition(tracker)
+                if definition is not None:
+                    with suppress(*USERS_ERRORS):
+                        self._look_at_definition(tracker, definition)
+                        waiting.append(tracker)
 
     def groups(self) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
         """Return the names, and ids of classes, that belong together."""

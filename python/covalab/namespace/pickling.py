@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,20 +22,22 @@ import msgspec
 from covalab.core.codec import USERS_ERRORS, Encoded, frames_of, pack
 from covalab.core.errors import SerializationError
 from covalab.core.old_pickle_names import current_name
-from covalab.core.pickling import NotebookPickler, call_deep, is_single_dispatch
+from covalab.core.pickling import NotebookPickler, call_deep, is_single_dispatch, reduce_cached
 from covalab.core.unpicklable import message
-from covalab.namespace import standard_library
+from covalab.namespace import caches, standard_library
 from covalab.namespace.arrays import ArrayReducer
 from covalab.namespace.definitions import (
     TARGET,
     Target,
     globals_of,
+    hands_on,
     is_class_made_here,
     is_container_with_own_methods,
     reduce_cell,
     reduce_class,
     reduce_container,
     reduce_function,
+    reduce_handing_on,
     reduce_module,
     tracked_definition,
     tracker_of,
@@ -42,6 +45,7 @@ from covalab.namespace.definitions import (
 )
 from covalab.namespace.libraries import attribute_of_module, objects_of_module, special_reducer
 
+_WORD: Final = re.compile(r"[^\W\d]\w*")
 _OUT_OF_BAND: Final = 32 * 1024  # smaller buffers are cheaper inside the pickle
 _OWN: Final = TARGET.__class__.__module__
 _EMPTY: Final[frozenset[int]] = frozenset()
@@ -62,6 +66,8 @@ class NamespacePickler(NotebookPickler):
         The ids of the objects that are pickled as attributes of their modules.
     arrays
         The reducer of arrays.
+    in_formulas
+        The words in the formulas of models, which are evaluated again where a model is opened.
     """
 
     def __init__(
@@ -83,6 +89,7 @@ class NamespacePickler(NotebookPickler):
             (types.FunctionType, self._function),
             (type, self._class),
             (types.CellType, reduce_cell),
+            (caches.CACHED, self._cached),
             (types.ModuleType, self._module),
         )
         self.modules: set[str] = set()
@@ -90,6 +97,7 @@ class NamespacePickler(NotebookPickler):
         self.definitions: dict[str, Any] = {}
         self.of_modules: set[int] = set()
         self.arrays = ArrayReducer(whole)
+        self.in_formulas: set[str] = set()
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how to make an object that is no plain container; NotImplemented for its own way."""
@@ -112,6 +120,11 @@ class NamespacePickler(NotebookPickler):
         if own is None and is_container_with_own_methods(kind):
             own = reduce_container
         special = special_reducer(kind) if own is None else own
+        model = getattr(sys.modules.get("statsmodels.base.model"), "Model", None)
+        if special is None and model is not None and issubclass(kind, model):
+            return self._model
+        if special is None and hands_on(kind):
+            special = reduce_handing_on
         found = objects_of_module(kind) if special is None else {}
         if not found:
             return special
@@ -140,6 +153,28 @@ class NamespacePickler(NotebookPickler):
         self.mentioned.update(globals_of(function.__code__))
         return reduce_function(function, tracker)
 
+    def _model(self, model: Any) -> Any:
+        self.in_formulas.update(_WORD.findall(str(getattr(model, "formula", ""))))
+        return NotImplemented
+
+    def _cached(self, function: Any) -> Any:
+        """Return how a cached function is made, with the results that it has kept if all can be pickled."""
+        how = reduce_cached(function)
+        if isinstance(how, str) or id(function) in _looked_at:
+            return how
+        content = caches.content_of(function)
+        if content is None:
+            return how
+        _looked_at.add(id(function))  # a result may refer to the function
+        try:
+            pickled(content, self._namespace)
+        except USERS_ERRORS:  # a connection, say: it is opened once more where the function is called
+            return how
+        finally:
+            _looked_at.discard(id(function))
+        make, arguments, state = how
+        return make, arguments, (state, content), None, None, caches.set_cached
+
     def _is_reference(self, definition: object) -> bool:
         return self._by_value is not None and id(definition) not in self._by_value
 
@@ -156,6 +191,9 @@ class NamespacePickler(NotebookPickler):
         return reduce_class(cls, how)
 
 
+_CALLER: Final = lambda load: load()  # noqa: E731 - its code, as that of the notebook
+
+
 class NamespaceUnpickler(pickle.Unpickler):
     """Unpickler of values into a namespace."""
 
@@ -167,13 +205,30 @@ class NamespaceUnpickler(pickle.Unpickler):
         find_definition: Callable[[str], Any] = tracked_definition,
     ) -> None:
         super().__init__(file, buffers=iter(buffers))
+        self._namespace = namespace
+        self._loaded: dict[str, Any] = {}
         self._own = {"TARGET": namespace, "tracked_definition": find_definition}
+
+    def load(self) -> Any:
+        """Return the next object, for whose own code the caller is the notebook.
+
+        A model of statsmodels evaluates its formula again, with the functions that it finds where it is opened: those
+        of the namespace, and what was loaded before.
+        """
+        caller = types.FunctionType(_CALLER.__code__, {**self._namespace, **self._loaded})
+        found = caller(super().load)
+        if type(found) is dict:
+            self._loaded.update(found)
+        return found
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what a pickle names."""
         if module == _OWN and name in self._own:
             return self._own[name]
         return super().find_class(*current_name(module, name))
+
+
+_looked_at: Final[set[int]] = set()
 
 
 class Pickled(msgspec.Struct):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -79,9 +79,13 @@ def restore(
     """
     wanted = None if names is None else set(names)
     loading = _Loading(snapshot, blobs, namespace)
-    for one in snapshot.covariables:
-        if wanted is None or wanted.intersection(one.names):
-            loading.load(one)
+    for one in loading.without_failure(
+        [one for one in snapshot.covariables if wanted is None or wanted & {*one.names}]
+    ):
+        # Its own code may need the functions of others.
+        loading.without_failure(snapshot.covariables)
+        namespace.update(loading.values)
+        loading.load(one)
     namespace.update(loading.values)
     return tuple(loading.values)
 
@@ -96,6 +100,17 @@ class _Loading:
         self._begun: set[int] = set()
         self._kept: list[Any] = []  # until what refers to them is loaded
         self.values: dict[str, Any] = {}
+
+    def without_failure(self, some: Iterable[StoredCovariable]) -> list[StoredCovariable]:
+        """Load co-variables, and return those that cannot be opened."""
+        failed = []
+        for one in some:
+            try:
+                self.load(one)
+            except SerializationError:
+                self._begun.discard(id(one))
+                failed.append(one)
+        return failed
 
     def load(self, one: StoredCovariable) -> None:
         """Load a co-variable, once."""

@@ -5,12 +5,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
+import signal
+from contextlib import suppress
 from pathlib import Path
 
-from covalab.pool.server import PoolServer, end_with_everything
+from covalab.pool import worker_starter
 
 
 async def _serve(socket: str, scheduler: str) -> None:
+    from covalab.pool.server import PoolServer  # noqa: PLC0415 - takes as long as the import in the starter of the workers
+
     reader, writer = await asyncio.open_unix_connection(socket)
     try:
         await PoolServer(reader, writer, Path(socket).with_suffix(".workers"), scheduler).serve()
@@ -22,6 +27,14 @@ async def _serve(socket: str, scheduler: str) -> None:
         end_with_everything()
 
 
+def end_with_everything() -> None:
+    """Kill this process, its workers and the processes of their tasks. There is nothing to save."""
+    if os.getpgrp() == os.getpid():
+        with suppress(ProcessLookupError):
+            os.killpg(os.getpgrp(), signal.SIGKILL)
+    os._exit(0)
+
+
 def main() -> None:
     """Serve one dispatcher, then end with every process in this session."""
     parser = argparse.ArgumentParser(prog="python -m covalab.pool", description=__doc__)
@@ -29,6 +42,8 @@ def main() -> None:
     parser.add_argument("--scheduler", default="", help="the address of a Dask scheduler to join")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s pool %(levelname)s %(message)s")
+    if not arguments.scheduler:
+        worker_starter.begin()
     try:
         asyncio.run(_serve(arguments.socket, arguments.scheduler))
     finally:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import dask
+import distributed.utils
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -165,6 +166,10 @@ async def _local(config: DaskConfig, workers_socket: Path) -> LocalCluster:
             "distributed.admin.system-monitor.interval": "5s",
         }
     )
+    if config.forks:
+        dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
+        # Otherwise Dask imports all packages that it can work with, such as pandas, here and in the starter.
+        distributed.utils._forkserver_preload_set = True  # noqa: SLF001 - if it is gone, a start takes longer
     return await LocalCluster(
         n_workers=config.num_workers or default_workers(),
         threads_per_worker=1,

@@ -15,8 +15,10 @@ import msgspec
 from dask.typing import Key
 from distributed import Worker, get_worker, secede
 
+from covalab import config
 from covalab.core.worker_protocol import TO_WORKER, Job, JobDone, Stop
 from covalab.pool.worker_jobs import SOCKET, PrivateLine, WorkerJobs
+from covalab.worker.process_tree import end_with_parent
 
 TOPIC: Final = "covalab"
 _WANTED_SECONDS: Final = 1.0
@@ -28,6 +30,9 @@ _found: list[WorkerJobs] = []
 
 def dask_setup(worker: Worker) -> None:
     """Open the private line of a worker of our own cluster (Dask's name for what a preloaded module does)."""
+    if config.load().dask.forks:
+        # Otherwise it would go on beside the one that replaces it, when the starter of workers is killed.
+        end_with_parent()
     line = PrivateLine(os.environ[SOCKET], worker.address, worker.memory_manager.memory_limit or 0)
     threading.Thread(target=line.serve, name="covalab-line", daemon=True).start()
 

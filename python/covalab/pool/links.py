@@ -17,7 +17,18 @@ import msgspec
 from distributed import Client, Future
 
 from covalab.client.framing import read_frame, write_frame
-from covalab.core.worker_protocol import FROM_WORKER, BatchLost, EndDispatches, Hello, Job, JobDone, Kill, Learn, Stop
+from covalab.core.worker_protocol import (
+    FROM_WORKER,
+    BatchLost,
+    EndDispatches,
+    Hello,
+    Job,
+    JobDone,
+    Kill,
+    Learn,
+    Return,
+    Stop,
+)
 from covalab.pool import dask_tasks
 
 _log = logging.getLogger("covalab.pool")
@@ -47,7 +58,7 @@ class Link(Protocol):
     def forget(self, number: int) -> None:
         """Release what is kept for a job that has ended."""
 
-    def ask(self, worker: str, request: Stop | Kill) -> None:
+    def ask(self, worker: str, request: Stop | Kill | Return) -> None:
         """Send a request about a job that runs."""
 
     def broadcast(self, request: EndDispatches | Learn) -> None:
@@ -111,7 +122,7 @@ class PrivateLink:
     def forget(self, number: int) -> None:
         """Release nothing."""
 
-    def ask(self, worker: str, request: Stop | Kill) -> None:
+    def ask(self, worker: str, request: Stop | Kill | Return) -> None:
         """Send a request about a job that runs."""
         self._send(worker, request)
 
@@ -197,7 +208,7 @@ class DaskLink:
         if future is not None:
             future.release()
 
-    def ask(self, worker: str, request: Stop | Kill) -> None:
+    def ask(self, worker: str, request: Stop | Kill | Return) -> None:
         """Call a function on a worker."""
         self._spawn(self._call(request, [worker]))
 

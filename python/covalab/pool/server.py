@@ -8,12 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import sys
 import time
 from collections import OrderedDict
 from collections.abc import Coroutine
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,12 +30,23 @@ from covalab.core.protocol import (
     Pong,
     PoolFailed,
     PoolReady,
+    ReturnUnstarted,
     RunBatch,
     StopPool,
     TaskStarted,
     WorkersChanged,
 )
-from covalab.core.worker_protocol import BatchLost, EndDispatches, Job, JobDone, Kill, Learn, PackagesImported, Stop
+from covalab.core.worker_protocol import (
+    BatchLost,
+    EndDispatches,
+    Job,
+    JobDone,
+    Kill,
+    Learn,
+    PackagesImported,
+    Return,
+    Stop,
+)
 from covalab.pool import cluster, imports
 from covalab.pool.links import DaskLink, Link, PrivateLink
 from covalab.pool.liveness import WorkerLiveness
@@ -136,6 +145,8 @@ class PoolServer:
                 self._run_batch(message)
             elif isinstance(message, CancelBatch):
                 self._cancel_batch(message.batch, message.nodes)
+            elif isinstance(message, ReturnUnstarted):
+                self._return_unstarted(message.batch)
             elif isinstance(message, DispatchesEnded):
                 assert self._link is not None
                 self._link.broadcast(EndDispatches([str(root) for root in message.roots]))
@@ -331,6 +342,12 @@ class PoolServer:
                 self._cancelled.popitem(last=False)
             self._link.withdraw(running.request.worker, batch)
 
+    def _return_unstarted(self, batch: int) -> None:
+        assert self._link is not None
+        running = self._running.get(batch)
+        if running is not None:
+            self._link.ask(running.request.worker, Return(self._owner, batch))
+
     def _interrupt(self, running: _Running, nodes: list[int]) -> None:
         assert self._link is not None
         self._link.ask(running.request.worker, Stop(self._owner, running.request.batch, nodes))
@@ -357,11 +374,3 @@ class PoolServer:
 
 def _address(client: Client) -> str:
     return str(client.scheduler.address) if client.scheduler is not None else "(closed)"
-
-
-def end_with_everything() -> None:
-    """Kill this process, its workers and the processes of their tasks. There is nothing to save."""
-    if os.getpgrp() == os.getpid():
-        with suppress(ProcessLookupError):
-            os.killpg(os.getpgrp(), signal.SIGKILL)
-    os._exit(0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import queue
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from covalab.core.worker_protocol import (
     Kill,
     Learn,
     PackagesImported,
+    Return,
     Stop,
 )
 from covalab.worker.task_processes import GRACE_SECONDS, TaskProcesses
@@ -54,7 +54,7 @@ class WorkerJobs:
     def __init__(self, memory_limit: int, report: Callable[[bytes], None], *, is_ours: bool) -> None:
         self.processes = TaskProcesses(
             memory_limit=memory_limit,
-            is_new=_is_spawned(config.load().dask.start_method),
+            is_new=not config.load().dask.forks,
             is_ours=is_ours,
             on_learned=lambda names: report(msgspec.msgpack.encode(PackagesImported(names))),
         )
@@ -69,13 +69,15 @@ class WorkerJobs:
                 return
             time.sleep(_POLL_SECONDS)
 
-    def handle(self, message: Stop | Kill | EndDispatches | Learn) -> None:
+    def handle(self, message: Stop | Kill | Return | EndDispatches | Learn) -> None:
         """Do what a pool asks beside its jobs; what takes time in a thread."""
         if isinstance(message, Stop):
             threading.Thread(target=self.stop, args=(message,), daemon=True).start()
         elif isinstance(message, Kill):
             asked = (message.owner, message.number, message.why)
             threading.Thread(target=self.processes.kill_batch, args=asked, daemon=True).start()
+        elif isinstance(message, Return):
+            self.processes.ask_to_return(message.owner, message.number)
         elif isinstance(message, EndDispatches):
             self.processes.end_dispatches(message.roots)
         else:
@@ -84,6 +86,9 @@ class WorkerJobs:
 
 class PrivateLine:
     """Connection of a worker to the pool that started it: jobs one after the other, other requests at once.
+
+    The next job of a session whose process waits here does not wait for others: the pool sends it to a worker that is
+    busy only if another one is idle, so there is a processor for it.
 
     Parameters
     ----------
@@ -103,8 +108,7 @@ class PrivateLine:
         self._jobs = WorkerJobs(memory_limit, self._send, is_ours=True)
         self._waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._state = threading.Lock()
-        self._withdrawn: set[int] = set()
-        self._begun = -1
+        self._not_begun: set[int] = set()
         self._send(msgspec.msgpack.encode(Hello(address)))
 
     def serve(self) -> None:
@@ -113,18 +117,26 @@ class PrivateLine:
         while (data := self._receive()) is not None:
             message = TO_WORKER.decode(data)
             if isinstance(message, Job):
-                self._waiting.put(message)
-            elif not (isinstance(message, Stop) and self._withdraw(message)):
+                self._add(message)
+            elif not (isinstance(message, Stop | Return) and self._withdraw(message)):
                 self._jobs.handle(message)
         self._jobs.processes.close()
         os._exit(0)
 
-    def _withdraw(self, request: Stop) -> bool:
-        """Drop a job that has not begun. Return False if it has: jobs begin in the order of their numbers."""
+    def _add(self, job: Job) -> None:
         with self._state:
-            if request.nodes or request.number <= self._begun:
+            self._not_begun.add(job.number)
+        if ":" in job.root and self._jobs.processes.has_idle(job.root):
+            threading.Thread(target=self._run, args=(job, _keep_place), name="covalab-session", daemon=True).start()
+        else:
+            self._waiting.put(job)
+
+    def _withdraw(self, request: Stop | Return) -> bool:
+        """Drop a job that has not begun. Return False if it has."""
+        with self._state:
+            if (isinstance(request, Stop) and request.nodes) or request.number not in self._not_begun:
                 return False
-            self._withdrawn.add(request.number)
+            self._not_begun.discard(request.number)
             return True
 
     def _start_thread(self) -> None:
@@ -140,18 +152,19 @@ class PrivateLine:
             self._start_thread()
 
         while has_place:
-            job = self._waiting.get()
-            with self._state:
-                self._begun = job.number
-                is_withdrawn = job.number in self._withdrawn
-                self._withdrawn.discard(job.number)
-            trouble = ""
-            try:
-                if not is_withdrawn:
-                    self._jobs.processes.run(job, self._send, give_place)
-            except Exception as error:  # noqa: BLE001 - reported: nobody else waits for this thread
-                trouble = f"{type(error).__name__}: {error}"
-            self._send(msgspec.msgpack.encode(JobDone(job.number, trouble)))
+            self._run(self._waiting.get(), give_place)
+
+    def _run(self, job: Job, give_place: Callable[[], None]) -> None:
+        with self._state:
+            is_wanted = job.number in self._not_begun
+            self._not_begun.discard(job.number)
+        trouble = ""
+        try:
+            if is_wanted:
+                self._jobs.processes.run(job, self._send, give_place)
+        except Exception as error:  # noqa: BLE001 - reported: nobody else waits for this thread
+            trouble = f"{type(error).__name__}: {error}"
+        self._send(msgspec.msgpack.encode(JobDone(job.number, trouble)))
 
     def _send(self, message: bytes) -> None:
         with self._sending, suppress(OSError):  # the pool is gone: `serve` notices
@@ -163,5 +176,5 @@ class PrivateLine:
         return None
 
 
-def _is_spawned(start_method: str) -> bool:
-    return start_method == "spawn" or (start_method == "auto" and sys.platform != "linux")
+def _keep_place() -> None:
+    """Do nothing: a job beside the others has no place in their line."""

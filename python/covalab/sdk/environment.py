@@ -21,7 +21,7 @@ from covalab.core.model import Environment, Origin
 from covalab.core.os_text import sendable
 from covalab.core.process_variables import ProcessVariables
 from covalab.sdk.values import UserValue
-from covalab.worker.search_path import environment_path
+from covalab.worker.search_path import environment_path, installed_in_place
 from covalab.worker.variables import current_variables
 
 _SHELL: Final = (
@@ -31,18 +31,27 @@ _SHELL: Final = (
 """The environment variables that decide what can be imported and run."""
 
 
-def environment() -> Environment:
-    """Return the environment of this process."""
+def environment(folder: str | None = None) -> Environment:
+    """Return the environment of this process; with `folder`, that of a fresh process which begins in that folder."""
+    sys_path = [os.path.abspath(entry) for entry in sys.path] if folder is None else fresh_path(folder)
     return Environment(
         python=sendable(sys.executable),
         prefix=sendable(sys.prefix),
-        cwd=sendable(working_folder()),
-        path=[sendable(entry) for entry in _extra_path()],
+        cwd=sendable(working_folder() if folder is None else folder),
+        path=[sendable(entry) for entry in _extra_path(sys_path)],
         versions=_versions(),
         shell_env={name: sendable(os.environ[name]) for name in _SHELL if name in os.environ},
-        sys_path=[sendable(os.path.abspath(entry)) for entry in sys.path],
+        sys_path=[sendable(entry) for entry in sys_path],
         umask=_umask(),
     )
+
+
+def fresh_path(folder: str) -> list[str]:
+    """Return the search path of a kernel that is started in a folder, without what this process has added."""
+    usual = usual_path() | installed_in_place()
+    entries = (os.path.abspath(entry) for entry in sys.path if entry)
+    # What is no folder is a hook of a package that is installed where it lies.
+    return [folder, *dict.fromkeys(one for one in entries if one in usual or not os.path.isdir(one))]
 
 
 def working_folder() -> str:
@@ -77,10 +86,9 @@ def origin() -> Origin:
     return Origin(printable(notebook, len(notebook)), _cell(), os.getpid())
 
 
-def _extra_path() -> list[str]:
-    """Return the entries of `sys.path` that a fresh interpreter would not have, made absolute."""
+def _extra_path(entries: list[str]) -> list[str]:
+    """Return the entries of a search path that a fresh interpreter would not have."""
     usual = usual_path()
-    entries = (os.path.abspath(entry) for entry in sys.path)
     return list(dict.fromkeys(entry for entry in entries if entry not in usual))
 
 

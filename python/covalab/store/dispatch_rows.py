@@ -115,6 +115,8 @@ def _blobs_of(submission: Submission) -> set[Digest]:
     for settings in submission.graph.settings:
         code += [settings.hooks, settings.instance]
     code += [submission.lattice, submission.local_modules]
+    if submission.notebook is not None:
+        code.append(Digest(submission.notebook.document))
     digests = {value.digest for value in (*submission.values, submission.inputs) if value.digest}
     return digests | {digest for digest in code if digest and digest not in submission.code}
 
@@ -177,6 +179,8 @@ def update_dispatch(
     )
     values = [value for outcome in outcomes for value in (outcome.value, outcome.outputs) if value is not None]
     values += [it.outcome.outputs for it in attempts if it.outcome.outputs is not None]
+    failures = [outcome.failure for outcome in outcomes if outcome.failure is not None]
+    values += [failure.left for failure in failures if failure.left is not None]
     digests = [digest for value in values for digest in value.blobs]
     if digests:
         use_blobs(connection, key, digests)

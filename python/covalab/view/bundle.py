@@ -1,7 +1,8 @@
 """Output of a dispatch: one MIME bundle with a part for every kind of page.
 
 Our own type for pages with our extension (live, without a kernel), the widget for pages without it, HTML for pages that
-run no code, text for the rest. Text from users is escaped.
+run no code, text for the rest. Text from users is escaped; outputs of nodes are what the tasks displayed, and the page
+that shows them decides by its own rule of trust.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from covalab.core.model import Counts, DispatchSummary, Graph, NodeState
+from covalab.view.node_outputs import NodeDisplays, displays_html, displays_json, displays_text
 from covalab.view.picture import graph_svg
 from covalab.view.shape import drawn_counts
 from covalab.view.words import counts_text, duration_text, summary_word
@@ -32,7 +34,12 @@ _log = logging.getLogger(__name__)
 
 
 def dispatch_bundle(
-    summary: DispatchSummary, graph: Graph | None, states: Iterable[NodeState], *, widget: bool = True
+    summary: DispatchSummary,
+    graph: Graph | None,
+    states: Iterable[NodeState],
+    *,
+    widget: bool = True,
+    displays: NodeDisplays | None = None,
 ) -> dict[str, Any]:
     """Return the output of a dispatch, for `_repr_mimebundle_`.
 
@@ -45,7 +52,10 @@ def dispatch_bundle(
     states
         The states of its nodes.
     widget
-        Whether to include the widget, where there is a kernel to update it.
+        Whether to include the widget, where there is a kernel to update it. Not if the dispatch has ended and has
+        `displays`: the widget has no renderers for them, and HTML has.
+    displays
+        The outputs of its nodes that are shown.
     """
     states = list(states)
     counts = summary.counts if graph is None else drawn_counts(summary.counts, graph.nodes, states)
@@ -57,6 +67,13 @@ def dispatch_bundle(
         "text/html": _html(summary, graph, states, counts),
         "text/plain": _text(summary, counts),
     }
+    if displays is not None and displays.nodes:
+        bundle = {
+            MIME_TYPE: {**data, "outputs": displays_json(displays)},
+            "text/html": f"<div>{bundle['text/html']}{displays_html(displays)}</div>",
+            "text/plain": f"{bundle['text/plain']}\n{displays_text(displays)}",
+        }
+        widget = widget and summary.ended_at is None
     if widget and _has_kernel():
         bundle.update(_widget_view(data))
     return bundle

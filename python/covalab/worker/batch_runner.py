@@ -45,7 +45,7 @@ from covalab.worker.outputs.figures import flush_figures
 from covalab.worker.outputs.recorder import recorder
 from covalab.worker.outputs.stored import stored_outputs
 from covalab.worker.process_tree import descendants, has_children
-from covalab.worker.session.record import CellRecord
+from covalab.worker.session.record import CellRecord, unfinished
 
 _Ended: TypeAlias = "tuple[Value | None, Failure | None, Any]"
 """The end of a task: its serialized value or a failure, and the value itself for later tasks of the batch."""
@@ -96,6 +96,8 @@ class TaskWorker:
         """The batch that runs."""
         self._position = 0
         self._given_back: set[int] = set()
+        self.last_batch = -1
+        """The number of a batch that is to end after the node that runs."""
         self.is_used_up = False
         """Whether threads of a task that was cancelled go on here; nothing but the end of the process stops them."""
         self._left_behind: set[int] = set()  # child processes that tasks have left
@@ -180,7 +182,7 @@ class TaskWorker:
         try:
             for position, task in enumerate(batch.tasks):
                 # The first always runs, so that every batch gets its dispatch on.
-                if position and time.monotonic() >= deadline:
+                if position and (self.last_batch == batch.id or time.monotonic() >= deadline):
                     break
                 self._position = position
                 if task.node in self._given_back:
@@ -320,13 +322,16 @@ class TaskWorker:
             if task.builds:
                 value = _serialized_plan(result, blobs)
             else:
-                value = blobs.serialize(result, what=f"the value of electron {task.name!r} (node {task.node})")
-                if type(result) is CellRecord:
-                    value = msgspec.structs.replace(value, uses=result.blobs)
+                value = _serialized(result, blobs, f"the value of electron {task.name!r} (node {task.node})")
         except BaseException as error:  # noqa: BLE001 - all three phases run the user's code; SystemExit ends only the task
             if phase == "serialization" and isinstance(error, DataFolderError):
                 phase = "storage"
-            return None, failure_of(error, phase), None
+            failure = failure_of(error, phase)
+            left = unfinished.take()
+            if left is not None:
+                with suppress(CovalabError):  # it fails in any case
+                    failure = msgspec.structs.replace(failure, left=_serialized(left, blobs, "what the cell left"))
+            return None, failure, None
         finally:
             if main is not None:
                 main.leave()
@@ -374,6 +379,12 @@ class TaskWorker:
             return function, main
         self._functions.move_to_end(key)
         return entry[0].function, entry[1]
+
+
+def _serialized(result: Any, blobs: BlobStore, what: str) -> Value:
+    """Serialize the value of a task; the record of a cell names the blobs that it refers to."""
+    value = blobs.serialize(result, what=what)
+    return msgspec.structs.replace(value, uses=result.blobs) if type(result) is CellRecord else value
 
 
 def _serialized_plan(plan: SublatticePlan, blobs: BlobStore) -> Value:

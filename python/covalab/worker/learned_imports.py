@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from covalab.worker.process_tree import memory_of
 from covalab.worker.variables import current_variables, recorded_variables
@@ -21,6 +21,9 @@ _MEMORY_LIMIT: Final = 400_000_000
 """Bytes of a stem after which it imports no more: there is one for each worker, whether it is needed there or not."""
 _SKIPPED: Final = frozenset({"covalab", "distributed", "dask", "__main__", "__mp_main__", "matplotlib_inline"})
 """The last finds the shell of its process when it is imported, and there is none in a stem."""
+_FORGOTTEN: Final = frozenset({"tqdm.auto", "tqdm.autonotebook"})
+"""Modules of a few lines that look, when they are imported, whether they are in a notebook."""
+_SHELL: Final = "IPython.core.interactiveshell"
 _known: Final[set[str]] = set()
 """The modules that were there before any task, or were reported."""
 
@@ -88,7 +91,11 @@ def preloaded() -> Preloaded:
 
 
 def preload(names: Sequence[str]) -> str:
-    """Import modules. Return the package after which this process may not be forked any more, or nothing."""
+    """Import modules. Return the package after which this process is of no use as a stem any more, or nothing.
+
+    It has threads or an open device, or a package has looked for the shell of its process, which only a task has, and
+    decided how to show things.
+    """
     under = current_variables()
     with recorded_variables() as found:
         unsafe = _import(names)
@@ -99,21 +106,39 @@ def preload(names: Sequence[str]) -> str:
 
 def _import(names: Sequence[str]) -> str:
     tops: dict[str, bool] = {}
+    asked = _questions_for_shell() if _SHELL in names else []
     for name in names:
         top = name.partition(".")[0]
         if top not in tops:
             tops[top] = top in sys.modules or is_installed(top)
-        if not tops[top] or name in sys.modules:
+        if not tops[top] or name in sys.modules or name in _FORGOTTEN:
             continue
         try:
             importlib.import_module(name)
         except BaseException:  # noqa: BLE001, S112 - a package's own code, which may even exit; the task gets its error
             continue
-        if not may_fork():
+        if asked or not may_fork():
             return top
         if memory_of(os.getpid(), below=False) > _MEMORY_LIMIT:
             break
+    for name in _FORGOTTEN:
+        sys.modules.pop(name, None)
     return ""
+
+
+def _questions_for_shell() -> list[None]:
+    """Return a list that is no longer empty once somebody has asked IPython for the shell of this process."""
+    asked: list[None] = []
+    with suppress(Exception):  # as in `_import`
+        kind: Any = importlib.import_module(_SHELL).InteractiveShell
+        initialized = kind.initialized.__func__
+
+        def noted(cls: Any) -> bool:
+            asked.append(None)
+            return bool(initialized(cls))
+
+        kind.initialized = classmethod(noted)
+    return asked
 
 
 def may_fork() -> bool:

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any, Final, Protocol
 
 from covalab.core.process_variables import INLINE_BACKEND
-from covalab.namespace.hidden_libraries import option_leaves
+from covalab.namespace.hidden_libraries import NUMPY_ERRORS, numpy_printing, option_leaves
 from covalab.worker.outputs.figures import InlineBackendState
 
 
@@ -86,33 +86,17 @@ class _Numpy(_Library):
         context.run(self._numpy.set_printoptions, precision=3)
         self._has_own_errors = self._numpy.geterr() != errors
         self._has_own_printing = self._numpy.get_printoptions() != printing
-        self._errors = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
-        self._printing = _NUMPY_PRINTING
+        self._printing = numpy_printing(self._numpy)
         if self._has_own_errors:
-            self._numpy.seterr(**self._errors)
+            self._numpy.seterr(**NUMPY_ERRORS)
         if self._has_own_printing:
             self._numpy.set_printoptions(**self._printing)
 
     def put_back(self) -> None:
         if self._has_own_errors:
-            self._numpy.seterr(**self._errors)
+            self._numpy.seterr(**NUMPY_ERRORS)
         if self._has_own_printing:
             self._numpy.set_printoptions(**self._printing)
-
-
-_NUMPY_PRINTING: Final[dict[str, Any]] = {
-    "precision": 8,
-    "threshold": 1000,
-    "edgeitems": 3,
-    "linewidth": 75,
-    "suppress": False,
-    "nanstr": "nan",
-    "infstr": "inf",
-    "formatter": None,
-    "sign": "-",
-    "floatmode": "maxprec",
-    "legacy": False,
-}
 
 
 class _Pandas(_Library):
@@ -154,8 +138,6 @@ class _Matplotlib(_Library):
         backend = dict.get(self._matplotlib.rcParamsOrig, "backend")
         self._backend = backend if isinstance(backend, str) else INLINE_BACKEND
         original.pop("backend", None)
-        if _is_inline(self._backend):
-            original["interactive"] = True  # so the backend sets it, when it is first used
         self._before = original
         self._put()
 
@@ -165,6 +147,9 @@ class _Matplotlib(_Library):
 
     def _put(self) -> None:
         dict.update(self._params, {name: _copied(value) for name, value in self._before.items()})  # all are valid
+        if _is_inline(self._backend) and INLINE_BACKEND.removeprefix("module://") in sys.modules:
+            # The backend sets it when it is loaded, for the first figure; no figure after that would set it again.
+            dict.__setitem__(self._params, "interactive", True)
         now = dict.get(self._params, "backend")
         if isinstance(now, str) and now.lower() != self._backend.lower() and "matplotlib.pyplot" in sys.modules:
             self._put_backend(now)

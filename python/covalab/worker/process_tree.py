@@ -18,6 +18,7 @@ _HAS_PROC: Final = Path("/proc/self/stat").exists()
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _CLOCK_SLACK: Final = 0.05
 """A process may seem this much older than it is: its start is counted in ticks."""
+_PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _ROUNDS: Final = 50
 _LIBC: Final = ctypes.CDLL(None)
@@ -32,6 +33,12 @@ def adopt_orphans() -> None:
         _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     else:
         os.environ[MARK] = str(os.getpid())
+
+
+def end_with_parent() -> None:
+    """Let this process be killed when the process that forked it ends. Not for one whose parent forks in a thread."""
+    if sys.platform == "linux":
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def block_signals() -> None:

@@ -217,6 +217,8 @@ class TaskProcess:
                 self._batches.put(frame)
             elif kind == kinds.CANCEL and self._runner is not None:
                 threading.Thread(target=self._cancel, args=(data,), name=f"{OWN_THREADS}-cancel", daemon=True).start()
+            elif kind == kinds.RETURN and self._runner is not None:
+                self._runner.last_batch = int.from_bytes(data, "big")
             elif kind == kinds.EXIT:
                 self._batches.put(None)
         # The worker is gone, and somebody else may be running the same node already; or the task closed the channel.

@@ -165,6 +165,18 @@ class TaskProcesses:
             handle.channel.send(kinds.CANCEL, msgspec.msgpack.encode(Cancel(number, nodes, request)))
         return lambda: handle.stopped >= request or handle.batch != (owner, number)
 
+    def ask_to_return(self, owner: str, number: int) -> None:
+        """Let a batch end after the node that runs, if it is here."""
+        handle = self._running_batch(owner, number)
+        if handle is not None:
+            with suppress(OSError):  # it has just died
+                handle.channel.send(kinds.RETURN, number.to_bytes(8, "big"))
+
+    def has_idle(self, root: str) -> bool:
+        """Whether an idle process would run the next batch of a dispatch."""
+        with self._lock:
+            return any(handle.root == root for handle in self._idle.values())
+
     def kill_batch(self, owner: str, number: int, why: str) -> None:
         """Kill the process that runs a batch, and everything that it started."""
         handle = self._running_batch(owner, number)

@@ -26,13 +26,20 @@ ROUTES = {
     "dispatches/7/redispatch": {"POST"},
     "dispatches/7/execution": {"GET"},
     "dispatches/7/journal": {"GET", "POST"},
+    "notebooks": {"POST"},
+    "dispatches/7/notebook": {"GET"},
+    "dispatches/7/notebook/executed": {"GET"},
 }
 
 
 async def codes(send: Send, paths: list[str], headers: dict[str, str]) -> dict[tuple[str, str], int]:
     """Send every verb to every path."""
-    bodies = {path: '{"action": "pause"}' if path.endswith("/journal") else "" for path in paths}
-    return {(verb, path): (await send(path, verb, headers, bodies[path])).code for path in paths for verb in VERBS}
+    bodies = {"journal": '{"action": "pause"}', "notebooks": '{"path": "n.ipynb"}'}
+    return {
+        (verb, path): (await send(path, verb, headers, bodies.get(path.rpartition("/")[2], ""))).code
+        for path in paths
+        for verb in VERBS
+    }
 
 
 class Nobody(Authorizer):
@@ -167,6 +174,8 @@ async def test_a_hostile_id_goes_nowhere(
         ("GET", f"{api}/{hostile}/journal"),
         ("POST", f"{api}/{hostile}/journal"),
         ("GET", f"{api}/7/nodes/{hostile}"),
+        ("GET", f"{api}/{hostile}/notebook"),
+        ("GET", f"{api}/{hostile}/notebook/executed"),
     ]
 
     answers = {(method, path): (await send(path, method, jp_auth_header)).code for method, path in asked}

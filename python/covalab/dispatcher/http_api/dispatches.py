@@ -11,6 +11,7 @@ from tornado import web
 
 from covalab.core.browser_views import node_view, outputs_view
 from covalab.core.model import DispatchId, NodeDetail, PurgeResult, RedispatchRequest, Status, Submission
+from covalab.core.notebook_run import NotebookView
 from covalab.dispatcher import views
 from covalab.dispatcher.http_api.handler import LARGEST_NUMBER, LONGEST_WAIT, MOST_ENTRIES, BadRequest, Handler
 
@@ -175,6 +176,18 @@ class SubmissionHandler(Handler):
         """Return the submission of a dispatch; as JSON, which may be for a browser, without its variables."""
         submission = await self.service.submission(DispatchId(dispatch))
         self.answer(msgspec.structs.replace(submission, variables=b"") if self.wants_json else submission)
+
+
+class NotebookHandler(Handler):
+    """`GET /dispatches/{id}/notebook`."""
+
+    async def get(self, dispatch: str) -> None:
+        """Return which cell of the notebook is which node; 404 for a dispatch that is no notebook run."""
+        run = (await self.service.submission(DispatchId(dispatch))).notebook
+        if run is None:
+            raise web.HTTPError(404, f"dispatch {dispatch} is no notebook run")
+        summary = await self.service.summary(DispatchId(dispatch))
+        self.answer(NotebookView(run.path, run.cells, summary.status, run.parameters, run.first, run.resumed))
 
 
 class StartHandler(Handler):

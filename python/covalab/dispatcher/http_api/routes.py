@@ -29,6 +29,7 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     (rf"{_DISPATCH}/changes", dispatches.ChangesHandler),
     (rf"{_DISPATCH}/cancel", dispatches.CancelHandler),
     (rf"{_DISPATCH}/submission", dispatches.SubmissionHandler),
+    (rf"{_DISPATCH}/notebook", dispatches.NotebookHandler),
     (rf"{_DISPATCH}/start", dispatches.StartHandler),
     (rf"{_DISPATCH}/redispatch", dispatches.RedispatchHandler),
     (rf"{_DISPATCH}/nodes/([0-9]{{1,9}})", dispatches.NodeHandler),

@@ -21,7 +21,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from covalab.core.cell_source import filename_for
+from covalab.core.cell_source import filename_for, words_in
 from covalab.jupyter.cells.dataflow import Conflict, scan
 from covalab.jupyter.cells.ipython_lines import CellRefused, parse_for_session, parse_with_ipython_lines
 from covalab.jupyter.cells.mutation import PossibleChange
@@ -41,7 +41,6 @@ KindOf: TypeAlias = Callable[[str], Kind]
 
 BUILTINS: Final = frozenset(dir(builtins)) | {"__name__", "__doc__", "__file__", "__builtins__", "get_ipython"}
 HISTORY: Final = re.compile(r"_{1,3}|_i{0,3}\d*|_(ih|oh|dh|sh)|In|Out")
-_WORD: Final = re.compile(r"[^\W\d]\w*")
 _READ_TEXT: Final = frozenset(
     {"eval", "exec", "query", "timeit", "run_line_magic", "run_cell_magic", "system", "getoutput", "from_formula"}
 )
@@ -185,7 +184,7 @@ def _text_names(tree: ast.Module) -> tuple[str, ...]:
                 texts = [*node.args, *(keyword.value for keyword in node.keywords)]
         for one in texts:
             if isinstance(one, ast.Constant) and isinstance(one.value, str):
-                found.update(dict.fromkeys(_WORD.findall(one.value)))
+                found.update(dict.fromkeys(words_in(one.value)))
     return tuple(found)
 
 

@@ -1,4 +1,4 @@
-"""Effects of a cell outside of its names: files that it may write, and files that it may read.
+"""Effects of a cell outside of its names: files that it may write, and files or all names that it may read.
 
 Pure, and on the safe side: a cell that may read waits for one that may have written. What is wrongly found costs a
 wait, what is missed would cost last week's file.
@@ -37,6 +37,26 @@ def may_write(tree: ast.Module) -> bool:
     (True, False)
     """
     return _WRITES.search(ast.unparse(tree)) is not None
+
+
+_LISTS: Final = re.compile(
+    r"""\b(globals|locals)\(\) | \b(vars|dir)\(\) | \b(eval|exec)\((?!['"])
+    |\.(user_ns|ev|ex|user_global_ns)\b | \bmodules\[ | \b__main__\b
+    |run_line_magic\('(who|whos|who_ls|psearch)'
+    """,
+    re.VERBOSE,
+)
+
+
+def lists_names(tree: ast.Module) -> bool:
+    """Return whether code may look at names that it does not mention.
+
+    Examples
+    --------
+    >>> lists_names(ast.parse("'x' in globals()")), lists_names(ast.parse("dir(x); vars(x)['y']; eval('x + 1')"))
+    (True, False)
+    """
+    return _LISTS.search(ast.unparse(tree)) is not None
 
 
 def may_read(tree: ast.Module, loaded: Container[str] = sys.modules) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from covalab.client import connect
@@ -17,11 +17,12 @@ from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import DispatchSummary, Status
 from covalab.core.outputs import Output
 from covalab.jupyter.notebook.session import CellElectron, Session
-from covalab.jupyter.notebook.waiting import RANDOM, names_changed, names_needed
+from covalab.jupyter.notebook.waiting import ALL_NAMES, RANDOM, names_changed, names_needed, objects_in
 from covalab.namespace.delivery import Delivered
 from covalab.namespace.exchange import Sent
 from covalab.sdk.dispatching import api
 from covalab.sdk.results.handle import DispatchHandle
+from covalab.sdk.results.result import Result
 from covalab.view.cell_view import CELL_STATES, CellState, CellView, cell_bundle, names_message, seconds_to_next
 
 _NODE: Final = 0
@@ -56,17 +57,18 @@ class BackgroundCell:
     hides_names
         Whether it may set others.
     error
-        Why it gave nothing, once it has ended so.
+        Why it failed or was cancelled, once it has.
     """
 
     def __init__(self, made: CellElectron, handle: DispatchHandle, session: Session, sent: Sent | None) -> None:
         self.made, self.handle, self._session, self._sent = made, handle, session, sent
         scope = made.part.cell.scope
-        self.names = {*made.outputs, *scope.bindings, *scope.changes, *scope.deleted}
+        self.names = {*made.outputs, *scope.bindings, *scope.changes, *scope.deleted, ALL_NAMES}
         self.names |= {one.name for one in scope.possible}
         self.names |= {RANDOM} & names_needed(made.part.cell.tree, session.namespace)
         self.names |= names_changed(made.part.cell.tree, session.namespace)
         self.hides_names = made.part.cell.hides_names
+        self._may_change: set[int] | None = None  # ids of objects of the notebook, once somebody has asked
         self.error: CellFailed | None = None
         self._is_done = threading.Event()
         self._outputs: list[Output] = []
@@ -82,6 +84,21 @@ class BackgroundCell:
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until its names are here, or it has failed; return whether that is so."""
         return self._is_done.wait(seconds)
+
+    def shares(self, names: Iterable[str]) -> list[str]:
+        """Return those of some names of the notebook that share objects with what the cell may change."""
+        if self._sent is None:
+            return []
+        if self._may_change is None:
+            sent = self._sent.values
+            reached = objects_in([sent[name] for name in self.names if name in sent])
+            self._may_change = reached & self._sent.states.numbers.keys()
+        namespace = self._session.namespace
+        return [
+            name
+            for name in names
+            if name in namespace and not self._may_change.isdisjoint(objects_in([namespace[name]]))
+        ]
 
     def bundle(self) -> dict[str, Any]:
         """Return the MIME bundle of what it shows now."""
@@ -108,17 +125,28 @@ class BackgroundCell:
 
     def _deliver(self, status: Status) -> str:
         """Set the names in the notebook; return what is said about it."""
-        if status == "completed":
-            result = api.get_result(self.handle)
-            names = result.session_record
-            if names is None or self._sent is None:  # with an executor or packages of its own it is a function
-                return names_message(self._session.deliver_outputs(self.made, result.result))
-            return _message(self._session.deliver(names, self._sent))
-        failures = connect().record(str(self.handle), outputs="none").failures
-        failure = next(iter(failures.values()), None)
-        said = "it was cancelled" if failure is None else failure.traceback or failure.reason
-        self.error = CellFailed(f"{self.name} gave nothing, and nothing in this notebook changed:\n{said.strip()}")
-        return failure.reason if failure is not None and status != "cancelled" else ""
+        result = api.get_result(self.handle)
+        if status != "completed":
+            return self._deliver_unfinished(result, status)
+        names = result.session_record
+        if names is None or self._sent is None:  # with an executor or packages of its own it is a function
+            return names_message(self._session.deliver_outputs(self.made, result.result))
+        return _message(self._session.deliver(names, self._sent))
+
+    def _deliver_unfinished(self, result: Result, status: Status) -> str:
+        """Set what a cell that failed had set before, as a plain cell leaves it; return what is said about it."""
+        failure = next(iter(connect().record(str(self.handle), outputs="none").failures.values()), None)
+        if failure is None or status == "cancelled":
+            self.error = CellFailed(f"{self.name} was cancelled, and nothing in this notebook changed")
+            return ""
+        said = (failure.traceback or failure.reason).strip()
+        left = result.session_record
+        if left is None or self._sent is None:
+            self.error = CellFailed(f"{self.name} failed, and nothing in this notebook changed:\n{said}")
+            return failure.reason
+        self.error = CellFailed(f"{self.name} failed:\n{said}")
+        before = _message(self._session.deliver(left, self._sent))
+        return f"{failure.reason}; before that {before}" if before else failure.reason
 
     def _show_while_running(self, update: Callable[[dict[str, Any]], None]) -> DispatchSummary:
         """Show what comes until the dispatch has ended; return its last summary."""

@@ -36,14 +36,10 @@ def function_source(
     lines = [f"def {work.name}({signature}):"]
     whole = {maker for _, maker, output in returned if output is None}
     for position in order:
-        call = f"{work.parts[position].name}({', '.join(map(variables.argument, work.links[position]))})"
-        if position in whole:
-            # Returned as a whole, so it is not unpacked into its outputs.
-            call = f"{variables.name(position, None)} = {call}"
-        elif recipes[position].outputs:
-            targets = (variables.name(position, output) for output in recipes[position].outputs)
-            call = f"{', '.join(targets)} = {call}"
-        lines.append(f"    {call}")
+        # Returned as a whole, it is not unpacked into its outputs.
+        outputs = [None] if position in whole else recipes[position].outputs
+        targets = [variables.name(position, output) for output in outputs]
+        lines.append(f"    {', '.join(targets)}{' = ' if targets else ''}{variables.call(position)}")
     values = [(name, variables.name(maker, output)) for name, maker, output in returned]
     if as_dict:
         lines.append(f"    return {{{', '.join(f'{name!r}: {value}' for name, value in values)}}}")
@@ -70,10 +66,8 @@ def session_source(
     for position in order:
         part = work.parts[position]
         if not part.in_session:
-            call = f"{part.name}({', '.join(map(variables.argument, work.links[position]))})"
-            outputs = recipes[position].outputs
-            targets = [variables.name(position, output) for output in outputs] or [variables.name(position, None)]
-            lines.append(f"    {', '.join(targets)} = {call}")
+            targets = [variables.name(position, output) for output in recipes[position].outputs or [None]]
+            lines.append(f"    {', '.join(targets)} = {variables.call(position)}")
             value = ", ".join(targets) if len(targets) == 1 else f"({', '.join(targets)})"
             continue
         given = [SESSION if has_session else "None"]
@@ -113,6 +107,10 @@ class Variables:
         # that would give a cell the wrong one of two values.
         is_ambiguous = not self._in_order and (self._makers[output] > 1 or output in self._work.parameters)
         return f"{output}_of_{part.name}" if output in self._reserved or is_ambiguous else output
+
+    def call(self, position: int) -> str:
+        """Return the call of a part that is a function."""
+        return f"{self._work.parts[position].name}({', '.join(map(self.argument, self._work.links[position]))})"
 
     def argument(self, link: Link) -> str:
         """Return one argument of a call."""

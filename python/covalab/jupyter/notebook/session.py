@@ -90,9 +90,13 @@ class Expected(Protocol):
         """The name of its electron."""
         ...
 
+    def shares(self, names: Iterable[str]) -> list[str]:
+        """Return those of some names that share objects with what it may change."""
+        ...
+
     @property
     def error(self) -> CovalabError | None:
-        """Why it gave nothing, once it has ended so."""
+        """Why it failed or was cancelled, once it has."""
         ...
 
     def wait(self, seconds: float | None = None) -> bool:
@@ -189,7 +193,7 @@ class Session:
             given=None if header.arguments is None else header.parameters,
         )
         key = key or header.name or name or f"cell {len(self._electrons)} without an id"
-        name = header.name or name or self._free_name(_name_from(names), key)
+        name = header.name or name or self._free_name(name_from(names), key)
         if header.arguments is not None:
             _check_signature(name, header.arguments, cell, names)
         outputs = _outputs(name, header, cell, names)
@@ -334,7 +338,8 @@ class Session:
         wanted = set(names)
         unknown = {name for name in wanted if name not in self.namespace and name not in BUILTINS}
         found = {cell: cell.names | unknown if cell.hides_names else cell.names for cell in self._pending}
-        return {cell: sorted(wanted & making) for cell, making in found.items() if wanted & making}
+        waited = {cell: sorted(wanted & making) or cell.shares(wanted) for cell, making in found.items()}
+        return {cell: names for cell, names in waited.items() if names}
 
     def enter_context(self) -> None:
         """Set what belongs to the context of the thread that runs the cells; they begin with this."""
@@ -367,7 +372,7 @@ class Session:
         """
         reply = record.reply
         assert reply is not None
-        remember_all(record.state.sources)
+        remember_all(record.sources)
         if record.state.hidden_change:  # before anything else: it may say where modules are
             change = pickle.loads(record.state.hidden_change)  # noqa: S301 - of the user's own data folder
             hidden_state.apply(change)
@@ -375,7 +380,8 @@ class Session:
             if local:
                 self._for_context.append(hidden_state.HiddenState(local))
         importlib.invalidate_caches()  # the cell may have written modules
-        delivered = deliver(sent, reply, self.namespace)
+        with hidden_state.kept_generators():
+            delivered = deliver(sent, reply, self.namespace)
         for name in (*delivered.names, *delivered.changed):
             self._lost.pop(name, None)
         self._lost.update(delivered.unsendable)
@@ -538,7 +544,7 @@ def _check_signature(name: str, arguments: ast.arguments, cell: Cell, names: Nam
         raise CellRefused(message, cell.scope.reads[early[0]])
 
 
-def _name_from(names: Names) -> str:
+def name_from(names: Names) -> str:
     """Return a name for a cell that has none: made of its new outputs, or of the names that it changes."""
     inputs = {*names.inputs, *names.unknown}
     fresh = [name for name in names.outputs if name not in inputs]

@@ -14,18 +14,20 @@ from typing import Any, Final, NamedTuple
 from covalab.core.errors import CovalabError
 from covalab.core.transportable import TransportableObject
 from covalab.jupyter.cells.cell import Cell, kind_of
+from covalab.jupyter.cells.effects import lists_names
 from covalab.jupyter.cells.ipython_lines import CellRefused
 from covalab.namespace import exchange, hidden_state, pickling
 from covalab.sdk.building.trace import active
 from covalab.worker.session.cell_text import NotebookNames
-from covalab.worker.session.reach import reached, sources_of
+from covalab.worker.session.reach import names_in, reached, sources_of
 from covalab.worker.session.record import SESSION_KEY, VALUE_KEY
 
 _COPY_LIMIT: Final = 16 * 1024**2
 """Values up to this many bytes are copied when the cell is run; a larger one is taken as it is at the dispatch."""
 
 
-_GENERATORS: Final = ("random", "numpy.random", "torch")
+_LISTING: Final = frozenset({"globals", "user_ns"})
+"""Names in the code of a function by which it may look at any name of the notebook."""
 
 
 class _Seen(NamedTuple):
@@ -43,6 +45,9 @@ class SeenNames:
         self._namespace = namespace
         names = [*cell.scope.reads, *cell.scope.bindings, *cell.scope.changes, *cell.text_names]
         self._seen = {name: _see(name, namespace) for name in reached(names, namespace)}
+        self.lists_names = lists_names(cell.tree) or any(
+            not _LISTING.isdisjoint(names_in(namespace[name])) for name in self._seen
+        )
 
     def reach(self, names: Sequence[str]) -> list[str]:
         """Return names, and those that their code read when the cell was run."""
@@ -126,7 +131,7 @@ class Build:
         if self._namespace is None or seen is None:
             return self._taken.get(cell)
         if self._waits:
-            return self._send(cell, names)
+            return self._send(cell, names, list(self._namespace) if seen.lists_names else ())
         values: dict[str, Any] = {}
         for name in names:
             one = seen.now(name)
@@ -145,15 +150,17 @@ class Build:
 
     def _hidden(self) -> bytes:
         """Return the hidden state that the notebook has set, and its generators of random numbers in any case."""
-        now = hidden_state.capture().parts
-        parts = {**hidden_state.capture(self._base).parts}
-        parts.update({name: now[name] for name in _GENERATORS if name in now})
+        if self._base is None:
+            return pickle.dumps(hidden_state.capture())
+        state, changed = hidden_state.capture_both(self._base)
+        now, parts = state.parts, changed.parts
+        parts.update({name: now[name] for name in hidden_state.GENERATORS if name in now})
         # What comes back is a whole list of filters, so the cell must begin with the notebook's.
         parts["process"] = {**parts.get("process", {}), "filters": now["process"]["filters"]}
         return pickle.dumps(hidden_state.HiddenState(parts))
 
-    def _send(self, cell: str, names: Sequence[str]) -> NotebookNames:
-        """Send names for one cell whose notebook waits for what becomes of them.
+    def _send(self, cell: str, names: Sequence[str], beside: Iterable[str]) -> NotebookNames:
+        """Send names for one cell whose notebook waits for what becomes of them; `beside` are sent if they can be.
 
         Raises
         ------
@@ -161,7 +168,7 @@ class Build:
             If one of them cannot be sent.
         """
         assert self._namespace is not None
-        sent = self.sent = exchange.send(names, self._namespace)
+        sent = self.sent = exchange.send([*names, *beside], self._namespace)
         refused = [reason for name, reason in sent.unsendable.items() if name in names]
         if refused:
             message = f"electron {cell!r} cannot run in the background: {'; '.join(refused)}"

@@ -7,6 +7,7 @@ draws from: in the notebook it comes after it.
 from __future__ import annotations
 
 import ast
+import gc
 import random
 import time
 import types
@@ -16,14 +17,17 @@ from typing import Any, Final
 from covalab.core.plain_types import ATOMS
 from covalab.jupyter.cells.cell import kind_of
 from covalab.jupyter.cells.dataflow import Conflict, scan
-from covalab.jupyter.cells.effects import may_read, may_write
+from covalab.jupyter.cells.effects import lists_names, may_read, may_write
 from covalab.worker.session.reach import names_in, reached
 
 WAIT: Final = "__covalab_wait__"
 """Name of the function in the notebook that a cell calls first, if it has to wait."""
 RANDOM: Final = "the global random generators"
 FILES: Final = "files"
-_NO_NAMES: Final = frozenset({RANDOM, FILES})
+ALL_NAMES: Final = "all names"
+_NO_NAMES: Final = frozenset({RANDOM, FILES, ALL_NAMES})
+_NOT_ENTERED: Final = ATOMS | {type, types.ModuleType, types.CodeType, types.BuiltinFunctionType}
+_OBJECTS_LIMIT: Final = 100_000
 _DRAWS: Final = frozenset({"random", "seed"})
 _TICK_SECONDS: Final = 0.1
 _SHOWN_AFTER: Final = 0.5
@@ -32,7 +36,8 @@ _SHOWN_AFTER: Final = 0.5
 def names_needed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
     """Return the names that code reads, sets or deletes, those of the functions that it calls included.
 
-    `RANDOM` is among them if it may use a global random generator, `FILES` if it may read files.
+    `RANDOM` is among them if it may use a global random generator, `FILES` if it may read files, `ALL_NAMES` if it may
+    look at any name.
     """
     try:
         scope = scan(tree.body)
@@ -46,6 +51,8 @@ def names_needed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
     found = read | reads | scope.bindings.keys() | scope.deleted
     if _DRAWS & words:
         found |= {RANDOM}
+    if lists_names(tree):
+        found |= {ALL_NAMES}
     return found | {FILES} if may_read(tree) else found
 
 
@@ -65,6 +72,22 @@ def names_changed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
             inside = {part.id for one in arguments for part in ast.walk(one) if isinstance(part, ast.Name)}
             found |= {name for name in inside & namespace.keys() if _can_change(namespace[name])}
     return found | {FILES} if may_write(tree) else found
+
+
+def objects_in(values: Iterable[object]) -> set[int]:
+    """Return the ids of the objects that can be reached from values, up to a limit; code is not looked into."""
+    found: set[int] = set()
+    level = list(values)
+    while level and len(found) < _OBJECTS_LIMIT:
+        fresh = [one for one in level if id(one) not in found and type(one) not in _NOT_ENTERED]
+        found.update(map(id, fresh))
+        bases = [getattr(one, "base", None) for one in fresh if type(one).__module__ == "numpy"]
+        functions = [one for one in fresh if type(one) is types.FunctionType]
+        held = [
+            part for one in functions for part in (one.__closure__, one.__defaults__, one.__kwdefaults__, vars(one))
+        ]
+        level = [*bases, *held, *gc.get_referents(*(one for one in fresh if type(one) is not types.FunctionType))]
+    return found
 
 
 def _is_of_notebook(function: ast.expr, namespace: Mapping[str, Any]) -> bool:

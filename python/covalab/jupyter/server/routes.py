@@ -10,27 +10,21 @@ import asyncio
 import re
 import time
 from http import HTTPStatus
-from typing import Annotated, Any, Final, TypeVar, get_args
+from typing import Annotated, Any, Final, get_args
 from urllib.parse import urlencode
 
 import msgspec
 from jupyter_server.auth.decorator import authorized
-from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
-from covalab.core import protocol
 from covalab.core.errors import CovalabError
-from covalab.core.model import Problem, Status, TaskQuery
+from covalab.core.model import Status, TaskQuery
+from covalab.jupyter.server.base_route import Route, dispatch_of
+from covalab.jupyter.server.notebook_routes import ExecutedRoute, NotebookRoute, NotebooksRoute
 from covalab.jupyter.server.relay import Relay
 from covalab.view.cell_view import CELL_STATES, CellView, cell_bundle
 
-AUTH_RESOURCE: Final = "covalab"
-"""Resource for Jupyter's authoriser: read for GET, write for every request that changes something."""
-
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NODE: Final = re.compile(r"[0-9]{1,9}")
-_MAX_BODY: Final = 1024**2
-_Query = TypeVar("_Query", bound=msgspec.Struct)
 
 
 class ListQuery(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -89,114 +83,7 @@ class ResumeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     """Command that resumes a dispatch."""
 
 
-class _Route(APIHandler):
-    """Base class of the routes: authorisation and the form of errors. Verbs that a route lacks are refused."""
-
-    auth_resource = AUTH_RESOURCE
-    relay: Relay
-
-    def initialize(self, relay: Relay) -> None:
-        """Store the relay."""
-        self.relay = relay
-
-    def set_default_headers(self) -> None:
-        """Send the version, so that the browser notices when page and server differ; forbid caching."""
-        super().set_default_headers()
-        self.set_header(protocol.HEADER, protocol.version_header())
-        self.set_header("Cache-Control", "no-store")
-
-    @web.authenticated
-    @authorized
-    async def get(self, *_: str) -> None:
-        """Refuse."""
-        raise web.HTTPError(405)
-
-    @web.authenticated
-    @authorized
-    async def head(self, *_: str) -> None:
-        """Refuse."""
-        raise web.HTTPError(405)
-
-    @web.authenticated
-    @authorized
-    async def post(self, *_: str) -> None:
-        """Refuse."""
-        raise web.HTTPError(405)
-
-    @web.authenticated
-    @authorized
-    async def put(self, *_: str) -> None:
-        """Refuse."""
-        raise web.HTTPError(405)
-
-    @web.authenticated
-    @authorized
-    async def patch(self, *_: str) -> None:
-        """Refuse."""
-        raise web.HTTPError(405)
-
-    @web.authenticated
-    @authorized
-    async def delete(self, *_: str) -> None:
-        """Refuse."""
-        raise web.HTTPError(405)
-
-    @web.authenticated
-    @authorized
-    async def options(self, *_: str) -> None:  # type: ignore[override] # as the other verbs, which may wait
-        """Refuse: these routes are for pages of this server, so there is no CORS."""
-        raise web.HTTPError(405)
-
-    async def send(self, method: str, target: str, *, body: object = None, held: float = 0.0) -> None:
-        """Relay a request that was checked, and send the answer."""
-        try:
-            answer = await self.relay.ask(method, target, body=body, held=held)
-        except CovalabError as error:
-            self.problem(HTTPStatus.SERVICE_UNAVAILABLE, type(error).__name__, str(error))
-            return
-        self.set_status(answer.status)
-        await self.finish(answer.body or None)
-
-    def problem(self, status: int, kind: str, message: str) -> None:
-        """Answer with a `Problem`."""
-        self.set_status(status)
-        self.finish(msgspec.json.encode(Problem(kind, message)))
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Answer with a raised error, without the details that are in the server's log."""
-        phrase = HTTPStatus(status_code).phrase
-        message = f"{phrase}: {self.request.method} {self.request.path}"
-        error = kwargs.get("exc_info", (None, None, None))[1]
-        if isinstance(error, web.HTTPError) and error.log_message:
-            message = error.log_message % error.args if error.args else error.log_message
-        elif status_code >= 500:
-            message = "covalab's server extension failed; the Jupyter server's log says how"
-        self.problem(status_code, phrase.title().replace(" ", ""), message)
-
-    def query(self, type_: type[_Query]) -> _Query:
-        """Return the query, checked against a struct."""
-        fields = [field.name for field in msgspec.structs.fields(type_)]
-        given = {name: text for name in fields if (text := self.get_query_argument(name, None)) is not None}
-        try:
-            return msgspec.convert(given, type_, strict=False)
-        except msgspec.ValidationError as error:
-            raise web.HTTPError(400, f"the query is not one that covalab knows: {_escaped(error)}") from error
-
-    def json_body(self, type_: Any, example: str) -> Any:
-        """Return the body, checked against a struct or a union of structs. No body counts as ``{}``."""
-        if len(self.request.body) > _MAX_BODY:
-            raise web.HTTPError(
-                413, f"a request may have {_MAX_BODY:,} bytes; save larger values to a file, send its path"
-            )
-        try:
-            body = msgspec.json.decode(self.request.body or b"{}", type=type_)
-            msgspec.msgpack.encode(body)  # JSON has numbers and depths that the dispatcher's format cannot have
-        except (msgspec.MsgspecError, RecursionError, OverflowError) as error:
-            raise web.HTTPError(400, f"the body must be JSON like {example}: {_escaped(error)}") from error
-        return body
-
-
-class StatusRoute(_Route):
+class StatusRoute(Route):
     """State of the dispatcher."""
 
     _track_activity = False
@@ -208,7 +95,7 @@ class StatusRoute(_Route):
         await self.send("GET", "/status")
 
 
-class DispatchesRoute(_Route):
+class DispatchesRoute(Route):
     """List of dispatches."""
 
     _track_activity = False
@@ -221,33 +108,33 @@ class DispatchesRoute(_Route):
         await self.send("GET", f"/dispatches?{urlencode(query)}")
 
 
-class DispatchRoute(_Route):
+class DispatchRoute(Route):
     """One dispatch."""
 
     @web.authenticated
     @authorized
     async def get(self, *path: str) -> None:
         """Answer with its `DispatchSummary`."""
-        await self.send("GET", f"/dispatches/{_id(path)}")
+        await self.send("GET", f"/dispatches/{dispatch_of(path)}")
 
     @web.authenticated
     @authorized
     async def delete(self, *path: str) -> None:
         """Forget a dispatch that has ended."""
-        await self.send("DELETE", f"/dispatches/{_id(path)}")
+        await self.send("DELETE", f"/dispatches/{dispatch_of(path)}")
 
 
-class GraphRoute(_Route):
+class GraphRoute(Route):
     """The transport graph of a dispatch."""
 
     @web.authenticated
     @authorized
     async def get(self, *path: str) -> None:
         """Answer with its `Graph`."""
-        await self.send("GET", f"/dispatches/{_id(path)}/graph")
+        await self.send("GET", f"/dispatches/{dispatch_of(path)}/graph")
 
 
-class ChangesRoute(_Route):
+class ChangesRoute(Route):
     """Changes of a dispatch. Pages hold this open, so it does not count as activity of a user."""
 
     _track_activity = False
@@ -256,20 +143,20 @@ class ChangesRoute(_Route):
     @authorized
     async def get(self, *path: str) -> None:
         """Answer with its `DispatchChanges`."""
-        dispatch, query = _id(path), self.query(ChangesQuery)
+        dispatch, query = dispatch_of(path), self.query(ChangesQuery)
         await self.send(
             "GET", f"/dispatches/{dispatch}/changes?since={query.since}&wait={query.wait:g}", held=query.wait
         )
 
 
-class NodeRoute(_Route):
+class NodeRoute(Route):
     """One node of a dispatch."""
 
     @web.authenticated
     @authorized
     async def get(self, *path: str) -> None:
         """Answer with its `NodeDetail`, without the value's bytes."""
-        dispatch, node = _id(path), _node(path)
+        dispatch, node = dispatch_of(path), _node(path)
         await self.send("GET", f"/dispatches/{dispatch}/nodes/{node}")
 
 
@@ -279,7 +166,7 @@ class OutputsQuery(msgspec.Struct, frozen=True):
     since: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
 
 
-class NodeOutputsRoute(_Route):
+class NodeOutputsRoute(Route):
     """Outputs of one node, live. Pages ask again and again, so it does not count as activity of a user."""
 
     _track_activity = False
@@ -288,46 +175,46 @@ class NodeOutputsRoute(_Route):
     @authorized
     async def get(self, *path: str) -> None:
         """Answer with its `Outputs`."""
-        dispatch, node, query = _id(path), _node(path), self.query(OutputsQuery)
+        dispatch, node, query = dispatch_of(path), _node(path), self.query(OutputsQuery)
         await self.send("GET", f"/dispatches/{dispatch}/nodes/{node}/outputs?since={query.since}")
 
 
-class CancelRoute(_Route):
+class CancelRoute(Route):
     """Cancellation of a dispatch."""
 
     @web.authenticated
     @authorized
     async def post(self, *path: str) -> None:
         """Cancel the dispatch, or the nodes that the body names."""
-        dispatch = _id(path)
+        dispatch = dispatch_of(path)
         body: CancelBody = self.json_body(CancelBody, '{"nodes": [3, 5]}')
         nodes = {} if body.nodes is None else {"nodes": body.nodes}
         await self.send("POST", f"/dispatches/{dispatch}/cancel", body=nodes)
 
 
-class StartRoute(_Route):
+class StartRoute(Route):
     """Start of a dispatch that was recorded without being started."""
 
     @web.authenticated
     @authorized
     async def post(self, *path: str) -> None:
         """Start it; one that was started before does not change."""
-        await self.send("POST", f"/dispatches/{_id(path)}/start", body={})
+        await self.send("POST", f"/dispatches/{dispatch_of(path)}/start", body={})
 
 
-class RedispatchRoute(_Route):
+class RedispatchRoute(Route):
     """Repetition of a dispatch."""
 
     @web.authenticated
     @authorized
     async def post(self, *path: str) -> None:
         """Answer with the `DispatchSummary` of the new dispatch."""
-        dispatch = _id(path)
+        dispatch = dispatch_of(path)
         body: RedispatchBody = self.json_body(RedispatchBody, '{"reuse": true}')
         await self.send("POST", f"/dispatches/{dispatch}/redispatch", body={"reuse": body.reuse})
 
 
-class ExecutionRoute(_Route):
+class ExecutionRoute(Route):
     """State of an execution: what a dispatch has beside its graph."""
 
     _track_activity = False
@@ -336,10 +223,10 @@ class ExecutionRoute(_Route):
     @authorized
     async def get(self, *path: str) -> None:
         """Answer with its `Execution`: state, interventions, interrupts; values are described, not included."""
-        await self.send("GET", f"/dispatches/{_id(path)}/execution")
+        await self.send("GET", f"/dispatches/{dispatch_of(path)}/execution")
 
 
-class JournalRoute(_Route):
+class JournalRoute(Route):
     """Stream of a dispatch, and commands from pages."""
 
     _track_activity = False
@@ -348,7 +235,7 @@ class JournalRoute(_Route):
     @authorized
     async def get(self, *path: str) -> None:
         """Answer with a `StreamPage`."""
-        dispatch, query = _id(path), self.query(StreamQuery)
+        dispatch, query = dispatch_of(path), self.query(StreamQuery)
         await self.send(
             "GET",
             f"/dispatches/{dispatch}/journal?since={query.since}&wait={query.wait:g}&last={query.last}",
@@ -360,14 +247,14 @@ class JournalRoute(_Route):
     async def post(self, *path: str) -> None:
         """Answer an interrupt, pause, or resume. The actor is the user who is logged in, whatever the body has."""
         self._track_activity = True  # unlike GET, which pages repeat by themselves
-        dispatch = _id(path)
+        dispatch = dispatch_of(path)
         example = '{"action": "answer", "id": "...", "request_id": "...", "plain": true}, or {"action": "pause"}'
         body = self.json_body(AnswerBody | PauseBody | ResumeBody, example)
         command = {**msgspec.to_builtins(body), "data": {"actor": _actor(self.current_user)}}
         await self.send("POST", f"/dispatches/{dispatch}/journal", body=command)
 
 
-class TasksRoute(_Route):
+class TasksRoute(Route):
     """Tasks of all dispatches."""
 
     _track_activity = False
@@ -379,7 +266,7 @@ class TasksRoute(_Route):
         await self.send("GET", f"/tasks?{urlencode(msgspec.to_builtins(self.query(TaskQuery)))}")
 
 
-class SummaryRoute(_Route):
+class SummaryRoute(Route):
     """Summary of all tasks."""
 
     _track_activity = False
@@ -391,14 +278,14 @@ class SummaryRoute(_Route):
         await self.send("GET", "/summary")
 
 
-class CellRoute(_Route):
+class CellRoute(Route):
     """Output of a cell that runs in the background, for a notebook whose kernel is not there to bring it."""
 
     @web.authenticated
     @authorized
     async def get(self, *path: str) -> None:
         """Answer with a MIME bundle."""
-        dispatch, node = _id(path), _node(path)
+        dispatch, node = dispatch_of(path), _node(path)
         target = f"/dispatches/{dispatch}/nodes/{node}"
         try:
             answers = [await self.relay.ask("GET", each) for each in (target, f"{target}/outputs?since=0")]
@@ -431,9 +318,9 @@ def _cell_bundle(node: bytes, outputs: bytes) -> bytes:
     return msgspec.json.encode(cell_bundle(cell))
 
 
-def routes(relay: Relay) -> list[tuple[str, type[_Route], dict[str, Relay]]]:
+def routes(relay: Relay) -> list[tuple[str, type[Route], dict[str, Relay]]]:
     """Return the routes in tornado's form. A handler gets each part between slashes as text, and checks it."""
-    patterns: dict[str, type[_Route]] = {
+    patterns: dict[str, type[Route]] = {
         r"status": StatusRoute,
         r"tasks": TasksRoute,
         r"summary": SummaryRoute,
@@ -449,14 +336,11 @@ def routes(relay: Relay) -> list[tuple[str, type[_Route], dict[str, Relay]]]:
         r"dispatches/([^/]+)/redispatch": RedispatchRoute,
         r"dispatches/([^/]+)/execution": ExecutionRoute,
         r"dispatches/([^/]+)/journal": JournalRoute,
+        r"notebooks": NotebooksRoute,
+        r"dispatches/([^/]+)/notebook": NotebookRoute,
+        r"dispatches/([^/]+)/notebook/executed": ExecutedRoute,
     }
     return [(rf"/covalab/api/{pattern}", handler, {"relay": relay}) for pattern, handler in patterns.items()]
-
-
-def _id(path: tuple[str, ...]) -> str:
-    if not _ID.fullmatch(path[0]):
-        raise web.HTTPError(400, f"{path[0][:80]!r} is not the id of a dispatch; `covalab list` shows those there are")
-    return path[0]
 
 
 def _node(path: tuple[str, ...]) -> int:
@@ -471,7 +355,3 @@ def _actor(user: Any) -> str:
     """Return the name of a user; if the display name is another, both."""
     name = user.display_name or user.username
     return str(user.username) if name == user.username else f"{name} ({user.username})"
-
-
-def _escaped(error: Exception) -> str:
-    return str(error).replace("%", "%%")  # tornado formats the message with `%`

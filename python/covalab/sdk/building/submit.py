@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Collection
 
 from covalab.blobs import Blobs
-from covalab.core.model import DispatchId, Submission
+from covalab.core.model import DispatchId, Environment, Origin, Submission
 from covalab.sdk.building.plan import Workflow
 from covalab.sdk.code.local_modules import store_local_modules
 from covalab.sdk.code.modules import beside_by_value
@@ -27,6 +27,8 @@ def prepare(
     replaced: Collection[str] = (),
     whole: bool = False,
     auto_close: bool = True,
+    where: Environment | None = None,
+    made_by: Origin | None = None,
 ) -> Submission:
     """Build everything that one dispatch sends, without sending it.
 
@@ -48,6 +50,10 @@ def prepare(
         Whether its value must be one serialized value, as that of a sublattice.
     auto_close
         See `covalab.dispatch`.
+    where
+        The environment in which it runs, if it is not that of this process.
+    made_by
+        Its origin, if it is not the cell that runs in this process.
 
     Raises
     ------
@@ -58,21 +64,23 @@ def prepare(
     WorkingFolderGone
         If the current folder of this process was removed.
     """
-    working_folder()  # raises before anything is built that needs it: module paths are relative to it
+    if where is None:
+        working_folder()  # raises before anything is built that needs it: module paths are relative to it
     plan, inputs = lattice.plan(args, kwargs, blobs, whole=whole)
     code = dict(plan.code)
     # Pickled like the functions in the graph, or a redispatch would build with other classes than its nodes know.
     with beside_by_value():
         kept = store_code(lattice, f"the lattice {lattice.__name__!r}", blobs, code)
-    local_modules = store_local_modules([lattice, *plan.callables, args, kwargs], blobs, code)
+    path = None if where is None else where.sys_path
+    local_modules = store_local_modules([lattice, *plan.callables, args, kwargs], blobs, code, path)
     return Submission(
         # Made here, so that a request that is sent twice is one dispatch.
         id=DispatchId(str(uuid.uuid4())),
         graph=plan.graph,
         values=plan.values,
         code=code,
-        environment=environment(),
-        origin=origin(),
+        environment=environment() if where is None else where,
+        origin=origin() if made_by is None else made_by,
         inputs=inputs,
         lattice=kept,
         source=lattice.workflow_function_string,

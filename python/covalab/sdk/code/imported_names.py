@@ -26,6 +26,8 @@ _IMPORT_NAME: Final = dis.opmap["IMPORT_NAME"]
 _OBJECTS_LOOKED_AT: Final = 20_000
 _ITEMS_LOOKED_AT: Final = 100  # of one container
 _CONTAINERS: Final = (list, tuple, set, frozenset)
+_STATEMENT: Final = re.compile(r"^[ \t]*(?:from[ \t]+([.\w]+)[ \t]+import\b|import[ \t]+([\w., \t]+))", re.MULTILINE)
+_WORD: Final = re.compile(r"[^\W\d]\w*")
 _PLAIN: Final = ("covalab.core.", "covalab.blobs", "covalab.sdk.building.transport_graph")
 """Modules of objects that hold nothing of the user's."""
 
@@ -54,6 +56,20 @@ def names_in(code: CodeType) -> CodeNames:
             imported |= found.imported
             used |= found.used
     return CodeNames(frozenset(imported), frozenset(used))
+
+
+def names_in_text(text: str) -> CodeNames:
+    r"""Return the names in the text of a cell, which may be IPython's.
+
+    Examples
+    --------
+    >>> sorted(names_in_text("%matplotlib inline\nimport a.b as c, d\nfrom .e import f").imported)
+    ['.e', 'a.b', 'd']
+    """
+    imported: set[str] = set()
+    for source, modules in _STATEMENT.findall(text):
+        imported |= {source} if source else {one.split()[0] for one in modules.split(",") if one.strip()}
+    return CodeNames(frozenset(imported), frozenset(_WORD.findall(text)))
 
 
 def imported_names(objects: Iterable[UserValue], is_local: IsLocal) -> list[CodeNames]:
@@ -155,6 +171,8 @@ class _Walk:
         is_ours = module.startswith("covalab.")
         if is_ours and module.startswith(_PLAIN):
             return
+        if is_ours and isinstance(text := getattr(one, "__covalab_source__", None), str):  # a cell of a session
+            self.found.append(names_in_text(text))
         if is_ours or self._travels(module):
             try:
                 attributes = object.__getattribute__(one, "__dict__")

@@ -36,7 +36,9 @@ _packed: Final[OrderedDict[tuple[object, ...], tuple[LocalModules, Digest, bytes
 """What was packed last, by the modules in it: a thousand dispatches in a row pack it once."""
 
 
-def store_local_modules(objects: Iterable[UserValue], blobs: Blobs, inline: dict[Digest, bytes]) -> Digest:
+def store_local_modules(
+    objects: Iterable[UserValue], blobs: Blobs, inline: dict[Digest, bytes], path: Iterable[str] | None = None
+) -> Digest:
     """Store the local modules that some objects need, into `inline` or as a blob; return their digest, "" for none.
 
     Parameters
@@ -45,8 +47,10 @@ def store_local_modules(objects: Iterable[UserValue], blobs: Blobs, inline: dict
         What travels: functions, electrons, lattices and their arguments.
     blobs, inline
         Where they go.
+    path
+        The search path of the process that will import them; that of this one, if not given.
     """
-    found = _Search().modules_of(objects)
+    found = _Search(sys.path if path is None else path).modules_of(objects)
     if not found:
         return Digest("")
     return store(found, blobs, inline)
@@ -84,8 +88,8 @@ class _Place(NamedTuple):
 class _Search:
     """Search for local modules, at one moment."""
 
-    def __init__(self) -> None:
-        entries = [os.path.abspath(entry) for entry in sys.path]
+    def __init__(self, path: Iterable[str]) -> None:
+        entries = [os.path.abspath(entry) for entry in path]
         usual = usual_path() | installed_in_place()
         self._places: dict[str, _Place | None] = {}
         self._folders: dict[str, Folder] = {}

@@ -6,12 +6,14 @@ The id of a dispatch is made here, so that a request that was sent twice changes
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Callable, Iterable
-from typing import Literal, NamedTuple, overload
+from typing import Final, Literal, NamedTuple, overload
 
 from msgspec.structs import replace
 
 from covalab.client import connect
+from covalab.core.cron import checked_cron, next_time
 from covalab.core.errors import GraphError, TriggerError
 from covalab.core.model import Schedule, Submission
 from covalab.sdk.building.lattice import Lattice
@@ -35,6 +37,8 @@ def dispatch(
     eta: dt.datetime | dt.timedelta | str | float | None = None,
     interval: dt.timedelta | float | None = None,
     allow_overlap: bool = False,
+    cron: str | None = None,
+    time_zone: str | None = None,
 ) -> Callable[..., DispatchHandle]:
     """Run a lattice in the background, at once, later, or again and again.
 
@@ -64,6 +68,11 @@ def dispatch(
         one. ``ct.cancel`` with the id of any of them ends the series. Not in Covalent.
     allow_overlap : bool
         Count the `interval` from the start of a run, so that the next begins even if that one has not ended.
+    cron : str, optional
+        Run it by a timetable instead of an interval: ``"0 6 * * 1-5"`` is at six on weekdays, from `eta` on. Not in
+        Covalent.
+    time_zone : str, optional
+        The time zone of the timetable, such as ``"Europe/Berlin"``; that of this machine, if not given.
 
     Returns
     -------
@@ -89,13 +98,13 @@ def dispatch(
     check_address(dispatcher_addr)
     _check_lattice(orig_lattice)
     where = f"dispatch of {orig_lattice.__name__!r}"
-    if (eta is not None or interval is not None) and orig_lattice.triggers:
-        message = f"{where}: its triggers start it and run it again; leave out eta and interval, or the triggers"
+    if (eta is not None or interval is not None or cron is not None) and orig_lattice.triggers:
+        message = f"{where}: its triggers start it and run it again; leave out eta, interval and cron, or the triggers"
         raise GraphError(message)
     if eta is not None and disable_run:
         message = f"{where}: disable_run records it and does not start it, eta says when it starts; leave one out"
         raise GraphError(message)
-    timing = timing_of(where, eta, interval, allow_overlap=allow_overlap)
+    timing = timing_of(where, eta, interval, allow_overlap=allow_overlap, cron=cron, time_zone=time_zone)
 
     def run(*args: UserValue, **kwargs: UserValue) -> DispatchHandle:
         client = connect()
@@ -122,14 +131,29 @@ class Timing(NamedTuple):
     starts_at: float | None
     interval: float | None
     allow_overlap: bool
+    cron: str = ""
+    zone: str = ""
 
     def of(self, submission: Submission) -> Submission:
         """Return a submission that is to be started so."""
-        schedule = None if self.interval is None else Schedule(submission.id, self.interval, self.allow_overlap)
+        schedule = None
+        if self.interval is not None:
+            schedule = Schedule(submission.id, self.interval, self.allow_overlap, cron=self.cron, zone=self.zone)
         return replace(submission, starts_at=self.starts_at, schedule=schedule)
 
 
-def timing_of(where: str, eta: object, interval: object, *, allow_overlap: object) -> Timing:
+AT_ONCE: Final = Timing(None, None, allow_overlap=False)
+
+
+def timing_of(
+    where: str,
+    eta: object,
+    interval: object,
+    *,
+    allow_overlap: object,
+    cron: str | None = None,
+    time_zone: str | None = None,
+) -> Timing:
     """Check when something is to start, and to be run again.
 
     Raises
@@ -137,14 +161,32 @@ def timing_of(where: str, eta: object, interval: object, *, allow_overlap: objec
     GraphError, TypeError
         If that has no meaning.
     """
-    if allow_overlap and interval is None:
+    if allow_overlap and interval is None and cron is None:
         message = f"{where}: allow_overlap says how runs follow each other at an interval; give an interval"
         raise GraphError(message)
-    return Timing(
-        None if eta is None else eta_of(where, eta),
-        None if interval is None else interval_of(where, interval),
-        bool(allow_overlap),
-    )
+    if interval is not None and cron is not None:
+        message = f"{where}: interval and cron both say when it runs again; leave one out"
+        raise GraphError(message)
+    if time_zone is not None and cron is None:
+        message = f"{where}: time_zone is that of a timetable; give cron, or write the zone into eta (…+01:00)"
+        raise GraphError(message)
+    starts_at = None if eta is None else eta_of(where, eta)
+    if cron is not None:
+        zone = local_zone() if time_zone is None else time_zone
+        usual = checked_cron(where, cron, zone)
+        first = next_time(usual, zone, max(time.time(), starts_at or 0.0))
+        return Timing(first, next_time(usual, zone, first) - first, bool(allow_overlap), usual, zone)
+    return Timing(starts_at, None if interval is None else interval_of(where, interval), bool(allow_overlap))
+
+
+def local_zone() -> str:
+    """Return the name of this machine's time zone; where it has none, UTC."""
+    from tzlocal import get_localzone_name  # noqa: PLC0415 - only where a timetable is given
+
+    try:
+        return get_localzone_name() or "UTC"
+    except (LookupError, ValueError):  # two files name different ones
+        return "UTC"
 
 
 def start(dispatch_id: str) -> DispatchHandle:

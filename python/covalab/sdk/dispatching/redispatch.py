@@ -129,7 +129,15 @@ def _rebuilt(
         source=recorded.source,
         variables=variables,
         local_modules=_local_modules(recorded, made, blobs),
+        notebook=recorded.notebook,
+        code=_with_document(recorded, made),
     )
+
+
+def _with_document(recorded: Submission, made: Submission) -> dict[Digest, bytes]:
+    """Return the code of a repetition with the document of a notebook run, where that is inside the submission."""
+    digest = Digest("" if recorded.notebook is None else recorded.notebook.document)
+    return {**made.code, digest: recorded.code[digest]} if digest in recorded.code else made.code
 
 
 def _local_modules(recorded: Submission, made: Submission, blobs: BlobStore) -> Digest:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-from collections.abc import Collection, Iterator, KeysView, Mapping
+from collections.abc import Callable, Collection, Iterator, KeysView, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,7 @@ import msgspec
 from covalab.client import Client
 from covalab.core.codec import Buffer
 from covalab.core.covalent_status import Status, shown, status
-from covalab.core.errors import BlobNotFound, GraphError, SerializationError, TaskFailed
+from covalab.core.errors import BlobNotFound, CovalabError, GraphError, SerializationError, TaskFailed
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
     Digest,
@@ -36,6 +37,7 @@ from covalab.sdk.building.transport_graph import TransportGraph
 from covalab.sdk.building.value_table import deserialize_inputs
 from covalab.sdk.configuration import get_config
 from covalab.sdk.recorded_values import RecordedValues
+from covalab.sdk.results.notebooks import executed_notebook
 from covalab.sdk.results.readers import Readers
 from covalab.sdk.results.session_names import names_of, session_record, value_of_session
 from covalab.sdk.results.stored_code import RecordedLattice, StoredLattice, load_lattice
@@ -227,6 +229,20 @@ class Result(Readers):
         """Return the names that the cells of the dispatch have made."""
         return self._names.keys()
 
+    def notebook(self) -> FieldDict:
+        """Return the executed notebook of a notebook run, as far as it has run now: nbformat's JSON. Not in Covalent.
+
+        Raises
+        ------
+        GraphError
+            If the dispatch is no notebook run.
+
+        See Also
+        --------
+        covalab.export_notebook : Write it to a file.
+        """
+        return executed_notebook(self.dispatch_id, self._client)
+
     @property
     def encoded_result(self) -> TransportableObject | None:
         """The lattice's value, serialized, or None while there is none."""
@@ -365,14 +381,22 @@ class Result(Readers):
 
         Printed text, figures, tables and errors, in order; of nodes that run, what there is at this moment.
         """
-        client, record = self._client, self._record
-        found = {
-            number: recorded(node, client.blobs.load) for number, node in client.all_outputs(self.dispatch_id).items()
-        }
-        for state in record.nodes:
-            if state.status == "running" and state.node not in found:
-                found[state.node] = client.outputs(self.dispatch_id, state.node).outputs
-        return {number: found[number] for number in sorted(found) if found[number]}
+        return self._read_outputs()[0]
+
+    def _read_outputs(self, choose: Callable[[list[int]], list[int]] = list) -> tuple[dict[int, list[FieldDict]], int]:
+        """Return the outputs of the nodes that are chosen of those that may have some, and how many others may."""
+        client = self._client
+        ended = client.all_outputs(self.dispatch_id)
+        running = {state.node for state in self._record.nodes if state.status == "running"} - ended.keys()
+        numbers = sorted([*ended, *running])
+        found: dict[int, list[FieldDict]] = {}
+        wanted = choose(numbers)
+        for number in wanted:
+            if number in ended:
+                found[number] = recorded(ended[number], client.blobs.load)
+            else:
+                found[number] = client.outputs(self.dispatch_id, number).outputs
+        return {number: outputs for number, outputs in found.items() if outputs}, len(numbers) - len(wanted)
 
     def _outputs_of(self, detail: NodeDetail) -> list[FieldDict]:
         if detail.status == "running" and detail.child is None:
@@ -515,8 +539,13 @@ class Result(Readers):
         exclude: Collection[str] | None = None,
     ) -> FieldDict:
         from covalab.view.bundle import dispatch_bundle  # noqa: PLC0415 - only when it is shown
+        from covalab.view.node_outputs import chosen, node_displays  # noqa: PLC0415
 
-        return dispatch_bundle(self._record.summary, self._record.graph, self._record.nodes)
+        record, displays = self._record, None
+        with suppress(CovalabError):  # without the dispatcher it is shown as far as it is known
+            found, n_more = self._read_outputs(lambda numbers: chosen(numbers, record.failures))
+            displays = node_displays(self.dispatch_id, record.graph, found, n_more)
+        return dispatch_bundle(record.summary, record.graph, record.nodes, displays=displays)
 
 
 def _shown(core: CoreStatus, child: DispatchId | None) -> Status:

@@ -27,20 +27,24 @@ def value_of_session(value: UserValue) -> UserValue:
 
 
 def session_record(record: DispatchRecord, values: RecordedValues, client: Client) -> CellRecord | None:
-    """Return the record of the last cell of the session that ran; None if there is none."""
+    """Return the record of the last cell of the session that ran, also if it failed half way; None if there is none."""
     settings = record.graph.settings
     cells = [
         number
         for number, node in enumerate(record.graph.nodes)
-        if node.settings >= 0 and settings[node.settings].session and record.nodes[number].status == "completed"
+        if node.settings >= 0 and settings[node.settings].session
     ]
-    if not cells:
-        return None
-    last = cells[-1]  # they are numbered in the order in which they run
-    if last not in values.outputs:
-        values.outputs.update(client.record(record.summary.id, outputs=[last]).outputs)
-    found = values.deserialized(last)
-    return found if isinstance(found, CellRecord) else None
+    for number in reversed(cells):  # they are numbered in the order in which they run
+        failure = record.failures.get(number)
+        if failure is not None and failure.left is not None:
+            left: CellRecord = client.blobs.deserialize(failure.left, what=f"the names of cell {number}, which failed")
+            return left.bind(client.blobs)
+        if record.nodes[number].status == "completed":
+            if number not in values.outputs:
+                values.outputs.update(client.record(record.summary.id, outputs=[number]).outputs)
+            found = values.deserialized(number)
+            return found if isinstance(found, CellRecord) else None
+    return None
 
 
 def names_of(

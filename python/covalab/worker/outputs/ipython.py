@@ -7,6 +7,7 @@ that finds nothing itself.
 from __future__ import annotations
 
 import builtins
+import random
 import sys
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec, PathFinder
@@ -31,6 +32,27 @@ def act_as_notebook() -> None:
     """Let code find what a notebook has: `get_ipython` among the built-in functions. Libraries look for it there."""
     builtins.get_ipython = _get_ipython  # type: ignore[attr-defined]
     builtins.__IPYTHON__ = True  # type: ignore[attr-defined]
+    _put_kernel_module()
+
+
+def _put_kernel_module() -> None:
+    """Let libraries find the module of a kernel's shell, with IPython; the kernel's own would import the kernel."""
+    if "IPython" in sys.modules and hasattr(builtins, "__IPYTHON__"):
+        sys.modules.setdefault(_SHELLS.__name__, _SHELLS)
+
+
+def _shell_class(name: str) -> Any:
+    """Return the class of the shell, which IPython is imported for."""
+    if name != "ZMQInteractiveShell":
+        raise AttributeError(name)
+    from covalab.worker.outputs.shell import ZMQInteractiveShell  # noqa: PLC0415 - as below
+
+    return ZMQInteractiveShell
+
+
+_SHELLS: Final = ModuleType("ipykernel.zmqshell")
+"""The module by which libraries know that they are in a notebook."""
+_SHELLS.__getattr__ = _shell_class  # type: ignore[method-assign]
 
 
 def after_import(name: str, call: Callable[[Any], None]) -> None:
@@ -67,6 +89,8 @@ class _Finder:
         if name not in _AFTER_IMPORT:
             return None
         spec = PathFinder.find_spec(name, path, target)
+        if name == _DRAWING:
+            _before_rich[:] = [random.getstate()]
         if spec is not None and spec.loader is not None:
             loader: Any = spec.loader
             execute = loader.exec_module
@@ -102,6 +126,7 @@ def _use_own_shell(module: Any) -> None:
         return plain_instance(cls, *args, **options)
 
     kind.initialized, kind.instance = classmethod(initialized), classmethod(instance)
+    _put_kernel_module()
 
 
 def _make_shell() -> None:
@@ -117,7 +142,16 @@ def _use_inline_backend(pyplot: Any) -> None:
         dict.__setitem__(params, "backend", INLINE_BACKEND)
 
 
+def _undo_draw(_: Any) -> None:
+    """Put back the random number that rich draws when it is imported: here that may have been before the task."""
+    if _before_rich:
+        random.setstate(_before_rich.pop())
+
+
+_DRAWING: Final = "rich.default_styles"
+_before_rich: Final[list[Any]] = []
 _AFTER_IMPORT: Final[dict[str, Callable[[Any], None]]] = {
     "IPython.core.interactiveshell": _use_own_shell,
     "matplotlib.pyplot": _use_inline_backend,
+    _DRAWING: _undo_draw,
 }

@@ -138,7 +138,7 @@ class _Publisher(DisplayPublisher):
 
 
 class ZMQInteractiveShell(InteractiveShell):
-    """Shell of this process. Libraries know a kernel's by the name of its class."""
+    """Shell of this process. Libraries know a kernel's by the names of its class and of that class's module."""
 
     compiler_class = Type(_Compiler)
     displayhook_class = Type(_Hook)
@@ -200,6 +200,9 @@ class ZMQInteractiveShell(InteractiveShell):
         hook: Any = self.displayhook
         namespace.update({"_": hook._, "__": vars(hook)["__"], "___": vars(hook)["___"]})
         self.init_user_ns()  # type: ignore[no-untyped-call]
+
+
+ZMQInteractiveShell.__module__ = "ipykernel.zmqshell"  # which `ipython` lets libraries find
 
 
 class _View(types.ModuleType):

@@ -20,6 +20,8 @@ class CellText(msgspec.Struct, frozen=True):
         The names of the lattice's parameters that keep their value after this cell, which sets their defaults.
     bound
         The names that it sets, as far as that is known.
+    may_raise
+        Whether the cells after it run although it raised an exception.
     reuse
         Whether values and outputs of an earlier run of it may stand for a run (`covalab.worker.session.reuse`).
     """
@@ -29,6 +31,7 @@ class CellText(msgspec.Struct, frozen=True):
     filename: str
     parameters: tuple[str, ...] = ()
     bound: tuple[str, ...] = ()
+    may_raise: bool = False
     reuse: bool = False
 
 

@@ -11,14 +11,16 @@ import pickle
 import secrets
 import sys
 import types
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Final
 
 import msgspec
 
 from covalab.blobs import BlobStore
-from covalab.core.cell_source import remember, remember_all
+from covalab.core.cell_source import remember, remember_all, words_in
+from covalab.core.codec import USERS_ERRORS
+from covalab.core.errors import CovalabError
 from covalab.namespace import exchange, hidden_state, pickling
 from covalab.namespace.covariables import Snapshot, Tracker, is_hidden, restore
 from covalab.worker import after, reporting
@@ -28,10 +30,11 @@ from covalab.worker.outputs.shell import CellEnd, run_cell, shell
 from covalab.worker.reuse.shown import show_again
 from covalab.worker.reuse.watch import Watch
 from covalab.worker.session.cell_text import CellText, NotebookNames
-from covalab.worker.session.reach import is_of_shell, reached, words_of
-from covalab.worker.session.record import RESULT, CellRecord, RecordState, Replay
+from covalab.worker.session.reach import is_of_shell, reached
+from covalab.worker.session.record import RESULT, CellRecord, RecordState, Replay, unfinished
 from covalab.worker.session.reuse import SessionReuse
 from covalab.worker.session.reused import Reused
+from covalab.worker.session.sources import CellSources
 
 _MAIN: Final = "__main__"
 
@@ -51,7 +54,7 @@ class LiveSession:
         self._main = NodeMain(types.FunctionType((lambda: None).__code__, self.namespace))
         self._tracker = Tracker(self.namespace, self._is_hidden)
         self._fresh = self._hidden = hidden_state.capture()
-        self._sources: dict[str, str] = {}
+        self._sources = CellSources(blobs)
         self.token = ""
         self._state = RecordState(-1, "", Snapshot())
         self._reuse: SessionReuse | None = None
@@ -63,8 +66,7 @@ class LiveSession:
     def restore(self, record: CellRecord) -> None:
         """Put the session together as it was after a cell of another process."""
         state = record.state
-        self._sources.update(state.sources)
-        remember_all(state.sources)
+        self._sources.restore(record)
         for replay in state.replays:
             self._replay(replay)
         unstorable = {name: self.namespace[name] for name in state.snapshot.unstorable if name in self.namespace}
@@ -100,6 +102,7 @@ class LiveSession:
         ------
         BaseException
             What the cell raised. The session is then given up: another run of the cell begins with what was stored.
+            What this one did before is in `unfinished`.
         """
         self.token = ""  # half way, until the cell has ended well
         if notebook is not None or values:
@@ -122,11 +125,14 @@ class LiveSession:
     ) -> RecordState:
         """Run a cell that takes no part in reuse."""
         before = hidden_state.capture() if received is not None else None
-        state = self._run_and_store(cell, given, values)
-        if received is not None and before is not None:
-            reply = self._blobs.serialize(received.reply(cell.bound, self._is_hidden), text="")
-            change = _pickled(hidden_state.capture(before))
-            state = msgspec.structs.replace(state, reply=reply, hidden_change=change)
+
+        def answered(state: RecordState, bound: Iterable[str]) -> RecordState:
+            if received is None or before is None:
+                return state
+            reply = self._blobs.serialize(received.reply(tuple(bound), self._is_hidden), text="")
+            return msgspec.structs.replace(state, reply=reply, hidden_change=_pickled(hidden_state.capture(before)))
+
+        state, _ = self._run_and_store(cell, given, values, answered)
         if self._reuse is not None:
             self._reuse.plain(cell, self._hidden, self._state)
         return state
@@ -136,21 +142,28 @@ class LiveSession:
         cell: CellText,
         given: Iterable[str],
         values: Mapping[str, Any],
+        answered: Callable[[RecordState, Iterable[str]], RecordState] = lambda state, _: state,
         watch: AbstractContextManager[Any] | None = None,
-    ) -> RecordState:
-        replay = self._replay_of(cell, words_of(cell.text))
+    ) -> tuple[RecordState, bool]:
+        """Run a cell; return the state after it, and whether it raised an exception, which it may."""
+        replay = self._replay_of(cell, {*words_in(cell.text)})
         with watch or nullcontext():
             end = self._run(cell.text, cell.filename, cell.first_line)
-        if end.error is not None:
-            raise end.error
         self.namespace.update({name: values[name] for name in cell.parameters if name in values})
-        return self._stored(cell, given, end, replay)
+        if end.error is not None and not (cell.may_raise and isinstance(end.error, Exception)):
+            if not isinstance(end.error, KeyboardInterrupt):  # it is to stop now
+                with suppress(*USERS_ERRORS, CovalabError):  # the error itself is worth more
+                    # What it did not come to is not bound.
+                    left = answered(self._stored(cell, given, end, replay), ())
+                    unfinished.record = CellRecord(left, self._blobs)
+            raise end.error
+        return answered(self._stored(cell, given, end, replay), cell.bound), end.error is not None
 
     # Reuse of earlier runs.
 
     def _run_or_reuse(self, cell: CellText, given: Iterable[str], values: Mapping[str, Any]) -> RecordState:
         reuse = self._reuse = self._reuse or SessionReuse(
-            self.namespace, self._blobs, hidden_state.capture(), self._state
+            self.namespace, self._blobs, hidden_state.capture(), self._state, self._sources.known
         )
         after.process.complete = reuse.complete
         if given:  # what came in counts like what cells have made
@@ -158,15 +171,19 @@ class LiveSession:
             self._state = msgspec.structs.replace(self._state, snapshot=snapshot)
         run = reuse.find(cell, self._state)
         if run is not None:
+            self._sources.add({**run.sources, cell.filename: cell.text})
+            remember_all(run.sources)
+            sources, older = self._sources.stored()
             state = self._reused.after(run, self._state)
+            state = msgspec.structs.replace(state, sources=sources, older_sources=older)
             show_again(run.outputs, self._blobs, state.count)
             reuse.take_over(run)
             return state
         self._catch_up()
         begun = reuse.begin(cell, self._state, self._tracker)
         watch = Watch()
-        state = self._run_and_store(cell, given, values, watch)
-        reuse.end(begun, watch, state, self._hidden, self._tracker)
+        state, has_failed = self._run_and_store(cell, given, values, watch=watch)
+        reuse.end(begun, watch, state, self._hidden, self._tracker, has_failed=has_failed)
         return state
 
     def _catch_up(self) -> None:
@@ -181,16 +198,17 @@ class LiveSession:
         if notebook is None:
             return None
         _apply(notebook.hidden)
-        self._sources.update(notebook.sources)
+        self._sources.add(notebook.sources)
         remember_all(notebook.sources)
-        if notebook.is_exchange:
-            return exchange.receive(notebook.data, self.namespace)
-        self.namespace.update(pickling.loads(notebook.data, self.namespace))
+        with hidden_state.kept_generators():
+            if notebook.is_exchange:
+                return exchange.receive(notebook.data, self.namespace)
+            self.namespace.update(pickling.loads(notebook.data, self.namespace))
         return None
 
     def _run(self, text: str, filename: str, first_line: int) -> CellEnd:
         remember(filename, text)
-        self._sources[filename] = text
+        self._sources.add({filename: text})
         code = "\n".join(text.split("\n")[first_line - 1 :])
         own, sys.modules[_MAIN] = sys.modules[_MAIN], self._main
         try:
@@ -208,8 +226,8 @@ class LiveSession:
     def _stored(self, cell: CellText, given: Iterable[str], end: CellEnd, replay: Replay) -> RecordState:
         before = self._state
         known = {*before.snapshot.names, *before.snapshot.unstorable}
-        touched = {*given, *(self.namespace.keys() - known), *reached(words_of(cell.text), self.namespace)}
-        self._hidden = hidden_state.capture()
+        touched = {*given, *(self.namespace.keys() - known), *reached(words_in(cell.text), self.namespace)}
+        self._hidden, change = hidden_state.capture_both(self._fresh)
         value_name = self._name_of(end.value) if end.has_value else ""
         if end.has_value and not value_name:
             self.namespace[RESULT] = end.value
@@ -223,15 +241,17 @@ class LiveSession:
         involved = tuple(name for name in unstorable if name in touched)
         if involved:
             replays.append(msgspec.structs.replace(replay, names=involved))
+        sources, older = self._sources.stored()
         return RecordState(
             before.number + 1,
             secrets.token_hex(8),
             msgspec.structs.replace(snapshot, unstorable=unstorable),
-            _pickled(hidden_state.difference(self._hidden, self._fresh)),
+            _pickled(change),
             replays,
             end.has_value and (value_name or RESULT) not in snapshot.unstorable,
-            sources=dict(self._sources),
+            sources=sources,
             count=shell().execution_count - 1,
+            older_sources=older,
             value_name=value_name,
         )
 

@@ -20,9 +20,12 @@ def reached(names: Iterable[str], namespace: Mapping[str, Any]) -> set[str]:
     Examples
     --------
     >>> namespace = {"__name__": "__main__"}
-    >>> exec("k = 2\\ndef twice(x): return k * x\\ny = 1", namespace)
+    >>> exec("k = 2\ndef twice(x): return k * x\ny = 1", namespace)
     >>> sorted(reached(["twice", "print"], namespace))
     ['k', 'twice']
+    >>> exec("T = int\ndef typed(x: 'list[T]'): ...\nclass C:\n    n: 'k'", namespace)
+    >>> sorted(reached(["typed", "C"], namespace))
+    ['C', 'T', 'k', 'typed']
     """
     found: set[str] = set()
     pending = list(names)
@@ -32,17 +35,6 @@ def reached(names: Iterable[str], namespace: Mapping[str, Any]) -> set[str]:
             found.add(name)
             pending += names_in(namespace[name])
     return found
-
-
-def words_of(text: str) -> set[str]:
-    """Return the words in a text, also those inside its strings.
-
-    Examples
-    --------
-    >>> sorted(words_of("df.query('x > @k')"))
-    ['df', 'k', 'query', 'x']
-    """
-    return {*_WORD.findall(text)}
 
 
 def names_in(value: object) -> list[str]:
@@ -75,11 +67,13 @@ def _code_in(value: object) -> tuple[list[str], list[types.CodeType]]:
             # What decorates a function of the notebook may be of a package, and has it in a closure.
             if one.__module__ == _MAIN:
                 codes.append(one.__code__)
+                names += _names_in_annotations(one.__annotations__)
             pending += [cell.cell_contents for cell in one.__closure__ or () if _is_code(_content(cell))]
             pending.append(getattr(one, "__wrapped__", None))
         elif isinstance(one, type):
             names += [base.__name__ for base in one.__mro__ if base.__module__ == _MAIN]
             if one.__module__ == _MAIN:
+                names += _names_in_annotations(vars(one).get("__annotations__"))
                 pending += [
                     attribute for base in one.__mro__ for attribute in vars(base).values() if _is_code(attribute)
                 ]
@@ -116,6 +110,12 @@ def _content(cell: types.CellType) -> object:
 
 def _is_code(value: object) -> bool:
     return callable(value) or isinstance(value, (property, staticmethod, classmethod))
+
+
+def _names_in_annotations(annotations: object) -> list[str]:
+    """Return the words of annotations that are texts, which `get_type_hints` and dataclasses look up."""
+    texts = annotations.values() if isinstance(annotations, dict) else ()
+    return [word for text in texts if isinstance(text, str) for word in _WORD.findall(text)]
 
 
 def names_in_code(code: types.CodeType) -> list[str]:

@@ -56,6 +56,7 @@ class RecordState(msgspec.Struct, frozen=True):
     hidden_change: bytes = b""  # what this cell has changed of the hidden state, for the same notebook
     sources: dict[str, str] = {}  # texts of cells by the names of their files, for tracebacks
     count: int = 0  # the number of the cell as IPython counts
+    older_sources: list[Value] = []  # further ones, stored with an earlier cell
     value_name: str = ""  # the name that has the value, if one does; else it is stored under `RESULT`
     virtual: bytes = b""  # `worker.reuse.runs.Virtual` of a session whose cells may be reused
 
@@ -87,9 +88,16 @@ class CellRecord(Mapping[str, Any]):
         """The digests of the blobs that it refers to."""
         snapshots = [self.state.snapshot, *(replay.before for replay in self.state.replays)]
         digests = [digest for snapshot in snapshots for digest in snapshot.blobs]
-        if self.state.reply is not None and self.state.reply.digest:
-            digests.append(self.state.reply.digest)
+        values = [*self.state.older_sources, *([self.state.reply] if self.state.reply is not None else [])]
+        digests += [value.digest for value in values if value.digest]
         return tuple(dict.fromkeys(digests))
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Texts of all cells by the names of their files."""
+        blobs = self._blobs or reporting.blobs_of_batch()
+        older = [blobs.deserialize(value, what="texts of cells") for value in self.state.older_sources]
+        return {name: text for part in (*older, self.state.sources) for name, text in part.items()}
 
     @property
     def reply(self) -> bytes | None:
@@ -133,13 +141,27 @@ class CellRecord(Mapping[str, Any]):
             raise KeyError(message)
         if name not in self._namespace:
             blobs = self._blobs or reporting.blobs_of_batch()
-            remember_all(self.state.sources)
+            remember_all(self.sources)
             restore(self.state.snapshot, blobs, self._namespace, [name])
             # Code of the notebook reads its globals when it is called.
             if names_in(self._namespace[name]):
                 missing = [one for one in self._names() if one not in self._namespace]
                 restore(self.state.snapshot, blobs, self._namespace, missing)
         return self._namespace[name]
+
+
+class Unfinished:
+    """Record of a cell that failed, until the failure of its node takes it along."""
+
+    record: CellRecord | None = None
+
+    def take(self) -> CellRecord | None:
+        """Return it, once."""
+        record, self.record = self.record, None
+        return record
+
+
+unfinished: Final = Unfinished()
 
 
 def opened(state: bytes) -> CellRecord:

@@ -11,13 +11,14 @@ import logging
 import sys
 import time
 import types
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from covalab.blobs import BlobStore
 from covalab.core import outputs
+from covalab.core.cell_source import words_in
 from covalab.core.codec import digest_of
 from covalab.core.errors import CovalabError
 from covalab.core.model import DispatchId, Outcome, Reuse, Value
@@ -40,7 +41,7 @@ from covalab.worker.reuse.watch import Watch
 from covalab.worker.session import hidden_parts
 from covalab.worker.session.cell_text import CellText
 from covalab.worker.session.looking import Look
-from covalab.worker.session.reach import reached, words_of
+from covalab.worker.session.reach import reached
 from covalab.worker.session.record import RESULT, RecordState
 
 _log = logging.getLogger("covalab.worker")
@@ -77,7 +78,14 @@ class SessionReuse:
         The hidden state after the last cell that ran here.
     """
 
-    def __init__(self, namespace: dict[str, Any], blobs: BlobStore, now: HiddenState, state: RecordState) -> None:
+    def __init__(
+        self,
+        namespace: dict[str, Any],
+        blobs: BlobStore,
+        now: HiddenState,
+        state: RecordState,
+        sources: Mapping[str, str],
+    ) -> None:
         self._namespace = namespace
         self._blobs = blobs
         self._index = ReuseIndex.beside(blobs.folder)
@@ -88,7 +96,7 @@ class SessionReuse:
         else:
             world = ""
             if state.number >= 0:  # cells that take no part have run before
-                known = [sorted(state.sources.values()), sorted(self._digests_of(state.snapshot).values())]
+                known = [sorted(sources.values()), sorted(self._digests_of(state.snapshot).values())]
                 world = digest_of([msgspec.msgpack.encode(known)])
             self.virtual = Virtual(hidden_parts.digests(now, HiddenState({})), world=world)
         self.virtual.sticky = sorted({*self.virtual.sticky, *preloaded().read})
@@ -122,7 +130,7 @@ class SessionReuse:
 
     def begin(self, cell: CellText, state: RecordState, tracker: Tracker) -> Beginning:
         """Return what a cell may read that is about to run."""
-        words = words_of(cell.text)
+        words = {*words_in(cell.text)}
         names = self._reach(words, tracker)
         modules = local_code.reached_modules(words, self._modules_of(names, tracker))
         states = {name: local_code.state_of_module(sys.modules[name]) for name in modules}
@@ -132,7 +140,7 @@ class SessionReuse:
         names = tracker.connected(reached(words, self._namespace))
         values = [self._namespace.get(name) for name in names]
         texts = [value for value in values if type(value) is str and len(value) < _TEXT_LIMIT]
-        more = {word for text in texts for word in words_of(text)} - names
+        more = {word for text in texts for word in words_in(text)} - names
         return names | tracker.connected(reached(more, self._namespace)) if more else names
 
     def _modules_of(self, names: Iterable[str], tracker: Tracker) -> set[str]:
@@ -156,7 +164,16 @@ class SessionReuse:
 
     # After the cell.
 
-    def end(self, begun: Beginning, watch: Watch, after: RecordState, now: HiddenState, tracker: Tracker) -> None:
+    def end(
+        self,
+        begun: Beginning,
+        watch: Watch,
+        after: RecordState,
+        now: HiddenState,
+        tracker: Tracker,
+        *,
+        has_failed: bool = False,
+    ) -> None:
         """Note what a cell has done that ran; if it may be reused, its run is kept when its outcome is known."""
         seconds = time.perf_counter() - begun.started
         watch.settle()
@@ -178,6 +195,7 @@ class SessionReuse:
         modules = local_code.reached_modules(begun.words | looked.identifiers, looked.modules)
         states = {name: local_code.state_of_module(sys.modules[name]) for name in modules if name in sys.modules}
         doubts = [*watch.effects, *looked.doubts(modules, imported), *_unstorable(begun, after)]
+        doubts += ["raises an exception"] if has_failed else []
         changing = [name for name, state in begun.states.items() if states.get(name) != state]
         doubts += [f"changes data of the module {name}" for name in changing]
         sticky = sorted({*before.sticky, *watch.variables.read}) if imported else before.sticky
@@ -212,7 +230,7 @@ class SessionReuse:
             states,
             imported,
             sticky,
-            {name: text for name, text in after.sources.items() if name not in begun.state.sources},
+            {begun.cell.filename: begun.cell.text},
             after.has_value,
             after.value_name,
         )
@@ -242,7 +260,7 @@ class SessionReuse:
 
     def plain(self, cell: CellText, now: HiddenState, before: RecordState) -> None:
         """Note that a cell has run that takes no part: nothing is known of what it has done to packages."""
-        words = words_of(cell.text)
+        words = {*words_in(cell.text)}
         changed = difference(now, self.now)
         parts = hidden_parts.after(self.virtual.parts, changed, now, words, has_imported=False)
         inputs = sorted(self._digests_of(before.snapshot).values())

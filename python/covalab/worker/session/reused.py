@@ -10,7 +10,6 @@ from contextlib import suppress
 from typing import Any, Final
 
 from covalab.blobs import BlobStore
-from covalab.core.cell_source import remember_all
 from covalab.namespace import hidden_state
 from covalab.namespace.covariables import Mentioned, Snapshot, Tracker, restore
 from covalab.namespace.hidden_state import HiddenState
@@ -38,7 +37,7 @@ class Reused:
         return self._n > 0
 
     def after(self, run: CellRun, before: RecordState) -> RecordState:
-        """Return the state of a session after a cell for which an earlier run stands."""
+        """Return the state of a session after a cell for which an earlier run stands; texts of cells are not in it."""
         change = pickle.loads(run.hidden) if run.hidden else HiddenState({})  # noqa: S301 - of this data folder
         self._n += 1
         self._mentioned.update(run.mentioned)
@@ -65,7 +64,6 @@ class Reused:
             pickle.dumps(whole) if whole else b"",
             [one for one in before.replays if any(name in unstorable for name in one.names)],
             run.has_value,
-            sources={**before.sources, **run.sources},
             count=before.count + 1,
             value_name=run.value_name,
         )
@@ -73,7 +71,6 @@ class Reused:
     def load(self, state: RecordState, tracker: Tracker, blobs: BlobStore, namespace: dict[str, Any]) -> None:
         """Put values, modules and settings into the process, as if the cells had run here."""
         shell()  # some modules look for it when they are imported
-        remember_all(state.sources)
         with without_outputs():
             for name in self._imported:
                 if name not in sys.modules:

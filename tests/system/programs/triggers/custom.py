@@ -41,4 +41,4 @@ def main() -> None:
     assert trigger.to_dict()["name"] == "Twice"
     assert len(trigger.new_dispatch_ids) == 2
     for new in trigger.new_dispatch_ids:
-        assert ct.get_result(new, wait=True, timeout=60).result == 42
+        assert ct.get_result(new, wait=True, timeout=120).result == 42

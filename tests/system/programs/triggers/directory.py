@@ -32,7 +32,7 @@ def main() -> None:
         (folder / str(number)).touch()
         number += 1
         time.sleep(0.2)
-    result = ct.get_result(run, wait=True, timeout=60)
+    result = ct.get_result(run, wait=True, timeout=120)
     ct.stop_triggers(run)
 
     assert number >= 2

@@ -37,7 +37,7 @@ def main() -> None:
     assert ct.get_result(run).status == ct.status.NEW_OBJECT
     with closing(sqlite3.connect(database)) as db, db:
         db.execute("INSERT INTO jobs VALUES ('new'), ('new')")
-    result = ct.get_result(run, wait=True, timeout=60)
+    result = ct.get_result(run, wait=True, timeout=120)
     ct.stop_triggers([run])
 
     assert result.status == ct.status.COMPLETED

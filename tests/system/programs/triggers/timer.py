@@ -32,7 +32,7 @@ def main() -> None:
     runs = [run, *trigger.new_dispatch_ids]
 
     for one in runs:
-        result = ct.get_result(one, wait=True, timeout=60)
+        result = ct.get_result(one, wait=True, timeout=120)
         assert result.status == ct.status.COMPLETED
         assert result.result == 7
         assert result.get_node_result(0)["node_name"] == "now"

@@ -1,0 +1,1 @@
+"""Notebook runs: a whole notebook as a dispatch, from its document and without a kernel."""

@@ -1,0 +1,84 @@
+"""A cell waits for what another one may still change, under whatever name."""
+
+from __future__ import annotations
+
+import ast
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from covalab.jupyter.notebook.waiting import ALL_NAMES, names_needed, objects_in
+
+
+class Model:
+    """Something that is fitted in place."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+    def fit(self) -> None:
+        """Change nothing."""
+
+
+DATA = [1.5]
+ARRAY = np.zeros(4)
+MODEL = Model(DATA)
+CHANGED = {id(DATA), id(ARRAY), id(MODEL)}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        DATA,
+        {"k": [DATA]},
+        MODEL,
+        Model(Model(DATA)),
+        ARRAY[1:],
+        ARRAY.reshape(2, 2).T,
+        lambda held=MODEL: held,
+        MODEL.fit,
+        iter(DATA),
+        (MODEL,),
+    ],
+    ids=[
+        "itself",
+        "in a dictionary",
+        "object",
+        "deep",
+        "view",
+        "view of a view",
+        "default",
+        "method",
+        "iterator",
+        "tuple",
+    ],
+)
+def test_what_shares_an_object_is_waited_for(value: object) -> None:
+    """Views of arrays, attributes and methods are ways to it."""
+    assert not CHANGED.isdisjoint(objects_in([value]))
+
+
+@pytest.mark.parametrize("value", [[1.5], np.zeros(4), math, len, Model, Model([1.5]), "text", None])
+def test_equal_values_code_and_modules_share_nothing(value: object) -> None:
+    """A function refers to all names of its module, and is not looked into."""
+    assert CHANGED.isdisjoint(objects_in([value]))
+
+
+@pytest.mark.parametrize(
+    ("code", "looks"),
+    [
+        ("'x' in globals()", True),
+        ("[name for name in dir()]", True),
+        ("eval(text)", True),
+        ("eval('x + 1')", False),
+        ("dir(x), vars(x)", False),
+        ("import sys\nsys.modules[__name__].x", True),
+        ("get_ipython().user_ns['x']", True),
+        ("x = 1", False),
+    ],
+)
+def test_a_cell_that_may_look_at_any_name_waits_for_all(code: str, looks: bool) -> None:
+    """So do `eval` and `exec` of a text that is not in the cell."""
+    assert (ALL_NAMES in names_needed(ast.parse(code), {})) is looks

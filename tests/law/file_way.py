@@ -1,0 +1,82 @@
+"""The way of a file: a notebook is written to a folder, run by `covalab run`'s implementation, and read back."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.jupyter.runs.notebooks import notebook, wait_for_end
+from tests.law.compare import differences, failed, report
+from tests.law.judge import Verdict
+from tests.law.kernels import open_notebook
+from tests.law.notebooks import Notebook
+from tests.law.ways import Run
+
+import covalab as ct
+from covalab.client import Client
+
+_COLLECT = Path(__file__).parent / "collect.py"
+_SEED = "__import__('random').seed(1); "
+
+
+def run_as_file(cells: Sequence[str], folder: Path, client: Client) -> Run:
+    """Run a notebook in the background, from its document alone."""
+    # The notebook is not in the folder in which it runs, as a plain run has no file there.
+    place = folder / "notebook"
+    place.mkdir(parents=True)
+    path = folder / "law.ipynb"
+    path.write_text(json.dumps(notebook(*map(_as_source, _seeded(cells)))))
+    run = ct.run_notebook(path, folder=place, check=False)
+    wait_for_end(client, run)
+    document = ct.get_result(run).notebook()
+    collected = _collected(str(run), folder)
+    return Run(
+        [_outputs(cell) for cell in document["cells"]],
+        collected["names"],
+        collected["hidden"],
+        collected["unavailable"],
+    )
+
+
+def _as_source(text: str) -> tuple[str, dict[str, Any]]:
+    return text, {}
+
+
+def _seeded(cells: Sequence[str]) -> list[str]:
+    """Return cells of which the first seeds `random`, as a plain run of the law begins."""
+    if not any("random" in cell for cell in cells) or cells[0].lstrip().startswith(("%", "!", "from __future__")):
+        return list(cells)
+    return [_SEED + cells[0], *cells[1:]]
+
+
+def _outputs(cell: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the outputs of a cell; the file of a syntax error is called as IPython calls it."""
+    text = re.sub(r"\(<cell In\[\d+\] [0-9a-f]{8}>, line", "(1.py, line", json.dumps(cell["outputs"]))
+    found: list[dict[str, Any]] = json.loads(text)
+    return found
+
+
+def _collected(run: str, folder: Path) -> Any:
+    """Return the names of a run as a notebook has them that reads its result."""
+    path = folder / "collected.json"
+    with open_notebook(folder / "reader") as reader:
+        for call in ("start(get_ipython())", f"collect(get_ipython(), {str(path)!r}, {run!r}, ())"):
+            function, _, arguments = call.partition("(")
+            reader.hidden(f"__import__('runpy').run_path({str(_COLLECT)!r})[{function!r}]({arguments}")
+    return json.loads(path.read_text())
+
+
+def judge_file(one: Notebook, plain: Run, folder: Path, client: Client) -> Verdict:
+    """Run a notebook from a file and compare it with its plain run."""
+    run = run_as_file(one.cells, folder, client)
+    title = f"{one.name}, file"
+    found = differences(plain, run, cells=len(run.outputs), way="whole")
+    said = "" if plain.failed_at is not None else failed(run)
+    if said:
+        return Verdict(
+            "failed", f"{title}: failed, and the plain notebook does not: {said}\n{report(found, title)}", found
+        )
+    return Verdict("different", report(found, title), found) if found else Verdict("same")

@@ -1,0 +1,58 @@
+"""The law of notebook runs: a notebook that is run from its file gives what it gives here."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pytest
+from tests.law.file_way import judge_file
+from tests.law.notebooks import Notebook, named, notebooks
+from tests.law.ways import Run, run_plainly
+
+from covalab.client import Client
+
+ALL = notebooks()
+_QUICK = """
+    decorators class_grows redefinitions exceptions_caught async_cells files_written_and_read displays outputs_change
+    error_of_a_name error_of_syntax
+"""
+IN_EACH_RUN = [one for one in ALL if one.name in _QUICK.split()]
+OTHERS = [one for one in ALL if one.name not in _QUICK.split()]
+
+
+@pytest.fixture(scope="session")
+def plain_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the plain runs."""
+    return tmp_path_factory.mktemp("plain for files")
+
+
+@functools.cache
+def plain_run(name: str, folder: Path) -> Run:
+    """Return the plain run of a notebook, made once."""
+    return run_plainly(named(name).cells, folder / name)
+
+
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("notebook", IN_EACH_RUN, ids=lambda one: one.name)
+def test_a_notebook_from_its_file_is_that_notebook(
+    notebook: Notebook, plain_folder: Path, tmp_path: Path, live: Client
+) -> None:
+    """All names, all outputs and all errors are those of the plain run."""
+    check(notebook, plain_folder, tmp_path, live)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("notebook", OTHERS, ids=lambda one: one.name)
+def test_every_other_notebook_from_its_file_is_that_notebook(
+    notebook: Notebook, plain_folder: Path, tmp_path: Path, live: Client
+) -> None:
+    """The same of those that are slow, or that nobody has seen pass yet."""
+    check(notebook, plain_folder, tmp_path, live)
+
+
+def check(notebook: Notebook, plain_folder: Path, tmp_path: Path, live: Client) -> None:
+    """Compare one notebook with its plain run."""
+    verdict = judge_file(notebook, plain_run(notebook.name, plain_folder), tmp_path, live)
+
+    assert verdict.status == "same", verdict.text

@@ -1,0 +1,273 @@
+"""`covalab run` and `covalab export`, with a real dispatcher behind them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from tests.jupyter.runs.notebooks import code, shown, statuses, tagged, wait_for_end, write
+
+from covalab.cli import main
+from covalab.client import Client
+
+ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
+
+
+def covalab(*args: object) -> Result:
+    """Run a command in this process."""
+    return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+def test_a_run_writes_the_executed_notebook_beside_it(live: Client, tmp_path: Path) -> None:
+    """The input does not change; standard output stays empty; a line for each cell is in the log."""
+    path = write(tmp_path / "report.ipynb", tagged("n = 1", "parameters"), "print(n)\nn * 2")
+    before = path.read_bytes()
+
+    ran = covalab("run", path, "-p", "n", "21")
+
+    assert ran.exit_code == 0, ran.output
+    assert ran.stdout == ""
+    assert path.read_bytes() == before
+    found = json.loads((tmp_path / "report.executed.ipynb").read_text())
+    assert shown(code(found)[2]) == ["21\n", "42"]
+    assert re.search(r"\[3/3\] COMPLETED .*print\(n\)", ran.stderr)
+    assert "report.ipynb: 3 cells in" in ran.stderr
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["report.executed.ipynb", "report.ipynb"]
+
+
+def test_parameters_in_every_form(live: Client, tmp_path: Path) -> None:
+    """As papermill has them; the nearest to the cell's own wins."""
+    names = "a = b = c = d = e = f = None"
+    path = write(tmp_path / "forms.ipynb", tagged(names, "parameters"), "a, b, c, d, e, f")
+    file = tmp_path / "more.yaml"
+    file.write_text("e: [1, {x: 2}]\nf: file\n")
+    encoded = base64.b64encode(b"{d: base64}").decode()
+
+    ran = covalab(
+        *("run", path, "-q", "-o", "-", "-p", "a", "1.5", "-r", "b", "7", "-y", "{c: [true, null], a: 9}"),
+        *("-b", encoded, "-f", file, "-p", "f", "None"),
+    )
+
+    assert ran.exit_code == 0, ran.output
+    assert shown(code(json.loads(ran.stdout))[2]) == ["(1.5, '7', [True, None], 'base64', [1, {'x': 2}], None)"]
+
+
+def test_a_failing_cell_is_exit_code_1_and_can_be_gone_on_from(live: Client, tmp_path: Path) -> None:
+    """The log has the traceback and the command that goes on; the executed notebook is written nevertheless."""
+    path = write(tmp_path / "broken.ipynb", "x = 1", "x / zero", "x + 1")
+
+    ran = covalab("run", path, "-o", tmp_path / "out.html")
+
+    assert ran.exit_code == 1
+    assert "cell 2 of broken.ipynb failed:" in ran.stderr
+    assert "NameError: name 'zero' is not defined" in ran.stderr
+    assert "1 after it was not run" in ran.stderr
+    assert "NameError" in (tmp_path / "out.html").read_text()
+    found = re.search(r"covalab run --resume (\S+)`", ran.stderr)
+    assert found is not None
+
+    write(path, "x = 1", "zero = 1\nx / zero", "x + 1")
+    again = covalab("run", "--resume", found[1], "-q", "-o", "-")
+
+    assert again.exit_code == 0, again.output
+    assert shown(code(json.loads(again.stdout))[2]) == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["none.ipynb"], "there is no notebook"),
+        (["bad.ipynb"], "is no notebook"),
+        (["input.ipynb"], r"call input\(\)"),
+        (["missing.ipynb"], r"no_such_package \(cell 1\)"),
+        (["good.ipynb", "-o", "nowhere/out.ipynb"], "there is no folder nowhere"),
+        (["good.ipynb", "-o", "out.xyz"], "which format is meant"),
+        (["good.ipynb", "-o", "good.ipynb"], "--in-place"),
+        (["good.ipynb", "--detach", "-o", "out.ipynb"], "leave out --output and --in-place"),
+        (["good.ipynb", "--every", "0 6 * *"], "5: minute, hour"),
+        (["good.ipynb", "--every", "0 25 * * *"], "not one that cron knows: Bad hour"),
+        (["good.ipynb", "--every", "0 6 * * *", "--time-zone", "Mars/Base"], "no time zone 'Mars/Base'"),
+        (["good.ipynb", "--at", "soon"], "write a date and a time"),
+        (["good.ipynb", "-y", "[1]"], "must be names with values"),
+        (["good.ipynb", "-b", "%%"], "no base64"),
+        (["good.ipynb", "-p", "a b", "1"], "is no name in Python"),
+        (["good.ipynb", "--kernel-env"], "names no kernel"),
+        (["other.ipynb", "--kernel-env"], "none of that name"),
+        ([], "name a notebook"),
+    ],
+)
+def test_what_cannot_run_is_exit_code_2_and_nothing_is_dispatched(
+    live: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    """One line says why."""
+    monkeypatch.chdir(tmp_path)
+    write(Path("good.ipynb"), "1")
+    write(Path("input.ipynb"), "input()")
+    write(Path("missing.ipynb"), "import no_such_package")
+    write(Path("other.ipynb"), "1", metadata={"kernelspec": {"name": "no-such-kernel", "display_name": "x"}})
+    Path("bad.ipynb").write_text("{")
+    before = len(live.dispatches(count=1000))
+
+    ran = covalab("run", *arguments)
+
+    assert ran.exit_code == 2, ran.output
+    assert re.search(said, ran.stderr), ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert len(live.dispatches(count=1000)) == before
+
+
+def test_a_read_only_folder_is_refused_before_anything_runs(
+    live: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With -o the notebook runs from there."""
+    folder = tmp_path / "read only"
+    folder.mkdir()
+    path = write(folder / "n.ipynb", "x = 1\nx")
+    may = os.access
+    # Not by its mode: who runs the tests may be allowed to write everywhere.
+    monkeypatch.setattr(os, "access", lambda one, mode: Path(one) != folder and may(one, mode))
+
+    refused = covalab("run", path)
+    ran = covalab("run", path, "-o", tmp_path / "out.ipynb")
+
+    assert refused.exit_code == 2
+    assert "is read-only; name another file" in refused.stderr
+    assert ran.exit_code == 0, ran.output
+
+
+def test_a_folder_that_goes_while_it_runs_loses_nothing(live: Client, tmp_path: Path) -> None:
+    """The message has the command that writes the executed notebook elsewhere."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    path = write(tmp_path / "n.ipynb", f"import shutil\nshutil.rmtree({str(folder)!r})\n'done'")
+
+    ran = covalab("run", path, "-o", folder / "n.ipynb")
+
+    assert ran.exit_code == 1
+    found = re.search(r"`covalab export (\S+) -o OUT` writes it", ran.stderr)
+    assert found is not None, ran.stderr
+    assert covalab("export", found[1], "-o", tmp_path / "n.md").exit_code == 0
+    assert "done" in (tmp_path / "n.md").read_text()
+
+
+def test_in_place_and_export_never_overwrite_silently(live: Client, tmp_path: Path) -> None:
+    """`--in-place` is asked for; export over the notebook needs `--force`."""
+    path = write(tmp_path / "n.ipynb", "print('x')")
+
+    ran = covalab("run", path, "--in-place", "-q")
+    dispatch = json.loads(path.read_text())["metadata"]["covalab"]["dispatch_id"]
+    refused = covalab("export", dispatch, "-o", path)
+    forced = covalab("export", dispatch, "-o", path, "--force")
+    printed = covalab("export", dispatch, "-o", "-")
+
+    assert ran.exit_code == forced.exit_code == printed.exit_code == 0
+    assert statuses(json.loads(printed.stdout)) == ["completed"]
+    assert refused.exit_code == 2
+    assert "--force" in refused.stderr
+
+
+def test_a_detached_run_prints_its_id_alone(live: Client, tmp_path: Path) -> None:
+    """It goes on by itself, and writes no file."""
+    path = write(tmp_path / "n.ipynb", "x = 1")
+
+    ran = covalab("run", path, "--detach")
+
+    dispatch = ran.stdout.strip()
+    assert ID.fullmatch(dispatch)
+    assert wait_for_end(live, dispatch) == "completed"
+    assert [one.name for one in tmp_path.iterdir()] == ["n.ipynb"]
+
+
+def test_a_run_that_takes_too_long_is_cancelled(live: Client, tmp_path: Path) -> None:
+    """What has ended is in the executed notebook."""
+    path = write(tmp_path / "n.ipynb", "'quick'", "import time\ntime.sleep(600)")
+
+    ran = covalab("run", path, "--timeout", "3")
+
+    assert ran.exit_code == 1
+    assert "took longer than 3.0 s and was cancelled" in ran.stderr
+    found = json.loads((tmp_path / "n.executed.ipynb").read_text())
+    assert statuses(found)[-1] in ("cancelled", "skipped")  # by what it was doing when the time was up
+
+
+def test_ctrl_c_without_a_terminal_cancels(live: Client, tmp_path: Path) -> None:
+    """The exit code is 130, the executed notebook is written, and no process is left behind."""
+    mark = tmp_path / "began"
+    path = write(tmp_path / "n.ipynb", f"open({str(mark)!r}, 'w').close()\nimport time\ntime.sleep(600)")
+    command = [sys.executable, "-c", "from covalab.cli import main; main()", "run", str(path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
+        deadline = time.monotonic() + 200
+        while not mark.exists():
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=200)
+
+    assert process.returncode == 130, said
+    found = re.search(r"covalab run --resume (\S+)`", said)
+    assert found is not None
+    assert live.summary(found[1]).status == "cancelled"
+    assert (tmp_path / "n.executed.ipynb").exists()
+
+
+def test_the_kernels_environment_is_entered(live: Client, tmp_path: Path) -> None:
+    """With `--kernel-env` the interpreter and the variables are those of the kernel that the notebook names."""
+    spec = tmp_path / "jupyter" / "kernels" / "mine"
+    spec.mkdir(parents=True)
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    kernel = {"argv": argv, "display_name": "Mine", "language": "python", "env": {"OF_THE_KERNEL": "yes"}}
+    (spec / "kernel.json").write_text(json.dumps(kernel))
+    metadata = {"kernelspec": {"name": "mine", "display_name": "Mine"}}
+    path = write(tmp_path / "n.ipynb", "import os\nos.environ['OF_THE_KERNEL']", metadata=metadata)
+    command = [sys.executable, "-c", "from covalab.cli import main; main()", "run", str(path), "--kernel-env", "-q"]
+
+    ran = subprocess.run(
+        [*command, "-o", "-"],
+        env={**os.environ, "JUPYTER_PATH": str(tmp_path / "jupyter")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert shown(code(json.loads(ran.stdout))[0]) == ["'yes'"]
+
+
+def test_a_timetable_waits_and_the_list_shows_its_next_run(live: Client, tmp_path: Path) -> None:
+    """The command names the time zones; cancelling ends the series."""
+    path = write(tmp_path / "nightly.ipynb", "x = 1")
+
+    ran = covalab("run", path, "--every", "30 3 29 2 *", "--time-zone", "Europe/Berlin")
+    dispatch = ran.stdout.strip()
+
+    assert ran.exit_code == 0, ran.output
+    assert "by '30 3 29 2 *' in Europe/Berlin" in ran.stderr
+    listed = covalab("list", "--schedule", dispatch).output
+    assert re.search(r"starts 20\d\d-02-29 0[1-9]:30:00", listed), listed
+    assert "by '30 3 29 2 *' in Europe/Berlin" in covalab("show", dispatch).output
+    assert covalab("cancel", dispatch).exit_code == 0
+    assert live.summary(dispatch).status == "cancelled"
+
+
+def test_a_series_runs_again(live: Client, tmp_path: Path) -> None:
+    """Each run is a dispatch with the notebook of the first."""
+    path = write(tmp_path / "again.ipynb", "x = 1")
+
+    dispatch = covalab("run", path, "--every", "0.2s").stdout.strip()
+    deadline = time.monotonic() + 200
+    while len(done := [one for one in live.dispatches(schedule=dispatch) if one.status == "completed"]) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    covalab("cancel", dispatch)
+
+    assert statuses(json.loads(covalab("export", done[0].id, "-o", "-").stdout)) == ["completed"]
