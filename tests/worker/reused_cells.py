@@ -25,6 +25,7 @@ from covalab.worker.outputs.recorder import recorder
 from covalab.worker.outputs.stored import stored_outputs
 from covalab.worker.session import live
 from covalab.worker.session.cell_text import CellText
+from covalab.worker.session.record import unfinished
 
 
 class CellEnd(NamedTuple):
@@ -62,10 +63,12 @@ def run(
     variables: dict[str, str] | None = None,
     path: Sequence[str] = (),
     lost_after: int = -1,
+    may_raise: bool = False,
 ) -> Notebook:
     """Run cells in a new process with a data folder, and return what became of them.
 
-    `lost_after` is the number of a cell after which the session is lost and restored.
+    `lost_after` is the number of a cell after which the session is lost and restored. A cell that fails is the last
+    one, unless `may_raise`; the values are then those of what it left.
     """
     read, write = os.pipe()
     pid = os.fork()
@@ -75,7 +78,7 @@ def run(
             os.environ.update({"MPLBACKEND": INLINE_BACKEND, **(variables or {})})
             os.chdir(cwd or folder)
             sys.path[:0] = path
-            result: Any = _run(cells, folder, reuse, f"d{os.getpid()}", lost_after)
+            result: Any = _run(cells, folder, reuse, f"d{os.getpid()}", lost_after, may_raise)
         except BaseException as error:  # noqa: BLE001 - the test gets it
             result = "".join(traceback.format_exception(error))
         with os.fdopen(write, "wb") as file:
@@ -90,7 +93,7 @@ def run(
     return Notebook([CellEnd(*cell) for cell in found[0]], found[1])
 
 
-def _run(cells: Sequence[str], folder: Path, reuse: bool, dispatch: str, lost_after: int) -> Any:
+def _run(cells: Sequence[str], folder: Path, reuse: bool, dispatch: str, lost_after: int, may_raise: bool) -> Any:
     for name in ("blobs", "spool"):
         (folder / name).mkdir(exist_ok=True)
     blobs = BlobStore(folder / "blobs")
@@ -105,8 +108,14 @@ def _run(cells: Sequence[str], folder: Path, reuse: bool, dispatch: str, lost_af
     try:
         for number, text in enumerate(cells):
             context.process.task = context.Context(dispatch, number)
-            cell = CellText(text, 1, filename_for("electron", f"cell_{number}", text), reuse=reuse)
-            record = live.live_session(record).run(cell, None, {})
+            cell = CellText(text, 1, filename_for("electron", f"cell_{number}", text), reuse=reuse, may_raise=may_raise)
+            try:
+                record = live.live_session(record).run(cell, None, {})
+            except Exception:  # noqa: BLE001 - of any kind: the cell's
+                failed = after.completed(Outcome(number, "failed", 0, 1))
+                assert (failed.reuse is not None and not failed.reuse.dispatch) is reuse
+                record = unfinished.take()
+                break
             shown = stored_outputs(*capture.texts(), None, blobs) if recorder.n_events else None
             stdout, stderr = capture.take()
             outcome = after.completed(Outcome(number, "completed", 0, 1, None, None, stdout, stderr, "", None, shown))

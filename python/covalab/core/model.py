@@ -461,6 +461,11 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     attempt: int = 0
     next_at: float | None = None  # a node that failed is run again from then on
 
+    @property
+    def is_reused(self) -> bool:
+        """Whether an earlier run stands for it: it completed and did not run."""
+        return self.status == "completed" and self.attempt == 0
+
 
 class DispatchChanges(msgspec.Struct, frozen=True):
     """Every node that changed after version `since`, as it stands now: re-readable from any number."""
