@@ -203,6 +203,15 @@ def test_random_numbers_come_from_the_seed_before(tmp_path: Path) -> None:
     assert free.values["a"] != again.values["a"]
 
 
+def test_numbers_of_a_generator_that_nobody_seeded_are_others_each_time(tmp_path: Path) -> None:
+    """Also where the cell that imports its library does not run, and one before it that did has drawn some."""
+    cells = ["import numpy as np", "x = 1", "a = np.random.rand()", "b = np.random.rand()"]
+    runs = [run(cells, tmp_path) for _ in range(3)]
+
+    assert [one.ran for one in runs] == [[0, 1, 2, 3], [2, 3], [2, 3]]
+    assert len({one.values[name] for one in runs for name in "ab"}) == 6
+
+
 @pytest.mark.parametrize(
     "libraries",
     ["numpy as np, warnings", pytest.param("numpy as np, pandas as pd, warnings", marks=pytest.mark.nightly)],

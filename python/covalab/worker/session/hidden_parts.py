@@ -103,9 +103,15 @@ def read(before: Mapping[str, str], after_: Mapping[str, str]) -> dict[str, str]
     return {name: digest for name, digest in before.items() if name not in GENERATORS or after_.get(name, "") != digest}
 
 
-def packed(change: HiddenState) -> bytes:
-    """Return a change as bytes."""
-    return pickle.dumps(change) if change else b""
+def used_unknown(before: Mapping[str, str], after_: Mapping[str, str]) -> list[str]:
+    """Return the generators that a cell used as they came with their library, which is elsewhere in each process."""
+    return sorted(name for name in GENERATORS if name in after_ and name not in before)
+
+
+def packed(change: HiddenState, after_: Mapping[str, str]) -> bytes:
+    """Return a change as bytes, without the generators that nobody has used."""
+    parts = {name: settings for name, settings in change.parts.items() if name not in GENERATORS or name in after_}
+    return pickle.dumps(HiddenState(parts)) if parts else b""
 
 
 def _digest(value: Any) -> str:

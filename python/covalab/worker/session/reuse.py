@@ -196,6 +196,8 @@ class SessionReuse:
         states = {name: local_code.state_of_module(sys.modules[name]) for name in modules if name in sys.modules}
         doubts = [*watch.effects, *looked.doubts(modules, imported), *_unstorable(begun, after)]
         doubts += ["raises an exception"] if has_failed else []
+        unknown = hidden_parts.used_unknown(before.parts, parts)
+        doubts += [f"uses the random numbers of {name}, which begin elsewhere each time" for name in unknown]
         changing = [name for name, state in begun.states.items() if states.get(name) != state]
         doubts += [f"changes data of the module {name}" for name in changing]
         sticky = sorted({*before.sticky, *watch.variables.read}) if imported else before.sticky
@@ -225,7 +227,7 @@ class SessionReuse:
             made,
             sorted({*begun.state.snapshot.names} - {*after.snapshot.names, RESULT}),
             {name: tracker.mentioned(name) for name in names},
-            hidden_parts.packed(changed),
+            hidden_parts.packed(changed, parts),
             {name: digest for name, digest in parts.items() if before.parts.get(name) != digest},
             states,
             imported,
