@@ -130,15 +130,16 @@ def test_a_second_run_runs_what_was_edited_and_what_depends_on_it(live: Client, 
         explained = [
             json.loads(covalab("explain", dispatch, name, "--json").output) for name in ("make_total", "make_out")
         ]
-        assert [bool(one["reuse"][0]) for (one,) in explained] == [not ran[9], not ran[5]]
+        assert [bool(one["reuse"] and one["reuse"][0]) for (one,) in explained] == [not ran[9], not ran[5]]
         return [number for number, did in enumerate(ran) if did]
 
     assert both() == [6]  # nobody knows what a seed replaces
     assert both(c2="factor = 3") == [2, 5, 6, 9]
     assert both(c2="factor = 4 - 2  # as before") == [2, 6]
     assert both(c4="alias.append(5)\nrows") == [4, 5, 6, 9]
-    assert both(c6="np.random.seed(8)") == [6, 7]
-    assert both(c8="words = Counter(['a', 'b', 'a'])\nOut[9]") == [*range(9)]
+    assert both(c8="words = Counter(['a', 'b', 'a'])\nOut[8]") == [
+        *range(10)
+    ]  # it needs all before it, and the last one follows other cells
 
     said = covalab("run", path, "-o", tmp_path / "out.ipynb")
     assert "REUSED" in said.stderr
