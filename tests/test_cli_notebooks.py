@@ -141,6 +141,7 @@ def test_a_second_run_runs_what_was_edited_and_what_depends_on_it(live: Client, 
         *range(10)
     ]  # it needs all before it, and the last one follows other cells
 
+    write(path, *NOTEBOOK)
     said = covalab("run", path, "-o", tmp_path / "out.ipynb")
     assert "REUSED" in said.stderr
     found = re.search(r"covalab explain (\S+) CELL", said.stderr)
