@@ -38,6 +38,7 @@ STRUCTS: Final[tuple[type[msgspec.Struct], ...]] = (
     model.Graph,
     model.Value,
     model.Failure,
+    model.Reuse,
     model.Outcome,
     model.Attempt,
     model.Counts,

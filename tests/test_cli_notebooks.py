@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 from tests.jupyter.runs.notebooks import code, shown, statuses, tagged, wait_for_end, write
 
+import covalab as ct
 from covalab.cli import main
 from covalab.client import Client
 
@@ -80,6 +81,72 @@ def test_a_failing_cell_is_exit_code_1_and_can_be_gone_on_from(live: Client, tmp
 
     assert again.exit_code == 0, again.output
     assert shown(code(json.loads(again.stdout))[2]) == ["2"]
+
+
+NOTEBOOK = [
+    "import numpy as np\nfrom collections import Counter",
+    "def scale(x):\n    return [factor * one for one in x]",
+    "factor = 2",
+    "rows = [1, 2, 3]\nalias = rows",
+    "alias.append(4)\nrows",
+    "out = scale(rows)\nprint(out)\nsum(out)",
+    "np.random.seed(7)",
+    "noise = np.random.rand(3).round(3)\nnoise",
+    "words = Counter(['a', 'b', 'a'])\nwords",
+    "total = sum(out) + len(words)\ntotal",
+]
+
+
+def _ran(path: Path, *options: str) -> tuple[list[bool], list[list[str]], dict[str, str], str]:
+    """Run a notebook; return which cells ran, what they show, and the values of names; for people what was logged."""
+    ran = covalab("run", path, "-o", "-", *options)
+    assert ran.exit_code == 0, ran.output
+    document = json.loads(ran.stdout)
+    assert statuses(document) == ["completed"] * len(code(document))
+    result = ct.get_result(document["metadata"]["covalab"]["dispatch_id"])
+    values = {name: repr(result[name]) for name in ("rows", "alias", "out", "noise", "words", "total", "factor")}
+    values["shared"] = str(result["rows"] is result["alias"])
+    cells = code(document)
+    marks = [cell["metadata"]["covalab"].get("reused", False) for cell in cells]
+    return (
+        [not one for one in marks],
+        [shown(cell) for cell in cells],
+        values,
+        document["metadata"]["covalab"]["dispatch_id"],
+    )
+
+
+def test_a_second_run_runs_what_was_edited_and_what_depends_on_it(live: Client, tmp_path: Path) -> None:
+    """Outputs and values are those of a run of every cell; the views say which cells ran."""
+    path = write(tmp_path / "again.ipynb", *NOTEBOOK)
+    _ran(path)
+
+    def both(**edits: str) -> list[int]:
+        write(path, *(edits.get(f"c{number}", text) for number, text in enumerate(NOTEBOOK)))
+        ran, outputs, values, dispatch = _ran(path)
+        every, fresh_outputs, fresh_values, _ = _ran(path, "--fresh")
+        assert all(every)
+        assert (outputs, values) == (fresh_outputs, fresh_values)
+        explained = [
+            json.loads(covalab("explain", dispatch, name, "--json").output) for name in ("make_total", "make_out")
+        ]
+        assert [bool(one["reuse"] and one["reuse"][0]) for (one,) in explained] == [not ran[9], not ran[5]]
+        return [number for number, did in enumerate(ran) if did]
+
+    assert both() == [6]  # nobody knows what a seed replaces
+    assert both(c2="factor = 3") == [2, 5, 6, 9]
+    assert both(c2="factor = 4 - 2  # as before") == [2, 6]
+    assert both(c4="alias.append(5)\nrows") == [4, 5, 6, 9]
+    assert both(c8="words = Counter(['a', 'b', 'a'])\nOut[8]") == [
+        *range(10)
+    ]  # it needs all before it, and the last one follows other cells
+
+    write(path, *NOTEBOOK)
+    said = covalab("run", path, "-o", tmp_path / "out.ipynb")
+    assert "REUSED" in said.stderr
+    found = re.search(r"covalab explain (\S+) CELL", said.stderr)
+    assert found is not None
+    assert "reused" in covalab("explain", found[1], "make_total").output
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,14 @@ export interface Failure {
   readonly left: Value | null;
 }
 
+/** Whether an earlier run stood for a run (`dispatch` empty: no) and why; `doubts` are why this one never will. */
+export type Reuse = readonly [
+  dispatch: string,
+  node: number,
+  reasons: readonly string[],
+  doubts: readonly string[]
+];
+
 /** Outcome of one run of a node. Times are seconds since the epoch, UTC. */
 export type Outcome = readonly [
   node: number,
@@ -148,7 +156,8 @@ export type Outcome = readonly [
   stderr: string,
   worker: string,
   submission: Value | null,
-  outputs: Value | null
+  outputs: Value | null,
+  reuse: Reuse | null
 ];
 
 /** One run of a node that was not its last: which, how it ended, and when the next may begin. */
@@ -236,6 +245,7 @@ export interface NodeDetail {
   readonly next_at: number | null;
   readonly child: string | null;
   readonly outputs: Value | null;
+  readonly reuse: Reuse | null;
 }
 
 /** A task in a list: a node that does work. `value` comes without its bytes. */

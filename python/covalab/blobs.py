@@ -131,6 +131,10 @@ class BlobStore:
             raise DataFolderError(message) from error
         return digest
 
+    def keep(self, value: Value) -> bool:
+        """Return whether the bytes of a value are there; its blob then counts as just used, and is not removed."""
+        return value.digest is None or self._reuse(self.path(value.digest), value.size)
+
     @staticmethod
     def _reuse(path: Path, size: int) -> bool:
         """Whether a blob exists and is whole; mark it as just used, so that it is not removed meanwhile."""

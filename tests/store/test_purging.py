@@ -36,7 +36,7 @@ def add(db: apsw.Connection, name: str, ended_at: float | None, *blobs: str, roo
     key = db.last_insert_rowid()
     db.execute("INSERT INTO submissions VALUES (?, x'', x'', x'')", (key,))
     db.execute("INSERT INTO nodes VALUES (?, 0, ?, 0, 0, 1, NULL)", (key, status))
-    db.execute("INSERT INTO outcomes VALUES (?, 0, '', NULL, NULL, '', '', NULL)", (key,))
+    db.execute("INSERT INTO outcomes VALUES (?, 0, '', NULL, NULL, '', '', NULL, NULL)", (key,))
     db.execute("INSERT INTO attempts VALUES (?, 0, 1, NULL, x'')", (key,))
     db.execute("INSERT INTO journal VALUES (?, 1, 0, x'')", (key,))
     db.executemany("INSERT INTO blob_uses VALUES (?, ?)", ((blob, key) for blob in blobs))

@@ -21,7 +21,15 @@ from covalab.cli.output import (
     time_text,
 )
 from covalab.core.lifecycle import covalent_text
-from covalab.core.model import DispatchRecord, DispatchSummary, Schedule, Status, TriggerState, does_work
+from covalab.core.model import (
+    DispatchRecord,
+    DispatchSummary,
+    NodeDetail,
+    Schedule,
+    Status,
+    TriggerState,
+    does_work,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -100,6 +108,60 @@ def redispatch(dispatch: str, *, reuse: bool) -> None:
     from covalab.sdk.dispatching import redispatch
 
     click.echo(redispatch.redispatch(dispatch, reuse_previous_results=reuse)())
+
+
+@click.command()
+@click.argument("dispatch", metavar="ID")
+@click.argument("cell", metavar="CELL")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def explain(dispatch: str, cell: str, *, as_json: bool) -> None:
+    """Explain why a cell ran, or why an earlier run stood for it.
+
+    CELL is the name of a cell or electron, or the number of its node.
+    """
+    from covalab.client import connect
+
+    client = connect()
+    record = client.record(dispatch, outputs="none")
+    nodes = record.graph.nodes
+    found = [number for number, node in enumerate(nodes) if cell in (node.name, str(number)) and does_work(node)]
+    if not found:
+        names = ", ".join(f"{node.name} ({number})" for number, node in enumerate(nodes) if does_work(node))
+        message = f"{dispatch} has no cell {cell!r}; it has {names}"
+        raise click.ClickException(message)
+    details = [client.node(dispatch, number) for number in found]
+    if as_json:
+        echo_json([{"node": one.node, "name": one.name, "status": one.status, "reuse": one.reuse} for one in details])
+        return
+    for one in details:
+        facts = fact_table()
+        facts.add_row("cell", plain_text(f"{one.name} (node {one.node})"))
+        for fact, text in explanation(one):
+            facts.add_row(fact, plain_text(text))
+        console().print(facts)
+
+
+def explanation(node: NodeDetail) -> list[tuple[str, str]]:
+    """Return why a node ran or was reused, as facts and texts.
+
+    Examples
+    --------
+    >>> reuse = Reuse(doubts=("uses `time`",))
+    >>> node = NodeDetail(DispatchId("a"), 1, "fit", NodeKind.ELECTRON, "completed", reuse=reuse)
+    >>> explanation(node)
+    [('ran', 'no run of it was looked for'), ('is not kept for reuse', 'uses `time`')]
+    """
+    reuse = node.reuse
+    if node.status not in ("completed", "failed"):
+        return [("status", covalent_text(node.status))]
+    if reuse is None:
+        taken = node.status == "completed" and node.attempt == 0
+        why = "a redispatch has taken its value over" if taken else "it takes no part in reuse"
+        return [("reused" if taken else "ran", why)]
+    if reuse.dispatch:
+        return [("reused", f"from node {reuse.node} of {reuse.dispatch}"), *(("because", one) for one in reuse.reasons)]
+    rows = [("ran", text) for text in reuse.reasons or ("no run of it was looked for",)]
+    return rows + [("is not kept for reuse", text) for text in reuse.doubts]
 
 
 @click.command()
@@ -256,4 +318,4 @@ def _json_or_text(text: str) -> Any:
         return text
 
 
-COMMANDS: Final[tuple[click.Command, ...]] = (list_, show, cancel, redispatch, answer, pause, resume)
+COMMANDS: Final[tuple[click.Command, ...]] = (list_, show, explain, cancel, redispatch, answer, pause, resume)

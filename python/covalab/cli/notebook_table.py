@@ -15,6 +15,7 @@ from covalab.core.lifecycle import TERMINAL, covalent_text
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from covalab.client import Client
     from covalab.core.model import DispatchSummary, NodeState
@@ -90,11 +91,16 @@ def cell_table(
             found.add_row(str(number), plain_text(texts[node]), "", "")
             continue
         took = run_time_text(state.started_at, state.ended_at if state.ended_at is not None else now)
-        status = plain_text("not run", "bright_black") if state.status == "skipped" else status_text(state.status)
-        found.add_row(str(number), plain_text(texts[node]), status, took)
+        found.add_row(str(number), plain_text(texts[node]), _status(state), "" if state.is_reused else took)
     if numbers and numbers[-1] < len(nodes):
         found.add_row("…", f"{len(nodes) - numbers[-1]} more", "", "")
     return found
+
+
+def _status(state: NodeState) -> Text:
+    if state.status == "skipped":
+        return plain_text("not run", "bright_black")
+    return plain_text("REUSED", "green") if state.is_reused else status_text(state.status)
 
 
 def follow(dispatch: str, name: str, *, timeout: float | None, quiet: bool) -> int:
@@ -161,9 +167,10 @@ class _Lines:
             if node in self._printed or state is None or state.ended_at is None or state.status == "skipped":
                 continue
             self._printed.add(node)
-            took = run_time_text(state.started_at, state.ended_at)
+            took = "" if state.is_reused else run_time_text(state.started_at, state.ended_at)
             count = f"{number}/{len(cells.nodes)}"
-            click.echo(f"[{count}] {covalent_text(state.status)} {took:>8}  {plain_text(cells.texts[node])}", err=True)
+            status = "REUSED" if state.is_reused else covalent_text(state.status)
+            click.echo(f"[{count}] {status} {took:>8}  {plain_text(cells.texts[node])}", err=True)
 
 
 def _report(cells: _Cells, name: str, *, quiet: bool) -> int:
@@ -171,7 +178,9 @@ def _report(cells: _Cells, name: str, *, quiet: bool) -> int:
     if summary.status == "completed":
         if not quiet:
             took = run_time_text(summary.started_at, summary.ended_at)
-            click.echo(f"{name}: {len(cells.nodes)} cells in {took}", err=True)
+            n_reused = sum(1 for node in cells.nodes if node in cells.states and cells.states[node].is_reused)
+            why = f"; {n_reused} reused (`covalab explain {summary.id} CELL` says why)" if n_reused else ""
+            click.echo(f"{name}: {len(cells.nodes)} cells in {took}{why}", err=True)
         return 0
     if summary.status == "cancelled":
         click.echo(f"{name} was cancelled; `covalab run --resume {summary.id}` goes on", err=True)

@@ -14,8 +14,8 @@ from typing import Final
 
 from covalab.core.errors import DataFolderError
 
-CACHES: Final = ("logs", "packages")
-"""The parts of the data folder that can be made again: logs and installed packages."""
+CACHES: Final = ("logs", "packages", "reuse")
+"""The parts of the data folder that can be made again: logs, installed packages, and what is known of runs."""
 
 KEPT: Final = ("covalab.db", "covalab.db-wal", "covalab.db-shm", "blobs", "results")
 """The dispatches themselves, and the files that results were copied to."""

@@ -80,10 +80,11 @@ def _in_format(output: Output, number: int) -> dict[str, Any]:
 
 def _add_metadata(metadata: dict[str, Any], summary: DispatchSummary, state: NodeState) -> None:
     metadata[KEY] = {
-        **_as_dict(metadata.get(KEY)),
+        **{name: value for name, value in _as_dict(metadata.get(KEY)).items() if name != "reused"},  # of another run
         "dispatch_id": summary.id,
         "node": state.node,
         "status": state.status,
+        **({"reused": True} if state.is_reused else {}),
         **_times(state.started_at, state.ended_at),
     }
     if state.started_at is not None and state.ended_at is not None:

@@ -203,6 +203,8 @@ class GraphState:
         if outcome.status == "completed":
             if outcome.value is not None and self.uses[node]:
                 self.outputs[node] = outcome.value
+            if outcome.reuse is not None and outcome.reuse.dispatch:
+                self.attempt[node] = 0  # as of a node that a redispatch takes over: it did not run
             self._complete(node, outcome.started_at, outcome.ended_at)
         else:
             self._end(node, outcome.status, outcome.started_at, outcome.ended_at)

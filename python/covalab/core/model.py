@@ -370,6 +370,15 @@ class Failure(msgspec.Struct, frozen=True):
         return f"{self.exception}: {said}" if said else self.exception
 
 
+class Reuse(msgspec.Struct, frozen=True, array_like=True):
+    """Whether an earlier run stood for a run (`dispatch` empty: no) and why; `doubts` are why this one never will."""
+
+    dispatch: DispatchId = DispatchId("")
+    node: int = -1
+    reasons: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
 class Outcome(msgspec.Struct, frozen=True, array_like=True):
     """Outcome of one run of a node. Times are seconds since the epoch, UTC."""
 
@@ -384,6 +393,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     worker: str = ""
     submission: Value | None = None  # of a sublattice's node, until it is a dispatch: msgpack of a `SublatticePlan`
     outputs: Value | None = None  # JSON of `core.outputs`; None: what `outputs.derived` makes of the other fields
+    reuse: Reuse | None = None  # of a node that takes part in reuse
 
 
 class NodeOutput(msgspec.Struct, frozen=True, array_like=True):
@@ -451,6 +461,11 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     attempt: int = 0
     next_at: float | None = None  # a node that failed is run again from then on
 
+    @property
+    def is_reused(self) -> bool:
+        """Whether an earlier run stands for it: it completed and did not run."""
+        return self.status == "completed" and self.attempt == 0
+
 
 class DispatchChanges(msgspec.Struct, frozen=True):
     """Every node that changed after version `since`, as it stands now: re-readable from any number."""
@@ -486,6 +501,7 @@ class NodeDetail(msgspec.Struct, frozen=True):
     next_at: float | None = None
     child: DispatchId | None = None  # of a sublattice's node: the dispatch it stands for
     outputs: Value | None = None  # of one that ended, as in `Outcome`; JSON readers get it without `data`
+    reuse: Reuse | None = None
 
 
 TaskStatusName = Literal["pending", "running", "completed", "failed", "cancelled"]

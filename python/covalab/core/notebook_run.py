@@ -52,7 +52,10 @@ def source_digest(text: str) -> str:
 
 
 class NotebookView(msgspec.Struct, frozen=True):
-    """Notebook run for views: the file, its code cells with their nodes, and the status of the dispatch."""
+    """Notebook run for views: the file, its code cells with their nodes, and the status of the dispatch.
+
+    `reused` are the nodes of the cells that did not run, because an earlier run stood for them.
+    """
 
     path: str
     cells: tuple[NotebookCell, ...]
@@ -60,3 +63,4 @@ class NotebookView(msgspec.Struct, frozen=True):
     parameters: dict[str, Any] = {}
     first: str = ""
     resumed: str = ""
+    reused: tuple[int, ...] = ()

@@ -43,6 +43,11 @@ _READ_WHEN_LOADED: Final = (
     *(b"LD_", b"DYLD_", b"MALLOC_", b"PYTHON", b"LC_", b"LANG"),
 )
 """Beginnings of the names that C libraries, or the interpreter itself, read once, when they are loaded."""
+_READ_LATER: Final = (
+    *(b"POLARS_", b"RAYON_", b"ARROW_", b"HDF5_", b"GDAL_", b"PROJ_", b"NUMBA_", b"DUCKDB_", b"RUST_", b"TZ"),
+    *(b"SSL_", b"CURL_", b"AWS_", b"GOOGLE_", b"AZURE_"),
+)
+"""Beginnings of further names that libraries read without Python, at any time."""
 _READ_BY_NO_PACKAGE: Final = (b"JPY_", b"COVALAB_", b"COVALENT_")
 """Beginnings of names that differ from dispatch to dispatch and change no package that reads every name."""
 
@@ -157,3 +162,19 @@ def differs_at_import(names_read: frozenset[str], stem: Mapping[bytes, bytes], w
         if reads_all and not name.startswith(_READ_BY_NO_PACKAGE):
             return True
     return False
+
+
+def is_read_by_libraries(name: bytes) -> bool:
+    """Return whether libraries may read a variable without anybody seeing it.
+
+    Examples
+    --------
+    >>> [is_read_by_libraries(name) for name in (b"OMP_NUM_THREADS", b"LANG", b"API_KEY")]
+    [True, True, False]
+    """
+    return name.startswith((*_READ_WHEN_LOADED, *_READ_LATER))
+
+
+def is_read_by_no_package(name: bytes) -> bool:
+    """Return whether a variable differs from dispatch to dispatch, and means nothing to code that reads all of them."""
+    return name.startswith(_READ_BY_NO_PACKAGE)

@@ -75,6 +75,8 @@ class BatchScheduler:
         it = run.graph.nodes[outcome.node]
         if it.kind is NodeKind.SUBLATTICE or it.kind in WAITING_KINDS:
             return  # how long it took is how long a whole dispatch did, or a person, and all share one function
+        if outcome.reuse is not None and outcome.reuse.dispatch:
+            return  # it did not run
         function = run.graph.functions[it.function]
         self.stats.learn(function.digest, outcome.ended_at - outcome.started_at)
 

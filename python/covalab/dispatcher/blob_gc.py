@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from covalab.blobs import BlobStore
 from covalab.core.model import Digest
+from covalab.reuse_index import ReuseIndex
 from covalab.store import Store, dispatch_rows
 
 _log = logging.getLogger("covalab.dispatcher")
@@ -57,5 +58,6 @@ class BlobCollector:
             there = await asyncio.to_thread(lambda: list(self._blobs.digests()))
             await self.remove(there, again=False)
             await asyncio.to_thread(self._blobs.remove_unfinished, _REST)
+            await asyncio.to_thread(ReuseIndex.beside(self._blobs.folder).tidy)
         except Exception:  # noqa: BLE001 - a folder that cannot be tidied up serves as well
             _log.exception("cannot tidy up %s", self._blobs.folder)

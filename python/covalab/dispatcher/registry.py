@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from covalab.client import paths
 from covalab.core.errors import MissingLatticeRecordError
 from covalab.core.model import DispatchId, DispatchSummary
 from covalab.dispatcher.cache import FinishedCache
 from covalab.dispatcher.feed import Feed
 from covalab.dispatcher.running import RunningDispatch
+from covalab.reuse_index import ReuseIndex
 from covalab.store import Store, dispatch_rows
 
 
@@ -38,6 +40,7 @@ class Registry:
         self.starting = asyncio.Lock()
         """Held while a dispatch that is held becomes one that runs."""
         self.finished = FinishedCache()
+        self.reuse_index = ReuseIndex.beside(paths.blob_folder(folder))
         self._changed: set[DispatchId] = set()
         self._wake = asyncio.Event()
 
@@ -114,7 +117,9 @@ class Registry:
                 await self.feed.wait(run.id, left)
 
     def forget(self, dispatches: Iterable[DispatchId]) -> None:
-        """Keep nothing in memory of dispatches that were deleted."""
+        """Keep nothing of dispatches that were deleted in memory, or in the index of runs."""
+        dispatches = list(dispatches)
+        self.reuse_index.forget(dispatches)
         for dispatch in dispatches:
             self.feed.forget(dispatch)
             self.finished.forget(dispatch)

@@ -207,6 +207,7 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
         next_at=state.next_at,
         child=known.committed_children().get(number),
         outputs=outcome.outputs if outcome is not None else None,
+        reuse=outcome.reuse if outcome is not None else None,
     )
 
 

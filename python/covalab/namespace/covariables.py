@@ -8,14 +8,15 @@ it is one object, with the attributes of now, however old the pickle of a value 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import FunctionType
 from typing import Any, Final
 
 import msgspec
 
 from covalab.blobs import BlobStore
-from covalab.core.codec import USERS_ERRORS, Encoded, type_name
+from covalab.core.codec import USERS_ERRORS, Encoded, digest_of, type_name
+from covalab.core.errors import CovalabError
 from covalab.core.model import Value
 from covalab.core.plain_types import ATOMS
 from covalab.namespace.definitions import track_function
@@ -35,6 +36,14 @@ class _Look(msgspec.Struct):
     identity: int
     kind: type
     mentioned: frozenset[str] = frozenset()
+    modules: frozenset[str] = frozenset()
+
+
+class Mentioned(msgspec.Struct, frozen=True, array_like=True):
+    """Mentions of values: globals of the notebook, and modules, in their code and that of their classes."""
+
+    names: list[str] = []
+    modules: list[str] = []
 
 
 class Tracker:
@@ -47,6 +56,35 @@ class Tracker:
         self._stored: dict[str, StoredCovariable] = {}
         self._stored_definitions: dict[str, StoredCovariable] = {}
         self._unstorable: dict[str, str] = {}
+        self._adopted: set[StoredCovariable] = set()
+
+    def connected(self, names: Iterable[str]) -> set[str]:
+        """Return names with all that share something with them, or that code in their values mentions."""
+        return self._connected(names, {name for name in list(self._namespace) if not self._is_hidden(name)})
+
+    def mentioned(self, name: str) -> Mentioned:
+        """Return what the value of a name mentions."""
+        look = self._looks.get(name)
+        return Mentioned() if look is None else Mentioned(sorted(look.mentioned), sorted(look.modules))
+
+    def stored(self) -> tuple[StoredCovariable, ...]:
+        """Return what is stored."""
+        return self._all_stored()
+
+    def adopt(self, stored: Iterable[StoredCovariable], mentioned: Mapping[str, Mentioned]) -> None:
+        """Take values that were loaded for what is stored: they have not changed since."""
+        for one in stored:
+            self._remember(one)
+            if not one.definitions and not one.needs:
+                self._adopted.add(one)
+            for name in one.names:
+                value, its = self._namespace.get(name), mentioned.get(name, Mentioned())
+                self._looks[name] = _Look(id(value), type(value), frozenset(its.names), frozenset(its.modules))
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Forget names that are gone, and need no look at what they shared."""
+        for name in names:
+            self._forget(name)
 
     def store(self, blobs: BlobStore, touched: Collection[str] | None = None) -> Snapshot:
         """Store what may have changed, and return all names.
@@ -76,7 +114,7 @@ class Tracker:
                 known = self._unstorable.pop(name, None)
                 reason = seen.look_at(name, None if self._is_rebound(name) else known)
                 value = self._namespace[name]
-                self._looks[name] = _Look(id(value), type(value), seen.mentioned(name))
+                self._looks[name] = _Look(id(value), type(value), seen.mentioned(name), seen.modules(name))
                 if reason is not None:
                     self._unstorable[name] = reason
             waiting = self._connected(waiting, names) - looked_at
@@ -186,6 +224,9 @@ class Tracker:
     ) -> None:
         kind = type_name(self._namespace[names[0]]) if len(names) == 1 else ""
         before = self._stored.get(names[0]) if names else self._stored_definitions.get(trackers[0])
+        if before in self._adopted and before.names == names and _is_as_loaded(before, encoded, blobs):
+            self._remember(before)
+            return
         if encoded.size > _INLINE_LIMIT:
             value = Value(encoded.size, kind, "", None, blobs.put(encoded))
         else:
@@ -204,3 +245,20 @@ class Tracker:
                 waiting += [*one.definitions, *one.needs]
         self._stored_definitions = needed
         return tuple({id(one): one for one in (*self._stored.values(), *needed.values())}.values())
+
+
+def _is_as_loaded(stored: StoredCovariable, encoded: Encoded, blobs: BlobStore) -> bool:
+    """Return whether a pickle is that of values which were loaded and are unchanged.
+
+    Some objects are pickled in another way once they were loaded (what was two texts is one), and then always so.
+    """
+    again: dict[str, Any] = {}
+    try:
+        restore(Snapshot((stored,)), blobs, again)
+        parts = PartPickles(again)
+        for name in stored.names:
+            if parts.look_at(name) is not None:
+                return False
+        return digest_of(parts.encoded(stored.names, ()).pieces) == digest_of(encoded.pieces)
+    except (*USERS_ERRORS, CovalabError):
+        return False

@@ -103,6 +103,33 @@ def _changed(now: Mapping[str, _Settings], base: HiddenState) -> dict[str, _Sett
     return parts
 
 
+def read(name: str) -> _Settings | None:
+    """Return the settings of one place; None if they cannot be read."""
+    try:
+        return _PLACES[name].read()
+    except USERS_ERRORS:  # half imported
+        return None
+
+
+def difference(now: HiddenState, before: HiddenState) -> HiddenState:
+    """Return what differs between two whole captures of the same process, as `capture` does."""
+    emptied: dict[str, _Settings] = {name: {} for name in before.parts}  # a capture leaves out what has no settings
+    return HiddenState(_changed({**emptied, **now.parts}, before))
+
+
+def changed_settings(name: str, settings: Mapping[str, Any]) -> _Settings:
+    """Return the settings of a place that are not its library's defaults."""
+    return _difference(dict(settings), _PLACES[name].defaults())
+
+
+def merged(state: HiddenState, change: HiddenState) -> HiddenState:
+    """Return a state with changes put on it."""
+    parts = dict(state.parts)
+    for name, settings in change.parts.items():
+        parts[name] = {**parts.get(name, {}), **settings}
+    return HiddenState(parts)
+
+
 def _difference(now: _Settings, before: Mapping[str, Any]) -> _Settings:
     """Return the settings that are others now; those that are gone are None."""
     changed = {name: value for name, value in now.items() if name not in before or not _is_equal(value, before[name])}

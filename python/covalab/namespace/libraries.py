@@ -94,11 +94,22 @@ def _copies_on_write() -> bool:
     return int(pandas.__version__.partition(".")[0]) >= 3 or pandas.options.mode.copy_on_write is True
 
 
+def _reduce_dtype(dtype: Any) -> Any:
+    """A type of elements that numpy has once: loaded, it is that one, so that it is pickled the same way again."""
+    numpy: Any = sys.modules["numpy"]
+    if dtype.metadata is None and dtype.isnative and dtype.names is None and dtype.subdtype is None:
+        plain = numpy.dtype(dtype.char)
+        if plain == dtype and plain is numpy.dtype(dtype.char):
+            return numpy.dtype, (dtype.char,)
+    return NotImplemented
+
+
 _SPECIAL: Final[tuple[tuple[str, str, Reduce], ...]] = (
     ("matplotlib.figure", "Figure", _reduce_figure),
     ("pandas.core.internals.blocks", "Block", _reduce_block),
     ("pandas.core.internals.managers", "SingleBlockManager", _reduce_single_block),
     ("pandas.core.generic", "NDFrame", _reduce_frame),
+    ("numpy", "dtype", _reduce_dtype),
 )
 
 

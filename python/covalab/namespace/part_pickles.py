@@ -92,6 +92,14 @@ class PartPickles:
         picklers += [self._pickles_of_definitions[tracker].pickler for tracker in self.needs((name,), ())]
         return frozenset().union(*(pickler.mentioned for pickler in picklers))
 
+    def modules(self, name: str) -> frozenset[str]:
+        """Return the modules of the types, classes and functions in a value, also of those in its class."""
+        if name not in self.pickles:
+            return frozenset()
+        picklers = [self.pickles[name].pickler]
+        picklers += [self._pickles_of_definitions[tracker].pickler for tracker in self.needs((name,), ())]
+        return frozenset().union(*(pickler.modules for pickler in picklers))
+
     def needs(self, names: tuple[str, ...], trackers: tuple[str, ...]) -> tuple[str, ...]:
         """Return the ids of the classes that values and classes refer to, directly or not."""
         found: dict[str, None] = {}

@@ -58,6 +58,8 @@ class NamespacePickler(NotebookPickler):
     ----------
     mentioned
         The globals that the functions in the pickle mention.
+    modules
+        The modules of the types, functions, classes and modules that were met.
     definitions
         The classes of the notebook that were met, by their ids; with `by_value` also the functions that have ids.
     of_modules
@@ -88,8 +90,9 @@ class NamespacePickler(NotebookPickler):
             (type, self._class),
             (types.CellType, reduce_cell),
             (caches.CACHED, self._cached),
-            (types.ModuleType, reduce_module),
+            (types.ModuleType, self._module),
         )
+        self.modules: set[str] = set()
         self.mentioned: set[str] = set()
         self.definitions: dict[str, Any] = {}
         self.of_modules: set[int] = set()
@@ -106,6 +109,7 @@ class NamespacePickler(NotebookPickler):
         return NotImplemented if reduce is None else reduce(obj)
 
     def _reducer_for(self, kind: type) -> Callable[[Any], Any] | None:
+        self.modules.add(kind.__module__)
         if kind is Target:  # and no object of its module
             return None
         if kind in standard_library.REDUCERS:
@@ -133,7 +137,12 @@ class NamespacePickler(NotebookPickler):
 
         return by_name
 
+    def _module(self, module: types.ModuleType) -> Any:
+        self.modules.add(module.__name__)
+        return reduce_module(module)
+
     def _function(self, function: types.FunctionType) -> Any:
+        self.modules.add(function.__module__)
         if function.__globals__ is not self._namespace or is_single_dispatch(function):
             return super().reducer_override(function)
         tracker = tracker_of_function(function) if self._by_value is not None else None
@@ -170,6 +179,7 @@ class NamespacePickler(NotebookPickler):
         return self._by_value is not None and id(definition) not in self._by_value
 
     def _class(self, cls: type) -> Any:
+        self.modules.add(cls.__module__)
         # Not the codec's way: there a class that comes home keeps the attributes that it has here.
         how = cloudpickle.Pickler.reducer_override(self, cls)
         if not is_class_made_here(how):

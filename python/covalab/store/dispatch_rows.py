@@ -22,6 +22,7 @@ from covalab.core.model import (
     Graph,
     NodeState,
     Outcome,
+    Reuse,
     Status,
     Submission,
     Value,
@@ -40,7 +41,7 @@ _FIELDS: Final = tuple(name for name in DispatchSummary.__struct_fields__ if nam
 _COLUMNS: Final = tuple(name for name in _FIELDS if name not in _COUNTED)
 _CHANGING: Final = ("status", "version", "started_at", "ended_at", "counts", "error", "held")
 
-_OUTCOME: Final = "worker, value, failure, stdout, stderr, outputs"
+_OUTCOME: Final = "worker, value, failure, stdout, stderr, outputs, reuse"
 _ENDED: Final = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
 _SUMMARY: Final = ", ".join(_COUNTED.get(name, name) for name in _FIELDS)
 _NAMES: Final = ", ".join(_COLUMNS)
@@ -63,6 +64,7 @@ class OutcomeRow(msgspec.Struct, frozen=True):
     stdout: str
     stderr: str
     outputs: Value | None = None
+    reuse: Reuse | None = None
 
 
 def insert_dispatch(
@@ -155,7 +157,7 @@ def update_dispatch(
         ),
     )
     connection.executemany(
-        "INSERT OR REPLACE INTO outcomes VALUES (?,?,?,?,?,?,?,?)",
+        "INSERT OR REPLACE INTO outcomes VALUES (?,?,?,?,?,?,?,?,?)",
         (
             (
                 key,
@@ -166,6 +168,7 @@ def update_dispatch(
                 outcome.stdout,
                 outcome.stderr,
                 None if outcome.outputs is None else _encode(outcome.outputs),
+                None if outcome.reuse is None else _encode(outcome.reuse),
             )
             for outcome in outcomes
         ),
@@ -339,7 +342,7 @@ def select_outcome(connection: apsw.Connection, key: int, node: int) -> OutcomeR
 def select_outcomes(connection: apsw.Connection, key: int) -> dict[int, OutcomeRow]:
     """Return the recorded outcomes of all nodes that printed or displayed something or failed, without their values."""
     rows = connection.execute(
-        "SELECT node, worker, NULL, failure, stdout, stderr, outputs FROM outcomes WHERE key = ? "
+        "SELECT node, worker, NULL, failure, stdout, stderr, outputs, NULL FROM outcomes WHERE key = ? "
         "AND (outputs IS NOT NULL OR failure IS NOT NULL OR stdout <> '' OR stderr <> '') ORDER BY node",
         (key,),
     )
@@ -348,7 +351,7 @@ def select_outcomes(connection: apsw.Connection, key: int) -> dict[int, OutcomeR
 
 def _outcome(row: Sequence[Any]) -> OutcomeRow:
     """Return an outcome from the columns `_OUTCOME`."""
-    worker, value, failure, stdout, stderr, outputs = row
+    worker, value, failure, stdout, stderr, outputs, reuse = row
     return OutcomeRow(
         worker=str(worker),
         value=None if value is None else msgspec.msgpack.decode(value, type=Value),
@@ -356,6 +359,7 @@ def _outcome(row: Sequence[Any]) -> OutcomeRow:
         stdout=str(stdout),
         stderr=str(stderr),
         outputs=None if outputs is None else msgspec.msgpack.decode(outputs, type=Value),
+        reuse=None if reuse is None else msgspec.msgpack.decode(reuse, type=Reuse),
     )
 
 

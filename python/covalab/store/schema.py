@@ -138,6 +138,8 @@ MIGRATIONS: Final = (
     """,
     # What a node displayed, as a notebook has it; null: no more than what it printed.
     "ALTER TABLE outcomes ADD COLUMN outputs BLOB",
+    # Whether an earlier run stood for a run, and why; null: the node takes no part in reuse.
+    "ALTER TABLE outcomes ADD COLUMN reuse BLOB",
 )
 
 

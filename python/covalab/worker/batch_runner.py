@@ -31,7 +31,7 @@ from covalab.core.model import INLINE_LIMIT, Digest, ErrorType, Failure, Outcome
 from covalab.core.placement import TaskPaths
 from covalab.core.plain_types import ATOMS
 from covalab.core.protocol import Argument, Batch, TaskSpec
-from covalab.worker import context, environment, main_module, reporting
+from covalab.worker import after, context, environment, main_module, reporting
 from covalab.worker.batch_report import BatchReports, Emit
 from covalab.worker.capture import Capture
 from covalab.worker.hook_runner import HookRunner, read_hooks
@@ -261,7 +261,7 @@ class TaskWorker:
         outcome = Outcome(
             task.node, status, started_at, ended_at, value, failure, stdout, stderr, self.name, submission, outputs
         )
-        return outcome, result
+        return (outcome if after.process.complete is None else after.completed(outcome)), result
 
     def _run_interruptible(self, task: TaskSpec, batch: Batch, blobs: BlobStore, inputs: Inputs) -> _Ended:
         """Run one task in the folder that its executor names; it may be interrupted."""

@@ -186,8 +186,11 @@ class NotebookHandler(Handler):
         run = (await self.service.submission(DispatchId(dispatch))).notebook
         if run is None:
             raise web.HTTPError(404, f"dispatch {dispatch} is no notebook run")
-        summary = await self.service.summary(DispatchId(dispatch))
-        self.answer(NotebookView(run.path, run.cells, summary.status, run.parameters, run.first, run.resumed))
+        known = await views.known_dispatch(self.service, DispatchId(dispatch))
+        reused = {state.node for state in known.committed_states(-1) if state.is_reused}
+        its = tuple(cell.node for cell in run.cells if cell.node in reused)
+        status = known.committed_summary().status
+        self.answer(NotebookView(run.path, run.cells, status, run.parameters, run.first, run.resumed, its))
 
 
 class StartHandler(Handler):

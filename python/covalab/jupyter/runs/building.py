@@ -21,6 +21,7 @@ from covalab.jupyter.notebook.session import name_from
 from covalab.jupyter.notebook.session_lattice import Build, SessionCall, results_of
 from covalab.jupyter.runs.cell_options import CellOptions
 from covalab.jupyter.runs.document import CodeCell
+from covalab.jupyter.runs.history import number_before_history
 from covalab.sdk.building.electron import electron
 from covalab.sdk.building.lattice import Lattice, lattice
 from covalab.worker.session.cell import SessionCell
@@ -90,7 +91,7 @@ def flows_of(parts: Sequence[WiredElectron]) -> list[dict[str, list[str]]]:
     return found
 
 
-def lattice_of(cells: Sequence[RunCell], title: str) -> Lattice:
+def lattice_of(cells: Sequence[RunCell], title: str, *, reuse: bool = False) -> Lattice:
     """Return the lattice of cells; it has no parameters, and its value is that of the last cell.
 
     Parameters
@@ -99,13 +100,16 @@ def lattice_of(cells: Sequence[RunCell], title: str) -> Lattice:
         The cells that run.
     title
         The name of the lattice.
+    reuse
+        Whether values and outputs of earlier runs may stand for cells: of those after the last that reads `Out` or `_`.
     """
     name = _identifier(title, {cell.part.name for cell in cells})
     source = _source(name, [cell.part.name for cell in cells])
     build = Build(None)
+    all_run = number_before_history([(cell.cell.text, cell.part.cell.tree) for cell in cells]) if reuse else len(cells)
     flows = flows_of([cell.part for cell in cells])
     electrons: Mapping[str, Callable[..., Any]] = {
-        cell.part.name: _call(cell, number, flow, build)
+        cell.part.name: _call(cell, number, flow, build, reuse=number > all_run)
         for number, (cell, flow) in enumerate(zip(cells, flows, strict=True), 1)
     }
     filename = filename_for("lattice", name, source)
@@ -138,11 +142,12 @@ def _source(name: str, cells: Sequence[str]) -> str:
     return "\n    ".join([f"def {name}():", *calls, end]) + "\n"
 
 
-def _call(one: RunCell, number: int, flows: Mapping[str, list[str]], build: Build) -> SessionCall:
+def _call(one: RunCell, number: int, flows: Mapping[str, list[str]], build: Build, *, reuse: bool) -> SessionCall:
     """Return what a cell is in the lattice. Tracebacks call it as those of a kernel do."""
     name, text = one.part.name, one.cell.text
     filename = filename_for("cell", f"In[{number}]", text)
-    cell = CellText(text, 1, filename, bound=tuple(one.part.cell.scope.bindings), may_raise=one.options.may_raise)
     options = one.options
+    bound = tuple(one.part.cell.scope.bindings)
+    cell = CellText(text, 1, filename, bound=bound, may_raise=options.may_raise, reuse=reuse)
     made = electron(SessionCell(name, cell), retries=options.retries, time_limit=options.time_limit)
     return SessionCall(name, made, flows, build)

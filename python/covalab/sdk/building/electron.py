@@ -18,6 +18,7 @@ from covalab.sdk.building.lattice import Lattice
 from covalab.sdk.building.options import (
     ElectronOptions,
     RetryOptions,
+    cached,
     checked_executor,
     checked_retries,
     checked_time_limit,
@@ -185,6 +186,10 @@ def electron(
     call_after: HookSpec | None = None,
     retries: int = 0,
     time_limit: float | dt.timedelta | None = None,
+    cache: bool = False,
+    ttl: float | dt.timedelta | None = None,
+    version: str | int = "",
+    key: UserFunction | None = None,
     **retry: Unpack[RetryOptions],
 ) -> UserValue:
     """Make a function a task.
@@ -220,6 +225,13 @@ def electron(
         `DepsCall`, or a list: functions that are called in its process.
     deps_module
         A module (or its name, or a list) that travels with it by value.
+    cache
+        Whether a call is not made again whose code, arguments, files, variables and packages are those of an earlier
+        one: its value is taken from there. ``covalab explain`` says why one was made.
+    ttl, version, key
+        Of the cache: how many seconds (or a ``timedelta``) a value may be used; a version, to be raised when the
+        function makes other values for a reason that cannot be seen; a function of the arguments whose value stands
+        for them.
     files
         A list of ``ct.fs`` transfers. The function gets the pairs of paths as its keyword argument ``files``.
 
@@ -254,6 +266,10 @@ def electron(
             call_after=call_after,
             retries=retries,
             time_limit=time_limit,
+            cache=cache,
+            ttl=ttl,
+            version=version,
+            key=key,
             **retry,
         )
     if not callable(_func):
@@ -263,8 +279,11 @@ def electron(
     if isinstance(_func, Lattice) and time_limit is not None:
         message = f"{where} is a lattice: give `time_limit` to its electrons"
         raise GraphError(message)
+    if isinstance(_func, Lattice) and cache:
+        message = f"{where} is a lattice: give `cache` to its electrons"
+        raise GraphError(message)
     electron_object = Electron(
-        _func,
+        cached(where, _func, cache=cache, ttl=ttl, version=version, key=key),
         executor=checked_executor(where, executor, backend),
         **limits_of(where, retries, time_limit, retry)._asdict(),
         hooks=hooks_of(

@@ -6,6 +6,7 @@ Covalent's whole signature is accepted. What cannot be done yet is refused by na
 from __future__ import annotations
 
 import datetime as dt
+import inspect
 import math
 import warnings
 from collections.abc import Iterable, Sequence
@@ -21,7 +22,7 @@ from covalab.core.retries import ERROR_TYPES
 from covalab.sdk.building.executor_choice import ExecutorSpec, is_executor
 from covalab.sdk.hooks.hook_set import BashSpec, FilesSpec, HookSpec, ModuleSpec, PipSpec
 from covalab.sdk.timestamps import plain_seconds
-from covalab.sdk.values import FieldDict, UserValue
+from covalab.sdk.values import FieldDict, UserFunction, UserValue
 
 RetryOn: TypeAlias = "str | type[BaseException]"
 InterventionMode: TypeAlias = Literal["planned", "auto"] | None
@@ -116,6 +117,46 @@ class ElectronOptions(_SharedOptions, total=False):
 
     files: FilesSpec | None
     deps_module: ModuleSpec | None
+    cache: bool
+    ttl: float | dt.timedelta | None
+    version: str | int
+    key: UserFunction | None
+
+
+def cached(
+    where: str,
+    function: UserFunction,
+    *,
+    cache: bool,
+    ttl: float | dt.timedelta | None,
+    version: str | int,
+    key: UserValue,
+) -> UserFunction:
+    """Return the function of an electron as it travels: with `cache`, one that looks for an earlier call first.
+
+    Raises
+    ------
+    GraphError
+        If an option has no meaning.
+    """
+    if not cache:
+        if ttl is not None or version != "" or key is not None:
+            message = f"{where}: ttl, version and key are options of the cache; add cache=True"
+            raise GraphError(message)
+        return function
+    if inspect.iscoroutinefunction(function):
+        message = f"{where}: cache=True is for functions that return their value, and this one is asynchronous"
+        raise GraphError(message)
+    seconds = None if ttl is None else _seconds(ttl)
+    if ttl is not None and (seconds is None or seconds <= 0):
+        message = f"{where}: ttl must be seconds above 0 or a timedelta, not {ttl!r}"
+        raise GraphError(message)
+    if key is not None and not callable(key):
+        message = f"{where}: key is a function of the arguments, not {key!r}"
+        raise GraphError(message)
+    from covalab.worker.reuse.cached import CachedFunction  # noqa: PLC0415 - few electrons have it
+
+    return CachedFunction(function, seconds, str(version), key)
 
 
 class LatticeOptions(_SharedOptions, total=False):

@@ -28,6 +28,7 @@ from covalab.core.plain_types import ATOMS
 from covalab.core.reuse import same_value
 from covalab.sdk.code.storing import open_code
 from covalab.sdk.values import UserValue
+from covalab.worker.session.cell_text import CellText
 
 _BY_REPR: Final = (ATOMS - {str, bytes}) | {type(Ellipsis), range, slice}
 """Types told apart by their `repr`; texts and bytes are hashed as they are."""
@@ -206,6 +207,8 @@ class _Print:
             yield from (obj.__func__, obj.__self__)
         elif isinstance(obj, functools.partial):
             yield from (obj.func, obj.args, obj.keywords)
+        elif kind is CellText:  # whether an earlier run may stand for it is not what it does
+            yield from self._reduced(replace(obj, reuse=False))
         else:
             yield from self._reduced(obj)
 

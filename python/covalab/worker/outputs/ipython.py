@@ -55,6 +55,18 @@ _SHELLS: Final = ModuleType("ipykernel.zmqshell")
 _SHELLS.__getattr__ = _shell_class  # type: ignore[method-assign]
 
 
+def after_import(name: str, call: Callable[[Any], None]) -> None:
+    """Let a function be called with a module when that was imported."""
+    own = _AFTER_IMPORT.get(name)
+
+    def call_both(module: Any) -> None:
+        if own is not None:
+            own(module)
+        call(module)
+
+    _AFTER_IMPORT[name] = call_both
+
+
 def display(*objects: Any, **options: Any) -> Any:
     """Show objects, as in a notebook."""
     from IPython.display import display as show  # noqa: PLC0415 - most tasks show nothing

@@ -22,6 +22,8 @@ class CellText(msgspec.Struct, frozen=True):
         The names that it sets, as far as that is known.
     may_raise
         Whether the cells after it run although it raised an exception.
+    reuse
+        Whether values and outputs of an earlier run of it may stand for a run (`covalab.worker.session.reuse`).
     """
 
     text: str
@@ -30,6 +32,7 @@ class CellText(msgspec.Struct, frozen=True):
     parameters: tuple[str, ...] = ()
     bound: tuple[str, ...] = ()
     may_raise: bool = False
+    reuse: bool = False
 
 
 class NotebookNames(msgspec.Struct, frozen=True):

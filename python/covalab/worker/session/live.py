@@ -11,8 +11,8 @@ import pickle
 import secrets
 import sys
 import types
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Final
 
 import msgspec
@@ -21,16 +21,20 @@ from covalab.blobs import BlobStore
 from covalab.core.cell_source import remember, remember_all, words_in
 from covalab.core.codec import USERS_ERRORS
 from covalab.core.errors import CovalabError
-from covalab.core.model import INLINE_LIMIT, Value
 from covalab.namespace import exchange, hidden_state, pickling
 from covalab.namespace.covariables import Snapshot, Tracker, is_hidden, restore
-from covalab.worker import reporting
+from covalab.worker import after, reporting
 from covalab.worker.main_module import NodeMain
 from covalab.worker.outputs.replays import set_history, without_outputs
 from covalab.worker.outputs.shell import CellEnd, run_cell, shell
+from covalab.worker.reuse.shown import show_again
+from covalab.worker.reuse.watch import Watch
 from covalab.worker.session.cell_text import CellText, NotebookNames
 from covalab.worker.session.reach import is_of_shell, reached
 from covalab.worker.session.record import RESULT, CellRecord, RecordState, Replay, unfinished
+from covalab.worker.session.reuse import SessionReuse
+from covalab.worker.session.reused import Reused
+from covalab.worker.session.sources import CellSources
 
 _MAIN: Final = "__main__"
 
@@ -49,10 +53,12 @@ class LiveSession:
         self.namespace: dict[str, Any] = {"__name__": _MAIN, "__builtins__": builtins, "__doc__": None}
         self._main = NodeMain(types.FunctionType((lambda: None).__code__, self.namespace))
         self._tracker = Tracker(self.namespace, self._is_hidden)
-        self._fresh = hidden_state.capture()
-        self._sources = _Sources(blobs)
+        self._fresh = self._hidden = hidden_state.capture()
+        self._sources = CellSources(blobs)
         self.token = ""
         self._state = RecordState(-1, "", Snapshot())
+        self._reuse: SessionReuse | None = None
+        self._reused = Reused()
 
     def _is_hidden(self, name: str) -> bool:
         return is_hidden(name) or is_of_shell(name, self.namespace.get(name))
@@ -68,7 +74,8 @@ class LiveSession:
         restore(state.snapshot, self._blobs, self.namespace)
         self.namespace.update(unstorable)
         _apply(state.hidden)
-        set_history(state.count, self.namespace.pop(RESULT, None))
+        value = self.namespace.pop(RESULT, None)
+        set_history(state.count, self.namespace.get(state.value_name, value))
         self._tracker = Tracker(self.namespace, self._is_hidden)
         self.token, self._state = state.token, state
 
@@ -89,7 +96,7 @@ class LiveSession:
             del self.namespace[name]
 
     def run(self, cell: CellText, notebook: NotebookNames | None, values: Mapping[str, Any]) -> CellRecord:
-        """Run a cell and store what it made and changed.
+        """Run a cell and store what it made and changed, or take that from an earlier run of it.
 
         Raises
         ------
@@ -98,30 +105,93 @@ class LiveSession:
             What this one did before is in `unfinished`.
         """
         self.token = ""  # half way, until the cell has ended well
+        if notebook is not None or values:
+            self._catch_up()
         received = self._take(notebook)
         self.namespace.update(values)
-        before = hidden_state.capture() if received is not None else None
-        replay = self._replay_of(cell, {*words_in(cell.text)})
-        end = self._run(cell.text, cell.filename, cell.first_line)
-        self.namespace.update({name: values[name] for name in cell.parameters if name in values})
         given = (*(notebook.names if notebook is not None else ()), *values)
+        if cell.reuse and received is None:
+            state = self._run_or_reuse(cell, given, values)
+        else:
+            self._catch_up()
+            state = self._run_plain(cell, given, values, received)
+        if self._reuse is not None:
+            state = msgspec.structs.replace(state, virtual=msgspec.msgpack.encode(self._reuse.virtual))
+        self._state, self.token = state, state.token
+        return CellRecord(state, self._blobs)
 
-        def record(bound: Iterable[str]) -> CellRecord:
-            state = self._stored(cell, given, end, replay)
-            if received is not None and before is not None:
-                reply = self._blobs.serialize(received.reply(tuple(bound), self._is_hidden), text="")
-                change = _pickled(hidden_state.capture(before))
-                state = msgspec.structs.replace(state, reply=reply, hidden_change=change)
-            return CellRecord(state, self._blobs)
+    def _run_plain(
+        self, cell: CellText, given: Iterable[str], values: Mapping[str, Any], received: exchange.Received | None
+    ) -> RecordState:
+        """Run a cell that takes no part in reuse."""
+        before = hidden_state.capture() if received is not None else None
 
+        def answered(state: RecordState, bound: Iterable[str]) -> RecordState:
+            if received is None or before is None:
+                return state
+            reply = self._blobs.serialize(received.reply(tuple(bound), self._is_hidden), text="")
+            return msgspec.structs.replace(state, reply=reply, hidden_change=_pickled(hidden_state.capture(before)))
+
+        state, _ = self._run_and_store(cell, given, values, answered)
+        if self._reuse is not None:
+            self._reuse.plain(cell, self._hidden, self._state)
+        return state
+
+    def _run_and_store(
+        self,
+        cell: CellText,
+        given: Iterable[str],
+        values: Mapping[str, Any],
+        answered: Callable[[RecordState, Iterable[str]], RecordState] = lambda state, _: state,
+        watch: AbstractContextManager[Any] | None = None,
+    ) -> tuple[RecordState, bool]:
+        """Run a cell; return the state after it, and whether it raised an exception, which it may."""
+        replay = self._replay_of(cell, {*words_in(cell.text)})
+        with watch or nullcontext():
+            end = self._run(cell.text, cell.filename, cell.first_line)
+        self.namespace.update({name: values[name] for name in cell.parameters if name in values})
         if end.error is not None and not (cell.may_raise and isinstance(end.error, Exception)):
             if not isinstance(end.error, KeyboardInterrupt):  # it is to stop now
                 with suppress(*USERS_ERRORS, CovalabError):  # the error itself is worth more
-                    unfinished.record = record(())  # what it did not come to is not bound
+                    # What it did not come to is not bound.
+                    left = answered(self._stored(cell, given, end, replay), ())
+                    unfinished.record = CellRecord(left, self._blobs)
             raise end.error
-        made = record(cell.bound)
-        self._state, self.token = made.state, made.state.token
-        return made
+        return answered(self._stored(cell, given, end, replay), cell.bound), end.error is not None
+
+    # Reuse of earlier runs.
+
+    def _run_or_reuse(self, cell: CellText, given: Iterable[str], values: Mapping[str, Any]) -> RecordState:
+        reuse = self._reuse = self._reuse or SessionReuse(
+            self.namespace, self._blobs, hidden_state.capture(), self._state, self._sources.known
+        )
+        after.process.complete = reuse.complete
+        if given:  # what came in counts like what cells have made
+            snapshot = self._tracker.store(self._blobs, {*given})
+            self._state = msgspec.structs.replace(self._state, snapshot=snapshot)
+        run = reuse.find(cell, self._state)
+        if run is not None:
+            self._sources.add({**run.sources, cell.filename: cell.text})
+            remember_all(run.sources)
+            sources, older = self._sources.stored()
+            state = self._reused.after(run, self._state)
+            state = msgspec.structs.replace(state, sources=sources, older_sources=older)
+            show_again(run.outputs, self._blobs, state.count)
+            reuse.take_over(run)
+            return state
+        self._catch_up()
+        begun = reuse.begin(cell, self._state, self._tracker)
+        watch = Watch()
+        state, has_failed = self._run_and_store(cell, given, values, watch=watch)
+        reuse.end(begun, watch, state, self._hidden, self._tracker, has_failed=has_failed)
+        return state
+
+    def _catch_up(self) -> None:
+        """Load what cells have made that did not run here."""
+        if self._reused:
+            self._reused.load(self._state, self._tracker, self._blobs, self.namespace)
+            if self._reuse is not None:
+                self._reuse.now = hidden_state.capture()
 
     def _take(self, notebook: NotebookNames | None) -> exchange.Received | None:
         """Take names from the notebook."""
@@ -157,7 +227,9 @@ class LiveSession:
         before = self._state
         known = {*before.snapshot.names, *before.snapshot.unstorable}
         touched = {*given, *(self.namespace.keys() - known), *reached(words_in(cell.text), self.namespace)}
-        if end.has_value:
+        self._hidden, change = hidden_state.capture_both(self._fresh)
+        value_name = self._name_of(end.value) if end.has_value else ""
+        if end.has_value and not value_name:
             self.namespace[RESULT] = end.value
             touched.add(RESULT)
         try:
@@ -174,42 +246,18 @@ class LiveSession:
             before.number + 1,
             secrets.token_hex(8),
             msgspec.structs.replace(snapshot, unstorable=unstorable),
-            _pickled(hidden_state.capture(self._fresh)),
+            _pickled(change),
             replays,
-            end.has_value and RESULT not in snapshot.unstorable,
+            end.has_value and (value_name or RESULT) not in snapshot.unstorable,
             sources=sources,
             count=shell().execution_count - 1,
             older_sources=older,
+            value_name=value_name,
         )
 
-
-class _Sources:
-    """Texts of the cells so far. Each is in a record until there are many, which then become a blob of all records."""
-
-    def __init__(self, blobs: BlobStore) -> None:
-        self._blobs = blobs
-        self._known: dict[str, str] = {}
-        self._recent: dict[str, str] = {}
-        self._older: list[Value] = []
-
-    def add(self, sources: Mapping[str, str]) -> None:
-        """Add texts, by the names of their files."""
-        new = {name: text for name, text in sources.items() if self._known.get(name) != text}
-        self._known.update(new)
-        self._recent.update(new)
-
-    def restore(self, record: CellRecord) -> None:
-        """Go on from a record."""
-        self._known = record.sources
-        self._recent, self._older = dict(record.state.sources), list(record.state.older_sources)
-        remember_all(self._known)
-
-    def stored(self) -> tuple[dict[str, str], list[Value]]:
-        """Return the texts for a record, and the values with those before them."""
-        if sum(map(len, self._recent.values())) > INLINE_LIMIT:  # smaller ones would not be blobs
-            self._older.append(self._blobs.serialize(self._recent, what="texts of cells"))
-            self._recent = {}
-        return dict(self._recent), list(self._older)
+    def _name_of(self, value: Any) -> str:
+        """Return a name that has a value; empty if none has."""
+        return next((name for name, one in self.namespace.items() if one is value and not self._is_hidden(name)), "")
 
 
 def _pickled(state: hidden_state.HiddenState) -> bytes:

@@ -39,7 +39,21 @@ def reached(names: Iterable[str], namespace: Mapping[str, Any]) -> set[str]:
 
 def names_in(value: object) -> list[str]:
     """Return the names in the code of a function or class of the notebook, or of the class of an object."""
+    names, codes = _code_in(value)
+    for code in codes:
+        names += names_in_code(code)
+    return names
+
+
+def codes_in(value: object) -> list[types.CodeType]:
+    """Return the code of a function or class of the notebook, or of the class of an object."""
+    return _code_in(value)[1]
+
+
+def _code_in(value: object) -> tuple[list[str], list[types.CodeType]]:
+    """Return the names of classes of the notebook that a value has to do with, and the code that it may run."""
     names: list[str] = []
+    codes: list[types.CodeType] = []
     seen: set[int] = set()
     pending: list[object] = [value]
     while pending:
@@ -52,7 +66,7 @@ def names_in(value: object) -> list[str]:
         elif isinstance(one, types.FunctionType):
             # What decorates a function of the notebook may be of a package, and has it in a closure.
             if one.__module__ == _MAIN:
-                names += _names_in_code(one.__code__)
+                codes.append(one.__code__)
                 names += _names_in_annotations(one.__annotations__)
             pending += [cell.cell_contents for cell in one.__closure__ or () if _is_code(_content(cell))]
             pending.append(getattr(one, "__wrapped__", None))
@@ -69,7 +83,7 @@ def names_in(value: object) -> list[str]:
             # `functools.partial`, `property`, `staticmethod`, what `functools.cache` makes
             parts = (getattr(one, name, None) for name in ("func", "fget", "fset", "__func__", "__wrapped__"))
             pending += [part for part in parts if isinstance(part, (types.FunctionType, types.MethodType, type))]
-    return names
+    return names, codes
 
 
 def sources_of(values: Iterable[object]) -> dict[str, str]:
@@ -104,11 +118,12 @@ def _names_in_annotations(annotations: object) -> list[str]:
     return [word for text in texts if isinstance(text, str) for word in _WORD.findall(text)]
 
 
-def _names_in_code(code: types.CodeType) -> list[str]:
+def names_in_code(code: types.CodeType) -> list[str]:
+    """Return the names in compiled code, also in functions inside it."""
     names = list(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            names += _names_in_code(constant)
+            names += names_in_code(constant)
     return names
 
 

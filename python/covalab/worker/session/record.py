@@ -57,6 +57,8 @@ class RecordState(msgspec.Struct, frozen=True):
     sources: dict[str, str] = {}  # texts of cells by the names of their files, for tracebacks
     count: int = 0  # the number of the cell as IPython counts
     older_sources: list[Value] = []  # further ones, stored with an earlier cell
+    value_name: str = ""  # the name that has the value, if one does; else it is stored under `RESULT`
+    virtual: bytes = b""  # `worker.reuse.runs.Virtual` of a session whose cells may be reused
 
 
 class CellRecord(Mapping[str, Any]):
@@ -109,7 +111,7 @@ class CellRecord(Mapping[str, Any]):
     @property
     def value(self) -> Any:
         """The value of the cell's last expression, None without one."""
-        return self._read(RESULT) if self.state.has_value else None
+        return self._read(self.state.value_name or RESULT) if self.state.has_value else None
 
     def __getitem__(self, name: str) -> Any:
         if name == RESULT or (name not in self._names() and name not in self.state.snapshot.unstorable):

@@ -1,0 +1,144 @@
+"""Sessions of cells that may be reused, each in a process of its own that is forked from that of the tests."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import traceback
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from covalab.blobs import BlobStore
+from covalab.core import outputs
+from covalab.core.cell_source import filename_for
+from covalab.core.model import Outcome
+from covalab.core.process_variables import INLINE_BACKEND
+from covalab.worker import after, context, reporting
+from covalab.worker.capture import Capture
+from covalab.worker.node_state import NodeState
+from covalab.worker.outputs import ipython
+from covalab.worker.outputs.figures import flush_figures
+from covalab.worker.outputs.recorder import recorder
+from covalab.worker.outputs.stored import stored_outputs
+from covalab.worker.session import live
+from covalab.worker.session.cell_text import CellText
+from covalab.worker.session.record import unfinished
+
+
+class CellEnd(NamedTuple):
+    """End of a cell: whether an earlier run stood for it, why, why not again, and what it showed."""
+
+    is_reused: bool
+    reasons: tuple[str, ...]
+    doubts: tuple[str, ...]
+    shown: list[dict[str, Any]]
+
+
+class Notebook(NamedTuple):
+    """Ends of cells, and the values of all names; of one that cannot be pickled the name of its type."""
+
+    cells: list[CellEnd]
+    values: dict[str, Any]
+
+    @property
+    def ran(self) -> list[int]:
+        """The numbers of the cells that ran."""
+        return [number for number, cell in enumerate(self.cells) if not cell.is_reused]
+
+    @property
+    def shown(self) -> list[list[dict[str, Any]]]:
+        """Outputs of each cell."""
+        return [cell.shown for cell in self.cells]
+
+
+def run(
+    cells: Sequence[str],
+    folder: Path,
+    *,
+    reuse: bool = True,
+    cwd: Path | None = None,
+    variables: dict[str, str] | None = None,
+    path: Sequence[str] = (),
+    lost_after: int = -1,
+    may_raise: bool = False,
+) -> Notebook:
+    """Run cells in a new process with a data folder, and return what became of them.
+
+    `lost_after` is the number of a cell after which the session is lost and restored. A cell that fails is the last
+    one, unless `may_raise`; the values are then those of what it left.
+    """
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(read)
+        try:
+            os.environ.update({"MPLBACKEND": INLINE_BACKEND, **(variables or {})})
+            os.chdir(cwd or folder)
+            sys.path[:0] = path
+            result: Any = _run(cells, folder, reuse, f"d{os.getpid()}", lost_after, may_raise)
+        except BaseException as error:  # noqa: BLE001 - the test gets it
+            result = "".join(traceback.format_exception(error))
+        with os.fdopen(write, "wb") as file:
+            file.write(pickle.dumps(result))
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as file:
+        data = file.read()
+    os.waitpid(pid, 0)
+    found = pickle.loads(data)
+    assert not isinstance(found, str), found
+    return Notebook([CellEnd(*cell) for cell in found[0]], found[1])
+
+
+def _run(cells: Sequence[str], folder: Path, reuse: bool, dispatch: str, lost_after: int, may_raise: bool) -> Any:
+    for name in ("blobs", "spool"):
+        (folder / name).mkdir(exist_ok=True)
+    blobs = BlobStore(folder / "blobs")
+    reporting.process.reporter = types.SimpleNamespace(blobs=blobs)  # type: ignore[assignment]
+    ipython.install()
+    ipython.act_as_notebook()
+    NodeState().libraries.before_closing = flush_figures
+    capture = Capture(str(folder / "spool"))
+    capture.enter()
+    record = None
+    ends = []
+    try:
+        for number, text in enumerate(cells):
+            context.process.task = context.Context(dispatch, number)
+            cell = CellText(text, 1, filename_for("electron", f"cell_{number}", text), reuse=reuse, may_raise=may_raise)
+            try:
+                record = live.live_session(record).run(cell, None, {})
+            except Exception:  # noqa: BLE001 - of any kind: the cell's
+                failed = after.completed(Outcome(number, "failed", 0, 1))
+                assert (failed.reuse is not None and not failed.reuse.dispatch) is reuse
+                record = unfinished.take()
+                break
+            shown = stored_outputs(*capture.texts(), None, blobs) if recorder.n_events else None
+            stdout, stderr = capture.take()
+            outcome = after.completed(Outcome(number, "completed", 0, 1, None, None, stdout, stderr, "", None, shown))
+            about = outcome.reuse
+            if number == lost_after:
+                live.process.session = None
+            ends.append(
+                (
+                    about is not None and bool(about.dispatch),
+                    about.reasons if about is not None else (),
+                    about.doubts if about is not None else (),
+                    outputs.recorded(outcome, blobs.load),
+                )
+            )
+    finally:
+        capture.leave()
+    assert record is not None
+    return ends, {name: _portable(record[name]) for name in record}
+
+
+def _portable(value: Any) -> Any:
+    try:
+        pickle.loads(pickle.dumps(value))
+    except Exception:  # noqa: BLE001 - whatever it is that cannot be pickled
+        return type(value).__name__
+    return value

@@ -1,0 +1,401 @@
+"""Reuse of cells: a cell whose text and inputs are those of an earlier run does not run, and nobody can tell."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from tests.worker.reused_cells import Notebook, run
+
+from covalab.worker import search_path
+from covalab.worker.reuse import local_code, packages, surroundings
+
+pytest.importorskip("IPython")
+
+
+def both(cells: list[str], folder: Path, **options: object) -> Notebook:
+    """Run cells with reuse and, in another folder, without; both are the same to who looks at them."""
+    found = run(cells, folder, **options)  # type: ignore[arg-type]
+    with tempfile.TemporaryDirectory() as other:
+        plain = run(cells, Path(other), reuse=False, **options)  # type: ignore[arg-type]
+    assert repr(sorted(found.values.items())) == repr(sorted(plain.values.items()))
+    assert found.shown == plain.shown
+    return found
+
+
+BASIC = [
+    "x = 1",
+    "y = x + 1\nprint(y)\ny",
+    "def f(a):\n    return a + x",
+    "z = f(3)\nz",
+    "row = [1, 2]\nalias = row",
+    "alias.append(z)\nrow",
+    "print(row is alias, len(row))",
+]
+
+
+def test_a_second_run_runs_nothing_and_shows_the_same(tmp_path: Path) -> None:
+    """Values, aliases, texts and values of last expressions are those of the first."""
+    first = both(BASIC, tmp_path)
+    second = both(BASIC, tmp_path)
+
+    assert first.ran == [*range(len(BASIC))]
+    assert second.ran == []
+    assert second.shown == first.shown
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "ran"),
+    [
+        (0, "x = 2", [0, 1, 2, 3, 5, 6]),
+        (4, "row = [1, 2]\nalias = row\nmore = 0", [4]),
+        *(
+            pytest.param(*case, marks=pytest.mark.nightly)
+            for case in (
+                (0, "x = 1  # the same", [0]),
+                (6, "print('then', row is alias)", [6]),
+                (4, "row = [1, 3]\nalias = row", [4, 5, 6]),
+                (2, "def f(a):\n    return x + a", [2, 3]),
+            )
+        ),
+        (5, "alias.append(z)\nalias.append(0)\nrow", [5, 6]),
+    ],
+)
+def test_an_edit_runs_what_it_changes(number: int, text: str, ran: list[int], tmp_path: Path) -> None:
+    """A cell whose inputs have the values that they had does not run again, also after one that ran."""
+    run(BASIC, tmp_path)
+    cells = [*BASIC]
+    cells[number] = text
+
+    assert both(cells, tmp_path).ran == ran
+    assert run(cells, tmp_path).ran == []
+    assert run(BASIC, tmp_path).ran == []
+
+
+@pytest.fixture
+def beside(tmp_path: Path) -> Path:
+    """Return a folder for files and modules of a notebook."""
+    folder = tmp_path / "notebook"
+    folder.mkdir()
+    return folder
+
+
+def test_a_file_that_changes_runs_its_reader(tmp_path: Path, beside: Path) -> None:
+    """A file with the same content is the same, also with another time; one that appears is another thing."""
+    data = beside / "data.csv"
+    data.write_text("a,b\n1,2\n3,4\n")
+    cells = [
+        "other = 5",
+        "text = open('data.csv').read()",
+        "n = len(text.splitlines())",
+        "print(n)",
+        "try:\n    note = open('note.txt').read()\nexcept OSError:\n    note = None",
+        "import os\nnames = sorted(os.listdir('.'))",
+    ]
+
+    assert both(cells, tmp_path, cwd=beside).ran == [*range(6)]
+    assert both(cells, tmp_path, cwd=beside).ran == []
+    data.write_text("a,b\n1,2\n3,4\n")
+    assert both(cells, tmp_path, cwd=beside).ran == []
+    data.write_text("a,b\n1,2\n3,5\n")
+    assert both(cells, tmp_path, cwd=beside).ran == [1, 2]  # as many lines as before
+    data.write_text("a,b\n1,2\n3,5\n6,7\n")
+    assert both(cells, tmp_path, cwd=beside).ran == [1, 2, 3]
+    (beside / "note.txt").write_text("hello")
+    assert both(cells, tmp_path, cwd=beside).ran == [4, 5]
+
+
+def test_an_environment_variable_runs_its_readers(tmp_path: Path) -> None:
+    """Those that it reads count, also where it only asks whether they are there; one that a cell sets is there."""
+    cells = [
+        "import os",
+        "a = os.environ.get('REUSE_A')",
+        "b = os.getenv('REUSE_B', 'none')",
+        "os.environ['REUSE_C'] = str(a)",
+        "c = os.environ['REUSE_C']",
+    ]
+
+    assert both(cells, tmp_path).ran == [*range(5)]
+    assert both(cells, tmp_path).ran == []
+    assert both(cells, tmp_path, variables={"REUSE_OTHER": "1"}).ran == []
+    assert both(cells, tmp_path, variables={"REUSE_B": "1"}).ran == [2]
+    assert both(cells, tmp_path, variables={"REUSE_A": "1"}).ran == [1, 3, 4]
+    assert both(cells, tmp_path).ran == []
+    assert both([*cells[:3], "os.environ['REUSE_C'] = 'mine'", cells[4]], tmp_path).ran == [3, 4]
+
+
+def test_a_local_module_runs_what_reaches_it(tmp_path: Path, beside: Path) -> None:
+    """Also one that is imported by another; data that a cell puts into a module is seen by those after it."""
+    (beside / "reuse_low.py").write_text("K = 2\ndef low(x):\n    return K * x\n")
+    (beside / "reuse_high.py").write_text(
+        "import reuse_low\nSEEN = []\ndef high(x):\n    return reuse_low.low(x) + 1\n"
+    )
+    cells = ["import reuse_high", "a = 3", "b = reuse_high.high(a)", "c = b * 2", "print(a)"]
+    path = [str(beside)]
+
+    assert both(cells, tmp_path, path=path).ran == [*range(5)]
+    assert both(cells, tmp_path, path=path).ran == []
+    (beside / "reuse_low.py").write_text("K = 2  # the same\ndef low(x):\n    return K * x\n")
+    assert both(cells, tmp_path, path=path).ran == [0, 2]
+    (beside / "reuse_low.py").write_text("K = 5\ndef low(x):\n    return K * x\n")
+    assert both(cells, tmp_path, path=path).ran == [0, 2, 3]
+
+    cells += ["reuse_high.SEEN.append(a)", "d = list(reuse_high.SEEN)"]
+    assert both(cells, tmp_path, path=path).ran == [5, 6]
+    found = both(cells, tmp_path, path=path)
+    assert found.ran == [5]
+    assert found.cells[5].doubts == ("changes data of the module reuse_high",)
+    cells[5] = "reuse_high.SEEN.append(7)"
+    assert both(cells, tmp_path, path=path).ran == [5, 6]
+
+
+def test_a_package_that_is_upgraded_runs_what_uses_it(
+    tmp_path: Path, beside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its version, or that of what it requires; a cell that does not reach it is not concerned."""
+    for name, requires in (("reuse_fake", "reuse-base"), ("reuse_base", "")):
+        (beside / f"{name}.py").write_text("def f(x):\n    return x + 1\n")
+        info = beside / f"{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Name: {name}\nVersion: 1.0\n" + (f"Requires-Dist: {requires}\n" if requires else "")
+        )
+        (info / "RECORD").write_text(f"{name}.py,,\n")
+    folders = frozenset({*search_path.environment_path(), str(beside)})
+    for module in (packages, local_code, surroundings):
+        monkeypatch.setattr(module, "environment_path", lambda: folders)
+    surroundings.is_of_environment.cache_clear()
+    surroundings.environment_folders.cache_clear()
+    local_code.installed_folders.cache_clear()
+    cells = ["import reuse_fake", "a = 3", "b = reuse_fake.f(a)", "c = b * 2", "print(a)"]
+    path = [str(beside)]
+
+    assert both(cells, tmp_path, path=path).ran == [*range(5)]
+    assert both(cells, tmp_path, path=path).ran == []
+    (beside / "reuse_base-1.0.dist-info").rename(beside / "reuse_base-2.0.dist-info")
+    found = both(cells, tmp_path, path=path)
+    assert found.ran == [0, 2]
+    assert found.cells[2].reasons == ("reuse-base is 2.0, it was 1.0",)
+    surroundings.is_of_environment.cache_clear()
+    surroundings.environment_folders.cache_clear()
+    local_code.installed_folders.cache_clear()
+
+
+def test_random_numbers_come_from_the_seed_before(tmp_path: Path) -> None:
+    """A seed is set again in each run, because nobody knows what it replaces; what draws after it is reused."""
+    cells = [
+        "import random\nimport numpy as np",
+        "random.seed(1)\nnp.random.seed(1)",
+        "a = random.random(), np.random.rand()",
+    ]
+    cells += ["b = 1", "c = random.random()"]
+
+    assert both(cells, tmp_path).ran == [*range(5)]
+    assert both(cells, tmp_path).ran == [1]
+    cells[1] = "random.seed(2)\nnp.random.seed(1)"
+    assert both(cells, tmp_path).ran == [1, 2, 4]
+    free = run(["import random", "a = random.random()"], tmp_path)
+    again = run(["import random", "a = random.random()"], tmp_path)
+    assert again.ran == [1]
+    assert free.values["a"] != again.values["a"]
+
+
+def test_numbers_of_a_generator_that_nobody_seeded_are_others_each_time(tmp_path: Path) -> None:
+    """Also where the cell that imports its library does not run, and one before it that did has drawn some."""
+    cells = ["import numpy as np", "x = 1", "a = np.random.rand()", "b = np.random.rand()"]
+    runs = [run(cells, tmp_path) for _ in range(3)]
+
+    assert [one.ran for one in runs] == [[0, 1, 2, 3], [2, 3], [2, 3]]
+    assert len({one.values[name] for one in runs for name in "ab"}) == 6
+
+
+@pytest.mark.parametrize(
+    "libraries",
+    ["numpy as np, warnings", pytest.param("numpy as np, pandas as pd, warnings", marks=pytest.mark.nightly)],
+)
+def test_settings_of_libraries_count(libraries: str, tmp_path: Path) -> None:
+    """Options, filters of warnings and levels of loggers are what a cell may read; as they were, it is reused."""
+    cells = [
+        f"import {libraries}",
+        "np.set_printoptions(precision=3)",
+        "print(np.array([1 / 3]))",
+        "warnings.simplefilter('ignore')",
+        "warnings.warn('hidden')",
+    ]
+
+    assert both(cells, tmp_path).ran == [*range(5)]
+    assert both(cells, tmp_path).ran == []
+    cells[1] = "np.set_printoptions(precision=2)"
+    assert both(cells, tmp_path).ran == [1, 2, 3, 4]
+    cells[3] = "warnings.simplefilter('always')"
+    assert 4 in run(cells, tmp_path).ran
+
+
+DOUBTS = [
+    ("import time\nt = time.time()", "uses `time`"),
+    ("import datetime as dt\nt = dt.datetime.now()", "uses `now`"),
+    ("import pandas as pd\nt = pd.Timestamp('now')", "uses `now`"),
+    ("import uuid\nu = str(uuid.uuid4())", "uses `uuid`"),
+    ("import os\nb = os.urandom(4)", "uses `urandom`"),
+    ("import numpy as np\nr = np.random.default_rng().random()", "takes random numbers from the operating system"),
+    ("import random\nr = random.Random().random()", "uses `Random`"),
+    ("import random\nr = random.SystemRandom().random()", "uses `SystemRandom`"),
+    ("n = id(object())", "uses `id`"),
+    ("open('made.txt', 'w').write('x')", "writes to "),
+    ("import os\nos.makedirs('made', exist_ok=True)", "changes files: made"),
+    ("import subprocess\ns = subprocess.run(['true']).returncode", "starts a process"),
+    ("!true", "uses `system`"),
+    ("import os\nn = os.system('true')", "uses `system`"),
+    ("import os\nthere = os.path.exists('made.txt')", "uses `exists`"),
+    ("import socket\ns = socket.gethostname()", "uses `socket`"),
+    ("g = (n for n in 'abc')", "makes g, which cannot be stored"),
+    ("import threading\nthreading.Thread(target=print).start()", "uses `Thread`"),
+    ("import ctypes\nn = ctypes.sizeof(ctypes.c_int)", "uses `ctypes`"),
+    ("import json\njson.dumps = json.dumps", "may change a package: json.dumps"),
+    ("import pandas as pd\npd.DataFrame.extra = 1", "may change a package: pd.DataFrame.extra"),
+    (
+        "from xml.dom import registerDOMImplementation as register\nregister('x', print)",
+        "may change a package: register",
+    ),
+    ("%load_ext storemagic", "may change a package: %load_ext"),
+    ("_ = 1\nprint(Out)", "reads what other cells have shown"),
+    (
+        "import polars as pl\nd = pl.DataFrame({'a': [1]}).sample(1)",
+        "uses `sample`, which has random numbers of its own",
+    ),
+]
+
+
+def test_what_may_be_another_thing_each_time_runs(tmp_path: Path) -> None:
+    """Whatever it is, and why is said."""
+    cells = [cell for cell, _ in DOUBTS]
+    first, second = run(cells, tmp_path), run(cells, tmp_path)
+    for (cell, doubt), end in zip(DOUBTS, first.cells, strict=True):
+        assert any(one.startswith(doubt) for one in end.doubts), (cell, end.doubts)
+    assert second.ran == [*range(len(cells))]
+
+
+@pytest.mark.nightly
+def test_what_may_be_another_thing_each_time_runs_inside_a_method_too(tmp_path: Path) -> None:
+    """Of a class that a cell calls."""
+    inside = []
+    for number, (cell, _) in enumerate(DOUBTS):
+        if not cell.startswith(("%", "!", "_", "g =")):
+            lines = "\n".join(f"        {line}" for line in cell.splitlines())
+            inside += [
+                f"class A{number}:\n    def go(self):\n{lines}",
+                f"a{number} = [A{number}()]",
+                f"x = repr(a{number}[0].go())",
+            ]
+    run(inside, tmp_path)
+    found = run(inside, tmp_path)
+    assert [(inside[at - 2], found.cells[at]) for at in range(2, len(inside), 3) if at not in found.ran] == []
+
+
+def test_a_cell_that_may_change_a_package_runs_what_follows_when_it_changes(tmp_path: Path) -> None:
+    """It runs each time; those after it run when its text or its inputs are others."""
+    cells = ["import json", "k = 1", "json.option = k", "x = 5", "y = json.option"]
+
+    assert both(cells, tmp_path).ran == [*range(5)]
+    assert both(cells, tmp_path).ran == [2]
+    cells[1] = "k = 2"
+    assert both(cells, tmp_path).ran == [1, 2, 3, 4]
+    cells[2] = "json.option = 7"
+    assert both(cells, tmp_path).ran == [2, 3, 4]
+
+
+def test_a_session_that_was_lost_goes_on_with_reuse(tmp_path: Path) -> None:
+    """Its record has all that is known of it."""
+    cells = ["import random, json", "random.seed(3)", "json.option = 1", "a = random.random()", "b = a, json.option"]
+    first = run(cells, tmp_path)
+    for number in range(4):
+        found = run(cells, tmp_path, lost_after=number)
+        assert found.values == first.values
+        assert found.ran[:2] == [1, 2]
+
+
+ATOM = st.sampled_from(
+    ["1", "2", "a", "b", "c", "d", "[a, b]", "[1]", "{'k': c}", "np.arange(3)", "f(a)", "len(repr(b))"]
+)
+NAME = st.sampled_from(["a", "b", "c", "d"])
+STATEMENT = st.one_of(
+    st.builds("{} = {}".format, NAME, ATOM),
+    st.builds("{} = {}".format, NAME, ATOM),
+    st.builds("if isinstance({0}, list): {0}.append({1})".format, NAME, st.sampled_from(["0", "9", "d"])),
+    st.builds("print(repr({}))".format, NAME),
+    st.builds("{}".format, NAME),
+    st.builds("def f(x):\n    return [x, {}]".format, st.sampled_from(["a", "b", "1", "K"])),
+    st.builds("K = {}".format, st.sampled_from(["1", "2"])),
+    st.builds("print(a is b, b is c, c is d)".format),
+    st.builds("if isinstance({0}, dict): {0}['n'] = {1}".format, NAME, ATOM),
+    st.builds("if isinstance({0}, np.ndarray): {1} = {0}[1:]; {0}[1] = 7".format, NAME, NAME),
+    st.builds("random.seed({})".format, st.sampled_from(["1", "2"])),
+    st.builds("{} = random.random()".format, NAME),
+    st.builds("del d; d = {}".format, st.sampled_from(["1", "[1]", "a"])),
+    st.builds("T.n = {}\n{} = T()".format, st.sampled_from(["1", "2"]), NAME),
+    st.builds("if isinstance({0}, T): print({0}.n)".format, NAME),
+    st.builds("exec('{} = 5')".format, NAME),
+)
+CELL = st.lists(STATEMENT, min_size=1, max_size=3).map("\n".join)
+START = """import random
+import numpy as np
+random.seed(0)
+a = b = c = d = 0
+K = 1
+def f(x):
+    return [x]
+class T:
+    n = 0
+    def __repr__(self): return f'T{self.n}'"""
+FOUND = (Phase.explicit, Phase.reuse, Phase.generate)  # making an example smaller runs it a hundred times
+
+
+def check_edits(cells: list[str], edits: list[tuple[int, str]], folder: Path) -> None:
+    """Run a notebook and then edit it; each time all is as if no cell had been reused."""
+    now = [START, *cells]
+    both(now, folder)
+    for at, text in edits:
+        now[1 + at % len(cells)] = text
+        both(now, folder)
+
+
+@settings(max_examples=2, phases=FOUND, deadline=None, suppress_health_check=[*HealthCheck])
+@given(
+    cells=st.lists(CELL, min_size=2, max_size=6),
+    edits=st.lists(st.tuples(st.integers(0, 9), CELL), min_size=1, max_size=3),
+)
+def test_an_edited_notebook_is_as_if_run_anew(cells: list[str], edits: list[tuple[int, str]]) -> None:
+    """Values, what is shared, and outputs."""
+    with tempfile.TemporaryDirectory() as folder:
+        check_edits(cells, edits, Path(folder))
+
+
+@pytest.mark.nightly
+@settings(max_examples=300, phases=FOUND, deadline=None, suppress_health_check=[*HealthCheck])
+@given(
+    cells=st.lists(CELL, min_size=2, max_size=6),
+    edits=st.lists(st.tuples(st.integers(0, 9), CELL), min_size=1, max_size=3),
+)
+def test_many_edited_notebooks_are_as_if_run_anew(cells: list[str], edits: list[tuple[int, str]]) -> None:
+    """Values, what is shared, and outputs."""
+    with tempfile.TemporaryDirectory() as folder:
+        check_edits(cells, edits, Path(folder))
+
+
+def test_a_cell_that_may_fail_runs_each_time_and_one_that_fails_leaves_what_it_did(tmp_path: Path) -> None:
+    """What it did before its failing line is there either way; nothing of it is kept for later runs."""
+    cells = ["x = [1]", "x.append(2)\nx / 0", "n = len(x)\nn"]
+    first = both(cells, tmp_path, may_raise=True)
+    second = both(cells, tmp_path, may_raise=True)
+
+    assert (first.ran, second.ran) == ([0, 1, 2], [1])
+    assert second.cells[1].doubts == ("raises an exception",)
+    assert second.values["n"] == 2
+
+    for ran in ([0], []):
+        cells[0] = "x = [1, 2]"
+        found = run(cells, tmp_path)
+        assert (len(found.cells), found.ran, found.values["x"]) == (1, ran, [1, 2, 2])
