@@ -12,6 +12,38 @@ from covalab.namespace.exchange import deliver, receive, send
 
 # What the notebook has; the names that the cell mentions; the cell; expressions that must be as after a plain run.
 CASES: dict[str, tuple[str, str, str, list[str]]] = {
+    "class of objects": (
+        """
+class Robot:
+    speed = 1
+    def move(self): return self.speed
+class Slotted:
+    __slots__ = ("a",)
+class Twin:
+    __slots__ = ("a",)
+class Numbers(list): pass
+class More(list): pass
+robots = [Robot(), Robot(), Slotted(), Numbers([1])]
+robots[2].a = 1
+first = robots[0]
+""",
+        "robots Twin More",
+        """
+robots[0].__class__ = type("Super", (type(robots[0]),), {"speed": 50})
+robots[0].extra = 1
+robots[2].__class__ = Twin
+robots[3].__class__ = More
+robots[3].append(2)
+type(robots[1]).move = lambda self: self.speed * 2
+""",
+        [
+            "[robot.move() for robot in robots[:2]]",
+            "first is robots[0]",
+            "type(first).__name__, isinstance(first, Robot), first.extra",
+            "type(robots[2]).__name__, robots[2].a",
+            "type(robots[3]) is More, robots[3]",
+        ],
+    ),
     "model with a formula": (
         """
 import pandas as pd, statsmodels.formula.api as smf
