@@ -44,6 +44,30 @@ type(robots[1]).move = lambda self: self.speed * 2
             "type(robots[3]) is More, robots[3]",
         ],
     ),
+    "calls that a mock has recorded": (
+        "from unittest.mock import Mock, call\nservice = Mock()\nservice.load(1, n=2)",
+        "service call",
+        "service.save()\nplain = call(3)\nlast = service.load.call_args",
+        [
+            "len(last), last == call(1, n=2), last.args, last.kwargs",
+            "service.mock_calls, [len(one) for one in service.mock_calls]",
+            "sorted(service._mock_children)",
+            "len(plain), plain",
+        ],
+    ),
+    "objects of new classes in what was there": (
+        "a, d, s, o = [], {}, set(), type('Box', (), {})()",
+        "a d s o",
+        """
+def made(n):
+    return type(f"Made{n}", (), {"value": n, "double": lambda self: 2 * self.value})()
+a.append(made(1))
+d["k"] = made(2)
+s.add(made(3))
+o.inside = [made(4)]
+""",
+        ["[(one.value, one.double(), type(one).__name__) for one in (*a, *d.values(), *s, *o.inside)]"],
+    ),
     "model with a formula": (
         """
 import pandas as pd, statsmodels.formula.api as smf
