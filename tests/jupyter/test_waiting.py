@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from covalab.jupyter.notebook.waiting import ALL_NAMES, names_needed, objects_in
+from covalab.jupyter.notebook.waiting import ALL_NAMES, may_change_classes, names_needed, objects_in
 
 
 class Model:
@@ -91,3 +91,53 @@ def test_a_cell_that_may_look_at_any_name_waits_for_all(code: str, looks: bool) 
 def test_what_reaches_all_names_is_not_waited_for(value: object) -> None:
     """As the shell does, and the methods of it that notebooks have."""
     assert CHANGED.isdisjoint(objects_in([value], NAMESPACE))
+
+
+@pytest.fixture(scope="module")
+def robots() -> dict[str, Any]:
+    """Classes of a notebook, and names that lead to them only through objects."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    cell = """
+import abc, enum
+class Robot: speed = 1
+class Fast(Robot): pass
+class Slow(Robot, abc.ABC):
+    @classmethod
+    def set_speed(cls, speed): cls.speed = speed
+    def hurry(self): self.__class__.speed += 1
+one, many, deep = Robot(), [Robot()], {"k": (Slow(),)}
+bound, held = Fast().__repr__, lambda x=Fast(): x
+kinds = [Fast]
+"""
+    exec(cell, namespace)
+    return namespace
+
+
+@pytest.mark.parametrize("name", ["one", "many", "deep", "bound", "held", "kinds", "Fast", "Robot"])
+def test_a_class_of_the_notebook_that_changes_is_waited_for_by_its_objects(robots: dict[str, Any], name: str) -> None:
+    """A method that is set in one cell is called in the next one, which mentions only an object."""
+    changed = objects_in([robots["Robot"]], robots, with_classes=False)
+    assert not changed.isdisjoint(objects_in([robots[name]], robots))
+
+
+def test_objects_of_one_class_that_stays_as_it_is_share_nothing(robots: dict[str, Any]) -> None:
+    """So cells with objects of one class run beside each other."""
+    changed = objects_in([robots["one"], robots["bound"]], robots, with_classes=False)
+    assert changed.isdisjoint(objects_in([robots["many"]], robots))
+
+
+@pytest.mark.parametrize(
+    ("code", "may"),
+    [
+        ("many[0].__class__.speed = 5", True),
+        ("type(many[0]).speed = 5", True),
+        ("one.speed = 5", False),
+        ("Slow().hurry()", True),
+        ("many.append(3)", False),
+    ],
+)
+def test_a_cell_that_asks_objects_for_their_classes_may_change_these(
+    robots: dict[str, Any], code: str, may: bool
+) -> None:
+    """It need not name them."""
+    assert may_change_classes(ast.parse(code), robots) is may

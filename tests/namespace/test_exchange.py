@@ -12,6 +12,62 @@ from covalab.namespace.exchange import deliver, receive, send
 
 # What the notebook has; the names that the cell mentions; the cell; expressions that must be as after a plain run.
 CASES: dict[str, tuple[str, str, str, list[str]]] = {
+    "class of objects": (
+        """
+class Robot:
+    speed = 1
+    def move(self): return self.speed
+class Slotted:
+    __slots__ = ("a",)
+class Twin:
+    __slots__ = ("a",)
+class Numbers(list): pass
+class More(list): pass
+robots = [Robot(), Robot(), Slotted(), Numbers([1])]
+robots[2].a = 1
+first = robots[0]
+""",
+        "robots Twin More",
+        """
+robots[0].__class__ = type("Super", (type(robots[0]),), {"speed": 50})
+robots[0].extra = 1
+robots[2].__class__ = Twin
+robots[3].__class__ = More
+robots[3].append(2)
+type(robots[1]).move = lambda self: self.speed * 2
+""",
+        [
+            "[robot.move() for robot in robots[:2]]",
+            "first is robots[0]",
+            "type(first).__name__, isinstance(first, Robot), first.extra",
+            "type(robots[2]).__name__, robots[2].a",
+            "type(robots[3]) is More, robots[3]",
+        ],
+    ),
+    "calls that a mock has recorded": (
+        "from unittest.mock import Mock, call\nservice = Mock()\nservice.load(1, n=2)",
+        "service call",
+        "service.save()\nplain = call(3)\nlast = service.load.call_args",
+        [
+            "len(last), last == call(1, n=2), last.args, last.kwargs",
+            "service.mock_calls, [len(one) for one in service.mock_calls]",
+            "sorted(service._mock_children)",
+            "len(plain), plain",
+        ],
+    ),
+    "objects of new classes in what was there": (
+        "a, d, s, o = [], {}, set(), type('Box', (), {})()",
+        "a d s o",
+        """
+def made(n):
+    return type(f"Made{n}", (), {"value": n, "double": lambda self: 2 * self.value})()
+a.append(made(1))
+d["k"] = made(2)
+s.add(made(3))
+o.inside = [made(4)]
+""",
+        ["[(one.value, one.double(), type(one).__name__) for one in (*a, *d.values(), *s, *o.inside)]"],
+    ),
     "model with a formula": (
         """
 import pandas as pd, statsmodels.formula.api as smf

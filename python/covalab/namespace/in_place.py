@@ -36,7 +36,7 @@ def replace_content(old: Any, new: Any) -> None:
     if operator.length_hint(old, -1) >= 0 and hasattr(old, "__next__"):
         _advance(old, operator.length_hint(new, -1))
         return
-    if type(old) is not type(new):
+    if type(old) is not type(new) and not _put_class(old, type(new)):
         text = f"it is of type {type(old).__name__}, and now it would be of type {type(new).__name__}"
         raise CannotChangeError(text)
     found = False
@@ -49,6 +49,15 @@ def replace_content(old: Any, new: Any) -> None:
     is_built_in = isinstance(getattr(type(old), "__setstate__", None), types.MethodDescriptorType)
     if (is_built_in and not found) or not (_put_attributes(old, new) or found):
         _put_state(old, new)
+
+
+def _put_class(old: Any, kind: type) -> bool:
+    """Give an object another class, as an assignment to `__class__` does. Return whether that is possible."""
+    try:
+        object.__setattr__(old, "__class__", kind)
+    except TypeError:
+        return False
+    return True
 
 
 def _advance(old: Any, left: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from covalab.core.pickling import travels_by_value
 from covalab.namespace import arrays
+from covalab.namespace.definitions import set_attributes
 
 Reduce: TypeAlias = "Callable[[Any], Any]"
 
@@ -89,6 +90,30 @@ def _reduce_single_block(manager: Any) -> tuple[Any, ...]:
     return type(manager), (manager.blocks[0], manager.axes[0])
 
 
+def _reduce_call(call: Any) -> tuple[Any, ...]:
+    """A call that a mock has recorded: its own `__new__` would make three parts of two."""
+    mock: Any = sys.modules["unittest.mock"]
+    if call is mock.call:
+        return getattr, (mock, "call")
+    content = tuple.__getitem__(call, slice(None))
+    return bare_tuple, (type(call), content), dict(vars(call)), None, None, set_attributes
+
+
+def _reduce_mock(mock: Any) -> tuple[Any, ...]:
+    """A mock: its own `__new__` makes a class for each, and would make one more."""
+    return bare_object, (type(mock),), dict(vars(mock)), None, None, set_attributes
+
+
+def bare_object(kind: type) -> Any:
+    """Return an object of a class whose `__new__` does more than that; pickles name this function."""
+    return object.__new__(kind)
+
+
+def bare_tuple(kind: type[tuple[Any, ...]], content: tuple[Any, ...]) -> Any:
+    """Return a tuple of a class that makes something else of its content; pickles name this function."""
+    return tuple.__new__(kind, content)
+
+
 def _copies_on_write() -> bool:
     pandas: Any = sys.modules["pandas"]
     return int(pandas.__version__.partition(".")[0]) >= 3 or pandas.options.mode.copy_on_write is True
@@ -110,6 +135,8 @@ _SPECIAL: Final[tuple[tuple[str, str, Reduce], ...]] = (
     ("pandas.core.internals.managers", "SingleBlockManager", _reduce_single_block),
     ("pandas.core.generic", "NDFrame", _reduce_frame),
     ("numpy", "dtype", _reduce_dtype),
+    ("unittest.mock", "_Call", _reduce_call),
+    ("unittest.mock", "NonCallableMock", _reduce_mock),
 )
 
 

@@ -55,7 +55,7 @@ class ReferringPickler(NamespacePickler):
         super().__init__(file, namespace, **options)
         self._numbers = numbers
         self.root: Any = None
-        self._by_value: Any = None
+        self._opened: Any = None
 
     def persistent_id(self, obj: Any) -> int | None:
         """Return the number of an object."""
@@ -63,14 +63,14 @@ class ReferringPickler(NamespacePickler):
         if number is None or obj is not self.root:
             return number
         self.root = None
-        self._by_value = obj
+        self._opened = obj
         return None
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how to make an object."""
         how = super().reducer_override(obj)
-        if obj is self._by_value:
-            self._by_value = None
+        if obj is self._opened:
+            self._opened = None
             if isinstance(how, tuple) and len(how) == _WITH_SETTER:
                 self.root = obj  # the pickler comes to it once more, for the function that sets its state
         return how

@@ -17,7 +17,14 @@ from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import DispatchSummary, Status
 from covalab.core.outputs import Output
 from covalab.jupyter.notebook.session import CellElectron, Session
-from covalab.jupyter.notebook.waiting import ALL_NAMES, RANDOM, names_changed, names_needed, objects_in
+from covalab.jupyter.notebook.waiting import (
+    ALL_NAMES,
+    RANDOM,
+    may_change_classes,
+    names_changed,
+    names_needed,
+    objects_in,
+)
 from covalab.namespace.covariables import is_hidden
 from covalab.namespace.delivery import Delivered
 from covalab.namespace.exchange import Sent
@@ -68,6 +75,7 @@ class BackgroundCell:
         self.names |= {one.name for one in scope.possible}
         self.names |= {RANDOM} & names_needed(made.part.cell.tree, session.namespace)
         self.names |= names_changed(made.part.cell.tree, session.namespace)
+        self._with_classes = may_change_classes(made.part.cell.tree, session.namespace)
         self.hides_names = made.part.cell.hides_names
         self._may_change: set[int] | None = None  # ids of objects of the notebook, once somebody has asked
         self.error: CellFailed | None = None
@@ -92,7 +100,8 @@ class BackgroundCell:
             return []
         if self._may_change is None:
             sent = self._sent.values
-            reached = objects_in([sent[name] for name in self.names if name in sent], self._session.namespace)
+            changed = [sent[name] for name in self.names if name in sent]
+            reached = objects_in(changed, self._session.namespace, with_classes=self._with_classes)
             self._may_change = reached & self._sent.states.numbers.keys()
         namespace = self._session.namespace
         return [

@@ -12,7 +12,7 @@ import random
 import time
 import types
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from covalab.core.plain_types import ATOMS
 from covalab.jupyter.cells.cell import kind_of
@@ -27,6 +27,8 @@ FILES: Final = "files"
 ALL_NAMES: Final = "all names"
 _NO_NAMES: Final = frozenset({RANDOM, FILES, ALL_NAMES})
 _NOT_ENTERED: Final = ATOMS | {type, types.ModuleType, types.CodeType, types.BuiltinFunctionType}
+_MAIN: Final = "__main__"
+_ASKS_FOR_CLASS: Final = frozenset({"type", "__class__", "__mro__", "__subclasses__", "__bases__"})
 _OBJECTS_LIMIT: Final = 100_000
 _DRAWS: Final = frozenset({"random", "seed"})
 _TICK_SECONDS: Final = 0.1
@@ -74,23 +76,46 @@ def names_changed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
     return found | {FILES} if may_write(tree) else found
 
 
-def objects_in(values: Iterable[object], namespace: Mapping[str, Any]) -> set[int]:
+def may_change_classes(tree: ast.Module, namespace: Mapping[str, Any]) -> bool:
+    """Return whether a cell, or code of the notebook that it mentions, asks objects for their classes."""
+    words = {node.id if isinstance(node, ast.Name) else node.attr for node in ast.walk(tree) if _is_word(node)}
+    code = [inner for name in words & namespace.keys() for inner in names_in(namespace[name])]
+    return not _ASKS_FOR_CLASS.isdisjoint([*words, *code])
+
+
+def _is_word(node: ast.AST) -> TypeGuard[ast.Name | ast.Attribute]:
+    return isinstance(node, (ast.Name, ast.Attribute))
+
+
+def objects_in(values: Iterable[object], namespace: Mapping[str, Any], *, with_classes: bool = True) -> set[int]:
     """Return the ids of the objects that can be reached from values, up to a limit; code is not looked into.
 
-    Neither is the namespace of the notebook, which the shell's objects reach.
+    An object leads to its class, if that is the notebook's, unless `with_classes` is false. The namespace of the
+    notebook, to which the shell's objects lead, is not looked into.
     """
     found = {id(namespace)}
     level = list(values)
     while level and len(found) < _OBJECTS_LIMIT:
-        fresh = [one for one in level if id(one) not in found and type(one) not in _NOT_ENTERED]
+        fresh = [one for one in level if id(one) not in found and (type(one) not in _NOT_ENTERED or _is_own_class(one))]
         found.update(map(id, fresh))
         bases = [getattr(one, "base", None) for one in fresh if type(one).__module__ == "numpy"]
         functions = [one for one in fresh if type(one) is types.FunctionType]
         held = [
             part for one in functions for part in (one.__closure__, one.__defaults__, one.__kwdefaults__, vars(one))
         ]
-        level = [*bases, *held, *gc.get_referents(*(one for one in fresh if type(one) is not types.FunctionType))]
+        others = [one for one in fresh if type(one) is not types.FunctionType]
+        if with_classes:
+            level = [*bases, *held, *gc.get_referents(*others)]
+        else:
+            own = [one for one in others if type(one).__module__ == _MAIN]
+            inside = [part for one in own for part in gc.get_referents(one) if part is not type(one)]
+            rest = [one for one in others if type(one).__module__ != _MAIN]
+            level = [*bases, *held, *inside, *gc.get_referents(*rest)]
     return found
+
+
+def _is_own_class(value: object) -> bool:
+    return isinstance(value, type) and value.__module__ == _MAIN
 
 
 def _is_of_notebook(function: ast.expr, namespace: Mapping[str, Any]) -> bool:

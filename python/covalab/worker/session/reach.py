@@ -81,9 +81,17 @@ def _code_in(value: object) -> tuple[list[str], list[types.CodeType]]:
             pending.append(type(one))
         else:
             # `functools.partial`, `property`, `staticmethod`, what `functools.cache` makes
-            parts = (getattr(one, name, None) for name in ("func", "fget", "fset", "__func__", "__wrapped__"))
+            parts = (_own(one, name) for name in ("func", "fget", "fset", "__func__", "__wrapped__"))
             pending += [part for part in parts if isinstance(part, (types.FunctionType, types.MethodType, type))]
     return names, codes
+
+
+def _own(obj: object, name: str) -> object:
+    """Return an attribute that an object has, without its `__getattr__`: a mock would make one and keep it."""
+    try:
+        return object.__getattribute__(obj, name)
+    except AttributeError:
+        return None
 
 
 def sources_of(values: Iterable[object]) -> dict[str, str]:
