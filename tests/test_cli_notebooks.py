@@ -119,12 +119,12 @@ def _ran(path: Path, *options: str) -> tuple[list[bool], list[list[str]], dict[s
 def test_a_second_run_runs_what_was_edited_and_what_depends_on_it(live: Client, tmp_path: Path) -> None:
     """Outputs and values are those of a run of every cell; the views say which cells ran."""
     path = write(tmp_path / "again.ipynb", *NOTEBOOK)
-    _ran(path)
+    _ran(path, "--reuse")
 
     def both(**edits: str) -> list[int]:
         write(path, *(edits.get(f"c{number}", text) for number, text in enumerate(NOTEBOOK)))
-        ran, outputs, values, dispatch = _ran(path)
-        every, fresh_outputs, fresh_values, _ = _ran(path, "--fresh")
+        ran, outputs, values, dispatch = _ran(path, "--reuse")
+        every, fresh_outputs, fresh_values, _ = _ran(path)
         assert all(every)
         assert (outputs, values) == (fresh_outputs, fresh_values)
         explained = [
@@ -142,7 +142,7 @@ def test_a_second_run_runs_what_was_edited_and_what_depends_on_it(live: Client, 
     ]  # it needs all before it, and the last one follows other cells
 
     write(path, *NOTEBOOK)
-    said = covalab("run", path, "-o", tmp_path / "out.ipynb")
+    said = covalab("run", path, "--reuse", "-o", tmp_path / "out.ipynb")
     assert "REUSED" in said.stderr
     found = re.search(r"covalab explain (\S+) CELL", said.stderr)
     assert found is not None

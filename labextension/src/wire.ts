@@ -356,7 +356,11 @@ export interface NotebookCell {
   readonly source_digest: string;
 }
 
-/** Notebook run for views: the file, its code cells with their nodes, and the status of the dispatch. */
+/**
+ * Notebook run for views: the file, its code cells with their nodes, and the status of the dispatch.
+ *
+ * `reused` are the nodes of the cells that did not run, because an earlier run stood for them.
+ */
 export interface NotebookView {
   readonly path: string;
   readonly cells: readonly NotebookCell[];
@@ -364,6 +368,7 @@ export interface NotebookView {
   readonly parameters: Record<string, unknown>;
   readonly first: string;
   readonly resumed: string;
+  readonly reused: readonly number[];
 }
 
 /**

@@ -341,7 +341,7 @@ def test_a_notebook_is_run_from_another(live: Client, shell: Any, tmp_path: Path
     """The magic takes papermill's parameters and returns the id; a refusal is one line."""
     path = write(tmp_path / "inner.ipynb", tagged("a = 1", "parameters"), "b = a * 2")
 
-    run = run_cell(shell, f"run = %run_notebook '{path}' -p a 21 --fresh\nrun")
+    run = run_cell(shell, f"run = %run_notebook '{path}' -p a 21\nrun")
 
     assert wait_for_end(live, run) == "completed"
     run_cell(shell, "%bring run b")

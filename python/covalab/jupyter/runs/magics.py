@@ -44,7 +44,7 @@ class RunMagics(Magics):
         ),
         argument("--cell-timeout", type=float, help="limit for one cell, in seconds"),
         argument("--allow-errors", action="store_true", help="run the cells after one that failed, too"),
-        argument("--fresh", action="store_true", help="run every cell, also those whose results an earlier run has"),
+        argument("--reuse", action="store_true", help="take values and outputs of unchanged cells from earlier runs"),
         argument("--no-check", action="store_true", help="do not look for missing packages before the run"),
     )
     def run_notebook(self, line: str) -> DispatchHandle:
@@ -60,7 +60,7 @@ class RunMagics(Magics):
                 {name: value_of_text(text.strip("'\"")) for name, text in options.parameter},
                 cell_timeout=options.cell_timeout,
                 allow_errors=options.allow_errors,
-                fresh=options.fresh,
+                reuse=options.reuse,
                 check=not options.no_check,
             )
         except NotebookRefused as error:

@@ -18,15 +18,15 @@ class RunOptions(msgspec.Struct, frozen=True, omit_defaults=True):
         The limit for one run of a cell that has none of its own, in seconds.
     allow_errors
         Whether the cells after one that raised an exception run.
-    fresh
-        Whether cells run although an earlier run has their results.
+    reuse
+        Whether cells that did not change take values and outputs from earlier runs.
     check
         Whether packages that are missing are looked for before anything runs.
     """
 
     cell_timeout: float | None = None
     allow_errors: bool = False
-    fresh: bool = False
+    reuse: bool = False
     check: bool = True
 
 

@@ -31,7 +31,7 @@ def run_notebook(
     *,
     cell_timeout: float | None = None,
     allow_errors: bool = False,
-    fresh: bool = False,
+    reuse: bool = False,
     check: bool = True,
     folder: str | os.PathLike[str] | None = None,
     document: Mapping[str, Any] | None = None,
@@ -58,8 +58,8 @@ def run_notebook(
         The limit for one cell, in seconds; one that a cell has in its metadata or tags goes before it.
     allow_errors : bool
         Run the cells after one that raised an exception; for one cell, tag it ``raises-exception``.
-    fresh : bool
-        Run every cell, also those whose results an earlier run has.
+    reuse : bool
+        Take values and outputs of cells that did not change from earlier runs.
     check : bool
         Look for packages that the cells import and this environment does not have, before anything runs.
     folder : str or Path, optional
@@ -98,7 +98,7 @@ def run_notebook(
     timing = timing_of(where, eta, interval, allow_overlap=allow_overlap, cron=cron, time_zone=time_zone)
     place = Path(os.path.abspath(path))  # noqa: PTH100 - a link is the notebook's name, as in Jupyter
     found = read_document(place) if document is None else document_from(msgspec.to_builtins(document), place)
-    options = RunOptions(cell_timeout=cell_timeout, allow_errors=allow_errors, fresh=fresh, check=check)
+    options = RunOptions(cell_timeout=cell_timeout, allow_errors=allow_errors, reuse=reuse, check=check)
     submission = submitted(
         found,
         dict(parameters or {}),
