@@ -28,6 +28,7 @@ from covalab.core.model import (
     Trigger,
     Value,
 )
+from covalab.core.notebook_run import NotebookRun
 from covalab.dispatcher.recovery import count_recovery, resubmission
 from covalab.dispatcher.running import summary_of
 from covalab.store import Store, dispatch_rows
@@ -80,6 +81,7 @@ WHOLE = Submission(
     schedule=Schedule(DispatchId("a"), 60.0, number=2),
     variables=b"packed",
     local_modules=Digest("d" * 64),
+    notebook=NotebookRun("a.ipynb", "f" * 64, (), {"n": 1}),
 )
 """A submission none of whose fields has its default."""
 

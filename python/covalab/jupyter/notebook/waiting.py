@@ -111,7 +111,7 @@ def objects_in(values: Iterable[object], namespace: Mapping[str, Any], *, with_c
             inside = [part for one in own for part in gc.get_referents(one) if part is not type(one)]
             rest = [one for one in others if type(one).__module__ != _MAIN]
             level = [*bases, *held, *inside, *gc.get_referents(*rest)]
-    return found
+    return found - {id(namespace)}
 
 
 def _is_own_class(value: object) -> bool:
