@@ -384,5 +384,5 @@ def test_values_of_the_notebook_are_themselves_outside_a_graph() -> None:
 )
 def test_a_cell_alone_that_changes_ipython_is_refused(code: str) -> None:
     """It runs in a process of its own, and the next cell would not find it."""
-    with pytest.raises(CellRefused, match="changes IPython in the cell's own process.*leave it a plain cell"):
+    with pytest.raises(CellRefused, match=r"changes IPython in the cell's own process.*leave it a plain cell"):
         refuse_alone(read_session_cell(f"%%electron --run\n{code}"), {})
