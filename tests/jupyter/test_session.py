@@ -19,9 +19,10 @@ from covalab.blobs import InMemory
 from covalab.core.errors import GraphError
 from covalab.core.missing_values import Missing
 from covalab.core.model import RetryPolicy
+from covalab.jupyter.cells.cell import read_session_cell
 from covalab.jupyter.cells.header import read_header
 from covalab.jupyter.cells.ipython_lines import CellRefused
-from covalab.jupyter.notebook.refusals import InPlaceWarning
+from covalab.jupyter.notebook.refusals import InPlaceWarning, refuse_alone
 from covalab.jupyter.notebook.session import CellElectron, Options, Session, from_notebook
 
 
@@ -368,3 +369,20 @@ def test_values_of_the_notebook_are_themselves_outside_a_graph() -> None:
     value = [1, 2]
 
     assert from_notebook(value) is value
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "@register_line_magic\ndef double(line): return 2 * int(line)",
+        "@IPython.core.magic.register_cell_magic\ndef shouted(line, cell): ...",
+        "get_ipython().register_magics(Mine)",
+        "formatters['text/html'].for_type(Rgb, str)",
+        "get_ipython().events.register('pre_run_cell', print)",
+        "InteractiveShell.ast_node_interactivity = 'all'",
+    ],
+)
+def test_a_cell_alone_that_changes_ipython_is_refused(code: str) -> None:
+    """It runs in a process of its own, and the next cell would not find it."""
+    with pytest.raises(CellRefused, match=r"changes IPython in the cell's own process.*leave it a plain cell"):
+        refuse_alone(read_session_cell(f"%%electron --run\n{code}"), {})

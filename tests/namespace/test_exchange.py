@@ -511,6 +511,26 @@ def test_what_cannot_come_back_is_named(kernel: Peer, task: Peer) -> None:
     assert kernel.values("a", "b", "n", "'g' in globals()") == ["[1]", "[2, 3]", "2", "False"]
 
 
+def test_a_temporary_folder_of_another_process_is_not_brought_without_its_files(kernel: Peer, task: Peer) -> None:
+    """That of the notebook can be used there; one that is deleted already is only a name."""
+    kernel.run("import tempfile, os\nmine = tempfile.TemporaryDirectory()\nhere = [mine]")
+    cell = """
+open(mine.name + "/file", "w").close()
+new, done = tempfile.TemporaryDirectory(), tempfile.TemporaryDirectory()
+done.cleanup()
+here.append(3)
+"""
+    delivered = _run_there(kernel, task, "tempfile mine here", cell)
+
+    assert list(delivered.unsendable) == ["new"]  # type: ignore[attr-defined]
+    assert "deleted when the process of the cell ends" in delivered.unsendable["new"]  # type: ignore[attr-defined]
+    assert kernel.values("os.listdir(mine.name)", "here[0] is mine, here[1:]", "os.path.exists(done.name)") == [
+        "['file']",
+        "(True, [3])",
+        "False",
+    ]
+
+
 def test_an_object_that_cannot_be_changed_in_place_is_another_one_and_it_is_said(kernel: Peer, task: Peer) -> None:
     """Where names mean it they mean the new one."""
     kernel.run("e = enumerate('abc')\nalias = e\nk = [e]")

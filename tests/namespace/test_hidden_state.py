@@ -75,6 +75,18 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
     "folder": ("import os", "os.chdir('/')", ["os.getcwd()"]),
     "recursion": ("import sys", "sys.setrecursionlimit(2345)", ["sys.getrecursionlimit()"]),
     "search path": ("import sys", "sys.path.insert(0, '/nowhere')", ["sys.path[0]"]),
+    "handlers of signals": (
+        "import signal",
+        """
+def on_signal(number, frame): return number + 1
+signal.signal(signal.SIGUSR1, on_signal); signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+signal.signal(signal.SIGALRM, lambda *_: None); signal.signal(signal.SIGALRM, signal.SIG_DFL)
+""",
+        [
+            "signal.getsignal(signal.SIGUSR1)(2, None)",
+            "[signal.getsignal(n) for n in (signal.SIGUSR2, signal.SIGALRM)]",
+        ],
+    ),
     "decimal": (
         "import decimal",
         "decimal.getcontext().prec = 5; decimal.getcontext().rounding = decimal.ROUND_UP",

@@ -13,6 +13,7 @@ import io
 import locale
 import operator
 import os
+import signal
 import sys
 import time
 import warnings
@@ -256,6 +257,21 @@ _SETTERS: Final[dict[str, Callable[[Any], object]]] = {
 }
 
 
+def _read_signals() -> _Settings:
+    """Return the handlers of the signals that neither a kernel nor a task has a handler of its own for."""
+    handlers = {name: signal.getsignal(getattr(signal, name)) for name in _SIGNALS}
+    return {name: handler for name, handler in handlers.items() if handler is not None}
+
+
+def _put_signals(settings: _Settings) -> None:
+    for name, handler in settings.items():
+        if name in _SIGNALS and handler is not None:
+            signal.signal(getattr(signal, name), handler)
+
+
+_SIGNALS: Final = tuple(name for name in ("SIGALRM", "SIGVTALRM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name))
+
+
 class _Place(NamedTuple):
     """Place of settings: the module without which there are none, and how they are read and set."""
 
@@ -268,5 +284,6 @@ class _Place(NamedTuple):
 _PLACES: Final[dict[str, _Place]] = {
     "environment": _Place("", _read_environment, _put_environment),
     "process": _Place("", _read_process, _put_process),
+    "signals": _Place("", _read_signals, _put_signals, lambda: dict.fromkeys(_SIGNALS, signal.SIG_DFL)),
     **{name: _Place(*row) for name, row in hidden_libraries.PLACES.items()},
 }

@@ -10,6 +10,7 @@ import array
 import copyreg
 import io
 import sys
+import tempfile
 import types
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -68,6 +69,12 @@ class ReferringPickler(NamespacePickler):
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how to make an object."""
+        if type(obj) is tempfile.TemporaryDirectory and obj._finalizer.alive:  # noqa: SLF001 - nothing else says so
+            text = (
+                "cannot pickle 'TemporaryDirectory' object: its folder is deleted when the process of the cell ends; "
+                "make it in a plain cell, or use tempfile.mkdtemp()"
+            )
+            raise TypeError(text)
         how = super().reducer_override(obj)
         if obj is self._opened:
             self._opened = None

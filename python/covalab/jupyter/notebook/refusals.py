@@ -27,6 +27,27 @@ class UnknownNameWarning(UserWarning):
 
 
 _ADD_HANDLERS: Final = frozenset({"addHandler", "basicConfig", "dictConfig", "fileConfig"})
+_CHANGE_SHELL: Final = frozenset(
+    {
+        "register_line_magic",
+        "register_cell_magic",
+        "register_line_cell_magic",
+        "register_magics",
+        "register_magic_function",
+        "for_type",
+        "for_type_by_name",
+        "set_custom_exc",
+        "ast_node_interactivity",
+        "ast_transformers",
+        "input_transformers_cleanup",
+        "input_transformers_post",
+        "pre_run_cell",
+        "post_run_cell",
+        "pre_execute",
+        "post_execute",
+    }
+)
+"""Names, attributes and events by which a cell changes IPython itself."""
 
 
 def refuse_alone(cell: Cell, namespace: Mapping[str, Any]) -> None:
@@ -47,6 +68,7 @@ def refuse_alone(cell: Cell, namespace: Mapping[str, Any]) -> None:
             )
             raise CellRefused(message, line)
     for node in ast.walk(cell.tree):
+        _refuse_change_of_shell(node)
         if isinstance(node, ast.Attribute) and node.attr in _ADD_HANDLERS:
             message = (
                 f"{node.attr} adds handlers of loggers to the cell's own process, where the cells after it do not run: "
@@ -61,6 +83,19 @@ def refuse_alone(cell: Cell, namespace: Mapping[str, Any]) -> None:
                     "come back here; set it in a plain cell"
                 )
                 raise CellRefused(message, target.lineno)
+
+
+def _refuse_change_of_shell(node: ast.AST) -> None:
+    word = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "register":
+        event = node.args[0] if node.args else None
+        word = str(event.value) if isinstance(event, ast.Constant) else ""
+    if word in _CHANGE_SHELL:
+        message = (
+            f"{word} changes IPython in the cell's own process, where the cells after it do not run: "
+            "leave it a plain cell"
+        )
+        raise CellRefused(message, getattr(node, "lineno", 0))
 
 
 def refuse_input(name: str, cell: Cell, namespace: Mapping[str, Any]) -> None:

@@ -43,8 +43,8 @@ from covalab.worker.session.cell_text import CellText
 from covalab.worker.session.reach import is_of_shell, reached
 from covalab.worker.session.record import CellRecord
 
-_OF_A_CONTEXT: Final = frozenset({"decimal", "numpy"})
-"""Hidden state that each thread has for itself, so that a thread which delivers cannot set it for the cells."""
+_OF_A_CONTEXT: Final = frozenset({"decimal", "numpy", "signals"})
+"""Hidden state that a thread which delivers cannot set for the cells: that of each thread, and of the main one."""
 
 
 class Options(msgspec.Struct, frozen=True):
