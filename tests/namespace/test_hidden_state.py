@@ -113,11 +113,6 @@ signal.signal(signal.SIGALRM, lambda *_: None); signal.signal(signal.SIGALRM, si
         "logging.getLogger('a').disabled = True; logging.getLogger('b.c').propagate = False; logging.getLogger('d')",
         ["[(logging.getLogger(name).disabled, logging.getLogger(name).propagate) for name in ('a', 'b.c', 'd')]"],
     ),
-    "a logger that is quiet no more": (
-        "import logging; logging.getLogger('a').disabled = True",
-        "logging.getLogger('a').disabled = False",
-        ["logging.getLogger('a').disabled"],
-    ),
 }
 
 
