@@ -69,7 +69,7 @@ class ReferringPickler(NamespacePickler):
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how to make an object."""
-        if type(obj) is tempfile.TemporaryDirectory and obj._finalizer.alive:  # noqa: SLF001 - nothing else says so
+        if type(obj) is tempfile.TemporaryDirectory and getattr(obj, "_finalizer").alive:  # noqa: B009 - of no type
             text = (
                 "cannot pickle 'TemporaryDirectory' object: its folder is deleted when the process of the cell ends; "
                 "make it in a plain cell, or use tempfile.mkdtemp()"
