@@ -531,6 +531,25 @@ here.append(3)
     ]
 
 
+def test_classes_that_sqlalchemy_maps_are_named(kernel: Peer, task: Peer) -> None:
+    """They, and their objects, stay where they are; the rest comes."""
+    base = "from sqlalchemy.orm import declarative_base, DeclarativeBase\nfrom sqlalchemy import Column, Integer\n"
+    cell = """
+Base = declarative_base()
+class New(DeclarativeBase): pass
+class Book(Base):
+    __tablename__ = "book"
+    id = Column(Integer, primary_key=True)
+book, n = Book(id=1), 3
+"""
+    kernel.run(base + "Here = declarative_base()")
+    delivered = _run_there(kernel, task, "Here Column Integer declarative_base DeclarativeBase", cell)
+
+    assert sorted(delivered.unsendable) == ["Base", "Book", "New", "book"]  # type: ignore[attr-defined]
+    assert "SQLAlchemy maps it in the process" in delivered.unsendable["Book"]  # type: ignore[attr-defined]
+    assert kernel.value("n") == "3"
+
+
 def test_an_object_that_cannot_be_changed_in_place_is_another_one_and_it_is_said(kernel: Peer, task: Peer) -> None:
     """Where names mean it they mean the new one."""
     kernel.run("e = enumerate('abc')\nalias = e\nk = [e]")

@@ -75,6 +75,7 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
     "folder": ("import os", "os.chdir('/')", ["os.getcwd()"]),
     "recursion": ("import sys", "sys.setrecursionlimit(2345)", ["sys.getrecursionlimit()"]),
     "search path": ("import sys", "sys.path.insert(0, '/nowhere')", ["sys.path[0]"]),
+    "arguments of the program": ("import sys", "sys.argv = ['prog', '-v']", ["sys.argv"]),
     "handlers of signals": (
         "import signal",
         """

@@ -199,6 +199,7 @@ def _put_environment(settings: _Settings) -> None:
 def _read_process() -> _Settings:
     settings: _Settings = {
         "path": list(sys.path),
+        "arguments": list(sys.argv),
         "recursion limit": sys.getrecursionlimit(),
         "digits": getattr(sys, "get_int_max_str_digits", int)(),
         "filters": list(warnings.filters),
@@ -246,8 +247,13 @@ def _put_path(path: list[str]) -> None:
     sys.path[:] = path
 
 
+def _put_arguments(arguments: list[str]) -> None:
+    sys.argv[:] = arguments
+
+
 _SETTERS: Final[dict[str, Callable[[Any], object]]] = {
     "path": _put_path,
+    "arguments": _put_arguments,
     "recursion limit": sys.setrecursionlimit,
     "digits": getattr(sys, "set_int_max_str_digits", bool),
     "filters": _put_filters,

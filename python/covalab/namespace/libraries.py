@@ -45,6 +45,17 @@ def special_reducer(kind: type) -> Reduce | None:
     return None
 
 
+def refuse_mapped(cls: type) -> None:
+    """Refuse a class that SQLAlchemy maps to a table: it is entered in a registry when its definition runs."""
+    registry = getattr(sys.modules.get("sqlalchemy.orm"), "registry", None)
+    if registry is not None and isinstance(getattr(cls, "registry", None), registry):
+        text = (
+            f"cannot pickle class {cls.__name__!r}: SQLAlchemy maps it in the process that defined it; "
+            "define it in the cell that uses it, or in a module that both import"
+        )
+        raise TypeError(text)
+
+
 def _reduce_figure(figure: Any) -> tuple[Any, ...]:
     """A figure, which pyplot would otherwise open, and show once more, where it arrives."""
     how = figure.__reduce_ex__(5)

@@ -43,7 +43,7 @@ from covalab.namespace.definitions import (
     tracker_of,
     tracker_of_function,
 )
-from covalab.namespace.libraries import attribute_of_module, objects_of_module, special_reducer
+from covalab.namespace.libraries import attribute_of_module, objects_of_module, refuse_mapped, special_reducer
 
 _WORD: Final = re.compile(r"[^\W\d]\w*")
 _OUT_OF_BAND: Final = 32 * 1024  # smaller buffers are cheaper inside the pickle
@@ -184,6 +184,7 @@ class NamespacePickler(NotebookPickler):
         how = cloudpickle.Pickler.reducer_override(self, cls)
         if not is_class_made_here(how):
             return how
+        refuse_mapped(cls)
         tracker = tracker_of(cls)
         self.definitions[tracker] = cls
         if self._is_reference(cls):

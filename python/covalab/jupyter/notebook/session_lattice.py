@@ -155,8 +155,10 @@ class Build:
         state, changed = hidden_state.capture_both(self._base)
         now, parts = state.parts, changed.parts
         parts.update({name: now[name] for name in hidden_state.GENERATORS if name in now})
-        # What comes back is a whole list of filters, so the cell must begin with the notebook's.
-        parts["process"] = {**parts.get("process", {}), "filters": now["process"]["filters"]}
+        # What comes back is a whole list of filters, so the cell must begin with the notebook's. Programs that read
+        # their arguments say how they are called.
+        process = {name: now["process"][name] for name in ("filters", "arguments")}
+        parts["process"] = {**parts.get("process", {}), **process}
         return pickle.dumps(hidden_state.HiddenState(parts))
 
     def _send(self, cell: str, names: Sequence[str], beside: Iterable[str]) -> NotebookNames:
