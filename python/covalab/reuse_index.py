@@ -96,12 +96,12 @@ class ReuseIndex:
     def _mark(self, dispatch: str) -> None:
         path = self._markers / dispatch
         if _SAFE.fullmatch(dispatch) and not path.exists():
-            self._markers.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_private(self._markers)
             path.touch(mode=0o600)
 
     def _write(self, path: Path, data: bytes) -> None:
         """Put a file in place at once, so that a reader finds it whole. A lost one costs a run, so it is not synced."""
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(path.parent)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         fd = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         try:
@@ -112,3 +112,9 @@ class ReuseIndex:
             with suppress(OSError):
                 temporary.unlink()
             raise
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder of an index and what is above it in the data folder; `parents` would follow the umask of a task."""
+    folder.parent.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
