@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Literal
 
 import msgspec
 from tests.law.compare import Difference, differences, failed, report
-from tests.law.notebooks import Notebook
-from tests.law.ways import Run, Way, run_in_background
+from tests.law.notebooks import Notebook, named
+from tests.law.ways import Run, Way, run_in_background, run_plainly
 
 from covalab.client import Client
 
@@ -60,3 +61,9 @@ def _cells(notebook: Notebook, way: Way, plain: Run) -> Sequence[str]:
     if way == "run" and plain.failed_at is not None:
         return notebook.cells[: plain.failed_at + 1]
     return notebook.cells
+
+
+@functools.cache
+def plain_run(name: str, folder: Path) -> Run:
+    """Return the plain run of a notebook, made once for all ways with which it is compared."""
+    return run_plainly(named(name).cells, folder / name)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
 import pytest
 from tests.law.file_way import judge_file
-from tests.law.notebooks import Notebook, named, notebooks
-from tests.law.ways import Run, run_plainly
+from tests.law.judge import plain_run
+from tests.law.notebooks import Notebook, notebooks
 
 from covalab.client import Client
 
@@ -19,18 +18,6 @@ _QUICK = """
 """
 IN_EACH_RUN = [one for one in ALL if one.name in _QUICK.split()]
 OTHERS = [one for one in ALL if one.name not in _QUICK.split()]
-
-
-@pytest.fixture(scope="session")
-def plain_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the plain runs."""
-    return tmp_path_factory.mktemp("plain for files")
-
-
-@functools.cache
-def plain_run(name: str, folder: Path) -> Run:
-    """Return the plain run of a notebook, made once."""
-    return run_plainly(named(name).cells, folder / name)
 
 
 @pytest.mark.sampled(2)

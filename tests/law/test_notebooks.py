@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
 import pytest
 from tests.law.compare import differences, report
-from tests.law.judge import judge
-from tests.law.notebooks import Notebook, named, notebooks
-from tests.law.ways import WAYS, Run, Way, run_plainly
+from tests.law.judge import judge, plain_run
+from tests.law.notebooks import Notebook, notebooks
+from tests.law.ways import WAYS, Way, run_plainly
 
 from covalab.client import Client
 
@@ -23,18 +22,6 @@ _QUICK = """
 """
 IN_EACH_RUN = [one for one in ALL if one.name in _QUICK.split()]
 OTHERS = [one for one in ALL if one.name not in _QUICK.split()]
-
-
-@pytest.fixture(scope="session")
-def plain_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the plain runs."""
-    return tmp_path_factory.mktemp("plain")
-
-
-@functools.cache
-def plain_run(name: str, folder: Path) -> Run:
-    """Return the plain run of a notebook, made once."""
-    return run_plainly(named(name).cells, folder / name)
 
 
 @pytest.mark.sampled(4)
