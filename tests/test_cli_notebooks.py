@@ -131,6 +131,7 @@ def test_a_second_run_runs_what_was_edited_and_what_depends_on_it(live: Client, 
             json.loads(covalab("explain", dispatch, name, "--json").output) for name in ("make_total", "make_out")
         ]
         assert [bool(one["reuse"] and one["reuse"][0]) for (one,) in explained] == [not ran[9], not ran[5]]
+        print(edits, explained)  # the reasons, if the next line is not true
         return [number for number, did in enumerate(ran) if did]
 
     assert both() == [6]  # nobody knows what a seed replaces

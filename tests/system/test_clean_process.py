@@ -57,6 +57,15 @@ def everywhere(text: str) -> Any:
     return [run_text(text, 0.08) for _ in range(2 * WORKERS)]
 
 
+@ct.lattice
+def series(text: str) -> Any:
+    """Run a text four times in one process, one after the other."""
+    found = [run_text(text)]
+    for _ in range(3):
+        found.append(run_text(text, after=found[-1]))
+    return found
+
+
 def program(folder: Path, text: str) -> Any:
     """Run a program of its own, and return what it prints last, as JSON."""
     path = folder / "program.py"
@@ -67,6 +76,22 @@ def program(folder: Path, text: str) -> Any:
 
 
 # -- T6: state of the process --------------------------------------------------------------------------------------
+
+
+def test_the_first_task_of_a_process_sees_what_later_ones_see(client: Client) -> None:
+    """Arguments of the program, search path, hooks, limits and all else that is put back after each task."""
+    look = """
+        import re, sys
+        from covalab.worker import process_settings
+        kept = [one for one in process_settings._read() if "COVALAB" not in repr(one)]
+        seen = repr([sys.argv, *(re.sub("0x[0-9a-f]+", "", repr(one)) for one in kept)])
+    """
+    ct.dispatch_sync(everywhere)("seen = 1")  # what each stem imports once is there
+
+    first, *others = value_of(series, textwrap.dedent(look))
+
+    assert first.startswith("[['']")
+    assert others == [first] * 3
 
 
 @pytest.mark.parametrize("name", STATES)

@@ -181,6 +181,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m covalab.worker.stem", description=__doc__)
     parser.add_argument("--control", type=int, required=True)
     arguments = parser.parse_args()
+    sys.argv[:] = [""]  # as in the task processes: it is put back to this one after every task
     adopt_orphans()
     # Dask sets it for its workers. It has done its work here, and a package that reads it would be other in a dispatch.
     os.environ.pop("PYTHONHASHSEED", None)

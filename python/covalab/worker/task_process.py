@@ -279,7 +279,7 @@ def begin(
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    sys.argv = [""]
+    sys.argv[:] = [""]
     process = TaskProcess(socket.socket(fileno=fd), mark_fd, is_ours=is_ours, prepared=prepared)
     if asks_again:
         process.ask_again()
