@@ -7,6 +7,7 @@ printed is the median of each side and the median of the ratios pair by pair. A 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-from tests.bench import cells
+from tests.bench import cells, notebooks
 from tests.bench.peers import installed, seconds_elsewhere
 from tests.bench.sides import N_WORKERS, Covalab, RawDask, makespan, uneven
 
@@ -277,6 +278,29 @@ def sessions(bench: Bench, folder: Path) -> None:
     )
 
 
+def whole_notebooks(bench: Bench, folder: Path, elsewhere: Sequence[str]) -> None:
+    """Measure notebooks from the command to the written notebook, beside papermill where that is installed."""
+    if bench.only and "notebooks" not in bench.only:
+        return
+    pythons = [python for name, _, python in (peer.partition("=") for peer in elsewhere) if name == "papermill"]
+    light = notebooks.light(folder)
+    bench.add(
+        "notebooks",
+        f"a notebook of {notebooks.LIGHT} light cells, command to written notebook; beside it papermill",
+        "<= 1.0 x",
+        lambda: seconds(lambda: notebooks.ours(light)),
+        (lambda: seconds(lambda: notebooks.papermill(light, pythons[0]))) if pythons else None,
+    )
+    notebooks.ours(notebooks.slow_then(folder, "total"), "--reuse")
+    edits = itertools.count()
+    bench.add(
+        "notebooks",
+        "a second run after an edit of the last cell (`--reuse`)",
+        "<= 2 s",
+        lambda: seconds(lambda: notebooks.ours(notebooks.slow_then(folder, f"total + {next(edits)}"), "--reuse")),
+    )
+
+
 def fetching(bench: Bench, ours: Covalab, folder: Path) -> None:
     """Measure reading a finished dispatch in a new process."""
     run = str(ours.ct.dispatch(ours.lattices["fan"])(1000))
@@ -315,7 +339,7 @@ def crowd(bench: Bench, folder: Path) -> None:
 
 def peers(bench: Bench, ours: Covalab, elsewhere: Sequence[str]) -> None:
     """Measure a fan of no-ops beside whatever else is installed, here or elsewhere."""
-    for name, _, python in (peer.partition("=") for peer in elsewhere):
+    for name, _, python in (peer.partition("=") for peer in elsewhere if not peer.startswith("papermill=")):
         pairs = [(seconds(lambda: ours.fan(100)), seconds_elsewhere(name, python, 100)) for _ in range(bench.rounds)]
         bench.show(Row(f"100 no-ops, beside {name}", "", [a for a, _ in pairs], [b for _, b in pairs]))
     if bench.only and "peers" not in bench.only:
@@ -382,6 +406,7 @@ def main() -> None:
         serial(bench, ours, dask)
         learned(bench, ours)
         sessions(bench, folder)
+        whole_notebooks(bench, folder, arguments.peer)
         fetching(bench, ours, folder)
         crowd(bench, folder)
         fairness(bench, ours)

@@ -1,0 +1,54 @@
+"""Notebooks run from the command line, beside papermill: from the command to the written notebook.
+
+papermill is measured where it is installed: ``--peer papermill=/path/to/python`` (an environment with papermill and
+ipykernel); without it our own time is printed alone.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_notebook
+
+LIGHT = 40
+_KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+_CLI = "from covalab.cli import main; main()"
+_SLOW = "import time\ntime.sleep(5)"
+
+
+def light(folder: Path) -> Path:
+    """Write a notebook of forty cells that cost nothing, each with its own output."""
+    cells = ["total = 0", *(f"part_{n} = {n}\ntotal += part_{n}\nprint(total)" for n in range(LIGHT - 2)), "total"]
+    return _write(folder / "light.ipynb", cells)
+
+
+def slow_then(folder: Path, last: str) -> Path:
+    """Write a notebook whose first cell takes five seconds; `last` is the text of its last one."""
+    return _write(folder / "slow.ipynb", [_SLOW, "rows = [1, 2, 3]", "total = sum(rows)\nprint(total)", last])
+
+
+def ours(notebook: Path, *options: str) -> None:
+    """Run a notebook by `covalab run`."""
+    _run(sys.executable, "-c", _CLI, "run", str(notebook), "-q", "-o", str(_out(notebook)), *options)
+
+
+def papermill(notebook: Path, python: str) -> None:
+    """Run a notebook by papermill."""
+    _run(python, "-m", "papermill", str(notebook), str(_out(notebook)), "--no-progress-bar")
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def _out(notebook: Path) -> Path:
+    return notebook.with_name("out.ipynb")
+
+
+def _write(path: Path, cells: list[str]) -> Path:
+    made = new_notebook(cells=[new_code_cell(text) for text in cells], metadata=_KERNEL)  # type: ignore[no-untyped-call]
+    nbformat.write(made, path)  # type: ignore[no-untyped-call]
+    return path
