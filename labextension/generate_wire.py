@@ -18,7 +18,7 @@ import msgspec
 from msgspec import inspect as types
 
 from covalab._version import __version__
-from covalab.core import browser_views, journal, model, notebook_run
+from covalab.core import browser_views, dispatcher_status, journal, model, notebook_run
 
 TARGET: Final = pathlib.Path(__file__).parent / "src" / "wire.ts"
 
@@ -56,8 +56,8 @@ STRUCTS: Final[tuple[type[msgspec.Struct], ...]] = (
     browser_views.StreamPage,
     notebook_run.NotebookCell,
     notebook_run.NotebookView,
-    model.PoolStatus,
-    model.DispatcherStatus,
+    dispatcher_status.PoolStatus,
+    dispatcher_status.DispatcherStatus,
     model.Problem,
 )
 

@@ -201,6 +201,7 @@ export interface DispatchSummary {
   readonly schedule_id: string | null;
   readonly interval: number | null;
   readonly recovered: number;
+  readonly notice: string;
 }
 
 /** State of a node: all of it that changes while it is drawn. */
@@ -385,6 +386,8 @@ export interface PoolStatus {
   readonly message: string;
   readonly kind: 'host' | 'pool';
   readonly where: string;
+  readonly unfit: Record<string, string>;
+  readonly waits_since: number | null;
 }
 
 /** Status of the dispatcher. */

@@ -49,6 +49,6 @@ def _out(notebook: Path) -> Path:
 
 
 def _write(path: Path, cells: list[str]) -> Path:
-    made = new_notebook(cells=[new_code_cell(text) for text in cells], metadata=_KERNEL)  # type: ignore[no-untyped-call]
+    made = new_notebook(cells=[new_code_cell(text) for text in cells], metadata=_KERNEL)
     nbformat.write(made, path)
     return path

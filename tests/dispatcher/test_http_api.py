@@ -23,10 +23,10 @@ from covalab.client import Client
 from covalab.client.connection import UnixConnection
 from covalab.client.launcher import find
 from covalab.core import protocol
+from covalab.core.dispatcher_status import DispatcherStatus
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
     DispatchChanges,
-    DispatcherStatus,
     DispatchId,
     DispatchRecord,
     DispatchSummary,

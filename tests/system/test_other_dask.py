@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,9 +27,10 @@ ROOT = Path(__file__).parents[2]
 class HandMade:
     """`dask scheduler` and two `dask worker`s, as somebody would start them in another folder, under another home."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, n_workers: int = 2) -> None:
         self.folder = folder
         self.options = options or ("--nthreads=2",)
+        self.n_workers = n_workers
         (folder / "home").mkdir(parents=True)
         self.processes: list[subprocess.Popen[bytes]] = []
         self.port = 0
@@ -49,7 +50,7 @@ class HandMade:
         until(port_file.exists)
         time.sleep(0.2)
         self.port = int(port_file.read_text().split('"address": "tcp://127.0.0.1:')[1].split('"')[0])
-        for _ in range(2):
+        for _ in range(self.n_workers):
             self._run("worker", self.address, *self.options, "--host=127.0.0.1", "--dashboard-address=127.0.0.1:0")
 
     @property
@@ -57,14 +58,22 @@ class HandMade:
         """Return where the scheduler listens."""
         return f"tcp://127.0.0.1:{self.port}"
 
-    def _run(self, *arguments: str) -> None:
+    def add_worker(self, *before: str, path: Path | None = None) -> subprocess.Popen[bytes]:
+        """Start a worker: by a command that starts it, with a folder that its Python looks for modules in first."""
+        options = ("--host=127.0.0.1", "--dashboard-address=127.0.0.1:0", "--nthreads=1")
+        self._run("worker", self.address, *options, before=before, path=path)
+        return self.processes[-1]
+
+    def _run(self, *arguments: str, before: Sequence[str] = (), path: Path | None = None) -> None:
         environment = {
             key: value for key, value in os.environ.items() if not key.startswith(("COVALAB_", "DASK_", "PYTEST"))
         }
         environment |= {"HOME": str(self.folder / "home")}
+        if path is not None:
+            environment["PYTHONPATH"] = str(path)
         with (self.folder / "dask.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "distributed.cli.dask_" + arguments[0], *arguments[1:]],
+                [*before, sys.executable, "-m", "distributed.cli.dask_" + arguments[0], *arguments[1:]],
                 cwd=self.folder,
                 env=environment,
                 stdout=log,
@@ -364,3 +373,73 @@ def test_processes_are_clean_on_workers_started_by_hand(
 def test_every_process_is_clean_on_workers_started_by_hand(by_hand: HandMade, name: str, tmp_path: Path) -> None:
     """All kinds, on every kind of worker."""
     check_pass(by_hand, tmp_path, name, "-k", NOT_THERE)
+
+
+OTHER_PYTHON = "import platform\nplatform.python_implementation = lambda: 'OtherPython'\n"
+"""A stub of another Python: no second one can be counted on where these tests run."""
+NO_COVALAB = """
+import sys
+class Nothing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "covalab":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Nothing())
+"""
+
+
+def test_workers_that_do_not_fit_get_no_step_and_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Without a worker that fits it is said that nothing runs, and why; the others are left alone."""
+    dask = HandMade(tmp_path / "dask", n_workers=0)
+    data = tmp_path / "data"
+    config = tmp_path / "covalab.toml"
+    config.write_text(f'[dask]\nscheduler_address = "{dask.address}"\n')
+    monkeypatch.setenv("COVALAB_CONFIG", str(config))
+    monkeypatch.delenv("COVALAB_WORKERS")
+    monkeypatch.setenv("COVALAB_DATA_DIR", str(data))
+    client = connect()
+    try:
+        dispatch = ct.dispatch(ct.lattice(adding))(1)
+        until(lambda: "there is none since" in client.summary(dispatch).notice)
+        result = ct.get_result(dispatch, wait=True, timeout=1)
+        assert result.status == ct.status.NEW_OBJECT
+        assert f"waits for a worker of {dask.address}: there is none since" in capfd.readouterr().err
+
+        for name, text in {"version": OTHER_PYTHON, "nothing": NO_COVALAB}.items():
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "sitecustomize.py").write_text(text)
+        hidden = [
+            "unshare",
+            "-m" if os.getuid() == 0 else "-rm",
+            "sh",
+            "-c",
+            f'mount -t tmpfs none {data} && exec "$@"',
+        ]
+        unfit = [
+            dask.add_worker(path=tmp_path / "version"),
+            dask.add_worker(path=tmp_path / "nothing"),
+            dask.add_worker(*hidden, "sh"),
+        ]
+        until(lambda: len(client.status().pools[0].unfit) == len(unfit))
+        reasons = sorted(client.status().pools[0].unfit.values())
+        assert [reason[:40] for reason in reasons] == [
+            "covalab cannot be imported there (Module",
+            "it does not see the data folder " + str(data)[:8],
+            f"it has Python {sys.version_info[0]}.{sys.version_info[1]} (otherpython), and wh",
+        ]
+        said = subprocess.run(["covalab", "status"], capture_output=True, text=True, check=True).stdout
+        assert all(reason[:30] in said for reason in reasons)
+        assert client.summary(dispatch).notice.count("tcp://127.0.0.1") == 4
+        assert client.summary(dispatch).status == "pending"
+
+        dask.add_worker()
+        result = ct.get_result(dispatch, wait=True, timeout=120)
+        assert (result.status, result.result) == (ct.status.COMPLETED, 2)
+        assert client.summary(dispatch).notice == ""
+        assert client.status().pools[0].workers == 1
+        assert [process.poll() for process in unfit] == [None] * len(unfit)
+        assert len(client.status().pools[0].unfit) == len(unfit)
+    finally:
+        client.stop()
+        dask.kill()

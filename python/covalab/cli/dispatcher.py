@@ -14,10 +14,13 @@ from covalab.cli.configuration import save_settings
 from covalab.cli.dispatches import summary_table
 from covalab.cli.output import console, duration_text, echo_json, elapsed, fact_table, plain_text, table
 from covalab.core.errors import DispatcherSilent
+from covalab.core.pool_notice import notice, unfit_text
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from covalab.client import Client
-    from covalab.core.model import DispatcherStatus
+    from covalab.core.dispatcher_status import DispatcherStatus, PoolStatus
 
 _WORKERS: Final = click.option(
     "-n", "--workers", type=click.IntRange(1), help="Number of workers; written to the configuration file."
@@ -122,9 +125,19 @@ def status() -> None:
             state = plain_text(pool.state, {"up": "green", "failed": "red"}.get(pool.state, "default"))
             pools.add_row(plain_text(pool.python), state, str(pool.workers), str(pool.pid), plain_text(pool.message))
         out.print(pools)
+        for pool in found.pools:
+            _print_lacks(out, pool)
     unfinished = client.dispatches(status=("running", "pending"), count=20)
     if unfinished:
         out.print(summary_table(unfinished))
+
+
+def _print_lacks(out: Console, pool: PoolStatus) -> None:
+    """Print that a pool has no worker, and which workers of its cluster get no work, and why."""
+    if text := notice(pool, time.time()):
+        out.print(plain_text(f"{pool.where or pool.python}: work {text}", "yellow"))
+    elif pool.unfit:
+        out.print(plain_text(f"{pool.where or pool.python}: some workers get no work. {unfit_text(pool)}", "yellow"))
 
 
 @click.command()

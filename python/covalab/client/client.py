@@ -7,11 +7,12 @@ own id, so a repeated one changes nothing.
 from __future__ import annotations
 
 import http.client
+import math
 import os
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -23,12 +24,13 @@ from covalab.blobs import BlobStore
 from covalab.client import paths, stopping
 from covalab.client.connection import UnixConnection
 from covalab.client.launcher import find, start_dispatcher
-from covalab.client.silence import AnswerWait, Liveness
+from covalab.client.silence import AnswerWait, Liveness, print_notice
 from covalab.core import errors, protocol
+from covalab.core.dispatcher_status import DispatcherStatus
 from covalab.core.journal import Command, ExecutionSnapshot, JournalPage
+from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
     DispatchChanges,
-    DispatcherStatus,
     DispatchId,
     DispatchRecord,
     DispatchSummary,
@@ -124,7 +126,8 @@ class Client:
     ) -> DispatchRecord:
         """Fetch a dispatch; with `wait`, when it has ended or after `timeout` seconds.
 
-        The wait does not include one that is held, unless `held`: then it will be started.
+        The wait does not include one that is held, unless `held`: then it will be started. A notice that comes
+        meanwhile is printed on standard error: what is waited for may not come by itself.
         """
         chosen = outputs if isinstance(outputs, str) else ",".join(map(str, outputs)) or "none"
         query: dict[str, Any] = {"outputs": chosen}
@@ -134,8 +137,26 @@ class Client:
             query["timeout"] = timeout
         if held:
             query["held"] = 1
+        if not wait:
+            return self._record(dispatch, query)
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        seen = ""
+        while True:
+            answer = self._record(dispatch, {**query, "notice": seen}, held=True)
+            notice = answer.summary.notice
+            if answer.summary.status in TERMINAL or answer.summary.held or notice in ("", seen):
+                return answer
+            print_notice(f"dispatch {dispatch} {notice}")
+            seen = notice
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return answer
+            if timeout is not None:
+                query["timeout"] = left
+
+    def _record(self, dispatch: str, query: Mapping[str, Any], *, held: bool = False) -> DispatchRecord:
         target = f"{_path(dispatch)}/record?{urlencode(query)}"
-        answer: DispatchRecord = self._request("GET", target, DispatchRecord, held=wait)
+        answer: DispatchRecord = self._request("GET", target, DispatchRecord, held=held)
         return answer
 
     def summary(self, dispatch: str) -> DispatchSummary:

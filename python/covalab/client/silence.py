@@ -36,14 +36,14 @@ class Liveness:
             with self._lock:
                 was_reported, self._is_reported = self._is_reported, False
             if was_reported:
-                _print(f"the dispatcher (pid {pid}) answers again")
+                print_notice(f"the dispatcher (pid {pid}) answers again")
 
     def report_silence(self, text: str) -> None:
         """Print a line, once per silence."""
         with self._lock:
             was_reported, self._is_reported = self._is_reported, True
         if not was_reported:
-            _print(f"{text}; waiting")
+            print_notice(f"{text}; waiting")
 
     def begin_slow(self, text: str) -> None:
         """Print a line about a request that takes long, unless there is another at this time."""
@@ -51,7 +51,7 @@ class Liveness:
             self._n_slow += 1
             is_first = self._n_slow == 1
         if is_first:
-            _print(f"{text}; waiting")
+            print_notice(f"{text}; waiting")
 
     def end_slow(self) -> None:
         """Count one request less that takes long."""
@@ -168,7 +168,8 @@ class AnswerWait:
             self._probe = None
 
 
-def _print(text: str) -> None:
+def print_notice(text: str) -> None:
+    """Print a notice for people on standard error, if there is one."""
     with suppress(OSError, ValueError, AttributeError):  # there may be no standard error, or a closed one
         sys.stderr.write(f"covalab: {text}\n")
         sys.stderr.flush()

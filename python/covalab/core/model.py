@@ -449,6 +449,7 @@ class DispatchSummary(msgspec.Struct, frozen=True):
     schedule_id: DispatchId | None = None  # of the series that it is a run of: the id of the first run
     interval: float | None = None  # seconds from one run of the series to the next
     recovered: int = 0  # how many dispatchers, after the first, have taken it up
+    notice: str = ""  # what it waits for that may not come by itself
 
 
 class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -559,35 +560,6 @@ class DispatchRecord(msgspec.Struct, frozen=True):
     environment: Environment
     lattice: Digest
     children: dict[int, DispatchId] = {}  # sublattice nodes that have become dispatches of their own
-
-
-class DispatcherStatus(msgspec.Struct, frozen=True):
-    """Status of the dispatcher."""
-
-    version: str
-    pid: int
-    epoch: int
-    data_dir: str
-    started_at: float
-    active: int  # dispatches that are not terminal
-    pools: list[PoolStatus] = []
-    scheduled: int = 0  # dispatches that wait for their time
-
-
-class PoolStatus(msgspec.Struct, frozen=True):
-    """One pool: the interpreter it runs under, how many workers it has and whether it is up.
-
-    `kind` says whether its workers are Dask's or the slots of an executor host; `where` what sets it apart from the
-    interpreter's usual one: the address of a scheduler, or a conda environment.
-    """
-
-    python: str
-    state: Literal["starting", "up", "failed"]
-    workers: int
-    pid: int = 0
-    message: str = ""
-    kind: Literal["pool", "host"] = "pool"
-    where: str = ""
 
 
 class Problem(msgspec.Struct, frozen=True):

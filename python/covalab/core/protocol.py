@@ -152,6 +152,7 @@ class PoolReady(msgspec.Struct, frozen=True, tag="ready"):
     version: str
     pid: int
     python: str
+    cluster: str = ""  # the address of the scheduler, if it is another's
 
 
 class WorkersChanged(msgspec.Struct, frozen=True, tag="workers"):
@@ -161,6 +162,7 @@ class WorkersChanged(msgspec.Struct, frozen=True, tag="workers"):
     """
 
     names: list[str]
+    unfit: dict[str, str] = {}  # of another's cluster: those that get no batch, and why
 
 
 class TaskStarted(msgspec.Struct, frozen=True, tag="task_started"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Literal, Protocol
@@ -16,8 +17,9 @@ from typing import Final, Literal, Protocol
 from covalab import config
 from covalab.client.framing import read_frame, write_frame
 from covalab.core import protocol, silence
+from covalab.core.dispatcher_status import PoolStatus
 from covalab.core.errors import VersionMismatch
-from covalab.core.model import DispatchId, Environment, PoolStatus
+from covalab.core.model import DispatchId, Environment
 from covalab.core.placement import PoolKey
 from covalab.core.protocol import (
     BatchEnded,
@@ -143,6 +145,9 @@ class Pool:
         self.message = ""
         self.batches: dict[int, SentBatch] = {}
         self.workers: dict[str, int] = {}  # how many batches are at each
+        self.unfit: dict[str, str] = {}
+        self._waits_since = time.time()
+        self._cluster = ""
         self._interpreter = Interpreter(environment.python, environment.shell_env)
         self._fell_back = False
         self._socket = socket
@@ -160,7 +165,7 @@ class Pool:
     @property
     def status(self) -> PoolStatus:
         """State of the pool, as `covalab status` shows it."""
-        where = self.key.scheduler or self.key.conda_env
+        where = self.key.scheduler or self.key.conda_env or self._cluster
         return PoolStatus(
             self._interpreter.python,
             self.state,
@@ -169,6 +174,8 @@ class Pool:
             self.message,
             self.key.kind,
             where,
+            self.unfit,
+            None if self.workers else self._waits_since,
         )
 
     def send(self, batch: SentBatch, payload: bytes, spool: str) -> None:
@@ -222,6 +229,8 @@ class Pool:
         batches = list(self.batches.values())
         self.batches.clear()
         self.workers.clear()
+        self.unfit = {}
+        self._waits_since = time.time()
         self._listener.on_pool_lost(batches)
         if end.hopeless and self.key.or_here and not self._fell_back:
             self._fell_back = True
@@ -278,6 +287,8 @@ class Pool:
             python, variables = self._interpreter
             self._process.name = f"the {self.key.kind} of {python}"
             command = [python, "-m", _MODULES[self.key.kind], "--socket", str(self._socket)]
+            if self.key.kind == "pool":
+                command += ["--data", str(self._process.log.parent.parent)]
             if self.key.scheduler:
                 command += ["--scheduler", self.key.scheduler]
             # The temporary folder that Dask takes by itself can be read by others.
@@ -314,6 +325,7 @@ class Pool:
                     return ProcessEnd(came_up=False, message=str(error), hopeless=True)
                 came_up = True
                 self.state = "up"
+                self._cluster = message.cluster
             elif isinstance(message, PoolFailed):
                 return ProcessEnd(came_up, message.message, message.hopeless)
             elif isinstance(message, Pong):
@@ -351,7 +363,10 @@ class Pool:
         self, message: WorkersChanged | TaskStarted | Outcomes | TaskMessage | TaskWaits | TaskResumed | BatchEnded
     ) -> None:
         if isinstance(message, WorkersChanged):
+            if self.workers and not message.names:
+                self._waits_since = time.time()
             self.workers = {name: self.workers.get(name, 0) for name in message.names}
+            self.unfit = message.unfit
             self._listener.on_workers_changed()
             return
         batch = self.batches.get(message.batch)
@@ -415,6 +430,11 @@ class Pools:
             pool = Pool(key, environment, self._sockets / f"{name}.sock", self._logs / f"{name}.log", self._listener)
             self._pools[key] = pool
         return pool
+
+    def status(self, key: PoolKey) -> PoolStatus | None:
+        """Return the state of the pool of a key; None if there is none."""
+        pool = self._pools.get(key)
+        return None if pool is None else pool.status
 
     def end_dispatch(self, root: DispatchId) -> None:
         """Let the processes of an outermost dispatch end, wherever they are."""

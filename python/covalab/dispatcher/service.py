@@ -17,10 +17,10 @@ import msgspec
 from covalab._version import __version__
 from covalab.blobs import BlobStore
 from covalab.client import paths
-from covalab.core import schedule
+from covalab.core import pool_notice, schedule
+from covalab.core.dispatcher_status import DispatcherStatus
 from covalab.core.errors import DataFolderError, GraphError, MissingLatticeRecordError
 from covalab.core.model import (
-    DispatcherStatus,
     DispatchId,
     DispatchSummary,
     Environment,
@@ -300,6 +300,18 @@ class Service:
             pools,
             self.schedules.n_waiting,
         )
+
+    def notice(self, dispatch: DispatchId) -> str:
+        """Return what a dispatch, or one below it, waits for that may not come by itself; empty if nothing."""
+        now = time.time()
+        for run in self.runs.values():
+            if dispatch not in (run.id, run.created.root) or run.paused:
+                continue
+            for key, queue in run.queues.items():
+                pool = self._pools.status(key) if run.progress.queues[queue] else None
+                if pool is not None and (text := pool_notice.notice(pool, now)):
+                    return text
+        return ""
 
     def read_output(self, dispatch: DispatchId, node: int) -> tuple[str, str]:
         """Return what a running node has printed so far."""

@@ -9,8 +9,9 @@ from functools import partial
 from typing import Final
 
 import apsw
+from msgspec.structs import replace
 
-from covalab.core import batching
+from covalab.core import batching, pool_notice
 from covalab.core.errors import MissingLatticeRecordError
 from covalab.core.graph_state import result_nodes
 from covalab.core.journal import ExecutionSnapshot, ExecutionState, JournalPage
@@ -66,7 +67,28 @@ async def dispatches(
     current = [
         service.runs[summary.id].committed_summary() if summary.id in service.runs else summary for summary in found
     ]
-    return [summary for summary in current if not statuses or summary.status in statuses]
+    return [with_notice(service, summary) for summary in current if not statuses or summary.status in statuses]
+
+
+async def summary(service: Service, dispatch: DispatchId) -> DispatchSummary:
+    """Return the summary of a dispatch; raises `MissingLatticeRecordError`."""
+    return with_notice(service, await service.summary(dispatch))
+
+
+def with_notice(service: Service, summary: DispatchSummary) -> DispatchSummary:
+    """Return a summary with what its dispatch waits for that may not come by itself."""
+    text = service.notice(summary.id) if summary.id in service.runs else ""
+    return replace(summary, notice=text) if text else summary
+
+
+async def ended_or_noticed(service: Service, dispatch: DispatchId, timeout: float, seen: str) -> None:
+    """Wait until a dispatch has ended, its notice is another one than was seen, or `timeout` seconds have passed."""
+    deadline = time.monotonic() + timeout
+    while dispatch in service.runs or dispatch in service.held:
+        left = deadline - time.monotonic()
+        if left <= 0 or service.notice(dispatch) not in ("", seen):
+            return
+        await service.ended(dispatch, min(left, pool_notice.NOTICE_SECONDS))
 
 
 async def known_dispatch(service: Service, dispatch: DispatchId) -> ReadableDispatch:
@@ -118,6 +140,7 @@ async def changes(service: Service, dispatch: DispatchId, since: int) -> Dispatc
     """Return the nodes that changed after version `since`."""
     known = await known_dispatch(service, dispatch)
     summary, nodes = known.committed_summary(), known.committed_states(since)
+    summary = with_notice(service, summary)
     its_children = known.committed_children()
     children = {state.node: its_children[state.node] for state in nodes if state.node in its_children}
     return DispatchChanges(summary, since, nodes, children)
@@ -144,7 +167,7 @@ async def record(service: Service, dispatch: DispatchId, outputs: str) -> Dispat
 
     values, failures = await service.store.read(job)
     return DispatchRecord(
-        summary=summary,
+        summary=with_notice(service, summary),
         graph=graph,
         nodes=states,
         values=submission.values,

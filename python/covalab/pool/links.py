@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -156,12 +156,21 @@ class DaskLink:
         Receiver of what workers send.
     spawn
         Runs a coroutine in the background.
+    fit
+        The workers that are fit, as they come and go: the others of the cluster may not know our functions.
     """
 
-    def __init__(self, client: Client, listener: Listener, spawn: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        listener: Listener,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        fit: Collection[str],
+    ) -> None:
         self._client = client
         self._listener = listener
         self._spawn = spawn
+        self._fit = fit
         self._futures: dict[int, Future[None]] = {}
         self._encoder = msgspec.msgpack.Encoder()
         client.subscribe_topic(dask_tasks.TOPIC, self._on_event)
@@ -213,10 +222,11 @@ class DaskLink:
         self._spawn(self._call(request, [worker]))
 
     def broadcast(self, request: EndDispatches | Learn) -> None:
-        """Call a function on every worker."""
-        self._spawn(self._call(request, None))
+        """Call a function on every worker that is fit."""
+        if self._fit:
+            self._spawn(self._call(request, list(self._fit)))
 
-    async def _call(self, request: msgspec.Struct, workers: list[str] | None) -> None:
+    async def _call(self, request: msgspec.Struct, workers: list[str]) -> None:
         with suppress(Exception):  # Dask raises what it likes for a worker that is gone
             payload = self._encoder.encode(request)
             await self._client.run(dask_tasks.handle, payload, workers=workers, on_error="ignore")

@@ -48,6 +48,7 @@ from covalab.core.worker_protocol import (
     Stop,
 )
 from covalab.pool import cluster, imports
+from covalab.pool.fitness import Examiner
 from covalab.pool.links import DaskLink, Link, PrivateLink
 from covalab.pool.liveness import WorkerLiveness
 from covalab.worker.process_tree import end_tree
@@ -57,6 +58,8 @@ _HEALTH_SECONDS: Final = 0.5
 _CANCELLED_KEPT: Final = 100  # their last messages may be on the way
 _SETTLE_SECONDS: Final = 0.02
 _CONNECT_SECONDS: Final = 30.0
+_AGAIN_SECONDS: Final = 20.0
+"""The interval at which a worker that is not fit is examined again."""
 _REPLACE_SECONDS: Final = 15.0
 """The time a nanny may take to restart a worker; two busy cores have been seen to need eight seconds."""
 
@@ -79,17 +82,25 @@ class PoolServer:
     """Server of one pool: a Dask cluster on one side, the dispatcher's socket on the other."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, workers_socket: Path, scheduler: str = ""
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        workers_socket: Path,
+        data: Path,
+        scheduler: str = "",
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._scheduler = scheduler
         self._workers_socket = workers_socket
+        self._data = data
         self._link: Link | None = None
         self._encoder = protocol.encoder()
         self._running: dict[int, _Running] = {}
         self._cancelled: OrderedDict[int, _Running] = OrderedDict()
         self._workers: dict[str, None] = {}
+        self._unfit: dict[str, str] = {}
+        self._examiner: Examiner | None = None
         self._arriving: set[str] = set()
         self._complete_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -115,7 +126,8 @@ class PoolServer:
                 return  # the dispatcher is gone before the cluster came
             self._client = opening.result()
             if self._link is None:
-                self._link = DaskLink(self._client, self, self._spawn)
+                self._link = DaskLink(self._client, self, self._spawn, self._workers)
+                self._examiner = Examiner(self._client, self._data)
         except Exception as error:  # noqa: BLE001 - a cluster class may raise anything, and the dispatcher needs the reason
             _log.exception("the Dask cluster did not start")
             what = str(error) if isinstance(error, ConfigError | OSError) else f"{type(error).__name__}: {error}"
@@ -125,8 +137,9 @@ class PoolServer:
             return
         await self._watch_workers(self._client)
         # In this order: the dispatcher looks for work when it learns of workers, and needs a pool that is up for it.
-        self._send(PoolReady(protocol.version_header(), os.getpid(), sys.executable))
-        self._send(WorkersChanged(list(self._workers)))
+        cluster_address = "" if self._is_ours else _address(self._client)
+        self._send(PoolReady(protocol.version_header(), os.getpid(), sys.executable, cluster_address))
+        self._report_workers()
         if self._imports:
             self._link.broadcast(Learn(list(self._imports)))
         health = asyncio.create_task(self._check_health(self._client))
@@ -190,8 +203,12 @@ class PoolServer:
                 end_tree(nanny.pid)  # also ends a process that is stopped; its nanny starts another
 
     def _on_answering(self, worker: str) -> None:
-        self._workers[worker] = None
-        self._send(WorkersChanged(list(self._workers)))
+        if worker not in self._unfit:
+            self._workers[worker] = None
+            self._report_workers()
+
+    def _report_workers(self) -> None:
+        self._send(WorkersChanged(list(self._workers), self._unfit))
 
     def _nannies(self) -> list[Nanny]:
         """Return the parents of our own cluster's workers."""
@@ -208,6 +225,10 @@ class PoolServer:
         assert client.scheduler is not None
         identity = await client.scheduler.identity(n_workers=-1)
         workers = list(identity["workers"])
+        if self._examiner is not None:
+            for worker in workers:
+                self._arrive(worker)
+            return
         deadline = time.monotonic() + _CONNECT_SECONDS
         while not all(map(self._is_connected, workers)) and time.monotonic() < deadline:  # noqa: ASYNC110 - it is short
             await asyncio.sleep(_SETTLE_SECONDS)
@@ -222,11 +243,12 @@ class PoolServer:
             return
         worker = str(message["worker"])
         if message.get("action") == "add-worker":
-            self._arriving.add(worker)
-            self._spawn(self._admit(worker))
+            self._arrive(worker)
             return
         if message.get("action") == "remove-worker":
             self._arriving.discard(worker)
+            if self._unfit.pop(worker, None) is not None:
+                self._report_workers()
             assert self._link is not None
             if not self._link.drop(worker):
                 self.on_line_lost(worker)
@@ -242,23 +264,50 @@ class PoolServer:
                 self._finish(batch, lost=why)
         if worker in self._workers:
             del self._workers[worker]
-            self._send(WorkersChanged(list(self._workers)))
+            self._report_workers()
+
+    def _arrive(self, worker: str) -> None:
+        if worker not in self._arriving and worker not in self._workers:
+            self._arriving.add(worker)
+            self._spawn(self._admit(worker) if self._examiner is None else self._examine(self._examiner, worker))
+
+    async def _examine(self, examiner: Examiner, worker: str) -> None:
+        """Admit a worker of another's cluster if it is fit; ask one that is not again: its folder may be mounted."""
+        while worker in self._arriving:
+            reason = await examiner.unfit_reason(worker)
+            if worker not in self._arriving:  # it is gone
+                return
+            if reason != self._unfit.get(worker, ""):
+                if reason:
+                    self._unfit[worker] = reason
+                    _log.warning("worker %s gets no work: %s", worker, reason)
+                else:
+                    del self._unfit[worker]
+                    _log.warning("worker %s can be used now", worker)
+                self._report_workers()
+            if not reason:
+                self._put_in(worker)
+                return
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    def _put_in(self, worker: str) -> None:
+        self._arriving.remove(worker)
+        self._workers[worker] = None
+        self._complete_at = time.monotonic()
+        self._report_workers()
+        if self._examiner is not None and self._imports and self._link is not None:
+            self._link.broadcast(Learn(list(self._imports)))
 
     async def _admit(self, worker: str) -> None:
         """Admit a new worker once its nanny has: if it died before that, it would never be restarted."""
         while worker in self._arriving and not self._is_settled(worker):  # noqa: ASYNC110 - a nanny has no event for it
             await asyncio.sleep(_SETTLE_SECONDS)
         if worker in self._arriving:
-            self._arriving.remove(worker)
-            self._workers[worker] = None
-            self._complete_at = time.monotonic()
-            self._send(WorkersChanged(list(self._workers)))
+            self._put_in(worker)
 
     def _is_settled(self, worker: str) -> bool:
         if not self._is_connected(worker):
             return False
-        if not self._is_ours:
-            return True
         return any(
             nanny.worker_address == worker and nanny.process is not None and nanny.process.status is Status.running
             for nanny in self._nannies()

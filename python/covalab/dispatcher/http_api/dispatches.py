@@ -70,7 +70,7 @@ class DispatchHandler(Handler):
 
     async def get(self, dispatch: str) -> None:
         """Return the summary of a dispatch."""
-        self.answer(await self.service.summary(DispatchId(dispatch)))
+        self.answer(await views.summary(self.service, DispatchId(dispatch)))
 
     async def delete(self, dispatch: str) -> None:
         """Delete a dispatch that has ended, with all below it."""
@@ -85,7 +85,10 @@ class RecordHandler(Handler):
     """`GET /dispatches/{id}/record`."""
 
     async def get(self, dispatch: str) -> None:
-        """Return a dispatch with outputs, when it has ended if `wait` is given."""
+        """Return a dispatch with outputs, when it has ended if `wait` is given.
+
+        With `notice`, the one that was seen, also when it has another.
+        """
         outputs = self.get_query_argument("outputs", "result")
         if not _OUTPUTS.fullmatch(outputs):
             message = f"outputs must be result, all, none or node numbers; got {outputs!r}"
@@ -99,10 +102,12 @@ class RecordHandler(Handler):
                 and not self.service.schedules.is_waiting(DispatchId(dispatch))
                 and not self.get_query_argument("held", None)
             )
+            longest = 0.0 if is_held else max(0.0, timeout)
+            seen = self.get_query_argument("notice", None)
             await self.long_poll(
-                self.service.ended(
-                    DispatchId(dispatch), 0.0 if is_held else None if math.isinf(timeout) else max(0.0, timeout)
-                )
+                self.service.ended(DispatchId(dispatch), None if math.isinf(longest) else longest)
+                if seen is None
+                else views.ended_or_noticed(self.service, DispatchId(dispatch), longest, seen)
             )
         self.answer(await views.record(self.service, DispatchId(dispatch), outputs))
 

@@ -1,0 +1,47 @@
+"""Notices about pools that have no worker: what a dispatch waits for, since when, and what can be done."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+from covalab.core.dispatcher_status import PoolStatus
+
+NOTICE_SECONDS: Final = 5.0
+"""The time without a worker after which people are informed of it."""
+_SHOWN: Final = 3
+
+
+def notice(pool: PoolStatus, now: float) -> str:
+    """Return what a dispatch waits for that needs a worker of a pool, for people; nothing if it has one, or may soon.
+
+    Examples
+    --------
+    >>> pool = PoolStatus("python", "up", 0, where="tcp://10.0.0.7:8786", unfit={"tcp://a:1": "no covalab there"})
+    >>> notice(pool, 100.0)
+    'waits for a worker of tcp://10.0.0.7:8786: there is none that can be used. tcp://a:1: no covalab there'
+    >>> notice(PoolStatus("python", "up", 2), 100.0)
+    ''
+    """
+    if pool.workers or pool.state == "failed":
+        return ""
+    if pool.waits_since is not None and now - pool.waits_since < NOTICE_SECONDS:
+        return ""
+    where = pool.where or f"the cluster of {pool.python}"
+    since = "" if pool.waits_since is None else f" since {_time(pool.waits_since)}"
+    if pool.state == "starting":
+        return f"waits for {where}, which is starting{since}" + (f" ({pool.message})" if pool.message else "")
+    if not pool.unfit:
+        return f"waits for a worker of {where}: there is none{since}; start one, or look at the queue of its jobs"
+    return f"waits for a worker of {where}: there is none that can be used{since}. {unfit_text(pool)}"
+
+
+def unfit_text(pool: PoolStatus) -> str:
+    """Return why workers get no work: the first few, and how many more there are."""
+    texts = [f"{worker}: {why}" for worker, why in sorted(pool.unfit.items())]
+    more = f"; {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    return "; ".join(texts[:_SHOWN]) + more
+
+
+def _time(at: float) -> str:
+    return dt.datetime.fromtimestamp(at).strftime("%H:%M:%S")  # noqa: DTZ006 - the clock of the machine, as people read it
