@@ -27,6 +27,7 @@ function summary(version: number): DispatchSummary {
     inner: 0,
     waiting: 0,
     paused: false,
+    notice: '',
     starts_at: null,
     schedule_id: null,
     interval: null,

@@ -159,8 +159,9 @@ export class DispatchView {
     this._updateButtons(snapshot);
     this._execution.update(snapshot);
     this._updateProgress(snapshot);
-    this._stale.hidden = snapshot.stale === '';
-    this._stale.textContent = snapshot.stale;
+    const remark = snapshot.stale || (summary.notice ? `It ${summary.notice}` : '');
+    this._stale.hidden = remark === '';
+    this._stale.textContent = remark;
     this._updateErrors(snapshot);
     this._updateFacts(snapshot);
     this._stage.hidden = graph === null || graph.nodes.length === 0;
