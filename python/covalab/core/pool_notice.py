@@ -9,6 +9,8 @@ from covalab.core.dispatcher_status import PoolStatus
 
 NOTICE_SECONDS: Final = 5.0
 """The time without a worker after which people are informed of it."""
+START_SECONDS: Final = 60.0
+"""The time that a cluster may take to start without anybody being informed of it."""
 _SHOWN: Final = 3
 
 
@@ -25,7 +27,8 @@ def notice(pool: PoolStatus, now: float) -> str:
     """
     if pool.workers or pool.state == "failed":
         return ""
-    if pool.waits_since is not None and now - pool.waits_since < NOTICE_SECONDS:
+    patience = START_SECONDS if pool.state == "starting" else NOTICE_SECONDS
+    if pool.waits_since is not None and now - pool.waits_since < patience:
         return ""
     where = pool.where or f"the cluster of {pool.python}"
     since = "" if pool.waits_since is None else f" since {_time(pool.waits_since)}"

@@ -431,11 +431,6 @@ class Pools:
             self._pools[key] = pool
         return pool
 
-    def status(self, key: PoolKey) -> PoolStatus | None:
-        """Return the state of the pool of a key; None if there is none."""
-        pool = self._pools.get(key)
-        return None if pool is None else pool.status
-
     def end_dispatch(self, root: DispatchId) -> None:
         """Let the processes of an outermost dispatch end, wherever they are."""
         for pool in self._pools.values():

@@ -17,7 +17,7 @@ import msgspec
 from covalab._version import __version__
 from covalab.blobs import BlobStore
 from covalab.client import paths
-from covalab.core import pool_notice, schedule
+from covalab.core import schedule
 from covalab.core.dispatcher_status import DispatcherStatus
 from covalab.core.errors import DataFolderError, GraphError, MissingLatticeRecordError
 from covalab.core.model import (
@@ -43,6 +43,7 @@ from covalab.dispatcher.clock import Clock
 from covalab.dispatcher.commits import RETRY_SECONDS, Commits
 from covalab.dispatcher.feed import Feed
 from covalab.dispatcher.loop import Loop
+from covalab.dispatcher.notices import Notices
 from covalab.dispatcher.outcomes import OutcomeHandler
 from covalab.dispatcher.pool_events import PoolEvents
 from covalab.dispatcher.pools import Pools, SentBatch
@@ -99,6 +100,7 @@ class Service:
         self._scheduler = scheduler = BatchScheduler(
             pools, clock, stats, blobs=self.blobs.folder, spool=spool.folder, packages=packages
         )
+        self.notices = Notices(registry, pools, clock)
         self._children = children = Children(registry, self.blobs, collector, background)
         outcomes = OutcomeHandler(clock, alarms, scheduler, children)
         self.cancellation = Cancellation(
@@ -301,18 +303,6 @@ class Service:
             self.schedules.n_waiting,
         )
 
-    def notice(self, dispatch: DispatchId) -> str:
-        """Return what a dispatch, or one below it, waits for that may not come by itself; empty if nothing."""
-        now = time.time()
-        for run in self.runs.values():
-            if dispatch not in (run.id, run.created.root) or run.paused:
-                continue
-            for key, queue in run.queues.items():
-                pool = self._pools.status(key) if run.progress.queues[queue] else None
-                if pool is not None and (text := pool_notice.notice(pool, now)):
-                    return text
-        return ""
-
     def read_output(self, dispatch: DispatchId, node: int) -> tuple[str, str]:
         """Return what a running node has printed so far."""
         return self._spool.printed(self._batch_of(dispatch, node), node)
@@ -363,6 +353,7 @@ class Service:
         self.retention.begin()
         self.registry.wake()
         self._background.start(self._collector.remove_orphans())
+        self._background.start(self.notices.watch())
 
     async def stop(self) -> None:
         """End the pools and commit what is queued."""

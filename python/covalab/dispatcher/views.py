@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
 import apsw
-from msgspec.structs import replace
 
-from covalab.core import batching, pool_notice
+from covalab.core import batching
 from covalab.core.errors import MissingLatticeRecordError
 from covalab.core.graph_state import result_nodes
 from covalab.core.journal import ExecutionSnapshot, ExecutionState, JournalPage
@@ -67,18 +67,12 @@ async def dispatches(
     current = [
         service.runs[summary.id].committed_summary() if summary.id in service.runs else summary for summary in found
     ]
-    return [with_notice(service, summary) for summary in current if not statuses or summary.status in statuses]
+    return [service.notices.added_to(summary) for summary in current if not statuses or summary.status in statuses]
 
 
 async def summary(service: Service, dispatch: DispatchId) -> DispatchSummary:
     """Return the summary of a dispatch; raises `MissingLatticeRecordError`."""
-    return with_notice(service, await service.summary(dispatch))
-
-
-def with_notice(service: Service, summary: DispatchSummary) -> DispatchSummary:
-    """Return a summary with what its dispatch waits for that may not come by itself."""
-    text = service.notice(summary.id) if summary.id in service.runs else ""
-    return replace(summary, notice=text) if text else summary
+    return service.notices.added_to(await service.summary(dispatch))
 
 
 async def ended_or_noticed(service: Service, dispatch: DispatchId, timeout: float, seen: str) -> None:
@@ -86,9 +80,9 @@ async def ended_or_noticed(service: Service, dispatch: DispatchId, timeout: floa
     deadline = time.monotonic() + timeout
     while dispatch in service.runs or dispatch in service.held:
         left = deadline - time.monotonic()
-        if left <= 0 or service.notice(dispatch) not in ("", seen):
+        if left <= 0 or service.notices.of(dispatch) not in ("", seen):
             return
-        await service.ended(dispatch, min(left, pool_notice.NOTICE_SECONDS))
+        await service.feed.wait(dispatch, None if math.isinf(left) else left)
 
 
 async def known_dispatch(service: Service, dispatch: DispatchId) -> ReadableDispatch:
@@ -140,7 +134,7 @@ async def changes(service: Service, dispatch: DispatchId, since: int) -> Dispatc
     """Return the nodes that changed after version `since`."""
     known = await known_dispatch(service, dispatch)
     summary, nodes = known.committed_summary(), known.committed_states(since)
-    summary = with_notice(service, summary)
+    summary = service.notices.added_to(summary)
     its_children = known.committed_children()
     children = {state.node: its_children[state.node] for state in nodes if state.node in its_children}
     return DispatchChanges(summary, since, nodes, children)
@@ -167,7 +161,7 @@ async def record(service: Service, dispatch: DispatchId, outputs: str) -> Dispat
 
     values, failures = await service.store.read(job)
     return DispatchRecord(
-        summary=with_notice(service, summary),
+        summary=service.notices.added_to(summary),
         graph=graph,
         nodes=states,
         values=submission.values,
