@@ -259,8 +259,10 @@ def test_a_wrong_configuration_is_named(own: Client, tmp_path: Path, monkeypatch
     assert ct.dispatch_sync(ct.lattice(adding))(1).result == 2
 
 
-SUITES = "results requests bad_input tasks executions sublattices"
-LONGER_SUITES = "redispatch programs postprocess turns cancel"
+SUITES = (
+    *("results", "requests", "bad_input", "tasks", "executions", "sublattices"),
+    *("redispatch", "programs", "postprocess", "turns", "cancel"),
+)
 
 
 def check_pass(by_hand: HandMade, folder: Path, names: str, *options: str) -> None:
@@ -310,10 +312,11 @@ def test_a_worker_elsewhere_has_what_the_notebook_set_and_its_local_modules(
     assert ct.dispatch_sync(ct.lattice(lambda: [again() for _ in range(4)]))().result == [None] * 4
 
 
-@pytest.mark.parametrize("names", [SUITES, pytest.param(LONGER_SUITES, marks=pytest.mark.nightly)])
-def test_the_dispatch_tests_pass_on_a_scheduler_started_by_hand(names: str, by_hand: HandMade, tmp_path: Path) -> None:
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("name", SUITES)
+def test_the_dispatch_tests_pass_on_a_scheduler_started_by_hand(name: str, by_hand: HandMade, tmp_path: Path) -> None:
     """What is promised of results, requests, bad input, tasks, executions and sublattices holds there as well."""
-    check_pass(by_hand, tmp_path, names)
+    check_pass(by_hand, tmp_path, name)
 
 
 WITH_NANNY = ["--nanny --nthreads=1", "--nanny --nthreads=4"]
