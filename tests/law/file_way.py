@@ -25,6 +25,7 @@ _SEED = "__import__('random').seed(1); "
 def run_as_file(cells: Sequence[str], folder: Path, client: Client) -> Run:
     """Run a notebook in the background, from its document alone."""
     # The notebook is not in the folder in which it runs, as a plain run has no file there.
+    folder = folder / "file"
     place = folder / "notebook"
     place.mkdir(parents=True)
     path = folder / "law.ipynb"
