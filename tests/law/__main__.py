@@ -22,11 +22,12 @@ from tests.law.compare import differences, failed
 from tests.law.file_way import judge_file
 from tests.law.judge import Verdict, judge
 from tests.law.notebooks import Notebook, notebooks, public
+from tests.law.reuse_way import judge_reuse
 from tests.law.ways import WAYS, Run, run_plainly
 
 from covalab.client import Client, connect
 
-_ALL_WAYS: tuple[str, ...] = (*WAYS, "file")
+_ALL_WAYS: tuple[str, ...] = (*WAYS, "file", "reuse")
 
 
 def main() -> int:
@@ -106,6 +107,7 @@ class _Table:
             for one in WAYS
         }
         judges["file"] = lambda: judge_file(notebook, plain, folder, self._client)
+        judges["reuse"] = lambda: judge_reuse(notebook, plain, folder, self._client)
         try:
             return judges[way]()
         except Exception:  # noqa: BLE001 - a row of the table all the same
