@@ -83,6 +83,8 @@ def wanted_variables(batch: Batch, *, is_ours: bool) -> dict[bytes, bytes] | Non
         is_ours=is_ours,
         same_interpreter=batch.prefix in ("", sys.prefix),
     )
+    if batch.session and not _is_of_kernel(batch):  # a notebook run that was asked for elsewhere
+        wanted.update(process_variables.SET_BY_A_KERNEL)
     # What packages set when they are imported, they would have set in a process of the dispatch, too.
     for name, value in learned_imports.preloaded().changed.items():
         if value is not None:
@@ -91,7 +93,11 @@ def wanted_variables(batch: Batch, *, is_ours: bool) -> dict[bytes, bytes] | Non
 
 
 def is_of_notebook(batch: Batch) -> bool:
-    """Whether a notebook's kernel dispatched, or a process that one has started."""
+    """Whether cells run, or a notebook's kernel dispatched, or a process that one has started."""
+    return bool(batch.session) or _is_of_kernel(batch)
+
+
+def _is_of_kernel(batch: Batch) -> bool:
     return bool(batch.variables) and _OF_A_KERNEL in process_variables.unpack(batch.variables).variables
 
 
