@@ -266,6 +266,7 @@ class TaskWorker:
     def _run_interruptible(self, task: TaskSpec, batch: Batch, blobs: BlobStore, inputs: Inputs) -> _Ended:
         """Run one task in the folder that its executor names; it may be interrupted."""
         context.process.task = context.Context(batch.dispatch, task.node)
+        self._late_output.mark()
         try:
             try:
                 run = self._with_hooks if task.hooks else self._call
