@@ -15,7 +15,7 @@ _TEXT: tuple[tuple[str, str], ...] = (
     # Addresses and ids that are drawn anew in each run.
     (r"\b0?x[0-9a-f]{8,}\b", "0x"),  # scikit-learn shortens some
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
-    (r"(?<=')[0-9a-f]{32}(?=')", "ID"),  # of a display
+    (r"(?<=')(?:[0-9a-f]{32}|[0-9a-f]{16})(?=')", "ID"),  # of a display
     (r"\bT_[0-9a-f]{5}(?=[_\" {])", "T_"),  # pandas' Styler
     (r"\bsk-(container|estimator)-id-\d+", r"sk-\1-id"),  # scikit-learn: the number of tables that were shown before
     (r"\baltair-viz-[0-9a-f]{32}", "altair-viz"),

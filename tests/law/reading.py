@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import multiprocessing
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 _COLLECT = Path(__file__).parent / "collect.py"
-_PRELOADED = ("IPython", "covalab", "cloudpickle", "numpy", "pandas", "matplotlib.pyplot", "rich.console")
+_PRELOADED = ("IPython", "ipykernel.zmqshell", "covalab", "cloudpickle", "numpy", "pandas", "matplotlib.pyplot", "rich.console")
 _STUCK = 120.0
 
 
@@ -30,6 +31,10 @@ def read_run(run: str, place: Path, path: Path) -> Any:
     return json.loads(path.read_text())
 
 
+class OutStream(io.StringIO):
+    """Stream of the reader, called as a kernel's is: a handler of a logger has it."""
+
+
 def _read(run: str, place: str, path: str, variables: Mapping[str, str]) -> None:
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -37,6 +42,7 @@ def _read(run: str, place: str, path: str, variables: Mapping[str, str]) -> None
     os.environ.update(variables)
     os.chdir(place)  # where modules are that the cells wrote
     sys.path.insert(0, "")
+    sys.stdout, sys.stderr = OutStream(), OutStream()
     shell = InteractiveShell.instance()
     collector = runpy.run_path(str(_COLLECT))
     collector["start"](shell)
