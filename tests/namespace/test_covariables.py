@@ -137,6 +137,14 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ["import enum\nclass E(enum.Enum):\n    A = 1\nx = {'e': E.A}", "y = E.A"],
         ["x['e'] is y", "y is E.A"],
     ),
+    "classes that name no module": (
+        [
+            "import sympy\nt = sympy.Symbol('t')\nf = sympy.Function('f')\nterm = f(t) + 1",
+            "class M(type):\n    __module__ = None\nclass C(metaclass=M): ...\nC.__module__ = None\nc = C()\nc.n = [1]",
+            "terms = [term.diff(t)]",
+        ],
+        ["term", "terms", "term.args[1].func == f", "c.n"],
+    ),
 }
 
 

@@ -53,7 +53,7 @@ def shared_objects(pickler: NamespacePickler) -> frozenset[int]:
         found.difference_update(
             [at for at, (_, obj) in memo.items() if type(obj) in callables and is_found_by_name(obj)]
         )
-    indexes = {kind for kind in kinds - changing if kind.__module__.startswith("pandas")}
+    indexes = {kind for kind in kinds - changing if str(kind.__module__).startswith("pandas")}
     if indexes:
         for _, obj in memo.values():
             if type(obj) in indexes:
