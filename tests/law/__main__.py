@@ -44,7 +44,8 @@ def main() -> int:
     chosen = [one for one in found if not options.names or one.name in options.names]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as text:
         folder = Path(text)
-        os.environ |= {"COVALAB_DATA_DIR": f"{text}/data", "COVALAB_CONFIG": f"{text}/none", "COVALAB_WORKERS": "2"}
+        os.environ |= {"COVALAB_DATA_DIR": f"{text}/data", "COVALAB_CONFIG": f"{text}/none"}
+        os.environ.setdefault("COVALAB_WORKERS", "2")
         client = connect(data_dir=folder / "data")
         table = _Table(ways, folder, client, options.plain, is_public=options.folder is not None)
         print(f"{'notebook':28} " + " ".join(f"{way:10}" for way in ways))

@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Any
 
 _COLLECT = Path(__file__).parent / "collect.py"
-_PRELOADED = ("IPython", "ipykernel.zmqshell", "covalab", "cloudpickle", "numpy", "pandas", "matplotlib.pyplot", "rich.console")
+_PRELOADED = (
+    "IPython",
+    "ipykernel.zmqshell",
+    "covalab",
+    "cloudpickle",
+    "numpy",
+    "pandas",
+    "matplotlib.pyplot",
+    "rich.console",
+)
 _STUCK = 120.0
 
 

@@ -59,14 +59,14 @@ def edited_cells(cells: Sequence[str], random_: random.Random) -> tuple[str, lis
 def _other_number(cell: str, random_: random.Random) -> str:
     """Return a cell with one of its whole numbers raised by one; nothing if it has none."""
     tree = _parsed(cell)
-    numbers = [one for one in ast.walk(tree) if type(getattr(one, "value", None)) is int] if tree is not None else []
-    numbers = [one for one in numbers if isinstance(one, ast.Constant) and one.lineno == one.end_lineno]
+    found = [one for one in ast.walk(tree) if isinstance(one, ast.Constant)] if tree is not None else []
+    numbers = [one for one in found if type(one.value) is int and one.lineno == one.end_lineno]
     if not numbers:
         return ""
     chosen = random_.choice(numbers)
     lines = cell.encode().splitlines(keepends=True)
     line = lines[chosen.lineno - 1]
-    raised = str(chosen.value + 1).encode()  # type: ignore[operator]
+    raised = str(int(str(chosen.value)) + 1).encode()
     lines[chosen.lineno - 1] = line[: chosen.col_offset] + raised + line[chosen.end_col_offset :]
     return b"".join(lines).decode()
 

@@ -113,7 +113,7 @@ def test_a_call_from_another_thread_gets_its_own_result(maxsize: int | None) -> 
         thread.join()
 
     key = _Key()
-    entries = [((key,), {}, "kept"), ((2,), {}, "two")]
+    entries: list[Any] = [((key,), {}, "kept"), ((2,), {}, "two")]
     key.act = call
     fill(times, (entries, 0, 2))
     key.act = lambda: None

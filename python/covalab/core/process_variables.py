@@ -27,8 +27,12 @@ _DRAWS_TO_FILES: Final = frozenset({b"agg", b"cairo", b"pdf", b"pgf", b"ps", b"s
 _OF_THE_KERNEL: Final = frozenset({b"JPY_PARENT_PID"})  # what has it ends when the Jupyter server does
 SET_BY_A_KERNEL: Final[Mapping[bytes, bytes]] = MappingProxyType(
     {
-        **{b"TERM": b"xterm-color", b"PAGER": b"cat", b"GIT_PAGER": b"cat"},
-        **{b"CLICOLOR": b"1", b"FORCE_COLOR": b"1", b"CLICOLOR_FORCE": b"1"},
+        b"TERM": b"xterm-color",
+        b"PAGER": b"cat",
+        b"GIT_PAGER": b"cat",
+        b"CLICOLOR": b"1",
+        b"FORCE_COLOR": b"1",
+        b"CLICOLOR_FORCE": b"1",
     }
 )
 """Variables that a kernel sets when it starts, whatever they were: ipykernel's, which has them in no table."""

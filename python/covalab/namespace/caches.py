@@ -26,7 +26,7 @@ _MANY: Final = 100_000
 class _Parts(NamedTuple):
     """Parts of a cached function: the function behind it, and each key with its result, from the oldest on."""
 
-    function: types.FunctionType
+    function: Any  # of Python
     pairs: list[tuple[Any, Any]]
 
 
@@ -153,7 +153,7 @@ def _answering(function: types.FunctionType) -> Iterator[_Answer]:
     itself = types.FunctionType(
         own, function.__globals__, function.__name__, function.__defaults__, function.__closure__
     )
-    itself.__kwdefaults__ = function.__kwdefaults__  # type: ignore[assignment]
+    itself.__kwdefaults__ = function.__kwdefaults__
     answer = _Answer(itself)
     constants = tuple(answer if one == _PLACE else one for one in _ASKING.co_consts)
     function.__code__ = _ASKING.replace(co_consts=constants, co_freevars=own.co_freevars)

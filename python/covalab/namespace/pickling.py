@@ -56,6 +56,8 @@ class NamespacePickler(NotebookPickler):
 
     Attributes
     ----------
+    namespace
+        The notebook's names.
     mentioned
         The globals that the functions in the pickle mention.
     modules
@@ -81,7 +83,7 @@ class NamespacePickler(NotebookPickler):
     ) -> None:
         """Begin a pickle. With `by_value`, all other classes, and functions with ids, become references."""
         super().__init__(file, protocol=5, buffer_callback=buffer_callback)
-        self._namespace = namespace
+        self.namespace = namespace
         self._by_value = None if by_value is None else {id(one) for one in by_value}
         self._reducers: dict[type, Callable[[Any], Any] | None] = {}
         self._by_base: tuple[tuple[type, Callable[[Any], Any]], ...] = (
@@ -143,7 +145,7 @@ class NamespacePickler(NotebookPickler):
 
     def _function(self, function: types.FunctionType) -> Any:
         self.modules.add(function.__module__)
-        if function.__globals__ is not self._namespace or is_single_dispatch(function):
+        if function.__globals__ is not self.namespace or is_single_dispatch(function):
             return super().reducer_override(function)
         tracker = tracker_of_function(function) if self._by_value is not None else None
         if tracker is not None:
@@ -167,7 +169,7 @@ class NamespacePickler(NotebookPickler):
             return how
         _looked_at.add(id(function))  # a result may refer to the function
         try:
-            pickled(content, self._namespace)
+            pickled(content, self.namespace)
         except USERS_ERRORS:  # a connection, say: it is opened once more where the function is called
             return how
         finally:
