@@ -41,7 +41,9 @@ def main() -> int:
     options = parser.parse_args()
     ways: tuple[str, ...] = tuple(options.way or WAYS)
     found = notebooks() if options.folder is None else [public(path) for path in sorted(options.folder.glob("*.ipynb"))]
-    chosen = [one for one in found if not options.names or one.name in options.names]
+    chosen = found
+    if options.names:
+        chosen = [one for name in options.names for one in found if one.name == name]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as text:
         folder = Path(text)
         os.environ |= {"COVALAB_DATA_DIR": f"{text}/data", "COVALAB_CONFIG": f"{text}/none"}
