@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from PIL import Image
-from tests.law.normal import Output, error_lines, outputs_of, text_of, traceback_text
+from tests.law.normal import Output, error_lines, outputs_of, text_of, traceback_text, without_views
 from tests.law.ways import Run, Way, error_of
 
 _PIXEL_STEP = 16  # of 255: anti-aliasing
@@ -82,7 +82,7 @@ def report(found: Sequence[Difference], title: str) -> str:
 
 
 def _outputs(plain: Sequence[Output], background: Sequence[Output], where: str) -> Iterator[Difference]:
-    ones, others = outputs_of(plain), outputs_of(background)
+    ones, others = without_views(outputs_of(plain), outputs_of(background))
     kinds = [_kinds(one) for one in ones], [_kinds(one) for one in others]
     if kinds[0] != kinds[1]:
         yield Difference("outputs", where, f"{kinds[0]} {_text(ones)}", f"{kinds[1]} {_text(others)}")

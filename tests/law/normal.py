@@ -94,8 +94,23 @@ def outputs_of(outputs: Sequence[Output]) -> list[Output]:
     return found
 
 
+_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def without_views(plain: list[Output], background: list[Output]) -> tuple[list[Output], list[Output]]:
+    """Return the outputs of both runs, with one text for each widget: in the background its own is that of the end."""
+    if len(plain) != len(background):
+        return plain, background
+    ones, others = [*plain], [*background]
+    for number, (one, other) in enumerate(zip(plain, background, strict=True)):
+        if _VIEW in one.get("data", {}) and {*other.get("data", {})} <= {_VIEW, "text/plain"}:
+            shown = {"data": {"text/plain": "a widget"}}
+            ones[number], others[number] = one | shown, other | shown
+    return ones, others
+
+
 def _content(kind: str, content: Any) -> Any:
-    if kind == "application/vnd.jupyter.widget-view+json":
+    if kind == _VIEW:
         return "a widget"  # the view of a live object; its id is drawn
     if kind.startswith("text/") or kind == "image/svg+xml":
         return text_of(content)

@@ -399,3 +399,25 @@ def test_a_cell_that_may_fail_runs_each_time_and_one_that_fails_leaves_what_it_d
         cells[0] = "x = [1, 2]"
         found = run(cells, tmp_path)
         assert (len(found.cells), found.ran, found.values["x"]) == (1, ran, [1, 2, 2])
+
+
+def test_what_a_cell_has_shown_may_share_objects_with_names(tmp_path: Path) -> None:
+    """It is stored with them, is no name that the next cell reads, and is another value after that."""
+    cells = [
+        "def bank():\n    kept = []\n    def add(n):\n        kept.append(n)\n    return add, lambda: kept",
+        "add, look = bank()\nrows = [[1], [2]]\nrows[0]",
+        "add(7), look()",
+        "look()",
+        "rows[1].append(len(look()))\nrows[1]",
+        "rows, look()",
+    ]
+
+    first = run(cells, tmp_path)
+    second = run(cells, tmp_path)
+    edited = run([*cells[:3], "look().append(8)\nlook()", *cells[4:]], tmp_path)
+    plain = run([*cells[:3], "look().append(8)\nlook()", *cells[4:]], tmp_path, reuse=False)
+
+    assert second.shown == first.shown
+    assert second.values == first.values
+    assert edited.shown == plain.shown
+    assert edited.values == plain.values

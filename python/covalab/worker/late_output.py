@@ -30,7 +30,7 @@ class _FilteredFile(io.FileIO):
 
     def write(self, data: Any, /) -> int:
         """Write, unless the thread is of an earlier node."""
-        if is_late():
+        if drops():
             return memoryview(data).nbytes
         return super().write(data)
 
@@ -60,6 +60,7 @@ class _Late:
         self.threads: set[threading.Thread] = set()
         self.idents: set[int] = set()  # of threads that were started without a `Thread`
         self.node = 0  # the number of the node that runs
+        self.dropped: dict[str, None] = {}  # names of threads of which output was dropped
 
 
 _late: Final = _Late()
@@ -73,6 +74,25 @@ def is_late() -> bool:
         return False
     is_of_another = threading.current_thread() in _late.threads or threading.get_ident() in _late.idents
     return is_of_another and _node.get() != _late.node
+
+
+def drops() -> bool:
+    """Return whether what this thread shows is dropped, and note that it was."""
+    found = is_late()
+    if found:
+        _late.dropped[threading.current_thread().name] = None
+    return found
+
+
+def dropped_notice() -> str:
+    """Return for people what was dropped since the last call; nothing if nothing was."""
+    names, _late.dropped = [*_late.dropped], {}
+    if not names:
+        return ""
+    return (
+        f"covalab: what {', '.join(names)} shows is lost here: a thread that an earlier cell started shows its output "
+        "only as long as that cell runs. Let the cell that starts it wait for it (`thread.join()`).\n"
+    )
 
 
 _STDERR: Final = 2

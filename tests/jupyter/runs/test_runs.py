@@ -267,6 +267,29 @@ said = subprocess.run("echo $TERM $CLICOLOR_FORCE", shell=True, capture_output=T
     assert "".join(shown(code(result.notebook())[0])).split() == ["xterm-color", "cat"]
 
 
+def test_what_a_thread_shows_after_its_cell_is_missed_loudly(live: Client, tmp_path: Path) -> None:
+    """The cell in which it is lost says so, with the name of the thread; others say nothing."""
+    cells = (
+        "import threading\ngo = threading.Event()\ndef late():\n    go.wait()\n    print('late')\n    display(1)",
+        "threads = [threading.Thread(target=late, name=f'reader {n}') for n in range(2)]",
+        "for one in threads: one.start()\nprint('first')",
+        "print('second')",
+        "go.set()\nfor one in threads: one.join()\nprint('third')",
+        "print('fourth')",
+    )
+
+    run = ct.run_notebook(write(tmp_path / "late.ipynb", *cells))
+    wait_for_end(live, run)
+
+    _, _, first, second, third, fourth = (shown(cell) for cell in code(ct.get_result(run).notebook()))
+    assert [first, second, fourth] == [["first\n"], ["second\n"], ["fourth\n"]]
+    assert third[0] == "third\n"
+    assert "reader 0" in third[1]
+    assert "reader 1" in third[1]
+    assert "thread.join()" in third[1]
+    assert "late" not in "".join(third)
+
+
 def test_a_notebook_without_code_completes(live: Client, tmp_path: Path) -> None:
     """Prose is executed by doing nothing."""
     run = ct.run_notebook(write(tmp_path / "prose.ipynb", "#%only prose"))

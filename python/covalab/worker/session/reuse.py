@@ -157,7 +157,7 @@ class SessionReuse:
     def _digests_of(self, snapshot: Snapshot) -> dict[str, str]:
         known, self._digests = self._digests, {}
         for one in snapshot.covariables:
-            if one.names == (RESULT,):  # what was shown, which a cell reads by other means
+            if _is_only_shown(one):
                 continue
             self._digests[id(one)] = known.get(id(one)) or (one, digest_of_covariable(one))
         return {label_of(one): digest for one, digest in self._digests.values()}
@@ -245,7 +245,7 @@ class SessionReuse:
         found: dict[str, StoredCovariable] = {}
         while wanted:
             one = wanted.pop()
-            if label_of(one) not in found:
+            if label_of(one) not in found and not _is_only_shown(one):
                 found[label_of(one)] = one
                 wanted += [by_tracker[tracker] for tracker in one.needs if tracker in by_tracker]
         return [*found.values()]
@@ -297,6 +297,11 @@ class SessionReuse:
             except (OSError, CovalabError) as error:
                 _log.warning("the run of node %d cannot be kept for reuse: %s", outcome.node, error)
         return msgspec.structs.replace(outcome, reuse=self._result)
+
+
+def _is_only_shown(one: StoredCovariable) -> bool:
+    """Return whether a co-variable is what the last cell has shown, which a cell reads by other means."""
+    return one.names == (RESULT,)
 
 
 def _inline(data: bytes) -> Value:
