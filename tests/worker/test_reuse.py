@@ -421,3 +421,20 @@ def test_what_a_cell_has_shown_may_share_objects_with_names(tmp_path: Path) -> N
     assert second.values == first.values
     assert edited.shown == plain.shown
     assert edited.values == plain.values
+
+
+def test_classes_and_functions_that_name_no_module_are_compared(tmp_path: Path) -> None:
+    """As sympy's functions do."""
+    cells = [
+        "import sympy\nt = sympy.Symbol('t')\nf = sympy.Function('f')\nterm = f(t) + 1",
+        "double = lambda x: 2 * x\ndouble.__module__ = None\ntwice = [double(term)]",
+        "twice, term.diff(t)",
+    ]
+
+    first = run(cells, tmp_path)
+    second = run(cells, tmp_path)
+    edited = run([*cells[:1], f"{cells[1]}\ntwice.append(f(2))", cells[2]], tmp_path)
+    plain = run([*cells[:1], f"{cells[1]}\ntwice.append(f(2))", cells[2]], tmp_path, reuse=False)
+
+    assert second.shown == first.shown
+    assert edited.shown == plain.shown

@@ -111,7 +111,7 @@ class NamespacePickler(NotebookPickler):
         return NotImplemented if reduce is None else reduce(obj)
 
     def _reducer_for(self, kind: type) -> Callable[[Any], Any] | None:
-        self.modules.add(kind.__module__)
+        self.modules.add(str(kind.__module__))
         if kind is Target:  # and no object of its module
             return None
         if kind in standard_library.REDUCERS:
@@ -144,7 +144,7 @@ class NamespacePickler(NotebookPickler):
         return reduce_module(module)
 
     def _function(self, function: types.FunctionType) -> Any:
-        self.modules.add(function.__module__)
+        self.modules.add(str(function.__module__))
         if function.__globals__ is not self.namespace or is_single_dispatch(function):
             return super().reducer_override(function)
         tracker = tracker_of_function(function) if self._by_value is not None else None
@@ -181,7 +181,7 @@ class NamespacePickler(NotebookPickler):
         return self._by_value is not None and id(definition) not in self._by_value
 
     def _class(self, cls: type) -> Any:
-        self.modules.add(cls.__module__)
+        self.modules.add(str(cls.__module__))
         # Not the codec's way: there a class that comes home keeps the attributes that it has here.
         how = cloudpickle.Pickler.reducer_override(self, cls)
         if not is_class_made_here(how):
