@@ -137,6 +137,10 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ["import enum\nclass E(enum.Enum):\n    A = 1\nx = {'e': E.A}", "y = E.A"],
         ["x['e'] is y", "y is E.A"],
     ),
+    "names with underscores around them": (
+        ["__version__ = '1'\n__all = [1]\n_own = __all", "__version__ += '.0'\n_own.append(2)"],
+        ["__version__", "__all", "_own is __all"],
+    ),
     "function without a name": (
         [
             "def both(f, g):\n    def h(x): return g(f(x))\n    return h",

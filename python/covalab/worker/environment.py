@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -70,6 +71,8 @@ def enter(batch: Batch, *, is_ours: bool) -> None:
     else:
         path = _around(_of_the_interpreter(own.path) if is_ours else own.path, batch)
     sys.path[:] = dict.fromkeys(path)
+    if batch.session and not _is_of_kernel(batch):
+        sys.argv[:] = _arguments_of_kernel()
     enter_local_modules(batch)
 
 
@@ -95,6 +98,11 @@ def wanted_variables(batch: Batch, *, is_ours: bool) -> dict[bytes, bytes] | Non
 def is_of_notebook(batch: Batch) -> bool:
     """Whether cells run, or a notebook's kernel dispatched, or a process that one has started."""
     return bool(batch.session) or _is_of_kernel(batch)
+
+
+def _arguments_of_kernel() -> list[str]:
+    """Return what a kernel was started with: `argparse` names the program, and refuses what it does not know."""
+    return [os.path.join(sysconfig.get_path("purelib"), "ipykernel_launcher.py"), "-f", "kernel-covalab.json"]
 
 
 def _is_of_kernel(batch: Batch) -> bool:

@@ -251,6 +251,8 @@ def test_libraries_find_a_kernel_wherever_the_run_was_asked_for(
     monkeypatch.setenv("TERM", "dumb")
     text = """import os
 from tqdm.auto import tqdm
+import argparse, sys
+program = os.path.basename(sys.argv[0]), len(sys.argv), argparse.ArgumentParser().prog
 kinds = tqdm.__module__, __IPYTHON__, get_ipython().__class__.__name__
 colours = [os.environ.get(name) for name in ("TERM", "FORCE_COLOR", "CLICOLOR", "PAGER", "MPLBACKEND")]
 !echo $TERM $GIT_PAGER
@@ -262,6 +264,7 @@ said = subprocess.run("echo $TERM $CLICOLOR_FORCE", shell=True, capture_output=T
 
     result = ct.get_result(run)
     assert result["kinds"] == ("tqdm.auto", True, "ZMQInteractiveShell")
+    assert result["program"] == ("ipykernel_launcher.py", 3, "ipykernel_launcher.py")
     assert result["colours"] == ["xterm-color", "1", "1", "cat", "module://matplotlib_inline.backend_inline"]
     assert result["said"] == "xterm-color 1\n"
     assert "".join(shown(code(result.notebook())[0])).split() == ["xterm-color", "cat"]
