@@ -15,7 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-_OF_IPYTHON = re.compile(r"_i*\d*|_+|_ih|_oh|_dh|In|Out|exit|quit|get_ipython|open|__\w+__")
+_OF_IPYTHON = re.compile(
+    r"_i*\d*|_+|_ih|_oh|_dh|In|Out|exit|quit|get_ipython|open"
+    r"|__(name|doc|package|loader|spec|builtins?|annotations|warningregistry|covalab\w*)__"
+)
 
 
 def load(name: str) -> Any:

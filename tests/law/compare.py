@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from PIL import Image
-from tests.law.normal import Output, error_lines, outputs_of, text_of, traceback_text
+from tests.law.normal import Output, error_lines, outputs_of, text_of, traceback_text, without_views
 from tests.law.ways import Run, Way, error_of
 
 _PIXEL_STEP = 16  # of 255: anti-aliasing
@@ -41,6 +41,7 @@ def differences(plain: Run, background: Run, *, cells: int | None = None, way: W
     pairs = zip(plain.outputs[:cells], background.outputs[:cells], strict=True)
     for number, (one, other) in enumerate(pairs):
         found += _outputs(one, other, f"cell {number}")
+    found += _files(plain.files, background.files)
     names = [*_names(plain.names, background, plain.unstorable)]
     if plain.names_before_error is not None:
         before = _names(plain.names_before_error, background, plain.unstorable)
@@ -81,7 +82,7 @@ def report(found: Sequence[Difference], title: str) -> str:
 
 
 def _outputs(plain: Sequence[Output], background: Sequence[Output], where: str) -> Iterator[Difference]:
-    ones, others = outputs_of(plain), outputs_of(background)
+    ones, others = without_views(outputs_of(plain), outputs_of(background))
     kinds = [_kinds(one) for one in ones], [_kinds(one) for one in others]
     if kinds[0] != kinds[1]:
         yield Difference("outputs", where, f"{kinds[0]} {_text(ones)}", f"{kinds[1]} {_text(others)}")
@@ -152,6 +153,16 @@ def picture_difference(plain: str, background: str) -> str:
         return f"size {one.shape} is {other.shape}"
     share = float((np.abs(one.astype(int) - other.astype(int)) > _PIXEL_STEP).any(axis=-1).mean())
     return f"{share:.1%} of the pixels differ" if share > _PIXEL_SHARE else ""
+
+
+# Files.
+
+
+def _files(plain: dict[str, str], background: dict[str, str]) -> Iterator[Difference]:
+    for path in sorted({*plain, *background}):
+        sides = plain.get(path, "no such file"), background.get(path, "no such file")
+        if sides[0] != sides[1]:
+            yield Difference("file", path, *sides)
 
 
 # Names.

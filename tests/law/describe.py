@@ -41,6 +41,7 @@ _OF_THE_COMPILER = {"__static_attributes__", "__firstlineno__"}
 _HIDDEN_ATTRIBUTES = {"__dict__", "__weakref__", "_abc_impl", "__slotnames__"} | _OF_THE_COMPILER
 # scikit-learn's searches measure times, and its estimators remember how many threads there were.
 _TIMES = re.compile(r"(mean|std)_(fit|score)_time|refit_time_|_n_threads")
+_MEMO = {"_clear_cache"}  # of `singledispatch`: which implementation it found for a class
 _MANY = 2000
 
 
@@ -154,7 +155,7 @@ class _Describer:
                 "defaults": self.value(function.__defaults__, f"{place}.__defaults__"),
                 "keyword defaults": self.value(function.__kwdefaults__, f"{place}.__kwdefaults__"),
                 "annotations": self.value(dict(function.__annotations__), f"{place}.__annotations__"),
-                "attributes": self.value(dict(vars(function)), place),
+                "attributes": self.value({k: v for k, v in vars(function).items() if k not in _MEMO}, place),
                 "closure": [self._cell(cell, place) for cell in function.__closure__ or ()],
                 "reads": reads,
                 "lives in the notebook": variables is self._namespace,
@@ -183,7 +184,6 @@ class _Describer:
         name = f"{kind.__module__}.{kind.__qualname__}"
         if kind.__module__ in {"builtins", "itertools"} and hasattr(kind, "__next__"):
             following = _following(value)
-            # Inside, it may be at another one of its states.
             # Inside, it may be at another one of its states.
             if following is not None and (not following or kind is itertools.cycle):
                 return [name if following else "an iterator at its end", [self.value(one, "") for one in following]]
@@ -354,6 +354,12 @@ def _file(describer: _Describer, value: Any, place: str) -> Json:
     return ["cannot be stored", type(value).__qualname__, {"closed": value.closed}]
 
 
+def _partial(describer: _Describer, value: Any, place: str) -> Json:
+    # Whether it has a dictionary that is empty, or none yet, depends on whether somebody has looked.
+    parts = {"func": value.func, "args": list(value.args), "keywords": value.keywords, "attributes": dict(vars(value))}
+    return ["partial", {name: describer.value(one, f"{place}.{name}") for name, one in parts.items()}]
+
+
 def _match(describer: _Describer, value: Any, place: str) -> Json:
     return ["Match", value.re.pattern, value.string, list(value.regs)]
 
@@ -401,6 +407,7 @@ _SPECIAL: dict[str, _Special] = {
     "concurrent.futures.thread.ThreadPoolExecutor": _type_only,
     "threading.Thread": _accessor("daemon"),
     "functools._lru_cache_wrapper": _wrapped,
+    "functools.partial": _partial,
     "functools.cached_property": _accessor("func"),
     "builtins.function": lambda describer, value, place: describer.function(value, place),
     "builtins.method": lambda describer, value, place: [

@@ -11,34 +11,36 @@ from typing import Any
 from tests.jupyter.runs.notebooks import notebook, wait_for_end
 from tests.law.compare import differences, failed, report
 from tests.law.judge import Verdict
-from tests.law.kernels import open_notebook
 from tests.law.notebooks import Notebook
-from tests.law.ways import Run
+from tests.law.reading import read_run
+from tests.law.ways import Run, files_in
 
 import covalab as ct
 from covalab.client import Client
 
-_COLLECT = Path(__file__).parent / "collect.py"
 _SEED = "__import__('random').seed(1); "
 
 
-def run_as_file(cells: Sequence[str], folder: Path, client: Client) -> Run:
-    """Run a notebook in the background, from its document alone."""
+def run_as_file(cells: Sequence[str], folder: Path, client: Client, *, reuse: bool = False) -> tuple[Run, int]:
+    """Run a notebook in the background, from its document alone; return the run and how many cells were reused."""
     # The notebook is not in the folder in which it runs, as a plain run has no file there.
     place = folder / "notebook"
-    place.mkdir(parents=True)
+    place.mkdir(parents=True, exist_ok=True)
     path = folder / "law.ipynb"
     path.write_text(json.dumps(notebook(*map(_as_source, _seeded(cells)))))
-    run = ct.run_notebook(path, folder=place, check=False)
+    run = ct.run_notebook(path, folder=place, check=False, reuse=reuse)
     wait_for_end(client, run)
+    files = files_in(place)
     document = ct.get_result(run).notebook()
-    collected = _collected(str(run), folder)
-    return Run(
+    collected = read_run(str(run), place, folder / "collected.json")
+    found = Run(
         [_outputs(cell) for cell in document["cells"]],
         collected["names"],
         collected["hidden"],
         collected["unavailable"],
+        files=files,
     )
+    return found, sum("reused" in cell["metadata"].get("covalab", {}) for cell in document["cells"])
 
 
 def _as_source(text: str) -> tuple[str, dict[str, Any]]:
@@ -59,19 +61,9 @@ def _outputs(cell: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _collected(run: str, folder: Path) -> Any:
-    """Return the names of a run as a notebook has them that reads its result."""
-    path = folder / "collected.json"
-    with open_notebook(folder / "notebook") as reader:  # where modules are that the cells wrote
-        for call in ("start(get_ipython())", f"collect(get_ipython(), {str(path)!r}, {run!r}, ())"):
-            function, _, arguments = call.partition("(")
-            reader.hidden(f"__import__('runpy').run_path({str(_COLLECT)!r})[{function!r}]({arguments}")
-    return json.loads(path.read_text())
-
-
 def judge_file(one: Notebook, plain: Run, folder: Path, client: Client) -> Verdict:
     """Run a notebook from a file and compare it with its plain run."""
-    run = run_as_file(one.cells, folder, client)
+    run, _ = run_as_file(one.cells, folder / "file", client)
     title = f"{one.name}, file"
     found = differences(plain, run, cells=len(run.outputs), way="whole")
     said = "" if plain.failed_at is not None else failed(run)

@@ -15,7 +15,7 @@ _TEXT: tuple[tuple[str, str], ...] = (
     # Addresses and ids that are drawn anew in each run.
     (r"\b0?x[0-9a-f]{8,}\b", "0x"),  # scikit-learn shortens some
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
-    (r"(?<=')[0-9a-f]{32}(?=')", "ID"),  # of a display
+    (r"(?<=')(?:[0-9a-f]{32}|[0-9a-f]{16})(?=')", "ID"),  # of a display
     (r"\bT_[0-9a-f]{5}(?=[_\" {])", "T_"),  # pandas' Styler
     (r"\bsk-(container|estimator)-id-\d+", r"sk-\1-id"),  # scikit-learn: the number of tables that were shown before
     (r"\baltair-viz-[0-9a-f]{32}", "altair-viz"),
@@ -29,7 +29,7 @@ _TEXT: tuple[tuple[str, str], ...] = (
     (r"(?<=<cell>):\d+: ", ": "),  # the magic's line counts in the notebook, and is not in the plain one
     (r"\(\d+\.py, line \d+\)", "(<cell>)"),  # of a SyntaxError
     # Each run has a folder of its own.
-    (r"(?:/[\w.-]+)+/(?:plain|before|whole|run|mixed|back)/notebook\b", "<folder>"),
+    (r"(?:/[\w.-]+)+/(?:plain|before|whole|run|mixed|file|reuse|back)/notebook\b", "<folder>"),
     (r"\b(Cell In) ?\[\d+\]", r"\1"),  # the number of the cell's execution
 )
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -94,8 +94,23 @@ def outputs_of(outputs: Sequence[Output]) -> list[Output]:
     return found
 
 
+_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def without_views(plain: list[Output], background: list[Output]) -> tuple[list[Output], list[Output]]:
+    """Return the outputs of both runs, with one text for each widget: in the background its own is that of the end."""
+    if len(plain) != len(background):
+        return plain, background
+    ones, others = [*plain], [*background]
+    for number, (one, other) in enumerate(zip(plain, background, strict=True)):
+        if _VIEW in one.get("data", {}) and {*other.get("data", {})} <= {_VIEW, "text/plain"}:
+            shown = {"data": {"text/plain": "a widget"}}
+            ones[number], others[number] = one | shown, other | shown
+    return ones, others
+
+
 def _content(kind: str, content: Any) -> Any:
-    if kind == "application/vnd.jupyter.widget-view+json":
+    if kind == _VIEW:
         return "a widget"  # the view of a live object; its id is drawn
     if kind.startswith("text/") or kind == "image/svg+xml":
         return text_of(content)

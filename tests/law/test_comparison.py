@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 from tests.law.compare import Difference, differences
 from tests.law.describe import described
 from tests.law.kernels import Output
-from tests.law.ways import Run
+from tests.law.ways import Run, files_in
 
 MAKE = """def make():
     n = 0
@@ -85,6 +86,9 @@ def _shown(**data: Any) -> Output:
     }
 
 
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
 def _out(text: str, name: str = "stdout") -> Output:
     return {"output_type": "stream", "name": name, "text": text}
 
@@ -107,6 +111,7 @@ def _error(line: str, number: int) -> Output:
         ([_error("f(1)", 2)], [_error("g(1)", 2)]),
         ([_error("f(1)", 2)], [_error("f(1)", 7)]),
         ([_out("\r50 %\r100 %")], [_out("\r50 %")]),
+        ([_shown(text_plain="0%", **{VIEW: {"model_id": "1"}})], [_out("100%")]),
     ],
 )
 def test_another_output_is_found(plain: list[Output], background: list[Output]) -> None:
@@ -124,6 +129,7 @@ def test_another_output_is_found(plain: list[Output], background: list[Output]) 
         ([_out("CPU times: user 1 ms\nWall time: 2 ms\n")], [_out("CPU times: user 9 ms\nWall time: 3 s\n")]),
         ([_error("f(1)", 2)], [_error("f(1)", 3)]),
         ([_shown(image_png=_png(0))], [_shown(image_png=_png(1))]),
+        ([_shown(text_plain="0%", **{VIEW: {"model_id": "1"}})], [_shown(text_plain="100%")]),
     ],
 )
 def test_an_accident_is_no_difference(plain: list[Output], background: list[Output]) -> None:
@@ -148,3 +154,16 @@ def test_an_accident_is_no_difference(plain: list[Output], background: list[Outp
 def test_numbers_that_nobody_seeded_are_no_difference(plain: Any, background: Any, n: int) -> None:
     """A generator whose state came from another process does not know that it was seeded."""
     assert len(compared(Run([], hidden=plain), Run([], hidden=background))) == n
+
+
+def test_files_are_compared(tmp_path: Path) -> None:
+    """What a notebook leaves in its folder is a part of what it gives."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b.txt").write_text("1")
+    before = files_in(tmp_path)
+    (tmp_path / "a" / "b.txt").write_text("2")
+    (tmp_path / "c").write_bytes(b"\xff")
+
+    found = compared(Run([], files=before), Run([], files=files_in(tmp_path)))
+
+    assert [one.where for one in found] == ["a/b.txt", "c"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import re
 import time
@@ -13,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 from IPython.core.inputtransformer2 import TransformerManager
 from tests.law.kernels import Notebook, Output, open_notebook
+from tests.law.normal import text_of
 
 from covalab.client import Client
 
@@ -33,6 +35,7 @@ class Run(msgspec.Struct):
     refused: str = ""  # the error that a user sees where the plain notebook has none
     refused_at: int = -1
     names_before_error: dict[str, Any] | None = None  # as they were before the cell that failed
+    files: dict[str, str] = {}  # digests of what is in the notebook's folder afterwards, by path
 
     @property
     def failed_at(self) -> int | None:
@@ -55,7 +58,27 @@ def run_plainly(cells: Sequence[str], folder: Path) -> Run:
 
 def _plainly(cells: Sequence[str], folder: Path) -> Run:
     with open_notebook(folder / "notebook") as notebook:
-        return plainly_in(notebook, cells, folder)
+        run = plainly_in(notebook, cells, folder)
+    run.files = files_in(folder / "notebook")
+    return run
+
+
+def files_in(folder: Path) -> dict[str, str]:
+    """Return the digests of all files in a folder, by path; without those that Python keeps for itself."""
+    return {
+        str(path.relative_to(folder)): hashlib.blake2b(_content(path), digest_size=8).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def _content(path: Path) -> bytes:
+    """Return what is in a file, without what an accident put there."""
+    data = path.read_bytes()
+    try:
+        return text_of(data.decode()).encode()
+    except UnicodeDecodeError:
+        return data
 
 
 def plainly_in(notebook: Notebook, cells: Sequence[str], folder: Path) -> Run:
@@ -76,7 +99,9 @@ def plainly_in(notebook: Notebook, cells: Sequence[str], folder: Path) -> Run:
 def run_in_background(way: Way, cells: Sequence[str], folder: Path, client: Client, *, with_ids: bool = True) -> Run:
     """Run a notebook in the background, in one of the three ways."""
     with open_notebook(folder / way / "notebook", with_ids=with_ids) as notebook:
-        return in_background_in(notebook, way, cells, folder / way, client)
+        run = in_background_in(notebook, way, cells, folder / way, client)
+    run.files = files_in(folder / way / "notebook")
+    return run
 
 
 def in_background_in(notebook: Notebook, way: Way, cells: Sequence[str], folder: Path, client: Client) -> Run:

@@ -137,6 +137,32 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ["import enum\nclass E(enum.Enum):\n    A = 1\nx = {'e': E.A}", "y = E.A"],
         ["x['e'] is y", "y is E.A"],
     ),
+    "names with underscores around them": (
+        ["__version__ = '1'\n__all = [1]\n_own = __all", "__version__ += '.0'\n_own.append(2)"],
+        ["__version__", "__all", "_own is __all"],
+    ),
+    "function without a name": (
+        [
+            "def both(f, g):\n    def h(x): return g(f(x))\n    return h",
+            "parts = [lambda x, k=k: x * k for k in range(3)]",
+            "two = both(parts[2], str)",
+            "kept = {'one': parts[1]}",
+        ],
+        [
+            "two.__closure__[0].cell_contents is parts[2]",
+            "kept['one'] is parts[1]",
+            "two.__closure__[1].cell_contents is str",
+            "two(3)",
+        ],
+    ),
+    "classes that name no module": (
+        [
+            "import sympy\nt = sympy.Symbol('t')\nf = sympy.Function('f')\nterm = f(t) + 1",
+            "class M(type):\n    __module__ = None\nclass C(metaclass=M): ...\nC.__module__ = None\nc = C()\nc.n = [1]",
+            "terms = [term.diff(t)]",
+        ],
+        ["term", "terms", "term.args[1].func == f", "c.n"],
+    ),
 }
 
 
@@ -187,6 +213,8 @@ def _groups(snapshot: Snapshot) -> set[tuple[str, ...]]:
         ("def f(): ...\na = [f]; b = [f]", "a|b|f"),
         ("def f(): ...\nf.n = 1\na = [f]; b = [f]", "a|b|f"),
         ("a = [lambda: 0]; a[0].n = 1; b = [a[0]]", "a b"),
+        ("a = [lambda: 0]; b = (a[0],); c = [lambda: 0]", "a b|c"),
+        ("a = [lambda: 0]; b = a[0]; c = [b]", "a|b|c"),
         ("import math\na = [math]; b = [math]", "a|b|math"),
         ("import numpy as np\na = np.zeros(3); b = np.zeros(3); c = a.dtype; d = b.dtype", "a|b|c|d|np"),
         ("import numpy as np\nx = np.zeros(9)\na = x[:3]; b = x[3:]\ndel x", "a b|np"),

@@ -140,6 +140,18 @@ CASES = {
         ["bar.n", "bar.total"],
     ),
     "view": ("import numpy as np\na = np.zeros(6)\nb = a[1:4]", "b a", "b[0] = 9", ["a", "b.base is a"]),
+    "windows": (
+        "import numpy as np\na = np.arange(6)\nw = np.lib.stride_tricks.sliding_window_view(a[1:], 2)\nv = w[::-1]",
+        "w v a",
+        "a[2] = 9",
+        ["a", "w", "v", "w.flags.writeable", "w.strides"],
+    ),
+    "windows over objects": (
+        "import numpy as np\na = np.array([[1], 0, 2], object); w = np.lib.stride_tricks.as_strided(a, (2, 2), (8, 8))",
+        "w a",
+        "a[1] = 9",
+        ["a", "w", "a[0] is w[0, 0]"],
+    ),
     "views without their base": (
         "import numpy as np\nb = np.zeros(6)\nc = b[::2]\nb = b[1:]",
         "b c",

@@ -483,3 +483,24 @@ def test_what_a_thread_prints_too_late_is_in_no_other_output(batches: Batches, k
 
     printed = [outcome.stdout + outcome.stderr for outcome in outcomes]
     assert printed == ["first\n", "mine\n" * 4, "", "mine\n" * 4, "", "of my thread\n"]
+
+
+def test_what_a_node_schedules_in_a_thread_of_an_earlier_one_is_its_output(batches: Batches) -> None:
+    """IPython has one event loop for all `%%script` cells, in a thread that the first of them starts."""
+    first = (
+        "import asyncio, sys, threading, time\nloop = sys.late_loop = asyncio.new_event_loop()\n"
+        "threading.Thread(target=loop.run_forever, daemon=True).start()\n"
+        "async def late():\n for n in range(4):\n  await asyncio.sleep(0.1)\n  print('late')\n"
+        "asyncio.run_coroutine_threadsafe(late(), loop)\nprint('first')"
+    )
+    later = (
+        "import asyncio, sys, threading\nasync def say(text):\n await asyncio.sleep(0.2)\n print(text)\n"
+        " print(text, file=sys.stderr)\n display(text)\n"
+        "asyncio.run_coroutine_threadsafe(say('second'), sys.late_loop).result()"
+    )
+
+    outcomes = run(batches, first, later, later)
+
+    printed = [outcome.stdout + outcome.stderr for outcome in outcomes]
+    assert printed == ["first\n", "second\nsecond\n", "second\nsecond\n"]
+    assert [outcome.outputs is None for outcome in outcomes] == [True, False, False]

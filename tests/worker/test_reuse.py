@@ -399,3 +399,130 @@ def test_a_cell_that_may_fail_runs_each_time_and_one_that_fails_leaves_what_it_d
         cells[0] = "x = [1, 2]"
         found = run(cells, tmp_path)
         assert (len(found.cells), found.ran, found.values["x"]) == (1, ran, [1, 2, 2])
+
+
+def test_what_a_cell_has_shown_may_share_objects_with_names(tmp_path: Path) -> None:
+    """It is stored with them, is no name that the next cell reads, and is another value after that."""
+    cells = [
+        "def bank():\n    kept = []\n    def add(n):\n        kept.append(n)\n    return add, lambda: kept",
+        "add, look = bank()\nrows = [[1], [2]]\nrows[0]",
+        "add(7), look()",
+        "look()",
+        "rows[1].append(len(look()))\nrows[1]",
+        "rows, look()",
+    ]
+
+    first = run(cells, tmp_path)
+    second = run(cells, tmp_path)
+    edited = run([*cells[:3], "look().append(8)\nlook()", *cells[4:]], tmp_path)
+    plain = run([*cells[:3], "look().append(8)\nlook()", *cells[4:]], tmp_path, reuse=False)
+
+    assert second.shown == first.shown
+    assert second.values == first.values
+    assert edited.shown == plain.shown
+    assert edited.values == plain.values
+
+
+def test_classes_and_functions_that_name_no_module_are_compared(tmp_path: Path) -> None:
+    """As sympy's functions do."""
+    cells = [
+        "import sympy\nt = sympy.Symbol('t')\nf = sympy.Function('f')\nterm = f(t) + 1",
+        "double = lambda x: 2 * x\ndouble.__module__ = None\ntwice = [double(term)]",
+        "twice, term.diff(t)",
+    ]
+
+    first = run(cells, tmp_path)
+    second = run(cells, tmp_path)
+    edited = run([*cells[:1], f"{cells[1]}\ntwice.append(f(2))", cells[2]], tmp_path)
+    plain = run([*cells[:1], f"{cells[1]}\ntwice.append(f(2))", cells[2]], tmp_path, reuse=False)
+
+    assert second.shown == first.shown
+    assert edited.shown == plain.shown
+
+
+KEPT = {
+    "stream of a handler": (
+        [
+            "import logging, io\nstream = io.StringIO()",
+            "logging.basicConfig(level=20, format='%(message)s', stream=stream, force=True)",
+            "logging.info('one')",
+            "log = logging.getLogger('a.b')\nlog.warning('two')",
+            "stream.getvalue()",
+        ],
+        (2, "logging.info('uno')"),
+    ),
+    "handler of a logger": (
+        [
+            "import logging, io\nlog = logging.getLogger('a.c')\nlog.propagate = False",
+            "stream = io.StringIO()\nhandler = logging.StreamHandler(stream)",
+            "log.addHandler(handler)",
+            "log.warning('one')",
+            "stream.getvalue().split()",
+        ],
+        (3, "log.warning('two')"),
+    ),
+    "attribute of a package": (
+        [
+            "import json\nrows = []\njson.rows = rows",
+            "def add(n):\n    json.rows.append(n)",
+            "add(1)",
+            "x = 1",
+            "rows",
+        ],
+        (2, "add(2)"),
+    ),
+    "function that a package calls": (
+        ["import json\nrows = []\ndef add(n):\n    rows.append(n)\njson.use = add", "json.use(1)", "rows"],
+        (1, "json.use(2)"),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_what_a_package_has_kept_may_be_changed_by_cells_that_do_not_name_it(kind: str, tmp_path: Path) -> None:
+    """So nothing after it is reused: an object that is loaded would be another one than the package's."""
+    cells, (at, text) = KEPT[kind]
+    edited = [*cells[:at], text, *cells[at + 1 :]]
+
+    for notebook in (cells, cells, edited, [*edited, "len(str(1))"]):
+        with_reuse = run(notebook, tmp_path)
+        plain = run(notebook, tmp_path, reuse=False)
+        assert with_reuse.shown == plain.shown
+
+
+def test_settings_without_objects_of_the_notebook_let_later_cells_be_reused(tmp_path: Path) -> None:
+    """The usual first cell of a notebook."""
+    cells = [
+        "import json, logging\nlogging.basicConfig(level=logging.INFO)\njson.option = 'a'\njson.other = (1, 'b')",
+        "x = [1]",
+        "x.append(2)\nx",
+    ]
+    run(cells, tmp_path)
+
+    assert run(cells, tmp_path).ran == [0]
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+def test_what_cells_change_by_printing_and_logging_is_stored(reuse: bool, tmp_path: Path) -> None:
+    """They name neither the stream nor the list behind a handler."""
+    cells = [
+        "import io, logging, sys\nstream, printed = io.StringIO(), io.StringIO()\nrows, other = [], [1]",
+        "class Rows(logging.Handler):\n    def emit(self, record):\n        rows.append(record.getMessage())",
+        "log = logging.getLogger('a.d')\nlog.addHandler(logging.StreamHandler(stream))",
+        "log.warning('one')",
+        "log.addHandler(Rows())",
+        "log.warning('two')",
+        "own, sys.stdout = sys.stdout, printed",
+        "print('three')",
+        "sys.stdout = own\ntext, lines = stream.getvalue(), [*rows]",
+    ]
+
+    before = run(cells[:4], tmp_path, reuse=reuse)
+    for number in range(5, 10):
+        found = run(cells[:number], tmp_path, reuse=reuse).values
+
+    assert before.values["stream"].getvalue() == "one\n"
+    assert run(cells[:6], tmp_path, reuse=reuse).values["rows"] == ["two"]
+    assert found["text"] == "one\ntwo\n"
+    assert found["lines"] == ["two"]
+    assert found["printed"].getvalue() == "three\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import zlib
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -24,6 +25,17 @@ _BACKEND: Final = b"MPLBACKEND"
 _DRAWS_TO_FILES: Final = frozenset({b"agg", b"cairo", b"pdf", b"pgf", b"ps", b"svg", b"template"})
 """Backends of matplotlib that open no window and belong to no notebook: who sets one wants it."""
 _OF_THE_KERNEL: Final = frozenset({b"JPY_PARENT_PID"})  # what has it ends when the Jupyter server does
+SET_BY_A_KERNEL: Final[Mapping[bytes, bytes]] = MappingProxyType(
+    {
+        b"TERM": b"xterm-color",
+        b"PAGER": b"cat",
+        b"GIT_PAGER": b"cat",
+        b"CLICOLOR": b"1",
+        b"FORCE_COLOR": b"1",
+        b"CLICOLOR_FORCE": b"1",
+    }
+)
+"""Variables that a kernel sets when it starts, whatever they were: ipykernel's, which has them in no table."""
 _OF_THE_WORKER: Final = frozenset({b"COVALAB_TASK_PROCESS"})
 _LIMITS: Final = frozenset(  # set by Dask's nanny, because each worker has one core
     {

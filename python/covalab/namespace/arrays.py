@@ -60,15 +60,28 @@ def base_of(array: Any) -> Any:
     """Return the array whose memory an array uses, itself if it is its own."""
     ndarray = sys.modules["numpy"].ndarray
     base = array
-    while isinstance(base.base, ndarray):
-        base = base.base
-    return base
+    while True:
+        below = base.base
+        if type(below).__name__ == "DummyArray":  # between an array and what `as_strided` makes of it
+            below = getattr(below, "base", None)
+        if not isinstance(below, ndarray):
+            return base
+        base = below
 
 
 def _can_be_viewed(base: Any, array: Any) -> bool:
     flags = base.flags
     is_plain = _is_of_bytes(base.dtype) == _is_of_bytes(array.dtype)
-    return bool(is_plain and base.nbytes and (flags.c_contiguous or flags.f_contiguous))
+    is_whole = base.nbytes and (flags.c_contiguous or flags.f_contiguous)
+    return bool(is_plain and is_whole and _is_inside(base, array))
+
+
+def _is_inside(base: Any, array: Any) -> bool:
+    """Return whether all elements are in the memory of the base: `as_strided` makes any array."""
+    start = _address(array) - _address(base)
+    steps = [stride * (n - 1) for n, stride in zip(array.shape, array.strides, strict=True)] if array.size else []
+    low, high = sum(step for step in steps if step < 0), sum(step for step in steps if step > 0)
+    return bool(start + low >= 0 and start + high + array.itemsize <= base.nbytes)
 
 
 def _is_of_bytes(dtype: Any) -> bool:

@@ -1,7 +1,8 @@
 """Results that `functools.cache` and `lru_cache` keep: read from a function, and put into another one.
 
 There is no public way. The collector of garbage sees them, from the oldest to the latest; and a function whose code
-only gives one result puts that into the cache when it is called.
+only gives one result puts that into the cache when it is called. What is read is checked against what the function says
+of its cache, and is left out where it does not fit: another version of Python may arrange it otherwise.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import functools
 import gc
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final, TypeAlias
+from threading import get_ident
+from typing import Any, Final, NamedTuple, TypeAlias
 
 Entry: TypeAlias = "tuple[tuple[Any, ...], dict[str, Any], Any]"
 Content: TypeAlias = "tuple[list[Entry], int, int]"
@@ -21,40 +23,71 @@ CACHED: Final = type(functools.lru_cache(lambda: None))
 _MANY: Final = 100_000
 
 
+class _Parts(NamedTuple):
+    """Parts of a cached function: the function behind it, and each key with its result, from the oldest on."""
+
+    function: Any  # of Python
+    pairs: list[tuple[Any, Any]]
+
+
+def _parts_of(cached: Any) -> _Parts | None:
+    """Return the parts of a cached function; None if they are not found, or change meanwhile.
+
+    Where each entry is a link of three objects (key, result, type), these come before the table of all entries, and
+    that before the function. There is one object more at the beginning where Python visits the type.
+    """
+    is_linked = cached.cache_parameters()["maxsize"] is not None
+    referents = gc.get_referents(cached)
+    for begin in (0, 1):
+        at = begin
+        if is_linked:
+            at += 3 * cached.cache_info().currsize
+        if at + 1 >= len(referents):
+            continue
+        table, function = referents[at : at + 2]
+        if type(table) is not dict or not isinstance(function, types.FunctionType) or table is vars(cached):
+            continue
+        if not is_linked:
+            return _Parts(function, [*table.items()])
+        pairs = [*zip(referents[begin:at:3], referents[begin + 1 : at : 3], strict=True)]
+        if {*map(id, table)} == {id(key) for key, _ in pairs}:
+            return _Parts(function, pairs)
+    return None
+
+
 def content_of(cached: Any) -> Content | None:
     """Return what a cached function has kept; None if that cannot be read, or is nothing."""
     info = cached.cache_info()
-    if not info.misses:
+    parts = _parts_of(cached) if info.misses else None
+    if parts is None or len(parts.pairs) != info.currsize or len(parts.pairs) > _MANY:
         return None
-    how = cached.cache_parameters()
-    referents = gc.get_referents(cached)
-    own = vars(cached)
-    at = next((n for n, one in enumerate(referents) if type(one) is dict and one is not own), -1)
-    mark = next((one for one in referents if type(one) is object), None)
-    if at < 0 or mark is None or not isinstance(cached.__wrapped__, types.FunctionType):
-        return None
-    table = referents[at]
-    if how["maxsize"] is None:
-        pairs = list(table.items())
-    else:
-        begin = at - 3 * len(table)
-        pairs = list(zip(referents[begin:at:3], referents[begin + 1 : at : 3], strict=True)) if begin >= 0 else []
-    if len(pairs) != len(table) or len(table) != info.currsize or len(table) > _MANY:
-        return None
-    entries = [(*_arguments_of(key, mark, is_typed=how["typed"]), result) for key, result in pairs]
+    is_typed = cached.cache_parameters()["typed"]
+    entries = [(*_arguments_of(key, is_typed=is_typed), result) for key, result in parts.pairs]
     return entries, info.hits, info.misses
 
 
-def _arguments_of(key: Any, mark: object, *, is_typed: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _arguments_of(key: Any, *, is_typed: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if type(key) is not tuple:  # one argument that is a number or a text
         return (key,), {}
-    at = next((n for n, one in enumerate(key) if one is mark), -1)
+    at = next((n for n, one in enumerate(key) if one is _MARK), -1)
     if at < 0:
         return (key[: len(key) // 2] if is_typed else key), {}
     named = key[at + 1 :]
     if is_typed:
         named = named[: 2 * ((len(named) - at) // 3)]
     return key[:at], dict(zip(named[::2], named[1::2], strict=True))
+
+
+def _mark() -> object:
+    """Return the object that is between arguments and named arguments in the keys of all caches."""
+    probe: Any = functools.lru_cache(maxsize=None)(lambda **_: None)
+    probe(one=1)
+    parts = _parts_of(probe)
+    key = parts.pairs[0][0] if parts is not None and parts.pairs else ()
+    return key[0] if type(key) is tuple and key[1:] == ("one", 1) else object()
+
+
+_MARK: Final = _mark()
 
 
 def set_cached(cached: Any, state: tuple[dict[str, Any], Content]) -> None:
@@ -65,37 +98,66 @@ def set_cached(cached: Any, state: tuple[dict[str, Any], Content]) -> None:
 
 
 def fill(cached: Any, content: Content | None) -> None:
-    """Put results into the cache of a function, in place of those that it has."""
+    """Put results into the cache of a function, in place of those that it has.
+
+    A key that cannot be looked up is left out. Calls from other threads are calls of the function as it is.
+    """
     cached.cache_clear()
-    if content is None:
+    parts = _parts_of(cached)
+    if content is None or parts is None:
         return
     entries, hits, misses = content
-    with _other_code(cached.__wrapped__) as give:
+    with _answering(parts.function) as answer:
         for _ in range(min(misses - len(entries), _MANY)):
-            give(_FAIL, None)
-            with suppress(AttributeError):  # a miss, and nothing is kept
+            with suppress(_NoResult):  # a miss, and nothing is kept
                 cached()
-        for arguments, named, result in entries:
-            give(_GIVE, result)
-            cached(*arguments, **named)
+        answer.is_given = True
+        for arguments, named, answer.result in entries:
+            with suppress(Exception):  # of the user's `__hash__` or `__eq__`
+                cached(*arguments, **named)
         for _ in range(min(hits, _MANY) if entries else 0):
-            cached(*entries[-1][0], **entries[-1][1])
+            with suppress(Exception):
+                cached(*entries[-1][0], **entries[-1][1])
 
 
-_RESULT: Final = "the result"
-_GIVE: Final = (lambda *_, **__: "the result").__code__
-_FAIL: Final = (lambda *_, **__: "the result".no_such_attribute).__code__  # type: ignore[attr-defined]
+class _NoResult(Exception):
+    """A call that keeps nothing."""
+
+
+class _Answer:
+    """Answers to calls of a function: the given result in this thread, in others that of the function itself."""
+
+    def __init__(self, function: types.FunctionType) -> None:
+        self.is_given = False
+        self.result: Any = None
+        self._thread = get_ident()
+        self._function = function
+
+    def to(self, arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
+        """Return the result of one call."""
+        if get_ident() != self._thread:
+            return self._function(*arguments, **named)
+        if not self.is_given:
+            raise _NoResult
+        return self.result
+
+
+_PLACE: Final = "the answer"
+_ASKING: Final = (lambda *args, **named: "the answer".to(args, named)).__code__  # type: ignore[attr-defined]
 
 
 @contextmanager
-def _other_code(function: types.FunctionType) -> Iterator[Any]:
+def _answering(function: types.FunctionType) -> Iterator[_Answer]:
+    """Let a function answer as it is said until the block ends; whoever calls it has its defaults and variables."""
     own = function.__code__
-
-    def give(code: types.CodeType, result: object) -> None:
-        constants = tuple(result if one == _RESULT else one for one in code.co_consts)
-        function.__code__ = code.replace(co_consts=constants, co_freevars=own.co_freevars)
-
+    itself = types.FunctionType(
+        own, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    itself.__kwdefaults__ = function.__kwdefaults__
+    answer = _Answer(itself)
+    constants = tuple(answer if one == _PLACE else one for one in _ASKING.co_consts)
+    function.__code__ = _ASKING.replace(co_consts=constants, co_freevars=own.co_freevars)
     try:
-        yield give
+        yield answer
     finally:
         function.__code__ = own

@@ -185,4 +185,4 @@ def never_changes(kind: type) -> bool:
 
 def is_internal(kind: type) -> bool:
     """Return whether objects of a library's type are parts of others that are looked at as a whole."""
-    return kind.__module__.startswith("pandas.core.internals")
+    return str(kind.__module__).startswith("pandas.core.internals")

@@ -56,6 +56,8 @@ class NamespacePickler(NotebookPickler):
 
     Attributes
     ----------
+    namespace
+        The notebook's names.
     mentioned
         The globals that the functions in the pickle mention.
     modules
@@ -81,7 +83,7 @@ class NamespacePickler(NotebookPickler):
     ) -> None:
         """Begin a pickle. With `by_value`, all other classes, and functions with ids, become references."""
         super().__init__(file, protocol=5, buffer_callback=buffer_callback)
-        self._namespace = namespace
+        self.namespace = namespace
         self._by_value = None if by_value is None else {id(one) for one in by_value}
         self._reducers: dict[type, Callable[[Any], Any] | None] = {}
         self._by_base: tuple[tuple[type, Callable[[Any], Any]], ...] = (
@@ -109,7 +111,7 @@ class NamespacePickler(NotebookPickler):
         return NotImplemented if reduce is None else reduce(obj)
 
     def _reducer_for(self, kind: type) -> Callable[[Any], Any] | None:
-        self.modules.add(kind.__module__)
+        self.modules.add(str(kind.__module__))
         if kind is Target:  # and no object of its module
             return None
         if kind in standard_library.REDUCERS:
@@ -142,8 +144,8 @@ class NamespacePickler(NotebookPickler):
         return reduce_module(module)
 
     def _function(self, function: types.FunctionType) -> Any:
-        self.modules.add(function.__module__)
-        if function.__globals__ is not self._namespace or is_single_dispatch(function):
+        self.modules.add(str(function.__module__))
+        if function.__globals__ is not self.namespace or is_single_dispatch(function):
             return super().reducer_override(function)
         tracker = tracker_of_function(function) if self._by_value is not None else None
         if tracker is not None:
@@ -167,7 +169,7 @@ class NamespacePickler(NotebookPickler):
             return how
         _looked_at.add(id(function))  # a result may refer to the function
         try:
-            pickled(content, self._namespace)
+            pickled(content, self.namespace)
         except USERS_ERRORS:  # a connection, say: it is opened once more where the function is called
             return how
         finally:
@@ -179,7 +181,7 @@ class NamespacePickler(NotebookPickler):
         return self._by_value is not None and id(definition) not in self._by_value
 
     def _class(self, cls: type) -> Any:
-        self.modules.add(cls.__module__)
+        self.modules.add(str(cls.__module__))
         # Not the codec's way: there a class that comes home keeps the attributes that it has here.
         how = cloudpickle.Pickler.reducer_override(self, cls)
         if not is_class_made_here(how):

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from covalab.core.pickling import is_found_by_name
 from covalab.core.plain_types import ATOMS
-from covalab.namespace.definitions import Target
+from covalab.namespace.definitions import Target, tracker_of_function
 from covalab.namespace.libraries import never_changes
 from covalab.namespace.pickling import NamespacePickler
 
@@ -21,7 +21,7 @@ _UNCHANGING: Final = frozenset(
         Target,
         range,
         slice,
-        types.FunctionType,  # its attributes and closure are met, too
+        types.FunctionType,  # what can change of it, its attributes and closure, is met, too
         types.BuiltinFunctionType,
         types.MethodType,
         types.CodeType,
@@ -53,12 +53,21 @@ def shared_objects(pickler: NamespacePickler) -> frozenset[int]:
         found.difference_update(
             [at for at, (_, obj) in memo.items() if type(obj) in callables and is_found_by_name(obj)]
         )
-    indexes = {kind for kind in kinds - changing if kind.__module__.startswith("pandas")}
+    if types.FunctionType in kinds:
+        found.update(
+            [at for at, (_, obj) in memo.items() if type(obj) is types.FunctionType and _is_nameless(obj, pickler)]
+        )
+    indexes = {kind for kind in kinds - changing if str(kind.__module__).startswith("pandas")}
     if indexes:
         for _, obj in memo.values():
             if type(obj) in indexes:
                 found.difference_update(map(id, _parts_of_index(obj)))
     return frozenset(found - pickler.of_modules)
+
+
+def _is_nameless(function: types.FunctionType, pickler: NamespacePickler) -> bool:
+    """Return whether a function of the notebook has no id, by which two pickles of it would be one object."""
+    return function.__globals__ is pickler.namespace and tracker_of_function(function) is None
 
 
 _object_of: Final = itemgetter(1)

@@ -16,7 +16,10 @@ from covalab.core.model import Digest, Value
 from covalab.namespace.definitions import tracked_definition
 from covalab.namespace.pickling import NamespaceUnpickler
 
-_HIDDEN: Final = re.compile(r"__.*|_i+|_[ido]h|_i?\d+|_+|In|Out|exit|quit|get_ipython")
+_HIDDEN: Final = re.compile(
+    r"__(?:name|doc|package|loader|spec|builtins?|file|cached|path|annotations|warningregistry|session|covalab\w*|vsc\w*)__"
+    r"|_i+|_[ido]h|_i?\d+|_+|In|Out|exit|quit|get_ipython"
+)
 
 
 def is_hidden(name: str) -> bool:
@@ -24,8 +27,9 @@ def is_hidden(name: str) -> bool:
 
     Examples
     --------
-    >>> [name for name in ("x", "_x", "__name__", "_i3", "_12", "In", "get_ipython") if not is_hidden(name)]
-    ['x', '_x']
+    >>> names = "x", "_x", "__version__", "__name__", "__", "_i3", "_12", "In", "get_ipython"
+    >>> [name for name in names if not is_hidden(name)]
+    ['x', '_x', '__version__']
     """
     return _HIDDEN.fullmatch(name) is not None
 

@@ -37,7 +37,7 @@ from covalab.worker.capture import Capture
 from covalab.worker.hook_runner import HookRunner, read_hooks
 from covalab.worker.interrupt import InterruptibleTask
 from covalab.worker.kept_functions import KeptFunction, keep
-from covalab.worker.late_output import LateOutput, is_late
+from covalab.worker.late_output import LateOutput, dropped_notice, drops
 from covalab.worker.main_module import NodeMain
 from covalab.worker.node_state import NodeState
 from covalab.worker.outputs import ipython
@@ -112,7 +112,7 @@ class TaskWorker:
         self._late_output = LateOutput()
         self._session_context: contextvars.Context | None = None  # of the session that this process holds, if any
         self._hooks: OrderedDict[Digest, Hooks] = OrderedDict()
-        recorder.is_late = is_late
+        recorder.is_late = drops
         ipython.install()
 
     def close(self) -> None:
@@ -246,6 +246,9 @@ class TaskWorker:
         left = [thread for thread in self._late_output.leftovers() if not thread.name.startswith(OWN_THREADS)]
         if left and self.interruptible.interrupted:
             self.is_used_up = True
+        notice = dropped_notice()
+        if notice and batch.session:
+            _say(notice)
         outputs: Value | None = None
         if recorder.n_events:  # read before the text is taken, of which it has positions
             outputs = stored_outputs(*self.capture.texts(), failure, blobs)
@@ -266,6 +269,7 @@ class TaskWorker:
     def _run_interruptible(self, task: TaskSpec, batch: Batch, blobs: BlobStore, inputs: Inputs) -> _Ended:
         """Run one task in the folder that its executor names; it may be interrupted."""
         context.process.task = context.Context(batch.dispatch, task.node)
+        self._late_output.mark()
         try:
             try:
                 run = self._with_hooks if task.hooks else self._call
@@ -425,6 +429,12 @@ def _write_logs(paths: TaskPaths, *texts: str) -> None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("a") as file:
                     file.write(text)
+
+
+def _say(text: str) -> None:
+    """Add text to what the running node prints."""
+    with suppress(Exception):  # the task may have replaced the stream
+        sys.stderr.write(text)
 
 
 def _end_copy() -> NoReturn:

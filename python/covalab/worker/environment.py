@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -70,6 +71,8 @@ def enter(batch: Batch, *, is_ours: bool) -> None:
     else:
         path = _around(_of_the_interpreter(own.path) if is_ours else own.path, batch)
     sys.path[:] = dict.fromkeys(path)
+    if batch.session and not _is_of_kernel(batch):
+        sys.argv[:] = _arguments_of_kernel()
     enter_local_modules(batch)
 
 
@@ -83,6 +86,8 @@ def wanted_variables(batch: Batch, *, is_ours: bool) -> dict[bytes, bytes] | Non
         is_ours=is_ours,
         same_interpreter=batch.prefix in ("", sys.prefix),
     )
+    if batch.session and not _is_of_kernel(batch):  # a notebook run that was asked for elsewhere
+        wanted.update(process_variables.SET_BY_A_KERNEL)
     # What packages set when they are imported, they would have set in a process of the dispatch, too.
     for name, value in learned_imports.preloaded().changed.items():
         if value is not None:
@@ -91,7 +96,16 @@ def wanted_variables(batch: Batch, *, is_ours: bool) -> dict[bytes, bytes] | Non
 
 
 def is_of_notebook(batch: Batch) -> bool:
-    """Whether a notebook's kernel dispatched, or a process that one has started."""
+    """Whether cells run, or a notebook's kernel dispatched, or a process that one has started."""
+    return bool(batch.session) or _is_of_kernel(batch)
+
+
+def _arguments_of_kernel() -> list[str]:
+    """Return what a kernel was started with: `argparse` names the program, and refuses what it does not know."""
+    return [os.path.join(sysconfig.get_path("purelib"), "ipykernel_launcher.py"), "-f", "kernel-covalab.json"]
+
+
+def _is_of_kernel(batch: Batch) -> bool:
     return bool(batch.variables) and _OF_A_KERNEL in process_variables.unpack(batch.variables).variables
 
 

@@ -1,5 +1,8 @@
 """Late output: what is printed by a thread that an earlier node left behind is dropped.
 
+Unless it works for the node that runs: what that schedules in an event loop of another thread has its context, which is
+how IPython runs `%%script`. A kernel sorts output in the same way.
+
 Without such threads nothing is done when a task prints. What they write to a file descriptor by its number, or through
 a child process, cannot be told apart.
 """
@@ -11,6 +14,7 @@ import io
 import sys
 import threading
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -26,7 +30,7 @@ class _FilteredFile(io.FileIO):
 
     def write(self, data: Any, /) -> int:
         """Write, unless the thread is of an earlier node."""
-        if is_late():
+        if drops():
             return memoryview(data).nbytes
         return super().write(data)
 
@@ -55,16 +59,40 @@ class _Late:
     def __init__(self) -> None:
         self.threads: set[threading.Thread] = set()
         self.idents: set[int] = set()  # of threads that were started without a `Thread`
+        self.node = 0  # the number of the node that runs
+        self.dropped: dict[str, None] = {}  # names of threads of which output was dropped
 
 
 _late: Final = _Late()
+_node: Final[ContextVar[int]] = ContextVar("covalab_node", default=-1)
+"""The number of the node in whose context code runs; a new thread has none."""
 
 
 def is_late() -> bool:
     """Whether this thread is one that an earlier node left behind."""
     if not _late.threads and not _late.idents:
         return False
-    return threading.current_thread() in _late.threads or threading.get_ident() in _late.idents
+    is_of_another = threading.current_thread() in _late.threads or threading.get_ident() in _late.idents
+    return is_of_another and _node.get() != _late.node
+
+
+def drops() -> bool:
+    """Return whether what this thread shows is dropped, and note that it was."""
+    found = is_late()
+    if found:
+        _late.dropped[threading.current_thread().name] = None
+    return found
+
+
+def dropped_notice() -> str:
+    """Return for people what was dropped since the last call; nothing if nothing was."""
+    names, _late.dropped = [*_late.dropped], {}
+    if not names:
+        return ""
+    return (
+        f"covalab: what {', '.join(names)} shows is lost here: a thread that an earlier cell started shows its output "
+        "only as long as that cell runs. Let the cell that starts it wait for it (`thread.join()`).\n"
+    )
 
 
 _STDERR: Final = 2
@@ -93,6 +121,11 @@ class LateOutput:
             self._n_threads = _thread._count()  # noqa: SLF001
             self._known = set(threading.enumerate())
             self._idents = {*sys._current_frames()}  # noqa: SLF001
+
+    def mark(self) -> None:
+        """Note the node in the context in which it will run."""
+        _late.node += 1
+        _node.set(_late.node)
 
     def leftovers(self) -> list[threading.Thread]:
         """Return the threads that the node left; from here on their output is dropped."""

@@ -242,6 +242,57 @@ def test_a_syntax_error_is_one_when_its_turn_comes(live: Client, tmp_path: Path)
     assert shown(code(found)[1]) == ["SyntaxError"]
 
 
+def test_libraries_find_a_kernel_wherever_the_run_was_asked_for(
+    live: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they look for decides how they show things; a terminal has none of it, or other values."""
+    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "dumb")
+    text = """import os
+from tqdm.auto import tqdm
+import argparse, sys
+program = os.path.basename(sys.argv[0]), len(sys.argv), argparse.ArgumentParser().prog
+kinds = tqdm.__module__, __IPYTHON__, get_ipython().__class__.__name__
+colours = [os.environ.get(name) for name in ("TERM", "FORCE_COLOR", "CLICOLOR", "PAGER", "MPLBACKEND")]
+!echo $TERM $GIT_PAGER
+import subprocess
+said = subprocess.run("echo $TERM $CLICOLOR_FORCE", shell=True, capture_output=True, text=True).stdout"""
+
+    run = ct.run_notebook(write(tmp_path / "kernel.ipynb", text))
+    wait_for_end(live, run)
+
+    result = ct.get_result(run)
+    assert result["kinds"] == ("tqdm.auto", True, "ZMQInteractiveShell")
+    assert result["program"] == ("ipykernel_launcher.py", 3, "ipykernel_launcher.py")
+    assert result["colours"] == ["xterm-color", "1", "1", "cat", "module://matplotlib_inline.backend_inline"]
+    assert result["said"] == "xterm-color 1\n"
+    assert "".join(shown(code(result.notebook())[0])).split() == ["xterm-color", "cat"]
+
+
+def test_what_a_thread_shows_after_its_cell_is_missed_loudly(live: Client, tmp_path: Path) -> None:
+    """The cell in which it is lost says so, with the name of the thread; others say nothing."""
+    cells = (
+        "import threading\ngo = threading.Event()\ndef late():\n    go.wait()\n    print('late')\n    display(1)",
+        "threads = [threading.Thread(target=late, name=f'reader {n}') for n in range(2)]",
+        "for one in threads: one.start()\nprint('first')",
+        "print('second')",
+        "go.set()\nfor one in threads: one.join()\nprint('third')",
+        "print('fourth')",
+    )
+
+    run = ct.run_notebook(write(tmp_path / "late.ipynb", *cells))
+    wait_for_end(live, run)
+
+    _, _, first, second, third, fourth = (shown(cell) for cell in code(ct.get_result(run).notebook()))
+    assert [first, second, fourth] == [["first\n"], ["second\n"], ["fourth\n"]]
+    assert third[0] == "third\n"
+    assert "reader 0" in third[1]
+    assert "reader 1" in third[1]
+    assert "thread.join()" in third[1]
+    assert "late" not in "".join(third)
+
+
 def test_a_notebook_without_code_completes(live: Client, tmp_path: Path) -> None:
     """Prose is executed by doing nothing."""
     run = ct.run_notebook(write(tmp_path / "prose.ipynb", "#%only prose"))

@@ -132,7 +132,7 @@ def _can_change(value: object) -> bool:
 def _changes_by_use(value: object) -> bool:
     kind = type(value)
     is_generator = isinstance(value, random.Random) or (
-        kind.__module__.partition(".")[0] == "numpy" and (kind.__name__ in ("Generator", "RandomState"))
+        str(kind.__module__).partition(".")[0] == "numpy" and (kind.__name__ in ("Generator", "RandomState"))
     )
     if is_generator or hasattr(kind, "__next__"):
         return True

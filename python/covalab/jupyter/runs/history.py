@@ -1,4 +1,7 @@
-"""Cells that read what other cells have shown: `_`, `Out`, `In`. Nothing before them may be left out. Pure."""
+"""Cells that read what other cells have shown: `_`, `Out`, `In`. Nothing before them may be left out. Pure.
+
+The annotations of the notebook are no value that is stored either.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-_NAME: Final = re.compile(r"_|__|___|_\d+|_i+|_i\d+|_[iod]h|In|Out")
+_NAME: Final = re.compile(r"_|__|___|_\d+|_i+|_i\d+|_[iod]h|In|Out|__annotations__")
 _MAGIC: Final = re.compile(r"%(history|hist|recall|rerun|rep|save|macro|pastebin|notebook|edit|ed)\b")
 _DYNAMIC: Final = re.compile(r"\b(eval|exec|globals|locals|vars|user_ns)\b")
 _WORD: Final = re.compile(r"\w+")
@@ -30,6 +33,8 @@ def number_before_history(cells: Sequence[tuple[str, ast.AST]]) -> int:
     0
     >>> number("1", "x = _ + 1", "x")
     2
+    >>> number("x: int = 1", "y = 2", "__annotations__")
+    3
     >>> number("1", "eval('_')", "'_'.join('ab')")
     2
     >>> number("1", "[_ for _ in 'ab']", "f = lambda _: _")

@@ -61,13 +61,20 @@ _DYNAMIC: Final = frozenset(
 )
 """Names by which code may read names that its text does not show."""
 
-_HISTORY: Final = re.compile(r"_|__|___|_\d+|_i+|_i\d+|_[iod]h|In|Out")
+_HISTORY: Final = re.compile(r"_|__|___|_\d+|_i+|_i\d+|_[iod]h|In|Out|__annotations__")
 _FOR_EFFECT: Final = re.compile(
     r"(set|enable|disable|register|config|configure|use|init|activate|install|patch|seed|reset|setup|login|extension"
     r"|pandas|basicConfig|monkeypatch|notebook_extension)(_[A-Za-z]\w*)?|\w+_(seed|options?|theme|backend|extension)"
 )
 _FOR_EFFECT_INSIDE: Final = frozenset({"update", "append", "add", "insert", "remove", "clear", "pop", "extend"})
 """Of what a package has inside: `package.config.update`."""
+_OF_LOGGERS: Final = frozenset(
+    {
+        *("addHandler", "removeHandler", "addFilter", "removeFilter", "basicConfig", "dictConfig", "fileConfig"),
+        *("setLoggerClass", "setLogRecordFactory", "captureWarnings"),
+    }
+)
+"""Methods of loggers, which are one object for all modules, whatever name they have here."""
 _TRACKED: Final = frozenset(
     {
         *("set_option", "set_printoptions", "seterr", "filterwarnings", "simplefilter", "set_config", "resetwarnings"),
@@ -101,6 +108,8 @@ class CodeFacts(msgspec.Struct):
         Whether it reads `_`, `Out` and the like.
     settings
         What of it may change the state of a package, which nobody sees.
+    handed
+        The names in what it hands to a package there, which may keep it.
     """
 
     identifiers: set[str]
@@ -108,6 +117,7 @@ class CodeFacts(msgspec.Struct):
     is_dynamic: bool = False
     uses_history: bool = False
     settings: list[str] = []
+    handed: set[str] = set()
 
 
 def facts_of(
@@ -140,7 +150,11 @@ def facts_of(
             says_now = True
         elif isinstance(node, (ast.Await, ast.AsyncFor, ast.AsyncWith)):
             found.identifiers.add("asyncio")
-        found.settings += _settings_in(node, lambda name: name in imported or is_foreign(name))
+        for text, values in _settings_in(node, lambda name: name in imported or is_foreign(name)):
+            found.settings.append(text)
+            found.handed.update(
+                inner.id for value in values for inner in ast.walk(value) if isinstance(inner, ast.Name)
+            )
     if says_now and not found.identifiers.isdisjoint(_TIMES):
         found.identifiers.add("now")
     found.identifiers.discard("get_ipython")
@@ -203,24 +217,27 @@ def _path_of(node: ast.AST) -> list[str]:
     return names
 
 
-def _settings_in(node: ast.AST, is_foreign: Callable[[str], bool]) -> Iterator[str]:
-    """Yield what may change the state of a package: `package.option = x`, `package.enable()`."""
+def _settings_in(node: ast.AST, is_foreign: Callable[[str], bool]) -> Iterator[tuple[str, list[ast.AST]]]:
+    """Yield what may change the state of a package: `package.option = x`, `package.enable()`, and what it is given."""
     for target in _targets_of(node):
         if isinstance(target, (ast.Attribute, ast.Subscript)):
             root = _root_of(target)
             if is_foreign(root) and not _is_tracked(root, [root, *_path_of(target)]):
-                yield ast.unparse(target)
+                value = getattr(node, "value", None)
+                yield ast.unparse(target), [] if value is None else [value]
     if not isinstance(node, ast.Call):
         return
     root = _root_of(node.func)
     name = node.func.attr if isinstance(node.func, ast.Attribute) else root
-    if root in ("setattr", "delattr") and node.args and is_foreign(_root_of(node.args[0])):
-        yield ast.unparse(node.func)
+    given: list[ast.AST] = [*node.args, *(one.value for one in node.keywords)]
+    sets_attribute = root in ("setattr", "delattr") and node.args and is_foreign(_root_of(node.args[0]))
+    if sets_attribute or name in _OF_LOGGERS:
+        yield ast.unparse(node.func), given
     elif is_foreign(root):
         path = _path_of(node.func) or [name]
         is_setting = _FOR_EFFECT.fullmatch(name) or (name in _FOR_EFFECT_INSIDE and len(path) > 1)
         if is_setting and root not in _DRAWING and not _is_tracked(root, [root, *path]):
-            yield ast.unparse(node.func)
+            yield ast.unparse(node.func), given
 
 
 def _targets_of(node: ast.AST) -> Collection[ast.AST]:
@@ -238,6 +255,7 @@ def _magics_in(tree: ast.AST, found: CodeFacts) -> Iterator[str]:
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             if isinstance(node, ast.Name) and node.id == "get_ipython" and not _is_of_magic(tree, node):
                 found.is_dynamic = True
+                found.handed |= {one.id for one in ast.walk(tree) if isinstance(one, ast.Name)}
                 yield "get_ipython"
             continue
         if node.func.attr in ("run_line_magic", "run_cell_magic"):

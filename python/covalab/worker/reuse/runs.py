@@ -71,12 +71,16 @@ class CellRun(msgspec.Struct, frozen=True):
 
 
 class Virtual(msgspec.Struct):
-    """State of a session beside its names, as it is after its last cell, whether that ran here or not."""
+    """State of a session beside its names, as it is after its last cell, whether that ran here or not.
+
+    `held` are names whose objects a package may have kept, so that any cell may change them without naming them.
+    """
 
     parts: dict[str, str] = {}
     states: dict[str, str] = {}
     world: str = ""
     sticky: list[str] = []
+    held: list[str] = []
 
 
 def label_of(one: StoredCovariable) -> str:

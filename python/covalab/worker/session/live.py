@@ -35,6 +35,7 @@ from covalab.worker.session.record import RESULT, CellRecord, RecordState, Repla
 from covalab.worker.session.reuse import SessionReuse
 from covalab.worker.session.reused import Reused
 from covalab.worker.session.sources import CellSources
+from covalab.worker.session.unnamed import ReplacedStreams, names_in_use
 
 _MAIN: Final = "__main__"
 
@@ -55,6 +56,7 @@ class LiveSession:
         self._tracker = Tracker(self.namespace, self._is_hidden)
         self._fresh = self._hidden = hidden_state.capture()
         self._sources = CellSources(blobs)
+        self._replaced = ReplacedStreams()
         self.token = ""
         self._state = RecordState(-1, "", Snapshot())
         self._reuse: SessionReuse | None = None
@@ -212,7 +214,8 @@ class LiveSession:
         code = "\n".join(text.split("\n")[first_line - 1 :])
         own, sys.modules[_MAIN] = sys.modules[_MAIN], self._main
         try:
-            return run_cell(code, filename=filename, namespace=self.namespace, first_line=first_line)
+            with self._replaced.in_place():
+                return run_cell(code, filename=filename, namespace=self.namespace, first_line=first_line)
         finally:
             sys.modules[_MAIN] = own
 
@@ -227,6 +230,7 @@ class LiveSession:
         before = self._state
         known = {*before.snapshot.names, *before.snapshot.unstorable}
         touched = {*given, *(self.namespace.keys() - known), *reached(words_in(cell.text), self.namespace)}
+        touched |= names_in_use(self.namespace)
         self._hidden, change = hidden_state.capture_both(self._fresh)
         value_name = self._name_of(end.value) if end.has_value else ""
         if end.has_value and not value_name:

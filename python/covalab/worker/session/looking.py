@@ -54,6 +54,8 @@ class Look:
         The names in all code that it reached.
     settings
         What may have changed the state of a package.
+    handed
+        The names in what was handed to a package there.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Look:
         self._doubts: list[str] = []
         self.identifiers: set[str] = set()
         self.settings: list[str] = []
+        self.handed: set[str] = set()
         self.is_dynamic = self.uses_history = False
         tree = tree_of(text, first_line)
         if tree is None:
@@ -83,6 +86,7 @@ class Look:
     def _add(self, facts: code_facts.CodeFacts, where: str) -> None:
         self.identifiers |= facts.identifiers
         self.settings += facts.settings
+        self.handed |= facts.handed
         self._doubts += [f"{where}{doubt}" for doubt in facts.doubts]
         self._doubts += [f"{where}may change a package: {one}" for one in facts.settings]
         self.is_dynamic = self.is_dynamic or facts.is_dynamic
@@ -155,6 +159,7 @@ class Look:
                 yield from (f"{name}{what}: {doubt}" for doubt in facts.doubts)
                 yield from (f"{name}{what}: may change a package: {one}" for one in facts.settings)
                 self.settings += facts.settings
+                self.handed |= facts.handed
                 self.is_dynamic = self.is_dynamic or bool(facts.is_dynamic)
 
     def tops(self, imported: Iterable[str]) -> set[str]:

@@ -24,6 +24,7 @@ from covalab.core.errors import CovalabError
 from covalab.core.model import DispatchId, Outcome, Reuse, Value
 from covalab.namespace.covariables import Snapshot, StoredCovariable, Tracker
 from covalab.namespace.hidden_state import HiddenState, difference
+from covalab.namespace.sharing import can_change
 from covalab.reuse_index import ReuseIndex
 from covalab.worker import context
 from covalab.worker.learned_imports import preloaded
@@ -109,6 +110,9 @@ class SessionReuse:
     def find(self, cell: CellText, state: RecordState) -> CellRun | None:
         """Return a run that may stand for a run of a cell now; None if there is none, for the reasons that are kept."""
         self._draft = None
+        if self.virtual.held:
+            self._result = Reuse(reasons=(f"a package may have kept {', '.join(self.virtual.held)}, and change it",))
+            return None
         reasons: dict[str, None] = {}
         digests = self._digests_of(state.snapshot)
         for data in self._index.runs(key_of(cell)):
@@ -157,7 +161,7 @@ class SessionReuse:
     def _digests_of(self, snapshot: Snapshot) -> dict[str, str]:
         known, self._digests = self._digests, {}
         for one in snapshot.covariables:
-            if one.names == (RESULT,):  # what was shown, which a cell reads by other means
+            if _is_only_shown(one):
                 continue
             self._digests[id(one)] = known.get(id(one)) or (one, digest_of_covariable(one))
         return {label_of(one): digest for one, digest in self._digests.values()}
@@ -200,8 +204,11 @@ class SessionReuse:
         doubts += [f"uses the random numbers of {name}, which begin elsewhere each time" for name in unknown]
         changing = [name for name, state in begun.states.items() if states.get(name) != state]
         doubts += [f"changes data of the module {name}" for name in changing]
+        doubts += [f"may change {name}, which a package may have kept" for name in before.held]
+        held = sorted({*before.held, *self._kept_of(looked.handed)})
         sticky = sorted({*before.sticky, *watch.variables.read}) if imported else before.sticky
-        self.virtual = Virtual(parts, {**before.states, **states}, self._world(begun, looked.settings, doubts), sticky)
+        world = self._world(begun, looked.settings, doubts)
+        self.virtual = Virtual(parts, {**before.states, **states}, world, sticky, held)
         self._result = msgspec.structs.replace(self._result, doubts=tuple(dict.fromkeys(doubts)))
         if doubts:
             return
@@ -238,6 +245,12 @@ class SessionReuse:
         )
         self._draft = key_of(begun.cell), run
 
+    def _kept_of(self, handed: Iterable[str]) -> list[str]:
+        """Return the names of what a package may have kept that can change."""
+        found = reached(handed, self._namespace) if handed else ()
+        values = {name: self._namespace[name] for name in found if name in self._namespace}
+        return [name for name, value in values.items() if can_change(type(value))]
+
     def _inputs(self, begun: Beginning) -> list[StoredCovariable]:
         """Return the co-variables that a cell could read, with the definitions that they need."""
         by_tracker = {tracker: one for one in begun.state.snapshot.covariables for tracker in one.definitions}
@@ -245,7 +258,7 @@ class SessionReuse:
         found: dict[str, StoredCovariable] = {}
         while wanted:
             one = wanted.pop()
-            if label_of(one) not in found:
+            if label_of(one) not in found and not _is_only_shown(one):
                 found[label_of(one)] = one
                 wanted += [by_tracker[tracker] for tracker in one.needs if tracker in by_tracker]
         return [*found.values()]
@@ -268,7 +281,7 @@ class SessionReuse:
         inputs = sorted(self._digests_of(before.snapshot).values())
         world = digest_of([msgspec.msgpack.encode([self.virtual.world, cell.text, inputs])])
         states = {name: local_code.state_of_module(one) for name, one in local_code.loaded_local_modules().items()}
-        self.now, self.virtual = now, Virtual(parts, states, world, self.virtual.sticky)
+        self.now, self.virtual = now, Virtual(parts, states, world, self.virtual.sticky, self.virtual.held)
 
     def take_over(self, run: CellRun) -> None:
         """Note that a run stands for a cell."""
@@ -278,6 +291,7 @@ class SessionReuse:
             {**before.states, **run.states_after},
             before.world,
             sorted({*before.sticky, *run.sticky}),
+            before.held,
         )
 
     # When the outcome is known.
@@ -297,6 +311,11 @@ class SessionReuse:
             except (OSError, CovalabError) as error:
                 _log.warning("the run of node %d cannot be kept for reuse: %s", outcome.node, error)
         return msgspec.structs.replace(outcome, reuse=self._result)
+
+
+def _is_only_shown(one: StoredCovariable) -> bool:
+    """Return whether a co-variable is what the last cell has shown, which a cell reads by other means."""
+    return one.names == (RESULT,)
 
 
 def _inline(data: bytes) -> Value:
