@@ -128,16 +128,24 @@ NAMES: dict[str, dict[str, str]] = {
     "covalent.executor.executor_plugins.dask": {"DaskExecutor": "covalab.executors.dask:DaskExecutor"},
     "covalent.executor.executor_plugins.local": {"LocalExecutor": "covalab.executors.local:LocalExecutor"},
     "covalent.executor.executor_plugins.remote_executor": {"RemoteExecutor": "covalab.executors.remote:RemoteExecutor"},
-    "covalent.executor.utils": {"get_context": "covalab.worker.context:get_context"},
+    "covalent.executor.utils": {
+        "Signals": "covalab.executor.utils.enums:Signals",
+        "get_context": "covalab.worker.context:get_context",
+    },
     "covalent.executor.utils.context": {
         "Context": "covalab.worker.context:Context",
         "get_context": "covalab.worker.context:get_context",
     },
+    "covalent.executor.utils.enums": {"Signals": "covalab.executor.utils.enums:Signals"},
     "covalent.triggers.base": {"BaseTrigger": "covalab.triggers:BaseTrigger"},
     "covalent.triggers.database_trigger": {"DatabaseTrigger": "covalab.triggers:DatabaseTrigger"},
     "covalent.triggers.dir_trigger": {"DirTrigger": "covalab.triggers:DirTrigger"},
     "covalent.triggers.sqlite_trigger": {"SQLiteTrigger": "covalab.triggers:SQLiteTrigger"},
     "covalent.triggers.time_trigger": {"TimeTrigger": "covalab.triggers:TimeTrigger"},
+    "covalent.triggers.trigger_loader": {
+        "TriggerLoader": "covalab.triggers.trigger_loader:TriggerLoader",
+        "available_triggers": "covalab.triggers:available_triggers",
+    },
 }
 """Path -> name -> module and name in covalab."""
 

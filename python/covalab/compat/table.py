@@ -87,13 +87,15 @@ NAMES: Final[dict[str, dict[str, str]]] = {
     "covalent.executor.executor_plugins.dask": {"covalab.executors.dask": "DaskExecutor"},
     "covalent.executor.executor_plugins.local": {"covalab.executors.local": "LocalExecutor"},
     "covalent.executor.executor_plugins.remote_executor": {"covalab.executors.remote": "RemoteExecutor"},
-    "covalent.executor.utils": {"covalab.worker.context": "get_context"},
+    "covalent.executor.utils": {"covalab.worker.context": "get_context", "covalab.executor.utils": "Signals"},
     "covalent.executor.utils.context": {"covalab.worker.context": "Context, get_context"},
+    "covalent.executor.utils.enums": {"covalab.executor.utils": "Signals"},
     "covalent.triggers.base": {"covalab.triggers": "BaseTrigger"},
     "covalent.triggers.database_trigger": {"covalab.triggers": "DatabaseTrigger"},
     "covalent.triggers.dir_trigger": {"covalab.triggers": "DirTrigger"},
     "covalent.triggers.sqlite_trigger": {"covalab.triggers": "SQLiteTrigger"},
     "covalent.triggers.time_trigger": {"covalab.triggers": "TimeTrigger"},
+    "covalent.triggers.trigger_loader": {"covalab.triggers.trigger_loader": "TriggerLoader, available_triggers"},
 }
 """Path -> module -> the names that the path has of it, written as after `import`."""
 
