@@ -2,7 +2,7 @@
 
 import sys
 
-from covalab.triggers import dir
+from covalab.triggers import dir as module
 from covalab.triggers.dir import *  # noqa: F403 - for tools that read and do not run
 
-sys.modules[__name__] = dir
+sys.modules[__name__] = module

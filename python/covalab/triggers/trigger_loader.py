@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from covalab.triggers import database, dir_trigger, sqlite, time  # noqa: F401 - each enters its class
 from covalab.triggers.base import BaseTrigger, available_triggers
 
 __all__ = ["TriggerLoader", "available_triggers"]
+
+available_triggers.setdefault("BaseTrigger", BaseTrigger)
 
 
 class TriggerLoader:

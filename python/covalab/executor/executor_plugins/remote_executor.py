@@ -1,4 +1,4 @@
-"""`covalab.executor.executor_plugins.remote_executor`, Covalent's path of `covalab.executors.remote`: the same module."""
+"""`covalab.executor.executor_plugins.remote_executor`, Covalent's path of `covalab.executors.remote`."""
 
 import sys
 

@@ -47,9 +47,10 @@ class FunctionTable:
         self._executor_of: list[ExecutorSpec] = []  # of each of the settings
         self._executors: dict[object, tuple[ExecutorChoice, Digest, ExecutorSpec]] = {}
         self._hooks: dict[int, tuple[HookSet, Digest]] = {}
+        self._hook_sets: dict[Digest, HookSet] = {}
         self._packages: dict[Digest, Digest] = {}
         """For hooks that install packages: those that only make the same packages visible."""
-        # An executor that there is not must fail although no electron is called.
+        # Of an executor that there is not is warned although no electron is called.
         for one in (executor, workflow_executor):
             self.look_up(one, name)
 
@@ -82,7 +83,7 @@ class FunctionTable:
     def callables(self) -> list[UserValue]:
         """Return everything that is encoded: functions, hooks and executors."""
         hooks = [hooks for hooks, _ in self._hooks.values()]
-        executors = [executor for _, instance, executor in self._executors.values() if instance]
+        executors = [choice.instance for choice, *_ in self._executors.values() if choice.instance is not None]
         return [*(function for function, *_ in self._callables), *hooks, *executors]
 
     # Hooks.
@@ -94,11 +95,17 @@ class FunctionTable:
             with by_value(hooks.modules):
                 travelling = hooks.travelling(f"electron {electron!r}")
             found = self._hooks[id(hooks)] = hooks, store_hooks(travelling, self._blobs, self.code)
+            self._hook_sets[found[1]] = hooks
             packages = hooks.packages_only()
             if packages is not None:
                 travelling = packages.travelling(f"electron {electron!r}")
-                self._packages[found[1]] = store_hooks(travelling, self._blobs, self.code)
+                digest = self._packages[found[1]] = store_hooks(travelling, self._blobs, self.code)
+                self._hook_sets[digest] = packages
         return found[1]
+
+    def hook_sets(self) -> dict[Digest, HookSet]:
+        """Return the hooks that were encoded, by digest."""
+        return self._hook_sets
 
     def packages_of(self, hooks: Digest) -> Digest:
         """Return the hooks that only make the packages visible that some hooks install."""
@@ -155,7 +162,9 @@ class FunctionTable:
         if found is None:
             it = executor_choice(executor, electron)
             what = f"the executor of electron {electron!r}"
-            instance = store_code(executor, what, self._blobs, self.code) if it.travels else Digest("")
+            instance = Digest("")
+            if it.instance is not None:
+                instance = store_code(it.instance, what, self._blobs, self.code)
             found = self._executors[key] = (it, instance, executor)
         return found
 

@@ -19,6 +19,7 @@ from covalab.core.errors import GraphError, SerializationError
 from covalab.core.model import Graph, NodeKind, Value
 from covalab.core.transportable import TransportableObject
 from covalab.sdk.building.executor_choice import ExecutorSpec, executor_words
+from covalab.sdk.building.metadata import Metadata, executor_of
 from covalab.sdk.building.options import (
     NO_LIMITS,
     InterventionMode,
@@ -154,12 +155,12 @@ class Lattice:
 
     @property
     def metadata(self) -> FieldDict:
-        """The settings by Covalent's names."""
+        """The settings by Covalent's names; writing an entry changes the setting."""
         executor, executor_data = executor_words(self.executor or default_executor())
         workflow_executor, workflow_executor_data = executor_words(
             self.workflow_executor or self.executor or default_executor()
         )
-        return {
+        settings = {
             "executor": executor,
             "executor_data": executor_data,
             "workflow_executor": workflow_executor,
@@ -167,18 +168,23 @@ class Lattice:
             "hooks": {} if self.hooks is None else self.hooks.metadata,
             "triggers": [trigger.to_dict() for trigger in self.triggers] or None,
         }
+        return Metadata(self, settings)
 
     def get_metadata(self, name: str) -> UserValue:
         """Return one setting, None if there is no such setting."""
         return self.metadata.get(name)
 
     def set_metadata(self, name: str, value: UserValue) -> None:
-        """Change ``executor``, ``workflow_executor``, ``triggers``, or ``hooks`` as `metadata` has them."""
+        """Change one setting: an entry of `metadata`."""
         where = f"lattice {self.__name__!r}"
         if name == "executor":
             self.executor = checked_executor(where, value)
         elif name == "workflow_executor":
             self.workflow_executor = checked_executor(where, value)
+        elif name == "executor_data":
+            self.executor = executor_of(self.executor, value)
+        elif name == "workflow_executor_data":
+            self.workflow_executor = executor_of(self.workflow_executor, value)
         elif name == "hooks":
             self.hooks = HookSet.from_metadata(value or {})
         elif name == "triggers":
@@ -311,7 +317,9 @@ class Lattice:
         self._forget()
         blobs = InMemory()
         plan, inputs = self.plan(args, kwargs, blobs)
-        self.transport_graph = TransportGraph(plan.graph, plan.values, plan.code, blobs, metadata=self.metadata)
+        self.transport_graph = TransportGraph(
+            plan.graph, plan.values, plan.code, blobs, metadata=self.metadata, hook_sets=plan.hook_sets
+        )
         self.inputs = TransportableObject.recorded(inputs.text, lambda: deserialize_inputs(inputs, plan.values, blobs))
 
     def draw(self, /, *args: UserValue, **kwargs: UserValue) -> Drawing:

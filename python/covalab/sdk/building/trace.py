@@ -305,7 +305,7 @@ class Trace:
         functions = self._functions.encoded()
         graph = Graph(self.name, self._nodes, self._edges, functions, self._functions.settings, output)
         table = self._functions
-        return Plan(graph, self._values.values, table.code, self._replaced, table.callables())
+        return Plan(graph, self._values.values, table.code, self._replaced, table.callables(), table.hook_sets())
 
     def _let_work(self, output: int, function: UserFunction) -> None:
         """Have the lattice's value made by a worker, with the lattice's hooks around it, as in Covalent."""
