@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 IMPORT = re.compile(r"^(\s*(?:import|from)\s+)covalent\b", re.MULTILINE)
-PLUGINS = Path(__file__).parent / "programs" / "plugins"
+PLUGINS = Path(__file__).resolve().parent / "programs" / "plugins"
 LIMIT_SECONDS = 120
 
 

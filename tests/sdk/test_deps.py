@@ -183,7 +183,7 @@ def test_lattice_hooks_are_all_or_nothing() -> None:
     }
 
     assert found == {
-        ("double", str(Hooks([Bash(["lattice"])], [Bash(["after"])]))),
+        ("double", str(Hooks([Bash(["lattice"])], [Bash(["after"])], 1))),
         ("double", str(Hooks([Bash(["own"])], []))),
     }
     assert workflow.get_metadata("hooks")["deps"]["bash"]["attributes"]["commands"] == ["lattice"]

@@ -7,7 +7,7 @@ from covalab.triggers.base import BaseTrigger, available_triggers
 
 __all__ = ["TriggerLoader", "available_triggers"]
 
-available_triggers.setdefault("BaseTrigger", BaseTrigger)
+available_triggers.setdefault("BaseTrigger", BaseTrigger)  # type: ignore[type-abstract]
 
 
 class TriggerLoader:
