@@ -46,7 +46,10 @@ NAMES: dict[str, dict[str, str]] = {
     "covalent._file_transfer.strategies.azure_blob_strategy": {"Blob": "covalab.files.strategies:Blob"},
     "covalent._file_transfer.strategies.gcloud_strategy": {"GCloud": "covalab.files.strategies:GCloud"},
     "covalent._file_transfer.strategies.http_strategy": {"HTTP": "covalab.files.strategies:HTTP"},
-    "covalent._file_transfer.strategies.rsync_strategy": {"Rsync": "covalab.files.strategies:Rsync"},
+    "covalent._file_transfer.strategies.rsync_strategy": {
+        "Popen": "subprocess:Popen",
+        "Rsync": "covalab.files.strategies:Rsync",
+    },
     "covalent._file_transfer.strategies.s3_strategy": {"S3": "covalab.files.strategies:S3"},
     "covalent._file_transfer.strategies.shutil_strategy": {"Shutil": "covalab.files.strategies:Shutil"},
     "covalent._results_manager": {

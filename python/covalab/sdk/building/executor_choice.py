@@ -10,8 +10,12 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from covalab import config
 from covalab.core.errors import ExecutorNotFound, GraphError
-from covalab.core.placement import POOLED
+from covalab.core.model import Settings
+from covalab.core.placement import POOLED, pool_key
+from covalab.dispatcher.interpreters import InterpreterNotFound, interpreter_of
+from covalab.sdk import doorway
 from covalab.sdk.building.user_warnings import warn_user
+from covalab.sdk.environment import environment
 from covalab.sdk.values import FieldDict, UserValue
 
 _DESCRIBED: Final = ("covalab.executors.local", "covalab.executors.dask")
@@ -80,13 +84,32 @@ def executor_choice(executor: ExecutorSpec, electron: str) -> ExecutorChoice:
         raise GraphError(message)
     limit, retries = getattr(executor, "time_limit", None), getattr(executor, "retries", 0)
     travels = type(executor).__module__ not in _DESCRIBED
+    words = _words(executor)
+    if not travels and doorway.is_open():
+        _fall_back(words)
     return ExecutorChoice(
         executor.short_name(),
-        _words(executor),
+        words,
         retries if isinstance(retries, int) and retries > 0 else 0,
         float(limit) if isinstance(limit, int | float) and limit > 0 else None,
         executor if travels else None,
     )
+
+
+def _fall_back(words: FieldDict) -> None:
+    """Let tasks run in the current environment where a conda environment cannot be had, and warn if it is not there.
+
+    Covalent's executors do not look at it, so its programs name some that there are not.
+    """
+    attributes = words.get("attributes") or {}
+    if not attributes.get("conda_env") or attributes.get("current_env_on_conda_fail"):
+        return
+    attributes["current_env_on_conda_fail"] = True
+    here = environment()
+    try:
+        interpreter_of(pool_key(here, Settings(words["short_name"], words)), here)
+    except InterpreterNotFound as error:
+        warn_user(f"{error}; its tasks run in the current environment, as in Covalent")
 
 
 def _is_described(name: str, electron: str) -> bool:

@@ -7,7 +7,7 @@ Each function, each set of hooks and each executor is encoded once, however many
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from covalab.blobs import Blobs
 from covalab.core.model import Digest, Function, RetryPolicy, Settings
@@ -19,6 +19,9 @@ from covalab.sdk.code.modules import by_value
 from covalab.sdk.code.storing import store_code, store_hooks
 from covalab.sdk.hooks.hook_set import HookSet
 from covalab.sdk.values import UserFunction, UserValue
+
+if TYPE_CHECKING:
+    from covalab.files.transfer import FileTransfer
 
 NO_HOOKS: Final = Digest("")
 _NO_CONTEXT: Final = nullcontext()
@@ -48,6 +51,8 @@ class FunctionTable:
         self._executors: dict[object, tuple[ExecutorChoice, Digest, ExecutorSpec]] = {}
         self._hooks: dict[int, tuple[HookSet, Digest]] = {}
         self._hook_sets: dict[Digest, HookSet] = {}
+        self._transfers: dict[int, FileTransfer] = {}
+        """Those with temporary files that a call of this graph has: the next call needs others."""
         self._packages: dict[Digest, Digest] = {}
         """For hooks that install packages: those that only make the same packages visible."""
         # Of an executor that there is not is warned although no electron is called.
@@ -90,6 +95,10 @@ class FunctionTable:
 
     def hooks(self, hooks: HookSet, electron: str) -> Digest:
         """Encode hooks once, when a call first needs them; return their digest."""
+        temporary = [transfer for transfer in hooks.files if transfer.is_temporary]
+        if any(transfer.is_sent or id(transfer) in self._transfers for transfer in temporary):
+            hooks = hooks.with_other_files()
+        self._transfers.update({id(transfer): transfer for transfer in temporary})
         found = self._hooks.get(id(hooks))
         if found is None:
             with by_value(hooks.modules):

@@ -5,6 +5,7 @@ Made once, when the decorator runs; looked at again when a graph is built. Nothi
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
@@ -19,6 +20,7 @@ from covalab.sdk.hooks.deps import Deps, DepsBash, DepsCall, DepsModule, DepsPip
 from covalab.sdk.values import FieldDict, UserValue
 
 if TYPE_CHECKING:
+    from covalab.files.file import File
     from covalab.files.transfer import FileTransfer
 
 _KINDS: Final[dict[str, type[DepsBash | DepsPip | DepsCall]]] = {
@@ -69,6 +71,18 @@ class HookSet:
         )
         silent.keywords = {}
         return silent
+
+    def with_other_files(self) -> HookSet:
+        """Return the same with other temporary files: another call must not write into those of the first."""
+        memo: dict[int, File] = {}
+        other = copy.copy(self)
+        other.files = tuple(transfer.renamed(memo) for transfer in self.files)
+        return other
+
+    def mark_sent(self) -> None:
+        """Let the temporary files of its transfers belong to the dispatch that is sent."""
+        for transfer in self.files:
+            transfer.is_sent = True
 
     def travelling(self, where: str) -> Hooks:
         """Return everything as it travels, in the order in which it is done; `where` is how an error calls the owner.

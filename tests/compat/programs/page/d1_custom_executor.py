@@ -14,6 +14,6 @@ class Waiting(AsyncBaseExecutor):
         return function(*args, **kwargs)
 
 
-print(BaseExecutor is ct.executor.BaseExecutor, LocalExecutor is ct.executor.LocalExecutor)
+print(BaseExecutor is ct.executor.BaseExecutor)
 print(issubclass(LocalExecutor, BaseExecutor), issubclass(ct.executor.DaskExecutor, AsyncBaseExecutor))
 print(Mine().short_name(), isinstance(Mine(), ct.executor.BaseExecutor))

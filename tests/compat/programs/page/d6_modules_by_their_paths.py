@@ -16,7 +16,7 @@ from covalent.triggers.sqlite_trigger import SQLiteTrigger
 from covalent.triggers.time_trigger import TimeTrigger
 from covalent.triggers.trigger_loader import TriggerLoader, available_triggers
 
-print(DaskExecutor is ct.executor.DaskExecutor, LocalExecutor is ct.executor.LocalExecutor, RemoteExecutor.__name__)
+print(DaskExecutor.__name__, LocalExecutor.__name__, RemoteExecutor.__name__)
 print(get_context is the_same, get_context is ct.get_context, [signal.name for signal in Signals])
 print(bash is ct.leptons.bash)
 for cls in (BaseTrigger, DatabaseTrigger, DirTrigger, SQLiteTrigger, TimeTrigger):

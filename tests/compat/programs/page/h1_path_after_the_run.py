@@ -3,12 +3,13 @@ from pathlib import Path
 import covalent as ct
 
 Path("src.txt").write_text("hello")
-ft = ct.fs.TransferFromRemote(str(Path("src.txt").absolute()), strategy=ct.fs_strategies.Rsync())
+ft = ct.fs.FileTransfer(str(Path("src.txt").absolute()))
+print(ft.to_file.filepath == ft.to_file.filepath, ft.to_file.is_temp_file)
 
 
 @ct.electron(files=[ft])
 def e(files=[]):
-    return files
+    return files, Path(files[0][1]).read_text()
 
 
 @ct.lattice
@@ -18,5 +19,6 @@ def workflow():
 
 result = ct.get_result(ct.dispatch(workflow)(), wait=True)
 print(result.status)
-if result.result:
-    print([Path(one).name for one in result.result[0]][:1], result.result[0][1] == ft.to_file.filepath)
+files, text = result.result
+print([Path(one).name for one in files[0]][:1], files[0][1] == ft.to_file.filepath, text)
+print(Path(ft.to_file.filepath).read_text())

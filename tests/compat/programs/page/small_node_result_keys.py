@@ -12,7 +12,7 @@ def workflow(x):
 
 
 result = ct.get_result(ct.dispatch(workflow)(1), wait=True)
-print(result.status, str(result.status), (result.status,) == ("COMPLETED",))
+print(result.status, result.status == "COMPLETED", (result.status,) == ("COMPLETED",))
 node = result.get_node_result(0)
 wanted = {
     "node_id",
