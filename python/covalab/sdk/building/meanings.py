@@ -37,7 +37,7 @@ class _Closure:
 
 
 class Meaning(NamedTuple):
-    """What a global name of a function meant: `value` if that is kept, its identity if not."""
+    """Meaning of a name that a function uses: `value` if that is kept, its identity if not."""
 
     user: str  # the function that reads the name
     space: Mapping[str, UserValue] | _Closure
@@ -77,10 +77,12 @@ def changes_of(meanings: Sequence[Meaning], lattice: str, line: str) -> list[str
         The lattice's name, and where it was defined.
     """
     found = []
+    told: set[tuple[int, str]] = set()
     for it in meanings:
         now = it.space.get(it.name, _GONE)
-        if now is _GONE or _is_same(it, now):
+        if now is _GONE or (id(it.space), it.name) in told or _is_same(it, now):
             continue
+        told.add((id(it.space), it.name))
         where, then = (_described(value) for value in (now, it.value))
         by = "" if it.user == lattice else f" (in {it.user!r})"
         found.append(
