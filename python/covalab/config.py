@@ -51,6 +51,11 @@ class SdkConfig(msgspec.Struct, frozen=True):
     exhaustive_postprocess
         Whether a lattice's value is found by running its function again with the recorded outputs, instead of by
         putting together what it returned. Environment: ``COVALAB_EXHAUSTIVE_POSTPROCESS``.
+    strict_lattices
+        Whether a lattice's body raises where it asks for a value that is still to come (``if e``, ``e == 1``,
+        ``int(e)``, ``list(e)``, ``for x in e``, ``e.method()``). If not, it goes on with Covalent's answer, which is
+        about the stand-in, and warns. ``"auto"``: yes, but not behind the doorway for programs that import Covalent.
+        Environment: ``COVALAB_STRICT_LATTICES``.
     stream_items
         How many items of the stream of one dispatch are kept; when there are more, the oldest are dropped, and
         readers get their number. Read when the dispatcher starts. Environment: ``COVALAB_STREAM_ITEMS``.
@@ -61,6 +66,7 @@ class SdkConfig(msgspec.Struct, frozen=True):
     log_level: LogLevel | Literal[""] = ""
     no_cluster: Flag = False
     exhaustive_postprocess: Flag = False
+    strict_lattices: Flag | Literal["auto"] = "auto"
     stream_items: int = 10_000
 
 
@@ -149,6 +155,7 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "sdk.log_level": ("COVALAB_LOG_LEVEL", "LOGLEVEL"),
     "sdk.no_cluster": ("COVALAB_NO_CLUSTER", "COVALENT_DISABLE_DASK"),
     "sdk.exhaustive_postprocess": ("COVALAB_EXHAUSTIVE_POSTPROCESS",),
+    "sdk.strict_lattices": ("COVALAB_STRICT_LATTICES",),
     "sdk.stream_items": ("COVALAB_STREAM_ITEMS",),
     "dask.scheduler_address": ("COVALAB_DASK_SCHEDULER_ADDRESS",),
     "dask.cluster_class": ("COVALAB_DASK_CLUSTER_CLASS",),

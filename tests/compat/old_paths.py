@@ -46,7 +46,10 @@ NAMES: dict[str, dict[str, str]] = {
     "covalent._file_transfer.strategies.azure_blob_strategy": {"Blob": "covalab.files.strategies:Blob"},
     "covalent._file_transfer.strategies.gcloud_strategy": {"GCloud": "covalab.files.strategies:GCloud"},
     "covalent._file_transfer.strategies.http_strategy": {"HTTP": "covalab.files.strategies:HTTP"},
-    "covalent._file_transfer.strategies.rsync_strategy": {"Rsync": "covalab.files.strategies:Rsync"},
+    "covalent._file_transfer.strategies.rsync_strategy": {
+        "Popen": "subprocess:Popen",
+        "Rsync": "covalab.files.strategies:Rsync",
+    },
     "covalent._file_transfer.strategies.s3_strategy": {"S3": "covalab.files.strategies:S3"},
     "covalent._file_transfer.strategies.shutil_strategy": {"Shutil": "covalab.files.strategies:Shutil"},
     "covalent._results_manager": {
@@ -128,16 +131,24 @@ NAMES: dict[str, dict[str, str]] = {
     "covalent.executor.executor_plugins.dask": {"DaskExecutor": "covalab.executors.dask:DaskExecutor"},
     "covalent.executor.executor_plugins.local": {"LocalExecutor": "covalab.executors.local:LocalExecutor"},
     "covalent.executor.executor_plugins.remote_executor": {"RemoteExecutor": "covalab.executors.remote:RemoteExecutor"},
-    "covalent.executor.utils": {"get_context": "covalab.worker.context:get_context"},
+    "covalent.executor.utils": {
+        "Signals": "covalab.executor.utils.enums:Signals",
+        "get_context": "covalab.worker.context:get_context",
+    },
     "covalent.executor.utils.context": {
         "Context": "covalab.worker.context:Context",
         "get_context": "covalab.worker.context:get_context",
     },
+    "covalent.executor.utils.enums": {"Signals": "covalab.executor.utils.enums:Signals"},
     "covalent.triggers.base": {"BaseTrigger": "covalab.triggers:BaseTrigger"},
     "covalent.triggers.database_trigger": {"DatabaseTrigger": "covalab.triggers:DatabaseTrigger"},
     "covalent.triggers.dir_trigger": {"DirTrigger": "covalab.triggers:DirTrigger"},
     "covalent.triggers.sqlite_trigger": {"SQLiteTrigger": "covalab.triggers:SQLiteTrigger"},
     "covalent.triggers.time_trigger": {"TimeTrigger": "covalab.triggers:TimeTrigger"},
+    "covalent.triggers.trigger_loader": {
+        "TriggerLoader": "covalab.triggers.trigger_loader:TriggerLoader",
+        "available_triggers": "covalab.triggers:available_triggers",
+    },
 }
 """Path -> name -> module and name in covalab."""
 

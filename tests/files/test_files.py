@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import pytest
 
 import covalab as ct
+from covalab.client import Client
 from covalab.core.errors import GraphError
 from covalab.files import strategies, transfer
 from covalab.files.file import SCHEMES
@@ -77,15 +78,46 @@ def test_flags_override_what_an_address_says() -> None:
 
 
 def test_a_file_without_a_path_is_a_temporary_one() -> None:
-    """`touch` makes it. One whose path nobody asked for gets one in each process that uses it."""
+    """`touch` makes it. It has its path from the beginning, as in Covalent, and in each process that uses it."""
     file = fs.File()
-    mine = pickle.loads(pickle.dumps(file))
+    there = pickle.loads(pickle.dumps(file)).filepath
     file.touch()
 
     assert file.is_temp_file
     assert Path(file.filepath).read_text() == ""
-    assert file.filepath == pickle.loads(pickle.dumps(file)).filepath != mine.filepath
+    assert file.filepath == there == pickle.loads(pickle.dumps(file)).filepath != fs.File().filepath
     Path(file.filepath).unlink()
+
+
+def test_a_second_call_gets_other_temporary_files(live: Client, tmp_path: Path) -> None:
+    """In one graph or in the next dispatch; the first has those whose paths the transfer names, before and after."""
+    (tmp_path / "source").write_text("x")
+    middle = fs.File()
+    there, onward = fs.FileTransfer(str(tmp_path / "source"), middle), fs.FileTransfer(middle, str(tmp_path / "end"))
+
+    @ct.electron(files=[there, onward])
+    def paths(files: Any = ()) -> Any:
+        return [files[0][1], files[1][0], Path(files[1][1]).read_text()]
+
+    @ct.electron(files=[there])
+    def other(files: Any = ()) -> Any:
+        return files[0][1]
+
+    @ct.lattice
+    def workflow() -> Any:
+        first: Any = paths()
+        return first, ct.wait(paths(), first), other()
+
+    named = middle.filepath
+    workflow.build_graph()  # looking at a graph uses nothing up
+    first, second, third = ct.get_result(ct.dispatch(workflow)(), wait=True).result
+    again = ct.get_result(ct.dispatch(workflow)(), wait=True).result
+
+    assert middle.filepath == named
+    assert first == [named, named, "x"]
+    # One file that two transfers share is one file in every call.
+    assert [len(set(call[:2])) for call in (second, *again[:2])] == [1, 1, 1]
+    assert len({first[0], second[0], third, again[0][0], again[1][0], again[2]}) == 6
 
 
 def test_a_transfer_copies_between_two_paths(tmp_path: Path) -> None:

@@ -155,11 +155,17 @@ def test_probing_makes_no_node() -> None:
 
 
 def test_a_stand_in_says_what_it_is() -> None:
-    """Its text names the electron and the node, so a print in a body is useful."""
+    """Its text names the electron and the node, so a print in a body is useful; it is warned of, its `repr` is not."""
     seen: list[str] = []
-    build(lambda e: seen.append(f"{e}"))
+    build(lambda e: seen.append(f"{e!r}"))
+    for text in (str, format, lambda e: f"{e}", lambda e: f"{e:}", lambda e: f"{e}{e}", "{}".format, "%s".__mod__):
+        with pytest.warns(
+            UserWarning, match=r"the text of <electron 'train' \(node 0\)>.*inside an electron"
+        ) as warned:
+            build(lambda e, text=text: seen.append(text(e)))  # type: ignore[misc]
+        assert len(warned) == 1
 
-    assert seen == ["<electron 'train' (node 0)>"]
+    assert {text.replace(seen[0] * 2, seen[0]) for text in seen} == {"<electron 'train' (node 0)>"}
 
 
 def cell(n: int = 1) -> tuple[int, int]:

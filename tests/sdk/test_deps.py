@@ -183,8 +183,8 @@ def test_lattice_hooks_are_all_or_nothing() -> None:
     }
 
     assert found == {
-        ("double", str(Hooks([Bash(["lattice"])], [Bash(["after"])]))),
-        ("double", str(Hooks([Bash(["own"])], []))),
+        ("double", str(Hooks([Bash(["lattice"])], [Bash(["after"])], 1))),
+        ("double", str(Hooks([Bash(["own"])], [], 1))),
     }
     assert workflow.get_metadata("hooks")["deps"]["bash"]["attributes"]["commands"] == ["lattice"]
 
@@ -202,8 +202,8 @@ def test_a_part_of_a_value_does_nothing_again_but_sees_the_packages() -> None:
     graph, hooks = hooks_in(workflow, 1)
     by_name = {node.name: hook for node, hook in zip(graph.nodes, hooks, strict=True)}
 
-    assert by_name[":double()[0]"] == by_name[":double()[1]"] == Hooks([Pip(["p"])])
-    assert by_name["::double()[1].__getattr__"] == Hooks([Pip(["p"])])
+    assert by_name[":double()[0]"] == by_name[":double()[1]"] == Hooks([Pip(["p"])], [], 0)
+    assert by_name["::double()[1].__getattr__"] == Hooks([Pip(["p"])], [], 0)
     assert by_name[":double()[0]_+_1"] is None
 
 

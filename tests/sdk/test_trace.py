@@ -16,7 +16,7 @@ import covalab as ct
 from covalab.blobs import InMemory
 from covalab.core.assemble import edges_into, value_at
 from covalab.core.codec import decode
-from covalab.core.errors import ExecutorNotFound, GraphError, SerializationError
+from covalab.core.errors import GraphError, SerializationError
 from covalab.core.model import INLINE_LIMIT, Edge, EdgeKind, Graph, NodeKind
 from covalab.sdk.building.lattice import Lattice
 from covalab.sdk.building.plan import Plan
@@ -474,13 +474,14 @@ def test_waiting_for_something_else_is_refused(parents: Any) -> None:
 
 
 def test_an_unknown_executor_is_found_while_building() -> None:
-    """The error names the electron and the executors there are."""
+    """The warning names the electron and the executors there are, and the line of the program."""
     elsewhere = ct.electron(lambda: 1, executor="elsewhere")
 
-    with pytest.raises(
-        ExecutorNotFound, match=r"electron '<lambda>' asks for executor 'elsewhere': .* there is dask, local"
-    ):
+    with pytest.warns(
+        UserWarning, match=r"electron '<lambda>' asks for executor 'elsewhere': .* there is dask, local"
+    ) as warned:
         plan_of(elsewhere)
+    assert warned[0].filename == __file__
 
 
 def settings_by_name(graph: Graph) -> dict[str, tuple[str, int, float | None]]:

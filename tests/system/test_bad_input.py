@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ from tests.system.tasks import adding
 import covalab as ct
 from covalab.client import Client, connect
 from covalab.client.paths import socket_folder
-from covalab.core.errors import DataFolderError, DispatcherUnavailable, ExecutorNotFound, SerializationError
+from covalab.core.errors import DataFolderError, DispatcherUnavailable, SerializationError
 
 
 @ct.electron
@@ -167,15 +168,28 @@ def test_a_module_that_the_worker_lacks_is_named(tmp_path: Path, monkeypatch: py
     assert sys.executable in error
 
 
-def test_an_unknown_executor_is_found_when_the_graph_is_built() -> None:
-    """The error lists the executors there are."""
+def test_an_unknown_executor_is_warned_of_and_fails_its_nodes() -> None:
+    """Both list the executors there are; the electron beside it runs, also where the lattice names no better one."""
 
     @ct.electron(executor="slrum")
     def task() -> None:
         """Never run."""
 
-    with pytest.raises(ExecutorNotFound, match=r"slrum.*dask"):
-        ct.dispatch(ct.lattice(task))()
+    @ct.electron
+    def beside() -> int:
+        return 2
+
+    def both() -> object:
+        return task(), beside()
+
+    for lattice in (ct.lattice(both), ct.lattice(both, executor="local"), ct.lattice(both, workflow_executor="slrum")):
+        with pytest.warns(UserWarning, match=r"slrum.*dask"):
+            dispatch = ct.dispatch(lattice)()
+        result = ct.get_result(dispatch, wait=True)
+        assert result.status == ct.status.FAILED
+        error = str(failed(result, "task")["error"])
+        assert re.search(r"electron 'task' asks for executor 'slrum': No executor .*dask, local", error)
+        assert result.get_node_result(1)["output"].get_deserialized() == 2
 
 
 def test_a_lattice_without_electrons_returns_its_value() -> None:

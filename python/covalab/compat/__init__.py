@@ -11,16 +11,15 @@ from __future__ import annotations
 import importlib
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Final
 
 from covalab.core.errors import CovalentFound
+from covalab.sdk.doorway import DOORWAY
+
+__all__ = ["DOORWAY", "SPOKEN", "install", "uninstall"]
 
 SPOKEN: Final = "0.240.0"
 """Version of Covalent whose API this is; ``covalent.__version__`` says so."""
-
-DOORWAY: Final = str(Path(__file__).parent / "doorway")
-"""Folder with the package that takes the place of Covalent's."""
 
 
 def install(*, replace: bool = False) -> None:

@@ -28,7 +28,7 @@ class Door(ModuleType):
         try:
             return getattr(importlib.import_module(target), name)
         except AttributeError as error:
-            message = f"module {self.__name__!r} has no attribute {name!r} ({target} stands behind it)"
+            message = f"module {self.__name__!r} has no attribute {name!r} ({target} stands behind it: {error})"
             raise AttributeError(message) from error
 
     def __dir__(self) -> list[str]:

@@ -35,7 +35,10 @@ NAMES: Final[dict[str, dict[str, str]]] = {
     "covalent._file_transfer.strategies.azure_blob_strategy": {"covalab.files.strategies": "Blob"},
     "covalent._file_transfer.strategies.gcloud_strategy": {"covalab.files.strategies": "GCloud"},
     "covalent._file_transfer.strategies.http_strategy": {"covalab.files.strategies": "HTTP"},
-    "covalent._file_transfer.strategies.rsync_strategy": {"covalab.files.strategies": "Rsync"},
+    "covalent._file_transfer.strategies.rsync_strategy": {
+        "covalab.files.strategies": "Rsync",
+        "subprocess": "Popen",  # users' tests put another in its place
+    },
     "covalent._file_transfer.strategies.s3_strategy": {"covalab.files.strategies": "S3"},
     "covalent._file_transfer.strategies.shutil_strategy": {"covalab.files.strategies": "Shutil"},
     "covalent._results_manager": {
@@ -87,13 +90,15 @@ NAMES: Final[dict[str, dict[str, str]]] = {
     "covalent.executor.executor_plugins.dask": {"covalab.executors.dask": "DaskExecutor"},
     "covalent.executor.executor_plugins.local": {"covalab.executors.local": "LocalExecutor"},
     "covalent.executor.executor_plugins.remote_executor": {"covalab.executors.remote": "RemoteExecutor"},
-    "covalent.executor.utils": {"covalab.worker.context": "get_context"},
+    "covalent.executor.utils": {"covalab.worker.context": "get_context", "covalab.executor.utils": "Signals"},
     "covalent.executor.utils.context": {"covalab.worker.context": "Context, get_context"},
+    "covalent.executor.utils.enums": {"covalab.executor.utils": "Signals"},
     "covalent.triggers.base": {"covalab.triggers": "BaseTrigger"},
     "covalent.triggers.database_trigger": {"covalab.triggers": "DatabaseTrigger"},
     "covalent.triggers.dir_trigger": {"covalab.triggers": "DirTrigger"},
     "covalent.triggers.sqlite_trigger": {"covalab.triggers": "SQLiteTrigger"},
     "covalent.triggers.time_trigger": {"covalab.triggers": "TimeTrigger"},
+    "covalent.triggers.trigger_loader": {"covalab.triggers.trigger_loader": "TriggerLoader, available_triggers"},
 }
 """Path -> module -> the names that the path has of it, written as after `import`."""
 

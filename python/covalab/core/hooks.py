@@ -53,7 +53,12 @@ Action: TypeAlias = Bash | Pip | Call
 
 
 class Hooks(msgspec.Struct, frozen=True):
-    """All hooks of a task, in the order in which they run."""
+    """All hooks of a task, in the order in which they run.
+
+    `n_deps` is how many of the first are commands and packages that were given as such, not as calls before the task;
+    -1 where an earlier version did not write it down.
+    """
 
     before: list[Action | Transfer]
     after: list[Action] = []
+    n_deps: int = -1

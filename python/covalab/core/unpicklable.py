@@ -7,7 +7,6 @@ has no name.
 
 from __future__ import annotations
 
-import dis
 import functools
 import io
 import re
@@ -19,12 +18,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from covalab.core.global_names import global_names
 from covalab.core.pickling import NotebookPickler, is_found_by_name, travels_by_value
 from covalab.core.plain_types import ATOMS
 
 _SECONDS: Final = 1.0  # of each of the two searches
 _ASKED_EVERY: Final = 256  # objects; the clock is slower than a step
-_GLOBALS: Final = frozenset({"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME"})
 _CONTAINERS: Final = (dict, list, tuple, set, frozenset, deque)
 _THROUGH: Final = (*_CONTAINERS, functools.partial, functools.partialmethod, functools.cached_property)
 """Kinds that are looked into although an installed module defines them: their parts are the user's own."""
@@ -232,7 +231,7 @@ def _parts_of_function(function: types.FunctionType) -> Iterator[_Edge]:
         yield _Step("function"), own["__wrapped__"]
     for implementation in getattr(function, "registry", {}).values():  # of a single-dispatch function
         yield _Step("function"), implementation
-    for name in _global_names(function.__code__):
+    for name in global_names(function.__code__):
         if name in function.__globals__:
             yield _Step("global", name), function.__globals__[name]
     yield from _parts_of_closure(function)
@@ -251,14 +250,6 @@ def _parts_of_closure(function: types.FunctionType) -> Iterator[_Edge]:
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
         with suppress(ValueError):  # not set yet
             yield _Step("closure", name), cell.cell_contents
-
-
-def _global_names(code: types.CodeType) -> list[str]:
-    names = [it.argval for it in dis.get_instructions(code) if it.opname in _GLOBALS]
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            names += _global_names(constant)
-    return list(dict.fromkeys(names))
 
 
 def _parts_of_instance(obj: Any) -> Iterator[_Edge]:

@@ -26,4 +26,7 @@ def __getattr__(name: str) -> Any:
             if found.__name__ == name:
                 return found
     message = f"there is no executor class {name!r}; _executor_manager.list_executors() names those there are"
+    if not name.startswith("_"):
+        broken = [f"{plugin!r}: {why}" for plugin, why in _executor_manager.troubles().items()]
+        message += "".join(f"; {one}" for one in broken)
     raise AttributeError(message)

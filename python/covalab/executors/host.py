@@ -285,7 +285,7 @@ class ExecutorHost:
         if batch.executor.instance:
             executor = instance_of(batch, blobs)
         else:
-            executor = _executor_manager.get_executor(batch.executor.executor)
+            executor = ExecutorHost._named(batch.executor.executor, batch.tasks[0].name)
         if not isinstance(executor, BaseExecutor | AsyncBaseExecutor):
             message = (
                 f"executor {batch.executor.executor!r} is a {type(executor).__name__}; derive it from "
@@ -295,6 +295,13 @@ class ExecutorHost:
         executor._init_runtime(running.runtime)  # noqa: SLF001 - host and base class are one mechanism
         running.executor = executor
         return ready(batch, blobs)
+
+    @staticmethod
+    def _named(name: str, electron: str) -> Any:
+        try:
+            return _executor_manager.get_executor(name)
+        except ExecutorNotFound as error:
+            raise ExecutorNotFound(name, electron, error.known, error.why) from None
 
     @staticmethod
     async def _execute(running: _Running, function: Any, args: list[Any], kwargs: dict[str, Any]) -> _Done:

@@ -28,6 +28,8 @@ class LocalExecutor(BaseExecutor):
         Whether each task has a folder of its own in it: ``<dispatch id>/node_<number>``.
     conda_env
         The name or folder of a conda environment whose Python runs the tasks; covalab must be installed in it.
+    current_env_on_conda_fail
+        Whether the tasks run in the dispatch's own environment when that one cannot be had.
     *args, **kwargs
         Those of `BaseExecutor`.
     """
@@ -38,12 +40,14 @@ class LocalExecutor(BaseExecutor):
         create_unique_workdir: bool | None = None,
         *args: Any,
         conda_env: str = "",
+        current_env_on_conda_fail: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.workdir = workdir
         self.create_unique_workdir = bool(create_unique_workdir)
         self.conda_env = conda_env
+        self.current_env_on_conda_fail = current_env_on_conda_fail
 
     def run(self, function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], task_metadata: Any) -> Any:
         """Call the function. Only for subclasses: they run in the executor host, like every other executor."""

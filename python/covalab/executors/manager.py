@@ -82,6 +82,16 @@ class _ExecutorManager:
             raise ExecutorNotFound(name, "", tuple(sorted(self._classes)), self._errors.get(name, ""))
         return self._classes[name]
 
+    def is_in_a_folder(self, name: str) -> bool:
+        """Return whether an executor comes from a folder of the user's, of which other processes may not know."""
+        self._load()
+        return isinstance(self._loaders.get(name), functools.partial)
+
+    def troubles(self) -> dict[str, str]:
+        """Return why plug-ins could not be loaded, by short name."""
+        self._load()
+        return dict(self._errors)
+
     def list_executors(self, regenerate: bool = False, print_names: bool = True) -> list[str]:
         """Return the short names of all executors, and print them."""
         if regenerate:
@@ -137,13 +147,22 @@ def plugin_folders() -> list[Path]:
 
 
 def _module_of(path: Path) -> ModuleType:
+    # What its folder holds can be imported in tasks and in the executor host, too: the search path travels.
+    folder = str(path.parent.absolute())
+    if folder not in sys.path:
+        sys.path.append(folder)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     # Importable by its name, so that its instances can be pickled; a module that was imported before takes precedence.
-    sys.modules.setdefault(path.stem, module)
-    spec.loader.exec_module(module)
+    kept = sys.modules.setdefault(path.stem, module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        if kept is module:
+            del sys.modules[path.stem]  # half of it would be taken for the whole when it is imported next
+        raise
     return module
 
 

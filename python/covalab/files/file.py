@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import uuid
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 SCHEMES: Final = {"file", "s3", "blob", "gs", "globus", "http", "https", "ftp"}
@@ -19,7 +20,7 @@ class File:
     ----------
     filepath
         A path, or an address with a scheme: ``file s3 blob gs globus http https ftp``. Without one it is a temporary
-        file, which gets its path when that is first read: if that is in the task, each run has its own.
+        file with a path of its own.
     is_remote
         Whether it is on another machine, where the scheme does not tell (``ssh``).
     is_dir
@@ -54,7 +55,7 @@ class File:
             raise AttributeError(message)  # noqa: TRY004 - Covalent's error
         self.is_temp_file = filepath is None
         self.include_folder = include_folder
-        self._address = filepath
+        self._address = _temporary() if filepath is None else filepath
         self._is_remote, self._is_dir = is_remote, is_dir
         scheme, separator, _ = (filepath or "").partition("://")
         self.scheme = scheme.lower() if separator else "file"
@@ -65,18 +66,18 @@ class File:
     @property
     def uri(self) -> str:
         """The whole address."""
-        address = self._named()
+        address = self._address
         return address if "://" in address else f"file://{address}"
 
     @property
     def host(self) -> str:
         """The server or bucket; empty for a file of this machine."""
-        return "" if self.scheme == "file" else self._named().partition("://")[2].partition("/")[0]
+        return "" if self.scheme == "file" else self._address.partition("://")[2].partition("/")[0]
 
     @property
     def filepath(self) -> str:
         """The path alone; a folder's ends with a slash, unless the folder itself is meant."""
-        address = self._named()
+        address = self._address
         if self.scheme in ("http", "https"):
             path = urlsplit(address).path
         elif "://" in address:
@@ -96,7 +97,7 @@ class File:
     @property
     def is_dir(self) -> bool:
         """Whether it is a folder."""
-        return self._is_dir or (self._address or "").endswith("/")
+        return self._is_dir or self._address.endswith("/")
 
     @property
     def name(self) -> str:
@@ -112,15 +113,27 @@ class File:
 
     def __str__(self) -> str:
         kind = "folder" if self.is_dir else "file"
-        return f"a temporary {kind}" if self._address is None else self._address
+        return f"a temporary {kind}" if self.is_temp_file else self._address
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self}>"
 
-    def _named(self) -> str:
-        if self._address is None:
-            self._address = str(Path(tempfile.gettempdir()) / str(uuid.uuid4()))
-        return self._address
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # In earlier versions a temporary file got its path where that was first read.
+        self.__dict__.update(state, _address=state["_address"] or _temporary())
+
+    def renamed(self, memo: dict[int, File]) -> File:
+        """Return this file, or, of a temporary one, another; `memo` has those that were made for others already."""
+        if not self.is_temp_file:
+            return self
+        if id(self) not in memo:
+            memo[id(self)] = other = copy.copy(self)
+            other.__dict__["_address"] = _temporary()
+        return memo[id(self)]
+
+
+def _temporary() -> str:
+    return str(Path(tempfile.gettempdir()) / str(uuid.uuid4()))
 
 
 class Folder(File):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 from collections.abc import Callable
 from typing import Final
@@ -82,16 +83,30 @@ class FileTransfer:
             raise ValueError(message)
         self.strategy = strategy if strategy is not None else self._usual_strategy()
 
+    is_sent = False
+    """Whether a dispatch has it already. Its temporary files are those of the call that was first, as in Covalent."""
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether one of its files is a temporary one."""
+        return self.from_file.is_temp_file or self.to_file.is_temp_file
+
+    def renamed(self, memo: dict[int, File]) -> FileTransfer:
+        """Return the same transfer with other temporary files; `memo` has those that were made for others already."""
+        other = copy.copy(self)
+        other.from_file, other.to_file = self.from_file.renamed(memo), self.to_file.renamed(memo)
+        return other
+
     def cp(self) -> tuple[Callable[[], tuple[str, str]], Copy]:
         """Return two functions: one makes temporary files and returns the two paths, the other copies."""
         source, target = self.from_file, self.to_file
         if source.is_remote:
-            copy = self.strategy.download(source, target)
+            run = self.strategy.download(source, target)
         elif target.is_remote:
-            copy = self.strategy.upload(source, target)
+            run = self.strategy.upload(source, target)
         else:
-            copy = self.strategy.cp(source, target)
-        return self._prepare, copy
+            run = self.strategy.cp(source, target)
+        return self._prepare, run
 
     def _prepare(self) -> tuple[str, str]:
         for file in (self.from_file, self.to_file):

@@ -18,6 +18,7 @@ import msgspec
 from covalab import config
 from covalab.client import paths
 from covalab.core.errors import ConfigError
+from covalab.sdk import doorway
 from covalab.sdk.values import FieldDict, UserValue
 
 _ELSEWHERE: Final[Mapping[str, str]] = {
@@ -170,6 +171,12 @@ def exhaustive_postprocess() -> bool:
     return config.is_on(config.sdk().exhaustive_postprocess)
 
 
+def strict_lattices() -> bool:
+    """Return whether a lattice's body raises where it asks for a value that is still to come."""
+    setting = config.sdk().strict_lattices
+    return not doorway.is_open() if setting == "auto" else config.is_on(setting)
+
+
 def default_executor() -> str:
     """Return the executor of electrons for which nobody names one: ``dask``, or ``local`` with ``sdk.no_cluster``."""
     return "local" if config.is_on(config.sdk().no_cluster) else "dask"
@@ -210,6 +217,7 @@ def _everything(*, plugins: bool) -> FieldDict:
     for key in _SWITCHES:
         section, _, name = key.partition(".")
         found[section][name] = "true" if config.is_on(found[section][name]) else "false"
+    found["sdk"]["strict_lattices"] = "true" if strict_lattices() else "false"
     found["dask"]["num_workers"] = found["dask"]["num_workers"] or config.default_workers()
     sdk = found["sdk"]
     sdk["log_level"] = sdk["log_level"] or "info"

@@ -15,6 +15,7 @@ from covalab.core.transportable import TransportableObject
 from covalab.sdk.building.bound import BoundElectron
 from covalab.sdk.building.executor_choice import ExecutorSpec, executor_words
 from covalab.sdk.building.lattice import Lattice
+from covalab.sdk.building.metadata import Metadata, executor_of
 from covalab.sdk.building.options import (
     ElectronOptions,
     RetryOptions,
@@ -122,15 +123,16 @@ class Electron:
 
     @property
     def metadata(self) -> FieldDict:
-        """The settings by Covalent's names."""
+        """The settings by Covalent's names; writing an entry changes the setting."""
         executor, executor_data = executor_words(self.executor)
-        return {
+        settings = {
             "executor": executor,
             "executor_data": executor_data,
             "hooks": None if self.hooks is None else self.hooks.metadata,
             "retries": self.retries,
             "time_limit": self.time_limit,
         }
+        return Metadata(self, settings)
 
     def get_metadata(self, name: str) -> UserValue:
         """Return one setting.
@@ -143,10 +145,12 @@ class Electron:
         return self.metadata[name]
 
     def set_metadata(self, name: str, value: UserValue) -> None:
-        """Change one setting: ``executor``, ``retries``, ``time_limit``, or ``hooks`` as `metadata` has them."""
+        """Change one setting: an entry of `metadata`."""
         where = f"electron {self.name!r}"
         if name == "executor":
             self.executor = checked_executor(where, value)
+        elif name == "executor_data":
+            self.executor = executor_of(self.executor, value)
         elif name == "retries":
             self.retries = checked_retries(where, value)
         elif name == "time_limit":

@@ -10,7 +10,12 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from covalab import config
 from covalab.core.errors import ExecutorNotFound, GraphError
-from covalab.core.placement import POOLED
+from covalab.core.model import Settings
+from covalab.core.placement import POOLED, pool_key
+from covalab.dispatcher.interpreters import InterpreterNotFound, interpreter_of
+from covalab.sdk import doorway
+from covalab.sdk.building.user_warnings import warn_user
+from covalab.sdk.environment import environment
 from covalab.sdk.values import FieldDict, UserValue
 
 _DESCRIBED: Final = ("covalab.executors.local", "covalab.executors.dask")
@@ -36,13 +41,16 @@ ExecutorSpec: TypeAlias = "str | ExecutorInstance"
 
 
 class ExecutorChoice(NamedTuple):
-    """Executor as a graph speaks of it. `retries` and `time_limit` are for electrons that have none of their own."""
+    """Executor as a graph speaks of it. `retries` and `time_limit` are for electrons that have none of their own.
+
+    `instance` is the executor itself where that travels with the dispatch.
+    """
 
     name: str
     data: FieldDict
     retries: int = 0
     time_limit: float | None = None
-    travels: bool = False
+    instance: ExecutorInstance | None = None
 
 
 def is_executor(executor: object) -> bool:
@@ -58,19 +66,17 @@ def executor_words(executor: ExecutorSpec | None) -> tuple[str | None, FieldDict
 
 
 def executor_choice(executor: ExecutorSpec, electron: str) -> ExecutorChoice:
-    """Return an executor as a graph speaks of it.
+    """Return an executor as a graph speaks of it; warn if there is no executor of this name here.
+
+    Its nodes fail then, and those beside them run: a program may name one that only some of its electrons need.
 
     Raises
     ------
-    ExecutorNotFound
-        If it is a name and there is no such executor here.
     GraphError
         If it is neither a name nor an executor.
     """
     if isinstance(executor, str):
-        if executor not in POOLED:
-            _find(executor, electron)
-        elif config.load().executors.get(executor):
+        if _is_described(executor, electron):
             return executor_choice(_configured(executor), electron)
         return ExecutorChoice(executor, {})
     if not is_executor(executor):
@@ -78,22 +84,47 @@ def executor_choice(executor: ExecutorSpec, electron: str) -> ExecutorChoice:
         raise GraphError(message)
     limit, retries = getattr(executor, "time_limit", None), getattr(executor, "retries", 0)
     travels = type(executor).__module__ not in _DESCRIBED
+    words = _words(executor)
+    if not travels and doorway.is_open():
+        _fall_back(words)
     return ExecutorChoice(
         executor.short_name(),
-        _words(executor),
+        words,
         retries if isinstance(retries, int) and retries > 0 else 0,
         float(limit) if isinstance(limit, int | float) and limit > 0 else None,
-        travels,
+        executor if travels else None,
     )
 
 
-def _find(name: str, electron: str) -> None:
-    from covalab.executors.manager import _executor_manager  # noqa: PLC0415 - it looks for plug-ins - plug-ins are loaded when one is named
+def _fall_back(words: FieldDict) -> None:
+    """Let tasks run in the current environment where a conda environment cannot be had, and warn if it is not there.
+
+    Covalent's executors do not look at it, so its programs name some that there are not.
+    """
+    attributes = words.get("attributes") or {}
+    if not attributes.get("conda_env") or attributes.get("current_env_on_conda_fail"):
+        return
+    attributes["current_env_on_conda_fail"] = True
+    here = environment()
+    try:
+        interpreter_of(pool_key(here, Settings(words["short_name"], words)), here)
+    except InterpreterNotFound as error:
+        warn_user(f"{error}; its tasks run in the current environment, as in Covalent")
+
+
+def _is_described(name: str, electron: str) -> bool:
+    """Return whether a name means an instance that is made here, of the settings here."""
+    if name in POOLED:
+        return bool(config.load().executors.get(name))
+    from covalab.executors.manager import _executor_manager  # noqa: PLC0415 - it looks for plug-ins
 
     try:
         _executor_manager.find(name)
     except ExecutorNotFound as error:
-        raise ExecutorNotFound(name, electron, error.known, error.why) from None
+        warn_user(str(ExecutorNotFound(name, electron, error.known, error.why)))
+        return False
+    # The executor host may have been started with other folders, or before this one was named.
+    return _executor_manager.is_in_a_folder(name)
 
 
 def _configured(name: str) -> ExecutorInstance:

@@ -7,7 +7,7 @@ Each function, each set of hooks and each executor is encoded once, however many
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from covalab.blobs import Blobs
 from covalab.core.model import Digest, Function, RetryPolicy, Settings
@@ -19,6 +19,9 @@ from covalab.sdk.code.modules import by_value
 from covalab.sdk.code.storing import store_code, store_hooks
 from covalab.sdk.hooks.hook_set import HookSet
 from covalab.sdk.values import UserFunction, UserValue
+
+if TYPE_CHECKING:
+    from covalab.files.transfer import FileTransfer
 
 NO_HOOKS: Final = Digest("")
 _NO_CONTEXT: Final = nullcontext()
@@ -47,9 +50,12 @@ class FunctionTable:
         self._executor_of: list[ExecutorSpec] = []  # of each of the settings
         self._executors: dict[object, tuple[ExecutorChoice, Digest, ExecutorSpec]] = {}
         self._hooks: dict[int, tuple[HookSet, Digest]] = {}
+        self._hook_sets: dict[Digest, HookSet] = {}
+        self._transfers: dict[int, FileTransfer] = {}
+        """Those with temporary files that a call of this graph has: the next call needs others."""
         self._packages: dict[Digest, Digest] = {}
         """For hooks that install packages: those that only make the same packages visible."""
-        # An executor that there is not must fail although no electron is called.
+        # Of an executor that there is not is warned although no electron is called.
         for one in (executor, workflow_executor):
             self.look_up(one, name)
 
@@ -82,23 +88,33 @@ class FunctionTable:
     def callables(self) -> list[UserValue]:
         """Return everything that is encoded: functions, hooks and executors."""
         hooks = [hooks for hooks, _ in self._hooks.values()]
-        executors = [executor for _, instance, executor in self._executors.values() if instance]
+        executors = [choice.instance for choice, *_ in self._executors.values() if choice.instance is not None]
         return [*(function for function, *_ in self._callables), *hooks, *executors]
 
     # Hooks.
 
     def hooks(self, hooks: HookSet, electron: str) -> Digest:
         """Encode hooks once, when a call first needs them; return their digest."""
+        temporary = [transfer for transfer in hooks.files if transfer.is_temporary]
+        if any(transfer.is_sent or id(transfer) in self._transfers for transfer in temporary):
+            hooks = hooks.with_other_files()
+        self._transfers.update({id(transfer): transfer for transfer in temporary})
         found = self._hooks.get(id(hooks))
         if found is None:
             with by_value(hooks.modules):
                 travelling = hooks.travelling(f"electron {electron!r}")
             found = self._hooks[id(hooks)] = hooks, store_hooks(travelling, self._blobs, self.code)
+            self._hook_sets[found[1]] = hooks
             packages = hooks.packages_only()
             if packages is not None:
                 travelling = packages.travelling(f"electron {electron!r}")
-                self._packages[found[1]] = store_hooks(travelling, self._blobs, self.code)
+                digest = self._packages[found[1]] = store_hooks(travelling, self._blobs, self.code)
+                self._hook_sets[digest] = packages
         return found[1]
+
+    def hook_sets(self) -> dict[Digest, HookSet]:
+        """Return the hooks that were encoded, by digest."""
+        return self._hook_sets
 
     def packages_of(self, hooks: Digest) -> Digest:
         """Return the hooks that only make the packages visible that some hooks install."""
@@ -155,7 +171,9 @@ class FunctionTable:
         if found is None:
             it = executor_choice(executor, electron)
             what = f"the executor of electron {electron!r}"
-            instance = store_code(executor, what, self._blobs, self.code) if it.travels else Digest("")
+            instance = Digest("")
+            if it.instance is not None:
+                instance = store_code(it.instance, what, self._blobs, self.code)
             found = self._executors[key] = (it, instance, executor)
         return found
 

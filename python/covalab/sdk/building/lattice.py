@@ -10,7 +10,7 @@ import functools
 import json
 import platform
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, overload
 
 from covalab._version import __version__
@@ -18,7 +18,10 @@ from covalab.blobs import Blobs, InMemory
 from covalab.core.errors import GraphError, SerializationError
 from covalab.core.model import Graph, NodeKind, Value
 from covalab.core.transportable import TransportableObject
+from covalab.sdk import doorway
 from covalab.sdk.building.executor_choice import ExecutorSpec, executor_words
+from covalab.sdk.building.meanings import Meaning, changes_of, frozen, line_of, meanings_of
+from covalab.sdk.building.metadata import Metadata, executor_of
 from covalab.sdk.building.options import (
     NO_LIMITS,
     InterventionMode,
@@ -37,6 +40,7 @@ from covalab.sdk.building.plan import Composition, Plan, TracedTask
 from covalab.sdk.building.postprocess import Rerun
 from covalab.sdk.building.trace import Trace
 from covalab.sdk.building.transport_graph import TransportGraph
+from covalab.sdk.building.user_warnings import warn_user
 from covalab.sdk.building.value_table import deserialize_inputs
 from covalab.sdk.code.modules import beside_by_value
 from covalab.sdk.code.source import name_of, source_of
@@ -76,6 +80,8 @@ class Lattice:
     """
 
     intervention_mode: InterventionMode = None  # of one that was pickled before there were any
+    meanings: Sequence[Meaning] = ()
+    """What the names that it uses meant when it was decorated, where a change is to be warned of."""
 
     def __init__(
         self,
@@ -154,12 +160,12 @@ class Lattice:
 
     @property
     def metadata(self) -> FieldDict:
-        """The settings by Covalent's names."""
+        """The settings by Covalent's names; writing an entry changes the setting."""
         executor, executor_data = executor_words(self.executor or default_executor())
         workflow_executor, workflow_executor_data = executor_words(
             self.workflow_executor or self.executor or default_executor()
         )
-        return {
+        settings = {
             "executor": executor,
             "executor_data": executor_data,
             "workflow_executor": workflow_executor,
@@ -167,18 +173,23 @@ class Lattice:
             "hooks": {} if self.hooks is None else self.hooks.metadata,
             "triggers": [trigger.to_dict() for trigger in self.triggers] or None,
         }
+        return Metadata(self, settings)
 
     def get_metadata(self, name: str) -> UserValue:
         """Return one setting, None if there is no such setting."""
         return self.metadata.get(name)
 
     def set_metadata(self, name: str, value: UserValue) -> None:
-        """Change ``executor``, ``workflow_executor``, ``triggers``, or ``hooks`` as `metadata` has them."""
+        """Change one setting: an entry of `metadata`."""
         where = f"lattice {self.__name__!r}"
         if name == "executor":
             self.executor = checked_executor(where, value)
         elif name == "workflow_executor":
             self.workflow_executor = checked_executor(where, value)
+        elif name == "executor_data":
+            self.executor = executor_of(self.executor, value)
+        elif name == "workflow_executor_data":
+            self.workflow_executor = executor_of(self.workflow_executor, value)
         elif name == "hooks":
             self.hooks = HookSet.from_metadata(value or {})
         elif name == "triggers":
@@ -246,6 +257,7 @@ class Lattice:
         """
         name = self.__name__
         self.parameters.match(f"lattice {name!r}", args, kwargs)
+        self._warn_of_changes()
         # Serialized before the body runs, which may change them. If that fails, the body gets a chance to fail first:
         # the electron that is given the value can be named.
         trouble: SerializationError | None = None
@@ -271,6 +283,14 @@ class Lattice:
         if trouble is not None:
             raise trouble
         return plan, inputs
+
+    def _warn_of_changes(self) -> None:
+        """Warn of names that meant something else when the lattice was decorated; of each change once."""
+        changes = changes_of(self.meanings, self.__name__, line_of(self.function))
+        for change in changes:
+            warn_user(change)
+        if changes:
+            self.meanings = meanings_of(self.function)
 
     def mode_of(self, graph: Graph) -> Literal["", "planned", "auto"]:
         """Return whether and where interventions are inserted in a graph of this lattice.
@@ -311,7 +331,9 @@ class Lattice:
         self._forget()
         blobs = InMemory()
         plan, inputs = self.plan(args, kwargs, blobs)
-        self.transport_graph = TransportGraph(plan.graph, plan.values, plan.code, blobs, metadata=self.metadata)
+        self.transport_graph = TransportGraph(
+            plan.graph, plan.values, plan.code, blobs, metadata=self.metadata, hook_sets=plan.hook_sets
+        )
         self.inputs = TransportableObject.recorded(inputs.text, lambda: deserialize_inputs(inputs, plan.values, blobs))
 
     def draw(self, /, *args: UserValue, **kwargs: UserValue) -> Drawing:
@@ -473,8 +495,9 @@ def lattice(
     if intervention_mode not in (None, "planned", "auto"):
         message = f"{where}: intervention_mode is None, 'planned' or 'auto', not {intervention_mode!r}"
         raise GraphError(message)
-    return Lattice(
-        _func,
+    freezes = doorway.is_open()
+    made = Lattice(
+        frozen(_func) if freezes else _func,
         executor=checked_executor(where, executor, backend),
         workflow_executor=checked_executor(where, workflow_executor),
         hooks=hooks_of(where, deps_bash=deps_bash, deps_pip=deps_pip, call_before=call_before, call_after=call_after),
@@ -482,3 +505,6 @@ def lattice(
         triggers=trigger_list(where, triggers),
         intervention_mode=intervention_mode,
     )
+    if not freezes:
+        made.meanings = meanings_of(_func)
+    return made

@@ -192,8 +192,8 @@ def bash(
             for value in (*args, *kwargs.values()):
                 if isinstance(value, BoundElectron):
                     message = (
-                        f"the command of {function.__name__!r} is made while the lattice is built, when {value} has no "
-                        "value yet; use ct.Lepton('bash', command='... $1 ...') and call that with it"
+                        f"the command of {function.__name__!r} is made while the lattice is built, when {value!r} has "
+                        "no value yet; use ct.Lepton('bash', command='... $1 ...') and call that with it"
                     )
                     raise TypeError(message)
             return Lepton(

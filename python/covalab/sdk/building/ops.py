@@ -62,6 +62,11 @@ def reconstruct(retval: UserValue) -> UserValue:
     return retval
 
 
+def refused(e: UserValue, reason: str) -> UserValue:  # noqa: ARG001 - it has the inputs of `item`
+    """Raise: the lattice's body asked for this value while there was none, and went on (see `bound`)."""
+    raise TypeError(reason)
+
+
 def answered(**_: UserValue) -> UserValue:
     """Raise: a node that waits for a person, or where interventions are inserted, is run by no worker."""
     message = "this node ends in the dispatcher"

@@ -24,7 +24,7 @@ class Plan(msgspec.Struct, frozen=True):
     """Transport graph with what its nodes point to: serialized values, and encoded functions by digest.
 
     `replaced` are the nodes whose electron was replaced, with the name of the one that the body calls; `callables` what
-    was encoded into `code`.
+    was encoded into `code`; `hook_sets` the hooks by the digest that the settings have of them.
     """
 
     graph: Graph
@@ -32,6 +32,7 @@ class Plan(msgspec.Struct, frozen=True):
     code: dict[Digest, bytes]
     replaced: dict[int, str] = {}
     callables: list[UserValue] = []
+    hook_sets: dict[Digest, HookSet] = {}
 
 
 class Composition(Protocol):

@@ -68,6 +68,8 @@ def prepare(
         working_folder()  # raises before anything is built that needs it: module paths are relative to it
     plan, inputs = lattice.plan(args, kwargs, blobs, whole=whole)
     code = dict(plan.code)
+    for hooks in plan.hook_sets.values():
+        hooks.mark_sent()
     # Pickled like the functions in the graph, or a redispatch would build with other classes than its nodes know.
     with beside_by_value():
         kept = store_code(lattice, f"the lattice {lattice.__name__!r}", blobs, code)

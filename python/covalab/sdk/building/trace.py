@@ -26,8 +26,9 @@ from covalab.sdk.building.executor_choice import ExecutorSpec
 from covalab.sdk.building.function_table import NO_HOOKS, FunctionTable, with_modules
 from covalab.sdk.building.options import NO_LIMITS, Limits
 from covalab.sdk.building.plan import Composition, Plan, Replacements, TracedTask
+from covalab.sdk.building.user_warnings import Line, user_line, warn_user
 from covalab.sdk.building.value_table import NAME_LIMIT, ValueTable, text_of
-from covalab.sdk.configuration import default_executor
+from covalab.sdk.configuration import default_executor, strict_lattices
 from covalab.sdk.hooks.hook_set import HookSet
 from covalab.sdk.values import UserFunction, UserValue
 
@@ -95,6 +96,8 @@ class Trace:
         self._replaced: dict[int, str] = {}
         self._called: set[str] = set()
         self._sublattices: dict[int, _Sublattice] = {}
+        self.is_strict = strict_lattices()
+        self._warned: set[Line | None] = set()
         self._rebuilders: dict[object, int] = {}  # functions that make containers of other than the plain kinds
 
     @contextmanager
@@ -231,6 +234,17 @@ class Trace:
         node_name = f":{self.name_of(e.node_id)}.__getattr__"
         return self._derived(NodeKind.ATTRIBUTE, node_name, ops.attribute, e, attr=name)
 
+    def failing(self, e: BoundElectron, name: str, reason: str) -> BoundElectron:
+        """Add a node that takes `e` and fails when it runs: what the body did would need its value now."""
+        return self._derived(NodeKind.ITEM, name, ops.refused, e, reason=reason)
+
+    def warn(self, message: str) -> None:
+        """Warn of the line of the body that is running; of one line once, however often it runs."""
+        line = user_line()
+        if line not in self._warned:
+            self._warned.add(line)
+            warn_user(message)
+
     def operator(self, symbol: str, left: object, right: object) -> BoundElectron:
         """Add ``left symbol right``; it runs on the lattice's workflow executor."""
         name = f"{self._operand(left)}_{symbol}_{self._operand(right)}"
@@ -254,7 +268,7 @@ class Trace:
         target = self._node_of(child)
         for parent in parents:
             if not isinstance(parent, BoundElectron):
-                message = f"{child} can wait for electrons called in this lattice, not for {preview(parent)}"
+                message = f"{child!r} can wait for electrons called in this lattice, not for {preview(parent)}"
                 raise TypeError(message)
             self._edges.append(Edge(self._node_of(parent), target, WAIT_EDGE, EdgeKind.WAIT))
             self._has_waits = True
@@ -305,7 +319,7 @@ class Trace:
         functions = self._functions.encoded()
         graph = Graph(self.name, self._nodes, self._edges, functions, self._functions.settings, output)
         table = self._functions
-        return Plan(graph, self._values.values, table.code, self._replaced, table.callables())
+        return Plan(graph, self._values.values, table.code, self._replaced, table.callables(), table.hook_sets())
 
     def _let_work(self, output: int, function: UserFunction) -> None:
         """Have the lattice's value made by a worker, with the lattice's hooks around it, as in Covalent."""
@@ -394,8 +408,8 @@ class Trace:
             return self._parameter(value, owner, preview(value)[:NAME_LIMIT] if found.obstacle else None)
         if found.obstacle:
             message = (
-                f"{self._owned_by(owner)} {found.obstacle} and has {found.electrons[0]} inside, so it cannot be taken "
-                "apart; pass the electron as an argument of its own, and put it in its place inside the electron"
+                f"{self._owned_by(owner)} {found.obstacle} and has {found.electrons[0]!r} inside, so it cannot be "
+                "taken apart; pass the electron as an argument of its own, and put it in its place inside the electron"
             )
             raise GraphError(message)
         if kind in PLAIN:
@@ -404,7 +418,7 @@ class Trace:
         if rebuilding is None:
             base = base_of(value).__name__
             message = (
-                f"{self._owned_by(owner)} is a {type_name(value)} with {found.electrons[0]} inside, and how to make "
+                f"{self._owned_by(owner)} is a {type_name(value)} with {found.electrons[0]!r} inside, and how to make "
                 f"another {kind.__name__} when that has a value is not known; pass a plain {base} "
                 f"(`{base}(...)`), or the electron as an argument of its own, and make the {kind.__name__} inside the "
                 "electron"
@@ -458,7 +472,7 @@ class Trace:
     def _node_of(self, e: BoundElectron) -> int:
         if e._covalab_trace is not self or not self._is_open:  # noqa: SLF001 - hidden from users, not from the trace
             message = (
-                f"{e} belongs to another lattice, or to an earlier run of this one; "
+                f"{e!r} belongs to another lattice, or to an earlier run of this one; "
                 f"call the electron inside lattice {self.name!r}"
             )
             raise GraphError(message)

@@ -12,11 +12,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from covalab.blobs import Blobs
 from covalab.core.codec import Buffer, decode, unpickle
 from covalab.core.covalent_status import RESULT_STATUS, Status
+from covalab.core.errors import SerializationError
+from covalab.core.hooks import Hooks
 from covalab.core.model import Digest, Edge, EdgeKind, Graph, NodeKind, Value
 from covalab.core.transportable import TransportableObject
+from covalab.sdk.hooks.hook_set import HookSet
 from covalab.sdk.values import FieldDict, UserValue
 
 if TYPE_CHECKING:
@@ -60,12 +65,14 @@ class TransportGraph:
         *,
         metadata: Mapping[str, UserValue] | None = None,
         recorded: Callable[[int], Mapping[str, UserValue]] | None = None,
+        hook_sets: Mapping[Digest, HookSet] | None = None,
     ) -> None:
         self.graph = graph or Graph("", [], [], [], [], -1)
         self.lattice_metadata = dict(metadata or {})
         self.dirty_nodes: list[int] = []
         self._values, self._code, self._blobs, self._recorded = values, code or {}, blobs, recorded
         self._made: nx.MultiDiGraph[int] | None = None
+        self._hook_sets, self._hooks = hook_sets or {}, dict[Digest, FieldDict]()
 
     def __len__(self) -> int:
         return len(self.graph.nodes) if self._made is None else len(self._made)
@@ -274,7 +281,27 @@ class TransportGraph:
         if number < 0:
             return {"executor": None, "executor_data": None, "hooks": {}}
         settings = self.graph.settings[number]
-        return {"executor": settings.executor, "executor_data": settings.executor_data, "hooks": {}}
+        hooks = self._hooks_metadata(settings.hooks) if settings.hooks else {}
+        return {"executor": settings.executor, "executor_data": settings.executor_data, "hooks": hooks}
+
+    def _hooks_metadata(self, digest: Digest) -> FieldDict:
+        """Return hooks as Covalent's metadata has them; each set is opened once."""
+        if digest not in self._hooks:
+            try:
+                self._hooks[digest] = self._opened_hooks(digest).metadata
+            except SerializationError as error:
+                # Whoever asks for a node's status needs none of the modules that its hooks use.
+                self._hooks[digest] = {"error": str(error)}
+        return dict(self._hooks[digest])
+
+    def _opened_hooks(self, digest: Digest) -> HookSet:
+        known = self._hook_sets.get(digest)
+        if known is not None:
+            return known
+        if not callable(self._code):
+            return HookSet()
+        data = self._code(digest)
+        return HookSet.recorded(msgspec.msgpack.decode(data, type=Hooks))
 
     def _transportable(self, value: Value) -> TransportableObject:
         blobs = self._blobs

@@ -12,6 +12,7 @@ from typing import Final
 
 _UNPACK: Final = opcode.opmap["UNPACK_SEQUENCE"]
 _UNPACK_STARRED: Final = opcode.opmap["UNPACK_EX"]
+_FOR_ITER: Final = opcode.opmap["FOR_ITER"]
 _EXTENDED: Final = opcode.opmap["EXTENDED_ARG"]
 
 
@@ -24,6 +25,15 @@ def unpacked_count(frame: FrameType) -> int | None:
 def is_starred(frame: FrameType) -> bool:
     """Return whether `frame` is unpacking into names of which one has a star."""
     return _instruction(frame)[0] == _UNPACK_STARRED
+
+
+def is_looped(frame: FrameType) -> bool:
+    """Return whether `frame` takes items one by one, in a loop or for a function of several arguments.
+
+    Covalent's answer to that is a number of items that comes from the byte code, and all others get none.
+    """
+    operation, number = _instruction(frame)
+    return operation == _FOR_ITER or number >= 2
 
 
 def _instruction(frame: FrameType) -> tuple[int, int]:

@@ -157,6 +157,13 @@ class DepsPip(Deps):
         """Return it as it travels."""
         return Pip(*self._wanted())
 
+    @classmethod
+    def recorded(cls, hook: Pip) -> Self:
+        """Return one that has travelled."""
+        found = cls(hook.packages)
+        found.requirements_content = hook.requirements
+        return found
+
     def _wanted(self) -> tuple[list[str], str]:
         return ([], self.requirements_content) if self.requirements_content else (list(self.packages), "")
 

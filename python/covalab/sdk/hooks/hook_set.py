@@ -5,6 +5,7 @@ Made once, when the decorator runs; looked at again when a graph is built. Nothi
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec.structs import replace
 
-from covalab.core.codec import encode, printable
+from covalab.core.codec import decode, encode, printable
 from covalab.core.errors import GraphError
-from covalab.core.hooks import Action, Call, Hooks, Transfer
+from covalab.core.hooks import Action, Bash, Call, Hooks, Pip, Transfer
 from covalab.sdk.hooks.deps import Deps, DepsBash, DepsCall, DepsModule, DepsPip
 from covalab.sdk.values import FieldDict, UserValue
 
 if TYPE_CHECKING:
+    from covalab.files.file import File
     from covalab.files.transfer import FileTransfer
 
 _KINDS: Final[dict[str, type[DepsBash | DepsPip | DepsCall]]] = {
@@ -70,6 +72,18 @@ class HookSet:
         silent.keywords = {}
         return silent
 
+    def with_other_files(self) -> HookSet:
+        """Return the same with other temporary files: another call must not write into those of the first."""
+        memo: dict[int, File] = {}
+        other = copy.copy(self)
+        other.files = tuple(transfer.renamed(memo) for transfer in self.files)
+        return other
+
+    def mark_sent(self) -> None:
+        """Let the temporary files of its transfers belong to the dispatch that is sent."""
+        for transfer in self.files:
+            transfer.is_sent = True
+
     def travelling(self, where: str) -> Hooks:
         """Return everything as it travels, in the order in which it is done; `where` is how an error calls the owner.
 
@@ -79,6 +93,7 @@ class HookSet:
             If a function or an argument cannot be pickled.
         """
         before: list[Action | Transfer] = [dep.hook(where) for dep in (self.bash, self.pip) if dep is not None]
+        n_deps = len(before)
         for transfer in self.files:
             name = printable(str(transfer), len(str(transfer)))
             code = encode(transfer, what=f"{name} of {where}").join()
@@ -88,12 +103,34 @@ class HookSet:
             if isinstance(hook, Call) and hook.keyword not in self.keywords:
                 hook = replace(hook, keyword="")
             before.append(hook)
-        return Hooks(before, [dep.hook(where) for dep in self.after])
+        return Hooks(before, [dep.hook(where) for dep in self.after], n_deps)
 
     def packages_only(self) -> HookSet | None:
         """Return the hooks that deserializing a part of the value needs: the same packages, and nothing else."""
         steps = [dep for dep in (self.pip, *self.before) if isinstance(dep, DepsPip)]
         return HookSet(before=steps) if steps else None
+
+    @classmethod
+    def recorded(cls, hooks: Hooks) -> HookSet:
+        """Return hooks that have travelled; modules that went with them are no part of what was recorded.
+
+        Raises
+        ------
+        SerializationError
+            If a function, an argument or a file transfer cannot be deserialized here.
+        """
+        before, n_deps = list(hooks.before), hooks.n_deps
+        if n_deps < 0:
+            kinds = [type(one) for one in before[:2]]
+            n_deps = 2 if kinds == [Bash, Pip] else int(kinds[:1] in ([Bash], [Pip]))
+        deps = before[:n_deps]
+        return cls(
+            bash=next((DepsBash(one.commands) for one in deps if isinstance(one, Bash)), None),
+            pip=next((DepsPip.recorded(one) for one in deps if isinstance(one, Pip)), None),
+            before=[_dep_of(one) for one in before[n_deps:] if not isinstance(one, Transfer)],
+            after=[_dep_of(one) for one in hooks.after],
+            files=[decode(one.code, what=one.name) for one in before if isinstance(one, Transfer)],
+        )
 
     @property
     def metadata(self) -> FieldDict:
@@ -179,6 +216,16 @@ def hooks_of(
         files=_transfers(where, files),
         modules=[one.module if isinstance(one, DepsModule) else DepsModule(one).module for one in _many(deps_module)],
     )
+
+
+def _dep_of(hook: Action) -> Deps:
+    """Return a hook that has travelled as it was given."""
+    if isinstance(hook, Bash):
+        return DepsBash(hook.commands)
+    if isinstance(hook, Pip):
+        return DepsPip.recorded(hook)
+    function, args, kwargs = decode(hook.code, what=f"the hook {hook.name!r}")
+    return DepsCall(function, args, kwargs, retval_keyword=hook.keyword, override_reserved_retval_keys=True)
 
 
 def _many(given: UserValue) -> list[UserValue]:

@@ -1,0 +1,20 @@
+import covalent as ct
+
+
+@ct.electron(executor=ct.executor.LocalExecutor(conda_env="missing", current_env_on_conda_fail=False))
+def one(x):
+    return x + 1
+
+
+@ct.electron(executor=ct.executor.DaskExecutor(conda_env="missing"))
+def two(x):
+    return x + 2
+
+
+@ct.lattice
+def workflow(x):
+    return one(x), two(x)
+
+
+result = ct.get_result(ct.dispatch(workflow)(1), wait=True)
+print(result.status, result.result)
