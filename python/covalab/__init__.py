@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from covalab.sdk.building.lattice import Lattice, lattice
     from covalab.sdk.building.lepton import Lepton
     from covalab.sdk.configuration import get_config, reload_config, set_config
-    from covalab.sdk.dispatching.api import cancel, dispatch, dispatch_sync, get_result, stop_triggers
+    from covalab.sdk.dispatching.api import cancel, dispatch, dispatch_sync, get_result, start, stop_triggers
     from covalab.sdk.dispatching.async_api import async_dispatch_sync, async_get_result
     from covalab.sdk.dispatching.covalent_service import covalent_start, covalent_stop, is_covalent_running
     from covalab.sdk.dispatching.enqueue import async_enqueue, enqueue
@@ -160,6 +160,7 @@ __all__ = [
     "set_config",
     "set_final_result",
     "set_state",
+    "start",
     "status",
     "stop_triggers",
     "summary",
@@ -177,7 +178,7 @@ _HOMES = {
         "SerializationError",
         "TaskFailed",
     ),
-    "covalab.sdk.dispatching.api": ("cancel", "dispatch", "dispatch_sync", "get_result", "stop_triggers"),
+    "covalab.sdk.dispatching.api": ("cancel", "dispatch", "dispatch_sync", "get_result", "start", "stop_triggers"),
     "covalab.sdk.dispatching.async_api": ("async_dispatch_sync", "async_get_result"),
     "covalab.sdk.configuration": ("get_config", "reload_config", "set_config"),
     "covalab.sdk.hooks.deps": ("DepsBash", "DepsCall", "DepsModule", "DepsPip"),

@@ -76,7 +76,7 @@ def watching(trigger: BaseTrigger, noting: Noting) -> Callable[[], None]:
     [
         (BaseTrigger, COMMON),
         (TimeTrigger, ["time_gap", *COMMON]),
-        (DirTrigger, ["dir_path", "event_names", "batch_size", "recursive", *COMMON]),
+        (DirTrigger, ["dir_path", "event_names", "batch_size", *COMMON, "recursive"]),
         (DatabaseTrigger, POLLING),
         (SQLiteTrigger, POLLING),
     ],

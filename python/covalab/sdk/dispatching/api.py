@@ -30,8 +30,8 @@ from covalab.sdk.values import UserValue
 def dispatch(
     orig_lattice: Lattice,
     dispatcher_addr: str | None = None,
-    *,
     disable_run: bool = False,
+    *,
     priority: int = 0,
     auto_close: bool = True,
     eta: dt.datetime | dt.timedelta | str | float | None = None,
@@ -49,7 +49,8 @@ def dispatch(
     dispatcher_addr : str, optional
         Covalent's; refused when it names another machine.
     disable_run : bool
-        Record the dispatch and do not start it: its status stays ``NEW_OBJECT`` until `start`, or a trigger, starts it.
+        Record the dispatch and do not start it: its status stays ``NEW_OBJECT`` until ``ct.start(id)``, or
+        a trigger, starts it.
     priority : int
         What is ready of a dispatch with a higher priority goes first; what has begun is left alone. Not in Covalent.
     auto_close : bool
@@ -58,7 +59,7 @@ def dispatch(
     eta : datetime, timedelta, str, float or None
         When to start it: a datetime (without a time zone: local time), an ISO-8601 text, seconds since the epoch, or
         how long from now as a ``timedelta``. In the past: now. Until then its status is ``NEW_OBJECT`` and it occupies
-        no worker; ``LocalDispatcher.start(id)`` starts it earlier, ``ct.cancel(id)`` cancels it. The dispatcher does
+        no worker; ``ct.start(id)`` starts it earlier, ``ct.cancel(id)`` cancels it. The dispatcher does
         not end while something waits; if the machine is off at that time, it starts when the next dispatcher does. Not
         in Covalent.
     interval : timedelta, float or None
@@ -192,12 +193,26 @@ def local_zone() -> str:
 def start(dispatch_id: str) -> DispatchHandle:
     """Start a dispatch that was recorded with ``disable_run=True``, or one that waits for its `eta`, now.
 
-    One that was started before goes on as it is.
+    Parameters
+    ----------
+    dispatch_id : str
+        The id. One that was started before goes on as it is.
+
+    Returns
+    -------
+    DispatchHandle
+        The same id, a ``str`` that shows itself live in a notebook.
 
     Raises
     ------
     MissingLatticeRecordError
         If there is no such dispatch.
+
+    Examples
+    --------
+    >>> import covalab as ct
+    >>> recorded = ct.dispatch(workflow, disable_run=True)(n=100)  # doctest: +SKIP
+    >>> ct.start(recorded)  # doctest: +SKIP
     """
     return DispatchHandle(connect().start_held(checked_id(dispatch_id)).id)
 
