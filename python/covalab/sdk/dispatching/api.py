@@ -18,6 +18,7 @@ from covalab.core.errors import GraphError, TriggerError
 from covalab.core.model import Schedule, Submission
 from covalab.sdk.building.lattice import Lattice
 from covalab.sdk.building.submit import prepare
+from covalab.sdk.dispatching.watching import await_watching
 from covalab.sdk.ids import check_address, checked_id
 from covalab.sdk.results.fetch import fetch_result, fetch_status
 from covalab.sdk.results.handle import DispatchHandle
@@ -79,7 +80,7 @@ def dispatch(
     -------
     callable
         Takes the workflow's arguments, sends it, and returns the dispatch id: a ``str`` that shows itself live in a
-        notebook. When it returns, the dispatch is on disk.
+        notebook. When it returns, the dispatch is on disk, and its triggers watch, or have failed.
 
     Raises
     ------
@@ -121,6 +122,8 @@ def dispatch(
         summary = client.submit(submission)
         for trigger, watching in zip(triggers, submission.triggers, strict=True):
             trigger._attach(summary.id, watching.id)  # noqa: SLF001 - part of covalab
+        if triggers:
+            await_watching(client, summary.id)
         return DispatchHandle(summary.id, submission.graph)
 
     return run
