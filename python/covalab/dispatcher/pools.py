@@ -160,7 +160,7 @@ class Pool:
     @property
     def status(self) -> PoolStatus:
         """State of the pool, as `covalab status` shows it."""
-        where = self.key.scheduler or self.key.conda_env
+        where = self.key.scheduler or self.key.conda_env or ("this machine" if self.key.home else "")
         return PoolStatus(
             self._interpreter.python,
             self.state,
@@ -280,6 +280,8 @@ class Pool:
             command = [python, "-m", _MODULES[self.key.kind], "--socket", str(self._socket)]
             if self.key.scheduler:
                 command += ["--scheduler", self.key.scheduler]
+            if self.key.home:
+                command.append("--home")
             # The temporary folder that Dask takes by itself can be read by others.
             dask = {
                 "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "warning",

@@ -13,12 +13,12 @@ from pathlib import Path
 from covalab.pool import worker_starter
 
 
-async def _serve(socket: str, scheduler: str) -> None:
+async def _serve(socket: str, scheduler: str, *, home: bool) -> None:
     from covalab.pool.server import PoolServer  # noqa: PLC0415 - takes as long as the import in the starter of the workers
 
     reader, writer = await asyncio.open_unix_connection(socket)
     try:
-        await PoolServer(reader, writer, Path(socket).with_suffix(".workers"), scheduler).serve()
+        await PoolServer(reader, writer, Path(socket).with_suffix(".workers"), scheduler, home=home).serve()
     except Exception:  # a bug, which would be lost with the process
         logging.getLogger("covalab.pool").exception("the pool failed")
     finally:
@@ -40,12 +40,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m covalab.pool", description=__doc__)
     parser.add_argument("--socket", required=True)
     parser.add_argument("--scheduler", default="", help="the address of a Dask scheduler to join")
+    parser.add_argument("--home", action="store_true", help="workers on this machine, whatever the configuration names")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s pool %(levelname)s %(message)s")
     if not arguments.scheduler:
-        worker_starter.begin()
+        worker_starter.begin(home=arguments.home)
     try:
-        asyncio.run(_serve(arguments.socket, arguments.scheduler))
+        asyncio.run(_serve(arguments.socket, arguments.scheduler, home=arguments.home))
     finally:
         end_with_everything()
 

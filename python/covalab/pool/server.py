@@ -79,11 +79,18 @@ class PoolServer:
     """Server of one pool: a Dask cluster on one side, the dispatcher's socket on the other."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, workers_socket: Path, scheduler: str = ""
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        workers_socket: Path,
+        scheduler: str = "",
+        *,
+        home: bool = False,
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._scheduler = scheduler
+        self._home = home
         self._workers_socket = workers_socket
         self._link: Link | None = None
         self._encoder = protocol.encoder()
@@ -103,6 +110,8 @@ class PoolServer:
         listening = asyncio.create_task(read_frame(self._reader))
         try:
             wanted = config.load().dask
+            if self._home:
+                wanted = wanted.at_home()
             if self._scheduler:
                 wanted = msgspec.structs.replace(wanted, scheduler_address=self._scheduler, cluster_class="")
             self._is_ours = not (wanted.scheduler_address or wanted.cluster_class)
