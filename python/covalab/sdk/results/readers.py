@@ -94,7 +94,9 @@ class Readers:
         return self._reader.whole_state(snapshot) if snapshot.summary.status in TERMINAL else None
 
     def get_final_result(self, timeout: float | None = None, *, raise_on_timeout: bool = False) -> UserValue:
-        """Wait for the final result: what a task set, else the lattice's value, else the snapshot.
+        """Wait for the final result: what a task set, else the lattice's value, else the snapshot at its end.
+
+        The snapshot is that of a lattice that returns nothing, and of a dispatch that failed or was cancelled.
 
         Parameters
         ----------
