@@ -14,7 +14,7 @@ from covalab._version import __version__ as __version__
 if TYPE_CHECKING:
     from importlib import metadata
 
-    from covalab import executor
+    from covalab import executor, tasks
     from covalab import files as fs
     from covalab.core.covalent_status import status
     from covalab.core.errors import (
@@ -164,6 +164,7 @@ __all__ = [
     "status",
     "stop_triggers",
     "summary",
+    "tasks",
     "triggers",
     "wait",
 ]
@@ -243,6 +244,7 @@ _MODULES = {
     "leptons": "covalab.sdk.building.lepton_decorators",
     "logging": "covalab.sdk.tasks.task_logging",
     "metadata": "importlib.metadata",  # in Covalent by accident, and used since
+    "tasks": "covalab.tasks",
     "triggers": "covalab.triggers",
 }
 """Public names that are modules."""

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from covalab.sdk.executions.created import CreatedExecution
     from covalab.sdk.results.handle import DispatchHandle
     from covalab.sdk.results.result import Result
 
@@ -358,6 +359,42 @@ class Lattice:
         assert isinstance(found, Lattice)
         found.recorded_as(None if inputs is None else TransportableObject.from_dict(inputs), graph, source, versions)
         return found
+
+    def create_execution(self, *, auto_close: bool = True) -> CreatedExecution[Result]:
+        """Return an execution that has not been started, as in TriggerFlow; its `start` takes the arguments.
+
+        Parameters
+        ----------
+        auto_close : bool, default True
+            Whether it ends with its last node; see `covalab.dispatch`.
+
+        Examples
+        --------
+        >>> execution = lattice(max).create_execution(auto_close=False)
+        >>> await execution.async_start([1, 2])  # doctest: +SKIP
+        >>> snapshot = await execution.async_close()  # doctest: +SKIP
+        """
+        from covalab.sdk.dispatching import flow  # noqa: PLC0415 - flow needs this module
+
+        return flow.create_execution(self, auto_close=auto_close)
+
+    def start(self, /, *args: UserValue, **kwargs: UserValue) -> FieldDict:
+        """Run it to its end and return the snapshot of its state, as TriggerFlow's flows do.
+
+        Raises
+        ------
+        TaskFailed
+            If it failed or was cancelled.
+        """
+        from covalab.sdk.dispatching import flow  # noqa: PLC0415 - flow needs this module
+
+        return flow.start_and_wait(self, args, kwargs)
+
+    async def async_start(self, /, *args: UserValue, **kwargs: UserValue) -> FieldDict:
+        """Do the same as `start` without blocking the event loop."""
+        from covalab.sdk.dispatching import flow  # noqa: PLC0415 - flow needs this module
+
+        return await flow.async_start_and_wait(self, args, kwargs)
 
     def dispatch(self, /, *args: UserValue, **kwargs: UserValue) -> DispatchHandle:
         """Do the same as ``covalab.dispatch(lattice)(...)``. Deprecated by Covalent."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable, Iterable
-from typing import Final, Literal, NamedTuple, overload
+from typing import Final, Literal, NamedTuple, cast, overload
 
 from msgspec.structs import replace
 
@@ -24,6 +24,7 @@ from covalab.sdk.results.fetch import fetch_result, fetch_status
 from covalab.sdk.results.handle import DispatchHandle
 from covalab.sdk.results.result import Result
 from covalab.sdk.results.result_manager import ResultManager
+from covalab.sdk.tasks.tasks import fetch_task, is_task_id
 from covalab.sdk.timestamps import eta_of, interval_of
 from covalab.sdk.values import UserValue
 
@@ -307,7 +308,7 @@ def get_result(
     Parameters
     ----------
     dispatch_id : str
-        The id.
+        The id; or that of a task, ``<dispatch id>:<node>``, as `enqueue` returns it.
     wait : bool, default False
         Whether to wait until it has ended.
     dispatcher_addr : str, optional
@@ -326,12 +327,13 @@ def get_result(
     Returns
     -------
     Result
-        The dispatch as it is at this moment; or, with `status_only`, a dict of ``id`` and ``status`` (str).
+        The dispatch as it is at this moment; or, with `status_only`, a dict of ``id`` and ``status`` (str). Of a task
+        its `TaskRecord`, as `get_task` returns it.
 
     Raises
     ------
     MissingLatticeRecordError
-        If there is no such dispatch.
+        If there is no such dispatch or task.
 
     See Also
     --------
@@ -340,6 +342,10 @@ def get_result(
     get_task_result : How one task ended, with OmniQ's keys.
     get_result_manager : The parts of a result as files.
     """
+    if is_task_id(dispatch_id):
+        check_address(dispatcher_addr)
+        record = fetch_task(dispatch_id, wait=bool(wait) and not status_only, timeout=timeout)
+        return {"id": record.id, "status": str(record.status)} if status_only else cast("Result", record)
     if status_only:
         return fetch_status(dispatch_id, dispatcher_addr)
     result = fetch_result(
