@@ -194,3 +194,18 @@ def test_a_result_saves_itself(completed: Result, tmp_path: Path) -> None:
     json.loads((tmp_path / "passed" / "manifest.json").read_text())
     loaded = ResultManager.load(tmp_path / "passed" / "manifest.json", tmp_path / "passed")
     assert loaded.result_object.result == 25
+
+
+def test_a_graph_is_given_as_text_and_as_a_picture(completed: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DOT, SVG, PDF; without Graphviz's program the picture of a notebook, and a word about the PDF."""
+    monkeypatch.setenv("PATH", "")
+
+    assert completed.graph() == completed.graph("dot")
+    assert 'label="add\\n' in completed.graph("dot")
+    assert "->" in completed.graph("dot")
+    assert completed.graph("svg").startswith("<svg")
+    assert "square" in completed.graph("svg")
+    with pytest.raises(GraphError, match="`dot`, which is not on the PATH; install it"):
+        completed.graph("pdf")
+    with pytest.raises(GraphError, match=rf"{completed.dispatch_id} is given as dot, svg or pdf, not 'png'"):
+        completed.graph("png")  # type: ignore[call-overload]

@@ -316,9 +316,26 @@ class Lattice:
         self.inputs = TransportableObject.recorded(inputs.text, lambda: deserialize_inputs(inputs, plan.values, blobs))
 
     def draw(self, /, *args: UserValue, **kwargs: UserValue) -> Drawing:
-        """Build the graph for some arguments and return its picture, which a notebook shows."""
+        """Build the graph for some arguments and return its picture, which a notebook shows.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            The arguments of the workflow. ``engine="dot"``, where the workflow itself takes no `engine`: the picture is
+            drawn by Graphviz's program ``dot`` where that is installed, else by our own layout as without.
+
+        Examples
+        --------
+        >>> from covalab.sdk.building.electron import electron
+        >>> print(lattice(electron(abs)).draw(-1).source.partition("{")[0])
+        digraph transport_graph
+        """
+        engine = None if self.parameters.takes("engine") else kwargs.pop("engine", None)
+        if engine not in (None, "dot"):
+            message = f"lattice {self.__name__!r}: engine is 'dot', or None for our own layout, not {engine!r}"
+            raise GraphError(message)
         self.build_graph(*args, **kwargs)
-        return Drawing(self.transport_graph.graph)
+        return Drawing(self.transport_graph.graph, engine)
 
     def serialize_to_json(self) -> str:
         """Return the lattice as JSON text: its function and settings, and the graph that was built last.
@@ -414,13 +431,22 @@ class Lattice:
 class Drawing:
     """Picture of a graph that has not been dispatched. ``str()`` of it is SVG."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, engine: str | None = None) -> None:
         self.graph = graph
+        self.engine = engine
+
+    @property
+    def source(self) -> str:
+        """The graph as DOT source."""
+        from covalab.view.dot import dot_source  # noqa: PLC0415 - as below
+
+        return dot_source(self.graph, [])
 
     def __str__(self) -> str:
-        from covalab.view.picture import graph_svg  # noqa: PLC0415 - drawing is not needed to build
+        from covalab.view.dot import dot_svg  # noqa: PLC0415 - drawing is not needed to build
+        from covalab.view.picture import graph_svg  # noqa: PLC0415 - as above
 
-        return graph_svg(self.graph, [])
+        return (graph_svg if self.engine is None else dot_svg)(self.graph, [])
 
     def __repr__(self) -> str:
         return f"<picture of lattice {self.graph.name!r}: {len(self.graph.nodes)} nodes>"
