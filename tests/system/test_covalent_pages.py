@@ -453,18 +453,25 @@ class Near(ct.executor.BaseExecutor):
 
 @ct.electron
 def load_data():
-    from sklearn.datasets import load_digits
+    return [x % 7 for x in range(200)], [x % 7 > 3 for x in range(200)]
 
-    data = load_digits()
-    return data.data[:200], data.target[:200]
+
+class Classifier:  # stands for the page's SVM: importing that takes a minute on a busy machine
+    def __init__(self, C, gamma):
+        self.limit = 0.0
+
+    def fit(self, X, y):
+        self.limit = sum(X) / len(X)
+        return self
+
+    def score(self, X, y):
+        return sum((x > self.limit) == is_large for x, is_large in zip(X, y)) / len(X)
 
 
 @ct.electron(executor=Near())
 def train_svm(data, C, gamma):
-    from sklearn.svm import SVC
-
     X, y = data
-    return SVC(C=C, gamma=gamma).fit(X[90:], y[90:])
+    return Classifier(C=C, gamma=gamma).fit(X[90:], y[90:])
 
 
 @ct.electron(executor="local")
@@ -495,11 +502,19 @@ print(dispatch_id)
 
 @ct.electron
 def train_svm_redefined(data: Any, C: float, gamma: float) -> Any:  # noqa: N803 - as the page has it
-    """Train on less."""
-    from sklearn.svm import SVC
+    """Make something that scores."""
+    return Always(data[1])
 
-    samples, labels = data
-    return SVC(C=2 * C, gamma=gamma).fit(samples[90:], labels[90:])
+
+class Always:
+    """Classifier that is always right."""
+
+    def __init__(self, labels: list[bool]) -> None:
+        self.labels = labels
+
+    def score(self, samples: list[int], labels: list[bool]) -> float:
+        """Return one."""
+        return 1.0 if len(samples) == len(labels) else 0.0
 
 
 def test_the_services_keep_an_experiment_whose_source_is_gone(own: Client, tmp_path: Path) -> None:
@@ -535,6 +550,6 @@ def test_the_services_keep_an_experiment_whose_source_is_gone(own: Client, tmp_p
         dispatch_id, replace_electrons={"train_svm": train_svm_redefined}, reuse_previous_results=True
     )()
     redone = ct.get_result(redispatch_id, wait=True, timeout=120)
-    assert redone.status == ct.status.COMPLETED
+    assert redone.result == 1.0
     data = next(node for node in redone.get_all_node_results() if node["node_name"] == "load_data")
     assert data["start_time"] == data["end_time"]  # reused
