@@ -1,6 +1,7 @@
 """Every public name of Covalent 0.240 is there with the same signature; what is more is keyword-only.
 
-The reference is written out from Covalent's source (`covalent/__init__.py` and where it imports from).
+The reference is written out from Covalent's source (`covalent/__init__.py` and where it imports from); where its pages
+document more by position (`disable_run`, `is_pending`), from them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ SIGNATURES = {
     "covalent_start": "(develop=False, port=None, mem_per_worker=None, workers=None, threads_per_worker=None, "
     "ignore_migrations=False, no_cluster=False, no_triggers=False, triggers_only=False, *, quiet=False)",
     "covalent_stop": "(*, quiet=False)",
-    "dispatch": "(orig_lattice, dispatcher_addr=None, *, disable_run=False)",
+    "dispatch": "(orig_lattice, dispatcher_addr=None, disable_run=False)",
     "dispatch_sync": "(lattice, dispatcher_addr=None)",
     "electron": "(_func=None, *, backend=None, executor=None, files=[], deps_bash=None, deps_pip=None, "
     "deps_module=None, call_before=None, call_after=None)",
@@ -38,7 +39,8 @@ SIGNATURES = {
     "is_covalent_running": "()",
     "lattice": "(_func=None, *, backend=None, executor=None, workflow_executor=None, deps_bash=None, deps_pip=None, "
     "call_before=None, call_after=None, triggers=None)",
-    "redispatch": "(dispatch_id, dispatcher_addr=None, replace_electrons=None, reuse_previous_results=False)",
+    "redispatch": "(dispatch_id, dispatcher_addr=None, replace_electrons=None, reuse_previous_results=False, "
+    "is_pending=False)",
     "reload_config": "()",
     "set_config": "(new_config, new_value=None)",
     "stop_triggers": "(dispatch_ids, triggers_server_addr=None)",

@@ -14,7 +14,7 @@ from covalab._version import __version__ as __version__
 if TYPE_CHECKING:
     from importlib import metadata
 
-    from covalab import executor
+    from covalab import executor, tasks
     from covalab import files as fs
     from covalab.core.covalent_status import status
     from covalab.core.errors import (
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from covalab.sdk.building.lattice import Lattice, lattice
     from covalab.sdk.building.lepton import Lepton
     from covalab.sdk.configuration import get_config, reload_config, set_config
-    from covalab.sdk.dispatching.api import cancel, dispatch, dispatch_sync, get_result, stop_triggers
+    from covalab.sdk.dispatching.api import cancel, dispatch, dispatch_sync, get_result, start, stop_triggers
     from covalab.sdk.dispatching.async_api import async_dispatch_sync, async_get_result
     from covalab.sdk.dispatching.covalent_service import covalent_start, covalent_stop, is_covalent_running
     from covalab.sdk.dispatching.enqueue import async_enqueue, enqueue
@@ -160,9 +160,11 @@ __all__ = [
     "set_config",
     "set_final_result",
     "set_state",
+    "start",
     "status",
     "stop_triggers",
     "summary",
+    "tasks",
     "triggers",
     "wait",
 ]
@@ -177,7 +179,7 @@ _HOMES = {
         "SerializationError",
         "TaskFailed",
     ),
-    "covalab.sdk.dispatching.api": ("cancel", "dispatch", "dispatch_sync", "get_result", "stop_triggers"),
+    "covalab.sdk.dispatching.api": ("cancel", "dispatch", "dispatch_sync", "get_result", "start", "stop_triggers"),
     "covalab.sdk.dispatching.async_api": ("async_dispatch_sync", "async_get_result"),
     "covalab.sdk.configuration": ("get_config", "reload_config", "set_config"),
     "covalab.sdk.hooks.deps": ("DepsBash", "DepsCall", "DepsModule", "DepsPip"),
@@ -242,6 +244,7 @@ _MODULES = {
     "leptons": "covalab.sdk.building.lepton_decorators",
     "logging": "covalab.sdk.tasks.task_logging",
     "metadata": "importlib.metadata",  # in Covalent by accident, and used since
+    "tasks": "covalab.tasks",
     "triggers": "covalab.triggers",
 }
 """Public names that are modules."""

@@ -26,7 +26,7 @@ from covalab.core.codec import (
     type_name,
     wrap_pickle,
 )
-from covalab.core.errors import BlobDamaged, BlobNotFound, DataFolderError, ValueTooLarge
+from covalab.core.errors import STORAGE_ERRORS, BlobDamaged, BlobNotFound, DataFolderError, ValueTooLarge
 from covalab.core.model import INLINE_LIMIT, Digest, Value
 
 MAX_VALUE_BYTES: Final = 16 * 1024**3
@@ -153,6 +153,10 @@ class BlobStore:
         ------
         BlobNotFound
             If there is no such file.
+        BlobDamaged
+            If it is empty.
+        DataFolderError
+            If it cannot be read.
         """
         try:
             with self.path(digest).open("rb") as file:
@@ -163,6 +167,9 @@ class BlobStore:
         except ValueError as error:  # an empty file cannot be mapped
             message = f"the value {digest[:12]}… in {self.folder} is damaged: {error}"
             raise BlobDamaged(message) from error
+        except OSError as error:
+            message = f"the value {digest[:12]}… in {self.folder} cannot be read: {error.strerror}"
+            raise DataFolderError(message) from error
 
     def remove(self, digest: Digest, *, unused_for: float) -> bool:
         """Remove a blob that was not written or reused in the last `unused_for` seconds. Return whether it is gone."""
@@ -247,7 +254,11 @@ class BlobStore:
         if value.digest is None:
             message = f"{what} has no bytes: it was fetched without its value"
             raise BlobNotFound(message)
-        data = self.read(value.digest)
+        try:
+            data = self.read(value.digest)
+        except STORAGE_ERRORS as error:
+            message = f"{what}: {error}"
+            raise type(error)(message) from error
         if len(data) != value.size:
             message = f"{what} is damaged: {value.size:,} bytes were written, {len(data):,} are there"
             raise BlobDamaged(message)

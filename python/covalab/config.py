@@ -112,6 +112,12 @@ class DaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     start_method: Literal["auto", "fork", "spawn"] = "auto"
     silent_seconds: Annotated[float, msgspec.Meta(ge=0, le=1e7)] = 60.0
 
+    def at_home(self) -> DaskConfig:
+        """Return the section as it is for a cluster on this machine, whatever cluster it names."""
+        # With a class, the number is how many workers that is scaled to.
+        n_workers = 0 if self.cluster_class else self.num_workers
+        return msgspec.structs.replace(self, scheduler_address="", cluster_class="", num_workers=n_workers)
+
     @property
     def forks(self) -> bool:
         """Whether processes for user code, and the workers of our own cluster, are forked from one that is ready."""
@@ -246,6 +252,15 @@ def silent_seconds() -> float:
         return load().dask.silent_seconds
     except ConfigError:
         return DaskConfig().silent_seconds
+
+
+def has_cluster() -> bool:
+    """Tell whether batches run on a cluster that the file names; what is wrong in it is the pool's to report."""
+    try:
+        dask = load().dask
+    except ConfigError:
+        return False
+    return bool(dask.scheduler_address or dask.cluster_class)
 
 
 def raw() -> dict[str, Any]:

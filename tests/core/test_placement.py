@@ -48,6 +48,25 @@ def test_settings_say_where_a_node_runs(settings: Settings, place: PoolKey) -> N
     assert pool_key(HERE, settings) == place
 
 
+def test_beside_a_configured_cluster_local_has_a_pool_of_its_own() -> None:
+    """And only then: without one, `local` and `dask` are one place, whose nodes share batches."""
+    home = PoolKey("pool", "/env/bin/python", "/env", home=True)
+    chem = PoolKey("pool", "/env/bin/python", "/env", "", "chem", home=True)
+    for settings, place in (
+        (Settings("local"), home),
+        (Settings("local", saying(workdir="/x")), home),
+        (Settings("local", saying(conda_env="chem")), chem),
+        (Settings("dask"), POOL),
+        (Settings(), POOL),
+        (Settings("local", {}, 0, None, instance="d" * 64), HOST),  # type: ignore[arg-type]
+    ):
+        assert pool_key(HERE, settings, has_cluster=True) == place
+
+    graph = mixed(Settings(), Settings("local"))
+    assert queues_of(HERE, graph, has_cluster=True) == ([POOL, home], [0, 1, 0])
+    assert queues_of(HERE, graph) == ([POOL], [])
+
+
 def mixed(*settings: Settings, kind: NodeKind = NodeKind.ELECTRON) -> Graph:
     """Return a chain of nodes, one for each of these settings."""
     nodes = [Node(f"n{n}", kind, 0, -1, n) for n in range(len(settings))]

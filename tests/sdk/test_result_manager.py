@@ -12,7 +12,8 @@ import covalab as ct
 from covalab.client import Client
 from covalab.core.errors import SerializationError
 from covalab.sdk.dispatching.local_dispatcher import LocalDispatcher
-from covalab.sdk.results.result_manager import LATTICE_ASSETS, NODE_ASSETS, RESULT_ASSETS, ResultManager, _delete_result
+from covalab.sdk.results.result_files import LATTICE_ASSETS, NODE_ASSETS, RESULT_ASSETS
+from covalab.sdk.results.result_manager import ResultManager, _delete_result
 
 pytestmark = pytest.mark.usefixtures("live")
 

@@ -227,6 +227,39 @@ def test_a_snapshot_is_none_while_it_runs(live: Client, tmp_path: Path) -> None:
     assert result.result == "seen"
 
 
+@ct.electron
+def noting(state: dict[str, Any]) -> None:
+    """Write a part of the state and return nothing."""
+    for key, value in state.items():
+        ct.set_state(key, value)
+
+
+def test_a_flow_that_returns_nothing_has_its_snapshot_as_final_result(live: Client) -> None:
+    """That of its end, also if it is empty, and not before; a task's None that is returned is a value."""
+    del live
+
+    @ct.lattice
+    def without_return(state: dict[str, Any]) -> None:
+        noting(state)
+
+    @ct.lattice
+    def of_a_task(state: dict[str, Any]) -> Any:
+        return noting(state)
+
+    state = {"report": {"rows": [1, 2]}}
+    for given in (state, {}):
+        result = ct.dispatch_sync(without_return)(given)
+        assert (result.get_final_result(), result.result) == (given, None)
+        assert asyncio.run(result.async_get_final_result(timeout=30)) == result.snapshot == given
+    assert ct.dispatch_sync(of_a_task)(state).get_final_result() is None
+
+    held_open = ct.get_execution(ct.dispatch(without_return, auto_close=False)(state))
+    until(lambda: held_open.result.get_state("report.rows") == [1, 2])
+    with pytest.warns(UserWarning, match="no final result"):
+        assert held_open.result.get_final_result(timeout=0.3) is None
+    assert held_open.close() == held_open.result.get_final_result() == state
+
+
 def test_the_final_result_in_its_order(live: Client) -> None:
     """What a task set, else the lattice's value, else the snapshot; a failure is raised only when asked for."""
     del live

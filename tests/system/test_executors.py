@@ -71,6 +71,26 @@ def test_a_scheduler_by_address(by_hand: HandMade, own: Client) -> None:
     assert not of_the_other & {*near}
 
 
+def test_local_is_this_machine_also_where_a_cluster_is_configured(by_hand: HandMade, own: Client) -> None:
+    """By name, as an instance and from the lattice; all others go to the cluster, and each has a pool."""
+    by_name = ct.electron(ancestors, executor="local")
+    instance = ct.electron(ancestors, executor=ct.executor.LocalExecutor(create_unique_workdir=False))
+    explicit = ct.electron(ancestors, executor="dask")
+    default = ct.electron(ancestors)
+    below = ct.electron(ct.lattice(default, executor="local"))
+
+    @ct.lattice
+    def all_of_them() -> Any:
+        return by_name(), instance(), below(), explicit(), default()
+
+    *near, far, as_configured = ct.dispatch_sync(all_of_them)().result
+
+    of_the_other = {process.pid for process in by_hand.processes}
+    assert [bool(of_the_other & {*found}) for found in (*near, far, as_configured)] == [False] * 3 + [True] * 2
+    assert sorted(pool.where for pool in own.status().pools) == ["", "this machine"]
+    assert own.status().pid in {*near[0]} & {*near[1]} & {*near[2]}
+
+
 def test_a_scheduler_that_does_not_answer_is_no_hang_for_others(live: Client) -> None:
     """What runs in the pool ends; what waits there can be cancelled."""
     nowhere = ct.electron(adding, executor=ct.executor.DaskExecutor(scheduler_address="tcp://127.0.0.1:9"))

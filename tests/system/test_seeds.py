@@ -7,12 +7,14 @@ the dispatcher was killed.
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,12 +56,40 @@ def in_a_kernel(folder: Path) -> Iterator[Run]:
         yield lambda blocks: "".join(kernel.succeed(block).printed for block in blocks)
 
 
-def blocks_of(page: Path) -> tuple[list[str], list[str]]:
-    """Return the blocks of code of a page: those that set up, and those that read."""
+IMPORTS = {
+    "from omniq import AsyncOmniQ": "from covalab.tasks import AsyncOmniQ",
+    "from omniq.models import TaskStatus": "from covalab.tasks import TaskStatus",
+    "from omniq.logging import bind_task": "from covalab.tasks import bind_task",
+}
+"""What a program written for OmniQ changes, and nothing else."""
+
+
+def runnable(block: str, mark: str) -> str:
+    """Return a block as it is run: of a verbatim one the imports are changed; one that returns becomes a function."""
+    if mark:
+        for theirs, ours in IMPORTS.items():
+            block = block.replace(theirs + "\n", ours + "\n")
+    if any(isinstance(node, ast.Return) for statement in ast.parse(block).body for node in own_nodes(statement)):
+        return f"async def snippet():\n{textwrap.indent(block, '    ')}\n\nawait snippet()\n"
+    return block
+
+
+def own_nodes(statement: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a statement that are in no function of its own."""
+    yield statement
+    if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        for child in ast.iter_child_nodes(statement):
+            yield from own_nodes(child)
+
+
+def blocks_of(page: Path) -> tuple[list[str], list[str], list[str]]:
+    """Return the blocks of code of a page, those that set up and those that read, and what the latter print."""
     before, heading, after = page.read_text().partition("\n## Reading\n")
     assert heading, f"{page} has no part that reads"
-    first, second = (re.findall(r"^```python\n(.*?)^```$", part, re.DOTALL | re.MULTILINE) for part in (before, after))
-    return first, second
+    code = re.compile(r"^```python( verbatim)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+    first, second = ([runnable(block, mark) for mark, block in code.findall(part)] for part in (before, after))
+    texts = re.findall(r"^```text\n(.*?)^```$", after, re.DOTALL | re.MULTILINE)
+    return first, second, [line for text in texts for line in text.splitlines()]
 
 
 @pytest.mark.timeout(120)
@@ -67,7 +97,7 @@ def blocks_of(page: Path) -> tuple[list[str], list[str]]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_seed_does_what_it_says(page: Path, setting: Any, own: Client, tmp_path: Path) -> None:
     """Every block of the page holds, and what it read before the dispatcher was killed it reads afterwards."""
-    setting_up, reading = blocks_of(page)
+    setting_up, reading, printed = blocks_of(page)
 
     with setting(tmp_path) as run:
         run(setting_up)
@@ -77,5 +107,6 @@ def test_a_seed_does_what_it_says(page: Path, setting: Any, own: Client, tmp_pat
         again = run(reading)
 
     assert told.strip()
+    assert [line for line in printed if line not in told] == []
     assert again == told
     assert own.status().pid != killed

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.waiting import until
 
 import covalab as ct
 from covalab.client import Client
@@ -268,3 +269,24 @@ def test_a_session_survives_the_kill_of_its_process(killing: Client, tmp_path: P
 def test_a_session_survives_two_hundred_kills(killing: Client, tmp_path: Path) -> None:
     """The same, two hundred times."""
     kill_at_random(tmp_path, 200)
+
+
+def test_what_the_cells_before_left_and_is_gone_is_storage(killing: Client, tmp_path: Path) -> None:
+    """A cell whose process was killed goes on from the record; where that cannot be read it has failed by `storage`."""
+    pid = tmp_path / "pid"
+    cells = [
+        "x = list(range(100_000))",
+        f"import os, pathlib, time\npathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\ntime.sleep(600)\nlen(x)",
+    ]
+    dispatch = ct.dispatch(lattice_of(cells))()
+    until(lambda: pid.exists() and pid.read_text())
+    until(lambda: killing.summary(dispatch).counts.completed)
+    for blob in list(killing.blobs.digests()):
+        killing.blobs.path(blob).unlink()
+    os.kill(int(pid.read_text()), signal.SIGKILL)
+    result = ct.get_result(dispatch, wait=True, timeout=120)
+
+    failed = next(node for node in result.get_all_node_results() if node["status"] == ct.status.FAILED)
+    assert failed["error_type"] == "storage"
+    assert "what the cells before left cannot be read" in failed["error"]
+    assert "is no longer in" in failed["error"]

@@ -436,6 +436,41 @@ def test_a_result_that_cannot_be_pickled_is_a_failure() -> None:
     assert "lock" in record.error.message
 
 
+class InTheHost(ct.executor.BaseExecutor):
+    """An executor of one's own."""
+
+    def run(self, function: Any, args: Any, kwargs: Any, task_metadata: Any) -> Any:
+        """Call."""
+        return function(*args, **kwargs)
+
+
+@ct.electron(retries=1, retry_delay=0)
+def length(values: bytes) -> int:
+    """Take something large."""
+    return len(values)
+
+
+@pytest.mark.parametrize("executor", ["dask", InTheHost()])
+def test_a_value_that_cannot_be_read_is_a_failure_of_the_storage(live: Client, executor: Any) -> None:
+    """And is tried again, as such failures are by default; in a pool and in the executor host."""
+    values = f"{executor}".encode() * 50_000
+    flow = ct.lattice(length, executor=executor)
+    run = ct.dispatch(flow, disable_run=True)(values)
+    used = {value.digest for value in live.submission(run).values if value.digest}
+    assert used
+    for digest in used:
+        live.blobs.path(digest).unlink()
+    ct.start(run)
+    ct.get_result(run, wait=True, timeout=60)
+    record = ct.get_task_result(f"{run}:0")
+
+    assert record is not None
+    assert (record.status, record.attempts, record["error"]["error_type"]) == ("FAILED", 2, "storage")
+    assert "length" in record["error"]["message"]
+    assert record.error is not None
+    assert record.error.can_retry()
+
+
 @pytest.mark.usefixtures("own")
 def test_results_are_not_lost_when_many_come_in_at_once() -> None:
     """Opposite 4: four clients at a time, and every result is there."""

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -137,9 +138,7 @@ def test_time_folder_and_table_fire(tmp_path: Path) -> None:
         SQLiteTrigger(str(tmp_path / "jobs.db"), "jobs", poll_interval=0.1),
     ]
     runs = [ct.dispatch(ct.lattice(adding, triggers=kind))(number) for number, kind in enumerate(kinds)]
-    until(lambda: hosts(connect()))
-    until(lambda: ct.get_result(runs[0]).status == ct.status.COMPLETED)
-    time.sleep(1)  # the folder is watched a moment after its host is there
+    assert [kind.state for kind in kinds] == ["watching"] * 3
     (tmp_path / "new").touch()
     with sqlite3.connect(tmp_path / "jobs.db") as database:
         database.execute("INSERT INTO jobs VALUES ('new')")
@@ -150,6 +149,74 @@ def test_time_folder_and_table_fire(tmp_path: Path) -> None:
     until(lambda: len(kinds[0].new_dispatch_ids) > 1)
     ct.stop_triggers(runs)
     assert [kind.state for kind in kinds] == ["stopped"] * 3
+
+
+class Telling(BaseTrigger):
+    """Watches a folder from `observe` on, which takes a while; blocking, on the event loop, or as a coroutine."""
+
+    def __init__(self, folder: str, kind: str) -> None:
+        super().__init__()
+        self.folder, self.observe_blocks = folder, kind == "blocks"
+        if kind == "awaits":
+            self.observe = self._awaiting  # type: ignore[method-assign, assignment]
+
+    def observe(self) -> None:
+        """Look; without blocking, look in a thread that begins late."""
+        if self.observe_blocks:
+            self._look()
+        else:
+            before = os.stat(self.folder).st_mtime_ns  # noqa: PTH116
+            time.sleep(0.3)
+            threading.Thread(target=self._look, args=(before,), daemon=True).start()
+
+    async def _awaiting(self) -> None:
+        await asyncio.to_thread(self._look)
+
+    def _look(self, before: int = 0) -> None:
+        while self.stop_flag is None and (os.stat(self.folder).st_mtime_ns == before or not os.listdir(self.folder)):  # noqa: PTH116, PTH208
+            time.sleep(0.01)
+        self.trigger()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self.stop_flag = True
+
+
+def test_what_happens_right_after_dispatch_returns_is_seen(tmp_path: Path, monkeypatch: Any) -> None:
+    """Of every kind of trigger; `register` as `dispatch`. The first one has to wait for its host process to start."""
+    monkeypatch.chdir(tmp_path)
+    kinds: list[BaseTrigger] = [
+        DirTrigger("0", "created"),
+        DirTrigger("1", ["modified", "closed"], batch_size=2, recursive=True),
+        *(Telling(str(number), kind) for number, kind in enumerate(("blocks", "returns", "awaits"), 2)),
+        TimeTrigger(3600),
+    ]
+    for number, kind in enumerate(kinds):
+        (tmp_path / str(number)).mkdir()
+        if number % 2:
+            kind.lattice_dispatch_id = ct.dispatch(ct.lattice(adding), disable_run=True)(number)
+            kind.register()
+        else:
+            ct.dispatch(ct.lattice(adding, triggers=kind))(number)
+        assert kind.state == "watching"
+        with open(tmp_path / str(number) / "file", "w") as file:  # noqa: PTH123 - created, modified, closed
+            file.write("x")
+    *folders, clock = kinds
+    for number, kind in enumerate(folders):
+        assert kind.lattice_dispatch_id is not None
+        assert ct.get_result(kind.lattice_dispatch_id, wait=True, timeout=120).result == number + 1
+    assert ct.get_result(str(clock.lattice_dispatch_id)).status == ct.status.NEW_OBJECT
+    for kind in kinds:
+        kind.stop()
+
+
+def test_dispatch_returns_when_a_trigger_cannot_watch(tmp_path: Path) -> None:
+    """What raises, what has ended at once and what cannot be had: `dispatch` says nothing, the trigger does."""
+    failing, ending = DirTrigger(tmp_path / "nowhere", "created"), WhenThere()
+    for trigger, state in ((failing, "failed"), (ending, "ended")):
+        ct.dispatch(ct.lattice(adding, triggers=trigger))(1)
+        until(lambda trigger=trigger, state=state: trigger.state == state)  # type: ignore[misc]
+    assert "there is no" in failing.error
 
 
 @pytest.mark.parametrize("how", ["object", "stop_triggers", "list"])

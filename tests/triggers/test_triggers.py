@@ -76,7 +76,7 @@ def watching(trigger: BaseTrigger, noting: Noting) -> Callable[[], None]:
     [
         (BaseTrigger, COMMON),
         (TimeTrigger, ["time_gap", *COMMON]),
-        (DirTrigger, ["dir_path", "event_names", "batch_size", "recursive", *COMMON]),
+        (DirTrigger, ["dir_path", "event_names", "batch_size", *COMMON, "recursive"]),
         (DatabaseTrigger, POLLING),
         (SQLiteTrigger, POLLING),
     ],
@@ -238,6 +238,47 @@ def test_a_folder_fires_after_every_batch(tmp_path: Path, recursive: bool, expec
 
     assert len(noting.fired) == expected
     assert trigger.new_dispatch_ids == [f"run-{n + 1}" for n in range(expected)]
+
+
+def test_a_folder_trigger_attaches_a_method_for_each_event(tmp_path: Path) -> None:
+    """Covalent's `attach_methods_to_handler`: those that were asked for, which count; of a file as of a folder.
+
+    A handler of one's own keeps its other methods. The copy that travels has no handler.
+    """
+    from watchdog.events import FileCreatedEvent, FileSystemEventHandler
+
+    class Mine(FileSystemEventHandler):
+        """Counts what was closed without writing."""
+
+        n = 0
+
+        def on_closed_no_write(self, event: Any) -> None:
+            self.n += 1
+
+    names = ["created", "deleted", "modified", "moved", "closed"]
+    (tmp_path / "file").touch()
+    trigger = DirTrigger(tmp_path / "file", names, batch_size=3)
+    trigger._watcher = noting = Noting(2)
+    trigger.event_handler = mine = Mine()
+    trigger.attach_methods_to_handler()
+
+    assert trigger.event_handler is mine
+    assert {name for name in vars(mine) if name.startswith("on_")} == {f"on_{name}" for name in names}
+    mine.on_created(FileCreatedEvent("x"))
+    assert trigger.n_changes == 1
+    assert pickle.loads(pickle.dumps(trigger)).event_handler is None
+    trigger.observe()
+    try:
+        (tmp_path / "file").write_text("opened, modified, closed")
+        (tmp_path / "file").rename(tmp_path / "other")
+        (tmp_path / "other").rename(tmp_path / "file")
+        (tmp_path / "file").unlink()
+        assert noting.enough.wait(10)
+    finally:
+        trigger.stop()
+    only = DirTrigger(tmp_path, "moved")
+    only.attach_methods_to_handler()
+    assert [name for name in vars(only.event_handler) if name.startswith("on_")] == ["on_moved"]
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:

@@ -12,9 +12,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from covalab.blobs import BlobStore
 from covalab.core.codec import decode, digest_of, encode, serialize_small
-from covalab.core.model import Digest, DispatchId, Outcome
+from covalab.core.errors import BlobNotFound
+from covalab.core.model import Digest, DispatchId, Outcome, Settings
 from covalab.core.protocol import BATCH_TRANSITIONS, Argument, Batch, BatchState, Outcomes, TaskSpec, TaskStarted
+from covalab.core.retries import may_retry
 from covalab.worker.capture import OUTPUT_LIMIT
 
 DRIVER = """
@@ -433,22 +436,44 @@ def test_order_holds_inside_a_batch(batches: Batches) -> None:
     assert {node: outcome.status for node, outcome in batches.outcomes().items()} == {0: "failed", 3: "completed"}
 
 
-def test_a_missing_blob_fails_the_one_task_that_needs_it(batches: Batches) -> None:
-    """The error says which input of which electron."""
+def test_a_blob_that_cannot_be_read_fails_the_one_task_that_needs_it(batches: Batches) -> None:
+    """By the type `storage`, which is tried again by default; the error says which input of which electron.
+
+    A task that raises such an error itself has failed at run time: the type says where, not what.
+    """
     from covalab.core.model import Value
 
     def identity(x: object) -> object:
         return x
 
-    (task, other), code = calls(identity, lambda: 1)
-    gone = Argument(value=Value(100, "int", "", None, Digest("0" * 64)))
-    batches.add(msgspec.structs.replace(task, args=[gone]), other, code=code)
+    def raises() -> None:
+        message = "somebody else's"
+        raise BlobNotFound(message)
+
+    unreadable = {trouble: Digest(str(n) * 64) for n, trouble in enumerate(("gone", "empty", "short", "a folder"))}
+    blobs = BlobStore(batches.folder / "blobs")
+    for trouble, digest in unreadable.items():
+        blobs.path(digest).parent.mkdir(parents=True)
+        if trouble == "a folder":
+            blobs.path(digest).mkdir()
+        elif trouble != "gone":
+            blobs.path(digest).write_bytes(b"" if trouble == "empty" else b"xyz")
+    tasks, code = calls(*[identity] * len(unreadable), lambda: 1, identity, identity, raises)
+    for node, digest in enumerate(unreadable.values()):
+        tasks[node] = msgspec.structs.replace(tasks[node], args=[Argument(value=Value(100, "int", "", None, digest))])
+    tasks[5] = msgspec.structs.replace(tasks[5], function=unreadable["gone"])
+    tasks[6] = msgspec.structs.replace(tasks[6], hooks=unreadable["gone"])
+    batches.add(*tasks, code=code)
 
     outcomes = batches.outcomes()
 
-    assert failure(outcomes[0]).type == "serialization"
-    assert "0000" in failure(outcomes[0]).message
-    assert value(outcomes[1]) == 1
+    for node in range(len(unreadable)):
+        assert failure(outcomes[node]).type == "storage"
+        assert f"an input of electron 'identity' (node {node})" in failure(outcomes[node]).message
+        assert may_retry(Settings(retries=1), failure(outcomes[node]), 1)
+    assert value(outcomes[4]) == 1
+    assert [failure(outcomes[node]).type for node in (5, 6, 7)] == ["storage", "storage", "runtime"]
+    assert "0000" in failure(outcomes[5]).message
 
 
 def test_the_first_node_is_told_when_it_begins_and_a_slow_one_while_it_runs(batches: Batches) -> None:

@@ -281,7 +281,7 @@ def _print_triggers(triggers: Sequence[TriggerState], out: Console) -> None:
         return
     found = table("trigger", "state", "fired", "last started")
     for trigger in triggers:
-        colour = {"watching": "green", "failed": "red"}.get(trigger.state, "default")
+        colour = {"watching": "green", "starting": "yellow", "failed": "red"}.get(trigger.state, "default")
         last = trigger.fired[-1] if trigger.fired else ""
         found.add_row(plain_text(trigger.name), plain_text(trigger.state, colour), str(len(trigger.fired)), last)
     out.print(found)

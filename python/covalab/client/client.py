@@ -308,9 +308,10 @@ class Client:
 
     # -- triggers ------------------------------------------------------------------------------------------------
 
-    def triggers(self, dispatch: str) -> list[TriggerState]:
-        """Fetch the states of a dispatch's triggers."""
-        answer: list[TriggerState] = self._request("GET", f"{_path(dispatch)}/triggers", list[TriggerState])
+    def triggers(self, dispatch: str, wait: float = 0.0) -> list[TriggerState]:
+        """Fetch the states of a dispatch's triggers, held open up to `wait` seconds while one is starting."""
+        target = f"{_path(dispatch)}/triggers?{urlencode({'wait': wait})}"
+        answer: list[TriggerState] = self._request("GET", target, list[TriggerState], held=wait > 0)
         return answer
 
     def register_triggers(self, dispatch: str, triggers: Sequence[Trigger]) -> list[TriggerState]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from covalab.core.model import Edge, EdgeKind, Node, NodeKind, does_work
+from covalab.core.model import Edge, EdgeKind, Graph, Node, NodeKind, Value, does_work
 
 _T_co = TypeVar("_T_co", covariant=True)
 
@@ -101,3 +101,15 @@ def hashable(key: Any) -> Any:
     (('a', (1, 2)), 'a')
     """
     return tuple(map(hashable, key)) if type(key) is list else key
+
+
+def returns_nothing(graph: Graph, values: Sequence[Value]) -> bool:
+    """Return whether the body of a lattice has returned None, as one without a ``return`` does.
+
+    An electron whose value is None is something: it is known only when the electron has run.
+    """
+    for edge in graph.edges:
+        if edge.target == graph.output and edge.kind is EdgeKind.ARG:
+            source = graph.nodes[edge.source]
+            return source.kind is NodeKind.PARAMETER and values[source.value].type == "NoneType"
+    return False

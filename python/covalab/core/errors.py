@@ -21,10 +21,13 @@ CovalabError
  ├─ AnsweredDifferently           the interrupt has another answer already
  ├─ DepsFailed                    a hook before or after a task failed
  ├─ BlobNotFound                  a value's file is missing
- └─ BlobDamaged                   a value's file was changed
+ ├─ BlobDamaged                   a value's file was changed
+ └─ RecordNotReadable             what the cells before left cannot be read
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 
 class CovalabError(Exception):
@@ -165,6 +168,14 @@ class BlobNotFound(CovalabError, LookupError):
 
 class BlobDamaged(CovalabError, ValueError):
     """The file of a value was changed after it was written."""
+
+
+class RecordNotReadable(CovalabError, LookupError):
+    """The record that a cell of a session goes on from cannot be read."""
+
+
+STORAGE_ERRORS: Final = (DataFolderError, BlobNotFound, BlobDamaged)
+"""Errors of the data folder: a task that fails by one, outside its own code, has failed by ``storage``."""
 
 
 class TaskRuntimeError(CovalabError, RuntimeError):

@@ -278,7 +278,7 @@ class Trigger(msgspec.Struct, frozen=True):
     environment: Environment  # where it watches
 
 
-TriggerStatus = Literal["watching", "stopped", "ended", "failed"]
+TriggerStatus = Literal["starting", "watching", "stopped", "ended", "failed"]  # recorded as "watching" while starting
 
 
 class TriggerState(msgspec.Struct, frozen=True):

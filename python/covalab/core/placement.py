@@ -22,7 +22,8 @@ class PoolKey(msgspec.Struct, frozen=True):
     """Key of a pool or executor host: two nodes with the same key share the process.
 
     `scheduler` is the address of a Dask scheduler to join, `conda_env` the name or folder of a conda environment whose
-    interpreter runs the process instead of `python`; with `or_here`, `python` does when that cannot be had.
+    interpreter runs the process instead of `python`; with `or_here`, `python` does when that cannot be had. With `home`
+    the workers are on this machine, whatever cluster the configuration names.
     """
 
     kind: Literal["pool", "host"]
@@ -31,6 +32,7 @@ class PoolKey(msgspec.Struct, frozen=True):
     scheduler: str = ""
     conda_env: str = ""
     or_here: bool = False
+    home: bool = False
 
 
 class TaskPaths(msgspec.Struct, frozen=True, array_like=True):
@@ -41,8 +43,17 @@ class TaskPaths(msgspec.Struct, frozen=True, array_like=True):
     log_stderr: str = ""
 
 
-def pool_key(environment: Environment, settings: Settings) -> PoolKey:
+def pool_key(environment: Environment, settings: Settings, *, has_cluster: bool = False) -> PoolKey:
     """Return the key of the pool that runs nodes with these settings.
+
+    Parameters
+    ----------
+    environment
+        The environment of the dispatch.
+    settings
+        The settings of the nodes.
+    has_cluster
+        Whether the configuration names a cluster: then the executor ``local`` has a pool of its own, on this machine.
 
     Examples
     --------
@@ -52,28 +63,33 @@ def pool_key(environment: Environment, settings: Settings) -> PoolKey:
     >>> far = {"attributes": {"scheduler_address": "tcp://far:8786"}}
     >>> pool_key(here, Settings("dask", far)).scheduler
     'tcp://far:8786'
+    >>> pool_key(here, Settings("local")) == pool_key(here, Settings("dask"))
+    True
+    >>> pool_key(here, Settings("local"), has_cluster=True).home
+    True
     """
     python, prefix = environment.python, environment.prefix
     if settings.instance or settings.executor not in POOLED:
         return PoolKey("host", python, prefix)
+    home = has_cluster and settings.executor == "local"
     if not settings.executor_data:
-        return PoolKey("pool", python, prefix)
+        return PoolKey("pool", python, prefix, home=home)
     scheduler = _text(settings, "scheduler_address") if settings.executor == "dask" else ""
     if scheduler:
         return PoolKey("pool", python, prefix, scheduler)
     conda_env = _text(settings, "conda_env")
     or_here = bool(conda_env and _attributes(settings).get("current_env_on_conda_fail"))
-    return PoolKey("pool", python, prefix, "", conda_env, or_here)
+    return PoolKey("pool", python, prefix, "", conda_env, or_here, home)
 
 
-def queues_of(environment: Environment, graph: Graph) -> tuple[list[PoolKey], list[int]]:
+def queues_of(environment: Environment, graph: Graph, *, has_cluster: bool = False) -> tuple[list[PoolKey], list[int]]:
     """Return the pools that a graph uses, and for each node the number of its pool; an empty list if there is one.
 
     A sublattice is built in the environment's own pool where its executor is one of the host's: it makes a
     dispatch, not a value that an executor could carry.
     """
     home = pool_key(environment, Settings())
-    by_settings = [pool_key(environment, settings) for settings in graph.settings]
+    by_settings = [pool_key(environment, settings, has_cluster=has_cluster) for settings in graph.settings]
     if all(pool == home for pool in by_settings):
         return [home], []
     pools: dict[PoolKey, int] = {}

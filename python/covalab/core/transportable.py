@@ -9,9 +9,12 @@ import base64
 import json
 import platform
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from covalab.core.codec import unpickle
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _OFFSET_BYTES = 8
 
@@ -42,7 +45,7 @@ class TransportableObject:
         self._header = _header(obj)
 
     @classmethod
-    def recorded(cls, text: str, opened: Callable[[], Any]) -> TransportableObject:
+    def recorded(cls, text: str, opened: Callable[[], Any]) -> Self:
         """Return one for a value that is kept elsewhere; `opened` deserializes it."""
         self = cls.__new__(cls)
         self._object_string, self._pickle, self._open = text, None, opened
@@ -50,7 +53,7 @@ class TransportableObject:
         return self
 
     @classmethod
-    def from_pickle(cls, pickled: bytes, text: str) -> TransportableObject:
+    def from_pickle(cls, pickled: bytes, text: str) -> Self:
         """Return one around a value that is pickled already."""
         self = cls.recorded(text, lambda: None)
         self._pickle, self._open = pickled, None

@@ -165,7 +165,7 @@ class Pool:
     @property
     def status(self) -> PoolStatus:
         """State of the pool, as `covalab status` shows it."""
-        where = self.key.scheduler or self.key.conda_env or self._cluster
+        where = self.key.scheduler or self.key.conda_env or ("this machine" if self.key.home else self._cluster)
         return PoolStatus(
             self._interpreter.python,
             self.state,
@@ -291,6 +291,8 @@ class Pool:
                 command += ["--data", str(self._process.log.parent.parent)]
             if self.key.scheduler:
                 command += ["--scheduler", self.key.scheduler]
+            if self.key.home:
+                command.append("--home")
             # The temporary folder that Dask takes by itself can be read by others.
             dask = {
                 "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "warning",

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from covalab import config
 from covalab.core.graph_state import GraphState
 from covalab.core.journal import Entry, ExecutionState
 from covalab.core.model import (
@@ -36,7 +37,9 @@ class RunningDispatch:
         self.created = summary
         self.submission = submission
         self.graph = submission.graph
-        self.places, queues = queues_of(submission.environment, self.graph)
+        asks_for_home = any(settings.executor == "local" for settings in self.graph.settings)
+        has_cluster = asks_for_home and config.has_cluster()
+        self.places, queues = queues_of(submission.environment, self.graph, has_cluster=has_cluster)
         self.queues = {place: queue for queue, place in enumerate(self.places)}
         self.progress = GraphState(self.graph, submission.values, queues)
         self.started_at = summary.started_at

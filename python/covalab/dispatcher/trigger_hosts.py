@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 import apsw
+from msgspec.structs import replace
 
 from covalab.core.errors import MissingLatticeRecordError, TriggerError
 from covalab.core.model import (
@@ -81,6 +82,7 @@ class TriggerHost:
     def __init__(self, number: int, data_dir: Path, on_failed: Callable[[TriggerHost, str], Awaitable[None]]) -> None:
         self.number = number
         self.watches: dict[str, TriggerWatch] = {}
+        self.begun: set[str] = set()  # the triggers of which the process has reported that they watch
         self.version = 0
         self._data_dir = data_dir
         self._report_failure = on_failed
@@ -96,6 +98,7 @@ class TriggerHost:
     def remove(self, trigger: str) -> None:
         """Watch a trigger no longer. With nothing left to do the process ends."""
         if self.watches.pop(trigger, None) is not None:
+            self.begun.discard(trigger)
             self._mark_changed()
 
     def _mark_changed(self) -> None:
@@ -124,6 +127,7 @@ class TriggerHost:
         environment = next(iter(self.watches.values())).trigger.environment
         command = [environment.python, "-m", "covalab.triggers.host", "--data-dir", str(self._data_dir)]
         command += ["--host", str(self.number)]
+        self.begun.clear()
         began = time.monotonic()
         try:
             await self._process.start(command, folder=self._data_dir, variables=environment.shell_env)
@@ -170,6 +174,7 @@ class Triggers:
         self._start = start
         self._submit = submit
         self._hosts: dict[_HostKey, TriggerHost] = {}
+        self._reported = asyncio.Event()  # replaced after each report
         # Numbers of another life are not ours: a host that outlived its dispatcher is told to go.
         self._numbers = itertools.count(registry.store.epoch * 1_000_000)
 
@@ -206,7 +211,27 @@ class Triggers:
         found = await self._registry.store.read(partial(rows.select_states, dispatch=dispatch))
         if not found:  # no triggers, or no such dispatch
             await self._registry.recorded(dispatch)
-        return found
+        begun = {trigger for host in self._hosts.values() for trigger in host.begun}
+        return [
+            replace(state, state="starting") if state.state == "watching" and state.id not in begun else state
+            for state in found
+        ]
+
+    async def settled(self, dispatch: DispatchId, wait: float) -> list[TriggerState]:
+        """Return the states of the triggers of a dispatch when none of them is starting, or after `wait` seconds."""
+        deadline = time.monotonic() + wait
+        while True:
+            reported = self._reported
+            found = await self.states(dispatch)
+            left = deadline - time.monotonic()
+            if left <= 0 or all(state.state != "starting" for state in found):
+                return found
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(reported.wait(), left)
+
+    def _wake_waiting(self) -> None:
+        self._reported.set()
+        self._reported = asyncio.Event()
 
     async def register(self, dispatch: DispatchId, triggers: list[Trigger]) -> list[TriggerState]:
         """Attach triggers to a recorded dispatch."""
@@ -242,6 +267,7 @@ class Triggers:
     async def _end(self, trigger: str, state: str, error: str = "") -> None:
         await self._commits.write(partial(rows.update_state, trigger=trigger, state=state, error=error))  # type: ignore[arg-type]
         self.forget([trigger])
+        self._wake_waiting()
 
     def forget(self, triggers: Iterable[str]) -> None:
         """Stop watching triggers, whose states stay as they are."""
@@ -267,10 +293,14 @@ class Triggers:
 
     async def report(self, trigger: str, report: TriggerReport) -> bool:
         """Record the state that a host reports of a trigger. False: the host is none of ours, and must end."""
-        if self._host(report.host) is None:
+        host = self._host(report.host)
+        if host is None:
             return False
         if report.state == "watching":
             await self._commits.write(partial(rows.update_state, trigger=trigger, state="watching", error=report.error))
+            if trigger in host.watches:
+                host.begun.add(trigger)
+                self._wake_waiting()
         else:
             await self._end(trigger, report.state, report.error)
         return True

@@ -12,6 +12,7 @@ from typing import Final
 import apsw
 
 from covalab.core import batching
+from covalab.core.assemble import returns_nothing
 from covalab.core.errors import MissingLatticeRecordError
 from covalab.core.graph_state import result_nodes
 from covalab.core.journal import ExecutionSnapshot, ExecutionState, JournalPage
@@ -302,7 +303,10 @@ async def wait_for_end(service: Service, dispatch: DispatchId, wait: float, *, f
         if final and run is not None:
             journal = run.committed.journal
             is_set = journal is not None and journal.final is not None
-            if is_set or all_completed(run.committed.summary.counts):
+            if is_set or (
+                all_completed(run.committed.summary.counts)
+                and not returns_nothing(run.graph, run.submission.values)  # then it is the snapshot at the end
+            ):
                 return
         left = deadline - time.monotonic()
         if left <= 0:

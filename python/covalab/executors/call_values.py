@@ -15,6 +15,7 @@ from typing import Any
 from covalab.blobs import BlobStore
 from covalab.core.assemble import hashable
 from covalab.core.codec import decode, unwrap_pickle
+from covalab.core.errors import STORAGE_ERRORS
 from covalab.core.model import Digest, Value
 from covalab.core.protocol import Argument, Batch
 from covalab.core.transportable import TransportableObject
@@ -102,16 +103,22 @@ def ready(batch: Batch, blobs: BlobStore) -> tuple[Callable[..., Any], list[Any]
 
     Raises
     ------
-    BlobNotFound, SerializationError
-        If a value's file is gone, or a collection's parts cannot be deserialized.
+    BlobNotFound, BlobDamaged, DataFolderError
+        If a value's file is gone or cannot be read.
+    SerializationError
+        If a collection's parts cannot be deserialized.
     """
     task = batch.tasks[0]
     code = _transportable(_code(batch, task.function, blobs), task.name)
     function = functools.partial(call_serialized, code)
     if task.hooks:
         function = functools.partial(call_with_hooks, code, bytes(_code(batch, task.hooks, blobs)), batch.packages)
-    args = [_argument(argument, batch, blobs) for argument in task.args]
-    kwargs = {name: _argument(argument, batch, blobs) for name, argument in task.kwargs.items()}
+    try:
+        args = [_argument(argument, batch, blobs) for argument in task.args]
+        kwargs = {name: _argument(argument, batch, blobs) for name, argument in task.kwargs.items()}
+    except STORAGE_ERRORS as error:
+        message = f"an input of electron {task.name!r} (node {task.node}): {error}"
+        raise type(error)(message) from error
     return function, args, kwargs
 
 

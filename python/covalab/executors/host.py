@@ -29,7 +29,7 @@ from covalab.blobs import BlobStore
 from covalab.client.framing import read_frame, write_frame
 from covalab.core import protocol
 from covalab.core.covalent_status import status
-from covalab.core.errors import CovalabError, DataFolderError, ExecutorNotFound
+from covalab.core.errors import CovalabError, ExecutorNotFound
 from covalab.core.model import ErrorType, Failure, Outcome, Status, Value
 from covalab.core.protocol import (
     Batch,
@@ -327,7 +327,7 @@ async def _serialized(result: Any, blobs: BlobStore, task: TaskSpec) -> tuple[Va
     done = await _in_thread(lambda: value_of(result, blobs, what))
     if done.error is None:
         return done.value, None
-    return None, failure_of(done.error, "storage" if isinstance(done.error, DataFolderError) else "serialization")
+    return None, failure_of(done.error, "serialization")
 
 
 def _last_line(text: str) -> str:

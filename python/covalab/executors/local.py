@@ -1,4 +1,4 @@
-"""`LocalExecutor`: tasks run in the pool of the dispatch's environment. A description: no code of it runs there."""
+"""`LocalExecutor`: tasks run in a pool on this machine. A description: no code of it runs there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EXECUTOR_PLUGIN_DEFAULTS = {
 
 
 class LocalExecutor(BaseExecutor):
-    """Run tasks on this machine.
+    """Run tasks on this machine, also where the configuration names a cluster, which then runs all other tasks.
 
     Parameters
     ----------

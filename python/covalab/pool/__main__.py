@@ -13,12 +13,12 @@ from pathlib import Path
 from covalab.pool import worker_starter
 
 
-async def _serve(socket: str, scheduler: str, data: Path) -> None:
+async def _serve(socket: str, scheduler: str, data: Path, *, home: bool) -> None:
     from covalab.pool.server import PoolServer  # noqa: PLC0415 - takes as long as the import in the starter of the workers
 
     reader, writer = await asyncio.open_unix_connection(socket)
     try:
-        await PoolServer(reader, writer, Path(socket).with_suffix(".workers"), data, scheduler).serve()
+        await PoolServer(reader, writer, Path(socket).with_suffix(".workers"), data, scheduler, home=home).serve()
     except Exception:  # a bug, which would be lost with the process
         logging.getLogger("covalab.pool").exception("the pool failed")
     finally:
@@ -41,12 +41,13 @@ def main() -> None:
     parser.add_argument("--socket", required=True)
     parser.add_argument("--data", required=True, type=Path, help="the data folder")
     parser.add_argument("--scheduler", default="", help="the address of a Dask scheduler to join")
+    parser.add_argument("--home", action="store_true", help="workers on this machine, whatever the configuration names")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s pool %(levelname)s %(message)s")
     if not arguments.scheduler:
-        worker_starter.begin()
+        worker_starter.begin(home=arguments.home)
     try:
-        asyncio.run(_serve(arguments.socket, arguments.scheduler, arguments.data))
+        asyncio.run(_serve(arguments.socket, arguments.scheduler, arguments.data, home=arguments.home))
     finally:
         end_with_everything()
 

@@ -88,10 +88,13 @@ class PoolServer:
         workers_socket: Path,
         data: Path,
         scheduler: str = "",
+        *,
+        home: bool = False,
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._scheduler = scheduler
+        self._home = home
         self._workers_socket = workers_socket
         self._data = data
         self._link: Link | None = None
@@ -114,6 +117,8 @@ class PoolServer:
         listening = asyncio.create_task(read_frame(self._reader))
         try:
             wanted = config.load().dask
+            if self._home:
+                wanted = wanted.at_home()
             if self._scheduler:
                 wanted = msgspec.structs.replace(wanted, scheduler_address=self._scheduler, cluster_class="")
             self._is_ours = not (wanted.scheduler_address or wanted.cluster_class)

@@ -22,10 +22,16 @@ _ONE_THREAD: Final = {"MALLOC_TRIM_THRESHOLD_": "65536"} | dict.fromkeys(
 )
 
 
-def begin() -> None:
-    """Start the starter, unless the configuration says that workers are others' or that a fork is not safe."""
+def begin(*, home: bool = False) -> None:
+    """Start the starter, unless the configuration says that workers are others' or that a fork is not safe.
+
+    Parameters
+    ----------
+    home
+        Whether the workers are ours, whatever the configuration says.
+    """
     with suppress(ConfigError):  # the pool says what is wrong, when it connects
-        wanted = config.load().dask
+        wanted = config.load().dask.at_home() if home else config.load().dask
         if not wanted.scheduler_address and not wanted.cluster_class and wanted.forks:
             # As Dask has it for workers. A process that forks should have one thread, and libraries look at the start.
             os.environ.update(_ONE_THREAD)

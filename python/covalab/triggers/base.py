@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from covalab.client import connect
 from covalab.core.errors import TriggerError
 from covalab.core.model import DispatchId, Firing, Trigger, TriggerState
+from covalab.sdk.dispatching.watching import await_watching
 from covalab.sdk.environment import environment
 
 available_triggers: dict[str, type[BaseTrigger]] = {}
@@ -160,7 +161,11 @@ class BaseTrigger:
 
     @property
     def state(self) -> str:
-        """``"watching"``, ``"stopped"``, ``"ended"`` (`observe` returned), ``"failed"``; empty while not registered."""
+        """``"starting"``, ``"watching"``, ``"stopped"``, ``"ended"`` (`observe` returned), ``"failed"``.
+
+        Empty while it is not registered. It is ``"watching"`` once `observe` has returned, or, of one that blocks, was
+        called; and ``"starting"`` again where its process was killed, until the next one watches.
+        """
         return self._state().state if self._registered else ""
 
     @property
@@ -174,7 +179,7 @@ class BaseTrigger:
         return next(state for state in states if state.id == self._registered)
 
     def register(self) -> None:
-        """Start to watch for the dispatch `lattice_dispatch_id`.
+        """Start to watch for the dispatch `lattice_dispatch_id`. When this returns it watches, or has failed.
 
         Raises
         ------
@@ -194,6 +199,7 @@ class BaseTrigger:
         trigger = self._serialized(client.blobs)
         client.register_triggers(self.lattice_dispatch_id, [trigger])
         self._attach(self.lattice_dispatch_id, trigger.id)
+        await_watching(client, self.lattice_dispatch_id)
 
     def _serialized(self, blobs: Any) -> Trigger:
         """Return the copy that is to watch, serialized."""

@@ -24,15 +24,17 @@ class DirTrigger(BaseTrigger):
         One or several of ``created``, ``deleted``, ``modified``, ``moved``, ``closed`` (written and closed).
     batch_size
         Fire after every so many events.
-    recursive
-        Whether folders below are watched too.
     lattice_dispatch_id, dispatcher_addr, triggers_server_addr
         See `BaseTrigger`.
+    recursive
+        Whether folders below are watched too. True or False as fourth argument is this one.
 
     Attributes
     ----------
     n_changes
         Events since it fired last.
+    event_handler
+        The handler of the watching library, once `attach_methods_to_handler` made it.
 
     Raises
     ------
@@ -45,16 +47,21 @@ class DirTrigger(BaseTrigger):
     ['created']
     """
 
+    event_handler: Any = None
+
     def __init__(
         self,
         dir_path: str | os.PathLike[str],
         event_names: str | Sequence[str],
         batch_size: int = 1,
-        recursive: bool = False,
-        lattice_dispatch_id: str | None = None,
+        lattice_dispatch_id: str | bool | None = None,
         dispatcher_addr: str | None = None,
         triggers_server_addr: str | None = None,
+        recursive: bool = False,
     ) -> None:
+        if isinstance(lattice_dispatch_id, bool):  # Covalent's page has `recursive` last, its code has it here
+            shifted = (dispatcher_addr, triggers_server_addr, None)
+            recursive, (lattice_dispatch_id, dispatcher_addr, triggers_server_addr) = lattice_dispatch_id, shifted
         super().__init__(lattice_dispatch_id, dispatcher_addr, triggers_server_addr)
         names = [event_names] if isinstance(event_names, str) else list(event_names)
         strangers = [name for name in names if name not in EVENT_NAMES]
@@ -71,30 +78,36 @@ class DirTrigger(BaseTrigger):
         self.observe_blocks = False
         self.n_changes = 0
 
+    def attach_methods_to_handler(self) -> None:
+        """Give the handler of the watching library one method for each of `event_names`, which counts and fires.
+
+        `observe` calls it. A subclass may change `event_handler` before or after.
+        """
+        from watchdog.events import FileSystemEventHandler  # noqa: PLC0415 - only where it watches
+
+        lock = threading.Lock()  # a recursive watch may report from several threads
+
+        def count(_event: Any) -> None:
+            with lock:
+                self.n_changes += 1
+                if self.n_changes >= self.batch_size:
+                    self.n_changes = 0
+                    self.trigger()
+
+        handler = self.event_handler = self.event_handler or FileSystemEventHandler()
+        for name in self.event_names:
+            setattr(handler, f"on_{name}", count)
+
     def observe(self) -> None:
         """Start to watch; events come from a thread of the watching library."""
-        from watchdog import events, observers  # noqa: PLC0415 - only where it watches
+        from watchdog.observers import Observer  # noqa: PLC0415 - only where it watches
 
         if not Path(self.dir_path).exists():
             message = f"there is no {self.dir_path} to watch; make it, then register the trigger again"
             raise FileNotFoundError(message)
-        lock = threading.Lock()
-        trigger = self
-
-        class Handler(events.FileSystemEventHandler):
-            """Counts events."""
-
-            def on_any_event(self, event: events.FileSystemEvent) -> None:
-                if event.event_type not in trigger.event_names:
-                    return
-                with lock:
-                    trigger.n_changes += 1
-                    if trigger.n_changes >= trigger.batch_size:
-                        trigger.n_changes = 0
-                        trigger.trigger()
-
-        self.observer: Any = observers.Observer()
-        self.observer.schedule(Handler(), self.dir_path, recursive=self.recursive)
+        self.attach_methods_to_handler()
+        self.observer: Any = Observer()
+        self.observer.schedule(self.event_handler, self.dir_path, recursive=self.recursive)
         self.observer.start()
 
     def stop(self) -> None:
@@ -103,3 +116,8 @@ class DirTrigger(BaseTrigger):
         if observer is not None:
             observer.stop()
             observer.join()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        state.pop("event_handler", None)  # it counts for this object, and its lock cannot be pickled
+        return state

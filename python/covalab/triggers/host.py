@@ -43,6 +43,8 @@ class Watched:
         self._client = client
         self._host = host
         self._is_over = threading.Event()
+        self._trouble = ""
+        self._reporting = threading.Lock()
 
     async def begin(self) -> None:
         """Deserialize the trigger and start it."""
@@ -60,11 +62,22 @@ class Watched:
             self.object = found
             if found.observe_blocks and not inspect.iscoroutinefunction(found.observe):
                 threading.Thread(target=self._observe, daemon=True, name=self.watch.trigger.id).start()
+                await self._report_watching()
             elif inspect.isawaitable(waiting := found.observe()):
-                await waiting
+                observing = asyncio.ensure_future(waiting)
+                await asyncio.sleep(0)  # up to where it waits for the first time
+                if not observing.done():
+                    await self._report_watching()
+                await observing
                 self._end("ended")
+            else:
+                await self._report_watching()
         except Exception:  # noqa: BLE001 - user code; the other triggers go on
             self.fail(traceback.format_exc())
+
+    async def _report_watching(self) -> None:
+        """Report that it watches: until then nobody relies on it. Of one that has ended meanwhile nothing changes."""
+        await asyncio.to_thread(self._report_trouble)
 
     def _observe(self) -> None:
         try:
@@ -100,7 +113,13 @@ class Watched:
 
     def report_trouble(self, error: str) -> None:
         """Report an error after which it goes on watching."""
-        self._report("watching", error)
+        self._report_trouble(error)
+
+    def _report_trouble(self, error: str | None = None) -> None:
+        """Report that it watches; None: with the error that was reported before, which may be a moment ago."""
+        with self._reporting:
+            self._trouble = self._trouble if error is None else error
+            self._report("watching", self._trouble)
 
     def fail(self, error: str) -> None:
         """Report the error that ended it."""

@@ -17,7 +17,7 @@ from covalab.view.layout import Ranks, place, rank
 from covalab.view.shape import PLUMBING, Shape, Unit, shape_of
 from covalab.view.words import STATUSES, duration_text, pretty_name, status_word, waiting_word
 
-_COLOURS: Final[Mapping[Status, str]] = {
+COLOURS: Final[Mapping[Status, str]] = {
     "pending": "#9e9e9e",
     "running": "#1976d2",
     "completed": "#388e3c",
@@ -94,7 +94,7 @@ def graph_svg(graph: Graph, states: Iterable[NodeState]) -> str:
 
 def _arrange(graph: Graph, shape: Shape) -> _Scene:
     """Lay out the shape sideways or down, whichever is larger in the window."""
-    longest = max((len(_label(graph, unit)) for unit in shape.units), default=0)
+    longest = max((len(label_of(graph, unit)) for unit in shape.units), default=0)
     card = min(_WIDEST, max(_NARROWEST, _CARD_PAD + _LETTER * longest))
     ranks = rank(len(shape.units), shape.edges)
     across, down = (_arrange_one_way(shape, ranks, card, sideways=sideways) for sideways in (True, False))
@@ -146,16 +146,16 @@ def _draw_unit(graph: Graph, unit: Unit, box: _Box, known: Mapping[int, NodeStat
     if unit.kind == "junction":
         yield f'<circle cx="{box.x:.1f}" cy="{box.y:.1f}" r="4" fill="{_EDGE}"/>'
         return
-    counts = _count(unit.members, known)
-    status = _leading(counts)
-    colour = _COLOURS[status]
+    counts = counts_of(unit.members, known)
+    status = leading(counts)
+    colour = COLOURS[status]
     left, top = box.x - box.width / 2, box.y - box.height / 2
     for shift in (8, 4) if unit.kind == "group" else ():  # edges of cards behind it show that it is a group
         yield _rect(left + shift, top + shift, box, _LINE, "1")
     loud = status in {"running", "failed", "cancelled"}
     yield _rect(left, top, box, colour if loud else _LINE, "1.5" if loud else "1", dashed=status == "skipped")
     yield _mark(status, left + 23, box.y)
-    name = _cut(_label(graph, unit), int((box.width - 54) / _LETTER) + 1)
+    name = _cut(label_of(graph, unit), int((box.width - 54) / _LETTER) + 1)
     ink = _MUTED if status == "skipped" else _INK
     text_left = left + 42
     yield (
@@ -166,19 +166,21 @@ def _draw_unit(graph: Graph, unit: Unit, box: _Box, known: Mapping[int, NodeStat
         yield from _bar(counts, len(unit.members), text_left, box.y + 5, box.width - 54)
     else:
         caption = _cut(
-            _caption(graph, unit.members[0], known.get(unit.members[0])), int((box.width - 54) / _SMALL_LETTER)
+            caption_of(graph, unit.members[0], known.get(unit.members[0])), int((box.width - 54) / _SMALL_LETTER)
         )
         at = f'x="{text_left:.1f}" y="{box.y + 12:.1f}"'
         yield f'<text {at} font-size="11" fill="{_MUTED}">{_escape(caption)}</text>'
 
 
-def _label(graph: Graph, unit: Unit) -> str:
+def label_of(graph: Graph, unit: Unit) -> str:
+    """Return the name of a box, of a group with the number of its nodes."""
     node = graph.nodes[unit.members[0]]
     many = f" \N{MULTIPLICATION SIGN}{len(unit.members)}" if unit.kind == "group" else ""
     return f"{pretty_name(node)}{many}"
 
 
-def _caption(graph: Graph, node: int, state: NodeState | None) -> str:
+def caption_of(graph: Graph, node: int, state: NodeState | None) -> str:
+    """Return the state of a node in words, and how long it took; of plumbing, its kind."""
     if graph.nodes[node].kind in PLUMBING:
         return NodeKind(graph.nodes[node].kind).name.lower()
     if state is None:
@@ -191,14 +193,15 @@ def _caption(graph: Graph, node: int, state: NodeState | None) -> str:
     return status_word(state.status)
 
 
-def _count(members: Iterable[int], known: Mapping[int, NodeState]) -> dict[Status, int]:
+def counts_of(members: Iterable[int], known: Mapping[int, NodeState]) -> dict[Status, int]:
+    """Count nodes by their status."""
     counts: dict[Status, int] = dict.fromkeys(STATUSES, 0)
     for node in members:
         counts[known[node].status if node in known else "pending"] += 1
     return counts
 
 
-def _leading(counts: Mapping[Status, int]) -> Status:
+def leading(counts: Mapping[Status, int]) -> Status:
     """Return one status for a group: failed before running before pending before the final ones."""
     if counts["failed"] == 0 and counts["pending"] and counts["completed"]:
         return "running"
@@ -216,7 +219,7 @@ def _rect(left: float, top: float, box: _Box, line: str, width: str, *, dashed: 
 
 def _mark(status: Status, x: float, y: float) -> str:
     """Return the mark of a status, which differs in shape and not only in colour."""
-    colour = _COLOURS[status]
+    colour = COLOURS[status]
     attributes = f'transform="translate({x:.1f} {y:.1f})" stroke-width="2" stroke-linecap="round"'
     ring = f'<circle r="9" fill="none" stroke="{colour}"'
     disc = f'<circle r="10" fill="{colour}"/><path fill="none" stroke="{_CARD}"'
@@ -237,7 +240,7 @@ def _bar(counts: Mapping[Status, int], total: int, left: float, top: float, widt
     for status in STATUSES:
         part = width * counts[status] / total
         if part and status != "pending":
-            yield f'<rect x="{left:.1f}" y="{top:.1f}" width="{part:.1f}" height="5" fill="{_COLOURS[status]}"/>'
+            yield f'<rect x="{left:.1f}" y="{top:.1f}" width="{part:.1f}" height="5" fill="{COLOURS[status]}"/>'
         left += part
 
 

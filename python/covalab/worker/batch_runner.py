@@ -25,7 +25,7 @@ from covalab.blobs import BlobStore
 from covalab.core.assemble import hashable
 from covalab.core.cell_source import register
 from covalab.core.codec import USERS_ERRORS, Encoded, class_name, decode, printable, serialize_small
-from covalab.core.errors import CovalabError, DataFolderError, DepsFailed, SerializationError
+from covalab.core.errors import STORAGE_ERRORS, CovalabError, DepsFailed, RecordNotReadable, SerializationError
 from covalab.core.hooks import Hooks
 from covalab.core.model import INLINE_LIMIT, Digest, ErrorType, Failure, Outcome, Status, SublatticePlan, Value
 from covalab.core.placement import TaskPaths
@@ -328,8 +328,8 @@ class TaskWorker:
             else:
                 value = _serialized(result, blobs, f"the value of electron {task.name!r} (node {task.node})")
         except BaseException as error:  # noqa: BLE001 - all three phases run the user's code; SystemExit ends only the task
-            if phase == "serialization" and isinstance(error, DataFolderError):
-                phase = "storage"
+            if task.builds and isinstance(error, STORAGE_ERRORS):
+                phase = "storage"  # building a sublattice stores values of its graph
             failure = failure_of(error, phase)
             left = unfinished.take()
             if left is not None:
@@ -499,6 +499,8 @@ def _is_immutable(value: Any) -> bool:
 
 def failure_of(error: BaseException, type_: ErrorType) -> Failure:
     """Return the failure that describes an exception to the author of the task."""
+    if isinstance(error, RecordNotReadable) or (type_ != "runtime" and isinstance(error, STORAGE_ERRORS)):
+        type_ = "storage"
     kind = type(error)
     kinds = tuple(map(class_name, kind.__mro__[:-1]))
     exception = kinds[0]

@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 from tornado import web
 
-from covalab.core.model import DispatchId, Firing, Trigger, TriggerReport, TriggerWatches
+from covalab.core.model import DispatchId, Firing, Trigger, TriggerReport, TriggerState, TriggerWatches
 from covalab.dispatcher.http_api.handler import LARGEST_NUMBER, LONGEST_WAIT, Handler
 
 _T = TypeVar("_T")
@@ -23,8 +23,16 @@ class TriggersHandler(Handler):
     """`GET /dispatches/{id}/triggers`, `POST /dispatches/{id}/triggers`."""
 
     async def get(self, dispatch: str) -> None:
-        """Return the states of the triggers of a dispatch."""
-        self.answer(await self.service.triggers.states(DispatchId(dispatch)))
+        """Return the states of the triggers of a dispatch; with `wait`, when none of them is starting any more."""
+        wait = max(0.0, self.number("wait", 0, LONGEST_WAIT))
+        found: list[TriggerState] | None = None
+
+        async def poll() -> None:
+            nonlocal found
+            found = await self.service.triggers.settled(DispatchId(dispatch), wait)
+
+        await self.long_poll(poll())
+        self.answer(found)
 
     async def post(self, dispatch: str) -> None:
         """Attach triggers."""

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from covalab.sdk.executions.created import CreatedExecution
     from covalab.sdk.results.handle import DispatchHandle
     from covalab.sdk.results.result import Result
 
@@ -337,9 +338,26 @@ class Lattice:
         self.inputs = TransportableObject.recorded(inputs.text, lambda: deserialize_inputs(inputs, plan.values, blobs))
 
     def draw(self, /, *args: UserValue, **kwargs: UserValue) -> Drawing:
-        """Build the graph for some arguments and return its picture, which a notebook shows."""
+        """Build the graph for some arguments and return its picture, which a notebook shows.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            The arguments of the workflow. ``engine="dot"``, where the workflow itself takes no `engine`: the picture is
+            drawn by Graphviz's program ``dot`` where that is installed, else by our own layout as without.
+
+        Examples
+        --------
+        >>> from covalab.sdk.building.electron import electron
+        >>> print(lattice(electron(abs)).draw(-1).source.partition("{")[0])
+        digraph transport_graph
+        """
+        engine = None if self.parameters.takes("engine") else kwargs.pop("engine", None)
+        if engine not in (None, "dot"):
+            message = f"lattice {self.__name__!r}: engine is 'dot', or None for our own layout, not {engine!r}"
+            raise GraphError(message)
         self.build_graph(*args, **kwargs)
-        return Drawing(self.transport_graph.graph)
+        return Drawing(self.transport_graph.graph, engine)
 
     def serialize_to_json(self) -> str:
         """Return the lattice as JSON text: its function and settings, and the graph that was built last.
@@ -381,6 +399,42 @@ class Lattice:
         found.recorded_as(None if inputs is None else TransportableObject.from_dict(inputs), graph, source, versions)
         return found
 
+    def create_execution(self, *, auto_close: bool = True) -> CreatedExecution[Result]:
+        """Return an execution that has not been started, as in TriggerFlow; its `start` takes the arguments.
+
+        Parameters
+        ----------
+        auto_close : bool, default True
+            Whether it ends with its last node; see `covalab.dispatch`.
+
+        Examples
+        --------
+        >>> execution = lattice(max).create_execution(auto_close=False)
+        >>> await execution.async_start([1, 2])  # doctest: +SKIP
+        >>> snapshot = await execution.async_close()  # doctest: +SKIP
+        """
+        from covalab.sdk.dispatching import flow  # noqa: PLC0415 - flow needs this module
+
+        return flow.create_execution(self, auto_close=auto_close)
+
+    def start(self, /, *args: UserValue, **kwargs: UserValue) -> FieldDict:
+        """Run it to its end and return the snapshot of its state, as TriggerFlow's flows do.
+
+        Raises
+        ------
+        TaskFailed
+            If it failed or was cancelled.
+        """
+        from covalab.sdk.dispatching import flow  # noqa: PLC0415 - flow needs this module
+
+        return flow.start_and_wait(self, args, kwargs)
+
+    async def async_start(self, /, *args: UserValue, **kwargs: UserValue) -> FieldDict:
+        """Do the same as `start` without blocking the event loop."""
+        from covalab.sdk.dispatching import flow  # noqa: PLC0415 - flow needs this module
+
+        return await flow.async_start_and_wait(self, args, kwargs)
+
     def dispatch(self, /, *args: UserValue, **kwargs: UserValue) -> DispatchHandle:
         """Do the same as ``covalab.dispatch(lattice)(...)``. Deprecated by Covalent."""
         from covalab.sdk.dispatching import api  # noqa: PLC0415 - api needs this module
@@ -399,13 +453,22 @@ class Lattice:
 class Drawing:
     """Picture of a graph that has not been dispatched. ``str()`` of it is SVG."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, engine: str | None = None) -> None:
         self.graph = graph
+        self.engine = engine
+
+    @property
+    def source(self) -> str:
+        """The graph as DOT source."""
+        from covalab.view.dot import dot_source  # noqa: PLC0415 - as below
+
+        return dot_source(self.graph, [])
 
     def __str__(self) -> str:
-        from covalab.view.picture import graph_svg  # noqa: PLC0415 - drawing is not needed to build
+        from covalab.view.dot import dot_svg  # noqa: PLC0415 - drawing is not needed to build
+        from covalab.view.picture import graph_svg  # noqa: PLC0415 - as above
 
-        return graph_svg(self.graph, [])
+        return (graph_svg if self.engine is None else dot_svg)(self.graph, [])
 
     def __repr__(self) -> str:
         return f"<picture of lattice {self.graph.name!r}: {len(self.graph.nodes)} nodes>"

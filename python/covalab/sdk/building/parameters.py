@@ -50,6 +50,10 @@ class Parameters:
         only_positional = all(p.kind in _BY_POSITION for p in must)
         self._n_required = len(must) if only_positional else len(self._positional) + 1
 
+    def takes(self, name: str) -> bool:
+        """Return whether an argument of this name can be given."""
+        return self._stars or name in self._by_name
+
     def match(
         self, what: str, args: Sequence[UserValue], kwargs: Mapping[str, UserValue]
     ) -> tuple[Sequence[str], Sequence[str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable, Iterable
-from typing import Final, Literal, NamedTuple, overload
+from typing import Final, Literal, NamedTuple, cast, overload
 
 from msgspec.structs import replace
 
@@ -18,11 +18,13 @@ from covalab.core.errors import GraphError, TriggerError
 from covalab.core.model import Schedule, Submission
 from covalab.sdk.building.lattice import Lattice
 from covalab.sdk.building.submit import prepare
+from covalab.sdk.dispatching.watching import await_watching
 from covalab.sdk.ids import check_address, checked_id
 from covalab.sdk.results.fetch import fetch_result, fetch_status
 from covalab.sdk.results.handle import DispatchHandle
 from covalab.sdk.results.result import Result
 from covalab.sdk.results.result_manager import ResultManager
+from covalab.sdk.tasks.tasks import fetch_task, is_task_id
 from covalab.sdk.timestamps import eta_of, interval_of
 from covalab.sdk.values import UserValue
 
@@ -30,8 +32,8 @@ from covalab.sdk.values import UserValue
 def dispatch(
     orig_lattice: Lattice,
     dispatcher_addr: str | None = None,
-    *,
     disable_run: bool = False,
+    *,
     priority: int = 0,
     auto_close: bool = True,
     eta: dt.datetime | dt.timedelta | str | float | None = None,
@@ -49,7 +51,8 @@ def dispatch(
     dispatcher_addr : str, optional
         Covalent's; refused when it names another machine.
     disable_run : bool
-        Record the dispatch and do not start it: its status stays ``NEW_OBJECT`` until `start`, or a trigger, starts it.
+        Record the dispatch and do not start it: its status stays ``NEW_OBJECT`` until ``ct.start(id)``, or
+        a trigger, starts it.
     priority : int
         What is ready of a dispatch with a higher priority goes first; what has begun is left alone. Not in Covalent.
     auto_close : bool
@@ -58,7 +61,7 @@ def dispatch(
     eta : datetime, timedelta, str, float or None
         When to start it: a datetime (without a time zone: local time), an ISO-8601 text, seconds since the epoch, or
         how long from now as a ``timedelta``. In the past: now. Until then its status is ``NEW_OBJECT`` and it occupies
-        no worker; ``LocalDispatcher.start(id)`` starts it earlier, ``ct.cancel(id)`` cancels it. The dispatcher does
+        no worker; ``ct.start(id)`` starts it earlier, ``ct.cancel(id)`` cancels it. The dispatcher does
         not end while something waits; if the machine is off at that time, it starts when the next dispatcher does. Not
         in Covalent.
     interval : timedelta, float or None
@@ -78,7 +81,7 @@ def dispatch(
     -------
     callable
         Takes the workflow's arguments, sends it, and returns the dispatch id: a ``str`` that shows itself live in a
-        notebook. When it returns, the dispatch is on disk.
+        notebook. When it returns, the dispatch is on disk, and its triggers watch, or have failed.
 
     Raises
     ------
@@ -120,6 +123,8 @@ def dispatch(
         summary = client.submit(submission)
         for trigger, watching in zip(triggers, submission.triggers, strict=True):
             trigger._attach(summary.id, watching.id)  # noqa: SLF001 - part of covalab
+        if triggers:
+            await_watching(client, summary.id)
         return DispatchHandle(summary.id, submission.graph)
 
     return run
@@ -192,12 +197,26 @@ def local_zone() -> str:
 def start(dispatch_id: str) -> DispatchHandle:
     """Start a dispatch that was recorded with ``disable_run=True``, or one that waits for its `eta`, now.
 
-    One that was started before goes on as it is.
+    Parameters
+    ----------
+    dispatch_id : str
+        The id. One that was started before goes on as it is.
+
+    Returns
+    -------
+    DispatchHandle
+        The same id, a ``str`` that shows itself live in a notebook.
 
     Raises
     ------
     MissingLatticeRecordError
         If there is no such dispatch.
+
+    Examples
+    --------
+    >>> import covalab as ct
+    >>> recorded = ct.dispatch(workflow, disable_run=True)(n=100)  # doctest: +SKIP
+    >>> ct.start(recorded)  # doctest: +SKIP
     """
     return DispatchHandle(connect().start_held(checked_id(dispatch_id)).id)
 
@@ -289,7 +308,7 @@ def get_result(
     Parameters
     ----------
     dispatch_id : str
-        The id.
+        The id; or that of a task, ``<dispatch id>:<node>``, as `enqueue` returns it.
     wait : bool, default False
         Whether to wait until it has ended.
     dispatcher_addr : str, optional
@@ -308,12 +327,13 @@ def get_result(
     Returns
     -------
     Result
-        The dispatch as it is at this moment; or, with `status_only`, a dict of ``id`` and ``status`` (str).
+        The dispatch as it is at this moment; or, with `status_only`, a dict of ``id`` and ``status`` (str). Of a task
+        its `TaskRecord`, as `get_task` returns it.
 
     Raises
     ------
     MissingLatticeRecordError
-        If there is no such dispatch.
+        If there is no such dispatch or task.
 
     See Also
     --------
@@ -322,6 +342,10 @@ def get_result(
     get_task_result : How one task ended, with OmniQ's keys.
     get_result_manager : The parts of a result as files.
     """
+    if is_task_id(dispatch_id):
+        check_address(dispatcher_addr)
+        record = fetch_task(dispatch_id, wait=bool(wait) and not status_only, timeout=timeout)
+        return {"id": record.id, "status": str(record.status)} if status_only else cast("Result", record)
     if status_only:
         return fetch_status(dispatch_id, dispatcher_addr)
     result = fetch_result(

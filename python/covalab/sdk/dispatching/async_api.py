@@ -12,6 +12,7 @@ from covalab.sdk.executions.aio import ROUND_SECONDS, answered_by, deadline_afte
 from covalab.sdk.ids import check_address, checked_id
 from covalab.sdk.results.fetch import fetch_status
 from covalab.sdk.results.result import Result
+from covalab.sdk.tasks.tasks import async_get_task_result, is_task_id
 from covalab.sdk.values import UserValue
 
 
@@ -42,6 +43,10 @@ async def async_get_result(
     >>> result = await ct.async_get_result(run, wait=True)  # doctest: +SKIP
     """
     check_address(dispatcher_addr)
+    if is_task_id(dispatch_id):
+        if wait and not status_only:
+            await async_get_task_result(dispatch_id, wait=True, timeout=timeout)
+        return await in_thread(lambda: get_result(dispatch_id, status_only=status_only))  # type: ignore[call-overload]
     client, wanted = connect(), checked_id(dispatch_id)
     deadline = deadline_after(timeout)
     is_over = not wait or status_only

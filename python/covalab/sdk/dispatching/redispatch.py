@@ -20,6 +20,7 @@ from covalab.core.errors import GraphError
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import Digest, DispatchId, Environment, Submission
 from covalab.core.os_text import received
+from covalab.sdk.building.electron import electron
 from covalab.sdk.building.submit import prepare
 from covalab.sdk.building.value_table import deserialize_inputs
 from covalab.sdk.code.local_modules import read_local_modules, store
@@ -42,6 +43,7 @@ def redispatch(
     dispatcher_addr: str | None = None,
     replace_electrons: Mapping[str, UserFunction] | None = None,
     reuse_previous_results: bool | Literal["strict"] = False,
+    is_pending: bool = False,
 ) -> Callable[..., DispatchHandle]:
     """Run a recorded workflow once more, under a new id (Covalent, how-to "Redispatch a workflow").
 
@@ -52,23 +54,29 @@ def redispatch(
     dispatcher_addr
         Covalent's; refused when it names another machine.
     replace_electrons
-        Electrons by the names of those that they replace. A replacement brings its own executor, retries and limits.
+        Electrons by the names of those that they replace. A replacement brings its own executor, retries and limits; a
+        plain function has none.
     reuse_previous_results
         Take over the output of each node that completed before and is the same now, and so are all nodes before it:
         number, name, edges, values of parameters, and the function. ``"strict"``: Covalent's rule, which does not look
         at functions. It waits for the original to end.
+    is_pending
+        Start the dispatch itself, which was recorded with ``disable_run=True``, as `covalab.start` does. It runs as it
+        was recorded.
 
     Returns
     -------
     callable
-        Takes the workflow's new arguments, or none for those of the original; returns the new dispatch id.
+        Takes the workflow's new arguments, or none for those of the original; returns the new dispatch id, with
+        `is_pending` the same one.
 
     Raises
     ------
     MissingLatticeRecordError
         When it is called, if there is no such dispatch.
     GraphError
-        When it is called, if a replacement names no electron of the workflow.
+        When it is called, if a replacement names no electron of the workflow, or if with `is_pending` there are
+        arguments or replacements.
 
     Examples
     --------
@@ -78,7 +86,7 @@ def redispatch(
     """
     check_address(dispatcher_addr)
     original = checked_id(dispatch_id)
-    replacements = {name: _electron(name, electron) for name, electron in (replace_electrons or {}).items()}
+    replacements = {name: _electron(name, other) for name, other in (replace_electrons or {}).items()}
     if reuse_previous_results not in (True, False, "strict"):
         message = f"reuse_previous_results is True, False or 'strict', not {reuse_previous_results!r}"
         raise GraphError(message)
@@ -86,6 +94,9 @@ def redispatch(
 
     def run(*args: UserValue, **kwargs: UserValue) -> DispatchHandle:
         client = connect()
+        if is_pending:
+            _refuse_changes(original, bool(args or kwargs), bool(replacements))
+            return DispatchHandle(client.start_held(original).id)
         if reuse:
             _wait_for(client, original)
         if not args and not kwargs and not replacements:
@@ -100,6 +111,17 @@ def redispatch(
         return DispatchHandle(client.submit(submission).id, submission.graph)
 
     return run
+
+
+def _refuse_changes(original: DispatchId, has_arguments: bool, has_replacements: bool) -> None:
+    """Raise if what is to run as it was recorded is given something new."""
+    if has_arguments or has_replacements:
+        what = "arguments" if has_arguments else "replace_electrons"
+        message = (
+            f"is_pending starts dispatch {original} as it was recorded, so it takes no {what}; without is_pending it "
+            "runs with them, under a new id"
+        )
+        raise GraphError(message)
 
 
 def _rebuilt(
@@ -174,8 +196,11 @@ def _path_of(environment: Environment) -> Iterator[None]:
                 sys.path.remove(entry)
 
 
-def _electron(name: str, electron: object) -> UserFunction:
-    if not callable(electron) or not hasattr(electron, "electron_object"):
-        message = f"{name!r} can be replaced by an electron, not by {electron!r}; put @ct.electron on the function"
+def _electron(name: str, replacement: object) -> UserFunction:
+    if not callable(replacement):
+        message = f"{name!r} can be replaced by an electron or a function, not by {replacement!r}"
         raise TypeError(message)
-    return electron
+    if hasattr(replacement, "electron_object"):
+        return replacement
+    made: UserFunction = electron(replacement)
+    return made

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from covalab.client import Client
+from covalab.core.assemble import returns_nothing
 from covalab.core.journal import ExecutionSnapshot, StateNode, find
 from covalab.core.lifecycle import TERMINAL, all_completed
 from covalab.core.model import Node, Value
@@ -97,7 +98,9 @@ class SnapshotReader:
             return True, self._value(snapshot.state.final, "the final result")
         summary = snapshot.summary
         if summary.status == "completed" or (summary.status == "running" and all_completed(summary.counts)):
-            return True, RecordedValues(self._client.record(self._id), self._client.blobs).result()
+            record = self._client.record(self._id)
+            if not returns_nothing(record.graph, record.values):
+                return True, RecordedValues(record, self._client.blobs).result()
         return (True, self.whole_state(snapshot)) if summary.status in TERMINAL else (False, None)
 
     def expired(self, timeout: float | None, *, raise_on_timeout: bool) -> None:

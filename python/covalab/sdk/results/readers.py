@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Literal, overload
 
 from covalab.client import Client
+from covalab.core.errors import GraphError
 from covalab.core.lifecycle import TERMINAL
-from covalab.core.model import DispatchRecord
+from covalab.core.model import DispatchRecord, Graph, NodeState
 from covalab.sdk.executions.aio import (
     FOR_EVER,
     ROUND_SECONDS,
@@ -54,6 +55,41 @@ class Readers:
         self.__dict__.pop("_names", None)
         return self
 
+    @overload
+    def graph(self, kind: Literal["dot", "svg"] = "dot") -> str: ...
+    @overload
+    def graph(self, kind: Literal["pdf"]) -> bytes: ...
+    def graph(self, kind: Literal["dot", "svg", "pdf"] = "dot") -> str | bytes:
+        """Return the transport graph with the states of its nodes, as text or as a picture.
+
+        Parameters
+        ----------
+        kind : {"dot", "svg", "pdf"}, default "dot"
+            DOT source (str), for Graphviz and what reads it; or a picture, SVG (str) or PDF (bytes), by Graphviz's
+            program ``dot``. Where that is not installed, SVG is drawn by our own layout, as a notebook shows it.
+
+        Raises
+        ------
+        GraphError
+            If there is no such kind, or a PDF is wanted and ``dot`` is not installed.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> Path("graph.pdf").write_bytes(result.graph("pdf"))  # doctest: +SKIP
+        """
+        from covalab.view.dot import dot_pdf, dot_source, dot_svg  # noqa: PLC0415 - only when it is drawn
+
+        ways: dict[str, Callable[[Graph, Iterable[NodeState]], str | bytes]] = {
+            "dot": dot_source,
+            "svg": dot_svg,
+            "pdf": dot_pdf,
+        }
+        if kind not in ways:
+            message = f"the graph of dispatch {self._record.summary.id} is given as dot, svg or pdf, not {kind!r}"
+            raise GraphError(message)
+        return ways[kind](self._record.graph, self._record.nodes)
+
     def get_state(self, key: str | Sequence[str | int] | None = None, default: UserValue = None) -> UserValue:
         """Return what tasks wrote with `covalab.set_state`, or a part of it, as it is at this moment.
 
@@ -94,7 +130,9 @@ class Readers:
         return self._reader.whole_state(snapshot) if snapshot.summary.status in TERMINAL else None
 
     def get_final_result(self, timeout: float | None = None, *, raise_on_timeout: bool = False) -> UserValue:
-        """Wait for the final result: what a task set, else the lattice's value, else the snapshot.
+        """Wait for the final result: what a task set, else the lattice's value, else the snapshot at its end.
+
+        The snapshot is that of a lattice that returns nothing, and of a dispatch that failed or was cancelled.
 
         Parameters
         ----------

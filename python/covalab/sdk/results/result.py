@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import os
 from collections.abc import Callable, Collection, Iterator, KeysView, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -37,16 +38,17 @@ from covalab.sdk.building.transport_graph import TransportGraph
 from covalab.sdk.building.value_table import deserialize_inputs
 from covalab.sdk.configuration import get_config
 from covalab.sdk.recorded_values import RecordedValues
+from covalab.sdk.results.inputs import RecordedInputs
 from covalab.sdk.results.notebooks import executed_notebook
 from covalab.sdk.results.readers import Readers
+from covalab.sdk.results.result_files import ResultFiles
+from covalab.sdk.results.result_text import TEXT_LIMIT, result_text
 from covalab.sdk.results.session_names import names_of, session_record, value_of_session
 from covalab.sdk.results.stored_code import RecordedLattice, StoredLattice, load_lattice
 from covalab.sdk.tasks.records import TaskRecord, attempts_of, node_additions
 from covalab.sdk.tasks.tasks import get_task_result
 from covalab.sdk.values import FieldDict, UserValue
 from covalab.worker.session.record import CellRecord
-
-_TEXT_LIMIT = 4_000
 
 
 class Result(Readers):
@@ -71,6 +73,7 @@ class Result(Readers):
     RUNNING = status.RUNNING
     FAILED = status.FAILED
     CANCELLED = status.CANCELLED
+    CANCELED = status.CANCELLED  # as Covalent's page on dispatching spells it
 
     def __init__(
         self,
@@ -134,10 +137,13 @@ class Result(Readers):
         return self._results_dir or str(Path(get_config("sdk.results_dir")) / self.dispatch_id)
 
     @property
-    def inputs(self) -> TransportableObject:
-        """The arguments of the workflow, serialized: ``{"args": tuple, "kwargs": dict}``."""
+    def inputs(self) -> RecordedInputs:
+        """The arguments of the workflow, as a dictionary: ``{"args": tuple, "kwargs": dict}``.
+
+        Also a `TransportableObject`, as in Covalent: ``inputs.get_deserialized()`` is the same.
+        """
         record, blobs = self._record, self._client.blobs
-        return TransportableObject.recorded(
+        return RecordedInputs.recorded(
             record.inputs.text, lambda: deserialize_inputs(record.inputs, record.values, blobs)
         )
 
@@ -165,6 +171,17 @@ class Result(Readers):
         """Return everything that is known without asking for single nodes, every output included."""
         self._fetch_all()
         return msgspec.structs.replace(self._record, outputs=self._values.outputs)
+
+    def save_result(self, results_dir: str | os.PathLike[str] | None = None) -> None:
+        """Write everything to files, as `covalab.get_result` does with ``results_dir=``.
+
+        Parameters
+        ----------
+        results_dir : str or path, optional
+            The folder, made if it is not there; `results_dir`, if not given. ``ResultManager.load`` reads it.
+        """
+        files = ResultFiles(self, results_dir)
+        files.download_all(workflow_output=self._workflow_output, intermediate_outputs=self._intermediate_outputs)
 
     @functools.cached_property
     def _code(self) -> Mapping[Digest, bytes]:
@@ -495,7 +512,7 @@ class Result(Readers):
         return TransportableObject.recorded(value.text, lambda: self._client.blobs.deserialize(value, what=what))
 
     def _text(self, node: int) -> str:
-        return self._values.text_of(node)[:_TEXT_LIMIT]
+        return self._values.text_of(node)[:TEXT_LIMIT]
 
     # Display.
 
@@ -504,40 +521,14 @@ class Result(Readers):
         return f"<Result of {summary.name!r}: {self.status}, dispatch {summary.id}>"
 
     def __str__(self) -> str:
-        graph = self._record.graph
-        has_session = any(one.session for one in graph.settings)
-        result = self._text(graph.output) if self._has_value else None
-        if has_session and self._has_value:  # its text is how the names travel
-            result = repr(self.result)[:_TEXT_LIMIT]
-        lines = [
-            "",
-            "Lattice Result",
-            "==============",
-            f"status: {self.status}",
-            f"result: {result}",
-            *self._input_lines(),
-            f"error: {self.error}",
-            "",
-            f"start_time: {self.start_time}",
-            f"end_time: {self.end_time}",
-            "",
-            f"results_dir: {self.results_dir}",
-            f"dispatch_id: {self.dispatch_id}",
-            "",
-            "Node Outputs",
-            "------------",
-        ]
-        for name, output in self.get_all_node_outputs().items():
-            if has_session and name.startswith(":"):
-                continue
-            lines.append(f"{name}: {None if output is None else output.object_string}")
-        return "\n".join(lines) + "\n"
+        text = self._text(self._record.graph.output) if self._has_value else None
+        if self._has_value and self._has_session:  # its text is how the names travel
+            text = repr(self.result)[:TEXT_LIMIT]
+        return result_text(self, text, leaves_out_virtual=self._has_session)
 
-    def _input_lines(self) -> list[str]:
-        inputs = self.inputs.get_deserialized()
-        args = [str(value)[:_TEXT_LIMIT] for value in inputs["args"]]
-        kwargs = {name: str(value)[:_TEXT_LIMIT] for name, value in inputs["kwargs"].items()}
-        return [f"input args: {args}", f"input kwargs: {kwargs}"]
+    @property
+    def _has_session(self) -> bool:
+        return any(one.session for one in self._record.graph.settings)
 
     def _repr_mimebundle_(
         self,

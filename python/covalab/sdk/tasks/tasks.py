@@ -116,6 +116,31 @@ def get_task(task_id: str) -> TaskRecord | None:
         return None
 
 
+def is_task_id(given: object) -> bool:
+    """Return whether an id names a node of a dispatch, not a dispatch.
+
+    Examples
+    --------
+    >>> is_task_id("2e02bb27-15c9-41ec-a1bc-2f4a8a8a8a8a:0"), is_task_id("2e02bb27-15c9-41ec-a1bc-2f4a8a8a8a8a")
+    (True, False)
+    """
+    return isinstance(given, str) and ":" in given
+
+
+def fetch_task(task_id: str, *, wait: bool = False, timeout: float | None = None) -> TaskRecord:
+    """Return the state of a task, with `wait` at its end or after `timeout` seconds.
+
+    Raises
+    ------
+    MissingLatticeRecordError
+        If there is no such task.
+    """
+    found = (get_task_result(task_id, wait=True, timeout=timeout) if wait else None) or get_task(task_id)
+    if found is None:
+        raise MissingLatticeRecordError(task_id, str(connect().data_dir))
+    return found
+
+
 def list_tasks(
     dispatch_id: str | None = None,
     status: TaskStatus | str | Iterable[TaskStatus | str] | None = None,

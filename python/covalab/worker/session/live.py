@@ -20,7 +20,7 @@ import msgspec
 from covalab.blobs import BlobStore
 from covalab.core.cell_source import remember, remember_all, words_in
 from covalab.core.codec import USERS_ERRORS
-from covalab.core.errors import CovalabError
+from covalab.core.errors import STORAGE_ERRORS, CovalabError, RecordNotReadable
 from covalab.namespace import exchange, hidden_state, pickling
 from covalab.namespace.covariables import Snapshot, Tracker, is_hidden, restore
 from covalab.worker import after, reporting
@@ -289,5 +289,9 @@ def live_session(record: CellRecord | None) -> LiveSession:
         return session
     session = process.session = LiveSession(reporting.blobs_of_batch())
     if record is not None:
-        session.restore(record)
+        try:
+            session.restore(record)
+        except STORAGE_ERRORS as error:
+            message = f"what the cells before left cannot be read, so this cell cannot go on from it: {error}"
+            raise RecordNotReadable(message) from error
     return session
