@@ -15,7 +15,6 @@ import apsw
 import msgspec
 
 from covalab._version import __version__
-from covalab.blobs import BlobStore
 from covalab.client import paths
 from covalab.core import schedule
 from covalab.core.errors import DataFolderError, GraphError, MissingLatticeRecordError
@@ -43,6 +42,7 @@ from covalab.dispatcher.clock import Clock
 from covalab.dispatcher.commits import RETRY_SECONDS, Commits
 from covalab.dispatcher.feed import Feed
 from covalab.dispatcher.loop import Loop
+from covalab.dispatcher.lost_values import LostValues
 from covalab.dispatcher.outcomes import OutcomeHandler
 from covalab.dispatcher.pool_events import PoolEvents
 from covalab.dispatcher.pools import Pools, SentBatch
@@ -82,10 +82,10 @@ class Service:
         self.last_asked = time.monotonic()
         self._started_at = clock.now()
         self._background = background = Background()
-        self.blobs = BlobStore(paths.blob_folder(folder))
-        self._spool = spool = Spool(paths.spool_folder(folder), self.blobs)
         # Numbers of the feed only grow, also over a restart.
         self.registry = registry = Registry(folder, store, Feed(int(clock.now() * 1000)))
+        self.blobs = registry.blobs
+        self._spool = spool = Spool(paths.spool_folder(folder), self.blobs)
         self.runs, self.held, self.feed, self.finished = registry.runs, registry.held, registry.feed, registry.finished
         self.summary, self.recorded, self.ended = registry.summary, registry.recorded, registry.ended
 
@@ -100,7 +100,7 @@ class Service:
             pools, clock, stats, blobs=self.blobs.folder, spool=spool.folder, packages=packages
         )
         self._children = children = Children(registry, self.blobs, collector, background)
-        outcomes = OutcomeHandler(clock, alarms, scheduler, children)
+        outcomes = OutcomeHandler(clock, alarms, scheduler, children, LostValues(registry, background))
         self.cancellation = Cancellation(
             registry, outcomes, scheduler, pools=pools, pool_events=pool_events, clock=clock, spool=spool
         )
@@ -172,7 +172,7 @@ class Service:
                 self.schedules.wait_for(summary)
             self.feed.publish(summary)
         elif submission.reuse is not None:
-            self._loop.begin(await self.store.read(partial(load_running, summary=summary)))
+            self._loop.begin(await self.store.read(partial(load_running, summary=summary, blobs=self.blobs)))
         else:
             self._loop.begin(RunningDispatch(key, summary, submission))
         return summary, True
@@ -230,7 +230,7 @@ class Service:
                 if following is not None:
                     self.schedules.wait_for(following)
                 _, summary = await self.recorded(dispatch)
-                self._loop.begin(await self.store.read(partial(load_running, summary=summary)))
+                self._loop.begin(await self.store.read(partial(load_running, summary=summary, blobs=self.blobs)))
                 self.held.discard(dispatch)
                 self.schedules.forget(dispatch)
         return await self.summary(dispatch)
@@ -331,7 +331,7 @@ class Service:
                     self.schedules.wait_for(summary)
                 continue
             try:
-                run = await self.store.read(partial(load_running, summary=summary))
+                run = await self.store.read(partial(load_running, summary=summary, blobs=self.blobs))
             except DataFolderError:
                 raise
             except Exception as error:  # noqa: BLE001 - logged, and reported as the dispatch's error
