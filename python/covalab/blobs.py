@@ -199,6 +199,7 @@ class BlobStore:
         with suppress(OSError):
             # Another process may have moved it away meanwhile, and a third made it again.
             if inode in (0, path.stat().st_ino):
+                aside.parent.parent.mkdir(mode=0o700, exist_ok=True)
                 aside.parent.mkdir(mode=0o700, exist_ok=True)
                 path.rename(aside)
                 kept = f"; the file is kept as {aside}"
@@ -211,7 +212,7 @@ class BlobStore:
     @property
     def damaged_folder(self) -> Path:
         """The folder of the files that were found damaged."""
-        return self.folder.with_name(f"{self.folder.name}-damaged")
+        return self.folder.with_name("damaged") / self.folder.name
 
     def remove(self, digest: Digest, *, unused_for: float) -> bool:
         """Remove a blob that was not written or reused in the last `unused_for` seconds. Return whether it is gone."""

@@ -55,6 +55,7 @@ from covalab.dispatcher.task_output import Spool
 from covalab.dispatcher.trigger_hosts import Triggers
 from covalab.store import Store, dispatch_rows
 from covalab.store.purging import delete_dispatch
+from covalab.store.repair import kept_copies
 
 _log = logging.getLogger("covalab.dispatcher")
 
@@ -78,6 +79,9 @@ class Service:
         self.clock = clock = clock or Clock()
         self.over = asyncio.Event()
         """Set when this process must end."""
+        # The next start makes the database anew from what is whole.
+        loop = asyncio.get_running_loop()
+        store.on_damage = lambda: loop.call_soon_threadsafe(self.over.set)
         self.attached = 0
         self.last_asked = time.monotonic()
         self._started_at = clock.now()
@@ -160,7 +164,7 @@ class Service:
         summary = summary_of(submission, now)
 
         job = partial(self._commits.insert, submission=submission, summary=summary, encoded=encoded, also=also)
-        key, its_id, following = await self._commits.write(job)
+        key, its_id, following = await self._commits.write(job, [submission.id])
         if key is None:
             return await self.summary(its_id), False
         self.triggers.watch(summary.id, submission.triggers)
@@ -350,7 +354,9 @@ class Service:
         await self.triggers.recover()
         self.retention.begin()
         self.registry.wake()
-        self._background.start(self._collector.remove_orphans())
+        # Of a damaged database, the uses of some blobs may be among what is lost: all stay as long as it is kept.
+        if not kept_copies(self.store.path):
+            self._background.start(self._collector.remove_orphans())
 
     async def stop(self) -> None:
         """End the pools and commit what is queued."""
