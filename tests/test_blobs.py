@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import random
 import resource
 import signal
 import stat
@@ -16,6 +17,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from tests.conftest import SEED
 
 from covalab.blobs import BlobStore
 from covalab.core.codec import decode, digest_of, encode
@@ -280,3 +282,22 @@ def test_folders_are_private_whoever_makes_them(tmp_path: Path) -> None:
 
     folders = [blobs.folder, *(path for path in blobs.folder.iterdir() if path.is_dir())]
     assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700] * 2
+
+
+def test_random_damage_is_always_found(blobs: BlobStore) -> None:
+    """A hundred flipped bits and cuts, anywhere in a file: never another value, always the name of what it is."""
+    for case in range(100):
+        chance = random.Random(f"{SEED} {case}")
+        value = blobs.serialize(np.arange(10_000 + case))
+        assert value.digest is not None
+        path = blobs.path(value.digest)
+        content = bytearray(path.read_bytes())
+        at = chance.randrange(len(content))
+        if chance.random() < 0.3:
+            del content[at:]
+        else:
+            content[at] ^= 1 << chance.randrange(8)
+        path.write_bytes(content)
+        with pytest.raises(BlobDamaged, match=r"the value of node 3: .*damaged"):
+            blobs.deserialize(value, what="the value of node 3")
+        assert len(blobs.deserialize(blobs.serialize(np.arange(10_000 + case)))) == 10_000 + case, f"{SEED} {case}"

@@ -44,6 +44,10 @@ def open_writer(path: Path, log: CommitLog, busy_ms: int) -> apsw.Connection:
             writer.close()
             rebuild(path, bad, kept)
             writer = _open(path, busy_ms)
+            if last_commit(writer):
+                lost = max(lost, _lost(writer, path, log), key=lambda it: it.n_commits)
+            else:  # the number is among what is damaged, which was named
+                writer.execute("INSERT OR IGNORE INTO meta VALUES ('commit', ?)", (log.lost(0).n_commits,))
         writer.pragma("journal_mode", "wal")
         # A flush at each commit: an acknowledged outcome survives a power loss. Grouped commits make up for it.
         writer.pragma("synchronous", "full")

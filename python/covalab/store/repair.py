@@ -77,6 +77,8 @@ def rebuild(path: Path, bad: list[int], kept: Path) -> None:
         with connection:
             for table in _TABLES:
                 _insert(connection, table, found.tables.get(table, []))
+            # Another dispatcher that was frozen must not find its own number.
+            connection.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (int(time.time()),))
             damage = _Damage(connection, kept)
             damage.look(found)
     finally:
@@ -124,16 +126,19 @@ class _Damage:
         self._kept = kept
         self._at = time.time()
         self._named: list[str] = []
+        self._may_miss_ids = False
 
     @property
     def text(self) -> str:
         """What was lost, for people."""
-        if not self._named:
+        if not self._named and not self._may_miss_ids:
             return "No dispatch misses anything."
-        return "\n  ".join(["Damaged:", *self._named])
+        unknown = "\nDispatches of which nothing is in a whole page cannot be named." if self._may_miss_ids else ""
+        return "\n  ".join(["Damaged:", *self._named]) + unknown
 
     def look(self, found: Salvaged) -> None:
         """Compare every dispatch with its graph."""
+        self._may_miss_ids = found.may_miss_ids
         known: dict[int, str] = dict(self._select("SELECT key, id FROM dispatches"))
         submissions = {key for (key,) in self._select("SELECT key FROM submissions")}
         for key in sorted({*submissions, *found.ids} - known.keys()):

@@ -33,10 +33,11 @@ class Row(NamedTuple):
 
 
 class Salvaged(NamedTuple):
-    """What was read: rows by table, and the ids of dispatches by key."""
+    """What was read: rows by table, the ids of dispatches by key, and whether there may have been more of these."""
 
     tables: dict[str, list[Row]]
     ids: dict[int, str]
+    may_miss_ids: bool
 
 
 def salvage(path: Path) -> Salvaged:
@@ -56,11 +57,14 @@ class _Reader:
     def read(self) -> Salvaged:
         tables: dict[str, list[Row]] = {}
         ids: dict[int, str] = {}
+        may_miss_ids = True
         for kind, name, _, root, _ in (row.fields for row in self._tree(1)):
             if kind == "table":
                 tables[name] = list(self._tree(root))
             elif name == _IDS:
+                before, self._has_gaps = self._has_gaps, False
                 ids = {int(key): dispatch for dispatch, key in (row.fields for row in self._tree(root))}
+                may_miss_ids, self._has_gaps = self._has_gaps, before or self._has_gaps
             elif kind == "index":
                 list(self._tree(root))  # its pages are no orphans
         if self._has_gaps:
@@ -69,7 +73,7 @@ class _Reader:
                     ids.setdefault(int(row.fields[1]), row.fields[0])
                 else:
                     tables.setdefault(name, []).append(row)
-        return Salvaged(tables, ids)
+        return Salvaged(tables, ids, may_miss_ids)
 
     def _tree(self, root: int) -> Iterator[Row]:
         """Yield the rows below a page, in order."""
