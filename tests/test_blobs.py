@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
+import random
 import resource
 import signal
 import stat
@@ -12,11 +14,13 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
+from tests.conftest import SEED
 
 from covalab.blobs import BlobStore
-from covalab.core.codec import digest_of, encode
+from covalab.core.codec import decode, digest_of, encode
 from covalab.core.errors import BlobDamaged, BlobNotFound, DataFolderError, ValueTooLarge
 from covalab.core.model import INLINE_LIMIT, Digest
 
@@ -70,16 +74,55 @@ def test_writing_to_an_array_changes_nobody_elses(blobs: BlobStore) -> None:
 
 def test_a_damaged_file_is_said_to_be_damaged(blobs: BlobStore) -> None:
     """Cut or empty, the error is `BlobDamaged`; gone, it is `BlobNotFound`."""
-    value = blobs.serialize(np.zeros(100_000))
-    assert value.digest is not None
-    path = blobs.path(value.digest)
-    for length in (value.size - 1, 1, 0):
-        os.truncate(path, length)
+    for length in (-1, 1, 0):
+        value = blobs.serialize(np.zeros(100_000))
+        assert value.digest is not None
+        path = blobs.path(value.digest)
+        os.truncate(path, length % value.size)
         with pytest.raises(BlobDamaged, match="damaged"):
             blobs.deserialize(value, what="the value of node 3")
-    path.unlink()
     with pytest.raises(BlobNotFound, match="run the dispatch again"):
         blobs.deserialize(value)
+
+
+def test_a_flipped_bit_is_found_by_who_reads_first(blobs: BlobStore) -> None:
+    """Wherever it is, also after others have read the file; the file is kept aside, and the value can be made again."""
+    for position in (0, 9, 400_000, -1):
+        value = blobs.serialize(np.arange(100_000))
+        assert blobs.deserialize(value).sum() == 4_999_950_000
+        assert value.digest is not None
+        path = blobs.path(value.digest)
+        content = bytearray(path.read_bytes())
+        content[position] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(BlobDamaged, match=r"the value of node 3: .*damaged.*is kept as"):
+            blobs.deserialize(value, what="the value of node 3")
+        assert not blobs.has(value)
+
+    assert len(list(blobs.damaged_folder.iterdir())) == 4
+    assert blobs.deserialize(blobs.serialize(np.arange(100_000))).sum() == 4_999_950_000
+
+
+def test_blobs_of_the_first_versions_open(blobs: BlobStore) -> None:
+    """Their names are digests of another kind."""
+    data = encode(list(range(100_000))).join()
+    digest = Digest(hashlib.sha256(data).hexdigest())
+    path = blobs.path(digest)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data)
+
+    assert decode(blobs.read(digest)) == list(range(100_000))
+
+
+def test_an_inline_value_is_compared_with_its_check(blobs: BlobStore) -> None:
+    """One that was changed is damaged; one of an earlier version has no check, and opens."""
+    value = blobs.serialize("abcdef")
+    assert value.data is not None
+    changed = msgspec.structs.replace(value, data=value.data.replace(b"abc", b"abC"))
+    with pytest.raises(BlobDamaged, match="argument 'x' is damaged"):
+        blobs.deserialize(changed, what="argument 'x'")
+
+    assert blobs.deserialize(msgspec.structs.replace(changed, check=-1)) == "abCdef"
 
 
 def test_a_damaged_file_is_made_whole_by_the_next_write(blobs: BlobStore) -> None:
@@ -239,3 +282,22 @@ def test_folders_are_private_whoever_makes_them(tmp_path: Path) -> None:
 
     folders = [blobs.folder, *(path for path in blobs.folder.iterdir() if path.is_dir())]
     assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700] * 2
+
+
+def test_random_damage_is_always_found(blobs: BlobStore) -> None:
+    """A hundred flipped bits and cuts, anywhere in a file: never another value, always the name of what it is."""
+    for case in range(100):
+        chance = random.Random(f"{SEED} {case}")
+        value = blobs.serialize(np.arange(10_000 + case))
+        assert value.digest is not None
+        path = blobs.path(value.digest)
+        content = bytearray(path.read_bytes())
+        at = chance.randrange(len(content))
+        if chance.random() < 0.3:
+            del content[at:]
+        else:
+            content[at] ^= 1 << chance.randrange(8)
+        path.write_bytes(content)
+        with pytest.raises(BlobDamaged, match=r"the value of node 3: .*damaged"):
+            blobs.deserialize(value, what="the value of node 3")
+        assert len(blobs.deserialize(blobs.serialize(np.arange(10_000 + case)))) == 10_000 + case, f"{SEED} {case}"

@@ -114,7 +114,7 @@ export interface Graph {
  * A serialized value: encoded bytes (`data`), or the digest of a file in the blob folder.
  *
  * `size` is the encoded length in bytes, `type` the type's name, `text` a short text for people (may be cut). `uses`
- * are further blobs that the value refers to, and that must stay as long as it does.
+ * are further blobs that the value refers to, and that must stay as long as it does. `check` is the CRC-32 of `data`.
  */
 export type Value = readonly [
   size: number,
@@ -122,7 +122,8 @@ export type Value = readonly [
   text: string,
   data: string | null,
   digest: string | null,
-  uses: readonly string[]
+  uses: readonly string[],
+  check: number
 ];
 
 /** Why a node failed. `traceback` is cut to the user's frames; `exception` is its class, `kinds` also the bases. */
@@ -134,6 +135,7 @@ export interface Failure {
   readonly kinds: readonly string[];
   readonly original: Value | null;
   readonly left: Value | null;
+  readonly damaged: readonly string[];
 }
 
 /** Whether an earlier run stood for a run (`dispatch` empty: no) and why; `doubts` are why this one never will. */

@@ -22,7 +22,7 @@ import {
 import { type Attempt, type ErrorType, type Failure, type Interrupt, NodeKind, type NodeState } from '../src/wire';
 
 function failure(type: ErrorType, message: string): Failure {
-  return { type, message, exception: 'OSError', traceback: '', kinds: [], original: null, left: null };
+  return { type, message, exception: 'OSError', traceback: '', kinds: [], original: null, left: null, damaged: [] };
 }
 
 function attempt(number: number, type: ErrorType): Attempt {
@@ -123,7 +123,7 @@ test('an answer is JSON if it is valid JSON, else text, and is described as such
 });
 
 test('the outcome of an interrupt names person and answer', () => {
-  const answered: Interrupt = { id: 'd:1', node: 1, type: 'approval', created_at: 0, status: 'resumed', text: '', request_id: '', actor: 'ada', value: [4, 'bool', 'True', null, null, []], resumed_at: 1 };
+  const answered: Interrupt = { id: 'd:1', node: 1, type: 'approval', created_at: 0, status: 'resumed', text: '', request_id: '', actor: 'ada', value: [4, 'bool', 'True', null, null, [], -1], resumed_at: 1 };
   assert.equal(outcomeOf(answered), '“approval” was answered by ada with True');
   assert.equal(outcomeOf({ ...answered, actor: `Anonymous Arche (${'0a'.repeat(16)})` }), '“approval” was answered by Anonymous Arche with True');
   assert.equal(outcomeOf({ ...answered, actor: null, value: null }), '“approval” was answered');

@@ -23,5 +23,5 @@ test('items of a list that was cut keep their numbers', () => {
 });
 
 test('items appended to a value are counted from +1', () => {
-  assert.deepEqual(names(part({ value: [1, 'list', '[1]', null, null, []], more: [part(), part()] })), ['+1', '+2']);
+  assert.deepEqual(names(part({ value: [1, 'list', '[1]', null, null, [], -1], more: [part(), part()] })), ['+1', '+2']);
 });

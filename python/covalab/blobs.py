@@ -1,32 +1,38 @@
 """Blobs by digest: values too large for a message, as files that never change.
 
-A blob is written to a temporary name, flushed to the disk, then renamed, so a file under its digest is always whole.
+A blob is written to a temporary name, flushed to the disk, then renamed, so a file under its digest was whole once.
+Whether it still is, each process looks when it reads it first: a disk may return other bits than were written. What is
+not whole is moved to a folder of its own, so that the same value can be made again under its name.
 Kernel, workers and dispatcher share the folder, so large values are in no message.
 """
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from covalab.core.checks import is_whole
 from covalab.core.codec import (
     Encoded,
     decode,
     digest_of,
     encode,
+    has_digest,
+    inline_value,
     preview,
     serialize_small,
     type_name,
     wrap_pickle,
 )
-from covalab.core.errors import STORAGE_ERRORS, BlobDamaged, BlobNotFound, DataFolderError, ValueTooLarge
+from covalab.core.errors import BlobDamaged, BlobNotFound, DataFolderError, ValueTooLarge
 from covalab.core.model import INLINE_LIMIT, Digest, Value
 
 MAX_VALUE_BYTES: Final = 16 * 1024**3
@@ -34,6 +40,8 @@ MAX_VALUE_BYTES: Final = 16 * 1024**3
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _WRITE_CHUNK: Final = 64 * 1024**2
+_verified: Final[dict[tuple[str, Digest], tuple[int, int]]] = {}
+"""The blobs that this process has written or compared with their digest: inode and time of the last change."""
 
 
 class Blobs(Protocol):
@@ -115,9 +123,11 @@ class BlobStore:
                     while view:
                         view = view[os.write(fd, view[:_WRITE_CHUNK]) :]
                 os.fsync(fd)
+                state = _state_of(fd)
             finally:
                 os.close(fd)
             temporary.rename(path)
+            _verified[str(self.folder), digest] = state
             _sync_folder(path.parent)
         except BaseException as error:  # also an interrupt: half a gigabyte must not stay behind
             with suppress(OSError):
@@ -130,6 +140,13 @@ class BlobStore:
             )
             raise DataFolderError(message) from error
         return digest
+
+    def has(self, value: Value) -> bool:
+        """Whether the blob of a value is there, with its length."""
+        try:
+            return value.digest is not None and self.path(value.digest).stat().st_size == value.size
+        except OSError:
+            return False
 
     def keep(self, value: Value) -> bool:
         """Return whether the bytes of a value are there; its blob then counts as just used, and is not removed."""
@@ -154,22 +171,54 @@ class BlobStore:
         BlobNotFound
             If there is no such file.
         BlobDamaged
-            If it is empty.
+            If it is not what was written; the file is moved aside.
         DataFolderError
             If it cannot be read.
         """
         try:
             with self.path(digest).open("rb") as file:
-                return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+                state = _state_of(file.fileno())
+                data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
         except FileNotFoundError:
             message = f"the value {digest[:12]}… is no longer in {self.folder}; run the dispatch again to make it anew"
-            raise BlobNotFound(message) from None
+            raise BlobNotFound(message, digest) from None
         except ValueError as error:  # an empty file cannot be mapped
-            message = f"the value {digest[:12]}… in {self.folder} is damaged: {error}"
-            raise BlobDamaged(message) from error
+            raise self._damaged(digest, 0) from error
         except OSError as error:
-            message = f"the value {digest[:12]}… in {self.folder} cannot be read: {error.strerror}"
-            raise DataFolderError(message) from error
+            if error.errno != errno.EIO:  # not a sector that cannot be read: this process may not, or has no more files
+                message = f"the value {digest[:12]}… in {self.folder} cannot be read: {error.strerror}"
+                raise DataFolderError(message) from error
+            message = f"the value {digest[:12]}… in {self.folder} cannot be read: {error.strerror}; check the disk"
+            raise BlobDamaged(message, digest) from error
+        # Once per process: the digest of a large array takes as long as a few passes over it.
+        if _verified.get((str(self.folder), digest)) != state:
+            if not has_digest(data, digest):
+                raise self._damaged(digest, state[0])
+            _verified[str(self.folder), digest] = state
+        return data
+
+    def _damaged(self, digest: Digest, inode: int) -> BlobDamaged:
+        """Move a blob aside that is not what was written. Return the error that says so."""
+        aside = self.damaged_folder / f"{digest}.{secrets.token_hex(4)}"
+        path = self.path(digest)
+        kept = ""
+        with suppress(OSError):
+            # Another process may have moved it away meanwhile, and a third made it again.
+            if inode in (0, path.stat().st_ino):
+                aside.parent.parent.mkdir(mode=0o700, exist_ok=True)
+                aside.parent.mkdir(mode=0o700, exist_ok=True)
+                path.rename(aside)
+                kept = f"; the file is kept as {aside}"
+        message = (
+            f"the file of value {digest[:12]}… is damaged: it is not what was written to it{kept}. Check the disk, and "
+            "run the dispatch again: ct.redispatch(ID, reuse_previous_results=True) makes again what is missing"
+        )
+        return BlobDamaged(message, digest)
+
+    @property
+    def damaged_folder(self) -> Path:
+        """The folder of the files that were found damaged."""
+        return self.folder.with_name("damaged") / self.folder.name
 
     def remove(self, digest: Digest, *, unused_for: float) -> bool:
         """Remove a blob that was not written or reused in the last `unused_for` seconds. Return whether it is gone."""
@@ -212,7 +261,7 @@ class BlobStore:
 
     def _stored(self, encoded: Encoded, kind: str, text: str, what: str) -> Value:
         if encoded.size <= INLINE_LIMIT:
-            return Value(encoded.size, kind, text, encoded.join())
+            return inline_value(encoded.join(), kind, text)
         limit = int(os.environ.get("COVALAB_MAX_VALUE_BYTES", MAX_VALUE_BYTES))
         if encoded.size > limit:
             raise ValueTooLarge(what, encoded.size, limit)
@@ -230,7 +279,7 @@ class BlobStore:
         BlobNotFound, BlobDamaged
             If their file is missing or too short.
         """
-        return bytes(self._bytes_of(value, value.type))
+        return bytes(self.content(value, value.type))
 
     def serialize_pickle(self, pickled: bytes, *, text: str, what: str = "value") -> Value:
         """Return the value of a pickle, without unpickling it; its type stays unknown."""
@@ -246,23 +295,57 @@ class BlobStore:
         SerializationError
             If it cannot be unpickled here.
         """
-        return decode(self._bytes_of(value, what), what=what)
+        return decode(self.content(value, what), what=what)
 
-    def _bytes_of(self, value: Value, what: str) -> bytes | memoryview:
+    def code(self, digest: Digest, inline: Mapping[Digest, bytes], what: str = "code") -> bytes | memoryview:
+        """Return encoded code: from `inline`, what is stored with its dispatch, or from its file.
+
+        Raises
+        ------
+        BlobNotFound, BlobDamaged
+            If it is not there, or not what was stored.
+        """
+        data = inline.get(digest)
+        if data is None:
+            return self.read(digest)
+        if not has_digest(data, digest):
+            message = f"{what} is damaged: these are not the bytes that were stored; dispatch it again from its source"
+            raise BlobDamaged(message)
+        return data
+
+    def content(self, value: Value, what: str) -> bytes | memoryview:
+        """Return the encoded bytes of a value.
+
+        Raises
+        ------
+        BlobNotFound, BlobDamaged
+            If they are not there, or not what was written.
+        """
         if value.data is not None:
-            return value.data
+            if is_whole(value):
+                return value.data
+            message = f"{what} is damaged: these are not the bytes that were stored; run the dispatch again"
+            raise BlobDamaged(message)
         if value.digest is None:
             message = f"{what} has no bytes: it was fetched without its value"
             raise BlobNotFound(message)
         try:
             data = self.read(value.digest)
-        except STORAGE_ERRORS as error:
+        except DataFolderError as error:
             message = f"{what}: {error}"
-            raise type(error)(message) from error
+            raise DataFolderError(message) from error.__cause__
+        except (BlobNotFound, BlobDamaged) as error:
+            message = f"{what}: {error}"
+            raise type(error)(message, value.digest) from error.__cause__
         if len(data) != value.size:
             message = f"{what} is damaged: {value.size:,} bytes were written, {len(data):,} are there"
-            raise BlobDamaged(message)
+            raise BlobDamaged(message, value.digest)
         return data
+
+
+def _state_of(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_ino, status.st_mtime_ns
 
 
 def _is_older(path: Path, seconds: float) -> bool:

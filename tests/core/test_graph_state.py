@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 from tests.core.graphs import completed, graph_of, graphs
 
 from covalab.core.batching import SharedValues, take_batch, task_spec
+from covalab.core.codec import serialize_small
 from covalab.core.graph_state import LOSSES_ALLOWED, GraphState, result_nodes, value_node
 from covalab.core.lifecycle import NEXT, TERMINAL, covalent_text
-from covalab.core.model import Edge, EdgeKind, Graph, Node, NodeKind, NodeState, Outcome, Settings
+from covalab.core.model import Edge, EdgeKind, Graph, Node, NodeKind, NodeState, Outcome, Settings, Value
 
 E, P, L = NodeKind.ELECTRON, NodeKind.PARAMETER, NodeKind.LIST
 
@@ -370,3 +372,51 @@ def test_the_value_of_a_dispatch_is_one_node_or_none() -> None:
     for kind, expected in ((E, 0), (P, 0), (L, -1)):
         nodes = [Node("n", kind, 0 if kind is E else -1, 0), Node("out", NodeKind.OUTPUT)]
         assert value_node(Graph("g", nodes, [edge], [], [], 1)) == expected
+
+
+@given(graphs(), st.randoms(use_true_random=False))
+def test_lost_values_are_made_again_and_nothing_else(graph: Graph, chance: random.Random) -> None:
+    """Whenever values get lost: each node that runs finds all of its inputs, and the end is that of a plain run."""
+    recorded: dict[int, Value] = {}
+    plain, state = started(graph), started(graph)
+    for node in runs_of(plain, chance, recorded):
+        plain.record_outcome(completed(node, recorded[node]))
+    runs = 0
+    lost = 0
+    for node in runs_of(state, chance, recorded):
+        sources = [it for it in state.sources_with_values(node) if chance.random() < 0.2 and lost < 20]
+        if sources:
+            lost += len(sources)
+            needed = {it for one in sources for it in state.sources_with_values(one)}
+            state.make_again(sources, {it: recorded[it] for it in needed})
+            state.return_to_queue([node])
+            continue
+        runs += 1
+        state.record_outcome(completed(node, recorded[node]))
+
+    assert runs == sum(state.working) + lost
+    assert state.is_terminal
+    assert state.outcome == "completed"
+    for name in ("status", "uses", "waiting", "outputs", "counts", "in_flight"):
+        assert getattr(state, name) == getattr(plain, name), name
+
+
+def runs_of(state: GraphState, chance: random.Random, recorded: dict[int, Value]) -> Iterator[int]:
+    """Send what is ready, a few nodes at a time; yield each that runs."""
+    sent: list[int] = []
+    while not state.is_terminal:
+        ready = state.ready
+        batch = chance.sample(ready, min(len(ready), 2))
+        for queue in state.queues:
+            for node in [node for node in queue if node in batch]:
+                queue.remove(node)
+        state.record_sent(batch)
+        sent += batch
+        assert sent, "nothing is ready, and nothing runs"
+        node = sent.pop(chance.randrange(len(sent)))
+        if state.waiting[node]:  # its input was lost while it waited at the worker, where it is found to be
+            state.return_to_queue([node])
+            continue
+        task_spec(state, node, {}, SharedValues())  # has all values that it needs
+        recorded[node] = serialize_small(node)
+        yield node

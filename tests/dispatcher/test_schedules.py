@@ -8,7 +8,6 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any
 
-import apsw
 import msgspec
 import pytest
 from tests.dispatcher.clock import Clock, wake
@@ -21,6 +20,7 @@ from covalab.core.errors import GraphError, MissingLatticeRecordError
 from covalab.core.model import DispatchId, DispatchSummary, Schedule, Submission
 from covalab.core.schedule import run_id
 from covalab.sdk.building.submit import prepare
+from covalab.store.pages import connect as connect_database
 
 INTERVAL = 60.0
 
@@ -330,7 +330,7 @@ def test_a_run_that_cannot_be_started_is_told_and_the_next_comes(clock: Clock, t
     client = clock.start()
     lost = client.submit(submission(client, tmp_path, starts_at=clock.now + 5)).id
     clock.kill()
-    database = apsw.Connection(str(clock.data / "covalab.db"))
+    database = connect_database(clock.data / "covalab.db")
     database.execute(
         "UPDATE submissions SET submission = x'c1' WHERE key = (SELECT key FROM dispatches WHERE id = ?)", (lost,)
     )

@@ -10,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import apsw
 import msgspec
 import pytest
 from tests.system.tasks import adding, sleeping
@@ -27,6 +26,7 @@ from covalab.dispatcher.running import RunningDispatch
 from covalab.dispatcher.service import Service
 from covalab.sdk.building.submit import prepare
 from covalab.store import Store
+from covalab.store.pages import connect as connect_database
 
 
 def kill(client: Client) -> None:
@@ -121,7 +121,7 @@ def test_one_dispatch_that_cannot_be_resumed_stops_no_other(own: Client, tmp_pat
     """It fails with a word about why; the dispatcher comes up and the others go on."""
     ids = [ct.dispatch(ct.lattice(sleeping))(600, str(tmp_path / f"pid{n}")) for n in range(2)]
     kill(own)
-    database = apsw.Connection(str(own.data_dir / "covalab.db"))
+    database = connect_database(own.data_dir / "covalab.db")
     database.execute(
         "UPDATE submissions SET submission = x'c1' WHERE key = (SELECT key FROM dispatches WHERE id = ?)", (ids[0],)
     )
@@ -177,7 +177,7 @@ def test_who_was_overtaken_ends(own: Client) -> None:
     """A dispatcher that finds another one's epoch in the database tells nothing more, and goes."""
     address = find(own.data_dir)
     assert address is not None
-    database = apsw.Connection(str(own.data_dir / "covalab.db"))
+    database = connect_database(own.data_dir / "covalab.db")
     database.execute("UPDATE meta SET value = value + 1 WHERE key = 'epoch'")
     database.close()
     with pytest.raises(TakenOver, match=f"epoch {address.epoch}"):
@@ -220,7 +220,7 @@ def test_a_recovery_is_a_restart_and_no_great_number_of_changes(own: Client, tmp
     assert ct.get_result(held, wait=True).result == 2
     running = ct.dispatch(ct.lattice(sleeping))(600, str(tmp_path / "pid"))
     kill(own)
-    database = apsw.Connection(str(own.data_dir / "covalab.db"))
+    database = connect_database(own.data_dir / "covalab.db")
     database.execute("UPDATE dispatches SET version = 1200001 WHERE id = ?", (held,))
     database.close()
 

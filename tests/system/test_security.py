@@ -92,6 +92,39 @@ def test_another_user_gets_no_work_done_by_dask(busy: Client) -> None:
     assert done.stdout.count("refused") == 2 * len(ports), done.stdout + done.stderr
 
 
+def test_no_port_says_a_word_to_another_user(busy: Client) -> None:
+    """To nobody who asks for a page, says nothing, or sends noise: without a certificate, no byte but TLS's refusal."""
+    ports = sorted({address.port for address in listening_addresses(busy)})
+    program = (
+        "import encodings.idna, os, socket, ssl, sys\n"
+        f"os.setgid({NOBODY}); os.setuid({NOBODY})\n"
+        "context = ssl.create_default_context(); context.check_hostname = False; context.verify_mode = ssl.CERT_NONE\n"
+        "def said(port, sent, tls):\n"
+        "    connection = socket.create_connection(('127.0.0.1', port), 5)\n"
+        "    connection.settimeout(1.5)\n"
+        "    try:\n"
+        "        if tls: connection = context.wrap_socket(connection)\n"
+        "        connection.sendall(sent)\n"
+        "        return connection.recv(10_000)\n"
+        "    except OSError:\n"
+        "        return b''\n"
+        "pages = ['/', '/health', '/metrics', '/info/main/workers.html', '/json/identity.json', '/sitemap.json']\n"
+        "asked = [f'GET {page} HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n'.encode() for page in pages]\n"
+        "for port in map(int, sys.argv[1:]):\n"
+        "    for sent in [*asked, b'x' * 100, b'']:\n"
+        "        for tls in (False, True):\n"
+        "            answer = said(port, sent, tls)\n"
+        "            if answer and not (answer[0] == 21 and len(answer) < 10):\n"  # an alert
+        "                print(port, tls, sent[:30], answer[:60])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, ports)],
+        capture_output=True, text=True, cwd="/", env={"PATH": os.environ["PATH"]}, check=False, timeout=280,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+
+
 def test_every_file_is_private(busy: Client) -> None:
     """Folders are 0700 and files 0600, sockets and what workers write included."""
     open_to_others = [

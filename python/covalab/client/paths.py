@@ -17,7 +17,9 @@ from covalab.core.errors import DataFolderError
 CACHES: Final = ("logs", "packages", "reuse")
 """The parts of the data folder that can be made again: logs, installed packages, and what is known of runs."""
 
-KEPT: Final = ("covalab.db", "covalab.db-wal", "covalab.db-shm", "blobs", "results")
+KEPT: Final = (
+    "covalab.db", "covalab.db-wal", "covalab.db-shm", "covalab.db-commits", "blobs", "results", "damaged",
+)  # fmt: skip
 """The dispatches themselves, and the files that results were copied to."""
 
 _SOCKET_PATH_LIMIT: Final = 100  # sun_path holds 108 bytes on Linux, 104 elsewhere

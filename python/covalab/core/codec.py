@@ -10,11 +10,13 @@ Pickling is cloudpickle's, which is not meant for long-term storage, so the head
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 import reprlib
 import struct
 import sys
+import zlib
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -248,10 +250,19 @@ def digest_of(pieces: Iterable[Any]) -> Digest:
     return Digest(digest.hexdigest())
 
 
+def has_digest(data: Buffer, digest: Digest) -> bool:
+    """Whether bytes have a digest, also one of the first versions, which named by SHA-256."""
+    return digest_of([data]) == digest or hashlib.sha256(data).hexdigest() == digest
+
+
 def serialize_small(obj: object, *, what: str = "value", text: str | None = None) -> Value:
     """Serialize a value that is known to be small; `blobs.BlobStore.serialize` is for values of any size."""
-    encoded = encode(obj, what=what)
-    return Value(encoded.size, type_name(obj), preview(obj) if text is None else text, encoded.join())
+    return inline_value(encode(obj, what=what).join(), type_name(obj), preview(obj) if text is None else text)
+
+
+def inline_value(data: bytes, kind: str, text: str = "") -> Value:
+    """Return the value that carries its own bytes."""
+    return Value(len(data), kind, text, data, check=zlib.crc32(data))
 
 
 def type_name(obj: object) -> str:

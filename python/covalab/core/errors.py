@@ -20,9 +20,10 @@ CovalabError
  ├─ NoSuchInterrupt               no interrupt waits for this answer
  ├─ AnsweredDifferently           the interrupt has another answer already
  ├─ DepsFailed                    a hook before or after a task failed
- ├─ BlobNotFound                  a value's file is missing
- ├─ BlobDamaged                   a value's file was changed
- └─ RecordNotReadable             what the cells before left cannot be read
+  ├─ RecordNotReadable             what the cells before left cannot be read
+  └─ ValueLost                     the bytes of a value are not there
+      ├─ BlobNotFound              its file is missing
+      └─ BlobDamaged               they were changed
 """
 
 from __future__ import annotations
@@ -162,12 +163,20 @@ class DepsFailed(CovalabError, RuntimeError):
     """A hook before or after a task failed, so the task did."""
 
 
-class BlobNotFound(CovalabError, LookupError):
+class ValueLost(CovalabError):
+    """The bytes of a value are not there. `digest` is the blob's, empty for a value that is no file."""
+
+    def __init__(self, message: str, digest: str = "") -> None:
+        self.digest = digest
+        super().__init__(message)
+
+
+class BlobNotFound(ValueLost, LookupError):
     """The file of a value is missing."""
 
 
-class BlobDamaged(CovalabError, ValueError):
-    """The file of a value was changed after it was written."""
+class BlobDamaged(ValueLost, ValueError):
+    """The bytes of a value, its file in most cases, were changed after they were written."""
 
 
 class RecordNotReadable(CovalabError, LookupError):

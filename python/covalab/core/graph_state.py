@@ -126,7 +126,7 @@ class GraphState:
         """Remove nodes from the queues that have ended meanwhile or wait for a retry."""
 
         def is_ready(node: int) -> bool:
-            return self.status[node] == "pending" and node not in self.delayed
+            return self.status[node] == "pending" and node not in self.delayed and not self.waiting[node]
 
         self.queues = [deque(filter(is_ready, queue)) for queue in self.queues]
 
@@ -264,6 +264,73 @@ class GraphState:
         self.started_at[node] = started_at
         self._mark_changed(node)
         return True
+
+    def make_again(self, nodes: Iterable[int], inputs: Mapping[int, Value]) -> None:
+        """Return completed nodes to their queue, because their values are lost.
+
+        What depends on one and has not completed waits for it once more; what has completed stays.
+
+        Parameters
+        ----------
+        nodes
+            The nodes.
+        inputs
+            The values of the nodes before them, which were released when they completed.
+        """
+        self.version += 1
+        nodes = [node for node in nodes if self.status[node] == "completed"]
+        for node in nodes:
+            self._undo(node)
+            self._acquire(node, inputs)
+        self._prune_queues()
+        for node in nodes:
+            if not self.waiting[node]:
+                self.queues[self.queue(node)].appendleft(node)
+
+    def _undo(self, node: int) -> None:
+        """Make a completed node pending again, with every virtual node that completed with it."""
+        stack = [node]
+        while stack:
+            current = stack.pop()
+            # No row of `TRANSITIONS`: what has ended does not go on by any event of its dispatch.
+            self.status[current] = "pending"
+            self.started_at[current] = self.ended_at[current] = None
+            self._n_open += 1
+            if self.working[current]:
+                self._counts["completed"] -= 1
+                self._counts["pending"] += 1
+            self._mark_changed(current)
+            self.outputs.pop(current, None)
+            self.produced_by.pop(current, None)
+            for child in self.children[current]:
+                self.waiting[child] += 1
+                if self.status[child] == "completed" and not self.working[child]:
+                    stack.append(child)
+
+    def _acquire(self, node: int, values: Mapping[int, Value]) -> None:
+        """Keep the outputs that a node needs, which `_release` had dropped."""
+        stack = [edge.source for edge in self.inputs[node] if edge.kind is not EdgeKind.WAIT]
+        while stack:
+            source = stack.pop()
+            self.uses[source] += 1
+            if source in values:
+                self.outputs.setdefault(source, values[source])
+            if self.uses[source] == 1 and self.graph.nodes[source].kind in (NodeKind.LIST, NodeKind.DICT):
+                stack += [edge.source for edge in self.inputs[source] if edge.kind is not EdgeKind.WAIT]
+
+    def sources_with_values(self, node: int) -> list[int]:
+        """Return the nodes whose outputs a node is given, also inside collections."""
+        found: dict[int, None] = {}
+        stack = [node]
+        while stack:
+            for edge in self.inputs[stack.pop()]:
+                if edge.kind is EdgeKind.WAIT:
+                    continue
+                if self.working[edge.source]:
+                    found[edge.source] = None
+                else:
+                    stack.append(edge.source)
+        return list(found)
 
     def return_unstarted(self, nodes: Iterable[int]) -> None:
         """Return nodes to their queue that no worker had started: that was no attempt."""

@@ -28,7 +28,7 @@ TRANSITIONS: Final[Mapping[tuple[Status, Event], Status]] = {
     ("running", "failed"): "failed",
     ("running", "cancelled"): "cancelled",
 }
-"""The status of a node after an event. A pair that is not here cannot happen."""
+"""The status of a node after an event. A pair that is not here cannot happen; `GraphState.make_again` is no event."""
 
 DISPATCH_TRANSITIONS: Final[Mapping[tuple[Status, Event], Status]] = {
     ("pending", "started"): "running",
@@ -51,7 +51,10 @@ NODE_STATUS_TEXT: Final[Mapping[Status, str]] = {
         "dispatcher itself (a pause that a person ends). After a restart of the dispatcher only what was handed over "
         "is still running; the rest is pending again."
     ),
-    "completed": "The node has a value, which is recorded. Virtual nodes (lists, dicts) complete with the last input.",
+    "completed": (
+        "The node has a value, which is recorded. Virtual nodes (lists, dicts) complete with the last input. When a "
+        "node that needs the value finds it damaged or gone, it is made again: the node is pending once more."
+    ),
     "failed": "The last attempt raised, ran out of time, lost its worker too often, or could not be run at all.",
     "cancelled": "A person cancelled the node, or its dispatch, before it ended.",
     "skipped": "The node never ran: an input of it failed, was cancelled or was skipped.",

@@ -167,7 +167,7 @@ class Value(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A serialized value: encoded bytes (`data`), or the digest of a file in the blob folder.
 
     `size` is the encoded length in bytes, `type` the type's name, `text` a short text for people (may be cut). `uses`
-    are further blobs that the value refers to, and that must stay as long as it does.
+    are further blobs that the value refers to, and that must stay as long as it does. `check` is the CRC-32 of `data`.
     """
 
     size: int
@@ -176,6 +176,7 @@ class Value(msgspec.Struct, frozen=True, array_like=True, gc=False):
     data: bytes | None = None
     digest: Digest | None = None
     uses: tuple[Digest, ...] = ()
+    check: int = -1  # -1: not known, as of values that were stored by earlier versions
 
     @property
     def blobs(self) -> tuple[Digest, ...]:
@@ -352,6 +353,7 @@ class Failure(msgspec.Struct, frozen=True):
     kinds: tuple[str, ...] = ()
     original: Value | None = None  # the exception itself, if it could be serialized; JSON readers get neither this
     left: Value | None = None  # nor this: the record of the names that a cell of a session had when it failed
+    damaged: tuple[Digest, ...] = ()  # the blobs that could not be read, of type "storage"
 
     @property
     def reason(self) -> str:

@@ -63,7 +63,7 @@ def child_submission(run: RunningDispatch, outcome: Outcome, blobs: BlobStore) -
     built = outcome.submission
     assert built is not None
     try:
-        data = blobs.read(built.digest) if built.digest is not None else built.data or b""
+        data = blobs.content(built, "what the worker built")
         plan = _plans.decode(data)
     except msgspec.MsgspecError as error:
         message = f"what the worker built cannot be read: {error}; do workers and dispatcher have the same covalab?"

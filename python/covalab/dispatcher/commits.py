@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, TypeVar
 
 import apsw
@@ -75,10 +75,13 @@ class Commits:
         self._over = over
         self.taken_over = False
 
-    async def write(self, job: Callable[[apsw.Connection], _T]) -> _T:
-        """Run a job in the next transaction; when another dispatcher has taken over, this one ends."""
+    async def write(self, job: Callable[[apsw.Connection], _T], about: Collection[str] = ()) -> _T:
+        """Run a job in the next transaction; when another dispatcher has taken over, this one ends.
+
+        `about` are the ids of the dispatches that it is about.
+        """
         try:
-            return await self._store.write(job)
+            return await self._store.write(job, about)
         except TakenOver:
             self.taken_over = True
             self._over.set()
@@ -157,9 +160,11 @@ class Commits:
                 keys |= dispatch_rows.insert_dispatches(connection, it.new_children)
             return keys
 
+        about = [it.summary.id for it in writes]
+        about += [submission.id for it in writes for submission, _ in it.new_children]
         while True:
             try:
-                return await self.write(job)
+                return await self.write(job, about)
             except DataFolderError as error:
                 # Nothing is lost: the outcomes wait here, and nothing new is started until they are on the disk.
                 _log.error("%s; trying again in %g s", error, RETRY_SECONDS)

@@ -12,6 +12,7 @@ from covalab.dispatcher.alarms import Alarms
 from covalab.dispatcher.batch_scheduler import BatchScheduler
 from covalab.dispatcher.children import Children
 from covalab.dispatcher.clock import Clock
+from covalab.dispatcher.lost_values import LostValues, missing_blob
 from covalab.dispatcher.running import RunningDispatch
 
 
@@ -26,13 +27,18 @@ class OutcomeHandler:
         Learns from each outcome how long a function takes.
     children
         Takes the sublattices that workers built.
+    lost_values
+        Takes the failures of nodes whose inputs are damaged.
     """
 
-    def __init__(self, clock: Clock, alarms: Alarms, scheduler: BatchScheduler, children: Children) -> None:
+    def __init__(
+        self, clock: Clock, alarms: Alarms, scheduler: BatchScheduler, children: Children, lost_values: LostValues
+    ) -> None:
         self._clock = clock
         self._alarms = alarms
         self._scheduler = scheduler
         self._children = children
+        self._lost_values = lost_values
 
     def apply(self, run: RunningDispatch) -> None:
         """Apply the inbox of a dispatch, and end the dispatch if nothing of it is left."""
@@ -55,6 +61,12 @@ class OutcomeHandler:
             if outcome is None:
                 continue
             node = outcome.node
+            if outcome.status == "completed":
+                outcome = missing_blob(outcome, self._lost_values.blobs) or outcome
+            elif outcome.failure is not None and outcome.failure.type == "storage":
+                outcome = self._lost_values.take(run, outcome)
+                if outcome is None:
+                    continue
             if outcome.status == "completed":
                 self._scheduler.learn(run, outcome)
             elif self._schedule_retry(run, outcome):

@@ -5,19 +5,25 @@ Everything here happens inside one transaction of `store`, on the thread that ho
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
 from typing import Final
 
 import apsw
 import msgspec
 
+from covalab.blobs import BlobStore
+from covalab.client import paths
 from covalab.core.errors import MissingLatticeRecordError
 from covalab.core.model import DispatchId, DispatchSummary, Outcome, Submission
 from covalab.core.reuse import reusable_nodes
 from covalab.core.schedule import run_id
+from covalab.dispatcher import lost_values
 from covalab.dispatcher.running import RunningDispatch
 from covalab.store import dispatch_rows
 from covalab.store.journal_rows import select_execution_state
 
+_log = logging.getLogger("covalab.dispatcher")
 _RESTART_GAP: Final = 1_000_000
 
 
@@ -26,8 +32,8 @@ def count_recovery(connection: apsw.Connection) -> None:
     dispatch_rows.count_recovery(connection, _RESTART_GAP)
 
 
-def load_running(connection: apsw.Connection, summary: DispatchSummary) -> RunningDispatch:
-    """Rebuild a dispatch from its record; a node that was running then is ready again."""
+def load_running(connection: apsw.Connection, summary: DispatchSummary, blobs: BlobStore) -> RunningDispatch:
+    """Rebuild a dispatch from its record; a node that was running then, or whose value is lost, is ready again."""
     found = dispatch_rows.select_dispatch(connection, summary.id)
     assert found is not None
     key = found[0]
@@ -35,8 +41,13 @@ def load_running(connection: apsw.Connection, summary: DispatchSummary) -> Runni
     states = dispatch_rows.select_states(connection, key)
     completed = [state.node for state in states if state.status == "completed" and run.progress.uses[state.node]]
     values = dispatch_rows.select_values(connection, key, completed)
+    lost = {node for node in completed if not lost_values.is_there(values.get(node), blobs)}
+    if lost:
+        _log.warning("of dispatch %s, the values of nodes %s are lost; they are made again", summary.id, sorted(lost))
+        states = [state for state in states if state.node not in lost]
     attempts = dispatch_rows.select_attempts(connection, key)
-    run.children = dispatch_rows.select_children(connection, summary.id)
+    children = dispatch_rows.select_children(connection, summary.id)
+    run.children = {node: child for node, child in children.items() if node not in lost}
     for state in states:
         row = dispatch_rows.select_outcome(connection, key, state.node) if state.node in run.children else None
         # One that failed and waits for its next run is no dispatch at the moment.
@@ -113,10 +124,15 @@ def reuse(connection: apsw.Connection, key: int, submission: Submission, at: flo
         raise MissingLatticeRecordError(submission.reuse, folder)
     old_key = found[0]
     old = dispatch_rows.select_submission(connection, old_key)
+    completed = [
+        state.node for state in dispatch_rows.select_states(connection, old_key) if state.status == "completed"
+    ]
+    blobs = BlobStore(paths.blob_folder(Path(folder)))
+    values = dispatch_rows.select_values(connection, old_key, completed)
     nodes = reusable_nodes(
         old.graph,
         old.values,
-        [state.node for state in dispatch_rows.select_states(connection, old_key) if state.status == "completed"],
+        [node for node in completed if lost_values.is_there(values.get(node), blobs)],
         submission.graph,
         submission.values,
         replaced=submission.replaced,

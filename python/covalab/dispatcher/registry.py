@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from covalab.blobs import BlobStore
 from covalab.client import paths
 from covalab.core.errors import MissingLatticeRecordError
 from covalab.core.model import DispatchId, DispatchSummary
@@ -40,6 +41,7 @@ class Registry:
         self.starting = asyncio.Lock()
         """Held while a dispatch that is held becomes one that runs."""
         self.finished = FinishedCache()
+        self.blobs = BlobStore(paths.blob_folder(folder))
         self.reuse_index = ReuseIndex.beside(paths.blob_folder(folder))
         self._changed: set[DispatchId] = set()
         self._wake = asyncio.Event()

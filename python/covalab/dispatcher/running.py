@@ -47,6 +47,7 @@ class RunningDispatch:
         self.inbox: list[Outcome] = []
         self.outcomes: list[Outcome] = []  # applied, on their way to the disk
         self.failed: list[int] = []
+        self.made_again: dict[int, int] = {}  # how often the value of a node was lost and made again
         self.failures: dict[int, int] = {}  # how many runs of a node failed: what retries are counted by
         self.attempts: list[Attempt] = []  # runs that were not the last of their node, on their way to the disk
         self.unheard: dict[int, int] = {}  # how often a node's worker was lost before anything was heard of it

@@ -167,7 +167,7 @@ class Schedules:
         try:
             _, summary = await self._registry.recorded(dispatch)
             run = await self._registry.store.read(
-                partial(load_running, summary=msgspec.structs.replace(summary, held=False))
+                partial(load_running, summary=msgspec.structs.replace(summary, held=False), blobs=self._registry.blobs)
             )
         except MissingLatticeRecordError:
             return None

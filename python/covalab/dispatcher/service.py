@@ -15,7 +15,6 @@ import apsw
 import msgspec
 
 from covalab._version import __version__
-from covalab.blobs import BlobStore
 from covalab.client import paths
 from covalab.core import schedule
 from covalab.core.dispatcher_status import DispatcherStatus
@@ -43,6 +42,7 @@ from covalab.dispatcher.clock import Clock
 from covalab.dispatcher.commits import RETRY_SECONDS, Commits
 from covalab.dispatcher.feed import Feed
 from covalab.dispatcher.loop import Loop
+from covalab.dispatcher.lost_values import LostValues
 from covalab.dispatcher.notices import Notices
 from covalab.dispatcher.outcomes import OutcomeHandler
 from covalab.dispatcher.pool_events import PoolEvents
@@ -56,6 +56,7 @@ from covalab.dispatcher.task_output import Spool
 from covalab.dispatcher.trigger_hosts import Triggers
 from covalab.store import Store, dispatch_rows
 from covalab.store.purging import delete_dispatch
+from covalab.store.repair import kept_copies
 
 _log = logging.getLogger("covalab.dispatcher")
 
@@ -79,14 +80,17 @@ class Service:
         self.clock = clock = clock or Clock()
         self.over = asyncio.Event()
         """Set when this process must end."""
+        # The next start makes the database anew from what is whole.
+        loop = asyncio.get_running_loop()
+        store.on_damage = lambda: loop.call_soon_threadsafe(self.over.set)
         self.attached = 0
         self.last_asked = time.monotonic()
         self._started_at = clock.now()
         self._background = background = Background()
-        self.blobs = BlobStore(paths.blob_folder(folder))
-        self._spool = spool = Spool(paths.spool_folder(folder), self.blobs)
         # Numbers of the feed only grow, also over a restart.
         self.registry = registry = Registry(folder, store, Feed(int(clock.now() * 1000)))
+        self.blobs = registry.blobs
+        self._spool = spool = Spool(paths.spool_folder(folder), self.blobs)
         self.runs, self.held, self.feed, self.finished = registry.runs, registry.held, registry.feed, registry.finished
         self.summary, self.recorded, self.ended = registry.summary, registry.recorded, registry.ended
 
@@ -102,7 +106,7 @@ class Service:
         )
         self.notices = Notices(registry, pools, clock)
         self._children = children = Children(registry, self.blobs, collector, background)
-        outcomes = OutcomeHandler(clock, alarms, scheduler, children)
+        outcomes = OutcomeHandler(clock, alarms, scheduler, children, LostValues(registry, background))
         self.cancellation = Cancellation(
             registry, outcomes, scheduler, pools=pools, pool_events=pool_events, clock=clock, spool=spool
         )
@@ -162,7 +166,7 @@ class Service:
         summary = summary_of(submission, now)
 
         job = partial(self._commits.insert, submission=submission, summary=summary, encoded=encoded, also=also)
-        key, its_id, following = await self._commits.write(job)
+        key, its_id, following = await self._commits.write(job, [submission.id])
         if key is None:
             return await self.summary(its_id), False
         self.triggers.watch(summary.id, submission.triggers)
@@ -174,7 +178,7 @@ class Service:
                 self.schedules.wait_for(summary)
             self.feed.publish(summary)
         elif submission.reuse is not None:
-            self._loop.begin(await self.store.read(partial(load_running, summary=summary)))
+            self._loop.begin(await self.store.read(partial(load_running, summary=summary, blobs=self.blobs)))
         else:
             self._loop.begin(RunningDispatch(key, summary, submission))
         return summary, True
@@ -232,7 +236,7 @@ class Service:
                 if following is not None:
                     self.schedules.wait_for(following)
                 _, summary = await self.recorded(dispatch)
-                self._loop.begin(await self.store.read(partial(load_running, summary=summary)))
+                self._loop.begin(await self.store.read(partial(load_running, summary=summary, blobs=self.blobs)))
                 self.held.discard(dispatch)
                 self.schedules.forget(dispatch)
         return await self.summary(dispatch)
@@ -333,7 +337,7 @@ class Service:
                     self.schedules.wait_for(summary)
                 continue
             try:
-                run = await self.store.read(partial(load_running, summary=summary))
+                run = await self.store.read(partial(load_running, summary=summary, blobs=self.blobs))
             except DataFolderError:
                 raise
             except Exception as error:  # noqa: BLE001 - logged, and reported as the dispatch's error
@@ -352,7 +356,9 @@ class Service:
         await self.triggers.recover()
         self.retention.begin()
         self.registry.wake()
-        self._background.start(self._collector.remove_orphans())
+        # Of a damaged database, the uses of some blobs may be among what is lost: all stay as long as it is kept.
+        if not kept_copies(self.store.path):
+            self._background.start(self._collector.remove_orphans())
         self._background.start(self.notices.watch())
 
     async def stop(self) -> None:

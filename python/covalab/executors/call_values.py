@@ -136,8 +136,7 @@ def value_of(result: Any, blobs: BlobStore, what: str) -> Value:
 
 
 def _code(batch: Batch, digest: Digest, blobs: BlobStore) -> Any:
-    data = batch.code.get(digest)
-    return blobs.read(digest) if data is None else data
+    return blobs.code(digest, batch.code)
 
 
 def _transportable(data: Any, text: str) -> TransportableObject:
@@ -152,7 +151,7 @@ def _argument(argument: Argument, batch: Batch, blobs: BlobStore) -> Transportab
     if value is None:
         return TransportableObject(_deserialized(argument, batch, blobs))
     assert value.data is not None or value.digest is not None
-    return _transportable(blobs.read(value.digest) if value.data is None and value.digest else value.data, value.text)
+    return _transportable(blobs.content(value, "an argument"), value.text)
 
 
 def _deserialized(argument: Argument, batch: Batch, blobs: BlobStore) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from covalab.blobs import BlobStore
-from covalab.core.codec import USERS_ERRORS, Encoded, digest_of, type_name
+from covalab.core.codec import USERS_ERRORS, Encoded, digest_of, inline_value, type_name
 from covalab.core.errors import CovalabError
 from covalab.core.model import Value
 from covalab.core.plain_types import ATOMS
@@ -230,7 +230,7 @@ class Tracker:
         if encoded.size > _INLINE_LIMIT:
             value = Value(encoded.size, kind, "", None, blobs.put(encoded))
         else:
-            value = Value(encoded.size, kind, "", encoded.join())
+            value = inline_value(encoded.join(), kind)
         now = StoredCovariable(names, value, trackers, seen.needs(names, trackers))
         self._remember(before if before == now else now)
 

@@ -122,8 +122,7 @@ class _Loading:
             return
         self._begun.add(id(one))
         what = f"the variable {', '.join(one.names)}" if one.names else "a definition of the notebook"
-        data = one.value.data if one.value.digest is None else self._blobs.read(one.value.digest)
-        frames, _ = frames_of(data or b"", what=what)
+        frames, _ = frames_of(self._blobs.content(one.value, what), what=what)
         unpickler = NamespaceUnpickler(io.BytesIO(frames[0]), self._namespace, frames[1:], self._definition_with)
         try:
             definitions, values = unpickler.load()

@@ -18,6 +18,7 @@ from distributed import Client, LocalCluster, Security
 from covalab.config import DaskConfig, config_file, default_workers
 from covalab.core.errors import ConfigError
 from covalab.core.process_variables import INLINE_BACKEND
+from covalab.pool.closed_http import close_http
 from covalab.pool.worker_jobs import SOCKET
 
 _CONNECT_SECONDS: Final = 300
@@ -161,7 +162,10 @@ async def _local(config: DaskConfig, workers_socket: Path) -> LocalCluster:
             "distributed.deploy.lost-worker-timeout": "365 days",
             "distributed.worker.daemon": False,  # a task may have child processes
             "distributed.worker.profile.enabled": False,
-            # An idle pool should cost nothing: Dask's own dashboard is not used.
+            # These servers are without TLS and login; see `close_http`. Until that, they serve nothing.
+            "distributed.scheduler.http.routes": [],
+            "distributed.worker.http.routes": [],
+            # An idle pool should cost nothing.
             "distributed.admin.tick.interval": "1s",
             "distributed.admin.system-monitor.interval": "5s",
         }
@@ -170,7 +174,7 @@ async def _local(config: DaskConfig, workers_socket: Path) -> LocalCluster:
         dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
         # Otherwise Dask imports all packages that it can work with, such as pandas, here and in the starter.
         distributed.utils._forkserver_preload_set = True  # noqa: SLF001 - if it is gone, a start takes longer
-    return await LocalCluster(
+    cluster = await LocalCluster(
         n_workers=config.num_workers or default_workers(),
         threads_per_worker=1,
         processes=True,
@@ -180,9 +184,12 @@ async def _local(config: DaskConfig, workers_socket: Path) -> LocalCluster:
         security=minted_security(),
         dashboard_address="127.0.0.1:0",
         worker_dashboard_address="127.0.0.1:0",
+        scheduler_kwargs={"dashboard": False},
         # An hour-long task may use the memory of the machine, not a share of it, unless the configuration limits it.
         memory_limit=0 if config.mem_per_worker == "auto" else config.mem_per_worker,
         silence_logs=False,
         env={"MPLBACKEND": INLINE_BACKEND, SOCKET: str(workers_socket)},
         preload=["covalab.pool.dask_tasks"],  # its `dask_setup` opens the private line
     )
+    close_http(cluster.scheduler)
+    return cluster

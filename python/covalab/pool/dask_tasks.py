@@ -17,6 +17,7 @@ from distributed import Worker, get_worker, secede
 
 from covalab import config
 from covalab.core.worker_protocol import TO_WORKER, Job, JobDone, Stop
+from covalab.pool.closed_http import close_http
 from covalab.pool.worker_jobs import SOCKET, PrivateLine, WorkerJobs
 from covalab.worker.process_tree import end_with_parent
 
@@ -30,6 +31,7 @@ _found: list[WorkerJobs] = []
 
 def dask_setup(worker: Worker) -> None:
     """Open the private line of a worker of our own cluster (Dask's name for what a preloaded module does)."""
+    close_http(worker)
     if config.load().dask.forks:
         # Otherwise it would go on beside the one that replaces it, when the starter of workers is killed.
         end_with_parent()

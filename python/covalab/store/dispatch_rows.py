@@ -11,6 +11,7 @@ from typing import Any, Final
 import apsw
 import msgspec
 
+from covalab.core.errors import DataFolderError
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
     Attempt,
@@ -87,7 +88,7 @@ def insert_dispatch(
         "INSERT INTO submissions (key, graph, rest, submission) VALUES (?, x'', x'', ?)",
         (key, _encode(submission) if encoded is None else encoded),
     )
-    use_blobs(connection, key, _blobs_of(submission))
+    use_blobs(connection, key, blobs_of(submission))
     trigger_rows.insert_triggers(connection, key, submission.triggers)
     return key, True
 
@@ -109,7 +110,7 @@ def _values_of(summary: DispatchSummary, names: Iterable[str]) -> dict[str, Any]
     return {name: getattr(summary, name) for name in names} | {"counts": _encode(summary.counts)}
 
 
-def _blobs_of(submission: Submission) -> set[Digest]:
+def blobs_of(submission: Submission) -> set[Digest]:
     """Return the blobs that a submission names: long values, and the code that is not inside it."""
     code = [function.digest for function in submission.graph.functions]
     for settings in submission.graph.settings:
@@ -272,21 +273,37 @@ def decode_graph(submission: bytes | None, graph: bytes) -> Graph:
 def select_graph(connection: apsw.Connection, key: int) -> Graph:
     """Return the graph of a dispatch."""
     row = connection.execute("SELECT submission, graph FROM submissions WHERE key = ?", (key,)).fetchone()
-    assert row is not None
+    if row is None:
+        raise _lost(connection, key)
     return decode_graph(*row)
+
+
+def _lost(connection: apsw.Connection, key: int) -> DataFolderError:
+    """Return the error of a dispatch of which the database has lost what was submitted."""
+    dispatch, error = connection.execute("SELECT id, error FROM dispatches WHERE key = ?", (key,)).fetchone() or (
+        "",
+        "",
+    )
+    return DataFolderError(f"dispatch {dispatch} cannot be read: {error}")
 
 
 def select_submission(connection: apsw.Connection, key: int) -> Submission:
     """Return what was submitted, as it was recorded: its id, its place and its start are those of the dispatch's row.
 
     Of one that was recorded with schema 10, `reuse`, `reuse_strict`, `replaced` and `triggers` are not known.
+
+    Raises
+    ------
+    DataFolderError
+        If it was in a part of the database that is damaged.
     """
     row: Any = connection.execute(
         "SELECT submission, graph, rest, id, root, parent, parent_node, held, starts_at "
         "FROM submissions JOIN dispatches USING (key) WHERE key = ?",
         (key,),
     ).fetchone()
-    assert row is not None
+    if row is None:
+        raise _lost(connection, key)
     encoded, graph, rest, dispatch, root, parent, parent_node, held, starts_at = row
     if encoded is None:
         # Schema 10 stored the graph alone, and in `rest` what else it kept, under the names of the fields.

@@ -1,7 +1,8 @@
 """Database of a data folder: one writing thread with grouped commits, and read-only connections.
 
 Jobs that arrive while a commit runs share the next one, and return after it. Every transaction checks the epoch, so
-that a dispatcher that was frozen while another took over cannot write any more.
+that a dispatcher that was frozen while another took over cannot write any more, and counts itself (`commit_log`).
+What is damaged is found when the file is opened (`opening`), or when a page of it is read.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -17,16 +18,21 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import apsw
 
-from covalab.core.errors import DataFolderError, TakenOver, VersionMismatch
-from covalab.store.schema import check_version, migrate
+from covalab.core.errors import DataFolderError, TakenOver
+from covalab.store import opening
+from covalab.store.commit_log import CommitLog
+from covalab.store.pages import connect
 
 _T = TypeVar("_T")
 Job: TypeAlias = Callable[[apsw.Connection], Any]
+_Item: TypeAlias = "tuple[Job, asyncio.Future[Any], Collection[str]]"
 
 _GROUP_LIMIT: Final = 256
 """Jobs of one transaction: enough that the disk's flush is shared, few enough that the first need not wait for long."""
 
 _BUSY_MS: Final = 30_000
+_IDLE_SECONDS: Final = 2.0
+_CHECKPOINT_MS: Final = 100
 
 
 class Store:
@@ -47,22 +53,19 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.on_damage: Callable[[], object] = lambda: None
+        """Called, in any thread, when a page is read that is damaged; the next start makes the database anew."""
+        self._log = CommitLog(path)
         try:
-            self._writer = apsw.Connection(str(path))
-            self._writer.set_busy_timeout(_BUSY_MS)
-            check_version(self._writer, str(path))  # before anything that writes: a newer covalab's file stays as it is
-            self._writer.pragma("journal_mode", "wal")
-            # A flush at each commit: an acknowledged outcome survives a power loss. Grouped commits make up for it.
-            self._writer.pragma("synchronous", "full")
-            self._writer.pragma("foreign_keys", True)
-            migrate(self._writer)
+            self._writer = opening.open_writer(path, self._log, _BUSY_MS)
             self.epoch = self._next_epoch()
+            self._number = opening.last_commit(self._writer)
         except apsw.Error as error:
             raise _explained(error, path) from error
-        except VersionMismatch:
-            self._writer.close()
-            raise
-        self._jobs: queue.SimpleQueue[tuple[Job, asyncio.Future[Any]] | None] = queue.SimpleQueue()
+        self._log.open()
+        self._is_idle = False
+        self._jobs: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._connections: list[apsw.Connection] = []  # of readers
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-reader")
         self._local = threading.local()
         # A daemon: when the dispatcher fails to start, nothing may keep its process, and with it the lock, alive.
@@ -78,8 +81,10 @@ class Store:
         assert row is not None
         return int(row[0])
 
-    async def write(self, job: Callable[[apsw.Connection], _T]) -> _T:
+    async def write(self, job: Callable[[apsw.Connection], _T], about: Collection[str] = ()) -> _T:
         """Run a job in the next transaction; returns after the commit.
+
+        `about` are the ids of the dispatches that it is about: should the commit get lost, they are named.
 
         Raises
         ------
@@ -89,7 +94,7 @@ class Store:
             If another dispatcher writes to this database by now.
         """
         future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
-        self._jobs.put((job, future))
+        self._jobs.put((job, future, about))
         return await future
 
     async def read(self, job: Callable[[apsw.Connection], _T]) -> _T:
@@ -99,28 +104,37 @@ class Store:
     def _read(self, job: Callable[[apsw.Connection], _T]) -> _T:
         connection: apsw.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)
+            connection = connect(self.path, read_only=True)
             connection.set_busy_timeout(_BUSY_MS)
             self._local.connection = connection
+            self._connections.append(connection)
         try:
             with connection:
                 result = job(connection)
         except apsw.Error as error:
-            raise _explained(error, self.path) from error
+            raise self._explain(error) from error
         return result
 
+    def _explain(self, error: Exception) -> Exception:
+        if _is_damaged_page(error):
+            self.on_damage()
+        return _explained(error, self.path)
+
     def close(self) -> None:
-        """Commit what is queued and close."""
+        """Commit what is queued and close; everything is in the database file then, and nothing beside it."""
+        # First: as long as one of them is open, the write-ahead log stays.
+        self._readers.shutdown()
+        for connection in self._connections:
+            connection.close()
         self._jobs.put(None)
         self._thread.join()
-        self._readers.shutdown()
 
     # -- the writer's thread -------------------------------------------------------------------------------------
 
     def _write(self) -> None:
         ended = False
         while not ended:
-            group = [self._jobs.get()]
+            group = [self._next()]
             with suppress(queue.Empty):
                 while len(group) < _GROUP_LIMIT:
                     group.append(self._jobs.get_nowait())
@@ -129,19 +143,47 @@ class Store:
             if not jobs:
                 continue
             try:
-                results = self._commit([job for job, _ in jobs])
+                results = self._commit(jobs)
             except Exception:  # noqa: BLE001 - one job failed, and undid the whole group: each again, by itself
-                for job, future in jobs:
+                for item in jobs:
                     try:
-                        result = self._commit([job])[0]
+                        result = self._commit([item])[0]
                     except Exception as error:  # noqa: BLE001 - raised where the job was given
-                        _resolve(future, error=_explained(error, self.path))
+                        _resolve(item[1], error=self._explain(error))
                     else:
-                        _resolve(future, result=result)
+                        _resolve(item[1], result=result)
             else:
-                for (_, future), result in zip(jobs, results, strict=True):
+                for (_, future, _), result in zip(jobs, results, strict=True):
                     _resolve(future, result=result)
+        self._checkpoint()
         self._writer.close()
+        self._log.close()
+
+    def _next(self) -> _Item | None:
+        """Return the next job; while there is none, move what is committed to the database file."""
+        if not self._is_idle:
+            try:
+                return self._jobs.get(timeout=_IDLE_SECONDS)
+            except queue.Empty:
+                self._is_idle = self._checkpoint()
+        return self._jobs.get()
+
+    def _checkpoint(self) -> bool:
+        """Move what is committed to the database file, so that little is in the write-ahead log. Return whether it is.
+
+        A reader that is busy keeps it from that; it is tried again after the next commit.
+        """
+        try:
+            self._writer.set_busy_timeout(_CHECKPOINT_MS)
+            n_frames, n_moved = self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            if n_frames == n_moved:
+                self._check_epoch()  # another dispatcher's commits are in its log
+                self._log.restart(self._number)
+        except (apsw.Error, TakenOver):
+            pass
+        finally:
+            self._writer.set_busy_timeout(_BUSY_MS)
+        return True
 
     def _check_epoch(self) -> None:
         row = self._writer.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
@@ -149,17 +191,21 @@ class Store:
             message = f"another dispatcher has taken over {self.path}; this one (epoch {self.epoch}) writes no more"
             raise TakenOver(message)
 
-    def _commit(self, jobs: list[Job]) -> list[Any]:
+    def _commit(self, items: list[_Item]) -> list[Any]:
+        self._is_idle = False
         # The write lock at once: the epoch that is read must not change before the commit.
         self._writer.execute("BEGIN IMMEDIATE")
         try:
             self._check_epoch()
-            results = [job(self._writer) for job in jobs]
+            results = [job(self._writer) for job, _, _ in items]
+            self._writer.execute("UPDATE meta SET value = ? WHERE key = 'commit'", (self._number + 1,))
             self._writer.execute("COMMIT")
         except BaseException:  # whatever it was, no half of a group stays
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             raise
+        self._number += 1
+        self._log.add(self._number, dict.fromkeys(one for _, _, about in items for one in about))
         return results
 
 
@@ -176,12 +222,18 @@ def _resolve(future: asyncio.Future[Any], *, result: Any = None, error: Exceptio
         future.get_loop().call_soon_threadsafe(settle)
 
 
+def _is_damaged_page(error: Exception) -> bool:
+    return isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_DATA
+
+
 def _explained(error: Exception, path: Path) -> Exception:
     """Return a database error as one that says what to do about it, or the error itself."""
     if isinstance(error, apsw.FullError):
         what = "the disk is full; free some space"
     elif isinstance(error, apsw.ReadOnlyError | apsw.CantOpenError | apsw.PermissionsError):
         what = "it cannot be written; make the data folder writable"
+    elif _is_damaged_page(error):
+        what = "a part of it is damaged; `covalab stop`, and the next start makes it anew from what is whole"
     elif isinstance(error, apsw.NotADBError | apsw.CorruptError):
         what = "it is damaged; move the data folder away and keep it, `covalab start` makes a new one"
     elif isinstance(error, apsw.BusyError | apsw.LockedError):

@@ -24,8 +24,16 @@ import msgspec
 from covalab.blobs import BlobStore
 from covalab.core.assemble import hashable
 from covalab.core.cell_source import register
-from covalab.core.codec import USERS_ERRORS, Encoded, class_name, decode, printable, serialize_small
-from covalab.core.errors import STORAGE_ERRORS, CovalabError, DepsFailed, RecordNotReadable, SerializationError
+from covalab.core.codec import USERS_ERRORS, Encoded, class_name, decode, inline_value, printable, serialize_small
+from covalab.core.errors import (
+    STORAGE_ERRORS,
+    BlobDamaged,
+    CovalabError,
+    DepsFailed,
+    RecordNotReadable,
+    SerializationError,
+    ValueLost,
+)
 from covalab.core.hooks import Hooks
 from covalab.core.model import INLINE_LIMIT, Digest, ErrorType, Failure, Outcome, Status, SublatticePlan, Value
 from covalab.core.placement import TaskPaths
@@ -344,8 +352,7 @@ class TaskWorker:
     def _hooks_of(self, task: TaskSpec, batch: Batch, blobs: BlobStore) -> Hooks:
         hooks = self._hooks.get(task.hooks)
         if hooks is None:
-            data = batch.code.get(task.hooks)
-            hooks = self._hooks[task.hooks] = read_hooks(blobs.read(task.hooks) if data is None else data)
+            hooks = self._hooks[task.hooks] = read_hooks(blobs.code(task.hooks, batch.code, "a hook"))
             if len(self._hooks) > _FUNCTIONS_KEPT:
                 self._hooks.popitem(last=False)
         return hooks
@@ -359,9 +366,8 @@ class TaskWorker:
         entry = self._functions.get(key)
         if entry is None or not entry[0].is_unchanged():
             what = f"the function of electron {task.name!r} (node {task.node})"
-            data = batch.code.get(task.function)
             try:
-                function: Callable[..., Any] = decode(blobs.read(task.function) if data is None else data, what=what)
+                function: Callable[..., Any] = decode(blobs.code(task.function, batch.code, what), what=what)
             except SerializationError as error:
                 # The most common reason; the message of the import alone does not say which Python lacks it.
                 cause = error.__cause__
@@ -395,7 +401,7 @@ def _serialized_plan(plan: SublatticePlan, blobs: BlobStore) -> Value:
     """Serialize the graph that a sublattice built, without pickle: the dispatcher runs no user code."""
     data = msgspec.msgpack.encode(plan)
     if len(data) <= INLINE_LIMIT:
-        return Value(len(data), "SublatticePlan", data=data)
+        return inline_value(data, "SublatticePlan")
     return Value(len(data), "SublatticePlan", digest=blobs.put(Encoded([data], len(data))))
 
 
@@ -502,6 +508,11 @@ def failure_of(error: BaseException, type_: ErrorType) -> Failure:
     if isinstance(error, RecordNotReadable) or (type_ != "runtime" and isinstance(error, STORAGE_ERRORS)):
         type_ = "storage"
     kind = type(error)
+    damaged: tuple[Digest, ...] = ()
+    # Of a value that was deleted, a task may ask by itself; what the disk has spoiled is never the task's fault.
+    if isinstance(error, BlobDamaged) or (isinstance(error, ValueLost) and type_ in ("serialization", "executor")):
+        type_ = "storage"
+        damaged = (Digest(error.digest),) if error.digest else ()
     kinds = tuple(map(class_name, kind.__mro__[:-1]))
     exception = kinds[0]
     message = "(its text cannot be made: __str__ raised)"
@@ -514,7 +525,7 @@ def failure_of(error: BaseException, type_: ErrorType) -> Failure:
         return Failure("deps", message, exception, f"{of_cause}{kind.__name__}: {message}\n")
     # covalab's own errors say everything in their message; a traceback through covalab would hide it.
     if type_ != "runtime" and isinstance(error, CovalabError):
-        return Failure(type_, message, exception, f"{kind.__name__}: {message}\n", kinds)
+        return Failure(type_, message, exception, f"{kind.__name__}: {message}\n", kinds, damaged=damaged)
     text = f"{exception}: {message}\n"
     with suppress(*USERS_ERRORS):  # so are the `repr`s that a traceback shows
         text = "".join(traceback.format_exception(kind, error, _users_frames(error.__traceback__)))

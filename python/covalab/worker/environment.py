@@ -114,8 +114,7 @@ def enter_local_modules(batch: Batch) -> None:
     if batch.local_modules == finder.digest:
         modules: Mapping[str, local_modules.LocalModule] = finder.modules
     elif batch.local_modules:
-        packed = batch.code.get(batch.local_modules)
-        modules = local_modules.unpack(BlobStore(batch.blobs).read(batch.local_modules) if packed is None else packed)
+        modules = local_modules.unpack(BlobStore(batch.blobs).code(batch.local_modules, batch.code))
     else:
         modules = {}
     folders = [received(entry) for entry in batch.path if entry not in installed_in_place()]

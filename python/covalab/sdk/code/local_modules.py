@@ -75,7 +75,7 @@ def read_local_modules(submission: Submission, blobs: BlobStore) -> LocalModules
     digest = submission.local_modules
     if not digest:
         return {}
-    return local_modules.unpack(submission.code[digest] if digest in submission.code else blobs.read(digest))
+    return local_modules.unpack(blobs.code(digest, submission.code))
 
 
 class _Place(NamedTuple):

@@ -44,5 +44,4 @@ def open_code(
     digest: Digest, inline: Mapping[Digest, bytes], blobs: BlobStore, *, what: str = "a function"
 ) -> UserValue:
     """Deserialize what `store_code` stored."""
-    data = inline.get(digest)
-    return decode(blobs.read(digest) if data is None else data, what=what)
+    return decode(blobs.code(digest, inline, what), what=what)

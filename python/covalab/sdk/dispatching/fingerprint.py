@@ -96,8 +96,7 @@ def _are_same_hooks(now: Digest, new: Submission, then: Digest, old: Submission,
 
 def _open_hooks(digest: Digest, code: Mapping[Digest, bytes], blobs: BlobStore) -> list[UserValue]:
     """Return hooks as plain values, functions and arguments deserialized."""
-    data = code.get(digest)
-    hooks = msgspec.msgpack.decode(blobs.read(digest) if data is None else data, type=Hooks)
+    hooks = msgspec.msgpack.decode(blobs.code(digest, code, "a hook"), type=Hooks)
     found: list[UserValue] = []
     for hook in (*hooks.before, None, *hooks.after):
         parts = {} if hook is None else msgspec.structs.asdict(hook)

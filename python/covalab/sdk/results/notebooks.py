@@ -15,7 +15,7 @@ from covalab.blobs import BlobStore
 from covalab.client import Client, connect
 from covalab.core.errors import CovalabError, GraphError
 from covalab.core.executed_notebook import executed
-from covalab.core.model import DispatchRecord, Submission, Value
+from covalab.core.model import Digest, DispatchRecord, Submission, Value
 from covalab.core.notebook_run import NotebookRun
 from covalab.core.outputs import Output, recorded
 from covalab.sdk.ids import checked_id
@@ -55,8 +55,8 @@ def run_of(submission: Submission) -> NotebookRun:
 def document_of(submission: Submission, blobs: BlobStore) -> dict[str, Any]:
     """Return the document of a notebook run, without the outputs of the cells that run."""
     run = run_of(submission)
-    data = submission.code.get(run.document)  # type: ignore[call-overload] # a digest, in `core.notebook_run` a text
-    found: dict[str, Any] = msgspec.json.decode(blobs.read(run.document) if data is None else data)  # type: ignore[arg-type]
+    # In `core.notebook_run` a digest is a text.
+    found: dict[str, Any] = msgspec.json.decode(blobs.code(Digest(run.document), submission.code, "the notebook"))
     return found
 
 
@@ -82,7 +82,7 @@ def executed_notebook(dispatch_id: str, client: Client | None = None) -> dict[st
 
 def _outputs(record: DispatchRecord, run: NotebookRun, client: Client) -> dict[int, list[Output]]:
     def load(value: Value) -> bytes:
-        return bytes(client.blobs.read(value.digest)) if value.data is None and value.digest else value.data or b"[]"
+        return client.blobs.load(value)
 
     found = {node: recorded(one, load) for node, one in client.all_outputs(record.summary.id).items()}
     for cell in run.cells:

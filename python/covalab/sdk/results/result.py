@@ -18,7 +18,7 @@ import msgspec
 from covalab.client import Client
 from covalab.core.codec import Buffer
 from covalab.core.covalent_status import Status, shown, status
-from covalab.core.errors import BlobNotFound, CovalabError, GraphError, SerializationError, TaskFailed
+from covalab.core.errors import CovalabError, GraphError, SerializationError, TaskFailed, ValueLost
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
     Digest,
@@ -157,7 +157,7 @@ class Result(Readers):
         client, record = self._client, self._record
         try:
             found = load_lattice(self.dispatch_id, record.lattice, self._code, client.blobs)
-        except (SerializationError, BlobNotFound) as error:
+        except (SerializationError, ValueLost) as error:
             return RecordedLattice(record, self.inputs, self._graph, str(error))
         found.recorded_as(self.inputs, self._graph, record.source, record.environment.versions)
         return found
@@ -188,7 +188,7 @@ class Result(Readers):
         return self._client.submission(self.dispatch_id).code
 
     def _code_of(self, digest: Digest) -> Buffer:
-        return self._code[digest] if digest in self._code else self._client.blobs.read(digest)
+        return self._client.blobs.code(digest, self._code)
 
     @property
     def triggers(self) -> list[TriggerState]:

@@ -17,8 +17,8 @@ from typing import Any, Final
 import msgspec
 
 from covalab.core import outputs
-from covalab.core.codec import USERS_ERRORS, digest_of, encode
-from covalab.core.errors import CovalabError
+from covalab.core.codec import USERS_ERRORS, digest_of, encode, inline_value
+from covalab.core.errors import CovalabError, ValueLost
 from covalab.core.model import DispatchId, Outcome, Reuse, Value
 from covalab.reuse_index import ReuseIndex
 from covalab.worker import after, context, reporting
@@ -113,8 +113,13 @@ class _Call:
             if not text:
                 same = "its code, arguments, files and packages are as they were"
                 self._about = Reuse(DispatchId(run.dispatch), run.node, (same,))
-                shown.show_again(run.outputs, self._blobs, 0)
-                return self._blobs.deserialize(run.value)
+                try:
+                    value = self._blobs.deserialize(run.value)
+                except ValueLost:
+                    text = "the value of the earlier call is damaged"
+                else:
+                    shown.show_again(run.outputs, self._blobs, 0)
+                    return value
             reasons[text] = None
         self._about = Reuse(reasons=tuple(reasons) or ("no call with this code and these arguments is kept",))
         return self._call(args, kwargs)
@@ -157,7 +162,7 @@ class _Call:
     def _complete(self, outcome: Outcome) -> Outcome:
         if self._draft is not None and outcome.status == "completed" and outcome.value is not None:
             data = outputs.encode(outputs.recorded(outcome, self._blobs.load))
-            display = self._blobs.store(data, "outputs") if outcome.outputs else Value(len(data), "outputs", data=data)
+            display = self._blobs.store(data, "outputs") if outcome.outputs else inline_value(data, "outputs")
             run = msgspec.structs.replace(self._draft, value=outcome.value, outputs=display)
             try:
                 self._index.add(self._key, run.dispatch, msgspec.msgpack.encode(run))

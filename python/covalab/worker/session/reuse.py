@@ -19,7 +19,7 @@ import msgspec
 from covalab.blobs import BlobStore
 from covalab.core import outputs
 from covalab.core.cell_source import words_in
-from covalab.core.codec import digest_of
+from covalab.core.codec import digest_of, inline_value
 from covalab.core.errors import CovalabError
 from covalab.core.model import DispatchId, Outcome, Reuse, Value
 from covalab.namespace.covariables import Snapshot, StoredCovariable, Tracker
@@ -319,7 +319,7 @@ def _is_only_shown(one: StoredCovariable) -> bool:
 
 
 def _inline(data: bytes) -> Value:
-    return Value(len(data), "outputs", data=data)
+    return inline_value(data, "outputs")
 
 
 def _unstorable(begun: Beginning, after: RecordState) -> list[str]:
