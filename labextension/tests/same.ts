@@ -2,6 +2,7 @@
  * Program that prints shape and layout of the graphs on its input, for the comparison with `covalab.view`.
  */
 import { readFileSync } from 'node:fs';
+import { labelsOf } from '../src/graph/labels';
 import { place, rank } from '../src/graph/layout';
 import { shapeOf } from '../src/graph/shape';
 import type { Edge, Node } from '../src/wire';
@@ -26,6 +27,7 @@ const answers = tasks.map(({ nodes, edges, everything, threshold }) => {
     units: units.map(({ kind, members }) => [kind, members]),
     edges: joined,
     hidden,
+    labels: [...labelsOf(nodes, edges)].sort(([a], [b]) => a - b),
     layers: ranks.layers,
     routes: ranks.routes,
     across: places.across,

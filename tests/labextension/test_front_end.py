@@ -16,6 +16,7 @@ from tests.labextension.front_end import ROOT, run
 from tests.view.graphs import graphs, mapped
 
 from covalab._version import __version__
+from covalab.core.labels import labels
 from covalab.core.model import Graph
 from covalab.jupyter.server.extension import EVENTS
 from covalab.view.bundle import MIME_TYPE
@@ -110,6 +111,7 @@ def test_browser_and_python_draw_alike(tmp_path: Path, tasks: list[tuple[Graph, 
             "units": [[unit.kind, unit.members] for unit in shape.units],
             "edges": [list(edge) for edge in shape.edges],
             "hidden": shape.hidden,
+            "labels": [[node, label] for node, label in sorted(labels(graph.nodes, graph.edges).items())],
             "layers": ranks.layers,
             "routes": ranks.routes,
             "across": places.across,

@@ -45,7 +45,7 @@ def test_names_and_times_are_shown() -> None:
     graph = mapped(2)
     svg = graph_svg(graph, [NodeState(0, "completed", 100.0, 102.5, 1)])
 
-    assert {"load", "best", "train"} <= set(texts(svg))
+    assert {"load", "best", "train(c=0)", "train(c=1)"} <= set(texts(svg))
     assert "2.5 s" in texts(svg)
     assert "Pending" in texts(svg)
 

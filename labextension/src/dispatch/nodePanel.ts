@@ -11,7 +11,6 @@ import {
   formatElapsed,
   formatTime,
   isTerminal,
-  prettyName,
   retriesLeft,
   statusLabel,
   waitLabel
@@ -116,7 +115,7 @@ export class NodePanel {
   show(detail: NodeDetail, nameOf: (node: number) => string): void {
     window.clearTimeout(this._timer);
     this._detail = detail;
-    this._title.textContent = prettyName(detail.name, detail.kind);
+    this._title.textContent = nameOf(detail.node);
     this._title.title = detail.name;
     this._mark.replaceChildren(statusMark(detail.status));
     this._nameOf = nameOf;

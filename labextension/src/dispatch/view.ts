@@ -5,6 +5,7 @@
  */
 import { h, iconButton, statusMark, summaryMark } from '../dom';
 import { drawnCounts } from '../graph/shape';
+import { nodeName } from '../graph/labels';
 import { GraphView } from '../graph/view';
 import { canCancel, describeCounts, errorMessage, formatDuration, formatElapsed, formatTime, isTerminal, prettyName, STATUSES, summaryLabel, total } from '../text';
 import type { IDispatchSource, IGraph, IOutputsView, ISnapshot } from '../tokens';
@@ -124,8 +125,7 @@ export class DispatchView {
   }
 
   private async _load(node: number): Promise<void> {
-    const [name, kind] = this._source.snapshot?.graph?.nodes[node] ?? [`node ${node}`, NodeKind.ELECTRON];
-    this._panel.showLoading(node, prettyName(name, kind));
+    this._panel.showLoading(node, this._nameOf(node));
     try {
       const detail = await this._source.node(node);
       if (this._selected === node && !this._disposed) {
@@ -139,8 +139,8 @@ export class DispatchView {
   }
 
   private _nameOf(node: number): string {
-    const found = this._source.snapshot?.graph?.nodes[node];
-    return found ? prettyName(found[0], found[1]) : `node ${node}`;
+    const graph = this._source.snapshot?.graph;
+    return graph && node < graph.nodes.length ? nodeName(graph, node) : `node ${node}`;
   }
 
   private _update(): void {

@@ -19,6 +19,7 @@ export interface IViewport {
 export interface IPicture {
   readonly scene: IScene;
   readonly nodes: readonly Node[];
+  readonly nameOf: (node: number) => string;
   readonly states: ReadonlyMap<number, NodeState>;
   readonly viewport: IViewport;
   readonly width: number;
@@ -325,7 +326,7 @@ function drawHead(
   }
   context.font = `${plumbing ? 400 : 600} ${size}px ${palette.font}`;
   context.fillStyle = status === 'skipped' || plumbing ? palette.muted : palette.ink;
-  context.fillText(fit(context, prettyName(name, kind), room - manyWidth), left, line);
+  context.fillText(fit(context, group ? prettyName(name, kind) : picture.nameOf(unit.members[0]), room - manyWidth), left, line);
   if (group && !opened) {
     drawBar(context, picture, counts, unit.members.length, { x: left, y: middle + 7, width: room, height: 5 });
   }

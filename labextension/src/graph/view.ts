@@ -6,6 +6,7 @@
 import { type Edge, type Node, type NodeState } from '../wire';
 import { h, iconButton } from '../dom';
 import { describeCounts, prettyName, statusLabel, waitLabel } from '../text';
+import { nodeName } from './labels';
 import { type IRanks, rank } from './layout';
 import { GraphList } from './list';
 import { captionOf, countMembers, type IPicture, type IViewport, paint } from './paint';
@@ -204,7 +205,7 @@ export class GraphView {
     const { width, height } = this._size;
     const names = this._shape!.units.map(({ kind, members }) => {
       const [name, type] = this._nodes[members[0]];
-      return `${prettyName(name, type)}${kind === 'group' ? ` ×${members.length}` : ''}`;
+      return kind === 'group' ? `${prettyName(name, type)} ×${members.length}` : this._nameOf(members[0]);
     });
     this._scene = sceneOf(
       { shape: this._shape!, ranks: this._ranks!, open: this._open, card: cardWidth(names) },
@@ -235,7 +236,11 @@ export class GraphView {
       const counts = countMembers(box.unit.members, this._states);
       return `${prettyName(name, kind)}, ${box.unit.members.length} alike: ${describeCounts(counts).join(', ')}`;
     }
-    return `${prettyName(name, kind)}, ${statusLabel(this._states.get(node)?.[1] ?? 'pending')}, ${captionOf(this._states.get(node), this._now, kind)}`;
+    return `${this._nameOf(node)}, ${statusLabel(this._states.get(node)?.[1] ?? 'pending')}, ${captionOf(this._states.get(node), this._now, kind)}`;
+  }
+
+  private _nameOf(node: number): string {
+    return nodeName({ nodes: this._nodes, edges: this._edges }, node);
   }
 
   private get _now(): number | null {
@@ -327,6 +332,7 @@ export class GraphView {
     const picture: IPicture = {
       scene: this._scene,
       nodes: this._nodes,
+      nameOf: node => this._nameOf(node),
       states: this._states,
       viewport: this._viewport,
       width: this._size.width,
@@ -486,7 +492,7 @@ export class GraphView {
       ? `${describeCounts(countMembers(unit.members, this._states)).join(' · ')}\n${cells.length > 0 ? 'Click to fold' : 'Click to open'}`
       : `Node ${node} · ${statusLabel(this._states.get(node)?.[1] ?? 'pending')} · ${captionOf(this._states.get(node), this._now, kind)}`;
     this._tip.replaceChildren(
-      h('strong', { text: `${prettyName(name, kind)}${many ? ` ×${unit.members.length}` : ''}` }),
+      h('strong', { text: many ? `${prettyName(name, kind)} ×${unit.members.length}` : this._nameOf(node) }),
       h('span', { text: isPlumbing(kind) ? `Node ${node}` : caption })
     );
     const { x, y } = this._pointOf(event);

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from covalab.core.errors import GraphError
+from covalab.core.labels import labels
 from covalab.core.model import Graph, NodeState
 from covalab.view.picture import COLOURS, caption_of, counts_of, graph_svg, label_of, leading
 from covalab.view.shape import Shape, Unit, shape_of
@@ -105,14 +106,15 @@ def _digraph(graph: Graph, known: Mapping[int, NodeState], shape: Shape | None =
         node_attr={"shape": "box", "style": "rounded", "fontname": "Helvetica"},
         edge_attr={"color": "#b5b5b5"},
     )
+    told_apart = labels(graph.nodes, graph.edges)
     for number, unit in enumerate(shape.units):
-        made.node(str(number), **_attributes(graph, unit, known))
+        made.node(str(number), **_attributes(graph, unit, known, label_of(graph, unit, told_apart)))
     for source, target in shape.edges:
         made.edge(str(source), str(target))
     return made
 
 
-def _attributes(graph: Graph, unit: Unit, known: Mapping[int, NodeState]) -> dict[str, str]:
+def _attributes(graph: Graph, unit: Unit, known: Mapping[int, NodeState], name: str) -> dict[str, str]:
     """Return how a box looks: its name, its state in words, and the state's colour."""
     if unit.kind == "junction":
         return {"shape": "point", "label": ""}
@@ -120,7 +122,7 @@ def _attributes(graph: Graph, unit: Unit, known: Mapping[int, NodeState]) -> dic
     first = unit.members[0]
     words = status.capitalize() if unit.kind == "group" else caption_of(graph, first, known.get(first))
     style = "rounded,dashed" if status == "skipped" else "rounded"
-    attributes = {"label": f"{_text(label_of(graph, unit))}\\n{_text(words)}", "color": COLOURS[status], "style": style}
+    attributes = {"label": f"{_text(name)}\\n{_text(words)}", "color": COLOURS[status], "style": style}
     return attributes | ({"peripheries": "2"} if unit.kind == "group" else {})
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+from covalab.core.labels import labels
 from covalab.core.model import Graph, NodeKind, NodeState, Status
 from covalab.view.layout import Ranks, place, rank
 from covalab.view.shape import PLUMBING, Shape, Unit, shape_of
@@ -74,7 +75,9 @@ def graph_svg(graph: Graph, states: Iterable[NodeState]) -> str:
     known = {state.node: state for state in states}
     failed = [node for node, state in known.items() if state.status == "failed"]
     shape = shape_of(graph.nodes, graph.edges, keep=failed)
-    scene = _arrange(graph, shape)
+    told_apart = labels(graph.nodes, graph.edges)
+    names = [label_of(graph, unit, told_apart) for unit in shape.units]
+    scene = _arrange(shape, names)
     width, height = scene.width + 2 * _MARGIN, scene.height + 2 * _MARGIN
     size = f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}"'
     parts = [
@@ -86,15 +89,15 @@ def graph_svg(graph: Graph, states: Iterable[NodeState]) -> str:
         *(f'<path d="{_path(points, sideways=scene.sideways)}"/>' for points in scene.paths),
         "</g>",
     ]
-    for unit, box in zip(shape.units, scene.boxes, strict=True):
-        parts.extend(_draw_unit(graph, unit, box, known))
+    for unit, box, name in zip(shape.units, scene.boxes, names, strict=True):
+        parts.extend(_draw_unit(graph, unit, box, known, name))
     parts.append("</g></svg>")
     return "".join(parts)
 
 
-def _arrange(graph: Graph, shape: Shape) -> _Scene:
+def _arrange(shape: Shape, names: Iterable[str]) -> _Scene:
     """Lay out the shape sideways or down, whichever is larger in the window."""
-    longest = max((len(label_of(graph, unit)) for unit in shape.units), default=0)
+    longest = max(map(len, names), default=0)
     card = min(_WIDEST, max(_NARROWEST, _CARD_PAD + _LETTER * longest))
     ranks = rank(len(shape.units), shape.edges)
     across, down = (_arrange_one_way(shape, ranks, card, sideways=sideways) for sideways in (True, False))
@@ -142,7 +145,7 @@ def _path(points: Sequence[tuple[float, float]], *, sideways: bool) -> str:
     return "".join(steps)
 
 
-def _draw_unit(graph: Graph, unit: Unit, box: _Box, known: Mapping[int, NodeState]) -> Iterator[str]:
+def _draw_unit(graph: Graph, unit: Unit, box: _Box, known: Mapping[int, NodeState], name: str) -> Iterator[str]:
     if unit.kind == "junction":
         yield f'<circle cx="{box.x:.1f}" cy="{box.y:.1f}" r="4" fill="{_EDGE}"/>'
         return
@@ -155,7 +158,7 @@ def _draw_unit(graph: Graph, unit: Unit, box: _Box, known: Mapping[int, NodeStat
     loud = status in {"running", "failed", "cancelled"}
     yield _rect(left, top, box, colour if loud else _LINE, "1.5" if loud else "1", dashed=status == "skipped")
     yield _mark(status, left + 23, box.y)
-    name = _cut(label_of(graph, unit), int((box.width - 54) / _LETTER) + 1)
+    name = _cut(name, int((box.width - 54) / _LETTER) + 1)
     ink = _MUTED if status == "skipped" else _INK
     text_left = left + 42
     yield (
@@ -172,11 +175,11 @@ def _draw_unit(graph: Graph, unit: Unit, box: _Box, known: Mapping[int, NodeStat
         yield f'<text {at} font-size="11" fill="{_MUTED}">{_escape(caption)}</text>'
 
 
-def label_of(graph: Graph, unit: Unit) -> str:
-    """Return the name of a box, of a group with the number of its nodes."""
-    node = graph.nodes[unit.members[0]]
-    many = f" \N{MULTIPLICATION SIGN}{len(unit.members)}" if unit.kind == "group" else ""
-    return f"{pretty_name(node)}{many}"
+def label_of(graph: Graph, unit: Unit, told_apart: Mapping[int, str]) -> str:
+    """Return the name of a box: of a group with the number of its nodes, else with its label (`core.labels`)."""
+    first = unit.members[0]
+    more = f" \N{MULTIPLICATION SIGN}{len(unit.members)}" if unit.kind == "group" else told_apart.get(first, "")
+    return f"{pretty_name(graph.nodes[first])}{more}"
 
 
 def caption_of(graph: Graph, node: int, state: NodeState | None) -> str:

@@ -19,6 +19,7 @@ from covalab.client import Client
 from covalab.core.codec import Buffer
 from covalab.core.covalent_status import Status, shown, status
 from covalab.core.errors import CovalabError, GraphError, SerializationError, TaskFailed, ValueLost
+from covalab.core.labels import labels
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
     Digest,
@@ -300,9 +301,11 @@ class Result(Readers):
         if summary.status != "failed":
             return None
         lines = ["The following tasks failed:"]
+        graph = self._record.graph
+        told_apart = labels(graph.nodes, graph.edges)
         for node in sorted(self._record.failures):
             failure = self._record.failures[node]
-            lines.append(f"{node}: {self._record.graph.nodes[node].name}: {_headline(failure)}")
+            lines.append(f"{node}: {graph.nodes[node].name}{told_apart.get(node, '')}: {_headline(failure)}")
         if len(lines) == 1:
             return summary.error or "The dispatch failed."
         return "\n".join(lines)
