@@ -13,7 +13,7 @@ import msgspec
 from covalab.blobs import BlobStore
 from covalab.core.cell_source import remember_all
 from covalab.core.model import Digest, Value
-from covalab.namespace.covariables import Snapshot, restore
+from covalab.namespace.snapshots import LoadedDefinitions, Snapshot, restore
 from covalab.worker import reporting
 from covalab.worker.session.reach import names_in
 
@@ -74,6 +74,7 @@ class CellRecord(Mapping[str, Any]):
         self.state = state
         self._blobs = blobs
         self._namespace: dict[str, Any] = {}
+        self._definitions = LoadedDefinitions()
 
     def __reduce__(self) -> tuple[Callable[[bytes], CellRecord], tuple[bytes]]:
         return opened, (msgspec.msgpack.encode(self.state),)
@@ -142,11 +143,11 @@ class CellRecord(Mapping[str, Any]):
         if name not in self._namespace:
             blobs = self._blobs or reporting.blobs_of_batch()
             remember_all(self.sources)
-            restore(self.state.snapshot, blobs, self._namespace, [name])
+            restore(self.state.snapshot, blobs, self._namespace, [name], self._definitions)
             # Code of the notebook reads its globals when it is called.
             if names_in(self._namespace[name]):
                 missing = [one for one in self._names() if one not in self._namespace]
-                restore(self.state.snapshot, blobs, self._namespace, missing)
+                restore(self.state.snapshot, blobs, self._namespace, missing, self._definitions)
         return self._namespace[name]
 
 

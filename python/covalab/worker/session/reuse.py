@@ -315,7 +315,7 @@ class SessionReuse:
 
 def _is_only_shown(one: StoredCovariable) -> bool:
     """Return whether a co-variable is what the last cell has shown, which a cell reads by other means."""
-    return one.names == (RESULT,)
+    return one.names == (RESULT,) and not one.definitions
 
 
 def _inline(data: bytes) -> Value:

@@ -53,7 +53,9 @@ class Reused:
         kept = [
             one
             for one in before.snapshot.covariables
-            if touched.isdisjoint(one.names) and definitions.isdisjoint(one.definitions) and one.names != (RESULT,)
+            if touched.isdisjoint(one.names)
+            and definitions.isdisjoint(one.definitions)
+            and (one.names != (RESULT,) or one.definitions)
         ]
         unstorable = {name: why for name, why in before.snapshot.unstorable.items() if name not in touched}
         whole = hidden_state.merged(hidden, change)
