@@ -167,10 +167,18 @@ def reduce_class(cls: type, how: tuple[Any, ...]) -> tuple[Any, ...]:
         kind, name, bases, keywords, tracker, _ = arguments
         if "__slots__" in vars(cls):  # without them its instances would have a dictionary
             keywords = {**keywords, "__slots__": attributes.pop("__slots__")}
+        for attribute in [one for one in attributes if _is_guarded(one, cls)]:
+            keywords = {**keywords, attribute: attributes.pop(attribute)}
         if typing.NamedTuple in bases:  # it would make fields of nothing
             bases = cls.__bases__
         maker, arguments = make_class, (kind, name, bases, keywords, tracker)
     return maker, arguments, (attributes, slots), None, None, set_class
+
+
+def _is_guarded(attribute: str, cls: type) -> bool:
+    """Return whether the metaclass has a property of that name, so that the class can only be made with it."""
+    owners = [one for one in type(cls).__mro__ if one not in (type, object)]
+    return any(isinstance(vars(one).get(attribute), property) for one in owners)
 
 
 def make_class(kind: type, name: str, bases: tuple[Any, ...], namespace: dict[str, Any], tracker: str) -> type:

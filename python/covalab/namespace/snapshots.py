@@ -151,6 +151,7 @@ class _Loading:
             if not one.names:
                 self._definitions.add(one, definitions)
         except USERS_ERRORS as error:
+            self._begun.discard(id(one))
             text = f"{what} cannot be opened here: {type(error).__name__}: {error}"
             raise SerializationError(text) from error
         self.values.update({name: value for name, value in values.items() if name in one.names})
