@@ -594,6 +594,18 @@ CAUGHT_UP = {
         ["def f(x=[1]): return x\nf.n = 1", "f().append(2)", "f.n += 1", "f(), f.n", "f().append(f.n)", "f(), f.n"],
         (2, "f.n += 5"),
     ),
+    "order of names": (
+        [
+            "for n in (2, 0, 1): globals()[f'column_{n}'] = [n]",
+            "b = a = column_1",
+            "total = sum(map(len, (a, column_0)))",
+            "[name for name in globals() if name[:2] in ('co', 'b', 'a', 'to')]",
+            "del b; b = 1; c = [a]",
+            "first = [name for name in globals() if name[:2] in ('co', 'a', 'to', 'c')]",
+            "first, column_0",
+        ],
+        (2, "total = sum(map(len, (a, column_2)))"),
+    ),
     "cached function": (
         [
             "from functools import cache\ncalls = []\n@cache\ndef f(x):\n    calls.append(x)\n    return [x]",

@@ -177,7 +177,8 @@ def reduce_class(cls: type, how: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _is_guarded(attribute: str, cls: type) -> bool:
     """Return whether the metaclass has a property of that name, so that the class can only be made with it."""
-    owners = [one for one in type(cls).__mro__ if one not in (type, object)]
+    kind: Any = type(cls)
+    owners = [one for one in kind.__mro__ if one not in (type, object)]
     return any(isinstance(vars(one).get(attribute), property) for one in owners)
 
 

@@ -5,7 +5,7 @@ It is the value of the cell's node. It holds references to stored values, not th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -59,6 +59,17 @@ class RecordState(msgspec.Struct, frozen=True):
     older_sources: list[Value] = []  # further ones, stored with an earlier cell
     value_name: str = ""  # the name that has the value, if one does; else it is stored under `RESULT`
     virtual: bytes = b""  # `worker.reuse.runs.Virtual` of a session whose cells may be reused
+    order: list[str] = []  # the names as the namespace has them
+
+
+def put_in_order(namespace: dict[str, Any], order: Iterable[str]) -> None:
+    """Put names into an order, and those that are not in it behind them: code may go through all names."""
+    wanted = [name for name in order if name in namespace]
+    known = {*wanted}
+    if wanted == [name for name in namespace if name in known]:
+        return
+    for name in wanted:
+        namespace[name] = namespace.pop(name)
 
 
 class CellRecord(Mapping[str, Any]):
