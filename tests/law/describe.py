@@ -327,6 +327,8 @@ def _type_only(describer: _Describer, value: Any, place: str) -> Json:
 
 
 def _wrapped(describer: _Describer, value: Any, place: str) -> Json:
+    if value.__module__ != "__main__":  # a library's, whose cache is that of its process
+        return ["lru_cache", f"{value.__module__}.{value.__qualname__}"]
     info = value.cache_info()
     return ["lru_cache", list(info), describer.value(value.__wrapped__, f"{place}.__wrapped__")]
 

@@ -141,6 +141,15 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ["__version__ = '1'\n__all = [1]\n_own = __all", "__version__ += '.0'\n_own.append(2)"],
         ["__version__", "__all", "_own is __all"],
     ),
+    "property of a metaclass": (
+        [
+            "class Meta(type):\n    @property\n    def about(cls): return 'class'",
+            "class A(metaclass=Meta):\n    @property\n    def about(self): return f'object {self.n}'\na = A()\na.n = 1",
+            "a.n += 1",
+            "from sympy import test, doctest",
+        ],
+        ["A.about", "a.about", "type(a) is A", "type(test).__name__", "type(doctest) is type(test)"],
+    ),
     "function without a name": (
         [
             "def both(f, g):\n    def h(x): return g(f(x))\n    return h",

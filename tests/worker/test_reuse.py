@@ -526,3 +526,112 @@ def test_what_cells_change_by_printing_and_logging_is_stored(reuse: bool, tmp_pa
     assert found["text"] == "one\ntwo\n"
     assert found["lines"] == ["two"]
     assert found["printed"].getvalue() == "three\n"
+
+
+MAKE = """def make(n=0):
+    def up(by=1):
+        nonlocal n
+        n += by
+        return n
+    def read(): return n
+    return up, read"""
+CAUGHT_UP = {
+    "class": (
+        [
+            "class A:\n    n = 0\n    rows = []",
+            "A.n += 1\nA.rows.append(1)",
+            "A.n += 1",
+            "A.n += 1\nA.rows.append(A.n)",
+            "A.n, A.rows",
+        ],
+        (2, "A.n += 10"),
+    ),
+    "instance and its class": (
+        [
+            "class A:\n    all = []\na = A()\nA.all.append(a)",
+            "a.n = 1",
+            "A.all.append(2)",
+            "a.n += 1",
+            "a.n, A.all[0] is a",
+        ],
+        (2, "A.all.append(3)"),
+    ),
+    "closures": (
+        [
+            MAKE,
+            "up, read = make(5)",
+            "up(), up(10)",
+            "adders = [lambda x, n=n: x + n for n in range(3)]",
+            "up(100), read()",
+            "[add(1) for add in adders], read()",
+            "up(), read()",
+            "up(), read()",
+        ],
+        (5, "[add(2) for add in adders], read()"),
+    ),
+    "closures in a list": (
+        [
+            MAKE,
+            "both = [*make()]\nup = both[0]",
+            "up(2)",
+            "both[1]()",
+            "up(3), both[1]()",
+        ],
+        (3, "both[1]() + 1"),
+    ),
+    "function that calls itself": (
+        [
+            "def make():\n  seen = []\n  def f(n):\n    seen.append(n); return f(n - 1) if n else seen\n  return f",
+            "f = make()",
+            "f(2)",
+            "len(f(0))",
+            "f(1)",
+            "f(0)",
+        ],
+        (3, "len(f(0)) + 1"),
+    ),
+    "attributes and defaults of a function": (
+        ["def f(x=[1]): return x\nf.n = 1", "f().append(2)", "f.n += 1", "f(), f.n", "f().append(f.n)", "f(), f.n"],
+        (2, "f.n += 5"),
+    ),
+    "order of names": (
+        [
+            "for n in (2, 0, 1): globals()[f'column_{n}'] = [n]",
+            "b = a = column_1",
+            "total = sum(map(len, (a, column_0)))",
+            "[name for name in globals() if name[:2] in ('co', 'b', 'a', 'to')]",
+            "del b; b = 1; c = [a]",
+            "first = [name for name in globals() if name[:2] in ('co', 'a', 'to', 'c')]",
+            "first, column_0",
+        ],
+        (2, "total = sum(map(len, (a, column_2)))"),
+    ),
+    "cached function": (
+        [
+            "from functools import cache\ncalls = []\n@cache\ndef f(x):\n    calls.append(x)\n    return [x]",
+            "f(1)",
+            "f(2), len(calls)",
+            "f(1), f(3), len(calls)",
+            "f(2).append(0)\nf(2), f.cache_info().hits",
+        ],
+        (3, "f(1), f(4), len(calls)"),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "edit", ["twice", *(pytest.param(one, marks=pytest.mark.nightly) for one in ("middle", "first"))]
+)
+@pytest.mark.parametrize("kind", CAUGHT_UP)
+def test_code_with_a_state_goes_on_from_where_it_would_be(kind: str, edit: str, tmp_path: Path) -> None:
+    """Some cells run, others do not: the objects in the process and those that are loaded are one."""
+    cells, (at, text) = CAUGHT_UP[kind]
+    edited = [*cells[:at], text, *cells[at + 1 :]]
+    notebooks = {
+        "middle": [edited],
+        "first": [[f"{cells[0]}\n# edited", *cells[1:]], [f"{cells[0]}\n# edited", *edited[1:]]],
+        "twice": [[*edited[:-1], f"{cells[-1]}\n# edited"], [*cells[:-1], f"{cells[-1]}\n# again"]],
+    }[edit]
+
+    for notebook in (cells, *notebooks):
+        assert run(notebook, tmp_path).shown == run(notebook, tmp_path, reuse=False).shown

@@ -252,6 +252,8 @@ def _is_as_loaded(stored: StoredCovariable, encoded: Encoded, blobs: BlobStore) 
 
     Some objects are pickled in another way once they were loaded (what was two texts is one), and then always so.
     """
+    if stored.definitions:  # to load them would give those that are here the attributes of then
+        return False
     again: dict[str, Any] = {}
     try:
         restore(Snapshot((stored,)), blobs, again)

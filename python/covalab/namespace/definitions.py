@@ -13,7 +13,7 @@ import types
 import typing
 import uuid
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -70,24 +70,29 @@ def make_function(
     namespace = _resolved(target)
     function = types.FunctionType(code, namespace, None, None, closure)
     if tracker is not None:
-        known = _functions_by_id.get(tracker)
-        if known is not None and known.__globals__ is namespace:
+        known = _functions_by_id.get((tracker, id(namespace)))
+        if known is not None:
             return known
-        _ids_of_functions[function] = tracker
-        _functions_by_id[tracker] = function
+        _remember(function, tracker)
     return function
 
 
 _ids_of_functions: Final[weakref.WeakKeyDictionary[types.FunctionType, str]] = weakref.WeakKeyDictionary()
-_functions_by_id: Final[weakref.WeakValueDictionary[str, types.FunctionType]] = weakref.WeakValueDictionary()
+_functions_by_id: Final[weakref.WeakValueDictionary[tuple[str, int], types.FunctionType]] = (
+    weakref.WeakValueDictionary()
+)
+"""By id, and the namespace of their globals: a result that is read has functions of its own, of the same ids."""
+
+
+def _remember(function: types.FunctionType, tracker: str) -> None:
+    _ids_of_functions[function] = tracker
+    _functions_by_id[tracker, id(function.__globals__)] = function
 
 
 def track_function(function: types.FunctionType) -> None:
     """Give a function an id, so that all who refer to it can do so by that."""
     if function not in _ids_of_functions:
-        tracker = uuid.uuid4().hex
-        _ids_of_functions[function] = tracker
-        _functions_by_id[tracker] = function
+        _remember(function, uuid.uuid4().hex)
 
 
 def tracker_of_function(function: types.FunctionType) -> str | None:
@@ -111,18 +116,36 @@ def globals_of(code: types.CodeType) -> Any:
     return theirs._extract_code_globals(code)  # noqa: SLF001 - remembered for each code object
 
 
-def reduce_cell(cell: types.CellType) -> tuple[Any, ...]:
-    """Return how a variable of a closure is made: empty, then filled, because what is in it may refer to it."""
+def reduce_cell(cell: types.CellType, owners: Iterable[tuple[str, int]] = ()) -> tuple[Any, ...]:
+    """Return how a variable of a closure is made: empty, then filled, because what is in it may refer to it.
+
+    `owners` are the functions with ids that have it: where one of them is, it is that one's.
+    """
+    arguments: tuple[Any, ...] = (tuple(sorted(owners)), TARGET) if owners else ()
     try:
         contents = cell.cell_contents
     except ValueError:  # not set yet
-        return make_cell, ()
-    return make_cell, (), contents, None, None, set_cell
+        return make_cell, arguments
+    return make_cell, arguments, contents, None, None, set_cell
 
 
-def make_cell() -> types.CellType:
-    """Return an empty variable of a closure; pickles name this function."""
+def make_cell(owners: tuple[tuple[str, int], ...] = (), target: Target | dict[str, Any] = TARGET) -> types.CellType:
+    """Return an empty variable of a closure, or that of the functions which have it; pickles name this function."""
+    for tracker, position in owners:
+        known = _functions_by_id.get((tracker, id(_resolved(target))))
+        if known is not None and known.__closure__ is not None and position < len(known.__closure__):
+            return known.__closure__[position]
     return types.CellType()
+
+
+def owners_of_cells(namespace: Mapping[str, Any]) -> dict[int, list[tuple[str, int]]]:
+    """Return for the variables of closures, by id, the ids of the functions that have them, and where."""
+    found: dict[int, list[tuple[str, int]]] = {}
+    for function, tracker in list(_ids_of_functions.items()):
+        if function.__globals__ is namespace:
+            for position, cell in enumerate(function.__closure__ or ()):
+                found.setdefault(id(cell), []).append((tracker, position))
+    return found
 
 
 def set_cell(cell: types.CellType, contents: Any) -> None:
@@ -144,10 +167,19 @@ def reduce_class(cls: type, how: tuple[Any, ...]) -> tuple[Any, ...]:
         kind, name, bases, keywords, tracker, _ = arguments
         if "__slots__" in vars(cls):  # without them its instances would have a dictionary
             keywords = {**keywords, "__slots__": attributes.pop("__slots__")}
+        for attribute in [one for one in attributes if _is_guarded(one, cls)]:
+            keywords = {**keywords, attribute: attributes.pop(attribute)}
         if typing.NamedTuple in bases:  # it would make fields of nothing
             bases = cls.__bases__
         maker, arguments = make_class, (kind, name, bases, keywords, tracker)
     return maker, arguments, (attributes, slots), None, None, set_class
+
+
+def _is_guarded(attribute: str, cls: type) -> bool:
+    """Return whether the metaclass has a property of that name, so that the class can only be made with it."""
+    kind: Any = type(cls)
+    owners = [one for one in kind.__mro__ if one not in (type, object)]
+    return any(isinstance(vars(one).get(attribute), property) for one in owners)
 
 
 def make_class(kind: type, name: str, bases: tuple[Any, ...], namespace: dict[str, Any], tracker: str) -> type:
@@ -213,10 +245,13 @@ def tracker_of(cls: type) -> str:
     return tracker
 
 
-def tracked_definition(tracker: str) -> type | types.FunctionType | None:
-    """Return the class or function with an id, if this process has it; pickles name this function."""
+def tracked_definition(tracker: str, target: Target | Mapping[str, Any] = TARGET) -> type | types.FunctionType | None:
+    """Return the class or function with an id, if a namespace of this process has it; pickles name this function."""
     found: type | None = theirs._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker)  # noqa: SLF001
-    return _functions_by_id.get(tracker) if found is None else found
+    if found is not None:
+        return found
+    namespace = _resolved(target) if isinstance(target, Target) else target
+    return _functions_by_id.get((tracker, id(namespace)))
 
 
 def is_class_made_here(how: Any) -> bool:

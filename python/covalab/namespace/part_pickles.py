@@ -55,7 +55,7 @@ class PartPickles:
         waiting = [*self._definitions]
         while waiting:
             for tracker in stored_with(waiting.pop()):
-                definition = None if tracker in self._definitions else tracked_definition(tracker)
+                definition = None if tracker in self._definitions else tracked_definition(tracker, self._namespace)
                 if definition is not None:
                     with suppress(*USERS_ERRORS):
                         self._look_at_definition(tracker, definition)

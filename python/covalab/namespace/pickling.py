@@ -7,6 +7,7 @@ module. A file that is open is refused: a copy of its content would be another t
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 import re
@@ -33,6 +34,7 @@ from covalab.namespace.definitions import (
     hands_on,
     is_class_made_here,
     is_container_with_own_methods,
+    owners_of_cells,
     reduce_cell,
     reduce_class,
     reduce_container,
@@ -90,7 +92,7 @@ class NamespacePickler(NotebookPickler):
             (BaseException, standard_library.reduce_exception),
             (types.FunctionType, self._function),
             (type, self._class),
-            (types.CellType, reduce_cell),
+            (types.CellType, self._cell),
             (caches.CACHED, self._cached),
             (types.ModuleType, self._module),
         )
@@ -100,6 +102,7 @@ class NamespacePickler(NotebookPickler):
         self.of_modules: set[int] = set()
         self.arrays = ArrayReducer(whole)
         self.in_formulas: set[str] = set()
+        self._owners: dict[int, list[tuple[str, int]]] | None = None
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how to make an object that is no plain container; NotImplemented for its own way."""
@@ -142,6 +145,11 @@ class NamespacePickler(NotebookPickler):
     def _module(self, module: types.ModuleType) -> Any:
         self.modules.add(module.__name__)
         return reduce_module(module)
+
+    def _cell(self, cell: types.CellType) -> Any:
+        if self._owners is None:
+            self._owners = owners_of_cells(self.namespace) if self._by_value is not None else {}
+        return reduce_cell(cell, self._owners.get(id(cell), ()))
 
     def _function(self, function: types.FunctionType) -> Any:
         self.modules.add(str(function.__module__))
@@ -205,12 +213,13 @@ class NamespaceUnpickler(pickle.Unpickler):
         file: Any,
         namespace: dict[str, Any],
         buffers: Iterable[Any] = (),
-        find_definition: Callable[[str], Any] = tracked_definition,
+        find_definition: Callable[[str], Any] | None = None,
     ) -> None:
         super().__init__(file, buffers=iter(buffers))
         self._namespace = namespace
         self._loaded: dict[str, Any] = {}
-        self._own = {"TARGET": namespace, "tracked_definition": find_definition}
+        find = functools.partial(tracked_definition, target=namespace) if find_definition is None else find_definition
+        self._own = {"TARGET": namespace, "tracked_definition": find}
 
     def load(self) -> Any:
         """Return the next object, for whose own code the caller is the notebook.

@@ -68,13 +68,30 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
         return tuple(dict.fromkeys(one.value.digest for one in self.covariables if one.value.digest is not None))
 
 
+class LoadedDefinitions:
+    """Definitions of a snapshot that a namespace has: what is loaded later refers to these, as they are by then."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[StoredCovariable, Any]] = {}
+
+    def add(self, stored: StoredCovariable, definitions: Any) -> None:
+        """Keep definitions."""
+        self._kept[id(stored)] = stored, definitions
+
+    def __contains__(self, stored: StoredCovariable) -> bool:
+        return id(stored) in self._kept
+
+
 def restore(
     snapshot: Snapshot,
     blobs: BlobStore,
     namespace: dict[str, Any],
     names: Collection[str] | None = None,
+    definitions: LoadedDefinitions | None = None,
 ) -> tuple[str, ...]:
     """Load names of a snapshot into a namespace, all or some, with those that share objects with them.
+
+    With `definitions`, those that were loaded for other names of the snapshot are not loaded again.
 
     Returns
     -------
@@ -82,7 +99,7 @@ def restore(
         The names that were loaded.
     """
     wanted = None if names is None else set(names)
-    loading = _Loading(snapshot, blobs, namespace)
+    loading = _Loading(snapshot, blobs, namespace, LoadedDefinitions() if definitions is None else definitions)
     for one in loading.without_failure(
         [one for one in snapshot.covariables if wanted is None or wanted & {*one.names}]
     ):
@@ -97,11 +114,14 @@ def restore(
 class _Loading:
     """Loading of co-variables, and of the classes that they refer to."""
 
-    def __init__(self, snapshot: Snapshot, blobs: BlobStore, namespace: dict[str, Any]) -> None:
+    def __init__(
+        self, snapshot: Snapshot, blobs: BlobStore, namespace: dict[str, Any], definitions: LoadedDefinitions
+    ) -> None:
         self._blobs = blobs
         self._namespace = namespace
         self._by_definition = {tracker: one for one in snapshot.covariables for tracker in one.definitions}
         self._begun: set[int] = set()
+        self._definitions = definitions
         self._kept: list[Any] = []  # until what refers to them is loaded
         self.values: dict[str, Any] = {}
 
@@ -118,7 +138,7 @@ class _Loading:
 
     def load(self, one: StoredCovariable) -> None:
         """Load a co-variable, once."""
-        if id(one) in self._begun:
+        if id(one) in self._begun or one in self._definitions:
             return
         self._begun.add(id(one))
         what = f"the variable {', '.join(one.names)}" if one.names else "a definition of the notebook"
@@ -127,7 +147,10 @@ class _Loading:
         try:
             definitions, values = unpickler.load()
             self._kept.append(definitions)
+            if not one.names:
+                self._definitions.add(one, definitions)
         except USERS_ERRORS as error:
+            self._begun.discard(id(one))
             text = f"{what} cannot be opened here: {type(error).__name__}: {error}"
             raise SerializationError(text) from error
         self.values.update({name: value for name, value in values.items() if name in one.names})
@@ -136,7 +159,7 @@ class _Loading:
         stored = self._by_definition.get(tracker)
         if stored is not None:
             self.load(stored)
-        found = tracked_definition(tracker)
+        found = tracked_definition(tracker, self._namespace)
         if found is None:
             text = "a class or function of the notebook that it needs was not stored"
             raise SerializationError(text)

@@ -16,7 +16,7 @@ import msgspec
 
 from covalab.blobs import BlobStore
 from covalab.core.cell_source import remember_all
-from covalab.namespace.covariables import restore
+from covalab.namespace.snapshots import LoadedDefinitions, restore
 from covalab.worker.session.reach import names_in, reached
 from covalab.worker.session.record import RESULT, CellRecord
 
@@ -58,7 +58,7 @@ class BroughtNames:
 
     def __init__(self, namespace: dict[str, Any]) -> None:
         self._namespace = namespace
-        self._pending: dict[str, tuple[CellRecord, BlobStore]] = {}
+        self._pending: dict[str, tuple[CellRecord, BlobStore, LoadedDefinitions]] = {}
 
     def bring(
         self, run: str, record: CellRecord, blobs: BlobStore, wanted: Sequence[str] = (), *, replace: bool = False
@@ -81,9 +81,10 @@ class BroughtNames:
         chosen = [name for name in (wanted or there) if name in there]
         kept = () if replace else tuple(name for name in chosen if name in self._namespace)
         brought = [name for name in chosen if name not in kept]
+        definitions = LoadedDefinitions()
         for name in brought:
             self._namespace.pop(name, None)
-            self._pending[name] = (record, blobs)
+            self._pending[name] = (record, blobs, definitions)
         return Bringing(
             run,
             tuple(brought),
@@ -127,12 +128,12 @@ class BroughtNames:
                 self._load(name, *source)
                 todo += [one for one in names_in(self._namespace.get(name)) if one in self._pending]
 
-    def _load(self, name: str, record: CellRecord, blobs: BlobStore) -> None:
+    def _load(self, name: str, record: CellRecord, blobs: BlobStore, definitions: LoadedDefinitions) -> None:
         """Load the objects of a name; names that share some with it come with it, if they were brought, too."""
         group = next(one.names for one in record.state.snapshot.covariables if name in one.names)
         mine = {one: self._namespace[one] for one in group if one in self._namespace}
         remember_all(record.state.sources)
-        restore(record.state.snapshot, blobs, self._namespace, [name])
+        restore(record.state.snapshot, blobs, self._namespace, [name], definitions)
         for one in group:
             is_wanted = one in self._pending and self._pending[one][0] is record
             if is_wanted:

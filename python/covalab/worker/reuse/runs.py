@@ -43,6 +43,8 @@ class CellRun(msgspec.Struct, frozen=True):
         The modules that it loaded, and the variables that these read.
     outputs
         JSON of what it displayed.
+    order
+        The names that it made, as the namespace has them.
     """
 
     dispatch: str
@@ -68,6 +70,7 @@ class CellRun(msgspec.Struct, frozen=True):
     has_value: bool
     value_name: str
     outputs: Value = Value(0, "")
+    order: list[str] = []
 
 
 class Virtual(msgspec.Struct):

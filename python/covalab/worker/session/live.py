@@ -31,7 +31,7 @@ from covalab.worker.reuse.shown import show_again
 from covalab.worker.reuse.watch import Watch
 from covalab.worker.session.cell_text import CellText, NotebookNames
 from covalab.worker.session.reach import is_of_shell, reached
-from covalab.worker.session.record import RESULT, CellRecord, RecordState, Replay, unfinished
+from covalab.worker.session.record import RESULT, CellRecord, RecordState, Replay, put_in_order, unfinished
 from covalab.worker.session.reuse import SessionReuse
 from covalab.worker.session.reused import Reused
 from covalab.worker.session.sources import CellSources
@@ -75,6 +75,7 @@ class LiveSession:
         self._clear()
         restore(state.snapshot, self._blobs, self.namespace)
         self.namespace.update(unstorable)
+        put_in_order(self.namespace, state.order)
         _apply(state.hidden)
         value = self.namespace.pop(RESULT, None)
         set_history(state.count, self.namespace.get(state.value_name, value))
@@ -257,6 +258,7 @@ class LiveSession:
             count=shell().execution_count - 1,
             older_sources=older,
             value_name=value_name,
+            order=[name for name in self.namespace if not self._is_hidden(name)],
         )
 
     def _name_of(self, value: Any) -> str:

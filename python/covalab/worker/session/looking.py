@@ -106,7 +106,8 @@ class Look:
 
     def _look_at_functions(self, names: Iterable[str], definitions: Iterable[str]) -> None:
         values = [(name, self._namespace[name]) for name in sorted(names) if name in self._namespace]
-        values += [("a class", one) for tracker in definitions if (one := tracked_definition(tracker)) is not None]
+        tracked = [tracked_definition(tracker, self._namespace) for tracker in definitions]
+        values += [("a class", one) for one in tracked if one is not None]
         seen: set[types.CodeType] = set()
         for name, value in values:
             for compiled in codes_in(value):

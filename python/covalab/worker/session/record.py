@@ -5,7 +5,7 @@ It is the value of the cell's node. It holds references to stored values, not th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -13,7 +13,7 @@ import msgspec
 from covalab.blobs import BlobStore
 from covalab.core.cell_source import remember_all
 from covalab.core.model import Digest, Value
-from covalab.namespace.covariables import Snapshot, restore
+from covalab.namespace.snapshots import LoadedDefinitions, Snapshot, restore
 from covalab.worker import reporting
 from covalab.worker.session.reach import names_in
 
@@ -59,6 +59,17 @@ class RecordState(msgspec.Struct, frozen=True):
     older_sources: list[Value] = []  # further ones, stored with an earlier cell
     value_name: str = ""  # the name that has the value, if one does; else it is stored under `RESULT`
     virtual: bytes = b""  # `worker.reuse.runs.Virtual` of a session whose cells may be reused
+    order: list[str] = []  # the names as the namespace has them
+
+
+def put_in_order(namespace: dict[str, Any], order: Iterable[str]) -> None:
+    """Put names into an order, and those that are not in it behind them: code may go through all names."""
+    wanted = [name for name in order if name in namespace]
+    known = {*wanted}
+    if wanted == [name for name in namespace if name in known]:
+        return
+    for name in wanted:
+        namespace[name] = namespace.pop(name)
 
 
 class CellRecord(Mapping[str, Any]):
@@ -74,6 +85,7 @@ class CellRecord(Mapping[str, Any]):
         self.state = state
         self._blobs = blobs
         self._namespace: dict[str, Any] = {}
+        self._definitions = LoadedDefinitions()
 
     def __reduce__(self) -> tuple[Callable[[bytes], CellRecord], tuple[bytes]]:
         return opened, (msgspec.msgpack.encode(self.state),)
@@ -142,11 +154,11 @@ class CellRecord(Mapping[str, Any]):
         if name not in self._namespace:
             blobs = self._blobs or reporting.blobs_of_batch()
             remember_all(self.sources)
-            restore(self.state.snapshot, blobs, self._namespace, [name])
+            restore(self.state.snapshot, blobs, self._namespace, [name], self._definitions)
             # Code of the notebook reads its globals when it is called.
             if names_in(self._namespace[name]):
                 missing = [one for one in self._names() if one not in self._namespace]
-                restore(self.state.snapshot, blobs, self._namespace, missing)
+                restore(self.state.snapshot, blobs, self._namespace, missing, self._definitions)
         return self._namespace[name]
 
 

@@ -216,6 +216,7 @@ class SessionReuse:
         kept = {*begun.state.snapshot.covariables}
         made = [one for one in after.snapshot.covariables if one not in kept]
         names = {name for one in made for name in one.names} - {RESULT}
+        there = {*begun.state.order}
         parts_before = {name: before.parts.get(name, "") for name in before.parts.keys() | parts.keys()}
         read = {*watch.variables.read, *before.sticky}
         task = context.process.task
@@ -242,6 +243,7 @@ class SessionReuse:
             {begun.cell.filename: begun.cell.text},
             after.has_value,
             after.value_name,
+            order=[name for name in after.order if name not in there],
         )
         self._draft = key_of(begun.cell), run
 
@@ -315,7 +317,7 @@ class SessionReuse:
 
 def _is_only_shown(one: StoredCovariable) -> bool:
     """Return whether a co-variable is what the last cell has shown, which a cell reads by other means."""
-    return one.names == (RESULT,)
+    return one.names == (RESULT,) and not one.definitions
 
 
 def _inline(data: bytes) -> Value:

@@ -16,7 +16,7 @@ from covalab.namespace.hidden_state import HiddenState
 from covalab.worker.outputs.replays import set_history, without_outputs
 from covalab.worker.outputs.shell import shell
 from covalab.worker.reuse.runs import CellRun
-from covalab.worker.session.record import RESULT, RecordState
+from covalab.worker.session.record import RESULT, RecordState, put_in_order
 
 _AT_ONCE: Final = ("environment",)
 
@@ -53,7 +53,9 @@ class Reused:
         kept = [
             one
             for one in before.snapshot.covariables
-            if touched.isdisjoint(one.names) and definitions.isdisjoint(one.definitions) and one.names != (RESULT,)
+            if touched.isdisjoint(one.names)
+            and definitions.isdisjoint(one.definitions)
+            and (one.names != (RESULT,) or one.definitions)
         ]
         unstorable = {name: why for name, why in before.snapshot.unstorable.items() if name not in touched}
         whole = hidden_state.merged(hidden, change)
@@ -66,6 +68,7 @@ class Reused:
             run.has_value,
             count=before.count + 1,
             value_name=run.value_name,
+            order=[*(name for name in before.order if name not in run.gone), *run.order],
         )
 
     def load(self, state: RecordState, tracker: Tracker, blobs: BlobStore, namespace: dict[str, Any]) -> None:
@@ -87,6 +90,7 @@ class Reused:
         missing = tuple(one for one in state.snapshot.covariables if one not in here)
         restore(Snapshot(missing), blobs, namespace)
         value = namespace.pop(RESULT, None)
+        put_in_order(namespace, state.order)
         tracker.adopt(missing, self._mentioned)
         hidden_state.apply(self._hidden)
         set_history(state.count, namespace.get(state.value_name, value))
