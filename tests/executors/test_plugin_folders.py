@@ -111,10 +111,10 @@ def test_instances_and_names_work_everywhere(live: Client, folder: Path) -> None
 def test_a_class_that_cannot_be_loaded_says_why(folder: Path) -> None:
     """Not only that it is not there; also where its name is asked for."""
     with pytest.raises(
-        AttributeError, match="'BrokenOne'.*'broken_one': its plug-in .*No module named 'no_such_module"
+        AttributeError, match=r"'BrokenOne'.*'broken_one': its plug-in .*No module named 'no_such_module"
     ):
         _ = ct.executor.BrokenOne
-    with pytest.warns(UserWarning, match="No executor found by name 'broken_one' .*no_such_module_of_mine"):
+    with pytest.warns(UserWarning, match=r"No executor found by name 'broken_one' .*no_such_module_of_mine"):
         ct.lattice(lambda: 1, executor="broken_one").build_graph()
     assert "broken_one" not in sys.modules
     assert str(folder) in sys.path

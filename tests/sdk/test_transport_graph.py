@@ -230,11 +230,12 @@ def test_hooks_show_in_the_graph_and_in_what_is_read_back(live: Client) -> None:
 
 def test_hooks_that_an_earlier_version_recorded_are_read() -> None:
     """It did not write down which were given as calls: the first commands and packages are taken for dependencies."""
-    for before, deps in (
+    cases: list[tuple[list[Any], int]] = [
         ([Bash(["a"]), Pip(["b"]), Bash(["c"])], 2),
         ([Pip(["b"])], 1),
         ([Bash(["a"]), Bash(["c"])], 1),
-    ):
+    ]
+    for before, deps in cases:
         found = HookSet.recorded(Hooks(before)).metadata
         assert len(found["deps"]) == deps
         assert len(found.get("call_before", ())) == len(before) - deps
