@@ -25,10 +25,14 @@ PLUGINS = Path(__file__).resolve().parent / "programs" / "plugins"
 LIMIT_SECONDS = 120
 
 
+class OutOfTime(BaseException):
+    """A program takes too long. No `Exception`: a client that tries again must not catch it."""
+
+
 def out_of_time(*_: object) -> None:
     """End a program that hangs."""
     message = f"the program takes more than {LIMIT_SECONDS} s"
-    raise TimeoutError(message)
+    raise OutOfTime(message)
 
 
 def run(path: Path, folder: str) -> dict[str, Any]:
@@ -40,13 +44,13 @@ def run(path: Path, folder: str) -> dict[str, Any]:
     printed, error, began = io.StringIO(), "", time.monotonic()
     with contextlib.redirect_stdout(printed), warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        signal.alarm(LIMIT_SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, LIMIT_SECONDS, 1)
         try:
             exec(compile(path.read_text(), str(path), "exec"), space.__dict__)
-        except (Exception, SystemExit) as raised:  # noqa: BLE001 - whatever it is, it is the program's answer
+        except (Exception, SystemExit, OutOfTime) as raised:  # noqa: BLE001 - whatever it is, it is the answer
             error = f"{type(raised).__name__}: {raised}"
         finally:
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
     return {
         "printed": printed.getvalue().splitlines(),
         "error": error,
@@ -58,7 +62,7 @@ def run(path: Path, folder: str) -> dict[str, Any]:
 def main(package: str, out: str, *folders: str) -> None:
     """Run every program of some folders."""
     signal.signal(signal.SIGALRM, out_of_time)
-    answers = {}
+    answers, output = {}, Path(out).resolve()
     with tempfile.TemporaryDirectory() as temporary:
         if package == "covalab":
             plugins = Path(temporary, "plugins")
@@ -76,8 +80,8 @@ def main(package: str, out: str, *folders: str) -> None:
             folder = Path(temporary, f"{number}")
             folder.mkdir()
             answers[f"{path.parent.name}/{path.stem}"] = run(program, str(folder))
+            output.write_text(json.dumps(answers, indent=1))  # each time: the next one may end this process
         os.chdir("/")
-    Path(out).write_text(json.dumps(answers, indent=1))
 
 
 if __name__ == "__main__":

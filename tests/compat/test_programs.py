@@ -78,14 +78,16 @@ WARNED: Final[dict[str, dict[int, str]]] = {
 @pytest.fixture(scope="module")
 def outcomes(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """Run all programs, in one process behind the doorway and in one without, at the session's dispatcher."""
-    found = {}
-    for package in _BOTH:
+    found, running = {}, []
+    folders = [str(HERE / "programs" / name) for name in FOLDERS]
+    for package in _BOTH:  # side by side: they mostly wait
         out = tmp_path_factory.mktemp(package) / "answers.json"
         command = [sys.executable, *(["-m", "covalab.compat"] if package == "covalent" else [])]
-        command += [str(HERE / "run_programs.py"), package, str(out)]
-        folders = [str(HERE / "programs" / name) for name in FOLDERS]
-        ran = subprocess.run([*command, *folders], capture_output=True, text=True, check=False)
-        assert ran.returncode == 0, ran.stderr
+        command += [str(HERE / "run_programs.py"), package, str(out), *folders]
+        running.append((package, out, subprocess.Popen(command, stderr=subprocess.PIPE, text=True)))
+    for package, out, process in running:
+        _, said = process.communicate()
+        assert process.returncode == 0, said
         found.update({f"{package} {name}": answer for name, answer in json.loads(out.read_text()).items()})
     return found
 

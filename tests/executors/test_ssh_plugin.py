@@ -7,53 +7,15 @@ which is in the dev group.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import asyncssh
 import pytest
+from tests.executors.far import installed, ssh_server
 
 from covalab.client import Client
-
-SERVER = """
-import asyncio, sys
-from pathlib import Path
-import asyncssh
-
-folder = Path(sys.argv[1])
-
-
-async def run(process):
-    child = await asyncio.create_subprocess_shell(
-        process.command, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    out, err = await child.communicate()
-    process.stdout.write(out.decode())
-    process.stderr.write(err.decode())
-    process.exit(child.returncode)
-
-
-async def main():
-    (folder / "commands").touch()
-    server = await asyncssh.listen(
-        "127.0.0.1",
-        0,
-        server_host_keys=[str(folder / "host_key")],
-        authorized_client_keys=str(folder / "key.pub"),
-        process_factory=run,
-        sftp_factory=lambda connection: asyncssh.SFTPServer(connection, chroot=str(folder)),
-        allow_scp=True,
-    )
-    (folder / "port.tmp").write_text(str(server.get_port()))
-    (folder / "port.tmp").rename(folder / "port")
-    await asyncio.Event().wait()
-
-
-asyncio.run(main())
-"""
 
 PROGRAM = """
 import os, sys
@@ -111,35 +73,14 @@ print("all is well")
 @pytest.fixture(scope="module")
 def plug_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the plug-in, as it comes from PyPI."""
-    folder = tmp_path_factory.mktemp("plug-in")
-    uv = shutil.which("uv")
-    pip = [uv, "pip", "install", "-q"] if uv else [sys.executable, "-m", "pip", "install", "-q"]
-    wanted = ["--no-deps", "--target", str(folder), "covalent-ssh-plugin==0.24.1"]
-    done = subprocess.run([*pip, *wanted], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"the plug-in is needed from PyPI: {done.stderr}"
-    return folder
+    return installed(tmp_path_factory.mktemp("plug-in"), "covalent-ssh-plugin==0.24.1")
 
 
 @pytest.fixture
 def far(tmp_path: Path) -> Iterator[Path]:
     """Start a machine that can be reached by SSH as `far`; return the folder that is its whole disk."""
-    folder = tmp_path / "far"
-    folder.mkdir()
-    for name in ("key", "host_key"):
-        key = asyncssh.generate_private_key("ssh-ed25519")
-        key.write_private_key(str(folder / name))
-        (folder / name).chmod(0o600)
-        key.write_public_key(str(folder / f"{name}.pub"))
-    (tmp_path / ".ssh").mkdir()
-    with (tmp_path / "server.log").open("wb") as log:
-        server = subprocess.Popen([sys.executable, "-c", SERVER, str(folder)], stdout=log, stderr=log)
-    while not (folder / "port").exists():
-        assert server.poll() is None, (tmp_path / "server.log").read_text()
-    port = (folder / "port").read_text()
-    (tmp_path / ".ssh" / "config").write_text(f"Host far\n  HostName 127.0.0.1\n  Port {port}\n")
-    yield folder
-    server.kill()
-    server.wait()
+    with ssh_server(tmp_path) as folder:
+        yield folder
 
 
 def test_the_ssh_plug_in_runs_as_it_is(far: Path, plug_in: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import operator
 import pickle
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 
 import covalab as ct
+from covalab import compat
 from covalab.blobs import InMemory
+from covalab.client import Client
 from covalab.core.errors import GraphError
 from covalab.sdk.building.lattice import Lattice
 
@@ -103,6 +106,102 @@ def test_what_needs_the_value_is_refused(misuse: Callable[[Any], Any]) -> None:
         TypeError, match=r"<electron '.*train.*' \(node \d+\)>.*(inside an electron|pass it to an electron)"
     ):
         build(misuse)
+
+
+ANSWERS: dict[str, tuple[Callable[[Any], Any], Any]] = {
+    "truth": (bool, True),
+    "if not": (operator.not_, False),
+    "equality": (lambda e: (e == 1, e == e, 1 == e), (False, True, False)),  # noqa: PLR0124, SIM300
+    "inequality": (lambda e: (e != 1, e != e), (True, False)),  # noqa: PLR0124
+    "and": (lambda e: e and 5, 5),
+    "in a list": (lambda e: (e in [3, 4], 3 in [e, e], e in [0, e]), (False, False, True)),
+    "in": (lambda e: 1 in e, False),
+    "int": (int, 0),
+    "float": (float, 0.0),
+    "complex": (complex, 0j),
+    "list": (list, []),
+    "tuple": (tuple, ()),
+    "dict": (dict, {}),
+    "set": (set, set()),
+    "sorted": (sorted, []),
+    "sum": (sum, 0),
+    "a star in a list": (lambda e: [*e], []),
+    "any": (any, False),
+    "map": (lambda e: list(map(train, e)), []),
+}
+
+LOOPS: dict[str, Callable[[Any], Any]] = {
+    "for": lambda e: [train(x) for x in e],
+    "enumerate": lambda e: [train(x) for _, x in enumerate(e)],
+    "zip": lambda e: [train(x) for x, _ in zip(e, [1, 2], strict=False)],
+    "a generator": lambda e: [train(x) for x in (y for y in e)],
+    "a method": lambda e: e.count(1),
+    "a call": lambda e: e(1),
+}
+
+
+@pytest.fixture
+def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turn the setting off that keeps the errors."""
+    monkeypatch.setenv("COVALAB_STRICT_LATTICES", "false")
+
+
+@pytest.mark.usefixtures("lenient")
+@pytest.mark.parametrize("name", ANSWERS)
+def test_the_answer_may_be_covalents_with_a_warning(name: str) -> None:
+    """About the stand-in, with the text of the error and the way out; of one line once."""
+    ask, answer = ANSWERS[name]
+    seen: list[Any] = []
+
+    def body(e: Any) -> Any:
+        seen.extend(ask(e) for _ in range(3))
+        return e
+
+    with pytest.warns(UserWarning, match=r"<electron 'train' \(node 0\)>.*inside an electron") as warned:
+        build(body)
+    assert seen == [answer] * 3
+    assert [type(one) for one in seen] == [type(answer)] * 3
+    assert {one.filename for one in warned} == {__file__}
+    assert len({one.lineno for one in warned}) == len(warned) == 1
+
+
+@pytest.mark.usefixtures("lenient")
+@pytest.mark.parametrize("name", LOOPS)
+def test_what_has_no_answer_is_an_electron_that_fails(name: str, live: Client) -> None:
+    """A loop over a value, a method of it: the dispatch is made, and its error says what to do instead."""
+    body = LOOPS[name]
+
+    @ct.lattice
+    def workflow() -> Any:
+        return body(train([1, 2]))
+
+    with pytest.warns(UserWarning, match="inside an electron"):
+        dispatch = ct.dispatch(workflow)()
+    result = ct.get_result(dispatch, wait=True)
+    assert result.status == ct.status.FAILED
+    assert "no value yet" in str(result.error) or "how long it is" in str(result.error)
+
+
+STILL_ERRORS = ("less", "greater", "starred unpacking", "len", "range", "an index", "abs", "minus", "round")
+
+
+@pytest.mark.usefixtures("lenient")
+@pytest.mark.parametrize("name", [*STILL_ERRORS, "floor division", "modulo", "matrix product", "reversed", "with"])
+def test_what_covalent_refuses_is_refused(name: str) -> None:
+    """With the same error as ever."""
+    with pytest.raises(TypeError, match="inside an electron"):
+        build(MISUSES[name])
+
+
+def test_the_setting_is_off_behind_the_doorway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless somebody has said otherwise; `get_config` says what holds."""
+    assert ct.get_config("sdk.strict_lattices") == "true"
+    monkeypatch.setattr(sys, "path", [compat.DOORWAY, *sys.path])
+    assert ct.get_config("sdk.strict_lattices") == "false"
+    monkeypatch.setenv("COVALAB_STRICT_LATTICES", "true")
+    assert ct.get_config("sdk.strict_lattices") == "true"
+    with pytest.raises(TypeError, match="inside an electron"):
+        build(bool)
 
 
 def test_the_error_of_a_loop_names_the_ways_out() -> None:

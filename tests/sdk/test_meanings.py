@@ -52,7 +52,7 @@ STEP = "@ct.electron\ndef step(x):\n    return helper(x), WORDS, TABLE, ARRAY, M
 CHANGES = {
     "an electron": (
         "@ct.electron\ndef step(x):\n    return 2\n",
-        "'step' as it is now, defined in <change>, line 1;.*it was defined in <cells>, line 1",
+        "'step' as it is now, defined in <change>, line 1;.*it was defined in <cells>",
     ),
     "a sublattice": (
         "@ct.electron\n@ct.lattice\ndef below(x):\n    return x\n",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import msgspec
 import networkx as nx
 import pytest
 
 import covalab as ct
 from covalab.client import Client
+from covalab.core.hooks import Bash, Hooks, Pip
 from covalab.sdk.building.transport_graph import TransportGraph
+from covalab.sdk.hooks.hook_set import HookSet
 
 
 @ct.electron(executor="local")
@@ -174,3 +177,66 @@ def test_the_graph_of_a_result_has_what_became_of_the_nodes(live: Client) -> Non
     graph.reset_node(0)
     assert graph.get_node_value(0, "output") is None
     assert result.get_node_result(0)["output"].get_deserialized() == ([0, 1, 2], "label")
+
+
+def told(inside: Any) -> list[Any]:
+    """Return which hooks are there: kinds of dependencies, or kinds and keywords of calls."""
+    if isinstance(inside, dict):
+        return sorted(inside)
+    return [(one["type"], one["attributes"]["retval_keyword"]) for one in inside]
+
+
+def test_hooks_show_in_the_graph_and_in_what_is_read_back(live: Client) -> None:
+    """As Covalent's metadata has them: given as such or as calls, the lattice's where there are none of its own."""
+
+    def prepare(x: int) -> int:
+        return x
+
+    @ct.electron(deps_bash=["true"], call_before=[ct.DepsBash("true"), ct.DepsCall(prepare, [1], retval_keyword="y")])
+    def own(y: int = 0) -> int:
+        return y
+
+    @ct.electron
+    def none() -> int:
+        return 1
+
+    @ct.electron(call_before=ct.DepsBash("true"), call_after=ct.DepsCall(prepare, kwargs={"x": 2}))
+    def only_calls() -> tuple[int, int]:
+        return 1, 2
+
+    @ct.lattice(deps_bash="true", call_after=ct.DepsBash("true"))
+    def workflow() -> Any:
+        a, b = only_calls()
+        return own(), none(), a, b
+
+    workflow.build_graph()
+    result = ct.get_result(ct.dispatch(workflow)(), wait=True)
+    assert result.result == [1, 1, 1, 2], result.error
+    seen = []
+    for graph in (workflow.transport_graph, result.lattice.transport_graph):
+        nodes = range(len(graph))
+        found = {graph.get_node_value(n, "name"): graph.get_node_value(n, "metadata")["hooks"] for n in nodes}
+        words = {name: {part: told(inside) for part, inside in hooks.items()} for name, hooks in found.items()}
+        assert words["own"] == {"deps": ["bash"], "call_before": [("DepsBash", ""), ("DepsCall", "y")]}
+        assert words["none"] == {"deps": ["bash"], "call_after": [("DepsBash", "")]}
+        assert words["only_calls"] == {"call_before": [("DepsBash", "")], "call_after": [("DepsCall", "")]}
+        assert words[":only_calls()[0]"] == {}
+        made = ct.DepsCall().from_dict(found["only_calls"]["call_after"][0])
+        assert made.apply_kwargs.get_deserialized() == {"x": 2}
+        assert graph._graph.nodes[0]["metadata"]["hooks"]
+        seen.append(words)
+    assert seen[0] == seen[1]
+
+
+def test_hooks_that_an_earlier_version_recorded_are_read() -> None:
+    """It did not write down which were given as calls: the first commands and packages are taken for dependencies."""
+    cases: list[tuple[list[Any], int]] = [
+        ([Bash(["a"]), Pip(["b"]), Bash(["c"])], 2),
+        ([Pip(["b"])], 1),
+        ([Bash(["a"]), Bash(["c"])], 1),
+    ]
+    for before, deps in cases:
+        found = HookSet.recorded(Hooks(before)).metadata
+        assert len(found["deps"]) == deps
+        assert len(found.get("call_before", ())) == len(before) - deps
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode({"before": [], "after": []}), type=Hooks).n_deps == -1

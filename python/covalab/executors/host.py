@@ -81,6 +81,11 @@ class _Running:
         folder = config.sdk().results_dir or str(Path(batch.blobs).parent / "results")
         return {"dispatch_id": batch.dispatch, "node_id": batch.tasks[0].node, "results_dir": folder}
 
+    @property
+    def folder(self) -> Path:
+        """The dispatch's folder for files, in that of the results."""
+        return Path(self.metadata["results_dir"], self.batch.dispatch)
+
 
 class _Done(NamedTuple):
     """Result of a call. An error is returned, not raised: some would end the event loop."""
@@ -194,6 +199,9 @@ class ExecutorHost:
         if job is not None and job.done() and not job.cancelled() and not timeout:
             self._send(Outcomes(running.batch.id, self._encoder.encode([job.result()])))
         self._send(BatchEnded(running.batch.id, timeout=timeout))
+        if all(other.batch.dispatch != running.batch.dispatch for other in self._running.values()):
+            with suppress(OSError):  # something was left in it, or it was never made
+                running.folder.rmdir()
         if self._abandoned and not self._running:
             self._is_worn_out.set()  # threads cannot be killed; a new process has none that go on in vain
 
@@ -292,6 +300,8 @@ class ExecutorHost:
                 "covalab.executor.BaseExecutor or AsyncBaseExecutor"
             )
             raise CovalabError(message)
+        # Plug-ins put files there that they fetch, and do not make it: Covalent has it anyway.
+        running.folder.mkdir(parents=True, exist_ok=True)
         executor._init_runtime(running.runtime)  # noqa: SLF001 - host and base class are one mechanism
         running.executor = executor
         return ready(batch, blobs)
