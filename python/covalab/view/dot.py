@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from covalab.core.errors import GraphError
 from covalab.core.model import Graph, NodeState
+from covalab.view.pdf import graph_pdf
 from covalab.view.picture import COLOURS, caption_of, counts_of, graph_svg, label_of, leading
 from covalab.view.shape import Shape, Unit, shape_of
 
@@ -66,25 +67,32 @@ def dot_svg(graph: Graph, states: Iterable[NodeState]) -> str:
 
 
 def dot_pdf(graph: Graph, states: Iterable[NodeState]) -> bytes:
-    """Return a PDF by ``dot``.
+    """Return a PDF by ``dot``; by our own layout and matplotlib where there is no such program.
 
     Raises
     ------
     GraphError
-        If there is no such program, or it failed.
+        If there is neither.
     """
     from graphviz import CalledProcessError, ExecutableNotFound  # noqa: PLC0415 - as below
 
+    known = _known(states)
+    shape = _shape(graph, known)
+    if len(shape.units) <= _MOST_BOXES:
+        try:
+            drawn: bytes = _digraph(graph, known, shape).pipe(format="pdf", quiet=True)
+        except (ExecutableNotFound, CalledProcessError):
+            pass
+        else:
+            return drawn
     try:
-        drawn: bytes = _digraph(graph, _known(states)).pipe(format="pdf", quiet=True)
-    except (ExecutableNotFound, CalledProcessError) as error:
-        why = "is not on the PATH" if isinstance(error, ExecutableNotFound) else f"ended with {error.returncode}"
+        return graph_pdf(graph, known.values())
+    except ImportError as error:
         message = (
-            f"a PDF of {graph.name!r} is drawn by Graphviz's program `dot`, which {why}; install it (`apt install "
-            "graphviz`, `conda install graphviz`, `brew install graphviz`), or take 'svg', which needs nothing"
+            f"a PDF of {graph.name!r} is drawn by Graphviz's program `dot` or by matplotlib, and neither can be had; "
+            "install one (`apt install graphviz`, `pip install matplotlib`), or take 'svg', which needs nothing"
         )
         raise GraphError(message) from error
-    return drawn
 
 
 def _known(states: Iterable[NodeState]) -> dict[int, NodeState]:
