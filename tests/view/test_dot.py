@@ -12,9 +12,10 @@ from tests.view.test_picture import HOSTILE, assert_harmless
 
 import covalab as ct
 from covalab.core.errors import GraphError
-from covalab.core.model import Graph, Node, NodeKind, NodeState, Settings
+from covalab.core.model import Edge, EdgeKind, Graph, Node, NodeKind, NodeState, Settings
 from covalab.view import dot
 from covalab.view.dot import dot_pdf, dot_source, dot_svg
+from covalab.view.pdf import graph_pdf
 from covalab.view.picture import graph_svg
 
 STATES = [NodeState(0, "completed", 100.0, 102.5, 1), NodeState(1, "failed", 1.0, 2.0, 1)]
@@ -71,14 +72,18 @@ def test_a_picture_is_drawn_by_the_program_where_it_is(program: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["sys.exit(3)", "print('no picture')", "sys.exit('no fonts')", None])
-def test_where_it_is_not_or_fails_our_own_layout_draws(program: Path, what: str | None) -> None:
-    """SVG is there in any case; what cannot be had without the program says what to install."""
+def test_where_it_is_not_or_fails_our_own_layout_draws(
+    program: Path, what: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SVG is there in any case, a PDF where there is matplotlib; else an error says what to install."""
     if what is not None:
         write(program, what)
 
     assert dot_svg(mapped(3), STATES) == graph_svg(mapped(3), STATES)
     if what != "print('no picture')":
-        with pytest.raises(GraphError, match=r"experiment.* `dot`, which .*install it .*or take 'svg'"):
+        assert dot_pdf(mapped(3), STATES).startswith(b"%PDF-")
+        monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+        with pytest.raises(GraphError, match=r"experiment.* `dot` or by matplotlib, .*install one .*or take 'svg'"):
             dot_pdf(mapped(3), STATES)
 
 
@@ -108,6 +113,21 @@ def test_hostile_names_are_labels(name: str, program: Path) -> None:
     assert len(source) < 1_000
     assert re.search(r"&(?!amp;)", source) is None
     assert_harmless(dot_svg(single(name), []))
+    assert graph_pdf(single(name), []).startswith(b"%PDF-")
+
+
+def test_a_pdf_of_our_own_has_the_texts_of_the_picture() -> None:
+    """One page that is as large as the picture; a large graph fits on it; the user's settings do not matter."""
+    import matplotlib as mpl
+
+    with mpl.rc_context({"text.usetex": True, "pdf.compression": 0, "pdf.fonttype": 42}):
+        page = graph_pdf(mapped(20), STATES)
+    assert page.count(b"/Type /Page\n") + page.count(b"/Type /Page ") == 1
+    nodes = [Node(f"n{n}", NodeKind.ELECTRON, n) for n in range(400)]
+    edges = [Edge(n - 1, n, "x", EdgeKind.ARG, 0) for n in range(1, 400)]
+    box = re.search(rb"/MediaBox \[ ?0 0 ([\d.]+) ([\d.]+)", graph_pdf(Graph("long", nodes, edges, [], [], 399), []))
+    assert box is not None
+    assert 10_000 < max(map(float, box.groups())) <= 14_400
 
 
 @ct.electron

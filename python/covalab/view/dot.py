@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from covalab.core.errors import GraphError
-from covalab.core.labels import labels
 from covalab.core.model import Graph, NodeState
-from covalab.view.picture import COLOURS, caption_of, counts_of, graph_svg, label_of, leading
+from covalab.view.pdf import graph_pdf
+from covalab.view.picture import COLOURS, caption_of, counts_of, graph_svg, leading, names_of
 from covalab.view.shape import Shape, Unit, shape_of
 
 if TYPE_CHECKING:
@@ -67,25 +67,32 @@ def dot_svg(graph: Graph, states: Iterable[NodeState]) -> str:
 
 
 def dot_pdf(graph: Graph, states: Iterable[NodeState]) -> bytes:
-    """Return a PDF by ``dot``.
+    """Return a PDF by ``dot``; by our own layout and matplotlib where there is no such program.
 
     Raises
     ------
     GraphError
-        If there is no such program, or it failed.
+        If there is neither.
     """
     from graphviz import CalledProcessError, ExecutableNotFound  # noqa: PLC0415 - as below
 
+    known = _known(states)
+    shape = _shape(graph, known)
+    if len(shape.units) <= _MOST_BOXES:
+        try:
+            drawn: bytes = _digraph(graph, known, shape).pipe(format="pdf", quiet=True)
+        except (ExecutableNotFound, CalledProcessError):
+            pass
+        else:
+            return drawn
     try:
-        drawn: bytes = _digraph(graph, _known(states)).pipe(format="pdf", quiet=True)
-    except (ExecutableNotFound, CalledProcessError) as error:
-        why = "is not on the PATH" if isinstance(error, ExecutableNotFound) else f"ended with {error.returncode}"
+        return graph_pdf(graph, known.values())
+    except ImportError as error:
         message = (
-            f"a PDF of {graph.name!r} is drawn by Graphviz's program `dot`, which {why}; install it (`apt install "
-            "graphviz`, `conda install graphviz`, `brew install graphviz`), or take 'svg', which needs nothing"
+            f"a PDF of {graph.name!r} is drawn by Graphviz's program `dot` or by matplotlib, and neither can be had; "
+            "install one (`apt install graphviz`, `pip install matplotlib`), or take 'svg', which needs nothing"
         )
         raise GraphError(message) from error
-    return drawn
 
 
 def _known(states: Iterable[NodeState]) -> dict[int, NodeState]:
@@ -106,9 +113,8 @@ def _digraph(graph: Graph, known: Mapping[int, NodeState], shape: Shape | None =
         node_attr={"shape": "box", "style": "rounded", "fontname": "Helvetica"},
         edge_attr={"color": "#b5b5b5"},
     )
-    told_apart = labels(graph.nodes, graph.edges)
-    for number, unit in enumerate(shape.units):
-        made.node(str(number), **_attributes(graph, unit, known, label_of(graph, unit, told_apart)))
+    for number, (unit, name) in enumerate(zip(shape.units, names_of(graph, shape), strict=True)):
+        made.node(str(number), **_attributes(graph, unit, known, name))
     for source, target in shape.edges:
         made.edge(str(source), str(target))
     return made

@@ -26,13 +26,13 @@ COLOURS: Final[Mapping[Status, str]] = {
     "cancelled": "#f57c00",
     "skipped": "#9e9e9e",
 }
-_PAPER, _CARD, _LINE, _EDGE, _INK, _MUTED = "#f7f7f7", "#ffffff", "#dcdcdc", "#b5b5b5", "#212121", "#757575"
+_PAPER, CARD, _LINE, EDGE, INK, MUTED = "#f7f7f7", "#ffffff", "#dcdcdc", "#b5b5b5", "#212121", "#757575"
 _FONT: Final = "system-ui,-apple-system,'Segoe UI',Helvetica,Arial,'DejaVu Sans',sans-serif"
 
 _HEIGHT: Final = 46.0
 _NARROWEST, _WIDEST, _CARD_PAD, _LETTER = 138.0, 212.0, 58.0, 7.6
 _SMALL_LETTER: Final = 5.8
-_LAYER_GAP, _BOX_GAP, _DOT, _MARGIN = 40.0, 14.0, 8.0, 24.0
+_LAYER_GAP, _BOX_GAP, _DOT, MARGIN = 40.0, 14.0, 8.0, 24.0
 _WINDOW: Final = (812.0, 392.0)
 """Width and height of a typical output; they decide whether the graph runs sideways or down."""
 
@@ -40,7 +40,7 @@ _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010
 """Characters that XML forbids, even escaped."""
 
 
-class _Box(NamedTuple):
+class Box(NamedTuple):
     """A drawn box, by its centre."""
 
     x: float
@@ -49,8 +49,10 @@ class _Box(NamedTuple):
     height: float
 
 
-class _Scene(NamedTuple):
-    boxes: list[_Box]
+class Scene(NamedTuple):
+    """Where the boxes and the edges of a picture are, without a margin."""
+
+    boxes: list[Box]
     paths: list[list[tuple[float, float]]]
     width: float
     height: float
@@ -75,17 +77,16 @@ def graph_svg(graph: Graph, states: Iterable[NodeState]) -> str:
     known = {state.node: state for state in states}
     failed = [node for node, state in known.items() if state.status == "failed"]
     shape = shape_of(graph.nodes, graph.edges, keep=failed)
-    told_apart = labels(graph.nodes, graph.edges)
-    names = [label_of(graph, unit, told_apart) for unit in shape.units]
-    scene = _arrange(shape, names)
-    width, height = scene.width + 2 * _MARGIN, scene.height + 2 * _MARGIN
+    names = names_of(graph, shape)
+    scene = arrange(shape, names)
+    width, height = scene.width + 2 * MARGIN, scene.height + 2 * MARGIN
     size = f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="{_FONT}" role="img">',
         f"<title>{_escape(graph.name)}</title>",
         f'<rect width="100%" height="100%" rx="10" fill="{_PAPER}"/>',
-        f'<g transform="translate({_MARGIN:.0f} {_MARGIN:.0f})">',
-        f'<g fill="none" stroke="{_EDGE}" stroke-width="1.2">',
+        f'<g transform="translate({MARGIN:.0f} {MARGIN:.0f})">',
+        f'<g fill="none" stroke="{EDGE}" stroke-width="1.2">',
         *(f'<path d="{_path(points, sideways=scene.sideways)}"/>' for points in scene.paths),
         "</g>",
     ]
@@ -95,7 +96,7 @@ def graph_svg(graph: Graph, states: Iterable[NodeState]) -> str:
     return "".join(parts)
 
 
-def _arrange(shape: Shape, names: Iterable[str]) -> _Scene:
+def arrange(shape: Shape, names: Iterable[str]) -> Scene:
     """Lay out the shape sideways or down, whichever is larger in the window."""
     longest = max(map(len, names), default=0)
     card = min(_WIDEST, max(_NARROWEST, _CARD_PAD + _LETTER * longest))
@@ -105,11 +106,11 @@ def _arrange(shape: Shape, names: Iterable[str]) -> _Scene:
     return down if _scale(down) > 1.6 * _scale(across) else across
 
 
-def _scale(scene: _Scene) -> float:
+def _scale(scene: Scene) -> float:
     return min(1.0, _WINDOW[0] / max(1.0, scene.width), _WINDOW[1] / max(1.0, scene.height))
 
 
-def _arrange_one_way(shape: Shape, ranks: Ranks, card: float, *, sideways: bool) -> _Scene:
+def _arrange_one_way(shape: Shape, ranks: Ranks, card: float, *, sideways: bool) -> Scene:
     sizes = [(_DOT, _DOT) if unit.kind == "junction" else (card, _HEIGHT) for unit in shape.units]
     places = place(ranks, [size[sideways] for size in sizes], _BOX_GAP)
     step = (card if sideways else _HEIGHT) + _LAYER_GAP
@@ -118,7 +119,7 @@ def _arrange_one_way(shape: Shape, ranks: Ranks, card: float, *, sideways: bool)
         return (along, beside) if sideways else (beside, along)
 
     middles = [layer * step + (step - _LAYER_GAP) / 2 for layer in ranks.layer_of]
-    boxes = [_Box(*point(middles[item], places.across[item]), *size) for item, size in enumerate(sizes)]
+    boxes = [Box(*point(middles[item], places.across[item]), *size) for item, size in enumerate(sizes)]
     paths: list[list[tuple[float, float]]] = []
     for route in ranks.routes:
         points: list[tuple[float, float]] = []
@@ -130,7 +131,7 @@ def _arrange_one_way(shape: Shape, ranks: Ranks, card: float, *, sideways: bool)
                 points.append(point(middles[item] + half, places.across[item]))
         paths.append(points)
     along = max(1.0, len(ranks.layers) * step - _LAYER_GAP)
-    return _Scene(boxes, paths, *point(along, max(1.0, places.breadth)), sideways)
+    return Scene(boxes, paths, *point(along, max(1.0, places.breadth)), sideways)
 
 
 def _path(points: Sequence[tuple[float, float]], *, sideways: bool) -> str:
@@ -145,9 +146,9 @@ def _path(points: Sequence[tuple[float, float]], *, sideways: bool) -> str:
     return "".join(steps)
 
 
-def _draw_unit(graph: Graph, unit: Unit, box: _Box, known: Mapping[int, NodeState], name: str) -> Iterator[str]:
+def _draw_unit(graph: Graph, unit: Unit, box: Box, known: Mapping[int, NodeState], name: str) -> Iterator[str]:
     if unit.kind == "junction":
-        yield f'<circle cx="{box.x:.1f}" cy="{box.y:.1f}" r="4" fill="{_EDGE}"/>'
+        yield f'<circle cx="{box.x:.1f}" cy="{box.y:.1f}" r="4" fill="{EDGE}"/>'
         return
     counts = counts_of(unit.members, known)
     status = leading(counts)
@@ -159,7 +160,7 @@ def _draw_unit(graph: Graph, unit: Unit, box: _Box, known: Mapping[int, NodeStat
     yield _rect(left, top, box, colour if loud else _LINE, "1.5" if loud else "1", dashed=status == "skipped")
     yield _mark(status, left + 23, box.y)
     name = _cut(name, int((box.width - 54) / _LETTER) + 1)
-    ink = _MUTED if status == "skipped" else _INK
+    ink = MUTED if status == "skipped" else INK
     text_left = left + 42
     yield (
         f'<text x="{text_left:.1f}" y="{box.y - 4:.1f}" font-size="12.5" font-weight="600" fill="{ink}">'
@@ -172,11 +173,16 @@ def _draw_unit(graph: Graph, unit: Unit, box: _Box, known: Mapping[int, NodeStat
             caption_of(graph, unit.members[0], known.get(unit.members[0])), int((box.width - 54) / _SMALL_LETTER)
         )
         at = f'x="{text_left:.1f}" y="{box.y + 12:.1f}"'
-        yield f'<text {at} font-size="11" fill="{_MUTED}">{_escape(caption)}</text>'
+        yield f'<text {at} font-size="11" fill="{MUTED}">{_escape(caption)}</text>'
 
 
-def label_of(graph: Graph, unit: Unit, told_apart: Mapping[int, str]) -> str:
-    """Return the name of a box: of a group with the number of its nodes, else with its label (`core.labels`)."""
+def names_of(graph: Graph, shape: Shape) -> list[str]:
+    """Return the names of boxes: of a group with the number of its nodes, else with its label (`core.labels`)."""
+    told_apart = labels(graph.nodes, graph.edges)
+    return [_name_of(graph, unit, told_apart) for unit in shape.units]
+
+
+def _name_of(graph: Graph, unit: Unit, told_apart: Mapping[int, str]) -> str:
     first = unit.members[0]
     more = f" \N{MULTIPLICATION SIGN}{len(unit.members)}" if unit.kind == "group" else told_apart.get(first, "")
     return f"{pretty_name(graph.nodes[first])}{more}"
@@ -212,11 +218,11 @@ def leading(counts: Mapping[Status, int]) -> Status:
     return next((status for status in order if counts[status]), "pending")
 
 
-def _rect(left: float, top: float, box: _Box, line: str, width: str, *, dashed: bool = False) -> str:
+def _rect(left: float, top: float, box: Box, line: str, width: str, *, dashed: bool = False) -> str:
     dashes = ' stroke-dasharray="4 3"' if dashed else ""
     return (
         f'<rect x="{left:.1f}" y="{top:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" rx="9" '
-        f'fill="{_CARD}" stroke="{line}" stroke-width="{width}"{dashes}/>'
+        f'fill="{CARD}" stroke="{line}" stroke-width="{width}"{dashes}/>'
     )
 
 
@@ -225,7 +231,7 @@ def _mark(status: Status, x: float, y: float) -> str:
     colour = COLOURS[status]
     attributes = f'transform="translate({x:.1f} {y:.1f})" stroke-width="2" stroke-linecap="round"'
     ring = f'<circle r="9" fill="none" stroke="{colour}"'
-    disc = f'<circle r="10" fill="{colour}"/><path fill="none" stroke="{_CARD}"'
+    disc = f'<circle r="10" fill="{colour}"/><path fill="none" stroke="{CARD}"'
     shapes: dict[Status, str] = {
         "pending": f"{ring}/>",
         "skipped": f'{ring} stroke-dasharray="3 3"/>',
@@ -245,6 +251,11 @@ def _bar(counts: Mapping[Status, int], total: int, left: float, top: float, widt
         if part and status != "pending":
             yield f'<rect x="{left:.1f}" y="{top:.1f}" width="{part:.1f}" height="5" fill="{COLOURS[status]}"/>'
         left += part
+
+
+def fitting(text: str, width: float, size: float) -> str:
+    """Return as much of a text as fits into a width in letters of a size, without what no picture can show."""
+    return _cut(_NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text), int(width / (_SMALL_LETTER / 11 * size)))
 
 
 def _cut(text: str, letters: int) -> str:

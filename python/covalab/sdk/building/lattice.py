@@ -349,8 +349,8 @@ class Lattice:
         Examples
         --------
         >>> from covalab.sdk.building.electron import electron
-        >>> print(lattice(electron(abs)).draw(-1).source.partition("{")[0])
-        digraph transport_graph
+        >>> lattice(electron(abs)).draw(-1).source.splitlines()[0]
+        'digraph transport_graph {'
         """
         engine = None if self.parameters.takes("engine") else kwargs.pop("engine", None)
         if engine not in (None, "dot"):

@@ -6,6 +6,7 @@ import warnings
 from typing import Final
 
 from covalab.client import Client
+from covalab.core.errors import DispatcherUnavailable
 
 _LONGEST_SECONDS: Final = 30.0
 """Starting a process takes half a second, on a busy machine some; longer is a warning."""
@@ -23,7 +24,11 @@ def await_watching(client: Client, dispatch: str, *, stacklevel: int = 3) -> Non
     stacklevel : int, default 3
         As for `warnings.warn`; 3 is the caller of the function that calls this one.
     """
-    starting = [state for state in client.triggers(dispatch, _LONGEST_SECONDS) if state.state == "starting"]
+    try:
+        states = client.triggers(dispatch, _LONGEST_SECONDS)
+    except DispatcherUnavailable:  # what is recorded is kept, and the caller must get its id
+        return
+    starting = [state for state in states if state.state == "starting"]
     if starting:
         message = (
             f"{', '.join(sorted({state.name for state in starting}))} of dispatch {dispatch} does not watch yet, after "

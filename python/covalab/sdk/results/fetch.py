@@ -40,7 +40,7 @@ def fetch_result(
     if wait and record.summary.held and record.summary.starts_at is None and timeout is None:
         message = (
             f"dispatch {wanted} ({record.summary.name}) was recorded and not started (disable_run, or it waits for a "
-            "trigger): this waits until somebody starts it; give a timeout to wait no longer than that"
+            "trigger): this waits until it is started, as ct.start(id) does; give a timeout to wait no longer than that"
         )
         warnings.warn(message, stacklevel=stacklevel)
         record = client.record(wanted, wait=True, outputs=outputs, held=True)

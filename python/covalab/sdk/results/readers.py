@@ -66,12 +66,13 @@ class Readers:
         ----------
         kind : {"dot", "svg", "pdf"}, default "dot"
             DOT source (str), for Graphviz and what reads it; or a picture, SVG (str) or PDF (bytes), by Graphviz's
-            program ``dot``. Where that is not installed, SVG is drawn by our own layout, as a notebook shows it.
+            program ``dot``. Where that is not installed, both have our own layout, as a notebook shows it; matplotlib
+            then draws the PDF.
 
         Raises
         ------
         GraphError
-            If there is no such kind, or a PDF is wanted and ``dot`` is not installed.
+            If there is no such kind, or a PDF is wanted and neither ``dot`` nor matplotlib is installed.
 
         Examples
         --------
