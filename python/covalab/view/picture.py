@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from covalab.core.model import Graph, NodeKind, NodeState, Status
 from covalab.view.layout import Ranks, place, rank
 from covalab.view.shape import PLUMBING, Shape, Unit, shape_of
-from covalab.view.words import STATUSES, duration_text, pretty_name, status_word, waiting_word
+from covalab.view.words import STATUSES, duration_text, pretty_name, short_name, status_word, waiting_word
 
 _COLOURS: Final[Mapping[Status, str]] = {
     "pending": "#9e9e9e",
@@ -79,7 +79,7 @@ def graph_svg(graph: Graph, states: Iterable[NodeState]) -> str:
     size = f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="{_FONT}" role="img">',
-        f"<title>{_escape(graph.name)}</title>",
+        f"<title>{_escape(short_name(graph.name))}</title>",
         f'<rect width="100%" height="100%" rx="10" fill="{_PAPER}"/>',
         f'<g transform="translate({_MARGIN:.0f} {_MARGIN:.0f})">',
         f'<g fill="none" stroke="{_EDGE}" stroke-width="1.2">',
@@ -175,7 +175,7 @@ def _draw_unit(graph: Graph, unit: Unit, box: _Box, known: Mapping[int, NodeStat
 def _label(graph: Graph, unit: Unit) -> str:
     node = graph.nodes[unit.members[0]]
     many = f" \N{MULTIPLICATION SIGN}{len(unit.members)}" if unit.kind == "group" else ""
-    return f"{pretty_name(node)}{many}"
+    return f"{short_name(pretty_name(node))}{many}"
 
 
 def _caption(graph: Graph, node: int, state: NodeState | None) -> str:
