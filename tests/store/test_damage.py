@@ -194,7 +194,10 @@ def compare(path: Path, expected: dict[str, Record], what: str, log: pytest.LogC
 
 def n_cases() -> list[Any]:
     """Return the numbers of cases: a few, and at night many."""
-    return [pytest.param(25, id="few"), pytest.param(400, id="many", marks=pytest.mark.nightly)]
+    return [
+        pytest.param(25, id="few"),
+        pytest.param(200, id="many", marks=[pytest.mark.nightly, pytest.mark.timeout(3600)]),
+    ]
 
 
 @pytest.mark.parametrize("n", n_cases())
