@@ -20,7 +20,7 @@ _PAGES_AT_ONCE = 1_000
 
 
 class Backup(NamedTuple):
-    """What was copied: dispatches, blobs that are new in the copy, and those that could not be copied."""
+    """Copied dispatches, number of blobs that are new in the copy, and those that could not be copied."""
 
     n_dispatches: int
     n_blobs: int
