@@ -108,11 +108,14 @@ class Store:
             connection.set_busy_timeout(_BUSY_MS)
             self._local.connection = connection
             self._connections.append(connection)
+        connection.execute("BEGIN")
         try:
-            with connection:
-                result = job(connection)
+            result = job(connection)
         except apsw.Error as error:
             raise self._explain(error) from error
+        finally:
+            if connection.in_transaction:  # a page that is damaged has ended it
+                connection.execute("ROLLBACK")
         return result
 
     def _explain(self, error: Exception) -> Exception:
