@@ -446,7 +446,7 @@ def test_a_missing_blob_fails_the_one_task_that_needs_it(batches: Batches) -> No
 
     outcomes = batches.outcomes()
 
-    assert failure(outcomes[0]).type == "serialization"
+    assert failure(outcomes[0]).type == "storage"
     assert "0000" in failure(outcomes[0]).message
     assert value(outcomes[1]) == 1
 
