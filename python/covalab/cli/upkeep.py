@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -19,7 +21,11 @@ class Finding(NamedTuple):
 
 @click.command()
 @click.option("--repair", is_flag=True, help="Mend what can be mended without losing anything.")
-@click.option("--values", is_flag=True, help="Also read every stored value and compare it with its digest.")
+@click.option(
+    "--values",
+    is_flag=True,
+    help="Also read every large value and compare it with its digest; damaged files are moved aside.",
+)
 def doctor(*, repair: bool, values: bool) -> None:
     """Look for trouble in the data folder, and explain it. Exits with 1 if there is any.
 
@@ -97,8 +103,11 @@ def _database(folder: Path, *, repair: bool) -> Iterator[Finding]:
         yield Finding(is_good=True, text="there is no database yet")
         return
     bad = damaged_pages(path)
-    if bad and repair and find(folder) is None:
-        Store(path).close()
+    if bad and repair:
+        # As a dispatcher does, so that none starts meanwhile.
+        with (folder / "lock").open("ab") as lock, suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            Store(path).close()
         bad = damaged_pages(path)
     if bad:
         what = f"{len(bad)} pages of {path} are damaged; the next start of the dispatcher makes it anew from the others"

@@ -236,7 +236,7 @@ def _explained(error: Exception, path: Path) -> Exception:
     elif isinstance(error, apsw.ReadOnlyError | apsw.CantOpenError | apsw.PermissionsError):
         what = "it cannot be written; make the data folder writable"
     elif _is_damaged_page(error):
-        what = "a part of it is damaged; `covalab stop`, and the next start makes it anew from what is whole"
+        what = "a part of it is damaged; this dispatcher ends, and the next makes it anew from what is whole: try again"
     elif isinstance(error, apsw.NotADBError | apsw.CorruptError):
         what = "it is damaged; move the data folder away and keep it, `covalab start` makes a new one"
     elif isinstance(error, apsw.BusyError | apsw.LockedError):
