@@ -12,7 +12,7 @@ from tests.waiting import until
 import covalab as ct
 from covalab.cli import main
 from covalab.client import Client, connect
-from covalab.client.launcher import find
+from covalab.client.launcher import _is_locked
 from covalab.store.pages import PAGE_SIZE, damaged_pages
 
 
@@ -88,7 +88,7 @@ def test_doctor_finds_what_is_wrong_and_mends_what_is_safe(own: Client) -> None:
 
     own.stop()
     database = own.data_dir / "covalab.db"
-    until(lambda: find(own.data_dir) is None and not database.with_name("covalab.db-wal").exists())
+    until(lambda: not _is_locked(own.data_dir))
     with database.open("r+b") as file:
         file.seek(5 * PAGE_SIZE + 17)
         file.write(b"xyz")
