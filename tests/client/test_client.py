@@ -20,7 +20,7 @@ import covalab as ct
 from covalab.client import Client, connect, paths
 from covalab.client.connection import UnixConnection
 from covalab.client.launcher import find, start_dispatcher
-from covalab.core.errors import DataFolderError, DispatcherUnavailable, MissingLatticeRecordError
+from covalab.core.errors import DataFolderError, DispatcherUnavailable, MissingLatticeRecordError, VersionMismatch
 
 
 def kill(client: Client) -> int:
@@ -227,6 +227,41 @@ def test_a_folder_becomes_private_or_is_refused(tmp_path: Path) -> None:
     for other in ("link", "file", "file/below"):
         with pytest.raises(DataFolderError, match="COVALAB_DATA_DIR"):
             paths.ensure_private(tmp_path / other)
+
+
+def test_folders_above_it_are_writable_by_nobody_else(tmp_path: Path) -> None:
+    """Also where the umask lets everybody write: who can write there could put another folder in its place."""
+    before = os.umask(0)
+    try:
+        paths.ensure_private(tmp_path / "a" / "b" / "c")
+    finally:
+        os.umask(before)
+
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a", "a/b", "a/b/c")]
+    assert modes == [0o755, 0o755, 0o700]
+
+
+def test_a_folder_of_a_newer_version_is_refused_by_name(tmp_path: Path) -> None:
+    """The process that cannot open it says why, and so does the error where it was asked for."""
+    from covalab.store.pages import connect as connect_database
+
+    folder = paths.ensure_private(tmp_path / "data")
+    database = connect_database(folder / "covalab.db")
+    database.execute("CREATE TABLE future (x); PRAGMA user_version = 99")
+    database.close()
+
+    with pytest.raises(VersionMismatch, match=r"schema 99.*upgrade covalab"):
+        Client(folder).status()
+
+
+def test_a_name_that_cannot_be_sent_is_named(live: Client) -> None:
+    """Half a surrogate pair, as a file name that is no UTF-8 has: nothing is recorded."""
+    lattice = ct.lattice(ct.electron(str, executor=ct.executor.LocalExecutor(workdir="a\ud800b")))
+    before = len(live.dispatches(count=10_000))
+    with pytest.raises(ct.GraphError, match=r"a\\ud800b.*no UTF-8"):
+        ct.dispatch(lattice)(1)
+
+    assert len(live.dispatches(count=10_000)) == before
 
 
 def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:

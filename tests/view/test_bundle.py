@@ -127,3 +127,20 @@ def test_counts_say_what_is_drawn() -> None:
 
     assert "1 of 2 done, 1 running (" in bundle["text/plain"]
     assert "1 of 2 done, 1 running<" in bundle["text/html"]
+
+
+def test_a_name_without_end_widens_no_page() -> None:
+    """A function may be called anything: names are one line and cut wherever they are shown; errors are cut, too."""
+    for name in ("x" * 1_000_000, "line\n" * 5_000, "a\u0301" * 5_000):
+        graph = Graph(name, [Node(name, NodeKind.ELECTRON, 0)], [], [], [Settings()], 0)
+        one = msgspec.structs.replace(summary(), name=name, error=name)
+        bundle = dispatch_bundle(one, graph, STATES, widget=False)
+
+        assert len(bundle["text/plain"]) < 500
+        assert bundle["text/plain"].count("\n") == 0
+        assert len(bundle["text/html"]) < 20_000
+        seen = Seen(bundle["text/html"])
+        picture = next(attrs["src"] for tag, attrs in seen.tags if tag == "img")
+        assert picture is not None
+        svg = ET.fromstring(base64.b64decode(picture.partition(",")[2]))
+        assert float(svg.get("width", "0")) < 2_000

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from covalab._version import __version__
-from covalab.cli import configuration, dispatcher, dispatches, jupyter, notebooks
+from covalab.cli import configuration, dispatcher, dispatches, jupyter, notebooks, upkeep
 from covalab.core.errors import CovalabError
 
 __all__ = ["main"]
@@ -43,5 +43,6 @@ for _command in (
     *dispatches.COMMANDS,
     *configuration.COMMANDS,
     *jupyter.COMMANDS,
+    *upkeep.COMMANDS,
 ):
     main.add_command(_command)

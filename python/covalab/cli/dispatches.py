@@ -30,6 +30,7 @@ from covalab.core.model import (
     TriggerState,
     does_work,
 )
+from covalab.view.words import short_error, short_name
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -213,7 +214,7 @@ def summary_table(dispatches: Iterable[DispatchSummary]) -> Table:
     for one in dispatches:
         found.add_row(
             one.id,
-            plain_text(one.name),
+            plain_text(short_name(one.name)),
             status_text(one.status),
             progress_text(one.counts),
             time_text(one.created_at),
@@ -231,7 +232,7 @@ def _facts(record: DispatchRecord, schedule: Schedule | None) -> Table:
     summary = record.summary
     facts = fact_table()
     facts.add_row("dispatch", summary.id)
-    facts.add_row("lattice", plain_text(summary.name))
+    facts.add_row("lattice", plain_text(short_name(summary.name)))
     facts.add_row("status", status_text(summary.status))
     facts.add_row("nodes done", progress_text(summary.counts))
     facts.add_row("made", time_text(summary.created_at))
@@ -247,7 +248,7 @@ def _facts(record: DispatchRecord, schedule: Schedule | None) -> Table:
         facts.add_row("notebook", plain_text(summary.notebook))
     facts.add_row("python", plain_text(record.environment.python))
     if summary.error:
-        facts.add_row("error", plain_text(summary.error, "red"))
+        facts.add_row("error", plain_text(short_error(summary.error), "red"))
     return facts
 
 
@@ -258,7 +259,7 @@ def _print_nodes(record: DispatchRecord, out: Console) -> None:
     for row in rows[:_MOST_NODES]:
         nodes.add_row(
             str(row["node"]),
-            plain_text(row["name"]),
+            plain_text(short_name(row["name"])),
             status_text(row["status"]),
             str(row["attempt"]),
             time_text(row["started_at"]),

@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import quote, urlencode
@@ -111,7 +111,14 @@ class Client:
 
     def submit(self, submission: Submission) -> DispatchSummary:
         """Record a dispatch and start it. Return after it is on the disk."""
-        body = msgspec.msgpack.encode(submission)
+        try:
+            body = msgspec.msgpack.encode(submission)
+        except UnicodeEncodeError as error:
+            message = (
+                f"dispatch of {submission.graph.name!a} has {error.object[:200]!a} among its names or settings, "
+                "which is no UTF-8 and cannot be sent; give it another name, or pass it as a value"
+            )
+            raise errors.GraphError(message) from error
         answer: DispatchSummary = self._request("POST", "/dispatches", DispatchSummary, body=body)
         return answer
 
@@ -518,8 +525,4 @@ def _exception(status: int, data: bytes, store: str) -> Exception:
         return errors.MissingLatticeRecordError(problem.subject, store)
     if status == _GONE:
         return errors.TakenOver(problem.message)
-    known = getattr(errors, problem.kind, None)
-    if isinstance(known, type) and issubclass(known, errors.CovalabError):
-        with suppress(TypeError):
-            return known(problem.message)
-    return errors.DispatcherError(problem.message)
+    return errors.error_of(problem.kind, problem.message)

@@ -128,6 +128,5 @@ def _spawn(folder: Path) -> bool:
     if line.startswith(b"{"):
         problem = msgspec.json.decode(line, type=Problem)
         reaper.join()
-        kind = getattr(errors, problem.kind, errors.DispatcherUnavailable)
-        raise kind(problem.message)
+        raise errors.error_of(problem.kind, problem.message)
     return line != b""

@@ -55,7 +55,10 @@ def ensure_private(folder: Path) -> Path:
     """
     way_out = "choose another folder with COVALAB_DATA_DIR"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A folder above it that others may write to would let them put another in its place.
+        for parent in [parent for parent in folder.parents if not parent.exists()][::-1]:
+            parent.mkdir(mode=0o755, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
     except OSError as error:
         message = f"cannot create the data folder {folder}: {error.strerror}; {way_out}"

@@ -28,6 +28,7 @@ CovalabError
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 
@@ -48,13 +49,15 @@ class DispatcherSilent(DispatcherUnavailable, TimeoutError):
 
 
 class VersionMismatch(DispatcherError):
-    """Two parts of covalab that must agree have different versions."""
+    """Two parts of covalab that must agree have different versions. One argument is the whole message."""
 
-    def __init__(self, here: str, there: str, where: str, remedy: str) -> None:
+    def __init__(self, here: str, there: str = "", where: str = "", remedy: str = "") -> None:
         self.here, self.there, self.where, self.remedy = here, there, where, remedy
         super().__init__(here, there, where, remedy)
 
     def __str__(self) -> str:
+        if not self.there:
+            return self.here
         return f"this is covalab {self.here}, {self.where} is covalab {self.there}; {self.remedy}"
 
 
@@ -63,13 +66,15 @@ class DataFolderError(DispatcherError, OSError):
 
 
 class ConfigError(CovalabError, ValueError):
-    """The configuration has a wrong or contradictory value."""
+    """The configuration has a wrong or contradictory value. One argument is the whole message."""
 
-    def __init__(self, where: str, what: str) -> None:
+    def __init__(self, where: str, what: str = "") -> None:
         self.where, self.what = where, what
         super().__init__(where, what)
 
     def __str__(self) -> str:
+        if not self.what:
+            return self.where
         return f"the configuration in {self.where} cannot be used: {self.what}; correct it and dispatch again"
 
 
@@ -197,3 +202,20 @@ class TaskCancelledError(CovalabError, RuntimeError):
 
 class TaskFailed(CovalabError, RuntimeError):
     """A dispatch or a task ended without a value; `Result.raise_for_status` raises it."""
+
+
+def error_of(kind: str, message: str) -> CovalabError:
+    """Return the error that another process reported: of its class, with its message.
+
+    Examples
+    --------
+    >>> print(repr(error_of("ConfigError", "dask: no")), error_of("ConfigError", "dask: no"))
+    ConfigError('dask: no', '') dask: no
+    >>> error_of("KeyError", "x")
+    DispatcherError('x')
+    """
+    known = globals().get(kind)
+    if isinstance(known, type) and issubclass(known, CovalabError):
+        with suppress(TypeError):
+            return known(message)
+    return DispatcherError(message)

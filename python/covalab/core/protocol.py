@@ -40,7 +40,10 @@ def check_version(header: str, where: str, remedy: str) -> None:
     # A part from before there was a protocol number, or a stranger, has none, which is no match either.
     version, _, protocol = header.partition(" protocol ")
     if protocol != str(PROTOCOL):
-        raise VersionMismatch(__version__, version or "of unknown version", where, remedy)
+        here, there = __version__, version or "of unknown version"
+        if here == there:  # two states of one version
+            here, there = f"{here} (protocol {PROTOCOL})", f"{there} (protocol {protocol or 'unknown'})"
+        raise VersionMismatch(here, there, where, remedy)
 
 
 # Arrays on the wire: a batch may have hundreds of tasks, and field names would be most of its bytes.

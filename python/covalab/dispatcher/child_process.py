@@ -27,11 +27,12 @@ _FORBIDDEN: Final = frozenset({"JPY_PARENT_PID", "MPLBACKEND", "PYTHONPATH", "VI
 
 
 class ProcessEnd(NamedTuple):
-    """How one run of a process ended. `hopeless`: another would end the same way."""
+    """How one run of a process ended. `hopeless`: another would end the same way; `outdated`: until an upgrade."""
 
     came_up: bool
     message: str
     hopeless: bool = False
+    outdated: bool = False
 
 
 class ChildProcess:

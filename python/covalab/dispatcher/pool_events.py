@@ -102,11 +102,16 @@ class PoolEvents:
             self._registry.mark_changed(run)
 
     def on_pool_failed(self, pool: Pool) -> None:
-        """A pool cannot be started at all: nodes that need it fail. Called again when more become ready."""
+        """A pool cannot be started at all: nodes that need it fail. Called again when more become ready.
+
+        Where only the version of covalab is another, work that was taken up after a restart waits for an upgrade.
+        """
         now = self._clock.now()
         for run in self._registry.runs.values():
             queue = run.queues.get(pool.key)
             if queue is None or not run.progress.queues[queue]:
+                continue
+            if pool.waits_for_upgrade and run.created.recovered:
                 continue
             failure = Failure("executor", pool.message)
             for node in run.progress.queues[queue]:

@@ -11,6 +11,7 @@ import itertools
 import logging
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -46,6 +47,7 @@ _log = logging.getLogger("covalab.pools")
 _START_LIMIT: Final = 120.0
 _READ_LIMIT: Final = 1 << 20
 _END_SECONDS: Final = 0.5
+_UPGRADE_SECONDS: Final = 60.0
 """The time after which a pool hears of dispatches that have ended: a message to all workers costs what a task does."""
 _MODULES: Final = {"pool": "covalab.pool", "host": "covalab.executors.host"}
 
@@ -150,6 +152,7 @@ class Pool:
         self._cluster = ""
         self._interpreter = Interpreter(environment.python, environment.shell_env)
         self._fell_back = False
+        self._upgraded: asyncio.Event | None = None
         self._socket = socket
         self._listener = listener
         self._writer: asyncio.StreamWriter | None = None
@@ -218,6 +221,11 @@ class Pool:
     # -- the process ---------------------------------------------------------------------------------------------
 
     async def _run_once(self) -> ProcessEnd:
+        while (end := await self._run_to_end()).outdated:
+            await self._wait_for_upgrade()
+        return end
+
+    async def _run_to_end(self) -> ProcessEnd:
         self.state = "starting"
         try:
             end = await self._run_process()
@@ -235,8 +243,29 @@ class Pool:
         if end.hopeless and self.key.or_here and not self._fell_back:
             self._fell_back = True
             _log.warning("%s; using %s instead", end.message, self.environment.python)
-            return await self._run_once()
+            return await self._run_to_end()
         return end
+
+    async def _wait_for_upgrade(self) -> None:
+        """Wait until the environment may have another version: work that ran there before is not lost for that."""
+        self._upgraded = asyncio.Event()
+        self.state = "failed"
+        _log.warning("%s; what ran there before waits, and is tried again every %g s", self.message, _UPGRADE_SECONDS)
+        self._listener.on_pool_failed(self)
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._upgraded.wait(), _UPGRADE_SECONDS)
+        self._upgraded = None
+
+    @property
+    def waits_for_upgrade(self) -> bool:
+        """Whether its environment has another version of covalab, which may change."""
+        return self._upgraded is not None
+
+    def try_again(self) -> None:
+        """Start the process of an environment that had another version at once."""
+        if self._upgraded is not None:
+            self._upgraded.set()
+            self.state = "starting"
 
     async def _on_failed(self, _: ProcessEnd) -> None:
         self.state = "failed"
@@ -324,7 +353,7 @@ class Pool:
                         f"install the same version there: {message.python} -m pip install -U covalab",
                     )
                 except VersionMismatch as error:
-                    return ProcessEnd(came_up=False, message=str(error), hopeless=True)
+                    return ProcessEnd(came_up=False, message=str(error), hopeless=True, outdated=True)
                 came_up = True
                 self.state = "up"
                 self._cluster = message.cluster
@@ -427,6 +456,9 @@ class Pools:
     def of(self, key: PoolKey, environment: Environment) -> Pool:
         """Return the pool of a key, for a dispatch of an environment; a failed one is started again."""
         pool = self._pools.get(key)
+        if pool is not None and pool.waits_for_upgrade:
+            pool.try_again()
+            return pool
         if pool is None or pool.state == "failed":
             name = f"{key.kind}-{next(self._numbers)}"
             pool = Pool(key, environment, self._sockets / f"{name}.sock", self._logs / f"{name}.log", self._listener)

@@ -119,7 +119,7 @@ def _blobs_in(outcomes: Iterable[tuple[bytes | None, bytes | None, bytes | None]
 
 
 class _Damage:
-    """What is missing: each dispatch is compared with its graph."""
+    """Damage of the dispatches: each is compared with its graph."""
 
     def __init__(self, connection: apsw.Connection, kept: Path) -> None:
         self._connection = connection
@@ -130,7 +130,7 @@ class _Damage:
 
     @property
     def text(self) -> str:
-        """What was lost, for people."""
+        """Text for people that names every loss."""
         if not self._named and not self._may_miss_ids:
             return "No dispatch misses anything."
         unknown = "\nDispatches of which nothing is in a whole page cannot be named." if self._may_miss_ids else ""

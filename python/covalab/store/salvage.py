@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
 
 class Salvaged(NamedTuple):
-    """What was read: rows by table, the ids of dispatches by key, and whether there may have been more of these."""
+    """Rows by table, ids of dispatches by key, and whether there may have been more of these."""
 
     tables: dict[str, list[Row]]
     ids: dict[int, str]

@@ -108,11 +108,14 @@ class Store:
             connection.set_busy_timeout(_BUSY_MS)
             self._local.connection = connection
             self._connections.append(connection)
+        connection.execute("BEGIN")
         try:
-            with connection:
-                result = job(connection)
+            result = job(connection)
         except apsw.Error as error:
             raise self._explain(error) from error
+        finally:
+            if connection.in_transaction:  # a page that is damaged has ended it
+                connection.execute("ROLLBACK")
         return result
 
     def _explain(self, error: Exception) -> Exception:
@@ -233,7 +236,7 @@ def _explained(error: Exception, path: Path) -> Exception:
     elif isinstance(error, apsw.ReadOnlyError | apsw.CantOpenError | apsw.PermissionsError):
         what = "it cannot be written; make the data folder writable"
     elif _is_damaged_page(error):
-        what = "a part of it is damaged; `covalab stop`, and the next start makes it anew from what is whole"
+        what = "a part of it is damaged; this dispatcher ends, and the next makes it anew from what is whole: try again"
     elif isinstance(error, apsw.NotADBError | apsw.CorruptError):
         what = "it is damaged; move the data folder away and keep it, `covalab start` makes a new one"
     elif isinstance(error, apsw.BusyError | apsw.LockedError):

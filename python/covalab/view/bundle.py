@@ -20,7 +20,7 @@ from covalab.core.model import Counts, DispatchSummary, Graph, NodeState
 from covalab.view.node_outputs import NodeDisplays, displays_html, displays_json, displays_text
 from covalab.view.picture import graph_svg
 from covalab.view.shape import drawn_counts
-from covalab.view.words import counts_text, duration_text, summary_word
+from covalab.view.words import counts_text, duration_text, short_error, short_name, summary_word
 
 MIME_TYPE: Final = "application/vnd.covalab.dispatch+json"
 WIDGET_MIME_TYPE: Final = "application/vnd.jupyter.widget-view+json"
@@ -84,7 +84,7 @@ def _text(summary: DispatchSummary, counts: Counts) -> str:
     took = _duration(summary)
     word = summary_word(summary)
     parts = [f"{word[:1].lower()}{word[1:]}, {counts_text(counts)}", *([took] if took else [])]
-    return f"{summary.name}: {', '.join(parts)} (dispatch {summary.id})"
+    return f"{short_name(summary.name)}: {', '.join(parts)} (dispatch {summary.id})"
 
 
 def _html(summary: DispatchSummary, graph: Graph | None, states: Sequence[NodeState], counts: Counts) -> str:
@@ -94,7 +94,7 @@ def _html(summary: DispatchSummary, graph: Graph | None, states: Sequence[NodeSt
         "Status": f"{summary_word(summary)} · {counts_text(counts)}",
         "Took" if summary.ended_at is not None else "So far": _duration(summary),
         "Notebook": summary.notebook,
-        "Error": summary.error,
+        "Error": short_error(summary.error),
     }
     table = "".join(
         f'<tr><th style="text-align:left;vertical-align:top">{name}</th>'
@@ -105,9 +105,9 @@ def _html(summary: DispatchSummary, graph: Graph | None, states: Sequence[NodeSt
     picture = ""
     if graph is not None:
         data = base64.b64encode(graph_svg(graph, states).encode()).decode("ascii")
-        alt = html.escape(f"Transport graph of {summary.name}")
+        alt = html.escape(f"Transport graph of {short_name(summary.name)}")
         picture = f'<img src="data:image/svg+xml;base64,{data}" alt="{alt}" style="{_IMAGE}">'
-    return f"<div><strong>{html.escape(summary.name)}</strong>{picture}<table>{table}</table></div>"
+    return f"<div><strong>{html.escape(short_name(summary.name))}</strong>{picture}<table>{table}</table></div>"
 
 
 def _json(summary: DispatchSummary, graph: Graph | None, states: Sequence[NodeState]) -> dict[str, Any]:

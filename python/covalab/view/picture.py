@@ -16,7 +16,7 @@ from covalab.core.labels import labels
 from covalab.core.model import Graph, NodeKind, NodeState, Status
 from covalab.view.layout import Ranks, place, rank
 from covalab.view.shape import PLUMBING, Shape, Unit, shape_of
-from covalab.view.words import STATUSES, duration_text, pretty_name, status_word, waiting_word
+from covalab.view.words import STATUSES, duration_text, pretty_name, short_name, status_word, waiting_word
 
 COLOURS: Final[Mapping[Status, str]] = {
     "pending": "#9e9e9e",
@@ -83,7 +83,7 @@ def graph_svg(graph: Graph, states: Iterable[NodeState]) -> str:
     size = f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="{_FONT}" role="img">',
-        f"<title>{_escape(graph.name)}</title>",
+        f"<title>{_escape(short_name(graph.name))}</title>",
         f'<rect width="100%" height="100%" rx="10" fill="{_PAPER}"/>',
         f'<g transform="translate({MARGIN:.0f} {MARGIN:.0f})">',
         f'<g fill="none" stroke="{EDGE}" stroke-width="1.2">',
@@ -185,7 +185,7 @@ def names_of(graph: Graph, shape: Shape) -> list[str]:
 def _name_of(graph: Graph, unit: Unit, told_apart: Mapping[int, str]) -> str:
     first = unit.members[0]
     more = f" \N{MULTIPLICATION SIGN}{len(unit.members)}" if unit.kind == "group" else told_apart.get(first, "")
-    return f"{pretty_name(graph.nodes[first])}{more}"
+    return f"{short_name(pretty_name(graph.nodes[first]))}{more}"
 
 
 def caption_of(graph: Graph, node: int, state: NodeState | None) -> str:

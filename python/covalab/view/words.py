@@ -41,6 +41,28 @@ DURATION_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 """Seconds and name of each unit, the largest first."""
 
 
+NAME_LIMIT: Final = 120
+ERROR_LIMIT: Final = 4_000
+
+
+def short_name(name: str) -> str:
+    r"""Return a name on one line, and cut: a function may be called anything.
+
+    Examples
+    --------
+    >>> short_name("a\nb"), len(short_name("x" * 1_000_000))
+    ('a b', 120)
+    """
+    line = " ".join(name[: 10 * NAME_LIMIT].splitlines())
+    return line if len(line) <= NAME_LIMIT else f"{line[: NAME_LIMIT - 1]}…"
+
+
+def short_error(text: str) -> str:
+    """Return the text of an error, cut in the middle if it is very long."""
+    half = ERROR_LIMIT // 2
+    return text if len(text) <= ERROR_LIMIT else f"{text[:half]}\n…\n{text[-half:]}"
+
+
 def status_word(status: Status) -> str:
     """Return the label of a status."""
     return STATUS_LABELS[status]

@@ -131,6 +131,36 @@ async def test_changes_are_held_open_until_there_is_one(
         assert changes["summary"]["version"] > version
 
 
+async def test_a_page_that_closes_is_no_error(
+    get: Any, jp_auth_header: dict[str, str], jp_base_url: str, jp_http_port: int, live: Client,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """A tab that is closed while its request is held open leaves no traceback in the server's log."""
+    run = dispatch(sleeping, 3600)
+    while live.summary(run).counts.running != 1:
+        await asyncio.sleep(0.05)
+    version = live.summary(run).version
+    for _ in range(3):
+        _, writer = await asyncio.open_connection("127.0.0.1", jp_http_port)
+        target = f"{jp_base_url}covalab/api/dispatches/{run}/changes?since={version}&wait=60"
+        token = jp_auth_header["Authorization"]
+        writer.write(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {token}\r\n\r\n".encode())
+        await writer.drain()
+        await get("status")
+        await asyncio.sleep(0.2)
+        writer.close()
+        await writer.wait_closed()
+    live.cancel(run)
+    while live.summary(run).status != "cancelled":
+        await asyncio.sleep(0.05)
+    for _ in range(20):
+        await get("status")
+        await asyncio.sleep(0.05)
+
+    assert "StreamClosedError" not in caplog.text
+    assert "Uncaught exception" not in caplog.text
+
+
 async def test_cancel_and_delete(send: Send, jp_auth_header: dict[str, str], jp_base_url: str, live: Client) -> None:
     """A running dispatch cannot be deleted (409); cancelled, it can (204); then it is gone (404)."""
     run = dispatch(sleeping, 3600)

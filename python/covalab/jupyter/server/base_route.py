@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
@@ -10,6 +11,7 @@ import msgspec
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
 from tornado import web
+from tornado.iostream import StreamClosedError
 
 from covalab.core import protocol
 from covalab.core.errors import CovalabError
@@ -90,7 +92,12 @@ class Route(APIHandler):
             self.problem(HTTPStatus.SERVICE_UNAVAILABLE, type(error).__name__, str(error))
             return
         self.set_status(answer.status)
-        await self.finish(answer.body or None)
+        await self.finish_if_open(answer.body or None)
+
+    async def finish_if_open(self, body: bytes | None) -> None:
+        """Send the body of an answer, unless the page that asked was closed meanwhile, which is no error."""
+        with suppress(StreamClosedError):
+            await self.finish(body)
 
     def problem(self, status: int, kind: str, message: str, subject: str = "") -> None:
         """Answer with a `Problem`."""

@@ -65,7 +65,7 @@ class NotebooksRoute(Route):
             self.problem(400, answer.kind, answer.message, body.path)
             return
         self.set_status(201)
-        await self.finish(msgspec.json.encode(answer))
+        await self.finish_if_open(msgspec.json.encode(answer))
 
     async def _document(self, body: NotebookBody) -> Any:
         """Return the notebook; the contents manager decides whether this user may have it."""
@@ -155,10 +155,12 @@ class NotebookRoute(Route):
             return
         self.set_status(answer.status)
         if answer.status != 200:
-            await self.finish(answer.body)
+            await self.finish_if_open(answer.body)
             return
         view = msgspec.json.decode(answer.body, type=NotebookView)
-        await self.finish(msgspec.json.encode(msgspec.structs.replace(view, path=self._contents_path(view.path))))
+        await self.finish_if_open(
+            msgspec.json.encode(msgspec.structs.replace(view, path=self._contents_path(view.path)))
+        )
 
     def _contents_path(self, path: str) -> str:
         """Return the path by which the contents API has a file, else the file's own."""
@@ -186,7 +188,7 @@ class ExecutedRoute(Route):
         except CovalabError as error:
             self.problem(503, type(error).__name__, str(error), dispatch)
         else:
-            await self.finish(body)
+            await self.finish_if_open(body)
 
 
 def _executed(folder: Path, dispatch: str) -> bytes:

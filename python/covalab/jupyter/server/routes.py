@@ -295,10 +295,10 @@ class CellRoute(Route):
         refused = next((answer for answer in answers if answer.status >= HTTPStatus.BAD_REQUEST), None)
         if refused is not None:
             self.set_status(refused.status)
-            await self.finish(refused.body)
+            await self.finish_if_open(refused.body)
             return
         body = await asyncio.to_thread(_cell_bundle, *(answer.body for answer in answers))
-        await self.finish(body)
+        await self.finish_if_open(body)
 
 
 def _cell_bundle(node: bytes, outputs: bytes) -> bytes:
