@@ -386,3 +386,10 @@ def test_a_cell_alone_that_changes_ipython_is_refused(code: str) -> None:
     """It runs in a process of its own, and the next cell would not find it."""
     with pytest.raises(CellRefused, match=r"changes IPython in the cell's own process.*leave it a plain cell"):
         refuse_alone(read_session_cell(f"%%electron --run\n{code}"), {})
+
+
+def test_a_cell_alone_that_reads_the_annotations_of_the_notebook_is_refused() -> None:
+    """Those that other cells have made are in the notebook. Those of functions and classes are everywhere."""
+    with pytest.raises(CellRefused, match="leave it a plain cell"):
+        refuse_alone(read_session_cell("%%electron --run\nx: int = 1\nsorted(__annotations__)"), {})
+    refuse_alone(read_session_cell("%%electron --run\nx: int = 1\nf.__annotations__"), {})

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from covalab.jupyter.notebook.waiting import ALL_NAMES, may_change_classes, names_needed, objects_in
+from covalab.jupyter.notebook.waiting import (
+    ALL_NAMES,
+    SETTINGS,
+    may_change_classes,
+    names_changed,
+    names_needed,
+    objects_in,
+)
 
 
 class Model:
@@ -141,3 +148,27 @@ def test_a_cell_that_asks_objects_for_their_classes_may_change_these(
 ) -> None:
     """It need not name them."""
     assert may_change_classes(ast.parse(code), robots) is may
+
+
+@pytest.mark.parametrize(
+    ("cell", "sets"),
+    [
+        ("old = np.seterr(divide='ignore')", True),
+        ("decimal.getcontext().prec = 5", True),
+        ("plt.rcParams['figure.dpi'] = 50", True),
+        ("pd.options.display.max_rows = 5", True),
+        ("os.environ['A'] = '1'", True),
+        ("warnings.filterwarnings('ignore')", True),
+        ("sns.set_theme()", True),
+        ("logging.getLogger('a').setLevel(10)", True),
+        ("a = pd.options.display.max_rows == 5", False),
+        ("a = os.environ['A'] == '1'; os.path.join('a', 'b')", False),
+        ("table.style.format('{}'); model.fit(x, options=3)", False),
+        ("x = 1", False),
+    ],
+)
+def test_every_cell_waits_for_one_that_changes_settings(cell: str, sets: bool) -> None:
+    """Any code may use them, and they come with the names of the cell."""
+    assert (SETTINGS in names_changed(ast.parse(cell), {})) is sets
+    assert SETTINGS in names_needed(ast.parse("x = 1"), {})
+    assert not SETTINGS.isidentifier()

@@ -39,8 +39,8 @@ _NO_IDENTITY = (  # immutable: whether two of them are one object is no differen
 )  # fmt: skip
 _OF_THE_COMPILER = {"__static_attributes__", "__firstlineno__"}
 _HIDDEN_ATTRIBUTES = {"__dict__", "__weakref__", "_abc_impl", "__slotnames__"} | _OF_THE_COMPILER
-# scikit-learn's searches measure times, and its estimators remember how many threads there were.
-_TIMES = re.compile(r"(mean|std)_(fit|score)_time|refit_time_|_n_threads")
+_TIMES = re.compile(r"(mean|std)_(fit|score)_time|refit_time_")  # scikit-learn's searches measure them
+_THREADS = "_n_threads"  # how many there were when an estimator of scikit-learn was fitted
 _MEMO = {"_clear_cache"}  # of `singledispatch`: which implementation it found for a class
 _MANY = 2000
 
@@ -117,7 +117,9 @@ class _Describer:
         return [
             [
                 self.value(key, f"{place} key"),
-                ["a time"] if _TIMES.fullmatch(str(key)) else self.value(value, f"{place}[{_short(_plain_repr(key))}]"),
+                _a_time(value)
+                if type(key) is str and _TIMES.fullmatch(key)
+                else self.value(value, f"{place}[{_short(_plain_repr(key))}]"),
             ]
             for key, value in pairs
         ]
@@ -186,7 +188,7 @@ class _Describer:
             following = _following(value)
             # Inside, it may be at another one of its states.
             if following is not None and (not following or kind is itertools.cycle):
-                return [name if following else "an iterator at its end", [self.value(one, "") for one in following]]
+                return [name if following else _at_its_end(value), [self.value(one, "") for one in following]]
         try:
             parts = value.__reduce_ex__(4)
         except Exception:  # noqa: BLE001 - a generator, a connection: nothing can be said but its type
@@ -201,7 +203,8 @@ class _Describer:
             getattr(make, "__qualname__", repr(make)),
             [self.value(a, f"{place}({n})") for n, a in enumerate(args)],
         ]
-        found.append(self._state(state, place))
+        is_estimator = str(kind.__module__).startswith("sklearn.")
+        found.append(self._state(state, place, left_out=(_THREADS,) if is_estimator else ()))
         found.append(None if items is None else self._items(list(items), place))
         found.append(None if pairs is None else self._pairs(list(pairs), place))
         if issubclass(kind, BaseException):
@@ -210,14 +213,14 @@ class _Describer:
             found.append(self.value(kind, f"type({place})"))
         return found
 
-    def _state(self, state: Any, place: str) -> Json:
+    def _state(self, state: Any, place: str, left_out: Collection[str] = ()) -> Json:
         if type(state) is dict:
-            pairs = sorted(
-                ((str(key), one) for key, one in state.items() if not _TIMES.fullmatch(str(key))), key=lambda p: p[0]
-            )
-            return {key: self.value(one, f"{place}.{key}") for key, one in pairs}
+            pairs = sorted(((str(key), one) for key, one in state.items() if key not in left_out), key=lambda p: p[0])
+            return {
+                key: _a_time(one) if _TIMES.fullmatch(key) else self.value(one, f"{place}.{key}") for key, one in pairs
+            }
         if type(state) is tuple and len(state) == 2 and all(part is None or type(part) is dict for part in state):
-            return [self._state(part, place) for part in state]  # with slots
+            return [self._state(part, place, left_out) for part in state]  # with slots
         return self.value(state, f"{place} state")
 
     # Arrays.
@@ -490,7 +493,7 @@ def hidden_state() -> dict[str, Json]:
         "os.environ": {key: value for key, value in os.environ.items() if key.startswith("LAW_")},
         "recursion limit": sys.getrecursionlimit(),
         "folder": pathlib.Path.cwd().name,
-        "warnings": [_plain_repr(one) for one in warnings.filters if not _is_of_library(one[2])][:5],
+        "warnings": [_plain_repr(one) for one in warnings.filters if not _is_of_library(one)],
         "decimal": repr(decimal.getcontext()),
     }
     numpy = sys.modules.get("numpy")
@@ -504,11 +507,30 @@ def hidden_state() -> dict[str, Json]:
     if matplotlib is not None:
         settings = {key: matplotlib.rcParams._get(key) for key in matplotlib.rcParams if not key.startswith("backend")}
         found["rcParams"] = _changed(settings, dict(matplotlib.rcParamsOrig))
+        backend = matplotlib.rcParams._get("backend")
+        if isinstance(backend, str) and "inline" not in backend:  # that of a notebook, under one of its names
+            found["backend"] = backend.lower()
     if "pandas" in sys.modules:
         options = sys.modules["pandas._config.config"]._registered_options
         settings = {name: sys.modules["pandas"].get_option(name) for name in sorted(options)}
         found["pandas options"] = _changed(settings, {name: option.defval for name, option in options.items()})
+    found |= _of_further_libraries()
     return {name: value for name, value in found.items() if value != {}}
+
+
+def _of_further_libraries() -> dict[str, Json]:
+    """Return the settings of libraries that are loaded, and of loggers."""
+    found: dict[str, Json] = {}
+    loaded = sys.modules
+    if "sklearn" in loaded:
+        found["sklearn"] = _changed(loaded["sklearn"].get_config(), loaded["sklearn._config"]._global_config)
+    if "polars" in loaded:
+        found["polars"] = {name: repr(one) for name, one in loaded["polars"].Config.state().items() if one is not None}
+    if "plotly.io" in loaded and loaded["plotly.io"].templates.default != "plotly":
+        found["plotly"] = loaded["plotly.io"].templates.default
+    if "logging" in loaded:
+        found["logging"] = [loaded["logging"].root.level, loaded["logging"].root.manager.disable]
+    return found
 
 
 _NUMPY_ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
@@ -523,9 +545,10 @@ def _changed(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
     return {name: text for name, (text, default) in texts.items() if text != default}
 
 
-def _is_of_library(category: Any) -> bool:
-    """Return whether a warning is a library's own kind, for which that sets a filter when it is imported."""
-    return category.__module__.partition(".")[0] not in {"builtins", "__main__"}
+def _is_of_library(found: tuple[Any, ...]) -> bool:
+    """Return whether a filter is one that a library sets when it is imported: for a warning or a module of its own."""
+    _, _, category, module, _ = found
+    return category.__module__.partition(".")[0] not in {"builtins", "__main__"} or module is not None
 
 
 def _is_seeded(numpy: Any) -> bool:
@@ -545,6 +568,19 @@ def _following(iterator: Any) -> list[Any] | None:
         return list(itertools.islice(copy.deepcopy(iterator), 20))
     except Exception:  # noqa: BLE001 - whatever the reason
         return None
+
+
+def _at_its_end(iterator: Any) -> Json:
+    """Return whether an iterator that gives nothing may give something later: when the list behind it has grown."""
+    if type(iterator) is not type(iter([])):
+        return "an iterator at its end"
+    more = iterator.__reduce__()[2:]
+    return f"a list_iterator that is {'behind the last element' if more else 'at its end'}"
+
+
+def _a_time(value: Any) -> Json:
+    """Return the description of a time, or of several, that were measured."""
+    return ["a time", type(value).__name__, list(getattr(value, "shape", ()))]
 
 
 def _digest(data: bytes) -> str:

@@ -39,6 +39,31 @@ def may_write(tree: ast.Module) -> bool:
     return _WRITES.search(ast.unparse(tree)) is not None
 
 
+_SETS: Final = re.compile(
+    r"""rcParams | \brc\( | style\.use | seterr | set_printoptions | [gs]etcontext\(
+    |(re)?set_option\( | \boptions\.[\w.]+\ *=(?!=) | filterwarnings | simplefilter | resetwarnings | setrecursionlimit
+    |environ\[[^\]]+\]\ *=(?!=) | environ\.(update|setdefault|pop|clear) | (un)?putenv | unsetenv | setlocale
+    |\bset_(theme|style|palette|context|config|options|default_dtype|int_max_str_digits)\( | sys\.(path|argv)
+    |\.setLevel\( | logging\.(disable|basicConfig) | captureWarnings | init_printing | templates\.default | \bConfig\.
+    |run_line_magic\('(config|env|set_env|precision|pylab|load_ext)'
+    """,
+    re.VERBOSE,
+)
+
+
+def may_set(tree: ast.Module) -> bool:
+    """Return whether code may change settings of the process or of packages, which any other code may use.
+
+    Examples
+    --------
+    >>> may_set(ast.parse("np.seterr(divide='ignore')")), may_set(ast.parse("pd.options.display.width = 3"))
+    (True, True)
+    >>> may_set(ast.parse("x = pd.options.display.width == 3; os.path.join('a', os.environ['B'])"))
+    False
+    """
+    return _SETS.search(ast.unparse(tree)) is not None
+
+
 _LISTS: Final = re.compile(
     r"""\b(globals|locals)\(\) | \b(vars|dir)\(\) | \b(eval|exec)\((?!['"])
     |\.(user_ns|ev|ex|user_global_ns)\b | \bmodules\[ | \b__main__\b

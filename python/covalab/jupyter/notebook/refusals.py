@@ -67,6 +67,9 @@ def refuse_alone(cell: Cell, namespace: Mapping[str, Any]) -> None:
                 "give the value a name in the cell that makes it"
             )
             raise CellRefused(message, line)
+        if name == "__annotations__":
+            message = "__annotations__ has what was annotated in the cell's own process: leave it a plain cell"
+            raise CellRefused(message, line)
     for node in ast.walk(cell.tree):
         _refuse_change_of_shell(node)
         if isinstance(node, ast.Attribute) and node.attr in _ADD_HANDLERS:

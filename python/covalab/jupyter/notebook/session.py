@@ -28,6 +28,7 @@ from covalab.jupyter.notebook.lattice_source import NAMES, NOTEBOOK, RESULTS
 from covalab.jupyter.notebook.linking import WiredElectron
 from covalab.jupyter.notebook.refusals import call_out, refuse_alone, refuse_input, warn_of_changes
 from covalab.jupyter.notebook.session_lattice import Build, SeenNames, SessionCall, notebook_names, results_of
+from covalab.jupyter.notebook.waiting import SETTINGS
 from covalab.jupyter.notebook.wiring import Wiring, wire
 from covalab.namespace import hidden_state
 from covalab.namespace.covariables import is_hidden
@@ -336,7 +337,7 @@ class Session:
     def expected(self, names: Iterable[str]) -> dict[Expected, list[str]]:
         """Return the cells that are making some of these names, with the names."""
         wanted = set(names)
-        unknown = {name for name in wanted if name not in self.namespace and name not in BUILTINS}
+        unknown = {name for name in wanted if name not in self.namespace and name not in BUILTINS} - {SETTINGS}
         found = {cell: cell.names | unknown if cell.hides_names else cell.names for cell in self._pending}
         waited = {cell: sorted(wanted & making) or cell.shares(wanted) for cell, making in found.items()}
         return {cell: names for cell, names in waited.items() if names}

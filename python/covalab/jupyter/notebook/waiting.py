@@ -17,7 +17,7 @@ from typing import Any, Final, TypeGuard
 from covalab.core.plain_types import ATOMS
 from covalab.jupyter.cells.cell import kind_of
 from covalab.jupyter.cells.dataflow import Conflict, scan
-from covalab.jupyter.cells.effects import lists_names, may_read, may_write
+from covalab.jupyter.cells.effects import lists_names, may_read, may_set, may_write
 from covalab.worker.session.reach import names_in, reached
 
 WAIT: Final = "__covalab_wait__"
@@ -25,7 +25,8 @@ WAIT: Final = "__covalab_wait__"
 RANDOM: Final = "the global random generators"
 FILES: Final = "files"
 ALL_NAMES: Final = "all names"
-_NO_NAMES: Final = frozenset({RANDOM, FILES, ALL_NAMES})
+SETTINGS: Final = "settings of packages"
+_NO_NAMES: Final = frozenset({RANDOM, FILES, ALL_NAMES, SETTINGS})
 _NOT_ENTERED: Final = ATOMS | {type, types.ModuleType, types.CodeType, types.BuiltinFunctionType}
 _MAIN: Final = "__main__"
 _ASKS_FOR_CLASS: Final = frozenset({"type", "__class__", "__mro__", "__subclasses__", "__bases__"})
@@ -39,7 +40,7 @@ def names_needed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
     """Return the names that code reads, sets or deletes, those of the functions that it calls included.
 
     `RANDOM` is among them if it may use a global random generator, `FILES` if it may read files, `ALL_NAMES` if it may
-    look at any name.
+    look at any name, and `SETTINGS` in any case: nobody knows who uses them.
     """
     try:
         scope = scan(tree.body)
@@ -50,7 +51,7 @@ def names_needed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
     words = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)} | read
     for name in reads:
         words.update(names_in(namespace[name]))
-    found = read | reads | scope.bindings.keys() | scope.deleted
+    found = read | reads | scope.bindings.keys() | scope.deleted | {SETTINGS}
     if _DRAWS & words:
         found |= {RANDOM}
     if lists_names(tree):
@@ -62,7 +63,8 @@ def names_changed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
     """Return the names of the notebook whose values a cell may change in place without naming them as changed.
 
     Those are values that functions of the notebook reach, or are given, and values that change when they are used:
-    generators of numbers, iterators, objects of the notebook's classes. `FILES` is among them if it may write files.
+    generators of numbers, iterators, objects of the notebook's classes. `FILES` is among them if it may write files,
+    `SETTINGS` if it may change some.
     """
     mentioned = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & namespace.keys()
     found = {name for name in reached(mentioned, namespace) if _changes_by_use(namespace[name])}
@@ -73,6 +75,7 @@ def names_changed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
             arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
             inside = {part.id for one in arguments for part in ast.walk(one) if isinstance(part, ast.Name)}
             found |= {name for name in inside & namespace.keys() if _can_change(namespace[name])}
+    found |= {SETTINGS} if may_set(tree) else set()
     return found | {FILES} if may_write(tree) else found
 
 
