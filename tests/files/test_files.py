@@ -103,21 +103,26 @@ def test_a_second_call_gets_other_temporary_files(live: Client, tmp_path: Path) 
     def other(files: Any = ()) -> Any:
         return files[0][1]
 
+    @ct.electron
+    @ct.lattice
+    def below() -> Any:
+        return other()
+
     @ct.lattice
     def workflow() -> Any:
         first: Any = paths()
-        return first, ct.wait(paths(), first), other()
+        return first, ct.wait(paths(), first), other(), below(), below()
 
     named = middle.filepath
     workflow.build_graph()  # looking at a graph uses nothing up
-    first, second, third = ct.get_result(ct.dispatch(workflow)(), wait=True).result
+    first, second, *more = ct.get_result(ct.dispatch(workflow)(), wait=True).result
     again = ct.get_result(ct.dispatch(workflow)(), wait=True).result
 
     assert middle.filepath == named
     assert first == [named, named, "x"]
     # One file that two transfers share is one file in every call.
     assert [len(set(call[:2])) for call in (second, *again[:2])] == [1, 1, 1]
-    assert len({first[0], second[0], third, again[0][0], again[1][0], again[2]}) == 6
+    assert len({first[0], second[0], *more, again[0][0], again[1][0], *again[2:]}) == 10
 
 
 def test_a_transfer_copies_between_two_paths(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from covalab.sdk.code.modules import by_value
 from covalab.sdk.code.storing import store_code, store_hooks
 from covalab.sdk.hooks.hook_set import HookSet
 from covalab.sdk.values import UserFunction, UserValue
+from covalab.worker.context import get_context
 
 if TYPE_CHECKING:
     from covalab.files.transfer import FileTransfer
@@ -96,7 +97,9 @@ class FunctionTable:
     def hooks(self, hooks: HookSet, electron: str) -> Digest:
         """Encode hooks once, when a call first needs them; return their digest."""
         temporary = [transfer for transfer in hooks.files if transfer.is_temporary]
-        if any(transfer.is_sent or id(transfer) in self._transfers for transfer in temporary):
+        # A task that builds a sublattice has copies of the transfers, as others may that build the same one.
+        is_copy = bool(temporary) and get_context().dispatch_id is not None
+        if is_copy or any(transfer.is_sent or id(transfer) in self._transfers for transfer in temporary):
             hooks = hooks.with_other_files()
         self._transfers.update({id(transfer): transfer for transfer in temporary})
         found = self._hooks.get(id(hooks))
