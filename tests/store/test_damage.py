@@ -182,6 +182,9 @@ def compare(path: Path, expected: dict[str, Record], what: str, log: pytest.LogC
             continue
         # What there is of it is right.
         assert now.submission == before.submission, what
+        for state in now.states:
+            outcome = now.outcomes[state.node]
+            assert state.status != "completed" or (outcome is not None and outcome.value is not None), what
         for node, outcome in now.outcomes.items():
             if outcome is not None and outcome.value is not None:
                 assert outcome == before.outcomes[node], what

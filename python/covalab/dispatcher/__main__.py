@@ -91,6 +91,9 @@ async def _serve(folder: Path, idle_seconds: float) -> None:
     shutil.rmtree(paths.spool_folder(folder), ignore_errors=True)
     service = Service(folder, store)
     stop = service.over
+    loop = asyncio.get_running_loop()
+    # The next start makes the database anew from what is whole.
+    store.on_damage = lambda: loop.call_soon_threadsafe(stop.set)
     server = HTTPServer(application(service, stop), max_buffer_size=_BODY_LIMIT, max_body_size=_BODY_LIMIT)
     path = sockets / "dispatcher.sock"
     await service.recover()
@@ -100,7 +103,6 @@ async def _serve(folder: Path, idle_seconds: float) -> None:
     temporary.touch(mode=0o600)
     temporary.write_bytes(msgspec.json.encode(address))
     temporary.replace(paths.address_file(folder))
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     _log.info("dispatcher %s (epoch %d) serves %s", __version__, store.epoch, folder)

@@ -80,9 +80,6 @@ class Service:
         self.clock = clock = clock or Clock()
         self.over = asyncio.Event()
         """Set when this process must end."""
-        # The next start makes the database anew from what is whole.
-        loop = asyncio.get_running_loop()
-        store.on_damage = lambda: loop.call_soon_threadsafe(self.over.set)
         self.attached = 0
         self.last_asked = time.monotonic()
         self._started_at = clock.now()
