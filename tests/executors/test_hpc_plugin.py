@@ -118,6 +118,7 @@ def far(tmp_path: Path, plug_in: Path) -> Iterator[Path]:
         yield folder
 
 
+@pytest.mark.nightly
 def test_the_hpc_plug_in_runs_as_it_is(far: Path, plug_in: Path, tmp_path: Path) -> None:
     """Values, output, folders and errors come back from the job."""
     (tmp_path / "cache").mkdir()

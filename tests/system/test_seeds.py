@@ -92,6 +92,7 @@ def blocks_of(page: Path) -> tuple[list[str], list[str], list[str]]:
     return first, second, [line for text in texts for line in text.splitlines()]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("setting", [in_a_script, in_a_kernel])
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_seed_does_what_it_says(page: Path, setting: Any, own: Client, tmp_path: Path) -> None:
