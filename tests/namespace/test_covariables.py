@@ -141,6 +141,13 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ["__version__ = '1'\n__all = [1]\n_own = __all", "__version__ += '.0'\n_own.append(2)"],
         ["__version__", "__all", "_own is __all"],
     ),
+    "class that a function makes": (
+        [
+            "import abc\ndef make():\n    class A:\n        class B(abc.ABC): ...\n    return A\nA = make()\na = A()",
+            "b = A.B()",
+        ],
+        ["A.__qualname__", "A.B.__qualname__", "str(A)", "type(a) is A, type(b) is A.B"],
+    ),
     "property of a metaclass": (
         [
             "class Meta(type):\n    @property\n    def about(cls): return 'class'",

@@ -635,3 +635,15 @@ def test_code_with_a_state_goes_on_from_where_it_would_be(kind: str, edit: str, 
 
     for notebook in (cells, *notebooks):
         assert run(notebook, tmp_path).shown == run(notebook, tmp_path, reuse=False).shown
+
+
+def test_a_magic_that_a_cell_registers_is_there_when_others_do_not_run(tmp_path: Path) -> None:
+    """A decorator is a call, too."""
+    cells = [
+        "from IPython.core.magic import register_line_magic",
+        "@register_line_magic\ndef double(line):\n    return int(line) * 2",
+        "%double 21",
+    ]
+    first = run(cells, tmp_path)
+
+    assert run(cells, tmp_path).shown == first.shown

@@ -167,6 +167,8 @@ def reduce_class(cls: type, how: tuple[Any, ...]) -> tuple[Any, ...]:
         kind, name, bases, keywords, tracker, _ = arguments
         if "__slots__" in vars(cls):  # without them its instances would have a dictionary
             keywords = {**keywords, "__slots__": attributes.pop("__slots__")}
+        if cls.__qualname__ != cls.__name__:
+            keywords = {**keywords, "__qualname__": cls.__qualname__}
         for attribute in [one for one in attributes if _is_guarded(one, cls)]:
             keywords = {**keywords, attribute: attributes.pop(attribute)}
         if typing.NamedTuple in bases:  # it would make fields of nothing

@@ -225,6 +225,7 @@ def _settings_in(node: ast.AST, is_foreign: Callable[[str], bool]) -> Iterator[t
             if is_foreign(root) and not _is_tracked(root, [root, *_path_of(target)]):
                 value = getattr(node, "value", None)
                 yield ast.unparse(target), [] if value is None else [value]
+    yield from _decorators_in(node, is_foreign)
     if not isinstance(node, ast.Call):
         return
     root = _root_of(node.func)
@@ -238,6 +239,16 @@ def _settings_in(node: ast.AST, is_foreign: Callable[[str], bool]) -> Iterator[t
         is_setting = _FOR_EFFECT.fullmatch(name) or (name in _FOR_EFFECT_INSIDE and len(path) > 1)
         if is_setting and root not in _DRAWING and not _is_tracked(root, [root, *path]):
             yield ast.unparse(node.func), given
+
+
+def _decorators_in(node: ast.AST, is_foreign: Callable[[str], bool]) -> Iterator[tuple[str, list[ast.AST]]]:
+    """Yield the decorators that hand a function or class to a package: `@register_line_magic`."""
+    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return
+    for one in node.decorator_list:  # those that are calls are looked at as such
+        called = one.attr if isinstance(one, ast.Attribute) else _root_of(one)
+        if not isinstance(one, ast.Call) and is_foreign(_root_of(one)) and _FOR_EFFECT.fullmatch(called):
+            yield ast.unparse(one), [ast.Name(node.name)]
 
 
 def _targets_of(node: ast.AST) -> Collection[ast.AST]:

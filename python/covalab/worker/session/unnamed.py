@@ -24,8 +24,11 @@ def _of_loggers() -> Iterator[Any]:
     if logging is None:
         return
     for logger in (logging.root, *list(logging.root.manager.loggerDict.values())):
-        yield from getattr(logger, "filters", ())
-        for handler in getattr(logger, "handlers", ()):
+        own = vars(logger)
+        if not (own.get("handlers") or own.get("filters")):  # as nearly all of a hundred
+            continue
+        yield from logger.filters
+        for handler in logger.handlers:
             yield handler
             yield from handler.filters
             yield getattr(handler, "stream", None)
