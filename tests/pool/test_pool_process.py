@@ -45,7 +45,7 @@ def test_a_pool_ends_with_its_dispatcher_while_its_cluster_starts(tmp_path: Path
     path = os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))
     variables = {**os.environ, "COVALAB_CONFIG": str(tmp_path / "covalab.toml"), "PYTHONPATH": path}
     pool = subprocess.Popen(
-        [sys.executable, "-m", "covalab.pool", "--socket", address],
+        [sys.executable, "-m", "covalab.pool", "--socket", address, "--data", str(tmp_path / "data")],
         cwd=tmp_path,
         env=variables,
         start_new_session=True,

@@ -87,7 +87,7 @@ def test_local_is_this_machine_also_where_a_cluster_is_configured(by_hand: HandM
 
     of_the_other = {process.pid for process in by_hand.processes}
     assert [bool(of_the_other & {*found}) for found in (*near, far, as_configured)] == [False] * 3 + [True] * 2
-    assert sorted(pool.where for pool in own.status().pools) == ["", "this machine"]
+    assert sorted(pool.where for pool in own.status().pools) == sorted([by_hand.address, "this machine"])
     assert own.status().pid in {*near[0]} & {*near[1]} & {*near[2]}
 
 

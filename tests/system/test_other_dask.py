@@ -433,7 +433,7 @@ def test_workers_that_do_not_fit_get_no_step_and_are_listed(
         ]
         said = subprocess.run(["covalab", "status"], capture_output=True, text=True, check=True).stdout
         assert all(reason[:30] in said for reason in reasons)
-        assert client.summary(dispatch).notice.count("tcp://127.0.0.1") == 4
+        until(lambda: client.summary(dispatch).notice.count("tcp://127.0.0.1") == 4)
         assert client.summary(dispatch).status == "pending"
 
         dask.add_worker()

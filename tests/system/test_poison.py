@@ -32,7 +32,7 @@ from covalab.client import Client
 pytestmark = pytest.mark.sampled(6)
 
 MEMORY = "500 MB"
-DISK = 100 * 2**20
+DISK = 256 * 2**20  # a child writes so much between two looks at its output
 GROWTH = 100 * 2**20
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -41,6 +40,7 @@ from covalab.core.protocol import (
     WorkersChanged,
 )
 from covalab.dispatcher.child_process import ChildProcess, ProcessEnd
+from covalab.dispatcher.clock import Clock
 from covalab.dispatcher.interpreters import Interpreter, InterpreterNotFound, interpreter_of
 
 _log = logging.getLogger("covalab.pools")
@@ -138,9 +138,13 @@ class Pool:
         The file that takes the output of the process.
     listener
         Receiver of what happens in the pool.
+    clock
+        The clock.
     """
 
-    def __init__(self, key: PoolKey, environment: Environment, socket: Path, log: Path, listener: Listener) -> None:
+    def __init__(
+        self, key: PoolKey, environment: Environment, socket: Path, log: Path, listener: Listener, clock: Clock
+    ) -> None:
         self.key = key
         self.environment = environment
         self.state: Literal["starting", "up", "failed"] = "starting"
@@ -148,13 +152,14 @@ class Pool:
         self.batches: dict[int, SentBatch] = {}
         self.workers: dict[str, int] = {}  # how many batches are at each
         self.unfit: dict[str, str] = {}
-        self._waits_since = time.time()
+        self._waits_since = clock.now()
         self._cluster = ""
         self._interpreter = Interpreter(environment.python, environment.shell_env)
         self._fell_back = False
         self._upgraded: asyncio.Event | None = None
         self._socket = socket
         self._listener = listener
+        self._clock = clock
         self._writer: asyncio.StreamWriter | None = None
         self._roots: set[DispatchId] = set()
         self._ended_roots: list[DispatchId] = []
@@ -238,7 +243,7 @@ class Pool:
         self.batches.clear()
         self.workers.clear()
         self.unfit = {}
-        self._waits_since = time.time()
+        self._waits_since = self._clock.now()
         self._listener.on_pool_lost(batches)
         if end.hopeless and self.key.or_here and not self._fell_back:
             self._fell_back = True
@@ -395,7 +400,7 @@ class Pool:
     ) -> None:
         if isinstance(message, WorkersChanged):
             if self.workers and not message.names:
-                self._waits_since = time.time()
+                self._waits_since = self._clock.now()
             self.workers = {name: self.workers.get(name, 0) for name in message.names}
             self.unfit = message.unfit
             self._listener.on_workers_changed()
@@ -443,10 +448,11 @@ class Pool:
 class Pools:
     """All pools of a dispatcher, by key."""
 
-    def __init__(self, sockets: Path, logs: Path, listener: Listener) -> None:
+    def __init__(self, sockets: Path, logs: Path, listener: Listener, clock: Clock) -> None:
         self._sockets = sockets
         self._logs = logs
         self._listener = listener
+        self._clock = clock
         self._pools: dict[PoolKey, Pool] = {}
         self._numbers = itertools.count(1)
 
@@ -461,7 +467,14 @@ class Pools:
             return pool
         if pool is None or pool.state == "failed":
             name = f"{key.kind}-{next(self._numbers)}"
-            pool = Pool(key, environment, self._sockets / f"{name}.sock", self._logs / f"{name}.log", self._listener)
+            pool = Pool(
+                key,
+                environment,
+                self._sockets / f"{name}.sock",
+                self._logs / f"{name}.log",
+                self._listener,
+                self._clock,
+            )
             self._pools[key] = pool
         return pool
 

@@ -92,7 +92,7 @@ class Service:
         self.summary, self.recorded, self.ended = registry.summary, registry.recorded, registry.ended
 
         pool_events = PoolEvents(registry, clock, spool)
-        self._pools = pools = Pools(paths.socket_folder(folder), folder / "logs", pool_events)
+        self._pools = pools = Pools(paths.socket_folder(folder), folder / "logs", pool_events, clock)
         alarms = Alarms(clock, registry.wake)
         stats = RuntimeStats()
         self._commits = commits = Commits(store, clock, stats, self.over)

@@ -54,7 +54,7 @@ class _Links(NamedTuple):
     parents: list[list[int]]
     children: list[list[int]]
     order: list[int]  # parents before children
-    unnamed: set[tuple[int, int]]  # pairs that only an edge of a session joins
+    values: list[list[int]]  # parents without those that only an edge of a session joins
 
 
 def shape_of(
@@ -129,10 +129,8 @@ def _join(links: _Links, units: list[Unit], unit_of: list[int]) -> list[tuple[in
     drawn: dict[tuple[int, int], None] = {}
     reaching: dict[int, dict[int, None]] = {}  # hidden node: the units whose values reach it
     for node in links.order:
-        parents = links.parents[node]
-        values = [parent for parent in parents if (parent, node) not in links.unnamed] if links.unnamed else parents
         # The order of a session is drawn only where nothing else leads to the node.
-        sources = _sources(values, unit_of, reaching) or _sources(parents, unit_of, reaching)
+        sources = _sources(links.values[node], unit_of, reaching) or _sources(links.parents[node], unit_of, reaching)
         unit, consumers = unit_of[node], len(links.children[node])
         if unit < 0 and len(sources) > 1 and consumers > 1 and len(sources) * consumers > _BRIDGE_LIMIT:
             unit = unit_of[node] = len(units)
@@ -168,9 +166,13 @@ def _link(count: int, edges: Sequence[Edge]) -> _Links:
             missing[child] -= 1
             if missing[child] == 0:
                 order.append(child)
-    session = {(edge.source, edge.target) for edge in edges if edge.name == SESSION}
-    values = {(edge.source, edge.target) for edge in edges if edge.name != SESSION} if session else set()
-    return _Links(parents, children, order, session - values)
+    values = parents
+    if any(edge.name == SESSION for edge in edges):
+        values = [[] for _ in range(count)]
+        for edge in edges:
+            if edge.name != SESSION:
+                values[edge.target].append(edge.source)
+    return _Links(parents, children, order, values)
 
 
 def _groups(nodes: Sequence[Node], links: _Links, hidden: Sequence[bool], threshold: int) -> list[int]:

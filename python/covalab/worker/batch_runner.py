@@ -510,7 +510,7 @@ def failure_of(error: BaseException, type_: ErrorType) -> Failure:
     kind = type(error)
     damaged: tuple[Digest, ...] = ()
     # Of a value that was deleted, a task may ask by itself; what the disk has spoiled is never the task's fault.
-    if isinstance(error, BlobDamaged) or (isinstance(error, ValueLost) and type_ in ("serialization", "executor")):
+    if isinstance(error, BlobDamaged) or (isinstance(error, ValueLost) and type_ != "runtime"):
         type_ = "storage"
         damaged = (Digest(error.digest),) if error.digest else ()
     kinds = tuple(map(class_name, kind.__mro__[:-1]))
