@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import asyncssh
+
+from covalab.client import Client
 
 SERVER = """
 import asyncio, sys
@@ -81,3 +84,26 @@ def ssh_server(home: Path) -> Iterator[Path]:
     finally:
         server.kill()
         server.wait()
+
+
+def run_program(text: str, folder: Path, plug_in: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program behind the doorway, with a plug-in that can be imported and a dispatcher of its own; end that."""
+    script = folder / "program.py"
+    script.write_text(text)
+    environment = os.environ | {
+        "HOME": str(folder),
+        "PYTHONPATH": str(plug_in),
+        "COVALAB_DATA_DIR": str(folder / "data"),
+        "COVALAB_CONFIG": str(folder / "covalab.toml"),
+    }
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", "covalab.compat", str(script)],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        Client(folder / "data", start=False).stop()

@@ -6,16 +6,14 @@ A stub of PSI/J is on a machine that is reached by SSH, as on a cluster's login 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.executors.far import installed, ssh_server
+from tests.executors.far import installed, run_program, ssh_server
 
 from covalab import compat
-from covalab.client import Client
 
 PSIJ = """
 import enum, os, subprocess
@@ -124,25 +122,7 @@ def test_the_hpc_plug_in_runs_as_it_is(far: Path, plug_in: Path, tmp_path: Path)
     (tmp_path / "cache").mkdir()
     path = f"{far}{os.pathsep}{os.environ['PATH']}"
     words = {"key": str(far / "key"), "python": str(far / "python"), "cache": str(tmp_path / "cache"), "path": path}
-    script = tmp_path / "program.py"
-    script.write_text(PROGRAM.format(**words))
-    environment = os.environ | {
-        "HOME": str(tmp_path),
-        "PYTHONPATH": str(plug_in),
-        "COVALAB_DATA_DIR": str(tmp_path / "data"),
-        "COVALAB_CONFIG": str(tmp_path / "covalab.toml"),
-    }
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "covalab.compat", str(script)],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    finally:
-        Client(tmp_path / "data", start=False).stop()
+    done = run_program(PROGRAM.format(**words), tmp_path, plug_in)
 
     assert done.returncode == 0, done.stderr[-5000:]
     assert "all is well" in done.stdout

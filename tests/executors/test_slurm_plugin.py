@@ -6,16 +6,14 @@ The stub is on a machine that is reached by SSH, as a cluster's login node is; i
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.executors.far import installed, ssh_server
+from tests.executors.far import installed, run_program, ssh_server
 
 from covalab import compat
-from covalab.client import Client
 
 SBATCH = """#!/bin/bash
 # Runs the script at once; its directives say where, and where its output goes.
@@ -114,25 +112,9 @@ def test_the_slurm_plug_in_runs_as_it_is(far: Path, plug_in: Path, tmp_path: Pat
         f'[executors.slurm]\nusername = "me"\naddress = "far"\nssh_key_file = "{key}"\nslurm_path = "{slurm}"\n'
         f'bashrc_path = "{bashrc}"\ncache_dir = "{cache}"\nvariables = {{ PYTHONPATH = "{doorway}" }}\n'
     )
-    script = tmp_path / "program.py"
-    script.write_text(PROGRAM.format(key=key, slurm=slurm, bashrc=bashrc, cache=cache, doorway=doorway))
-    environment = os.environ | {
-        "HOME": str(tmp_path),
-        "PYTHONPATH": str(plug_in),
-        "COVALAB_DATA_DIR": str(tmp_path / "data"),
-        "COVALAB_CONFIG": str(tmp_path / "covalab.toml"),
-    }
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "covalab.compat", str(script)],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    finally:
-        Client(tmp_path / "data", start=False).stop()
+    done = run_program(
+        PROGRAM.format(key=key, slurm=slurm, bashrc=bashrc, cache=cache, doorway=doorway), tmp_path, plug_in
+    )
 
     assert done.returncode == 0, done.stderr[-5000:]
     assert "all is well" in done.stdout

@@ -6,16 +6,12 @@ which is in the dev group.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.executors.far import installed, ssh_server
-
-from covalab.client import Client
+from tests.executors.far import installed, run_program, ssh_server
 
 PROGRAM = """
 import os, sys
@@ -90,25 +86,7 @@ def test_the_ssh_plug_in_runs_as_it_is(far: Path, plug_in: Path, tmp_path: Path)
         '[executors.ssh]\nusername = "me"\nhostname = "far"\n'
         f'ssh_key_file = "{key}"\npython_path = "{sys.executable}"\n'
     )
-    script = tmp_path / "program.py"
-    script.write_text(PROGRAM.format(key=key))
-    environment = os.environ | {
-        "HOME": str(tmp_path),
-        "PYTHONPATH": str(plug_in),
-        "COVALAB_DATA_DIR": str(tmp_path / "data"),
-        "COVALAB_CONFIG": str(tmp_path / "covalab.toml"),
-    }
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "covalab.compat", str(script)],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    finally:
-        Client(tmp_path / "data", start=False).stop()
+    done = run_program(PROGRAM.format(key=key), tmp_path, plug_in)
 
     assert done.returncode == 0, done.stderr[-5000:]
     assert "all is well" in done.stdout

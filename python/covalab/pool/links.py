@@ -58,8 +58,8 @@ class Link(Protocol):
     def forget(self, number: int) -> None:
         """Release what is kept for a job that has ended."""
 
-    def ask(self, worker: str, request: Stop | Kill | Return) -> None:
-        """Send a request about a job that runs."""
+    def ask(self, worker: str, request: Stop | Kill | Return | Learn) -> None:
+        """Send a request to one worker."""
 
     def broadcast(self, request: EndDispatches | Learn) -> None:
         """Send a request to every worker."""
@@ -122,8 +122,8 @@ class PrivateLink:
     def forget(self, number: int) -> None:
         """Release nothing."""
 
-    def ask(self, worker: str, request: Stop | Kill | Return) -> None:
-        """Send a request about a job that runs."""
+    def ask(self, worker: str, request: Stop | Kill | Return | Learn) -> None:
+        """Send a request to one worker."""
         self._send(worker, request)
 
     def broadcast(self, request: EndDispatches | Learn) -> None:
@@ -217,7 +217,7 @@ class DaskLink:
         if future is not None:
             future.release()
 
-    def ask(self, worker: str, request: Stop | Kill | Return) -> None:
+    def ask(self, worker: str, request: Stop | Kill | Return | Learn) -> None:
         """Call a function on a worker."""
         self._spawn(self._call(request, [worker]))
 

@@ -301,7 +301,7 @@ class PoolServer:
         self._complete_at = time.monotonic()
         self._report_workers()
         if self._examiner is not None and self._imports and self._link is not None:
-            self._link.broadcast(Learn(list(self._imports)))
+            self._link.ask(worker, Learn(list(self._imports)))
 
     async def _admit(self, worker: str) -> None:
         """Admit a new worker once its nanny has: if it died before that, it would never be restarted."""

@@ -505,14 +505,14 @@ def _is_immutable(value: Any) -> bool:
 
 def failure_of(error: BaseException, type_: ErrorType) -> Failure:
     """Return the failure that describes an exception to the author of the task."""
-    if isinstance(error, RecordNotReadable) or (type_ != "runtime" and isinstance(error, STORAGE_ERRORS)):
-        type_ = "storage"
     kind = type(error)
     damaged: tuple[Digest, ...] = ()
     # Of a value that was deleted, a task may ask by itself; what the disk has spoiled is never the task's fault.
-    if isinstance(error, BlobDamaged) or (isinstance(error, ValueLost) and type_ != "runtime"):
+    is_outside = type_ != "runtime" and isinstance(error, STORAGE_ERRORS)
+    if is_outside or isinstance(error, BlobDamaged | RecordNotReadable):
         type_ = "storage"
-        damaged = (Digest(error.digest),) if error.digest else ()
+        if isinstance(error, ValueLost) and error.digest:
+            damaged = (Digest(error.digest),)
     kinds = tuple(map(class_name, kind.__mro__[:-1]))
     exception = kinds[0]
     message = "(its text cannot be made: __str__ raised)"
