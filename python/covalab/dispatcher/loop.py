@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from typing import Final
 
 from covalab.core.errors import DataFolderError
 from covalab.core.lifecycle import TERMINAL
@@ -28,6 +29,9 @@ from covalab.dispatcher.running import RunningDispatch
 from covalab.dispatcher.schedules import Schedules
 
 _log = logging.getLogger("covalab.dispatcher")
+
+_START_SECONDS: Final = 0.05
+"""How long the start of a dispatch waits for the next commit: a short one has ended by then, and saves one."""
 
 
 class Loop:
@@ -116,7 +120,8 @@ class Loop:
             try:
                 self._outcomes.apply(run)
                 self._scheduler.mark_changed(run)
-                collected.append(self._commits.collect(run))
+                if not self._waits_with_start(run):
+                    collected.append(self._commits.collect(run))
             except Exception:  # noqa: BLE001 - it is a bug, and must not keep the others of this turn from running
                 _log.exception("cannot go on with dispatch %s (%s)", run.id, run.created.name)
         # No reader gets in between the commit and the end of this method.
@@ -125,6 +130,24 @@ class Loop:
             self._publish(changes)
         for changes in collected:
             self._start_new_children(changes, keys)
+
+    def _waits_with_start(self, run: RunningDispatch) -> bool:
+        """Whether the start of a dispatch, and nothing else of it, is kept for a later commit.
+
+        A restart starts it again, recorded or not; so nothing is lost, and nobody sees what is not on the disk.
+        """
+        if run.start_is_due or not run.has_only_started:
+            return False
+        if run.start_is_due is False:
+            return True
+        run.start_is_due = False
+
+        def record() -> None:
+            run.start_is_due = True
+            self._registry.mark_changed(run)
+
+        asyncio.get_running_loop().call_later(_START_SECONDS, record)
+        return True
 
     def _publish(self, changes: Changes) -> None:
         run = changes.run

@@ -61,6 +61,7 @@ class RunningDispatch:
         self.entries: list[tuple[int, Entry]] = []  # of it, that are not on the disk yet
         self.session_worker = ""  # the worker that holds its session (`Settings.session`), once there is one
         self.closing = ""  # why it is to be closed, once that is asked for
+        self.start_is_due: bool | None = None  # whether its start is to be recorded by itself; None: not asked yet
 
     @property
     def id(self) -> DispatchId:
@@ -76,6 +77,12 @@ class RunningDispatch:
     def may_end(self) -> bool:
         """Whether it ends when its graph does: it is no service, or it was closed."""
         return self.submission.auto_close or bool(self.closing) or self.ended_at is not None
+
+    @property
+    def has_only_started(self) -> bool:
+        """Whether nothing has happened since the last commit but that it started, and nodes of it."""
+        is_news = self.outcomes or self.attempts or self.entries or self.new_children or self.children
+        return not is_news and self.committed.summary.status == "pending" and self.summary().status == "running"
 
     def seems_to_begin(self, node: int) -> bool:
         """Whether a node, first of a batch that was lost unheard of, is likely to have begun.

@@ -94,7 +94,7 @@ class RecordHandler(Handler):
             message = f"outputs must be result, all, none or node numbers; got {outputs!r}"
             raise BadRequest(message)
         if self.get_query_argument("wait", None):
-            await self.service.recorded(DispatchId(dispatch))
+            await self.service.summary(DispatchId(dispatch))  # one that is not there is not waited for
             timeout = self.number("timeout", math.inf, math.inf)
             # Of one that was never started the answer comes at once, unless the client knows that and wants to wait.
             is_held = (

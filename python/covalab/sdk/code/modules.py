@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from types import ModuleType
 from typing import Final, TypeAlias
 
@@ -103,13 +104,18 @@ def beside() -> list[ModuleType]:
 def _place(module: ModuleType) -> tuple[str, str]:
     """Return a module's file (a package's folder, if it has none), and the folder in which it was looked for."""
     file = getattr(module, "__file__", None)
-    if isinstance(file, str) and file.endswith(".py"):
-        folder = os.path.dirname(file)
-        return file, os.path.dirname(folder) if hasattr(module, "__path__") else folder
+    if isinstance(file, str):
+        return (file, _root(file, is_package=hasattr(module, "__path__"))) if file.endswith(".py") else ("", "")
     if file is None and hasattr(module, "__path__"):
         for folder in module.__path__:
             return folder, os.path.dirname(folder)
     return "", ""
+
+
+@cache  # each dispatch asks for every module of the process
+def _root(file: str, *, is_package: bool) -> str:
+    folder = os.path.dirname(file)
+    return os.path.dirname(folder) if is_package else folder
 
 
 def _files_inside(package: str) -> list[str]:
