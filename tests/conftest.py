@@ -36,14 +36,21 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 0 if [*config.args] != [*config.getini("testpaths")] or config.option.keyword else 2
 
 
+def _sample_of(item: pytest.Item) -> str:
+    """Return what a sampled case is one of: the cases of its test, or the tests of its file."""
+    marker = item.get_closest_marker("sampled")
+    assert marker is not None
+    return item.nodeid.partition("::" if marker.kwargs.get("of") == "file" else "[")[0]
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep so many cases of each test that is marked `sampled`, others in each run, unless somebody asked for some."""
+    """Keep so many cases of each test, or tests of each file, that is marked `sampled`, unless somebody asked for some."""
     if config.option.every_case or config.option.keyword or any("::" in argument for argument in config.args):
         return
     cases: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         if item.get_closest_marker("sampled"):
-            cases[item.nodeid.partition("[")[0]].append(item)
+            cases[_sample_of(item)].append(item)
     left_out: set[pytest.Item] = set()
     for name, found in cases.items():
         marker = found[0].get_closest_marker("sampled")

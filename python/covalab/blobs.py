@@ -34,6 +34,7 @@ from covalab.core.codec import (
 )
 from covalab.core.errors import BlobDamaged, BlobNotFound, DataFolderError, ValueTooLarge
 from covalab.core.model import INLINE_LIMIT, Digest, Value
+from covalab.crash_points import crash_point
 
 MAX_VALUE_BYTES: Final = 16 * 1024**3
 """The default limit of one encoded value; `COVALAB_MAX_VALUE_BYTES` changes it."""
@@ -126,7 +127,9 @@ class BlobStore:
                 state = _state_of(fd)
             finally:
                 os.close(fd)
+            crash_point("blob.written")
             temporary.rename(path)
+            crash_point("blob.renamed")
             _verified[str(self.folder), digest] = state
             _sync_folder(path.parent)
         except BaseException as error:  # also an interrupt: half a gigabyte must not stay behind

@@ -49,6 +49,7 @@ _VARIABLES: Final = (
         "Configuration file. `COVALENT_CONFIG_DIR` names its folder instead.",
     ),
     ("COVALAB_IDLE_SECONDS", "900", "Seconds after which an idle dispatcher without clients ends."),
+    ("COVALAB_CRASH_POINTS", "", "For tests: folder of the moments at which processes kill themselves."),
     ("COVALAB_MAX_VALUE_BYTES", f"{MAX_VALUE_BYTES:,}", "Largest serialized size of one value, in bytes."),
 )
 """Environment variables without a key in the file: name, default, description."""

@@ -8,12 +8,15 @@ import time
 from collections.abc import Mapping
 from itertools import pairwise
 
+import pytest
 from playwright.sync_api import Locator, Request, Route, expect
 from tests.browser.lab import Desk, Lab, badge, done
 
 import covalab as ct
 from covalab.client import Client
 from covalab.core.model import TaskStatusName
+
+pytestmark = pytest.mark.sampled(4, of="file")
 
 RELEASE = """
 import time

@@ -18,6 +18,8 @@ import covalab as ct
 from covalab.client import Client
 from covalab.client.launcher import find
 
+pytestmark = pytest.mark.sampled(6, of="file")
+
 
 def kill_dispatcher(client: Client) -> None:
     """End the process that decides."""

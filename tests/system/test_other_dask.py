@@ -21,6 +21,8 @@ from covalab.client import Client, connect
 from covalab.core.errors import ConfigError
 from covalab.sdk.dispatching.api import start
 
+pytestmark = pytest.mark.sampled(5, of="file")
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -49,6 +49,7 @@ def environment_with_quacc() -> Path:
 
 
 @pytest.mark.timeout(900)  # making the environment takes a minute, and importing quacc ten seconds in each process
+@pytest.mark.nightly
 def test_quacc_runs_and_finds_the_same_energies(tmp_path: Path) -> None:
     """Jobs, flows and subflows, of quacc's own and of a program's, on workers that import it through the doorway."""
     python = environment_with_quacc()

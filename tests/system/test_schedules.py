@@ -23,6 +23,8 @@ from covalab.client.launcher import find
 from covalab.core.errors import GraphError
 from covalab.triggers import TimeTrigger
 
+pytestmark = pytest.mark.sampled(14, of="file")
+
 
 @ct.electron
 def stamp(folder: str, fails: bool = False) -> float:

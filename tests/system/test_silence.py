@@ -20,6 +20,8 @@ from tests.waiting import until
 import covalab as ct
 from covalab.client import Client, connect
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 # A busy machine must not keep anybody silent for so long.
 LIMIT = 2.5
 

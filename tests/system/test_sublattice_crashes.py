@@ -16,6 +16,8 @@ from tests.waiting import until
 import covalab as ct
 from covalab.client import Client
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 
 @ct.electron
 @ct.lattice

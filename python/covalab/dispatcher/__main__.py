@@ -28,6 +28,7 @@ from covalab.client import paths
 from covalab.client.launcher import Address
 from covalab.core.errors import ConfigError, CovalabError
 from covalab.core.model import Problem
+from covalab.crash_points import crash_point
 from covalab.dispatcher.http_api.routes import application
 from covalab.dispatcher.service import Service
 from covalab.store import Store
@@ -102,7 +103,9 @@ async def _serve(folder: Path, idle_seconds: float) -> None:
     temporary = paths.address_file(folder).with_suffix(f".{os.getpid()}")
     temporary.touch(mode=0o600)
     temporary.write_bytes(msgspec.json.encode(address))
+    crash_point("dispatcher.ready")
     temporary.replace(paths.address_file(folder))
+    crash_point("dispatcher.published")
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     _log.info("dispatcher %s (epoch %d) serves %s", __version__, store.epoch, folder)
@@ -136,6 +139,7 @@ def main() -> int:
         if lock is None:
             _report(b"")
             return 0
+        crash_point("dispatcher.locked")
         # One that a killed dispatcher left would send clients to a socket at which nothing listens.
         paths.address_file(folder).unlink(missing_ok=True)
         log = paths.log_file(folder)

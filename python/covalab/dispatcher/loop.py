@@ -14,6 +14,7 @@ from typing import Final
 from covalab.core.errors import DataFolderError
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import DispatchId
+from covalab.crash_points import crash_point
 from covalab.dispatcher.alarms import Alarms
 from covalab.dispatcher.batch_scheduler import BatchScheduler
 from covalab.dispatcher.cancellation import Cancellation
@@ -109,6 +110,7 @@ class Loop:
                 await self._apply_and_commit()
                 self._handle_alarms()
                 self._send_ready()
+                crash_point("turn.sent")
             except Exception:  # noqa: BLE001 - the loop must outlive any one dispatch's trouble
                 _log.exception("a turn failed")
                 await asyncio.sleep(RETRY_SECONDS)
@@ -124,10 +126,13 @@ class Loop:
                     collected.append(self._commits.collect(run))
             except Exception:  # noqa: BLE001 - it is a bug, and must not keep the others of this turn from running
                 _log.exception("cannot go on with dispatch %s (%s)", run.id, run.created.name)
+        crash_point("turn.applied")
         # No reader gets in between the commit and the end of this method.
         keys = await self._commits.commit(collected)
+        crash_point("turn.committed")
         for changes in collected:
             self._publish(changes)
+        crash_point("turn.published")
         for changes in collected:
             self._start_new_children(changes, keys)
 
@@ -169,6 +174,7 @@ class Loop:
                 self._schedules.wait_for(summary)
                 self._registry.feed.publish(summary)
             else:
+                crash_point("child.recorded")
                 run = self._children.start_child(submission, summary, key)
                 self.begin(run)
                 if self._children.is_paused(run):

@@ -39,6 +39,7 @@ from covalab.core.protocol import (
     TaskWaits,
     WorkersChanged,
 )
+from covalab.crash_points import crash_point
 from covalab.dispatcher.child_process import ChildProcess, ProcessEnd
 from covalab.dispatcher.clock import Clock
 from covalab.dispatcher.interpreters import Interpreter, InterpreterNotFound, interpreter_of
@@ -192,6 +193,7 @@ class Pool:
         self.workers[batch.worker] += 1
         self._roots.add(batch.root)
         root = f"{batch.root}:{batch.dispatch}" if batch.in_session else batch.root
+        crash_point("batch.chosen")
         self._send(RunBatch(batch.id, batch.worker, payload, batch.time_limit, root, spool))
 
     def cancel_batch(self, batch: int, nodes: list[int]) -> None:
@@ -398,6 +400,7 @@ class Pool:
     def _on_message(
         self, message: WorkersChanged | TaskStarted | Outcomes | TaskMessage | TaskWaits | TaskResumed | BatchEnded
     ) -> None:
+        crash_point("pool.message")
         if isinstance(message, WorkersChanged):
             if self.workers and not message.names:
                 self._waits_since = self._clock.now()

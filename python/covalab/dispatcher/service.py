@@ -31,6 +31,7 @@ from covalab.core.outputs import Outputs
 from covalab.core.placement import pool_key
 from covalab.core.runtime_stats import RuntimeStats
 from covalab.core.validation import validate_graph
+from covalab.crash_points import crash_point
 from covalab.dispatcher import series
 from covalab.dispatcher.alarms import Alarms
 from covalab.dispatcher.background import Background
@@ -162,8 +163,10 @@ class Service:
             submission = msgspec.structs.replace(submission, hold=True)
         summary = summary_of(submission, now)
 
+        crash_point("submission.arrived")
         job = partial(self._commits.insert, submission=submission, summary=summary, encoded=encoded, also=also)
         key, its_id, following = await self._commits.write(job, [submission.id])
+        crash_point("submission.recorded")
         if key is None:
             return await self.summary(its_id), False
         self.triggers.watch(summary.id, submission.triggers)
@@ -178,6 +181,7 @@ class Service:
             self._loop.begin(await self.store.read(partial(load_running, summary=summary, blobs=self.blobs)))
         else:
             self._loop.begin(RunningDispatch(key, summary, submission))
+        crash_point("submission.begun")
         return summary, True
 
     async def submission(self, dispatch: DispatchId) -> Submission:
@@ -327,6 +331,7 @@ class Service:
         """Resume every dispatch that had not ended when the last dispatcher did."""
         self._scheduler.stats.load(await self.store.read(dispatch_rows.select_durations))
         await self._commits.write(count_recovery)
+        crash_point("recovery.counted")
         for summary in await self.store.read(dispatch_rows.select_unfinished):
             if summary.held:
                 self.held.add(summary.id)
@@ -344,12 +349,14 @@ class Service:
                 await self.schedules.fail(summary.id, why)
                 continue
             self._loop.begin(run)
+            crash_point("recovery.dispatch")
             _log.info("resumed dispatch %s (%s)", summary.id, summary.name)
         # Only now: parents and children are resumed in any order.
         for run in list(self.runs.values()):
             if self._children.is_orphan(run):
                 self.cancellation.cancel_nodes(run, None)
             await self._children.reconnect(run)
+        crash_point("recovery.begun")
         await self.triggers.recover()
         self.retention.begin()
         self.registry.wake()

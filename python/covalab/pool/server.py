@@ -47,6 +47,7 @@ from covalab.core.worker_protocol import (
     Return,
     Stop,
 )
+from covalab.crash_points import crash_point
 from covalab.pool import cluster, imports
 from covalab.pool.fitness import Examiner
 from covalab.pool.links import DaskLink, Link, PrivateLink
@@ -325,6 +326,7 @@ class PoolServer:
         if request.worker not in self._workers:
             self._send(BatchEnded(request.batch, lost=f"worker {request.worker} is gone"))
             return
+        crash_point("pool.batch")
         self._running[request.batch] = _Running(request)
         job = Job(self._owner, request.batch, request.root, request.spool, request.payload)
         self._link.run(request.worker, job)
@@ -380,6 +382,7 @@ class PoolServer:
             if limit is not None and running.timer is None:
                 left = max(0.0, limit - max(0.0, time.time() - message.at))
                 running.timer = asyncio.get_running_loop().call_later(left, self._on_time_limit, message.batch)
+        crash_point("pool.outcome")
         write_frame(self._writer, frame)
 
     def _cancel_batch(self, batch: int, nodes: list[int]) -> None:

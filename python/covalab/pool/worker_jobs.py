@@ -31,6 +31,7 @@ from covalab.core.worker_protocol import (
     Return,
     Stop,
 )
+from covalab.crash_points import crash_point
 from covalab.worker.task_processes import GRACE_SECONDS, TaskProcesses
 
 SOCKET: Final = "COVALAB_WORKER_SOCKET"
@@ -158,12 +159,14 @@ class PrivateLine:
         with self._state:
             is_wanted = job.number in self._not_begun
             self._not_begun.discard(job.number)
+        crash_point("worker.job")
         trouble = ""
         try:
             if is_wanted:
                 self._jobs.processes.run(job, self._send, give_place)
         except Exception as error:  # noqa: BLE001 - reported: nobody else waits for this thread
             trouble = f"{type(error).__name__}: {error}"
+        crash_point("worker.done")
         self._send(msgspec.msgpack.encode(JobDone(job.number, trouble)))
 
     def _send(self, message: bytes) -> None:

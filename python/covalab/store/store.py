@@ -19,6 +19,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 import apsw
 
 from covalab.core.errors import DataFolderError, TakenOver
+from covalab.crash_points import crash_point
 from covalab.store import opening
 from covalab.store.commit_log import CommitLog
 from covalab.store.pages import connect
@@ -202,13 +203,16 @@ class Store:
             self._check_epoch()
             results = [job(self._writer) for job, _, _ in items]
             self._writer.execute("UPDATE meta SET value = ? WHERE key = 'commit'", (self._number + 1,))
+            crash_point("transaction.open")
             self._writer.execute("COMMIT")
         except BaseException:  # whatever it was, no half of a group stays
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             raise
+        crash_point("transaction.committed")
         self._number += 1
         self._log.add(self._number, dict.fromkeys(one for _, _, about in items for one in about))
+        crash_point("transaction.logged")
         return results
 
 

@@ -39,6 +39,7 @@ from covalab.core.model import INLINE_LIMIT, Digest, ErrorType, Failure, Outcome
 from covalab.core.placement import TaskPaths
 from covalab.core.plain_types import ATOMS
 from covalab.core.protocol import Argument, Batch, TaskSpec
+from covalab.crash_points import crash_point
 from covalab.worker import after, context, environment, main_module, reporting
 from covalab.worker.batch_report import BatchReports, Emit
 from covalab.worker.capture import Capture
@@ -141,6 +142,7 @@ class TaskWorker:
 
     def run(self, batch: Batch, emit: Emit) -> None:
         """Run the nodes of a batch in order; emit their outcomes, at the latest when it ends."""
+        crash_point("task.batch")
         self.batch, self._given_back = batch, set()
         self.capture.enter()
         self.interruptible.begin(batch.id)
@@ -206,7 +208,9 @@ class TaskWorker:
                     completed.add(task.node)
                     if task.node in needed:
                         inputs.keep(task.node, outcome.value, result)
+                crash_point("task.done")
                 report.end(outcome)
+                crash_point("task.reported")
                 self._part_from_children()
                 if self.is_used_up:
                     break

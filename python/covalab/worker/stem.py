@@ -20,6 +20,7 @@ from typing import Any, Final
 import cloudpickle  # noqa: F401 - here, so that no task process imports it
 import msgspec
 
+from covalab.crash_points import crash_point
 from covalab.worker import learned_imports, task_process
 from covalab.worker.batch_runner import TaskWorker
 from covalab.worker.process_tree import adopt_orphans, children, end_descendants, end_tree, exited_with
@@ -141,6 +142,7 @@ class Stem:
         for fd in fds:
             os.close(fd)
         if pid > 0:
+            crash_point("stem.forked")
             self._tasks.add(pid)
             write_message(self._control, Forked(pid))
 
