@@ -238,10 +238,11 @@ def test_magics_find_the_folder_of_the_user(tmp_path: Path) -> None:
 
 
 def run_tasks(folder: Path, *functions: Callable[..., Any]) -> list[tuple[Outcome, list[str]]]:
-    """Run functions one after the other in one batch; return their outcomes, and their outputs as short texts."""
+    """Run functions one after the other in one process; return their outcomes, and their outputs as short texts."""
     batches = Batches(folder)
     tasks, code = calls(*functions)
-    batches.add(*tasks, code=code)
+    for task in tasks:  # a batch each: after a task that leaves a thread its batch ends
+        batches.add(task, code=code)
     found = batches.outcomes()
     blobs = folder / "blobs"
 
