@@ -16,7 +16,7 @@ import sys
 import threading
 from contextlib import suppress
 from contextvars import ContextVar
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -185,8 +185,10 @@ def _is_silent(thread: threading.Thread, frame: FrameType | None) -> bool:
         return True
     if f"{getattr(target, '__module__', '')}.{getattr(target, '__qualname__', '')}" in _SILENT_TARGETS:
         return True
-    serves: Any = getattr(sys.modules.get("concurrent.futures.thread"), "_worker", None)
-    if serves is None or target is not serves or frame is None or frame.f_code is not serves.__code__:
+    serves = getattr(sys.modules.get("concurrent.futures.thread"), "_worker", None)
+    if frame is None or not isinstance(serves, FunctionType) or target != serves:
+        return False
+    if frame.f_code is not serves.__code__:
         return False
     names = frame.f_locals
     return "work_item" not in names and not names["work_queue"].qsize()

@@ -190,11 +190,14 @@ class TaskProcesses:
             return next((one for one in self._running.values() if one.batch == (owner, number)), None)
 
     def end_dispatches(self, roots: Iterable[str]) -> None:
-        """End the idle processes of dispatches that have ended."""
+        """End the processes of dispatches that have ended: idle ones now, others when their batch is over."""
         ended = set(roots)
         with self._changed:
-            for handle in [handle for handle in self._idle.values() if handle.root.partition(":")[0] in ended]:
-                self._retire(handle)
+            for handle in [*self._idle.values(), *self._running.values()]:
+                if not ended.isdisjoint((handle.root, handle.root.partition(":")[0])):
+                    handle.is_over = True
+                    if handle.batch is None:
+                        self._retire(handle)
 
     def learn(self, names: Sequence[str]) -> None:
         """Note packages that the next stem is to import beforehand."""
@@ -276,6 +279,7 @@ class TaskProcesses:
             if (
                 handle.ended.is_set()
                 or end.has_threads
+                or handle.is_over
                 or (not _is_session(handle) and memory_of(handle.pid, below=False) > _GROWN_BYTES)
             ):
                 self._retire(handle)
