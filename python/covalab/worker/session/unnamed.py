@@ -39,7 +39,7 @@ def _of_loggers() -> Iterator[Any]:
 
 
 class Unnamed:
-    """What is stored of a session beside its names: streams that a cell has replaced, and annotations.
+    """Part of a session that is stored beside its names: streams that a cell has replaced, and annotations.
 
     Parameters
     ----------
