@@ -46,8 +46,8 @@ json.dump(told, open(sys.argv[3], "w"))
 
 
 NOT_HERE = (
-    "covalab: nothing was displayed here under the id 'of-another': what an earlier cell has displayed stays as it was. "
-    "Display it again in this cell.\n"
+    "covalab: nothing was displayed here under the id 'of-another': what an earlier cell has displayed stays as it "
+    "was. Display it again in this cell.\n"
 )
 
 
