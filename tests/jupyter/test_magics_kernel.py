@@ -52,7 +52,9 @@ def test_a_traceback_of_an_electron_in_a_cell_has_its_lines(kernel: Kernel) -> N
         "@ct.electron\ndef outer(x):\n    # a remark\n    return deeper(x)  # the way there\n"
         "@ct.electron\ndef source():\n    return inspect.getsource(deeper)"
     )
-    kernel.succeed("before = dict(vars(outer.electron_object.function))\nresult = ct.dispatch_sync(ct.lattice(outer))(0)")
+    kernel.succeed(
+        "before = dict(vars(outer.electron_object.function))\nresult = ct.dispatch_sync(ct.lattice(outer))(0)"
+    )
 
     shown = kernel.succeed("print(result.get_node_result(0)['error'])").text
     found = kernel.succeed("print(ct.dispatch_sync(ct.lattice(source))().result)").text
