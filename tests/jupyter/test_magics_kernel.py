@@ -45,6 +45,27 @@ def test_a_traceback_counts_lines_as_the_notebook_does(kernel: Kernel) -> None:
     assert "line 5, in crash\n    b = a / 0" in error.text
 
 
+def test_a_traceback_of_an_electron_in_a_cell_has_its_lines(kernel: Kernel) -> None:
+    """Also those of functions of other cells that it calls; the function itself stays as it was."""
+    kernel.succeed("import covalab as ct, inspect\n\ndef deeper(x):\n    return 1 / x  # too deep")
+    kernel.succeed(
+        "@ct.electron\ndef outer(x):\n    # a remark\n    return deeper(x)  # the way there\n"
+        "@ct.electron\ndef source():\n    return inspect.getsource(deeper)"
+    )
+    kernel.succeed(
+        "before = dict(vars(outer.electron_object.function))\nresult = ct.dispatch_sync(ct.lattice(outer))(0)"
+    )
+
+    shown = kernel.succeed("print(result.get_node_result(0)['error'])").text
+    found = kernel.succeed("print(ct.dispatch_sync(ct.lattice(source))().result)").text
+    same = kernel.succeed("before == dict(vars(outer.electron_object.function))").text
+
+    assert "line 4, in outer\n    return deeper(x)  # the way there\n" in shown
+    assert "line 4, in deeper\n    return 1 / x  # too deep\n" in shown
+    assert found.startswith("def deeper(x):\n    return 1 / x  # too deep\n")
+    assert same == "True"
+
+
 def test_a_dispatch_shows_itself_and_knows_its_cell(kernel: Kernel, live: Client) -> None:
     """The output has the live view and two static ones; the list can find the cell again."""
     kernel.run("%%electron one()\n1")

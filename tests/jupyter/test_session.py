@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import linecache
 import re
 import textwrap
+import threading
 import traceback
 import warnings
 from collections.abc import Callable
@@ -23,7 +25,8 @@ from covalab.jupyter.cells.cell import read_session_cell
 from covalab.jupyter.cells.header import read_header
 from covalab.jupyter.cells.ipython_lines import CellRefused
 from covalab.jupyter.notebook.refusals import InPlaceWarning, refuse_alone
-from covalab.jupyter.notebook.session import CellElectron, Options, Session, from_notebook
+from covalab.jupyter.notebook.session import _OF_A_CONTEXT, CellElectron, Options, Session, from_notebook
+from covalab.namespace import hidden_state
 
 
 @pytest.fixture
@@ -375,6 +378,8 @@ def test_values_of_the_notebook_are_themselves_outside_a_graph() -> None:
     "code",
     [
         "@register_line_magic\ndef double(line): return 2 * int(line)",
+        "from sympy import *\ninit_printing()",
+        "import sympy\nsympy.init_printing(use_latex=False)",
         "@IPython.core.magic.register_cell_magic\ndef shouted(line, cell): ...",
         "get_ipython().register_magics(Mine)",
         "formatters['text/html'].for_type(Rgb, str)",
@@ -393,3 +398,33 @@ def test_a_cell_alone_that_reads_the_annotations_of_the_notebook_is_refused() ->
     with pytest.raises(CellRefused, match="leave it a plain cell"):
         refuse_alone(read_session_cell("%%electron --run\nx: int = 1\nsorted(__annotations__)"), {})
     refuse_alone(read_session_cell("%%electron --run\nx: int = 1\nf.__annotations__"), {})
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("sklearn", "display"),
+        ("numpy", "divide"),
+        ("decimal", "prec"),
+        ("pandas", "display.max_rows"),
+        ("matplotlib", "figure.dpi"),
+        ("xarray", "display_width"),
+    ],
+)
+def test_settings_of_a_thread_are_set_in_the_one_that_runs_the_cells(module: str, name: str) -> None:
+    """A thread delivers what a cell has set: with `--run`, `sklearn.set_config` was lost."""
+    importlib.import_module(module)
+    before = hidden_state.read(module)
+    assert before is not None
+    others = {"display": "text", "divide": "ignore", "prec": 7, "display.max_rows": 7, "figure.dpi": 77.0}
+    changed = hidden_state.HiddenState({module: {name: others.get(name, 99)}})
+
+    thread = threading.Thread(target=hidden_state.apply, args=(changed,))
+    thread.start()
+    thread.join()
+    try:
+        is_seen_here = (hidden_state.read(module) or {})[name] != before[name]
+    finally:
+        hidden_state.apply(hidden_state.HiddenState({module: {name: before[name]}}))
+
+    assert is_seen_here or module in _OF_A_CONTEXT

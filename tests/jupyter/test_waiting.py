@@ -11,6 +11,7 @@ import pytest
 
 from covalab.jupyter.notebook.waiting import (
     ALL_NAMES,
+    RANDOM,
     SETTINGS,
     may_change_classes,
     names_changed,
@@ -153,22 +154,131 @@ def test_a_cell_that_asks_objects_for_their_classes_may_change_these(
 @pytest.mark.parametrize(
     ("cell", "sets"),
     [
-        ("old = np.seterr(divide='ignore')", True),
-        ("decimal.getcontext().prec = 5", True),
-        ("plt.rcParams['figure.dpi'] = 50", True),
-        ("pd.options.display.max_rows = 5", True),
-        ("os.environ['A'] = '1'", True),
-        ("warnings.filterwarnings('ignore')", True),
-        ("sns.set_theme()", True),
-        ("logging.getLogger('a').setLevel(10)", True),
-        ("a = pd.options.display.max_rows == 5", False),
-        ("a = os.environ['A'] == '1'; os.path.join('a', 'b')", False),
-        ("table.style.format('{}'); model.fit(x, options=3)", False),
+        ("old = np.seterr(divide='ignore')", "numpy"),
+        ("decimal.getcontext().prec = 5", ""),
+        ("plt.rcParams['figure.dpi'] = 50", "matplotlib"),
+        ("pd.options.display.max_rows = 5", "pandas"),
+        ("os.environ['A'] = '1'", ""),
+        ("warnings.filterwarnings('ignore')", ""),
+        ("sns.set_theme()", "matplotlib"),
+        ("sns.set()", "matplotlib"),
+        ("sklearn.set_config(display='text')", ""),
+        ("logging.getLogger('a').setLevel(10)", ""),
+        ("a = pd.options.display.max_rows == 5", None),
+        ("a = os.environ['A'] == '1'; os.path.join('a', 'b')", None),
+        ("table.style.format('{}'); model.fit(x, options=3)", None),
+        ("x = 1", None),
+    ],
+)
+def test_a_cell_that_changes_settings_is_known(cell: str, sets: str | None) -> None:
+    """By the package whose settings they are, or as those of the process."""
+    found = names_changed(ast.parse(cell), {}) & {*SETTINGS.values()}
+    assert found == (set() if sets is None else {SETTINGS[sets]})
+    assert not any(one.isidentifier() for one in SETTINGS.values())
+
+
+@pytest.fixture(scope="module")
+def analysis() -> dict[str, Any]:
+    """Names of a notebook that has imported several packages."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    cell = """
+import math, random, json
+import numpy as np, pandas as pd, matplotlib.pyplot as plt, networkx as nx
+from random import randint
+from numpy.random import rand
+from sklearn.model_selection import train_test_split
+from sklearn.linear_model import LogisticRegression
+rng, own, table = np.random.default_rng(1), random.Random(1), pd.DataFrame({"a": [1]})
+array, numbers, model = np.zeros(3), [1, 2], LogisticRegression()
+models = {"first": [model]}
+def split(): return train_test_split(numbers)
+def total(): return sum(numbers)
+def imports():
+    import scipy.stats
+    return scipy.stats.norm.rvs()
+class Study:
+    def __init__(self): self.model = model
+study = Study()
+"""
+    exec(cell, namespace)
+    return namespace
+
+
+@pytest.mark.parametrize(
+    ("cell", "wanted"),
+    [
+        ("n = 3\nnames = ['a', n]\ndef f(x): return plt.plot(x)", []),
+        ("total()", [""]),
+        ("print(numbers)", [""]),
+        ("numbers", [""]),
+        ("import json", [""]),
+        ("array + 1", ["", "numpy"]),
+        ("table.head()", ["", "numpy", "pandas", "matplotlib"]),
+        ("plt.plot(numbers)", ["", "numpy", "matplotlib"]),
+        ("import seaborn as sns\nsns.lineplot(x=numbers)", ["", "numpy", "pandas", "matplotlib"]),
+        ("split()", ["", "numpy", "pandas", "matplotlib"]),
+        ("study", ["", "numpy", "pandas", "matplotlib"]),
+    ],
+)
+def test_a_cell_waits_for_settings_that_may_matter_to_it(
+    analysis: dict[str, Any], cell: str, wanted: list[str]
+) -> None:
+    """A cell that only sets a number waits for none."""
+    found = names_needed(ast.parse(cell), analysis) & {*SETTINGS.values()}
+    assert found == {SETTINGS[one] for one in wanted}
+
+
+@pytest.mark.parametrize(
+    ("cell", "draws"),
+    [
+        ("np.random.rand()", True),
+        ("random.choice(numbers)", True),
+        ("randint(1, 2)", True),
+        ("rand(3)", True),
+        ("from numpy.random import normal\nnormal()", True),
+        ("from numpy import random as r\nr.normal()", True),
+        ("table.sample(1)", True),
+        ("split()", True),
+        ("imports()", True),
+        ("train_test_split(numbers)", True),
+        ("from sklearn.model_selection import cross_val_score\ncross_val_score(1, 2)", True),
+        ("models['first'][0].fit([[1]], [1])", True),
+        ("study.model.fit([[1]], [1])", True),
+        ("nx.spring_layout(3)", True),
+        ("for model in models.values(): model.fit()", True),
+        ("rng.random(3)", False),
+        ("rng.shuffle(array)", False),
+        ("own.random()", False),
+        ("array.mean(), np.sqrt(2), math.sqrt(2)", False),
+        ("table.groupby('a').sum()", False),
+        ("plt.plot(numbers)", False),
+        ("total()", False),
+        ("model", False),
         ("x = 1", False),
     ],
 )
-def test_every_cell_waits_for_one_that_changes_settings(cell: str, sets: bool) -> None:
-    """Any code may use them, and they come with the names of the cell."""
-    assert (SETTINGS in names_changed(ast.parse(cell), {})) is sets
-    assert SETTINGS in names_needed(ast.parse("x = 1"), {})
-    assert not SETTINGS.isidentifier()
+def test_what_may_draw_from_the_global_generators_waits_for_what_does(
+    analysis: dict[str, Any], cell: str, draws: bool
+) -> None:
+    """Scikit-learn draws from NumPy's where no word says so; the notebook's own generators are waited for by name."""
+    assert (RANDOM in names_needed(ast.parse(cell), analysis)) is draws
+
+
+@pytest.mark.parametrize(
+    ("cell", "changed"),
+    [
+        ("view = table.iloc[0]\nview['a'] = 2", {"table"}),
+        ("part = numbers\nfor one in range(3): part.append(one)", {"numbers"}),
+        ("first = array.reshape(3, 1)\nagain = first.T\nagain += 1", {"array"}),
+        ("with plt.rc_context(): axes = table.plot()\naxes.set_title('a')", {"table"}),
+        ("np.add(array, 1, out=array[:])", {"array"}),
+        ("table.sort_values('a', inplace=True)", {"table"}),
+        ("copy = table * 2\ncopy['b'] = array", {"table"}),
+        ("y = table.sum()\nz = array + 1", set()),
+        ("fresh = {}\nfresh['a'] = numbers[0]", set()),
+    ],
+)
+def test_a_cell_may_change_what_it_changes_a_part_of(analysis: dict[str, Any], cell: str, changed: set[str]) -> None:
+    """Under a name of its own: `view = data.isel(y=0); view[:] = 0` changed `data`, and the next cell did not wait."""
+    found = names_changed(ast.parse(cell), analysis)
+    assert found & {"table", "numbers", "array", "models"} == changed

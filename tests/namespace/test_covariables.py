@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.namespace.peer import Peer
 
 from covalab.blobs import BlobStore
+from covalab.core.errors import DataFolderError
 from covalab.namespace.covariables import Snapshot, Tracker, is_hidden, restore
 
 # Cells, and expressions that must be equal after the names were restored in another process.
@@ -323,3 +327,43 @@ def test_names_that_shared_something_with_what_cannot_be_stored_are_named(store:
 
     assert first.unstorable["d"].endswith("l shared objects with it, and when they are loaded they no longer do")
     assert second.unstorable == first.unstorable
+
+
+@pytest.mark.parametrize("megabytes", [[3, 3], [1, 8, 1, 2]])
+def test_large_values_are_written_beside_each_other(tmp_path: Path, megabytes: list[int]) -> None:
+    """In threads that are gone afterwards; each name has its own value, and what shares memory stays together."""
+    arrays = {f"a{n}": np.full(size << 17, float(n)) for n, size in enumerate(megabytes)}
+    namespace: dict[str, Any] = {**arrays, "view": arrays["a0"][5:]}
+    before = threading.active_count()
+
+    blobs = BlobStore(tmp_path)
+    snapshot = Tracker(namespace).store(blobs)
+    again: dict[str, Any] = {}
+    restore(snapshot, blobs, again)
+
+    assert threading.active_count() == before
+    assert all(np.array_equal(again[name], value) for name, value in namespace.items())
+    assert again["view"].base is again["a0"]
+
+
+def test_a_full_disk_is_an_error_when_large_values_are_written_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store after it writes what is missing."""
+    namespace: dict[str, Any] = {name: np.full(3 << 17, float(n)) for n, name in enumerate("abc")}
+    tracker, blobs = Tracker(namespace), BlobStore(tmp_path)
+    plain, calls, no_room = BlobStore.put, itertools.count(), DataFolderError("no room")
+
+    def full(self: BlobStore, encoded: Any) -> Any:
+        if next(calls) == 1:
+            raise no_room
+        return plain(self, encoded)
+
+    monkeypatch.setattr(BlobStore, "put", full)
+    with pytest.raises(DataFolderError, match="no room"):
+        tracker.store(blobs)
+    monkeypatch.undo()
+    again: dict[str, Any] = {}
+    restore(tracker.store(blobs), blobs, again)
+
+    assert {name: value[0] for name, value in again.items()} == {"a": 0.0, "b": 1.0, "c": 2.0}

@@ -88,6 +88,26 @@ a_fit = smf.ols("y ~ centred(x)", data).fit()
         "summary = a_fit.params.round(3).tolist()",
         ["summary"],
     ),
+    "model with a formula of a number that the cell sets": (
+        """
+import pandas as pd, statsmodels.formula.api as smf
+data = pd.DataFrame({"x": [1.0, 2, 3, 5], "y": [2.0, 3, 5, 8]})
+""",
+        "data smf",
+        "scale = 2\npower = 2\na_fit = smf.ols('y ~ I(x * scale) + I(x ** power)', data).fit()",
+        ["a_fit.params.round(3).tolist()", "scale, power"],
+    ),
+    "model with a formula of a number of the notebook": (
+        """
+import pandas as pd, statsmodels.formula.api as smf
+data = pd.DataFrame({"x": [1.0, 2, 3, 5], "y": [2.0, 3, 5, 8]})
+scale = [2]
+a_fit = smf.ols("y ~ I(x * scale[0])", data).fit()
+""",
+        "a_fit scale",
+        "summary = a_fit.params.round(3).tolist()\nboth = a_fit, scale",
+        ["summary", "both[0] is a_fit, both[1] is scale"],
+    ),
     "results that a function keeps": (
         """
 from functools import cache

@@ -549,6 +549,23 @@ LATE = {
     "timer": "import threading\nthreading.Timer(0.4, lambda: print('LATE', flush=True)).start()",
     "thread that writes to the descriptor": "import os, threading\n"
     "def late():\n    time.sleep(0.4)\n    os.write(1, b'LATE\\n')\nthreading.Thread(target=late, daemon=True).start()",
+    "thread without an object": "import _thread, os\nbegun = _thread.allocate_lock()\nbegun.acquire()\n"
+    "def late():\n    begun.release()\n    time.sleep(0.4)\n    os.write(2, b'LATE\\n')\n"
+    "_thread.start_new_thread(late, ())\nbegun.acquire()",
+    "pool of threads": "import os, concurrent.futures as cf\n"
+    "def late():\n    time.sleep(0.4)\n    os.write(1, b'LATE\\n')\ncf.ThreadPoolExecutor().submit(late)",
+    "pool that idles, and is asked by a timer": "import os, threading, concurrent.futures as cf\n"
+    "pool = cf.ThreadPoolExecutor(1)\npool.submit(int).result()\n"
+    "threading.Timer(0.4, pool.submit, (os.write, 1, b'LATE\\n')).start()",
+    "event loop of a thread": "import asyncio, os, threading\nloop = asyncio.new_event_loop()\n"
+    "threading.Thread(target=loop.run_forever, daemon=True).start()\n"
+    "loop.call_soon_threadsafe(loop.call_later, 0.4, os.write, 1, b'LATE\\n')",
+    "file over the descriptor": "import threading\nout = open(1, 'w', closefd=False)\n"
+    "threading.Timer(0.4, lambda: print('LATE', file=out, flush=True)).start()",
+    "copy of the descriptor": "import os, threading\nthreading.Timer(0.4, os.write, (os.dup(1), b'LATE\\n')).start()",
+    "thread of a thread": "import os, threading\n"
+    "def late():\n    time.sleep(0.2)\n    threading.Timer(0.2, os.write, (2, b'LATE\\n')).start()\n"
+    "threading.Thread(target=late).start()",
     "thread that logs": "import logging, threading\nlogging.basicConfig(level=10)\n"
     "threading.Timer(0.4, logging.error, ('LATE',)).start()",
     "thread with the stream of before": "import sys, threading\nout = sys.stdout\n"
@@ -569,18 +586,7 @@ def quiet(seconds: float, after: object = None) -> int:
     return os.getpid()
 
 
-UNTOLD = (
-    "what an earlier node's thread writes to a descriptor by its number cannot be told apart (worker/late_output.py)"
-)
-UNSOLVED = [
-    pytest.param(name, marks=pytest.mark.xfail(reason=UNTOLD))
-    if name in ("C", "thread that writes to the descriptor")
-    else name
-    for name in LATE
-]
-
-
-@pytest.mark.parametrize("name", UNSOLVED)
+@pytest.mark.parametrize("name", LATE)
 def test_late_output_is_never_in_the_output_of_another_task(name: str, client: Client) -> None:
     """Neither in a later dispatch's, nor in a later node's of the same dispatch."""
     text = "import time\nprint('early', flush=True)\n" + LATE[name]

@@ -264,6 +264,45 @@ def test_a_session_survives_the_kill_of_its_process(killing: Client, tmp_path: P
     kill_at_random(tmp_path, 8)
 
 
+def test_streams_and_annotations_survive_the_kill_of_its_process(killing: Client, tmp_path: Path) -> None:
+    """They have no name, or are used without it: a stream that a cell has put in place of the process's."""
+    folder = str(tmp_path)
+    dies = f"path = pathlib.Path({folder!r}, '{{}}')\nif not path.exists(): path.touch(); os.kill(os.getpid(), 9)"
+    tee = """
+class Tee:
+    def __init__(self): self.kept = []
+    def write(self, text): self.kept.append(text)
+    def flush(self): pass
+tee = Tee()
+sys.stdout = tee
+sys.stderr = io.StringIO()
+"""
+    cells = [
+        "import io, os, pathlib, sys\nx: int = 1",
+        tee,
+        dies.format(1),
+        "print('once')\nprint('hidden', file=sys.stderr)\ny: 'list[int]' = [2]",
+        "class Own: ...\nz: Own = Own()",
+        dies.format(2),
+        "print('twice')\nseen = sys.stdout is tee, type(tee) is Tee, sys.stderr.getvalue(), dict(__annotations__)",
+        "del tee\nsys.stderr = sys.__stderr__",
+        dies.format(3),
+        "rest = [one for one in sys.stdout.kept if one.strip()], __annotations__['z'] is Own",
+    ]
+
+    result = run(cells)
+
+    assert result.status == ct.status.COMPLETED, result.error
+    assert result["seen"][:3] == (True, True, "hidden\n")
+    assert {name: str(kind) for name, kind in result["seen"][3].items()} == {
+        "x": "<class 'int'>",
+        "y": "list[int]",
+        "z": "<class '__main__.Own'>",
+    }
+    assert result["rest"] == (["once", "twice"], True)
+    assert not any(name.startswith(":") for name in result)
+
+
 @pytest.mark.nightly
 @pytest.mark.timeout(3600)
 def test_a_session_survives_two_hundred_kills(killing: Client, tmp_path: Path) -> None:

@@ -45,6 +45,12 @@ json.dump(told, open(sys.argv[3], "w"))
 """
 
 
+NOT_HERE = (
+    "covalab: nothing was displayed here under the id 'of-another': what an earlier cell has displayed stays as it "
+    "was. Display it again in this cell.\n"
+)
+
+
 class Ran(NamedTuple):
     """A cell that ran: its outputs, its value as text, whether it has one, and its traceback."""
 
@@ -128,6 +134,11 @@ SHOWN: dict[str, tuple[str, list[str]]] = {
     "updated": (
         "h = display(1, display_id=True)\nprint('x')\nh.update(HTML('y'))",
         ["display_data text/html text/plain", "x\n"],
+    ),
+    "displayed for another cell": ("other = display(1, display_id='of-another')", ["display_data text/plain"]),
+    "updated by another cell": (
+        "for step in range(3): other.update(step)\nprint('x')",
+        [NOT_HERE, "x\n"],
     ),
     "from a thread": (
         "import threading\nt = threading.Thread(target=display, args=(1,))\nt.start()\nt.join()",
@@ -238,10 +249,11 @@ def test_magics_find_the_folder_of_the_user(tmp_path: Path) -> None:
 
 
 def run_tasks(folder: Path, *functions: Callable[..., Any]) -> list[tuple[Outcome, list[str]]]:
-    """Run functions one after the other in one batch; return their outcomes, and their outputs as short texts."""
+    """Run functions one after the other in one process; return their outcomes, and their outputs as short texts."""
     batches = Batches(folder)
     tasks, code = calls(*functions)
-    batches.add(*tasks, code=code)
+    for task in tasks:  # a batch each: after a task that leaves a thread its batch ends
+        batches.add(task, code=code)
     found = batches.outcomes()
     blobs = folder / "blobs"
 

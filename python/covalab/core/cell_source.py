@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+CELLS: Final = "__covalab_cells__"
+"""The attribute in which a function travels with the texts of cells that it came from: pairs of file name and text."""
 _WORD: Final = re.compile(r"[^\W\d]\w*")
 
 
@@ -60,7 +62,9 @@ def text_of(filename: str) -> str | None:
 
 
 def register(function: Callable[..., Any]) -> None:
-    """Register the text of a function that was made from a cell; do nothing for any other function."""
+    """Register the text of a function that was made from a cell or in one; do nothing for any other function."""
+    cells = getattr(function, "__dict__", {}).pop(CELLS, ())
+    remember_all(dict(cells))
     text = getattr(function, "__covalab_source__", None)
     code = getattr(function, "__code__", None)
     if isinstance(text, str) and code is not None and code.co_filename not in linecache.cache:

@@ -8,16 +8,17 @@ it is one object, with the attributes of now, however old the pickle of a value 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import FunctionType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from covalab.blobs import BlobStore
 from covalab.core.codec import USERS_ERRORS, Encoded, digest_of, inline_value, type_name
 from covalab.core.errors import CovalabError
-from covalab.core.model import Value
+from covalab.core.model import Digest, Value
 from covalab.core.plain_types import ATOMS
 from covalab.namespace.definitions import track_function
 from covalab.namespace.live_objects import no_collections
@@ -28,6 +29,9 @@ __all__ = ["Snapshot", "StoredCovariable", "Tracker", "is_hidden", "restore"]
 
 _INLINE_LIMIT: Final = 4 * 1024
 """Larger ones are blobs: each snapshot has all that is inline, and is stored once for each cell."""
+
+_WORTH_A_THREAD: Final = 4 * 1024 * 1024
+_WRITERS: Final = 2
 
 
 class _Look(msgspec.Struct):
@@ -44,6 +48,17 @@ class Mentioned(msgspec.Struct, frozen=True, array_like=True):
 
     names: list[str] = []
     modules: list[str] = []
+
+
+class _Large(NamedTuple):
+    """A group that is pickled and not yet stored, and what is stored of it."""
+
+    names: tuple[str, ...]
+    trackers: tuple[str, ...]
+    needs: tuple[str, ...]
+    kind: str
+    before: StoredCovariable | None
+    encoded: Encoded
 
 
 class Tracker:
@@ -208,6 +223,7 @@ class Tracker:
         for name in looked_at:
             if name not in seen.pickles:
                 self._stored.pop(name, None)
+        large: list[_Large] = []
         for names, trackers in seen.groups():
             try:
                 encoded = seen.encoded(names, trackers)
@@ -217,22 +233,30 @@ class Tracker:
                     {name: f"{name} cannot be pickled with {', '.join(names)}: {text}" for name in names}
                 )
                 continue
-            self._store_group(names, trackers, encoded, seen, blobs)
+            group = self._store_group(names, trackers, encoded, seen, blobs)
+            if group is not None:
+                large.append(group)
+        for one, digest in zip(large, _put_all([one.encoded for one in large], blobs), strict=True):
+            self._remember_stored(one, Value(one.encoded.size, one.kind, "", None, digest))
 
     def _store_group(
         self, names: tuple[str, ...], trackers: tuple[str, ...], encoded: Encoded, seen: PartPickles, blobs: BlobStore
-    ) -> None:
+    ) -> _Large | None:
+        """Store a group; return it if it is for the disk."""
         kind = type_name(self._namespace[names[0]]) if len(names) == 1 else ""
         before = self._stored.get(names[0]) if names else self._stored_definitions.get(trackers[0])
         if before in self._adopted and before.names == names and _is_as_loaded(before, encoded, blobs):
             self._remember(before)
-            return
+            return None
+        group = _Large(names, trackers, seen.needs(names, trackers), kind, before, encoded)
         if encoded.size > _INLINE_LIMIT:
-            value = Value(encoded.size, kind, "", None, blobs.put(encoded))
-        else:
-            value = inline_value(encoded.join(), kind)
-        now = StoredCovariable(names, value, trackers, seen.needs(names, trackers))
-        self._remember(before if before == now else now)
+            return group
+        self._remember_stored(group, inline_value(encoded.join(), kind))
+        return None
+
+    def _remember_stored(self, group: _Large, value: Value) -> None:
+        now = StoredCovariable(group.names, value, group.trackers, group.needs)
+        self._remember(group.before if group.before == now else now)
 
     def _all_stored(self) -> tuple[StoredCovariable, ...]:
         needed: dict[str, StoredCovariable] = {}
@@ -245,6 +269,14 @@ class Tracker:
                 waiting += [*one.definitions, *one.needs]
         self._stored_definitions = needed
         return tuple({id(one): one for one in (*self._stored.values(), *needed.values())}.values())
+
+
+def _put_all(parts: Sequence[Encoded], blobs: BlobStore) -> list[Digest]:
+    """Write blobs: one is digested while another is on its way to the disk, if they are worth a thread."""
+    if len(parts) < 2 or sum(part.size for part in parts) < _WORTH_A_THREAD:
+        return [blobs.put(part) for part in parts]
+    with ThreadPoolExecutor(_WRITERS, thread_name_prefix="covalab-store") as pool:
+        return list(pool.map(blobs.put, parts))
 
 
 def _is_as_loaded(stored: StoredCovariable, encoded: Encoded, blobs: BlobStore) -> bool:

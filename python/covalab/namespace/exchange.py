@@ -72,20 +72,22 @@ def _send(names: Iterable[str], namespace: dict[str, Any], is_hidden: Callable[[
     wanted = [name for name in dict.fromkeys(names) if name in namespace and not is_hidden(name)]
     unsendable: dict[str, str] = {}
     whole = _EMPTY
+    early: set[str] = set()
     while True:
         try:
             values, stream, buffers, pickler = _at_any_depth(
-                lambda: _sent_stream(wanted, namespace, is_hidden, unsendable, whole)  # noqa: B023 - called at once
+                lambda: _sent_stream(wanted, namespace, is_hidden, unsendable, whole, early)  # noqa: B023 - called at once
             )
         except USERS_ERRORS:
             if not _find_unsendable(wanted, namespace, is_hidden, unsendable):
                 raise
             continue
         missing = pickler.arrays.needed_whole()
-        used = [name for name in pickler.in_formulas - {*wanted} if name in namespace and not is_hidden(name)]
-        if not missing - whole and not used:
+        used = {name for name in pickler.in_formulas if name in namespace and not is_hidden(name)}
+        if not missing - whole and used <= early:
             break
-        wanted += sorted(used)
+        wanted += sorted(used - {*wanted})
+        early |= used
         whole |= missing
     objects = live_objects(pickler, namespace)
     data = pack([stream, array.array("I", objects).tobytes(), *buffers]).join()
@@ -98,15 +100,15 @@ def _sent_stream(
     is_hidden: Callable[[str], bool],
     unsendable: Mapping[str, str],
     whole: frozenset[int],
+    early: Collection[str],
 ) -> tuple[dict[str, Any], bytes, list[Any], NamespacePickler]:
     buffers: list[Any] = []
     values: dict[str, Any] = {}
     with io.BytesIO() as file:
         pickler = NamespacePickler(file, namespace, out_of_band(buffers), whole=whole)
-        # Code first: that of values which are opened may need it.
-        waiting = _code_of([name for name in wanted if name not in unsendable], namespace)
-        if not waiting:
-            waiting = [name for name in wanted if name not in unsendable]
+        # Code first, then what formulas mention: values which are opened may need them.
+        known = [name for name in wanted if name not in unsendable]
+        waiting = _code_of(known, namespace) or [name for name in known if name in early] or known
         while waiting:
             values.update({name: namespace[name] for name in waiting})
             pickler.dump(marked({name: namespace[name] for name in waiting}, namespace))
@@ -115,6 +117,7 @@ def _sent_stream(
                 for name in sorted({*pickler.mentioned, *wanted})
                 if name in namespace and name not in values and name not in unsendable and not is_hidden(name)
             ]
+            waiting = [name for name in waiting if name in early] or waiting
         return values, file.getvalue(), buffers, pickler
 
 
@@ -192,33 +195,37 @@ class Received:
         )
         left_out: list[str] = []
         whole = _EMPTY
+        early: set[str] = set()
         while True:
             try:
-                stream, buffers, pickler = _at_any_depth(lambda: self._stream(names, left_out, reply, whole))  # noqa: B023 - called at once
+                stream, buffers, pickler = _at_any_depth(lambda: self._stream(names, left_out, reply, whole, early))  # noqa: B023 - called at once
             except USERS_ERRORS as error:
                 if not self._find_unsendable(names, left_out, reply):
                     text = f"what the cell made cannot be pickled together: {type(error).__name__}: {error}"
                     raise SerializationError(text) from error
                 continue
             missing = pickler.arrays.needed_whole()
-            if not missing - whole:
+            used = pickler.in_formulas & {*names}
+            if not missing - whole and used <= early:
                 return pack([stream, *buffers]).join()
             whole |= missing
+            early |= used
 
     def _pickler(self, file: Any, buffers: list[Any], whole: frozenset[int] = _EMPTY) -> ReferringPickler:
         numbers = self._states.numbers
         return ReferringPickler(file, self._namespace, numbers, buffer_callback=out_of_band(buffers), whole=whole)
 
     def _stream(
-        self, names: list[str], left_out: list[str], reply: Reply, whole: frozenset[int]
+        self, names: list[str], left_out: list[str], reply: Reply, whole: frozenset[int], early: Collection[str]
     ) -> tuple[bytes, list[Any], ReferringPickler]:
         buffers: list[Any] = []
         with io.BytesIO() as file:
             pickler = self._pickler(file, buffers, whole)
             pickler.dump(msgspec.to_builtins(reply))
             kept = [name for name in names if name not in left_out]
-            code = _code_of(kept, self._namespace)
-            for some in (code, [name for name in kept if name not in code]):
+            # What values need where they are opened: code, and what formulas mention.
+            first = dict.fromkeys([*_code_of(kept, self._namespace), *(name for name in kept if name in early)])
+            for some in (first, [name for name in kept if name not in first]):
                 pickler.dump(marked({name: self._namespace[name] for name in some}, self._namespace))
             for number in reply.changed:
                 self._dump_content(pickler, number)

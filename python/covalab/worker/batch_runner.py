@@ -109,6 +109,8 @@ class TaskWorker:
         """The number of a batch that is to end after the node that runs."""
         self.is_used_up = False
         """Whether threads of a task that was cancelled go on here; nothing but the end of the process stops them."""
+        self.has_threads = False
+        """Whether threads of a task that ended may write here what would be taken for output of the next one."""
         self._left_behind: set[int] = set()  # child processes that tasks have left
         self.capture = Capture(spool)
         self.interruptible = InterruptibleTask()
@@ -212,7 +214,7 @@ class TaskWorker:
                 report.end(outcome)
                 crash_point("task.reported")
                 self._part_from_children()
-                if self.is_used_up:
+                if self.is_used_up or self.has_threads:
                     break
         finally:
             report.close()
@@ -265,6 +267,7 @@ class TaskWorker:
         if recorder.n_events:  # read before the text is taken, of which it has positions
             outputs = stored_outputs(*self.capture.texts(), failure, blobs)
         stdout, stderr = self.capture.take()
+        self.has_threads = not batch.session and self._late_output.may_write(OWN_THREADS)
         # As a script would print it, and where people look for it.
         if failure is not None and failure.traceback:
             stderr += failure.traceback

@@ -3,8 +3,9 @@
 Unless it works for the node that runs: what that schedules in an event loop of another thread has its context, which is
 how IPython runs `%%script`. A kernel sorts output in the same way.
 
-Without such threads nothing is done when a task prints. What they write to a file descriptor by its number, or through
-a child process, cannot be told apart.
+Without such threads nothing is done when a task prints. What they write to a file descriptor by its number cannot be
+told apart, so no later electron runs in a process where one of them could (`LateOutput.may_write`). The cells of a
+session share their process; there such bytes are, as in a kernel, in the output of the cell that runs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import threading
 from contextlib import suppress
 from contextvars import ContextVar
+from types import FrameType, FunctionType
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -95,6 +97,19 @@ def dropped_notice() -> str:
     )
 
 
+_SILENT_THREADS: Final = {
+    "tqdm._monitor.TMonitor",
+    *(
+        f"{package}._ExecutorManagerThread"
+        for package in ("concurrent.futures.process", "loky.process_executor", "joblib.externals.loky.process_executor")
+    ),
+}
+"""Classes of threads that packages keep, and that run no code of their users."""
+_SILENT_TARGETS: Final = {
+    f"{package}.Queue._feed"
+    for package in ("multiprocessing.queues", "loky.backend.queues", "joblib.externals.loky.backend.queues")
+}
+"""Functions that such threads run."""
 _STDERR: Final = 2
 _streams: Final[WeakSet[io.TextIOWrapper]] = WeakSet()
 
@@ -142,6 +157,41 @@ class LateOutput:
             _filter(stream, is_on=bool(_late.threads or _late.idents))
         self._n_threads = -1
         return new
+
+    def may_write(self, own: str) -> bool:
+        """Whether a thread that a node left may write to a descriptor by its number.
+
+        Parameters
+        ----------
+        own
+            The beginning of the names of threads that no task started.
+        """
+        self.leftovers()  # again: a thread may have needed a moment to begin
+        if not _late.threads and not _late.idents:
+            return False
+        frames = sys._current_frames()  # noqa: SLF001
+        others = [one for one in _late.threads if one.is_alive() and not one.name.startswith(own)]
+        return bool(_late.idents) or not all(_is_silent(one, frames.get(one.ident or 0)) for one in others)
+
+
+def _is_silent(thread: threading.Thread, frame: FrameType | None) -> bool:
+    """Whether a thread only serves a package, or waits for work that nobody but a later node could give it.
+
+    Many packages keep such threads, and a new process for each node that uses one would cost more than the node.
+    """
+    kind = type(thread)
+    target = getattr(thread, "_target", None)
+    if f"{kind.__module__}.{kind.__qualname__}" in _SILENT_THREADS:
+        return True
+    if f"{getattr(target, '__module__', '')}.{getattr(target, '__qualname__', '')}" in _SILENT_TARGETS:
+        return True
+    serves = getattr(sys.modules.get("concurrent.futures.thread"), "_worker", None)
+    if frame is None or not isinstance(serves, FunctionType) or target != serves:
+        return False
+    if frame.f_code is not serves.__code__:
+        return False
+    names = frame.f_locals
+    return "work_item" not in names and not names["work_queue"].qsize()
 
 
 def _filter(stream: io.TextIOWrapper, *, is_on: bool) -> None:

@@ -46,6 +46,8 @@ class TaskProcessHandle:
         self.root = ""
         self.batch: tuple[str, int] | None = None
         self.is_waiting = False
+        self.is_over = False
+        """Whether its dispatch has ended, so that it ends after the batch that it runs."""
         self.killed_because = ""
         self.used_at = time.monotonic()
         self.spool = ""

@@ -62,11 +62,13 @@ class Cancel(msgspec.Struct, frozen=True, array_like=True):
 class BatchEnd(msgspec.Struct, frozen=True, array_like=True):
     """Content of an `ENDED` frame.
 
-    `learned` are modules of installed packages that tasks imported. A process that `is_used_up` is to be killed.
+    `learned` are modules of installed packages that tasks imported. A process that `is_used_up` is to be killed; one
+    that `has_threads` of a task may finish them, but runs no other batch.
     """
 
     learned: list[str]
     is_used_up: bool = False
+    has_threads: bool = False
 
 
 def rehearse(runner: TaskWorker, folder: str) -> None:
@@ -151,7 +153,7 @@ class TaskProcess:
             try:
                 runner = self._runner = self._runner or self._new_runner(batch.spool)
                 runner.run(batch, self._emit)
-                end = BatchEnd(learned_imports.new_names(), runner.is_used_up)
+                end = BatchEnd(learned_imports.new_names(), runner.is_used_up, runner.has_threads)
                 self._channel.send(kinds.ENDED, msgspec.msgpack.encode(end))
             except OSError:  # the task closed all descriptors
                 os._exit(CHANNEL_LOST)
@@ -291,6 +293,7 @@ def _end() -> None:
     deadline = time.monotonic() + _END_SECONDS
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(int(_END_SECONDS) + 1)
+    threading.Thread(target=_end_pools, name=f"{OWN_THREADS}-pools", daemon=True).start()
     for thread in threading.enumerate():
         if thread is not threading.main_thread() and not thread.daemon:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -299,6 +302,13 @@ def _end() -> None:
     if has_children():
         end_descendants(os.getpid())
     os._exit(CLEAN_EXIT)
+
+
+def _end_pools() -> None:
+    """Let the threads of pools end that nobody has shut down, as the end of a script does, however long one works."""
+    for function in reversed(getattr(threading, "_threading_atexits", ())):
+        with suppress(Exception):
+            function()
 
 
 def main() -> None:

@@ -36,6 +36,8 @@ _BUSY_SECONDS: Final = 20.0
 _END_SECONDS: Final = 90.0  # its own limit is shorter
 _GROWN_BYTES: Final = 2 * 1024**3
 """An idle process that has grown beyond this is ended: the next one shares its memory with the stem again."""
+_ENDING_MOST: Final = 8
+"""Processes that may finish threads of their tasks while others run; more would fill the memory."""
 _STATUS_SECONDS: Final = 1.0
 _SPOOL_SECONDS: Final = 30.0
 """The time that the output of a process stays after its end: the dispatcher reads it when it hears of the loss."""
@@ -188,11 +190,14 @@ class TaskProcesses:
             return next((one for one in self._running.values() if one.batch == (owner, number)), None)
 
     def end_dispatches(self, roots: Iterable[str]) -> None:
-        """End the idle processes of dispatches that have ended."""
+        """End the processes of dispatches that have ended: idle ones now, others when their batch is over."""
         ended = set(roots)
         with self._changed:
-            for handle in [handle for handle in self._idle.values() if handle.root.partition(":")[0] in ended]:
-                self._retire(handle)
+            for handle in [*self._idle.values(), *self._running.values()]:
+                if not ended.isdisjoint((handle.root, handle.root.partition(":")[0])):
+                    handle.is_over = True
+                    if handle.batch is None:
+                        self._retire(handle)
 
     def learn(self, names: Sequence[str]) -> None:
         """Note packages that the next stem is to import beforehand."""
@@ -271,11 +276,18 @@ class TaskProcesses:
             handle.used_at = time.monotonic()
             if end.is_used_up:
                 handle.kill("a task that was cancelled left threads that go on")
-            if handle.ended.is_set() or (not _is_session(handle) and memory_of(handle.pid, below=False) > _GROWN_BYTES):
+            if (
+                handle.ended.is_set()
+                or end.has_threads
+                or handle.is_over
+                or (not _is_session(handle) and memory_of(handle.pid, below=False) > _GROWN_BYTES)
+            ):
                 self._retire(handle)
             while len(idle := self._replaceable()) > _IDLE_KEPT:
                 self._retire(idle[0])
             self._changed.notify_all()
+            if end.has_threads:
+                self._changed.wait_for(lambda: len(self._ending) <= _ENDING_MOST, _END_SECONDS)
         if end.learned:
             self._on_learned(end.learned)
 

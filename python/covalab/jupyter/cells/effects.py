@@ -1,4 +1,4 @@
-"""Effects of a cell outside of its names: files that it may write, and files or all names that it may read.
+"""Effects of a cell outside of its names: files and settings that it may change, files or all names that it may read.
 
 Pure, and on the safe side: a cell that may read waits for one that may have written. What is wrongly found costs a
 wait, what is missed would cost last week's file.
@@ -39,29 +39,36 @@ def may_write(tree: ast.Module) -> bool:
     return _WRITES.search(ast.unparse(tree)) is not None
 
 
-_SETS: Final = re.compile(
-    r"""rcParams | \brc\( | style\.use | seterr | set_printoptions | [gs]etcontext\(
-    |(re)?set_option\( | \boptions\.[\w.]+\ *=(?!=) | filterwarnings | simplefilter | resetwarnings | setrecursionlimit
-    |environ\[[^\]]+\]\ *=(?!=) | environ\.(update|setdefault|pop|clear) | (un)?putenv | unsetenv | setlocale
-    |\bset_(theme|style|palette|context|config|options|default_dtype|int_max_str_digits)\( | sys\.(path|argv)
-    |\.setLevel\( | logging\.(disable|basicConfig) | captureWarnings | init_printing | templates\.default | \bConfig\.
-    |run_line_magic\('(config|env|set_env|precision|pylab|load_ext)'
-    """,
-    re.VERBOSE,
-)
+_SETS: Final = {
+    kind: re.compile(pattern, re.VERBOSE)
+    for kind, pattern in {
+        "matplotlib": r"""rcParams | \brc\( | style\.use | \bset_(theme|style|palette|context)\(
+            |\b(sns|seaborn)\.set\(""",
+        "numpy": r"seterr | set_printoptions",
+        "pandas": r"(re)?set_option\( | \boptions\.[\w.]+\ *=(?!=)",
+        "": r"""[gs]etcontext\( | filterwarnings | simplefilter | resetwarnings | setrecursionlimit
+            |environ\[[^\]]+\]\ *=(?!=) | environ\.(update|setdefault|pop|clear) | (un)?putenv | unsetenv | setlocale
+            |\bset_(config|options|default_dtype|int_max_str_digits)\( | sys\.(path|argv)
+            |\.setLevel\( | logging\.(disable|basicConfig) | captureWarnings | templates\.default | \bConfig\.
+            |run_line_magic\('(config|env|set_env|precision|pylab|load_ext)'
+            """,
+    }.items()
+}
+"""By the package whose settings they are; `""`: of the process, or of any other package."""
 
 
-def may_set(tree: ast.Module) -> bool:
-    """Return whether code may change settings of the process or of packages, which any other code may use.
+def settings_set(tree: ast.Module) -> set[str]:
+    """Return whose settings code may change, which any other code may use.
 
     Examples
     --------
-    >>> may_set(ast.parse("np.seterr(divide='ignore')")), may_set(ast.parse("pd.options.display.width = 3"))
-    (True, True)
-    >>> may_set(ast.parse("x = pd.options.display.width == 3; os.path.join('a', os.environ['B'])"))
-    False
+    >>> settings_set(ast.parse("np.seterr(divide='ignore')")), settings_set(ast.parse("pd.options.display.width = 3"))
+    ({'numpy'}, {'pandas'})
+    >>> settings_set(ast.parse("x = pd.options.display.width == 3; os.path.join('a', os.environ['B'])"))
+    set()
     """
-    return _SETS.search(ast.unparse(tree)) is not None
+    text = ast.unparse(tree)
+    return {kind for kind, pattern in _SETS.items() if pattern.search(text)}
 
 
 _LISTS: Final = re.compile(

@@ -100,7 +100,11 @@ class CovalabMagics(Magics):
         shell.input_transformers_cleanup.append(_filled)
         shell.events.register("pre_run_cell", lambda _info: self.session.enter_context())
         shell.ast_transformers.append(
-            WaitingTransformer(lambda names: sorted(set().union(*self.session.expected(names).values())), shell.user_ns)
+            WaitingTransformer(
+                lambda names: sorted(set().union(*self.session.expected(names).values())),
+                shell.user_ns,
+                lambda: self.session.is_waiting,
+            )
         )
 
     # Cells

@@ -34,6 +34,8 @@ _CHANGE_SHELL: Final = frozenset(
         "register_line_cell_magic",
         "register_magics",
         "register_magic_function",
+        "init_printing",  # of sympy
+        "init_session",
         "for_type",
         "for_type_by_name",
         "set_custom_exc",

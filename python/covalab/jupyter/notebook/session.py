@@ -44,7 +44,7 @@ from covalab.worker.session.cell_text import CellText
 from covalab.worker.session.reach import is_of_shell, reached
 from covalab.worker.session.record import CellRecord
 
-_OF_A_CONTEXT: Final = frozenset({"decimal", "numpy", "signals"})
+_OF_A_CONTEXT: Final = frozenset({"decimal", "numpy", "signals", "sklearn"})
 """Hidden state that a thread which delivers cannot set for the cells: that of each thread, and of the main one."""
 
 
@@ -337,10 +337,17 @@ class Session:
     def expected(self, names: Iterable[str]) -> dict[Expected, list[str]]:
         """Return the cells that are making some of these names, with the names."""
         wanted = set(names)
-        unknown = {name for name in wanted if name not in self.namespace and name not in BUILTINS} - {SETTINGS}
+        unknown = {name for name in wanted if name not in self.namespace and name not in BUILTINS} - {
+            *SETTINGS.values()
+        }
         found = {cell: cell.names | unknown if cell.hides_names else cell.names for cell in self._pending}
         waited = {cell: sorted(wanted & making) or cell.shares(wanted) for cell, making in found.items()}
         return {cell: names for cell, names in waited.items() if names}
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the names of any cell are being made."""
+        return bool(self._pending)
 
     def enter_context(self) -> None:
         """Set what belongs to the context of the thread that runs the cells; they begin with this."""

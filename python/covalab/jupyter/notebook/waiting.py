@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import gc
-import random
 import time
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +16,9 @@ from typing import Any, Final, TypeGuard
 from covalab.core.plain_types import ATOMS
 from covalab.jupyter.cells.cell import kind_of
 from covalab.jupyter.cells.dataflow import Conflict, scan
-from covalab.jupyter.cells.effects import lists_names, may_read, may_set, may_write
+from covalab.jupyter.cells.derived import changed_sources
+from covalab.jupyter.cells.effects import lists_names, may_read, may_write, settings_set
+from covalab.jupyter.cells.packages_used import is_generator, may_draw, packages_used, settings_used
 from covalab.worker.session.reach import names_in, reached
 
 WAIT: Final = "__covalab_wait__"
@@ -25,13 +26,17 @@ WAIT: Final = "__covalab_wait__"
 RANDOM: Final = "the global random generators"
 FILES: Final = "files"
 ALL_NAMES: Final = "all names"
-SETTINGS: Final = "settings of packages"
-_NO_NAMES: Final = frozenset({RANDOM, FILES, ALL_NAMES, SETTINGS})
+SETTINGS: Final = {
+    "": "settings of the process",
+    "matplotlib": "settings of matplotlib",
+    "numpy": "settings of numpy",
+    "pandas": "settings of pandas",
+}
+_NO_NAMES: Final = frozenset({RANDOM, FILES, ALL_NAMES, *SETTINGS.values()})
 _NOT_ENTERED: Final = ATOMS | {type, types.ModuleType, types.CodeType, types.BuiltinFunctionType}
 _MAIN: Final = "__main__"
 _ASKS_FOR_CLASS: Final = frozenset({"type", "__class__", "__mro__", "__subclasses__", "__bases__"})
 _OBJECTS_LIMIT: Final = 100_000
-_DRAWS: Final = frozenset({"random", "seed"})
 _TICK_SECONDS: Final = 0.1
 _SHOWN_AFTER: Final = 0.5
 
@@ -40,7 +45,7 @@ def names_needed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
     """Return the names that code reads, sets or deletes, those of the functions that it calls included.
 
     `RANDOM` is among them if it may use a global random generator, `FILES` if it may read files, `ALL_NAMES` if it may
-    look at any name, and `SETTINGS` in any case: nobody knows who uses them.
+    look at any name, and those of `SETTINGS` that packages which it has to do with may use.
     """
     try:
         scope = scan(tree.body)
@@ -48,23 +53,37 @@ def names_needed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
         return set()
     read = {*scope.reads, *scope.changes}
     reads = reached(read, namespace)
-    words = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)} | read
-    for name in reads:
-        words.update(names_in(namespace[name]))
-    found = read | reads | scope.bindings.keys() | scope.deleted | {SETTINGS}
-    if _DRAWS & words:
+    inside = [word for name in reads for word in names_in(namespace[name])]
+    words = {*_words_of(tree, namespace), *inside, *read}
+    packages = packages_used(tree, [namespace[name] for name in reads], inside)
+    found = read | reads | scope.bindings.keys() | scope.deleted
+    found |= {SETTINGS[kind] for kind in settings_used(tree, packages)}
+    if may_draw(tree, packages, words):
         found |= {RANDOM}
     if lists_names(tree):
         found |= {ALL_NAMES}
     return found | {FILES} if may_read(tree) else found
 
 
+def _words_of(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
+    """Return attributes, except those of a generator of the notebook's own, and what is imported from where."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.alias):
+            found.add(node.name)
+        elif isinstance(node, ast.Attribute) and not (
+            isinstance(node.value, ast.Name) and is_generator(namespace.get(node.value.id))
+        ):
+            found.add(node.attr)
+    return found
+
+
 def names_changed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
     """Return the names of the notebook whose values a cell may change in place without naming them as changed.
 
-    Those are values that functions of the notebook reach, or are given, and values that change when they are used:
-    generators of numbers, iterators, objects of the notebook's classes. `FILES` is among them if it may write files,
-    `SETTINGS` if it may change some.
+    Those are values that functions of the notebook reach, or are given, values that change when they are used
+    (generators of numbers, iterators, objects of the notebook's classes), and values of which it changes what may be a
+    part. `FILES` is among them if it may write files, those of `SETTINGS` that it may change.
     """
     mentioned = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & namespace.keys()
     found = {name for name in reached(mentioned, namespace) if _changes_by_use(namespace[name])}
@@ -75,7 +94,8 @@ def names_changed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
             arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
             inside = {part.id for one in arguments for part in ast.walk(one) if isinstance(part, ast.Name)}
             found |= {name for name in inside & namespace.keys() if _can_change(namespace[name])}
-    found |= {SETTINGS} if may_set(tree) else set()
+    found |= {name for name in changed_sources(tree) & namespace.keys() if _can_change(namespace[name])}
+    found |= {SETTINGS[kind] for kind in settings_set(tree)}
     return found | {FILES} if may_write(tree) else found
 
 
@@ -134,10 +154,7 @@ def _can_change(value: object) -> bool:
 
 def _changes_by_use(value: object) -> bool:
     kind = type(value)
-    is_generator = isinstance(value, random.Random) or (
-        str(kind.__module__).partition(".")[0] == "numpy" and (kind.__name__ in ("Generator", "RandomState"))
-    )
-    if is_generator or hasattr(kind, "__next__"):
+    if is_generator(value) or hasattr(kind, "__next__"):
         return True
     if isinstance(value, types.FunctionType):
         inside = [
@@ -168,14 +185,21 @@ class WaitingTransformer(ast.NodeTransformer):
         Returns those of some names that are on their way.
     namespace
         The namespace of the notebook.
+    is_any
+        Returns whether any name is.
     """
 
-    def __init__(self, pending: Callable[[Iterable[str]], list[str]], namespace: Mapping[str, Any]) -> None:
-        self._pending, self._namespace = pending, namespace
+    def __init__(
+        self,
+        pending: Callable[[Iterable[str]], list[str]],
+        namespace: Mapping[str, Any],
+        is_any: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._pending, self._namespace, self._is_any = pending, namespace, is_any
 
     def visit_Module(self, node: ast.Module) -> ast.Module:
         """Add the call in front of the code."""
-        names = self._pending(names_needed(node, self._namespace)) if node.body else []
+        names = self._pending(names_needed(node, self._namespace)) if node.body and self._is_any() else []
         if names:
             call = ast.parse(f"{WAIT}({', '.join(map(repr, names))})").body
             for part in ast.walk(call[0]):

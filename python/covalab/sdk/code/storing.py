@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import types
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import msgspec
 
 from covalab.blobs import Blobs, BlobStore
+from covalab.core.cell_source import CELLS, text_of
 from covalab.core.codec import Encoded, decode, digest_of, encode
 from covalab.core.hooks import Hooks
 from covalab.core.model import INLINE_LIMIT, Digest
 from covalab.sdk.values import UserValue
+from covalab.worker.session.reach import names_in, reached, sources_of
 
 
 def store_code(code: object, what: str, blobs: Blobs, inline: dict[Digest, bytes]) -> Digest:
     """Encode a function, or another object that travels like one, into `inline` or as a blob; return its digest."""
-    return _store(encode(code, what=what), blobs, inline)
+    with _with_cells(code):
+        return _store(encode(code, what=what), blobs, inline)
+
+
+@contextmanager
+def _with_cells(code: object) -> Iterator[None]:
+    """Let a function of a notebook have the texts of the cells that it and what it calls came from, for tracebacks."""
+    if type(code) is not types.FunctionType or text_of(code.__code__.co_filename) is None:
+        yield
+        return
+    names = reached(names_in(code), code.__globals__)
+    cells = sources_of([code, *(code.__globals__[name] for name in sorted(names))])
+    if hasattr(code, "__covalab_source__"):
+        del cells[code.__code__.co_filename]
+    if not cells:
+        yield
+        return
+    setattr(code, CELLS, tuple(sorted(cells.items())))
+    try:
+        yield
+    finally:
+        delattr(code, CELLS)
 
 
 def store_hooks(hooks: Hooks, blobs: Blobs, inline: dict[Digest, bytes]) -> Digest:

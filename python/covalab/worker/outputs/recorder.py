@@ -51,6 +51,8 @@ class Recorder:
         self._compacted_size = 0
         self._n_marks = 0
         self._out_at_mark = -1
+        self._ids: set[str] = set()
+        self._missed: set[str] = set()
         self._clear()
         self._n_left_out = self._bytes_left_out = 0
 
@@ -58,6 +60,16 @@ class Recorder:
         self._n_outputs = self._n_bytes = 0
         self._sizes: dict[str, int] = {}
         self._clears = False
+
+    def has_displayed(self, display_id: str) -> bool:
+        """Return whether the node has displayed something under an id."""
+        return display_id in self._ids
+
+    def misses(self, display_id: str) -> bool:
+        """Note an update of what the node has not displayed; return whether it is known already, or nobody sees it."""
+        is_known = display_id in self._missed or self.is_late()
+        self._missed.add(display_id)
+        return is_known
 
     def open(self, path: str, streams: tuple[int, int]) -> None:
         """Record in a file from here on; `streams` are descriptors of the files with what is printed."""
@@ -147,6 +159,7 @@ class Recorder:
             self._n_outputs += n_more
             self._n_bytes += len(content) - before
             if display_id:
+                self._ids.add(display_id)
                 self._sizes[display_id] = len(content)
             self._write(kind, content, display_id)
 

@@ -35,6 +35,12 @@ OWN_NAMES: Final = frozenset(
 """Names that the shell sets in the user's namespace, beside `_1`, `_i1` and so on."""
 
 
+_NOT_HERE: Final = (
+    "covalab: nothing was displayed here under the id {!r}: what an earlier cell has displayed stays as it was. "
+    "Display it again in this cell.\n"
+)
+
+
 class CellEnd(NamedTuple):
     """End of a cell: the value of its last expression, if it was shown, or the exception that ended it."""
 
@@ -130,6 +136,10 @@ class _Publisher(DisplayPublisher):
             widgets.show(data, metadata)
             return
         display_id = str((transient or {}).get("display_id") or "")
+        if update and not recorder.has_displayed(display_id):
+            if not recorder.misses(display_id):
+                sys.stderr.write(_NOT_HERE.format(display_id))
+            return
         (recorder.update if update else recorder.display)(data, metadata, display_id)
 
     def clear_output(self, wait: bool = False) -> None:

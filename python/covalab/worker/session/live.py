@@ -35,7 +35,7 @@ from covalab.worker.session.record import RESULT, CellRecord, RecordState, Repla
 from covalab.worker.session.reuse import SessionReuse
 from covalab.worker.session.reused import Reused
 from covalab.worker.session.sources import CellSources
-from covalab.worker.session.unnamed import ReplacedStreams, names_in_use
+from covalab.worker.session.unnamed import ReplacedStreams, Unnamed, names_in_use
 
 _MAIN: Final = "__main__"
 
@@ -57,6 +57,7 @@ class LiveSession:
         self._fresh = self._hidden = hidden_state.capture()
         self._sources = CellSources(blobs)
         self._replaced = ReplacedStreams()
+        self._unnamed = Unnamed(self.namespace, self._replaced)
         self.token = ""
         self._state = RecordState(-1, "", Snapshot())
         self._reuse: SessionReuse | None = None
@@ -75,6 +76,7 @@ class LiveSession:
         self._clear()
         restore(state.snapshot, self._blobs, self.namespace)
         self.namespace.update(unstorable)
+        self._unnamed.take_out()
         put_in_order(self.namespace, state.order)
         _apply(state.hidden)
         value = self.namespace.pop(RESULT, None)
@@ -238,10 +240,13 @@ class LiveSession:
             self.namespace[RESULT] = end.value
             touched.add(RESULT)
         try:
-            snapshot = self._tracker.store(self._blobs, touched)
+            # Not where cells may be reused: those that replace streams or read annotations never are.
+            with nullcontext() if cell.reuse else self._unnamed.among_names(touched):
+                snapshot = self._tracker.store(self._blobs, touched)
         finally:
             self.namespace.pop(RESULT, None)
-        unstorable = {name: reason for name, reason in snapshot.unstorable.items() if name != RESULT}
+        left_out = {RESULT, ":annotations:"}  # no reason to run a cell again
+        unstorable = {name: reason for name, reason in snapshot.unstorable.items() if name not in left_out}
         replays = [one for one in before.replays if any(name in unstorable for name in one.names)]
         involved = tuple(name for name in unstorable if name in touched)
         if involved:

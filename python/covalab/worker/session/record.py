@@ -21,12 +21,19 @@ RESULT: Final = ":value:"
 """Name under which the value of a cell's last expression is stored with what shares objects with it."""
 
 
+UNNAMED: Final = (":stdout:", ":stderr:", ":annotations:")
+"""Names under which streams that a cell has replaced, and the annotations of the notebook are stored."""
+
+
 SESSION_KEY: Final = ":session:"
 VALUE_KEY: Final = ":value:"
 """Keys of the dictionary that a lattice of bare cells returns: the last record, and the value of its last cell.
 
 The value is missing where it is that of the record. The other keys are names that electrons beside the session made.
 """
+
+
+_NO_NAMES: Final = frozenset({RESULT, *UNNAMED})
 
 
 class Replay(msgspec.Struct, frozen=True):
@@ -126,19 +133,19 @@ class CellRecord(Mapping[str, Any]):
         return self._read(self.state.value_name or RESULT) if self.state.has_value else None
 
     def __getitem__(self, name: str) -> Any:
-        if name == RESULT or (name not in self._names() and name not in self.state.snapshot.unstorable):
+        if name in _NO_NAMES or (name not in self._names() and name not in self.state.snapshot.unstorable):
             message = f"no cell made {name!r}; there are {', '.join(sorted(self)) or 'no names'}"
             raise KeyError(message)
         return self._read(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(name for name in self._names() if name != RESULT)
+        return iter(name for name in self._names() if name not in _NO_NAMES)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
     def __contains__(self, name: object) -> bool:
-        return name != RESULT and name in self._names()
+        return name not in _NO_NAMES and name in self._names()
 
     def __repr__(self) -> str:
         return f"<names after cell {self.state.number}: {', '.join(self)}>"

@@ -1,4 +1,4 @@
-"""Objects of the notebook that cells use without naming them: by printing, or by logging."""
+"""Objects of the notebook that cells use without naming them: by printing, by logging, by annotating names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
+from covalab.worker.session.record import UNNAMED
+
 _MAIN: Final = "__main__"
+_ANNOTATIONS: Final = "__annotations__"
 
 
 def names_in_use(namespace: Mapping[str, Any]) -> set[str]:
@@ -35,11 +38,72 @@ def _of_loggers() -> Iterator[Any]:
             yield getattr(handler, "buffer", None)
 
 
+class Unnamed:
+    """Part of a session that is stored beside its names: streams that a cell has replaced, and annotations.
+
+    Parameters
+    ----------
+    namespace
+        The names of the session. What is stored is among them for that moment, because it may share objects with them.
+    streams
+        The replaced streams.
+    """
+
+    def __init__(self, namespace: dict[str, Any], streams: ReplacedStreams) -> None:
+        self._namespace, self._streams = namespace, streams
+        self._before: tuple[Any, ...] = ()
+
+    @contextmanager
+    def among_names(self, touched: set[str]) -> Iterator[None]:
+        """Put it among the names; what is new or may have changed is added to `touched`."""
+        found = {f":{name}:": stream for name, stream in self._streams.now.items()}
+        annotations = self._namespace.get(_ANNOTATIONS)
+        if annotations:
+            found[":annotations:"] = annotations
+        if not found and not self._before:
+            yield
+            return
+        items = annotations.items() if type(annotations) is dict else ()
+        now = (*found.items(), *items)
+        if not _is_same(now, self._before):
+            touched.update(found)
+        self._before = now
+        self._namespace.update(found)
+        try:
+            yield
+        finally:
+            for name in found:
+                self._namespace.pop(name, None)
+
+    def take_out(self) -> None:
+        """Put what was restored among the names where it belongs."""
+        for name in UNNAMED[:2]:
+            if name in self._namespace:
+                self._streams.put({**self._streams.now, name.strip(":"): self._namespace.pop(name)})
+        if UNNAMED[2] in self._namespace:
+            self._namespace[_ANNOTATIONS] = self._namespace.pop(UNNAMED[2])
+
+
+def _is_same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    return len(one) == len(other) and all(
+        name == known and value is before for (name, value), (known, before) in zip(one, other, strict=True)
+    )
+
+
 class ReplacedStreams:
     """Streams that a cell has put in place of this process's, and that are there for the cells after it."""
 
     def __init__(self) -> None:
         self._now: dict[str, Any] = {}
+
+    @property
+    def now(self) -> dict[str, Any]:
+        """The streams by `stdout` and `stderr`."""
+        return dict(self._now)
+
+    def put(self, streams: Mapping[str, Any]) -> None:
+        """Take others from here on."""
+        self._now = dict(streams)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
