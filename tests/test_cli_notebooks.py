@@ -45,6 +45,20 @@ def test_a_run_writes_the_executed_notebook_beside_it(live: Client, tmp_path: Pa
     assert sorted(one.name for one in tmp_path.iterdir()) == ["report.executed.ipynb", "report.ipynb"]
 
 
+def test_a_quiet_run_loads_nothing_that_it_does_not_need(live: Client, tmp_path: Path) -> None:
+    """Start-up is most of a short run: nbformat alone takes two seconds to import, for formats that nobody reads."""
+    path = write(tmp_path / "report.ipynb", "n = 1")
+    code = (
+        "import sys; from covalab.cli import main\n"
+        f"try: main(['run', '-q', {str(path)!r}])\n"
+        "except SystemExit as end: print(end.code)\n"
+        "print({'nbformat', 'jsonschema', 'IPython', 'rich', 'packaging', 'psutil'} & set(sys.modules))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert ran.stdout.splitlines()[-2:] == ["0", "set()"]
+
+
 def test_parameters_in_every_form(live: Client, tmp_path: Path) -> None:
     """As papermill has them; the nearest to the cell's own wins."""
     names = "a = b = c = d = e = f = None"

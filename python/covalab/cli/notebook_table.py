@@ -139,10 +139,11 @@ def _watch(cells: _Cells, deadline: float | None, *, quiet: bool) -> bool:
 @contextmanager
 def _shown(cells: _Cells, *, quiet: bool) -> Iterator[Callable[[], None]]:
     """Show the table live on a terminal; elsewhere one line for each cell that has ended."""
-    out = console()
     if quiet:
         yield lambda: None
-    elif out.is_terminal:
+        return
+    out = console()
+    if out.is_terminal:
         from rich.live import Live
 
         with Live(cells.table(), console=out, refresh_per_second=4, transient=True) as live:
