@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+import time
 import types
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -81,6 +82,7 @@ class Look:
         else:
             self._add(code_facts.facts_of(tree, self._is_foreign, _is_local), "")
         self._trees: dict[str, ast.AST | None] = {}
+        self._doubts += self._clocks(names)
         self._look_at_functions(names, definitions)
 
     def _add(self, facts: code_facts.CodeFacts, where: str) -> None:
@@ -103,6 +105,14 @@ class Look:
             owner = str(getattr(value, "__module__", None) or "")
             return owner not in ("", _MAIN, "builtins") and owner not in local_code.loaded_local_modules()
         return False
+
+    def _clocks(self, names: Iterable[str]) -> Iterator[str]:
+        """Yield doubts about names of the module of clocks, or of a function of it, whatever these are called."""
+        for name in names:
+            value = self._namespace.get(name)
+            is_renamed = value is time and name != "time"
+            if is_renamed or (getattr(value, "__self__", None) is time and value is not time.sleep):
+                yield f"{name}: may ask for the time"
 
     def _look_at_functions(self, names: Iterable[str], definitions: Iterable[str]) -> None:
         values = [(name, self._namespace[name]) for name in sorted(names) if name in self._namespace]
