@@ -284,10 +284,24 @@ def test_what_may_be_another_thing_each_time_runs(tmp_path: Path) -> None:
     assert second.ran == [*range(len(cells))]
 
 
+def test_a_clock_in_a_local_module_is_one(tmp_path: Path, beside: Path) -> None:
+    """Under whatever name the module has it; what only sleeps there is reused."""
+    (beside / "reuse_clock.py").write_text(
+        "import time as clock\nfrom time import strftime as day\nfrom time import sleep\n"
+        "def hour():\n    return day('%H')\ndef minute():\n    return clock.strftime('%M')\n"
+        "def rest():\n    sleep(0.01)\n    return 1\n"
+    )
+    cells = ["import reuse_clock", "h = reuse_clock.hour()", "m = reuse_clock.minute()", "r = reuse_clock.rest()"]
+    run(cells, tmp_path, path=[str(beside)])
+    found = run(cells, tmp_path, path=[str(beside)])
+    assert found.ran == [1, 2]
+    assert found.cells[1].doubts == ("reuse_clock.day: may ask for the time",)
+
+
 def test_a_cell_that_only_sleeps_does_not_sleep_again(tmp_path: Path) -> None:
     """The module of clocks is needed for that, whose other functions are another thing each time."""
     cells = [
-        "import time\ntime.sleep(0.01)\nk = 3",
+        "import os, time\ntime.sleep(0.01)\nk = 3",
         "from time import sleep\nsleep(0.01)\nprint(k)",
         "def wait(seconds):\n    time.sleep(seconds)\n    return seconds",
         "waited = wait(0.01)\nwaited",

@@ -186,20 +186,18 @@ def _look_at_names(facts: CodeFacts) -> None:
 
 
 def _look_at_import(node: ast.Import | ast.ImportFrom, found: CodeFacts) -> None:
-    if _is_of_clocks(node):
-        return
-    for alias in node.names:
+    aliases = [alias for alias in node.names if not _is_sleep(node, alias)]
+    for alias in aliases:
         found.identifiers.update(alias.name.split("."))
         found.is_dynamic = found.is_dynamic or alias.name == "*"
-    if isinstance(node, ast.ImportFrom) and node.module:
+    if isinstance(node, ast.ImportFrom) and node.module and aliases:
         found.identifiers.update(node.module.split("."))
 
 
-def _is_of_clocks(node: ast.Import | ast.ImportFrom) -> bool:
-    """Return whether an import is of the module of clocks alone, whose uses show what they are, or of `sleep`."""
-    if isinstance(node, ast.Import):
-        return all((alias.name, alias.asname) == ("time", None) for alias in node.names)
-    return node.module == "time" and all((alias.name, alias.asname) == ("sleep", None) for alias in node.names)
+def _is_sleep(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> bool:
+    """Return whether an import is of `sleep`, or of the module of clocks under its name, so that its uses are seen."""
+    wanted = "time" if isinstance(node, ast.Import) else "sleep" if node.module == "time" else None
+    return (alias.name, alias.asname) == (wanted, None)
 
 
 def _imported_in(tree: ast.AST, is_local: Callable[[str], bool]) -> set[str]:
