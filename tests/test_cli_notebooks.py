@@ -45,6 +45,20 @@ def test_a_run_writes_the_executed_notebook_beside_it(live: Client, tmp_path: Pa
     assert sorted(one.name for one in tmp_path.iterdir()) == ["report.executed.ipynb", "report.ipynb"]
 
 
+def test_a_quiet_run_loads_nothing_that_it_does_not_need(live: Client, tmp_path: Path) -> None:
+    """Start-up is most of a short run: nbformat alone takes two seconds to import, for formats that nobody reads."""
+    path = write(tmp_path / "report.ipynb", "n = 1")
+    code = (
+        "import sys; from covalab.cli import main\n"
+        f"try: main(['run', '-q', {str(path)!r}])\n"
+        "except SystemExit as end: print(end.code)\n"
+        "print({'nbformat', 'jsonschema', 'IPython', 'rich', 'packaging', 'psutil'} & set(sys.modules))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert ran.stdout.splitlines()[-2:] == ["0", "set()"]
+
+
 def test_parameters_in_every_form(live: Client, tmp_path: Path) -> None:
     """As papermill has them; the nearest to the cell's own wins."""
     names = "a = b = c = d = e = f = None"
@@ -148,6 +162,10 @@ def test_a_second_run_runs_what_was_edited_and_what_depends_on_it(live: Client, 
     found = re.search(r"covalab explain (\S+) CELL", said.stderr)
     assert found is not None
     assert "reused" in covalab("explain", found[1], "make_total").output
+    # A cell is called as the table and the notebook call it, too: the last one, and the one with a seed.
+    assert covalab("explain", found[1], "10").output == covalab("explain", found[1], "c9").output
+    assert "ran" in covalab("explain", found[1], "7").output
+    assert "has no cell '11'" in covalab("explain", found[1], "11").output
 
 
 @pytest.mark.parametrize(
@@ -210,6 +228,35 @@ def test_a_read_only_folder_is_refused_before_anything_runs(
     assert refused.exit_code == 2
     assert "is read-only; name another file" in refused.stderr
     assert ran.exit_code == 0, ran.output
+
+
+def test_the_executed_notebook_is_there_while_it_runs(live: Client, tmp_path: Path) -> None:
+    """Who opens it sees the cells that are done and what the running one has printed; then it is whole."""
+    flag = tmp_path / "go"
+    wait = (
+        "import pathlib, time\nprint('began', flush=True)\n"
+        f"while not pathlib.Path({str(flag)!r}).exists(): time.sleep(0.05)"
+    )
+    path = write(tmp_path / "long.ipynb", "print('first')", wait, "print('last')")
+    out = tmp_path / "out.ipynb"
+    command = [sys.executable, "-c", "from covalab.cli import main; main()", "run", str(path), "-q", "-o", str(out)]
+    running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 240
+        while not out.exists():
+            assert running.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        found = json.loads(out.read_text())
+        assert found["metadata"]["covalab"]["status"] == "running"
+        assert shown(code(found)[0]) == ["first\n"]
+        assert code(found)[2]["outputs"] == []
+    finally:
+        flag.touch()
+    assert running.wait(240) == 0
+    found = json.loads(out.read_text())
+    assert [shown(cell) for cell in code(found)] == [["first\n"], ["began\n"], ["last\n"]]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["go", "long.ipynb", "out.ipynb"]
 
 
 def test_a_folder_that_goes_while_it_runs_loses_nothing(live: Client, tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ export interface INotebookQuery {
   readonly document: ReadonlyPartialJSONObject;
   /** Id of the cell to begin with; null: the first. */
   readonly first: string | null;
+  /** Id of the run to go on with, with its parameters and options; empty: none. */
+  readonly resume: string;
 }
 
 /** A notebook run that was started. */

@@ -1,7 +1,7 @@
 /**
  * Labels and formatted numbers for the reader. Pure. The tables that Python shares are in `words.ts`.
  */
-import { type Attempt, type Counts, type DispatchSummary, type ErrorType, type Failure, type Interrupt, NodeKind, type NodeState, type Status, type TasksSummary, type Value } from './wire';
+import { type Attempt, type Counts, type DispatchSummary, type ErrorType, type Failure, type Interrupt, NodeKind, type NodeState, type Reuse, type Status, type TasksSummary, type Value } from './wire';
 import { DURATION_UNITS, FIXED_NAMES, NAME_PREFIXES, STATUS_LABELS, STATUSES, SUMMARY_LABELS, TERMINAL, WAIT_LABELS } from './words';
 
 export { STATUSES };
@@ -236,6 +236,18 @@ export function successRate({ counts }: TasksSummary): string {
   const rate = Math.round((100 * good) / (good + bad));
   // Rounding must not hide the last failure or the first success.
   return bad > 0 && rate === 100 ? '> 99 %' : good > 0 && rate === 0 ? '< 1 %' : `${rate} %`;
+}
+
+/** Return why a node ran or was reused, as a label and a text; null if it takes no part in reuse. */
+export function reuseLine(reuse: Reuse | null): readonly [string, string] | null {
+  if (!reuse) {
+    return null;
+  }
+  const [dispatch, node, reasons, doubts] = reuse;
+  if (dispatch) {
+    return ['Reused', [`from node ${node} of ${dispatch}`, ...reasons].join('; ')];
+  }
+  return ['Ran, because', [...reasons, ...doubts.map(doubt => `not kept for reuse: ${doubt}`)].join('; ')];
 }
 
 /** Return the type and size of a value in one short line. */

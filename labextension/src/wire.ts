@@ -362,7 +362,8 @@ export interface NotebookCell {
 /**
  * Notebook run for views: the file, its code cells with their nodes, and the status of the dispatch.
  *
- * `reused` are the nodes of the cells that did not run, because an earlier run stood for them.
+ * `reused` are the nodes of the cells that did not run, because an earlier run stood for them; `why` says of
+ * each node that ended why it ran or was reused.
  */
 export interface NotebookView {
   readonly path: string;
@@ -372,6 +373,7 @@ export interface NotebookView {
   readonly first: string;
   readonly resumed: string;
   readonly reused: readonly number[];
+  readonly why: Record<string, string>;
 }
 
 /**

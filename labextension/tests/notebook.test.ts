@@ -80,9 +80,10 @@ test('an executed notebook is beside the notebook, or at the top', () => {
 test('the line about a run says how far it has come', () => {
   const counts = { pending: 1, running: 1, completed: 2, failed: 0, cancelled: 0, skipped: 0 };
   const summary = { status: 'running', counts, held: false, paused: false, waiting: 0, starts_at: null, started_at: 1, ended_at: null } as unknown as DispatchSummary;
-  assert.equal(runLine({ summary }, 4, ''), 'Running in the background: 2 of 4 cells done');
-  assert.equal(runLine({ summary: { ...summary, status: 'failed' } }, 4, '[3] E: no'), 'Failed in the background: 2 of 4 cells done, [3] E: no');
-  assert.equal(runLine({ summary: { ...summary, status: 'completed', ended_at: 3 } }, 4, ''), 'Ran in the background: 4 cells in 2.0 s');
+  assert.equal(runLine({ summary }, 4, 0, ''), 'Running in the background: 2 of 4 cells done');
+  assert.equal(runLine({ summary: { ...summary, status: 'failed' } }, 4, 1, '[3] E: no'), 'Failed in the background: 2 of 4 cells done, 1 reused, [3] E: no');
+  assert.equal(runLine({ summary: { ...summary, status: 'completed', ended_at: 3 } }, 4, 0, ''), 'Ran in the background: 4 cells in 2.0 s');
+  assert.equal(runLine({ summary: { ...summary, status: 'completed', ended_at: 3 } }, 4, 3, ''), 'Ran in the background: 4 cells in 2.0 s, 3 reused');
 });
 
 /** Outputs of a cell, as JupyterLab's model changes them. */

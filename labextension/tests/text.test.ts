@@ -14,6 +14,7 @@ import {
   outcomeOf,
   prettyName,
   retriesLeft,
+  reuseLine,
   successRate,
   summaryLabel,
   parseAnswer,
@@ -135,6 +136,12 @@ test('a running or scheduled dispatch can be cancelled, a held one cannot', () =
   assert.equal(canCancel({ status: 'pending', held: true, starts_at: 100 }), true);
   assert.equal(canCancel({ status: 'pending', held: true, starts_at: null }), false);
   assert.equal(canCancel({ status: 'completed', held: false, starts_at: 100 }), false);
+});
+
+test('why a node ran or was reused is one line', () => {
+  assert.equal(reuseLine(null), null);
+  assert.deepEqual(reuseLine(['abc', 3, ['as it was'], []]), ['Reused', 'from node 3 of abc; as it was']);
+  assert.deepEqual(reuseLine(['', -1, ['x has another value'], ['uses `now`']]), ['Ran, because', 'x has another value; not kept for reuse: uses `now`']);
 });
 
 test('a success rate is 0 % or 100 % only if it is exactly that', () => {

@@ -6,8 +6,13 @@ ipykernel); without it our own time is printed alone.
 
 from __future__ import annotations
 
+import atexit
+import functools
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -41,7 +46,17 @@ def papermill(notebook: Path, python: str) -> None:
 
 
 def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
+    """Run a command as it is installed by pip: its modules are compiled. A checkout's need not be."""
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run(command, check=True, capture_output=True, env={**variables, "PYTHONPYCACHEPREFIX": _compiled()})
+
+
+@functools.cache
+def _compiled() -> str:
+    """Return the folder of compiled modules of these commands, both ours and papermill's."""
+    folder = tempfile.mkdtemp(prefix="covalab-bench-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _out(notebook: Path) -> Path:

@@ -183,3 +183,39 @@ def test_a_cell_that_was_changed_meanwhile_is_left_alone(desk: Desk, lab: Lab, t
     expect(outputs_of(desk, 3)).to_contain_text("old text 40")
     desk.shoot("notebook_run_executed")
     assert saved(lab, "edited-executed.ipynb")["metadata"]["covalab"]["status"] == "completed"
+
+
+def test_a_run_that_failed_goes_on_when_its_cell_is_mended(desk: Desk, lab: Lab) -> None:
+    """What was done is kept and marked so, with the reason; the rest runs, with the text that the editor has."""
+    path = lab.notebook(
+        "mended.ipynb",
+        "with open('mended.txt', 'a') as file:\n    file.write('ran')\nprint('done once')\nn = 2",
+        "half = n / zero",
+        "print('half is', half)",
+    )
+    open_without_kernel(desk, path)
+    press(desk)
+    expect(bar(desk)).to_contain_text("Failed in the background: 1 of 3 cells done", timeout=120_000)
+    failed = saved(lab, path)["metadata"]["covalab"]["run"]
+
+    set_source(desk, 1, "half = n / 4")
+    desk.shoot("notebook_run_failed")
+    bar(desk).get_by_text("Resume").click()
+
+    expect(bar(desk)).to_contain_text("Ran in the background: 3 cells", timeout=120_000)
+    expect(bar(desk)).to_contain_text("1 reused")
+    expect(bar(desk).get_by_text("Resume")).to_be_hidden()
+    expect(outputs_of(desk, 0)).to_contain_text("done once")
+    expect(outputs_of(desk, 2)).to_contain_text("half is 0.5")
+    assert [prompt_of(desk, at).inner_text() for at in range(3)] == ["[1]:", "[2]:", "[3]:"]
+    why = cell(desk, 0).locator(".jp-covalab-Why")
+    expect(why).to_have_text("reused")
+    expect(why).to_have_attribute("title", "reused: the run before it had completed it")
+    expect(cell(desk, 1).locator(".jp-covalab-Why")).to_have_count(0)
+    desk.shoot("notebook_run_resumed")
+    change_theme(desk, "Dark")
+    desk.shoot("notebook_run_resumed_dark")
+    change_theme(desk, "Light")
+    assert (lab.work / "mended.txt").read_text() == "ran"
+    run = saved(lab, path)["metadata"]["covalab"]["run"]
+    assert lab.ask(f"covalab/api/dispatches/{run}/notebook")["resumed"] == failed

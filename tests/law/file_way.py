@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,25 @@ from covalab.client import Client
 _SEED = "__import__('random').seed(1); "
 
 
-def run_as_file(cells: Sequence[str], folder: Path, client: Client, *, reuse: bool = False) -> tuple[Run, int]:
-    """Run a notebook in the background, from its document alone; return the run and how many cells were reused."""
+def run_as_file(
+    cells: Sequence[str],
+    folder: Path,
+    client: Client,
+    *,
+    reuse: bool = False,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> tuple[Run, int]:
+    """Run a notebook in the background, from its document alone; return the run and how many cells were reused.
+
+    `meanwhile` is called while it runs.
+    """
     # The notebook is not in the folder in which it runs, as a plain run has no file there.
     place = folder / "notebook"
     place.mkdir(parents=True, exist_ok=True)
     path = folder / "law.ipynb"
     path.write_text(json.dumps(notebook(*map(_as_source, _seeded(cells)))))
     run = ct.run_notebook(path, folder=place, check=False, reuse=reuse)
+    meanwhile()
     wait_for_end(client, run)
     files = files_in(place)
     document = ct.get_result(run).notebook()

@@ -236,6 +236,12 @@ def test_settings_of_libraries_count(libraries: str, tmp_path: Path) -> None:
 
 DOUBTS = [
     ("import time\nt = time.time()", "uses `time`"),
+    ("import time\nd = time.strftime('%H')", "uses `time`"),
+    ("import time as clock\nd = clock.strftime('%H')", "clock: may ask for the time"),
+    ("from time import strftime as day\nd = day('%H')", "uses `time`"),
+    ("d = day('%H')", "day: may ask for the time"),
+    ("import time\nnow_ = getattr(time, 'time')()", "uses `time`"),
+    ("import time\nstarted = [time][0].asctime()", "uses `asctime`"),
     ("import datetime as dt\nt = dt.datetime.now()", "uses `now`"),
     ("import pandas as pd\nt = pd.Timestamp('now')", "uses `now`"),
     ("import uuid\nu = str(uuid.uuid4())", "uses `uuid`"),
@@ -276,6 +282,34 @@ def test_what_may_be_another_thing_each_time_runs(tmp_path: Path) -> None:
     for (cell, doubt), end in zip(DOUBTS, first.cells, strict=True):
         assert any(one.startswith(doubt) for one in end.doubts), (cell, end.doubts)
     assert second.ran == [*range(len(cells))]
+
+
+def test_a_clock_in_a_local_module_is_one(tmp_path: Path, beside: Path) -> None:
+    """Under whatever name the module has it; what only sleeps there is reused."""
+    (beside / "reuse_clock.py").write_text(
+        "import time as clock\nfrom time import strftime as day\nfrom time import sleep\n"
+        "def hour():\n    return day('%H')\ndef minute():\n    return clock.strftime('%M')\n"
+        "def rest():\n    sleep(0.01)\n    return 1\n"
+    )
+    cells = ["import reuse_clock", "h = reuse_clock.hour()", "m = reuse_clock.minute()", "r = reuse_clock.rest()"]
+    run(cells, tmp_path, path=[str(beside)])
+    found = run(cells, tmp_path, path=[str(beside)])
+    assert found.ran == [1, 2]
+    assert found.cells[1].doubts == ("reuse_clock.day: may ask for the time",)
+
+
+def test_a_cell_that_only_sleeps_does_not_sleep_again(tmp_path: Path) -> None:
+    """The module of clocks is needed for that, whose other functions are another thing each time."""
+    cells = [
+        "import os, time\ntime.sleep(0.01)\nk = 3",
+        "from time import sleep\nsleep(0.01)\nprint(k)",
+        "def wait(seconds):\n    time.sleep(seconds)\n    return seconds",
+        "waited = wait(0.01)\nwaited",
+        "now = time.time",
+        "later = now() > 0",
+    ]
+    assert both(cells, tmp_path).ran == [*range(6)]
+    assert both(cells, tmp_path).ran == [4, 5]
 
 
 @pytest.mark.nightly

@@ -12,6 +12,7 @@ import {
   formatTime,
   isTerminal,
   retriesLeft,
+  reuseLine,
   statusLabel,
   waitLabel
 } from '../text';
@@ -253,12 +254,13 @@ export class NodePanel {
       this._updateWait(detail, status);
     }
     const ended = isTerminal(detail.status);
-    const optional: [string, string][] = [
+    const optional: (readonly [string, string])[] = [
       ['Attempt', detail.attempt > 0 ? String(detail.attempt) : ''],
       ['Retries left', detail.retries > 0 && !ended ? `${retriesLeft(detail.retries, detail.attempts)} of ${detail.retries}` : ''],
       ['Executor', detail.executor],
       ['Time limit', detail.time_limit === null ? '' : formatDuration(detail.time_limit)],
-      ['Worker', detail.worker]
+      ['Worker', detail.worker],
+      reuseLine(detail.reuse) ?? ['', '']
     ];
     optional.filter(([, text]) => text !== '').forEach(([name, text]) => table.append(h('dt', { text: name }), h('dd', { text, title: text })));
     return table;

@@ -55,8 +55,8 @@ export class NotebookRuns implements IDisposable {
     }
   }
 
-  /** Run the notebook as the editor has it, from the cell with the id `first` on. */
-  async start(first: string | null): Promise<void> {
+  /** Run the notebook as the editor has it, from the cell with the id `first` on, or what is left of the run `resume`. */
+  async start(first: string | null, resume = ''): Promise<void> {
     if (this._isStarting || !(await this._mayStart())) {
       return;
     }
@@ -65,7 +65,7 @@ export class NotebookRuns implements IDisposable {
     const path = this._app.serviceManager.contents.localPath(context.path);
     this._showBar('').starting();
     try {
-      const { dispatch_id: id, cells } = await this._covalab.client.runNotebook({ path, document: documentOf(context.model), first });
+      const { dispatch_id: id, cells } = await this._covalab.client.runNotebook({ path, document: documentOf(context.model), first, resume });
       this._follow(id, cells, []);
       this._filling?.clear();
       remember(context.model, { run: id, filled: false, kept: [] });
@@ -150,14 +150,32 @@ export class NotebookRuns implements IDisposable {
     if (!this._filling || !snapshot) {
       return;
     }
-    const { cells, total, kept, isFilled, failure } = this._filling;
+    const { summary } = snapshot;
+    const { cells, total, reused, kept, isFilled, failure } = this._filling;
     const { model } = this._panel.context;
     const nStale = [...cells.values()].filter(({ remark }) => remark === 'stale').length;
-    this._marks?.update(this._panel.content.widgets, cells);
-    this._bar?.showRun(snapshot, total, nStale, failure);
+    this._marks?.update(this._panel.content.widgets, cells, this._why);
+    if (isTerminal(summary.status) && !this._isExplained) {
+      this._isExplained = true;
+      void this._explain(this._id);
+    }
+    this._bar?.showRun(snapshot, total, reused, nStale, failure);
     const found = recall(model);
     if (found?.run === this._id && (found.filled !== isFilled || found.kept.join() !== kept.join())) {
       remember(model, { run: this._id, filled: isFilled, kept: isFilled ? [] : kept });
+    }
+  }
+
+  /** Read why the cells of a run that has ended ran or were reused. */
+  private async _explain(id: string): Promise<void> {
+    try {
+      const { cells, why } = await this._covalab.client.notebook(id);
+      if (this._id === id && !this._isDisposed) {
+        this._why = new Map(cells.filter(({ node }) => why[node]).map(cell => [cell.id, why[cell.node]]));
+        this._update();
+      }
+    } catch {
+      // The marks of the cells are left out: nothing else depends on them.
     }
   }
 
@@ -166,6 +184,7 @@ export class NotebookRuns implements IDisposable {
     this._bar = new RunBar({
       cancel: () => this._source?.cancel() ?? Promise.resolve(),
       open: this._openDispatch && (() => this._openDispatch!(id)),
+      resume: () => void this.start(null, id),
       bring: () => void this._app.commands.execute(CommandIDs.bring, { id }),
       close: () => this._bar?.hide()
     });
@@ -178,8 +197,10 @@ export class NotebookRuns implements IDisposable {
     this._filling?.dispose();
     this._bar?.dispose();
     if (!this._panel.isDisposed) {
-      this._marks?.update(this._panel.content.widgets, new Map());
+      this._marks?.update(this._panel.content.widgets, new Map(), new Map());
     }
+    this._why = new Map();
+    this._isExplained = false;
     this._filling = this._source = this._bar = this._marks = null;
     this._id = '';
   }
@@ -194,6 +215,9 @@ export class NotebookRuns implements IDisposable {
   private _marks: CellMarks | null = null;
   private _bar: RunBar | null = null;
   private _timer = 0;
+  /** Why cells ran or were reused, by their ids. */
+  private _why: ReadonlyMap<string, string> = new Map();
+  private _isExplained = false;
   private _isStarting = false;
   private _isDisposed = false;
 }

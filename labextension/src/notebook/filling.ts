@@ -68,6 +68,11 @@ export class Filling implements IDisposable {
     return this._run.length;
   }
 
+  /** The number of cells for which an earlier run stands. */
+  get reused(): number {
+    return this._nReused;
+  }
+
   /** The first cell that failed and its error, as `[4] IndexError: list index out of range`; empty while there is none. */
   get failure(): string {
     return this._failure;
@@ -148,6 +153,7 @@ export class Filling implements IDisposable {
       found.set(model.id, { phase, remark, canShow: reader !== null && (remark === 'stale' || remark === 'kept') });
     }
     this._cells = found;
+    this._nReused = this._run.filter(({ node }) => isReused(snapshot.states.get(node))).length;
     this._failure = this._describeFailure(snapshot.states, counts);
     this._isFilled = isOver && [...found].every(([id]) => this._settled.has(id) || this._kept.has(id));
     this._changed.emit();
@@ -273,6 +279,7 @@ export class Filling implements IDisposable {
   private _cells: ReadonlyMap<string, IFilledCell> = new Map();
   private _timer = 0;
   private _failure = '';
+  private _nReused = 0;
   private _isWriting = false;
   private _isFilled = false;
   private _isDisposed = false;
@@ -281,4 +288,9 @@ export class Filling implements IDisposable {
 /** Return whether a node began to run, so that it may have outputs. */
 function hasRun(state: NodeState | undefined): boolean {
   return state !== undefined && state[1] !== 'pending' && state[2] !== null;
+}
+
+/** Return whether a node is completed and did not run. */
+function isReused(state: NodeState | undefined): boolean {
+  return state !== undefined && state[1] === 'completed' && state[4] === 0;
 }

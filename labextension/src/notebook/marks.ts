@@ -1,5 +1,6 @@
 /**
- * Marks on the cells of an open notebook: which wait, which runs, and which have an output of an older text.
+ * Marks on the cells of an open notebook: which wait, which runs, which were reused, and which have an output of an
+ * older text.
  */
 import { PanelLayout, Widget } from '@lumino/widgets';
 import { h } from '../dom';
@@ -8,6 +9,7 @@ import type { ICell } from './panel';
 
 const PENDING = 'jp-covalab-mod-pending';
 const RUNNING = 'jp-covalab-mod-running';
+const WHY = 'jp-covalab-Why';
 
 const TEXTS: Readonly<Record<Exclude<Remark, 'none'>, string>> = {
   stale: 'The run has an older text of this cell.',
@@ -24,13 +26,20 @@ export class CellMarks {
     this._show = show;
   }
 
-  /** Let the cells on the page have the marks of these, and no others. */
-  update(cells: readonly ICell[], filled: ReadonlyMap<string, IFilledCell>): void {
+  /**
+   * Let the cells on the page have the marks of these, and no others.
+   *
+   * @param cells - The cells on the page.
+   * @param filled - Those that the run has, by their ids.
+   * @param why - Why cells ran or were reused, by their ids.
+   */
+  update(cells: readonly ICell[], filled: ReadonlyMap<string, IFilledCell>, why: ReadonlyMap<string, string>): void {
     const seen = new Set<ICell>();
     for (const cell of cells) {
       const its = filled.get(cell.model?.id);
       cell.toggleClass(PENDING, its?.phase === 'pending' && its.remark === 'none');
       cell.toggleClass(RUNNING, its?.phase === 'running' && its.remark === 'none');
+      showWhy(cell, (its?.remark !== 'stale' && why.get(cell.model?.id)) || '');
       if (its && its.remark !== 'none') {
         seen.add(cell);
         this._note(cell).set(its.remark === 'stale' && its.canShow ? STALE_OUTPUT : TEXTS[its.remark], its.canShow);
@@ -59,6 +68,23 @@ export class CellMarks {
 
   private readonly _show: (id: string) => void;
   private readonly _notes = new Map<ICell, Note>();
+}
+
+/** Show beside the prompt of a cell whether it was reused, with the reason as its tooltip; no text: nothing. */
+function showWhy(cell: ICell, text: string): void {
+  const known = cell.node.querySelector<HTMLElement>(`.${WHY}`);
+  if (!text) {
+    known?.remove();
+    return;
+  }
+  if (known?.title === text) {
+    return;
+  }
+  known?.remove();
+  const isReused = text.startsWith('reused');
+  const mark = h('span', { class: WHY, text: isReused ? 'reused' : 'ran', title: text, attrs: { role: 'note', tabindex: '0', 'aria-label': text } });
+  mark.classList.toggle('cv-mod-reused', isReused);
+  cell.node.querySelector('.jp-Cell-inputWrapper')?.append(mark);
 }
 
 class Note extends Widget {

@@ -5,13 +5,14 @@ import { counted, formatDuration, summaryLabel } from '../text';
 import type { ISnapshot } from '../tokens';
 
 /** Return the line about a run: `Running in the background: 3 of 12 cells done`. */
-export function runLine({ summary }: Pick<ISnapshot, 'summary'>, nCells: number, failure: string): string {
+export function runLine({ summary }: Pick<ISnapshot, 'summary'>, nCells: number, nReused: number, failure: string): string {
   const { status, counts, started_at, ended_at } = summary;
   const took = started_at !== null && ended_at !== null ? ` in ${formatDuration(ended_at - started_at)}` : '';
-  const done = `${counts.completed} of ${counted(nCells, 'cell')} done`;
+  const reused = nReused > 0 ? `, ${nReused} reused` : '';
+  const done = `${counts.completed} of ${counted(nCells, 'cell')} done${reused}`;
   switch (status) {
     case 'completed':
-      return `Ran in the background: ${counted(nCells, 'cell')}${took}`;
+      return `Ran in the background: ${counted(nCells, 'cell')}${took}${reused}`;
     case 'failed':
       return `Failed in the background: ${[done, failure].filter(Boolean).join(', ')}`;
     case 'cancelled':

@@ -20,11 +20,11 @@ from covalab.cli.output import (
     table,
     time_text,
 )
+from covalab.core.explanations import explanation
 from covalab.core.lifecycle import covalent_text
 from covalab.core.model import (
     DispatchRecord,
     DispatchSummary,
-    NodeDetail,
     Schedule,
     Status,
     TriggerState,
@@ -118,16 +118,24 @@ def redispatch(dispatch: str, *, reuse: bool) -> None:
 def explain(dispatch: str, cell: str, *, as_json: bool) -> None:
     """Explain why a cell ran, or why an earlier run stood for it.
 
-    CELL is the name of a cell or electron, or the number of its node.
+    CELL is the name of a cell or electron; of a notebook run the number that `covalab run` shows, or the id of a cell
+    in the notebook; of other dispatches the number of a node.
     """
     from covalab.client import connect
 
     client = connect()
     record = client.record(dispatch, outputs="none")
+    notebook = client.submission(dispatch).notebook
     nodes = record.graph.nodes
-    found = [number for number, node in enumerate(nodes) if cell in (node.name, str(number)) and does_work(node)]
+    if notebook is None:
+        numbers = {str(number): number for number in range(len(nodes))}
+    else:
+        its = [one for one in notebook.cells if one.node >= 0]
+        numbers = {str(number): one.node for number, one in enumerate(its, 1)} | {one.id: one.node for one in its}
+    found = [n for n, node in enumerate(nodes) if (cell == node.name or numbers.get(cell) == n) and does_work(node)]
     if not found:
-        names = ", ".join(f"{node.name} ({number})" for number, node in enumerate(nodes) if does_work(node))
+        shown = {node: text for text, node in reversed(numbers.items())}
+        names = ", ".join(f"{node.name} ({shown.get(n, n)})" for n, node in enumerate(nodes) if does_work(node))
         message = f"{dispatch} has no cell {cell!r}; it has {names}"
         raise click.ClickException(message)
     details = [client.node(dispatch, number) for number in found]
@@ -137,32 +145,10 @@ def explain(dispatch: str, cell: str, *, as_json: bool) -> None:
     for one in details:
         facts = fact_table()
         facts.add_row("cell", plain_text(f"{one.name} (node {one.node})"))
-        for fact, text in explanation(one):
+        state = record.nodes[one.node]
+        for fact, text in explanation(state, one.reuse) or [("status", covalent_text(one.status))]:
             facts.add_row(fact, plain_text(text))
         console().print(facts)
-
-
-def explanation(node: NodeDetail) -> list[tuple[str, str]]:
-    """Return why a node ran or was reused, as facts and texts.
-
-    Examples
-    --------
-    >>> reuse = Reuse(doubts=("uses `time`",))
-    >>> node = NodeDetail(DispatchId("a"), 1, "fit", NodeKind.ELECTRON, "completed", reuse=reuse)
-    >>> explanation(node)
-    [('ran', 'no run of it was looked for'), ('is not kept for reuse', 'uses `time`')]
-    """
-    reuse = node.reuse
-    if node.status not in ("completed", "failed"):
-        return [("status", covalent_text(node.status))]
-    if reuse is None:
-        taken = node.status == "completed" and node.attempt == 0
-        why = "a redispatch has taken its value over" if taken else "it takes no part in reuse"
-        return [("reused" if taken else "ran", why)]
-    if reuse.dispatch:
-        return [("reused", f"from node {reuse.node} of {reuse.dispatch}"), *(("because", one) for one in reuse.reasons)]
-    rows = [("ran", text) for text in reuse.reasons or ("no run of it was looked for",)]
-    return rows + [("is not kept for reuse", text) for text in reuse.doubts]
 
 
 @click.command()

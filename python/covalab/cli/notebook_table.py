@@ -103,8 +103,29 @@ def _status(state: NodeState) -> Text:
     return plain_text("REUSED", "green") if state.is_reused else status_text(state.status)
 
 
-def follow(dispatch: str, name: str, *, timeout: float | None, quiet: bool) -> int:
-    """Show a run until it has ended, and return the exit code of the command."""
+def follow(
+    dispatch: str,
+    name: str,
+    *,
+    timeout: float | None,
+    quiet: bool,
+    on_change: Callable[[Mapping[int, NodeState]], None] | None = None,
+) -> int:
+    """Show a run until it has ended, and return the exit code of the command.
+
+    Parameters
+    ----------
+    dispatch
+        The id of the run.
+    name
+        The notebook, for messages.
+    timeout
+        Seconds after which it is cancelled.
+    quiet
+        Whether nothing is shown while it runs.
+    on_change
+        What is called with the states of the cells, by node, at least once a second while it runs.
+    """
     from covalab.client import connect
 
     cells = _Cells(connect(), dispatch)
@@ -112,7 +133,7 @@ def follow(dispatch: str, name: str, *, timeout: float | None, quiet: bool) -> i
         click.echo(f"{name} runs in the background as {dispatch}", err=True)
     deadline = None if timeout is None else time.monotonic() + timeout
     try:
-        is_over = _watch(cells, deadline, quiet=quiet)
+        is_over = _watch(cells, deadline, on_change, quiet=quiet)
     except KeyboardInterrupt:
         return _interrupted(cells)
     if not is_over:
@@ -123,7 +144,13 @@ def follow(dispatch: str, name: str, *, timeout: float | None, quiet: bool) -> i
     return _report(cells, name, quiet=quiet)
 
 
-def _watch(cells: _Cells, deadline: float | None, *, quiet: bool) -> bool:
+def _watch(
+    cells: _Cells,
+    deadline: float | None,
+    on_change: Callable[[Mapping[int, NodeState]], None] | None,
+    *,
+    quiet: bool,
+) -> bool:
     """Update the table until the run has ended; return whether it has ended in time."""
     with _shown(cells, quiet=quiet) as show:
         while True:
@@ -134,15 +161,18 @@ def _watch(cells: _Cells, deadline: float | None, *, quiet: bool) -> bool:
             show()
             if is_over:
                 return True
+            if on_change is not None:
+                on_change({node: cells.states[node] for node in cells.nodes if node in cells.states})
 
 
 @contextmanager
 def _shown(cells: _Cells, *, quiet: bool) -> Iterator[Callable[[], None]]:
     """Show the table live on a terminal; elsewhere one line for each cell that has ended."""
-    out = console()
     if quiet:
         yield lambda: None
-    elif out.is_terminal:
+        return
+    out = console()
+    if out.is_terminal:
         from rich.live import Live
 
         with Live(cells.table(), console=out, refresh_per_second=4, transient=True) as live:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 
+from covalab.cli.notebook_file import NotebookFile
 from covalab.cli.notebook_table import follow
 from covalab.core.errors import CovalabError, GraphError, MissingLatticeRecordError
 
@@ -119,7 +120,8 @@ def _yaml_of(text: str) -> dict[str, Any]:
 def run(notebook: str | None, *, kernel_env: bool, **options: Any) -> None:
     """Run a notebook in the background, as it is, and write the executed notebook.
 
-    A table shows its cells while they run. The notebook itself is not changed. Closing the terminal ends the table, not
+    A table shows its cells while they run, and the executed notebook is written as cells end. The notebook itself is
+    not changed. Closing the terminal ends the table, not
     the run: `covalab export ID -o OUT` writes the executed notebook at any time.
 
     Exit codes: 0, all cells completed; 1, a cell failed, or the run was cancelled or took too long; 2, nothing was run;
@@ -158,7 +160,7 @@ def _run(
         message = "--resume goes on at once; leave out --at and --every"
         raise click.UsageError(message)
 
-    if (notebook is None) == (resume is None) and notebook is None:
+    if notebook is None and resume is None:
         message = "name a notebook, or a run to go on with: --resume ID"
         raise click.UsageError(message)
     if sum((output is not None, in_place, detach or is_later)) > 1:
@@ -180,7 +182,17 @@ def _run(
     if detach:
         click.echo(dispatch)
         return
-    code = follow(dispatch, Path(source).name, timeout=timeout, quiet=quiet or target == "-")
+    assert target is not None
+    # The notebook itself is written over once, when there is something to replace it.
+    grows = target.endswith(".ipynb") and not in_place
+    file = NotebookFile(dispatch, target) if grows else None
+    code = follow(
+        dispatch,
+        Path(source).name,
+        timeout=timeout,
+        quiet=quiet or target == "-",
+        on_change=None if file is None else file.update,
+    )
     _write(dispatch, target)
     sys.exit(code)
 
@@ -296,10 +308,9 @@ def _target(source: Path, output: str | None, *, in_place: bool) -> str:
     return str(target)
 
 
-def _write(dispatch: str, target: str | None) -> None:
+def _write(dispatch: str, target: str) -> None:
     from covalab.sdk.results.notebooks import executed_notebook, export_notebook, notebook_text
 
-    assert target is not None
     if target == "-":
         click.echo(notebook_text(executed_notebook(dispatch)), nl=False)
         return

@@ -54,7 +54,8 @@ def source_digest(text: str) -> str:
 class NotebookView(msgspec.Struct, frozen=True):
     """Notebook run for views: the file, its code cells with their nodes, and the status of the dispatch.
 
-    `reused` are the nodes of the cells that did not run, because an earlier run stood for them.
+    `reused` are the nodes of the cells that did not run, because an earlier run stood for them; `why` says of
+    each node that ended why it ran or was reused.
     """
 
     path: str
@@ -64,3 +65,4 @@ class NotebookView(msgspec.Struct, frozen=True):
     first: str = ""
     resumed: str = ""
     reused: tuple[int, ...] = ()
+    why: dict[int, str] = {}

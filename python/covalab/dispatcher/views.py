@@ -14,6 +14,7 @@ import apsw
 from covalab.core import batching
 from covalab.core.assemble import returns_nothing
 from covalab.core.errors import MissingLatticeRecordError
+from covalab.core.explanations import explained
 from covalab.core.graph_state import result_nodes
 from covalab.core.journal import ExecutionSnapshot, ExecutionState, JournalPage
 from covalab.core.lifecycle import TERMINAL, all_completed
@@ -32,6 +33,7 @@ from covalab.core.model import (
     Status,
     Value,
 )
+from covalab.core.notebook_run import NotebookView
 from covalab.core.outputs import Outputs, recorded
 from covalab.dispatcher.cache import FinishedDispatch
 from covalab.dispatcher.readable import ReadableDispatch
@@ -226,6 +228,31 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
         child=known.committed_children().get(number),
         outputs=outcome.outputs if outcome is not None else None,
         reuse=outcome.reuse if outcome is not None else None,
+    )
+
+
+async def notebook(service: Service, dispatch: DispatchId) -> NotebookView | None:
+    """Return which cell of a notebook run is which node, and why those that ended ran or were reused."""
+    known = await known_dispatch(service, dispatch)
+    run = known.submission.notebook
+    if run is None:
+        return None
+    key = known.key
+    reuse = await service.store.read(lambda db: dispatch_rows.select_reuse(db, key))
+    states = [known.committed_state(cell.node) for cell in run.cells if cell.node >= 0]
+    return NotebookView(
+        run.path,
+        run.cells,
+        known.committed_summary().status,
+        run.parameters,
+        run.first,
+        run.resumed,
+        tuple(state.node for state in states if state.is_reused),
+        {
+            state.node: explained(state, reuse.get(state.node))
+            for state in states
+            if state.status in TERMINAL and (state.is_reused or state.node in reuse)
+        },
     )
 
 

@@ -350,6 +350,12 @@ def select_failures(connection: apsw.Connection, key: int) -> dict[int, Failure]
     return {int(node): msgspec.msgpack.decode(failure, type=Failure) for node, failure in rows}
 
 
+def select_reuse(connection: apsw.Connection, key: int) -> dict[int, Reuse]:
+    """Return what is known about the reuse of nodes, of those that take part in it."""
+    rows = connection.execute("SELECT node, reuse FROM outcomes WHERE key = ? AND reuse IS NOT NULL", (key,))
+    return {int(node): msgspec.msgpack.decode(reuse, type=Reuse) for node, reuse in rows}
+
+
 def select_outcome(connection: apsw.Connection, key: int, node: int) -> OutcomeRow | None:
     """Return the recorded outcome of a node, or None."""
     row = connection.execute(f"SELECT {_OUTCOME} FROM outcomes WHERE key = ? AND node = ?", (key, node)).fetchone()

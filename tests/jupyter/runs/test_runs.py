@@ -397,5 +397,16 @@ def test_a_notebook_is_run_from_another(live: Client, shell: Any, tmp_path: Path
     assert wait_for_end(live, run) == "completed"
     run_cell(shell, "%bring run b")
     assert run_cell(shell, "b") == 42
+
+    write(path, tagged("a = 1", "parameters"), "b = a * 3\nnothing")
+    failed = run_cell(shell, f"failed = %run_notebook '{path}' -p a 5\nfailed")
+    assert wait_for_end(live, failed) == "failed"
+    write(path, tagged("a = 1", "parameters"), "b = a * 3")
+    again = run_cell(shell, "again = %run_notebook --resume failed\nagain")
+    assert wait_for_end(live, again) == "completed"
+    assert ct.get_result(again)["b"] == 15
+    for line in ("%run_notebook", "%run_notebook --resume failed -p a 6", "%run_notebook --resume 'no run'"):
+        assert shell.run_cell(line).success is False
+
     shutil.rmtree(tmp_path)
     assert shell.run_cell(f"%run_notebook {path}").success is False

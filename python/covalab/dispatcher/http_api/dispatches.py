@@ -11,7 +11,6 @@ from tornado import web
 
 from covalab.core.browser_views import node_view, outputs_view
 from covalab.core.model import DispatchId, NodeDetail, PurgeResult, RedispatchRequest, Status, Submission
-from covalab.core.notebook_run import NotebookView
 from covalab.dispatcher import views
 from covalab.dispatcher.http_api.handler import LARGEST_NUMBER, LONGEST_WAIT, MOST_ENTRIES, BadRequest, Handler
 
@@ -188,14 +187,10 @@ class NotebookHandler(Handler):
 
     async def get(self, dispatch: str) -> None:
         """Return which cell of the notebook is which node; 404 for a dispatch that is no notebook run."""
-        run = (await self.service.submission(DispatchId(dispatch))).notebook
-        if run is None:
+        view = await views.notebook(self.service, DispatchId(dispatch))
+        if view is None:
             raise web.HTTPError(404, f"dispatch {dispatch} is no notebook run")
-        known = await views.known_dispatch(self.service, DispatchId(dispatch))
-        reused = {state.node for state in known.committed_states(-1) if state.is_reused}
-        its = tuple(cell.node for cell in run.cells if cell.node in reused)
-        status = known.committed_summary().status
-        self.answer(NotebookView(run.path, run.cells, status, run.parameters, run.first, run.resumed, its))
+        self.answer(view)
 
 
 class StartHandler(Handler):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import re
 import warnings
@@ -10,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+import fastjsonschema
 import msgspec
 
 from covalab.core.errors import CovalabError
@@ -98,6 +100,33 @@ def document_from(found: Any, path: Path) -> Document:
     if not isinstance(found, dict) or not isinstance(found.get("nbformat", 3 if "worksheets" in found else None), int):
         message = f"{path} is JSON, but no notebook: it has no `nbformat`"
         raise NotebookRefused(message)
+    document = Document(path, _current(found) or _converted(found, path))
+    _check_language(document)
+    return document
+
+
+def _current(found: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a document of format 4 as one of format 4.5, None if it does not fit nbformat's schema.
+
+    `nbformat` itself takes two seconds to import, because of formats of texts that it does not use; almost every
+    notebook needs its schema only.
+    """
+    if found.get("nbformat") != 4:
+        return None
+    package = importlib.util.find_spec("nbformat")
+    assert package is not None
+    assert package.origin is not None
+    try:
+        schema = json.loads((Path(package.origin).parent / "v4" / "nbformat.v4.5.schema.json").read_bytes())
+        made: dict[str, Any] = _normal(json.loads(json.dumps(found)))
+        fastjsonschema.compile(schema)(made)
+    except Exception:  # noqa: BLE001 - nbformat repairs it, or says what is wrong with it
+        return None
+    return made
+
+
+def _converted(found: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return a document that has another format, or is damaged, in format 4.5."""
     import nbformat  # noqa: PLC0415 - takes long to import, and only this needs it
     from nbformat.validator import NotebookValidationError  # noqa: PLC0415
 
@@ -115,16 +144,15 @@ def document_from(found: Any, path: Path) -> Document:
     except Exception as error:
         message = f"the notebook {path} cannot be read as format {found.get('nbformat')}: {error}"
         raise NotebookRefused(message) from error
-    document = Document(path, json.loads(json.dumps(made)))
-    _check_language(document)
-    return document
+    converted: dict[str, Any] = json.loads(json.dumps(made))
+    return converted
 
 
 def _normal(made: Any) -> Any:
     """Return a document in format 4.5: ids are there, legal and unique; text is text; what did not run has no count."""
-    made.nbformat, made.nbformat_minor = 4, 5
+    made["nbformat"], made["nbformat_minor"] = 4, 5
     known: set[str] = set()
-    for position, cell in enumerate(made.cells):
+    for position, cell in enumerate(made["cells"]):
         source = cell.get("source", "")
         cell["source"] = "".join(source) if isinstance(source, list) else source
         cell.setdefault("metadata", {})

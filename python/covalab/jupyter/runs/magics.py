@@ -9,12 +9,13 @@ from IPython.core.magic import Magics, line_magic, magics_class
 from IPython.core.magic_arguments import argument, parse_argstring
 
 from covalab.client import connect
+from covalab.core.errors import GraphError, MissingLatticeRecordError
 from covalab.jupyter.cells.header import without_comment
 from covalab.jupyter.notebook.magic_helpers import id_in, magic
 from covalab.jupyter.runs.bring import LOAD, Bringing, BroughtNames, LoadingTransformer
 from covalab.jupyter.runs.document import NotebookRefused
 from covalab.jupyter.runs.parameters import value_of_text
-from covalab.jupyter.runs.run import run_notebook
+from covalab.jupyter.runs.run import resume_notebook, run_notebook
 from covalab.sdk.results.fetch import fetch_result
 from covalab.sdk.results.handle import DispatchHandle
 
@@ -32,7 +33,7 @@ class RunMagics(Magics):
 
     @magic(
         line_magic,
-        argument("path", help="the notebook"),
+        argument("path", nargs="?", help="the notebook; with --resume, where it is now"),
         argument(
             "-p",
             "--parameter",
@@ -46,24 +47,37 @@ class RunMagics(Magics):
         argument("--allow-errors", action="store_true", help="run the cells after one that failed, too"),
         argument("--reuse", action="store_true", help="take values and outputs of unchanged cells from earlier runs"),
         argument("--no-check", action="store_true", help="do not look for missing packages before the run"),
+        argument("--resume", metavar="RUN", help="run what is left of a run that failed or was cancelled"),
     )
     def run_notebook(self, line: str) -> DispatchHandle:
         """Run another notebook in the background: ``%run_notebook report.ipynb -p region north``.
 
         Its live graph appears here, and the kernel is free at once. ``%bring`` brings its names here. A value is True,
-        False, None or a number if it looks like one, else text.
+        False, None or a number if it looks like one, else text. After a failure, mend the cell, save the notebook, then
+        ``%run_notebook --resume RUN``: what was done is kept.
         """
         options = parse_argstring(self.run_notebook, without_comment(line))
+        if options.path is None and options.resume is None:
+            message = "name a notebook, or a run to go on with: `%run_notebook --resume RUN`"
+            raise UsageError(message)
+        path = None if options.path is None else options.path.strip("'\"")
+        parameters = {name: value_of_text(text.strip("'\"")) for name, text in options.parameter}
+        if options.resume is not None and parameters:
+            message = "--resume goes on with the parameters of that run; start another run for other values"
+            raise UsageError(message)
         try:
-            run = run_notebook(
-                options.path.strip("'\""),
-                {name: value_of_text(text.strip("'\"")) for name, text in options.parameter},
-                cell_timeout=options.cell_timeout,
-                allow_errors=options.allow_errors,
-                reuse=options.reuse,
-                check=not options.no_check,
-            )
-        except NotebookRefused as error:
+            if options.resume is not None:
+                run = resume_notebook(id_in(self._shell, options.resume), path=path)
+            else:
+                run = run_notebook(
+                    str(path),
+                    parameters,
+                    cell_timeout=options.cell_timeout,
+                    allow_errors=options.allow_errors,
+                    reuse=options.reuse,
+                    check=not options.no_check,
+                )
+        except (NotebookRefused, GraphError, MissingLatticeRecordError) as error:
             raise UsageError(str(error)) from None
         magics = self._shell.magics_manager.registry.get("CovalabMagics")
         if magics is not None:

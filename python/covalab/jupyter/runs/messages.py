@@ -31,13 +31,14 @@ class RunOptions(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RunRequest(msgspec.Struct, frozen=True):
-    """Request: the notebook as a file and as a document, and how to run it."""
+    """Request: the notebook as a file and as a document, and how to run it, or which run to go on with."""
 
     path: str
     document: Any
     parameters: dict[str, Any] = {}
     options: RunOptions = RunOptions()
     first: str = ""
+    resume: str = ""
 
 
 class Started(msgspec.Struct, frozen=True):

@@ -12,15 +12,18 @@ from covalab.core.errors import CovalabError
 from covalab.core.model import Problem
 from covalab.jupyter.runs.document import document_from
 from covalab.jupyter.runs.messages import RunRequest, Started
-from covalab.jupyter.runs.run import submitted
+from covalab.jupyter.runs.run import resumed, submitted
 
 
 def answered(request: bytes, client: Client) -> bytes:
-    """Run the notebook of a `RunRequest`; return `Started`, or a `Problem`, as JSON."""
+    """Run the notebook of a `RunRequest`, or what is left of its run; return `Started`, or a `Problem`, as JSON."""
     asked = msgspec.json.decode(request, type=RunRequest)
     try:
         document = document_from(asked.document, Path(asked.path))
-        submission = submitted(document, asked.parameters, asked.options, client, first=asked.first)
+        if asked.resume:
+            submission = resumed(asked.resume, client, document)
+        else:
+            submission = submitted(document, asked.parameters, asked.options, client, first=asked.first)
     except (CovalabError, TypeError) as error:
         return msgspec.json.encode(Problem(type(error).__name__, str(error)))
     assert submission.notebook is not None

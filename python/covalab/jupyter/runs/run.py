@@ -166,6 +166,16 @@ def resume_notebook(dispatch_id: str, *, path: str | os.PathLike[str] | None = N
     """
     client, wanted = connect(), checked_id(dispatch_id)
     recorded = client.submission(wanted)
+    place = run_of(recorded).path if path is None else os.fspath(path)
+    document = _document_now(place, recorded, client, must_exist=path is not None)
+    made = resumed(wanted, client, document)
+    return DispatchHandle(made.id, made.graph)
+
+
+def resumed(dispatch_id: str, client: Client, document: Document) -> Submission:
+    """Submit what is left of a run, with the notebook as it is now, and return what was submitted."""
+    wanted = checked_id(dispatch_id)
+    recorded = client.submission(wanted)
     run = run_of(recorded)
     summary = client.summary(wanted)
     if summary.status not in TERMINAL:
@@ -174,9 +184,6 @@ def resume_notebook(dispatch_id: str, *, path: str | os.PathLike[str] | None = N
             f"`covalab cancel {wanted}` ends it"
         )
         raise GraphError(message)
-    document = _document_now(
-        run.path if path is None else os.fspath(path), recorded, client, must_exist=path is not None
-    )
     made = submission_of(
         document,
         run.parameters,
@@ -189,7 +196,7 @@ def resume_notebook(dispatch_id: str, *, path: str | os.PathLike[str] | None = N
     )
     made = replace(align(made, recorded, client.blobs), reuse=wanted)
     client.submit(made)
-    return DispatchHandle(made.id, made.graph)
+    return made
 
 
 def _document_now(path: str, recorded: Submission, client: Client, *, must_exist: bool) -> Document:

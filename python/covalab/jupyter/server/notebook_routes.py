@@ -40,6 +40,7 @@ class NotebookBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: str
     document: dict[str, Any] | None = None
     first: str | None = None
+    resume: str = ""
     parameters: dict[str, Any] = {}
     options: RunOptions = RunOptions()
 
@@ -50,7 +51,7 @@ class NotebooksRoute(Route):
     @web.authenticated
     @authorized
     async def post(self, *_: str) -> None:
-        """Run a notebook; answer with `Started`."""
+        """Run a notebook, or what is left of a run of it; answer with `Started`."""
         body: NotebookBody = self.json_body(NotebookBody, '{"path": "report.ipynb"}', _LARGEST_DOCUMENT)
         try:
             await self.relay.find()  # starts a dispatcher, if this server may
@@ -59,7 +60,7 @@ class NotebooksRoute(Route):
             return
         document = await self._document(body)
         path = self._file_of(body.path)
-        request = RunRequest(str(path), document, body.parameters, body.options, body.first or "")
+        request = RunRequest(str(path), document, body.parameters, body.options, body.first or "", body.resume)
         answer = await self._asked(document, msgspec.json.encode(request))
         if isinstance(answer, Problem):
             self.problem(400, answer.kind, answer.message, body.path)

@@ -22,7 +22,6 @@ from covalab.core.transportable import TransportableObject
 from covalab.sdk.code.modules import by_value
 from covalab.sdk.code.source import name_of
 from covalab.sdk.values import FieldDict, UserFunction, UserValue
-from covalab.worker.packages import packages_folder as install
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -151,6 +150,8 @@ class DepsPip(Deps):
 
     def call(self) -> tuple[UserFunction, Sequence[UserValue], Mapping[str, UserValue]]:
         """Return the function, with its arguments, that installs the packages, and returns their folder."""
+        from covalab.worker.packages import packages_folder as install  # noqa: PLC0415 - few ask for packages
+
         return install, [packages_folder(data_dir()), *self._wanted()], {}
 
     def hook(self, where: str) -> Pip:

@@ -16,6 +16,7 @@ IMPURE: Final = frozenset(
     {
         *("time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time"),
         *("process_time_ns", "thread_time", "thread_time_ns", "now", "utcnow", "today", "localtime", "gmtime", "ctime"),
+        *("asctime", "clock_gettime", "clock_gettime_ns"),
         *("getpid", "getppid", "gettid", "get_ident", "get_native_id", "urandom", "getrandom", "getrandbits"),
         *("SystemRandom", "Random", "secrets", "uuid", "uuid1", "uuid4", "token_hex", "token_bytes", "token_urlsafe"),
         *("id", "hash", "input", "getpass", "getuser", "gethostname", "psutil", "cpu_count", "getloadavg", "times"),
@@ -137,8 +138,9 @@ def facts_of(
     found = CodeFacts(set(), [], settings=[])
     imported = _imported_in(tree, is_local)
     says_now = False
+    sleeps = {one.value for one in ast.walk(tree) if isinstance(one, ast.Attribute) and one.attr == "sleep"}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name):
+        if isinstance(node, ast.Name) and not (node.id == "time" and node in sleeps):
             found.identifiers.add(node.id)
             if isinstance(node.ctx, ast.Load) and _HISTORY.fullmatch(node.id):
                 found.uses_history = True
@@ -184,11 +186,18 @@ def _look_at_names(facts: CodeFacts) -> None:
 
 
 def _look_at_import(node: ast.Import | ast.ImportFrom, found: CodeFacts) -> None:
-    for alias in node.names:
+    aliases = [alias for alias in node.names if not _is_sleep(node, alias)]
+    for alias in aliases:
         found.identifiers.update(alias.name.split("."))
         found.is_dynamic = found.is_dynamic or alias.name == "*"
-    if isinstance(node, ast.ImportFrom) and node.module:
+    if isinstance(node, ast.ImportFrom) and node.module and aliases:
         found.identifiers.update(node.module.split("."))
+
+
+def _is_sleep(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> bool:
+    """Return whether an import is of `sleep`, or of the module of clocks under its name, so that its uses are seen."""
+    wanted = "time" if isinstance(node, ast.Import) else "sleep" if node.module == "time" else None
+    return (alias.name, alias.asname) == (wanted, None)
 
 
 def _imported_in(tree: ast.AST, is_local: Callable[[str], bool]) -> set[str]:

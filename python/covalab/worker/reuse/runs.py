@@ -12,7 +12,7 @@ from covalab.core.model import Value
 from covalab.namespace.covariables import Mentioned, Snapshot, StoredCovariable
 from covalab.worker.reuse.surroundings import Surroundings, change
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raise it when a run of an earlier version must not be used any more."""
 
 

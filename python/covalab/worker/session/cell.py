@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from covalab.worker.session.cell_text import CellText, NotebookNames
-from covalab.worker.session.live import live_session
 from covalab.worker.session.record import CellRecord
 
 
@@ -46,4 +45,6 @@ class SessionCell:
         values
             Values of other electrons and of parameters, by name.
         """
+        from covalab.worker.session.live import live_session  # noqa: PLC0415 - who only dispatches it needs no shell
+
         return live_session(session).run(self._cell, notebook, values)

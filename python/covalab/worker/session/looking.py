@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+import time
 import types
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -81,6 +82,7 @@ class Look:
         else:
             self._add(code_facts.facts_of(tree, self._is_foreign, _is_local), "")
         self._trees: dict[str, ast.AST | None] = {}
+        self._doubts += _clocks((name, namespace.get(name)) for name in names)
         self._look_at_functions(names, definitions)
 
     def _add(self, facts: code_facts.CodeFacts, where: str) -> None:
@@ -158,6 +160,7 @@ class Look:
             for part, what in local_code.reached_parts(tree, self.identifiers, with_body=name in imported):
                 facts = code_facts.facts_of(part, lambda _: False, _is_local)
                 yield from (f"{name}{what}: {doubt}" for doubt in facts.doubts)
+                yield from _clocks((f"{name}.{own}", vars(module).get(own)) for own in sorted(facts.identifiers))
                 yield from (f"{name}{what}: may change a package: {one}" for one in facts.settings)
                 self.settings += facts.settings
                 self.handed |= facts.handed
@@ -167,6 +170,14 @@ class Look:
         """Return the top-level packages that the cell could reach."""
         named = {name for name in self.identifiers if name in sys.modules}
         return {name.partition(".")[0] for name in (*self.modules, *named, *imported)}
+
+
+def _clocks(found: Iterable[tuple[str, Any]]) -> Iterator[str]:
+    """Yield doubts about names of the module of clocks, or of a function of it, whatever these are called."""
+    for name, value in found:
+        is_renamed = value is time and name.rpartition(".")[2] != "time"
+        if is_renamed or (getattr(value, "__self__", None) is time and value is not time.sleep):
+            yield f"{name}: may ask for the time"
 
 
 def _is_at(node: ast.Lambda, compiled: types.CodeType) -> bool:

@@ -1,0 +1,41 @@
+"""Explanations: why a cell or electron ran, or why an earlier run stood for it, as texts for people. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from covalab.core.model import NodeState, Reuse
+
+_NO_PART: Final = "it takes no part in reuse"
+
+
+def explanation(state: NodeState, reuse: Reuse | None) -> list[tuple[str, str]]:
+    """Return why a node ran or was reused, as facts and texts; nothing for one that did neither.
+
+    Examples
+    --------
+    >>> state = NodeState(1, "completed", attempt=1)
+    >>> explanation(state, Reuse(doubts=("uses `time`",)))
+    [('ran', 'no run of it was looked for'), ('is not kept for reuse', 'uses `time`')]
+    >>> explanation(NodeState(1, "completed"), None)
+    [('reused', 'the run before it had completed it')]
+    """
+    if state.status not in ("completed", "failed"):
+        return []
+    if reuse is None:
+        return [("reused", "the run before it had completed it")] if state.is_reused else [("ran", _NO_PART)]
+    if reuse.dispatch:
+        return [("reused", f"from node {reuse.node} of {reuse.dispatch}"), *(("because", one) for one in reuse.reasons)]
+    rows = [("ran", text) for text in reuse.reasons or ("no run of it was looked for",)]
+    return rows + [("is not kept for reuse", text) for text in reuse.doubts]
+
+
+def explained(state: NodeState, reuse: Reuse | None) -> str:
+    """Return an explanation in one line.
+
+    Examples
+    --------
+    >>> explained(NodeState(1, "completed", attempt=1), Reuse(reasons=("x has another value",)))
+    'ran: x has another value'
+    """
+    return "; ".join(f"{fact}: {text}" for fact, text in explanation(state, reuse))
