@@ -18,7 +18,8 @@ import type {
   Problem,
   Status,
   StreamPage,
-  TasksSummary
+  TasksSummary,
+  Timeline
 } from './wire';
 
 /** Filter and page of a list of dispatches. */
@@ -72,6 +73,11 @@ export class Client {
 
   changes(id: string, since: number): Promise<DispatchChanges> {
     return this._request(`dispatches/${encodeURIComponent(id)}/changes?since=${since}`);
+  }
+
+  /** Read which worker ran or runs which node, and earlier runs. */
+  timeline(id: string): Promise<Timeline> {
+    return this._request(`dispatches/${encodeURIComponent(id)}/timeline`);
   }
 
   node(id: string, node: number): Promise<NodeDetail> {

@@ -251,6 +251,26 @@ export interface NodeDetail {
   readonly reuse: Reuse | null;
 }
 
+/** One run of a node that was not its last. `worker` is a position in `Timeline.workers`, -1: not known. */
+export type EarlierRun = readonly [
+  node: number,
+  worker: number,
+  started_at: number,
+  ended_at: number,
+  status: Status
+];
+
+/**
+ * Workers of a dispatch, and which of them ran or runs which node; when is in the states of the nodes.
+ *
+ * `places` are pairs of a node and a position in `workers`.
+ */
+export interface Timeline {
+  readonly workers: readonly string[];
+  readonly places: readonly (readonly [number, number])[];
+  readonly earlier: readonly EarlierRun[];
+}
+
 /** A task in a list: a node that does work. `value` comes without its bytes. */
 export interface TaskRow {
   readonly dispatch: string;

@@ -19,12 +19,12 @@ let lists = 0;
 
 /** Shows nodes in a list box. */
 export class GraphList {
-  constructor(options: IGraphListOptions) {
+  constructor(options: IGraphListOptions, label = 'Nodes of the graph. Arrow keys move, Enter opens.') {
     this._options = options;
     this._id = `cv-list-${lists++}`;
     this.node = h('div', {
       class: 'cv-list',
-      attrs: { role: 'listbox', tabindex: '0', 'aria-label': 'Nodes of the graph. Arrow keys move, Enter opens.' }
+      attrs: { role: 'listbox', tabindex: '0', 'aria-label': label }
     });
     this.node.addEventListener('keydown', this._onKeyDown);
     this.node.addEventListener('focus', this._onFocus);

@@ -447,7 +447,7 @@ function drawMark(context: CanvasRenderingContext2D, picture: IPicture, status: 
 }
 
 /** Return the text, cut by bisection until it fits. */
-function fit(context: CanvasRenderingContext2D, text: string, room: number): string {
+export function fit(context: CanvasRenderingContext2D, text: string, room: number): string {
   const key = `${context.font}|${Math.round(room)}|${text}`;
   let result = fitted.get(key);
   if (result === undefined) {

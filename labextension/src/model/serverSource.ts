@@ -6,7 +6,7 @@ import type { Client } from '../client';
 import { RefusedError } from '../refusal';
 import { errorMessage, isTerminal } from '../text';
 import type { IBundle, IGraph, IOutputsPage } from '../tokens';
-import type { DispatchSummary, ExecutionView, NodeDetail, StreamPage } from '../wire';
+import type { DispatchSummary, ExecutionView, NodeDetail, StreamPage, Timeline } from '../wire';
 import type { Feed } from './feed';
 import { withChanges } from './snapshot';
 import { DispatchSource } from './source';
@@ -39,6 +39,10 @@ export class ServerSource extends DispatchSource {
 
   node(node: number): Promise<NodeDetail> {
     return this._client.node(this.id, node);
+  }
+
+  timeline(): Promise<Timeline> {
+    return this._client.timeline(this.id);
   }
 
   readonly outputs = (node: number, since: number): Promise<IOutputsPage> => this._client.outputs(this.id, node, since);

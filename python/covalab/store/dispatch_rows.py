@@ -380,6 +380,11 @@ def _outcome(row: Sequence[Any]) -> OutcomeRow:
     )
 
 
+def select_workers(connection: apsw.Connection, key: int) -> list[tuple[int, str]]:
+    """Return the nodes that ended and the workers that they ran on."""
+    return list(connection.execute("SELECT node, worker FROM outcomes WHERE key = ? ORDER BY node", (key,)))
+
+
 def select_attempts(connection: apsw.Connection, key: int, node: int | None = None) -> dict[int, list[Attempt]]:
     """Return the runs of nodes that were not their last, in order, by node; or those of one node."""
     rows = connection.execute(

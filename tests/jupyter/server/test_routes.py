@@ -18,6 +18,7 @@ ROUTES = {
     "dispatches/7": {"GET", "DELETE"},
     "dispatches/7/graph": {"GET"},
     "dispatches/7/changes": {"GET"},
+    "dispatches/7/timeline": {"GET"},
     "dispatches/7/nodes/7": {"GET"},
     "dispatches/7/nodes/7/cell": {"GET"},
     "dispatches/7/nodes/7/outputs": {"GET"},

@@ -159,6 +159,14 @@ class OutputsHandler(Handler):
         self.answer(outputs_view(found) if self.wants_json else found)
 
 
+class TimelineHandler(Handler):
+    """`GET /dispatches/{id}/timeline`."""
+
+    async def get(self, dispatch: str) -> None:
+        """Return which worker ran which node, and earlier runs."""
+        self.answer(await views.where_it_ran(self.service, DispatchId(dispatch)))
+
+
 class CancelHandler(Handler):
     """`POST /dispatches/{id}/cancel`."""
 

@@ -27,6 +27,7 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     (rf"{_DISPATCH}/record", dispatches.RecordHandler),
     (rf"{_DISPATCH}/graph", dispatches.GraphHandler),
     (rf"{_DISPATCH}/changes", dispatches.ChangesHandler),
+    (rf"{_DISPATCH}/timeline", dispatches.TimelineHandler),
     (rf"{_DISPATCH}/cancel", dispatches.CancelHandler),
     (rf"{_DISPATCH}/submission", dispatches.SubmissionHandler),
     (rf"{_DISPATCH}/notebook", dispatches.NotebookHandler),

@@ -149,6 +149,18 @@ class ChangesRoute(Route):
         )
 
 
+class TimelineRoute(Route):
+    """Timeline of a dispatch: a view reads it again and again, so it does not count as activity of a user."""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with its `Timeline`."""
+        await self.send("GET", f"/dispatches/{dispatch_of(path)}/timeline")
+
+
 class NodeRoute(Route):
     """One node of a dispatch."""
 
@@ -328,6 +340,7 @@ def routes(relay: Relay) -> list[tuple[str, type[Route], dict[str, Relay]]]:
         r"dispatches/([^/]+)": DispatchRoute,
         r"dispatches/([^/]+)/graph": GraphRoute,
         r"dispatches/([^/]+)/changes": ChangesRoute,
+        r"dispatches/([^/]+)/timeline": TimelineRoute,
         r"dispatches/([^/]+)/nodes/([^/]+)": NodeRoute,
         r"dispatches/([^/]+)/nodes/([^/]+)/outputs": NodeOutputsRoute,
         r"dispatches/([^/]+)/nodes/([^/]+)/cell": CellRoute,
