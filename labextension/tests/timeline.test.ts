@@ -52,7 +52,7 @@ test('the critical path goes back over the input that came last, through collect
 });
 
 test('the sentence names the waits, the longest task, and what more workers would save', () => {
-  assert.equal(why(SWEEP), '11 s, of it 4.0 s waiting for a worker; the longest of the critical path is fit c, 4.0 s; 1 more worker could save about 4.0 s.');
+  assert.equal(why(SWEEP), '11 s, of it 4.0 s waiting for a worker; longest on the critical path: fit c, 4.0 s; 1 more worker could save about 4.0 s.');
 });
 
 test('runs of the path and its waits are the whole time', () => {
@@ -104,7 +104,7 @@ test('how many wait is known for every moment', () => {
 test('while it runs, the path ends at what runs for longest', () => {
   const live = input([['a', [], 0, 3, 0], ['b', [0], 4, null, 0], ['c', [], 5, null, 1]], null);
   assert.deepEqual(names(scheduleOf(live, 20), live), ['a', 'b']);
-  assert.equal(why(live, 20), '20 s so far, of it 1.0 s waiting for a worker; the longest of the critical path is b, 16 s.');
+  assert.equal(why(live, 20), '20 s so far, of it 1.0 s waiting for a worker; longest on the critical path: b, 16 s.');
 });
 
 test('earlier runs of a node are bars of their own, and their time is named', () => {
@@ -122,7 +122,7 @@ test('earlier runs of a node are bars of their own, and their time is named', ()
 
 test('a dispatch that did not wait says what it did', () => {
   const chain = input([['a', [], 0, 2, 0], ['b', [0], 2, 9, 0]], 9);
-  assert.equal(why(chain), '9.0 s, spent in 2 tasks that need each other; the longest of the critical path is b, 7.0 s.');
+  assert.equal(why(chain), '9.0 s, spent in 2 tasks that need each other; longest on the critical path: b, 7.0 s.');
   assert.equal(why(input([['only', [], 0, 9, 0]], 9)), '9.0 s; nearly all of it is only.');
   assert.equal(why(input([['later', [], null, null]], null), 3), '');
 });

@@ -16,6 +16,9 @@ const RADIUS = 4;
 /** Least height of a row with names in its bars. */
 const NAMES_FROM = 15;
 
+/** Letters of a cut name that say something. */
+const LEAST_NAME = 5;
+
 /** Pixels between two marks of the time axis, at least. */
 const TICK = 84;
 
@@ -222,8 +225,9 @@ function drawBar(context: CanvasRenderingContext2D, picture: ITimelinePicture, b
   context.fillStyle = solid ? palette.onStatus : palette.ink;
   const left = Math.max(x, geometryLeft(picture)) + 6;
   const room = x + width - left - 4;
-  if (room > 14) {
-    context.fillText(fit(context, mark + picture.nameOf(bar.node), room), left, y + height / 2 + 0.5);
+  const name = fit(context, mark + picture.nameOf(bar.node), room);
+  if (name.length >= LEAST_NAME || !name.endsWith('…')) {
+    context.fillText(name, left, y + height / 2 + 0.5);
   }
 }
 
@@ -239,8 +243,8 @@ function drawWait(context: CanvasRenderingContext2D, picture: ITimelinePicture, 
   if (bar.ready === Infinity || room < 2 || bar.kind === 'reused') {
     return;
   }
-  const height = Math.min(6, rect.height);
-  const y = rect.y + rect.height - height;
+  const height = 5;
+  const y = rect.y + rect.height - 1; // between the rows, so that it hides no name
   context.fillStyle = picture.palette.card;
   context.fillRect(from, y, room, height);
   hatch(context, { x: from, y, width: room, height }, picture.palette.ink);

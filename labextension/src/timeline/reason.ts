@@ -36,7 +36,7 @@ export function reasonOf(schedule: ISchedule, input: IScheduleInput, nameOf: (no
   const parts = [waits.length > 0 ? `${length}, of it ${joined(waits)}` : path.length === 1 ? length : `${length}, spent in ${counted(path.length, 'task')} that need each other`];
   if (longest && longest.seconds >= SHARE * all) {
     const { node, seconds } = longest;
-    parts.push(path.length === 1 ? `nearly all of it is ${nameOf(node)}` : `the longest of the critical path is ${nameOf(node)}, ${formatDuration(seconds)}`);
+    parts.push(path.length === 1 ? `nearly all of it is ${nameOf(node)}` : `longest on the critical path: ${nameOf(node)}, ${formatDuration(seconds)}`);
   }
   if (end !== null && account.worker >= SAVING * all) {
     parts.push(...savingOf(schedule, input, all));

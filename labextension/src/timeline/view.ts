@@ -51,14 +51,14 @@ export class TimelineView {
     );
     const tools = h(
       'div',
-      { class: 'cv-tools', attrs: { role: 'toolbar', 'aria-label': 'Timeline' } },
+      { class: 'cv-zoom', attrs: { role: 'toolbar', 'aria-label': 'Timeline' } },
       iconButton('minus', 'Show more time', () => this._zoom(1 / 1.5)),
       iconButton('plus', 'Show less time', () => this._zoom(1.5)),
       iconButton('fit', 'Show the whole time', () => this._setWindow(null))
     );
     this._scroll = h('div', { class: 'cv-lanes', attrs: { tabindex: '-1' } }, this._canvas);
-    this._area = h('div', { class: 'cv-laneArea' }, this._scroll, this._list.node, tools, this._tip);
-    this.node = h('div', { class: 'cv-timeline', attrs: { hidden: '' } }, this._area, h('div', { class: 'cv-timelineFoot' }, this._reason, this._legend));
+    this._area = h('div', { class: 'cv-laneArea' }, this._scroll, this._list.node, this._tip);
+    this.node = h('div', { class: 'cv-timeline', attrs: { hidden: '' } }, this._area, h('div', { class: 'cv-timelineFoot' }, this._reason, this._legend, tools));
     this._canvas.addEventListener('pointerdown', this._onDown);
     this._canvas.addEventListener('pointermove', this._onMove);
     this._canvas.addEventListener('pointerup', this._onUp);

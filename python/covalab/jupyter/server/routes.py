@@ -17,6 +17,7 @@ import msgspec
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
+from covalab.core.dispatch_list import ListQuery as PageQuery
 from covalab.core.errors import CovalabError
 from covalab.core.model import Status, TaskQuery
 from covalab.jupyter.server.base_route import Route, dispatch_of
@@ -106,6 +107,31 @@ class DispatchesRoute(Route):
         """Answer with a list of `DispatchSummary`, newest first."""
         query = msgspec.to_builtins(self.query(ListQuery))
         await self.send("GET", f"/dispatches?{urlencode(query)}")
+
+
+class ListRoute(Route):
+    """Searchable list of dispatches."""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, *_: str) -> None:
+        """Answer with a `DispatchPage`, or a `GroupPage`."""
+        query = msgspec.to_builtins(self.query(PageQuery))
+        await self.send("GET", f"/list?{urlencode({**query, 'group': str(query['group']).lower()})}")
+
+
+class AgainRoute(Route):
+    """Dispatch that runs another again."""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with the `DispatchSummary` of the newest, or null."""
+        await self.send("GET", f"/dispatches/{dispatch_of(path)}/again")
 
 
 class DispatchRoute(Route):
@@ -337,6 +363,8 @@ def routes(relay: Relay) -> list[tuple[str, type[Route], dict[str, Relay]]]:
         r"tasks": TasksRoute,
         r"summary": SummaryRoute,
         r"dispatches": DispatchesRoute,
+        r"list": ListRoute,
+        r"dispatches/([^/]+)/again": AgainRoute,
         r"dispatches/([^/]+)": DispatchRoute,
         r"dispatches/([^/]+)/graph": GraphRoute,
         r"dispatches/([^/]+)/changes": ChangesRoute,
