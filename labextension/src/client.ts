@@ -67,6 +67,11 @@ export class Client {
     return this._request(`dispatches/${encodeURIComponent(id)}`);
   }
 
+  /** Read the newest dispatch that runs another again. */
+  again(id: string): Promise<DispatchSummary | null> {
+    return this._request(`dispatches/${encodeURIComponent(id)}/again`);
+  }
+
   graph(id: string): Promise<Graph> {
     return this._request(`dispatches/${encodeURIComponent(id)}/graph`);
   }

@@ -89,6 +89,10 @@ export interface ISnapshot {
   readonly children: ReadonlyMap<number, string>;
   /** The reason why this may be out of date, for the reader; empty while it is live. */
   readonly stale: string;
+  /** The dispatch that runs this one again, if there is one. */
+  readonly successor?: DispatchSummary | null;
+  /** Whether it was deleted, with its results. */
+  readonly isDeleted?: boolean;
 }
 
 /** The origin of a view's data: the Jupyter server or the kernel. */

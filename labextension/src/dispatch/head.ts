@@ -14,6 +14,7 @@ export interface IHeadOptions {
   readonly cancel: () => void;
   readonly pause: () => void;
   readonly show: (shown: Shown) => void;
+  readonly fold: () => void;
   readonly open: (() => void) | null;
   readonly start: (() => void) | null;
   readonly redispatch: ((reuse: boolean) => void) | null;
@@ -44,6 +45,8 @@ export class DispatchHead {
       { class: 'cv-switch', attrs: { role: 'group', 'aria-label': 'View', hidden: '' } },
       ...VIEWS.map(([shown, text]) => h('button', { text, attrs: { type: 'button', 'data-view': shown }, onClick: () => options.show(shown) }))
     );
+    this.fold = button('Show', 'This dispatch is shown above', options.fold);
+    this.fold.hidden = true;
     this.bar = h('div', { class: 'cv-bar', attrs: { role: 'progressbar', 'aria-label': 'Nodes that have ended', 'aria-valuemin': '0' } });
     this.node = h(
       'div',
@@ -52,7 +55,7 @@ export class DispatchHead {
       this._name,
       this._counts,
       this._time,
-      h('span', { class: 'cv-actions' }, this.views, this._start, this._resume, this._again, this._pause, this._cancel, open ? iconButton('open', 'Open in a tab of its own', open) : null)
+      h('span', { class: 'cv-actions' }, this.views, this.fold, this._start, this._resume, this._again, this._pause, this._cancel, open ? iconButton('open', 'Open in a tab of its own', open) : null)
     );
   }
 
@@ -63,6 +66,9 @@ export class DispatchHead {
 
   /** Switch between the views; hidden where there is one only. */
   readonly views: HTMLElement;
+
+  /** Opens and folds what is below; hidden where that is always shown. */
+  readonly fold: HTMLButtonElement;
 
   dispose(): void {
     window.clearTimeout(this._timer);
@@ -76,7 +82,7 @@ export class DispatchHead {
   update(snapshot: ISnapshot, counts: Counts, isCancelling: boolean): void {
     const { summary } = snapshot;
     this._snapshot = snapshot;
-    this._updateBadge(summary, snapshot.stale !== '');
+    this._updateBadge(snapshot);
     this._name.textContent = summary.name;
     this._name.title = summary.id;
     this._updateTime();
@@ -84,12 +90,12 @@ export class DispatchHead {
     this._updateProgress(summary, counts);
   }
 
-  private _updateBadge(summary: DispatchSummary, isAway: boolean): void {
+  private _updateBadge({ summary, stale, isDeleted = false }: ISnapshot): void {
     // What was running may have ended since; what has ended stays so.
-    const text = isAway && !isTerminal(summary.status) ? AWAY : summaryLabel(summary);
+    const text = isDeleted ? DELETED : stale !== '' && !isTerminal(summary.status) ? AWAY : summaryLabel(summary);
     if (this._badgeText !== text) {
       this._badgeText = text;
-      this._mark.className = `cv-badge cv-mod-${text === AWAY ? 'away' : text === SUMMARY_LABELS.paused ? 'paused' : summary.status}`;
+      this._mark.className = `cv-badge cv-mod-${text === AWAY || text === DELETED ? 'away' : text === SUMMARY_LABELS.paused ? 'paused' : summary.status}`;
       this._mark.replaceChildren(summaryMark(summary), h('span', { text }));
     }
   }
@@ -161,6 +167,7 @@ export class DispatchHead {
 
 /** Label of a dispatch that goes on, and of which nothing is heard. */
 const AWAY = 'Server away';
+const DELETED = 'Deleted';
 
 /** Show or hide a button that may not exist. */
 function setShown(button: HTMLElement | null, shown: boolean): void {

@@ -7,7 +7,7 @@ import { h } from '../dom';
 import { nodeName } from '../graph/labels';
 import { drawnCounts, isPlumbing } from '../graph/shape';
 import { GraphView } from '../graph/view';
-import { errorMessage, isTerminal, prettyName } from '../text';
+import { describeCounts, errorMessage, isTerminal, prettyName, summaryLabel } from '../text';
 import { TimelineView } from '../timeline/view';
 import type { IDispatchSource, IGraph, IOutputsView, ISnapshot } from '../tokens';
 import { EdgeKind, type NodeDetail, NodeKind } from '../wire';
@@ -43,16 +43,19 @@ export interface IDispatchViewOptions {
 /** Shows one dispatch. */
 export class DispatchView {
   constructor(options: IDispatchViewOptions) {
+    this._options = options;
     this._source = options.source;
     this._head = new DispatchHead({
       cancel: () => this._onCancel(),
       pause: () => this._onPause(),
       show: shown => this._show(shown),
+      fold: () => this._setOpen(this.node.classList.contains('cv-mod-folded')),
       open: options.open ?? null,
       start: options.start ?? null,
       redispatch: options.redispatch ?? null
     });
     this._stale = h('div', { class: 'cv-stale', attrs: { role: 'status', hidden: '' } });
+    this._next = h('div', { class: 'cv-next', attrs: { role: 'status', hidden: '' } });
     this._problem = h('div', { class: 'cv-problem', attrs: { role: 'alert', hidden: '' } });
     this._facts = h('div', { class: 'cv-facts', attrs: { hidden: '' } });
     this._graph = new GraphView({
@@ -85,6 +88,7 @@ export class DispatchView {
       this._head.node,
       this._head.bar,
       this._stale,
+      this._next,
       this._problem,
       this._execution.forms,
       this._facts,
@@ -113,6 +117,19 @@ export class DispatchView {
     this._panel.dispose();
     this._execution.dispose();
     this._disposed = true;
+  }
+
+  /** Show one line only, which opens the rest: the dispatch is drawn elsewhere. */
+  setFolded(folded: boolean): void {
+    this._head.fold.hidden = !folded;
+    this._setOpen(!folded);
+  }
+
+  private _setOpen(open: boolean): void {
+    this._head.fold.textContent = open ? 'Hide' : 'Show';
+    this._head.fold.setAttribute('aria-expanded', String(open));
+    this.node.classList.toggle('cv-mod-folded', !open);
+    this._arrange();
   }
 
   /** Select a node and show its panel; null closes the panel. */
@@ -146,7 +163,9 @@ export class DispatchView {
     this._head.views.hidden = both || isSingle;
     this._graph.node.hidden = !isSingle && !both && this._view !== 'graph';
     this._timeline.isShown = !isSingle && (both || this._view === 'timeline');
-    this._stage.hidden = this._shown === null;
+    const isFolded = this.node.classList.contains('cv-mod-folded');
+    this._head.views.hidden ||= isFolded;
+    this._stage.hidden = this._shown === null || isFolded;
     this._updateHeight();
   }
 
@@ -188,6 +207,7 @@ export class DispatchView {
     const remark = snapshot.stale || (summary.notice ? `It ${summary.notice}` : '');
     this._stale.hidden = remark === '';
     this._stale.textContent = remark;
+    this._updateNext(snapshot);
     this._updateErrors(snapshot);
     this._updateFacts(snapshot);
     if (graph && graph !== this._shown && graph.nodes.length > 0) {
@@ -203,6 +223,23 @@ export class DispatchView {
     if (this._selected !== null && this._panel.isOutdated(states.get(this._selected), snapshot.children.get(this._selected))) {
       void this._load(this._selected);
     }
+  }
+
+  /** Show what became of it: the dispatch that runs it again. */
+  private _updateNext({ successor = null }: ISnapshot): void {
+    const text = successor ? `${successor.name} · ${summaryLabel(successor)} · ${describeCounts(successor.counts)[0] ?? ''}` : '';
+    this._next.hidden = text === '';
+    if (!successor || text === this._nextText) {
+      return;
+    }
+    this._nextText = text;
+    const { openDispatch } = this._options;
+    this._next.replaceChildren(
+      h('span', { text: 'Runs again as ' }),
+      openDispatch
+        ? h('button', { class: 'cv-link', text, title: successor.id, attrs: { type: 'button' }, onClick: () => openDispatch(successor.id) })
+        : h('span', { text: `${text} · ${successor.id}` })
+    );
   }
 
   /** Show the refused command or the dispatch's error, and the first failed nodes with their messages. */
@@ -318,7 +355,10 @@ export class DispatchView {
     }
   };
 
+  private readonly _options: IDispatchViewOptions;
   private readonly _source: IDispatchSource;
+  private readonly _next: HTMLElement;
+  private _nextText = '';
   private readonly _head: DispatchHead;
   private readonly _execution: ExecutionPanel;
   private readonly _stale: HTMLElement;
