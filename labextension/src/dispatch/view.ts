@@ -297,7 +297,7 @@ export class DispatchView {
         'dl',
         {},
         ...(hasValue ? [h('dt', { text: 'Result' }), value] : []),
-        ...(inputs.length > 0 ? [h('dt', { text: 'Inputs' }), h('dd', {}, ...inputs.map(text => h('code', { text })))] : [])
+        ...(inputs.length > 0 ? [h('dt', { class: 'cv-inputs', text: 'Inputs' }), h('dd', { class: 'cv-inputs' }, ...inputs.map(text => h('code', { text })))] : [])
       )
     );
     if (hasValue) {

@@ -79,9 +79,10 @@ export function positionOf(at: number, { from, to }: IWindow, gutter: number, wi
 /** Return the rectangle of a bar. */
 export function rectOf(bar: IBar, picture: Pick<ITimelinePicture, 'window' | 'width' | 'now'>, { gutter, row, tops }: IGeometry): { x: number; y: number; width: number; height: number } {
   const { window, width, now } = picture;
-  const x = positionOf(bar.start, window, gutter, width);
+  // What was reused was there before the dispatch began.
+  const x = bar.kind === 'reused' ? Math.max(gutter + 1, positionOf(bar.start, window, gutter, width)) : positionOf(bar.start, window, gutter, width);
   const right = positionOf(bar.end ?? now, window, gutter, width);
-  return { x, y: tops[bar.lane] + bar.row * row, width: Math.max(bar.kind === 'reused' ? 3 : 1.5, right - x), height: Math.max(2, row - (row >= 8 ? 3 : 1)) };
+  return { x, y: tops[bar.lane] + bar.row * row, width: Math.max(bar.kind === 'reused' ? 8 : 1.5, right - x), height: Math.max(2, row - (row >= 8 ? 3 : 1)) };
 }
 
 /** Return the positions of the marks of the axis, in seconds from the start. */

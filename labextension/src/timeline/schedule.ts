@@ -232,7 +232,13 @@ namespace Private {
   /** Share the time along the path among what it was spent on. */
   export function accountOf({ nodes, states }: IScheduleInput, { first, ready }: ITimes, path: readonly number[], start: number, now: number): IAccount {
     const account = { run: 0, start: 0, worker: 0, rerun: 0, person: 0 };
-    const begun = first.reduce((least, at) => (at < least ? at : least), Infinity);
+    let begun = Infinity;
+    states.forEach(state => {
+      // Parameters count as begun when the dispatch does, and what was reused never began.
+      if (!isPlumbing(nodes[state[0]][1]) && !isReused(state) && first[state[0]] < begun) {
+        begun = first[state[0]];
+      }
+    });
     let cursor = start;
     for (const node of path) {
       const state = states.get(node)!;
