@@ -9,9 +9,11 @@ import type { IOutputsPage } from './tokens';
 import type {
   DispatchChanges,
   DispatcherStatus,
+  DispatchPage,
   DispatchSummary,
   ExecutionView,
   Graph,
+  GroupPage,
   NodeDetail,
   NotebookCell,
   NotebookView,
@@ -30,6 +32,17 @@ export interface IListQuery {
   readonly count?: number;
   /** List the child dispatches below this one, instead of the outermost dispatches. */
   readonly root?: string;
+}
+
+/** Search, order and page of the list. */
+export interface ISearchQuery {
+  readonly text: string;
+  readonly only: string;
+  readonly sort: string;
+  readonly offset: number;
+  readonly count: number;
+  readonly name?: string;
+  readonly notebook?: string;
 }
 
 /** A notebook to run. */
@@ -61,6 +74,16 @@ export class Client {
   dispatches(query: IListQuery = {}): Promise<DispatchSummary[]> {
     const { status = [], name = '', offset = 0, count = 50, root = '' } = query;
     return this._request(`dispatches${URLExt.objectToQueryString({ status: status.join(), name, offset, count, root })}`);
+  }
+
+  /** Read a page of the searchable list. */
+  list(query: ISearchQuery): Promise<DispatchPage> {
+    return this._request(`list${URLExt.objectToQueryString({ ...query })}`);
+  }
+
+  /** Read a page of the searchable list, grouped by name and notebook. */
+  groups(query: ISearchQuery): Promise<GroupPage> {
+    return this._request(`list${URLExt.objectToQueryString({ ...query, group: 'true' })}`);
   }
 
   summary(id: string): Promise<DispatchSummary> {

@@ -270,7 +270,6 @@ export class GraphView {
     }
     this._options.onSelect(node);
     this._focus(node);
-    this._focused = null;
   }
 
   private _updateList(): void {
