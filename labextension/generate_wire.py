@@ -18,7 +18,7 @@ import msgspec
 from msgspec import inspect as types
 
 from covalab._version import __version__
-from covalab.core import browser_views, dispatcher_status, journal, model, notebook_run
+from covalab.core import browser_views, dispatch_list, dispatcher_status, journal, model, notebook_run, timeline
 
 TARGET: Final = pathlib.Path(__file__).parent / "src" / "wire.ts"
 
@@ -43,9 +43,16 @@ STRUCTS: Final[tuple[type[msgspec.Struct], ...]] = (
     model.Attempt,
     model.Counts,
     model.DispatchSummary,
+    dispatch_list.DispatchRow,
+    dispatch_list.SparkBar,
+    dispatch_list.DispatchGroup,
+    dispatch_list.DispatchPage,
+    dispatch_list.GroupPage,
     model.NodeState,
     model.DispatchChanges,
     model.NodeDetail,
+    timeline.EarlierRun,
+    timeline.Timeline,
     model.TaskRow,
     model.TasksSummary,
     journal.Interrupt,

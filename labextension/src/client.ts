@@ -9,16 +9,19 @@ import type { IOutputsPage } from './tokens';
 import type {
   DispatchChanges,
   DispatcherStatus,
+  DispatchPage,
   DispatchSummary,
   ExecutionView,
   Graph,
+  GroupPage,
   NodeDetail,
   NotebookCell,
   NotebookView,
   Problem,
   Status,
   StreamPage,
-  TasksSummary
+  TasksSummary,
+  Timeline
 } from './wire';
 
 /** Filter and page of a list of dispatches. */
@@ -29,6 +32,17 @@ export interface IListQuery {
   readonly count?: number;
   /** List the child dispatches below this one, instead of the outermost dispatches. */
   readonly root?: string;
+}
+
+/** Search, order and page of the list. */
+export interface ISearchQuery {
+  readonly text: string;
+  readonly only: string;
+  readonly sort: string;
+  readonly offset: number;
+  readonly count: number;
+  readonly name?: string;
+  readonly notebook?: string;
 }
 
 /** A notebook to run. */
@@ -64,8 +78,23 @@ export class Client {
     return this._request(`dispatches${URLExt.objectToQueryString({ status: status.join(), name, offset, count, root })}`);
   }
 
+  /** Read a page of the searchable list. */
+  list(query: ISearchQuery): Promise<DispatchPage> {
+    return this._request(`list${URLExt.objectToQueryString({ ...query })}`);
+  }
+
+  /** Read a page of the searchable list, grouped by name and notebook. */
+  groups(query: ISearchQuery): Promise<GroupPage> {
+    return this._request(`list${URLExt.objectToQueryString({ ...query, group: 'true' })}`);
+  }
+
   summary(id: string): Promise<DispatchSummary> {
     return this._request(`dispatches/${encodeURIComponent(id)}`);
+  }
+
+  /** Read the newest dispatch that runs another again. */
+  again(id: string): Promise<DispatchSummary | null> {
+    return this._request(`dispatches/${encodeURIComponent(id)}/again`);
   }
 
   graph(id: string): Promise<Graph> {
@@ -74,6 +103,11 @@ export class Client {
 
   changes(id: string, since: number): Promise<DispatchChanges> {
     return this._request(`dispatches/${encodeURIComponent(id)}/changes?since=${since}`);
+  }
+
+  /** Read which worker ran or runs which node, and earlier runs. */
+  timeline(id: string): Promise<Timeline> {
+    return this._request(`dispatches/${encodeURIComponent(id)}/timeline`);
   }
 
   node(id: string, node: number): Promise<NodeDetail> {

@@ -10,9 +10,13 @@ export const CommandIDs = {
   unpause: 'covalab:continue-dispatch',
   redispatch: 'covalab:redispatch',
   delete: 'covalab:delete-dispatch',
+  copyId: 'covalab:copy-dispatch-id',
+  insertResult: 'covalab:insert-get-result',
   refresh: 'covalab:refresh-dispatches',
   runNotebook: 'covalab:run-notebook',
   runFollowing: 'covalab:run-selected-and-following',
+  runCell: 'covalab:run-cell',
+  makeElectron: 'covalab:make-electron',
   bring: 'covalab:bring-values',
   openExecuted: 'covalab:open-executed-notebook'
 } as const;

@@ -60,6 +60,8 @@ const PATHS = {
   fit: 'M2.5 6V2.5H6M10 2.5h3.5V6M13.5 10v3.5H10M6 13.5H2.5V10',
   layers: 'M8 2.5 14 6 8 9.5 2 6zM2.5 9.5 8 12.7l5.5-3.2',
   close: 'M4 4l8 8M12 4l-8 8',
+  left: 'M10 3.5 5.5 8l4.5 4.5',
+  right: 'M6 3.5 10.5 8 6 12.5',
   open: 'M9 3h4v4M13 3 7.5 8.5M11 9.5V13H3V5h3.5',
   trash: 'M3 4.5h10M6.5 4.5V3h3v1.5M4.5 4.5 5 13h6l.5-8.5',
   stop: 'M4.5 4.5h7v7h-7z',
@@ -116,7 +118,7 @@ export function statusMark(status: Status): SVGElement {
   if (status === 'pending') {
     icon.append(svg('circle', ring));
   } else if (status === 'skipped') {
-    icon.append(svg('circle', { ...ring, 'stroke-dasharray': '2.4 2.4' }));
+    icon.append(svg('circle', { ...ring, 'stroke-opacity': '0.55' }), svg('path', { d: 'M3.6 12.4 12.4 3.6', stroke: 'currentColor', 'stroke-width': '1.6', 'stroke-linecap': 'round' }));
   } else if (status === 'running') {
     icon.append(
       svg('circle', { ...ring, 'stroke-opacity': '0.25' }),

@@ -209,8 +209,8 @@ function describeJson(value: unknown): string {
 }
 
 /** Return a number and a noun: `1 item`, `1,234 items`. */
-export function counted(count: number, noun: string): string {
-  return `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`;
+export function counted(count: number, noun: string, plural = `${noun}s`): string {
+  return `${count.toLocaleString('en')} ${count === 1 ? noun : plural}`;
 }
 
 /** Describe the outcome of an interrupt that no longer waits. */

@@ -3,7 +3,7 @@
  */
 import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
-import type { DispatchSummary, Edge, ExecutionView, Graph, Node, NodeDetail, NodeState, StreamPage } from './wire';
+import type { DispatchSummary, Edge, ExecutionView, Graph, Node, NodeDetail, NodeState, StreamPage, Timeline } from './wire';
 
 /** MIME type of a dispatch in the output of a cell. */
 export const MIME_TYPE = 'application/vnd.covalab.dispatch+json';
@@ -89,6 +89,10 @@ export interface ISnapshot {
   readonly children: ReadonlyMap<number, string>;
   /** The reason why this may be out of date, for the reader; empty while it is live. */
   readonly stale: string;
+  /** The dispatch that runs this one again, if there is one. */
+  readonly successor?: DispatchSummary | null;
+  /** Whether it was deleted, with its results. */
+  readonly isDeleted?: boolean;
 }
 
 /** The origin of a view's data: the Jupyter server or the kernel. */
@@ -102,6 +106,8 @@ export interface IDispatchSource extends IDisposable {
   node(node: number): Promise<NodeDetail>;
   /** Read the outputs of one node that changed after a number; null where outputs cannot be shown. */
   readonly outputs: ((node: number, since: number) => Promise<IOutputsPage>) | null;
+  /** Read which worker ran or runs which node, and the runs that were not the last of their node. */
+  timeline(): Promise<Timeline>;
   /** Request cancellation. Resolves when the request is recorded, not when all tasks have ended. */
   cancel(): Promise<void>;
   /** Emitted when the execution may have changed; it may also be emitted when it has not. */

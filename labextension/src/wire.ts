@@ -204,6 +204,45 @@ export interface DispatchSummary {
   readonly interval: number | null;
   readonly recovered: number;
   readonly notice: string;
+  readonly origin: string | null;
+  readonly inputs: string;
+}
+
+/** Row of the list: a summary, the result as a short text, and why it failed: a task's name and its error. */
+export interface DispatchRow {
+  readonly summary: DispatchSummary;
+  readonly result: string;
+  readonly why: string;
+}
+
+/** One run of a group: how long it took in seconds, and how it ended. */
+export type SparkBar = readonly [
+  seconds: number,
+  status: Status,
+  id: string
+];
+
+/** Dispatches of one name and notebook: the newest, how many there are, and the newest runs, the oldest first. */
+export interface DispatchGroup {
+  readonly newest: DispatchRow;
+  readonly count: number;
+  readonly failed: number;
+  readonly spark: readonly SparkBar[];
+}
+
+/** Page of rows: those asked for, how many match, and how many dispatches there are. */
+export interface DispatchPage {
+  readonly rows: readonly DispatchRow[];
+  readonly matching: number;
+  readonly total: number;
+}
+
+/** Page of groups: those asked for, how many groups match, and how many dispatches match, and how many there are. */
+export interface GroupPage {
+  readonly groups: readonly DispatchGroup[];
+  readonly n_groups: number;
+  readonly matching: number;
+  readonly total: number;
 }
 
 /** State of a node: all of it that changes while it is drawn. */
@@ -249,6 +288,26 @@ export interface NodeDetail {
   readonly child: string | null;
   readonly outputs: Value | null;
   readonly reuse: Reuse | null;
+}
+
+/** One run of a node that was not its last. `worker` is a position in `Timeline.workers`, -1: not known. */
+export type EarlierRun = readonly [
+  node: number,
+  worker: number,
+  started_at: number,
+  ended_at: number,
+  status: Status
+];
+
+/**
+ * Workers of a dispatch, and which of them ran or runs which node; when is in the states of the nodes.
+ *
+ * `places` are pairs of a node and a position in `workers`.
+ */
+export interface Timeline {
+  readonly workers: readonly string[];
+  readonly places: readonly (readonly [number, number])[];
+  readonly earlier: readonly EarlierRun[];
 }
 
 /** A task in a list: a node that does work. `value` comes without its bytes. */

@@ -76,7 +76,7 @@ test('an open group has a cell for each member, and a click on the cell hits the
   const ranks = rank({ count: shape.units.length, edges: shape.edges });
   const group = shape.units.findIndex(({ kind }) => kind === 'group');
   const { members } = shape.units[group];
-  const scene = arrange({ shape, ranks, open: new Set([members[0]]), card: cardWidth(['train']) }, true);
+  const scene = arrange({ shape, ranks, open: new Map([[members[0], members]]), card: cardWidth(['train']) }, true);
 
   scene.boxes[group].cells.forEach((cell, at) => {
     assert.deepEqual(hit(scene, cell.x + 3, cell.y + 3), { box: group, member: members[at] });

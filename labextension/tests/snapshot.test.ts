@@ -31,7 +31,9 @@ function summary(version: number): DispatchSummary {
     starts_at: null,
     schedule_id: null,
     interval: null,
-    recovered: 0
+    recovered: 0,
+    origin: null,
+    inputs: ''
   };
 }
 

@@ -36,9 +36,10 @@ def test_a_sublattice_opens_its_own_graph(desk: Desk, lab: Lab) -> None:
     page = desk.page
     tab = page.locator(".jp-covalab-Tab:visible")
     expect(badge(tab)).to_have_text("Completed")
-    tab.get_by_role("listbox").focus()
-    tab.get_by_role("listbox").press("End")
-    tab.get_by_role("listbox").press("Enter")
+    nodes = tab.get_by_role("listbox", name="Nodes of the graph")
+    nodes.focus()
+    nodes.press("End")
+    nodes.press("Enter")
     expect(tab.locator(".cv-panel")).to_contain_text("Sublattice")
     desk.shoot("sublattice-panel")
     tab.get_by_role("button", name="Open its graph").click()

@@ -36,6 +36,7 @@ from covalab.core.model import (
     NodeDetail,
     NodeState,
 )
+from covalab.core.timeline import Timeline
 from covalab.sdk.building.submit import prepare
 
 MINE = {protocol.HEADER: protocol.version_header()}
@@ -214,6 +215,7 @@ def test_both_encodings_say_the_same(door: Door, done: str) -> None:
         (f"/dispatches/{done}", DispatchSummary),
         (f"/dispatches/{done}/graph", Graph),
         (f"/dispatches/{done}/changes", DispatchChanges),
+        (f"/dispatches/{done}/timeline", Timeline),
         (f"/dispatches/{done}/record?outputs=all", DispatchRecord),
     ):
         _, headers, packed = door.ask("GET", target, headers={**MINE, "Accept": protocol.MSGPACK})

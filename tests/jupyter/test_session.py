@@ -428,3 +428,28 @@ def test_settings_of_a_thread_are_set_in_the_one_that_runs_the_cells(module: str
         hidden_state.apply(hidden_state.HiddenState({module: {name: before[name]}}))
 
     assert is_seen_here or module in _OF_A_CONTEXT
+
+
+@pytest.mark.parametrize(
+    ("code", "suggested"),
+    [
+        ("y = x + 1", "make_y(x) -> y"),
+        ("import math\narea = math.pi * r ** 2\nround(area, 2)", "make_area(r)"),
+        ("a, b = 1, 2", "make_a_b() -> a, b"),
+        ("known + unknown", "cell(known, unknown)"),
+    ],
+)
+def test_a_signature_is_suggested_from_the_code(session: Session, code: str, suggested: str) -> None:
+    """Names that the cell reads are inputs, names that it sets are outputs; with it, the cell is an electron."""
+    session.namespace["known"] = 1
+
+    found = session.suggested(code)
+
+    assert found == suggested
+    define(session, found, code)
+
+
+def test_no_signature_is_suggested_for_what_cannot_be_an_electron(session: Session) -> None:
+    """The reason is that of the magic."""
+    with pytest.raises(SyntaxError, match="line 1"):
+        session.suggested("x = = 1")

@@ -2,6 +2,7 @@
  * MIME renderer: shows a dispatch in the output of a cell, live from the server, without a kernel and without trust.
  */
 import type { IRenderMime } from '@jupyterlab/rendermime-interfaces';
+import type { Message } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 import { NodeDisplaysView } from './nodeDisplays';
 import { DispatchView } from './view';
@@ -15,6 +16,8 @@ export interface IRendererOptions {
   readonly createSource: (bundle: IBundle) => IDispatchSource;
   /** Open a dispatch in a tab; null where there are no tabs. */
   readonly open: ((id: string) => void) | null;
+  /** Run a dispatch again; with `reuse`, completed nodes are not run again. */
+  readonly redispatch: (id: string, reuse: boolean) => void;
   /** Make a view of the outputs of a node; scripts in them run only if they are trusted. */
   readonly createOutputs: (trusted: boolean) => IOutputsView;
 }
@@ -29,11 +32,56 @@ export function rendererFactory(options: IRendererOptions): IRenderMime.IRendere
   };
 }
 
+/** The renderers on the page: a dispatch that is shown twice in one notebook is drawn once. */
+const shown = new Set<DispatchRenderer>();
+
+/** Draw each dispatch of a document at its first place, and fold it at the others. */
+function foldRepeated(id: string): void {
+  const seen = new Set<Element | null>();
+  const inOrder = [...shown]
+    .filter(({ dispatch }) => dispatch === id)
+    .sort(({ node: a }, { node: b }) => (a.compareDocumentPosition(b) & Node.DOCUMENT_POSITION_FOLLOWING ? -1 : 1));
+  for (const renderer of inOrder) {
+    const place = renderer.node.closest('.jp-Notebook, .jp-LinkedOutputView, .jp-MainAreaWidget');
+    renderer.setRepeated(seen.has(place));
+    seen.add(place);
+  }
+}
+
 class DispatchRenderer extends Widget implements IRenderMime.IRenderer {
   constructor(options: IRendererOptions) {
     super();
     this._options = options;
     this.addClass('jp-covalab-Output');
+  }
+
+  /** The id of the dispatch that it shows. */
+  get dispatch(): string | undefined {
+    return this._source?.id;
+  }
+
+  /** Show one line only, or all, depending on whether the dispatch is shown above in the same notebook. */
+  setRepeated(repeated: boolean): void {
+    this._view?.setFolded(repeated);
+  }
+
+  protected override onAfterAttach(msg: Message): void {
+    super.onAfterAttach(msg);
+    shown.add(this);
+    this._refold();
+  }
+
+  protected override onBeforeDetach(msg: Message): void {
+    super.onBeforeDetach(msg);
+    shown.delete(this);
+    this._refold();
+  }
+
+  private _refold(): void {
+    const { dispatch } = this;
+    if (dispatch !== undefined) {
+      foldRepeated(dispatch);
+    }
   }
 
   override dispose(): void {
@@ -52,18 +100,22 @@ class DispatchRenderer extends Widget implements IRenderMime.IRenderer {
       return Promise.resolve();
     }
     this._source = this._options.createSource(bundle);
-    const { open, createOutputs } = this._options;
+    const { open, createOutputs, redispatch } = this._options;
     this._view = new DispatchView({
       source: this._source,
       place: 'output',
       open: open && (() => open(bundle.id)),
       openDispatch: open,
+      redispatch: reuse => redispatch(bundle.id, reuse),
       createOutputs: () => createOutputs(model.trusted)
     });
     this.node.replaceChildren(this._view.node);
     if (bundle.outputs) {
       this._displays = new NodeDisplaysView(bundle.outputs, () => createOutputs(model.trusted));
       this._view.node.append(this._displays.node);
+    }
+    if (this.isAttached) {
+      this._refold();
     }
     return Promise.resolve();
   }

@@ -3,21 +3,26 @@
  *
  * It shows an `IDispatchSource` and does not depend on the source's kind: the extension and the widget both use it.
  */
-import { h, iconButton, statusMark, summaryMark } from '../dom';
-import { drawnCounts } from '../graph/shape';
+import { h } from '../dom';
 import { nodeName } from '../graph/labels';
+import { drawnCounts, isPlumbing } from '../graph/shape';
 import { GraphView } from '../graph/view';
-import { canCancel, describeCounts, errorMessage, formatDuration, formatElapsed, formatTime, isTerminal, prettyName, STATUSES, summaryLabel, total } from '../text';
+import { describeCounts, errorMessage, isTerminal, prettyName, summaryLabel } from '../text';
+import { TimelineView } from '../timeline/view';
 import type { IDispatchSource, IGraph, IOutputsView, ISnapshot } from '../tokens';
-import { type DispatchSummary, EdgeKind, type NodeDetail, NodeKind } from '../wire';
-import { SUMMARY_LABELS } from '../words';
+import { EdgeKind, type NodeDetail, NodeKind } from '../wire';
 import { ExecutionPanel } from './executionPanel';
+import { DispatchHead, type Shown } from './head';
 import { NodePanel } from './nodePanel';
 
 /** The most inputs, and parts of a result, that are shown. */
 const MAX_VALUES = 8;
 
 const MAX_FAILURES = 4;
+
+/** Width of a tab from which on graph and timeline are side by side, and what the node panel takes of it. */
+const BOTH_FROM = 1000;
+const PANEL = 340;
 
 export interface IDispatchViewOptions {
   readonly source: IDispatchSource;
@@ -38,26 +43,30 @@ export interface IDispatchViewOptions {
 /** Shows one dispatch. */
 export class DispatchView {
   constructor(options: IDispatchViewOptions) {
+    this._options = options;
     this._source = options.source;
-    this._mark = h('span', { class: 'cv-badge' });
-    this._name = h('span', { class: 'cv-name' });
-    this._time = h('span', { class: 'cv-time' });
-    this._cancel = h('button', { class: 'cv-button cv-mod-cancel', text: 'Cancel', attrs: { type: 'button' }, onClick: () => this._onCancel() });
-    this._pause = h('button', { class: 'cv-button', text: 'Pause', attrs: { type: 'button' }, onClick: () => this._onPause() });
-    const { redispatch, start } = options;
-    this._again = redispatch ? h('button', { class: 'cv-button', text: 'Run again', attrs: { type: 'button' }, onClick: () => redispatch(false) }) : null;
-    this._resume = redispatch
-      ? h('button', { class: 'cv-button', text: 'Resume', title: 'Run again, and reuse completed tasks', attrs: { type: 'button' }, onClick: () => redispatch(true) })
-      : null;
-    this._start = start ? h('button', { class: 'cv-button', text: 'Start', attrs: { type: 'button' }, onClick: () => start() }) : null;
-    this._bar = h('div', { class: 'cv-bar', attrs: { role: 'progressbar', 'aria-label': 'Nodes that have ended', 'aria-valuemin': '0' } });
-    this._counts = h('div', { class: 'cv-counts' });
+    this._head = new DispatchHead({
+      cancel: () => this._onCancel(),
+      pause: () => this._onPause(),
+      show: shown => this._show(shown),
+      fold: () => this._setOpen(this.node.classList.contains('cv-mod-folded')),
+      open: options.open ?? null,
+      start: options.start ?? null,
+      redispatch: options.redispatch ?? null
+    });
     this._stale = h('div', { class: 'cv-stale', attrs: { role: 'status', hidden: '' } });
+    this._next = h('div', { class: 'cv-next', attrs: { role: 'status', hidden: '' } });
     this._problem = h('div', { class: 'cv-problem', attrs: { role: 'alert', hidden: '' } });
     this._facts = h('div', { class: 'cv-facts', attrs: { hidden: '' } });
     this._graph = new GraphView({
       onSelect: node => this.select(node),
-      onHeight: () => this._stage.style.setProperty('--cv-height', `${this._graph.wantedHeight}px`),
+      onHeight: () => this._updateHeight(),
+      wheelZooms: options.place === 'main'
+    });
+    this._timeline = new TimelineView({
+      source: this._source,
+      onSelect: node => this.select(node),
+      onHeight: () => this._updateHeight(),
       wheelZooms: options.place === 'main'
     });
     this._panel = new NodePanel({
@@ -67,7 +76,7 @@ export class DispatchView {
       createOutputs: options.createOutputs ?? null
     });
     this._execution = new ExecutionPanel({ source: this._source, select: node => this.select(node), nameOf: node => this._nameOf(node) });
-    this._stage = h('div', { class: 'cv-stage' }, this._graph.node, this._panel.node);
+    this._stage = h('div', { class: 'cv-stage' }, this._graph.node, this._timeline.node, this._panel.node);
     this._empty = h('div', { class: 'cv-empty', text: 'Waiting for the dispatch…' });
     this.node = h(
       'div',
@@ -76,17 +85,10 @@ export class DispatchView {
         // Without this the notebook handles the arrow keys that move in the list of nodes.
         attrs: { 'data-lm-suppress-shortcuts': 'true' }
       },
-      h(
-        'div',
-        { class: 'cv-head' },
-        this._mark,
-        this._name,
-        this._time,
-        h('span', { class: 'cv-actions' }, this._start, this._resume, this._again, this._pause, this._cancel, options.open ? iconButton('open', 'Open in a tab of its own', options.open) : null)
-      ),
-      this._bar,
-      this._counts,
+      this._head.node,
+      this._head.bar,
       this._stale,
+      this._next,
       this._problem,
       this._execution.forms,
       this._facts,
@@ -96,6 +98,9 @@ export class DispatchView {
     );
     this.node.addEventListener('keydown', this._onKeyDown);
     this._source.changed.connect(this._update, this);
+    this._resizes = new ResizeObserver(() => this._arrange());
+    this._resizes.observe(this.node);
+    this._show('graph');
     this._update();
   }
 
@@ -105,23 +110,68 @@ export class DispatchView {
   dispose(): void {
     this._source.changed.disconnect(this._update, this);
     this.node.removeEventListener('keydown', this._onKeyDown);
-    window.clearTimeout(this._timer);
+    this._resizes.disconnect();
+    this._head.dispose();
     this._graph.dispose();
+    this._timeline.dispose();
     this._panel.dispose();
     this._execution.dispose();
     this._disposed = true;
+  }
+
+  /** Show one line only, which opens the rest: the dispatch is drawn elsewhere. */
+  setFolded(folded: boolean): void {
+    this._head.fold.hidden = !folded;
+    this._setOpen(!folded);
+  }
+
+  private _setOpen(open: boolean): void {
+    this._head.fold.textContent = open ? 'Hide' : 'Show';
+    this._head.fold.setAttribute('aria-expanded', String(open));
+    this.node.classList.toggle('cv-mod-folded', !open);
+    this._arrange();
   }
 
   /** Select a node and show its panel; null closes the panel. */
   select(node: number | null): void {
     this._selected = node;
     this._graph.select(node);
+    this._timeline.select(node);
     this.node.classList.toggle('cv-mod-panel', node !== null);
     if (node === null) {
       this._panel.clear();
     } else {
       void this._load(node);
     }
+    this._arrange();
+  }
+
+  /** Show the graph or the timeline; where there is room, both are shown. */
+  private _show(shown: Shown): void {
+    this._view = shown;
+    this._head.setShown(shown);
+    this._arrange();
+  }
+
+  private _arrange(): void {
+    const isMain = this.node.classList.contains('cv-mod-main');
+    const both = isMain && this.node.clientWidth >= (this._selected === null ? BOTH_FROM : BOTH_FROM + PANEL);
+    // One box is no picture of anything: the list of the graph shows it as a line.
+    const isSingle = this._boxes < 2;
+    this.node.classList.toggle('cv-mod-single', isSingle);
+    this.node.classList.toggle('cv-mod-both', both && !isSingle);
+    this._head.views.hidden = both || isSingle;
+    this._graph.node.hidden = !isSingle && !both && this._view !== 'graph';
+    this._timeline.isShown = !isSingle && (both || this._view === 'timeline');
+    const isFolded = this.node.classList.contains('cv-mod-folded');
+    this._head.views.hidden ||= isFolded;
+    this._stage.hidden = this._shown === null || isFolded;
+    this._updateHeight();
+  }
+
+  private _updateHeight(): void {
+    const height = this._graph.node.hidden ? (this._timeline.node.hidden ? 0 : this._timeline.wantedHeight) : this._graph.wantedHeight;
+    this._stage.style.setProperty('--cv-height', `${height}px`);
   }
 
   private async _load(node: number): Promise<void> {
@@ -151,93 +201,44 @@ export class DispatchView {
       return;
     }
     const { summary, graph, states } = snapshot;
-    this._updateBadge(summary);
-    this._name.textContent = summary.name;
-    this._name.title = summary.id;
-    this._updateTime();
     this.node.classList.toggle('cv-mod-stale', snapshot.stale !== '');
-    this._updateButtons(snapshot);
+    this._head.update(snapshot, graph ? drawnCounts(summary.counts, graph.nodes, states) : summary.counts, this._cancelling);
     this._execution.update(snapshot);
-    this._updateProgress(snapshot);
     const remark = snapshot.stale || (summary.notice ? `It ${summary.notice}` : '');
     this._stale.hidden = remark === '';
     this._stale.textContent = remark;
+    this._updateNext(snapshot);
     this._updateErrors(snapshot);
     this._updateFacts(snapshot);
-    this._stage.hidden = graph === null || graph.nodes.length === 0;
-    if (graph && graph !== this._shown) {
+    if (graph && graph !== this._shown && graph.nodes.length > 0) {
       this._shown = graph;
+      this._boxes = graph.nodes.filter(([, kind]) => !isPlumbing(kind)).length;
       this._graph.setGraph(graph.nodes, graph.edges);
+      this._arrange();
     }
     if (graph) {
       this._graph.setStates(states, snapshot.stale === '');
+      this._timeline.update(snapshot);
     }
     if (this._selected !== null && this._panel.isOutdated(states.get(this._selected), snapshot.children.get(this._selected))) {
       void this._load(this._selected);
     }
   }
 
-  private _updateButtons({ summary, stale }: ISnapshot): void {
-    const live = stale === ''; // commands of a stale view would be refused, or act on an outdated state
-    const ended = isTerminal(summary.status);
-    this._cancel.hidden = !live || !canCancel(summary);
-    this._cancel.disabled = this._cancelling || ended;
-    this._cancel.textContent = this._cancelling ? 'Cancelling…' : 'Cancel';
-    this._pause.hidden = this._cancel.hidden || summary.held;
-    this._pause.textContent = summary.paused ? 'Resume' : 'Pause';
-    this._pause.title = summary.paused ? 'Start new tasks again' : 'Start no new tasks; running tasks continue';
-    setShown(this._start, live && summary.held);
-    setShown(this._again, live && ended);
-    setShown(this._resume, live && ended && summary.status !== 'completed');
-  }
-
-  private _updateBadge(summary: DispatchSummary): void {
-    const text = summaryLabel(summary);
-    if (this._badgeText !== text) {
-      this._badgeText = text;
-      this._mark.className = `cv-badge cv-mod-${text === SUMMARY_LABELS.paused ? 'paused' : summary.status}`;
-      this._mark.replaceChildren(summaryMark(summary), h('span', { text }));
-    }
-  }
-
-  private _updateTime = (): void => {
-    window.clearTimeout(this._timer);
-    const { snapshot } = this._source;
-    if (!snapshot || this._disposed) {
+  /** Show what became of it: the dispatch that runs it again. */
+  private _updateNext({ successor = null }: ISnapshot): void {
+    const text = successor ? `${successor.name} · ${summaryLabel(successor)} · ${describeCounts(successor.counts)[0] ?? ''}` : '';
+    this._next.hidden = text === '';
+    if (!successor || text === this._nextText) {
       return;
     }
-    const { summary, stale } = snapshot;
-    const start = summary.started_at ?? summary.created_at;
-    if (isTerminal(summary.status)) {
-      this._time.textContent = formatDuration((summary.ended_at ?? start) - start);
-    } else if (stale || summary.held) {
-      this._time.textContent = '';
-    } else {
-      this._time.textContent = formatElapsed(Date.now() / 1000 - start);
-      this._timer = window.setTimeout(this._updateTime, 1000);
-    }
-    this._time.title = `Started ${formatTime(start)}${summary.ended_at === null ? '' : `, ended ${formatTime(summary.ended_at)}`}`;
-  };
-
-  private _updateProgress({ summary, graph, states }: ISnapshot): void {
-    const counts = graph ? drawnCounts(summary.counts, graph.nodes, states) : summary.counts;
-    const all = total(counts);
-    const ended = all - counts.pending - counts.running;
-    this._bar.hidden = all === 0;
-    this._bar.setAttribute('aria-valuemax', String(all));
-    this._bar.setAttribute('aria-valuenow', String(ended));
-    this._bar.setAttribute('aria-valuetext', describeCounts(counts).join(', '));
-    for (const status of STATUSES) {
-      let part = this._bar.querySelector<HTMLElement>(`.cv-mod-${status}`);
-      part ??= this._bar.appendChild(h('span', { class: `cv-mod-${status}` }));
-      part.style.flexGrow = String(counts[status]);
-      part.hidden = counts[status] === 0;
-    }
-    const [done, ...others] = describeCounts(counts);
-    const shown = STATUSES.filter(status => status !== 'completed' && counts[status] > 0);
-    this._counts.replaceChildren(
-      h('span', { text: done ?? '' }),
-      ...others.map((text, at) => h('span', { class: `cv-count cv-mod-${shown[at]}` }, statusMark(shown[at]), h('span', { text })))
+    this._nextText = text;
+    const { openDispatch } = this._options;
+    this._next.replaceChildren(
+      h('span', { text: 'Runs again as ' }),
+      openDispatch
+        ? h('button', { class: 'cv-link', text, title: successor.id, attrs: { type: 'button' }, onClick: () => openDispatch(successor.id) })
+        : h('span', { text: `${text} · ${successor.id}` })
     );
   }
 
@@ -296,7 +297,7 @@ export class DispatchView {
         'dl',
         {},
         ...(hasValue ? [h('dt', { text: 'Result' }), value] : []),
-        ...(inputs.length > 0 ? [h('dt', { text: 'Inputs' }), h('dd', {}, ...inputs.map(text => h('code', { text })))] : [])
+        ...(inputs.length > 0 ? [h('dt', { class: 'cv-inputs', text: 'Inputs' }), h('dd', { class: 'cv-inputs' }, ...inputs.map(text => h('code', { text })))] : [])
       )
     );
     if (hasValue) {
@@ -354,34 +355,30 @@ export class DispatchView {
     }
   };
 
+  private readonly _options: IDispatchViewOptions;
   private readonly _source: IDispatchSource;
-  private readonly _mark: HTMLElement;
-  private readonly _name: HTMLElement;
-  private readonly _time: HTMLElement;
-  private readonly _cancel: HTMLButtonElement;
-  private readonly _pause: HTMLButtonElement;
+  private readonly _next: HTMLElement;
+  private _nextText = '';
+  private readonly _head: DispatchHead;
   private readonly _execution: ExecutionPanel;
-  private readonly _bar: HTMLElement;
-  private readonly _counts: HTMLElement;
   private readonly _stale: HTMLElement;
   private readonly _problem: HTMLElement;
   private readonly _facts: HTMLElement;
   private readonly _empty: HTMLElement;
   private readonly _stage: HTMLElement;
   private readonly _graph: GraphView;
+  private readonly _timeline: TimelineView;
+  private readonly _resizes: ResizeObserver;
   private readonly _panel: NodePanel;
   private _shown: IGraph | null = null;
   private _selected: number | null = null;
-  private readonly _start: HTMLButtonElement | null;
-  private readonly _again: HTMLButtonElement | null;
-  private readonly _resume: HTMLButtonElement | null;
-  private _badgeText: string | null = null;
   private _errorsKey: string | null = null;
   private _factsKey = '';
   private _refusal = '';
   private _cancelling = false;
   private _disposed = false;
-  private _timer = 0;
+  private _view: Shown = 'graph';
+  private _boxes = 0;
 }
 
 /** Return the leaves of a collection: the nodes whose values it consists of. */
@@ -419,10 +416,4 @@ function inputsOf(graph: IGraph): string[] {
     const first = [...texts].slice(0, 4).map(text => (text.length > 60 ? `${text.slice(0, 59)}…` : text));
     return `${name} = ${first.join(', ')}${texts.size > 4 ? ', …' : ''}`;
   });
-}
-
-function setShown(button: HTMLElement | null, shown: boolean): void {
-  if (button) {
-    button.hidden = !shown;
-  }
 }

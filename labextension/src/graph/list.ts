@@ -19,16 +19,17 @@ let lists = 0;
 
 /** Shows nodes in a list box. */
 export class GraphList {
-  constructor(options: IGraphListOptions) {
+  constructor(options: IGraphListOptions, label = 'Nodes of the graph. Arrow keys move, Enter opens.') {
     this._options = options;
     this._id = `cv-list-${lists++}`;
     this.node = h('div', {
       class: 'cv-list',
-      attrs: { role: 'listbox', tabindex: '0', 'aria-label': 'Nodes of the graph. Arrow keys move, Enter opens.' }
+      attrs: { role: 'listbox', tabindex: '0', 'aria-label': label }
     });
     this.node.addEventListener('keydown', this._onKeyDown);
     this.node.addEventListener('focus', this._onFocus);
     this.node.addEventListener('blur', this._onBlur);
+    this.node.addEventListener('click', this._onClick);
   }
 
   readonly node: HTMLElement;
@@ -37,6 +38,7 @@ export class GraphList {
     this.node.removeEventListener('keydown', this._onKeyDown);
     this.node.removeEventListener('focus', this._onFocus);
     this.node.removeEventListener('blur', this._onBlur);
+    this.node.removeEventListener('click', this._onClick);
   }
 
   /** Replace the nodes. */
@@ -78,6 +80,16 @@ export class GraphList {
   private _onFocus = (): void => this._options.move(this._nodes[this._current] ?? null);
 
   private _onBlur = (): void => this._options.move(null);
+
+  /** Only where the list is seen: over a canvas, the canvas gets the clicks. */
+  private _onClick = (event: MouseEvent): void => {
+    const at = [...this.node.children].indexOf(event.target as Element);
+    if (at >= 0) {
+      this._current = Math.max(0, this._current - AROUND) + at;
+      this._render();
+      this._options.choose(this._nodes[this._current]);
+    }
+  };
 
   private _onKeyDown = (event: KeyboardEvent): void => {
     const last = this._nodes.length - 1;

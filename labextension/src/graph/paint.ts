@@ -116,6 +116,9 @@ export function captionOf(state: NodeState | undefined, now: number | null, kind
     }
     return `${since || 'Running'}${again}`;
   }
+  if (status === 'completed' && attempt === 0 && started !== null) {
+    return 'Reused';
+  }
   if (started !== null && ended !== null) {
     const took = formatDuration(ended - started);
     return `${status === 'completed' ? took : `${statusLabel(status)} · ${took}`}${again}`;
@@ -267,7 +270,7 @@ function drawBox(context: CanvasRenderingContext2D, picture: IPicture, box: IBox
     focusRing(context, box, palette);
   }
   drawHead(context, picture, box, counts, status);
-  box.cells.forEach((cell, at) => drawCell(context, picture, cell, unit.members[at]));
+  box.cells.forEach((cell, at) => drawCell(context, picture, cell, box.shown[at]));
 }
 
 function outline(context: CanvasRenderingContext2D, rect: IRect, fill: string, line: string, width: number, dashed: boolean): void {
@@ -378,8 +381,17 @@ function drawCell(context: CanvasRenderingContext2D, picture: IPicture, cell: IR
   context.fill();
   context.globalAlpha = 1;
   if (viewport.scale >= MARKS_FROM) {
-    drawMark(context, picture, status, cell.x + cell.width / 2, cell.y + cell.height / 2, 7);
+    const middle = cell.y + cell.height / 2;
+    drawMark(context, picture, status, cell.x + 14, middle, 7);
+    if (viewport.scale >= NAMES_FROM) {
+      context.font = `500 12px ${palette.font}`;
+      context.fillStyle = palette.ink;
+      context.fillText(fit(context, shortLabel(picture.nameOf(node)), cell.width - 34), cell.x + 27, middle);
+    }
   }
+  // The rectangle once more: marks and texts have paths of their own.
+  context.beginPath();
+  context.roundRect(cell.x, cell.y, cell.width, cell.height, 6);
   if (picture.selected === node) {
     context.strokeStyle = palette.accent;
     context.lineWidth = 2;
@@ -392,6 +404,11 @@ function drawCell(context: CanvasRenderingContext2D, picture: IPicture, cell: IR
     context.lineWidth = 2;
     context.stroke();
   }
+}
+
+/** Return what tells a sibling apart: `depth=3` of `fit(depth=3)`. */
+function shortLabel(name: string): string {
+  return /^[^(]*\((.*)\)( #\d+)?$/.exec(name)?.slice(1).join('') || name;
 }
 
 /** Draw the mark of a status. Each has its own shape, since colours alone are not accessible. */
@@ -411,10 +428,11 @@ function drawMark(context: CanvasRenderingContext2D, picture: IPicture, status: 
   switch (status) {
     case 'pending':
     case 'skipped':
-      context.setLineDash(status === 'skipped' ? [3 * unit, 3 * unit] : []);
       context.arc(x, y, radius - unit, 0, 2 * Math.PI);
       context.stroke();
-      context.setLineDash([]);
+      if (status === 'skipped') {
+        line([-6, 6], [6, -6]); // passed over: a stroke through the ring of what is pending
+      }
       return;
     case 'running': {
       context.globalAlpha = 0.25;
@@ -447,7 +465,7 @@ function drawMark(context: CanvasRenderingContext2D, picture: IPicture, status: 
 }
 
 /** Return the text, cut by bisection until it fits. */
-function fit(context: CanvasRenderingContext2D, text: string, room: number): string {
+export function fit(context: CanvasRenderingContext2D, text: string, room: number): string {
   const key = `${context.font}|${Math.round(room)}|${text}`;
   let result = fitted.get(key);
   if (result === undefined) {

@@ -7,7 +7,13 @@ import type { IShape, IUnit } from './shape';
 /** Size of a card, the box of a node. */
 export const CARD = { height: 46, radius: 9 } as const;
 const MIN_CARD_WIDTH = 138;
-const MAX_CARD_WIDTH = 212;
+const MAX_CARD_WIDTH = 320;
+
+/** Width of cards where wide ones would make the graph small. */
+const NARROW_CARD_WIDTH = 200;
+
+/** Scale below which narrower cards are tried. */
+const ROOMY = 0.85;
 
 /** Width of a card's mark and margins. */
 const CARD_PAD = 58;
@@ -18,9 +24,10 @@ const LETTER = 7.6;
 /** Diameter of a junction. */
 const DOT = 8;
 
-/** Size of a member's cell in an open group. */
-const CELL = 26;
-const CELL_GAP = 5;
+/** Size of a member's cell in an open group, and how many are in a row. */
+const CELL = { width: 118, height: 28 } as const;
+const CELL_GAP = 6;
+const COLUMNS = 4;
 const PANEL_PAD = 12;
 const PANEL_HEAD = 40;
 const LAYER_GAP = 40;
@@ -34,10 +41,12 @@ export interface IRect {
   readonly height: number;
 }
 
-/** Drawn box of a unit. An open group has one cell for each of its members. */
+/** Drawn box of a unit. An open group has one cell for each of the members that are shown. */
 export interface IBox extends IRect {
   readonly unit: IUnit;
   readonly cells: readonly IRect[];
+  /** The members of the cells. */
+  readonly shown: readonly number[];
 }
 
 /** Drawn edge: from box to box through points. It leaves and arrives in the direction of the graph. */
@@ -61,8 +70,8 @@ export interface IScene {
 export interface ISceneOptions {
   readonly shape: IShape;
   readonly ranks: IRanks;
-  /** The groups, by their first node, that are drawn open. */
-  readonly open: ReadonlySet<number>;
+  /** The groups that are drawn open, by their first node, with the members that are shown. */
+  readonly open: ReadonlyMap<number, readonly number[]>;
   /** The width of a card, see `cardWidth`. */
   readonly card: number;
 }
@@ -78,10 +87,42 @@ export function cardWidth(names: Iterable<string>): number {
 
 /** Lay out a shape in the direction that shows it larger in a window of this size. */
 export function sceneOf(options: ISceneOptions, window: { width: number; height: number }): IScene {
-  const [across, down] = [true, false].map(sideways => arrange(options, sideways));
   const scale = (scene: IScene): number => Math.min(1, window.width / scene.width, window.height / scene.height);
+  if (options.ranks.layers.length === 1) {
+    return grid(options, window);
+  }
+  const [across, down] = [true, false].map(sideways => arrange(options, sideways));
+  if (options.card > NARROW_CARD_WIDTH && Math.max(scale(across), scale(down)) < ROOMY) {
+    return sceneOf({ ...options, card: NARROW_CARD_WIDTH }, window);
+  }
   // From left to right is easier to read, so the other direction must be larger by far.
   return scale(down) > 1.6 * scale(across) ? down : across;
+}
+
+/** Lay out units that nothing joins in rows, in the number of columns that shows them largest. */
+function grid({ shape, open, card }: ISceneOptions, window: { width: number; height: number }): IScene {
+  const sizes = shape.units.map(unit => sizeOf(unit, open, card));
+  const cell = { width: Math.max(...sizes.map(({ width }) => width)) + BOX_GAP * 2, height: Math.max(...sizes.map(({ height }) => height)) + BOX_GAP };
+  const count = shape.units.length;
+  let columns = 1;
+  let best = 0;
+  for (let tried = 1; tried <= Math.min(count, 200); tried++) {
+    const scale = Math.min(1, window.width / (tried * cell.width), window.height / (Math.ceil(count / tried) * cell.height));
+    if (scale > best + 1e-6) {
+      [columns, best] = [tried, scale];
+    }
+  }
+  const boxes = shape.units.map((unit, index): IBox => {
+    const x = (index % columns) * cell.width;
+    const y = Math.floor(index / columns) * cell.height;
+    return boxOf(unit, x, y, sizes[index], open);
+  });
+  return { boxes, curves: [], width: columns * cell.width - BOX_GAP * 2, height: Math.ceil(count / columns) * cell.height - BOX_GAP, sideways: false };
+}
+
+function boxOf(unit: IUnit, x: number, y: number, size: { width: number; height: number }, open: ISceneOptions['open']): IBox {
+  const shown = (unit.kind === 'group' && open.get(unit.members[0])) || [];
+  return { unit, x, y, ...size, shown, cells: cellsOf(shown, x, y) };
 }
 
 /** Lay out a shape in one direction. */
@@ -109,9 +150,7 @@ export function arrange({ shape, ranks, open, card }: ISceneOptions, sideways: b
     const layer = ranks.layerOf[index];
     const [cx, cy] = point(starts[layer] + thickness[layer] / 2, across[index]);
     const { width, height } = sizes[index];
-    const x = cx - width / 2;
-    const y = cy - height / 2;
-    return { unit, x, y, width, height, cells: open.has(unit.members[0]) && unit.kind === 'group' ? cellsOf(unit, x, y) : [] };
+    return boxOf(unit, cx - width / 2, cy - height / 2, sizes[index], open);
   });
   const curves = ranks.routes.map((route): ICurve => {
     const points: [number, number][] = [];
@@ -145,36 +184,31 @@ export function hit(scene: IScene, x: number, y: number): { box: number; member:
       continue;
     }
     const cell = box.cells.findIndex(rect => within(rect, CELL_GAP / 2));
-    return { box: index, member: cell < 0 ? null : box.unit.members[cell] };
+    return { box: index, member: cell < 0 ? null : box.shown[cell] };
   }
   return null;
 }
 
-function columnsOf(count: number): number {
-  return Math.max(6, Math.ceil(Math.sqrt(count * 1.7)));
-}
-
-function sizeOf(unit: IUnit, open: ReadonlySet<number>, card: number): { width: number; height: number } {
+function sizeOf(unit: IUnit, open: ISceneOptions['open'], card: number): { width: number; height: number } {
   if (unit.kind === 'junction') {
     return { width: DOT, height: DOT };
   }
-  if (unit.kind === 'node' || !open.has(unit.members[0])) {
+  const shown = unit.kind === 'group' ? open.get(unit.members[0]) : undefined;
+  if (!shown) {
     return { width: card, height: CARD.height };
   }
-  const columns = Math.min(unit.members.length, columnsOf(unit.members.length));
-  const rows = Math.ceil(unit.members.length / columns);
+  const columns = Math.min(Math.max(1, shown.length), COLUMNS);
+  const rows = Math.max(1, Math.ceil(shown.length / COLUMNS));
   return {
-    width: Math.max(card, columns * (CELL + CELL_GAP) - CELL_GAP + 2 * PANEL_PAD),
-    height: PANEL_HEAD + rows * (CELL + CELL_GAP) - CELL_GAP + PANEL_PAD
+    width: Math.max(card, columns * (CELL.width + CELL_GAP) - CELL_GAP + 2 * PANEL_PAD),
+    height: PANEL_HEAD + rows * (CELL.height + CELL_GAP) - CELL_GAP + PANEL_PAD
   };
 }
 
-function cellsOf(unit: IUnit, x: number, y: number): IRect[] {
-  const columns = Math.min(unit.members.length, columnsOf(unit.members.length));
-  return unit.members.map((_, index) => ({
-    x: x + PANEL_PAD + (index % columns) * (CELL + CELL_GAP),
-    y: y + PANEL_HEAD + Math.floor(index / columns) * (CELL + CELL_GAP),
-    width: CELL,
-    height: CELL
+function cellsOf(shown: readonly number[], x: number, y: number): IRect[] {
+  return shown.map((_, index) => ({
+    x: x + PANEL_PAD + (index % COLUMNS) * (CELL.width + CELL_GAP),
+    y: y + PANEL_HEAD + Math.floor(index / COLUMNS) * (CELL.height + CELL_GAP),
+    ...CELL
   }));
 }

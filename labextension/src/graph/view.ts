@@ -3,15 +3,18 @@
  *
  * Nodes, edges and states are set from outside, the selection is reported; nothing is read from a server.
  */
-import { type Edge, type Node, type NodeState } from '../wire';
+import { type Edge, type Node, type NodeState, type Status } from '../wire';
 import { h, iconButton } from '../dom';
 import { describeCounts, prettyName, statusLabel, waitLabel } from '../text';
+import { GraphBar } from './bar';
+import { matches, nextOf } from './folds';
 import { nodeName } from './labels';
 import { type IRanks, rank } from './layout';
 import { GraphList } from './list';
 import { captionOf, countMembers, type IPicture, type IViewport, paint } from './paint';
+import { OpenFolds } from './openFolds';
 import { type IPalette, readPalette, watchTheme } from './palette';
-import { cardWidth, hit, type IScene, sceneOf } from './scene';
+import { cardWidth, hit, type IBox, type IScene, sceneOf } from './scene';
 import { type IShape, isPlumbing, shapeOf } from './shape';
 
 const MARGIN = 24;
@@ -21,8 +24,13 @@ const TOOLBAR_HEIGHT = 20;
 
 const MIN_HEIGHT = 150;
 const MAX_HEIGHT = 440;
-const MIN_SCALE = 0.02;
 const MAX_SCALE = 2.5;
+
+/** Least part of the scale that shows the whole graph. */
+const LEAST_OF_FIT = 0.6;
+
+/** Number of nodes from which on there is a search. */
+const SEARCH_FROM = 20;
 
 /** Milliseconds of one period of the animation of running nodes. */
 const PERIOD = 1400;
@@ -67,7 +75,14 @@ export class GraphView {
       move: node => this._focus(node),
       choose: node => this._choose(node)
     });
-    this.node = h('div', { class: 'cv-graph' }, this._list.node, this._canvas, tools, this._tip, this._hint);
+    this._bar = new GraphBar({
+      search: text => this._search(text),
+      nextFailed: () => this._reveal(nextOf(this._failed, this._selected), 'failed'),
+      filter: only => this._changePage(() => this._open.filter(only)),
+      turn: by => this._changePage(() => this._open.turn(by, this._shape, this._states)),
+      close: () => this._changePage(() => this._open.close())
+    });
+    this.node = h('div', { class: 'cv-graph' }, this._bar.node, this._list.node, this._canvas, tools, this._tip, this._hint);
 
     this._canvas.addEventListener('pointerdown', this._onDown);
     this._canvas.addEventListener('pointermove', this._onMove);
@@ -92,15 +107,8 @@ export class GraphView {
 
   readonly node: HTMLElement;
 
-  get isDisposed(): boolean {
-    return this._disposed;
-  }
-
   /** Remove listeners, observers and timers. An output is disposed when it scrolls away, so anything left would add up. */
   dispose(): void {
-    if (this._disposed) {
-      return;
-    }
     this._disposed = true;
     this._canvas.removeEventListener('pointerdown', this._onDown);
     this._canvas.removeEventListener('pointermove', this._onMove);
@@ -133,15 +141,21 @@ export class GraphView {
     this._states = states;
     this._live = live;
     let added = false;
+    const failed: number[] = [];
     for (const [node, status] of states.values()) {
+      if (status === 'failed') {
+        failed.push(node);
+      }
       if (status === 'failed' && node < this._nodes.length && isPlumbing(this._nodes[node][1]) && !this._failedPlumbing.has(node)) {
         this._failedPlumbing.add(node);
         added = true;
       }
     }
+    this._failed = failed.sort((a, b) => a - b);
     if (added) {
       this._reduce();
     }
+    this._updateBar();
     this._updateList();
     this._draw();
   }
@@ -166,7 +180,7 @@ export class GraphView {
       return MIN_HEIGHT;
     }
     const scale = Math.min(1, (this._size.width - 2 * MARGIN) / this._scene.width);
-    return Math.round(Math.min(MAX_HEIGHT, Math.max(MIN_HEIGHT, this._scene.height * scale + 2 * MARGIN + TOOLBAR_HEIGHT)));
+    return Math.round(Math.min(MAX_HEIGHT, Math.max(MIN_HEIGHT, this._scene.height * scale + 2 * MARGIN + TOOLBAR_HEIGHT + this._bar.height)));
   }
 
   /** Show the whole graph, as large as possible but not magnified. */
@@ -175,21 +189,27 @@ export class GraphView {
     if (!this._scene || width === 0 || height === 0) {
       return;
     }
-    const scale = Math.min(1, (width - 2 * MARGIN) / this._scene.width, (height - 2 * MARGIN) / this._scene.height);
+    const scale = this._fitScale;
     const target = {
       scale,
       x: (width - this._scene.width * scale) / 2,
-      y: (height - this._scene.height * scale) / 2
+      y: (height + this._bar.height - this._scene.height * scale) / 2
     };
     this._userMoved = false;
     this._fitted = true;
     this._moveTo(target, animate);
   }
 
+  /** The scale at which the whole graph is seen. */
+  private get _fitScale(): number {
+    const { width, height } = this._size;
+    return Math.min(1, (width - 2 * MARGIN) / (this._scene?.width ?? 1), (height - 2 * MARGIN - this._bar.height) / (this._scene?.height ?? 1));
+  }
+
   /** Zoom by a factor around a point of the window, by default its middle. */
   zoom(factor: number, x = this._size.width / 2, y = this._size.height / 2, animate = true): void {
     const from = this._target ?? this._viewport;
-    const scale = Math.min(MAX_SCALE, Math.max(MIN_SCALE, from.scale * factor));
+    const scale = Math.min(MAX_SCALE, Math.max(LEAST_OF_FIT * this._fitScale, from.scale * factor));
     const grown = scale / from.scale;
     this._userMoved = true;
     this._moveTo({ scale, x: x - (x - from.x) * grown, y: y - (y - from.y) * grown }, animate);
@@ -208,13 +228,48 @@ export class GraphView {
       return kind === 'group' ? `${prettyName(name, type)} ×${members.length}` : this._nameOf(members[0]);
     });
     this._scene = sceneOf(
-      { shape: this._shape!, ranks: this._ranks!, open: this._open, card: cardWidth(names) },
+      { shape: this._shape!, ranks: this._ranks!, open: this._open.shown(this._shape, this._states), card: cardWidth(names) },
       { width: Math.max(100, (width || 800) - 2 * MARGIN), height: Math.max(100, Math.max(height, MAX_HEIGHT) - 2 * MARGIN) }
     );
     this._hovered = null;
+    this._updateBar();
     this._updateList();
     this._draw();
     this._options.onHeight();
+  }
+
+  private _changePage(change: () => void): void {
+    change();
+    this._layOut();
+    this.fit();
+  }
+
+  private _updateBar(): void {
+    const isLarge = (this._shape?.unitOf.length ?? 0) > SEARCH_FROM;
+    const failed = this._failed.filter(node => node < this._nodes.length && !isPlumbing(this._nodes[node][1])).length;
+    this._bar.update(isLarge, failed, this._open.describe(this._shape, this._states, this._nodes));
+  }
+
+  private _search(text: string): readonly [number, number] {
+    const found = matches(this._nodes.length, node => this._nameOf(node), node => this._shape!.unitOf[node] >= 0, text);
+    this._lastFound = nextOf(found, this._lastFound);
+    this._reveal(this._lastFound, null);
+    return [found.indexOf(this._lastFound ?? -1) + 1, found.length];
+  }
+
+  /** Bring a node into sight, on the page of its group, and select it. */
+  private _reveal(node: number | null, only: Status | null): void {
+    const unit = node === null ? undefined : this._shape?.units[this._shape.unitOf[node]];
+    if (node === null || !unit) {
+      return;
+    }
+    if (unit.kind === 'group') {
+      this._open.reveal(unit.members, this._states, node, only);
+      this._layOut();
+      this.fit(false);
+    }
+    this._options.onSelect(node);
+    this._focus(node);
   }
 
   private _updateList(): void {
@@ -222,8 +277,8 @@ export class GraphView {
       const { boxes, sideways } = this._scene;
       // In reading order: along the graph, then across it.
       const sorted = [...boxes].sort((a, b) => (sideways ? a.x - b.x || a.y - b.y : a.y - b.y || a.x - b.x));
-      const order = sorted.flatMap(({ unit, cells }) =>
-        unit.kind === 'junction' ? [] : cells.length > 0 ? unit.members : [unit.members[0]]
+      const order = sorted.flatMap(({ unit, cells, shown }) =>
+        unit.kind === 'junction' ? [] : cells.length > 0 ? shown : [unit.members[0]]
       );
       this._list.update(order, node => this._describe(node));
     }
@@ -257,9 +312,7 @@ export class GraphView {
   }
 
   private _toggle(group: number): void {
-    if (!this._open.delete(group)) {
-      this._open.add(group);
-    }
+    this._open.toggle(group);
     this._layOut();
     this.fit();
   }
@@ -479,22 +532,24 @@ export class GraphView {
     this.zoom(Math.exp(-event.deltaY * lines * (event.ctrlKey ? 0.006 : 0.0016)), x, y, false);
   };
 
+  private _tipOf({ unit, cells }: IBox, member: number | null): HTMLElement[] {
+    const node = member ?? unit.members[0];
+    const [name, kind] = this._nodes[node];
+    if (unit.kind === 'group' && member === null) {
+      const counts = describeCounts(countMembers(unit.members, this._states)).join(' · ');
+      return [h('strong', { text: `${prettyName(name, kind)} ×${unit.members.length}` }), h('span', { text: `${counts}\n${cells.length > 0 ? 'Click to fold' : 'Click to open'}` })];
+    }
+    const state = this._states.get(node);
+    const caption = isPlumbing(kind) ? '' : ` · ${statusLabel(state?.[1] ?? 'pending')} · ${captionOf(state, this._now, kind)}`;
+    return [h('strong', { text: this._nameOf(node) }), h('span', { text: `Node ${node}${caption}` })];
+  }
+
   private _showTip(event: PointerEvent, found: ReturnType<typeof hit>): void {
     this._tip.hidden = !found;
     if (!found) {
       return;
     }
-    const { unit, cells } = this._scene!.boxes[found.box];
-    const node = found.member ?? unit.members[0];
-    const [name, kind] = this._nodes[node];
-    const many = unit.kind === 'group' && found.member === null;
-    const caption = many
-      ? `${describeCounts(countMembers(unit.members, this._states)).join(' · ')}\n${cells.length > 0 ? 'Click to fold' : 'Click to open'}`
-      : `Node ${node} · ${statusLabel(this._states.get(node)?.[1] ?? 'pending')} · ${captionOf(this._states.get(node), this._now, kind)}`;
-    this._tip.replaceChildren(
-      h('strong', { text: many ? `${prettyName(name, kind)} ×${unit.members.length}` : this._nameOf(node) }),
-      h('span', { text: isPlumbing(kind) ? `Node ${node}` : caption })
-    );
+    this._tip.replaceChildren(...this._tipOf(this._scene!.boxes[found.box], found.member));
     const { x, y } = this._pointOf(event);
     const { offsetWidth, offsetHeight } = this._tip;
     this._tip.style.left = `${Math.max(4, Math.min(x + 14, this._size.width - offsetWidth - 6))}px`;
@@ -512,7 +567,10 @@ export class GraphView {
   private readonly _intersections: IntersectionObserver;
   private readonly _unwatchTheme: () => void;
   private readonly _reducedMotion: MediaQueryList;
-  private readonly _open = new Set<number>();
+  private readonly _open = new OpenFolds();
+  private readonly _bar: GraphBar;
+  private _failed: readonly number[] = [];
+  private _lastFound: number | null = null;
   private readonly _failedPlumbing = new Set<number>();
   private _nodes: readonly Node[] = [];
   private _edges: readonly Edge[] = [];

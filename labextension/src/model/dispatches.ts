@@ -134,6 +134,7 @@ export class DispatchesModel implements IDisposable {
 
   async delete(id: string): Promise<void> {
     await this._client.delete(id);
+    this._feed.announceDeleted(id);
     this._known.delete(id);
     this._families.delete(id);
     this._sort();

@@ -19,6 +19,15 @@ export class Feed implements IDisposable {
     return this._changed;
   }
 
+  /** Emitted with the id of a dispatch that this page has deleted. */
+  get deleted(): ISignal<this, string> {
+    return this._deleted;
+  }
+
+  announceDeleted(id: string): void {
+    this._deleted.emit(id);
+  }
+
   get isDisposed(): boolean {
     return this._disposed;
   }
@@ -38,6 +47,7 @@ export class Feed implements IDisposable {
   }
 
   private readonly _events: Event.IManager;
+  private readonly _deleted = new Signal<this, string>(this);
   private readonly _changed = new Signal<this, readonly DispatchSummary[]>(this);
   private _disposed = false;
 }

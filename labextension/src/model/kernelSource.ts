@@ -5,7 +5,7 @@
  * response repeats.
  */
 import { type IGraph, readBundle } from '../tokens';
-import type { DispatchChanges, ExecutionView, NodeDetail, StreamPage } from '../wire';
+import type { DispatchChanges, ExecutionView, NodeDetail, StreamPage, Timeline } from '../wire';
 import { withChanges } from './snapshot';
 import { DispatchSource } from './source';
 
@@ -21,6 +21,7 @@ type Response =
   | { type: 'node'; request: string; detail: NodeDetail }
   | { type: 'execution'; request: string; execution: ExecutionView }
   | { type: 'stream'; request: string; page: StreamPage }
+  | { type: 'timeline'; request: string; timeline: Timeline }
   | { type: 'done'; request: string }
   | { type: 'problem'; request: string; message: string };
 
@@ -54,6 +55,10 @@ export class KernelSource extends DispatchSource {
 
   async node(node: number): Promise<NodeDetail> {
     return (await this._request({ type: 'node', node })) as NodeDetail;
+  }
+
+  async timeline(): Promise<Timeline> {
+    return (await this._request({ type: 'timeline' })) as Timeline;
   }
 
   readonly outputs = null;
@@ -144,6 +149,8 @@ function contentOf(message: Response): unknown {
       return message.execution;
     case 'stream':
       return message.page;
+    case 'timeline':
+      return message.timeline;
     default:
       return undefined;
   }

@@ -6,7 +6,7 @@ import type { Client } from '../client';
 import { RefusedError } from '../refusal';
 import { errorMessage, isTerminal } from '../text';
 import type { IBundle, IGraph, IOutputsPage } from '../tokens';
-import type { DispatchSummary, ExecutionView, NodeDetail, StreamPage } from '../wire';
+import type { DispatchSummary, ExecutionView, NodeDetail, StreamPage, Timeline } from '../wire';
 import type { Feed } from './feed';
 import { withChanges } from './snapshot';
 import { DispatchSource } from './source';
@@ -20,6 +20,7 @@ export class ServerSource extends DispatchSource {
     this._client = client;
     this._feed = feed;
     this._feed.changed.connect(this._onEvent, this);
+    this._feed.deleted.connect(this._onDeleted, this);
     // Events arrive at once, but a lost event is not repeated: the poll finds what it would have announced.
     this._poll = new Poll({
       name: `covalab:dispatch-${id}`,
@@ -33,12 +34,17 @@ export class ServerSource extends DispatchSource {
     if (!this.isDisposed) {
       super.dispose();
       this._feed.changed.disconnect(this._onEvent, this);
+      this._feed.deleted.disconnect(this._onDeleted, this);
       this._poll.dispose();
     }
   }
 
   node(node: number): Promise<NodeDetail> {
     return this._client.node(this.id, node);
+  }
+
+  timeline(): Promise<Timeline> {
+    return this._client.timeline(this.id);
   }
 
   readonly outputs = (node: number, since: number): Promise<IOutputsPage> => this._client.outputs(this.id, node, since);
@@ -65,6 +71,10 @@ export class ServerSource extends DispatchSource {
   }
 
   private _onEvent(_: Feed, dispatches: readonly DispatchSummary[]): void {
+    const successor = dispatches.find(({ origin, root }) => origin === this.id && root === null);
+    if (successor && this.snapshot) {
+      this.setSnapshot({ ...this.snapshot, successor });
+    }
     const summary = dispatches.find(({ id }) => id === this.id);
     if (!summary) {
       return;
@@ -73,6 +83,22 @@ export class ServerSource extends DispatchSource {
     this.emitExecutionChanged();
     if (!this._live || summary.version > (this.snapshot?.summary.version ?? -1)) {
       this._refresh().catch((error: unknown) => this._markStale(error));
+    }
+  }
+
+  private _onDeleted(_: Feed, id: string): void {
+    if (id === this.id && this.snapshot) {
+      void this._poll.stop();
+      this._live = false;
+      this.setSnapshot({ ...this.snapshot, stale: 'Deleted: its results are gone.', isDeleted: true });
+    }
+  }
+
+  /** Read the dispatch that runs this one again; from then on events bring it. */
+  private async _readSuccessor(): Promise<void> {
+    const successor = await this._client.again(this.id).catch(() => null);
+    if (successor && this.snapshot && !this.snapshot.isDeleted) {
+      this.setSnapshot({ ...this.snapshot, successor });
     }
   }
 
@@ -103,6 +129,7 @@ export class ServerSource extends DispatchSource {
     this.emitExecutionChanged();
     if (this._live && this.snapshot && isTerminal(this.snapshot.summary.status)) {
       void this._poll.stop(); // a finished dispatch is immutable
+      void this._readSuccessor();
     }
   }
 
@@ -114,7 +141,8 @@ export class ServerSource extends DispatchSource {
       return;
     }
     this._live = true;
-    this.setSnapshot(withChanges(this.snapshot, changes, graph));
+    const { successor = null } = this.snapshot ?? {};
+    this.setSnapshot({ ...withChanges(this.snapshot, changes, graph), successor });
   }
 
   private _markStale(error: unknown): void {
@@ -127,8 +155,10 @@ export class ServerSource extends DispatchSource {
     }
     if (this.snapshot) {
       const stale = isUnknown
-        ? 'This Jupyter server does not know the dispatch: shown as the notebook saved it.'
-        : `Shown as last seen: ${errorMessage(error)}`;
+        ? 'This Jupyter server does not know the dispatch: it was deleted, or is another server’s. Shown as the notebook saved it.'
+        : isTerminal(this.snapshot.summary.status)
+          ? `Shown as last seen: ${errorMessage(error)}`
+          : `The server does not answer; the work goes on. Shown as last seen: ${errorMessage(error)}`;
       this.setSnapshot({ ...this.snapshot, stale });
     }
     this._live = false;

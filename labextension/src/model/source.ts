@@ -3,7 +3,7 @@
  */
 import { type ISignal, Signal } from '@lumino/signaling';
 import type { IBundle, IDispatchSource, ISnapshot } from '../tokens';
-import type { ExecutionView, NodeDetail, StreamPage } from '../wire';
+import type { ExecutionView, NodeDetail, StreamPage, Timeline } from '../wire';
 import { fromBundle } from './snapshot';
 
 /** Holds the latest snapshot and emits the signals; a subclass transports requests and changes. */
@@ -39,6 +39,7 @@ export abstract class DispatchSource implements IDispatchSource {
 
   abstract readonly outputs: IDispatchSource['outputs'];
   abstract node(node: number): Promise<NodeDetail>;
+  abstract timeline(): Promise<Timeline>;
   abstract cancel(): Promise<void>;
   abstract execution(): Promise<ExecutionView>;
   abstract stream(since: number, last: number): Promise<StreamPage>;

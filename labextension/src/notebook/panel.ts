@@ -15,7 +15,7 @@ import type { Widget } from '@lumino/widgets';
 export interface ICellModel {
   readonly id: string;
   readonly type: string;
-  readonly sharedModel: { getSource(): string };
+  readonly sharedModel: { getSource(): string; setSource(text: string): void };
   readonly isDisposed: boolean;
   trusted: boolean;
 }

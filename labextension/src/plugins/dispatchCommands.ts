@@ -2,12 +2,13 @@
  * Commands on one dispatch: open, start, pause, resume, cancel, run again, delete.
  */
 import type { JupyterFrontEnd } from '@jupyterlab/application';
-import { Dialog, InputDialog, Notification, showDialog, type WidgetTracker } from '@jupyterlab/apputils';
+import { Clipboard, Dialog, InputDialog, Notification, showDialog, type WidgetTracker } from '@jupyterlab/apputils';
 import { CommandIDs } from '../commands';
 import { DispatchTab } from '../dispatch/tab';
 import { covalabIcon } from '../icons';
 import { ServerSource } from '../model/serverSource';
 import { canCancel, errorMessage, isTerminal, summaryLabel } from '../text';
+import type { INotebookPanel } from '../notebook/panel';
 import type { DispatchSummary } from '../wire';
 import type { ICovalab } from './services';
 
@@ -20,6 +21,7 @@ export function addDispatchCommands(app: JupyterFrontEnd, covalab: ICovalab, tra
   commands.addCommand(CommandIDs.open, openCommand(app, covalab, tracker));
   commands.addCommand(CommandIDs.redispatch, redispatchCommand(app, covalab));
   commands.addCommand(CommandIDs.delete, deleteCommand(app, covalab, tracker));
+  addIdCommands(app, covalab);
   const { dispatches } = covalab;
   const simple = (id: string, label: string, caption: string, condition: Condition, act: (dispatch: string) => Promise<void>): void => {
     commands.addCommand(id, {
@@ -58,10 +60,35 @@ export function addDispatchCommands(app: JupyterFrontEnd, covalab: ICovalab, tra
   );
 }
 
+/** Add what can be done with the id of a dispatch. */
+function addIdCommands(app: JupyterFrontEnd, covalab: ICovalab): void {
+  const { commands } = app;
+  commands.addCommand(CommandIDs.copyId, {
+    label: 'Copy Dispatch Id',
+    describedBy: { args: Private.ARGS },
+    execute: async args => {
+      const id = await findDispatch(app, covalab, args['id'], () => true);
+      if (id !== null) {
+        Clipboard.copyToSystem(id);
+      }
+    }
+  });
+  commands.addCommand(CommandIDs.insertResult, {
+    label: 'Insert ct.get_result(…) into Notebook',
+    describedBy: { args: Private.ARGS },
+    execute: async args => {
+      const id = await findDispatch(app, covalab, args['id'], () => true);
+      if (id !== null) {
+        insertCell(app, `import covalab as ct\nct.get_result("${id}")`);
+      }
+    }
+  });
+}
+
 function openCommand(app: JupyterFrontEnd, covalab: ICovalab, tracker: WidgetTracker<DispatchTab>): Command {
   const { client, feed, createOutputs } = covalab;
   return {
-    label: 'Open Dispatch…',
+    label: args => (args['menu'] ? 'Open Dispatch' : 'Open Dispatch…'),
     caption: 'Show a dispatch in a tab',
     icon: covalabIcon,
     describedBy: { args: Private.ARGS },
@@ -131,6 +158,19 @@ function deleteCommand(app: JupyterFrontEnd, covalab: ICovalab, tracker: WidgetT
   };
 }
 
+/** Insert a cell with this text into the current notebook. */
+export function insertCell(app: JupyterFrontEnd, text: string): void {
+  const insert = 'notebook:insert-cell-below';
+  if (!app.commands.hasCommand(insert) || !app.commands.isEnabled(insert)) {
+    Notification.info('Open a notebook first: the cell is inserted into the current one.');
+    return;
+  }
+  void app.commands.execute(insert).then(() => {
+    const panel = app.shell.currentWidget as unknown as Partial<INotebookPanel> | null;
+    panel?.content?.activeCell?.model.sharedModel.setSource(text);
+  });
+}
+
 /** Return the dispatch of a command: its argument, else the row under the context menu, else one chosen from a list. */
 async function findDispatch(app: JupyterFrontEnd, { dispatches }: ICovalab, id: unknown, condition: Condition): Promise<string | null> {
   if (typeof id === 'string' && id !== '') {
@@ -147,7 +187,7 @@ async function findDispatch(app: JupyterFrontEnd, { dispatches }: ICovalab, id: 
 }
 
 /** Run an action and show its error as a notification, since a command has no place of its own for it. */
-async function notifyOfError(act: () => Promise<void>): Promise<void> {
+export async function notifyOfError(act: () => Promise<void>): Promise<void> {
   try {
     await act();
   } catch (error) {

@@ -7,8 +7,11 @@ import { CommandIDs } from '../commands';
 import type { DispatchTab } from '../dispatch/tab';
 import { covalabIcon } from '../icons';
 import { Sidebar } from '../sidebar/sidebar';
-import { addDispatchCommands } from './dispatchCommands';
+import { addDispatchCommands, insertCell, notifyOfError } from './dispatchCommands';
 import { ICovalab } from './services';
+
+/** Cell that the empty list offers. */
+const EXAMPLE = '%%electron --run\nimport time\ntime.sleep(5)\nprint("in the background")';
 
 /** Rank of the side bar; JupyterLab reserves 501 to 899 for panels of extensions. */
 const RANK = 600;
@@ -46,11 +49,14 @@ export const mainPlugin: JupyterFrontEndPlugin<void> = {
   }
 };
 
-function addSidebar(app: JupyterFrontEnd, { dispatches, overview }: ICovalab): Sidebar {
+function addSidebar(app: JupyterFrontEnd, { dispatches, overview, list }: ICovalab): Sidebar {
   const run = (command: string) => (id: string) => void app.commands.execute(command, { id });
   const sidebar = new Sidebar({
     model: dispatches,
     overview,
+    list,
+    remove: id => notifyOfError(() => dispatches.delete(id)),
+    insertExample: () => insertCell(app, EXAMPLE),
     open: run(CommandIDs.open),
     cancel: run(CommandIDs.cancel),
     start: run(CommandIDs.start),

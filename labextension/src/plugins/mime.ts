@@ -2,11 +2,13 @@
  * MIME plugin: registers the renderer of dispatches in the output of cells.
  */
 import { ILabShell, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { Notification } from '@jupyterlab/apputils';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { cellRendererFactory } from '../cell/renderer';
 import { CommandIDs } from '../commands';
 import { RANK, rendererFactory } from '../dispatch/renderer';
 import { ServerSource } from '../model/serverSource';
+import { errorMessage } from '../text';
 import { ICovalab } from './services';
 
 export const mimePlugin: JupyterFrontEndPlugin<void> = {
@@ -15,7 +17,7 @@ export const mimePlugin: JupyterFrontEndPlugin<void> = {
   autoStart: true,
   requires: [ICovalab, IRenderMimeRegistry],
   optional: [ILabShell],
-  activate: (app: JupyterFrontEnd, { client, feed, createOutputs }: ICovalab, rendermime: IRenderMimeRegistry, labShell: ILabShell | null): void => {
+  activate: (app: JupyterFrontEnd, { client, feed, dispatches, createOutputs }: ICovalab, rendermime: IRenderMimeRegistry, labShell: ILabShell | null): void => {
     const open = labShell && ((id: string) => void app.commands.execute(CommandIDs.open, { id }));
     rendermime.addFactory(
       cellRendererFactory({ rendermime, createSource: id => new ServerSource(id, client, feed, null), readCell: (id, node) => client.cell(id, node), open }),
@@ -25,6 +27,7 @@ export const mimePlugin: JupyterFrontEndPlugin<void> = {
       rendererFactory({
         createSource: bundle => new ServerSource(bundle.id, client, feed, bundle),
         open,
+        redispatch: (id, reuse) => void dispatches.redispatch(id, reuse).catch((error: unknown) => Notification.error(errorMessage(error))),
         createOutputs
       }),
       RANK

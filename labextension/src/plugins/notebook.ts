@@ -9,10 +9,11 @@ import type { Widget } from '@lumino/widgets';
 import { CommandIDs } from '../commands';
 import { covalabIcon } from '../icons';
 import { bringValues } from '../notebook/bringing';
+import { makeElectron, runCell } from '../notebook/cellActions';
 import { NotebookRuns, showRefusal } from '../notebook/controller';
 import { writeExecuted } from '../notebook/executed';
 import type { INotebookPanel } from '../notebook/panel';
-import { isNotebookRun } from '../text';
+import { errorMessage, isNotebookRun } from '../text';
 import { ICovalab } from './services';
 
 /** Name of notebooks in the registry of documents and in that of toolbars. */
@@ -45,13 +46,29 @@ export const notebookPlugin: JupyterFrontEndPlugin<void> = {
       widget => new ToolbarButton({ icon: covalabIcon, tooltip: RUN, onClick: () => void open.runs(widget as INotebookPanel)?.start(null) })
     );
     addRunCommands(app, open);
+    addCellCommands(app, open);
     addBringCommand(app, covalab, open);
     addExecutedCommand(app, covalab);
-    for (const command of [CommandIDs.runNotebook, CommandIDs.runFollowing, CommandIDs.bring, CommandIDs.openExecuted]) {
+    for (const command of [CommandIDs.runNotebook, CommandIDs.runFollowing, CommandIDs.runCell, CommandIDs.makeElectron, CommandIDs.bring, CommandIDs.openExecuted]) {
       palette?.addItem({ command, category: 'Dispatches' });
     }
   }
 };
+
+/** Add what can be done with the current cell. */
+function addCellCommands(app: JupyterFrontEnd, open: OpenNotebooks): void {
+  const add = (id: string, label: string, caption: string, act: (panel: INotebookPanel) => Promise<void>): void =>
+    void app.commands.addCommand(id, {
+      label,
+      caption,
+      icon: covalabIcon,
+      isEnabled: () => open.current?.content.activeCell?.model.type === 'code',
+      describedBy: { args: { type: 'object', properties: {} } },
+      execute: () => act(open.current!).catch((error: unknown) => void Notification.error(errorMessage(error)))
+    });
+  add(CommandIDs.runCell, 'Run Cell in Background', 'Put %%electron --run on top of the cell, and run it: the kernel is free at once', panel => runCell(app, panel));
+  add(CommandIDs.makeElectron, 'Make Cell an Electron…', 'Write the line that makes the cell a task of a lattice, after showing its inputs and outputs', panel => makeElectron(panel));
+}
 
 /** The open notebooks, each with its runs. */
 class OpenNotebooks implements DocumentRegistry.WidgetExtension {

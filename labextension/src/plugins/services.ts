@@ -9,6 +9,7 @@ import { AttachedOutputsArea } from '../cell/outputArea';
 import { Client } from '../client';
 import { DispatchesModel } from '../model/dispatches';
 import { Feed } from '../model/feed';
+import { SearchList } from '../model/list';
 import { Overview } from '../model/overview';
 import type { IOutputsView } from '../tokens';
 import { VERSION } from '../wire';
@@ -19,6 +20,8 @@ export interface ICovalab {
   readonly feed: Feed;
   readonly dispatches: DispatchesModel;
   readonly overview: Overview;
+  /** The list of the side bar. */
+  readonly list: SearchList;
   /** Make a view of outputs; scripts in them run only if they are trusted. */
   readonly createOutputs: (trusted: boolean) => IOutputsView;
 }
@@ -36,7 +39,7 @@ export const servicesPlugin: JupyterFrontEndPlugin<ICovalab> = {
     const feed = new Feed(serviceManager.events);
     void checkVersion(client);
     const dispatches = new DispatchesModel(client, feed);
-    return { client, feed, dispatches, overview: new Overview(client, dispatches), createOutputs: trusted => new AttachedOutputsArea(rendermime, trusted) };
+    return { client, feed, dispatches, overview: new Overview(client, dispatches), list: new SearchList(client, feed), createOutputs: trusted => new AttachedOutputsArea(rendermime, trusted) };
   }
 };
 

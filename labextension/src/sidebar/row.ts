@@ -6,7 +6,7 @@ import { h, iconButton, summaryMark } from '../dom';
 import type { DispatchesModel } from '../model/dispatches';
 import { ExecutionReader } from '../model/execution';
 import { canCancel, counted, describeCounts, formatAge, formatDuration, formatElapsed, isNotebookRun, isTerminal, STATUSES, summaryLabel, total } from '../text';
-import type { DispatchSummary } from '../wire';
+import type { DispatchRow as ListRow, DispatchSummary } from '../wire';
 import { SUMMARY_LABELS } from '../words';
 
 /** Actions of a row, each on the dispatch with an id. */
@@ -20,6 +20,9 @@ export interface IRowOptions {
   /** Run the dispatch again; with `reuse`, completed nodes are not run again. */
   readonly redispatch: (id: string, reuse: boolean) => void;
   readonly delete: (id: string) => void;
+  /** Choose the dispatch, or take it out of the choice; null where there is no choice. */
+  readonly choose: ((id: string, chosen: boolean) => void) | null;
+  readonly isChosen: (id: string) => boolean;
 }
 
 const MAX_FORMS = 3;
@@ -36,6 +39,10 @@ export class DispatchRow {
     this._name = h('span', { class: 'cv-rowName' });
     this._time = h('span', { class: 'cv-rowTime' });
     this._where = h('span', { class: 'cv-rowWhere' });
+    this._facts = h('span', { class: 'cv-rowFacts' });
+    this._why = h('span', { class: 'cv-rowWhy' });
+    this._choice = h('input', { class: 'cv-choice', attrs: { type: 'checkbox' } });
+    this._choice.addEventListener('change', () => options.choose?.(id, this._choice.checked));
     this._bar = h('span', { class: 'cv-bar', attrs: { 'aria-hidden': 'true' } }, ...STATUSES.map(status => h('span', { class: `cv-mod-${status}` })));
     this._cancel = iconButton('stop', 'Cancel', () => options.cancel(id));
     this._start = iconButton('start', 'Start', () => options.start(id));
@@ -48,12 +55,13 @@ export class DispatchRow {
       'button',
       { class: 'cv-row', attrs: { type: 'button' }, onClick: () => options.open(id) },
       this._mark,
-      h('span', { class: 'cv-rowText' }, h('span', { class: 'cv-rowTop' }, this._name, this._time), this._where, this._bar)
+      h('span', { class: 'cv-rowText' }, h('span', { class: 'cv-rowTop' }, this._name, this._time), this._facts, this._why, this._where, this._bar)
     );
     this.node = h(
       'li',
       { class: 'jp-covalab-Row', attrs: { 'data-dispatch': id } },
       this._main,
+      options.choose && id === root ? this._choice : null,
       h('span', { class: 'cv-rowActions' }, this._start, this._resume, this._again, this._unpause, this._pause, this._cancel, this._delete),
       this._foldButton,
       this._below
@@ -69,10 +77,14 @@ export class DispatchRow {
     this._rows.forEach(row => row.dispose());
   }
 
-  /** Show a summary; `family` has all known dispatches below the outermost one. */
-  update(summary: DispatchSummary, now: number, family: readonly DispatchSummary[]): void {
+  /**
+   * Show a summary; `family` has all known dispatches below the outermost one. `row` has the result, and why it failed;
+   * `title` is shown instead of the name, where that is the same for all.
+   */
+  update(summary: DispatchSummary, now: number, family: readonly DispatchSummary[], row?: Pick<ListRow, 'result' | 'why'>, title = ''): void {
     this._updateStatus(summary);
-    this._updateText(summary, now);
+    this._updateText(summary, now, title);
+    this._updateFacts(summary, row);
     this._updateBar(summary);
     this._updateButtons(summary);
     this._updateForms(summary);
@@ -96,17 +108,28 @@ export class DispatchRow {
     }
   }
 
-  private _updateText(summary: DispatchSummary, now: number): void {
+  private _updateFacts({ id, inputs, name }: DispatchSummary, row: Pick<ListRow, 'result' | 'why'> | undefined): void {
+    const result = row?.result ?? '';
+    this._facts.hidden = !inputs && !result;
+    this._facts.textContent = [inputs, result && `→ ${result}`].filter(Boolean).join(' ');
+    this._why.hidden = !row?.why;
+    this._why.textContent = row?.why ?? '';
+    this._choice.checked = this._options.isChosen(id);
+    this._choice.setAttribute('aria-label', `Select ${name} ${inputs}`.trim());
+  }
+
+  private _updateText(summary: DispatchSummary, now: number, title: string): void {
     const { status, counts, held } = summary;
     const start = summary.started_at ?? summary.created_at;
-    this._name.textContent = summary.name;
+    this._name.textContent = title || summary.name;
     this._time.textContent = isTerminal(status) ? formatDuration((summary.ended_at ?? start) - start) : held ? '' : formatElapsed(now - start);
     const age = formatAge(summary.created_at, now);
     const label = summaryLabel(summary);
     // The mark shows every status, but it does not distinguish these.
     const isLabelled = held || label === SUMMARY_LABELS.paused || label === SUMMARY_LABELS.waiting;
-    this._where.textContent = [isLabelled ? label : '', summary.notebook.split('/').pop() ?? '', age].filter(Boolean).join(' · ');
-    const facts = [summary.name, label, ...describeCounts(counts), summary.notebook, age];
+    this._where.textContent = [isLabelled ? label : '', title ? '' : (summary.notebook.split('/').pop() ?? ''), title ? '' : age].filter(Boolean).join(' · ');
+    this._where.hidden = this._where.textContent === '';
+    const facts = [summary.name, summary.inputs, label, ...describeCounts(counts), summary.notebook, age];
     this._main.setAttribute('aria-label', facts.filter(Boolean).join(', '));
     this._main.title = [`${summary.name} · ${label}`, describeCounts(counts).join(', '), summary.notebook, summary.id, summary.error]
       .filter(Boolean)
@@ -206,6 +229,9 @@ export class DispatchRow {
   private readonly _id: string;
   private readonly _root: string;
   private readonly _options: IRowOptions;
+  private readonly _facts: HTMLElement;
+  private readonly _why: HTMLElement;
+  private readonly _choice: HTMLInputElement;
   private readonly _foldButton: HTMLElement;
   private readonly _below: HTMLElement;
   private readonly _rows = new Map<string, DispatchRow>();

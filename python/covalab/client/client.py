@@ -54,6 +54,7 @@ from covalab.core.model import (
 )
 from covalab.core.outputs import Outputs as NodeOutputs
 from covalab.core.place import place
+from covalab.core.timeline import Timeline
 
 Outputs = Literal["result", "all", "none"] | Sequence[int]
 
@@ -213,6 +214,11 @@ class Client:
         query = urlencode({"since": since, "wait": wait})
         target = f"{_path(dispatch)}/changes?{query}"
         answer: DispatchChanges = self._request("GET", target, DispatchChanges, held=wait > 0)
+        return answer
+
+    def timeline(self, dispatch: str) -> Timeline:
+        """Fetch which worker ran or runs which node, and the runs that were not the last of their node."""
+        answer: Timeline = self._request("GET", f"{_path(dispatch)}/timeline", Timeline)
         return answer
 
     def node(self, dispatch: str, node: int) -> NodeDetail:

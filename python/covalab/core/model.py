@@ -238,6 +238,7 @@ class Submission(msgspec.Struct, frozen=True):
     variables: bytes = b""  # packed `core.process_variables.ProcessVariables`: secrets, for the task's process only
     local_modules: Digest = Digest("")  # of packed `core.local_modules.LocalModules`, in `code` or in the blob folder
     notebook: NotebookRun | None = None  # of one that runs a whole notebook
+    again: DispatchId | None = None  # the dispatch that this one runs again
 
     def __repr__(self) -> str:
         return f"<submission {self.id} of {self.graph.name!r}>"  # without the variables
@@ -452,6 +453,8 @@ class DispatchSummary(msgspec.Struct, frozen=True):
     interval: float | None = None  # seconds from one run of the series to the next
     recovered: int = 0  # how many dispatchers, after the first, have taken it up
     notice: str = ""  # what it waits for that may not come by itself
+    origin: DispatchId | None = None  # the dispatch that this one runs again
+    inputs: str = ""  # as its call has them, cut
 
 
 class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):

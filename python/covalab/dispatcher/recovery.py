@@ -98,6 +98,7 @@ def resubmission(
         triggers=[],
         starts_at=None,
         schedule=None,
+        again=submission.id,
     )
 
 
@@ -107,7 +108,7 @@ def next_run(submission: Submission, starts_at: float) -> Submission:
     schedule = msgspec.structs.replace(submission.schedule, number=submission.schedule.number + 1)
     new_id = run_id(schedule.id, schedule.number)
     again = resubmission(submission, new_id, reuse=False, strict=False, hold=True)
-    return msgspec.structs.replace(again, starts_at=starts_at, schedule=schedule)
+    return msgspec.structs.replace(again, starts_at=starts_at, schedule=schedule, again=None)
 
 
 def reuse(connection: apsw.Connection, key: int, submission: Submission, at: float, folder: str) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from covalab import config
+from covalab.core.dispatch_list import call_text
 from covalab.core.graph_state import GraphState
 from covalab.core.journal import Entry, ExecutionState
 from covalab.core.model import (
@@ -183,6 +184,8 @@ def summary_of(submission: Submission, at: float) -> DispatchSummary:
         starts_at=submission.starts_at,
         schedule_id=None if submission.schedule is None else submission.schedule.id,
         interval=None if submission.schedule is None else submission.schedule.interval,
+        origin=submission.again,
+        inputs=call_text(submission.inputs.text),
     )
 
 

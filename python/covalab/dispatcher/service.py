@@ -320,6 +320,11 @@ class Service:
         batches = (batch for pool in self._pools for batch in pool.batches.values())
         return next((batch for batch in batches if batch.dispatch == dispatch and node in batch.open), None)
 
+    def workers_of(self, dispatch: DispatchId) -> dict[int, str]:
+        """Return the workers of the nodes of a dispatch that were sent to one and have not ended."""
+        batches = (batch for pool in self._pools for batch in pool.batches.values() if batch.dispatch == dispatch)
+        return {node: batch.worker for batch in batches for node in batch.open}
+
     @property
     def taken_over(self) -> bool:
         """Whether another dispatcher has taken over the data folder."""

@@ -35,6 +35,7 @@ from covalab.core.model import (
 )
 from covalab.core.notebook_run import NotebookView
 from covalab.core.outputs import Outputs, recorded
+from covalab.core.timeline import Timeline, timeline
 from covalab.dispatcher.cache import FinishedDispatch
 from covalab.dispatcher.readable import ReadableDispatch
 from covalab.dispatcher.running import rebuild
@@ -280,6 +281,17 @@ async def all_outputs(service: Service, dispatch: DispatchId) -> dict[int, NodeO
         # The disk may be a moment ahead of what readers are shown.
         if number in children or known.committed_state(number).status in TERMINAL
     }
+
+
+async def where_it_ran(service: Service, dispatch: DispatchId) -> Timeline:
+    """Return which worker ran or runs which node, and the runs of nodes that were not their last."""
+    known = await known_dispatch(service, dispatch)
+    key = known.key
+    running = service.workers_of(dispatch)  # before the disk is read: a node that ends meanwhile is in both
+    ended, attempts = await service.store.read(
+        lambda db: (dispatch_rows.select_workers(db, key), dispatch_rows.select_attempts(db, key))
+    )
+    return timeline(ended, running, attempts)
 
 
 async def _read_node(

@@ -12,6 +12,7 @@ import apsw
 import msgspec
 
 from covalab.core.errors import DataFolderError
+from covalab.core.graph_state import value_node
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
     Attempt,
@@ -79,8 +80,8 @@ def insert_dispatch(
     if row is not None:
         return int(row[0]), False
     connection.execute(
-        f"INSERT INTO dispatches ({_NAMES}) VALUES ({_MARKS})",
-        _values_of(summary, _COLUMNS),
+        f"INSERT INTO dispatches ({_NAMES}, value_node) VALUES ({_MARKS}, :value_node)",
+        _values_of(summary, _COLUMNS) | {"value_node": _value_node(submission.graph)},
     )
     key = connection.last_insert_rowid()
     # `graph` and `rest` are what schema 10 stored instead, and may not be null.
@@ -91,6 +92,14 @@ def insert_dispatch(
     use_blobs(connection, key, blobs_of(submission))
     trigger_rows.insert_triggers(connection, key, submission.triggers)
     return key, True
+
+
+def _value_node(graph: Graph) -> int:
+    """Return the node whose value is the result; -1: it has none, or is put together from several."""
+    try:
+        return value_node(graph) if graph.output >= 0 else -1
+    except StopIteration:  # an output that nothing enters
+        return -1
 
 
 def insert_dispatches(
@@ -192,6 +201,14 @@ def _summary(row: Sequence[Any]) -> DispatchSummary:
     values = dict(zip(_FIELDS, row, strict=True))
     counts = msgspec.msgpack.decode(values["counts"], type=Counts)
     return DispatchSummary(**values | {"counts": counts, "held": bool(values["held"])})
+
+
+def select_summaries(
+    connection: apsw.Connection, which: str, values: Sequence[Any]
+) -> list[tuple[int, DispatchSummary]]:
+    """Return the keys and summaries that the rest of a statement chooses, in its order."""
+    rows = connection.execute(f"SELECT key, {_SUMMARY} FROM dispatches {which}", values)
+    return [(int(row[0]), _summary(row[1:])) for row in rows]
 
 
 def select_dispatch(connection: apsw.Connection, dispatch: str) -> tuple[int, DispatchSummary] | None:
@@ -384,6 +401,11 @@ def _outcome(row: Sequence[Any]) -> OutcomeRow:
         outputs=None if outputs is None else msgspec.msgpack.decode(outputs, type=Value),
         reuse=None if reuse is None else msgspec.msgpack.decode(reuse, type=Reuse),
     )
+
+
+def select_workers(connection: apsw.Connection, key: int) -> list[tuple[int, str]]:
+    """Return the nodes that ended and the workers that they ran on."""
+    return list(connection.execute("SELECT node, worker FROM outcomes WHERE key = ? ORDER BY node", (key,)))
 
 
 def select_attempts(connection: apsw.Connection, key: int, node: int | None = None) -> dict[int, list[Attempt]]:

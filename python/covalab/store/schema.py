@@ -140,6 +140,13 @@ MIGRATIONS: Final = (
     "ALTER TABLE outcomes ADD COLUMN outputs BLOB",
     # Whether an earlier run stood for a run, and why; null: the node takes no part in reuse.
     "ALTER TABLE outcomes ADD COLUMN reuse BLOB",
+    # Rows of the list: what a dispatch runs again, its inputs in short, and the node whose value is its result.
+    """
+    ALTER TABLE dispatches ADD COLUMN origin TEXT;
+    ALTER TABLE dispatches ADD COLUMN inputs TEXT NOT NULL DEFAULT '';
+    ALTER TABLE dispatches ADD COLUMN value_node INTEGER NOT NULL DEFAULT -1;
+    CREATE INDEX dispatches_by_origin ON dispatches (origin) WHERE origin IS NOT NULL;
+    """,
 )
 
 

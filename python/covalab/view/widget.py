@@ -71,6 +71,9 @@ class DispatchWidget(anywidget.AnyWidget):
                 case {"type": "node", "request": request, "node": int(node)}:
                     detail = self._client().node(self._dispatch, node)
                     self.send({"type": "node", "request": request, "detail": _builtins(node_view(detail))})
+                case {"type": "timeline", "request": request}:
+                    found = self._client().timeline(self._dispatch)
+                    self.send({"type": "timeline", "request": request, "timeline": _builtins(found)})
                 case {"type": "cancel", "request": request}:
                     self._client().cancel(self._dispatch)
                     self.send({"type": "done", "request": request})

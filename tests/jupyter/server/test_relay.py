@@ -49,6 +49,7 @@ async def test_reading_gives_what_the_dispatcher_has(get: Any, live: Client) -> 
     assert await get(f"dispatches/{run}") == as_json(live.summary(run))
     assert await get(f"dispatches/{run}/graph") == as_json(live.graph(run))
     assert await get(f"dispatches/{run}/changes") == as_json(live.changes(run))
+    assert await get(f"dispatches/{run}/timeline") == as_json(live.timeline(run))
     assert run in [row["id"] for row in await get("dispatches?count=1000")]
     assert run in [row["id"] for row in await get("dispatches?status=completed,failed&count=1000")]
     assert run not in [row["id"] for row in await get("dispatches?status=running&count=1000")]

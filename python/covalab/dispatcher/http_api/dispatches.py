@@ -10,8 +10,10 @@ import msgspec
 from tornado import web
 
 from covalab.core.browser_views import node_view, outputs_view
+from covalab.core.dispatch_list import ListQuery
 from covalab.core.model import DispatchId, NodeDetail, PurgeResult, RedispatchRequest, Status, Submission
-from covalab.dispatcher import views
+from covalab.core.notebook_run import NotebookView
+from covalab.dispatcher import list_views, views
 from covalab.dispatcher.http_api.handler import LARGEST_NUMBER, LONGEST_WAIT, MOST_ENTRIES, BadRequest, Handler
 
 _STATUSES: Final = frozenset(get_args(Status))
@@ -62,6 +64,27 @@ class DispatchesHandler(Handler):
             message = "say with ended_before, in seconds since the epoch, what is to be forgotten"
             raise BadRequest(message)
         self.answer(PurgeResult(await self.service.retention.purge(before)))
+
+
+class ListHandler(Handler):
+    """`GET /list`."""
+
+    async def get(self) -> None:
+        """Return a page of the list of outermost dispatches: rows, or with `group` groups of rows."""
+        given = {name: self.get_query_argument(name) for name in self.request.query_arguments}
+        try:
+            query = msgspec.convert(given, ListQuery, strict=False)
+        except msgspec.ValidationError as error:
+            raise BadRequest(str(error)) from error
+        self.answer(await list_views.page(self.service, query))
+
+
+class AgainHandler(Handler):
+    """`GET /dispatches/{id}/again`."""
+
+    async def get(self, dispatch: str) -> None:
+        """Return the newest dispatch that runs this one again, or null."""
+        self.answer(await list_views.newest_again(self.service, DispatchId(dispatch)))
 
 
 class DispatchHandler(Handler):
@@ -156,6 +179,14 @@ class OutputsHandler(Handler):
         """Return the recorded output of all nodes; as JSON with what is stored elsewhere described, not included."""
         found = await views.all_outputs(self.service, DispatchId(dispatch))
         self.answer(outputs_view(found) if self.wants_json else found)
+
+
+class TimelineHandler(Handler):
+    """`GET /dispatches/{id}/timeline`."""
+
+    async def get(self, dispatch: str) -> None:
+        """Return which worker ran which node, and earlier runs."""
+        self.answer(await views.where_it_ran(self.service, DispatchId(dispatch)))
 
 
 class CancelHandler(Handler):

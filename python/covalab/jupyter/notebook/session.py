@@ -139,6 +139,21 @@ class Session:
 
     # %%electron
 
+    def suggested(self, text: str) -> str:
+        """Return the signature of a cell as its code has it, for a reader to check: `NAME(inputs) -> outputs`.
+
+        Raises
+        ------
+        CellRefused
+            If the cell cannot be an electron.
+        """
+        cell = read_cell(text, 1, 0)
+        made = {name for one in self._electrons.values() for name in one.part.available}
+        names = names_of(cell, self.kind, made=made, given=None)
+        inputs = [*dict.fromkeys([*names.inputs, *names.unknown])]
+        outputs = f" -> {', '.join(names.outputs)}" if names.outputs and not cell.ends_with_value else ""
+        return f"{self._free_name(name_from(names), '')}({', '.join(inputs)}){outputs}"
+
     def define(
         self,
         header: CellHeader,

@@ -17,6 +17,7 @@ import msgspec
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
+from covalab.core.dispatch_list import ListQuery as PageQuery
 from covalab.core.errors import CovalabError
 from covalab.core.model import Status, TaskQuery
 from covalab.jupyter.server.base_route import Route, dispatch_of
@@ -108,6 +109,31 @@ class DispatchesRoute(Route):
         await self.send("GET", f"/dispatches?{urlencode(query)}")
 
 
+class ListRoute(Route):
+    """Searchable list of dispatches."""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, *_: str) -> None:
+        """Answer with a `DispatchPage`, or a `GroupPage`."""
+        query = msgspec.to_builtins(self.query(PageQuery))
+        await self.send("GET", f"/list?{urlencode({**query, 'group': str(query['group']).lower()})}")
+
+
+class AgainRoute(Route):
+    """Dispatch that runs another again."""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with the `DispatchSummary` of the newest, or null."""
+        await self.send("GET", f"/dispatches/{dispatch_of(path)}/again")
+
+
 class DispatchRoute(Route):
     """One dispatch."""
 
@@ -147,6 +173,18 @@ class ChangesRoute(Route):
         await self.send(
             "GET", f"/dispatches/{dispatch}/changes?since={query.since}&wait={query.wait:g}", held=query.wait
         )
+
+
+class TimelineRoute(Route):
+    """Timeline of a dispatch: a view reads it again and again, so it does not count as activity of a user."""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with its `Timeline`."""
+        await self.send("GET", f"/dispatches/{dispatch_of(path)}/timeline")
 
 
 class NodeRoute(Route):
@@ -325,9 +363,12 @@ def routes(relay: Relay) -> list[tuple[str, type[Route], dict[str, Relay]]]:
         r"tasks": TasksRoute,
         r"summary": SummaryRoute,
         r"dispatches": DispatchesRoute,
+        r"list": ListRoute,
+        r"dispatches/([^/]+)/again": AgainRoute,
         r"dispatches/([^/]+)": DispatchRoute,
         r"dispatches/([^/]+)/graph": GraphRoute,
         r"dispatches/([^/]+)/changes": ChangesRoute,
+        r"dispatches/([^/]+)/timeline": TimelineRoute,
         r"dispatches/([^/]+)/nodes/([^/]+)": NodeRoute,
         r"dispatches/([^/]+)/nodes/([^/]+)/outputs": NodeOutputsRoute,
         r"dispatches/([^/]+)/nodes/([^/]+)/cell": CellRoute,

@@ -152,6 +152,7 @@ def _rebuilt(
         variables=variables,
         local_modules=_local_modules(recorded, made, blobs),
         notebook=recorded.notebook,
+        again=recorded.id,
         code=_with_document(recorded, made),
     )
 

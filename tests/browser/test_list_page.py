@@ -1,0 +1,113 @@
+"""Tests of the side bar: what is searched is everything, runs of one name are folded, and a deletion can be undone."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Locator, expect
+from tests.browser.axe import violations
+from tests.browser.lab import Desk
+from tests.browser.test_view_page import theme
+
+import covalab as ct
+from covalab.client import Client
+
+
+@ct.electron
+def score(depth: int) -> float:
+    """Fail for one depth."""
+    if depth == 3:
+        message = "depth three"
+        raise KeyError(message)
+    return depth / 8
+
+
+@ct.lattice
+def tuning(depth: int) -> float:
+    """Score one depth."""
+    return score(depth)
+
+
+@ct.lattice
+def needle(depth: int) -> float:
+    """Score one depth, under a name of its own."""
+    return score(depth)
+
+
+def test_the_list_is_searched_grouped_and_pruned(desk: Desk, live: Client) -> None:
+    """All of it is looked through; groups unfold; rows have inputs, result and why; Undo takes a deletion back."""
+    # Before the page: Playwright's event loop runs in this thread.
+    alone = ct.dispatch(needle)(depth=4)
+    runs = [ct.dispatch(tuning)(depth=depth) for depth in range(5)]
+    for run in (alone, *runs):
+        ct.get_result(run, wait=True, status_only=True)
+    desk.open()
+    page = desk.page
+    desk.command("covalab:show-dispatches")
+    bar = page.locator("#covalab-dispatches")
+    search = bar.get_by_role("searchbox")
+    expect(search).to_be_focused()
+    row = bar.locator(f".cv-rows > .jp-covalab-Row[data-dispatch='{runs[-1]}']")
+    expect(row.locator(".cv-rowFacts").first).to_have_text("depth=4 → 0.5")
+
+    # Runs of one name are one entry, with a strip of their durations.
+    fold = row.get_by_role("button", name="5 runs · 1 failed")
+    expect(fold.locator(".cv-spark > span")).to_have_count(5)
+    fold.press("Enter")
+    failed = row.locator(f".jp-covalab-Row[data-dispatch='{runs[3]}']")
+    expect(failed).to_contain_text("KeyError: 'depth three'")
+    desk.shoot("list-groups")
+    assert violations(bar) == []
+    theme(desk, "Dark")
+    desk.shoot("list-groups-dark")
+    assert violations(bar) == []
+    theme(desk, "Light")
+
+    find(bar, row, runs)
+    prune(desk, live, bar, alone)
+
+    # The menu of a completed dispatch has no way to resume it.
+    row.locator(".cv-row").first.click(button="right")
+    menu = page.locator(".lm-Menu-content")
+    expect(menu).to_contain_text("Copy Dispatch Id")
+    expect(menu).to_contain_text("Insert ct.get_result")
+    expect(menu).not_to_contain_text("Resume")
+    expect(menu.get_by_text("Open Dispatch", exact=True)).to_be_visible()
+
+
+def find(bar: Locator, row: Locator, runs: list[str]) -> None:
+    """Search, filter and sort."""
+    search = bar.get_by_role("searchbox")
+    # Search and filters are over everything, and the count says so.
+    search.fill("needle")
+    expect(bar.locator(".cv-rows > .jp-covalab-Row")).to_have_count(1)
+    expect(bar.locator(".cv-foundCount")).to_have_text(re.compile(r"1 of \d+"))
+    search.fill("depth=3")
+    expect(bar.locator(".cv-rows > .jp-covalab-Row")).to_have_attribute("data-dispatch", str(runs[3]))
+    search.fill("no such thing")
+    expect(bar.locator(".cv-noteBar")).to_contain_text("matches")
+    search.fill("")
+    bar.get_by_role("button", name="Completed", exact=True).click()
+    expect(row).to_be_visible()
+    bar.get_by_role("button", name="All", exact=True).click()
+    bar.get_by_role("combobox", name="Order").select_option("oldest")
+    expect(bar.locator(".cv-rows > .jp-covalab-Row").first).not_to_have_attribute("data-dispatch", str(runs[-1]))
+    bar.get_by_role("combobox", name="Order").select_option("newest")
+
+
+def prune(desk: Desk, live: Client, bar: Locator, alone: str) -> None:
+    """Delete a dispatch, once with second thoughts."""
+    # Deleted after some seconds, in which it can be taken back.
+    only = bar.locator(f".cv-rows > .jp-covalab-Row[data-dispatch='{alone}']")
+    only.get_by_role("checkbox").check()
+    choice = bar.locator(".cv-choiceBar")
+    expect(choice).to_contain_text("1 selected")
+    choice.get_by_role("button", name="Delete").click()
+    expect(only).to_have_count(0)
+    desk.shoot("list-undo")
+    choice.get_by_role("button", name="Undo").click()
+    expect(only).to_be_visible()
+    only.get_by_role("checkbox").check()
+    choice.get_by_role("button", name="Delete").click()
+    expect(choice).to_be_hidden()
+    desk.until(lambda: not any(one.id == alone for one in live.dispatches(name="needle")), "it is not deleted")

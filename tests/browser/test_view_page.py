@@ -1,0 +1,163 @@
+"""Tests of the view of a dispatch: head, timeline, what became of it, and a second place in the same notebook."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Locator, expect
+from tests.browser.axe import violations
+from tests.browser.lab import Desk, Lab, badge
+
+SWEEP = """
+import time
+import covalab as ct
+
+@ct.electron
+def load():
+    time.sleep(0.2)
+    return 3
+
+@ct.electron
+def fit(rows, depth):
+    time.sleep(0.4)
+    return depth / rows
+
+@ct.electron
+def best(scores):
+    return max(scores)
+
+@ct.lattice
+def sweep():
+    rows = load()
+    return best([fit(rows, depth) for depth in range(7)])
+
+run = ct.dispatch(sweep)()
+run
+"""
+
+LONG = """
+@ct.lattice
+def long(rows):
+    return best([fit(rows, depth) for depth in range(2)] + [wait(rows)])
+
+@ct.electron
+def wait(seconds):
+    time.sleep(seconds)
+    return 0
+
+endless = ct.dispatch(long)(600)
+endless
+"""
+
+ALONE = "ct.dispatch(ct.lattice(lambda: load()))()"
+
+
+def theme(desk: Desk, name: str) -> None:
+    """Change the theme of JupyterLab."""
+    desk.page.evaluate(
+        "theme => { void window.jupyterapp.commands.execute('apputils:change-theme', { theme }); }",
+        f"JupyterLab {name}",
+    )
+    desk.page.wait_for_selector(f"body[data-jp-theme-name='JupyterLab {name}']", state="attached")
+    desk.page.wait_for_timeout(500)
+
+
+def row_of(view: Locator) -> Locator:
+    """Return the head of a view."""
+    return view.locator(".cv-head")
+
+
+def test_head_timeline_and_what_became_of_a_dispatch(desk: Desk, lab: Lab) -> None:
+    """One line above the graph; the timeline says where the time went; an output knows its successor and its end."""
+    desk.open(lab.notebook("views.ipynb", SWEEP, "run", LONG, ALONE))
+    desk.run_all()
+    first, second, endless, alone = (desk.views().nth(at) for at in range(4))
+    expect(badge(first)).to_have_text("Completed")
+
+    head_and_second_place(first, second, alone)
+    timeline(desk, first)
+    after_the_end(desk, endless)
+
+
+def head_and_second_place(first: Locator, second: Locator, alone: Locator) -> None:
+    """Look at what is above the graph, and at what is drawn only once."""
+    # Head: all in one line, no bar when the work is over.
+    bounds = row_of(first).bounding_box()
+    assert bounds is not None
+    assert bounds["height"] < 44
+    expect(row_of(first)).to_contain_text("9 of 9 done")
+    expect(first.locator(".cv-bar")).to_be_hidden()
+
+    # The same dispatch once more: a line that opens.
+    expect(second.locator("canvas:visible")).to_have_count(0)
+    second.get_by_role("button", name="Show").click()
+    expect(second.locator("canvas:visible")).to_have_count(1)
+    second.get_by_role("button", name="Hide").click()
+
+    # One box is no graph.
+    expect(badge(alone)).to_have_text("Completed")
+    expect(alone.locator("canvas:visible")).to_have_count(0)
+    assert alone.evaluate("it => it.offsetHeight") < 120
+    alone.get_by_role("option", name="load").click()
+    expect(alone.locator(".cv-panel")).to_contain_text("Completed")
+
+
+def timeline(desk: Desk, first: Locator) -> None:
+    """Use the timeline by keyboard, in both themes."""
+    switch = first.get_by_role("button", name="Timeline")
+    switch.press("Enter")
+    expect(switch).to_have_attribute("aria-pressed", "true")
+    reason = first.locator(".cv-reason")
+    expect(reason).to_contain_text(
+        re.compile(r"waiting for a worker.*longest on the critical path: .*could save about")
+    )
+    bars = first.get_by_role("listbox", name="Runs by their start")
+    expect(bars.get_by_role("option").first).to_have_text(
+        re.compile(r"load, Worker \d, Completed after .*critical path")
+    )
+    bars.focus()
+    bars.press("ArrowDown")
+    bars.press("Enter")
+    expect(first.locator(".cv-panel")).to_contain_text("fit")
+    desk.shoot("timeline-panel")
+    bars.press("Escape")
+    expect(first.locator(".cv-panel")).to_be_hidden()
+    assert violations(first) == []
+    theme(desk, "Dark")
+    desk.shoot("timeline-dark")
+    assert violations(first) == []
+    theme(desk, "Light")
+
+
+def after_the_end(desk: Desk, endless: Locator) -> None:
+    """Follow a dispatch beyond its end: cancelled, resumed, and in a tab of its own."""
+    page = desk.page
+    # A dispatch that runs: what is under way is in the timeline, too.
+    endless.get_by_role("button", name="Timeline").click()
+    expect(endless.locator(".cv-reason")).to_contain_text("so far")
+    endless.scroll_into_view_if_needed()
+    desk.shoot("timeline-live")
+
+    # After Cancel, the way on is where the reader looks; after Resume, the output names its successor.
+    endless.get_by_role("button", name="Cancel").click()
+    expect(badge(endless)).to_have_text("Cancelled")
+    expect(endless.get_by_role("button", name="Run again")).to_be_visible()
+    endless.get_by_role("button", name="Resume").click()
+    link = endless.locator(".cv-next .cv-link")
+    expect(link).to_contain_text("long")
+    desk.shoot("successor")
+    link.click()
+    tab = page.locator(".jp-covalab-Dispatch.cv-mod-main:visible")
+    expect(badge(tab)).to_have_text("Running")
+
+    # A wide tab shows both views.
+    page.get_by_role("tab", name="Dispatches").first.click()
+    page.set_viewport_size({"width": 1440, "height": 900})
+    expect(tab.locator("canvas:visible")).to_have_count(2)
+    desk.shoot("tab-wide")
+    page.set_viewport_size({"width": 900, "height": 900})
+    expect(tab.locator("canvas:visible")).to_have_count(1)
+    desk.shoot("tab-narrow")
+    assert violations(tab) == []
+    tab.get_by_role("button", name="Cancel").click()
+    expect(badge(tab)).to_have_text("Cancelled")
