@@ -12,7 +12,6 @@ from tornado import web
 from covalab.core.browser_views import node_view, outputs_view
 from covalab.core.dispatch_list import ListQuery
 from covalab.core.model import DispatchId, NodeDetail, PurgeResult, RedispatchRequest, Status, Submission
-from covalab.core.notebook_run import NotebookView
 from covalab.dispatcher import list_views, views
 from covalab.dispatcher.http_api.handler import LARGEST_NUMBER, LONGEST_WAIT, MOST_ENTRIES, BadRequest, Handler
 
