@@ -18,7 +18,7 @@ import msgspec
 from msgspec import inspect as types
 
 from covalab._version import __version__
-from covalab.core import browser_views, dispatcher_status, journal, model, notebook_run
+from covalab.core import browser_views, dispatcher_status, journal, model, notebook_run, previews
 
 TARGET: Final = pathlib.Path(__file__).parent / "src" / "wire.ts"
 
@@ -56,6 +56,13 @@ STRUCTS: Final[tuple[type[msgspec.Struct], ...]] = (
     browser_views.StreamPage,
     notebook_run.NotebookCell,
     notebook_run.NotebookView,
+    previews.PreviewColumn,
+    previews.PreviewTable,
+    previews.PreviewItem,
+    previews.PreviewText,
+    previews.PreviewBars,
+    previews.PreviewFile,
+    previews.Preview,
     dispatcher_status.PoolStatus,
     dispatcher_status.DispatcherStatus,
     model.Problem,

@@ -5,7 +5,7 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 import type { ReadonlyJSONValue, ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { RefusedError } from './refusal';
-import type { IOutputsPage } from './tokens';
+import type { IOutputsPage, IPreviewQuery } from './tokens';
 import type {
   DispatchChanges,
   DispatcherStatus,
@@ -15,6 +15,7 @@ import type {
   NodeDetail,
   NotebookCell,
   NotebookView,
+  Preview,
   Problem,
   Status,
   StreamPage,
@@ -81,6 +82,13 @@ export class Client {
   /** Read the outputs of a node that changed after number `since`. */
   outputs(id: string, node: number, since: number): Promise<IOutputsPage> {
     return this._request(`dispatches/${encodeURIComponent(id)}/nodes/${node}/outputs?since=${since}`);
+  }
+
+  /** Read a part of a node's value as it is shown. */
+  preview(id: string, node: number, query: IPreviewQuery): Promise<Preview> {
+    const { offset = 0, count = 20, sort = -1, descending = false, find = '', whole = false } = query;
+    const text = URLExt.objectToQueryString({ offset, count, sort, descending: String(descending), find, whole: String(whole) });
+    return this._request(`dispatches/${encodeURIComponent(id)}/nodes/${node}/preview${text}`);
   }
 
   /** Read the output of a cell that runs in the background, as a notebook saves it. */

@@ -3,7 +3,7 @@
  */
 import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
-import type { DispatchSummary, Edge, ExecutionView, Graph, Node, NodeDetail, NodeState, StreamPage } from './wire';
+import type { DispatchSummary, Edge, ExecutionView, Graph, Node, NodeDetail, NodeState, Preview, StreamPage } from './wire';
 
 /** MIME type of a dispatch in the output of a cell. */
 export const MIME_TYPE = 'application/vnd.covalab.dispatch+json';
@@ -79,6 +79,18 @@ export interface ICellBundle {
   readonly is_final: boolean;
 }
 
+/** The part of a value that is asked for, as `core.previews.PreviewQuery`. */
+export interface IPreviewQuery {
+  readonly offset?: number;
+  readonly count?: number;
+  /** The number of the column by which the rows are sorted; -1: as they are. */
+  readonly sort?: number;
+  readonly descending?: boolean;
+  readonly find?: string;
+  /** A file with the whole value instead. */
+  readonly whole?: boolean;
+}
+
 /** The known state of a dispatch. Immutable: a change makes a new snapshot. */
 export interface ISnapshot {
   readonly summary: DispatchSummary;
@@ -102,6 +114,8 @@ export interface IDispatchSource extends IDisposable {
   node(node: number): Promise<NodeDetail>;
   /** Read the outputs of one node that changed after a number; null where outputs cannot be shown. */
   readonly outputs: ((node: number, since: number) => Promise<IOutputsPage>) | null;
+  /** Read a part of a node's value as it is shown; null where there is no server that makes previews. */
+  readonly preview: ((node: number, query: IPreviewQuery) => Promise<Preview>) | null;
   /** Request cancellation. Resolves when the request is recorded, not when all tasks have ended. */
   cancel(): Promise<void>;
   /** Emitted when the execution may have changed; it may also be emitted when it has not. */

@@ -374,6 +374,70 @@ export interface NotebookView {
   readonly reused: readonly number[];
 }
 
+/** Column of a table: its name, the type of its values, and whether they are numbers. */
+export type PreviewColumn = readonly [
+  name: string,
+  type: string,
+  is_number: boolean
+];
+
+/** Rows of a table from `offset` on; `index` are their labels. */
+export interface PreviewTable {
+  readonly columns: readonly PreviewColumn[];
+  readonly index: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+  readonly offset: number;
+  readonly n_rows: number;
+  readonly n_columns: number;
+  readonly is_sortable: boolean;
+}
+
+/** Entry of a tree; `left_out` counts those below it that the preview does not have. */
+export interface PreviewItem {
+  readonly key: string;
+  readonly type: string;
+  readonly text: string;
+  readonly items: readonly PreviewItem[];
+  readonly left_out: number;
+}
+
+/** Piece of a long text from `offset` on; `matches` are the first places of what is searched for, of `n_matches`. */
+export interface PreviewText {
+  readonly text: string;
+  readonly offset: number;
+  readonly length: number;
+  readonly matches: readonly number[];
+  readonly n_matches: number;
+}
+
+/** Histogram: how many numbers are in each of the equal parts between `low` and `high`. */
+export interface PreviewBars {
+  readonly counts: readonly number[];
+  readonly low: string;
+  readonly high: string;
+}
+
+/** File with a value: the ending of its name, its MIME type, and its bytes in base64. */
+export interface PreviewFile {
+  readonly ending: string;
+  readonly type: string;
+  readonly content: string;
+}
+
+/** A value as a page shows it; `data` is a MIME bundle. `why`: the reason that there is nothing to show. */
+export interface Preview {
+  readonly type: string;
+  readonly size: number;
+  readonly facts: readonly (readonly [string, string])[];
+  readonly why: string;
+  readonly table: PreviewTable | null;
+  readonly tree: PreviewItem | null;
+  readonly text: PreviewText | null;
+  readonly bars: PreviewBars | null;
+  readonly data: Record<string, unknown>;
+  readonly file: PreviewFile | null;
+}
+
 /**
  * One pool: the interpreter it runs under, how many workers it has and whether it is up.
  *

@@ -15,6 +15,8 @@ export interface IRendererOptions {
   readonly createSource: (bundle: IBundle) => IDispatchSource;
   /** Open a dispatch in a tab; null where there are no tabs. */
   readonly open: ((id: string) => void) | null;
+  /** Put code into a cell below that of the output; null where there is no notebook. */
+  readonly insert?: ((code: string, output: HTMLElement) => void) | null;
   /** Make a view of the outputs of a node; scripts in them run only if they are trusted. */
   readonly createOutputs: (trusted: boolean) => IOutputsView;
 }
@@ -52,13 +54,15 @@ class DispatchRenderer extends Widget implements IRenderMime.IRenderer {
       return Promise.resolve();
     }
     this._source = this._options.createSource(bundle);
-    const { open, createOutputs } = this._options;
+    const { open, createOutputs, insert } = this._options;
     this._view = new DispatchView({
       source: this._source,
       place: 'output',
       open: open && (() => open(bundle.id)),
       openDispatch: open,
-      createOutputs: () => createOutputs(model.trusted)
+      createOutputs: () => createOutputs(model.trusted),
+      insert: insert ? code => insert(code, this.node) : null,
+      hasDisplays: (bundle.outputs?.nodes.length ?? 0) > 0
     });
     this.node.replaceChildren(this._view.node);
     if (bundle.outputs) {

@@ -13,6 +13,8 @@ import { type DispatchSummary, EdgeKind, type NodeDetail, NodeKind } from '../wi
 import { SUMMARY_LABELS } from '../words';
 import { ExecutionPanel } from './executionPanel';
 import { NodePanel } from './nodePanel';
+import { PreviewView } from './preview';
+import { codeFor, isWorthPreview } from './previewText';
 
 /** The most inputs, and parts of a result, that are shown. */
 const MAX_VALUES = 8;
@@ -29,6 +31,10 @@ export interface IDispatchViewOptions {
   readonly openDispatch?: ((id: string) => void) | null;
   /** Make a view of outputs; without this, printed text is shown as text. */
   readonly createOutputs?: (() => IOutputsView) | null;
+  /** Put code into the notebook; without this there is no such button. */
+  readonly insert?: ((code: string) => void) | null;
+  /** Whether the outputs of its nodes are shown below, where its result is among them. */
+  readonly hasDisplays?: boolean;
   /** Start a dispatch that was recorded and not started. */
   readonly start?: (() => void) | null;
   /** Run the dispatch again under a new id; with `reuse`, completed nodes are not run again. */
@@ -39,6 +45,7 @@ export interface IDispatchViewOptions {
 export class DispatchView {
   constructor(options: IDispatchViewOptions) {
     this._source = options.source;
+    this._options = options;
     this._mark = h('span', { class: 'cv-badge' });
     this._name = h('span', { class: 'cv-name' });
     this._time = h('span', { class: 'cv-time' });
@@ -60,12 +67,7 @@ export class DispatchView {
       onHeight: () => this._stage.style.setProperty('--cv-height', `${this._graph.wantedHeight}px`),
       wheelZooms: options.place === 'main'
     });
-    this._panel = new NodePanel({
-      select: node => this.select(node),
-      open: options.openDispatch ?? null,
-      readOutputs: this._source.outputs,
-      createOutputs: options.createOutputs ?? null
-    });
+    this._panel = this._createPanel();
     this._execution = new ExecutionPanel({ source: this._source, select: node => this.select(node), nameOf: node => this._nameOf(node) });
     this._stage = h('div', { class: 'cv-stage' }, this._graph.node, this._panel.node);
     this._empty = h('div', { class: 'cv-empty', text: 'Waiting for the dispatch…' });
@@ -90,13 +92,27 @@ export class DispatchView {
       this._problem,
       this._execution.forms,
       this._facts,
+      this._result,
       this._empty,
       this._stage,
       this._execution.panel
     );
     this.node.addEventListener('keydown', this._onKeyDown);
+    this.node.addEventListener('keydown', this._onAnyKey, true);
     this._source.changed.connect(this._update, this);
     this._update();
+  }
+
+  private _createPanel(): NodePanel {
+    const { openDispatch, createOutputs, insert } = this._options;
+    return new NodePanel({
+      select: node => this.select(node),
+      open: openDispatch ?? null,
+      readOutputs: this._source.outputs,
+      createOutputs: createOutputs ?? null,
+      readPreview: this._source.preview,
+      insert: insert ?? null
+    });
   }
 
   readonly node: HTMLElement;
@@ -105,6 +121,8 @@ export class DispatchView {
   dispose(): void {
     this._source.changed.disconnect(this._update, this);
     this.node.removeEventListener('keydown', this._onKeyDown);
+    this.node.removeEventListener('keydown', this._onAnyKey, true);
+    this._preview?.dispose();
     window.clearTimeout(this._timer);
     this._graph.dispose();
     this._panel.dispose();
@@ -118,9 +136,13 @@ export class DispatchView {
     this._graph.select(node);
     this.node.classList.toggle('cv-mod-panel', node !== null);
     if (node === null) {
+      const hadFocus = this._panel.hasFocus;
       this._panel.clear();
+      // The reader goes on where the panel was opened.
+      hadFocus && this._graph.node.querySelector<HTMLElement>('[role="listbox"]')?.focus();
     } else {
       void this._load(node);
+      this._isChosenByKey && this._panel.focus();
     }
   }
 
@@ -315,6 +337,20 @@ export class DispatchView {
   /** Return the text of a node's value. A collection has no value of its own, since no worker makes it: its parts' texts. */
   private async _valuesOf(graph: IGraph, node: number): Promise<HTMLElement[]> {
     const detail = await this._source.node(node);
+    const { preview: read } = this._source;
+    const only = detail.value ? detail : await this._onlyPart(graph, node);
+    if (read && !this._options.hasDisplays && isWorthPreview(only?.value ?? null)) {
+      this._preview?.dispose();
+      this._preview = new PreviewView({
+        read: query => read(node, query),
+        createOutputs: this._options.createOutputs ?? null,
+        code: codeFor(this._source.id, null),
+        insert: this._options.insert ?? null,
+        name: (this._source.snapshot?.summary.name ?? 'result').replace(/[^\w-]+/g, '_').slice(0, 60)
+      });
+      this._result.replaceChildren(this._preview.node);
+      this._result.hidden = false;
+    }
     if (detail.value) {
       return [h('code', { text: detail.value[2] || detail.value[1] })];
     }
@@ -322,6 +358,16 @@ export class DispatchView {
     const details = await Promise.all(parts.slice(0, MAX_VALUES).map(part => this._source.node(part)));
     const texts = details.map((part: NodeDetail) => h('code', { text: part.value?.[2] || this._nameOf(part.node) }));
     return parts.length > MAX_VALUES ? [...texts, h('span', { text: `and ${parts.length - MAX_VALUES} more` })] : texts;
+  }
+
+  /** Return the detail of the only node that a value consists of; null if it is a collection. */
+  private async _onlyPart(graph: IGraph, node: number): Promise<NodeDetail | null> {
+    const sources = graph.edges.filter(([, target, , kind]) => target === node && kind === EdgeKind.ARG).map(([source]) => source);
+    if (graph.nodes[node][1] !== NodeKind.OUTPUT || sources.length !== 1) {
+      return null;
+    }
+    const detail = await this._source.node(sources[0]);
+    return detail.value ? detail : null;
   }
 
   private _onCancel(): void {
@@ -347,6 +393,14 @@ export class DispatchView {
     );
   }
 
+  /** Note that a node is chosen with the keyboard, whose focus then moves to what was opened. */
+  private _onAnyKey = ({ key, target }: KeyboardEvent): void => {
+    if ((key === 'Enter' || key === ' ') && this._graph.node.contains(target as Node)) {
+      this._isChosenByKey = true;
+      window.setTimeout(() => (this._isChosenByKey = false));
+    }
+  };
+
   private _onKeyDown = (event: KeyboardEvent): void => {
     if (event.key === 'Escape' && this._selected !== null) {
       this.select(null);
@@ -355,6 +409,10 @@ export class DispatchView {
   };
 
   private readonly _source: IDispatchSource;
+  private readonly _options: IDispatchViewOptions;
+  private readonly _result = h('div', { class: 'cv-result', attrs: { hidden: '' } });
+  private _preview: PreviewView | null = null;
+  private _isChosenByKey = false;
   private readonly _mark: HTMLElement;
   private readonly _name: HTMLElement;
   private readonly _time: HTMLElement;

@@ -5,8 +5,8 @@ import { Poll } from '@lumino/polling';
 import type { Client } from '../client';
 import { RefusedError } from '../refusal';
 import { errorMessage, isTerminal } from '../text';
-import type { IBundle, IGraph, IOutputsPage } from '../tokens';
-import type { DispatchSummary, ExecutionView, NodeDetail, StreamPage } from '../wire';
+import type { IBundle, IGraph, IOutputsPage, IPreviewQuery } from '../tokens';
+import type { DispatchSummary, ExecutionView, NodeDetail, Preview, StreamPage } from '../wire';
 import type { Feed } from './feed';
 import { withChanges } from './snapshot';
 import { DispatchSource } from './source';
@@ -42,6 +42,8 @@ export class ServerSource extends DispatchSource {
   }
 
   readonly outputs = (node: number, since: number): Promise<IOutputsPage> => this._client.outputs(this.id, node, since);
+
+  readonly preview = (node: number, query: IPreviewQuery): Promise<Preview> => this._client.preview(this.id, node, query);
 
   async cancel(): Promise<void> {
     await this._client.cancel(this.id);

@@ -7,6 +7,7 @@ import { cellRendererFactory } from '../cell/renderer';
 import { CommandIDs } from '../commands';
 import { RANK, rendererFactory } from '../dispatch/renderer';
 import { ServerSource } from '../model/serverSource';
+import { insertCode } from '../notebook/inserting';
 import { ICovalab } from './services';
 
 export const mimePlugin: JupyterFrontEndPlugin<void> = {
@@ -25,7 +26,8 @@ export const mimePlugin: JupyterFrontEndPlugin<void> = {
       rendererFactory({
         createSource: bundle => new ServerSource(bundle.id, client, feed, bundle),
         open,
-        createOutputs
+        createOutputs,
+        insert: (code, output) => insertCode(app, code, output)
       }),
       RANK
     );

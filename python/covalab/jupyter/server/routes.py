@@ -19,12 +19,14 @@ from tornado import web
 
 from covalab.core.errors import CovalabError
 from covalab.core.model import Status, TaskQuery
+from covalab.core.previews import PreviewQuery
 from covalab.jupyter.server.base_route import Route, dispatch_of
 from covalab.jupyter.server.notebook_routes import ExecutedRoute, NotebookRoute, NotebooksRoute
 from covalab.jupyter.server.relay import Relay
 from covalab.view.cell_view import CELL_STATES, CellView, cell_bundle
 
 _NODE: Final = re.compile(r"[0-9]{1,9}")
+_PREVIEW_SECONDS: Final = 60.0  # that making one may take, with those before it
 
 
 class ListQuery(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -179,6 +181,18 @@ class NodeOutputsRoute(Route):
         await self.send("GET", f"/dispatches/{dispatch}/nodes/{node}/outputs?since={query.since}")
 
 
+class PreviewRoute(Route):
+    """Value of one node, as a page shows it."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with a `Preview`, made by a process in which the value is opened."""
+        dispatch, node = dispatch_of(path), _node(path)
+        query = urlencode(msgspec.to_builtins(self.query(PreviewQuery)))
+        await self.send("GET", f"/dispatches/{dispatch}/nodes/{node}/preview?{query}", held=_PREVIEW_SECONDS)
+
+
 class CancelRoute(Route):
     """Cancellation of a dispatch."""
 
@@ -331,6 +345,7 @@ def routes(relay: Relay) -> list[tuple[str, type[Route], dict[str, Relay]]]:
         r"dispatches/([^/]+)/nodes/([^/]+)": NodeRoute,
         r"dispatches/([^/]+)/nodes/([^/]+)/outputs": NodeOutputsRoute,
         r"dispatches/([^/]+)/nodes/([^/]+)/cell": CellRoute,
+        r"dispatches/([^/]+)/nodes/([^/]+)/preview": PreviewRoute,
         r"dispatches/([^/]+)/cancel": CancelRoute,
         r"dispatches/([^/]+)/start": StartRoute,
         r"dispatches/([^/]+)/redispatch": RedispatchRoute,
