@@ -44,6 +44,7 @@ STRUCTS: Final[tuple[type[msgspec.Struct], ...]] = (
     model.Counts,
     model.DispatchSummary,
     model.NodeState,
+    model.NodeProgress,
     model.DispatchChanges,
     model.NodeDetail,
     model.TaskRow,

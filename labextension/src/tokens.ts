@@ -3,7 +3,7 @@
  */
 import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
-import type { DispatchSummary, Edge, ExecutionView, Graph, Node, NodeDetail, NodeState, Preview, StreamPage } from './wire';
+import type { DispatchSummary, Edge, ExecutionView, Graph, Node, NodeDetail, NodeProgress, NodeState, Preview, StreamPage } from './wire';
 
 /** MIME type of a dispatch in the output of a cell. */
 export const MIME_TYPE = 'application/vnd.covalab.dispatch+json';
@@ -99,6 +99,8 @@ export interface ISnapshot {
   readonly states: ReadonlyMap<number, NodeState>;
   /** The known child dispatches (sublattices) by the node that they stand for. */
   readonly children: ReadonlyMap<number, string>;
+  /** How far running nodes are that say so, by node. */
+  readonly progress: ReadonlyMap<number, NodeProgress>;
   /** The reason why this may be out of date, for the reader; empty while it is live. */
   readonly stale: string;
 }

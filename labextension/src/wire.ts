@@ -204,6 +204,7 @@ export interface DispatchSummary {
   readonly interval: number | null;
   readonly recovered: number;
   readonly notice: string;
+  readonly progress: number | null;
 }
 
 /** State of a node: all of it that changes while it is drawn. */
@@ -216,12 +217,21 @@ export type NodeState = readonly [
   next_at: number | null
 ];
 
+/** Share of its work that a running node has done: `done` of `total` (None: not known), and what it is about. */
+export type NodeProgress = readonly [
+  node: number,
+  done: number,
+  total: number | null,
+  text: string
+];
+
 /** Every node that changed after version `since`, as it stands now: re-readable from any number. */
 export interface DispatchChanges {
   readonly summary: DispatchSummary;
   readonly since: number;
   readonly nodes: readonly NodeState[];
   readonly children: Record<string, string>;
+  readonly progress: readonly NodeProgress[];
 }
 
 /** Details of one node, for the node panel and `Result.get_node_result`. */

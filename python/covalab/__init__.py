@@ -75,6 +75,7 @@ if TYPE_CHECKING:
         summary,
     )
     from covalab.worker.context import get_context
+    from covalab.worker.progress import set_progress
     from covalab.worker.reporting import (
         append_state,
         del_state,
@@ -159,6 +160,7 @@ __all__ = [
     "run_notebook",
     "set_config",
     "set_final_result",
+    "set_progress",
     "set_state",
     "start",
     "status",
@@ -226,6 +228,7 @@ _HOMES = {
         "pause_for",
     ),
     "covalab.worker.context": ("get_context",),
+    "covalab.worker.progress": ("set_progress",),
     "covalab.worker.reporting": (
         "append_state",
         "del_state",

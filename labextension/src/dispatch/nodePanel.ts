@@ -10,13 +10,15 @@ import {
   formatElapsed,
   formatTime,
   isTerminal,
+  progressLabel,
   retriesLeft,
+  shareOf,
   statusLabel,
   waitLabel
 } from '../text';
 import { OutputsReader } from '../model/outputs';
 import type { IOutputsPage, IOutputsView, IPreviewQuery } from '../tokens';
-import { type Attempt, type Failure, type NodeDetail, NodeKind, type NodeState, type Preview } from '../wire';
+import { type Attempt, type Failure, type NodeDetail, NodeKind, type NodeProgress, type NodeState, type Preview } from '../wire';
 import { sublatticeInputs } from './arguments';
 import { PreviewView } from './preview';
 import { codeFor, isWorthPreview } from './previewText';
@@ -131,6 +133,15 @@ export class NodePanel {
     );
   }
 
+  /** Show how far the node is; undefined: it does not say so, or runs no more. */
+  showProgress(progress: NodeProgress | undefined): void {
+    const share = shareOf(progress);
+    this._progress.hidden = !progress;
+    this._progressText.textContent = progress ? progressLabel(progress) : '';
+    this._bar.hidden = share === null;
+    this._bar.value = share ?? 0;
+  }
+
   /** Show why the detail could not be read, unless an earlier one is shown. */
   showError(message: string): void {
     if (this._detail === null) {
@@ -157,7 +168,7 @@ export class NodePanel {
     const outputs = this._reader?.known.outputs ?? [];
     const hasTraceback = outputs.some(({ output_type }) => output_type === 'error');
     const parts = (...given: (HTMLElement | null)[]): HTMLElement[] => given.filter(part => part !== null);
-    this._above.replaceChildren(...parts(this._state(detail), failure ? failureSection(failure, hasTraceback) : null));
+    this._above.replaceChildren(...parts(this._state(detail), this._progress, failure ? failureSection(failure, hasTraceback) : null));
     // Python prints the traceback to stderr as well, where it would be shown twice.
     const hasErrors = !failure || !detail.stderr.includes(failure.traceback.trim());
     const printed = outputs.length > 0 ? [] : [block('Printed', detail.stdout), hasErrors ? block('Errors and warnings', detail.stderr) : null];
@@ -358,6 +369,9 @@ export class NodePanel {
   private readonly _mark: HTMLElement;
   private readonly _above = h('div');
   private readonly _below = h('div');
+  private readonly _bar = h('progress', { attrs: { max: '1', 'aria-label': 'Done' } });
+  private readonly _progressText = h('span', { class: 'cv-quiet' });
+  private readonly _progress = h('div', { class: 'cv-progress', attrs: { hidden: '' } }, this._bar, this._progressText);
   private readonly _value = h('section', { class: 'cv-valueSection', attrs: { hidden: '' } });
   private _preview: PreviewView | null = null;
   private _isMachineryOpen = false;

@@ -193,7 +193,9 @@ export class DispatchView {
     }
     if (graph) {
       this._graph.setStates(states, snapshot.stale === '');
+      this._graph.setProgress(snapshot.progress);
     }
+    this._panel.showProgress(this._selected === null ? undefined : snapshot.progress.get(this._selected));
     if (this._selected !== null && this._panel.isOutdated(states.get(this._selected), snapshot.children.get(this._selected))) {
       void this._load(this._selected);
     }
@@ -257,8 +259,10 @@ export class DispatchView {
     }
     const [done, ...others] = describeCounts(counts);
     const shown = STATUSES.filter(status => status !== 'completed' && counts[status] > 0);
+    const share = summary.progress ?? null;
     this._counts.replaceChildren(
       h('span', { text: done ?? '' }),
+      ...(share === null || isTerminal(summary.status) ? [] : [h('span', { class: 'cv-share', title: 'Of all work, with what running tasks say', text: `${Math.round(100 * share)} %` })]),
       ...others.map((text, at) => h('span', { class: `cv-count cv-mod-${shown[at]}` }, statusMark(shown[at]), h('span', { text })))
     );
   }

@@ -73,7 +73,9 @@ export class ServerSource extends DispatchSource {
     }
     // Not only when the version grew: a change of the execution does not always change the summary.
     this.emitExecutionChanged();
-    if (!this._live || summary.version > (this.snapshot?.summary.version ?? -1)) {
+    const known = this.snapshot?.summary;
+    // How far running nodes are is no change of the dispatch, and has no version.
+    if (!this._live || summary.version > (known?.version ?? -1) || (summary.progress ?? null) !== (known?.progress ?? null)) {
       this._refresh().catch((error: unknown) => this._markStale(error));
     }
   }

@@ -452,6 +452,7 @@ class DispatchSummary(msgspec.Struct, frozen=True):
     interval: float | None = None  # seconds from one run of the series to the next
     recovered: int = 0  # how many dispatchers, after the first, have taken it up
     notice: str = ""  # what it waits for that may not come by itself
+    progress: float | None = None  # the share of all work that is done, if running nodes have said how far they are
 
 
 class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -470,6 +471,15 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.status == "completed" and self.attempt == 0
 
 
+class NodeProgress(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Share of its work that a running node has done: `done` of `total` (None: not known), and what it is about."""
+
+    node: int
+    done: float
+    total: float | None = None
+    text: str = ""
+
+
 class DispatchChanges(msgspec.Struct, frozen=True):
     """Every node that changed after version `since`, as it stands now: re-readable from any number."""
 
@@ -477,6 +487,7 @@ class DispatchChanges(msgspec.Struct, frozen=True):
     since: int
     nodes: list[NodeState]
     children: dict[int, DispatchId] = {}  # of those nodes that are sublattices: the dispatch each stands for
+    progress: list[NodeProgress] = []  # of all nodes that run and have said so
 
 
 class NodeDetail(msgspec.Struct, frozen=True):

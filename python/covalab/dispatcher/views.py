@@ -141,7 +141,9 @@ async def changes(service: Service, dispatch: DispatchId, since: int) -> Dispatc
     summary = service.notices.added_to(summary)
     its_children = known.committed_children()
     children = {state.node: its_children[state.node] for state in nodes if state.node in its_children}
-    return DispatchChanges(summary, since, nodes, children)
+    run = service.runs.get(dispatch)
+    progress = [] if run is None else list(run.node_progress.values())
+    return DispatchChanges(summary, since, nodes, children, progress)
 
 
 async def record(service: Service, dispatch: DispatchId, outputs: str) -> DispatchRecord:
