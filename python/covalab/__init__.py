@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         resume,
     )
     from covalab.sdk.hooks.deps import DepsBash, DepsCall, DepsModule, DepsPip
+    from covalab.sdk.results.comparing import compare
     from covalab.sdk.results.fetch import get_execution
     from covalab.sdk.results.notebooks import export_notebook
     from covalab.sdk.results.result import Result
@@ -118,6 +119,7 @@ __all__ = [
     "async_purge_results",
     "async_summary",
     "cancel",
+    "compare",
     "continue_with",
     "covalent_start",
     "covalent_stop",
@@ -229,6 +231,7 @@ _HOMES = {
     ),
     "covalab.worker.context": ("get_context",),
     "covalab.worker.progress": ("set_progress",),
+    "covalab.sdk.results.comparing": ("compare",),
     "covalab.worker.reporting": (
         "append_state",
         "del_state",

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, NewType
 import msgspec
 
 from covalab.core.notebook_run import NotebookRun
+from covalab.core.provenance import Provenance
 
 DispatchId = NewType("DispatchId", str)
 Digest = NewType("Digest", str)
@@ -238,6 +239,7 @@ class Submission(msgspec.Struct, frozen=True):
     variables: bytes = b""  # packed `core.process_variables.ProcessVariables`: secrets, for the task's process only
     local_modules: Digest = Digest("")  # of packed `core.local_modules.LocalModules`, in `code` or in the blob folder
     notebook: NotebookRun | None = None  # of one that runs a whole notebook
+    provenance: Provenance | None = None  # of the process that dispatched
 
     def __repr__(self) -> str:
         return f"<submission {self.id} of {self.graph.name!r}>"  # without the variables

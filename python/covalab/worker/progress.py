@@ -74,7 +74,8 @@ def set_progress(done: float, total: float | None = None, text: str = "") -> Non
     --------
     >>> set_progress(3, 10, "epochs")
     """
-    if not isinstance(done, int | float) or not isinstance(total, int | float | None):
+    given: tuple[object, object] = done, total
+    if not isinstance(given[0], int | float) or not isinstance(given[1], int | float | None):
         message = f"progress is two numbers, done and total, not {done!r} and {total!r}"
         raise TypeError(message)
     node = get_context().task_id
