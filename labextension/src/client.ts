@@ -96,6 +96,11 @@ export class Client {
     return this._request(`dispatches/${encodeURIComponent(id)}/nodes/${node}/cell`);
   }
 
+  /** Read the output of a dispatch that has ended, as a notebook saves it. */
+  bundle(id: string): Promise<Record<string, ReadonlyJSONValue>> {
+    return this._request(`dispatches/${encodeURIComponent(id)}/bundle`);
+  }
+
   /** Run a notebook in the background. */
   runNotebook(query: INotebookQuery): Promise<IStartedRun> {
     return this._request('notebooks', { method: 'POST', body: JSON.stringify(query) });

@@ -27,6 +27,7 @@ export const mimePlugin: JupyterFrontEndPlugin<void> = {
         createSource: bundle => new ServerSource(bundle.id, client, feed, bundle),
         open,
         createOutputs,
+        readBundle: id => client.bundle(id),
         insert: (code, output) => insertCode(app, code, output)
       }),
       RANK
