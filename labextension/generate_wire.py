@@ -18,7 +18,7 @@ import msgspec
 from msgspec import inspect as types
 
 from covalab._version import __version__
-from covalab.core import browser_views, dispatch_list, dispatcher_status, journal, model, notebook_run, timeline
+from covalab.core import browser_views, dispatch_list, dispatcher_status, journal, model, notebook_run, previews, timeline
 
 TARGET: Final = pathlib.Path(__file__).parent / "src" / "wire.ts"
 
@@ -49,6 +49,7 @@ STRUCTS: Final[tuple[type[msgspec.Struct], ...]] = (
     dispatch_list.DispatchPage,
     dispatch_list.GroupPage,
     model.NodeState,
+    model.NodeProgress,
     model.DispatchChanges,
     model.NodeDetail,
     timeline.EarlierRun,
@@ -63,6 +64,13 @@ STRUCTS: Final[tuple[type[msgspec.Struct], ...]] = (
     browser_views.StreamPage,
     notebook_run.NotebookCell,
     notebook_run.NotebookView,
+    previews.PreviewColumn,
+    previews.PreviewTable,
+    previews.PreviewItem,
+    previews.PreviewText,
+    previews.PreviewBars,
+    previews.PreviewFile,
+    previews.Preview,
     dispatcher_status.PoolStatus,
     dispatcher_status.DispatcherStatus,
     model.Problem,

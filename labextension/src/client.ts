@@ -5,7 +5,7 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 import type { ReadonlyJSONValue, ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { RefusedError } from './refusal';
-import type { IOutputsPage } from './tokens';
+import type { IOutputsPage, IPreviewQuery } from './tokens';
 import type {
   DispatchChanges,
   DispatcherStatus,
@@ -17,6 +17,7 @@ import type {
   NodeDetail,
   NotebookCell,
   NotebookView,
+  Preview,
   Problem,
   Status,
   StreamPage,
@@ -119,9 +120,21 @@ export class Client {
     return this._request(`dispatches/${encodeURIComponent(id)}/nodes/${node}/outputs?since=${since}`);
   }
 
+  /** Read a part of a node's value as it is shown. */
+  preview(id: string, node: number, query: IPreviewQuery): Promise<Preview> {
+    const { offset = 0, count = 20, sort = -1, descending = false, find = '', whole = false } = query;
+    const text = URLExt.objectToQueryString({ offset, count, sort, descending: String(descending), find, whole: String(whole) });
+    return this._request(`dispatches/${encodeURIComponent(id)}/nodes/${node}/preview${text}`);
+  }
+
   /** Read the output of a cell that runs in the background, as a notebook saves it. */
   cell(id: string, node: number): Promise<Record<string, ReadonlyJSONValue>> {
     return this._request(`dispatches/${encodeURIComponent(id)}/nodes/${node}/cell`);
+  }
+
+  /** Read the output of a dispatch that has ended, as a notebook saves it. */
+  bundle(id: string): Promise<Record<string, ReadonlyJSONValue>> {
+    return this._request(`dispatches/${encodeURIComponent(id)}/bundle`);
   }
 
   /** Run a notebook in the background. */

@@ -1,7 +1,7 @@
 /**
  * Labels and formatted numbers for the reader. Pure. The tables that Python shares are in `words.ts`.
  */
-import { type Attempt, type Counts, type DispatchSummary, type ErrorType, type Failure, type Interrupt, NodeKind, type NodeState, type Reuse, type Status, type TasksSummary, type Value } from './wire';
+import { type Attempt, type Counts, type DispatchSummary, type ErrorType, type Failure, type Interrupt, NodeKind, type NodeProgress, type NodeState, type Reuse, type Status, type TasksSummary, type Value } from './wire';
 import { DURATION_UNITS, FIXED_NAMES, NAME_PREFIXES, STATUS_LABELS, STATUSES, SUMMARY_LABELS, TERMINAL, WAIT_LABELS } from './words';
 
 export { STATUSES };
@@ -152,6 +152,20 @@ export function formatTime(seconds: number): string {
     minute: '2-digit',
     second: '2-digit'
   });
+}
+
+/** Return the share of its work that a node has done, from 0 to 1; null when that is not known. */
+export function shareOf(progress: NodeProgress | undefined): number | null {
+  const total = progress?.[2] ?? null;
+  return progress && total ? Math.max(0, Math.min(1, progress[1] / total)) : null;
+}
+
+/** Describe how far a node is: `epochs · 45 of 100 · 45 %`. */
+export function progressLabel(progress: NodeProgress): string {
+  const [, done, total, text] = progress;
+  const format = (count: number): string => count.toLocaleString('en', { maximumFractionDigits: 1 });
+  const share = shareOf(progress);
+  return [text, total === null ? `${format(done)} done` : `${format(done)} of ${format(total)}`, share === null ? '' : `${Math.round(100 * share)} %`].filter(Boolean).join(' · ');
 }
 
 /** Format a number of bytes. */

@@ -3,7 +3,7 @@
  */
 import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
-import type { DispatchSummary, Edge, ExecutionView, Graph, Node, NodeDetail, NodeState, StreamPage, Timeline } from './wire';
+import type { DispatchSummary, Edge, ExecutionView, Graph, Node, NodeDetail, NodeProgress, NodeState, Preview, StreamPage, Timeline } from './wire';
 
 /** MIME type of a dispatch in the output of a cell. */
 export const MIME_TYPE = 'application/vnd.covalab.dispatch+json';
@@ -79,6 +79,18 @@ export interface ICellBundle {
   readonly is_final: boolean;
 }
 
+/** The part of a value that is asked for, as `core.previews.PreviewQuery`. */
+export interface IPreviewQuery {
+  readonly offset?: number;
+  readonly count?: number;
+  /** The number of the column by which the rows are sorted; -1: as they are. */
+  readonly sort?: number;
+  readonly descending?: boolean;
+  readonly find?: string;
+  /** A file with the whole value instead. */
+  readonly whole?: boolean;
+}
+
 /** The known state of a dispatch. Immutable: a change makes a new snapshot. */
 export interface ISnapshot {
   readonly summary: DispatchSummary;
@@ -87,6 +99,8 @@ export interface ISnapshot {
   readonly states: ReadonlyMap<number, NodeState>;
   /** The known child dispatches (sublattices) by the node that they stand for. */
   readonly children: ReadonlyMap<number, string>;
+  /** How far running nodes are that say so, by node. */
+  readonly progress: ReadonlyMap<number, NodeProgress>;
   /** The reason why this may be out of date, for the reader; empty while it is live. */
   readonly stale: string;
   /** The dispatch that runs this one again, if there is one. */
@@ -108,6 +122,8 @@ export interface IDispatchSource extends IDisposable {
   readonly outputs: ((node: number, since: number) => Promise<IOutputsPage>) | null;
   /** Read which worker ran or runs which node, and the runs that were not the last of their node. */
   timeline(): Promise<Timeline>;
+  /** Read a part of a node's value as it is shown; null where there is no server that makes previews. */
+  readonly preview: ((node: number, query: IPreviewQuery) => Promise<Preview>) | null;
   /** Request cancellation. Resolves when the request is recorded, not when all tasks have ended. */
   cancel(): Promise<void>;
   /** Emitted when the execution may have changed; it may also be emitted when it has not. */

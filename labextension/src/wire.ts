@@ -206,6 +206,7 @@ export interface DispatchSummary {
   readonly notice: string;
   readonly origin: string | null;
   readonly inputs: string;
+  readonly progress: number | null;
 }
 
 /** Row of the list: a summary, the result as a short text, and why it failed: a task's name and its error. */
@@ -255,12 +256,21 @@ export type NodeState = readonly [
   next_at: number | null
 ];
 
+/** Share of its work that a running node has done: `done` of `total` (None: not known), and what it is about. */
+export type NodeProgress = readonly [
+  node: number,
+  done: number,
+  total: number | null,
+  text: string
+];
+
 /** Every node that changed after version `since`, as it stands now: re-readable from any number. */
 export interface DispatchChanges {
   readonly summary: DispatchSummary;
   readonly since: number;
   readonly nodes: readonly NodeState[];
   readonly children: Record<string, string>;
+  readonly progress: readonly NodeProgress[];
 }
 
 /** Details of one node, for the node panel and `Result.get_node_result`. */
@@ -433,6 +443,70 @@ export interface NotebookView {
   readonly resumed: string;
   readonly reused: readonly number[];
   readonly why: Record<string, string>;
+}
+
+/** Column of a table: its name, the type of its values, and whether they are numbers. */
+export type PreviewColumn = readonly [
+  name: string,
+  type: string,
+  is_number: boolean
+];
+
+/** Rows of a table from `offset` on; `index` are their labels. */
+export interface PreviewTable {
+  readonly columns: readonly PreviewColumn[];
+  readonly index: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+  readonly offset: number;
+  readonly n_rows: number;
+  readonly n_columns: number;
+  readonly is_sortable: boolean;
+}
+
+/** Entry of a tree; `left_out` counts those below it that the preview does not have. */
+export interface PreviewItem {
+  readonly key: string;
+  readonly type: string;
+  readonly text: string;
+  readonly items: readonly PreviewItem[];
+  readonly left_out: number;
+}
+
+/** Piece of a long text from `offset` on; `matches` are the first places of what is searched for, of `n_matches`. */
+export interface PreviewText {
+  readonly text: string;
+  readonly offset: number;
+  readonly length: number;
+  readonly matches: readonly number[];
+  readonly n_matches: number;
+}
+
+/** Histogram: how many numbers are in each of the equal parts between `low` and `high`. */
+export interface PreviewBars {
+  readonly counts: readonly number[];
+  readonly low: string;
+  readonly high: string;
+}
+
+/** File with a value: the ending of its name, its MIME type, and its bytes in base64. */
+export interface PreviewFile {
+  readonly ending: string;
+  readonly type: string;
+  readonly content: string;
+}
+
+/** A value as a page shows it; `data` is a MIME bundle. `why`: the reason that there is nothing to show. */
+export interface Preview {
+  readonly type: string;
+  readonly size: number;
+  readonly facts: readonly (readonly [string, string])[];
+  readonly why: string;
+  readonly table: PreviewTable | null;
+  readonly tree: PreviewItem | null;
+  readonly text: PreviewText | null;
+  readonly bars: PreviewBars | null;
+  readonly data: Record<string, unknown>;
+  readonly file: PreviewFile | null;
 }
 
 /**

@@ -157,7 +157,7 @@ class Fake {
   states(...statuses: Status[]): void {
     const ended = statuses.every(status => status !== 'pending' && status !== 'running');
     const summary = { status: ended ? 'completed' : 'running' } as DispatchSummary;
-    this.snapshot = { summary, graph: null, states: new Map(statuses.map((status, node) => [node, state(node, status)])), children: new Map(), stale: '' };
+    this.snapshot = { summary, graph: null, states: new Map(statuses.map((status, node) => [node, state(node, status)])), children: new Map(), progress: new Map(), stale: '' };
     this.changed.emit();
   }
 

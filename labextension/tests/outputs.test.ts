@@ -126,7 +126,7 @@ function bundle(fields: Partial<ICellBundle> = {}): ICellBundle {
 
 function live(state: NodeState | null, status: Status = 'running', stale = ''): ISnapshot {
   const summary = { status, error: '' } as DispatchSummary;
-  return { summary, graph: null, states: new Map(state ? [[0, state]] : []), children: new Map(), stale };
+  return { summary, graph: null, states: new Map(state ? [[0, state]] : []), children: new Map(), progress: new Map(), stale };
 }
 
 const ERROR: IOutput = { output_type: 'error', ename: 'ValueError', evalue: 'bad\nmore', traceback: [] };

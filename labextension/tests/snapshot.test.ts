@@ -33,12 +33,13 @@ function summary(version: number): DispatchSummary {
     interval: null,
     recovered: 0,
     origin: null,
-    inputs: ''
+    inputs: '',
+    progress: null
   };
 }
 
 function changes(since: number, version: number, ...nodes: NodeState[]): DispatchChanges {
-  return { summary: summary(version), since, nodes, children: {} };
+  return { summary: summary(version), since, nodes, children: {}, progress: [] };
 }
 
 const GRAPH = { nodes: [], edges: [] };
@@ -51,6 +52,12 @@ test('changes add up, and the graph stays the same object', () => {
   assert.equal(second.states.get(0)?.[1], 'completed');
   assert.equal(second.states.get(1)?.[1], 'pending');
   assert.equal(first.states.get(0)?.[1], 'running', 'a snapshot never changes');
+});
+
+test('how far nodes are is what the last answer says', () => {
+  const first = withChanges(null, { ...changes(0, 1), progress: [[0, 3, 10, 'epochs']] }, GRAPH);
+  assert.deepEqual(first.progress.get(0), [0, 3, 10, 'epochs']);
+  assert.equal(withChanges(first, changes(1, 1), null).progress.size, 0);
 });
 
 test('an outdated answer changes nothing', () => {

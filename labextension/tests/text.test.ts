@@ -18,7 +18,9 @@ import {
   successRate,
   summaryLabel,
   parseAnswer,
-  waitLabel
+  waitLabel,
+  progressLabel,
+  shareOf
 } from '../src/text';
 import { type Attempt, type ErrorType, type Failure, type Interrupt, NodeKind, type NodeState } from '../src/wire';
 
@@ -160,4 +162,10 @@ test('a dispatch that is paused or only waits has that as its label until it end
   assert.equal(summaryLabel({ ...running, held: true }), 'Not started');
   assert.match(summaryLabel({ ...running, held: true, starts_at: 86_400 * 365 }), /^Starts .*197[01]/);
   assert.equal(summaryLabel({ ...running, starts_at: 100 }), 'Running');
+});
+
+test('progress without a total has no share', () => {
+  assert.deepEqual([shareOf([0, 45, 100, '']), shareOf([0, 45, null, '']), shareOf([0, 200, 100, '']), shareOf(undefined)], [0.45, null, 1, null]);
+  assert.equal(progressLabel([0, 1234, 10000, 'epochs']), 'epochs · 1,234 of 10,000 · 12 %');
+  assert.equal(progressLabel([0, 7, null, '']), '7 done');
 });

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         resume,
     )
     from covalab.sdk.hooks.deps import DepsBash, DepsCall, DepsModule, DepsPip
+    from covalab.sdk.results.comparing import compare
     from covalab.sdk.results.fetch import get_execution
     from covalab.sdk.results.notebooks import export_notebook
     from covalab.sdk.results.result import Result
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
         summary,
     )
     from covalab.worker.context import get_context
+    from covalab.worker.progress import set_progress
     from covalab.worker.reporting import (
         append_state,
         del_state,
@@ -117,6 +119,7 @@ __all__ = [
     "async_purge_results",
     "async_summary",
     "cancel",
+    "compare",
     "continue_with",
     "covalent_start",
     "covalent_stop",
@@ -159,6 +162,7 @@ __all__ = [
     "run_notebook",
     "set_config",
     "set_final_result",
+    "set_progress",
     "set_state",
     "start",
     "status",
@@ -226,6 +230,8 @@ _HOMES = {
         "pause_for",
     ),
     "covalab.worker.context": ("get_context",),
+    "covalab.worker.progress": ("set_progress",),
+    "covalab.sdk.results.comparing": ("compare",),
     "covalab.worker.reporting": (
         "append_state",
         "del_state",

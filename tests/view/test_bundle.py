@@ -44,7 +44,9 @@ def test_our_type_holds_what_the_browser_draws() -> None:
     ours = json.loads(json.dumps(dispatch_bundle(summary(), mapped(2), STATES, widget=False)[MIME_TYPE]))
 
     assert ours["id"] == summary().id
-    assert msgspec.convert(ours["summary"], DispatchSummary) == summary()
+    # Of the notebook's path only the name: the file is sent to others.
+    named = msgspec.structs.replace(summary(), notebook="digits.ipynb")
+    assert msgspec.convert(ours["summary"], DispatchSummary) == named
     assert msgspec.convert(ours["states"], list[NodeState]) == STATES
     assert ours["graph"]["nodes"][0][0] == "load"
     assert ours["graph"]["output"] == 1
@@ -56,6 +58,28 @@ def test_a_large_graph_stays_out_of_the_notebook() -> None:
 
     assert bundle[MIME_TYPE]["graph"] is None
     assert len(json.dumps(bundle)) < 5000
+
+
+def test_a_bundle_says_of_when_it_is() -> None:
+    """Of a dispatch that had not ended, when it was like this; of one that had, when it ended; of neither, a path."""
+    running = Seen(dispatch_bundle(summary(), mapped(2), STATES, widget=False, seen_at=0.0)["text/html"]).text
+    ended = msgspec.structs.replace(summary(status="completed"), ended_at=86_400.0, notebook="/home/ada/secret/a.ipynb")
+    found = dispatch_bundle(ended, mapped(2), STATES, widget=False)
+    over = Seen(found["text/html"]).text
+
+    assert "As of" in running
+    assert "19" in running  # the year
+    assert "As of" not in over
+    assert "Ended1970-01-0" in over
+    assert "a.ipynb" in over
+    assert "secret" not in json.dumps(found)
+
+
+def test_a_large_graph_that_has_ended_is_a_picture() -> None:
+    """Its siblings are folded, so the picture is small; while it runs it is not drawn, since that takes a while."""
+    ended = msgspec.structs.replace(summary(status="completed"), ended_at=200.0)
+    assert "data:image/svg" in dispatch_bundle(ended, mapped(2_000), STATES, widget=False)["text/html"]
+    assert "data:image/svg" not in dispatch_bundle(summary(), mapped(2_000), STATES, widget=False)["text/html"]
 
 
 def test_the_html_survives_a_sanitiser() -> None:

@@ -129,7 +129,7 @@ export class DispatchHead {
     setShown(this._resume, live && ended && summary.status !== 'completed');
   }
 
-  private _updateProgress({ status }: DispatchSummary, counts: Counts): void {
+  private _updateProgress({ status, progress }: DispatchSummary, counts: Counts): void {
     const all = total(counts);
     const ended = all - counts.pending - counts.running;
     // A bar that is full says nothing.
@@ -143,10 +143,12 @@ export class DispatchHead {
       element.style.flexGrow = String(counts[part]);
       element.hidden = counts[part] === 0;
     }
+    const share = isTerminal(status) ? null : progress;
     const [done, ...others] = describeCounts(counts);
     const shown = STATUSES.filter(part => part !== 'completed' && counts[part] > 0);
     this._counts.replaceChildren(
       h('span', { text: done ?? '' }),
+      ...(share === null ? [] : [h('span', { class: 'cv-share', title: 'Of all work, with what running tasks say', text: `${Math.round(100 * share)} %` })]),
       ...others.map((text, at) => h('span', { class: `cv-count cv-mod-${shown[at]}` }, statusMark(shown[at]), h('span', { text })))
     );
   }

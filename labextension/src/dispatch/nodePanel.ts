@@ -1,24 +1,29 @@
 /**
- * Node panel: times, attempts, failure, output, value, inputs and source of the selected node.
+ * Node panel: failure, output, value, inputs and source of the selected node; times, worker and attempts at the end.
  */
 import { h, iconButton, statusMark } from '../dom';
 import { isPlumbing } from '../graph/shape';
 import {
-  describeValue,
   errorLabel,
   failureLine,
   formatDuration,
   formatElapsed,
   formatTime,
   isTerminal,
+  progressLabel,
   retriesLeft,
   reuseLine,
+  shareOf,
   statusLabel,
   waitLabel
 } from '../text';
 import { OutputsReader } from '../model/outputs';
-import type { IOutputsPage, IOutputsView } from '../tokens';
-import { type Attempt, type Failure, type NodeDetail, NodeKind, type NodeState } from '../wire';
+import type { IOutputsPage, IOutputsView, IPreviewQuery } from '../tokens';
+import { type Attempt, type Failure, type NodeDetail, NodeKind, type NodeProgress, type NodeState, type Preview } from '../wire';
+import { sublatticeInputs } from './arguments';
+import { PreviewView } from './preview';
+import { codeFor, isWorthPreview } from './previewText';
+import { createResizer } from './resizer';
 
 export interface INodePanelOptions {
   /** Select another node, or none. */
@@ -28,6 +33,10 @@ export interface INodePanelOptions {
   /** Read the outputs of a node that changed after a number, and show outputs; without these, printed text is shown as text. */
   readonly readOutputs?: ((node: number, since: number) => Promise<IOutputsPage>) | null;
   readonly createOutputs?: (() => IOutputsView) | null;
+  /** Read a part of the value of a node as it is shown; without this only its short text is shown. */
+  readonly readPreview?: ((node: number, query: IPreviewQuery) => Promise<Preview>) | null;
+  /** Put code into the notebook. */
+  readonly insert?: ((code: string) => void) | null;
 }
 
 const KIND_LABELS: Readonly<Record<NodeKind, string>> = {
@@ -47,12 +56,18 @@ const KIND_LABELS: Readonly<Record<NodeKind, string>> = {
 /** The most earlier attempts that are shown; a task may be run again a thousand times. */
 const MAX_ATTEMPTS = 20;
 
+/** Kinds of nodes that no task computes; their values are assembled of others, or given. */
+const ASSEMBLED: ReadonlySet<NodeKind> = new Set([NodeKind.LIST, NodeKind.DICT, NodeKind.OUTPUT]);
+
+/** Type of the value of a cell that shares a session: the names after it. */
+const RECORD = 'CellRecord';
+
 /** Shows one node. */
 export class NodePanel {
   constructor(options: INodePanelOptions) {
     this._options = options;
     this._title = h('span', { class: 'cv-title' });
-    this._body = h('div', { class: 'cv-body' }, this._above, this._outputs, this._below);
+    this._body = h('div', { class: 'cv-body', attrs: { tabindex: '-1' } }, this._above, this._outputs, this._value, this._below);
     this._mark = h('span', { class: 'cv-panelMark' });
     this.node = h(
       'aside',
@@ -60,6 +75,7 @@ export class NodePanel {
       h('div', { class: 'cv-panelHead' }, this._mark, this._title, iconButton('close', 'Close', () => options.select(null))),
       this._body
     );
+    this.node.prepend(createResizer(this.node));
   }
 
   readonly node: HTMLElement;
@@ -67,12 +83,24 @@ export class NodePanel {
   dispose(): void {
     window.clearTimeout(this._timer);
     this._endOutputs();
+    this._endValue();
+  }
+
+  /** Move the focus into the panel. */
+  focus(): void {
+    this._body.focus({ preventScroll: true });
+  }
+
+  /** Whether the focus is in the panel. */
+  get hasFocus(): boolean {
+    return this.node.contains(document.activeElement);
   }
 
   /** Close the panel. */
   clear(): void {
     window.clearTimeout(this._timer);
     this._endOutputs();
+    this._endValue();
     this._detail = null;
     this._node = null;
     this.node.hidden = true;
@@ -89,6 +117,7 @@ export class NodePanel {
       this._title.title = name;
       this._mark.replaceChildren();
       this._endOutputs();
+      this._endValue();
       this._below.replaceChildren();
       this._above.replaceChildren(h('div', { class: 'cv-quiet', text: 'Loading…' }));
       this._body.scrollTop = 0;
@@ -103,6 +132,15 @@ export class NodePanel {
       state !== undefined &&
       (state[1] !== shown.status || state[4] !== shown.attempt || (state[5] ?? null) !== shown.next_at || (child ?? shown.child) !== shown.child)
     );
+  }
+
+  /** Show how far the node is; undefined: it does not say so, or runs no more. */
+  showProgress(progress: NodeProgress | undefined): void {
+    const share = shareOf(progress);
+    this._progress.hidden = !progress;
+    this._progressText.textContent = progress ? progressLabel(progress) : '';
+    this._bar.hidden = share === null;
+    this._bar.value = share ?? 0;
   }
 
   /** Show why the detail could not be read, unless an earlier one is shown. */
@@ -122,22 +160,54 @@ export class NodePanel {
     this._nameOf = nameOf;
     this._update(detail);
     this._followOutputs(detail);
+    this._showValue(detail);
   }
 
   /** Show all but the outputs, which stay in place, so that nothing in them is drawn again. */
   private _update(detail: NodeDetail): void {
-    const { failure, value } = detail;
+    const { failure } = detail;
     const outputs = this._reader?.known.outputs ?? [];
     const hasTraceback = outputs.some(({ output_type }) => output_type === 'error');
     const parts = (...given: (HTMLElement | null)[]): HTMLElement[] => given.filter(part => part !== null);
-    this._above.replaceChildren(
-      ...parts(this._table(detail), this._child(detail), failure ? failureSection(failure, hasTraceback) : null, this._attempts(detail.attempts), value ? block('Value', value[2], describeValue(value)) : null)
-    );
+    this._above.replaceChildren(...parts(this._state(detail), this._progress, failure ? failureSection(failure, hasTraceback) : null));
     // Python prints the traceback to stderr as well, where it would be shown twice.
     const hasErrors = !failure || !detail.stderr.includes(failure.traceback.trim());
     const printed = outputs.length > 0 ? [] : [block('Printed', detail.stdout), hasErrors ? block('Errors and warnings', detail.stderr) : null];
-    this._below.replaceChildren(...parts(...printed, this._inputs(detail, this._nameOf), block('Source', detail.source)));
+    this._below.replaceChildren(
+      ...parts(...printed, this._child(detail), this._inputs(detail, this._nameOf), block('Source', detail.source), this._attempts(detail.attempts), this._machinery(detail))
+    );
     this._outputs.hidden = outputs.length === 0;
+  }
+
+  /** Show the value of a node that has one, once: a value does not change. */
+  private _showValue({ node, dispatch, kind, name, status, value }: NodeDetail): void {
+    if (this._value.childElementCount > 0 || (!value && !(ASSEMBLED.has(kind) && status === 'completed'))) {
+      return;
+    }
+    const { readPreview, createOutputs, insert } = this._options;
+    const isRecord = value?.[1].endsWith(RECORD) ?? false;
+    if (readPreview && isWorthPreview(value)) {
+      const isTask = !ASSEMBLED.has(kind) && kind !== NodeKind.PARAMETER;
+      this._preview = new PreviewView({
+        read: query => readPreview(node, query),
+        createOutputs: createOutputs ?? null,
+        code: codeFor(dispatch, isTask ? node : null),
+        insert: insert ?? null,
+        name: `${name.replace(/[^\w-]+/g, '_').slice(0, 60)}-${node}`
+      });
+      this._value.append(h('h4', { text: isRecord ? 'Names after this cell' : 'Value' }), this._preview.node);
+    } else if (value) {
+      // The number of bytes that are known without opening it are those of its serialized form, which say nothing.
+      this._value.append(block('Value', value[2], value[1])!);
+    }
+    this._value.hidden = this._value.childElementCount === 0;
+  }
+
+  private _endValue(): void {
+    this._preview?.dispose();
+    this._preview = null;
+    this._value.replaceChildren();
+    this._value.hidden = true;
   }
 
   /** Show the outputs of a node that has begun, and follow them until they are complete. */
@@ -166,7 +236,8 @@ export class NodePanel {
     this._outputs.hidden = true;
   }
 
-  private _inputs({ inputs }: NodeDetail, nameOf: (node: number) => string): HTMLElement | null {
+  private _inputs({ inputs: all, kind, source: text }: NodeDetail, nameOf: (node: number) => string): HTMLElement | null {
+    const inputs = kind === NodeKind.SUBLATTICE ? sublatticeInputs(all, text) : all;
     if (inputs.length === 0) {
       return null;
     }
@@ -238,23 +309,27 @@ export class NodePanel {
     );
   }
 
-  private _table(detail: NodeDetail): HTMLElement {
-    const status = h('dd', { text: statusLabel(detail.status) });
-    const rows: [string, string][] = [['Node', `${detail.node} · ${KIND_LABELS[detail.kind]}`]];
+  /** Make the line with the status of the node, and how long it has run or waits. */
+  private _state(detail: NodeDetail): HTMLElement {
+    const status = h('span', { class: 'cv-stateText', text: statusLabel(detail.status) });
+    const took = h('span', { class: 'cv-quiet' });
     if (detail.started_at !== null) {
-      rows.push(['Started', formatTime(detail.started_at)]);
-    }
-    const took = h('dd');
-    const table = h('dl', { class: 'cv-table' }, h('dt', { text: 'Status' }), status, ...rows.flatMap(([name, text]) => [h('dt', { text: name }), h('dd', { text })]));
-    if (detail.started_at !== null) {
-      table.append(h('dt', { text: 'Took' }), took);
+      took.title = `Started ${formatTime(detail.started_at)}`;
       this._updateDuration(detail, took);
     }
     if (detail.next_at !== null) {
       this._updateWait(detail, status);
     }
+    return h('div', { class: 'cv-state' }, status, took);
+  }
+
+  /** Make the folded table of what concerns the machinery rather than the work. */
+  private _machinery(detail: NodeDetail): HTMLElement {
     const ended = isTerminal(detail.status);
-    const optional: (readonly [string, string])[] = [
+    const rows: (readonly [string, string])[] = [
+      ['Status', statusLabel(detail.status)],
+      ['Node', `${detail.node} · ${KIND_LABELS[detail.kind]}`],
+      ['Started', detail.started_at === null ? '' : formatTime(detail.started_at)],
       ['Attempt', detail.attempt > 0 ? String(detail.attempt) : ''],
       ['Retries left', detail.retries > 0 && !ended ? `${retriesLeft(detail.retries, detail.attempts)} of ${detail.retries}` : ''],
       ['Executor', detail.executor],
@@ -262,8 +337,11 @@ export class NodePanel {
       ['Worker', detail.worker],
       reuseLine(detail.reuse) ?? ['', '']
     ];
-    optional.filter(([, text]) => text !== '').forEach(([name, text]) => table.append(h('dt', { text: name }), h('dd', { text, title: text })));
-    return table;
+    const shown = rows.filter(([, text]) => text !== '').flatMap(([name, text]) => [h('dt', { text: name }), h('dd', { text, title: text })]);
+    const folded = h('details', { class: 'cv-machinery' }, h('summary', { text: 'Details' }), h('dl', { class: 'cv-table' }, ...shown));
+    folded.open = this._isMachineryOpen;
+    folded.addEventListener('toggle', () => (this._isMachineryOpen = folded.open));
+    return folded;
   }
 
   /** Show how long the node has run, and update that every second while it runs. */
@@ -293,6 +371,12 @@ export class NodePanel {
   private readonly _mark: HTMLElement;
   private readonly _above = h('div');
   private readonly _below = h('div');
+  private readonly _bar = h('progress', { attrs: { max: '1', 'aria-label': 'Done' } });
+  private readonly _progressText = h('span', { class: 'cv-quiet' });
+  private readonly _progress = h('div', { class: 'cv-progress', attrs: { hidden: '' } }, this._bar, this._progressText);
+  private readonly _value = h('section', { class: 'cv-valueSection', attrs: { hidden: '' } });
+  private _preview: PreviewView | null = null;
+  private _isMachineryOpen = false;
   private readonly _outputs = h('section', { class: 'cv-outputs', attrs: { hidden: '' } }, h('h4', { text: 'Output' }));
   private _nameOf: (node: number) => string = String;
   private _reader: OutputsReader | null = null;

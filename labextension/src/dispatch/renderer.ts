@@ -3,13 +3,20 @@
  */
 import type { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 import type { Message } from '@lumino/messaging';
+import type { PartialJSONObject, ReadonlyJSONValue } from '@lumino/coreutils';
 import { Widget } from '@lumino/widgets';
 import { NodeDisplaysView } from './nodeDisplays';
 import { DispatchView } from './view';
+import { isTerminal } from '../text';
 import { type IBundle, type IDispatchSource, type IOutputsView, MIME_TYPE, readBundle } from '../tokens';
 
 /** Below the rank of the widget renderer (-10), so that this one is preferred wherever the extension is installed. */
 export const RANK = -20;
+
+/** Milliseconds that the kernel, or another view of the same output, has to bring the end before this one does. */
+const GRACE = 3000;
+
+const WIDGET_VIEW = 'application/vnd.jupyter.widget-view+json';
 
 export interface IRendererOptions {
   /** Make the source of a saved dispatch. */
@@ -18,6 +25,10 @@ export interface IRendererOptions {
   readonly open: ((id: string) => void) | null;
   /** Run a dispatch again; with `reuse`, completed nodes are not run again. */
   readonly redispatch: (id: string, reuse: boolean) => void;
+  /** Read the output of a dispatch that has ended, as the notebook saves it. */
+  readonly readBundle?: ((id: string) => Promise<Record<string, ReadonlyJSONValue>>) | null;
+  /** Put code into a cell below that of the output; null where there is no notebook. */
+  readonly insert?: ((code: string, output: HTMLElement) => void) | null;
   /** Make a view of the outputs of a node; scripts in them run only if they are trusted. */
   readonly createOutputs: (trusted: boolean) => IOutputsView;
 }
@@ -91,6 +102,7 @@ class DispatchRenderer extends Widget implements IRenderMime.IRenderer {
 
   renderModel(model: IRenderMime.IMimeModel): Promise<void> {
     const bundle = readBundle(model.data[MIME_TYPE]);
+    this._model = model;
     if (bundle && bundle.id === this._source?.id) {
       return Promise.resolve(); // the source is newer than what was saved
     }
@@ -100,14 +112,19 @@ class DispatchRenderer extends Widget implements IRenderMime.IRenderer {
       return Promise.resolve();
     }
     this._source = this._options.createSource(bundle);
-    const { open, createOutputs, redispatch } = this._options;
+    if (!isTerminal(bundle.summary.status)) {
+      this._source.changed.connect(this._scheduleCompletion, this);
+    }
+    const { open, createOutputs, insert, redispatch } = this._options;
     this._view = new DispatchView({
       source: this._source,
       place: 'output',
       open: open && (() => open(bundle.id)),
       openDispatch: open,
       redispatch: reuse => redispatch(bundle.id, reuse),
-      createOutputs: () => createOutputs(model.trusted)
+      createOutputs: () => createOutputs(model.trusted),
+      insert: insert ? code => insert(code, this.node) : null,
+      hasDisplays: (bundle.outputs?.nodes.length ?? 0) > 0
     });
     this.node.replaceChildren(this._view.node);
     if (bundle.outputs) {
@@ -120,7 +137,38 @@ class DispatchRenderer extends Widget implements IRenderMime.IRenderer {
     return Promise.resolve();
   }
 
+  /** Put the state at the end into the notebook, so that what is saved and exported is no state on the way. */
+  private _scheduleCompletion(): void {
+    const snapshot = this._source?.snapshot;
+    if (this._grace === 0 && snapshot && snapshot.stale === '' && isTerminal(snapshot.summary.status)) {
+      this._grace = window.setTimeout(() => void this._complete().catch(() => undefined), GRACE); // an older server has no such answer
+    }
+  }
+
+  private async _complete(): Promise<void> {
+    const model = this._model;
+    const known = readBundle(model?.data[MIME_TYPE]);
+    const { readBundle: read } = this._options;
+    if (!model || !known || !read || isTerminal(known.summary.status)) {
+      return;
+    }
+    const data = await read(known.id);
+    // The cell may have been run again meanwhile.
+    if (this._model === model && readBundle(model.data[MIME_TYPE])?.id === known.id) {
+      const own = { ...(data[MIME_TYPE] as PartialJSONObject) };
+      if (!known.outputs) {
+        delete own['outputs']; // they are for the HTML, where nothing can be asked for
+      }
+      // Without the widget: pages that can draw it would show the state that it began with.
+      const kept = Object.entries(model.data).filter(([kind]) => kind !== WIDGET_VIEW);
+      model.setData({ data: { ...Object.fromEntries(kept), ...data, [MIME_TYPE]: own } as PartialJSONObject });
+    }
+  }
+
   private _clear(): void {
+    window.clearTimeout(this._grace);
+    this._grace = 0;
+    this._model = null;
     this._displays?.dispose();
     this._view?.dispose();
     this._source?.dispose();
@@ -130,6 +178,8 @@ class DispatchRenderer extends Widget implements IRenderMime.IRenderer {
 
   private readonly _options: IRendererOptions;
   private _source: IDispatchSource | null = null;
+  private _model: IRenderMime.IMimeModel | null = null;
+  private _grace = 0;
   private _view: DispatchView | null = null;
   private _displays: NodeDisplaysView | null = null;
 }

@@ -14,6 +14,7 @@ export interface IDispatchTabOptions {
   readonly start: () => void;
   readonly redispatch: (reuse: boolean) => void;
   readonly createOutputs: (() => IOutputsView) | null;
+  readonly insert?: ((code: string) => void) | null;
 }
 
 class Content extends Widget {

@@ -14,6 +14,8 @@ import { EdgeKind, type NodeDetail, NodeKind } from '../wire';
 import { ExecutionPanel } from './executionPanel';
 import { DispatchHead, type Shown } from './head';
 import { NodePanel } from './nodePanel';
+import { PreviewView } from './preview';
+import { codeFor, isWorthPreview } from './previewText';
 
 /** The most inputs, and parts of a result, that are shown. */
 const MAX_VALUES = 8;
@@ -34,6 +36,10 @@ export interface IDispatchViewOptions {
   readonly openDispatch?: ((id: string) => void) | null;
   /** Make a view of outputs; without this, printed text is shown as text. */
   readonly createOutputs?: (() => IOutputsView) | null;
+  /** Put code into the notebook; without this there is no such button. */
+  readonly insert?: ((code: string) => void) | null;
+  /** Whether the outputs of its nodes are shown below, where its result is among them. */
+  readonly hasDisplays?: boolean;
   /** Start a dispatch that was recorded and not started. */
   readonly start?: (() => void) | null;
   /** Run the dispatch again under a new id; with `reuse`, completed nodes are not run again. */
@@ -69,12 +75,7 @@ export class DispatchView {
       onHeight: () => this._updateHeight(),
       wheelZooms: options.place === 'main'
     });
-    this._panel = new NodePanel({
-      select: node => this.select(node),
-      open: options.openDispatch ?? null,
-      readOutputs: this._source.outputs,
-      createOutputs: options.createOutputs ?? null
-    });
+    this._panel = this._createPanel();
     this._execution = new ExecutionPanel({ source: this._source, select: node => this.select(node), nameOf: node => this._nameOf(node) });
     this._stage = h('div', { class: 'cv-stage' }, this._graph.node, this._timeline.node, this._panel.node);
     this._empty = h('div', { class: 'cv-empty', text: 'Waiting for the dispatch…' });
@@ -92,16 +93,30 @@ export class DispatchView {
       this._problem,
       this._execution.forms,
       this._facts,
+      this._result,
       this._empty,
       this._stage,
       this._execution.panel
     );
     this.node.addEventListener('keydown', this._onKeyDown);
+    this.node.addEventListener('keydown', this._onAnyKey, true);
     this._source.changed.connect(this._update, this);
     this._resizes = new ResizeObserver(() => this._arrange());
     this._resizes.observe(this.node);
     this._show('graph');
     this._update();
+  }
+
+  private _createPanel(): NodePanel {
+    const { openDispatch, createOutputs, insert } = this._options;
+    return new NodePanel({
+      select: node => this.select(node),
+      open: openDispatch ?? null,
+      readOutputs: this._source.outputs,
+      createOutputs: createOutputs ?? null,
+      readPreview: this._source.preview,
+      insert: insert ?? null
+    });
   }
 
   readonly node: HTMLElement;
@@ -112,6 +127,8 @@ export class DispatchView {
     this.node.removeEventListener('keydown', this._onKeyDown);
     this._resizes.disconnect();
     this._head.dispose();
+    this.node.removeEventListener('keydown', this._onAnyKey, true);
+    this._preview?.dispose();
     this._graph.dispose();
     this._timeline.dispose();
     this._panel.dispose();
@@ -139,9 +156,13 @@ export class DispatchView {
     this._timeline.select(node);
     this.node.classList.toggle('cv-mod-panel', node !== null);
     if (node === null) {
+      const hadFocus = this._panel.hasFocus;
       this._panel.clear();
+      // The reader goes on where the panel was opened.
+      hadFocus && this._graph.node.querySelector<HTMLElement>('[role="listbox"]')?.focus();
     } else {
       void this._load(node);
+      this._isChosenByKey && this._panel.focus();
     }
     this._arrange();
   }
@@ -219,7 +240,9 @@ export class DispatchView {
     if (graph) {
       this._graph.setStates(states, snapshot.stale === '');
       this._timeline.update(snapshot);
+      this._graph.setProgress(snapshot.progress);
     }
+    this._panel.showProgress(this._selected === null ? undefined : snapshot.progress.get(this._selected));
     if (this._selected !== null && this._panel.isOutdated(states.get(this._selected), snapshot.children.get(this._selected))) {
       void this._load(this._selected);
     }
@@ -316,6 +339,20 @@ export class DispatchView {
   /** Return the text of a node's value. A collection has no value of its own, since no worker makes it: its parts' texts. */
   private async _valuesOf(graph: IGraph, node: number): Promise<HTMLElement[]> {
     const detail = await this._source.node(node);
+    const { preview: read } = this._source;
+    const only = detail.value ? detail : await this._onlyPart(graph, node);
+    if (read && !this._options.hasDisplays && isWorthPreview(only?.value ?? null)) {
+      this._preview?.dispose();
+      this._preview = new PreviewView({
+        read: query => read(node, query),
+        createOutputs: this._options.createOutputs ?? null,
+        code: codeFor(this._source.id, null),
+        insert: this._options.insert ?? null,
+        name: (this._source.snapshot?.summary.name ?? 'result').replace(/[^\w-]+/g, '_').slice(0, 60)
+      });
+      this._result.replaceChildren(this._preview.node);
+      this._result.hidden = false;
+    }
     if (detail.value) {
       return [h('code', { text: detail.value[2] || detail.value[1] })];
     }
@@ -323,6 +360,16 @@ export class DispatchView {
     const details = await Promise.all(parts.slice(0, MAX_VALUES).map(part => this._source.node(part)));
     const texts = details.map((part: NodeDetail) => h('code', { text: part.value?.[2] || this._nameOf(part.node) }));
     return parts.length > MAX_VALUES ? [...texts, h('span', { text: `and ${parts.length - MAX_VALUES} more` })] : texts;
+  }
+
+  /** Return the detail of the only node that a value consists of; null if it is a collection. */
+  private async _onlyPart(graph: IGraph, node: number): Promise<NodeDetail | null> {
+    const sources = graph.edges.filter(([, target, , kind]) => target === node && kind === EdgeKind.ARG).map(([source]) => source);
+    if (graph.nodes[node][1] !== NodeKind.OUTPUT || sources.length !== 1) {
+      return null;
+    }
+    const detail = await this._source.node(sources[0]);
+    return detail.value ? detail : null;
   }
 
   private _onCancel(): void {
@@ -348,6 +395,14 @@ export class DispatchView {
     );
   }
 
+  /** Note that a node is chosen with the keyboard, whose focus then moves to what was opened. */
+  private _onAnyKey = ({ key, target }: KeyboardEvent): void => {
+    if ((key === 'Enter' || key === ' ') && this._graph.node.contains(target as Node)) {
+      this._isChosenByKey = true;
+      window.setTimeout(() => (this._isChosenByKey = false));
+    }
+  };
+
   private _onKeyDown = (event: KeyboardEvent): void => {
     if (event.key === 'Escape' && this._selected !== null) {
       this.select(null);
@@ -360,6 +415,9 @@ export class DispatchView {
   private readonly _next: HTMLElement;
   private _nextText = '';
   private readonly _head: DispatchHead;
+  private readonly _result = h('div', { class: 'cv-result', attrs: { hidden: '' } });
+  private _preview: PreviewView | null = null;
+  private _isChosenByKey = false;
   private readonly _execution: ExecutionPanel;
   private readonly _stale: HTMLElement;
   private readonly _problem: HTMLElement;

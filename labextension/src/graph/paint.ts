@@ -3,8 +3,8 @@
  *
  * Everything drawn is an argument; only the cut texts are kept between two pictures, because measuring is slow.
  */
-import { type NodeState, type Node, NodeKind, type Status } from '../wire';
-import { formatDuration, formatElapsed, prettyName, STATUSES, statusLabel, waitLabel } from '../text';
+import { type NodeProgress, type NodeState, type Node, NodeKind, type Status } from '../wire';
+import { formatDuration, formatElapsed, prettyName, shareOf, STATUSES, statusLabel, waitLabel } from '../text';
 import type { IPalette } from './palette';
 import { CARD, type IBox, type ICurve, type IRect, type IScene } from './scene';
 
@@ -29,6 +29,8 @@ export interface IPicture {
   readonly hovered: { box: number; member: number | null } | null;
   /** The node that the keyboard focus is on. */
   readonly focused: number | null;
+  /** How far running nodes are that say so. */
+  readonly progress: ReadonlyMap<number, NodeProgress>;
   /** Seconds since the epoch; null when the states may be outdated, so that no duration grows. */
   readonly now: number | null;
   /** Phase of the animation, from 0 to 1; null when nothing may move. */
@@ -270,6 +272,10 @@ function drawBox(context: CanvasRenderingContext2D, picture: IPicture, box: IBox
     focusRing(context, box, palette);
   }
   drawHead(context, picture, box, counts, status);
+  const share = unit.kind === 'node' && status === 'running' ? shareOf(picture.progress.get(unit.members[0])) : null;
+  if (share !== null) {
+    drawShare(context, picture, box, share);
+  }
   box.cells.forEach((cell, at) => drawCell(context, picture, cell, box.shown[at]));
 }
 
@@ -341,6 +347,17 @@ function drawHead(
   // The full captions are wider than most cards.
   const caption = KIND_CAPTIONS[kind] ?? captionOf(states.get(unit.members[0]), now, kind).replace('Runs again', 'Again').replace('Waits for an answer', 'Waits');
   context.fillText(fit(context, caption, room), left, middle + 9);
+}
+
+/** Draw the share of its work that a running node has done, along the bottom of its card. */
+function drawShare(context: CanvasRenderingContext2D, { palette }: IPicture, box: IBox, share: number): void {
+  const [x, y, width] = [box.x + 12, box.y + CARD.height - 8, box.width - 24];
+  for (const [length, colour] of [[width, palette.line], [width * share, palette.status.running]] as const) {
+    context.fillStyle = colour;
+    context.beginPath();
+    context.roundRect(x, y, length, 4, 2);
+    context.fill();
+  }
 }
 
 /** Captions of nodes without a status of interest. */

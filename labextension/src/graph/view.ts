@@ -3,7 +3,7 @@
  *
  * Nodes, edges and states are set from outside, the selection is reported; nothing is read from a server.
  */
-import { type Edge, type Node, type NodeState, type Status } from '../wire';
+import { type Edge, type Node, type NodeProgress, type NodeState, type Status } from '../wire';
 import { h, iconButton } from '../dom';
 import { describeCounts, prettyName, statusLabel, waitLabel } from '../text';
 import { GraphBar } from './bar';
@@ -158,6 +158,14 @@ export class GraphView {
     this._updateBar();
     this._updateList();
     this._draw();
+  }
+
+  /** Replace what running nodes say about how far they are. */
+  setProgress(progress: ReadonlyMap<number, NodeProgress>): void {
+    if (progress.size > 0 || this._progress.size > 0) {
+      this._progress = progress;
+      this._draw();
+    }
   }
 
   /** Highlight a node as selected, without calling `onSelect`. */
@@ -394,6 +402,7 @@ export class GraphView {
       selected: this._selected,
       hovered: this._hovered,
       focused: this._focused,
+      progress: this._progress,
       now: this._now,
       phase: animated ? (now % PERIOD) / PERIOD : null
     };
@@ -586,6 +595,7 @@ export class GraphView {
   private _selected: number | null = null;
   private _hovered: ReturnType<typeof hit> = null;
   private _focused: number | null = null;
+  private _progress: ReadonlyMap<number, NodeProgress> = new Map();
   private _drag: { x: number; y: number; from: IViewport; moved: boolean } | null = null;
   private _live = true;
   private _showsEverything = false;

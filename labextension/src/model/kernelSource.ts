@@ -62,6 +62,7 @@ export class KernelSource extends DispatchSource {
   }
 
   readonly outputs = null;
+  readonly preview = null;
 
   async cancel(): Promise<void> {
     await this._request({ type: 'cancel' });

@@ -5,8 +5,8 @@ import { Poll } from '@lumino/polling';
 import type { Client } from '../client';
 import { RefusedError } from '../refusal';
 import { errorMessage, isTerminal } from '../text';
-import type { IBundle, IGraph, IOutputsPage } from '../tokens';
-import type { DispatchSummary, ExecutionView, NodeDetail, StreamPage, Timeline } from '../wire';
+import type { IBundle, IGraph, IOutputsPage, IPreviewQuery } from '../tokens';
+import type { DispatchSummary, ExecutionView, NodeDetail, Preview, StreamPage, Timeline } from '../wire';
 import type { Feed } from './feed';
 import { withChanges } from './snapshot';
 import { DispatchSource } from './source';
@@ -49,6 +49,8 @@ export class ServerSource extends DispatchSource {
 
   readonly outputs = (node: number, since: number): Promise<IOutputsPage> => this._client.outputs(this.id, node, since);
 
+  readonly preview = (node: number, query: IPreviewQuery): Promise<Preview> => this._client.preview(this.id, node, query);
+
   async cancel(): Promise<void> {
     await this._client.cancel(this.id);
     this._refresh().catch((error: unknown) => this._markStale(error));
@@ -81,7 +83,9 @@ export class ServerSource extends DispatchSource {
     }
     // Not only when the version grew: a change of the execution does not always change the summary.
     this.emitExecutionChanged();
-    if (!this._live || summary.version > (this.snapshot?.summary.version ?? -1)) {
+    const known = this.snapshot?.summary;
+    // How far running nodes are is no change of the dispatch, and has no version.
+    if (!this._live || summary.version > (known?.version ?? -1) || (summary.progress ?? null) !== (known?.progress ?? null)) {
       this._refresh().catch((error: unknown) => this._markStale(error));
     }
   }

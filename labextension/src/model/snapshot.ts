@@ -6,7 +6,7 @@ import type { DispatchChanges, NodeState } from '../wire';
 
 /** Return the snapshot that a saved bundle holds. */
 export function fromBundle(bundle: IBundle, stale = ''): ISnapshot {
-  return { summary: bundle.summary, graph: bundle.graph, states: byNode(bundle.states), children: new Map(), stale };
+  return { summary: bundle.summary, graph: bundle.graph, states: byNode(bundle.states), children: new Map(), progress: new Map(), stale };
 }
 
 /** Return the snapshot after these changes; the same snapshot if they are older than it. */
@@ -20,7 +20,9 @@ export function withChanges(snapshot: ISnapshot | null, changes: DispatchChanges
   changes.nodes.forEach(state => states.set(state[0], state));
   const children = new Map(base?.children ?? []);
   Object.entries(changes.children).forEach(([node, child]) => children.set(Number(node), child));
-  return { summary: changes.summary, graph: graph ?? snapshot?.graph ?? null, states, children, stale: '' };
+  // Saved bundles, and dispatchers of before, have none.
+  const progress = new Map((changes.progress ?? []).map(one => [one[0], one]));
+  return { summary: changes.summary, graph: graph ?? snapshot?.graph ?? null, states, children, progress, stale: '' };
 }
 
 function byNode(states: readonly NodeState[]): Map<number, NodeState> {

@@ -7,6 +7,7 @@ import { CommandIDs } from '../commands';
 import { DispatchTab } from '../dispatch/tab';
 import { covalabIcon } from '../icons';
 import { ServerSource } from '../model/serverSource';
+import { insertCode } from '../notebook/inserting';
 import { canCancel, errorMessage, isTerminal, summaryLabel } from '../text';
 import type { INotebookPanel } from '../notebook/panel';
 import type { DispatchSummary } from '../wire';
@@ -104,7 +105,8 @@ function openCommand(app: JupyterFrontEnd, covalab: ICovalab, tracker: WidgetTra
           start: () => void app.commands.execute(CommandIDs.start, { id }),
           redispatch: reuse => void app.commands.execute(CommandIDs.redispatch, { id, reuse }),
           // What the reader's own tasks have shown is as trusted as the output of a cell that was run here.
-          createOutputs: () => createOutputs(true)
+          createOutputs: () => createOutputs(true),
+          insert: code => insertCode(app, code, null)
         });
         await tracker.add(tab);
         app.shell.add(tab, 'main');

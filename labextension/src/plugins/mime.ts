@@ -8,6 +8,7 @@ import { cellRendererFactory } from '../cell/renderer';
 import { CommandIDs } from '../commands';
 import { RANK, rendererFactory } from '../dispatch/renderer';
 import { ServerSource } from '../model/serverSource';
+import { insertCode } from '../notebook/inserting';
 import { errorMessage } from '../text';
 import { ICovalab } from './services';
 
@@ -28,7 +29,9 @@ export const mimePlugin: JupyterFrontEndPlugin<void> = {
         createSource: bundle => new ServerSource(bundle.id, client, feed, bundle),
         open,
         redispatch: (id, reuse) => void dispatches.redispatch(id, reuse).catch((error: unknown) => Notification.error(errorMessage(error))),
-        createOutputs
+        createOutputs,
+        readBundle: id => client.bundle(id),
+        insert: (code, output) => insertCode(app, code, output)
       }),
       RANK
     );

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from covalab._version import __version__
-from covalab.cli import configuration, dispatcher, dispatches, jupyter, notebooks, upkeep
+from covalab.cli import configuration, dispatcher, dispatches, export, jupyter, notebooks, upkeep
 from covalab.core.errors import CovalabError
 
 __all__ = ["main"]
@@ -41,6 +41,7 @@ for _command in (
     *notebooks.COMMANDS,
     *dispatcher.COMMANDS,
     *dispatches.COMMANDS,
+    *export.COMMANDS,
     *configuration.COMMANDS,
     *jupyter.COMMANDS,
     *upkeep.COMMANDS,

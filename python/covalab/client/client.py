@@ -54,6 +54,7 @@ from covalab.core.model import (
 )
 from covalab.core.outputs import Outputs as NodeOutputs
 from covalab.core.place import place
+from covalab.core.previews import Preview, PreviewQuery
 from covalab.core.timeline import Timeline
 
 Outputs = Literal["result", "all", "none"] | Sequence[int]
@@ -230,6 +231,14 @@ class Client:
         """Fetch the outputs of a node that changed after the number of an earlier answer, also while it runs."""
         target = f"{_path(dispatch)}/nodes/{int(node)}/outputs?since={since}"
         answer: NodeOutputs = self._request("GET", target, NodeOutputs)
+        return answer
+
+    def preview(self, dispatch: str, node: int, query: PreviewQuery | None = None) -> Preview:
+        """Fetch a part of a node's value as a page shows it; it is opened in a process of its own."""
+        target = f"{_path(dispatch)}/nodes/{int(node)}/preview"
+        if query is not None:
+            target += f"?{urlencode(msgspec.to_builtins(query))}"
+        answer: Preview = self._request("GET", target, Preview, held=True)
         return answer
 
     def all_outputs(self, dispatch: str) -> dict[int, NodeOutput]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, NewType
 import msgspec
 
 from covalab.core.notebook_run import NotebookRun
+from covalab.core.provenance import Provenance
 
 DispatchId = NewType("DispatchId", str)
 Digest = NewType("Digest", str)
@@ -239,6 +240,7 @@ class Submission(msgspec.Struct, frozen=True):
     local_modules: Digest = Digest("")  # of packed `core.local_modules.LocalModules`, in `code` or in the blob folder
     notebook: NotebookRun | None = None  # of one that runs a whole notebook
     again: DispatchId | None = None  # the dispatch that this one runs again
+    provenance: Provenance | None = None  # of the process that dispatched
 
     def __repr__(self) -> str:
         return f"<submission {self.id} of {self.graph.name!r}>"  # without the variables
@@ -455,6 +457,7 @@ class DispatchSummary(msgspec.Struct, frozen=True):
     notice: str = ""  # what it waits for that may not come by itself
     origin: DispatchId | None = None  # the dispatch that this one runs again
     inputs: str = ""  # as its call has them, cut
+    progress: float | None = None  # the share of all work that is done, if running nodes have said how far they are
 
 
 class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -473,6 +476,15 @@ class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.status == "completed" and self.attempt == 0
 
 
+class NodeProgress(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Share of its work that a running node has done: `done` of `total` (None: not known), and what it is about."""
+
+    node: int
+    done: float
+    total: float | None = None
+    text: str = ""
+
+
 class DispatchChanges(msgspec.Struct, frozen=True):
     """Every node that changed after version `since`, as it stands now: re-readable from any number."""
 
@@ -480,6 +492,7 @@ class DispatchChanges(msgspec.Struct, frozen=True):
     since: int
     nodes: list[NodeState]
     children: dict[int, DispatchId] = {}  # of those nodes that are sublattices: the dispatch each stands for
+    progress: list[NodeProgress] = []  # of all nodes that run and have said so
 
 
 class NodeDetail(msgspec.Struct, frozen=True):

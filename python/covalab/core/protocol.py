@@ -14,10 +14,10 @@ import msgspec
 from covalab._version import __version__
 from covalab.core.errors import VersionMismatch
 from covalab.core.journal import Intervention
-from covalab.core.model import Digest, DispatchId, Settings, Value
+from covalab.core.model import Digest, DispatchId, NodeProgress, Settings, Value
 from covalab.core.placement import TaskPaths
 
-PROTOCOL: Final = 8
+PROTOCOL: Final = 9
 """Raise it when a struct on the wire changes its meaning or its shape."""
 
 HEADER: Final = "Covalab-Version"
@@ -202,6 +202,13 @@ class TaskMessage(msgspec.Struct, frozen=True, tag="task_message"):
     payload: bytes
 
 
+class TaskProgress(msgspec.Struct, frozen=True, tag="task_progress"):
+    """Pool to dispatcher: how much of its work a running task has done. Never recorded; the next one replaces it."""
+
+    batch: int
+    progress: NodeProgress
+
+
 class TaskWaits(msgspec.Struct, frozen=True, tag="task_waits"):
     """Pool to dispatcher: the running task of a batch waits for another dispatch, so its worker takes another batch.
 
@@ -252,6 +259,7 @@ FromPool = (
     | TaskStarted
     | Outcomes
     | TaskMessage
+    | TaskProgress
     | TaskWaits
     | TaskResumed
     | BatchEnded
@@ -271,6 +279,7 @@ BATCH_TRANSITIONS: Final[Mapping[tuple[BatchState, type[msgspec.Struct]], BatchS
     ("started", ReturnUnstarted): "started",
     ("started", TaskStarted): "started",
     ("started", TaskMessage): "started",
+    ("started", TaskProgress): "started",
     ("started", Outcomes): "started",
     ("started", TaskWaits): "started",
     ("started", TaskResumed): "started",
@@ -290,6 +299,7 @@ POOL_TRANSITIONS: Final[Mapping[tuple[PoolState, type[msgspec.Struct]], PoolStat
     ("up", DispatchesEnded): "up",
     ("up", TaskStarted): "up",
     ("up", TaskMessage): "up",
+    ("up", TaskProgress): "up",
     ("up", Outcomes): "up",
     ("up", TaskWaits): "up",
     ("up", TaskResumed): "up",

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from covalab.core import protocol
-from covalab.core.protocol import Outcomes, TaskMessage, TaskResumed, TaskStarted, TaskWaits
+from covalab.core.protocol import Outcomes, TaskMessage, TaskProgress, TaskResumed, TaskStarted, TaskWaits
 
 
 class Job(msgspec.Struct, frozen=True, tag="job"):
@@ -84,7 +84,16 @@ class JobDone(msgspec.Struct, frozen=True, tag="job_done"):
 
 ToWorker = Job | Stop | Kill | Return | EndDispatches | Learn
 FromWorker = (
-    Hello | TaskStarted | Outcomes | TaskMessage | TaskWaits | TaskResumed | BatchLost | JobDone | PackagesImported
+    Hello
+    | TaskStarted
+    | Outcomes
+    | TaskMessage
+    | TaskProgress
+    | TaskWaits
+    | TaskResumed
+    | BatchLost
+    | JobDone
+    | PackagesImported
 )
 TO_WORKER: Final[Any] = protocol.decoder(ToWorker)
 FROM_WORKER: Final[Any] = protocol.decoder(FromWorker)

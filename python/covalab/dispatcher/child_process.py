@@ -56,8 +56,12 @@ class ChildProcess:
 
     # -- one process ---------------------------------------------------------------------------------------------
 
-    async def start(self, command: list[str], *, folder: Path, variables: Mapping[str, str]) -> None:
+    async def start(
+        self, command: list[str], *, folder: Path, variables: Mapping[str, str], has_pipes: bool = False
+    ) -> None:
         """Start a process in a folder; `variables` are those of the kernel whose place it takes.
+
+        With `has_pipes` it is talked to through `pipes`.
 
         Raises
         ------
@@ -69,8 +73,8 @@ class ChildProcess:
         with self.log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *map(received, command),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdin=subprocess.PIPE if has_pipes else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if has_pipes else log,
                 stderr=log,
                 cwd=folder,
                 env={**inherited, **{name: received(value) for name, value in variables.items()}},
@@ -78,6 +82,14 @@ class ChildProcess:
             )
         self.pid = self._process.pid
         self._ended = asyncio.create_task(self._process.wait())
+
+    @property
+    def pipes(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Standard output and input of a process that was started with pipes."""
+        assert self._process is not None, "start comes first"
+        assert self._process.stdout is not None, "it was started without pipes"
+        assert self._process.stdin is not None, "it was started without pipes"
+        return self._process.stdout, self._process.stdin
 
     async def wait(self, until: asyncio.Future[Any] | None = None, *, timeout: float | None = None) -> bool:
         """Wait for the end of the process, for `until`, or for a time. Returns whether the process has ended."""

@@ -5,18 +5,22 @@ Outcomes are put into the inbox of their dispatch; the next turn of the loop app
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
 from covalab.core.journal import Entry
-from covalab.core.model import DispatchId, Failure, Outcome
+from covalab.core.model import DispatchId, Failure, NodeProgress, Outcome
 from covalab.core.protocol import BatchEnded, TaskStarted
 from covalab.dispatcher import interactions, worker_loss
 from covalab.dispatcher.clock import Clock
 from covalab.dispatcher.pools import Pool, SentBatch
 from covalab.dispatcher.registry import Registry
 from covalab.dispatcher.task_output import Spool
+
+_PROGRESS_SECONDS: Final = 0.2  # between two publications of the progress of one dispatch
 
 
 class PoolEvents:
@@ -39,6 +43,7 @@ class PoolEvents:
         self._outcomes = msgspec.msgpack.Decoder(list[Outcome])
         self._entries = msgspec.msgpack.Decoder(Entry)
         self._stream_items = interactions.stream_items()
+        self._unpublished: set[DispatchId] = set()  # whose progress is about to be
         self.cancelled: set[int] = set()
         """Batches that were stopped because some of their nodes were cancelled."""
 
@@ -56,6 +61,8 @@ class PoolEvents:
         run = self._registry.runs.get(DispatchId(batch.dispatch))
         if run is not None:
             for outcome in outcomes:
+                if run.node_progress:
+                    run.node_progress.pop(outcome.node, None)
                 run.progress.record_producer(outcome, batch.worker)
             run.inbox += outcomes
             self._registry.mark_changed(run)
@@ -67,6 +74,22 @@ class PoolEvents:
             interactions.record_entry(run, self._entries.decode(payload))
             interactions.drop_oldest(run, self._stream_items)
             self._registry.mark_changed(run)
+
+    def on_task_progress(self, batch: SentBatch, progress: NodeProgress) -> None:
+        """A running node said how far it is; readers see that soon, and it is not recorded."""
+        run = self._registry.runs.get(DispatchId(batch.dispatch))
+        if run is not None and progress.node in batch.open:
+            run.node_progress[progress.node] = progress
+            if run.id not in self._unpublished:
+                self._unpublished.add(run.id)
+                asyncio.get_running_loop().call_later(_PROGRESS_SECONDS, self._publish_progress, run.id)
+
+    def _publish_progress(self, dispatch: DispatchId) -> None:
+        self._unpublished.discard(dispatch)
+        run = self._registry.runs.get(dispatch)
+        if run is not None:
+            run.committed.summary = msgspec.structs.replace(run.committed.summary, progress=run.share_done())
+            self._registry.feed.publish(run.committed.summary)
 
     def on_task_waits(self, batch: SentBatch, returned: list[int]) -> None:
         """A running node waits for another dispatch; some nodes of its batch will not begin."""
@@ -86,6 +109,8 @@ class PoolEvents:
         if run is None:
             self._registry.wake()
             return
+        for node in batch.nodes if run.node_progress else ():
+            run.node_progress.pop(node, None)
         now = self._clock.now()
         worker_loss.end_unfinished(run, batch, ended, was_cancelled=was_cancelled, now=now, spool=self._spool)
         self._registry.mark_changed(run)

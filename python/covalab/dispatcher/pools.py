@@ -19,7 +19,7 @@ from covalab.client.framing import read_frame, write_frame
 from covalab.core import protocol, silence
 from covalab.core.dispatcher_status import PoolStatus
 from covalab.core.errors import VersionMismatch
-from covalab.core.model import DispatchId, Environment
+from covalab.core.model import DispatchId, Environment, NodeProgress
 from covalab.core.placement import PoolKey
 from covalab.core.protocol import (
     BatchEnded,
@@ -34,6 +34,7 @@ from covalab.core.protocol import (
     RunBatch,
     StopPool,
     TaskMessage,
+    TaskProgress,
     TaskResumed,
     TaskStarted,
     TaskWaits,
@@ -107,6 +108,9 @@ class Listener(Protocol):
 
     def on_task_message(self, batch: SentBatch, payload: bytes) -> None:
         """A running node sent an entry of the journal."""
+
+    def on_task_progress(self, batch: SentBatch, progress: NodeProgress) -> None:
+        """A running node said how far it is."""
 
     def on_task_waits(self, batch: SentBatch, returned: list[int]) -> None:
         """A running node waits for another dispatch; some nodes of its batch will not begin."""
@@ -398,7 +402,10 @@ class Pool:
         return self.key.kind == "pool" or self._process.is_stopped()
 
     def _on_message(
-        self, message: WorkersChanged | TaskStarted | Outcomes | TaskMessage | TaskWaits | TaskResumed | BatchEnded
+        self,
+        message: (
+            WorkersChanged | TaskStarted | Outcomes | TaskMessage | TaskProgress | TaskWaits | TaskResumed | BatchEnded
+        ),
     ) -> None:
         crash_point("pool.message")
         if isinstance(message, WorkersChanged):
@@ -418,6 +425,8 @@ class Pool:
             self._listener.on_outcomes(batch, message.payload)
         elif isinstance(message, TaskMessage):
             self._listener.on_task_message(batch, message.payload)
+        elif isinstance(message, TaskProgress):
+            self._listener.on_task_progress(batch, message.progress)
         elif isinstance(message, TaskWaits):
             self._set_waiting(batch, is_waiting=True)
             self._listener.on_task_waits(batch, message.returned)

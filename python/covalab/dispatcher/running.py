@@ -17,6 +17,7 @@ from covalab.core.model import (
     DispatchId,
     DispatchSummary,
     Graph,
+    NodeProgress,
     NodeState,
     Outcome,
     Status,
@@ -60,6 +61,7 @@ class RunningDispatch:
         self.new_children: list[Submission] = []  # on their way to the disk
         self.journal: ExecutionState | None = None  # what happened beside the graph, if anything did
         self.entries: list[tuple[int, Entry]] = []  # of it, that are not on the disk yet
+        self.node_progress: dict[int, NodeProgress] = {}  # of running nodes that say how far they are
         self.session_worker = ""  # the worker that holds its session (`Settings.session`), once there is one
         self.closing = ""  # why it is to be closed, once that is asked for
         self.start_is_due: bool | None = None  # whether its start is to be recorded by itself; None: not asked yet
@@ -146,7 +148,18 @@ class RunningDispatch:
             error=error_text(self.graph, self.failed),
             waiting=0 if self.journal is None else len(self.journal.waiting),
             paused=self.paused,
+            progress=self.share_done() if self.node_progress else None,
         )
+
+    def share_done(self) -> float | None:
+        """Return the share of all its work that is done; None if no running node says how far it is."""
+        known = [it.done / it.total for it in self.node_progress.values() if it.total]
+        counts = self.progress.counts
+        ended = counts.completed + counts.failed + counts.cancelled + counts.skipped
+        n_nodes = ended + counts.pending + counts.running
+        if not known or n_nodes == 0:
+            return None
+        return round((ended + sum(min(1.0, max(0.0, share)) for share in known)) / n_nodes, 3)
 
 
 def _minus_one(state: NodeState) -> NodeState:

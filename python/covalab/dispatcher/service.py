@@ -7,7 +7,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -48,6 +48,7 @@ from covalab.dispatcher.notices import Notices
 from covalab.dispatcher.outcomes import OutcomeHandler
 from covalab.dispatcher.pool_events import PoolEvents
 from covalab.dispatcher.pools import Pools, SentBatch
+from covalab.dispatcher.previews import Previews
 from covalab.dispatcher.recovery import count_recovery, load_running, recorded_submission, resubmission
 from covalab.dispatcher.registry import Registry
 from covalab.dispatcher.retention import Retention, ttl
@@ -103,6 +104,7 @@ class Service:
             pools, clock, stats, blobs=self.blobs.folder, spool=spool.folder, packages=packages
         )
         self.notices = Notices(registry, pools, clock)
+        self.previews = Previews(folder, str(self.blobs.folder))
         self._children = children = Children(registry, self.blobs, collector, background)
         outcomes = OutcomeHandler(clock, alarms, scheduler, children, LostValues(registry, background))
         self.cancellation = Cancellation(
@@ -119,7 +121,7 @@ class Service:
         )
         self.triggers = Triggers(registry, commits, self.start, self.submit)
         self.retention = Retention(
-            commits, collector, clock=clock, background=background, forget=registry.forget, ttl=ttl()
+            commits, collector, clock=clock, background=background, forget=self._forget, ttl=ttl()
         )
         self._loop = Loop(
             registry,
@@ -290,9 +292,13 @@ class Service:
         self.held.discard(dispatch)
         self.schedules.forget(dispatch)
         self.triggers.forget(watching)
-        self.registry.forget(deleted.ids)
+        self._forget(deleted.ids)
         await self._collector.remove(deleted.unused)
         return ""
+
+    def _forget(self, deleted: Iterable[DispatchId]) -> None:
+        self.registry.forget(deleted)
+        self.previews.clear()
 
     def status(self) -> DispatcherStatus:
         """Return the state of this dispatcher."""
@@ -372,6 +378,7 @@ class Service:
 
     async def stop(self) -> None:
         """End the pools and commit what is queued."""
+        await self.previews.stop()
         await self.triggers.stop()
         await self._pools.stop()
         await self._loop.stop()

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final
 
 import apsw
+import msgspec
 
 from covalab.core import batching
 from covalab.core.assemble import returns_nothing
@@ -35,7 +36,9 @@ from covalab.core.model import (
 )
 from covalab.core.notebook_run import NotebookView
 from covalab.core.outputs import Outputs, recorded
+from covalab.core.previews import Preview, PreviewQuery
 from covalab.core.timeline import Timeline, timeline
+from covalab.dispatcher import previews
 from covalab.dispatcher.cache import FinishedDispatch
 from covalab.dispatcher.readable import ReadableDispatch
 from covalab.dispatcher.running import rebuild
@@ -141,7 +144,9 @@ async def changes(service: Service, dispatch: DispatchId, since: int) -> Dispatc
     summary = service.notices.added_to(summary)
     its_children = known.committed_children()
     children = {state.node: its_children[state.node] for state in nodes if state.node in its_children}
-    return DispatchChanges(summary, since, nodes, children)
+    run = service.runs.get(dispatch)
+    progress = [] if run is None else list(run.node_progress.values())
+    return DispatchChanges(summary, since, nodes, children, progress)
 
 
 async def record(service: Service, dispatch: DispatchId, outputs: str) -> DispatchRecord:
@@ -267,6 +272,25 @@ async def outputs(service: Service, dispatch: DispatchId, number: int, since: in
     found = [] if detail.status == "skipped" else await asyncio.to_thread(recorded, detail, service.blobs.load)
     first = len(found) if since == its_number else 0
     return Outputs(found[first:], first, its_number, is_final)
+
+
+async def preview(service: Service, dispatch: DispatchId, number: int, query: PreviewQuery) -> bytes:
+    """Return a part of a node's value as a page shows it: a `Preview` in JSON; raises `MissingLatticeRecordError`."""
+    known = await known_dispatch(service, dispatch)
+    nodes = known.progress.graph.nodes
+    if not 0 <= number < len(nodes):
+        task = f"{dispatch}:{number}"
+        raise MissingLatticeRecordError(task, f"{dispatch}, which has {len(nodes)} nodes")
+    why = previews.why_none(known, number)
+    if why:
+        return msgspec.json.encode(Preview("", why=why))
+    needed, key = previews.sources(known, number), known.key
+    wanted = [node for node in needed if nodes[node].kind is not NodeKind.PARAMETER]
+    values = await service.store.read(lambda db: dispatch_rows.select_values(db, key, wanted)) if wanted else {}
+    values |= {node: known.submission.values[nodes[node].value] for node in needed if node not in wanted}
+    if len(values) < len(needed):
+        return msgspec.json.encode(Preview("", why="it left no value"))
+    return await service.previews.preview(known, number, values, query)
 
 
 async def all_outputs(service: Service, dispatch: DispatchId) -> dict[int, NodeOutput]:

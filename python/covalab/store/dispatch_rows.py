@@ -33,7 +33,7 @@ from covalab.store import trigger_rows
 
 _encode: Final = msgspec.msgpack.encode
 
-_LIVE: Final = ("waiting", "paused", "notice")
+_LIVE: Final = ("waiting", "paused", "notice", "progress")
 """Fields of a summary that only a running dispatch has."""
 
 _COUNTED: Final = {"inner": "(SELECT count(*) FROM dispatches AS below WHERE below.root = dispatches.id)"}

@@ -11,6 +11,7 @@ import base64
 import html
 import logging
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from covalab.core.model import Counts, DispatchSummary, Graph, NodeState
 from covalab.view.node_outputs import NodeDisplays, displays_html, displays_json, displays_text
 from covalab.view.picture import graph_svg
 from covalab.view.shape import drawn_counts
-from covalab.view.words import counts_text, duration_text, short_error, short_name, summary_word
+from covalab.view.words import counts_text, duration_text, moment_text, short_error, short_name, summary_word
 
 MIME_TYPE: Final = "application/vnd.covalab.dispatch+json"
 WIDGET_MIME_TYPE: Final = "application/vnd.jupyter.widget-view+json"
@@ -28,6 +29,8 @@ WIDGET_MIME_TYPE: Final = "application/vnd.jupyter.widget-view+json"
 GRAPH_LIMIT: Final = 300
 """Largest graph that is saved in the notebook's file; pages read larger ones from the server."""
 
+_PICTURE_LIMIT: Final = 10_000
+_PICTURE_CHARACTERS: Final = 100_000
 _IMAGE: Final = "display:block;max-width:100%;max-height:440px;margin:6px 0"
 
 _log = logging.getLogger(__name__)
@@ -40,8 +43,11 @@ def dispatch_bundle(
     *,
     widget: bool = True,
     displays: NodeDisplays | None = None,
+    seen_at: float | None = None,
 ) -> dict[str, Any]:
     """Return the output of a dispatch, for `_repr_mimebundle_`.
+
+    No path of the machine is in it: of the notebook's only the name.
 
     Parameters
     ----------
@@ -56,15 +62,19 @@ def dispatch_bundle(
         `displays`: the widget has no renderers for them, and HTML has.
     displays
         The outputs of its nodes that are shown.
+    seen_at
+        When it was like this; now, if not given. Said of a dispatch that had not ended.
     """
     states = list(states)
+    summary = msgspec.structs.replace(summary, notebook=_file_name(summary.notebook))
     counts = summary.counts if graph is None else drawn_counts(summary.counts, graph.nodes, states)
+    picture = _picture(summary, graph, states)
     if graph is not None and len(graph.nodes) > GRAPH_LIMIT:
         graph, states = None, []
     data = _json(summary, graph, states)
-    bundle = {
+    bundle: dict[str, Any] = {
         MIME_TYPE: data,
-        "text/html": _html(summary, graph, states, counts),
+        "text/html": _html(summary, picture, counts, time.time() if seen_at is None else seen_at),
         "text/plain": _text(summary, counts),
     }
     if displays is not None and displays.nodes:
@@ -87,12 +97,27 @@ def _text(summary: DispatchSummary, counts: Counts) -> str:
     return f"{short_name(summary.name)}: {', '.join(parts)} (dispatch {summary.id})"
 
 
-def _html(summary: DispatchSummary, graph: Graph | None, states: Sequence[NodeState], counts: Counts) -> str:
+def _file_name(path: str) -> str:
+    """Return the last part of a path of this machine or another."""
+    return path.replace("\\", "/").rpartition("/")[2]
+
+
+def _picture(summary: DispatchSummary, graph: Graph | None, states: Sequence[NodeState]) -> str:
+    """Return the picture of a graph; of a large one only once the dispatch has ended, and if it is small itself."""
+    if graph is None or len(graph.nodes) > (GRAPH_LIMIT if summary.ended_at is None else _PICTURE_LIMIT):
+        return ""
+    picture = graph_svg(graph, states)
+    return picture if len(graph.nodes) <= GRAPH_LIMIT or len(picture) <= _PICTURE_CHARACTERS else ""
+
+
+def _html(summary: DispatchSummary, picture: str, counts: Counts, seen_at: float) -> str:
     """Return a dispatch as HTML that notebooks do not strip: no script, no classes, no inline SVG."""
     rows = {
         "Dispatch": summary.id,
         "Status": f"{summary_word(summary)} · {counts_text(counts)}",
         "Took" if summary.ended_at is not None else "So far": _duration(summary),
+        "Ended": "" if summary.ended_at is None else moment_text(summary.ended_at),
+        "As of": moment_text(seen_at) if summary.ended_at is None else "",
         "Notebook": summary.notebook,
         "Error": short_error(summary.error),
     }
@@ -102,9 +127,8 @@ def _html(summary: DispatchSummary, graph: Graph | None, states: Sequence[NodeSt
         for name, text in rows.items()
         if text
     )
-    picture = ""
-    if graph is not None:
-        data = base64.b64encode(graph_svg(graph, states).encode()).decode("ascii")
+    if picture:
+        data = base64.b64encode(picture.encode()).decode("ascii")
         alt = html.escape(f"Transport graph of {short_name(summary.name)}")
         picture = f'<img src="data:image/svg+xml;base64,{data}" alt="{alt}" style="{_IMAGE}">'
     return f"<div><strong>{html.escape(short_name(summary.name))}</strong>{picture}<table>{table}</table></div>"

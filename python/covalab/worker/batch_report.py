@@ -11,9 +11,10 @@ from typing import Final, TypeAlias
 import msgspec
 
 from covalab.core.model import Outcome
-from covalab.core.protocol import Outcomes, TaskStarted
+from covalab.core.protocol import Outcomes, TaskProgress, TaskStarted
 from covalab.worker.capture import Capture
 from covalab.worker.process_tree import block_signals
+from covalab.worker.progress import board
 
 Emit: TypeAlias = Callable[[bytes], None]
 """Sends an encoded `TaskStarted`, `TaskMessage` or `Outcomes` towards the dispatcher, in order, from any thread."""
@@ -34,6 +35,7 @@ class BatchReports:
 
     def begin(self, batch: int, capture: Capture, emit: Emit) -> BatchReport:
         """Begin the report of a batch."""
+        board.begin()
         self._report = BatchReport(batch, capture, emit, self._is_running)
         if self._thread is None:
             self._thread = threading.Thread(target=self._report_periodically, name="covalab-report", daemon=True)
@@ -104,6 +106,9 @@ class BatchReport:
             # A task that started just now has likely ended before the report would arrive.
             if not self._is_reported and time.time() - self._started_at > _REPORT_SECONDS / 2:
                 self._report_start()
+            progress = board.take(self._node)
+            if progress is not None and self._is_reported:
+                self._emit(_ENCODER.encode(TaskProgress(self._batch, progress)))
 
     def _report_start(self) -> None:
         self._is_reported = True

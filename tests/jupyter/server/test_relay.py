@@ -14,6 +14,7 @@ from tests.system.tasks import adding
 
 import covalab as ct
 from covalab.client import Client
+from covalab.view.bundle import MIME_TYPE
 from covalab.view.cell_view import CELL_MIME_TYPE
 
 
@@ -90,6 +91,26 @@ async def test_a_cell_is_what_a_notebook_saves(get: Any, live: Client) -> None:
     await asyncio.to_thread(live.cancel, waiting)
 
 
+async def test_a_dispatch_is_what_a_notebook_saves_at_its_end(get: Any, live: Client) -> None:
+    """A page puts it in place of what was saved before: graph, outputs and the time; no widget, no path."""
+
+    @ct.electron
+    def printing() -> int:
+        print("seen in the export")
+        return 1
+
+    run = dispatch(printing)
+    await asyncio.to_thread(ct.get_result, run, wait=True)
+    bundle = await get(f"dispatches/{run}/bundle")
+
+    assert {*bundle} == {MIME_TYPE, "text/html", "text/plain"}
+    assert bundle[MIME_TYPE]["summary"]["status"] == "completed"
+    assert "seen in the export" in bundle["text/html"]
+    assert "data:image/svg+xml" in bundle["text/html"]
+    preview = await get(f"dispatches/{run}/nodes/0/preview?count=5")
+    assert preview["text"]["text"] == "1"
+
+
 async def test_an_unknown_dispatch_is_a_404(send: Send, jp_auth_header: dict[str, str], jp_base_url: str) -> None:
     """An id that looks like one and is none is a 404 with Covalent's name for it, whatever is asked about it."""
     api = f"{jp_base_url}covalab/api/dispatches/no-such-dispatch"
@@ -99,6 +120,8 @@ async def test_an_unknown_dispatch_is_a_404(send: Send, jp_auth_header: dict[str
         ("GET", "/changes"),
         ("GET", "/nodes/0"),
         ("GET", "/nodes/0/cell"),
+        ("GET", "/nodes/0/preview"),
+        ("GET", "/bundle"),
         ("GET", "/execution"),
         ("GET", "/journal"),
         ("POST", "/cancel"),

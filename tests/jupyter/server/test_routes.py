@@ -24,6 +24,8 @@ ROUTES = {
     "dispatches/7/nodes/7": {"GET"},
     "dispatches/7/nodes/7/cell": {"GET"},
     "dispatches/7/nodes/7/outputs": {"GET"},
+    "dispatches/7/nodes/7/preview": {"GET"},
+    "dispatches/7/bundle": {"GET"},
     "dispatches/7/cancel": {"POST"},
     "dispatches/7/start": {"POST"},
     "dispatches/7/redispatch": {"POST"},

@@ -12,6 +12,7 @@ from tornado import web
 from covalab.core.browser_views import node_view, outputs_view
 from covalab.core.dispatch_list import ListQuery
 from covalab.core.model import DispatchId, NodeDetail, PurgeResult, RedispatchRequest, Status, Submission
+from covalab.core.previews import Preview, PreviewQuery
 from covalab.dispatcher import list_views, views
 from covalab.dispatcher.http_api.handler import LARGEST_NUMBER, LONGEST_WAIT, MOST_ENTRIES, BadRequest, Handler
 
@@ -169,6 +170,28 @@ class NodeOutputsHandler(Handler):
         """Return the outputs of a node that changed after a number."""
         since = int(self.number("since", 0, _LARGEST_OUTPUTS_NUMBER))
         self.answer(await views.outputs(self.service, DispatchId(dispatch), int(number), since))
+
+
+class PreviewHandler(Handler):
+    """`GET /dispatches/{id}/nodes/{n}/preview`."""
+
+    async def get(self, dispatch: str, number: str) -> None:
+        """Return a part of a node's value as a page shows it."""
+        given = {
+            name: self.get_query_argument(name)
+            for name in PreviewQuery.__struct_fields__
+            if name in self.request.query_arguments
+        }
+        try:
+            query = msgspec.convert(given, PreviewQuery, strict=False)
+        except msgspec.ValidationError as error:
+            raise BadRequest(str(error)) from None
+        made = await views.preview(self.service, DispatchId(dispatch), int(number), query)
+        if not self.wants_json:
+            self.answer(msgspec.json.decode(made, type=Preview))
+            return
+        self.set_header("Content-Type", "application/json")
+        await self.finish(made)  # as the process sent it, and as it is kept
 
 
 class OutputsHandler(Handler):

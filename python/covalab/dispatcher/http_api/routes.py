@@ -37,6 +37,7 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     (rf"{_DISPATCH}/redispatch", dispatches.RedispatchHandler),
     (rf"{_DISPATCH}/nodes/([0-9]{{1,9}})", dispatches.NodeHandler),
     (rf"{_DISPATCH}/nodes/([0-9]{{1,9}})/outputs", dispatches.NodeOutputsHandler),
+    (rf"{_DISPATCH}/nodes/([0-9]{{1,9}})/preview", dispatches.PreviewHandler),
     (rf"{_DISPATCH}/outputs", dispatches.OutputsHandler),
     (rf"{_DISPATCH}/execution", executions.ExecutionHandler),
     (rf"{_DISPATCH}/journal", executions.JournalHandler),

@@ -19,13 +19,22 @@ from tornado import web
 
 from covalab.core.dispatch_list import ListQuery as PageQuery
 from covalab.core.errors import CovalabError
-from covalab.core.model import Status, TaskQuery
+from covalab.core.model import DispatchChanges, Graph, NodeOutput, Status, TaskQuery
+from covalab.core.outputs import Output, Outputs
+from covalab.core.previews import PreviewQuery
 from covalab.jupyter.server.base_route import Route, dispatch_of
 from covalab.jupyter.server.notebook_routes import ExecutedRoute, NotebookRoute, NotebooksRoute
 from covalab.jupyter.server.relay import Relay
+from covalab.view.bundle import dispatch_bundle
 from covalab.view.cell_view import CELL_STATES, CellView, cell_bundle
+from covalab.view.node_outputs import chosen, node_displays
 
 _NODE: Final = re.compile(r"[0-9]{1,9}")
+_CHANGES: Final = msgspec.json.Decoder(DispatchChanges)
+_GRAPH: Final = msgspec.json.Decoder(Graph)
+_NODE_OUTPUTS: Final = msgspec.json.Decoder(dict[int, NodeOutput])
+_PAGES: Final = msgspec.json.Decoder(Outputs)
+_PREVIEW_SECONDS: Final = 60.0  # that making one may take, with those before it
 
 
 class ListQuery(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -217,6 +226,18 @@ class NodeOutputsRoute(Route):
         await self.send("GET", f"/dispatches/{dispatch}/nodes/{node}/outputs?since={query.since}")
 
 
+class PreviewRoute(Route):
+    """Value of one node, as a page shows it."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with a `Preview`, made by a process in which the value is opened."""
+        dispatch, node = dispatch_of(path), _node(path)
+        query = urlencode(msgspec.to_builtins(self.query(PreviewQuery)))
+        await self.send("GET", f"/dispatches/{dispatch}/nodes/{node}/preview?{query}", held=_PREVIEW_SECONDS)
+
+
 class CancelRoute(Route):
     """Cancellation of a dispatch."""
 
@@ -356,6 +377,40 @@ def _cell_bundle(node: bytes, outputs: bytes) -> bytes:
     return msgspec.json.encode(cell_bundle(cell))
 
 
+class BundleRoute(Route):
+    """Output of a dispatch that has ended, for a notebook that was saved before, or whose kernel is not there."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with a MIME bundle."""
+        target = f"/dispatches/{dispatch_of(path)}"
+        try:
+            answers = [
+                await self.relay.ask("GET", f"{target}/{part}") for part in ("changes?since=0", "graph", "outputs")
+            ]
+            refused = next((answer for answer in answers if answer.status >= HTTPStatus.BAD_REQUEST), None)
+            if refused is not None:
+                self.set_status(refused.status)
+                await self.finish_if_open(refused.body)
+                return
+            changes, graph = _CHANGES.decode(answers[0].body), _GRAPH.decode(answers[1].body)
+            given = _NODE_OUTPUTS.decode(answers[2].body)
+            numbers = chosen(given, (node for node, one in given.items() if one.failure is not None))
+            pages = [await self.relay.ask("GET", f"{target}/nodes/{node}/outputs?since=0") for node in numbers]
+        except CovalabError as error:
+            self.problem(HTTPStatus.SERVICE_UNAVAILABLE, type(error).__name__, str(error))
+            return
+        found = {node: _PAGES.decode(page.body).outputs for node, page in zip(numbers, pages, strict=True)}
+        n_more = len(given) - len(numbers)
+        await self.finish_if_open(await asyncio.to_thread(_bundle, changes, graph, found, n_more))
+
+
+def _bundle(changes: DispatchChanges, graph: Graph, outputs: dict[int, list[Output]], n_more: int) -> bytes:
+    displays = node_displays(changes.summary.id, graph, outputs, n_more)
+    return msgspec.json.encode(dispatch_bundle(changes.summary, graph, changes.nodes, widget=False, displays=displays))
+
+
 def routes(relay: Relay) -> list[tuple[str, type[Route], dict[str, Relay]]]:
     """Return the routes in tornado's form. A handler gets each part between slashes as text, and checks it."""
     patterns: dict[str, type[Route]] = {
@@ -372,6 +427,8 @@ def routes(relay: Relay) -> list[tuple[str, type[Route], dict[str, Relay]]]:
         r"dispatches/([^/]+)/nodes/([^/]+)": NodeRoute,
         r"dispatches/([^/]+)/nodes/([^/]+)/outputs": NodeOutputsRoute,
         r"dispatches/([^/]+)/nodes/([^/]+)/cell": CellRoute,
+        r"dispatches/([^/]+)/nodes/([^/]+)/preview": PreviewRoute,
+        r"dispatches/([^/]+)/bundle": BundleRoute,
         r"dispatches/([^/]+)/cancel": CancelRoute,
         r"dispatches/([^/]+)/start": StartRoute,
         r"dispatches/([^/]+)/redispatch": RedispatchRoute,

@@ -13,6 +13,7 @@ from covalab.sdk.code.modules import beside_by_value
 from covalab.sdk.code.source import doc_of
 from covalab.sdk.code.storing import store_code
 from covalab.sdk.environment import environment, origin, process_variables, working_folder
+from covalab.sdk.provenance import taken
 from covalab.sdk.values import UserValue
 
 
@@ -75,13 +76,14 @@ def prepare(
         kept = store_code(lattice, f"the lattice {lattice.__name__!r}", blobs, code)
     path = None if where is None else where.sys_path
     local_modules = store_local_modules([lattice, *plan.callables, args, kwargs], blobs, code, path)
+    its_environment = environment() if where is None else where
     return Submission(
         # Made here, so that a request that is sent twice is one dispatch.
         id=DispatchId(str(uuid.uuid4())),
         graph=plan.graph,
         values=plan.values,
         code=code,
-        environment=environment() if where is None else where,
+        environment=its_environment,
         origin=origin() if made_by is None else made_by,
         inputs=inputs,
         lattice=kept,
@@ -94,4 +96,5 @@ def prepare(
         auto_close=auto_close,
         variables=process_variables(),
         local_modules=local_modules,
+        provenance=taken(its_environment.cwd),
     )

@@ -41,6 +41,7 @@ from covalab.sdk.configuration import get_config
 from covalab.sdk.recorded_values import RecordedValues
 from covalab.sdk.results.inputs import RecordedInputs
 from covalab.sdk.results.notebooks import executed_notebook
+from covalab.sdk.results.provenance import provenance_of
 from covalab.sdk.results.readers import Readers
 from covalab.sdk.results.result_files import ResultFiles
 from covalab.sdk.results.result_text import TEXT_LIMIT, result_text
@@ -260,6 +261,18 @@ class Result(Readers):
         covalab.export_notebook : Write it to a file.
         """
         return executed_notebook(self.dispatch_id, self._client)
+
+    def provenance(self) -> FieldDict:
+        """Return how the dispatch came about, as far as it was recorded. Not in Covalent.
+
+        Returns
+        -------
+        dict
+            ``source``, ``functions``, ``arguments`` (as short texts), ``python``, ``packages`` (names and versions of
+            all that were installed), ``git`` (commit, branch, remote, and whether files were changed), ``notebook``,
+            ``cell``, ``folder``, ``host``, ``system`` and the times. It was taken when the dispatch was made.
+        """
+        return provenance_of(self._record, self._client.submission(self.dispatch_id))
 
     @property
     def encoded_result(self) -> TransportableObject | None:

@@ -1,0 +1,69 @@
+"""Commands that take a dispatch elsewhere: as an RO-Crate, or beside another one."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from covalab.cli.output import console, plain_text
+from covalab.core.previews import PreviewQuery
+
+if TYPE_CHECKING:
+    from covalab.sdk.results.result import Result
+
+_MOST_OUTPUTS: Final = 200
+
+
+@click.command()
+@click.argument("dispatch", metavar="ID")
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the crate, or ZIP file if the name ends in .zip.",
+)
+def export(dispatch: str, *, target: Path) -> None:
+    """Write source, arguments, versions and outputs of a dispatch as an RO-Crate."""
+    from covalab.sdk.results import fetch
+    from covalab.sdk.results.provenance import write_crate
+
+    result = fetch.fetch_result(dispatch)
+    click.echo(write_crate(target, result.provenance(), dict(_outputs(result))))
+
+
+@click.command()
+@click.argument("left", metavar="A")
+@click.argument("right", metavar="B")
+def compare(left: str, right: str) -> None:
+    """Compare two dispatches: inputs, code, versions, durations, and outputs by digest."""
+    from covalab.sdk.results import comparing
+
+    for line in repr(comparing.compare(left, right)).splitlines():
+        console().print(plain_text(line))
+
+
+def _outputs(result: Result) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of a file for each output: in a format that other programs read where there is one."""
+    from covalab.client import connect
+
+    client, record = connect(), result.full_record()
+    for number in sorted(record.outputs)[:_MOST_OUTPUTS]:
+        name = f"outputs/{number}-{_file_name(record.graph.nodes[number].name)}"
+        file = client.preview(result.dispatch_id, number, PreviewQuery(whole=True)).file
+        if file is None:
+            yield f"{name}.txt", record.outputs[number].text.encode("utf-8", "backslashreplace")
+        else:
+            yield f"{name}.{file.ending}", base64.b64decode(file.content)
+
+
+def _file_name(name: str) -> str:
+    return "".join(char if char.isalnum() or char in "-_" else "_" for char in name)[:60]
+
+
+COMMANDS: Final = (export, compare)
