@@ -192,6 +192,17 @@ rng, own, table = np.random.default_rng(1), random.Random(1), pd.DataFrame({"a":
 array, numbers, model = np.zeros(3), [1, 2], LogisticRegression()
 models = {"first": [model]}
 def split(): return train_test_split(numbers)
+count = 0
+def counted():
+    global count
+    count += 1
+def twice(): return [counted(), counted()]
+def widen(some, by): some[0] *= by
+def inner():
+    def deepest():
+        global count
+        del count
+    return deepest
 def total(): return sum(numbers)
 def imports():
     import scipy.stats
@@ -282,3 +293,22 @@ def test_a_cell_may_change_what_it_changes_a_part_of(analysis: dict[str, Any], c
     """Under a name of its own: `view = data.isel(y=0); view[:] = 0` changed `data`, and the next cell did not wait."""
     found = names_changed(ast.parse(cell), analysis)
     assert found & {"table", "numbers", "array", "models"} == changed
+
+
+@pytest.mark.parametrize(
+    ("cell", "changed"),
+    [
+        ("counted()", {"count"}),
+        ("[twice() for _ in range(3)]", {"count"}),
+        ("inner()()", {"count"}),
+        ("def up():\n    global count\n    count += 1\nup()", {"count"}),
+        ("widen(numbers, 2)", {"numbers"}),
+        ("widen(some=numbers, by=2)", {"numbers"}),
+        ("print(count, numbers)", set()),
+    ],
+)
+def test_what_functions_of_the_notebook_change_is_waited_for(
+    analysis: dict[str, Any], cell: str, changed: set[str]
+) -> None:
+    """Numbers too, which they set as globals; and arguments, also of functions that use no global."""
+    assert names_changed(ast.parse(cell), analysis) & {"count", "numbers", "table"} == changed

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import ast
 import gc
+import itertools
 import random
 import sys
 import types
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
+
+from covalab.core.plain_types import ATOMS
 
 _MAIN: Final = "__main__"
 _OBJECTS_LIMIT: Final = 10_000
+_ITEMS_LIMIT: Final = 1_000
 _ENTERED: Final = (list, tuple, dict, set, frozenset)
 _OWN: Final = frozenset({"Generator", "RandomState"})
 _DRAWING: Final = frozenset({"random", "numpy.random"})
@@ -85,15 +89,21 @@ def _packages_of(value: object) -> set[str]:
     return found
 
 
+def _inside(value: Any) -> Iterable[object]:
+    """Return some of what is in a container, or what an object of the notebook refers to."""
+    if type(value) in _ENTERED:
+        return itertools.islice(value.values() if type(value) is dict else value, _ITEMS_LIMIT)
+    return gc.get_referents(value) if type(value).__module__ == _MAIN else ()
+
+
 def _parts(values: Iterable[object]) -> list[object]:
     """Return values, and what is in containers and objects of the notebook among them, up to a limit."""
     found: dict[int, object] = {}
     level = list(values)
     while level and len(found) < _OBJECTS_LIMIT:
-        fresh = {id(one): one for one in level if id(one) not in found}
+        fresh = {id(one): one for one in level if id(one) not in found and type(one) not in ATOMS}
         found |= fresh
-        inside = [one for one in fresh.values() if type(one) in _ENTERED or type(one).__module__ == _MAIN]
-        level = [part for part in gc.get_referents(*inside) if type(part) not in (str, int, float)] if inside else []
+        level = [*itertools.islice((part for one in fresh.values() for part in _inside(one)), _OBJECTS_LIMIT)]
     return list(found.values())
 
 

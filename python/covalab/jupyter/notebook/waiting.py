@@ -7,6 +7,7 @@ draws from: in the notebook it comes after it.
 from __future__ import annotations
 
 import ast
+import dis
 import gc
 import time
 import types
@@ -19,7 +20,7 @@ from covalab.jupyter.cells.dataflow import Conflict, scan
 from covalab.jupyter.cells.derived import changed_sources
 from covalab.jupyter.cells.effects import lists_names, may_read, may_write, settings_set
 from covalab.jupyter.cells.packages_used import is_generator, may_draw, packages_used, settings_used
-from covalab.worker.session.reach import names_in, reached
+from covalab.worker.session.reach import codes_in, names_in, reached
 
 WAIT: Final = "__covalab_wait__"
 """Name of the function in the notebook that a cell calls first, if it has to wait."""
@@ -37,6 +38,7 @@ _NOT_ENTERED: Final = ATOMS | {type, types.ModuleType, types.CodeType, types.Bui
 _MAIN: Final = "__main__"
 _ASKS_FOR_CLASS: Final = frozenset({"type", "__class__", "__mro__", "__subclasses__", "__bases__"})
 _OBJECTS_LIMIT: Final = 100_000
+_SETS_GLOBAL: Final = frozenset({"STORE_GLOBAL", "DELETE_GLOBAL"})
 _TICK_SECONDS: Final = 0.1
 _SHOWN_AFTER: Final = 0.5
 
@@ -89,6 +91,8 @@ def names_changed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
     found = {name for name in reached(mentioned, namespace) if _changes_by_use(namespace[name])}
     through = reached([inner for name in mentioned for inner in names_in(namespace[name])], namespace)
     found |= {name for name in through if _can_change(namespace[name])}
+    found |= {name for one in mentioned | through for code in codes_in(namespace[one]) for name in _globals_set(code)}
+    found |= {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and _is_of_notebook(node.func, namespace):
             arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
@@ -97,6 +101,12 @@ def names_changed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
     found |= {name for name in changed_sources(tree) & namespace.keys() if _can_change(namespace[name])}
     found |= {SETTINGS[kind] for kind in settings_set(tree)}
     return found | {FILES} if may_write(tree) else found
+
+
+def _globals_set(code: types.CodeType) -> set[str]:
+    """Return the globals that code sets or deletes, also in functions inside it."""
+    found = {str(one.argval) for one in dis.get_instructions(code) if one.opname in _SETS_GLOBAL}
+    return found.union(*(_globals_set(one) for one in code.co_consts if isinstance(one, types.CodeType)))
 
 
 def may_change_classes(tree: ast.Module, namespace: Mapping[str, Any]) -> bool:
@@ -145,7 +155,7 @@ def _is_of_notebook(function: ast.expr, namespace: Mapping[str, Any]) -> bool:
     """Return whether a call is of a function, class or object that the notebook defines."""
     while isinstance(function, (ast.Attribute, ast.Subscript, ast.Call)):
         function = function.func if isinstance(function, ast.Call) else function.value
-    return isinstance(function, ast.Name) and function.id in namespace and bool(names_in(namespace[function.id]))
+    return isinstance(function, ast.Name) and function.id in namespace and bool(codes_in(namespace[function.id]))
 
 
 def _can_change(value: object) -> bool:
