@@ -58,11 +58,12 @@ def executed(
         cell["outputs"] = [_in_format(one, number) for one in outputs.get(node, ())]
         _add_metadata(cell.setdefault("metadata", {}), summary, state)
     made.setdefault("metadata", {})[KEY] = {
-        **_as_dict(made["metadata"].get(KEY)),
+        **{name: value for name, value in _as_dict(made["metadata"].get(KEY)).items() if name != "resumed"},
         "dispatch_id": summary.id,
         "status": summary.status,
         "input_path": run.path,
         "parameters": run.parameters,
+        **({"resumed": run.resumed} if run.resumed else {}),
         **_times(summary.started_at, summary.ended_at),
     }
     return made

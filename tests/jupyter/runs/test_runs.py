@@ -166,6 +166,8 @@ def test_a_run_stops_at_the_first_error_and_goes_on_when_it_is_mended(live: Clie
     submission = live.submission(again)
     assert submission.notebook is not None
     assert submission.notebook.resumed == run
+    assert found["metadata"]["covalab"]["resumed"] == run
+    assert "resumed" not in broken.notebook()["metadata"]["covalab"]
 
 
 def test_going_on_needs_an_end_and_a_notebook(live: Client, tmp_path: Path) -> None:
