@@ -55,6 +55,7 @@ def test_the_list_is_searched_grouped_and_pruned(desk: Desk, live: Client) -> No
     expect(fold.locator(".cv-spark > span")).to_have_count(5)
     fold.press("Enter")
     failed = row.locator(f".jp-covalab-Row[data-dispatch='{runs[3]}']")
+    expect(failed.locator(".cv-rowName")).to_have_text("depth=3")
     expect(failed).to_contain_text("KeyError: 'depth three'")
     desk.shoot("list-groups")
     assert violations(bar) == []
