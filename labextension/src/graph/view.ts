@@ -21,8 +21,7 @@ import { inSlices } from './slices';
 
 const MARGIN = 24;
 
-/** Height that the toolbar takes from the graph. */
-const TOOLBAR_HEIGHT = 20;
+const TOOLBAR_HEIGHT = 20; // that the toolbar takes from the graph
 
 const MIN_HEIGHT = 150;
 const MAX_HEIGHT = 440;
@@ -37,13 +36,11 @@ const LARGE = 3000;
 /** Number of nodes from which on there is a search. */
 const SEARCH_FROM = 20;
 
-/** Milliseconds of one period of the animation of running nodes. */
-const PERIOD = 1400;
+const PERIOD = 1400; // milliseconds of one period of the animation of running nodes
 
 const TRANSITION = 220; // milliseconds
 
-/** Milliseconds between two pictures of the animation: thirty a second are smooth and leave the page half of its time. */
-const FRAME = 33;
+const FRAME = 33; // milliseconds between two pictures: thirty a second are smooth and leave the page half of its time
 
 const DRAG_FROM = 4; // pixels
 
