@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from playwright.sync_api import Locator, expect
 from tests.browser.axe import violations
@@ -76,7 +77,7 @@ def test_the_list_is_searched_grouped_and_pruned(desk: Desk, live: Client) -> No
     expect(menu.get_by_text("Open Dispatch", exact=True)).to_be_visible()
 
 
-def find(bar: Locator, row: Locator, runs: list[str]) -> None:
+def find(bar: Locator, row: Locator, runs: Sequence[str]) -> None:
     """Search, filter and sort."""
     search = bar.get_by_role("searchbox")
     # Search and filters are over everything, and the count says so.

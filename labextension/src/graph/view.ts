@@ -245,7 +245,7 @@ export class GraphView {
     const { width, height } = this._size;
     const names = this._shape!.units.map(({ kind, members }) => {
       const [name, type] = this._nodes[members[0]];
-      return kind === 'group' ? `${prettyName(name, type)} ×${members.length}` : this._nameOf(members[0]);
+      return kind === 'group' ? `${prettyName(name, type)}    ×${members.length}` : this._nameOf(members[0]);
     });
     this._scene = sceneOf(
       { shape: this._shape!, ranks: this._ranks!, open: this._open.shown(this._shape, this._states), card: cardWidth(names) },
