@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from playwright.sync_api import Locator, expect
 from tests.browser.axe import violations
@@ -55,6 +56,7 @@ def test_the_list_is_searched_grouped_and_pruned(desk: Desk, live: Client) -> No
     expect(fold.locator(".cv-spark > span")).to_have_count(5)
     fold.press("Enter")
     failed = row.locator(f".jp-covalab-Row[data-dispatch='{runs[3]}']")
+    expect(failed.locator(".cv-rowName")).to_have_text("depth=3")
     expect(failed).to_contain_text("KeyError: 'depth three'")
     desk.shoot("list-groups")
     assert violations(bar) == []
@@ -75,7 +77,7 @@ def test_the_list_is_searched_grouped_and_pruned(desk: Desk, live: Client) -> No
     expect(menu.get_by_text("Open Dispatch", exact=True)).to_be_visible()
 
 
-def find(bar: Locator, row: Locator, runs: list[str]) -> None:
+def find(bar: Locator, row: Locator, runs: Sequence[str]) -> None:
     """Search, filter and sort."""
     search = bar.get_by_role("searchbox")
     # Search and filters are over everything, and the count says so.

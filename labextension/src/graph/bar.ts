@@ -78,7 +78,7 @@ export class GraphBar {
       h('strong', { text: `${name} ×${all.toLocaleString('en')}` }),
       ...(present.length > 1 ? [chip(null, all), ...present.map(status => chip(status, counts[status]))] : []),
       iconButton('left', 'Previous page', () => turn(-1)),
-      h('span', { class: 'cv-quiet', text: matching === 0 ? 'none' : `${first + 1}–${first + shown} of ${matching.toLocaleString('en')}` }),
+      h('span', { class: 'cv-quiet', text: matching === 0 ? 'none' : `${first + 1} to ${first + shown} of ${matching.toLocaleString('en')}` }),
       iconButton('right', 'Next page', () => turn(1)),
       iconButton('close', 'Fold', close)
     ];

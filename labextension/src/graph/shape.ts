@@ -4,6 +4,7 @@
  * Pure, and linear in nodes and edges. `covalab.view.shape` is the same algorithm in Python; a test compares the two, so a
  * change here needs the same change there.
  */
+import { atOnce, type Steps } from './slices';
 import { type Counts, type Edge, type Node, NodeKind, type NodeState } from '../wire';
 
 /** Content of one drawn box: a node, a group of like nodes, or a junction (a dot where many edges meet). */
@@ -32,6 +33,9 @@ export interface IShapeOptions {
 }
 
 export const FOLD_THRESHOLD = 12;
+
+/** Nodes of one step. */
+const STEP = 512;
 
 /** Name of the edges that only say in which order the cells of a session run. */
 export const SESSION = ':session:';
@@ -76,15 +80,21 @@ export function drawnCounts(counts: Counts, nodes: readonly Node[], states: Read
 
 /** Reduce a graph to the units and edges that are drawn. */
 export function shapeOf(nodes: readonly Node[], edges: readonly Edge[], options: IShapeOptions = {}): IShape {
+  return atOnce(shapeSteps(nodes, edges, options));
+}
+
+/** Reduce a graph in steps, which a page takes in slices when the graph is large. */
+export function* shapeSteps(nodes: readonly Node[], edges: readonly Edge[], options: IShapeOptions = {}): Steps<IShape> {
   const { everything = false, threshold = FOLD_THRESHOLD, keep = new Set<number>() } = options;
-  const links = Private.link(nodes.length, edges);
+  const links = yield* Private.link(nodes.length, edges);
   let hidden = nodes.map(([, kind], node) => !everything && PLUMBING.has(kind) && !keep.has(node));
   // A graph of plumbing only is drawn as it is, not as an empty picture.
   if (!hidden.includes(false)) {
     hidden = nodes.map(() => false);
   }
-  const groupOf = threshold > 0 ? Private.groups(nodes, links, hidden, threshold) : nodes.map(() => -1);
+  const groupOf = threshold > 0 ? yield* Private.groups(nodes, links, hidden, threshold) : nodes.map(() => -1);
 
+  yield;
   const { units, unitOf } = Private.unite(hidden, groupOf);
   const drawn: [number, number][] = [];
   const seen = new Set<number>();
@@ -97,7 +107,11 @@ export function shapeOf(nodes: readonly Node[], edges: readonly Edge[], options:
   };
   // For each hidden node the units whose values reach it: its outgoing edges are drawn from those.
   const reaching: ReadonlySet<number>[] = new Array(nodes.length);
+  let steps = 0;
   for (const node of links.order) {
+    if (++steps % STEP === 0) {
+      yield;
+    }
     // The order of a session is drawn only where nothing else leads to the node.
     const values = Private.sources(links.values[node], unitOf, reaching);
     const sources = values.size > 0 ? values : Private.sources(links.parents[node], unitOf, reaching);
@@ -131,13 +145,14 @@ namespace Private {
     readonly order: readonly number[];
   }
 
-  export function link(count: number, edges: readonly Edge[]): ILinks {
+  export function* link(count: number, edges: readonly Edge[]): Steps<ILinks> {
     const parents: number[][] = Array.from({ length: count }, () => []);
     const children: number[][] = Array.from({ length: count }, () => []);
     for (const [source, target] of edges) {
       parents[target].push(source);
       children[source].push(target);
     }
+    yield;
     const waiting = parents.map(list => list.length);
     const order: number[] = [];
     waiting.forEach((missing, node) => missing === 0 && order.push(node));
@@ -205,12 +220,12 @@ namespace Private {
    * Nodes are alike when they have the same function and their ancestors are alike and their descendants are alike,
    * however many there are of each. Like nodes are equally deep, so joining them makes no cycle.
    */
-  export function groups(
+  export function* groups(
     nodes: readonly Node[],
     links: ILinks,
     hidden: readonly boolean[],
     threshold: number
-  ): number[] {
+  ): Steps<number[]> {
     const names = new Map<string, number>();
     const intern = (key: string): number => {
       const id = names.get(key) ?? names.size + 1;
@@ -226,17 +241,21 @@ namespace Private {
       }
       return PLUMBING.has(kind) ? `k${kind}` : `n${kind}${name}`;
     });
-    const classes = (order: readonly number[], before: readonly number[][]): number[] => {
+    const classes = function* (order: readonly number[], before: readonly number[][]): Steps<number[]> {
       const result: number[] = new Array(nodes.length).fill(0);
+      let steps = 0;
       for (const node of order) {
+        if (++steps % STEP === 0) {
+          yield;
+        }
         const around = [...new Set(before[node].map(other => result[other]))].filter(id => id > 0).sort((a, b) => a - b);
         // A hidden node without visible ancestors is a constant: tasks with different constants are alike.
         result[node] = hidden[node] && around.length === 0 ? 0 : intern(`${own[node]}|${around.join()}`);
       }
       return result;
     };
-    const above = classes(links.order, links.parents);
-    const below = classes([...links.order].reverse(), links.children);
+    const above = yield* classes(links.order, links.parents);
+    const below = yield* classes([...links.order].reverse(), links.children);
 
     const alike = new Map<string, number[]>();
     nodes.forEach((_, node) => {

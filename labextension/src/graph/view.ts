@@ -14,13 +14,14 @@ import { GraphList } from './list';
 import { captionOf, countMembers, type IPicture, type IViewport, paint } from './paint';
 import { OpenFolds } from './openFolds';
 import { type IPalette, readPalette, watchTheme } from './palette';
-import { cardWidth, hit, type IBox, type IScene, sceneOf } from './scene';
-import { type IShape, isPlumbing, shapeOf } from './shape';
+import { cardWidth, hit, type IScene, sceneOf } from './scene';
+import { between, placeTip, tipOf } from './tip';
+import { type IShape, isPlumbing, shapeOf, shapeSteps } from './shape';
+import { inSlices } from './slices';
 
 const MARGIN = 24;
 
-/** Height that the toolbar takes from the graph. */
-const TOOLBAR_HEIGHT = 20;
+const TOOLBAR_HEIGHT = 20; // that the toolbar takes from the graph
 
 const MIN_HEIGHT = 150;
 const MAX_HEIGHT = 440;
@@ -29,20 +30,19 @@ const MAX_SCALE = 2.5;
 /** Least part of the scale that shows the whole graph. */
 const LEAST_OF_FIT = 0.6;
 
+/** Number of nodes from which on a graph is reduced in slices. */
+const LARGE = 3000;
+
 /** Number of nodes from which on there is a search. */
 const SEARCH_FROM = 20;
 
-/** Milliseconds of one period of the animation of running nodes. */
-const PERIOD = 1400;
+const PERIOD = 1400; // milliseconds of one period of the animation of running nodes
 
-/** Milliseconds of a transition from one viewport to another. */
-const TRANSITION = 220;
+const TRANSITION = 220; // milliseconds
 
-/** Milliseconds between two pictures of the animation: thirty a second are smooth and leave the page half of its time. */
-const FRAME = 33;
+const FRAME = 33; // milliseconds between two pictures: thirty a second are smooth and leave the page half of its time
 
-/** Pixels from which on a pointer drags instead of clicking. */
-const DRAG_FROM = 4;
+const DRAG_FROM = 4; // pixels
 
 export interface IGraphViewOptions {
   /** Called when a node is selected, or the selection is cleared. */
@@ -130,10 +130,14 @@ export class GraphView {
   setGraph(nodes: readonly Node[], edges: readonly Edge[]): void {
     this._nodes = nodes;
     this._edges = edges;
-    this._reduce();
     this._userMoved = false;
     this._fitted = false;
-    this.fit(false);
+    if (nodes.length < LARGE) {
+      this._reduce();
+      this.fit(false);
+    } else {
+      void this._reduceLarge();
+    }
   }
 
   /** Replace the states of the nodes; `live` is false when they may be outdated. */
@@ -152,7 +156,7 @@ export class GraphView {
       }
     }
     this._failed = failed.sort((a, b) => a - b);
-    if (added) {
+    if (added && this._shape) {
       this._reduce();
     }
     this._updateBar();
@@ -224,16 +228,32 @@ export class GraphView {
   }
 
   private _reduce(): void {
-    this._shape = shapeOf(this._nodes, this._edges, { everything: this._showsEverything, keep: this._failedPlumbing });
-    this._ranks = rank({ count: this._shape.units.length, edges: this._shape.edges });
+    this._setShape(shapeOf(this._nodes, this._edges, { everything: this._showsEverything, keep: this._failedPlumbing }));
+  }
+
+  private _setShape(shape: IShape): void {
+    this._shape = shape;
+    this._ranks = rank({ count: shape.units.length, edges: shape.edges });
     this._layOut();
+  }
+
+  /** Reduce a large graph in slices, so that the page goes on meanwhile; what was shown before stays until then. */
+  private async _reduceLarge(): Promise<void> {
+    const nodes = this._nodes;
+    const options = { everything: this._showsEverything, keep: this._failedPlumbing };
+    [this._shape, this._scene] = [null, null];
+    const shape = await inSlices(shapeSteps(nodes, this._edges, options), () => nodes === this._nodes && !this._disposed);
+    if (shape) {
+      this._setShape(shape);
+      this.fit(false);
+    }
   }
 
   private _layOut(): void {
     const { width, height } = this._size;
     const names = this._shape!.units.map(({ kind, members }) => {
       const [name, type] = this._nodes[members[0]];
-      return kind === 'group' ? `${prettyName(name, type)} ×${members.length}` : this._nameOf(members[0]);
+      return kind === 'group' ? `${prettyName(name, type)}    ×${members.length}` : this._nameOf(members[0]);
     });
     this._scene = sceneOf(
       { shape: this._shape!, ranks: this._ranks!, open: this._open.shown(this._shape, this._states), card: cardWidth(names) },
@@ -433,14 +453,7 @@ export class GraphView {
       return;
     }
     const part = Math.min(1, (now - this._transition.start) / TRANSITION);
-    const ease = 1 - (1 - part) ** 3;
-    const { from } = this._transition;
-    const mix = (a: number, b: number): number => a + (b - a) * ease;
-    this._viewport = {
-      scale: mix(from.scale, this._target.scale),
-      x: mix(from.x, this._target.x),
-      y: mix(from.y, this._target.y)
-    };
+    this._viewport = between(this._transition.from, this._target, part);
     if (part === 1) {
       this._target = null;
     }
@@ -541,28 +554,14 @@ export class GraphView {
     this.zoom(Math.exp(-event.deltaY * lines * (event.ctrlKey ? 0.006 : 0.0016)), x, y, false);
   };
 
-  private _tipOf({ unit, cells }: IBox, member: number | null): HTMLElement[] {
-    const node = member ?? unit.members[0];
-    const [name, kind] = this._nodes[node];
-    if (unit.kind === 'group' && member === null) {
-      const counts = describeCounts(countMembers(unit.members, this._states)).join(' · ');
-      return [h('strong', { text: `${prettyName(name, kind)} ×${unit.members.length}` }), h('span', { text: `${counts}\n${cells.length > 0 ? 'Click to fold' : 'Click to open'}` })];
-    }
-    const state = this._states.get(node);
-    const caption = isPlumbing(kind) ? '' : ` · ${statusLabel(state?.[1] ?? 'pending')} · ${captionOf(state, this._now, kind)}`;
-    return [h('strong', { text: this._nameOf(node) }), h('span', { text: `Node ${node}${caption}` })];
-  }
-
   private _showTip(event: PointerEvent, found: ReturnType<typeof hit>): void {
     this._tip.hidden = !found;
     if (!found) {
       return;
     }
-    this._tip.replaceChildren(...this._tipOf(this._scene!.boxes[found.box], found.member));
-    const { x, y } = this._pointOf(event);
-    const { offsetWidth, offsetHeight } = this._tip;
-    this._tip.style.left = `${Math.max(4, Math.min(x + 14, this._size.width - offsetWidth - 6))}px`;
-    this._tip.style.top = `${y + 18 + offsetHeight > this._size.height ? Math.max(4, y - offsetHeight - 10) : y + 18}px`;
+    const { _nodes: nodes, _states: states, _now: now } = this;
+    this._tip.replaceChildren(...tipOf(this._scene!.boxes[found.box], found.member, { nodes, states, now, nameOf: node => this._nameOf(node) }));
+    placeTip(this._tip, this._pointOf(event), this._size);
   }
 
   private readonly _options: IGraphViewOptions;

@@ -39,6 +39,7 @@ export class Dashboard {
       h(
         'div',
         { class: 'cv-tallies', attrs: { role: 'group', 'aria-label': 'List dispatches by the status of their tasks' } },
+        h('span', { class: 'cv-tallyTitle', text: 'Tasks' }),
         ...[...this._tallies.values()].map(([button]) => button)
       ),
       this._rate,

@@ -84,7 +84,7 @@ export class DispatchRow {
   update(summary: DispatchSummary, now: number, family: readonly DispatchSummary[], row?: Pick<ListRow, 'result' | 'why'>, title = ''): void {
     this._updateStatus(summary);
     this._updateText(summary, now, title);
-    this._updateFacts(summary, row);
+    this._updateFacts(summary, row, title !== '');
     this._updateBar(summary);
     this._updateButtons(summary);
     this._updateForms(summary);
@@ -108,10 +108,10 @@ export class DispatchRow {
     }
   }
 
-  private _updateFacts({ id, inputs, name }: DispatchSummary, row: Pick<ListRow, 'result' | 'why'> | undefined): void {
+  private _updateFacts({ id, inputs, name }: DispatchSummary, row: Pick<ListRow, 'result' | 'why'> | undefined, isTitled: boolean): void {
     const result = row?.result ?? '';
-    this._facts.hidden = !inputs && !result;
-    this._facts.textContent = [inputs, result && `→ ${result}`].filter(Boolean).join(' ');
+    this._facts.textContent = [isTitled ? '' : inputs, result && `→ ${result}`].filter(Boolean).join(' ');
+    this._facts.hidden = this._facts.textContent === '';
     this._why.hidden = !row?.why;
     this._why.textContent = row?.why ?? '';
     this._choice.checked = this._options.isChosen(id);
@@ -127,7 +127,7 @@ export class DispatchRow {
     const label = summaryLabel(summary);
     // The mark shows every status, but it does not distinguish these.
     const isLabelled = held || label === SUMMARY_LABELS.paused || label === SUMMARY_LABELS.waiting;
-    this._where.textContent = [isLabelled ? label : '', title ? '' : (summary.notebook.split('/').pop() ?? ''), title ? '' : age].filter(Boolean).join(' · ');
+    this._where.textContent = [isLabelled ? label : '', title ? '' : (summary.notebook.split('/').pop() ?? ''), title === age ? '' : age].filter(Boolean).join(' · ');
     this._where.hidden = this._where.textContent === '';
     const facts = [summary.name, summary.inputs, label, ...describeCounts(counts), summary.notebook, age];
     this._main.setAttribute('aria-label', facts.filter(Boolean).join(', '));
@@ -142,7 +142,7 @@ export class DispatchRow {
       element.style.flexGrow = String(counts[part]);
       element.hidden = counts[part] === 0;
     });
-    this._bar.hidden = status === 'completed' || total(counts) === 0;
+    this._bar.hidden = isTerminal(status) || total(counts) === 0;
   }
 
   private _updateButtons(summary: DispatchSummary): void {

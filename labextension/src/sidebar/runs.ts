@@ -40,7 +40,12 @@ export class GroupRuns {
       void this._fill();
     }
     const now = Date.now() / 1000;
-    this._rows.forEach((row, id) => this._listed.has(id) && row.update(this._listed.get(id)!.summary, now, [], this._listed.get(id)));
+    for (const [id, row] of this._rows) {
+      const listed = this._listed.get(id);
+      if (listed) {
+        this._updateRow(row, listed, now);
+      }
+    }
   }
 
   private _drawSpark({ spark }: DispatchGroup): void {
@@ -79,12 +84,17 @@ export class GroupRuns {
         element = new DispatchRow(row.summary.id, this._options, row.summary.id);
         this._rows.set(row.summary.id, element);
       }
-      element.update(row.summary, now, [], row, formatAge(row.summary.created_at, now));
+      this._updateRow(element, row, now);
       this._list.append(element.node);
     }
     const more = this._group!.count - 1 - found.length;
     this._more.textContent = `and ${more.toLocaleString('en')} older: search for one by its inputs`;
     more > 0 ? this._list.append(this._more) : this._more.remove();
+  }
+
+  /** Runs of one name are told apart by their inputs, else by their age. */
+  private _updateRow(row: DispatchRow, listed: ListRow, now: number): void {
+    row.update(listed.summary, now, [], listed, listed.summary.inputs || formatAge(listed.summary.created_at, now));
   }
 
   private readonly _options: IRowOptions;

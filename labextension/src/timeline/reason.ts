@@ -11,6 +11,9 @@ const SHARE = 0.05;
 const SAVING = 0.1;
 const SAVED_SECONDS = 0.5;
 
+/** Most nodes of a graph for which other numbers of workers are tried: it takes a moment for each. */
+const MOST_SIMULATED = 5000;
+
 /** Numbers of further workers that are tried. */
 const MORE = [1, 2, 4, 8, 16, 32, 64];
 
@@ -62,7 +65,7 @@ function longestOf({ bars }: ISchedule, now: number): { node: number; seconds: n
 
 /** Return what the fewest further workers would save that save most of what any number would. */
 function savingOf({ workers }: ISchedule, input: IScheduleInput, all: number): string[] {
-  if (workers === 0) {
+  if (workers === 0 || input.nodes.length > MOST_SIMULATED) {
     return [];
   }
   const now = simulate(input, workers);

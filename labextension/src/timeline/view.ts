@@ -21,6 +21,9 @@ const READ = 1000;
 /** Pixels from which on a pointer drags instead of clicking. */
 const DRAG_FROM = 4;
 
+/** Number of nodes from which on work is saved. */
+const LARGE = 3000;
+
 const MIN_HEIGHT = 110;
 const MAX_HEIGHT = 440;
 
@@ -118,7 +121,10 @@ export class TimelineView {
     if (version !== this._readVersion && this._readTimer === 0 && this._snapshot.stale === '') {
       this._readTimer = window.setTimeout(() => void this._read(version), this._timeline ? READ : 0);
     }
-    this._compute();
+    // A large graph is computed once only: when it is known which worker ran what.
+    if (this._timeline || this._readTimer === 0 || this._snapshot.graph.nodes.length < LARGE) {
+      this._compute();
+    }
   }
 
   private async _read(version: number): Promise<void> {
