@@ -100,7 +100,7 @@ def _remote(config: str) -> str:
 
 
 class _Status:
-    """What git said last about the files of a repository, and the thread that asks it."""
+    """Answers of git about changed files, by repository, and the threads that ask it."""
 
     known: ClassVar[dict[str, tuple[float, bool | None]]] = {}
     asked: ClassVar[dict[str, threading.Thread]] = {}
