@@ -354,11 +354,15 @@ export class DispatchView {
       this._result.hidden = false;
     }
     if (detail.value) {
-      return [h('code', { text: detail.value[2] || detail.value[1] })];
+      const [, type, text] = detail.value;
+      // What the preview shows better is not shown twice.
+      return [h('code', { text: (!this._result.hidden && /\n/.test(text) ? '' : text) || type })];
     }
     const parts = partsOf(graph, node);
     const details = await Promise.all(parts.slice(0, MAX_VALUES).map(part => this._source.node(part)));
-    const texts = details.map((part: NodeDetail) => h('code', { text: part.value?.[2] || this._nameOf(part.node) }));
+    const texts = details.map(({ value, node: part }: NodeDetail) =>
+      h('code', { text: (!this._result.hidden && value && /\n/.test(value[2]) ? value[1] : value?.[2]) || this._nameOf(part) })
+    );
     return parts.length > MAX_VALUES ? [...texts, h('span', { text: `and ${parts.length - MAX_VALUES} more` })] : texts;
   }
 

@@ -49,7 +49,7 @@ class NodePair(msgspec.Struct, frozen=True):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """What differs between two dispatches."""
+    """Difference between two dispatches."""
 
     left: Side
     right: Side

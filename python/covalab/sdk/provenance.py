@@ -16,7 +16,7 @@ from covalab.core.codec import printable
 from covalab.core.provenance import Git, Provenance, commit_of, pack_packages, package_of, without_password
 from covalab.worker.search_path import environment_path
 
-_WAIT_SECONDS: Final = 0.03
+_WAIT_SECONDS: Final = 0.015
 """How long a dispatch waits for git to say whether files were changed. In most repositories it needs less."""
 
 _FRESH_SECONDS: Final = 10.0
@@ -100,7 +100,7 @@ def _remote(config: str) -> str:
 
 
 class _Status:
-    """What git said last about the files of a repository, and the thread that asks it."""
+    """Answers of git about changed files, by repository, and the threads that ask it."""
 
     known: ClassVar[dict[str, tuple[float, bool | None]]] = {}
     asked: ClassVar[dict[str, threading.Thread]] = {}
