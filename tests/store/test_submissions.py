@@ -29,6 +29,7 @@ from covalab.core.model import (
     Value,
 )
 from covalab.core.notebook_run import NotebookRun
+from covalab.core.provenance import Provenance
 from covalab.dispatcher.recovery import count_recovery, resubmission
 from covalab.dispatcher.running import summary_of
 from covalab.store import Store, dispatch_rows
@@ -82,6 +83,8 @@ WHOLE = Submission(
     variables=b"packed",
     local_modules=Digest("d" * 64),
     notebook=NotebookRun("a.ipynb", "f" * 64, (), {"n": 1}),
+    again=DispatchId("earlier"),
+    provenance=Provenance("me"),
 )
 """A submission none of whose fields has its default."""
 
@@ -157,6 +160,7 @@ def test_a_graph_that_runs_again_leaves_behind_what_was_of_the_first_run() -> No
         triggers=[],
         starts_at=None,
         schedule=None,
+        again=WHOLE.id,
     )
 
 
@@ -195,7 +199,7 @@ def test_what_schema_10_stored_is_read(tmp_path: Path) -> None:
 
     assert graph == GRAPH
     forgotten: dict[str, Any] = {"reuse": None, "reuse_strict": False, "replaced": [], "triggers": []}
-    forgotten |= {"variables": b"", "local_modules": "", "notebook": None}
+    forgotten |= {"variables": b"", "local_modules": "", "notebook": None, "again": None, "provenance": None}
     assert submission == replace(WHOLE, id=DispatchId("d1"), **forgotten)
     assert [task.row.node for task in held] == [0]
     assert bodies == [(None,)]
