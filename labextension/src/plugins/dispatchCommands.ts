@@ -80,7 +80,7 @@ function addIdCommands(app: JupyterFrontEnd, covalab: ICovalab): void {
     execute: async args => {
       const id = await findDispatch(app, covalab, args['id'], () => true);
       if (id !== null) {
-        insertCell(app, `import covalab as ct\nct.get_result("${id}")`);
+        await insertCells(app, `import covalab as ct\nct.get_result("${id}")`);
       }
     }
   });
@@ -160,17 +160,18 @@ function deleteCommand(app: JupyterFrontEnd, covalab: ICovalab, tracker: WidgetT
   };
 }
 
-/** Insert a cell with this text into the current notebook. */
-export function insertCell(app: JupyterFrontEnd, text: string): void {
+/** Insert cells with these texts into the current notebook. */
+export async function insertCells(app: JupyterFrontEnd, ...texts: readonly string[]): Promise<void> {
   const insert = 'notebook:insert-cell-below';
   if (!app.commands.hasCommand(insert) || !app.commands.isEnabled(insert)) {
     Notification.info('Open a notebook first: the cell is inserted into the current one.');
     return;
   }
-  void app.commands.execute(insert).then(() => {
+  for (const text of texts) {
+    await app.commands.execute(insert);
     const panel = app.shell.currentWidget as unknown as Partial<INotebookPanel> | null;
     panel?.content?.activeCell?.model.sharedModel.setSource(text);
-  });
+  }
 }
 
 /** Return the dispatch of a command: its argument, else the row under the context menu, else one chosen from a list. */

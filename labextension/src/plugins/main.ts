@@ -7,10 +7,10 @@ import { CommandIDs } from '../commands';
 import type { DispatchTab } from '../dispatch/tab';
 import { covalabIcon } from '../icons';
 import { Sidebar } from '../sidebar/sidebar';
-import { addDispatchCommands, insertCell, notifyOfError } from './dispatchCommands';
+import { addDispatchCommands, insertCells, notifyOfError } from './dispatchCommands';
 import { ICovalab } from './services';
 
-/** Cell that the empty list offers. */
+/** Cell that the empty list offers, after the one that loads its magic. */
 const EXAMPLE = '%%electron --run\nimport time\ntime.sleep(5)\nprint("in the background")';
 
 /** Rank of the side bar; JupyterLab reserves 501 to 899 for panels of extensions. */
@@ -56,7 +56,7 @@ function addSidebar(app: JupyterFrontEnd, { dispatches, overview, list }: ICoval
     overview,
     list,
     remove: id => notifyOfError(() => dispatches.delete(id)),
-    insertExample: () => insertCell(app, EXAMPLE),
+    insertExample: () => void insertCells(app, '%load_ext covalab', EXAMPLE),
     open: run(CommandIDs.open),
     cancel: run(CommandIDs.cancel),
     start: run(CommandIDs.start),
