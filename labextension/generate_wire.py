@@ -18,7 +18,16 @@ import msgspec
 from msgspec import inspect as types
 
 from covalab._version import __version__
-from covalab.core import browser_views, dispatch_list, dispatcher_status, journal, model, notebook_run, previews, timeline
+from covalab.core import (
+    browser_views,
+    dispatch_list,
+    dispatcher_status,
+    journal,
+    model,
+    notebook_run,
+    previews,
+    timeline,
+)
 
 TARGET: Final = pathlib.Path(__file__).parent / "src" / "wire.ts"
 

@@ -44,7 +44,7 @@ def _sample_of(item: pytest.Item) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep so many cases of each test, or tests of each file, that is marked `sampled`; all, if somebody asked for some."""
+    """Keep so many cases of each test, or tests of each file, marked `sampled`, unless some were asked for."""
     if config.option.every_case or config.option.keyword or any("::" in argument for argument in config.args):
         return
     cases: dict[str, list[pytest.Item]] = defaultdict(list)

@@ -133,3 +133,9 @@ export function statusMark(status: Status): SVGElement {
   }
   return icon;
 }
+
+/** Return where an event is inside an element, in pixels from its corner. */
+export function pointIn(element: HTMLElement, event: MouseEvent): { x: number; y: number } {
+  const bounds = element.getBoundingClientRect();
+  return { x: event.clientX - bounds.left, y: event.clientY - bounds.top };
+}

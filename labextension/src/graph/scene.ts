@@ -212,3 +212,9 @@ function cellsOf(shown: readonly number[], x: number, y: number): IRect[] {
     ...CELL
   }));
 }
+
+/** Return the nodes that are drawn in reading order: along the graph, then across it. */
+export function readingOrder({ boxes, sideways }: IScene): number[] {
+  const sorted = [...boxes].sort((a, b) => (sideways ? a.x - b.x || a.y - b.y : a.y - b.y || a.x - b.x));
+  return sorted.flatMap(({ unit, cells, shown }) => (unit.kind === 'junction' ? [] : cells.length > 0 ? [...shown] : [unit.members[0]]));
+}

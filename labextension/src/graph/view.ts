@@ -4,7 +4,7 @@
  * Nodes, edges and states are set from outside, the selection is reported; nothing is read from a server.
  */
 import { type Edge, type Node, type NodeProgress, type NodeState, type Status } from '../wire';
-import { h, iconButton } from '../dom';
+import { h, iconButton, pointIn } from '../dom';
 import { describeCounts, prettyName, statusLabel, waitLabel } from '../text';
 import { GraphBar } from './bar';
 import { matches, nextOf } from './folds';
@@ -14,7 +14,7 @@ import { GraphList } from './list';
 import { captionOf, countMembers, type IPicture, type IViewport, paint } from './paint';
 import { OpenFolds } from './openFolds';
 import { type IPalette, readPalette, watchTheme } from './palette';
-import { cardWidth, hit, type IScene, sceneOf } from './scene';
+import { cardWidth, hit, type IScene, readingOrder, sceneOf } from './scene';
 import { between, placeTip, tipOf } from './tip';
 import { type IShape, isPlumbing, shapeOf, shapeSteps } from './shape';
 import { inSlices } from './slices';
@@ -302,13 +302,7 @@ export class GraphView {
 
   private _updateList(): void {
     if (this._scene) {
-      const { boxes, sideways } = this._scene;
-      // In reading order: along the graph, then across it.
-      const sorted = [...boxes].sort((a, b) => (sideways ? a.x - b.x || a.y - b.y : a.y - b.y || a.x - b.x));
-      const order = sorted.flatMap(({ unit, cells, shown }) =>
-        unit.kind === 'junction' ? [] : cells.length > 0 ? shown : [unit.members[0]]
-      );
-      this._list.update(order, node => this._describe(node));
+      this._list.update(readingOrder(this._scene), node => this._describe(node));
     }
   }
 
@@ -459,16 +453,11 @@ export class GraphView {
     }
   }
 
-  private _pointOf(event: MouseEvent): { x: number; y: number } {
-    const bounds = this._canvas.getBoundingClientRect();
-    return { x: event.clientX - bounds.left, y: event.clientY - bounds.top };
-  }
-
   private _hit(event: MouseEvent): ReturnType<typeof hit> {
     if (!this._scene) {
       return null;
     }
-    const { x, y } = this._pointOf(event);
+    const { x, y } = pointIn(this._canvas, event);
     const { scale } = this._viewport;
     return hit(this._scene, (x - this._viewport.x) / scale, (y - this._viewport.y) / scale);
   }
@@ -536,7 +525,7 @@ export class GraphView {
 
   private _onDouble = (event: MouseEvent): void => {
     if (!this._hit(event)) {
-      const { x, y } = this._pointOf(event);
+      const { x, y } = pointIn(this._canvas, event);
       this.zoom(1.6, x, y);
     }
   };
@@ -549,7 +538,7 @@ export class GraphView {
       return;
     }
     event.preventDefault();
-    const { x, y } = this._pointOf(event);
+    const { x, y } = pointIn(this._canvas, event);
     const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 18 : 1;
     this.zoom(Math.exp(-event.deltaY * lines * (event.ctrlKey ? 0.006 : 0.0016)), x, y, false);
   };
@@ -561,7 +550,7 @@ export class GraphView {
     }
     const { _nodes: nodes, _states: states, _now: now } = this;
     this._tip.replaceChildren(...tipOf(this._scene!.boxes[found.box], found.member, { nodes, states, now, nameOf: node => this._nameOf(node) }));
-    placeTip(this._tip, this._pointOf(event), this._size);
+    placeTip(this._tip, pointIn(this._canvas, event), this._size);
   }
 
   private readonly _options: IGraphViewOptions;
