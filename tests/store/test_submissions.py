@@ -82,6 +82,7 @@ WHOLE = Submission(
     variables=b"packed",
     local_modules=Digest("d" * 64),
     notebook=NotebookRun("a.ipynb", "f" * 64, (), {"n": 1}),
+    again=DispatchId("before"),
 )
 """A submission none of whose fields has its default."""
 
@@ -141,7 +142,7 @@ def test_what_changed_before_it_was_recorded_is_the_rows(tmp_path: Path) -> None
 
 
 def test_a_graph_that_runs_again_leaves_behind_what_was_of_the_first_run() -> None:
-    """Its triggers, its series, and what was replaced in it: that is what it is made of by now."""
+    """Its triggers, its series, and what was replaced in it: that is what it is made of by now. It knows the first."""
     again = resubmission(WHOLE, DispatchId("b"), reuse=True, strict=False)
 
     assert again == replace(
@@ -157,6 +158,7 @@ def test_a_graph_that_runs_again_leaves_behind_what_was_of_the_first_run() -> No
         triggers=[],
         starts_at=None,
         schedule=None,
+        again=WHOLE.id,
     )
 
 
