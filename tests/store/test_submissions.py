@@ -196,7 +196,7 @@ def test_what_schema_10_stored_is_read(tmp_path: Path) -> None:
         store.close()
 
     assert graph == GRAPH
-    forgotten: dict[str, Any] = {"reuse": None, "reuse_strict": False, "replaced": [], "triggers": []}
+    forgotten: dict[str, Any] = {"reuse": None, "reuse_strict": False, "replaced": [], "triggers": [], "again": None}
     forgotten |= {"variables": b"", "local_modules": "", "notebook": None}
     assert submission == replace(WHOLE, id=DispatchId("d1"), **forgotten)
     assert [task.row.node for task in held] == [0]
