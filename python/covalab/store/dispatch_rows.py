@@ -307,7 +307,7 @@ def _lost(connection: apsw.Connection, key: int) -> DataFolderError:
 def select_submission(connection: apsw.Connection, key: int) -> Submission:
     """Return what was submitted, as it was recorded: its id, its place and its start are those of the dispatch's row.
 
-    Of one that was recorded with schema 10, `reuse`, `reuse_strict`, `replaced` and `triggers` are not known.
+    Of one that was recorded with schema 10, `reuse`, `reuse_strict`, `replaced`, `triggers` and `again` are not known.
 
     Raises
     ------
