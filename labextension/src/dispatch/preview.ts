@@ -12,6 +12,9 @@ const ROWS = 20;
 /** Levels of a tree that are unfolded at first. */
 const OPEN_LEVELS = 2;
 
+/** Entries up to which a container inside of a value is unfolded at first. */
+const MOST_OPEN = 30;
+
 export interface IPreviewOptions {
   /** Read a part of the value. */
   readonly read: (query: IPreviewQuery) => Promise<Preview>;
@@ -295,7 +298,7 @@ function treeItem({ key, type, text, items, left_out }: PreviewItem, depth: numb
     }
   };
   details.addEventListener('toggle', fill);
-  details.open = depth < OPEN_LEVELS && items.length <= 30;
+  details.open = depth === 0 || (depth < OPEN_LEVELS && items.length <= MOST_OPEN);
   fill();
   return h('li', {}, details);
 }
