@@ -144,7 +144,7 @@ def check(armed: Armed, *files: Path) -> None:
     """Run the workflow while processes die; nothing is lost, and nothing that was recorded runs again."""
     dispatch = ct.dispatch(workflow)(str(armed.witness))
     # Whoever asks starts the next dispatcher.
-    until(lambda: armed.client.summary(dispatch) and not any(file.exists() for file in files))
+    until(lambda: armed.client.summary(dispatch).version and not any(file.exists() for file in files))
     recorded, runs = armed.recorded(), armed.runs()
 
     result = ct.get_result(dispatch, wait=True, timeout=240)

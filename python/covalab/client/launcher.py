@@ -21,6 +21,7 @@ from covalab.client import paths
 from covalab.core import errors
 from covalab.core.model import Problem
 
+_KILLS_ALLOWED: Final = 1
 _START_LIMIT: Final = 60.0  # seconds; a cold disk and two busy cores can take ten
 
 
@@ -73,11 +74,14 @@ def start_dispatcher(folder: Path) -> Address:
     """
     paths.ensure_private(folder)
     deadline = time.monotonic() + _START_LIMIT
-    is_alive = True
-    while is_alive and time.monotonic() < deadline:
+    n_killed, code = 0, 0
+    # One that is killed while it starts says nothing of the next one. One that ends by itself does, or is killed again.
+    while code == 0 and n_killed <= _KILLS_ALLOWED and time.monotonic() < deadline:
         # Another dispatcher may hold the lock: one that comes up will be found, one that ends releases it.
         if not _is_locked(folder):
-            is_alive = _spawn(folder)
+            code = _spawn(folder)
+            if code < 0:
+                n_killed, code = n_killed + 1, 0
         address = find(folder)
         if address is not None:
             return address
@@ -97,8 +101,11 @@ def _is_locked(folder: Path) -> bool:
     return False
 
 
-def _spawn(folder: Path) -> bool:
-    """Start a process; return when it listens or has found another running. False: it died without a message."""
+def _spawn(folder: Path) -> int:
+    """Start a process. Return 0 when it listens or has found another running, its exit code if it died without a word.
+
+    The exit code of one that was killed is the negative number of the signal.
+    """
     log = paths.log_file(folder)
     try:
         log.parent.mkdir(mode=0o700, exist_ok=True)
@@ -129,4 +136,7 @@ def _spawn(folder: Path) -> bool:
         problem = msgspec.json.decode(line, type=Problem)
         reaper.join()
         raise errors.error_of(problem.kind, problem.message)
-    return line != b""
+    if line:
+        return 0
+    reaper.join()
+    return process.returncode or 1
