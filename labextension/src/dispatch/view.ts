@@ -77,7 +77,7 @@ export class DispatchView {
     });
     this._panel = this._createPanel();
     this._execution = new ExecutionPanel({ source: this._source, select: node => this.select(node), nameOf: node => this._nameOf(node) });
-    this._stage = h('div', { class: 'cv-stage' }, this._graph.node, this._timeline.node, this._panel.node);
+    this._stage = h('div', { class: 'cv-stage' }, this._graph.node, this._panel.node);
     this._empty = h('div', { class: 'cv-empty', text: 'Waiting for the dispatch…' });
     this.node = h(
       'div',
@@ -183,7 +183,11 @@ export class DispatchView {
     this.node.classList.toggle('cv-mod-both', both && !isSingle);
     this._head.views.hidden = both || isSingle;
     this._graph.node.hidden = !isSingle && !both && this._view !== 'graph';
-    this._timeline.isShown = !isSingle && (both || this._view === 'timeline');
+    const showsTime = !isSingle && (both || this._view === 'timeline');
+    if (showsTime && !this._timeline.node.parentNode) {
+      this._stage.insertBefore(this._timeline.node, this._panel.node); // most views never show it
+    }
+    this._timeline.isShown = showsTime;
     const isFolded = this.node.classList.contains('cv-mod-folded');
     this._head.views.hidden ||= isFolded;
     this._stage.hidden = this._shown === null || isFolded;
