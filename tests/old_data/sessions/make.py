@@ -86,7 +86,7 @@ def study(cells: tuple[str, ...], name: str) -> str:
 
 def notebook(path: Path) -> Path:
     """Write a notebook whose first cell has its parameters."""
-    cells = [
+    cells: list[dict[str, Any]] = [
         {
             "cell_type": "code",
             "id": f"c{number}",
@@ -155,7 +155,7 @@ def main(name: str) -> None:
     expected = {key: described(ct.get_result(one)) for key, one in ids.items()}
     provenance = ct.get_result(ids["flow"]).provenance()
     expected["flow"]["provenance"] = {key: provenance[key] for key in ("name", "arguments", "python", "interpreter")}
-    expected["task"] = {"id": task, "result": repr(ct.get_task_result(task).result)}
+    expected["task"] = {"id": task, "result": repr(getattr(ct.get_task_result(task), "result", None))}
     waiting = study(WAITING, "waiting_run")
     client = connect()
     while client.summary(waiting).counts.completed < 2:
