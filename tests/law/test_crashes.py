@@ -14,7 +14,7 @@ from covalab.client import Client
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("victim", "name"),
-    zip(VICTIMS, ("modern_generator", "generators_pause", "aliases_across_cells"), strict=True),
+    list(zip(VICTIMS, ("modern_generator", "generators_pause", "aliases_across_cells"), strict=True)),
     ids=list(VICTIMS),
 )
 def test_whatever_is_killed_the_notebook_is_that_notebook(victim: str, name: str, own: Client, tmp_path: Path) -> None:

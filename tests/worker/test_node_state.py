@@ -23,16 +23,19 @@ def batches(tmp_path: Path) -> Batches:
     return Batches(tmp_path)
 
 
-def run(batches: Batches, *sources: str) -> list[Outcome]:
-    """Run pieces of code one after the other, each the body of a function, in one process; two in each batch."""
+def run(batches: Batches, *sources: str, per_batch: int = 2) -> list[Outcome]:
+    """Run pieces of code one after the other, each the body of a function, in one process; two in each batch.
+
+    A batch ends after a node that leaves a thread.
+    """
     tasks: list[TaskSpec] = []
     code: dict[Digest, bytes] = {}
     for node, source in enumerate(sources):
         data = encode(of_notebook("def task():\n" + textwrap.indent(source, " "))).join()
         tasks.append(TaskSpec(node, "task", digest_of([data]), [], {}))
         code[digest_of([data])] = data
-    for start in range(0, len(tasks), 2):
-        batches.add(*tasks[start : start + 2], code=code)
+    for start in range(0, len(tasks), per_batch):
+        batches.add(*tasks[start : start + per_batch], code=code)
     outcomes = batches.outcomes()
     return [outcomes[node] for node in range(len(sources))]
 
@@ -479,7 +482,7 @@ def test_what_a_thread_prints_too_late_is_in_no_other_output(batches: Batches, k
     raw = "import _thread, time as t\n_thread.start_new_thread(lambda: (t.sleep(0.2), print('late')), ()); t.sleep(0.1)"
     last = "import threading, time\nt = threading.Thread(target=print, args=('of my thread',))\nt.start(); t.join()"
 
-    outcomes = run(batches, leave, later, raw, later, "import time; time.sleep(0.5)", last)
+    outcomes = run(batches, leave, later, raw, later, "import time; time.sleep(0.5)", last, per_batch=1)
 
     printed = [outcome.stdout + outcome.stderr for outcome in outcomes]
     assert printed == ["first\n", "mine\n" * 4, "", "mine\n" * 4, "", "of my thread\n"]
@@ -499,7 +502,7 @@ def test_what_a_node_schedules_in_a_thread_of_an_earlier_one_is_its_output(batch
         "asyncio.run_coroutine_threadsafe(say('second'), sys.late_loop).result()"
     )
 
-    outcomes = run(batches, first, later, later)
+    outcomes = run(batches, first, later, later, per_batch=1)
 
     printed = [outcome.stdout + outcome.stderr for outcome in outcomes]
     assert printed == ["first\n", "second\nsecond\n", "second\nsecond\n"]

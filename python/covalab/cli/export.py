@@ -18,23 +18,18 @@ if TYPE_CHECKING:
 _MOST_OUTPUTS: Final = 200
 
 
-@click.command()
-@click.argument("dispatch", metavar="ID")
-@click.option(
-    "-o",
-    "--output",
-    "target",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Folder of the crate, or ZIP file if the name ends in .zip.",
-)
-def export(dispatch: str, *, target: Path) -> None:
-    """Write source, arguments, versions and outputs of a dispatch as an RO-Crate."""
+def is_crate(output: str) -> bool:
+    """Whether an output is a folder or an archive, and so an RO-Crate rather than a notebook."""
+    return output != "-" and Path(output).suffix.lower() in ("", ".zip")
+
+
+def export_crate(dispatch: str, output: str) -> Path:
+    """Write source, arguments, versions and outputs of a dispatch as an RO-Crate; return its path."""
     from covalab.sdk.results import fetch
     from covalab.sdk.results.provenance import write_crate
 
     result = fetch.fetch_result(dispatch)
-    click.echo(write_crate(target, result.provenance(), dict(_outputs(result))))
+    return write_crate(Path(output), result.provenance(), dict(_outputs(result)))
 
 
 @click.command()
@@ -66,4 +61,4 @@ def _file_name(name: str) -> str:
     return "".join(char if char.isalnum() or char in "-_" else "_" for char in name)[:60]
 
 
-COMMANDS: Final = (export, compare)
+COMMANDS: Final[tuple[click.Command, ...]] = (compare,)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 
+from covalab.cli.export import export_crate, is_crate
 from covalab.cli.notebook_file import NotebookFile
 from covalab.cli.notebook_table import follow
 from covalab.core.errors import CovalabError, GraphError, MissingLatticeRecordError
@@ -332,13 +333,19 @@ def _write(dispatch: str, target: str) -> None:
     "--output",
     required=True,
     metavar="OUT",
-    help="File to write: its ending (.ipynb, .html, .md, .py, .tex, "
-    ".pdf, .rst) chooses the format; `-` is the notebook on standard output.",
+    help="File to write: its ending (.ipynb, .html, .md, .py, .tex, .pdf, .rst) chooses the format, .zip or none (a "
+    "folder) means an RO-Crate; `-` is the notebook on standard output.",
 )
 @click.option("--to", metavar="FORMAT", help="Another format: the name of an exporter of nbconvert.")
 @click.option("--force", is_flag=True, help="Write over the notebook that was run.")
 def export(dispatch: str, *, output: str, to: str | None, force: bool) -> None:
-    """Write the executed notebook of a notebook run, as far as it has run."""
+    """Write the executed notebook of a notebook run, as far as it has run; or any dispatch as an RO-Crate.
+
+    The crate has source, arguments, versions and outputs.
+    """
+    if to is None and is_crate(output):
+        click.echo(export_crate(dispatch, output))
+        return
     from covalab.client import connect
     from covalab.sdk.results.notebooks import executed_notebook, export_notebook, notebook_text, run_of
 

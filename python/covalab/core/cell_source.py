@@ -11,6 +11,7 @@ import hashlib
 import linecache
 import re
 from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any, Final
 
 CELLS: Final = "__covalab_cells__"
@@ -63,7 +64,8 @@ def text_of(filename: str) -> str | None:
 
 def register(function: Callable[..., Any]) -> None:
     """Register the text of a function that was made from a cell or in one; do nothing for any other function."""
-    cells = getattr(function, "__dict__", {}).pop(CELLS, ())
+    # What is called may be a class, whose names cannot be taken out.
+    cells = vars(function).pop(CELLS, ()) if isinstance(function, FunctionType) else ()
     remember_all(dict(cells))
     text = getattr(function, "__covalab_source__", None)
     code = getattr(function, "__code__", None)
