@@ -21,6 +21,9 @@ export function allowedWidth(wanted: number, room: number): number {
 /** Make the edge of a panel at its left. */
 export function createResizer(panel: HTMLElement): HTMLElement {
   const edge = h('div', { class: 'cv-resizer', title: 'Drag to change the width', attrs: { role: 'separator', tabindex: '0', 'aria-orientation': 'vertical', 'aria-label': 'Width of the panel' } });
+  // A separator that takes the focus must say where it is, also before anybody has moved it.
+  edge.setAttribute('aria-valuenow', String(SMALLEST));
+  edge.setAttribute('aria-valuemin', String(SMALLEST));
   const show = (width: number): void => {
     panel.style.setProperty('--cv-panelWidth', `${width}px`);
     edge.setAttribute('aria-valuenow', String(width));

@@ -141,7 +141,8 @@ class Loop:
 
         A restart starts it again, recorded or not; so nothing is lost, and nobody sees what is not on the disk.
         """
-        if run.start_is_due or not run.has_only_started:
+        # A child's parent already says that it was handed over.
+        if run.start_is_due or run.created.parent is not None or not run.has_only_started:
             return False
         if run.start_is_due is False:
             return True
