@@ -294,7 +294,7 @@ def test_a_clock_in_a_local_module_is_one(tmp_path: Path, beside: Path) -> None:
     cells = ["import reuse_clock", "h = reuse_clock.hour()", "m = reuse_clock.minute()", "r = reuse_clock.rest()"]
     run(cells, tmp_path, path=[str(beside)])
     found = run(cells, tmp_path, path=[str(beside)])
-    assert found.ran == [1, 2]
+    assert found.ran == [1, 2], found.cells
     assert found.cells[1].doubts == ("reuse_clock.day: may ask for the time",)
 
 
