@@ -23,7 +23,7 @@ from typing import Any
 
 HERE = Path("/old")
 DATA, WORK = HERE / "data", HERE / "work"
-os.environ |= {
+SETTINGS = {
     "COVALAB_DATA_DIR": str(DATA),
     "COVALAB_CONFIG": str(HERE / "covalab.toml"),
     "COVALAB_WORKERS": "2",
@@ -135,6 +135,7 @@ NAMES = ("numbers", "whole", "part", "first", "second", "draw", "answer", "n", "
 
 def main(name: str) -> None:
     """Make the folder."""
+    os.environ |= SETTINGS  # here: a test imports other parts of this file
     WORK.mkdir(exist_ok=True)
     os.chdir(WORK)
     import covalab as ct
