@@ -78,6 +78,9 @@ def run(
             os.environ.update({"MPLBACKEND": INLINE_BACKEND, **(variables or {})})
             os.chdir(cwd or folder)
             sys.path[:0] = path
+            # A task process has no modules of other tests, whose data would count as those of local modules.
+            for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
+                del sys.modules[name]
             result: Any = _run(cells, folder, reuse, f"d{os.getpid()}", lost_after, may_raise)
         except BaseException as error:  # noqa: BLE001 - the test gets it
             result = "".join(traceback.format_exception(error))
