@@ -27,25 +27,25 @@ export interface IFoldPage {
   readonly matching: number;
 }
 
-/** Return a page of the members of a group; a page that is not there becomes the nearest. */
-export function foldPage(members: readonly number[], states: ReadonlyMap<number, NodeState>, { only, page }: Pick<IFold, 'only' | 'page'>): IFoldPage {
-  const statusOf = (node: number): Status => states.get(node)?.[1] ?? 'pending';
+function sorted(members: readonly number[], states: ReadonlyMap<number, NodeState>, only: Status | null): readonly number[] {
   const by = new Map<Status, number[]>(URGENCY.map(status => [status, []]));
-  members.forEach(node => by.get(statusOf(node))!.push(node));
-  const sorted = only ? by.get(only)! : URGENCY.flatMap(status => by.get(status)!);
-  const pages = Math.max(1, Math.ceil(sorted.length / PAGE));
-  const shown = Math.min(Math.max(0, page), pages - 1);
-  return { shown: sorted.slice(shown * PAGE, (shown + 1) * PAGE), page: shown, pages, matching: sorted.length };
+  members.forEach(node => by.get(states.get(node)?.[1] ?? 'pending')!.push(node));
+  return only ? by.get(only)! : URGENCY.flatMap(status => by.get(status)!);
 }
 
-/** Return the page on which a member is. */
+/** Return a page of the members of a group; a page that is not there becomes the nearest. */
+export function foldPage(members: readonly number[], states: ReadonlyMap<number, NodeState>, { only, page }: Pick<IFold, 'only' | 'page'>): IFoldPage {
+  const all = sorted(members, states, only);
+  const pages = Math.max(1, Math.ceil(all.length / PAGE));
+  const shown = Math.min(Math.max(0, page), pages - 1);
+  return { shown: all.slice(shown * PAGE, (shown + 1) * PAGE), page: shown, pages, matching: all.length };
+}
+
+/** Return the page on which a member is; the last, if it is on none. */
 export function pageWith(members: readonly number[], states: ReadonlyMap<number, NodeState>, node: number, only: Status | null): number {
-  for (let page = 0; ; page++) {
-    const found = foldPage(members, states, { only, page });
-    if (found.shown.includes(node) || page >= found.pages - 1) {
-      return found.page;
-    }
-  }
+  const all = sorted(members, states, only);
+  const at = all.indexOf(node);
+  return Math.floor(Math.max(0, at < 0 ? all.length - 1 : at) / PAGE);
 }
 
 /** Return the next of the nodes in a cycle, after `current`. */

@@ -6,7 +6,8 @@
 import { GraphList } from '../graph/list';
 import { nodeName } from '../graph/labels';
 import { type IPalette, readPalette, watchTheme } from '../graph/palette';
-import { h, iconButton } from '../dom';
+import { placeTip } from '../graph/tip';
+import { h, iconButton, pointIn } from '../dom';
 import { formatDuration, statusLabel } from '../text';
 import type { IDispatchSource, IGraph, ISnapshot } from '../tokens';
 import type { Timeline } from '../wire';
@@ -310,7 +311,7 @@ export class TimelineView {
     if (!this._schedule || !this._geometry) {
       return null;
     }
-    const { x, y } = this._pointOf(event);
+    const { x, y } = pointIn(this._canvas, event);
     const picture = { window: this._shown, width: this._width, now: this._now };
     let found: IBar | null = null;
     for (const bar of this._schedule.bars) {
@@ -320,11 +321,6 @@ export class TimelineView {
       }
     }
     return found;
-  }
-
-  private _pointOf(event: MouseEvent): { x: number; y: number } {
-    const bounds = this._canvas.getBoundingClientRect();
-    return { x: event.clientX - bounds.left, y: event.clientY - bounds.top };
   }
 
   private _onDown = (event: PointerEvent): void => {
@@ -372,7 +368,7 @@ export class TimelineView {
   private _onWheel = (event: WheelEvent): void => {
     if (event.ctrlKey || event.metaKey || (this._options.wheelZooms && event.altKey)) {
       event.preventDefault();
-      this._zoom(Math.exp(-event.deltaY * 0.004), this._pointOf(event).x);
+      this._zoom(Math.exp(-event.deltaY * 0.004), pointIn(this._canvas, event).x);
     }
   };
 
@@ -385,11 +381,7 @@ export class TimelineView {
       h('strong', { text: this._nameOf(this._snapshot!.graph!)(bar.node) }),
       h('span', { text: this._factsOf(bar).join('\n') })
     );
-    const bounds = this._area.getBoundingClientRect();
-    const { offsetWidth, offsetHeight } = this._tip;
-    const [x, y] = [event.clientX - bounds.left, event.clientY - bounds.top];
-    this._tip.style.left = `${Math.max(4, Math.min(x + 14, bounds.width - offsetWidth - 6))}px`;
-    this._tip.style.top = `${y + 18 + offsetHeight > bounds.height ? Math.max(4, y - offsetHeight - 10) : y + 18}px`;
+    placeTip(this._tip, pointIn(this._area, event), this._area.getBoundingClientRect());
   }
 
   private readonly _options: ITimelineOptions;

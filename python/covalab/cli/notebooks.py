@@ -122,8 +122,8 @@ def run(notebook: str | None, *, kernel_env: bool, **options: Any) -> None:
     """Run a notebook in the background, as it is, and write the executed notebook.
 
     A table shows its cells while they run, and the executed notebook is written as cells end. The notebook itself is
-    not changed. Closing the terminal ends the table, not
-    the run: `covalab export ID -o OUT` writes the executed notebook at any time.
+    not changed. Closing the terminal ends the table, not the run: `covalab export ID -o OUT` writes the executed
+    notebook at any time.
 
     Exit codes: 0, all cells completed; 1, a cell failed, or the run was cancelled or took too long; 2, nothing was run;
     130, interrupted.

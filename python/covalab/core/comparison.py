@@ -7,8 +7,6 @@ from typing import Any
 
 import msgspec
 
-from covalab.core.provenance import difference
-
 
 class SideNode(msgspec.Struct, frozen=True):
     """A node of one side. `digest` names its output; empty: there is none."""
@@ -78,11 +76,23 @@ def compare(left: Side, right: Side) -> Difference:
     return Difference(
         left,
         right,
-        difference(left.arguments, right.arguments),
-        difference(left.versions, right.versions),
-        {name: _unified(name, old, new) for name, (old, new) in difference(left.code, right.code).items()},
+        _difference(left.arguments, right.arguments),
+        _difference(left.versions, right.versions),
+        {name: _unified(name, old, new) for name, (old, new) in _difference(left.code, right.code).items()},
         _pairs(left.nodes, right.nodes),
     )
+
+
+def _difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the keys whose values differ, with both values; None where there is none.
+
+    Examples
+    --------
+    >>> _difference({"a": 1, "b": 2}, {"b": 3, "c": 4})
+    {'a': (1, None), 'b': (2, 3), 'c': (None, 4)}
+    """
+    keys = sorted({*before, *after})
+    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
 
 
 def _unified(name: str, old: Any, new: Any) -> str:

@@ -91,6 +91,6 @@ def call_text(inputs: str) -> str:
 
 
 def short(text: str) -> str:
-    """Return the first line of a text, cut to the length of a row."""
+    """Return a text in one line, cut to the length of a row."""
     line = " ".join(text.split())
     return line if len(line) <= _TEXT_SHOWN else f"{line[: _TEXT_SHOWN - 1]}…"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -92,15 +92,3 @@ def commit_of(head: str, packed_refs: str, ref: str | None) -> tuple[str, str]:
         lines = (line.split(" ", 1) for line in packed_refs.splitlines() if not line.startswith(("#", "^")))
         ref = next((commit for commit, *its in lines if its == [name]), "")
     return ref.strip(), name.removeprefix("refs/heads/")
-
-
-def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the keys whose values differ, with both values; None where there is none.
-
-    Examples
-    --------
-    >>> difference({"a": 1, "b": 2}, {"b": 3, "c": 4})
-    {'a': (1, None), 'b': (2, 3), 'c': (None, 4)}
-    """
-    keys = sorted({*before, *after})
-    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}

@@ -73,7 +73,7 @@ class Cancellation:
                 self.cancel_nodes(child, None)
 
     def _record_outcomes(self, run: RunningDispatch, cancelled: Collection[int], now: float) -> None:
-        batches = [batch for pool in self._pools for batch in pool.batches.values() if batch.dispatch == run.id]
+        batches = list(self._pools.batches_of(run.id))
         failure = Failure("cancelled", "cancelled by request")
         for node in cancelled:
             batch = next((batch for batch in batches if node in batch.open), None)

@@ -471,6 +471,10 @@ class Pools:
     def __iter__(self) -> Iterator[Pool]:
         return iter(list(self._pools.values()))
 
+    def batches_of(self, dispatch: DispatchId) -> Iterator[SentBatch]:
+        """Yield the batches of a dispatch that were sent and have not ended."""
+        return (batch for pool in self for batch in pool.batches.values() if batch.dispatch == dispatch)
+
     def of(self, key: PoolKey, environment: Environment) -> Pool:
         """Return the pool of a key, for a dispatch of an environment; a failed one is started again."""
         pool = self._pools.get(key)

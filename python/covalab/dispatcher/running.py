@@ -148,17 +148,17 @@ class RunningDispatch:
             error=error_text(self.graph, self.failed),
             waiting=0 if self.journal is None else len(self.journal.waiting),
             paused=self.paused,
-            progress=self.share_done() if self.node_progress else None,
+            progress=self.share_done(),
         )
 
     def share_done(self) -> float | None:
         """Return the share of all its work that is done; None if no running node says how far it is."""
         known = [it.done / it.total for it in self.node_progress.values() if it.total]
+        if not known:
+            return None
         counts = self.progress.counts
         ended = counts.completed + counts.failed + counts.cancelled + counts.skipped
         n_nodes = ended + counts.pending + counts.running
-        if not known or n_nodes == 0:
-            return None
         return round((ended + sum(min(1.0, max(0.0, share)) for share in known)) / n_nodes, 3)
 
 

@@ -323,13 +323,11 @@ class Service:
         return await asyncio.to_thread(self._spool.live_outputs, self._batch_of(dispatch, node), node, since)
 
     def _batch_of(self, dispatch: DispatchId, node: int) -> SentBatch | None:
-        batches = (batch for pool in self._pools for batch in pool.batches.values())
-        return next((batch for batch in batches if batch.dispatch == dispatch and node in batch.open), None)
+        return next((batch for batch in self._pools.batches_of(dispatch) if node in batch.open), None)
 
     def workers_of(self, dispatch: DispatchId) -> dict[int, str]:
         """Return the workers of the nodes of a dispatch that were sent to one and have not ended."""
-        batches = (batch for pool in self._pools for batch in pool.batches.values() if batch.dispatch == dispatch)
-        return {node: batch.worker for batch in batches for node in batch.open}
+        return {node: batch.worker for batch in self._pools.batches_of(dispatch) for node in batch.open}
 
     @property
     def taken_over(self) -> bool:

@@ -22,16 +22,18 @@ from covalab.core.dispatch_list import (
 from covalab.core.model import DispatchId, DispatchSummary, Failure, Value
 from covalab.store.dispatch_rows import select_summaries
 
+_SECONDS: Final = "coalesce(ended_at, unixepoch('subsec')) - coalesce(started_at, created_at)"
+"""How long a dispatch took, or has run so far."""
 _ORDERS: Final[dict[Sort, str]] = {
     "newest": "key DESC",
     "oldest": "key",
-    "longest": "coalesce(ended_at, unixepoch('subsec')) - coalesce(started_at, created_at) DESC, key DESC",
+    "longest": f"{_SECONDS} DESC, key DESC",
     "name": "name COLLATE NOCASE, key DESC",
 }
 _GROUP_ORDERS: Final[dict[Sort, str]] = {
     "newest": "max(key) DESC",
     "oldest": "min(key)",
-    "longest": "max(coalesce(ended_at, unixepoch('subsec')) - coalesce(started_at, created_at)) DESC",
+    "longest": f"max({_SECONDS}) DESC",
     "name": "name COLLATE NOCASE, max(key) DESC",
 }
 _FAILED: Final = "status IN ('failed', 'cancelled')"
@@ -98,7 +100,7 @@ def select_group_page(connection: apsw.Connection, query: ListQuery) -> GroupPag
     for name, notebook, count, failed, newest in found:
         ((key, summary),) = select_summaries(connection, "WHERE key = ?", (newest,))
         spark = connection.execute(
-            "SELECT coalesce(ended_at, unixepoch('subsec')) - coalesce(started_at, created_at), status, id "
+            f"SELECT {_SECONDS}, status, id "
             f"FROM dispatches WHERE {where} AND name = ? AND notebook = ? ORDER BY key DESC LIMIT {SPARK}",
             (*values, name, notebook),
         )

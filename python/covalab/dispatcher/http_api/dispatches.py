@@ -71,12 +71,7 @@ class ListHandler(Handler):
 
     async def get(self) -> None:
         """Return a page of the list of outermost dispatches: rows, or with `group` groups of rows."""
-        given = {name: self.get_query_argument(name) for name in self.request.query_arguments}
-        try:
-            query = msgspec.convert(given, ListQuery, strict=False)
-        except msgspec.ValidationError as error:
-            raise BadRequest(str(error)) from error
-        self.answer(await list_views.page(self.service, query))
+        self.answer(await list_views.page(self.service, self.query(ListQuery)))
 
 
 class AgainHandler(Handler):
@@ -177,16 +172,7 @@ class PreviewHandler(Handler):
 
     async def get(self, dispatch: str, number: str) -> None:
         """Return a part of a node's value as a page shows it."""
-        given = {
-            name: self.get_query_argument(name)
-            for name in PreviewQuery.__struct_fields__
-            if name in self.request.query_arguments
-        }
-        try:
-            query = msgspec.convert(given, PreviewQuery, strict=False)
-        except msgspec.ValidationError as error:
-            raise BadRequest(str(error)) from None
-        made = await views.preview(self.service, DispatchId(dispatch), int(number), query)
+        made = await views.preview(self.service, DispatchId(dispatch), int(number), self.query(PreviewQuery))
         if not self.wants_json:
             self.answer(msgspec.json.decode(made, type=Preview))
             return

@@ -102,9 +102,8 @@ class Handler(web.RequestHandler):
         return "json" in self.request.headers.get("Content-Type", "")
 
     def query(self, kind: type[_T]) -> _T:
-        """Return the query as a struct, checked."""
-        names = [field.name for field in msgspec.structs.fields(kind)]  # type: ignore[arg-type]
-        given = {name: text for name in names if (text := self.get_query_argument(name, None)) is not None}
+        """Return the query as a struct, checked; the struct decides whether it refuses what it does not have."""
+        given = {name: self.get_query_argument(name) for name in self.request.query_arguments}
         return msgspec.convert(given, kind, strict=False)
 
     def number(self, name: str, default: float, most: float) -> float:

@@ -58,9 +58,10 @@ def is_generator(value: object) -> bool:
 
 def may_draw(tree: ast.Module, packages: set[str], words: set[str]) -> bool:
     """Return whether code may draw from a global generator: of itself, or in a package that may."""
-    if not any(isinstance(node, (ast.Call, ast.With, ast.For, ast.comprehension)) for node in ast.walk(tree)):
-        return not _DRAWING_WORDS.isdisjoint(words)
-    return not _DRAWING_WORDS.isdisjoint(words) or bool(packages - _NEVER_DRAW)
+    if not _DRAWING_WORDS.isdisjoint(words):
+        return True
+    runs_code = any(isinstance(node, (ast.Call, ast.With, ast.For, ast.comprehension)) for node in ast.walk(tree))
+    return runs_code and bool(packages - _NEVER_DRAW)
 
 
 def _imported(node: ast.AST) -> list[str]:

@@ -7,7 +7,8 @@ import importlib.util
 import json
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -113,16 +114,23 @@ def _current(found: dict[str, Any]) -> dict[str, Any] | None:
     """
     if found.get("nbformat") != 4:
         return None
-    package = importlib.util.find_spec("nbformat")
-    assert package is not None
-    assert package.origin is not None
     try:
-        schema = json.loads((Path(package.origin).parent / "v4" / "nbformat.v4.5.schema.json").read_bytes())
         made: dict[str, Any] = _normal(json.loads(json.dumps(found)))
-        fastjsonschema.compile(schema)(made)
+        _schema()(made)
     except Exception:  # noqa: BLE001 - nbformat repairs it, or says what is wrong with it
         return None
     return made
+
+
+@cache
+def _schema() -> Callable[[dict[str, Any]], object]:
+    """Return the check of format 4.5, compiled from nbformat's own schema."""
+    package = importlib.util.find_spec("nbformat")
+    assert package is not None
+    assert package.origin is not None
+    schema = json.loads((Path(package.origin).parent / "v4" / "nbformat.v4.5.schema.json").read_bytes())
+    check: Callable[[dict[str, Any]], object] = fastjsonschema.compile(schema)
+    return check
 
 
 def _converted(found: dict[str, Any], path: Path) -> dict[str, Any]:

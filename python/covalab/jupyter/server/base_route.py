@@ -94,6 +94,22 @@ class Route(APIHandler):
         self.set_status(answer.status)
         await self.finish_if_open(answer.body or None)
 
+    async def read(self, *targets: str) -> list[bytes] | None:
+        """Return what the dispatcher answers to several requests; None if one was refused, which is sent on."""
+        found = []
+        for target in targets:
+            try:
+                answer = await self.relay.ask("GET", target)
+            except CovalabError as error:
+                self.problem(HTTPStatus.SERVICE_UNAVAILABLE, type(error).__name__, str(error))
+                return None
+            if answer.status >= HTTPStatus.BAD_REQUEST:
+                self.set_status(answer.status)
+                await self.finish_if_open(answer.body)
+                return None
+            found.append(answer.body)
+        return found
+
     async def finish_if_open(self, body: bytes | None) -> None:
         """Send the body of an answer, unless the page that asked was closed meanwhile, which is no error."""
         with suppress(StreamClosedError):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from http import HTTPStatus
 from typing import Annotated, Any, Final, get_args
 from urllib.parse import urlencode
 
@@ -18,7 +17,6 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from covalab.core.dispatch_list import ListQuery as PageQuery
-from covalab.core.errors import CovalabError
 from covalab.core.model import DispatchChanges, Graph, NodeOutput, Status, TaskQuery
 from covalab.core.outputs import Output, Outputs
 from covalab.core.previews import PreviewQuery
@@ -127,8 +125,7 @@ class ListRoute(Route):
     @authorized
     async def get(self, *_: str) -> None:
         """Answer with a `DispatchPage`, or a `GroupPage`."""
-        query = msgspec.to_builtins(self.query(PageQuery))
-        await self.send("GET", f"/list?{urlencode({**query, 'group': str(query['group']).lower()})}")
+        await self.send("GET", f"/list?{urlencode(msgspec.to_builtins(self.query(PageQuery)))}")
 
 
 class AgainRoute(Route):
@@ -346,18 +343,9 @@ class CellRoute(Route):
         """Answer with a MIME bundle."""
         dispatch, node = dispatch_of(path), _node(path)
         target = f"/dispatches/{dispatch}/nodes/{node}"
-        try:
-            answers = [await self.relay.ask("GET", each) for each in (target, f"{target}/outputs?since=0")]
-        except CovalabError as error:
-            self.problem(HTTPStatus.SERVICE_UNAVAILABLE, type(error).__name__, str(error))
-            return
-        refused = next((answer for answer in answers if answer.status >= HTTPStatus.BAD_REQUEST), None)
-        if refused is not None:
-            self.set_status(refused.status)
-            await self.finish_if_open(refused.body)
-            return
-        body = await asyncio.to_thread(_cell_bundle, *(answer.body for answer in answers))
-        await self.finish_if_open(body)
+        answers = await self.read(target, f"{target}/outputs?since=0")
+        if answers is not None:
+            await self.finish_if_open(await asyncio.to_thread(_cell_bundle, *answers))
 
 
 def _cell_bundle(node: bytes, outputs: bytes) -> bytes:
@@ -385,23 +373,15 @@ class BundleRoute(Route):
     async def get(self, *path: str) -> None:
         """Answer with a MIME bundle."""
         target = f"/dispatches/{dispatch_of(path)}"
-        try:
-            answers = [
-                await self.relay.ask("GET", f"{target}/{part}") for part in ("changes?since=0", "graph", "outputs")
-            ]
-            refused = next((answer for answer in answers if answer.status >= HTTPStatus.BAD_REQUEST), None)
-            if refused is not None:
-                self.set_status(refused.status)
-                await self.finish_if_open(refused.body)
-                return
-            changes, graph = _CHANGES.decode(answers[0].body), _GRAPH.decode(answers[1].body)
-            given = _NODE_OUTPUTS.decode(answers[2].body)
-            numbers = chosen(given, (node for node, one in given.items() if one.failure is not None))
-            pages = [await self.relay.ask("GET", f"{target}/nodes/{node}/outputs?since=0") for node in numbers]
-        except CovalabError as error:
-            self.problem(HTTPStatus.SERVICE_UNAVAILABLE, type(error).__name__, str(error))
+        answers = await self.read(*(f"{target}/{part}" for part in ("changes?since=0", "graph", "outputs")))
+        if answers is None:
             return
-        found = {node: _PAGES.decode(page.body).outputs for node, page in zip(numbers, pages, strict=True)}
+        changes, graph, given = _CHANGES.decode(answers[0]), _GRAPH.decode(answers[1]), _NODE_OUTPUTS.decode(answers[2])
+        numbers = chosen(given, (node for node, one in given.items() if one.failure is not None))
+        pages = await self.read(*(f"{target}/nodes/{node}/outputs?since=0" for node in numbers))
+        if pages is None:
+            return
+        found = {node: _PAGES.decode(page).outputs for node, page in zip(numbers, pages, strict=True)}
         n_more = len(given) - len(numbers)
         await self.finish_if_open(await asyncio.to_thread(_bundle, changes, graph, found, n_more))
 

@@ -31,7 +31,7 @@ from covalab.worker.reuse.shown import show_again
 from covalab.worker.reuse.watch import Watch
 from covalab.worker.session.cell_text import CellText, NotebookNames
 from covalab.worker.session.reach import is_of_shell, reached
-from covalab.worker.session.record import RESULT, CellRecord, RecordState, Replay, put_in_order, unfinished
+from covalab.worker.session.record import ANNOTATIONS, RESULT, CellRecord, RecordState, Replay, put_in_order, unfinished
 from covalab.worker.session.reuse import SessionReuse
 from covalab.worker.session.reused import Reused
 from covalab.worker.session.sources import CellSources
@@ -245,7 +245,7 @@ class LiveSession:
                 snapshot = self._tracker.store(self._blobs, touched)
         finally:
             self.namespace.pop(RESULT, None)
-        left_out = {RESULT, ":annotations:"}  # no reason to run a cell again
+        left_out = {RESULT, ANNOTATIONS}  # no reason to run a cell again
         unstorable = {name: reason for name, reason in snapshot.unstorable.items() if name not in left_out}
         replays = [one for one in before.replays if any(name in unstorable for name in one.names)]
         involved = tuple(name for name in unstorable if name in touched)

@@ -21,7 +21,8 @@ RESULT: Final = ":value:"
 """Name under which the value of a cell's last expression is stored with what shares objects with it."""
 
 
-UNNAMED: Final = (":stdout:", ":stderr:", ":annotations:")
+ANNOTATIONS: Final = ":annotations:"
+UNNAMED: Final = (":stdout:", ":stderr:", ANNOTATIONS)
 """Names under which streams that a cell has replaced, and the annotations of the notebook are stored."""
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from covalab.worker.session.record import UNNAMED
+from covalab.worker.session.record import ANNOTATIONS, UNNAMED
 
 _MAIN: Final = "__main__"
-_ANNOTATIONS: Final = "__annotations__"
+_OF_PYTHON: Final = "__annotations__"
 
 
 def names_in_use(namespace: Mapping[str, Any]) -> set[str]:
@@ -57,9 +57,9 @@ class Unnamed:
     def among_names(self, touched: set[str]) -> Iterator[None]:
         """Put it among the names; what is new or may have changed is added to `touched`."""
         found = {f":{name}:": stream for name, stream in self._streams.now.items()}
-        annotations = self._namespace.get(_ANNOTATIONS)
+        annotations = self._namespace.get(_OF_PYTHON)
         if annotations:
-            found[":annotations:"] = annotations
+            found[ANNOTATIONS] = annotations
         if not found and not self._before:
             yield
             return
@@ -80,8 +80,8 @@ class Unnamed:
         for name in UNNAMED[:2]:
             if name in self._namespace:
                 self._streams.put({**self._streams.now, name.strip(":"): self._namespace.pop(name)})
-        if UNNAMED[2] in self._namespace:
-            self._namespace[_ANNOTATIONS] = self._namespace.pop(UNNAMED[2])
+        if ANNOTATIONS in self._namespace:
+            self._namespace[_OF_PYTHON] = self._namespace.pop(ANNOTATIONS)
 
 
 def _is_same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
