@@ -195,8 +195,8 @@ def succession(folder: str) -> None:
 
 @ct.electron
 def threads(folder: str) -> None:
-    """Compute in three threads, and wait for them."""
-    began = [threading.Thread(target=python_loop, args=(folder,)) for _ in range(3)]
+    """Compute in six threads, and wait for them: they hold each other up."""
+    began = [threading.Thread(target=python_loop, args=(folder,)) for _ in range(6)]
     for thread in began:
         thread.start()
     for thread in began:

@@ -260,6 +260,7 @@ class TaskWorker:
         left = [thread for thread in self._late_output.leftovers() if not thread.name.startswith(OWN_THREADS)]
         if left and self.interruptible.interrupted:
             self.is_used_up = True
+            self.interruptible.hurry()  # again: it was put back
         notice = dropped_notice()
         if notice and batch.session:
             _say(notice)

@@ -23,7 +23,7 @@ from covalab.worker.process_tree import describe_end, exited_with, memory_of, sh
 from covalab.worker.stem_process import StemLost, StemProcess, TaskProcessHandle
 from covalab.worker.task_process import CHANNEL_LOST, BatchEnd, Cancel
 
-GRACE_SECONDS: Final = 1.25
+GRACE_SECONDS: Final = 1.0
 """The time that a task has to end after an interrupt; then its process is killed."""
 _TICK_SECONDS: Final = 0.025
 _FLOOD_SECONDS: Final = 0.005
