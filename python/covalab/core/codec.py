@@ -18,7 +18,7 @@ import struct
 import sys
 import zlib
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
@@ -77,7 +77,7 @@ def pack(frames: Sequence[Any]) -> Encoded:
     return Encoded(pieces, size)
 
 
-def encode(obj: object, *, what: str = "value") -> Encoded:
+def encode(obj: object, *, what: str = "value", attributes: Mapping[str, object] | None = None) -> Encoded:
     """Serialize a value.
 
     Parameters
@@ -86,6 +86,8 @@ def encode(obj: object, *, what: str = "value") -> Encoded:
         Any object that cloudpickle can pickle.
     what
         How an error should call it, e.g. ``"argument 'x' of electron 'f' (node 3)"``.
+    attributes
+        Attributes that a function of a notebook has besides its own where it is opened.
 
     Raises
     ------
@@ -112,12 +114,12 @@ def encode(obj: object, *, what: str = "value") -> Encoded:
 
     try:
         try:
-            head = pickling.dumps(obj, keep)
+            head = pickling.dumps(obj, keep, attributes=attributes or {})
         except (pickle.PicklingError, RecursionError) as error:
             if not isinstance(error.__cause__ or error, RecursionError):
                 raise
             buffers.clear()
-            head = pickling.dumps_deep(obj, keep)
+            head = pickling.dumps_deep(obj, keep, attributes=attributes or {})
     except USERS_ERRORS as error:  # pickling runs the user's code
         raise SerializationError(unpicklable.message(obj, what, error)) from error
     return pack([head, *(buffer.raw() for buffer in buffers)])

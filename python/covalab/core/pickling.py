@@ -29,22 +29,35 @@ _Reduced: TypeAlias = "str | tuple[Any, ...]"
 
 _DEEP_STACK: Final = 512 * 1024**2  # bytes of address space; only what is used of it becomes memory
 _DEEP_LIMIT: Final = 200_000  # calls inside each other: about 50,000 objects, which take a tenth of that stack
+_NONE: Final[Mapping[str, object]] = types.MappingProxyType({})
 _CASTABLE: Final = frozenset("cbB?hHiIlLqQnNfdP")  # formats of one letter that `memoryview.cast` knows
 
 _deep: Final = threading.Lock()
 """Held while recursion limit and stack size are others: they are settings of the whole process."""
 
 
-def dumps(obj: object, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None) -> bytes:
-    """Pickle a value, with protocol 5."""
+def dumps(
+    obj: object,
+    buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None,
+    *,
+    attributes: Mapping[str, object] = _NONE,
+) -> bytes:
+    """Pickle a value, with protocol 5. If it is a function that travels by value, it arrives with more attributes."""
     with io.BytesIO() as file:
-        NotebookPickler(file, protocol=5, buffer_callback=buffer_callback).dump(obj)
+        pickler = NotebookPickler(file, protocol=5, buffer_callback=buffer_callback)
+        pickler.attributes = attributes
+        pickler.dump(obj)
         return file.getvalue()
 
 
-def dumps_deep(obj: object, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None) -> bytes:
+def dumps_deep(
+    obj: object,
+    buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None,
+    *,
+    attributes: Mapping[str, object] = _NONE,
+) -> bytes:
     """Pickle a value that is too deep for `dumps`, on a stack that is large enough. Slow to start: a second choice."""
-    return call_deep(lambda: dumps(obj, buffer_callback))
+    return call_deep(lambda: dumps(obj, buffer_callback, attributes=attributes))
 
 
 def call_deep(function: Callable[[], _T]) -> _T:
@@ -277,6 +290,9 @@ class NotebookPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle 
     # One map with cloudpickle's: each further one is asked about every object that is in none of them.
     dispatch_table: ClassVar = ChainMap({**_THEIRS[0], **_REDUCERS}, *_THEIRS[1:])
 
+    attributes: Mapping[str, object] = _NONE
+    """Attributes that the value gets, if it is a function; it does not have them here, where other threads use it."""
+
     def dump(self, obj: Any) -> None:
         """Write the pickle of a value."""
         self._root = obj
@@ -290,12 +306,20 @@ class NotebookPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle 
         if how is NotImplemented:
             return how
         if type(obj) is types.FunctionType:
-            return _reduce_single_dispatch(obj) if obj.__code__ is _SINGLE_DISPATCH else how
+            if obj.__code__ is _SINGLE_DISPATCH:
+                return _reduce_single_dispatch(obj)
+            return _with_attributes(how, self.attributes) if obj is self._root and self.attributes else how
         if how[-1] is _class_setstate and obj is not self._root:
             if obj not in _opened_classes:
                 _defined_classes.add(obj)
             return (*how[:-1], set_class_state)
         return how
+
+
+def _with_attributes(how: tuple[Any, ...], attributes: Mapping[str, object]) -> tuple[Any, ...]:
+    """Add attributes to what a function that travels by value is made of."""
+    make, args, (own, slots), *rest = how
+    return make, args, ({**own, **attributes}, slots), *rest
 
 
 _defined_classes: Final[weakref.WeakSet[type]] = weakref.WeakSet()

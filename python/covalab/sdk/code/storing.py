@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import msgspec
 
@@ -19,28 +18,18 @@ from covalab.worker.session.reach import names_in, reached, sources_of
 
 def store_code(code: object, what: str, blobs: Blobs, inline: dict[Digest, bytes]) -> Digest:
     """Encode a function, or another object that travels like one, into `inline` or as a blob; return its digest."""
-    with _with_cells(code):
-        return _store(encode(code, what=what), blobs, inline)
+    return _store(encode(code, what=what, attributes=_cells(code)), blobs, inline)
 
 
-@contextmanager
-def _with_cells(code: object) -> Iterator[None]:
-    """Let a function of a notebook have the texts of the cells that it and what it calls came from, for tracebacks."""
+def _cells(code: object) -> dict[str, object]:
+    """Return the attribute with the texts of the cells that a function and what it calls came from, for tracebacks."""
     if type(code) is not types.FunctionType or text_of(code.__code__.co_filename) is None:
-        yield
-        return
+        return {}
     names = reached(names_in(code), code.__globals__)
     cells = sources_of([code, *(code.__globals__[name] for name in sorted(names))])
     if hasattr(code, "__covalab_source__"):
         del cells[code.__code__.co_filename]
-    if not cells:
-        yield
-        return
-    setattr(code, CELLS, tuple(sorted(cells.items())))
-    try:
-        yield
-    finally:
-        delattr(code, CELLS)
+    return {CELLS: tuple(sorted(cells.items()))} if cells else {}
 
 
 def store_hooks(hooks: Hooks, blobs: Blobs, inline: dict[Digest, bytes]) -> Digest:
