@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from covalab.worker import import_filters
 from covalab.worker.process_tree import memory_of
 from covalab.worker.variables import current_variables, recorded_variables
 
@@ -97,7 +98,7 @@ def preload(names: Sequence[str]) -> str:
     decided how to show things.
     """
     under = current_variables()
-    with recorded_variables() as found:
+    with recorded_variables() as found, import_filters.deferred():
         unsafe = _import(names)
     if names:
         _Process.preloaded = Preloaded(frozenset(found.read), found.changed, under)

@@ -24,6 +24,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final, cast
 
+from covalab.worker import import_filters
+
 _ABSENT: Final = object()
 _LIMITS: Final = (resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_NOFILE)
 """Limits that tasks set for themselves; each costs a third of a microsecond to read."""
@@ -35,6 +37,7 @@ class ProcessSettings:
     def __init__(self) -> None:
         self.take_builtins()
         self._before = _copied(_read())
+        import_filters.keep_in(self._before[_POSITION_OF_FILTERS])
         self._setters = _setters()
         self._umask = os.umask(0o77)
         os.umask(self._umask)
@@ -90,6 +93,7 @@ _new_version_of_filters: Final[Callable[[], None]] = getattr(warnings, "_filters
 
 _sys: Final = vars(sys)
 _N_OF_PLACE: Final = 3
+_POSITION_OF_FILTERS: Final = 7
 _no_digits_limit: Final = cast("Callable[[], int]", int)
 _get_digits_limit: Final = getattr(sys, "get_int_max_str_digits", _no_digits_limit)  # since Python 3.11
 _own_affinity: Final = partial(getattr(os, "sched_getaffinity", bool), 0)
