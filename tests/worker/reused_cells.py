@@ -1,31 +1,41 @@
-"""Sessions of cells that may be reused, each in a process of its own that is forked from that of the tests."""
+"""Sessions of cells that may be reused, each in a process of its own.
+
+It is forked from a server that has begun no thread: the process of the tests may have, and a fork of it waits for ever
+for what such a thread held (polars).
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import sys
 import traceback
 import types
 from collections.abc import Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from covalab.blobs import BlobStore
 from covalab.core import outputs
 from covalab.core.cell_source import filename_for
 from covalab.core.model import Outcome
 from covalab.core.process_variables import INLINE_BACKEND
-from covalab.worker import after, context, reporting
+from covalab.worker import after, context, reporting, search_path
 from covalab.worker.capture import Capture
 from covalab.worker.node_state import NodeState
 from covalab.worker.outputs import ipython
 from covalab.worker.outputs.figures import flush_figures
 from covalab.worker.outputs.recorder import recorder
 from covalab.worker.outputs.stored import stored_outputs
+from covalab.worker.reuse import local_code, packages, surroundings
 from covalab.worker.session import live
 from covalab.worker.session.cell_text import CellText
 from covalab.worker.session.record import unfinished
+
+_SERVER: Final = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload([__name__, "numpy", "pandas", "matplotlib_inline.backend_inline"])
 
 
 class CellEnd(NamedTuple):
@@ -64,36 +74,53 @@ def run(
     path: Sequence[str] = (),
     lost_after: int = -1,
     may_raise: bool = False,
+    environment: Path | None = None,
 ) -> Notebook:
     """Run cells in a new process with a data folder, and return what became of them.
 
     `lost_after` is the number of a cell after which the session is lost and restored. A cell that fails is the last
-    one, unless `may_raise`; the values are then those of what it left.
+    one, unless `may_raise`; the values are then those of what it left. `environment` is a further folder of installed
+    packages.
     """
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(read)
-        try:
-            os.environ.update({"MPLBACKEND": INLINE_BACKEND, **(variables or {})})
-            os.chdir(cwd or folder)
-            sys.path[:0] = path
-            # A task process has no modules of other tests, whose data would count as those of local modules.
-            for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
-                del sys.modules[name]
-            result: Any = _run(cells, folder, reuse, f"d{os.getpid()}", lost_after, may_raise)
-        except BaseException as error:  # noqa: BLE001 - the test gets it
-            result = "".join(traceback.format_exception(error))
-        with os.fdopen(write, "wb") as file:
-            file.write(pickle.dumps(result))
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read, "rb") as file:
-        data = file.read()
-    os.waitpid(pid, 0)
-    found = pickle.loads(data)
+    read, write = _SERVER.Pipe(duplex=False)
+    options = (reuse, cwd or folder, variables or {}, tuple(path), lost_after, may_raise, environment)
+    process = _SERVER.Process(target=_send, args=(write, list(cells), folder, *options))
+    process.start()
+    write.close()
+    found = pickle.loads(read.recv_bytes())
+    process.join()
     assert not isinstance(found, str), found
     return Notebook([CellEnd(*cell) for cell in found[0]], found[1])
+
+
+def _send(
+    write: Connection,
+    cells: Sequence[str],
+    folder: Path,
+    reuse: bool,
+    cwd: Path,
+    variables: dict[str, str],
+    path: Sequence[str],
+    lost_after: int,
+    may_raise: bool,
+    environment: Path | None,
+) -> None:
+    try:
+        if environment is not None:
+            folders = frozenset({*search_path.environment_path(), str(environment)})
+            for module in (packages, local_code, surroundings):
+                vars(module)["environment_path"] = lambda: folders
+        os.environ.update({"MPLBACKEND": INLINE_BACKEND, **variables})
+        os.chdir(cwd)
+        sys.path[:0] = path
+        # A task process has no modules of tests, whose data would count as those of local modules.
+        for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
+            del sys.modules[name]
+        result: Any = _run(cells, folder, reuse, f"d{os.getpid()}", lost_after, may_raise)
+    except BaseException as error:  # noqa: BLE001 - the test gets it
+        result = "".join(traceback.format_exception(error))
+    write.send_bytes(pickle.dumps(result))
+    os._exit(0)
 
 
 def _run(cells: Sequence[str], folder: Path, reuse: bool, dispatch: str, lost_after: int, may_raise: bool) -> Any:

@@ -10,9 +10,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.worker.reused_cells import Notebook, run
 
-from covalab.worker import search_path
-from covalab.worker.reuse import local_code, packages, surroundings
-
 pytest.importorskip("IPython")
 
 
@@ -152,9 +149,7 @@ def test_a_local_module_runs_what_reaches_it(tmp_path: Path, beside: Path) -> No
     assert both(cells, tmp_path, path=path).ran == [5, 6]
 
 
-def test_a_package_that_is_upgraded_runs_what_uses_it(
-    tmp_path: Path, beside: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_package_that_is_upgraded_runs_what_uses_it(tmp_path: Path, beside: Path) -> None:
     """By its version, or that of what it requires; a cell that does not reach it is not concerned."""
     for name, requires in (("reuse_fake", "reuse-base"), ("reuse_base", "")):
         (beside / f"{name}.py").write_text("def f(x):\n    return x + 1\n")
@@ -164,24 +159,15 @@ def test_a_package_that_is_upgraded_runs_what_uses_it(
             f"Name: {name}\nVersion: 1.0\n" + (f"Requires-Dist: {requires}\n" if requires else "")
         )
         (info / "RECORD").write_text(f"{name}.py,,\n")
-    folders = frozenset({*search_path.environment_path(), str(beside)})
-    for module in (packages, local_code, surroundings):
-        monkeypatch.setattr(module, "environment_path", lambda: folders)
-    surroundings.is_of_environment.cache_clear()
-    surroundings.environment_folders.cache_clear()
-    local_code.installed_folders.cache_clear()
     cells = ["import reuse_fake", "a = 3", "b = reuse_fake.f(a)", "c = b * 2", "print(a)"]
     path = [str(beside)]
 
-    assert both(cells, tmp_path, path=path).ran == [*range(5)]
-    assert both(cells, tmp_path, path=path).ran == []
+    assert both(cells, tmp_path, path=path, environment=beside).ran == [*range(5)]
+    assert both(cells, tmp_path, path=path, environment=beside).ran == []
     (beside / "reuse_base-1.0.dist-info").rename(beside / "reuse_base-2.0.dist-info")
-    found = both(cells, tmp_path, path=path)
+    found = both(cells, tmp_path, path=path, environment=beside)
     assert found.ran == [0, 2]
     assert found.cells[2].reasons == ("reuse-base is 2.0, it was 1.0",)
-    surroundings.is_of_environment.cache_clear()
-    surroundings.environment_folders.cache_clear()
-    local_code.installed_folders.cache_clear()
 
 
 def test_random_numbers_come_from_the_seed_before(tmp_path: Path) -> None:
