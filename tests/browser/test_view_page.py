@@ -19,7 +19,7 @@ def load():
 
 @ct.electron
 def fit(rows, depth):
-    time.sleep(0.4)
+    time.sleep(0.8)
     return depth / rows
 
 @ct.electron
@@ -108,8 +108,9 @@ def timeline(desk: Desk, first: Locator) -> None:
     switch.press("Enter")
     expect(switch).to_have_attribute("aria-pressed", "true")
     reason = first.locator(".cv-reason")
+    # Which task was the longest is said where it is a good part of all: not on a machine that was slow to begin.
     expect(reason).to_contain_text(
-        re.compile(r"waiting for a worker.*longest on the critical path: .*could save about")
+        re.compile(r"waiting for a worker.*(; longest on the critical path: (load|fit|best).*)?; .*could save about")
     )
     bars = first.get_by_role("listbox", name="Runs by their start")
     expect(bars.get_by_role("option").first).to_have_text(
