@@ -8,6 +8,7 @@ and order stay.
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import secrets
 import sys
@@ -188,6 +189,15 @@ def config_file() -> Path:
     covalents = os.environ.get("COVALENT_CONFIG_DIR")
     if covalents:
         return Path(covalents).expanduser().absolute() / "covalab.toml"
+    return _jupyters(tuple(map(os.environ.get, _OF_JUPYTER)))
+
+
+_OF_JUPYTER: Final = ("HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_NO_CONFIG", "JUPYTER_PLATFORM_DIRS", "XDG_CONFIG_HOME")
+
+
+@functools.lru_cache(maxsize=4)  # asked for several times by each dispatch
+def _jupyters(_variables: tuple[str | None, ...]) -> Path:
+    """Return the file in the Jupyter configuration directory, which follows from these variables."""
     from jupyter_core.paths import jupyter_config_dir  # noqa: PLC0415 - 30 ms that a chosen file does not need
 
     return Path(jupyter_config_dir()) / "covalab.toml"
