@@ -23,8 +23,8 @@ import msgspec
 from covalab.core.duration_text import parse_duration
 from covalab.core.errors import ConfigError
 
-_LOCK_SECONDS: Final = 10.0
-"""The time another process may hold the file; a change takes a millisecond."""
+_LOCK_SECONDS: Final = 30.0
+"""The time that others may hold the file; a change takes a millisecond, or fifty where the disk is busy."""
 
 Flag = bool | Literal["true", "false"]
 """Covalent writes its switches as the texts "true" and "false"; TOML's own are understood as well."""
