@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 
+from covalab.core.carriage import CacheSettings
 from covalab.core.duration_text import parse_duration
 from covalab.core.errors import ConfigError
 
@@ -124,6 +125,31 @@ class DaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.start_method == "fork" or (self.start_method == "auto" and sys.platform == "linux")
 
 
+class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Section `[data]`: values on hosts that do not see the data folder.
+
+    Attributes
+    ----------
+    cache_dir
+        The folder in which the cache of a worker's host is made; empty: where Dask keeps that worker's own folder
+        (``--local-directory``). Environment: ``COVALAB_CACHE_DIR``.
+    cache_gb
+        How many gigabytes of values a cache may have; the least recently used go first. It never takes more than half
+        of what its disk has for it. Environment: ``COVALAB_CACHE_GB``.
+    keep_cache
+        Whether a cache stays when the last worker that uses it has ended. Environment: ``COVALAB_KEEP_CACHE``.
+    """
+
+    cache_dir: str = ""
+    cache_gb: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 10.0
+    keep_cache: Flag = False
+
+    @property
+    def settings(self) -> CacheSettings:
+        """The settings as workers get them."""
+        return CacheSettings(self.cache_dir, int(self.cache_gb * 1e9), is_on(self.keep_cache))
+
+
 class ResultsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Section `[results]`: retention of dispatches.
 
@@ -153,6 +179,7 @@ class Config(msgspec.Struct, frozen=True):
     dask: DaskConfig = DaskConfig()
     executors: dict[str, dict[str, Any]] = {}
     results: ResultsConfig = ResultsConfig()
+    data: DataConfig = DataConfig()
 
 
 VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -170,6 +197,9 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "dask.start_method": ("COVALAB_START_METHOD",),
     "dask.silent_seconds": ("COVALAB_SILENT_SECONDS",),
     "results.ttl": ("COVALAB_RESULTS_TTL",),
+    "data.cache_dir": ("COVALAB_CACHE_DIR",),
+    "data.cache_gb": ("COVALAB_CACHE_GB",),
+    "data.keep_cache": ("COVALAB_KEEP_CACHE",),
 }
 """The environment variables that override the file, the first that is set of each. An empty one counts as unset."""
 
