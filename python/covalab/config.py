@@ -79,8 +79,8 @@ class DaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes
     ----------
     scheduler_address
-        A scheduler that is already running, ``tcp://host:port`` or ``tls://host:port``; its workers must have covalab
-        and see the data folder. Environment: ``COVALAB_DASK_SCHEDULER_ADDRESS``.
+        A scheduler that is already running, ``tcp://host:port`` or ``tls://host:port``; its workers must have covalab.
+        Environment: ``COVALAB_DASK_SCHEDULER_ADDRESS``.
     tls_ca_file, tls_client_cert, tls_client_key
         Paths of the PEM files for a ``tls://`` address.
     cluster_class

@@ -1,4 +1,4 @@
-"""Hosts that share nothing with this one but a network: namespaces of network and mounts, with a Dask worker in each."""
+"""Hosts that share nothing with this one but a network: namespaces of network and mounts, a Dask worker in each."""
 
 from __future__ import annotations
 

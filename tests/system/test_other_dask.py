@@ -399,7 +399,8 @@ def test_workers_that_do_not_fit_get_no_step_and_are_listed(
     dask = HandMade(tmp_path / "dask", n_workers=0)
     data = tmp_path / "data"
     config = tmp_path / "covalab.toml"
-    config.write_text(f'[dask]\nscheduler_address = "{dask.address}"\n')
+    text = f'[dask]\nscheduler_address = "{dask.address}"\n[data]\ncache_dir = "/proc/nowhere"\n'
+    config.write_text(text)
     monkeypatch.setenv("COVALAB_CONFIG", str(config))
     monkeypatch.delenv("COVALAB_WORKERS")
     monkeypatch.setenv("COVALAB_DATA_DIR", str(data))
@@ -414,24 +415,18 @@ def test_workers_that_do_not_fit_get_no_step_and_are_listed(
         for name, text in {"version": OTHER_PYTHON, "nothing": NO_COVALAB}.items():
             (tmp_path / name).mkdir()
             (tmp_path / name / "sitecustomize.py").write_text(text)
-        hidden = [
-            "unshare",
-            "-m" if os.getuid() == 0 else "-rm",
-            "sh",
-            "-c",
-            f'mount -t tmpfs none {data} && exec "$@"',
-        ]
+        hide = ["unshare", "-m" if os.getuid() == 0 else "-rm", "sh", "-c", f'mount -t tmpfs none {data} && exec "$@"']
         unfit = [
             dask.add_worker(path=tmp_path / "version"),
             dask.add_worker(path=tmp_path / "nothing"),
-            dask.add_worker(*hidden, "sh"),
+            dask.add_worker(*hide, "sh"),
         ]
         until(lambda: len(client.status().pools[0].unfit) == len(unfit))
         reasons = sorted(client.status().pools[0].unfit.values())
         assert [reason[:40] for reason in reasons] == [
             "covalab cannot be imported there (Module",
-            "it does not see the data folder " + str(data)[:8],
             f"it has Python {sys.version_info[0]}.{sys.version_info[1]} (otherpython), and wh",
+            "it has no place for values that travel to it: [Err"[:40],
         ]
         said = subprocess.run(["covalab", "status"], capture_output=True, text=True, check=True).stdout
         assert all(reason[:30] in said for reason in reasons)

@@ -167,6 +167,7 @@ class WorkersChanged(msgspec.Struct, frozen=True, tag="workers"):
 
     names: list[str]
     unfit: dict[str, str] = {}  # of another's cluster: those that get no batch, and why
+    carried: int = 0  # how many of the present ones do not see the data folder
 
 
 class TaskStarted(msgspec.Struct, frozen=True, tag="task_started"):

@@ -129,6 +129,10 @@ class CarriedLink(DaskLink):
                 self._output.end(batch.started.spool)
         super().forget(number)
 
+    def is_carried(self, worker: str) -> bool:
+        """Whether values travel to and from a worker."""
+        return worker in self._lines
+
     def drop(self, worker: str) -> bool:
         """Close the line of a worker that is gone."""
         line = self._lines.pop(worker, None)

@@ -225,7 +225,8 @@ class PoolServer:
             self._report_workers()
 
     def _report_workers(self) -> None:
-        self._send(WorkersChanged(list(self._workers), self._unfit))
+        n_carried = 0 if self._link is None else sum(map(self._link.is_carried, self._workers))
+        self._send(WorkersChanged(list(self._workers), self._unfit, n_carried))
 
     def _nannies(self) -> list[Nanny]:
         """Return the parents of our own cluster's workers."""
