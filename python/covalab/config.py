@@ -203,6 +203,12 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The environment variables that override the file, the first that is set of each. An empty one counts as unset."""
 
+_NUMBERS: Final[Mapping[str, type[int | float]]] = {
+    "dask.num_workers": int,
+    "sdk.stream_items": int,
+    "dask.silent_seconds": float,
+    "data.cache_gb": float,
+}
 _ON: Final = {"1": "true", "yes": "true", "on": "true", "0": "false", "no": "false", "off": "false"}
 
 
@@ -370,14 +376,14 @@ def _with_variables(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_text(key: str, variable: str, text: str) -> Any:
-    number = {"dask.num_workers": int, "sdk.stream_items": int, "dask.silent_seconds": float}.get(key)
+    number = _NUMBERS.get(key)
     if number is not None:
         try:
             return number(text)
         except ValueError as error:
             where = f"the environment variable {variable}"
             raise ConfigError(where, str(error)) from error
-    if key in ("sdk.no_cluster", "sdk.exhaustive_postprocess"):
+    if key in ("sdk.no_cluster", "sdk.exhaustive_postprocess", "data.keep_cache"):
         return _ON.get(text.lower(), text.lower())
     if key == "sdk.log_level":
         # LOGLEVEL is for all programs: a level that only others know is ignored.

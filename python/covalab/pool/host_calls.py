@@ -43,7 +43,7 @@ class Read(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Printed(msgspec.Struct, frozen=True, array_like=True):
-    """What came after such a position: for each file where that begins, and the bytes."""
+    """Output after such a position: for each file where it begins, and the bytes."""
 
     stem: str
     pieces: list[tuple[int, bytes]]
