@@ -112,14 +112,14 @@ class HostCache:
             _make_private(path.parent)
             temporary.unlink(missing_ok=True)
         try:
-            fd = os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600)
+            fd = os.open(temporary, os.O_WRONLY | (0 if part.offset else os.O_CREAT), 0o600)
             try:
+                is_next = os.fstat(fd).st_size >= part.offset
                 view = memoryview(data)
                 at = part.offset
                 while view:
                     n = os.pwrite(fd, view, at)
                     view, at = view[n:], at + n
-                size = os.fstat(fd).st_size
             finally:
                 os.close(fd)
         except OSError as error:
@@ -127,11 +127,11 @@ class HostCache:
             where = f"{self.folder} of {os.uname().nodename}"
             message = f"cannot write a value of {part.size:,} bytes to {where}: {error.strerror}"
             raise DataFolderError(message) from error
+        if not is_next:
+            temporary.unlink()
+            message = f"pieces of {part.digest} are missing"
+            raise DataFolderError(message)
         if part.offset + part.length == part.size:
-            if size != part.size:
-                temporary.unlink()
-                message = f"pieces of {part.digest} are missing"
-                raise DataFolderError(message)
             temporary.rename(path)
             self.grow(part.size)
 
