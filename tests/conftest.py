@@ -66,7 +66,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session", autouse=True)
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Point the whole session at a data folder of its own."""
-    folder = tmp_path_factory.mktemp("covalab-data")
+    hidden = os.environ.get("COVALAB_TESTS_HIDDEN")  # a folder that workers which were started by hand do not see
+    folder = Path(hidden, "covalab-data") if hidden else tmp_path_factory.mktemp("covalab-data")
+    folder.mkdir(parents=True, exist_ok=True)
     before = os.environ.get("COVALAB_DATA_DIR")
     os.environ["COVALAB_DATA_DIR"] = str(folder)
     os.environ["COVALAB_CONFIG"] = str(folder / "covalab.toml")  # never the user's

@@ -525,6 +525,7 @@ export interface PoolStatus {
   readonly where: string;
   readonly unfit: Record<string, string>;
   readonly waits_since: number | null;
+  readonly carried: number;
 }
 
 /** Status of the dispatcher. */

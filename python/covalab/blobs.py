@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from covalab.carrier import Carrier, carriers
 from covalab.core.checks import is_whole
 from covalab.core.codec import (
     Encoded,
@@ -109,21 +110,34 @@ class BlobStore:
         """
         digest = digest_of(encoded.pieces)
         path = self.path(digest)
-        if self._reuse(path, encoded.size):
-            return digest
+        carrier = self._carrier
+        if not self._reuse(path, encoded.size):
+            self._write(digest, encoded, path, is_durable=carrier is None)
+        if carrier is not None:  # whatever the cache has, the data folder may have lost it
+            carrier.offer(digest, encoded.size)
+        return digest
+
+    @property
+    def _carrier(self) -> Carrier | None:
+        """The way to the data folder, where this folder is only a cache of it."""
+        return carriers.get(str(self.folder)) if carriers else None
+
+    def _write(self, digest: Digest, encoded: Encoded, path: Path, *, is_durable: bool) -> None:
         temporary = path.with_name(f".{digest}.{secrets.token_hex(4)}")
         try:
             if not path.parent.is_dir():
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the mode is not for parents
                 path.parent.mkdir(mode=0o700, exist_ok=True)
-                _sync_folder(self.folder)
+                if is_durable:
+                    _sync_folder(self.folder)
             fd = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
             try:
                 for piece in encoded.pieces:
                     view = memoryview(piece).cast("B")
                     while view:
                         view = view[os.write(fd, view[:_WRITE_CHUNK]) :]
-                os.fsync(fd)
+                if is_durable:
+                    os.fsync(fd)
                 state = _state_of(fd)
             finally:
                 os.close(fd)
@@ -131,7 +145,8 @@ class BlobStore:
             temporary.rename(path)
             crash_point("blob.renamed")
             _verified[str(self.folder), digest] = state
-            _sync_folder(path.parent)
+            if is_durable:
+                _sync_folder(path.parent)
         except BaseException as error:  # also an interrupt: half a gigabyte must not stay behind
             with suppress(OSError):
                 temporary.unlink()
@@ -142,7 +157,20 @@ class BlobStore:
                 "free some space or make it writable, or set COVALAB_DATA_DIR to another folder"
             )
             raise DataFolderError(message) from error
-        return digest
+
+    def unfinished(self, digest: Digest, name: str) -> Path:
+        """Return where a blob can be written in pieces; `adopt` puts it in its place."""
+        path = self.path(digest)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        return path.with_name(f".{digest}.{name}")
+
+    def adopt(self, unfinished: Path, digest: Digest) -> None:
+        """Put a file in place that is whole and on the disk."""
+        path = self.path(digest)
+        unfinished.rename(path)
+        _sync_folder(path.parent)
+        _sync_folder(self.folder)
 
     def has(self, value: Value) -> bool:
         """Whether the blob of a value is there, with its length."""
@@ -153,7 +181,12 @@ class BlobStore:
 
     def keep(self, value: Value) -> bool:
         """Return whether the bytes of a value are there; its blob then counts as just used, and is not removed."""
-        return value.digest is None or self._reuse(self.path(value.digest), value.size)
+        return value.digest is None or self.keep_blob(value.digest, value.size)
+
+    def keep_blob(self, digest: Digest, size: int) -> bool:
+        """Return whether a blob of this length is there; it then counts as just used."""
+        carrier = self._carrier
+        return self._reuse(self.path(digest), size) if carrier is None else carrier.keep(digest, size)
 
     @staticmethod
     def _reuse(path: Path, size: int) -> bool:
@@ -178,6 +211,18 @@ class BlobStore:
         DataFolderError
             If it cannot be read.
         """
+        carrier = self._carrier
+        if carrier is None:
+            return self._read(digest)
+        try:
+            data = self._read(digest)
+            carrier.touch(digest)
+        except (BlobNotFound, BlobDamaged):
+            carrier.fetch(digest)
+            data = self._read(digest)
+        return data
+
+    def _read(self, digest: Digest) -> memoryview:
         try:
             with self.path(digest).open("rb") as file:
                 state = _state_of(file.fileno())

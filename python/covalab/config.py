@@ -20,6 +20,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 
+from covalab.core.carriage import CacheSettings
 from covalab.core.duration_text import parse_duration
 from covalab.core.errors import ConfigError
 
@@ -79,8 +80,8 @@ class DaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes
     ----------
     scheduler_address
-        A scheduler that is already running, ``tcp://host:port`` or ``tls://host:port``; its workers must have covalab
-        and see the data folder. Environment: ``COVALAB_DASK_SCHEDULER_ADDRESS``.
+        A scheduler that is already running, ``tcp://host:port`` or ``tls://host:port``; its workers must have covalab.
+        Environment: ``COVALAB_DASK_SCHEDULER_ADDRESS``.
     tls_ca_file, tls_client_cert, tls_client_key
         Paths of the PEM files for a ``tls://`` address.
     cluster_class
@@ -125,6 +126,31 @@ class DaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.start_method == "fork" or (self.start_method == "auto" and sys.platform == "linux")
 
 
+class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Section `[data]`: values on hosts that do not see the data folder.
+
+    Attributes
+    ----------
+    cache_dir
+        The folder in which the cache of a worker's host is made; empty: where Dask keeps that worker's own folder
+        (``--local-directory``). Environment: ``COVALAB_CACHE_DIR``.
+    cache_gb
+        How many gigabytes of values a cache may have; the least recently used go first. It never takes more than half
+        of what its disk has for it. Environment: ``COVALAB_CACHE_GB``.
+    keep_cache
+        Whether a cache stays when the last worker that uses it has ended. Environment: ``COVALAB_KEEP_CACHE``.
+    """
+
+    cache_dir: str = ""
+    cache_gb: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 10.0
+    keep_cache: Flag = False
+
+    @property
+    def settings(self) -> CacheSettings:
+        """The settings as workers get them."""
+        return CacheSettings(self.cache_dir, int(self.cache_gb * 1e9), is_on(self.keep_cache))
+
+
 class ResultsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Section `[results]`: retention of dispatches.
 
@@ -154,6 +180,7 @@ class Config(msgspec.Struct, frozen=True):
     dask: DaskConfig = DaskConfig()
     executors: dict[str, dict[str, Any]] = {}
     results: ResultsConfig = ResultsConfig()
+    data: DataConfig = DataConfig()
 
 
 VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -171,9 +198,18 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "dask.start_method": ("COVALAB_START_METHOD",),
     "dask.silent_seconds": ("COVALAB_SILENT_SECONDS",),
     "results.ttl": ("COVALAB_RESULTS_TTL",),
+    "data.cache_dir": ("COVALAB_CACHE_DIR",),
+    "data.cache_gb": ("COVALAB_CACHE_GB",),
+    "data.keep_cache": ("COVALAB_KEEP_CACHE",),
 }
 """The environment variables that override the file, the first that is set of each. An empty one counts as unset."""
 
+_NUMBERS: Final[Mapping[str, type[int | float]]] = {
+    "dask.num_workers": int,
+    "sdk.stream_items": int,
+    "dask.silent_seconds": float,
+    "data.cache_gb": float,
+}
 _ON: Final = {"1": "true", "yes": "true", "on": "true", "0": "false", "no": "false", "off": "false"}
 
 
@@ -350,14 +386,14 @@ def _with_variables(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_text(key: str, variable: str, text: str) -> Any:
-    number = {"dask.num_workers": int, "sdk.stream_items": int, "dask.silent_seconds": float}.get(key)
+    number = _NUMBERS.get(key)
     if number is not None:
         try:
             return number(text)
         except ValueError as error:
             where = f"the environment variable {variable}"
             raise ConfigError(where, str(error)) from error
-    if key in ("sdk.no_cluster", "sdk.exhaustive_postprocess"):
+    if key in ("sdk.no_cluster", "sdk.exhaustive_postprocess", "data.keep_cache"):
         return _ON.get(text.lower(), text.lower())
     if key == "sdk.log_level":
         # LOGLEVEL is for all programs: a level that only others know is ignored.

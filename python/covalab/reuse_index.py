@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from covalab.carrier import Carrier, carriers
 from covalab.core.codec import digest_of
 
 _KEPT: Final = 4
@@ -43,23 +44,31 @@ class ReuseIndex:
     ----------
     folder
         Its folder.
+    carrier
+        The way to it, where this process does not see it.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], carrier: Carrier | None = None) -> None:
+        self._carrier = carrier
         self._folder = Path(folder)
         self._markers = self._folder / "dispatches"
 
     @classmethod
     def beside(cls, blobs: str | os.PathLike[str]) -> ReuseIndex:
         """Return the index that belongs to a blob folder."""
-        return cls(Path(blobs).parent / "reuse")
+        return cls(Path(blobs).parent / "reuse", carriers.get(str(blobs)))
 
     def runs(self, key: str) -> list[bytes]:
         """Return the runs of a key, the newest first; those of dispatches that were deleted are left out."""
+        if self._carrier is not None:
+            return self._carrier.runs(key)
         return [entry.data for entry in reversed(self._read(key)) if self._counts(entry)]
 
     def add(self, key: str, dispatch: str, data: bytes) -> None:
         """Add a run. Raises `OSError` if the folder cannot be written."""
+        if self._carrier is not None:
+            self._carrier.add_run(key, dispatch, data)
+            return
         self._mark(dispatch)
         entry = _Entry(dispatch, data, digest_of([data]))
         kept = [one for one in self._read(key) if one.digest != entry.digest and self._counts(one)]

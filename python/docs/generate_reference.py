@@ -39,6 +39,7 @@ _SECTIONS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "sdk": config.SdkConfig,
     "dask": config.DaskConfig,
     "results": config.ResultsConfig,
+    "data": config.DataConfig,
 }
 
 _VARIABLES: Final = (

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import psutil
 from tests.bench import cells, notebooks
+from tests.bench.far import far_away
 from tests.bench.peers import installed, seconds_elsewhere
 from tests.bench.sides import N_WORKERS, Covalab, RawDask, makespan, uneven
 
@@ -349,6 +350,21 @@ def peers(bench: Bench, ours: Covalab, elsewhere: Sequence[str]) -> None:
         bench.show(Row(f"1,000 no-ops, beside {name}", "", [a for a, _ in pairs], [b for _, b in pairs]))
 
 
+def far(bench: Bench, folder: Path) -> None:
+    """Measure values on two hosts that share no folder with this one; only root can make such hosts."""
+    if bench.only and "far" not in bench.only:
+        return
+    if os.getuid() != 0:
+        print("| values through two hosts | | | | only as root |")
+        return
+    with far_away(folder) as both_sides:
+        add = bench.add
+        name = "1,000 nodes x 1 MB through two hosts without a shared folder, until the values are here"
+        add("far", name, "<= 1.5 x", lambda: both_sides.results(1000), lambda: both_sides.dask_results(1000))
+        name = "200 arguments of 1 MB to two such hosts"
+        add("far", name, "", lambda: both_sides.arguments(200), lambda: both_sides.dask_arguments(200))
+
+
 def fairness(bench: Bench, ours: Covalab) -> None:
     """Measure how much longer a dispatch of one node takes while one of 100,000 runs."""
     if bench.only and "fair" not in bench.only:
@@ -401,6 +417,7 @@ def main() -> None:
     os.environ["COVALAB_WORKERS"] = str(N_WORKERS)
     print("| work | raw Dask | covalab | ratio | goal |\n|---|---|---|---|---|")
     starts(bench, folder)
+    far(bench, folder)
     with both() as (ours, dask):
         work(bench, ours, dask)
         serial(bench, ours, dask)

@@ -93,6 +93,18 @@ class HandMade:
         self.processes.clear()
 
 
+def hiding(folder: Path) -> list[str]:
+    """Return the beginning of a command that does not see what is in a folder."""
+    return [
+        "unshare",
+        "-m" if os.getuid() == 0 else "-rm",
+        "sh",
+        "-c",
+        f'mount -t tmpfs none {folder} && exec "$@"',
+        "sh",
+    ]
+
+
 @pytest.fixture
 def by_hand(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HandMade]:
     """Start a Dask by hand, with the options of workers that a test names, and name it in the configuration."""
@@ -267,12 +279,13 @@ SUITES = (
 )
 
 
-def check_pass(by_hand: HandMade, folder: Path, names: str, *options: str) -> None:
+def check_pass(by_hand: HandMade, folder: Path, names: str, *options: str, **variables: str) -> None:
     """Run suites of this folder on a scheduler started by hand; all of their tests must pass."""
     suites = [str(ROOT / "tests" / "system" / f"test_{name}.py") for name in names.split()]
     environment = os.environ | {
         "COVALAB_DASK_SCHEDULER_ADDRESS": by_hand.address,
         HAND_MADE_HOME: str(by_hand.folder / "home"),
+        **variables,
     }
     command = ["pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={folder / 'inner'}", *options, *suites]
     done = subprocess.run(
@@ -319,6 +332,23 @@ def test_a_worker_elsewhere_has_what_the_notebook_set_and_its_local_modules(
 def test_the_dispatch_tests_pass_on_a_scheduler_started_by_hand(name: str, by_hand: HandMade, tmp_path: Path) -> None:
     """What is promised of results, requests, bad input, tasks, executions and sublattices holds there as well."""
     check_pass(by_hand, tmp_path, name)
+
+
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("name", SUITES)
+def test_the_dispatch_tests_pass_without_a_shared_folder(name: str, tmp_path: Path) -> None:
+    """The same holds on workers that do not see the data folder."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    dask = HandMade(tmp_path / "dask", n_workers=0)
+    try:
+        for _ in range(2):
+            dask.add_worker(*hiding(hidden))
+        check_pass(dask, tmp_path, name, COVALAB_TESTS_HIDDEN=str(hidden))
+        logs = [path.read_text() for path in hidden.glob("covalab-data/logs/pool*.log")]
+        assert any("does not see the data folder" in text for text in logs)
+    finally:
+        dask.kill()
 
 
 WITH_NANNY = ["--nanny --nthreads=1", "--nanny --nthreads=4"]
@@ -399,7 +429,8 @@ def test_workers_that_do_not_fit_get_no_step_and_are_listed(
     dask = HandMade(tmp_path / "dask", n_workers=0)
     data = tmp_path / "data"
     config = tmp_path / "covalab.toml"
-    config.write_text(f'[dask]\nscheduler_address = "{dask.address}"\n')
+    text = f'[dask]\nscheduler_address = "{dask.address}"\n[data]\ncache_dir = "/proc/nowhere"\n'
+    config.write_text(text)
     monkeypatch.setenv("COVALAB_CONFIG", str(config))
     monkeypatch.delenv("COVALAB_WORKERS")
     monkeypatch.setenv("COVALAB_DATA_DIR", str(data))
@@ -414,24 +445,17 @@ def test_workers_that_do_not_fit_get_no_step_and_are_listed(
         for name, text in {"version": OTHER_PYTHON, "nothing": NO_COVALAB}.items():
             (tmp_path / name).mkdir()
             (tmp_path / name / "sitecustomize.py").write_text(text)
-        hidden = [
-            "unshare",
-            "-m" if os.getuid() == 0 else "-rm",
-            "sh",
-            "-c",
-            f'mount -t tmpfs none {data} && exec "$@"',
-        ]
         unfit = [
             dask.add_worker(path=tmp_path / "version"),
             dask.add_worker(path=tmp_path / "nothing"),
-            dask.add_worker(*hidden, "sh"),
+            dask.add_worker(*hiding(data)),
         ]
         until(lambda: len(client.status().pools[0].unfit) == len(unfit))
         reasons = sorted(client.status().pools[0].unfit.values())
         assert [reason[:40] for reason in reasons] == [
             "covalab cannot be imported there (Module",
-            "it does not see the data folder " + str(data)[:8],
             f"it has Python {sys.version_info[0]}.{sys.version_info[1]} (otherpython), and wh",
+            "it has no place for values that travel to it: [Err"[:40],
         ]
         said = subprocess.run(["covalab", "status"], capture_output=True, text=True, check=True).stdout
         assert all(reason[:30] in said for reason in reasons)

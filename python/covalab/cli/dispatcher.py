@@ -138,6 +138,9 @@ def _print_lacks(out: Console, pool: PoolStatus) -> None:
         out.print(plain_text(f"{pool.where or pool.python}: work {text}", "yellow"))
     elif pool.unfit:
         out.print(plain_text(f"{pool.where or pool.python}: some workers get no work. {unfit_text(pool)}", "yellow"))
+    if pool.carried:
+        text = f"{pool.carried} of {pool.workers} workers do not see the data folder: values travel to and from them"
+        out.print(plain_text(f"{pool.where or pool.python}: {text}"))
 
 
 @click.command()

@@ -23,6 +23,7 @@ class PoolStatus(msgspec.Struct, frozen=True):
     where: str = ""
     unfit: dict[str, str] = {}  # workers of another's cluster that get no work, and why
     waits_since: float | None = None  # it has had no worker since then
+    carried: int = 0  # workers that do not see the data folder: values travel to and from them
 
 
 class DispatcherStatus(msgspec.Struct, frozen=True):

@@ -21,7 +21,7 @@ class WorkerFacts(msgspec.Struct, frozen=True):
     trouble
         Why covalab cannot be imported.
     token
-        What it reads where the data folder has its token; empty if there is nothing.
+        What it reads where the data folder has its token; empty if there is nothing: then values travel.
     host
         Name of its machine.
     """
@@ -35,7 +35,7 @@ class WorkerFacts(msgspec.Struct, frozen=True):
     host: str = ""
 
 
-def unfit_reason(facts: WorkerFacts, wanted: WorkerFacts, folder: str) -> str:
+def unfit_reason(facts: WorkerFacts, wanted: WorkerFacts) -> str:
     """Return why a worker cannot take steps, and what to do about it; nothing if it can.
 
     Parameters
@@ -44,15 +44,13 @@ def unfit_reason(facts: WorkerFacts, wanted: WorkerFacts, folder: str) -> str:
         Those of the worker.
     wanted
         Those of this pool.
-    folder
-        The data folder.
 
     Examples
     --------
     >>> here = WorkerFacts((3, 11), "cpython", "python", "0.1 protocol 7", token="t")
-    >>> unfit_reason(here, here, "/data")
+    >>> unfit_reason(here, here)
     ''
-    >>> unfit_reason(msgspec.structs.replace(here, python=(3, 12)), here, "/data")
+    >>> unfit_reason(msgspec.structs.replace(here, python=(3, 12)), here)
     'it has Python 3.12, and what it gets is byte code of 3.11; start it with Python 3.11'
     """
     if (facts.implementation, facts.python) != (wanted.implementation, wanted.python):
@@ -70,8 +68,6 @@ def unfit_reason(facts: WorkerFacts, wanted: WorkerFacts, folder: str) -> str:
             f"it has covalab {facts.covalab}, and this is {wanted.covalab}; install the same and start the worker "
             f"again: {facts.executable} -m pip install covalab=={version}"
         )
-    if facts.token != wanted.token:
-        return f"it does not see the data folder {folder} (on {facts.host}); share that folder with its machine"
     return ""
 
 

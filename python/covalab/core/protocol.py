@@ -17,7 +17,7 @@ from covalab.core.journal import Intervention
 from covalab.core.model import Digest, DispatchId, NodeProgress, Settings, Value
 from covalab.core.placement import TaskPaths
 
-PROTOCOL: Final = 9
+PROTOCOL: Final = 10
 """Raise it when a struct on the wire changes its meaning or its shape."""
 
 HEADER: Final = "Covalab-Version"
@@ -103,6 +103,7 @@ class Batch(msgspec.Struct, frozen=True):
     session: bool = (
         False  # its nodes share a process with those of the dispatch's other such batches, and what is in it
     )
+    is_carried: bool = False  # `blobs` is a cache: values travel to and from the data folder (`covalab.carrier`)
 
     def __repr__(self) -> str:
         return f"<batch {self.id} of {self.dispatch}>"  # without the variables
@@ -166,6 +167,7 @@ class WorkersChanged(msgspec.Struct, frozen=True, tag="workers"):
 
     names: list[str]
     unfit: dict[str, str] = {}  # of another's cluster: those that get no batch, and why
+    carried: int = 0  # how many of the present ones do not see the data folder
 
 
 class TaskStarted(msgspec.Struct, frozen=True, tag="task_started"):

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from covalab.core import protocol
+from covalab.core.model import Digest
 from covalab.core.protocol import Outcomes, TaskMessage, TaskProgress, TaskResumed, TaskStarted, TaskWaits
 
 
@@ -18,6 +19,7 @@ class Job(msgspec.Struct, frozen=True, tag="job"):
     root: str
     spool: str
     payload: bytes
+    is_carried: bool = False  # its worker does not see the data folder: values travel
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
@@ -55,6 +57,15 @@ class Learn(msgspec.Struct, frozen=True, tag="learn"):
     names: list[str]
 
 
+class Answer(msgspec.Struct, frozen=True, tag="answer"):
+    """Answer a question of a running batch; `content` is an encoded `carriage.Reply`."""
+
+    owner: str
+    batch: int
+    number: int
+    content: bytes
+
+
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """First message of a worker: its address in the cluster."""
 
@@ -82,7 +93,23 @@ class JobDone(msgspec.Struct, frozen=True, tag="job_done"):
     trouble: str = ""
 
 
-ToWorker = Job | Stop | Kill | Return | EndDispatches | Learn
+class ValueOffered(msgspec.Struct, frozen=True, tag="value_offered"):
+    """Worker to pool: a task has written a blob, which the data folder is to have before what is reported next."""
+
+    batch: int
+    digest: Digest
+    size: int
+
+
+class ValueAsked(msgspec.Struct, frozen=True, tag="value_asked"):
+    """Worker to pool: a task asks for something of the data folder; `content` is one of `carriage.QUESTION`."""
+
+    batch: int
+    number: int
+    content: bytes
+
+
+ToWorker = Job | Stop | Kill | Return | EndDispatches | Learn | Answer
 FromWorker = (
     Hello
     | TaskStarted
@@ -94,6 +121,8 @@ FromWorker = (
     | BatchLost
     | JobDone
     | PackagesImported
+    | ValueOffered
+    | ValueAsked
 )
 TO_WORKER: Final[Any] = protocol.decoder(ToWorker)
 FROM_WORKER: Final[Any] = protocol.decoder(FromWorker)

@@ -47,7 +47,7 @@ def missing_blob(outcome: Outcome, blobs: BlobStore) -> Outcome | None:
     where = f"worker {outcome.worker}" if outcome.worker else "the worker"
     message = (
         f"{where} completed node {outcome.node}, and its value of {value.size:,} bytes ({value.digest[:12]}…) "
-        f"is not in {blobs.folder}; workers on other machines must see the data folder under this path"
+        f"is not in {blobs.folder}; its disk may be full, or it is another folder there: `covalab logs` may say more"
     )
     return msgspec.structs.replace(
         outcome, status="failed", value=None, failure=Failure("storage", message), stderr=f"{outcome.stderr}{message}\n"

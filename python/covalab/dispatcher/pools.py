@@ -157,6 +157,7 @@ class Pool:
         self.batches: dict[int, SentBatch] = {}
         self.workers: dict[str, int] = {}  # how many batches are at each
         self.unfit: dict[str, str] = {}
+        self._n_carried = 0
         self._waits_since = clock.now()
         self._cluster = ""
         self._interpreter = Interpreter(environment.python, environment.shell_env)
@@ -189,6 +190,7 @@ class Pool:
             where,
             self.unfit,
             None if self.workers else self._waits_since,
+            self._n_carried if self.workers else 0,
         )
 
     def send(self, batch: SentBatch, payload: bytes, spool: str) -> None:
@@ -412,7 +414,7 @@ class Pool:
             if self.workers and not message.names:
                 self._waits_since = self._clock.now()
             self.workers = {name: self.workers.get(name, 0) for name in message.names}
-            self.unfit = message.unfit
+            self.unfit, self._n_carried = message.unfit, message.carried
             self._listener.on_workers_changed()
             return
         batch = self.batches.get(message.batch)

@@ -23,7 +23,7 @@ class DaskExecutor(AsyncBaseExecutor):
     Parameters
     ----------
     scheduler_address
-        A running scheduler, e.g. ``tcp://host:8786``, whose workers have covalab and see the data folder; the pool of
+        A running scheduler, e.g. ``tcp://host:8786``, whose workers have covalab; the pool of
         the dispatch's environment, if not given.
     log_stdout, log_stderr
         Files for what a task prints, beside the dispatch's record.

@@ -19,6 +19,7 @@ from covalab import config
 from covalab.core.worker_protocol import TO_WORKER, Job, JobDone, Stop
 from covalab.pool.closed_http import close_http
 from covalab.pool.worker_jobs import SOCKET, PrivateLine, WorkerJobs
+from covalab.worker.host_cache import localized
 from covalab.worker.process_tree import end_with_parent
 
 TOPIC: Final = "covalab"
@@ -39,7 +40,7 @@ def dask_setup(worker: Worker) -> None:
     threading.Thread(target=line.serve, name="covalab-line", daemon=True).start()
 
 
-def _jobs(worker: Worker) -> WorkerJobs:
+def jobs_of(worker: Worker) -> WorkerJobs:
     """Return the jobs of this worker process, which may serve several pools."""
     with _lock:
         if not _found:
@@ -55,6 +56,10 @@ def run(payload: bytes) -> None:
     """
     worker = get_worker()
     job: Job = TO_WORKER.decode(payload)
+    cache = jobs_of(worker).processes.cache
+    if job.is_carried and cache is not None:
+        batch = localized(job.payload, cache.folder)
+        job = msgspec.structs.replace(job, payload=batch, spool=str(cache.folder / "spool"))
 
     def emit(message: bytes) -> None:
         worker.log_event(TOPIC, (job.owner, message))
@@ -66,11 +71,11 @@ def run(payload: bytes) -> None:
     )
     # Its pool may be killed, and the scheduler then forgets the task but leaves it running: nothing else stops it.
     try:
-        _jobs(worker).processes.run(job, emit, secede)
+        jobs_of(worker).processes.run(job, emit, secede)
     finally:
         watching.cancel()
         if unwanted.is_set():  # nobody says to its process that the dispatch has ended
-            _jobs(worker).processes.end_dispatches([job.root])
+            jobs_of(worker).processes.end_dispatches([job.root])
     emit(msgspec.msgpack.encode(JobDone(job.number)))
 
 
@@ -81,9 +86,9 @@ async def _end_when_unwanted(worker: Worker, key: Key, job: Job, unwanted: threa
         task = worker.state.tasks.get(key)
         if task is None or task.state not in ("executing", "long-running"):
             unwanted.set()
-            _jobs(worker).handle(Stop(job.owner, job.number, []))
+            jobs_of(worker).handle(Stop(job.owner, job.number, []))
 
 
 async def handle(payload: bytes, dask_worker: Worker) -> None:
     """Do what a pool asks beside its jobs."""
-    _jobs(dask_worker).handle(TO_WORKER.decode(payload))
+    jobs_of(dask_worker).handle(TO_WORKER.decode(payload))

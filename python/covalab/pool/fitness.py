@@ -11,6 +11,7 @@ import os
 import platform
 import secrets
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -57,11 +58,13 @@ class Examiner:
         The client of the cluster.
     data
         The data folder.
+    carry
+        Lets values travel to a worker that does not see the data folder. Returns why they cannot.
     """
 
-    def __init__(self, client: Client, data: Path) -> None:
+    def __init__(self, client: Client, data: Path, carry: Callable[[str], Awaitable[str]]) -> None:
         self._client = client
-        self._data = data
+        self._carry = carry
         self._token = data / "logs" / _TOKEN
         self._wanted = WorkerFacts(
             sys.version_info[:2],
@@ -83,7 +86,10 @@ class Examiner:
             return f"it did not answer within {EXAMINATION_SECONDS:g} s"
         except Exception as error:  # noqa: BLE001 - Dask raises what it likes for a worker that is gone
             return f"it could not be asked what it has: {type(error).__name__}: {error}"
-        return unfit_reason(facts, self._wanted, str(self._data))
+        reason = unfit_reason(facts, self._wanted)
+        if reason or facts.token == self._wanted.token:
+            return reason
+        return await self._carry(worker)
 
 
 def _made_token(path: Path) -> str:

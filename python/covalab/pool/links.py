@@ -67,6 +67,9 @@ class Link(Protocol):
     def is_connected(self, worker: str) -> bool:
         """Whether a worker can take a job."""
 
+    def is_carried(self, worker: str) -> bool:
+        """Whether values travel to and from a worker, which does not see the data folder."""
+
     def drop(self, worker: str) -> bool:
         """Forget a worker that left the cluster. Return whether `on_line_lost` still follows."""
 
@@ -134,6 +137,10 @@ class PrivateLink:
     def is_connected(self, worker: str) -> bool:
         """Whether a worker is connected."""
         return worker in self._writers
+
+    def is_carried(self, worker: str) -> bool:
+        """Return False: workers of our own are on this machine."""
+        return False
 
     def drop(self, worker: str) -> bool:
         """Wait for what a worker has sent: its last outcomes may still come."""
@@ -234,6 +241,10 @@ class DaskLink:
     def is_connected(self, worker: str) -> bool:
         """Return True."""
         return True
+
+    def is_carried(self, worker: str) -> bool:
+        """Return False; see `CarriedLink`."""
+        return False
 
     def drop(self, worker: str) -> bool:
         """Return False: events of a worker come before the report of its death."""

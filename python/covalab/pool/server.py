@@ -19,6 +19,8 @@ import msgspec
 from distributed import Client, Nanny, Status
 
 from covalab import config
+from covalab.blobs import BlobStore
+from covalab.client import paths
 from covalab.client.framing import read_frame, write_frame
 from covalab.core import protocol
 from covalab.core.errors import ConfigError
@@ -49,8 +51,9 @@ from covalab.core.worker_protocol import (
 )
 from covalab.crash_points import crash_point
 from covalab.pool import cluster, imports
+from covalab.pool.carried_link import CarriedLink
 from covalab.pool.fitness import Examiner
-from covalab.pool.links import DaskLink, Link, PrivateLink
+from covalab.pool.links import Link, PrivateLink
 from covalab.pool.liveness import WorkerLiveness
 from covalab.worker.process_tree import end_tree
 
@@ -132,8 +135,16 @@ class PoolServer:
                 return  # the dispatcher is gone before the cluster came
             self._client = opening.result()
             if self._link is None:
-                self._link = DaskLink(self._client, self, self._spawn, self._workers)
-                self._examiner = Examiner(self._client, self._data)
+                self._link = carried = CarriedLink(
+                    self._client,
+                    self,
+                    self._spawn,
+                    self._workers,
+                    blobs=BlobStore(paths.blob_folder(self._data)),
+                    spool=paths.spool_folder(self._data),
+                    settings=config.load().data.settings,
+                )
+                self._examiner = Examiner(self._client, self._data, carried.carry)
         except Exception as error:  # noqa: BLE001 - a cluster class may raise anything, and the dispatcher needs the reason
             _log.exception("the Dask cluster did not start")
             what = str(error) if isinstance(error, ConfigError | OSError) else f"{type(error).__name__}: {error}"
@@ -214,7 +225,8 @@ class PoolServer:
             self._report_workers()
 
     def _report_workers(self) -> None:
-        self._send(WorkersChanged(list(self._workers), self._unfit))
+        n_carried = 0 if self._link is None else sum(map(self._link.is_carried, self._workers))
+        self._send(WorkersChanged(list(self._workers), self._unfit, n_carried))
 
     def _nannies(self) -> list[Nanny]:
         """Return the parents of our own cluster's workers."""

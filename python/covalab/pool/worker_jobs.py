@@ -21,6 +21,7 @@ from covalab import config
 from covalab.client.framing import frame_of, read_blocking
 from covalab.core.worker_protocol import (
     TO_WORKER,
+    Answer,
     EndDispatches,
     Hello,
     Job,
@@ -70,7 +71,7 @@ class WorkerJobs:
                 return
             time.sleep(_POLL_SECONDS)
 
-    def handle(self, message: Stop | Kill | Return | EndDispatches | Learn) -> None:
+    def handle(self, message: Stop | Kill | Return | EndDispatches | Learn | Answer) -> None:
         """Do what a pool asks beside its jobs; what takes time in a thread."""
         if isinstance(message, Stop):
             threading.Thread(target=self.stop, args=(message,), daemon=True).start()
@@ -81,6 +82,8 @@ class WorkerJobs:
             self.processes.ask_to_return(message.owner, message.number)
         elif isinstance(message, EndDispatches):
             self.processes.end_dispatches(message.roots)
+        elif isinstance(message, Answer):
+            self.processes.answer(message)
         else:
             self.processes.learn(message.names)
 

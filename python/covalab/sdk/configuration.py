@@ -258,6 +258,7 @@ def _defaults() -> FieldDict:
         "workflow_data": {"storage_type": "local", "base_dir": str(paths.blob_folder(data))},
         "user_interface": {"address": "localhost", "port": 0, "dev_port": 0, "log_dir": logs},
         "results": msgspec.structs.asdict(config.ResultsConfig()),
+        "data": msgspec.structs.asdict(config.DataConfig()),
         "executors": {},
     }
 

@@ -36,6 +36,13 @@ WAITS: Final = b"W"
 RESUMED: Final = b"R"
 """To the worker: the task goes on."""
 
+OFFER: Final = b"O"
+"""To the worker: the task has written a blob into the cache (32 bytes of digest, its size)."""
+ASK: Final = b"Q"
+"""To the worker: a question for the pool (4 bytes of number, an encoded question)."""
+ANSWER: Final = b"Y"
+"""To a task process: the answer (4 bytes of number, an encoded `carriage.Reply`)."""
+
 
 class Channel:
     """Frames over a connected socket; every frame has a kind of one byte.

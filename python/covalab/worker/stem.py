@@ -15,6 +15,7 @@ import socket
 import sys
 import tempfile
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import cloudpickle  # noqa: F401 - here, so that no task process imports it
@@ -23,6 +24,7 @@ import msgspec
 from covalab.crash_points import crash_point
 from covalab.worker import learned_imports, task_process
 from covalab.worker.batch_runner import TaskWorker
+from covalab.worker.host_cache import remove_unused
 from covalab.worker.process_tree import adopt_orphans, children, end_descendants, end_tree, exited_with
 
 _HEAD: Final = 4
@@ -47,6 +49,12 @@ class Fork(msgspec.Struct, frozen=True, tag=True):
     """Request for a task process; its socket and its mark come with the message."""
 
     is_new: bool = False  # started anew, not forked
+
+
+class RemoveAtEnd(msgspec.Struct, frozen=True, tag=True):
+    """Request to remove the cache folder of this host at the end, if no worker uses it then."""
+
+    cache: str
 
 
 class Forked(msgspec.Struct, frozen=True, tag=True):
@@ -99,6 +107,7 @@ class Stem:
         self._control = control
         self._is_ours = start.is_ours
         self._tasks: set[int] = set()
+        self._caches: set[str] = set()
 
     def serve(self, unsafe: str) -> None:
         """Fork on request, report ends, until the worker is gone; then end every task process."""
@@ -117,13 +126,18 @@ class Stem:
                         os.read(woken, 4096)
                     self._reap()
                 if self._control.fileno() in ready:
-                    message, fds = read_message(self._control, Fork)
-                    if not isinstance(message, Fork):
+                    message, fds = read_message(self._control, Fork | RemoveAtEnd)
+                    if isinstance(message, RemoveAtEnd):
+                        self._caches.add(message.cache)
+                    elif isinstance(message, Fork):
+                        self._fork(message, fds)
+                    else:
                         break
-                    self._fork(message, fds)
         for pid in self._tasks:
             end_tree(pid)
         end_descendants(os.getpid())
+        for cache in self._caches:
+            remove_unused(Path(cache))
 
     def _fork(self, request: Fork, fds: list[int]) -> None:
         try:

@@ -17,7 +17,7 @@ import msgspec
 from covalab.worker import learned_imports
 from covalab.worker.channel import Channel
 from covalab.worker.process_tree import end_tree, exited_with
-from covalab.worker.stem import Ended, Fork, Forked, Ready, Start, read_message, write_message
+from covalab.worker.stem import Ended, Fork, Forked, Ready, RemoveAtEnd, Start, read_message, write_message
 from covalab.worker.task_process import CLEAN_EXIT, MARK_BYTES, Mark
 
 _START_SECONDS: Final = 60.0
@@ -163,6 +163,11 @@ class StemProcess:
         ours.close()
         message = f"the process that starts tasks (pid {self.pid}) {made or 'is gone'}"
         raise StemLost(message)
+
+    def remove_at_end(self, cache: str) -> None:
+        """Let the stem remove a cache folder when it ends and no worker uses it: it ends after this process."""
+        with self._one_at_a_time, suppress(OSError):  # it is gone: another one gets it
+            write_message(self._control, RemoveAtEnd(cache))
 
     def close(self) -> None:
         """End the stem, and every task process that it has forked."""

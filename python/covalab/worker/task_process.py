@@ -29,6 +29,7 @@ from covalab.core.protocol import Batch, TaskResumed, TaskSpec, TaskWaits, decod
 from covalab.worker import channel as kinds
 from covalab.worker import environment, learned_imports
 from covalab.worker.batch_runner import OWN_THREADS, TaskWorker
+from covalab.worker.carried import ChannelCarrier, carrier_of
 from covalab.worker.channel import Channel
 from covalab.worker.process_tree import adopt_orphans, block_signals, end_descendants, has_children
 
@@ -135,6 +136,7 @@ class TaskProcess:
         self._mark = Mark(mark_fd)
         self._batches: queue.SimpleQueue[tuple[bytes, bytes] | None] = queue.SimpleQueue()
         self._runner: TaskWorker | None = None
+        self._carrier: ChannelCarrier | None = None
 
     def serve(self) -> None:
         """Run batches until the worker asks this process to end, or is gone."""
@@ -150,6 +152,8 @@ class TaskProcess:
             if is_first and self._needs_other_imports(batch):
                 self._start_anew(batch)
             is_first = False
+            if batch.is_carried:
+                self._carrier = carrier_of(batch.blobs, self._channel)
             try:
                 runner = self._runner = self._runner or self._new_runner(batch.spool)
                 runner.run(batch, self._emit)
@@ -219,6 +223,8 @@ class TaskProcess:
                 self._batches.put(frame)
             elif kind == kinds.CANCEL and self._runner is not None:
                 threading.Thread(target=self._cancel, args=(data,), name=f"{OWN_THREADS}-cancel", daemon=True).start()
+            elif kind == kinds.ANSWER and self._carrier is not None:
+                self._carrier.answer(data)
             elif kind == kinds.RETURN and self._runner is not None:
                 self._runner.last_batch = int.from_bytes(data, "big")
             elif kind == kinds.EXIT:

@@ -15,10 +15,12 @@ from typing import Final
 
 import msgspec
 
-from covalab.core.worker_protocol import BatchLost, Job
+from covalab.core.model import Digest
+from covalab.core.worker_protocol import Answer, BatchLost, Job, ValueAsked, ValueOffered
 from covalab.worker import channel as kinds
 from covalab.worker import learned_imports
 from covalab.worker.capture import bound_output, display_files, output_files
+from covalab.worker.host_cache import HostCache
 from covalab.worker.process_tree import describe_end, exited_with, memory_of, share_of_memory
 from covalab.worker.stem_process import StemLost, StemProcess, TaskProcessHandle
 from covalab.worker.task_process import CHANNEL_LOST, BatchEnd, Cancel
@@ -73,6 +75,8 @@ class TaskProcesses:
         self._is_new = is_new
         self._is_ours = is_ours
         self._on_learned = on_learned
+        self.cache: HostCache | None = None
+        """The cache of a host that does not see the data folder of one of its pools."""
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._stem = self._new_stem(())
@@ -152,10 +156,44 @@ class TaskProcesses:
                 has_given = True
             elif kind == kinds.RESUMED:
                 handle.is_waiting = False
-            elif kind == kinds.AGAIN:
-                with suppress(OSError):
-                    handle.channel.send(kinds.BATCH, job.payload)
+            else:
+                self._on_request(handle, job, frame, emit)
         return None
+
+    def _on_request(
+        self, handle: TaskProcessHandle, job: Job, frame: tuple[bytes, bytes], emit: Callable[[bytes], None]
+    ) -> None:
+        """Take what a process asks for while it runs a batch."""
+        kind, data = frame
+        if kind in (kinds.OFFER, kinds.ASK):
+            emit(self._about_value(job.number, kind, data))
+        elif kind == kinds.AGAIN:
+            with suppress(OSError):
+                handle.channel.send(kinds.BATCH, job.payload)
+
+    def _about_value(self, batch: int, kind: bytes, data: bytes) -> bytes:
+        """Return the message for the pool of what a task offers or asks."""
+        if kind == kinds.ASK:
+            return msgspec.msgpack.encode(ValueAsked(batch, int.from_bytes(data[:4], "big"), data[4:]))
+        size = int.from_bytes(data[32:], "big")
+        if self.cache is not None:
+            self.cache.grow(size)
+        return msgspec.msgpack.encode(ValueOffered(batch, Digest(data[:32].hex()), size))
+
+    def answer(self, answer: Answer) -> None:
+        """Pass the answer to a question on to the process that asked."""
+        handle = self._running_batch(answer.owner, answer.batch)
+        if handle is not None:
+            with suppress(OSError):  # it has just died
+                handle.channel.send(kinds.ANSWER, answer.number.to_bytes(4, "big") + answer.content)
+
+    def use_cache(self, cache: HostCache) -> None:
+        """Use a cache folder; unless it is to stay, a stem removes it when the last worker has ended."""
+        with self._changed:
+            self.cache = cache
+            for stem in (self._stem, self._next_stem):
+                if stem is not None and not cache.stays:
+                    stem.remove_at_end(str(cache.folder))
 
     def ask_to_stop(self, owner: str, number: int, nodes: list[int]) -> Callable[[], bool] | None:
         """Interrupt nodes of a batch (none: all). Return a check whether they run no more; None if it is not here."""
@@ -267,7 +305,10 @@ class TaskProcesses:
         self._stem = stem
 
     def _new_stem(self, imports: Sequence[str]) -> StemProcess:
-        return StemProcess(imports, self._on_process_end, is_new=self._is_new, is_ours=self._is_ours)
+        stem = StemProcess(imports, self._on_process_end, is_new=self._is_new, is_ours=self._is_ours)
+        if self.cache is not None and not self.cache.stays:
+            stem.remove_at_end(str(self.cache.folder))
+        return stem
 
     def _release(self, handle: TaskProcessHandle, end: BatchEnd) -> None:
         with self._changed:
