@@ -179,6 +179,8 @@ class Pool:
     def status(self) -> PoolStatus:
         """State of the pool, as `covalab status` shows it."""
         where = self.key.scheduler or self.key.conda_env or ("this machine" if self.key.home else self._cluster)
+        if self.key.cluster:
+            where = f"cluster {self.key.cluster}" + (f" ({self._cluster})" if self._cluster else "")
         return PoolStatus(
             self._interpreter.python,
             self.state,
@@ -333,6 +335,8 @@ class Pool:
                 command += ["--scheduler", self.key.scheduler]
             if self.key.home:
                 command.append("--home")
+            if self.key.cluster:
+                command += ["--cluster", self.key.cluster]
             # The temporary folder that Dask takes by itself can be read by others.
             dask = {
                 "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "warning",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import importlib
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 import dask
 import distributed.utils
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,6 +25,12 @@ from covalab.pool.worker_jobs import SOCKET
 
 _CONNECT_SECONDS: Final = 300
 """The wait for a scheduler that does not answer: it may be restarting, and nothing is lost meanwhile."""
+
+
+class _SchedulerFile(msgspec.Struct):
+    """File that a scheduler writes: where it is."""
+
+    address: str
 
 
 async def connect(config: DaskConfig, workers_socket: Path) -> Client:
@@ -42,19 +50,56 @@ async def connect(config: DaskConfig, workers_socket: Path) -> Client:
     OSError
         If the configured scheduler does not answer.
     """
-    if config.scheduler_address:
+    if config.scheduler_address or config.scheduler_file:
+        address = config.scheduler_address or await _address_in(config.scheduler_file)
         try:
-            return await _client_of(
-                config.scheduler_address, security=_given_security(config), timeout=_CONNECT_SECONDS
-            )
+            return await _client_of(address, security=_given_security(config, address), timeout=_CONNECT_SECONDS)
         except (OSError, ValueError) as error:
             message = (
-                f"the Dask scheduler {config.scheduler_address} does not answer ({type(error).__name__}: {error}); "
-                "start it, or correct dask.scheduler_address"
+                f"the Dask scheduler {address} does not answer ({type(error).__name__}: {error}); "
+                f"start it, or correct {config.ways[0]}"
             )
             raise OSError(message) from error
+    if config.gateway_cluster:
+        return await _client_of(await _of_gateway(config))
     cluster = await _of_class(config) if config.cluster_class else await _local(config, workers_socket)
     return await _client_of(cluster)
+
+
+async def _address_in(file: str) -> str:
+    """Return the address in a scheduler file, which may be written a little later than it is needed."""
+    for _ in range(_CONNECT_SECONDS):
+        try:
+            return await asyncio.to_thread(_read_address, file)
+        except (OSError, msgspec.MsgspecError) as error:  # not there yet, or half of it
+            reason = str(error)
+            await asyncio.sleep(1)
+    message = f"the scheduler file {file} has no address ({reason}); start `dask scheduler --scheduler-file {file}`"
+    raise OSError(message)
+
+
+def _read_address(file: str) -> str:
+    return msgspec.json.decode(Path(file).expanduser().read_bytes(), type=_SchedulerFile).address
+
+
+async def _of_gateway(config: DaskConfig) -> Any:
+    """Return a cluster that runs at a Dask Gateway. It is connected to, not started, and goes on after us."""
+    try:
+        gateway = importlib.import_module("dask_gateway").Gateway
+    except ImportError as error:
+        what = f"gateway_cluster = {config.gateway_cluster!r} needs the package dask-gateway: {error}"
+        raise _refused(what) from error
+    try:
+        return await gateway(asynchronous=True, **config.cluster_kwargs).connect(config.gateway_cluster)
+    except TypeError as error:
+        what = f"dask_gateway.Gateway does not take these cluster_kwargs: {error}"
+        raise _refused(what) from error
+    except Exception as error:  # the gateway may be away for a moment
+        message = (
+            f"the cluster {config.gateway_cluster!r} of Dask Gateway cannot be connected to: {_chain(error)}; "
+            f"start it, or correct gateway_cluster in {config_file()}"
+        )
+        raise OSError(message) from error
 
 
 async def _client_of(what: Any, **options: Any) -> Client:
@@ -63,8 +108,8 @@ async def _client_of(what: Any, **options: Any) -> Client:
     return client
 
 
-def _given_security(config: DaskConfig) -> Security | None:
-    if not config.scheduler_address.startswith("tls://"):
+def _given_security(config: DaskConfig, address: str) -> Security | None:
+    if not address.startswith("tls://"):
         return None
     try:
         return Security(
@@ -74,7 +119,7 @@ def _given_security(config: DaskConfig) -> Security | None:
             require_encryption=True,
         )
     except OSError as error:
-        what = f"a TLS file of dask.tls_*: {error}"
+        what = f"a file of tls_*: {error}"
         raise _refused(what) from error
 
 

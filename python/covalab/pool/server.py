@@ -18,7 +18,6 @@ from typing import Any, Final
 import msgspec
 from distributed import Client, Nanny, Status
 
-from covalab import config
 from covalab.client.framing import read_frame, write_frame
 from covalab.core import protocol
 from covalab.core.errors import ConfigError
@@ -52,6 +51,7 @@ from covalab.pool import cluster, imports
 from covalab.pool.fitness import Examiner
 from covalab.pool.links import DaskLink, Link, PrivateLink
 from covalab.pool.liveness import WorkerLiveness
+from covalab.pool.place import Place
 from covalab.worker.process_tree import end_tree
 
 _log = logging.getLogger("covalab.pool")
@@ -88,14 +88,11 @@ class PoolServer:
         writer: asyncio.StreamWriter,
         workers_socket: Path,
         data: Path,
-        scheduler: str = "",
-        *,
-        home: bool = False,
+        place: Place,
     ) -> None:
         self._reader = reader
         self._writer = writer
-        self._scheduler = scheduler
-        self._home = home
+        self._place = place
         self._workers_socket = workers_socket
         self._data = data
         self._link: Link | None = None
@@ -117,12 +114,8 @@ class PoolServer:
         # The dispatcher's first message, or None when it is gone, which may be before the cluster is up.
         listening = asyncio.create_task(read_frame(self._reader))
         try:
-            wanted = config.load().dask
-            if self._home:
-                wanted = wanted.at_home()
-            if self._scheduler:
-                wanted = msgspec.structs.replace(wanted, scheduler_address=self._scheduler, cluster_class="")
-            self._is_ours = not (wanted.scheduler_address or wanted.cluster_class)
+            wanted = self._place.wanted()
+            self._is_ours = not wanted.ways
             if self._is_ours:
                 self._link = private = PrivateLink(self._workers_socket, self)
                 await private.open()
