@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from tests.system.test_other_dask import HandMade
+from tests.waiting import until
 
 import covalab as ct
 from covalab.client import Client, connect
-from covalab.core.errors import ConfigError
+from covalab.core.errors import ConfigError, GraphError
 
 LOCAL_CLUSTER = """
 cluster_class = "distributed.LocalCluster"
@@ -43,7 +47,7 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
         patch.setenv("COVALAB_CONFIG", str(config))
         patch.setenv("COVALAB_DATA_DIR", str(folder / "data"))
         patch.setenv("WHERE", "home")
-        far = HandMade(folder / "far", "--nthreads=4", n_workers=1)
+        far = HandMade(folder / "far", "--nthreads=4", "--resources", "GPU=1", n_workers=1)
         written = next((folder / "far").glob("scheduler-*.json"))
         config.write_text(
             f'[clusters.far]\nscheduler_file = "{written}"\n'
@@ -55,11 +59,13 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
         far.kill()
 
 
-@ct.electron
-def where() -> str:
+def where_it_is() -> str:
     """Return what tells the machines of these tests apart."""
     home = os.environ["HOME"]
     return "far" if home.endswith("/far/home") else "here"
+
+
+where = ct.electron(where_it_is)
 
 
 def test_a_lattice_mixes_clusters_and_this_machine(clusters: Clusters) -> None:
@@ -132,6 +138,96 @@ def test_a_cluster_that_there_is_not_is_named_with_those_there_are(clusters: Clu
     assert result.get_node_result(1)["output"].get_deserialized() == "here"
 
 
+@ct.electron(executor="far")
+def overlapping(folder: str, name: str) -> int:
+    """Return how many of these run at once, once there are as many as are waited for."""
+    mine = Path(folder) / name
+    mine.touch()
+    seen = 0
+    for _ in range(100):
+        seen = max(seen, len(list(Path(folder).iterdir())))
+        time.sleep(0.02)
+    mine.unlink()
+    return seen
+
+
+def most_at_once(folder: Path, electron: Any, n: int) -> int:
+    """Return how many calls of an electron run at once."""
+    folder.mkdir()
+    result = ct.dispatch_sync(ct.lattice(lambda: [electron(str(folder), f"n{i}") for i in range(n)]))()
+    assert result.status == ct.status.COMPLETED, result.error
+    return int(max(result.result))
+
+
+def test_a_worker_runs_as_many_steps_as_it_has_threads(clusters: Clusters, tmp_path: Path) -> None:
+    """Four on four threads, two of two cores, one of the only GPU; each in a process of its own."""
+    del clusters
+    whole = overlapping.electron_object.function  # type: ignore[attr-defined]
+
+    assert most_at_once(tmp_path / "one", overlapping, 6) == 4
+    assert most_at_once(tmp_path / "two", ct.electron(whole, executor="far", cores=2), 3) == 2
+    assert most_at_once(tmp_path / "gpu", ct.electron(whole, executor="far", resources={"GPU": 1}), 2) == 1
+    assert most_at_once(tmp_path / "home", ct.electron(whole, cores=2), 2) == 1
+
+
+def test_a_lattice_with_many_needs_runs_side_by_side(clusters: Clusters, tmp_path: Path) -> None:
+    """What waits for the GPU keeps nothing else waiting, and no dispatch gets a session or a value of another."""
+    del clusters
+    whole = overlapping.electron_object.function  # type: ignore[attr-defined]
+    gpu = ct.electron(whole, executor="far", resources={"GPU": 1})
+
+    def both(folder: str) -> object:
+        return [gpu(folder, "a"), gpu(folder, "b"), overlapping(folder, "c"), overlapping(folder, "d")]
+
+    (tmp_path / "both").mkdir()
+    assert max(ct.dispatch_sync(ct.lattice(both))(str(tmp_path / "both")).result) == 3
+
+
+LACKS = {
+    "GPU=2 (the most is 1); no worker of cluster far": {"executor": "far", "resources": {"GPU": 2}},
+    "8 cores (the most is 4); no worker of cluster far": {"executor": "far", "cores": 8},
+    "TPU=1 (the most is 0)": {"resources": {"TPU": 1}},
+    "900 TB": {"memory": "900 TB"},
+}
+
+
+def test_what_no_worker_has_is_said_at_once(
+    clusters: Clusters, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In the summary, in the status and while one waits for the result; it waits, and runs when such a worker comes."""
+    sent = {}
+    for said, needs in LACKS.items():
+        if said.startswith("900"):
+            said = f"{900_000:.3g} GB"
+        sent[said] = ct.dispatch(ct.lattice(ct.electron(where_it_is, **needs)))()  # type: ignore[call-overload]
+    for said, dispatch in sent.items():
+        until(lambda dispatch=dispatch: "it waits for one that does" in clusters.client.summary(dispatch).notice)
+        assert said in clusters.client.summary(dispatch).notice
+    two = next(iter(sent.values()))
+    ct.get_result(two, wait=True, timeout=0.5)
+    assert "GPU=2 (the most is 1); no worker of cluster far" in capfd.readouterr().err
+    printed = subprocess.run(["covalab", "status"], capture_output=True, text=True, check=True).stdout
+    assert "GPU=2" in printed.replace("\n", " ")
+
+    worker = clusters.far.add_worker("env", "DASK_DISTRIBUTED__WORKER__RESOURCES__GPU=2")
+    try:
+        assert ct.get_result(two, wait=True, timeout=120).result == "far"
+        until(lambda: clusters.client.summary(two).notice == "")
+    finally:
+        for dispatch in list(sent.values())[1:]:
+            ct.cancel(dispatch)
+        os.killpg(worker.pid, signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    "needs", [{"resources": "GPU"}, {"resources": {"GPU": "1"}}, {"memory": "much"}, {"cores": 0}, {"cores": 1.5}]
+)
+def test_needs_that_make_no_sense_are_refused(needs: dict[str, object]) -> None:
+    """Where they are written."""
+    with pytest.raises(GraphError, match=f"electron 'where_it_is': {next(iter(needs))}"):
+        ct.electron(where_it_is, **needs)  # type: ignore[call-overload]
+
+
 def test_clusters_are_settings_like_others(clusters: Clusters) -> None:
     """They are read with their defaults and written by key; what makes no sense is refused in words."""
     config = clusters.config.read_text()
@@ -145,7 +241,7 @@ def test_clusters_are_settings_like_others(clusters: Clusters) -> None:
         for text, message in WRONG.items():
             clusters.config.write_text(text)
             with pytest.raises(ConfigError, match=message):
-                ct.dispatch(ct.lattice(ct.electron(where, executor="dask")))()
+                ct.dispatch(ct.lattice(ct.electron(where_it_is, executor="dask")))()
     finally:
         clusters.config.write_text(config)
 

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from covalab.core.protocol import ClusterNews
+
 
 class PoolStatus(msgspec.Struct, frozen=True):
     """One pool: the interpreter it runs under, how many workers it has and whether it is up.
@@ -23,6 +25,7 @@ class PoolStatus(msgspec.Struct, frozen=True):
     where: str = ""
     unfit: dict[str, str] = {}  # workers of another's cluster that get no work, and why
     waits_since: float | None = None  # it has had no worker since then
+    news: ClusterNews = ClusterNews()
 
 
 class DispatcherStatus(msgspec.Struct, frozen=True):

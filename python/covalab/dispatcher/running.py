@@ -44,6 +44,8 @@ class RunningDispatch:
         asks_for_cluster = any(it.executor not in POOLED and not it.instance for it in self.graph.settings)
         clusters = config.cluster_names() if asks_for_cluster else ()
         self.places, queues = queues_of(submission.environment, self.graph, has_cluster=has_cluster, clusters=clusters)
+        self.may_lack = any(it.needs is not None or it.time_limit is not None for it in self.graph.settings)
+        self.has_needs = any(it.needs is not None for it in self.graph.settings)
         self.queues = {place: queue for queue, place in enumerate(self.places)}
         self.progress = GraphState(self.graph, submission.values, queues)
         self.started_at = summary.started_at

@@ -20,6 +20,7 @@ from distributed import Client, LocalCluster, Security
 from covalab.config import DaskConfig, config_file, default_workers
 from covalab.core.errors import ConfigError
 from covalab.core.process_variables import INLINE_BACKEND
+from covalab.pool import batch_jobs
 from covalab.pool.closed_http import close_http
 from covalab.pool.worker_jobs import SOCKET
 
@@ -33,7 +34,7 @@ class _SchedulerFile(msgspec.Struct):
     address: str
 
 
-async def connect(config: DaskConfig, workers_socket: Path) -> Client:
+async def connect(config: DaskConfig, workers_socket: Path, logs: Path) -> Client:
     """Return a client of the cluster that the configuration asks for.
 
     Parameters
@@ -42,6 +43,8 @@ async def connect(config: DaskConfig, workers_socket: Path) -> Client:
         The configuration.
     workers_socket
         The address at which workers of a cluster of our own get their jobs.
+    logs
+        The folder for the logs of batch jobs, where the configuration names none.
 
     Raises
     ------
@@ -62,7 +65,7 @@ async def connect(config: DaskConfig, workers_socket: Path) -> Client:
             raise OSError(message) from error
     if config.gateway_cluster:
         return await _client_of(await _of_gateway(config))
-    cluster = await _of_class(config) if config.cluster_class else await _local(config, workers_socket)
+    cluster = await _of_class(config, logs) if config.cluster_class else await _local(config, workers_socket)
     return await _client_of(cluster)
 
 
@@ -123,27 +126,26 @@ def _given_security(config: DaskConfig, address: str) -> Security | None:
         raise _refused(what) from error
 
 
-async def _of_class(config: DaskConfig) -> Any:
+async def _of_class(config: DaskConfig, logs: Path) -> Any:
     module, _, name = config.cluster_class.rpartition(".")
     try:
         cluster_class = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        what = f"dask.cluster_class = {config.cluster_class!r} cannot be imported: {error}"
+        what = f"cluster_class = {config.cluster_class!r} cannot be imported: {error}"
         raise _refused(what) from error
     try:
-        cluster = await cluster_class(asynchronous=True, **config.cluster_kwargs)
+        is_batch = batch_jobs.is_batch_class(cluster_class)
+        arguments = batch_jobs.prepared(cluster_class, config, logs) if is_batch else config.cluster_kwargs
+        return await cluster_class(asynchronous=True, **arguments)
     except TypeError as error:
-        what = f"{config.cluster_class} does not take these dask.cluster_kwargs: {error}"
+        what = f"{config.cluster_class} does not take these cluster_kwargs: {error}"
         raise _refused(what) from error
     except Exception as error:  # the class may raise anything; not final, a batch system may be away for a moment
         message = (
-            f"{config.cluster_class}, the dask.cluster_class of {config_file()}, did not start: {_chain(error)}; "
-            "check it and dask.cluster_kwargs"
+            f"{config.cluster_class}, a cluster_class of {config_file()}, did not start: {_chain(error)}; "
+            "check it and its cluster_kwargs"
         )
         raise OSError(message) from error
-    if config.num_workers:
-        cluster.scale(config.num_workers)
-    return cluster
 
 
 def _chain(error: BaseException | None) -> str:

@@ -139,9 +139,11 @@ class FunctionTable:
         if position is None:
             position = self._settings_positions[key] = len(self.settings)
             it, instance, _ = self.look_up(executor, electron)
-            retries, time_limit, policy = limits
+            policy = limits.retry or RetryPolicy()
             self.settings.append(
-                Settings(it.name, it.data, retries, time_limit, hooks, instance, policy or RetryPolicy(), session)
+                Settings(
+                    it.name, it.data, limits.retries, limits.time_limit, hooks, instance, policy, session, limits.needs
+                )
             )
             self._executor_of.append(executor)
         return position
