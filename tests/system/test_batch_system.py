@@ -91,7 +91,7 @@ def test_jobs_are_asked_for_queued_let_go_and_asked_for_again(batch: Batch, capf
     until(lambda: not stub_slurm.alive(folder))
     until(lambda: client.status().pools[0].workers == 0)
 
-    again = ct.dispatch_sync(ct.lattice(lambda: electron()))()
+    again = ct.dispatch_sync(ct.lattice(electron))()
     assert again.result == str(stub_slurm.submitted(folder)[-1])
 
 
@@ -114,9 +114,9 @@ def test_the_log_of_a_job_that_died_is_shown(batch: Batch, capfd: pytest.Capture
 
 @pytest.mark.nightly
 @pytest.mark.timeout(600)
-def test_wall_time_is_known(batch: Batch, tmp_path: Path) -> None:
+def test_wall_time_is_known(batch: Batch) -> None:
     """What does not fit the rest of a job waits for the next; one that is lost at its end is said to be that."""
-    client, folder = batch
+    client = batch.client
     never = ct.dispatch(ct.lattice(ct.electron(job_of, executor="short", time_limit=WALLTIME + 60)))()
     until(lambda: f"(jobs end after {WALLTIME} s)" in client.summary(never).notice)
     ct.cancel(never)
@@ -133,6 +133,7 @@ def test_wall_time_is_known(batch: Batch, tmp_path: Path) -> None:
 
     endless = ct.dispatch(ct.lattice(ct.electron(job_of, executor="short")))(1000.0)
     until(lambda: client.node(endless, 0).attempts, 300)
-    attempt = client.node(endless, 0).attempts[0]
-    assert "the job of its worker reached its wall time" in attempt.outcome.failure.message
+    failure = client.node(endless, 0).attempts[0].outcome.failure
+    assert failure is not None
+    assert "the job of its worker reached its wall time" in failure.message
     ct.cancel(endless)

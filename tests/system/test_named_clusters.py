@@ -174,20 +174,22 @@ def test_a_lattice_with_many_needs_runs_side_by_side(clusters: Clusters, tmp_pat
     """What waits for the GPU keeps nothing else waiting, and no dispatch gets a session or a value of another."""
     del clusters
     whole = overlapping.electron_object.function  # type: ignore[attr-defined]
-    gpu = ct.electron(whole, executor="far", resources={"GPU": 1})
+    gpu: Any = ct.electron(whole, executor="far", resources={"GPU": 1})
 
     def both(folder: str) -> object:
         return [gpu(folder, "a"), gpu(folder, "b"), overlapping(folder, "c"), overlapping(folder, "d")]
 
     (tmp_path / "both").mkdir()
-    assert max(ct.dispatch_sync(ct.lattice(both))(str(tmp_path / "both")).result) == 3
+    result = ct.dispatch_sync(ct.lattice(both))(str(tmp_path / "both"))
+    assert result.status == ct.status.COMPLETED, result.error
+    assert max(result.result) == 3
 
 
-LACKS = {
+LACKS: dict[str, dict[str, Any]] = {
     "GPU=2 (the most is 1); no worker of cluster far": {"executor": "far", "resources": {"GPU": 2}},
     "8 cores (the most is 4); no worker of cluster far": {"executor": "far", "cores": 8},
     "TPU=1 (the most is 0)": {"resources": {"TPU": 1}},
-    "900 TB": {"memory": "900 TB"},
+    "9e+05 GB": {"memory": "900 TB"},
 }
 
 
@@ -195,14 +197,12 @@ def test_what_no_worker_has_is_said_at_once(
     clusters: Clusters, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """In the summary, in the status and while one waits for the result; it waits, and runs when such a worker comes."""
-    sent = {}
-    for said, needs in LACKS.items():
-        if said.startswith("900"):
-            said = f"{900_000:.3g} GB"
-        sent[said] = ct.dispatch(ct.lattice(ct.electron(where_it_is, **needs)))()  # type: ignore[call-overload]
+    sent = {said: ct.dispatch(ct.lattice(ct.electron(where_it_is, **needs)))() for said, needs in LACKS.items()}
+    until(lambda: all(clusters.client.summary(dispatch).notice for dispatch in sent.values()))
     for said, dispatch in sent.items():
-        until(lambda dispatch=dispatch: "it waits for one that does" in clusters.client.summary(dispatch).notice)
-        assert said in clusters.client.summary(dispatch).notice
+        notice = clusters.client.summary(dispatch).notice
+        assert said in notice
+        assert "it waits for one that does" in notice
     two = next(iter(sent.values()))
     ct.get_result(two, wait=True, timeout=0.5)
     assert "GPU=2 (the most is 1); no worker of cluster far" in capfd.readouterr().err
@@ -222,10 +222,10 @@ def test_what_no_worker_has_is_said_at_once(
 @pytest.mark.parametrize(
     "needs", [{"resources": "GPU"}, {"resources": {"GPU": "1"}}, {"memory": "much"}, {"cores": 0}, {"cores": 1.5}]
 )
-def test_needs_that_make_no_sense_are_refused(needs: dict[str, object]) -> None:
+def test_needs_that_make_no_sense_are_refused(needs: dict[str, Any]) -> None:
     """Where they are written."""
     with pytest.raises(GraphError, match=f"electron 'where_it_is': {next(iter(needs))}"):
-        ct.electron(where_it_is, **needs)  # type: ignore[call-overload]
+        ct.electron(where_it_is, **needs)
 
 
 def test_clusters_are_settings_like_others(clusters: Clusters) -> None:

@@ -201,7 +201,7 @@ def electron(
     ttl: float | dt.timedelta | None = None,
     version: str | int = "",
     key: UserFunction | None = None,
-    **run: Unpack[RunOptions],
+    **retry: Unpack[RunOptions],
 ) -> UserValue:
     """Make a function a task.
 
@@ -284,7 +284,7 @@ def electron(
             ttl=ttl,
             version=version,
             key=key,
-            **run,
+            **retry,
         )
     if not callable(_func):
         message = f"electron takes a function, not {_func!r}"
@@ -293,7 +293,7 @@ def electron(
     if isinstance(_func, Lattice) and time_limit is not None:
         message = f"{where} is a lattice: give `time_limit` to its electrons"
         raise GraphError(message)
-    more: FieldDict = {**run}
+    more: FieldDict = {**retry}
     needs = needs_of(where, {name: more.pop(name) for name in NEEDS if name in more})
     if isinstance(_func, Lattice) and needs is not None:
         message = f"{where} is a lattice: give `resources`, `memory` and `cores` to its electrons"
