@@ -74,7 +74,7 @@ def test_values_are_read_one_by_one_several_and_all(file: Path) -> None:
     }
     assert ct.get_config("sdk") == everything["sdk"]
     assert ct.get_config([]) == everything
-    assert set(everything) == {*COVALENTS_KEYS, "executors", "results", "data"}
+    assert set(everything) == {*COVALENTS_KEYS, "clusters", "executors", "results", "data"}
     assert everything["dask"]["num_workers"] == config.default_workers()
     assert everything["sdk"]["config_file"] == str(file)
 

@@ -97,7 +97,8 @@ export type Settings = readonly [
   hooks: string,
   instance: string,
   retry: RetryPolicy,
-  session: boolean
+  session: boolean,
+  needs: Needs | null
 ];
 
 /** A transport graph: Covalent's node numbers, names and edges. `output` is the node of the lattice's value. */
@@ -526,6 +527,7 @@ export interface PoolStatus {
   readonly unfit: Record<string, string>;
   readonly waits_since: number | null;
   readonly carried: number;
+  readonly news: ClusterNews;
 }
 
 /** Status of the dispatcher. */

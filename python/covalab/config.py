@@ -72,26 +72,71 @@ class SdkConfig(msgspec.Struct, frozen=True):
     stream_items: int = 10_000
 
 
-class DaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Section `[dask]`: the cluster that runs batches.
+class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Section `[clusters.NAME]`: a cluster of another's, on which electrons run that name it as their executor.
 
-    With neither an address nor a class, a pool starts a local cluster of `num_workers` processes (0: one per core).
+    One of `scheduler_address`, `scheduler_file`, `cluster_class` and `gateway_cluster` says which it is.
 
     Attributes
     ----------
     scheduler_address
         A scheduler that is already running, ``tcp://host:port`` or ``tls://host:port``; its workers must have covalab.
         Environment: ``COVALAB_DASK_SCHEDULER_ADDRESS``.
+    scheduler_file
+        The file in which a scheduler that is running has written its address (``dask scheduler --scheduler-file``).
     tls_ca_file, tls_client_cert, tls_client_key
         Paths of the PEM files for a ``tls://`` address.
     cluster_class
         A Dask cluster class by its full name, e.g. ``dask_jobqueue.SLURMCluster``, ``dask_gateway.GatewayCluster`` or
         ``dask_kubernetes.operator.KubeCluster``. Environment: ``COVALAB_DASK_CLUSTER_CLASS``.
     cluster_kwargs
-        Its keyword arguments.
+        Its keyword arguments; with `gateway_cluster`, those of ``dask_gateway.Gateway``.
+    gateway_cluster
+        The name of a cluster that is running at a Dask Gateway.
     num_workers
         How many workers a local cluster starts with, or how many a `cluster_class` is scaled to (0: as it comes).
         Environment: ``COVALAB_WORKERS``.
+    minimum, maximum
+        Between how many workers a `cluster_class` is scaled, by what waits for one. `maximum` 0: it is not.
+    idle_minutes
+        After how many minutes without work such a worker is let go.
+    resources
+        What each worker offers besides processors and memory, e.g. ``{GPU = 1}``. It need not be given for workers
+        that are there and say it themselves (``dask worker --resources``).
+    walltime
+        How long a job of a batch system may run, e.g. ``"1 h"`` or ``"01:00:00"``; what `cluster_kwargs` says, if
+        empty.
+    """
+
+    scheduler_address: str = ""
+    scheduler_file: str = ""
+    tls_ca_file: str = ""
+    tls_client_cert: str = ""
+    tls_client_key: str = ""
+    cluster_class: str = ""
+    cluster_kwargs: dict[str, Any] = {}
+    gateway_cluster: str = ""
+    num_workers: Annotated[int, msgspec.Meta(ge=0)] = 0
+    minimum: Annotated[int, msgspec.Meta(ge=0)] = 0
+    maximum: Annotated[int, msgspec.Meta(ge=0)] = 0
+    idle_minutes: Annotated[float, msgspec.Meta(ge=0)] = 5.0
+    resources: dict[str, float] = {}
+    walltime: str = ""
+
+    @property
+    def ways(self) -> list[str]:
+        """The keys that say which cluster it is, of which only one may be given."""
+        names = ("scheduler_address", "scheduler_file", "cluster_class", "gateway_cluster")
+        return [name for name in names if getattr(self, name)]
+
+
+class DaskConfig(ClusterConfig, frozen=True, forbid_unknown_fields=True):
+    """Section `[dask]`: the cluster that runs batches of electrons that name no other one.
+
+    With no cluster of another's, a pool starts a local one of `num_workers` processes (0: one per core).
+
+    Attributes
+    ----------
     mem_per_worker
         How much memory a worker of a local cluster may take, e.g. ``"4 GB"``; one that takes more is ended. ``"auto"``:
         as much as there is. Environment: ``COVALAB_MEM_PER_WORKER``.
@@ -103,22 +148,22 @@ class DaskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         taken for lost, and what it ran runs again. 0: for ever. Environment: ``COVALAB_SILENT_SECONDS``.
     """
 
-    scheduler_address: str = ""
-    tls_ca_file: str = ""
-    tls_client_cert: str = ""
-    tls_client_key: str = ""
-    cluster_class: str = ""
-    cluster_kwargs: dict[str, Any] = {}
-    num_workers: int = 0
     mem_per_worker: str | int = "auto"
     start_method: Literal["auto", "fork", "spawn"] = "auto"
     silent_seconds: Annotated[float, msgspec.Meta(ge=0, le=1e7)] = 60.0
 
     def at_home(self) -> DaskConfig:
         """Return the section as it is for a cluster on this machine, whatever cluster it names."""
+        if not self.ways:
+            return self
         # With a class, the number is how many workers that is scaled to.
         n_workers = 0 if self.cluster_class else self.num_workers
-        return msgspec.structs.replace(self, scheduler_address="", cluster_class="", num_workers=n_workers)
+        own = {name: getattr(self, name) for name in ("mem_per_worker", "start_method", "silent_seconds")}
+        return DaskConfig(num_workers=n_workers, **own)
+
+    def with_cluster(self, cluster: ClusterConfig) -> DaskConfig:
+        """Return the section as it would be for another cluster."""
+        return msgspec.structs.replace(self, **msgspec.structs.asdict(cluster))
 
     @property
     def forks(self) -> bool:
@@ -179,6 +224,7 @@ class Config(msgspec.Struct, frozen=True):
     sdk: SdkConfig = SdkConfig()
     dask: DaskConfig = DaskConfig()
     executors: dict[str, dict[str, Any]] = {}
+    clusters: dict[str, ClusterConfig] = {}
     results: ResultsConfig = ResultsConfig()
     data: DataConfig = DataConfig()
 
@@ -210,6 +256,9 @@ _NUMBERS: Final[Mapping[str, type[int | float]]] = {
     "dask.silent_seconds": float,
     "data.cache_gb": float,
 }
+RESERVED: Final = ("local", "dask")
+"""Names of executors that no cluster may have."""
+
 _ON: Final = {"1": "true", "yes": "true", "on": "true", "0": "false", "no": "false", "off": "false"}
 
 
@@ -259,10 +308,7 @@ def load() -> Config:
     found = _written(path)
     _checked(found, path)  # a wrong value in the file is an error even where a variable overrides it
     config = _checked(_with_variables(found), path)
-    dask = config.dask
-    if dask.scheduler_address and dask.cluster_class:
-        what = "dask.scheduler_address and dask.cluster_class exclude each other; keep one"
-        raise ConfigError(str(path), what)
+    _check_clusters(config, path)
     return config
 
 
@@ -306,7 +352,31 @@ def has_cluster() -> bool:
         dask = load().dask
     except ConfigError:
         return False
-    return bool(dask.scheduler_address or dask.cluster_class)
+    return bool(dask.ways)
+
+
+def cluster_names() -> frozenset[str]:
+    """Return the names of sections `[clusters.NAME]`; none if the file is wrong, which others report."""
+    try:
+        return frozenset(load().clusters)
+    except ConfigError:
+        return frozenset()
+
+
+def of_cluster(name: str) -> DaskConfig:
+    """Return section `[dask]` as it is for a named cluster.
+
+    Raises
+    ------
+    ConfigError
+        If the file is wrong, or has no such cluster.
+    """
+    config = load()
+    if name not in config.clusters:
+        known = ", ".join(sorted(config.clusters)) or "none"
+        what = f"there is no section [clusters.{name}]; those there are: {known}"
+        raise ConfigError(str(config_file()), what)
+    return config.dask.with_cluster(config.clusters[name])
 
 
 def raw() -> dict[str, Any]:
@@ -406,6 +476,25 @@ def _checked(found: dict[str, Any], path: Path) -> Config:
         return msgspec.convert(found, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(str(path), str(error)) from error
+
+
+def _check_clusters(config: Config, path: Path) -> None:
+    sections: dict[str, ClusterConfig] = {f"clusters.{name}": found for name, found in config.clusters.items()}
+    for name, cluster in {"dask": config.dask, **sections}.items():
+        keys = [f"{name}.{key}" for key in cluster.ways]
+        what = ""
+        if len(keys) > 1:
+            what = f"{' and '.join(keys)} exclude each other; keep one"
+        elif not keys and name != "dask":
+            what = f"[{name}] needs one of scheduler_address, scheduler_file, cluster_class and gateway_cluster"
+        elif name.partition(".")[2] in RESERVED:
+            what = f"[{name}]: `local` is this machine and `dask` the default; give the cluster another name"
+        elif cluster.maximum and (not cluster.cluster_class or cluster.minimum > cluster.maximum):
+            what = f"{name}.maximum goes with {name}.cluster_class, and is at least {name}.minimum"
+        elif cluster.minimum and not cluster.maximum:
+            what = f"{name}.minimum is nothing without {name}.maximum"
+        if what:
+            raise ConfigError(str(path), what)
 
 
 def _set(toml: Any, document: Any, key: str, value: Any) -> None:

@@ -32,6 +32,7 @@ from covalab.core.protocol import (
     StopPool,
     ToPool,
     WorkersChanged,
+    WorkWaits,
 )
 
 DOCS = Path(__file__).parents[2] / "python" / "docs"
@@ -82,7 +83,7 @@ def test_every_status_and_event_has_a_text() -> None:
 def test_every_message_has_its_place() -> None:
     """A pool knows all messages; those about a batch are in the table of batches too."""
     messages = {*get_args(ToPool), *get_args(FromPool)}
-    about_the_pool = {PoolReady, PoolFailed, StopPool, WorkersChanged, DispatchesEnded, Ping, Pong}
+    about_the_pool = {PoolReady, PoolFailed, StopPool, WorkersChanged, DispatchesEnded, Ping, Pong, WorkWaits}
 
     assert {kind for _, kind in POOL_TRANSITIONS} == messages
     assert {kind for _, kind in BATCH_TRANSITIONS} == messages - about_the_pool - {RunBatch}

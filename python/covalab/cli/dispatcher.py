@@ -14,7 +14,7 @@ from covalab.cli.configuration import save_settings
 from covalab.cli.dispatches import summary_table
 from covalab.cli.output import console, duration_text, echo_json, elapsed, fact_table, plain_text, table
 from covalab.core.errors import DispatcherSilent
-from covalab.core.pool_notice import notice, unfit_text
+from covalab.core.pool_notice import jobs_text, notice, unfit_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -130,6 +130,10 @@ def status() -> None:
     unfinished = client.dispatches(status=("running", "pending"), count=20)
     if unfinished:
         out.print(summary_table(unfinished))
+    said = {notice(pool, time.time()) for pool in found.pools}
+    for summary in unfinished:
+        if summary.notice and summary.notice not in said:
+            out.print(plain_text(f"{summary.name} ({summary.id[:8]}): {summary.notice}", "yellow"))
 
 
 def _print_lacks(out: Console, pool: PoolStatus) -> None:
@@ -141,6 +145,11 @@ def _print_lacks(out: Console, pool: PoolStatus) -> None:
     if pool.carried:
         text = f"{pool.carried} of {pool.workers} workers do not see the data folder: values travel to and from them"
         out.print(plain_text(f"{pool.where or pool.python}: {text}"))
+    if pool.workers and (jobs := jobs_text(pool)):
+        out.print(plain_text(f"{pool.where}: {jobs}", "yellow"))
+    if pool.news.idle:
+        why = "as many steps run at once as its workers have threads (dask worker --nthreads)"
+        out.print(plain_text(f"{pool.where}: cores lie idle ({pool.news.idle} in use): {why}", "yellow"))
 
 
 @click.command()

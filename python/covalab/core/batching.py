@@ -192,6 +192,8 @@ def _extend(state: GraphState, node: int, batch: list[int], overlay: dict[int, i
         # A batch of a session goes on as long as the session does; what else is ready is for other workers.
         in_session = settings_of(state.graph, node).session
         others = [child for child in others if settings_of(state.graph, child).session == in_session]
+        needs = settings_of(state.graph, node).needs
+        others = [child for child in others if settings_of(state.graph, child).needs == needs]
         # Two or more would better run side by side, on other workers.
         if len(others) == 1 and not needs_own_batch(state, others[0]):
             taken = [*cheap, others[0]]

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from covalab.core.protocol import ClusterNews
+
 
 class PoolStatus(msgspec.Struct, frozen=True):
     """One pool: the interpreter it runs under, how many workers it has and whether it is up.
@@ -24,6 +26,7 @@ class PoolStatus(msgspec.Struct, frozen=True):
     unfit: dict[str, str] = {}  # workers of another's cluster that get no work, and why
     waits_since: float | None = None  # it has had no worker since then
     carried: int = 0  # workers that do not see the data folder: values travel to and from them
+    news: ClusterNews = ClusterNews()
 
 
 class DispatcherStatus(msgspec.Struct, frozen=True):

@@ -24,6 +24,10 @@ class WorkerFacts(msgspec.Struct, frozen=True):
         What it reads where the data folder has its token; empty if there is nothing: then values travel.
     host
         Name of its machine.
+    cores
+        Number of processors that it may use there.
+    job_start, job_end
+        When the batch job that it runs in began, and when that reaches its wall time; 0: not known.
     """
 
     python: tuple[int, int]
@@ -33,6 +37,9 @@ class WorkerFacts(msgspec.Struct, frozen=True):
     trouble: str = ""
     token: str = ""
     host: str = ""
+    cores: int = 0
+    job_start: float = 0.0
+    job_end: float = 0.0
 
 
 def unfit_reason(facts: WorkerFacts, wanted: WorkerFacts) -> str:

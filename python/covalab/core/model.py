@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, NewType
 
 import msgspec
 
+from covalab.core.capacity import Needs
 from covalab.core.notebook_run import NotebookRun
 from covalab.core.provenance import Provenance
 
@@ -151,6 +152,7 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     instance: Digest = Digest("")
     retry: RetryPolicy = RetryPolicy()
     session: bool = False  # runs in one process with the other such nodes of its dispatch, and shares what is in it
+    needs: Needs | None = None  # of a worker; None: one core
 
 
 class Graph(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ Pure. A graph has one ready queue for each pool it needs, nearly always one; bat
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final, Literal
 
 import msgspec
@@ -23,7 +24,7 @@ class PoolKey(msgspec.Struct, frozen=True):
 
     `scheduler` is the address of a Dask scheduler to join, `conda_env` the name or folder of a conda environment whose
     interpreter runs the process instead of `python`; with `or_here`, `python` does when that cannot be had. With `home`
-    the workers are on this machine, whatever cluster the configuration names.
+    the workers are on this machine, whatever cluster the configuration names; `cluster` is the name of one of several.
     """
 
     kind: Literal["pool", "host"]
@@ -33,6 +34,7 @@ class PoolKey(msgspec.Struct, frozen=True):
     conda_env: str = ""
     or_here: bool = False
     home: bool = False
+    cluster: str = ""
 
 
 class TaskPaths(msgspec.Struct, frozen=True, array_like=True):
@@ -43,7 +45,9 @@ class TaskPaths(msgspec.Struct, frozen=True, array_like=True):
     log_stderr: str = ""
 
 
-def pool_key(environment: Environment, settings: Settings, *, has_cluster: bool = False) -> PoolKey:
+def pool_key(
+    environment: Environment, settings: Settings, *, has_cluster: bool = False, clusters: Collection[str] = ()
+) -> PoolKey:
     """Return the key of the pool that runs nodes with these settings.
 
     Parameters
@@ -54,6 +58,8 @@ def pool_key(environment: Environment, settings: Settings, *, has_cluster: bool 
         The settings of the nodes.
     has_cluster
         Whether the configuration names a cluster: then the executor ``local`` has a pool of its own, on this machine.
+    clusters
+        The clusters that have a name, by which they are executors.
 
     Examples
     --------
@@ -67,8 +73,12 @@ def pool_key(environment: Environment, settings: Settings, *, has_cluster: bool 
     True
     >>> pool_key(here, Settings("local"), has_cluster=True).home
     True
+    >>> pool_key(here, Settings("gpu"), clusters={"gpu"}).cluster
+    'gpu'
     """
     python, prefix = environment.python, environment.prefix
+    if settings.executor in clusters and not settings.instance:
+        return PoolKey("pool", python, prefix, cluster=settings.executor)
     if settings.instance or settings.executor not in POOLED:
         return PoolKey("host", python, prefix)
     home = has_cluster and settings.executor == "local"
@@ -82,14 +92,18 @@ def pool_key(environment: Environment, settings: Settings, *, has_cluster: bool 
     return PoolKey("pool", python, prefix, "", conda_env, or_here, home)
 
 
-def queues_of(environment: Environment, graph: Graph, *, has_cluster: bool = False) -> tuple[list[PoolKey], list[int]]:
+def queues_of(
+    environment: Environment, graph: Graph, *, has_cluster: bool = False, clusters: Collection[str] = ()
+) -> tuple[list[PoolKey], list[int]]:
     """Return the pools that a graph uses, and for each node the number of its pool; an empty list if there is one.
 
     A sublattice is built in the environment's own pool where its executor is one of the host's: it makes a
     dispatch, not a value that an executor could carry.
     """
     home = pool_key(environment, Settings())
-    by_settings = [pool_key(environment, settings, has_cluster=has_cluster) for settings in graph.settings]
+    by_settings = [
+        pool_key(environment, settings, has_cluster=has_cluster, clusters=clusters) for settings in graph.settings
+    ]
     if all(pool == home for pool in by_settings):
         return [home], []
     pools: dict[PoolKey, int] = {}

@@ -34,9 +34,35 @@ def notice(pool: PoolStatus, now: float) -> str:
     since = "" if pool.waits_since is None else f" since {_time(pool.waits_since)}"
     if pool.state == "starting":
         return f"waits for {where}, which is starting{since}" + (f" ({pool.message})" if pool.message else "")
-    if not pool.unfit:
-        return f"waits for a worker of {where}: there is none{since}; start one, or look at the queue of its jobs"
-    return f"waits for a worker of {where}: there is none that can be used{since}. {unfit_text(pool)}"
+    if pool.unfit:
+        return f"waits for a worker of {where}: there is none that can be used{since}. {unfit_text(pool)}"
+    jobs = jobs_text(pool) or "start one, or look at the queue of its jobs"
+    return f"waits for a worker of {where}: there is none{since}; {jobs}"
+
+
+def lack_notice(pool: PoolStatus, node: str, lack: str) -> str:
+    """Return what a dispatch waits for when no worker of a pool has what a node needs.
+
+    Examples
+    --------
+    >>> lack_notice(PoolStatus("python", "up", 2, where="cluster gpu"), "train", "GPU=2 (the most is 1)")
+    "'train' needs GPU=2 (the most is 1); no worker of cluster gpu offers it: it waits for one that does"
+    """
+    where = pool.where or "this machine"
+    return f"{node!r} needs {lack}; no worker of {where} offers it: it waits for one that does"
+
+
+def jobs_text(pool: PoolStatus) -> str:
+    """Return how many jobs of a pool are queued, and what became of the last that died.
+
+    Examples
+    --------
+    >>> jobs_text(PoolStatus("python", "up", 0, news=ClusterNews(2))), jobs_text(PoolStatus("python", "up", 0))
+    ('2 jobs queued', '')
+    """
+    queued = pool.news.queued
+    texts = [f"{queued} job{'s' * (queued != 1)} queued"] if queued else []
+    return "; ".join([*texts, pool.news.dead] if pool.news.dead else texts)
 
 
 def unfit_text(pool: PoolStatus) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from covalab._version import __version__
+from covalab.core.capacity import Capacity
 from covalab.core.errors import VersionMismatch
 from covalab.core.journal import Intervention
 from covalab.core.model import Digest, DispatchId, NodeProgress, Settings, Value
@@ -118,6 +119,14 @@ class RunBatch(msgspec.Struct, frozen=True, tag="run_batch"):
     time_limit: float | None = None  # of the batch's only task
     root: str = ""  # the outermost dispatch, whose tasks share processes; of a session `ROOT:DISPATCH`
     spool: str = ""
+    resources: dict[str, float] = {}  # that it occupies at its worker
+    cores: int = 1
+
+
+class WorkWaits(msgspec.Struct, frozen=True, tag="work_waits"):
+    """Dispatcher to pool: for how many cores there is work that waits for a worker. Sent when it changes."""
+
+    cores: int
 
 
 class DispatchesEnded(msgspec.Struct, frozen=True, tag="dispatches_ended"):
@@ -159,6 +168,14 @@ class PoolReady(msgspec.Struct, frozen=True, tag="ready"):
     cluster: str = ""  # the address of the scheduler, if it is another's
 
 
+class ClusterNews(msgspec.Struct, frozen=True):
+    """News about a cluster: how many jobs are queued, what became of those that died, and what lies idle."""
+
+    queued: int = 0
+    dead: str = ""
+    idle: str = ""
+
+
 class WorkersChanged(msgspec.Struct, frozen=True, tag="workers"):
     """Pool to dispatcher: the names of the present workers, all of them, whenever one comes or goes.
 
@@ -168,6 +185,10 @@ class WorkersChanged(msgspec.Struct, frozen=True, tag="workers"):
     names: list[str]
     unfit: dict[str, str] = {}  # of another's cluster: those that get no batch, and why
     carried: int = 0  # how many of the present ones do not see the data folder
+    capacities: dict[str, Capacity] = {}  # of those that have more, or less, than one core
+    shared: Capacity | None = None  # what all of them have together, on one machine
+    expected: Capacity | None = None  # what each has that is still to come
+    news: ClusterNews = ClusterNews()
 
 
 class TaskStarted(msgspec.Struct, frozen=True, tag="task_started"):
@@ -240,6 +261,7 @@ class BatchEnded(msgspec.Struct, frozen=True, tag="batch_ended"):
     timeout: bool = False
     trouble: str = ""  # e.g. covalab is missing on the worker
     node: int = -1
+    is_over: bool = False  # the job of its worker reached its wall time
 
 
 class Pong(msgspec.Struct, frozen=True, tag="pong"):
@@ -254,7 +276,7 @@ class PoolFailed(msgspec.Struct, frozen=True, tag="pool_failed"):
 
 
 # Tagged unions: a part that gets a message it does not know fails at once, and not by a missing field later.
-ToPool = RunBatch | CancelBatch | ReturnUnstarted | DispatchesEnded | Ping | StopPool
+ToPool = RunBatch | CancelBatch | ReturnUnstarted | DispatchesEnded | WorkWaits | Ping | StopPool
 FromPool = (
     PoolReady
     | WorkersChanged
@@ -299,6 +321,7 @@ POOL_TRANSITIONS: Final[Mapping[tuple[PoolState, type[msgspec.Struct]], PoolStat
     ("up", CancelBatch): "up",
     ("up", ReturnUnstarted): "up",
     ("up", DispatchesEnded): "up",
+    ("up", WorkWaits): "up",
     ("up", TaskStarted): "up",
     ("up", TaskMessage): "up",
     ("up", TaskProgress): "up",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import OrderedDict
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,10 @@ from covalab.dispatcher.running import RunningDispatch
 
 _QUICK_SECONDS: Final = 0.15
 _QUICK_LOOKS: Final = 64
+_TAKER_LOOKS: Final = 512  # looking further would make a batch linear in the queue
+_WAITING_LOOKS: Final = 1000
+_SOON_SECONDS: Final = 5.0
+"""Work that a core does in this time does not ask for another one."""
 
 
 class BatchScheduler:
@@ -88,24 +93,53 @@ class BatchScheduler:
                 continue
             for quick_only in (False, True):
                 while workers := _free_workers(pool, prefetch=quick_only):
-                    run = self._next_run(pool, workers, quick_only=quick_only)
-                    if run is None:
+                    found = self._next_run(pool, workers, quick_only=quick_only)
+                    if found is None:
                         break
-                    self._send(pool, _worker_for(run, workers, run.queues[pool.key], pool), run)
+                    run, takers = found
+                    self._send(pool, _worker_for(run, takers, run.queues[pool.key], pool), run)
                     sent[run.id] = run
         return list(sent.values())
 
-    def _next_run(self, pool: Pool, workers: list[str], *, quick_only: bool) -> RunningDispatch | None:
+    def waiting_cores(self, pool: Pool) -> int:
+        """Return for how many cores there is work that waits for a worker of a pool."""
+        total = 0
+        for line in self._hungry.values():
+            for run in line.values():
+                queue = run.queues.get(pool.key)
+                if queue is not None:
+                    total += self._waiting_of(run, run.progress.queues[queue], pool)
+        return total
+
+    def _waiting_of(self, run: RunningDispatch, ready: Sequence[int], pool: Pool) -> int:
+        """Return for how many cores a dispatch has work: quick nodes share one, and what no worker takes has none."""
+        cores, seconds = 0, 0.0
+        for node in islice(ready, _WAITING_LOOKS):
+            settings = batching.settings_of(run.graph, node)
+            if settings.needs is not None and pool.load.lack(settings.needs, settings.time_limit):
+                continue
+            mean = self._mean(run, node)
+            if mean is None or mean > _SOON_SECONDS:
+                cores += 1 if settings.needs is None else settings.needs.cores
+            else:
+                seconds += mean
+        share = max(1.0, len(ready) / _WAITING_LOOKS)
+        return math.ceil((cores + seconds / _SOON_SECONDS) * share)
+
+    def _next_run(
+        self, pool: Pool, workers: list[str], *, quick_only: bool
+    ) -> tuple[RunningDispatch, list[str]] | None:
         for priority in sorted(self._hungry, reverse=True):
-            run = self._next_in(self._hungry[priority], pool, workers, quick_only=quick_only)
-            if run is not None:
-                return run
+            found = self._next_in(self._hungry[priority], pool, workers, quick_only=quick_only)
+            if found is not None:
+                return found
         return None
 
     def _next_in(
         self, line: OrderedDict[DispatchId, RunningDispatch], pool: Pool, workers: list[str], *, quick_only: bool
-    ) -> RunningDispatch | None:
-        found: RunningDispatch | None = None
+    ) -> tuple[RunningDispatch, list[str]] | None:
+        found: tuple[RunningDispatch, list[str]] | None = None
+        ends = pool.load.ends
         stale: list[DispatchId] = []
         for run in islice(line.values(), _QUICK_LOOKS if quick_only else None):
             if not any(run.progress.queues):
@@ -116,14 +150,34 @@ class BatchScheduler:
                 continue
             if run.session_worker and not _can_begin(run, queue, pool, workers):
                 continue
-            if not quick_only or self._is_quick(run, [run.progress.queues[queue][0]]):
-                found = run
+            takers = self._takers(run, queue, pool, workers) if run.has_needs or ends else workers
+            if takers and (not quick_only or self._is_quick(run, [run.progress.queues[queue][0]])):
+                found = run, takers
                 break
         for dispatch in stale:
             del line[dispatch]
         if found is not None:
-            line.move_to_end(found.id)  # it has its turn: last in line
+            line.move_to_end(found[0].id)  # it has its turn: last in line
         return found
+
+    def _takers(self, run: RunningDispatch, queue: int, pool: Pool, workers: list[str]) -> list[str]:
+        """Return the free workers that have what a ready node needs; that node becomes the first of its queue."""
+        ready = run.progress.queues[queue]
+        now = self._clock.now()
+        seen: set[int] = set()
+        # What a session needs is the same for all its nodes, and its order was settled before.
+        for position, node in enumerate(islice(ready, 1 if run.session_worker else _TAKER_LOOKS)):
+            number = run.graph.nodes[node].settings
+            if number in seen:
+                continue
+            seen.add(number)
+            settings = batching.settings_of(run.graph, node)
+            found = [one for one in workers if pool.load.takes(one, settings.needs, settings.time_limit, now)]
+            if found:
+                del ready[position]
+                ready.appendleft(node)
+                return found
+        return []
 
     def _mean(self, run: RunningDispatch, node: int) -> float | None:
         return self.stats.mean(run.graph.functions[run.graph.nodes[node].function].digest)
@@ -141,7 +195,7 @@ class BatchScheduler:
         progress = run.progress
         # Others are waiting for the other workers, so only its share of them would go idle.
         n_hungry = sum(map(len, self._hungry.values()))
-        n_workers = -(-len(pool.workers) // max(1, n_hungry))
+        n_workers = -(-pool.load.n_places // max(1, n_hungry))
         in_host = pool.key.kind == "host"
         takes_interventions = bool(run.submission.interventions)  # each node sees what there is when it begins
         alone = in_host or takes_interventions
@@ -188,9 +242,19 @@ class BatchScheduler:
             local_modules,
             in_session,
         )
-        limit = batching.settings_of(run.graph, nodes[0]).time_limit if len(nodes) == 1 else None
-        quick = self._is_quick(run, nodes)
-        sent = SentBatch(batch.id, run.id, root, nodes, worker, quick=quick, time_limit=limit, in_session=in_session)
+        settings = batching.settings_of(run.graph, nodes[0])
+        limit = settings.time_limit if len(nodes) == 1 else None
+        sent = SentBatch(
+            batch.id,
+            run.id,
+            root,
+            nodes,
+            worker,
+            quick=self._is_quick(run, nodes),
+            time_limit=limit,
+            in_session=in_session,
+            needs=settings.needs,
+        )
         if in_session:
             run.session_worker = worker
         if run.started_at is None:
@@ -205,6 +269,9 @@ def _worker_for(run: RunningDispatch, workers: list[str], queue: int, pool: Pool
     is_there = run.session_worker in workers or _may_join(run, pool)
     if is_there and batching.settings_of(run.graph, first).session:
         return run.session_worker
+    if run.has_needs:  # another node than the first one may not fit these workers
+        near = batching.bytes_by_worker(run.progress, first) if run.progress.produced_by else {}
+        return max(workers, key=lambda worker: near.get(worker, 0))
     return batching.choose_worker(run.progress, workers, queue)
 
 
@@ -214,7 +281,10 @@ def _can_begin(run: RunningDispatch, queue: int, pool: Pool, workers: list[str])
     On another worker the session would have to be put together again from what is stored. What else is ready goes
     before it, unless it may run beside what its worker is busy with.
     """
-    if run.session_worker in workers or run.session_worker not in pool.workers or _may_join(run, pool):
+    # A worker with several places could otherwise begin its next step beside the one that runs.
+    is_alone = pool.load.places(run.session_worker) == 1 or not _is_busy_itself(run, pool)
+    is_there = run.session_worker in workers or run.session_worker not in pool.workers
+    if (is_there and is_alone) or _may_join(run, pool):
         return True
     ready = run.progress.queues[queue]
     for position, node in enumerate(ready):
@@ -230,8 +300,14 @@ def _may_join(run: RunningDispatch, pool: Pool) -> bool:
 
     It waits there in a process of its own, so nothing has to be moved.
     """
-    is_busy_itself = any(batch.in_session and batch.dispatch == run.id for batch in pool.batches.values())
-    return run.session_worker in pool.workers and not is_busy_itself and sum(pool.workers.values()) < len(pool.workers)
+    if run.session_worker not in pool.workers or _is_busy_itself(run, pool):
+        return False
+    return sum(pool.workers.values()) < pool.load.n_places
+
+
+def _is_busy_itself(run: RunningDispatch, pool: Pool) -> bool:
+    """Whether a step of the session runs."""
+    return any(batch.in_session and batch.dispatch == run.id for batch in pool.batches.values())
 
 
 def _code_of(tasks: list[TaskSpec], code: dict[Digest, bytes]) -> dict[Digest, bytes]:
@@ -244,6 +320,5 @@ def _code_of(tasks: list[TaskSpec], code: dict[Digest, bytes]) -> dict[Digest, b
 def _free_workers(pool: Pool, *, prefetch: bool) -> list[str]:
     """Return the idle workers; with `prefetch`, those whose only batch will soon be done."""
     if not prefetch:
-        return [worker for worker, in_flight in pool.workers.items() if not in_flight]
-    busy = {batch.worker for batch in pool.batches.values() if not batch.quick and not batch.is_waiting}
-    return [worker for worker, n in pool.workers.items() if n == 1 and worker not in busy]
+        return pool.load.free()
+    return pool.load.free(batch.worker for batch in pool.batches.values() if not batch.quick and not batch.is_waiting)

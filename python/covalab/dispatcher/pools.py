@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, Protocol
@@ -17,6 +17,7 @@ from typing import Final, Literal, Protocol
 from covalab import config
 from covalab.client.framing import read_frame, write_frame
 from covalab.core import protocol, silence
+from covalab.core.capacity import Needs
 from covalab.core.dispatcher_status import PoolStatus
 from covalab.core.errors import VersionMismatch
 from covalab.core.model import DispatchId, Environment, NodeProgress
@@ -24,6 +25,7 @@ from covalab.core.placement import PoolKey
 from covalab.core.protocol import (
     BatchEnded,
     CancelBatch,
+    ClusterNews,
     DispatchesEnded,
     Outcomes,
     Ping,
@@ -39,16 +41,19 @@ from covalab.core.protocol import (
     TaskStarted,
     TaskWaits,
     WorkersChanged,
+    WorkWaits,
 )
 from covalab.crash_points import crash_point
 from covalab.dispatcher.child_process import ChildProcess, ProcessEnd
 from covalab.dispatcher.clock import Clock
 from covalab.dispatcher.interpreters import Interpreter, InterpreterNotFound, interpreter_of
+from covalab.dispatcher.load import Load
 
 _log = logging.getLogger("covalab.pools")
 _START_LIMIT: Final = 120.0
 _READ_LIMIT: Final = 1 << 20
 _END_SECONDS: Final = 0.5
+_STOP_SECONDS: Final = 15.0
 _UPGRADE_SECONDS: Final = 60.0
 """The time after which a pool hears of dispatches that have ended: a message to all workers costs what a task does."""
 _MODULES: Final = {"pool": "covalab.pool", "host": "covalab.executors.host"}
@@ -63,6 +68,7 @@ class SentBatch:
         "id",
         "in_session",
         "is_waiting",
+        "needs",
         "nodes",
         "open",
         "quick",
@@ -82,6 +88,7 @@ class SentBatch:
         quick: bool,
         time_limit: float | None,
         in_session: bool = False,
+        needs: Needs | None = None,
     ) -> None:
         self.id = number
         self.dispatch = dispatch
@@ -92,6 +99,7 @@ class SentBatch:
         self.quick = quick
         self.time_limit = time_limit
         self.in_session = in_session
+        self.needs = needs
         self.begun: TaskStarted | None = None
         self.is_waiting = False
         """Whether its task waits for another dispatch: its worker takes a further batch meanwhile."""
@@ -155,9 +163,10 @@ class Pool:
         self.state: Literal["starting", "up", "failed"] = "starting"
         self.message = ""
         self.batches: dict[int, SentBatch] = {}
-        self.workers: dict[str, int] = {}  # how many batches are at each
+        self.load = Load()
         self.unfit: dict[str, str] = {}
         self._n_carried = 0
+        self.news = ClusterNews()
         self._waits_since = clock.now()
         self._cluster = ""
         self._interpreter = Interpreter(environment.python, environment.shell_env)
@@ -169,6 +178,8 @@ class Pool:
         self._writer: asyncio.StreamWriter | None = None
         self._roots: set[DispatchId] = set()
         self._ended_roots: list[DispatchId] = []
+        self._waiting_cores = 0
+        self._is_stopping = False
         self._encoder = protocol.encoder()
         self._was_heard = False  # since the last tick
         self._has_answered = True  # the last ping
@@ -180,6 +191,8 @@ class Pool:
     def status(self) -> PoolStatus:
         """State of the pool, as `covalab status` shows it."""
         where = self.key.scheduler or self.key.conda_env or ("this machine" if self.key.home else self._cluster)
+        if self.key.cluster:
+            where = f"cluster {self.key.cluster}" + (f" ({self._cluster})" if self._cluster else "")
         return PoolStatus(
             self._interpreter.python,
             self.state,
@@ -191,16 +204,30 @@ class Pool:
             self.unfit,
             None if self.workers else self._waits_since,
             self._n_carried if self.workers else 0,
+            self.news,
         )
+
+    @property
+    def workers(self) -> Mapping[str, int]:
+        """How many cores of each worker are in use."""
+        return self.load.workers
+
+    def ask_for_workers(self, cores: int) -> None:
+        """Let a cluster that grows know for how many cores there is work."""
+        if cores != self._waiting_cores and self.state == "up" and self.key.kind == "pool":
+            self._waiting_cores = cores
+            self._send(WorkWaits(cores))
 
     def send(self, batch: SentBatch, payload: bytes, spool: str) -> None:
         """Send a batch to its worker; `spool` is the folder of what it prints."""
         self.batches[batch.id] = batch
-        self.workers[batch.worker] += 1
+        self.load.add(batch)
         self._roots.add(batch.root)
         root = f"{batch.root}:{batch.dispatch}" if batch.in_session else batch.root
         crash_point("batch.chosen")
-        self._send(RunBatch(batch.id, batch.worker, payload, batch.time_limit, root, spool))
+        needs = batch.needs or Needs()
+        resources = dict(needs.resources)
+        self._send(RunBatch(batch.id, batch.worker, payload, batch.time_limit, root, spool, resources, needs.cores))
 
     def cancel_batch(self, batch: int, nodes: list[int]) -> None:
         """Stop nodes of a batch; it will end like any other."""
@@ -224,10 +251,15 @@ class Pool:
         self._send(DispatchesEnded(roots))
 
     async def stop(self) -> None:
-        """End the process and everything it started."""
+        """End the process and everything it started, jobs in a queue too."""
+        if self._cluster and self._writer is not None and self.state == "up":
+            self._is_stopping = True
+            self._send(StopPool())
+            with suppress(asyncio.TimeoutError):
+                await self._process.wait(timeout=_STOP_SECONDS)
         await self._process.stop()
 
-    def _send(self, message: RunBatch | CancelBatch | ReturnUnstarted | DispatchesEnded | Ping | StopPool) -> None:
+    def _send(self, message: protocol.ToPool) -> None:
         if self._writer is not None:
             write_frame(self._writer, self._encoder.encode(message))
 
@@ -247,10 +279,14 @@ class Pool:
             _log.exception("%s", self._process.name)
             end = ProcessEnd(came_up=False, message=f"cannot run a worker pool: {type(error).__name__}: {error}")
         self.message = end.message
+        if self._is_stopping:
+            return end  # the next dispatcher goes on with what ran there
         batches = list(self.batches.values())
         self.batches.clear()
-        self.workers.clear()
+        self.load = Load()
         self.unfit = {}
+        self.news = ClusterNews()
+        self._waiting_cores = 0
         self._waits_since = self._clock.now()
         self._listener.on_pool_lost(batches)
         if end.hopeless and self.key.or_here and not self._fell_back:
@@ -335,6 +371,8 @@ class Pool:
                 command += ["--scheduler", self.key.scheduler]
             if self.key.home:
                 command.append("--home")
+            if self.key.cluster:
+                command += ["--cluster", self.key.cluster]
             # The temporary folder that Dask takes by itself can be read by others.
             dask = {
                 "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "warning",
@@ -413,8 +451,8 @@ class Pool:
         if isinstance(message, WorkersChanged):
             if self.workers and not message.names:
                 self._waits_since = self._clock.now()
-            self.workers = {name: self.workers.get(name, 0) for name in message.names}
-            self.unfit, self._n_carried = message.unfit, message.carried
+            self.load.update(message)
+            self.unfit, self.news, self._n_carried = message.unfit, message.news, message.carried
             self._listener.on_workers_changed()
             return
         batch = self.batches.get(message.batch)
@@ -437,13 +475,13 @@ class Pool:
         else:
             del self.batches[message.batch]
             self._set_waiting(batch, is_waiting=True)  # it has no place any more
+            self.load.remove(batch)
             self._listener.on_batch_ended(batch, message)
 
     def _set_waiting(self, batch: SentBatch, *, is_waiting: bool) -> None:
         """Count a batch as one that its worker runs, or not."""
-        # A worker that was lost takes its count along.
-        if batch.is_waiting is not is_waiting and batch.worker in self.workers:
-            self.workers[batch.worker] += -1 if is_waiting else 1
+        if batch.is_waiting is not is_waiting:
+            self.load.count_cores(batch, -1 if is_waiting else 1)
         batch.is_waiting = is_waiting
 
     def _death(self, *, came_up: bool) -> ProcessEnd:

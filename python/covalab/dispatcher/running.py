@@ -24,7 +24,7 @@ from covalab.core.model import (
     Submission,
     does_work,
 )
-from covalab.core.placement import queues_of
+from covalab.core.placement import POOLED, queues_of
 from covalab.dispatcher.committed_state import CommittedState, Snapshot
 
 _CHANCE: Final = 2
@@ -41,7 +41,11 @@ class RunningDispatch:
         self.graph = submission.graph
         asks_for_home = any(settings.executor == "local" for settings in self.graph.settings)
         has_cluster = asks_for_home and config.has_cluster()
-        self.places, queues = queues_of(submission.environment, self.graph, has_cluster=has_cluster)
+        asks_for_cluster = any(it.executor not in POOLED and not it.instance for it in self.graph.settings)
+        clusters = config.cluster_names() if asks_for_cluster else ()
+        self.places, queues = queues_of(submission.environment, self.graph, has_cluster=has_cluster, clusters=clusters)
+        self.may_lack = any(it.needs is not None or it.time_limit is not None for it in self.graph.settings)
+        self.has_needs = any(it.needs is not None for it in self.graph.settings)
         self.queues = {place: queue for queue, place in enumerate(self.places)}
         self.progress = GraphState(self.graph, submission.values, queues)
         self.started_at = summary.started_at

@@ -103,7 +103,7 @@ class Service:
         self._scheduler = scheduler = BatchScheduler(
             pools, clock, stats, blobs=self.blobs.folder, spool=spool.folder, packages=packages
         )
-        self.notices = Notices(registry, pools, clock)
+        self.notices = Notices(registry, pools, scheduler, clock)
         self.previews = Previews(folder, str(self.blobs.folder))
         self._children = children = Children(registry, self.blobs, collector, background)
         outcomes = OutcomeHandler(clock, alarms, scheduler, children, LostValues(registry, background))

@@ -33,13 +33,13 @@ def end_unfinished(
         run.progress.return_to_queue(unfinished)
         unfinished = []
     elif ended.node in unfinished:
-        _suspect(run, batch, [ended.node], now, spool, ended.lost)
+        _suspect(run, batch, [ended.node], now, spool, ended)
         unfinished.remove(ended.node)
     elif unfinished and ended.lost and batch.begun is not None:
-        _suspect(run, batch, unfinished, now, spool, ended.lost)
+        _suspect(run, batch, unfinished, now, spool, ended)
         unfinished = []
     elif unfinished and ended.lost and run.seems_to_begin(unfinished[0]):
-        _suspect(run, batch, unfinished[:1], now, spool, ended.lost)
+        _suspect(run, batch, unfinished[:1], now, spool, ended)
         unfinished = unfinished[1:]
     run.progress.return_unstarted(unfinished)
 
@@ -60,11 +60,13 @@ def _unfinished(run: RunningDispatch, batch: SentBatch) -> list[int]:
     return [node for node in batch.nodes if node in batch.open and node in run.progress.in_flight]
 
 
-def _suspect(run: RunningDispatch, batch: SentBatch, nodes: list[int], now: float, spool: Spool, why: str = "") -> None:
+def _suspect(
+    run: RunningDispatch, batch: SentBatch, nodes: list[int], now: float, spool: Spool, ended: BatchEnded | None = None
+) -> None:
     """Count a loss for nodes: each runs again, or fails when it had too many."""
     for node in nodes:
         may_run_again = run.progress.count_loss(node)
-        failure = _lost_failure(run.progress.losses[node], why)
+        failure = _lost_failure(run.progress.losses[node], ended)
         if not may_run_again:
             _fail(run, batch, node, failure, now, spool)
             continue
@@ -84,14 +86,14 @@ def _fail(run: RunningDispatch, batch: SentBatch, node: int, failure: Failure, n
     run.inbox.append(Outcome(node, "failed", started, now, None, failure, stdout, stderr, outputs=outputs))
 
 
-def _lost_failure(losses: int, why: str) -> Failure:
-    """Return the failure of a task whose process died too often; `why`: how it did the last time, if known."""
+def _lost_failure(losses: int, ended: BatchEnded | None) -> Failure:
+    """Return the failure of a task whose process died too often; `ended` says how it did the last time, if known."""
+    why = "" if ended is None else ended.lost
     how = f"the last time {why}" if why else "it ran out of memory, crashed in native code or called os._exit"
-    return Failure(
-        "worker_lost",
-        f"the worker process died {losses} times while it ran this task: {how}; "
-        "look at the last lines it printed, and try it with less data",
-    )
+    advice = "look at the last lines it printed, and try it with less data"
+    if ended is not None and ended.is_over:
+        advice = "give it a time_limit, so that it starts only where enough time is left, or ask for longer jobs"
+    return Failure("worker_lost", f"the worker process died {losses} times while it ran this task: {how}; {advice}")
 
 
 def _timeout_failure(limit: float | None) -> Failure:

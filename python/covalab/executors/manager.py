@@ -79,7 +79,8 @@ class _ExecutorManager:
         if name in self._errors:
             self._try(name, self._loaders[name])  # its missing module may have been installed since
         if name not in self._classes:
-            raise ExecutorNotFound(name, "", tuple(sorted(self._classes)), self._errors.get(name, ""))
+            known = {*self._classes, *config.cluster_names()}
+            raise ExecutorNotFound(name, "", tuple(sorted(known)), self._errors.get(name, ""))
         return self._classes[name]
 
     def is_in_a_folder(self, name: str) -> bool:

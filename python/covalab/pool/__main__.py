@@ -11,14 +11,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from covalab.pool import worker_starter
+from covalab.pool.place import Place
 
 
-async def _serve(socket: str, scheduler: str, data: Path, *, home: bool) -> None:
+async def _serve(socket: str, place: Place, data: Path) -> None:
     from covalab.pool.server import PoolServer  # noqa: PLC0415 - takes as long as the import in the starter of the workers
 
     reader, writer = await asyncio.open_unix_connection(socket)
     try:
-        await PoolServer(reader, writer, Path(socket).with_suffix(".workers"), data, scheduler, home=home).serve()
+        await PoolServer(reader, writer, Path(socket).with_suffix(".workers"), data, place).serve()
     except Exception:  # a bug, which would be lost with the process
         logging.getLogger("covalab.pool").exception("the pool failed")
     finally:
@@ -42,12 +43,14 @@ def main() -> None:
     parser.add_argument("--data", required=True, type=Path, help="the data folder")
     parser.add_argument("--scheduler", default="", help="the address of a Dask scheduler to join")
     parser.add_argument("--home", action="store_true", help="workers on this machine, whatever the configuration names")
+    parser.add_argument("--cluster", default="", help="the name of the cluster, in the configuration")
     arguments = parser.parse_args()
+    place = Place(arguments.scheduler, arguments.cluster, arguments.home)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s pool %(levelname)s %(message)s")
-    if not arguments.scheduler:
+    if not (place.scheduler or place.cluster):
         worker_starter.begin(home=arguments.home)
     try:
-        asyncio.run(_serve(arguments.socket, arguments.scheduler, arguments.data, home=arguments.home))
+        asyncio.run(_serve(arguments.socket, place, arguments.data))
     finally:
         end_with_everything()
 

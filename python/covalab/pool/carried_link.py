@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,13 +112,13 @@ class CarriedLink(DaskLink):
         self._lines[worker] = ValueLine(route, opened.id, self._blobs, self._spawn)
         return ""
 
-    def run(self, worker: str, job: Job) -> None:
+    def run(self, worker: str, job: Job, resources: Mapping[str, float]) -> None:
         """Submit a task that runs a job."""
         line = self._lines.get(worker)
         if line is not None:
             self._batches[job.number] = _Batch(worker, line)
             job = msgspec.structs.replace(job, is_carried=True)
-        super().run(worker, job)
+        super().run(worker, job, resources)
 
     def forget(self, number: int) -> None:
         """Release what is kept for a job that has ended."""

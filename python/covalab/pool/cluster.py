@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import importlib
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 import dask
 import distributed.utils
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -18,6 +20,7 @@ from distributed import Client, LocalCluster, Security
 from covalab.config import DaskConfig, config_file, default_workers
 from covalab.core.errors import ConfigError
 from covalab.core.process_variables import INLINE_BACKEND
+from covalab.pool import batch_jobs
 from covalab.pool.closed_http import close_http
 from covalab.pool.worker_jobs import SOCKET
 
@@ -25,7 +28,13 @@ _CONNECT_SECONDS: Final = 300
 """The wait for a scheduler that does not answer: it may be restarting, and nothing is lost meanwhile."""
 
 
-async def connect(config: DaskConfig, workers_socket: Path) -> Client:
+class _SchedulerFile(msgspec.Struct):
+    """File that a scheduler writes: where it is."""
+
+    address: str
+
+
+async def connect(config: DaskConfig, workers_socket: Path, logs: Path) -> Client:
     """Return a client of the cluster that the configuration asks for.
 
     Parameters
@@ -34,6 +43,8 @@ async def connect(config: DaskConfig, workers_socket: Path) -> Client:
         The configuration.
     workers_socket
         The address at which workers of a cluster of our own get their jobs.
+    logs
+        The folder for the logs of batch jobs, where the configuration names none.
 
     Raises
     ------
@@ -42,19 +53,56 @@ async def connect(config: DaskConfig, workers_socket: Path) -> Client:
     OSError
         If the configured scheduler does not answer.
     """
-    if config.scheduler_address:
+    if config.scheduler_address or config.scheduler_file:
+        address = config.scheduler_address or await _address_in(config.scheduler_file)
         try:
-            return await _client_of(
-                config.scheduler_address, security=_given_security(config), timeout=_CONNECT_SECONDS
-            )
+            return await _client_of(address, security=_given_security(config, address), timeout=_CONNECT_SECONDS)
         except (OSError, ValueError) as error:
             message = (
-                f"the Dask scheduler {config.scheduler_address} does not answer ({type(error).__name__}: {error}); "
-                "start it, or correct dask.scheduler_address"
+                f"the Dask scheduler {address} does not answer ({type(error).__name__}: {error}); "
+                f"start it, or correct {config.ways[0]}"
             )
             raise OSError(message) from error
-    cluster = await _of_class(config) if config.cluster_class else await _local(config, workers_socket)
+    if config.gateway_cluster:
+        return await _client_of(await _of_gateway(config))
+    cluster = await _of_class(config, logs) if config.cluster_class else await _local(config, workers_socket)
     return await _client_of(cluster)
+
+
+async def _address_in(file: str) -> str:
+    """Return the address in a scheduler file, which may be written a little later than it is needed."""
+    for _ in range(_CONNECT_SECONDS):
+        try:
+            return await asyncio.to_thread(_read_address, file)
+        except (OSError, msgspec.MsgspecError) as error:  # not there yet, or half of it
+            reason = str(error)
+            await asyncio.sleep(1)
+    message = f"the scheduler file {file} has no address ({reason}); start `dask scheduler --scheduler-file {file}`"
+    raise OSError(message)
+
+
+def _read_address(file: str) -> str:
+    return msgspec.json.decode(Path(file).expanduser().read_bytes(), type=_SchedulerFile).address
+
+
+async def _of_gateway(config: DaskConfig) -> Any:
+    """Return a cluster that runs at a Dask Gateway. It is connected to, not started, and goes on after us."""
+    try:
+        gateway = importlib.import_module("dask_gateway").Gateway
+    except ImportError as error:
+        what = f"gateway_cluster = {config.gateway_cluster!r} needs the package dask-gateway: {error}"
+        raise _refused(what) from error
+    try:
+        return await gateway(asynchronous=True, **config.cluster_kwargs).connect(config.gateway_cluster)
+    except TypeError as error:
+        what = f"dask_gateway.Gateway does not take these cluster_kwargs: {error}"
+        raise _refused(what) from error
+    except Exception as error:  # the gateway may be away for a moment
+        message = (
+            f"the cluster {config.gateway_cluster!r} of Dask Gateway cannot be connected to: {_chain(error)}; "
+            f"start it, or correct gateway_cluster in {config_file()}"
+        )
+        raise OSError(message) from error
 
 
 async def _client_of(what: Any, **options: Any) -> Client:
@@ -63,8 +111,8 @@ async def _client_of(what: Any, **options: Any) -> Client:
     return client
 
 
-def _given_security(config: DaskConfig) -> Security | None:
-    if not config.scheduler_address.startswith("tls://"):
+def _given_security(config: DaskConfig, address: str) -> Security | None:
+    if not address.startswith("tls://"):
         return None
     try:
         return Security(
@@ -74,31 +122,30 @@ def _given_security(config: DaskConfig) -> Security | None:
             require_encryption=True,
         )
     except OSError as error:
-        what = f"a TLS file of dask.tls_*: {error}"
+        what = f"a file of tls_*: {error}"
         raise _refused(what) from error
 
 
-async def _of_class(config: DaskConfig) -> Any:
+async def _of_class(config: DaskConfig, logs: Path) -> Any:
     module, _, name = config.cluster_class.rpartition(".")
     try:
         cluster_class = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        what = f"dask.cluster_class = {config.cluster_class!r} cannot be imported: {error}"
+        what = f"cluster_class = {config.cluster_class!r} cannot be imported: {error}"
         raise _refused(what) from error
     try:
-        cluster = await cluster_class(asynchronous=True, **config.cluster_kwargs)
+        is_batch = batch_jobs.is_batch_class(cluster_class)
+        arguments = batch_jobs.prepared(cluster_class, config, logs) if is_batch else config.cluster_kwargs
+        return await cluster_class(asynchronous=True, **arguments)
     except TypeError as error:
-        what = f"{config.cluster_class} does not take these dask.cluster_kwargs: {error}"
+        what = f"{config.cluster_class} does not take these cluster_kwargs: {error}"
         raise _refused(what) from error
     except Exception as error:  # the class may raise anything; not final, a batch system may be away for a moment
         message = (
-            f"{config.cluster_class}, the dask.cluster_class of {config_file()}, did not start: {_chain(error)}; "
-            "check it and dask.cluster_kwargs"
+            f"{config.cluster_class}, a cluster_class of {config_file()}, did not start: {_chain(error)}; "
+            "check it and its cluster_kwargs"
         )
         raise OSError(message) from error
-    if config.num_workers:
-        cluster.scale(config.num_workers)
-    return cluster
 
 
 def _chain(error: BaseException | None) -> str:

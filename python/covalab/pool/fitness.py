@@ -22,10 +22,18 @@ from distributed import Client
 from covalab.core.fitness import WorkerFacts, unfit_reason
 from covalab.core.protocol import version_header
 
+JOB_START: Final = "COVALAB_JOB_START"
+"""The environment variable with which a job says when it began."""
 EXAMINATION_SECONDS: Final = 60.0
 """The wait for the facts of a worker, which may have to import covalab from a slow disk."""
 _TOKEN: Final = "token"  # noqa: S105 - a name
 _TOKEN_LENGTH: Final = 64
+
+_TIMES: Final = {
+    "job_start": ("SLURM_JOB_START_TIME", JOB_START),
+    "job_end": ("SLURM_JOB_END_TIME", "COVALAB_JOB_END"),
+}
+"""The environment variables in which a job finds when it began and when it will be ended."""
 
 _QUESTION: Final = """
 import os, platform, socket, sys
@@ -34,7 +42,14 @@ facts = {
     "implementation": platform.python_implementation().lower(),
     "executable": sys.executable,
     "host": socket.gethostname(),
+    "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0,
 }
+for name, variables in times.items():
+    for variable in variables:
+        try:
+            facts.setdefault(name, float(os.environ[variable]))
+        except (KeyError, ValueError):
+            pass
 try:
     with open(path) as file:
         facts["token"] = file.read(100)
@@ -63,6 +78,7 @@ class Examiner:
     """
 
     def __init__(self, client: Client, data: Path, carry: Callable[[str], Awaitable[str]]) -> None:
+        self.facts: dict[str, WorkerFacts] = {}
         self._client = client
         self._carry = carry
         self._token = data / "logs" / _TOKEN
@@ -76,7 +92,8 @@ class Examiner:
 
     async def unfit_reason(self, worker: str) -> str:
         """Return why a worker gets no step; nothing if it is fit."""
-        question = f"(lambda names: exec({_QUESTION!r}, names) or names['facts'])({{'path': {str(self._token)!r}}})"
+        names = {"path": str(self._token), "times": _TIMES}
+        question = f"(lambda names: exec({_QUESTION!r}, names) or names['facts'])({names!r})"
         try:
             answers = await asyncio.wait_for(
                 self._client.run(eval, question, workers=[worker], on_error="return"), EXAMINATION_SECONDS
@@ -86,6 +103,7 @@ class Examiner:
             return f"it did not answer within {EXAMINATION_SECONDS:g} s"
         except Exception as error:  # noqa: BLE001 - Dask raises what it likes for a worker that is gone
             return f"it could not be asked what it has: {type(error).__name__}: {error}"
+        self.facts[worker] = facts
         reason = unfit_reason(facts, self._wanted)
         if reason or facts.token == self._wanted.token:
             return reason

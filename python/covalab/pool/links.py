@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -49,8 +49,8 @@ class Listener(Protocol):
 class Link(Protocol):
     """Way to the workers of a cluster."""
 
-    def run(self, worker: str, job: Job) -> None:
-        """Send a job."""
+    def run(self, worker: str, job: Job, resources: Mapping[str, float]) -> None:
+        """Send a job, which occupies resources that the cluster counts."""
 
     def withdraw(self, worker: str, number: int) -> None:
         """Drop a job that has not begun."""
@@ -114,8 +114,8 @@ class PrivateLink:
             if self._writers.pop(worker, None) is not None:
                 self._listener.on_line_lost(worker)
 
-    def run(self, worker: str, job: Job) -> None:
-        """Send a job."""
+    def run(self, worker: str, job: Job, resources: Mapping[str, float]) -> None:
+        """Send a job. Workers of our own have no resources that others could want."""
         self._send(worker, job)
 
     def withdraw(self, worker: str, number: int) -> None:
@@ -182,7 +182,7 @@ class DaskLink:
         self._encoder = msgspec.msgpack.Encoder()
         client.subscribe_topic(dask_tasks.TOPIC, self._on_event)
 
-    def run(self, worker: str, job: Job) -> None:
+    def run(self, worker: str, job: Job, resources: Mapping[str, float]) -> None:
         """Submit a task that runs a job."""
         future = self._client.submit(
             dask_tasks.run,
@@ -192,6 +192,7 @@ class DaskLink:
             workers=[worker],
             allow_other_workers=False,
             pure=False,
+            resources=dict(resources) or None,  # so that other clients of the cluster do not get them meanwhile
             retries=0,  # the dispatcher decides about that
         )
         self._futures[job.number] = future

@@ -11,7 +11,8 @@ import os
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,11 +23,13 @@ from covalab import config
 from covalab.blobs import BlobStore
 from covalab.client import paths
 from covalab.client.framing import read_frame, write_frame
+from covalab.config import DaskConfig
 from covalab.core import protocol
 from covalab.core.errors import ConfigError
 from covalab.core.protocol import (
     BatchEnded,
     CancelBatch,
+    ClusterNews,
     DispatchesEnded,
     Ping,
     Pong,
@@ -37,6 +40,7 @@ from covalab.core.protocol import (
     StopPool,
     TaskStarted,
     WorkersChanged,
+    WorkWaits,
 )
 from covalab.core.worker_protocol import (
     BatchLost,
@@ -50,15 +54,22 @@ from covalab.core.worker_protocol import (
     Stop,
 )
 from covalab.crash_points import crash_point
-from covalab.pool import cluster, imports
+from covalab.pool import batch_jobs, cluster, imports
+from covalab.pool.capacities import Capacities
 from covalab.pool.carried_link import CarriedLink
 from covalab.pool.fitness import Examiner
 from covalab.pool.links import Link, PrivateLink
 from covalab.pool.liveness import WorkerLiveness
+from covalab.pool.place import Place
+from covalab.pool.scaling import Scaling
 from covalab.worker.process_tree import end_tree
 
 _log = logging.getLogger("covalab.pool")
+WALLTIME_REACHED: Final = "the job of its worker reached its wall time"
 _HEALTH_SECONDS: Final = 0.5
+_FORGET_SECONDS: Final = 5.0
+_CLOSE_SECONDS: Final = 10.0
+"""The time for cancelling jobs; what is left of them ends when it does not find its scheduler."""
 _CANCELLED_KEPT: Final = 100  # their last messages may be on the way
 _SETTLE_SECONDS: Final = 0.02
 _CONNECT_SECONDS: Final = 30.0
@@ -91,14 +102,11 @@ class PoolServer:
         writer: asyncio.StreamWriter,
         workers_socket: Path,
         data: Path,
-        scheduler: str = "",
-        *,
-        home: bool = False,
+        place: Place,
     ) -> None:
         self._reader = reader
         self._writer = writer
-        self._scheduler = scheduler
-        self._home = home
+        self._place = place
         self._workers_socket = workers_socket
         self._data = data
         self._link: Link | None = None
@@ -108,6 +116,8 @@ class PoolServer:
         self._workers: dict[str, None] = {}
         self._unfit: dict[str, str] = {}
         self._examiner: Examiner | None = None
+        self._capacities: Capacities | None = None
+        self._scaling: Scaling | None = None
         self._arriving: set[str] = set()
         self._complete_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -120,16 +130,13 @@ class PoolServer:
         # The dispatcher's first message, or None when it is gone, which may be before the cluster is up.
         listening = asyncio.create_task(read_frame(self._reader))
         try:
-            wanted = config.load().dask
-            if self._home:
-                wanted = wanted.at_home()
-            if self._scheduler:
-                wanted = msgspec.structs.replace(wanted, scheduler_address=self._scheduler, cluster_class="")
-            self._is_ours = not (wanted.scheduler_address or wanted.cluster_class)
+            wanted = self._place.wanted()
+            self._is_ours = not wanted.ways
             if self._is_ours:
                 self._link = private = PrivateLink(self._workers_socket, self)
                 await private.open()
-            opening = asyncio.create_task(cluster.connect(wanted, self._workers_socket))
+            logs = self._data / "logs" / "jobs"
+            opening = asyncio.create_task(cluster.connect(wanted, self._workers_socket, logs))
             await asyncio.wait((opening, listening), return_when=asyncio.FIRST_COMPLETED)
             if not opening.done():
                 return  # the dispatcher is gone before the cluster came
@@ -145,6 +152,7 @@ class PoolServer:
                     settings=config.load().data.settings,
                 )
                 self._examiner = Examiner(self._client, self._data, carried.carry)
+            self._capacities = self._new_capacities(self._client, wanted)
         except Exception as error:  # noqa: BLE001 - a cluster class may raise anything, and the dispatcher needs the reason
             _log.exception("the Dask cluster did not start")
             what = str(error) if isinstance(error, ConfigError | OSError) else f"{type(error).__name__}: {error}"
@@ -161,11 +169,48 @@ class PoolServer:
             self._link.broadcast(Learn(list(self._imports)))
         health = asyncio.create_task(self._check_health(self._client))
         liveness = asyncio.create_task(self._watch_liveness(self._client, wanted.silent_seconds))
+        if self._scaling is not None:
+            self._scaling.start()
+            self._spawn(self._scaling.watch())
         await asyncio.wait(
             (asyncio.create_task(self._handle_messages(await listening)), health, liveness),
             return_when="FIRST_COMPLETED",
         )
-        await self._writer.drain()
+        with suppress(OSError):
+            await self._writer.drain()
+        if self._scaling is not None:  # or its jobs would stay in the queue
+            with suppress(Exception):
+                await asyncio.wait_for(self._scaling.close(), _CLOSE_SECONDS)
+
+    def _new_capacities(self, client: Client, wanted: DaskConfig) -> Capacities:
+        """Return the capacities of the workers; of a cluster that we have started, begin to scale that as well."""
+        if wanted.cluster_class and batch_jobs.is_batch_class(type(client.cluster)) and not wanted.walltime:
+            walltime = batch_jobs.configured_walltime(type(client.cluster), wanted)
+            wanted = msgspec.structs.replace(wanted, walltime=walltime)
+        capacities = Capacities(client, wanted, is_ours=self._is_ours)
+        if wanted.cluster_class:
+            self._scaling = Scaling(
+                client,
+                wanted,
+                capacities,
+                cores_in_use=self._cores_in_use,
+                let_go=self._let_go,
+                on_news=self._report_workers,
+            )
+        return capacities
+
+    def _cores_in_use(self) -> dict[str, int]:
+        in_use: dict[str, int] = {}
+        for running in self._running.values():
+            worker = running.request.worker
+            in_use[worker] = in_use.get(worker, 0) + running.request.cores
+        return in_use
+
+    def _let_go(self, workers: Collection[str]) -> None:
+        """Take workers out that are about to be closed, so that nothing is sent to them."""
+        for worker in workers:
+            self._workers.pop(worker, None)
+        self._report_workers()
 
     async def _handle_messages(self, frame: bytes | None) -> None:
         messages = protocol.decoder(protocol.ToPool)
@@ -180,6 +225,9 @@ class PoolServer:
             elif isinstance(message, DispatchesEnded):
                 assert self._link is not None
                 self._link.broadcast(EndDispatches([str(root) for root in message.roots]))
+            elif isinstance(message, WorkWaits):
+                if self._scaling is not None:
+                    self._scaling.waiting_cores = message.cores
             elif isinstance(message, Ping):
                 self._send(Pong())
             elif isinstance(message, StopPool):
@@ -225,8 +273,13 @@ class PoolServer:
             self._report_workers()
 
     def _report_workers(self) -> None:
-        n_carried = 0 if self._link is None else sum(map(self._link.is_carried, self._workers))
-        self._send(WorkersChanged(list(self._workers), self._unfit, n_carried))
+        capacities, workers = self._capacities, list(self._workers)
+        assert capacities is not None
+        news = ClusterNews() if self._scaling is None else self._scaling.news()
+        news = msgspec.structs.replace(news, idle=capacities.idle_text(workers))
+        has, together = capacities.of(workers), capacities.shared(len(workers))
+        n_carried = 0 if self._link is None else sum(map(self._link.is_carried, workers))
+        self._send(WorkersChanged(workers, self._unfit, n_carried, has, together, capacities.expected(), news))
 
     def _nannies(self) -> list[Nanny]:
         """Return the parents of our own cluster's workers."""
@@ -265,11 +318,18 @@ class PoolServer:
             return
         if message.get("action") == "remove-worker":
             self._arriving.discard(worker)
+            self._spawn(self._forget_later(worker))
             if self._unfit.pop(worker, None) is not None:
                 self._report_workers()
             assert self._link is not None
             if not self._link.drop(worker):
                 self.on_line_lost(worker)
+
+    async def _forget_later(self, worker: str) -> None:
+        """Forget what a worker had: a little later, as the reports of its batches may come after that of its end."""
+        await asyncio.sleep(_FORGET_SECONDS)
+        if self._capacities is not None and worker not in self._workers and worker not in self._arriving:
+            self._capacities.forget(worker)
 
     def on_line_lost(self, worker: str) -> None:
         """A worker is gone: its batches end."""
@@ -304,7 +364,10 @@ class PoolServer:
                     _log.warning("worker %s can be used now", worker)
                 self._report_workers()
             if not reason:
-                self._put_in(worker)
+                assert self._capacities is not None
+                await self._capacities.learn(worker, examiner.facts.get(worker))
+                if worker in self._arriving:
+                    self._put_in(worker)
                 return
             await asyncio.sleep(_AGAIN_SECONDS)
 
@@ -340,8 +403,9 @@ class PoolServer:
             return
         crash_point("pool.batch")
         self._running[request.batch] = _Running(request)
+        assert self._capacities is not None
         job = Job(self._owner, request.batch, request.root, request.spool, request.payload)
-        self._link.run(request.worker, job)
+        self._link.run(request.worker, job, self._capacities.declared(request.worker, request.resources))
 
     @property
     def _owner(self) -> str:
@@ -366,6 +430,12 @@ class PoolServer:
         ended = BatchEnded(batch, lost=lost, timeout=running.timeout, trouble=trouble)
         if running.lost is not None:
             ended = msgspec.structs.replace(ended, lost=running.lost.reason, node=running.lost.node)
+        if (
+            ended.lost
+            and self._capacities is not None
+            and self._capacities.is_over(running.request.worker, time.time())
+        ):
+            ended = msgspec.structs.replace(ended, lost=WALLTIME_REACHED, is_over=True)
         self._send(ended)
 
     def on_worker_message(self, message: Any, frame: bytes) -> None:

@@ -32,7 +32,7 @@ def begin(*, home: bool = False) -> None:
     """
     with suppress(ConfigError):  # the pool says what is wrong, when it connects
         wanted = config.load().dask.at_home() if home else config.load().dask
-        if not wanted.scheduler_address and not wanted.cluster_class and wanted.forks:
+        if not wanted.ways and wanted.forks:
             # As Dask has it for workers. A process that forks should have one thread, and libraries look at the start.
             os.environ.update(_ONE_THREAD)
             multiprocessing.set_forkserver_preload([_PRELOAD])

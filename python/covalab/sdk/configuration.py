@@ -92,7 +92,8 @@ def get_config(entries: str | Sequence[str] | None = None) -> UserValue:
 def set_config(new_config: str | Mapping[str, UserValue], new_value: UserValue = None) -> None:
     """Write settings into the file, at once and for good.
 
-    What takes part in a running pool of workers (``dask.*``) holds from the pool's next start on: ``covalab restart``.
+    What takes part in a running pool of workers (``dask.*``, ``clusters.*``) holds from the pool's next start on:
+    ``covalab restart``.
 
     Parameters
     ----------
@@ -210,6 +211,9 @@ def _everything(*, plugins: bool) -> FieldDict:
         if section == "executors" and isinstance(table, dict):
             for name, settings in table.items():
                 found[section][name] = {**found[section].get(name, {}), **copy.deepcopy(settings)}
+        elif section == "clusters" and isinstance(table, dict):
+            for name, settings in table.items():
+                found[section][name] = {**msgspec.structs.asdict(config.ClusterConfig()), **copy.deepcopy(settings)}
         elif isinstance(table, dict) and isinstance(found.get(section), dict):
             found[section].update(copy.deepcopy(table))
         else:
@@ -255,6 +259,7 @@ def _defaults() -> FieldDict:
             "threads_per_worker": 1,
             **msgspec.structs.asdict(config.DaskConfig()),
         },
+        "clusters": {},
         "workflow_data": {"storage_type": "local", "base_dir": str(paths.blob_folder(data))},
         "user_interface": {"address": "localhost", "port": 0, "dev_port": 0, "log_dir": logs},
         "results": msgspec.structs.asdict(config.ResultsConfig()),

@@ -70,6 +70,12 @@ class _Line:
             self._output.update(Definition(text))
 
 
+def _amount(text: str) -> tuple[str, float]:
+    """Return a resource and how much of it."""
+    name, _, amount = text.partition("=")
+    return name, float(amount or 1)
+
+
 def _filled(lines: list[str]) -> list[str]:
     """Give an electron cell without code a line: IPython refuses cell magics without one."""
     if lines and lines[0].startswith("%%electron") and not any(line.strip() for line in lines[1:]):
@@ -123,6 +129,16 @@ class CovalabMagics(Magics):
             "--retry-delay", type=float, help="seconds before the first repetition; each further wait is twice as long"
         ),
         argument("--time-limit", type=float, help="limit for one run, in seconds"),
+        argument(
+            "--resources",
+            action="append",
+            default=[],
+            type=_amount,
+            metavar="NAME=AMOUNT",
+            help="resource that its worker must have, such as GPU=1; may be repeated",
+        ),
+        argument("--memory", type=_unquoted, help='memory that it needs, such as "4 GB"'),
+        argument("--cores", type=int, default=1, help="number of processors that it needs"),
         argument(
             "--pip",
             action="append",
@@ -178,6 +194,9 @@ class CovalabMagics(Magics):
                     options.retry_delay,
                     tuple(options.pip),
                     tuple(options.bash),
+                    dict(options.resources),
+                    options.memory,
+                    options.cores,
                 ),
                 name=self._checked_name(options.name),
                 key=self._cell_id(),

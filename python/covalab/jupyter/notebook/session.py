@@ -58,6 +58,14 @@ class Options(msgspec.Struct, frozen=True):
     retry_delay: float | None = None
     pip: tuple[str, ...] = ()
     bash: tuple[str, ...] = ()
+    resources: dict[str, float] = {}
+    memory: str | None = None
+    cores: int = 1
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the cell can run where the others of its session do: it needs nothing of its own."""
+        return not (self.executor or self.pip or self.bash or self.resources or self.memory or self.cores > 1)
 
 
 class CellElectron(msgspec.Struct, frozen=True):
@@ -196,7 +204,7 @@ class Session:
         CellRefused
             If the cell cannot be an electron.
         """
-        in_session = header.arguments is None and not (options.executor or options.pip or options.bash)
+        in_session = header.arguments is None and options.is_plain
         read = read_session_cell if in_session else read_cell
         cell = read(text, first_line, flags)
         others = [one.part for known, one in self._electrons.items() if known != key]
@@ -530,6 +538,9 @@ def _as_electron(function: Callable[..., Any], options: Options) -> Callable[...
         time_limit=options.time_limit,
         deps_pip=options.pip,
         deps_bash=options.bash,
+        resources=options.resources,
+        memory=options.memory,
+        cores=options.cores,
         **retry,
     )
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast, overload
 
+from covalab.core.capacity import Needs
 from covalab.core.errors import GraphError
 from covalab.core.model import RetryPolicy
 from covalab.core.transportable import TransportableObject
@@ -16,9 +17,11 @@ from covalab.sdk.building.bound import BoundElectron
 from covalab.sdk.building.executor_choice import ExecutorSpec, executor_words
 from covalab.sdk.building.lattice import Lattice
 from covalab.sdk.building.metadata import Metadata, executor_of
+from covalab.sdk.building.needs import NEEDS, needs_of
 from covalab.sdk.building.options import (
     ElectronOptions,
     RetryOptions,
+    RunOptions,
     cached,
     checked_executor,
     checked_retries,
@@ -60,6 +63,8 @@ class Electron:
         After which failures, and after how long, or None for the usual.
     hooks
         What is done around it, or None.
+    needs
+        What a worker must have for it, or None for nothing but a core.
     takes_hook_values
         Whether the function gets what hooks make for it as keyword arguments.
     builder
@@ -80,7 +85,9 @@ class Electron:
         time_limit: float | None = None,
         retry: RetryPolicy | None = None,
         hooks: HookSet | None = None,
+        needs: Needs | None = None,
     ) -> None:
+        self.needs = needs
         self.function = function
         self.lattice = function if isinstance(function, Lattice) else None
         self.name = name_of(function)
@@ -194,7 +201,7 @@ def electron(
     ttl: float | dt.timedelta | None = None,
     version: str | int = "",
     key: UserFunction | None = None,
-    **retry: Unpack[RetryOptions],
+    **retry: Unpack[RunOptions],
 ) -> UserValue:
     """Make a function a task.
 
@@ -236,6 +243,9 @@ def electron(
         Of the cache: how many seconds (or a ``timedelta``) a value may be used; a version, to be raised when the
         function makes other values for a reason that cannot be seen; a function of the arguments whose value stands
         for them.
+    resources, memory, cores
+        What it needs of a worker while it runs, e.g. ``{"GPU": 1}``, ``"4 GB"`` and ``2``: it runs only on one that
+        has them, and others do not get them meanwhile. The summary of its dispatch says if no worker has them.
     files
         A list of ``ct.fs`` transfers. The function gets the pairs of paths as its keyword argument ``files``.
 
@@ -283,13 +293,18 @@ def electron(
     if isinstance(_func, Lattice) and time_limit is not None:
         message = f"{where} is a lattice: give `time_limit` to its electrons"
         raise GraphError(message)
+    more: FieldDict = {**retry}
+    needs = needs_of(where, {name: more.pop(name) for name in NEEDS if name in more})
+    if isinstance(_func, Lattice) and needs is not None:
+        message = f"{where} is a lattice: give `resources`, `memory` and `cores` to its electrons"
+        raise GraphError(message)
     if isinstance(_func, Lattice) and cache:
         message = f"{where} is a lattice: give `cache` to its electrons"
         raise GraphError(message)
     electron_object = Electron(
         cached(where, _func, cache=cache, ttl=ttl, version=version, key=key),
         executor=checked_executor(where, executor, backend),
-        **limits_of(where, retries, time_limit, retry)._asdict(),
+        **limits_of(where, retries, time_limit, cast("RetryOptions", more), needs)._asdict(),
         hooks=hooks_of(
             where,
             deps_bash=deps_bash,

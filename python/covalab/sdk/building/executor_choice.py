@@ -43,7 +43,8 @@ ExecutorSpec: TypeAlias = "str | ExecutorInstance"
 class ExecutorChoice(NamedTuple):
     """Executor as a graph speaks of it. `retries` and `time_limit` are for electrons that have none of their own.
 
-    `instance` is the executor itself where that travels with the dispatch.
+    `instance` is the executor itself where that travels with the dispatch; `in_pool` says that tasks run in one of our
+    pools, on this machine or on a cluster.
     """
 
     name: str
@@ -51,6 +52,7 @@ class ExecutorChoice(NamedTuple):
     retries: int = 0
     time_limit: float | None = None
     instance: ExecutorInstance | None = None
+    in_pool: bool = False
 
 
 def is_executor(executor: object) -> bool:
@@ -78,7 +80,7 @@ def executor_choice(executor: ExecutorSpec, electron: str) -> ExecutorChoice:
     if isinstance(executor, str):
         if _is_described(executor, electron):
             return executor_choice(_configured(executor), electron)
-        return ExecutorChoice(executor, {})
+        return ExecutorChoice(executor, {}, in_pool=executor in POOLED or executor in config.cluster_names())
     if not is_executor(executor):
         message = f"electron {electron!r}: an executor is a name or an instance of an executor class, not {executor!r}"
         raise GraphError(message)
@@ -93,6 +95,7 @@ def executor_choice(executor: ExecutorSpec, electron: str) -> ExecutorChoice:
         retries if isinstance(retries, int) and retries > 0 else 0,
         float(limit) if isinstance(limit, int | float) and limit > 0 else None,
         executor if travels else None,
+        not travels,
     )
 
 
@@ -116,6 +119,8 @@ def _is_described(name: str, electron: str) -> bool:
     """Return whether a name means an instance that is made here, of the settings here."""
     if name in POOLED:
         return bool(config.load().executors.get(name))
+    if name in config.cluster_names():
+        return False
     from covalab.executors.manager import _executor_manager  # noqa: PLC0415 - it looks for plug-ins
 
     try:

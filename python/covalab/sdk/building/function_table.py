@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 from covalab.blobs import Blobs
 from covalab.core.model import Digest, Function, RetryPolicy, Settings
-from covalab.core.placement import POOLED
 from covalab.sdk.building.executor_choice import ExecutorChoice, ExecutorSpec, executor_choice
 from covalab.sdk.building.options import NO_LIMITS, Limits
 from covalab.sdk.building.plan import TracedTask
@@ -140,9 +139,11 @@ class FunctionTable:
         if position is None:
             position = self._settings_positions[key] = len(self.settings)
             it, instance, _ = self.look_up(executor, electron)
-            retries, time_limit, policy = limits
+            policy = limits.retry or RetryPolicy()
             self.settings.append(
-                Settings(it.name, it.data, retries, time_limit, hooks, instance, policy or RetryPolicy(), session)
+                Settings(
+                    it.name, it.data, limits.retries, limits.time_limit, hooks, instance, policy, session, limits.needs
+                )
             )
             self._executor_of.append(executor)
         return position
@@ -154,7 +155,9 @@ class FunctionTable:
         if hooks:
             self._packages[hooks] = hooks  # a part of the part needs the same
         # Nobody wants to wait in the queue of a cluster for `e[0]`: what is not one of our pools is for electrons.
-        executor = self._executor_of[settings] if self.settings[settings].executor in POOLED else "dask"
+        executor = self._executor_of[settings]
+        if not self.look_up(executor, name)[0].in_pool:
+            executor = "dask"
         return self.settings_for(executor, name, hooks=hooks)
 
     # Executors.
@@ -164,8 +167,8 @@ class FunctionTable:
 
         A job that somebody else's executor submits finds neither covalab nor the blob folder where it runs.
         """
-        it, instance, _ = self.look_up(self.workflow_executor, self._name)
-        return self.workflow_executor if it.name in POOLED and not instance else "dask"
+        it, _, _ = self.look_up(self.workflow_executor, self._name)
+        return self.workflow_executor if it.in_pool else "dask"
 
     def look_up(self, executor: ExecutorSpec, electron: str) -> tuple[ExecutorChoice, Digest, ExecutorSpec]:
         """Return how an executor is spoken of, its encoded instance, and itself: it must live as long as its id."""

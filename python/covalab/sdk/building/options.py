@@ -9,12 +9,13 @@ import datetime as dt
 import inspect
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, TypedDict
 
 import msgspec
 
 from covalab.blobs import Blobs
+from covalab.core.capacity import Needs
 from covalab.core.codec import class_name
 from covalab.core.errors import GraphError
 from covalab.core.model import RetryPolicy, Trigger
@@ -99,6 +100,14 @@ class RetryOptions(TypedDict, total=False):
     retry_jitter: float
 
 
+class RunOptions(RetryOptions, total=False):
+    """Options of a run of an electron: as `RetryOptions`, and what it needs of a worker."""
+
+    resources: Mapping[str, float] | None
+    memory: str | int | None
+    cores: int
+
+
 class _SharedOptions(RetryOptions, total=False):
     """Options that `electron` and `lattice` have in common."""
 
@@ -115,6 +124,9 @@ class _SharedOptions(RetryOptions, total=False):
 class ElectronOptions(_SharedOptions, total=False):
     """Options of `electron`."""
 
+    resources: Mapping[str, float] | None
+    memory: str | int | None
+    cores: int
     files: FilesSpec | None
     deps_module: ModuleSpec | None
     cache: bool
@@ -168,11 +180,12 @@ class LatticeOptions(_SharedOptions, total=False):
 
 
 class Limits(NamedTuple):
-    """Limits of a run: how often it is tried again, and how long a try may take."""
+    """Limits of a run: how often it is tried again, how long a try may take, and what a worker must have for it."""
 
     retries: int = 0
     time_limit: float | None = None
     retry: RetryPolicy | None = None
+    needs: Needs | None = None
 
 
 NO_LIMITS: Final = Limits()
@@ -185,7 +198,9 @@ _POLICY: Final = {
 }
 
 
-def limits_of(where: str, retries: object, time_limit: object, options: RetryOptions) -> Limits:
+def limits_of(
+    where: str, retries: object, time_limit: object, options: RetryOptions, needs: Needs | None = None
+) -> Limits:
     """Check everything that is said about how often and how long something may run.
 
     Raises
@@ -199,6 +214,7 @@ def limits_of(where: str, retries: object, time_limit: object, options: RetryOpt
         checked_retries(where, retries, options),
         checked_time_limit(where, time_limit, options),
         checked_policy(where, options),
+        needs,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from covalab.blobs import Blobs
+from covalab.core.capacity import Needs
 from covalab.core.model import Digest, Graph, RetryPolicy, Value
 from covalab.sdk.building.executor_choice import ExecutorSpec
 from covalab.sdk.building.options import Limits
@@ -93,6 +94,7 @@ class TracedTask(Protocol):
     retries: int
     time_limit: float | None
     retry: RetryPolicy | None
+    needs: Needs | None
     hooks: HookSet | None
     takes_hook_values: bool
 

@@ -146,7 +146,14 @@ class Trace:
             task.retries or choice.retries or self._limits.retries,
             task.time_limit or choice.time_limit or self._limits.time_limit,
             task.retry or self._limits.retry,
+            task.needs,
         )
+        if task.needs is not None and not choice.in_pool:
+            message = (
+                f"electron {name!r}: resources, memory and cores are for workers of pools (executors dask, local and "
+                f"clusters of the configuration); executor {choice.name!r} has options of its own"
+            )
+            raise GraphError(message)
         session = getattr(task.function, "__covalab_session__", False)
         settings = self._functions.settings_for(executor, name, limits, digest, session=session)
         if session and names:

@@ -104,6 +104,7 @@ def _single(func: UserFunction, retries: int | None, time_limit: object) -> User
     where = f"enqueue of {mine.name!r}"
     if of_func is not None:
         mine.executor, mine.hooks, mine.retry = of_func.executor, of_func.hooks, of_func.retry
+        mine.needs = of_func.needs
         mine.retries, mine.time_limit = of_func.retries, of_func.time_limit
     mine.retries = (mine.retries or _RETRIES) if retries is None else checked_retries(where, retries)
     if time_limit is not None:
