@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ExecutorNotFound,
         GraphError,
         MissingLatticeRecordError,
+        NotTrusted,
         SerializationError,
         TaskFailed,
     )
@@ -100,6 +101,7 @@ __all__ = [
     "Lattice",
     "Lepton",
     "MissingLatticeRecordError",
+    "NotTrusted",
     "Result",
     "SerializationError",
     "TaskError",
@@ -180,6 +182,7 @@ _HOMES = {
         "ExecutorNotFound",
         "GraphError",
         "MissingLatticeRecordError",
+        "NotTrusted",
         "SerializationError",
         "TaskFailed",
     ),

@@ -51,6 +51,7 @@ from covalab.core.model import (
     TriggerReport,
     TriggerState,
     TriggerWatches,
+    Trusted,
 )
 from covalab.core.outputs import Outputs as NodeOutputs
 from covalab.core.place import place
@@ -303,6 +304,15 @@ class Client:
     def delete(self, dispatch: str) -> None:
         """Delete a dispatch that has ended, and its values."""
         self._request("DELETE", _path(dispatch), Any)
+
+    def trust(self, dispatch: str | None = None) -> int:
+        """Trust a dispatch of another account, with all that belong together with it; None: all of the data folder.
+
+        Return how many were not trusted before.
+        """
+        target = "/trust" if dispatch is None else f"{_path(dispatch)}/trust"
+        answer: Trusted = self._request("POST", target, Trusted, body=b"")
+        return answer.count
 
     def purge(self, before: float) -> int:
         """Delete all dispatches that ended before a time, and their values; return their number."""

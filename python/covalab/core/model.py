@@ -340,6 +340,12 @@ class RedispatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     strict: bool = False
 
 
+class Trusted(msgspec.Struct, frozen=True):
+    """Answer of a request to trust dispatches: how many were not trusted before."""
+
+    count: int
+
+
 class PurgeResult(msgspec.Struct, frozen=True):
     """Result of a purge: how many outermost dispatches were deleted, each with all below it."""
 

@@ -11,7 +11,7 @@ from tornado import web
 
 from covalab.core.browser_views import node_view, outputs_view
 from covalab.core.dispatch_list import ListQuery
-from covalab.core.model import DispatchId, NodeDetail, PurgeResult, RedispatchRequest, Status, Submission
+from covalab.core.model import DispatchId, NodeDetail, PurgeResult, RedispatchRequest, Status, Submission, Trusted
 from covalab.core.previews import Preview, PreviewQuery
 from covalab.dispatcher import list_views, views
 from covalab.dispatcher.http_api.handler import LARGEST_NUMBER, LONGEST_WAIT, MOST_ENTRIES, BadRequest, Handler
@@ -101,6 +101,8 @@ class DispatchHandler(Handler):
 class RecordHandler(Handler):
     """`GET /dispatches/{id}/record`."""
 
+    opens_values = True
+
     async def get(self, dispatch: str) -> None:
         """Return a dispatch with outputs, when it has ended if `wait` is given.
 
@@ -152,6 +154,8 @@ class ChangesHandler(Handler):
 class NodeHandler(Handler):
     """`GET /dispatches/{id}/nodes/{n}`."""
 
+    opens_values = True
+
     async def get(self, dispatch: str, number: str) -> None:
         """Return the details of one node; as JSON with the value described, not included."""
         detail: NodeDetail = await views.node(self.service, DispatchId(dispatch), int(number))
@@ -161,6 +165,8 @@ class NodeHandler(Handler):
 class NodeOutputsHandler(Handler):
     """`GET /dispatches/{id}/nodes/{n}/outputs`."""
 
+    opens_values = True
+
     async def get(self, dispatch: str, number: str) -> None:
         """Return the outputs of a node that changed after a number."""
         since = int(self.number("since", 0, _LARGEST_OUTPUTS_NUMBER))
@@ -169,6 +175,8 @@ class NodeOutputsHandler(Handler):
 
 class PreviewHandler(Handler):
     """`GET /dispatches/{id}/nodes/{n}/preview`."""
+
+    opens_values = True
 
     async def get(self, dispatch: str, number: str) -> None:
         """Return a part of a node's value as a page shows it."""
@@ -182,6 +190,8 @@ class PreviewHandler(Handler):
 
 class OutputsHandler(Handler):
     """`GET /dispatches/{id}/outputs`."""
+
+    opens_values = True
 
     async def get(self, dispatch: str) -> None:
         """Return the recorded output of all nodes; as JSON with what is stored elsewhere described, not included."""
@@ -215,6 +225,8 @@ class CancelHandler(Handler):
 class SubmissionHandler(Handler):
     """`GET /dispatches/{id}/submission`."""
 
+    opens_values = True
+
     async def get(self, dispatch: str) -> None:
         """Return the submission of a dispatch; as JSON, which may be for a browser, without its variables."""
         submission = await self.service.submission(DispatchId(dispatch))
@@ -235,6 +247,8 @@ class NotebookHandler(Handler):
 class StartHandler(Handler):
     """`POST /dispatches/{id}/start`."""
 
+    opens_values = True
+
     async def post(self, dispatch: str) -> None:
         """Start a dispatch that was held."""
         self.answer(await self.service.start(DispatchId(dispatch)), 202)
@@ -243,8 +257,26 @@ class StartHandler(Handler):
 class RedispatchHandler(Handler):
     """`POST /dispatches/{id}/redispatch`."""
 
+    opens_values = True
+
     async def post(self, dispatch: str) -> None:
         """Run the stored graph once more, under a new id."""
         again = self.body(RedispatchRequest) if self.request.body else RedispatchRequest()
         summary, is_new = await self.service.redispatch(DispatchId(dispatch), again)
         self.answer(summary, 201 if is_new else 200)
+
+
+class TrustHandler(Handler):
+    """`POST /dispatches/{id}/trust`."""
+
+    async def post(self, dispatch: str) -> None:
+        """Trust a dispatch, with all that belong together with it; those that had not ended go on."""
+        self.answer(Trusted(await self.service.trust(DispatchId(dispatch))), 202)
+
+
+class TrustAllHandler(Handler):
+    """`POST /trust`."""
+
+    async def post(self) -> None:
+        """Trust all dispatches of the data folder; those that had not ended go on."""
+        self.answer(Trusted(await self.service.trust(None)), 202)

@@ -35,6 +35,8 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     (rf"{_DISPATCH}/notebook", dispatches.NotebookHandler),
     (rf"{_DISPATCH}/start", dispatches.StartHandler),
     (rf"{_DISPATCH}/redispatch", dispatches.RedispatchHandler),
+    (rf"{_DISPATCH}/trust", dispatches.TrustHandler),
+    (r"/trust", dispatches.TrustAllHandler),
     (rf"{_DISPATCH}/nodes/([0-9]{{1,9}})", dispatches.NodeHandler),
     (rf"{_DISPATCH}/nodes/([0-9]{{1,9}})/outputs", dispatches.NodeOutputsHandler),
     (rf"{_DISPATCH}/nodes/([0-9]{{1,9}})/preview", dispatches.PreviewHandler),
