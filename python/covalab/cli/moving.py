@@ -1,4 +1,4 @@
-"""Commands for what comes from elsewhere: consent to open it."""
+"""Commands for what comes from elsewhere: consent to open it, and files of dispatches."""
 
 from __future__ import annotations
 
@@ -27,4 +27,15 @@ def trust(what: str | None) -> None:
     click.echo(f"{count:,} dispatches {where} are trusted now" if count else f"all of it {where} was trusted already")
 
 
-COMMANDS: Final[tuple[click.Command, ...]] = (trust,)
+@click.command(name="import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--as-new", is_flag=True, help="Record it under a new id.")
+@click.option("--trusted", is_flag=True, help="Let its values be opened and its code run.")
+def import_(file: Path, *, as_new: bool, trusted: bool) -> None:
+    """Record the dispatch in FILE, which `covalab export ID -o FILE.covalab` wrote, and print its id."""
+    from covalab.sdk.results.archives import import_dispatch
+
+    click.echo(import_dispatch(file, as_new=as_new, trusted=trusted))
+
+
+COMMANDS: Final[tuple[click.Command, ...]] = (trust, import_)

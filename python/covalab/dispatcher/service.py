@@ -35,6 +35,7 @@ from covalab.core.validation import validate_graph
 from covalab.crash_points import crash_point
 from covalab.dispatcher import series
 from covalab.dispatcher.alarms import Alarms
+from covalab.dispatcher.archives import Archives
 from covalab.dispatcher.background import Background
 from covalab.dispatcher.batch_scheduler import BatchScheduler
 from covalab.dispatcher.blob_gc import BlobCollector
@@ -121,6 +122,7 @@ class Service:
             start=self.start,
         )
         self.triggers = Triggers(registry, commits, self.start, self.submit)
+        self.archives = Archives(registry, commits)
         self.retention = Retention(
             commits, collector, clock=clock, background=background, forget=self._forget, ttl=ttl()
         )

@@ -11,7 +11,7 @@ from tornado import web
 
 from covalab.core.browser_views import node_view, outputs_view
 from covalab.core.dispatch_list import ListQuery
-from covalab.core.model import DispatchId, NodeDetail, PurgeResult, RedispatchRequest, Status, Submission, Trusted
+from covalab.core.model import DispatchId, NodeDetail, PurgeResult, RedispatchRequest, Status, Submission
 from covalab.core.previews import Preview, PreviewQuery
 from covalab.dispatcher import list_views, views
 from covalab.dispatcher.http_api.handler import LARGEST_NUMBER, LONGEST_WAIT, MOST_ENTRIES, BadRequest, Handler
@@ -264,19 +264,3 @@ class RedispatchHandler(Handler):
         again = self.body(RedispatchRequest) if self.request.body else RedispatchRequest()
         summary, is_new = await self.service.redispatch(DispatchId(dispatch), again)
         self.answer(summary, 201 if is_new else 200)
-
-
-class TrustHandler(Handler):
-    """`POST /dispatches/{id}/trust`."""
-
-    async def post(self, dispatch: str) -> None:
-        """Trust a dispatch, with all that belong together with it; those that had not ended go on."""
-        self.answer(Trusted(await self.service.trust(DispatchId(dispatch))), 202)
-
-
-class TrustAllHandler(Handler):
-    """`POST /trust`."""
-
-    async def post(self) -> None:
-        """Trust all dispatches of the data folder; those that had not ended go on."""
-        self.answer(Trusted(await self.service.trust(None)), 202)

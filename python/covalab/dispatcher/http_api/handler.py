@@ -15,6 +15,7 @@ from tornado import web
 from covalab.core import protocol
 from covalab.core.errors import (
     AnsweredDifferently,
+    ArchiveExists,
     CovalabError,
     DataFolderError,
     ExecutionClosed,
@@ -134,7 +135,7 @@ class Handler(web.RequestHandler):
             status, problem = 507, Problem("DataFolderError", str(error))
         elif isinstance(error, NoSuchInterrupt):
             status, problem = 404, Problem("NoSuchInterrupt", str(error))
-        elif isinstance(error, TriggerError | AnsweredDifferently | ExecutionClosed):
+        elif isinstance(error, TriggerError | AnsweredDifferently | ArchiveExists | ExecutionClosed):
             status, problem = 409, Problem(type(error).__name__, str(error))
         elif isinstance(error, NotTrusted):
             status, problem = 403, Problem("NotTrusted", str(error))
