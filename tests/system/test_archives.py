@@ -234,7 +234,7 @@ def hostile(made: Made, folder: Path) -> Iterator[Path]:
         entries[name] = bytes(reversed(entries[name]))
 
     yield rewritten(good, target(), exchanged)
-    for changes in (
+    changed: tuple[dict[str, Any], ...] = (
         {"summary__id": "other"},
         {"submission__id": "other"},
         {"summary__status": "running"},
@@ -250,7 +250,8 @@ def hostile(made: Made, folder: Path) -> Iterator[Path]:
         {"outcomes": [[-1, "completed", 0.0, 0.0]]},
         {"journal": [[1, True, ["nonsense", 0.0]]]},
         {"summary": None},
-    ):
+    )
+    for changes in changed:
         yield changed_dispatch(good, target(), **changes)
     content = good.read_bytes()
     for size in (0, 1, 100, len(content) // 2, len(content) - 1):
@@ -293,9 +294,9 @@ def test_a_hostile_file_is_refused_and_leaves_nothing(made: Made, empty: Client,
             ct.import_dispatch(path)
         n += 1
     assert n > 40
-    for path in ("relative.covalab", "/dev/null", "/proc/self/mem"):
+    for name in ("relative.covalab", "/dev/null", "/proc/self/mem", f"/tmp/{'x' * 300}"):
         with pytest.raises(CovalabError):
-            empty.bring_in(Path(path))
+            empty.bring_in(Path(name))
     assert [*tmp_path.rglob("evil")] == []
     assert not Path("/tmp/evil").exists()
     assert empty.dispatches() == []

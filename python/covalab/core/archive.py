@@ -63,7 +63,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 class ZipEntry(NamedTuple):
-    """What the directory of a ZIP file says of an entry."""
+    """Entry of a ZIP file, as its directory has it."""
 
     name: str
     size: int

@@ -144,7 +144,7 @@ def _content(found: ArchivedDispatch) -> bytes:
 
 
 def _write(found: list[ArchivedDispatch], path: Path, blobs: BlobStore) -> Archived:
-    if path.exists():
+    if os.path.lexists(path):
         message = f"{path} is there already; choose another name, or remove it"
         raise ArchiveExists(message)
     parts = {it.summary.id: msgspec.msgpack.encode(it) for it in found}
