@@ -72,6 +72,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     before = os.environ.get("COVALAB_DATA_DIR")
     os.environ["COVALAB_DATA_DIR"] = str(folder)
     os.environ["COVALAB_CONFIG"] = str(folder / "covalab.toml")  # never the user's
+    os.environ["COVALAB_KEY_FILE"] = str(folder.with_name("covalab.key"))  # neither
     os.environ["COVALAB_WORKERS"] = "2"
     os.environ["COVALAB_IDLE_SECONDS"] = "600"  # if a run is killed, its dispatchers end by themselves
     yield folder

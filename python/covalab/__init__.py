@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ExecutorNotFound,
         GraphError,
         MissingLatticeRecordError,
+        NotTrusted,
         SerializationError,
         TaskFailed,
     )
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         resume,
     )
     from covalab.sdk.hooks.deps import DepsBash, DepsCall, DepsModule, DepsPip
+    from covalab.sdk.results.archives import export_dispatch, import_dispatch
     from covalab.sdk.results.comparing import compare
     from covalab.sdk.results.fetch import get_execution
     from covalab.sdk.results.notebooks import export_notebook
@@ -100,6 +102,7 @@ __all__ = [
     "Lattice",
     "Lepton",
     "MissingLatticeRecordError",
+    "NotTrusted",
     "Result",
     "SerializationError",
     "TaskError",
@@ -129,6 +132,7 @@ __all__ = [
     "electron",
     "enqueue",
     "executor",
+    "export_dispatch",
     "export_notebook",
     "fs",
     "fs_strategies",
@@ -141,6 +145,7 @@ __all__ = [
     "get_result_manager",
     "get_task",
     "get_task_result",
+    "import_dispatch",
     "intervene",
     "intervention_point",
     "is_covalent_running",
@@ -180,6 +185,7 @@ _HOMES = {
         "ExecutorNotFound",
         "GraphError",
         "MissingLatticeRecordError",
+        "NotTrusted",
         "SerializationError",
         "TaskFailed",
     ),
@@ -231,6 +237,7 @@ _HOMES = {
     ),
     "covalab.worker.context": ("get_context",),
     "covalab.worker.progress": ("set_progress",),
+    "covalab.sdk.results.archives": ("export_dispatch", "import_dispatch"),
     "covalab.sdk.results.comparing": ("compare",),
     "covalab.worker.reporting": (
         "append_state",

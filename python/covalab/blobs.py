@@ -14,10 +14,10 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import IO, Any, Final, Protocol
 
 from covalab.carrier import Carrier, carriers
 from covalab.core.checks import is_whole
@@ -125,11 +125,7 @@ class BlobStore:
     def _write(self, digest: Digest, encoded: Encoded, path: Path, *, is_durable: bool) -> None:
         temporary = path.with_name(f".{digest}.{secrets.token_hex(4)}")
         try:
-            if not path.parent.is_dir():
-                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the mode is not for parents
-                path.parent.mkdir(mode=0o700, exist_ok=True)
-                if is_durable:
-                    _sync_folder(self.folder)
+            _make_private(path.parent)
             fd = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
             try:
                 for piece in encoded.pieces:
@@ -161,8 +157,7 @@ class BlobStore:
     def unfinished(self, digest: Digest, name: str) -> Path:
         """Return where a blob can be written in pieces; `adopt` puts it in its place."""
         path = self.path(digest)
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.parent.mkdir(mode=0o700, exist_ok=True)
+        _make_private(path.parent)
         return path.with_name(f".{digest}.{name}")
 
     def adopt(self, unfinished: Path, digest: Digest) -> None:
@@ -171,6 +166,40 @@ class BlobStore:
         unfinished.rename(path)
         _sync_folder(path.parent)
         _sync_folder(self.folder)
+
+    def receive(self, digest: Digest, size: int, chunks: Iterable[bytes]) -> None:
+        """Write a blob that comes from elsewhere in pieces; an existing one is not written again.
+
+        Raises
+        ------
+        BlobDamaged
+            If it is not what its digest names; nothing of it remains.
+        DataFolderError
+            If the disk is full or the folder cannot be written.
+        """
+        path = self.path(digest)
+        if self._reuse(path, size):
+            return
+        temporary = path.with_name(f".{digest}.{secrets.token_hex(4)}")
+        try:
+            _make_private(path.parent)
+            with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), "w+b") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+                # `has_digest` also knows the digests of the first versions.
+                if not size or file.tell() != size or not has_digest(_mapped(file), digest):
+                    message = f"these are not the bytes of value {digest[:12]}…"
+                    raise BlobDamaged(message, digest)
+            temporary.rename(path)
+            _sync_folder(path.parent)
+        except OSError as error:
+            message = f"cannot write a value of {size:,} bytes to {self.folder}: {error.strerror}; free some space"
+            raise DataFolderError(message) from error
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
 
     def has(self, value: Value) -> bool:
         """Whether the blob of a value is there, with its length."""
@@ -389,6 +418,18 @@ class BlobStore:
             message = f"{what} is damaged: {value.size:,} bytes were written, {len(data):,} are there"
             raise BlobDamaged(message, value.digest)
         return data
+
+
+def _mapped(file: IO[bytes]) -> memoryview:
+    return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder of the blob folder."""
+    if not folder.is_dir():
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the mode is not for parents
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _sync_folder(folder.parent)
 
 
 def _state_of(fd: int) -> tuple[int, int]:

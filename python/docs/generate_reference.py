@@ -50,6 +50,11 @@ _VARIABLES: Final = (
         "`covalab.toml` in the Jupyter configuration directory",
         "Configuration file. `COVALENT_CONFIG_DIR` names its folder instead.",
     ),
+    (
+        "COVALAB_KEY_FILE",
+        "`covalab.key` in the Jupyter configuration directory",
+        "File of the key by which this account's dispatches are known, outside of data folders. Made where missing.",
+    ),
     ("COVALAB_IDLE_SECONDS", "900", "Seconds after which an idle dispatcher without clients ends."),
     ("COVALAB_CRASH_POINTS", "", "For tests: folder of the moments at which processes kill themselves."),
     ("COVALAB_MAX_VALUE_BYTES", f"{MAX_VALUE_BYTES:,}", "Largest serialized size of one value, in bytes."),

@@ -34,18 +34,18 @@ def add(db: apsw.Connection, name: str, ended_at: float | None, *blobs: str, roo
         (name, status, ended_at, root),
     )
     key = db.last_insert_rowid()
-    db.execute("INSERT INTO submissions VALUES (?, x'', x'', x'')", (key,))
+    db.execute("INSERT INTO submissions (key, graph, rest, submission) VALUES (?, x'', x'', x'')", (key,))
     db.execute("INSERT INTO nodes VALUES (?, 0, ?, 0, 0, 1, NULL)", (key, status))
-    db.execute("INSERT INTO outcomes VALUES (?, 0, '', NULL, NULL, '', '', NULL, NULL)", (key,))
-    db.execute("INSERT INTO attempts VALUES (?, 0, 1, NULL, x'')", (key,))
-    db.execute("INSERT INTO journal VALUES (?, 1, 0, x'')", (key,))
+    db.execute("INSERT INTO outcomes (key, node, worker, stdout, stderr) VALUES (?, 0, '', '', '')", (key,))
+    db.execute("INSERT INTO attempts VALUES (?, 0, 1, NULL, x'', NULL)", (key,))
+    db.execute("INSERT INTO journal VALUES (?, 1, 0, x'', NULL)", (key,))
     db.executemany("INSERT INTO blob_uses VALUES (?, ?)", ((blob, key) for blob in blobs))
     return key
 
 
 def watch(db: apsw.Connection, key: int, state: str) -> None:
     """Attach a trigger that has fired once."""
-    db.execute("INSERT INTO triggers VALUES (?, ?, x'', ?, '')", (f"t{key}", key, state))
+    db.execute("INSERT INTO triggers VALUES (?, ?, x'', ?, '', NULL)", (f"t{key}", key, state))
     db.execute("INSERT INTO firings VALUES (?, ?, '')", (f"f{key}", f"t{key}"))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from covalab._version import __version__
-from covalab.cli import configuration, dispatcher, dispatches, export, jupyter, notebooks, upkeep
+from covalab.cli import configuration, dispatcher, dispatches, export, jupyter, moving, notebooks, upkeep
 from covalab.core.errors import CovalabError
 
 __all__ = ["main"]
@@ -45,5 +45,6 @@ for _command in (
     *configuration.COMMANDS,
     *jupyter.COMMANDS,
     *upkeep.COMMANDS,
+    *moving.COMMANDS,
 ):
     main.add_command(_command)

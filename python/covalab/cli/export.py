@@ -32,6 +32,13 @@ def export_crate(dispatch: str, output: str) -> Path:
     return write_crate(Path(output), result.provenance(), dict(_outputs(result)))
 
 
+def export_archive(dispatch: str, output: str) -> Path:
+    """Write a dispatch with all below it as one file; return its path."""
+    from covalab.sdk.results.archives import export_dispatch
+
+    return export_dispatch(dispatch, output)
+
+
 @click.command()
 @click.argument("left", metavar="A")
 @click.argument("right", metavar="B")

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from covalab.cli.export import export_crate, is_crate
+from covalab.cli.export import export_archive, export_crate, is_crate
 from covalab.cli.notebook_file import NotebookFile
 from covalab.cli.notebook_table import follow
 from covalab.core.errors import CovalabError, GraphError, MissingLatticeRecordError
@@ -341,8 +341,12 @@ def _write(dispatch: str, target: str) -> None:
 def export(dispatch: str, *, output: str, to: str | None, force: bool) -> None:
     """Write the executed notebook of a notebook run, as far as it has run; or any dispatch as an RO-Crate.
 
-    The crate has source, arguments, versions and outputs.
+    The crate has source, arguments, versions and outputs. A file whose name ends in .covalab has the whole dispatch,
+    for `covalab import` in another data folder.
     """
+    if to is None and output.endswith(".covalab"):
+        click.echo(export_archive(dispatch, output))
+        return
     if to is None and is_crate(output):
         click.echo(export_crate(dispatch, output))
         return

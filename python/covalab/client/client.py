@@ -30,13 +30,16 @@ from covalab.core.dispatcher_status import DispatcherStatus
 from covalab.core.journal import Command, ExecutionSnapshot, JournalPage
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
+    Archived,
     DispatchChanges,
     DispatchId,
     DispatchRecord,
     DispatchSummary,
     Environment,
+    ExportRequest,
     Firing,
     Graph,
+    ImportRequest,
     NodeDetail,
     NodeOutput,
     Problem,
@@ -51,6 +54,7 @@ from covalab.core.model import (
     TriggerReport,
     TriggerState,
     TriggerWatches,
+    Trusted,
 )
 from covalab.core.outputs import Outputs as NodeOutputs
 from covalab.core.place import place
@@ -303,6 +307,27 @@ class Client:
     def delete(self, dispatch: str) -> None:
         """Delete a dispatch that has ended, and its values."""
         self._request("DELETE", _path(dispatch), Any)
+
+    def trust(self, dispatch: str | None = None) -> int:
+        """Trust a dispatch of another account, with all that belong together with it; None: all of the data folder.
+
+        Return how many were not trusted before.
+        """
+        target = "/trust" if dispatch is None else f"{_path(dispatch)}/trust"
+        answer: Trusted = self._request("POST", target, Trusted, body=b"")
+        return answer.count
+
+    def export(self, dispatch: str, path: Path) -> Archived:
+        """Write a dispatch that has ended, with all below it, as one new file."""
+        body = msgspec.msgpack.encode(ExportRequest(str(path)))
+        answer: Archived = self._request("POST", f"{_path(dispatch)}/export", Archived, body=body, held=True)
+        return answer
+
+    def bring_in(self, path: Path, *, as_new: bool = False, trusted: bool = False) -> Archived:
+        """Record the dispatches of such a file; those that are recorded already stay as they are."""
+        body = msgspec.msgpack.encode(ImportRequest(str(path), as_new, trusted))
+        answer: Archived = self._request("POST", "/import", Archived, body=body, held=True)
+        return answer
 
     def purge(self, before: float) -> int:
         """Delete all dispatches that ended before a time, and their values; return their number."""

@@ -40,6 +40,11 @@ def data_dir() -> Path:
         except FileNotFoundError as error:
             message = f"COVALAB_DATA_DIR={chosen} is relative to a current folder that was removed; set a full path"
             raise DataFolderError(message) from error
+    return default_data_dir()
+
+
+def default_data_dir() -> Path:
+    """Return the data folder that is used where none is chosen."""
     from jupyter_core.paths import jupyter_data_dir  # noqa: PLC0415 - 30 ms that a chosen folder does not need
 
     return Path(jupyter_data_dir()).absolute() / "covalab"

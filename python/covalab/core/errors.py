@@ -10,6 +10,9 @@ CovalabError
  ├─ ConfigError                   the configuration has a wrong or contradictory value
  ├─ CovalentFound                 Covalent itself is where covalab's modules were to be
  ├─ MissingLatticeRecordError     no dispatch has this id (Covalent's name)
+ ├─ NotTrusted                    a dispatch was written by another account, or was changed since
+ ├─ ArchiveDamaged                a file is no archive of a dispatch, or is damaged
+ ├─ ArchiveExists                 an archive or a dispatch cannot be written where there is another
  ├─ GraphError                    a lattice cannot become a transport graph
  │   └─ ExecutorNotFound          no executor has this name
  ├─ WorkingFolderGone             the folder in which this process stands was removed
@@ -103,6 +106,20 @@ class MissingLatticeRecordError(CovalabError, LookupError):
     def __str__(self) -> str:
         where = f" in {self.store}" if self.store else ""
         return f"no dispatch {self.dispatch!r}{where}; `%dispatches` or `covalab list` shows those there are"
+
+
+class NotTrusted(CovalabError, PermissionError):
+    """A dispatch was not written by this account, or was changed since: to open its values may run others' code."""
+
+    __str__ = Exception.__str__  # that of an OSError is for a number and a text
+
+
+class ArchiveDamaged(CovalabError, ValueError):
+    """A file is no archive of a dispatch that this version reads, or it is damaged; nothing of it was recorded."""
+
+
+class ArchiveExists(CovalabError, RuntimeError):
+    """An archive or a dispatch cannot be written: there is another, or the dispatch has not ended."""
 
 
 class GraphError(CovalabError, ValueError):

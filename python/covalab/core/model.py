@@ -342,6 +342,35 @@ class RedispatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     strict: bool = False
 
 
+class Trusted(msgspec.Struct, frozen=True):
+    """Answer of a request to trust dispatches: how many were not trusted before."""
+
+    count: int
+
+
+class ExportRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of `POST /dispatches/{id}/export`: the full path of the file to write."""
+
+    path: str
+
+
+class ImportRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of `POST /import`: the full path of an archive, whether under new ids, and whether to trust it."""
+
+    path: str
+    as_new: bool = False
+    trusted: bool = False
+
+
+class Archived(msgspec.Struct, frozen=True):
+    """Answer of an export or import: the outermost dispatch, how many there are, how many are new, values that lack."""
+
+    id: DispatchId
+    count: int
+    new: int
+    missing: list[Digest] = []
+
+
 class PurgeResult(msgspec.Struct, frozen=True):
     """Result of a purge: how many outermost dispatches were deleted, each with all below it."""
 

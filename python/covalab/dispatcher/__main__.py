@@ -29,8 +29,10 @@ from covalab.client.launcher import Address
 from covalab.core.errors import ConfigError, CovalabError
 from covalab.core.model import Problem
 from covalab.crash_points import crash_point
+from covalab.dispatcher.account_key import account_key
 from covalab.dispatcher.http_api.routes import application
 from covalab.dispatcher.service import Service
+from covalab.dispatcher.trust import open_folder
 from covalab.store import Store
 
 _log = logging.getLogger("covalab.dispatcher")
@@ -85,7 +87,9 @@ def _report(data: bytes) -> None:
 
 
 async def _serve(folder: Path, idle_seconds: float) -> None:
-    store = Store(folder / "covalab.db")
+    key, is_new = account_key()
+    store = Store(folder / "covalab.db", key)
+    await open_folder(folder, store, lambda: is_new or folder.resolve() == paths.default_data_dir().resolve())
     sockets = paths.ensure_private(paths.socket_folder(folder))
     for left in sockets.glob("*.sock"):
         left.unlink()

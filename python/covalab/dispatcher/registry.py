@@ -14,6 +14,7 @@ from covalab.core.model import DispatchId, DispatchSummary
 from covalab.dispatcher.cache import FinishedCache
 from covalab.dispatcher.feed import Feed
 from covalab.dispatcher.running import RunningDispatch
+from covalab.dispatcher.trust import Trust
 from covalab.reuse_index import ReuseIndex
 from covalab.store import Store, dispatch_rows
 
@@ -40,6 +41,7 @@ class Registry:
         """Dispatches that are recorded and wait for `start`."""
         self.starting = asyncio.Lock()
         """Held while a dispatch that is held becomes one that runs."""
+        self.trust = Trust(folder, store)
         self.finished = FinishedCache()
         self.blobs = BlobStore(paths.blob_folder(folder))
         self.reuse_index = ReuseIndex.beside(paths.blob_folder(folder))
@@ -123,5 +125,6 @@ class Registry:
         dispatches = list(dispatches)
         self.reuse_index.forget(dispatches)
         for dispatch in dispatches:
+            self.trust.forget(dispatch)
             self.feed.forget(dispatch)
             self.finished.forget(dispatch)

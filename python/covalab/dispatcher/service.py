@@ -8,6 +8,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from covalab.core.validation import validate_graph
 from covalab.crash_points import crash_point
 from covalab.dispatcher import series
 from covalab.dispatcher.alarms import Alarms
+from covalab.dispatcher.archives import Archives
 from covalab.dispatcher.background import Background
 from covalab.dispatcher.batch_scheduler import BatchScheduler
 from covalab.dispatcher.blob_gc import BlobCollector
@@ -120,6 +122,7 @@ class Service:
             start=self.start,
         )
         self.triggers = Triggers(registry, commits, self.start, self.submit)
+        self.archives = Archives(registry, commits)
         self.retention = Retention(
             commits, collector, clock=clock, background=background, forget=self._forget, ttl=ttl()
         )
@@ -165,12 +168,16 @@ class Service:
             submission = msgspec.structs.replace(submission, hold=True)
         summary = summary_of(submission, now)
 
+        if submission.reuse is not None:
+            with suppress(MissingLatticeRecordError):  # what is recorded under this id may have reused what is deleted
+                await self.registry.trust.check(submission.reuse)
         crash_point("submission.arrived")
         job = partial(self._commits.insert, submission=submission, summary=summary, encoded=encoded, also=also)
         key, its_id, following = await self._commits.write(job, [submission.id])
         crash_point("submission.recorded")
         if key is None:
             return await self.summary(its_id), False
+        self.registry.trust.add(its_id)
         self.triggers.watch(summary.id, submission.triggers)
         if following is not None:
             self.schedules.wait_for(following)
@@ -223,6 +230,7 @@ class Service:
         MissingLatticeRecordError
             If there is no such dispatch.
         """
+        await self.registry.trust.check(dispatch)
         async with self.registry.starting:
             if dispatch in self.held:
 
@@ -341,9 +349,26 @@ class Service:
         self._scheduler.stats.load(await self.store.read(dispatch_rows.select_durations))
         await self._commits.write(count_recovery)
         crash_point("recovery.counted")
-        for summary in await self.store.read(dispatch_rows.select_unfinished):
+        await self._resume(await self.store.read(dispatch_rows.select_unfinished))
+        crash_point("recovery.begun")
+        await self.triggers.recover()
+        self.retention.begin()
+        self.registry.wake()
+        # Of a damaged database, the uses of some blobs may be among what is lost: all stay as long as it is kept.
+        if not kept_copies(self.store.path):
+            self._background.start(self._collector.remove_orphans())
+        self._background.start(self.notices.watch())
+
+    async def _resume(self, unfinished: Iterable[DispatchSummary]) -> None:
+        """Resume dispatches that have not ended; of another account's nothing runs before they are trusted."""
+        begun: list[RunningDispatch] = []
+        for summary in unfinished:
             if summary.held:
                 self.held.add(summary.id)
+            if not await self.registry.trust.is_own(summary.id):
+                _log.warning("dispatch %s (%s) waits until it is trusted: `covalab trust`", summary.id, summary.name)
+                continue
+            if summary.held:
                 if summary.starts_at is not None:
                     self.schedules.wait_for(summary)
                 continue
@@ -358,21 +383,31 @@ class Service:
                 await self.schedules.fail(summary.id, why)
                 continue
             self._loop.begin(run)
+            begun.append(run)
             crash_point("recovery.dispatch")
             _log.info("resumed dispatch %s (%s)", summary.id, summary.name)
         # Only now: parents and children are resumed in any order.
-        for run in list(self.runs.values()):
+        for run in begun:
             if self._children.is_orphan(run):
                 self.cancellation.cancel_nodes(run, None)
             await self._children.reconnect(run)
-        crash_point("recovery.begun")
-        await self.triggers.recover()
-        self.retention.begin()
+
+    async def trust(self, dispatch: DispatchId | None) -> int:
+        """Trust a dispatch with all that belong together with it, or all (None). Returns how many were not before.
+
+        Those that had not ended go on.
+
+        Raises
+        ------
+        MissingLatticeRecordError
+            If there is no such dispatch.
+        """
+        found = set(await self.registry.trust.trust(dispatch))
+        unfinished = await self.store.read(dispatch_rows.select_unfinished)
+        await self._resume(it for it in unfinished if it.id in found and it.id not in self.runs)
+        await self.triggers.recover(found)
         self.registry.wake()
-        # Of a damaged database, the uses of some blobs may be among what is lost: all stay as long as it is kept.
-        if not kept_copies(self.store.path):
-            self._background.start(self._collector.remove_orphans())
-        self._background.start(self.notices.watch())
+        return len(found)
 
     async def stop(self) -> None:
         """End the pools and commit what is queued."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -183,10 +183,11 @@ class Triggers:
         """Number of triggers that are watching."""
         return sum(len(host.watches) for host in self._hosts.values())
 
-    async def recover(self) -> None:
-        """Watch again the triggers that were watching when the last dispatcher ended."""
+    async def recover(self, only: Collection[DispatchId] | None = None) -> None:
+        """Watch again the triggers that were watching when the last dispatcher ended: of all, or of some dispatches."""
         for row in await self._registry.store.read(partial(rows.select_triggers, state="watching")):
-            self.watch(row.dispatch, [row.trigger])
+            if (only is None or row.dispatch in only) and await self._registry.trust.is_own(row.dispatch):
+                self.watch(row.dispatch, [row.trigger])
 
     async def stop(self) -> None:
         """End the hosts; their triggers watch again after the next start."""
@@ -327,6 +328,7 @@ class Triggers:
         if row.state != "watching":
             message = f"trigger {row.trigger.name} of dispatch {row.dispatch} is {row.state}; register it again"
             raise TriggerError(message)
+        await registry.trust.check(row.dispatch)
         if row.dispatch in registry.held:
             return await self._start(row.dispatch, also=_record_firing(trigger, firing.request, row.dispatch))
         recorded = await registry.store.read(partial(recorded_submission, dispatch=row.dispatch))

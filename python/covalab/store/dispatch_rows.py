@@ -30,6 +30,7 @@ from covalab.core.model import (
     Value,
 )
 from covalab.store import trigger_rows
+from covalab.store.seals import Seal, seal_dispatch, seal_of
 
 _encode: Final = msgspec.msgpack.encode
 
@@ -85,9 +86,10 @@ def insert_dispatch(
     )
     key = connection.last_insert_rowid()
     # `graph` and `rest` are what schema 10 stored instead, and may not be null.
+    stored = _encode(submission) if encoded is None else encoded
+    seal = seal_of(connection)("s", key, submission.id, stored, b"", b"")
     connection.execute(
-        "INSERT INTO submissions (key, graph, rest, submission) VALUES (?, x'', x'', ?)",
-        (key, _encode(submission) if encoded is None else encoded),
+        "INSERT INTO submissions (key, graph, rest, submission, seal) VALUES (?, x'', x'', ?, ?)", (key, stored, seal)
     )
     use_blobs(connection, key, blobs_of(submission))
     trigger_rows.insert_triggers(connection, key, submission.triggers)
@@ -166,26 +168,13 @@ def update_dispatch(
             for state in states
         ),
     )
+    seal = seal_of(connection)
     connection.executemany(
-        "INSERT OR REPLACE INTO outcomes VALUES (?,?,?,?,?,?,?,?,?)",
-        (
-            (
-                key,
-                outcome.node,
-                outcome.worker,
-                None if outcome.value is None else _encode(outcome.value),
-                None if outcome.failure is None else _encode(outcome.failure),
-                outcome.stdout,
-                outcome.stderr,
-                None if outcome.outputs is None else _encode(outcome.outputs),
-                None if outcome.reuse is None else _encode(outcome.reuse),
-            )
-            for outcome in outcomes
-        ),
+        "INSERT OR REPLACE INTO outcomes VALUES (?,?,?,?,?,?,?,?,?,?)",
+        (_outcome_columns(key, outcome, seal) for outcome in outcomes),
     )
     connection.executemany(
-        "INSERT OR REPLACE INTO attempts VALUES (?,?,?,?,?)",
-        ((key, it.outcome.node, it.number, it.next_at, _encode(it.outcome)) for it in attempts),
+        "INSERT OR REPLACE INTO attempts VALUES (?,?,?,?,?,?)", (_attempt_columns(key, it, seal) for it in attempts)
     )
     values = [value for outcome in outcomes for value in (outcome.value, outcome.outputs) if value is not None]
     values += [it.outcome.outputs for it in attempts if it.outcome.outputs is not None]
@@ -194,6 +183,31 @@ def update_dispatch(
     digests = [digest for value in values for digest in value.blobs]
     if digests:
         use_blobs(connection, key, digests)
+
+
+def _outcome_columns(key: int, outcome: Outcome, seal: Seal) -> tuple[Any, ...]:
+    """Return the row of an outcome."""
+    value = None if outcome.value is None else _encode(outcome.value)
+    failure = None if outcome.failure is None else _encode(outcome.failure)
+    outputs = None if outcome.outputs is None else _encode(outcome.outputs)
+    return (
+        key,
+        outcome.node,
+        outcome.worker,
+        value,
+        failure,
+        outcome.stdout,
+        outcome.stderr,
+        outputs,
+        None if outcome.reuse is None else _encode(outcome.reuse),
+        seal("o", key, outcome.node, value, failure, outputs),
+    )
+
+
+def _attempt_columns(key: int, attempt: Attempt, seal: Seal) -> tuple[Any, ...]:
+    """Return the row of a run that was not the last of its node."""
+    node, outcome = attempt.outcome.node, _encode(attempt.outcome)
+    return key, node, attempt.number, attempt.next_at, outcome, seal("a", key, node, attempt.number, outcome)
 
 
 def _summary(row: Sequence[Any]) -> DispatchSummary:
@@ -466,6 +480,7 @@ def take_over(connection: apsw.Connection, key: int, from_key: int, nodes: Seque
     )
     values = [msgspec.msgpack.decode(one, type=Value) for row in taken for one in row if isinstance(one, bytes)]
     use_blobs(connection, key, {digest for value in values for digest in value.blobs})
+    seal_dispatch(connection, key)
 
 
 def release(connection: apsw.Connection, dispatch: DispatchId) -> None:

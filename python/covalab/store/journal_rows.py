@@ -11,15 +11,16 @@ import msgspec
 from covalab.core.journal import STREAMED, Entry, ExecutionState, StateNode, fold
 from covalab.core.model import Value
 from covalab.store.dispatch_rows import use_blobs
+from covalab.store.seals import Seal, seal_of
 
 
 def insert_entries(connection: apsw.Connection, key: int, entries: Sequence[tuple[int, Entry]]) -> None:
     """Append entries to the journal of a dispatch; an entry "lag" also drops the oldest items of its stream."""
     if not entries:
         return
+    seal = seal_of(connection)
     connection.executemany(
-        "INSERT INTO journal VALUES (?,?,?,?)",
-        ((key, number, entry.kind in STREAMED, msgspec.msgpack.encode(entry)) for number, entry in entries),
+        "INSERT INTO journal VALUES (?,?,?,?,?)", (_columns(key, number, entry, seal) for number, entry in entries)
     )
     digests = {value.digest for _, entry in entries for value in _values(entry.tree) if value.digest is not None}
     if digests:
@@ -27,25 +28,30 @@ def insert_entries(connection: apsw.Connection, key: int, entries: Sequence[tupl
     for _, entry in entries:
         if entry.kind == "lag":
             # An item loses its value. Other entries of the stream are state as well: they are only not shown again.
+            nothing, dropped = msgspec.msgpack.encode(Entry("stream", entry.at)), entry.data["dropped"]
+            connection.executemany(
+                "UPDATE journal SET entry = ?, seal = ? WHERE key = ? AND version = ?",
+                [(nothing, seal("j", key, it, nothing), key, it) for it in _items(connection, key, dropped)],
+            )
             connection.execute(
-                "UPDATE journal SET streamed = 0, entry = CASE WHEN version IN (SELECT value FROM json_each(?2)) "
-                "THEN ?3 ELSE entry END WHERE key = ?1 AND version IN "
-                "(SELECT version FROM journal WHERE key = ?1 AND streamed = 1 ORDER BY version LIMIT ?4)",
-                (key, _items(connection, key, entry.data["dropped"]), _nothing(entry), entry.data["dropped"]),
+                "UPDATE journal SET streamed = 0 WHERE key = ?1 AND version IN "
+                "(SELECT version FROM journal WHERE key = ?1 AND streamed = 1 ORDER BY version LIMIT ?2)",
+                (key, dropped),
             )
 
 
-def _items(connection: apsw.Connection, key: int, n: int) -> str:
-    """Return, as JSON, which of the oldest `n` rows of the stream are items of tasks and no state."""
+def _columns(key: int, number: int, entry: Entry, seal: Seal) -> tuple[Any, ...]:
+    data = msgspec.msgpack.encode(entry)
+    return key, number, entry.kind in STREAMED, data, seal("j", key, number, data)
+
+
+def _items(connection: apsw.Connection, key: int, n: int) -> list[int]:
+    """Return which of the oldest `n` rows of the stream are items of tasks and no state."""
     rows = connection.execute(
         "SELECT version, entry FROM journal WHERE key = ? AND streamed = 1 ORDER BY version LIMIT ?", (key, n)
     )
     decoder = msgspec.msgpack.Decoder(Entry)
-    return msgspec.json.encode([number for number, entry in rows if decoder.decode(entry).kind == "stream"]).decode()
-
-
-def _nothing(entry: Entry) -> bytes:
-    return msgspec.msgpack.encode(Entry("stream", entry.at))
+    return [number for number, entry in rows if decoder.decode(entry).kind == "stream"]
 
 
 def _values(tree: StateNode | None) -> Iterator[Value]:

@@ -223,18 +223,18 @@ def _record(payload: bytes) -> Fields:
 _LETTERS: Final = {int: "i", float: "r", str: "t", bytes: "b", type(None): "n"}
 _SHAPES: Final[dict[str, Callable[[str, Fields], bool]]] = {
     "dispatches": lambda shape, _: shape.startswith("nttti") and len(shape) >= 14,
-    "submissions": lambda shape, _: shape.startswith("nbb") and len(shape) <= 4,
+    "submissions": lambda shape, _: shape.startswith("nbb") and len(shape) <= 5,
     "outcomes": lambda shape, _: shape.startswith("iit") and len(shape) >= 7,
-    "attempts": lambda shape, _: shape in ("iiirb", "iiinb", "iiiib"),
-    "journal": lambda shape, _: shape == "iiib",
-    "triggers": lambda shape, _: shape == "tibtt",
+    "attempts": lambda shape, _: shape[:5] in ("iiirb", "iiinb", "iiiib") and len(shape) <= 6,
+    "journal": lambda shape, _: shape in ("iiib", "iiibb", "iiibn"),
+    "triggers": lambda shape, _: shape in ("tibtt", "tibttb", "tibttn"),
     "firings": lambda shape, _: shape == "ttt",
 }
 _INDEX_SHAPES: Final[dict[str, Callable[[str, Fields], bool]]] = {
     "nodes": lambda shape, _: shape.startswith("iit") and len(shape) in (6, 7),
     "blob_uses": lambda shape, fields: shape == "ti" and len(fields[0]) == _HEX,
     "durations": lambda shape, fields: shape in ("tr", "ti") and len(fields[0]) == _HEX,
-    "meta": lambda shape, fields: len(shape) == 2 and fields[0] in ("epoch", "commit"),
+    "meta": lambda shape, fields: len(shape) == 2 and fields[0] in ("epoch", "commit", "unsealed", "adopted"),
     _IDS: lambda shape, _: shape == "ti",
 }
 

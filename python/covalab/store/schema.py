@@ -147,6 +147,15 @@ MIGRATIONS: Final = (
     ALTER TABLE dispatches ADD COLUMN value_node INTEGER NOT NULL DEFAULT -1;
     CREATE INDEX dispatches_by_origin ON dispatches (origin) WHERE origin IS NOT NULL;
     """,
+    # Seals of what is unpickled (`seals`). Rows from before have none: up to which dispatch there may be such is kept.
+    """
+    ALTER TABLE submissions ADD COLUMN seal BLOB;
+    ALTER TABLE outcomes ADD COLUMN seal BLOB;
+    ALTER TABLE attempts ADD COLUMN seal BLOB;
+    ALTER TABLE journal ADD COLUMN seal BLOB;
+    ALTER TABLE triggers ADD COLUMN seal BLOB;
+    INSERT OR REPLACE INTO meta SELECT 'unsealed', max(key) FROM dispatches HAVING max(key) IS NOT NULL;
+    """,
 )
 
 

@@ -23,6 +23,7 @@ from covalab.crash_points import crash_point
 from covalab.store import opening
 from covalab.store.commit_log import CommitLog
 from covalab.store.pages import connect
+from covalab.store.seals import seal_with
 
 _T = TypeVar("_T")
 Job: TypeAlias = Callable[[apsw.Connection], Any]
@@ -43,6 +44,8 @@ class Store:
     ----------
     path
         The database file; it is created if missing.
+    key
+        The key of this account, by which rows are sealed; without one they are not.
 
     Raises
     ------
@@ -52,13 +55,15 @@ class Store:
         If a newer covalab wrote it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, key: bytes | None = None) -> None:
         self.path = path
+        self.key = key
         self.on_damage: Callable[[], object] = lambda: None
         """Called, in any thread, when a page is read that is damaged; the next start makes the database anew."""
         self._log = CommitLog(path)
         try:
             self._writer = opening.open_writer(path, self._log, _BUSY_MS)
+            seal_with(self._writer, key)
             self.epoch = self._next_epoch()
             self._number = opening.last_commit(self._writer)
         except apsw.Error as error:

@@ -9,6 +9,7 @@ import apsw
 import msgspec
 
 from covalab.core.model import DispatchId, Trigger, TriggerState, TriggerStatus
+from covalab.store.seals import seal_of
 
 _SHOWN: Final = 10_000
 """How many of the dispatches that a trigger has started are listed: the newest."""
@@ -27,9 +28,10 @@ class TriggerRow(NamedTuple):
 def insert_triggers(connection: apsw.Connection, key: int, triggers: Iterable[Trigger]) -> None:
     """Record triggers of a dispatch; those that are there already stay as they are."""
     for trigger in triggers:
+        data = msgspec.msgpack.encode(trigger)
         connection.execute(
-            "INSERT OR IGNORE INTO triggers VALUES (?,?,?,'watching','')",
-            (trigger.id, key, msgspec.msgpack.encode(trigger)),
+            "INSERT OR IGNORE INTO triggers VALUES (?,?,?,'watching','',?)",
+            (trigger.id, key, data, seal_of(connection)("t", key, trigger.id, data)),
         )
         if trigger.code.digest:
             connection.execute("INSERT OR IGNORE INTO blob_uses VALUES (?,?)", (trigger.code.digest, key))

@@ -101,6 +101,8 @@ class DispatchHandler(Handler):
 class RecordHandler(Handler):
     """`GET /dispatches/{id}/record`."""
 
+    opens_values = True
+
     async def get(self, dispatch: str) -> None:
         """Return a dispatch with outputs, when it has ended if `wait` is given.
 
@@ -152,6 +154,8 @@ class ChangesHandler(Handler):
 class NodeHandler(Handler):
     """`GET /dispatches/{id}/nodes/{n}`."""
 
+    opens_values = True
+
     async def get(self, dispatch: str, number: str) -> None:
         """Return the details of one node; as JSON with the value described, not included."""
         detail: NodeDetail = await views.node(self.service, DispatchId(dispatch), int(number))
@@ -161,6 +165,8 @@ class NodeHandler(Handler):
 class NodeOutputsHandler(Handler):
     """`GET /dispatches/{id}/nodes/{n}/outputs`."""
 
+    opens_values = True
+
     async def get(self, dispatch: str, number: str) -> None:
         """Return the outputs of a node that changed after a number."""
         since = int(self.number("since", 0, _LARGEST_OUTPUTS_NUMBER))
@@ -169,6 +175,8 @@ class NodeOutputsHandler(Handler):
 
 class PreviewHandler(Handler):
     """`GET /dispatches/{id}/nodes/{n}/preview`."""
+
+    opens_values = True
 
     async def get(self, dispatch: str, number: str) -> None:
         """Return a part of a node's value as a page shows it."""
@@ -182,6 +190,8 @@ class PreviewHandler(Handler):
 
 class OutputsHandler(Handler):
     """`GET /dispatches/{id}/outputs`."""
+
+    opens_values = True
 
     async def get(self, dispatch: str) -> None:
         """Return the recorded output of all nodes; as JSON with what is stored elsewhere described, not included."""
@@ -215,6 +225,8 @@ class CancelHandler(Handler):
 class SubmissionHandler(Handler):
     """`GET /dispatches/{id}/submission`."""
 
+    opens_values = True
+
     async def get(self, dispatch: str) -> None:
         """Return the submission of a dispatch; as JSON, which may be for a browser, without its variables."""
         submission = await self.service.submission(DispatchId(dispatch))
@@ -235,6 +247,8 @@ class NotebookHandler(Handler):
 class StartHandler(Handler):
     """`POST /dispatches/{id}/start`."""
 
+    opens_values = True
+
     async def post(self, dispatch: str) -> None:
         """Start a dispatch that was held."""
         self.answer(await self.service.start(DispatchId(dispatch)), 202)
@@ -242,6 +256,8 @@ class StartHandler(Handler):
 
 class RedispatchHandler(Handler):
     """`POST /dispatches/{id}/redispatch`."""
+
+    opens_values = True
 
     async def post(self, dispatch: str) -> None:
         """Run the stored graph once more, under a new id."""

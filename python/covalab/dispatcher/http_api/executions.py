@@ -20,6 +20,8 @@ class SnapshotHandler(Handler):
 class ExecutionHandler(SnapshotHandler):
     """`GET /dispatches/{id}/execution`."""
 
+    opens_values = True
+
     async def get(self, dispatch: str) -> None:
         """Return what happened beside the graph; `wait` for the end, or with `until=final` for the final result."""
         wait = max(0.0, self.number("wait", 0, LONGEST_WAIT))
@@ -32,6 +34,8 @@ class ExecutionHandler(SnapshotHandler):
 
 class JournalHandler(SnapshotHandler):
     """`GET /dispatches/{id}/journal`, `POST /dispatches/{id}/journal`."""
+
+    opens_values = True
 
     async def get(self, dispatch: str) -> None:
         """Return a piece of the stream, waiting for one if asked; with `last`, only so many of the newest entries."""

@@ -15,15 +15,17 @@ from tornado import web
 from covalab.core import protocol
 from covalab.core.errors import (
     AnsweredDifferently,
+    ArchiveExists,
     CovalabError,
     DataFolderError,
     ExecutionClosed,
     MissingLatticeRecordError,
     NoSuchInterrupt,
+    NotTrusted,
     TriggerError,
     VersionMismatch,
 )
-from covalab.core.model import Problem
+from covalab.core.model import DispatchId, Problem
 from covalab.dispatcher.service import Service
 
 LONGEST_WAIT: Final = 24 * 3600.0
@@ -45,6 +47,8 @@ class Handler(web.RequestHandler):
     """Base handler: answers in msgpack or JSON, as asked; every error is a `Problem`."""
 
     open_to_all_versions = False
+    opens_values = False
+    """Whether values of the dispatch of the path are opened by who asks, or code of it runs."""
 
     def initialize(self, service: Service, stop: asyncio.Event) -> None:
         """Take the service, and the event that ends the process."""
@@ -70,12 +74,14 @@ class Handler(web.RequestHandler):
         """Add our version to all answers, errors too."""
         self.set_header(protocol.HEADER, protocol.version_header())
 
-    def prepare(self) -> None:
-        """Note the time, after which idleness is counted, and check the version of the client."""
+    async def prepare(self) -> None:
+        """Note the time, for idleness; check the version of the client, and who wrote the dispatch."""
         self.service.last_asked = time.monotonic()
         said = self.request.headers.get(protocol.HEADER, "")
         if not self.open_to_all_versions:
             protocol.check_version(said, "what asks it", _REMEDY)
+        if self.opens_values:
+            await self.service.registry.trust.check(DispatchId(self.path_args[0]))
 
     def answer(self, body: Any, status: int = 200) -> None:
         """Send a struct as the answer."""
@@ -129,8 +135,10 @@ class Handler(web.RequestHandler):
             status, problem = 507, Problem("DataFolderError", str(error))
         elif isinstance(error, NoSuchInterrupt):
             status, problem = 404, Problem("NoSuchInterrupt", str(error))
-        elif isinstance(error, TriggerError | AnsweredDifferently | ExecutionClosed):
+        elif isinstance(error, TriggerError | AnsweredDifferently | ArchiveExists | ExecutionClosed):
             status, problem = 409, Problem(type(error).__name__, str(error))
+        elif isinstance(error, NotTrusted):
+            status, problem = 403, Problem("NotTrusted", str(error))
         elif isinstance(error, VersionMismatch):
             status, problem = 409, Problem("VersionMismatch", str(error))
         elif isinstance(error, CovalabError | msgspec.MsgspecError):

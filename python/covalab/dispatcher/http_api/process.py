@@ -67,7 +67,7 @@ class NotFoundHandler(Handler):
 
     open_to_all_versions = True
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         """Answer 404."""
-        super().prepare()
+        await super().prepare()
         raise web.HTTPError(404)

@@ -8,7 +8,7 @@ import logging
 from tornado import web
 from tornado.httputil import HTTPServerRequest
 
-from covalab.dispatcher.http_api import dispatches, executions, process, tasks, triggers
+from covalab.dispatcher.http_api import archives, dispatches, executions, process, tasks, triggers
 from covalab.dispatcher.http_api.handler import Handler
 from covalab.dispatcher.service import Service
 
@@ -35,6 +35,10 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     (rf"{_DISPATCH}/notebook", dispatches.NotebookHandler),
     (rf"{_DISPATCH}/start", dispatches.StartHandler),
     (rf"{_DISPATCH}/redispatch", dispatches.RedispatchHandler),
+    (rf"{_DISPATCH}/trust", archives.TrustHandler),
+    (rf"{_DISPATCH}/export", archives.ExportHandler),
+    (r"/trust", archives.TrustAllHandler),
+    (r"/import", archives.ImportHandler),
     (rf"{_DISPATCH}/nodes/([0-9]{{1,9}})", dispatches.NodeHandler),
     (rf"{_DISPATCH}/nodes/([0-9]{{1,9}})/outputs", dispatches.NodeOutputsHandler),
     (rf"{_DISPATCH}/nodes/([0-9]{{1,9}})/preview", dispatches.PreviewHandler),

@@ -277,6 +277,7 @@ def get_result(
     workflow_output: bool = True,
     intermediate_outputs: bool = True,
     sublattice_results: bool = True,
+    trusted: bool = False,
 ) -> Result: ...
 @overload
 def get_result(
@@ -290,6 +291,7 @@ def get_result(
     workflow_output: bool = True,
     intermediate_outputs: bool = True,
     sublattice_results: bool = True,
+    trusted: bool = False,
 ) -> dict[str, str]: ...
 def get_result(
     dispatch_id: str,
@@ -302,6 +304,7 @@ def get_result(
     workflow_output: bool = True,
     intermediate_outputs: bool = True,
     sublattice_results: bool = True,
+    trusted: bool = False,
 ) -> Result | dict[str, str]:
     """Return the result of a dispatch.
 
@@ -323,6 +326,10 @@ def get_result(
     workflow_output, intermediate_outputs, sublattice_results : bool, default True
         Whether to include the lattice's value, the outputs of nodes, and the results of sublattices; what is left out
         is None.
+    trusted : bool, default False
+        Whether to trust a dispatch that another account wrote, or that was changed since, with all that belong together
+        with it, from now on: to open its values runs whatever code is in them, and one that had not ended goes on. Not
+        in Covalent.
 
     Returns
     -------
@@ -334,6 +341,8 @@ def get_result(
     ------
     MissingLatticeRecordError
         If there is no such dispatch or task.
+    NotTrusted
+        If another account wrote it, or it was changed since; `trusted` is the consent.
 
     See Also
     --------
@@ -357,6 +366,7 @@ def get_result(
         workflow_output=workflow_output,
         intermediate_outputs=intermediate_outputs,
         sublattice_results=sublattice_results,
+        trusted=trusted,
         stacklevel=3,
     )
     if results_dir is not None:

@@ -23,6 +23,7 @@ def fetch_result(
     workflow_output: bool = True,
     intermediate_outputs: bool = True,
     sublattice_results: bool = True,
+    trusted: bool = False,
     stacklevel: int = 2,
 ) -> Result:
     """Return the result of a dispatch; the parameters are those of `covalab.get_result`, but no file is written.
@@ -34,6 +35,8 @@ def fetch_result(
     """
     check_address(dispatcher_addr)
     client, wanted = connect(), checked_id(dispatch_id)
+    if trusted:
+        client.trust(wanted)
     outputs: Literal["result", "none"] = "result" if workflow_output else "none"
     with client.until(deadline_after(timeout if wait else None)):
         record = client.record(wanted, wait=bool(wait), timeout=timeout, outputs=outputs, held=timeout is not None)
