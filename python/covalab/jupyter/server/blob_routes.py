@@ -23,7 +23,7 @@ from covalab.blobs import MAX_VALUE_BYTES, BlobStore
 from covalab.client.paths import blob_folder, ensure_private
 from covalab.core import protocol
 from covalab.core.codec import digest_of
-from covalab.core.errors import CovalabError, DataFolderError, ValueTooLarge, VersionMismatch
+from covalab.core.errors import CovalabError, DataFolderError, ValueTooLarge
 from covalab.core.far_kernels import PIECE_BYTES, StoredPart
 from covalab.core.model import Digest
 from covalab.jupyter.server.base_route import Route
@@ -155,13 +155,10 @@ class BlobRoute(KernelRoute):
             raise web.HTTPError(400, f"{path[0][:80]!r} is not the digest of a value")
         digest = Digest(path[0])
         try:
-            self.check_client()
             if self.request.method == "GET":
                 await self._send(digest)
             else:
                 await self._receive(digest)
-        except VersionMismatch as error:
-            self.problem(409, "VersionMismatch", str(error))
         except DataFolderError as error:
             self.problem(507, "DataFolderError", str(error))
         except CovalabError as error:

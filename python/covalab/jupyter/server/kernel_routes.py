@@ -78,24 +78,15 @@ class KernelRoute(Route):
             raise web.HTTPError(405)
         if self.request.method != "GET":
             self._track_activity = True
-        await self.serve(*path)
+        try:
+            version = self.request.headers.get(protocol.HEADER, "")
+            protocol.check_version(version, "the kernel that asks it", "install the same version on both sides")
+            await self.serve(*path)
+        except VersionMismatch as error:
+            self.problem(409, "VersionMismatch", str(error))
 
     _for_kernels: Any = web.authenticated(authorized(action="execute")(_serve_if_known))
     get = head = post = put = patch = delete = options = _for_kernels
-
-    def check_client(self) -> None:
-        """Refuse a kernel with another protocol.
-
-        Raises
-        ------
-        VersionMismatch
-            With both versions.
-        """
-        protocol.check_version(
-            self.request.headers.get(protocol.HEADER, ""),
-            "the kernel that asks it",
-            "install the same version on both sides",
-        )
 
     def whole_query(self) -> dict[str, str]:
         """Return the query."""
@@ -122,7 +113,6 @@ class RelayedRoute(KernelRoute):
         query = self.whole_query()
         held = self._limit_wait(query)
         try:
-            self.check_client()
             body = await self._body() if self.request.method == "POST" else None
             self.relay.allow_start()
             answer = await self.relay.ask(
@@ -132,9 +122,8 @@ class RelayedRoute(KernelRoute):
                 held=held,
                 accept=protocol.MSGPACK,
             )
-        except VersionMismatch as error:
-            self.problem(409, "VersionMismatch", str(error))
-            return
+        except VersionMismatch:
+            raise
         except CovalabError as error:
             self.problem(503, type(error).__name__, str(error))
             return
@@ -192,12 +181,7 @@ class EnvironmentRoute(KernelRoute):
 
     async def serve(self, *_: str) -> None:
         """Answer with a `TaskEnvironment`."""
-        try:
-            self.check_client()
-            found = await self._environments.of(_decoded(self.request.body, Environment))
-        except VersionMismatch as error:
-            self.problem(409, "VersionMismatch", str(error))
-            return
+        found = await self._environments.of(_decoded(self.request.body, Environment))
         await self.finish_if_open(msgspec.msgpack.encode(found), protocol.MSGPACK)
 
 
