@@ -52,6 +52,23 @@ def client_of(server: Server) -> FarClient:
     return found if found is not None else _far_clients.setdefault(server, FarClient(server))
 
 
+def own_data_dir() -> Path:
+    """Return the data folder of this host, for what can only be done beside the dispatcher.
+
+    Raises
+    ------
+    DispatcherError
+        If this process uses a server on another host.
+    """
+    if (server := far_server()) is not None:
+        message = (
+            f"this can be done on the host of {server.url} only, in a terminal of that Jupyter server; or unset "
+            f"{URL_NAME} to use the data folder of this host"
+        )
+        raise errors.DispatcherError(message)
+    return paths.data_dir()
+
+
 def connect(*, start: bool = True, data_dir: Path | None = None) -> Client:
     """Return the client of a data folder, with a dispatcher that is running; or of the server that was chosen.
 
