@@ -289,6 +289,14 @@ def test_workers_by_default_are_within_the_limit_of_a_hub(monkeypatch: pytest.Mo
     """`CPU_LIMIT`, as a spawner sets it; what is no number, or none, limits nothing."""
     monkeypatch.delenv("CPU_LIMIT", raising=False)
     cores = config.default_workers()
-    for text, expected in {"1.0": 1, "0.5": 1, "1e6": cores, "": cores, "none": cores, "0": cores, "nan": cores}.items():
+    for text, expected in {
+        "1.0": 1,
+        "0.5": 1,
+        "1e6": cores,
+        "": cores,
+        "none": cores,
+        "0": cores,
+        "nan": cores,
+    }.items():
         monkeypatch.setenv("CPU_LIMIT", text)
         assert config.default_workers() == expected, text

@@ -282,9 +282,10 @@ def test_a_server_that_ends_and_comes_back_is_waited_for(kernel: Kernel, server:
 def test_errors_say_what_to_do(far: FarPlace, server: JupyterServer) -> None:
     """A wrong token, a wrong place, a server that does not run, a certificate that nobody knows, another Python."""
     url = server.url.rstrip("/")
+    tried = [(url, "wrong"), (f"{url[:-4]}/bob", TOKEN), (f"http://{far.host.here}:9", "x")]
     code = (
         "import covalab as ct\n"
-        f"for url, token in [({url!r}, 'wrong'), ({url[:-4]!r} + '/bob', {TOKEN!r}), ('http://{far.host.here}:9', 'x')]:\n"
+        f"for url, token in {tried!r}:\n"
         "    try:\n        ct.connect(url, token)\n"
         "    except ct.CovalabError as error:\n        print(type(error).__name__, error)\n"
         "try:\n    ct.dispatch(ct.lattice(lambda: 1))()\n"
