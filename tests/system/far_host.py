@@ -71,6 +71,27 @@ def hidden(*folders: Path) -> str:
     return " && ".join(f"mount -t tmpfs none {folder}" for folder in folders)
 
 
+def as_everybody_can(hold: Path, *needed: Path | str) -> str:
+    """Return a shell script, for a mount namespace, after which other users of the machine can enter some folders.
+
+    Whatever is beside them in a folder that is closed to others is hidden; `hold` is an empty folder for that.
+    """
+    paths = sorted({Path(one).resolve() for one in needed})
+    paths = [one for one in paths if not any(other in one.parents for other in paths)]
+    closed: dict[Path, list[Path]] = {}
+    for path in paths:
+        above = [folder for folder in reversed(path.parents) if not folder.stat().st_mode & 0o001]
+        if above:
+            closed.setdefault(above[0], []).append(path)
+    commands = ["true"]
+    for number, path in enumerate(one for inside in closed.values() for one in inside):
+        commands += [f"mkdir -p {hold}/{number}", f"mount --rbind {path} {hold}/{number}"]
+    commands += [f"mount -t tmpfs -o mode=755 none {folder}" for folder in closed]
+    for number, path in enumerate(one for inside in closed.values() for one in inside):
+        commands += [f"mkdir -p {path}", f"mount --rbind {hold}/{number} {path}"]
+    return " && ".join(commands)
+
+
 def environment_without(*beginnings: str, **more: str) -> dict[str, str]:
     """Return the environment variables of this process without some, and with more."""
     return {key: value for key, value in os.environ.items() if not key.startswith(beginnings)} | more

@@ -24,7 +24,7 @@ import psutil
 import pytest
 from tests.jupyter.server.test_routes import ROUTES
 from tests.labextension.front_end import node
-from tests.system.far_host import environment_without, run
+from tests.system.far_host import as_everybody_can, environment_without, run
 from tests.waiting import until
 
 from covalab.client.connecting import client_of
@@ -89,15 +89,30 @@ class Hub:
         }
         with (folder / "hub.log").open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "jupyterhub", "--config", str(Path(__file__).with_name("hub_config.py"))],
+                self.command(
+                    sys.executable, "-m", "jupyterhub", "--config", str(Path(__file__).with_name("hub_config.py"))
+                ),
                 env=environment_without(*PRIVATE, HUB_TEST=json.dumps(given)),
                 cwd=folder,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+        self.tokens: dict[str, str] = {}
+
+    def command(self, *command: str, user: str = "") -> list[str]:
+        """Return a command that runs where other users of the machine can enter this environment; as one of them."""
+        if not IS_ROOT:
+            return [*command]
+        hold = Path(tempfile.mkdtemp(dir=self.folder))
+        script = as_everybody_can(hold, ROOT, sys.prefix, sys.base_prefix)
+        uid = self.uids.get(user)
+        change = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"] if uid else []
+        return ["unshare", "-m", "sh", "-c", f'{script} && exec "$@"', "sh", *change, *command]
+
+    def begin(self) -> None:
+        """Wait for the hub, make the users, and start their servers."""
         until(self._is_up)
-        self.tokens = {}
         for name in USERS:
             self.ask("POST", f"users/{name}")
             self.start(name)
@@ -106,8 +121,8 @@ class Hub:
 
     def _is_up(self) -> bool:
         assert self.process.poll() is None, (self.folder / "hub.log").read_text()
-        with suppress(OSError):
-            self.ask("GET", "users")
+        with suppress(OSError):  # the proxy listens before it knows the hub, and answers 404
+            urllib.request.urlopen(f"{self.url}/hub/api/", timeout=60).close()
             return True
         return False
 
@@ -119,8 +134,13 @@ class Hub:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"token {self.token}"},
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.loads(answer.read() or b"null")
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            log = (self.folder / "hub.log").read_text()
+            message = f"{method} {path}: {error.code} {error.read().decode()}\n{log[-8000:]}"
+            raise AssertionError(message) from error
 
     def start(self, name: str) -> None:
         """Start a user's server and wait until it is ready."""
@@ -182,6 +202,7 @@ def hub() -> Iterator[Hub]:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         hub = Hub(folder)
         stack.callback(hub.stop)
+        hub.begin()
         yield hub
 
 
@@ -247,9 +268,8 @@ def test_another_user_of_the_machine_gets_nothing(hub: Hub, works: dict[str, lis
         "    tried(pid, lambda: open(f'/proc/{pid}/environ').read())\n"
         "print('done')"
     )
-    as_bob = ["setpriv", f"--reuid={hub.uids['bob']}", f"--regid={hub.uids['bob']}", "--clear-groups"]
 
-    assert run([*as_bob, sys.executable, "-c", code], environment_without(*PRIVATE)) == "done\n"
+    assert run(hub.command(sys.executable, "-c", code, user="bob"), environment_without(*PRIVATE)) == "done\n"
 
 
 def test_work_goes_on_while_the_server_is_culled(hub: Hub, works: dict[str, list[str]]) -> None:
@@ -276,7 +296,5 @@ def test_work_goes_on_while_the_server_is_culled(hub: Hub, works: dict[str, list
 def _is_completed(hub: Hub, dispatch: str) -> bool:
     """Ask ada's dispatcher, as somebody on the hub's host could."""
     environment = environment_without(*PRIVATE, COVALAB_DATA_DIR=str(hub.data("ada")))
-    uid = hub.uids["ada"]
-    as_ada = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"] if uid else []
     code = f"import covalab as ct; print(ct.get_result({dispatch!r}).status)"
-    return run([*as_ada, sys.executable, "-c", code], environment).strip() == "COMPLETED"
+    return run(hub.command(sys.executable, "-c", code, user="ada"), environment).strip() == "COMPLETED"
