@@ -21,7 +21,7 @@ _far_clients: dict[Server, FarClient] = {}
 
 
 class _Chosen:
-    """What this process has chosen by `use_server`."""
+    """Server that this process has chosen by `use_server`."""
 
     server: Server | None = None
 

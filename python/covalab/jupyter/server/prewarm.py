@@ -27,7 +27,7 @@ sys.stdout.buffer.write(msgspec.msgpack.encode([environment(), process_variables
 
 
 class KernelProcess(msgspec.Struct, frozen=True, array_like=True):
-    """What a fresh process of a kernel has: environment, and its variables, packed."""
+    """Fresh process of a kernel: its environment, and its variables, packed."""
 
     environment: Environment
     variables: bytes
