@@ -115,7 +115,9 @@ class Hub:
         until(self._is_up)
         for name in USERS:
             self.ask("POST", f"users/{name}")
-            self.start(name)
+            self.ask("POST", f"users/{name}/server")
+        for name in USERS:
+            until(lambda name=name: self._is_ready(name))
             made = self.ask("POST", f"users/{name}/tokens", {"scopes": [f"access:servers!user={name}"]})
             self.tokens[name] = str(made["token"])
 
@@ -145,7 +147,10 @@ class Hub:
     def start(self, name: str) -> None:
         """Start a user's server and wait until it is ready."""
         self.ask("POST", f"users/{name}/server")
-        until(lambda: self.ask("GET", f"users/{name}")["servers"].get("", {}).get("ready"))
+        until(lambda: self._is_ready(name))
+
+    def _is_ready(self, name: str) -> bool:
+        return bool(self.ask("GET", f"users/{name}")["servers"].get("", {}).get("ready"))
 
     def cull(self, name: str) -> None:
         """Stop a user's server, as `jupyterhub-idle-culler` does."""
