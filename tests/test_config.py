@@ -283,3 +283,20 @@ def test_the_defaults_of_executors_can_be_read(monkeypatch: pytest.MonkeyPatch, 
         sys.modules.pop("mine_too")
         manager._classes.pop("mine_too")
         manager._defaults.pop("mine_too")
+
+
+def test_workers_by_default_are_within_the_limit_of_a_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`CPU_LIMIT`, as a spawner sets it; what is no number, or none, limits nothing."""
+    monkeypatch.delenv("CPU_LIMIT", raising=False)
+    cores = config.default_workers()
+    for text, expected in {
+        "1.0": 1,
+        "0.5": 1,
+        "1e6": cores,
+        "": cores,
+        "none": cores,
+        "0": cores,
+        "nan": cores,
+    }.items():
+        monkeypatch.setenv("CPU_LIMIT", text)
+        assert config.default_workers() == expected, text

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from covalab.sdk.building.lattice import Lattice, lattice
     from covalab.sdk.building.lepton import Lepton
     from covalab.sdk.configuration import get_config, reload_config, set_config
+    from covalab.sdk.connection import connect
     from covalab.sdk.dispatching.api import cancel, dispatch, dispatch_sync, get_result, start, stop_triggers
     from covalab.sdk.dispatching.async_api import async_dispatch_sync, async_get_result
     from covalab.sdk.dispatching.covalent_service import covalent_start, covalent_stop, is_covalent_running
@@ -123,6 +124,7 @@ __all__ = [
     "async_summary",
     "cancel",
     "compare",
+    "connect",
     "continue_with",
     "covalent_start",
     "covalent_stop",
@@ -191,6 +193,7 @@ _HOMES = {
     ),
     "covalab.sdk.dispatching.api": ("cancel", "dispatch", "dispatch_sync", "get_result", "start", "stop_triggers"),
     "covalab.sdk.dispatching.async_api": ("async_dispatch_sync", "async_get_result"),
+    "covalab.sdk.connection": ("connect",),
     "covalab.sdk.configuration": ("get_config", "reload_config", "set_config"),
     "covalab.sdk.hooks.deps": ("DepsBash", "DepsCall", "DepsModule", "DepsPip"),
     "covalab.sdk.building.electron": ("electron", "wait"),

@@ -557,8 +557,16 @@ def _replace(path: Path, text: str) -> None:
 
 
 def default_workers() -> int:
-    """Return the default number of workers of a local cluster: one per core that this process may use."""
+    """Return the default number of workers of a local cluster: one per core that this process may use.
+
+    ``CPU_LIMIT`` is what a spawner of JupyterHub says of its limit for a user's server.
+    """
     try:
-        return len(os.sched_getaffinity(0))
+        cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
-        return os.cpu_count() or 1
+        cores = os.cpu_count() or 1
+    try:
+        limit = float(os.environ.get("CPU_LIMIT") or "inf")
+    except ValueError:  # of something else
+        return cores
+    return max(1, int(min(cores, limit))) if limit > 0 else cores

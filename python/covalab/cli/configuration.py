@@ -64,10 +64,11 @@ def purge(*, hard: bool, yes: bool, older_than: str | None) -> None:
     if older_than is not None:
         _purge_dispatches(older_than, hard=hard, yes=yes)
         return
-    from covalab.client import Client, data_dir
+    from covalab.client import Client
+    from covalab.client.connecting import own_data_dir
     from covalab.client.launcher import find
 
-    folder = data_dir()
+    folder = own_data_dir()
     paths = _paths_to_delete(folder, hard=hard)
     if not paths:
         click.echo(f"there is nothing to delete in {folder}")

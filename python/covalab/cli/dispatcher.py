@@ -50,12 +50,13 @@ _CLUSTER: Final = click.option(
 @click.option("--triggers-only", is_flag=True, hidden=True)
 def start(*, workers: int | None, mem_per_worker: str | None, no_cluster: bool | None, **ignored: Any) -> None:
     """Start the dispatcher, unless it is running. Notebooks and scripts start it by themselves when they need it."""
-    from covalab.client import connect, data_dir
+    from covalab.client import connect
+    from covalab.client.connecting import own_data_dir
     from covalab.client.launcher import find
 
     _warn_of_ignored(ignored)
     save_settings(workers=workers, memory=mem_per_worker, no_cluster=no_cluster)
-    was_running = find(data_dir()) is not None
+    was_running = find(own_data_dir()) is not None
     found = _status(connect())
     click.echo(f"dispatcher {'was already' if was_running else 'is'} running: process {found.pid}, {found.data_dir}")
 
@@ -66,10 +67,11 @@ def stop() -> None:
 
     A dispatcher that does not answer is ended all the same; what it has recorded is kept.
     """
-    from covalab.client import Client, data_dir
+    from covalab.client import Client
+    from covalab.client.connecting import own_data_dir
     from covalab.client.launcher import find
 
-    folder = data_dir()
+    folder = own_data_dir()
     address = find(folder)
     if address is None:
         click.echo(f"no dispatcher is running for {folder}")
@@ -157,10 +159,10 @@ def _print_lacks(out: Console, pool: PoolStatus) -> None:
 @click.option("-n", "--lines", type=click.IntRange(0), default=50, show_default=True, help="Number of lines to print.")
 def logs(*, follow: bool, lines: int) -> None:
     """Print the end of the log of the dispatcher and its workers."""
-    from covalab.client import data_dir
+    from covalab.client.connecting import own_data_dir
     from covalab.client.paths import log_file
 
-    path = log_file(data_dir())
+    path = log_file(own_data_dir())
     if not path.exists():
         message = f"there is no log at {path}: no dispatcher ever ran there; `covalab start` starts one"
         raise click.ClickException(message)
@@ -228,10 +230,10 @@ def _print_scheduler_address() -> None:
 
 
 def _print_pool_logs() -> None:
-    from covalab.client import data_dir
+    from covalab.client.connecting import own_data_dir
     from covalab.client.paths import log_file
 
-    for path in sorted(log_file(data_dir()).parent.glob("pool-*.log")):
+    for path in sorted(log_file(own_data_dir()).parent.glob("pool-*.log")):
         click.echo(f"== {path}\n{path.read_text(errors='replace')}", nl=False)
 
 

@@ -65,7 +65,7 @@ def list_(*, statuses: Sequence[Status], name: str | None, schedule: str | None,
         console().print(summary_table(found))
     else:
         which = " that match" if statuses or name or schedule else ""
-        click.echo(f"no dispatches{which} in {connect().data_dir}")
+        click.echo(f"no dispatches{which} in {connect().where}")
 
 
 @click.command()

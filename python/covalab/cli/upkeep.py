@@ -33,9 +33,9 @@ def doctor(*, repair: bool, values: bool) -> None:
     --repair, modes are set; a damaged database is made anew from what is whole, and kept as it was, when no dispatcher
     uses it.
     """
-    from covalab.client import data_dir
+    from covalab.client.connecting import own_data_dir
 
-    folder = data_dir()
+    folder = own_data_dir()
     click.echo(f"data folder {folder}")
     if not folder.exists():
         click.echo("  it is not there yet: nothing was dispatched")
@@ -181,11 +181,11 @@ def backup(folder: Path) -> None:
     FOLDER is new or an earlier backup, of which values stay that are there already. It can be used as a data folder:
     COVALAB_DATA_DIR=FOLDER covalab list.
     """
-    from covalab.client import data_dir
+    from covalab.client.connecting import own_data_dir
     from covalab.core.errors import DataFolderError
     from covalab.dispatcher.backup import back_up
 
-    done = back_up(data_dir(), folder.absolute())
+    done = back_up(own_data_dir(), folder.absolute())
     click.echo(f"{done.n_dispatches:,} dispatches are in {folder}, {done.n_blobs:,} large values are new there")
     if done.missing:
         message = f"{len(done.missing)} values could not be copied: `covalab doctor --values` names their dispatches"

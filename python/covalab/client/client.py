@@ -106,6 +106,7 @@ class Client:
 
     def __init__(self, data_dir: Path, *, start: bool = True) -> None:
         self.data_dir = data_dir
+        self.where = str(data_dir)  # of its dispatches, for messages
         self.start = start
         self.blobs = BlobStore(paths.blob_folder(data_dir))
         self._local = threading.local()
@@ -500,7 +501,7 @@ class Client:
         if check:
             protocol.check_version(version, f"the dispatcher of {self.data_dir}", _REMEDY)
         if status >= _ERROR:
-            raise _exception(status, data, str(self.data_dir))
+            raise exception_of(status, data, self.where)
         return msgspec.msgpack.decode(data or b"\xc0", type=answer)
 
     def _connection(self, *, start: bool) -> UnixConnection:
@@ -525,38 +526,12 @@ class Client:
             self._local.connection = None
 
 
-_clients: dict[Path, Client] = {}
-
-
-def connect(*, start: bool = True, data_dir: Path | None = None) -> Client:
-    """Return the client of a data folder, with a dispatcher that is running.
-
-    Parameters
-    ----------
-    start
-        Start a dispatcher when none is running; if false, that is a `DispatcherUnavailable`.
-    data_dir
-        The data folder; default: `COVALAB_DATA_DIR`, else `covalab` in the Jupyter data directory.
-
-    Raises
-    ------
-    DispatcherUnavailable, DataFolderError
-        If there is no dispatcher, or the data folder cannot be used.
-    """
-    folder = data_dir or paths.data_dir()
-    if find(folder) is None:
-        if not start:
-            message = f"no dispatcher is running for {folder}; `covalab start` starts one"
-            raise errors.DispatcherUnavailable(message)
-        start_dispatcher(folder)
-    return _clients.setdefault(folder, Client(folder))
-
-
 def _path(dispatch: str) -> str:
     return f"/dispatches/{quote(str(dispatch), safe='')}"
 
 
-def _exception(status: int, data: bytes, store: str) -> Exception:
+def exception_of(status: int, data: bytes, store: str) -> Exception:
+    """Return the error that an answer of the dispatcher stands for."""
     try:
         problem = msgspec.msgpack.decode(data, type=Problem)
     except msgspec.MsgspecError:

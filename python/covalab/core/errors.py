@@ -4,6 +4,7 @@ CovalabError
  ├─ DispatcherError               the background process cannot do it
  │   ├─ DispatcherUnavailable     it is not running and could not be started
  │   │   └─ DispatcherSilent      it is running and does not answer
+ │   ├─ TokenRefused              a Jupyter server does not accept the token
  │   ├─ VersionMismatch           two parts of covalab have different versions
  │   ├─ DataFolderError           the data folder is full, read-only, or another user's
  │   └─ TakenOver                 another dispatcher has taken over the data folder
@@ -49,6 +50,12 @@ class DispatcherUnavailable(DispatcherError, ConnectionError):
 
 class DispatcherSilent(DispatcherUnavailable, TimeoutError):
     """The background dispatcher is running and has not answered in time: it is stopped, or its disk hangs."""
+
+
+class TokenRefused(DispatcherError, PermissionError):
+    """The Jupyter server that this process uses does not accept its token."""
+
+    __str__ = Exception.__str__  # that of an OSError is for a number and a text
 
 
 class VersionMismatch(DispatcherError):

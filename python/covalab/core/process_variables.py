@@ -36,6 +36,9 @@ SET_BY_A_KERNEL: Final[Mapping[bytes, bytes]] = MappingProxyType(
     }
 )
 """Variables that a kernel sets when it starts, whatever they were: ipykernel's, which has them in no table."""
+_OF_A_KERNEL: Final = frozenset({*_OF_THE_KERNEL, *SET_BY_A_KERNEL})
+_FAR_ONLY: Final = frozenset({b"COVALAB_URL", b"COVALAB_TOKEN", b"COVALAB_CA_FILE"})
+"""Variables by which a kernel finds a Jupyter server on another host: its tasks run on that host."""
 _OF_THE_WORKER: Final = frozenset({b"COVALAB_TASK_PROCESS"})
 _LIMITS: Final = frozenset(  # set by Dask's nanny, because each worker has one core
     {
@@ -132,6 +135,34 @@ def variables_of_task(
     for name in _OF_THE_KERNEL:
         found.pop(name, None)
     return found
+
+
+def variables_elsewhere(sent: ProcessVariables, there: ProcessVariables, *, same_interpreter: bool) -> ProcessVariables:
+    """Return the variables of a process on another host, as they are to be where its tasks run.
+
+    Parameters
+    ----------
+    sent
+        Those of the process.
+    there
+        Those of a fresh process on the host of the tasks: they hold for all that the process has not set itself.
+    same_interpreter
+        Whether the tasks run under the interpreter of the process: then what selects it is the process's.
+
+    Examples
+    --------
+    >>> far = ProcessVariables({b"KEY": b"1", b"HOME": b"/far", b"COVALAB_TOKEN": b"x"}, [b"KEY", b"COVALAB_TOKEN"])
+    >>> variables_elsewhere(far, ProcessVariables({b"HOME": b"/here"}), same_interpreter=False).variables
+    {b'HOME': b'/here', b'KEY': b'1'}
+    """
+    changed = [name for name in sent.changed if name not in _FAR_ONLY]
+    found = {name: value for name, value in there.variables.items() if name not in _OF_A_KERNEL}
+    for name in changed:
+        found.pop(name, None)
+    of_process = {name for name in sent.variables if same_interpreter and _selects_an_interpreter(name)}
+    of_process |= {*changed, *_OF_A_KERNEL}
+    found |= {name: value for name, value in sent.variables.items() if name in of_process}
+    return ProcessVariables(found, changed)
 
 
 def _stays(name: bytes, sent: Mapping[bytes, bytes], changed: frozenset[bytes]) -> bool:

@@ -49,7 +49,7 @@ def send(http_server_client: Any) -> Send:
     """Send a request with exactly the given headers, and return the answer whatever its code."""
 
     async def send(
-        path: str, method: str = "GET", headers: dict[str, str] | None = None, body: str = ""
+        path: str, method: str = "GET", headers: dict[str, str] | None = None, body: str | bytes = ""
     ) -> HTTPResponse:
         response: HTTPResponse = await http_server_client.fetch(
             path,

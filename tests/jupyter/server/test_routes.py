@@ -10,7 +10,7 @@ from jupyter_server.auth import Authorizer
 from tests.jupyter.server.helpers import Send
 
 VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-ROUTES = {
+PAGES = {
     "summary": {"GET"},
     "tasks": {"GET"},
     "status": {"GET"},
@@ -34,6 +34,37 @@ ROUTES = {
     "notebooks": {"POST"},
     "dispatches/7/notebook": {"GET"},
     "dispatches/7/notebook/executed": {"GET"},
+}
+KERNELS = {  # for kernels on other hosts, see test_kernel_routes.py
+    "environment": {"POST"},
+    "blobs/7": {"GET", "POST", "PUT"},
+    "status": {"GET"},
+    "environments": {"POST"},
+    "tasks": {"GET"},
+    "summary": {"GET"},
+    "events": {"GET"},
+    "dispatches": {"GET", "POST", "DELETE"},
+    "dispatches/7": {"GET", "DELETE"},
+    "dispatches/7/record": {"GET"},
+    "dispatches/7/graph": {"GET"},
+    "dispatches/7/changes": {"GET"},
+    "dispatches/7/timeline": {"GET"},
+    "dispatches/7/nodes/7": {"GET"},
+    "dispatches/7/nodes/7/outputs": {"GET"},
+    "dispatches/7/nodes/7/preview": {"GET"},
+    "dispatches/7/outputs": {"GET"},
+    "dispatches/7/cancel": {"POST"},
+    "dispatches/7/submission": {"GET"},
+    "dispatches/7/start": {"POST"},
+    "dispatches/7/redispatch": {"POST"},
+    "dispatches/7/execution": {"GET"},
+    "dispatches/7/journal": {"GET", "POST"},
+    "dispatches/7/triggers": {"GET", "POST"},
+    "dispatches/7/triggers/stop": {"POST"},
+    "triggers/7/fire": {"POST"},
+}
+ROUTES = {f"api/{route}": verbs for route, verbs in PAGES.items()} | {
+    f"kernel/{route}": verbs for route, verbs in KERNELS.items()
 }
 
 
@@ -70,7 +101,7 @@ class Readers(Authorizer):
 
 async def test_the_routes_are_those_of_the_list(route_paths: list[str], jp_base_url: str) -> None:
     """The tables of this file have every route that the server has."""
-    assert sorted(route_paths) == sorted(f"{jp_base_url}covalab/api/{route}" for route in ROUTES)
+    assert sorted(route_paths) == sorted(f"{jp_base_url}covalab/{route}" for route in ROUTES)
 
 
 @pytest.mark.parametrize(
@@ -101,24 +132,29 @@ async def test_the_authorizer_can_refuse_everything(
 async def test_a_reader_may_read_but_not_cancel_or_delete(
     send: Send, route_paths: list[str], jp_auth_header: dict[str, str], jp_serverapp: Any
 ) -> None:
-    """The authorizer is asked about "covalab": read for GET, HEAD and OPTIONS, write for the rest."""
+    """The authorizer is asked about "covalab": read for GET, HEAD and OPTIONS, else write; execute for kernels."""
     answers = await codes(send, route_paths, jp_auth_header)
 
     writing = {"POST", "PUT", "PATCH", "DELETE"}
-    assert {verb for (verb, _), code in answers.items() if code == 403} == writing
+    assert {verb for (verb, path), code in answers.items() if code == 403 and "/api/" in path} == writing
+    assert {code for (_, path), code in answers.items() if "/kernel/" in path} == {403}
     assert set(jp_serverapp.authorizer.asked) == {
-        (verb, "write" if verb in writing else "read", "covalab") for verb in VERBS
+        *((verb, "write" if verb in writing else "read", "covalab") for verb in VERBS),
+        *((verb, "execute", "covalab") for verb in VERBS),
     }
 
 
 async def test_a_verb_that_a_route_lacks_is_refused(
     send: Send, route_paths: list[str], jp_auth_header: dict[str, str], jp_base_url: str
 ) -> None:
-    """Verbs outside the table answer 405; those inside reach the relay, which has no dispatcher here."""
+    """Verbs outside the table answer 405; those inside reach the relay, which has no dispatcher here.
+
+    A kernel has to say its version first.
+    """
     answers = await codes(send, route_paths, jp_auth_header)
 
     expected = {
-        (verb, f"{jp_base_url}covalab/api/{route}"): 503 if verb in verbs else 405
+        (verb, f"{jp_base_url}covalab/{route}"): 405 if verb not in verbs else 409 if route[0] == "k" else 503
         for route, verbs in ROUTES.items()
         for verb in VERBS
     }

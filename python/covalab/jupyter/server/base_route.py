@@ -110,10 +110,10 @@ class Route(APIHandler):
             found.append(answer.body)
         return found
 
-    async def finish_if_open(self, body: bytes | None) -> None:
+    async def finish_if_open(self, body: bytes | None, kind: str = "application/json") -> None:
         """Send the body of an answer, unless the page that asked was closed meanwhile, which is no error."""
         with suppress(StreamClosedError):
-            await self.finish(body)
+            await self.finish(body, set_content_type=kind)
 
     def problem(self, status: int, kind: str, message: str, subject: str = "") -> None:
         """Answer with a `Problem`."""
@@ -156,9 +156,14 @@ class Route(APIHandler):
 
 def dispatch_of(path: tuple[str, ...]) -> str:
     """Return the id of the dispatch that a request names."""
-    if not _ID.fullmatch(path[0]):
-        raise web.HTTPError(400, f"{path[0][:80]!r} is not the id of a dispatch; `covalab list` shows those there are")
-    return path[0]
+    return id_of(path[0])
+
+
+def id_of(text: str) -> str:
+    """Return a text if it can be an id."""
+    if not _ID.fullmatch(text):
+        raise web.HTTPError(400, f"{text[:80]!r} is not the id of a dispatch; `covalab list` shows those there are")
+    return text
 
 
 def _escaped(error: Exception) -> str:

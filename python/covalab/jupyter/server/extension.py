@@ -23,10 +23,13 @@ from traitlets import Bool, Unicode
 from covalab._version import __version__
 from covalab.client import data_dir
 from covalab.core.model import DispatchSummary
+from covalab.jupyter.server.blob_routes import blob_routes
 from covalab.jupyter.server.event_bridge import EventBridge
+from covalab.jupyter.server.kernel_routes import kernel_routes
 from covalab.jupyter.server.prewarm import kernel_environment
 from covalab.jupyter.server.relay import Relay
 from covalab.jupyter.server.routes import routes
+from covalab.jupyter.server.task_environments import TaskEnvironments
 
 EVENTS: Final = "https://events.covalab.dev/dispatches/v1"
 """The schema id of the events; the data is ``{"dispatches": [DispatchSummary, ...]}``."""
@@ -79,6 +82,13 @@ class CovalabApp(ExtensionApp):
         """Add the routes."""
         self._relay = Relay(data_dir(), start=self.autostart)
         self.handlers.extend(routes(self._relay))
+        assert self.serverapp is not None
+        environments = TaskEnvironments(
+            self.serverapp.kernel_spec_manager,
+            self.serverapp.kernel_manager.default_kernel_name,
+            self.serverapp.root_dir,
+        )
+        self.handlers.extend([*kernel_routes(self._relay, environments), *blob_routes(self._relay)])
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Start to follow the dispatcher, in a task of the server's event loop."""

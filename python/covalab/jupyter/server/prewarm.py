@@ -1,4 +1,4 @@
-"""Environment of the default kernel of a Jupyter server, so that its workers start before the first dispatch."""
+"""Environment of a kernel of this Jupyter server: of the default one, its workers start before the first dispatch."""
 
 from __future__ import annotations
 
@@ -21,13 +21,29 @@ _THIS_PYTHON: Final = frozenset({"python", f"python{sys.version_info[0]}", "pyth
 _DESCRIBE: Final = """
 import sys
 import msgspec
-from covalab.sdk.environment import environment
-sys.stdout.buffer.write(msgspec.msgpack.encode(environment()))
+from covalab.sdk.environment import environment, process_variables
+sys.stdout.buffer.write(msgspec.msgpack.encode([environment(), process_variables()]))
 """
 
 
+class KernelProcess(msgspec.Struct, frozen=True, array_like=True):
+    """Fresh process of a kernel: its environment, and its variables, packed."""
+
+    environment: Environment
+    variables: bytes
+
+    def __repr__(self) -> str:
+        return f"<process of {self.environment.python}>"  # without the variables
+
+
 async def kernel_environment(argv: Sequence[str], variables: Mapping[str, str], cwd: str) -> Environment | None:
-    """Return the environment of a kernel, computed by its interpreter.
+    """Return the environment of a kernel; see `kernel_process`."""
+    found = await kernel_process(argv, variables, cwd)
+    return None if found is None else found.environment
+
+
+async def kernel_process(argv: Sequence[str], variables: Mapping[str, str], cwd: str) -> KernelProcess | None:
+    """Return what a fresh process of a kernel has, as its interpreter says.
 
     Parameters
     ----------
@@ -40,7 +56,7 @@ async def kernel_environment(argv: Sequence[str], variables: Mapping[str, str], 
 
     Returns
     -------
-    Environment or None
+    KernelProcess or None
         None if it is no Python with covalab: then there is nothing to warm up.
     """
     if not argv:
@@ -63,6 +79,6 @@ async def kernel_environment(argv: Sequence[str], variables: Mapping[str, str], 
         with suppress(ProcessLookupError):
             process.kill()  # one that did not answer in time; others have ended
     try:
-        return msgspec.msgpack.decode(output, type=Environment)
+        return msgspec.msgpack.decode(output, type=KernelProcess)
     except msgspec.DecodeError:
         return None

@@ -34,7 +34,7 @@ _REMEDY: Final = "run `covalab stop` with that version, or install the same vers
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """An answer of the dispatcher: HTTP status, body (JSON unless it is empty), and the epoch of the dispatcher."""
+    """An answer of the dispatcher: HTTP status, body (JSON, or as asked, or empty), epoch of the dispatcher."""
 
     status: int
     body: bytes
@@ -85,7 +85,14 @@ class Relay:
         self._http.close()
 
     async def ask(
-        self, method: str, target: str, *, body: object = None, held: float = 0.0, repeat: bool = True
+        self,
+        method: str,
+        target: str,
+        *,
+        body: object = None,
+        held: float = 0.0,
+        repeat: bool = True,
+        accept: str = "application/json",
     ) -> Answer:
         """Send a request to the dispatcher and return its answer.
 
@@ -94,11 +101,13 @@ class Relay:
         method, target
             As in HTTP. `target` is sent as it is, so its parts must have been checked.
         body
-            The body, or None.
+            The body, or None. Bytes are sent as they are, everything else in msgpack.
         held
             Number of seconds for which the request asks to be held open.
         repeat
             Whether to send it again, once, if the connection breaks.
+        accept
+            The format of the answer.
 
         Raises
         ------
@@ -117,11 +126,11 @@ class Relay:
                 f"http://localhost{target}",
                 method,
                 {
-                    "Accept": "application/json",
+                    "Accept": accept,
                     "Content-Type": protocol.MSGPACK,
                     protocol.HEADER: protocol.version_header(),
                 },
-                body=msgspec.msgpack.encode(body) if method == "POST" else None,
+                body=None if method != "POST" else body if isinstance(body, bytes) else msgspec.msgpack.encode(body),
                 connect_timeout=_CONNECT_LIMIT,
                 request_timeout=held + _ANSWER_LIMIT,
                 follow_redirects=False,
@@ -195,6 +204,11 @@ class Relay:
             f"the dispatcher of {self.folder} was started and died; see `covalab logs`, or wait {self._pause:.0f} s"
         )
         return address
+
+    def allow_start(self) -> None:
+        """Let the next request start a dispatcher that a user had stopped, as any dispatch does."""
+        if self._address is None:
+            self._was_found = False
 
     def settle(self) -> None:
         """Reset the pause before the next start: the dispatcher has been up for a while."""

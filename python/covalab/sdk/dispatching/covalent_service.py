@@ -8,8 +8,10 @@ from __future__ import annotations
 import warnings
 from typing import Final
 
-from covalab.client import Client, connect, data_dir
+from covalab.client import Client, connect
+from covalab.client.connecting import far_server, own_data_dir
 from covalab.client.launcher import find
+from covalab.core.errors import DispatcherUnavailable
 from covalab.sdk.configuration import set_config
 from covalab.sdk.values import FieldDict
 
@@ -97,7 +99,7 @@ def covalent_stop(*, quiet: bool = False) -> None:
     DispatcherError
         If it does not end.
     """
-    folder = data_dir()
+    folder = own_data_dir()
     if find(folder) is None:
         said = f"No dispatcher is running for {folder}."
     else:
@@ -112,8 +114,14 @@ def covalent_stop(*, quiet: bool = False) -> None:
 
 
 def is_covalent_running() -> bool:
-    """Return whether a dispatcher is running for the data folder."""
-    return find(data_dir()) is not None
+    """Return whether a dispatcher is running for the data folder, or behind the server that `connect` chose."""
+    if far_server() is None:
+        return find(own_data_dir()) is not None
+    try:
+        connect().status()
+    except DispatcherUnavailable:
+        return False
+    return True
 
 
 def _show(text: str) -> None:

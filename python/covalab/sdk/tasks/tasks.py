@@ -137,7 +137,7 @@ def fetch_task(task_id: str, *, wait: bool = False, timeout: float | None = None
     """
     found = (get_task_result(task_id, wait=True, timeout=timeout) if wait else None) or get_task(task_id)
     if found is None:
-        raise MissingLatticeRecordError(task_id, str(connect().data_dir))
+        raise MissingLatticeRecordError(task_id, connect().where)
     return found
 
 
