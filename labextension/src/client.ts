@@ -7,9 +7,11 @@ import type { ReadonlyJSONValue, ReadonlyPartialJSONObject } from '@lumino/coreu
 import { RefusedError } from './refusal';
 import type { IOutputsPage, IPreviewQuery } from './tokens';
 import type {
+  DifferenceView,
   DispatchChanges,
   DispatcherStatus,
   DispatchPage,
+  DispatchProvenance,
   DispatchSummary,
   ExecutionView,
   Graph,
@@ -109,6 +111,16 @@ export class Client {
   /** Read which worker ran or runs which node, and earlier runs. */
   timeline(id: string): Promise<Timeline> {
     return this._request(`dispatches/${encodeURIComponent(id)}/timeline`);
+  }
+
+  /** Read how a dispatch came about. */
+  provenance(id: string): Promise<DispatchProvenance> {
+    return this._request(`dispatches/${encodeURIComponent(id)}/provenance`);
+  }
+
+  /** Read what differs between two dispatches. */
+  comparison(left: string, right: string): Promise<DifferenceView> {
+    return this._request(`dispatches/${encodeURIComponent(left)}/comparison?other=${encodeURIComponent(right)}`);
   }
 
   node(id: string, node: number): Promise<NodeDetail> {

@@ -7,6 +7,7 @@ import { CommandIDs } from '../commands';
 import type { DispatchTab } from '../dispatch/tab';
 import { covalabIcon } from '../icons';
 import { Sidebar } from '../sidebar/sidebar';
+import { addCompareCommand } from './compareCommand';
 import { addDispatchCommands, insertCells, notifyOfError } from './dispatchCommands';
 import { ICovalab } from './services';
 
@@ -42,8 +43,9 @@ export const mainPlugin: JupyterFrontEndPlugin<void> = {
       });
     }
     addListCommands(app, covalab, sidebar);
-    const { show, open, start, pause, unpause, cancel, redispatch, delete: remove, refresh } = CommandIDs;
-    for (const command of [show, open, start, pause, unpause, cancel, redispatch, remove, refresh]) {
+    addCompareCommand(app, covalab, labShell && restorer);
+    const { show, open, start, pause, unpause, cancel, redispatch, compare, delete: remove, refresh } = CommandIDs;
+    for (const command of [show, open, start, pause, unpause, cancel, redispatch, compare, remove, refresh]) {
       palette?.addItem({ command, category: 'Dispatches' });
     }
   }
@@ -62,7 +64,8 @@ function addSidebar(app: JupyterFrontEnd, { dispatches, overview, list }: ICoval
     start: run(CommandIDs.start),
     pause: (id, paused) => void app.commands.execute(paused ? CommandIDs.pause : CommandIDs.unpause, { id }),
     redispatch: (id, reuse) => void app.commands.execute(CommandIDs.redispatch, { id, reuse }),
-    delete: run(CommandIDs.delete)
+    delete: run(CommandIDs.delete),
+    compare: (left, right) => void app.commands.execute(CommandIDs.compare, { left, right })
   });
   app.shell.add(sidebar, 'left', { rank: RANK, type: 'Dispatches' });
   return sidebar;

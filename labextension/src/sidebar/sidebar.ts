@@ -19,6 +19,8 @@ export interface ISidebarOptions extends Omit<IRowOptions, 'choose' | 'isChosen'
   readonly list: SearchList;
   /** Delete a dispatch at once; its errors are shown by it. */
   readonly remove: (id: string) => Promise<void>;
+  /** Show what differs between two dispatches. */
+  readonly compare: (left: string, right: string) => void;
   /** Insert the line with which a cell runs in the background; null where there is no notebook. */
   readonly insertExample: () => void;
 }
@@ -182,6 +184,7 @@ export class Sidebar extends Widget {
         ? [h('span', { text: `${counted(count, 'dispatch', 'dispatches')} deleted` }), button('Undo', () => this._deletes.undo())]
         : [
             h('span', { text: `${this._chosen.size} selected` }),
+            this._compareButton(),
             button('Delete', () => {
               this._deletes.add(this._chosen);
               this._chosen.clear();
@@ -193,6 +196,14 @@ export class Sidebar extends Widget {
             })
           ])
     );
+  }
+
+  private _compareButton(): HTMLElement {
+    const [left, right] = this._chosen;
+    const isPair = this._chosen.size === 2;
+    const button = h('button', { class: 'cv-button', text: 'Compare', title: isPair ? 'Show what differs' : 'Select two to see what differs', attrs: { type: 'button' }, onClick: () => this._options.compare(left, right) });
+    button.disabled = !isPair;
+    return button;
   }
 
   private _update(): void {

@@ -235,6 +235,33 @@ class PreviewRoute(Route):
         await self.send("GET", f"/dispatches/{dispatch}/nodes/{node}/preview?{query}", held=_PREVIEW_SECONDS)
 
 
+class ProvenanceRoute(Route):
+    """Provenance of a dispatch."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with its `DispatchProvenance`."""
+        await self.send("GET", f"/dispatches/{dispatch_of(path)}/provenance")
+
+
+class ComparisonQuery(msgspec.Struct, frozen=True):
+    """Query of `GET dispatches/{id}/comparison`."""
+
+    other: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
+
+
+class ComparisonRoute(Route):
+    """Comparison of two dispatches."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with a `DifferenceView`."""
+        dispatch, query = dispatch_of(path), self.query(ComparisonQuery)
+        await self.send("GET", f"/dispatches/{dispatch}/comparison?other={query.other}")
+
+
 class CancelRoute(Route):
     """Cancellation of a dispatch."""
 
@@ -409,6 +436,8 @@ def routes(relay: Relay) -> list[tuple[str, type[Route], dict[str, Relay]]]:
         r"dispatches/([^/]+)/nodes/([^/]+)/cell": CellRoute,
         r"dispatches/([^/]+)/nodes/([^/]+)/preview": PreviewRoute,
         r"dispatches/([^/]+)/bundle": BundleRoute,
+        r"dispatches/([^/]+)/provenance": ProvenanceRoute,
+        r"dispatches/([^/]+)/comparison": ComparisonRoute,
         r"dispatches/([^/]+)/cancel": CancelRoute,
         r"dispatches/([^/]+)/start": StartRoute,
         r"dispatches/([^/]+)/redispatch": RedispatchRoute,
