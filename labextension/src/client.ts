@@ -76,6 +76,11 @@ export class Client {
     return this._request('status');
   }
 
+  /** Restart the dispatcher and all workers, with another number of them if one is given; what has ended is kept. */
+  restart(workers: number | null): Promise<DispatcherStatus> {
+    return this._request('cluster', { method: 'POST', body: JSON.stringify(workers === null ? {} : { workers }) });
+  }
+
   dispatches(query: IListQuery = {}): Promise<DispatchSummary[]> {
     const { status = [], name = '', offset = 0, count = 50, root = '' } = query;
     return this._request(`dispatches${URLExt.objectToQueryString({ status: status.join(), name, offset, count, root })}`);

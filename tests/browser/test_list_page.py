@@ -66,6 +66,7 @@ def test_the_list_is_searched_grouped_and_pruned(desk: Desk, live: Client) -> No
     theme(desk, "Light")
 
     compare(desk, bar, row, runs)
+    workers(desk, bar)
     find(bar, row, runs)
     prune(desk, live, bar, alone)
 
@@ -108,6 +109,21 @@ def compare(desk: Desk, bar: Locator, row: Locator, runs: Sequence[str]) -> None
     row.get_by_role("checkbox").first.uncheck()
     older.uncheck()
     expect(choice).to_be_hidden()
+
+
+def workers(desk: Desk, bar: Locator) -> None:
+    """Look at the pools; a number that makes no sense is refused. Restarting is in test_extension."""
+    part = bar.locator(".cv-workers")
+    part.locator("summary").press("Enter")
+    expect(part.locator("summary")).to_have_text(re.compile(r"Workers: [1-9]"))
+    expect(part.get_by_role("list", name="Pools of workers")).to_contain_text(re.compile(r"\d workers?"))
+    count = part.get_by_role("spinbutton", name="Workers on this machine")
+    count.fill("0")
+    count.press("Enter")
+    expect(part.get_by_role("status")).to_contain_text("A number from 1")
+    desk.shoot("workers")
+    assert violations(bar) == []
+    part.locator("summary").press("Enter")
 
 
 def find(bar: Locator, row: Locator, runs: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ ROUTES = {
     "summary": {"GET"},
     "tasks": {"GET"},
     "status": {"GET"},
+    "cluster": {"POST"},
     "dispatches": {"GET"},
     "list": {"GET"},
     "dispatches/7/again": {"GET"},

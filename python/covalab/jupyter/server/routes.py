@@ -21,6 +21,7 @@ from covalab.core.model import DispatchChanges, Graph, NodeOutput, Status, TaskQ
 from covalab.core.outputs import Output, Outputs
 from covalab.core.previews import PreviewQuery
 from covalab.jupyter.server.base_route import Route, dispatch_of
+from covalab.jupyter.server.cluster_route import ClusterRoute
 from covalab.jupyter.server.notebook_routes import ExecutedRoute, NotebookRoute, NotebooksRoute
 from covalab.jupyter.server.relay import Relay
 from covalab.view.bundle import dispatch_bundle
@@ -422,6 +423,7 @@ def routes(relay: Relay) -> list[tuple[str, type[Route], dict[str, Relay]]]:
     """Return the routes in tornado's form. A handler gets each part between slashes as text, and checks it."""
     patterns: dict[str, type[Route]] = {
         r"status": StatusRoute,
+        r"cluster": ClusterRoute,
         r"tasks": TasksRoute,
         r"summary": SummaryRoute,
         r"dispatches": DispatchesRoute,
