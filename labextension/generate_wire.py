@@ -20,12 +20,15 @@ from msgspec import inspect as types
 from covalab._version import __version__
 from covalab.core import (
     browser_views,
+    comparison,
     dispatch_list,
+    dispatch_provenance,
     dispatcher_status,
     journal,
     model,
     notebook_run,
     previews,
+    provenance,
     timeline,
 )
 
@@ -82,6 +85,11 @@ STRUCTS: Final[tuple[type[msgspec.Struct], ...]] = (
     previews.Preview,
     dispatcher_status.PoolStatus,
     dispatcher_status.DispatcherStatus,
+    provenance.Git,
+    dispatch_provenance.DispatchProvenance,
+    comparison.SideNode,
+    comparison.NodePair,
+    comparison.DifferenceView,
     model.Problem,
 )
 

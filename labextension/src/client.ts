@@ -7,9 +7,11 @@ import type { ReadonlyJSONValue, ReadonlyPartialJSONObject } from '@lumino/coreu
 import { RefusedError } from './refusal';
 import type { IOutputsPage, IPreviewQuery } from './tokens';
 import type {
+  DifferenceView,
   DispatchChanges,
   DispatcherStatus,
   DispatchPage,
+  DispatchProvenance,
   DispatchSummary,
   ExecutionView,
   Graph,
@@ -74,6 +76,11 @@ export class Client {
     return this._request('status');
   }
 
+  /** Restart the dispatcher and all workers, with another number of them if one is given; what has ended is kept. */
+  restart(workers: number | null): Promise<DispatcherStatus> {
+    return this._request('cluster', { method: 'POST', body: JSON.stringify(workers === null ? {} : { workers }) });
+  }
+
   dispatches(query: IListQuery = {}): Promise<DispatchSummary[]> {
     const { status = [], name = '', offset = 0, count = 50, root = '' } = query;
     return this._request(`dispatches${URLExt.objectToQueryString({ status: status.join(), name, offset, count, root })}`);
@@ -109,6 +116,16 @@ export class Client {
   /** Read which worker ran or runs which node, and earlier runs. */
   timeline(id: string): Promise<Timeline> {
     return this._request(`dispatches/${encodeURIComponent(id)}/timeline`);
+  }
+
+  /** Read how a dispatch came about. */
+  provenance(id: string): Promise<DispatchProvenance> {
+    return this._request(`dispatches/${encodeURIComponent(id)}/provenance`);
+  }
+
+  /** Read what differs between two dispatches. */
+  comparison(left: string, right: string): Promise<DifferenceView> {
+    return this._request(`dispatches/${encodeURIComponent(left)}/comparison?other=${encodeURIComponent(right)}`);
   }
 
   node(id: string, node: number): Promise<NodeDetail> {

@@ -10,6 +10,7 @@ export const CommandIDs = {
   unpause: 'covalab:continue-dispatch',
   redispatch: 'covalab:redispatch',
   delete: 'covalab:delete-dispatch',
+  compare: 'covalab:compare-dispatches',
   copyId: 'covalab:copy-dispatch-id',
   insertResult: 'covalab:insert-get-result',
   refresh: 'covalab:refresh-dispatches',

@@ -191,3 +191,15 @@ export function readCellBundle(data: unknown): ICellBundle | null {
     is_final: bundle.is_final === true
   };
 }
+
+/** Return the digest of the text of the cell that showed an output; null where the output does not have it. */
+export function sourceOf(data: unknown): string | null {
+  const digest = (data as { source_digest?: unknown } | null | undefined)?.source_digest;
+  return typeof digest === 'string' && digest !== '' ? digest : null;
+}
+
+/** Return a newer output with the digest that the one before has: only the kernel knows the text of the cell. */
+export function withSourceOf(before: unknown, newer: unknown): Record<string, unknown> {
+  const digest = sourceOf(before);
+  return { ...(newer as Record<string, unknown>), ...(digest && { source_digest: digest }) };
+}

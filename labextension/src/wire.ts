@@ -542,6 +542,71 @@ export interface DispatcherStatus {
   readonly scheduled: number;
 }
 
+/** State of the repository in which a dispatch was made; `dirty` is None where that was not known in time. */
+export interface Git {
+  readonly commit: string;
+  readonly branch: string;
+  readonly dirty: boolean | null;
+  readonly remote: string;
+}
+
+/** Provenance of one dispatch; what an earlier version did not record is empty. */
+export interface DispatchProvenance {
+  readonly dispatch_id: string;
+  readonly name: string;
+  readonly status: string;
+  readonly created_at: number;
+  readonly started_at: number | null;
+  readonly ended_at: number | null;
+  readonly source: string;
+  readonly functions: Record<string, string>;
+  readonly arguments: Record<string, string>;
+  readonly notebook: string;
+  readonly cell: string;
+  readonly folder: string;
+  readonly host: string;
+  readonly system: string;
+  readonly python: string;
+  readonly interpreter: string;
+  readonly covalab: string;
+  readonly packages: Record<string, string>;
+  readonly git: Git | null;
+}
+
+/** A node of one side. `digest` names its output; empty: there is none. */
+export interface SideNode {
+  readonly name: string;
+  readonly status: string;
+  readonly seconds: number | null;
+  readonly digest: string;
+  readonly text: string;
+  readonly node: number;
+  readonly type: string;
+}
+
+/** The nodes of one name on both sides; None where one side has none. `same`: their outputs are, None: unknown. */
+export interface NodePair {
+  readonly name: string;
+  readonly left: SideNode | null;
+  readonly right: SideNode | null;
+}
+
+/**
+ * Difference between two dispatches as a page shows it, cut to a size that it can draw.
+ *
+ * `nodes` are pairs in order; of too many, those that differ come first. `more_*` count what is left out.
+ */
+export interface DifferenceView {
+  readonly left: DispatchSummary;
+  readonly right: DispatchSummary;
+  readonly arguments: Record<string, readonly [string | null, string | null]>;
+  readonly versions: Record<string, readonly [string | null, string | null]>;
+  readonly code: Record<string, string>;
+  readonly nodes: readonly NodePair[];
+  readonly more_arguments: number;
+  readonly more_nodes: number;
+}
+
 /** The body of every error answer. `kind` names the exception the client raises, `message` is for people. */
 export interface Problem {
   readonly kind: string;

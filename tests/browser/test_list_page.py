@@ -65,6 +65,8 @@ def test_the_list_is_searched_grouped_and_pruned(desk: Desk, live: Client) -> No
     assert violations(bar) == []
     theme(desk, "Light")
 
+    compare(desk, bar, row, runs)
+    workers(desk, bar)
     find(bar, row, runs)
     prune(desk, live, bar, alone)
 
@@ -75,6 +77,53 @@ def test_the_list_is_searched_grouped_and_pruned(desk: Desk, live: Client) -> No
     expect(menu).to_contain_text("Insert ct.get_result")
     expect(menu).not_to_contain_text("Resume")
     expect(menu.get_by_text("Open Dispatch", exact=True)).to_be_visible()
+
+
+def compare(desk: Desk, bar: Locator, row: Locator, runs: Sequence[str]) -> None:
+    """Look at what differs between two runs, and at how one of them came about."""
+    page = desk.page
+    choice = bar.locator(".cv-choiceBar")
+    row.get_by_role("checkbox").first.check()
+    expect(choice.get_by_role("button", name="Compare")).to_be_disabled()
+    older = row.locator(f".jp-covalab-Row[data-dispatch='{runs[1]}']").get_by_role("checkbox")
+    older.check()
+    choice.get_by_role("button", name="Compare").press("Enter")
+    tab = page.locator(".cv-comparison:visible")
+    expect(tab.locator(".cv-cmpVerdict")).to_have_text("Different: 1 input, 1 of 1 output.")
+    # The older one is at the left, in whatever order they were selected.
+    expect(tab.locator(".cv-cmpHead").first).to_contain_text("depth=1")
+    expect(tab.locator(".cv-cmpSection").first).to_contain_text("14")
+    expect(tab.locator(".cv-cmpPair")).to_contain_text("0.125")
+    desk.shoot("comparison")
+    assert violations(tab) == []
+    tab.locator(".cv-cmpHead").last.get_by_role("button", name="tuning").click()
+    view = page.locator(".jp-covalab-Dispatch:visible:not(.cv-comparison)")
+    view.locator(".cv-execution > summary", has_text="Provenance").click()
+    known = view.locator(".cv-provenance")
+    expect(known).to_contain_text("return score(depth)")
+    expect(known).to_contain_text("Machine")
+    known.locator("summary", has_text=re.compile(r"^\d+ packages")).click()
+    expect(known.locator(".cv-packages")).to_contain_text("msgspec")
+    desk.shoot("provenance")
+    assert violations(view) == []
+    row.get_by_role("checkbox").first.uncheck()
+    older.uncheck()
+    expect(choice).to_be_hidden()
+
+
+def workers(desk: Desk, bar: Locator) -> None:
+    """Look at the pools; a number that makes no sense is refused. Restarting is in test_extension."""
+    part = bar.locator(".cv-workers")
+    part.locator("summary").press("Enter")
+    expect(part.locator("summary")).to_have_text(re.compile(r"Workers: [1-9]"))
+    expect(part.get_by_role("list", name="Pools of workers")).to_contain_text(re.compile(r"\d workers?"))
+    count = part.get_by_role("spinbutton", name="Workers on this machine")
+    count.fill("0")
+    count.press("Enter")
+    expect(part.get_by_role("status")).to_contain_text("A number from 1")
+    desk.shoot("workers")
+    assert violations(bar) == []
+    part.locator("summary").press("Enter")
 
 
 def find(bar: Locator, row: Locator, runs: Sequence[str]) -> None:

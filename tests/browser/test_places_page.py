@@ -64,6 +64,40 @@ def test_what_is_found_without_knowing_a_magic(desk: Desk, lab: Lab) -> None:
     expect(page.locator(".jp-NotebookPanel:visible .jp-Cell").last).to_contain_text("3")
     expect(page.locator(".jp-covalab-StatusItem")).to_be_visible()
     desk.shoot("run-cell")
+    changed_and_lost(desk)
+
+
+def changed_and_lost(desk: Desk) -> None:
+    """Change a cell after its dispatch; then leave the page without saving, and have the outputs again."""
+    page = desk.page
+    note = page.locator(".jp-NotebookPanel:visible .jp-covalab-Note")
+    expect(note).to_have_count(0)
+    for cell, text in ((0, MANY), (3, "%%electron --run\nprint(base)")):
+        rewrite(desk, cell, f"{text}\n# changed")
+        expect(note).to_contain_text("older text of the cell")
+        desk.shoot(f"changed-{cell}")
+        rewrite(desk, cell, text)
+        expect(note).to_have_count(0)
+
+    page.on("dialog", lambda dialog: dialog.accept())
+    desk.open("places.ipynb")
+    bar = page.locator(".jp-NotebookPanel:visible .jp-covalab-RunBar")
+    expect(bar).to_contain_text("2 dispatches of this notebook are not shown")
+    desk.shoot("lost")
+    rewrite(desk, 3, "%%electron --run\nprint(base)")
+    bar.get_by_role("button", name="Restore").press("Enter")
+    expect(badge(desk.views().first)).to_have_text("Failed")
+    expect(page.locator(".jp-NotebookPanel:visible .jp-Cell").last).to_contain_text(re.compile("3.*done in", re.DOTALL))
+    expect(bar).to_have_count(0)
+    desk.shoot("restored")
+
+
+def rewrite(desk: Desk, cell: int, text: str) -> None:
+    """Give a cell another text."""
+    desk.page.evaluate(
+        "([at, text]) => window.jupyterapp.shell.currentWidget.content.widgets[at].model.sharedModel.setSource(text)",
+        [cell, text],
+    )
 
 
 def siblings(desk: Desk, view: Locator) -> None:

@@ -9,7 +9,7 @@ import type { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 import type { ReadonlyJSONValue } from '@lumino/coreutils';
 import { PanelLayout, Widget } from '@lumino/widgets';
 import { OutputsReader } from '../model/outputs';
-import { CELL_MIME_TYPE, type ICellBundle, type IDispatchSource, readCellBundle } from '../tokens';
+import { CELL_MIME_TYPE, type ICellBundle, type IDispatchSource, readCellBundle, withSourceOf } from '../tokens';
 import { CellLine } from './line';
 import { OutputsArea } from './outputArea';
 import { cellLine, hasEnded, type ICellLine } from './state';
@@ -121,7 +121,8 @@ class CellRenderer extends Widget implements IRenderMime.IRenderer {
     const data = await this._options.readCell(id, node);
     // The kernel, or another cell in this place, may have come first.
     if (this._bundle?.id === id && !isFinal(this._bundle) && readCellBundle(data[CELL_MIME_TYPE])?.is_final) {
-      this._model!.setData({ data: { ...this._model!.data, ...data } });
+      const known = this._model!.data;
+      this._model!.setData({ data: { ...known, ...data, [CELL_MIME_TYPE]: withSourceOf(known[CELL_MIME_TYPE], data[CELL_MIME_TYPE]) } as typeof known });
     }
   }
 

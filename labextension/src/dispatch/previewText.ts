@@ -13,10 +13,11 @@ const LONG_TEXT = 200;
 
 /** Return whether a preview says more than the short text of a value. */
 export function isWorthPreview(value: Value | null): boolean {
-  if (!value) {
-    return true; // a collection, which has no text of its own
-  }
-  const [, type, text] = value;
+  return !value || isWorthText(value[1], value[2]); // a collection has no text of its own
+}
+
+/** Return whether a preview says more than a short text of a value of this type. */
+export function isWorthText(type: string, text: string): boolean {
   return !PLAIN.has(type) && !(type === 'str' && text.length < LONG_TEXT && !text.includes('\n'));
 }
 

@@ -8,7 +8,7 @@ import { Widget } from '@lumino/widgets';
 import { NodeDisplaysView } from './nodeDisplays';
 import { DispatchView } from './view';
 import { isTerminal } from '../text';
-import { type IBundle, type IDispatchSource, type IOutputsView, MIME_TYPE, readBundle } from '../tokens';
+import { type IBundle, type IDispatchSource, type IOutputsView, MIME_TYPE, readBundle, withSourceOf } from '../tokens';
 
 /** Below the rank of the widget renderer (-10), so that this one is preferred wherever the extension is installed. */
 export const RANK = -20;
@@ -155,7 +155,7 @@ class DispatchRenderer extends Widget implements IRenderMime.IRenderer {
     const data = await read(known.id);
     // The cell may have been run again meanwhile.
     if (this._model === model && readBundle(model.data[MIME_TYPE])?.id === known.id) {
-      const own = { ...(data[MIME_TYPE] as PartialJSONObject) };
+      const own = withSourceOf(model.data[MIME_TYPE], data[MIME_TYPE]) as PartialJSONObject;
       if (!known.outputs) {
         delete own['outputs']; // they are for the HTML, where nothing can be asked for
       }

@@ -3,10 +3,12 @@
  */
 import { MainAreaWidget } from '@jupyterlab/apputils';
 import { Widget } from '@lumino/widgets';
+import { ProvenancePanel } from './provenancePanel';
 import { DispatchView } from './view';
 import { covalabIcon } from '../icons';
 import { summaryLabel } from '../text';
 import type { IDispatchSource, IOutputsView } from '../tokens';
+import type { DispatchProvenance } from '../wire';
 
 /** Actions of a tab, on its dispatch and on others that it shows. */
 export interface IDispatchTabOptions {
@@ -15,13 +17,15 @@ export interface IDispatchTabOptions {
   readonly redispatch: (reuse: boolean) => void;
   readonly createOutputs: (() => IOutputsView) | null;
   readonly insert?: ((code: string) => void) | null;
+  readonly readProvenance: () => Promise<DispatchProvenance>;
 }
 
 class Content extends Widget {
   constructor(source: IDispatchSource, options: IDispatchTabOptions) {
     super();
     this.source = source;
-    this._view = new DispatchView({ source, place: 'main', ...options });
+    this._provenance = new ProvenancePanel(options.readProvenance);
+    this._view = new DispatchView({ source, place: 'main', ...options, below: this._provenance.node });
     this.node.append(this._view.node);
     this.addClass('jp-covalab-Tab');
     source.changed.connect(this._update, this);
@@ -34,6 +38,7 @@ class Content extends Widget {
     if (!this.isDisposed) {
       this.source.changed.disconnect(this._update, this);
       this._view.dispose();
+      this._provenance.dispose();
       this.source.dispose();
       super.dispose();
     }
@@ -46,6 +51,7 @@ class Content extends Widget {
   }
 
   private readonly _view: DispatchView;
+  private readonly _provenance: ProvenancePanel;
 }
 
 /** Shows one dispatch in the main area. */

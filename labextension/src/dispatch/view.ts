@@ -40,6 +40,8 @@ export interface IDispatchViewOptions {
   readonly insert?: ((code: string) => void) | null;
   /** Whether the outputs of its nodes are shown below, where its result is among them. */
   readonly hasDisplays?: boolean;
+  /** What is shown below all else; its maker disposes of it. */
+  readonly below?: HTMLElement | null;
   /** Start a dispatch that was recorded and not started. */
   readonly start?: (() => void) | null;
   /** Run the dispatch again under a new id; with `reuse`, completed nodes are not run again. */
@@ -96,7 +98,8 @@ export class DispatchView {
       this._result,
       this._empty,
       this._stage,
-      this._execution.panel
+      this._execution.panel,
+      options.below ?? null
     );
     this.node.addEventListener('keydown', this._onKeyDown);
     this.node.addEventListener('keydown', this._onAnyKey, true);

@@ -273,7 +273,7 @@ export class GraphView {
   }
 
   private _updateBar(): void {
-    const isLarge = (this._shape?.unitOf.length ?? 0) > SEARCH_FROM;
+    const isLarge = this._nodes.filter(([, kind]) => !isPlumbing(kind)).length > SEARCH_FROM;
     const failed = this._failed.filter(node => node < this._nodes.length && !isPlumbing(this._nodes[node][1])).length;
     this._bar.update(isLarge, failed, this._open.describe(this._shape, this._states, this._nodes));
   }

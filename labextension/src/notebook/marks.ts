@@ -59,15 +59,20 @@ export class CellMarks {
       note = new Note(() => this._show(cell.model.id));
       this._notes.set(cell, note);
     }
-    if (!note.parent && cell.layout instanceof PanelLayout) {
-      const at = cell.layout.widgets.findIndex(widget => widget.hasClass('jp-Cell-outputWrapper'));
-      cell.layout.insertWidget(at < 0 ? cell.layout.widgets.length : at, note);
-    }
+    placeNote(cell, note);
     return note;
   }
 
   private readonly _show: (id: string) => void;
   private readonly _notes = new Map<ICell, Note>();
+}
+
+/** Put a note between the code of a cell and its output. */
+export function placeNote(cell: ICell, note: Widget): void {
+  if (!note.parent && cell.layout instanceof PanelLayout) {
+    const at = cell.layout.widgets.findIndex(widget => widget.hasClass('jp-Cell-outputWrapper'));
+    cell.layout.insertWidget(at < 0 ? cell.layout.widgets.length : at, note);
+  }
 }
 
 /** Show beside the prompt of a cell whether it was reused, with the reason as its tooltip; no text: nothing. */
@@ -87,7 +92,8 @@ function showWhy(cell: ICell, text: string): void {
   cell.node.querySelector('.jp-Cell-inputWrapper')?.append(mark);
 }
 
-class Note extends Widget {
+/** A remark about the output of a cell, and a button that shows another. */
+export class Note extends Widget {
   constructor(show: () => void) {
     super();
     this.addClass('jp-covalab-Note');

@@ -106,7 +106,8 @@ function openCommand(app: JupyterFrontEnd, covalab: ICovalab, tracker: WidgetTra
           redispatch: reuse => void app.commands.execute(CommandIDs.redispatch, { id, reuse }),
           // What the reader's own tasks have shown is as trusted as the output of a cell that was run here.
           createOutputs: () => createOutputs(true),
-          insert: code => insertCode(app, code, null)
+          insert: code => insertCode(app, code, null),
+          readProvenance: () => client.provenance(id)
         });
         await tracker.add(tab);
         app.shell.add(tab, 'main');
@@ -175,7 +176,7 @@ export async function insertCells(app: JupyterFrontEnd, ...texts: readonly strin
 }
 
 /** Return the dispatch of a command: its argument, else the row under the context menu, else one chosen from a list. */
-async function findDispatch(app: JupyterFrontEnd, { dispatches }: ICovalab, id: unknown, condition: Condition): Promise<string | null> {
+export async function findDispatch(app: JupyterFrontEnd, { dispatches }: ICovalab, id: unknown, condition: Condition): Promise<string | null> {
   if (typeof id === 'string' && id !== '') {
     return id;
   }

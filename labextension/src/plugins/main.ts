@@ -2,11 +2,13 @@
  * Main plugin: the side bar, the tabs of dispatches, and the commands for both.
  */
 import { ILabShell, ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { ICommandPalette, WidgetTracker } from '@jupyterlab/apputils';
+import { Dialog, ICommandPalette, showDialog, WidgetTracker } from '@jupyterlab/apputils';
 import { CommandIDs } from '../commands';
 import type { DispatchTab } from '../dispatch/tab';
 import { covalabIcon } from '../icons';
 import { Sidebar } from '../sidebar/sidebar';
+import { counted } from '../text';
+import { addCompareCommand } from './compareCommand';
 import { addDispatchCommands, insertCells, notifyOfError } from './dispatchCommands';
 import { ICovalab } from './services';
 
@@ -42,14 +44,28 @@ export const mainPlugin: JupyterFrontEndPlugin<void> = {
       });
     }
     addListCommands(app, covalab, sidebar);
-    const { show, open, start, pause, unpause, cancel, redispatch, delete: remove, refresh } = CommandIDs;
-    for (const command of [show, open, start, pause, unpause, cancel, redispatch, remove, refresh]) {
+    addCompareCommand(app, covalab, labShell && restorer);
+    const { show, open, start, pause, unpause, cancel, redispatch, compare, delete: remove, refresh } = CommandIDs;
+    for (const command of [show, open, start, pause, unpause, cancel, redispatch, compare, remove, refresh]) {
       palette?.addItem({ command, category: 'Dispatches' });
     }
   }
 };
 
-function addSidebar(app: JupyterFrontEnd, { dispatches, overview, list }: ICovalab): Sidebar {
+/** Ask before tasks that run begin anew. */
+async function mayRestart(running: number): Promise<boolean> {
+  if (running === 0) {
+    return true;
+  }
+  const { button } = await showDialog({
+    title: 'Restart all workers?',
+    body: `${counted(running, 'dispatch goes', 'dispatches go')} on afterwards: completed tasks are kept, tasks that run now begin anew.`,
+    buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: 'Restart' })]
+  });
+  return button.accept;
+}
+
+function addSidebar(app: JupyterFrontEnd, { client, dispatches, overview, list }: ICovalab): Sidebar {
   const run = (command: string) => (id: string) => void app.commands.execute(command, { id });
   const sidebar = new Sidebar({
     model: dispatches,
@@ -62,7 +78,10 @@ function addSidebar(app: JupyterFrontEnd, { dispatches, overview, list }: ICoval
     start: run(CommandIDs.start),
     pause: (id, paused) => void app.commands.execute(paused ? CommandIDs.pause : CommandIDs.unpause, { id }),
     redispatch: (id, reuse) => void app.commands.execute(CommandIDs.redispatch, { id, reuse }),
-    delete: run(CommandIDs.delete)
+    delete: run(CommandIDs.delete),
+    readStatus: () => client.status(),
+    restart: async workers => (await mayRestart(dispatches.active.length)) && (await client.restart(workers), true),
+    compare: (left, right) => void app.commands.execute(CommandIDs.compare, { left, right })
   });
   app.shell.add(sidebar, 'left', { rank: RANK, type: 'Dispatches' });
   return sidebar;

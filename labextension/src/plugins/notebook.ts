@@ -13,6 +13,7 @@ import { makeElectron, runCell } from '../notebook/cellActions';
 import { NotebookRuns, showRefusal } from '../notebook/controller';
 import { writeExecuted } from '../notebook/executed';
 import type { INotebookPanel } from '../notebook/panel';
+import { ShownOutputs } from '../notebook/shownOutputs';
 import { errorMessage, isNotebookRun } from '../text';
 import { ICovalab } from './services';
 
@@ -82,6 +83,8 @@ class OpenNotebooks implements DocumentRegistry.WidgetExtension {
     const panel = widget as unknown as INotebookPanel;
     const runs = new NotebookRuns(this._app, this._covalab, panel, this._openDispatch);
     this._runs.set(panel, runs);
+    const shown = new ShownOutputs(panel, this._covalab.client, this._app.serviceManager.contents.localPath(panel.context.path));
+    panel.disposed.connect(() => shown.dispose());
     return runs;
   }
 

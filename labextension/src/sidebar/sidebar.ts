@@ -9,16 +9,22 @@ import type { Overview } from '../model/overview';
 import { PendingDeletes } from '../model/deletes';
 import type { IWanted, SearchList } from '../model/list';
 import { counted, isTerminal } from '../text';
-import type { DispatchGroup, TaskStatusName } from '../wire';
+import type { DispatchGroup, DispatcherStatus, TaskStatusName } from '../wire';
 import { Dashboard } from './dashboard';
 import { DispatchRow, type IRowOptions } from './row';
 import { GroupRuns } from './runs';
+import { Workers } from './workers';
 
 export interface ISidebarOptions extends Omit<IRowOptions, 'choose' | 'isChosen'> {
   readonly overview: Overview;
   readonly list: SearchList;
   /** Delete a dispatch at once; its errors are shown by it. */
   readonly remove: (id: string) => Promise<void>;
+  readonly readStatus: () => Promise<DispatcherStatus>;
+  /** Restart all workers, with another number of them if one is given; false: the reader does not want to. */
+  readonly restart: (workers: number | null) => Promise<boolean>;
+  /** Show what differs between two dispatches. */
+  readonly compare: (left: string, right: string) => void;
   /** Insert the line with which a cell runs in the background; null where there is no notebook. */
   readonly insertExample: () => void;
 }
@@ -77,15 +83,24 @@ export class Sidebar extends Widget {
       open: options.open,
       choose: status => this._chooseTasks(status)
     });
+    this._workers = new Workers({ read: options.readStatus, restart: options.restart });
     this._list = h('ul', { class: 'cv-rows', attrs: { 'data-lm-suppress-shortcuts': 'true' } });
     this._message = h('div', { class: 'cv-noteBar', attrs: { role: 'status' } });
     this._more = h('button', { class: 'cv-button cv-more', text: 'Show older ones', attrs: { type: 'button' }, onClick: () => void options.list.more() });
+    this._place();
+    this._search.addEventListener('input', this._onSearch);
+    options.model.changed.connect(this._update, this);
+    options.list.changed.connect(this._update, this);
+    this._setFilter('');
+  }
+
+  private _place(): void {
     this.node.append(
       h(
         'div',
         { class: 'cv-sideHead' },
         h('h2', { text: 'Dispatches' }),
-        iconButton('refresh', 'Read the list again', () => void options.list.read())
+        iconButton('refresh', 'Read the list again', () => void this._options.list.read())
       ),
       this._dashboard.node,
       this._search,
@@ -95,12 +110,9 @@ export class Sidebar extends Widget {
       this._message,
       this._example,
       this._list,
-      this._more
+      this._more,
+      this._workers.node
     );
-    this._search.addEventListener('input', this._onSearch);
-    options.model.changed.connect(this._update, this);
-    options.list.changed.connect(this._update, this);
-    this._setFilter('');
   }
 
   override dispose(): void {
@@ -112,6 +124,7 @@ export class Sidebar extends Widget {
       window.clearTimeout(this._typing);
       window.clearTimeout(this._timer);
       this._dashboard.dispose();
+      this._workers.dispose();
       this._rows.forEach(({ row, runs }) => (row.dispose(), runs.dispose()));
       super.dispose();
     }
@@ -120,12 +133,14 @@ export class Sidebar extends Widget {
   protected override onAfterAttach(msg: Message): void {
     super.onAfterAttach(msg);
     this._options.overview.isShown = this.isVisible;
+    this._workers.isShown = this.isVisible;
     this._options.list.isShown = this.isVisible;
   }
 
   protected override onAfterShow(msg: Message): void {
     super.onAfterShow(msg);
     this._options.overview.isShown = true;
+    this._workers.isShown = true;
     this._options.list.isShown = true;
     this._update();
   }
@@ -133,6 +148,7 @@ export class Sidebar extends Widget {
   protected override onAfterHide(msg: Message): void {
     super.onAfterHide(msg);
     this._options.overview.isShown = false;
+    this._workers.isShown = false;
     this._options.list.isShown = false;
   }
 
@@ -182,6 +198,7 @@ export class Sidebar extends Widget {
         ? [h('span', { text: `${counted(count, 'dispatch', 'dispatches')} deleted` }), button('Undo', () => this._deletes.undo())]
         : [
             h('span', { text: `${this._chosen.size} selected` }),
+            this._compareButton(),
             button('Delete', () => {
               this._deletes.add(this._chosen);
               this._chosen.clear();
@@ -193,6 +210,14 @@ export class Sidebar extends Widget {
             })
           ])
     );
+  }
+
+  private _compareButton(): HTMLElement {
+    const [left, right] = this._chosen;
+    const isPair = this._chosen.size === 2;
+    const button = h('button', { class: 'cv-button', text: 'Compare', title: isPair ? 'Show what differs' : 'Select two to see what differs', attrs: { type: 'button' }, onClick: () => this._options.compare(left, right) });
+    button.disabled = !isPair;
+    return button;
   }
 
   private _update(): void {
@@ -264,6 +289,7 @@ export class Sidebar extends Widget {
 
   private readonly _options: ISidebarOptions;
   private readonly _dashboard: Dashboard;
+  private readonly _workers: Workers;
   private readonly _search: HTMLInputElement;
   private readonly _filters: HTMLElement;
   private readonly _list: HTMLElement;

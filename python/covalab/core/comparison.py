@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
+
+from covalab.core.codec import digest_of
+from covalab.core.dispatch_provenance import DispatchProvenance
+from covalab.core.model import DispatchSummary, Graph, NodeState, Value, does_work
+
+PAIRS_SHOWN: Final = 200
+"""The most pairs of nodes in an answer, and the most arguments."""
+
+
+class Output(msgspec.Struct, frozen=True):
+    """The value of a node in short: the digest of its serialized form, its type, and a short text."""
+
+    digest: str
+    type: str = ""
+    text: str = ""
 
 
 class SideNode(msgspec.Struct, frozen=True):
@@ -16,6 +32,8 @@ class SideNode(msgspec.Struct, frozen=True):
     seconds: float | None = None
     digest: str = ""
     text: str = ""
+    node: int = -1
+    type: str = ""
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -62,6 +80,93 @@ class Difference(msgspec.Struct, frozen=True):
         return not (self.arguments or self.versions or self.code or any(pair.same is not True for pair in self.nodes))
 
 
+class DifferenceView(msgspec.Struct, frozen=True):
+    """Difference between two dispatches as a page shows it, cut to a size that it can draw.
+
+    `nodes` are pairs in order; of too many, those that differ come first. `more_*` count what is left out.
+    """
+
+    left: DispatchSummary
+    right: DispatchSummary
+    arguments: dict[str, tuple[str | None, str | None]]
+    versions: dict[str, tuple[str | None, str | None]]
+    code: dict[str, str]
+    nodes: list[NodePair]
+    more_arguments: int = 0
+    more_nodes: int = 0
+
+
+def output_of(value: Value) -> Output:
+    """Return a value in short."""
+    return Output(value.digest or digest_of([value.data or b""]), value.type, value.text)
+
+
+def side_of(
+    summary: DispatchSummary,
+    graph: Graph,
+    states: Sequence[NodeState],
+    known: DispatchProvenance,
+    outputs: Mapping[int, Output],
+) -> Side:
+    """Return one side of a comparison.
+
+    Parameters
+    ----------
+    summary, graph, states
+        Of the dispatch.
+    known
+        How it came about.
+    outputs
+        The values of its nodes, of those that have one.
+    """
+    versions = {"python": known.python, "covalab": known.covalab, **known.packages}
+    if known.git is not None and known.git.commit:
+        versions["git commit"] = known.git.commit
+        if known.git.dirty is not None:
+            versions[_DIRTY] = "yes" if known.git.dirty else "no"
+    nodes = []
+    for number, node in enumerate(graph.nodes):
+        if does_work(node):
+            state, output = states[number], outputs.get(number, _NO_OUTPUT)
+            took = _seconds(state.started_at, state.ended_at)
+            nodes.append(SideNode(node.name, state.status, took, output.digest, output.text, number, output.type))
+    return Side(
+        summary.id,
+        summary.name,
+        summary.status,
+        _seconds(summary.started_at, summary.ended_at),
+        {"(lattice)": known.source, **known.functions},
+        known.arguments,
+        versions,
+        nodes,
+    )
+
+
+_NO_OUTPUT: Final = Output("")
+_DIRTY: Final = "uncommitted changes"
+
+
+def _seconds(started: float | None, ended: float | None) -> float | None:
+    return None if started is None or ended is None else ended - started
+
+
+def difference_view(found: Difference, left: DispatchSummary, right: DispatchSummary) -> DifferenceView:
+    """Return a difference as a page shows it."""
+    pairs, arguments = found.nodes, [*found.arguments.items()]
+    if len(pairs) > PAIRS_SHOWN:
+        pairs = sorted(pairs, key=lambda pair: pair.same is True)
+    return DifferenceView(
+        left,
+        right,
+        dict(arguments[:PAIRS_SHOWN]),
+        found.versions,
+        found.code,
+        pairs[:PAIRS_SHOWN],
+        max(0, len(arguments) - PAIRS_SHOWN),
+        max(0, len(pairs) - PAIRS_SHOWN),
+    )
+
+
 def compare(left: Side, right: Side) -> Difference:
     """Compare two dispatches.
 
@@ -73,11 +178,14 @@ def compare(left: Side, right: Side) -> Difference:
     >>> found.code["f"].splitlines()[-2:], found.nodes[0].same, found.is_empty, compare(a, a).is_empty
     (['-x = 1', '+x = 2'], True, False, True)
     """
+    versions = _difference(left.versions, right.versions)
+    if None in versions.get(_DIRTY, ()):
+        del versions[_DIRTY]  # git was too slow to say it of one of them, which is no difference
     return Difference(
         left,
         right,
         _difference(left.arguments, right.arguments),
-        _difference(left.versions, right.versions),
+        versions,
         {name: _unified(name, old, new) for name, (old, new) in _difference(left.code, right.code).items()},
         _pairs(left.nodes, right.nodes),
     )

@@ -11,6 +11,7 @@ from typing import Any, Final
 import apsw
 import msgspec
 
+from covalab.core.comparison import Output, output_of
 from covalab.core.errors import DataFolderError
 from covalab.core.graph_state import value_node
 from covalab.core.lifecycle import TERMINAL
@@ -373,6 +374,13 @@ def select_values(connection: apsw.Connection, key: int, nodes: Iterable[int] | 
         )
     decoder = msgspec.msgpack.Decoder(Value)
     return {int(node): decoder.decode(value) for node, value in rows}
+
+
+def select_outputs_in_short(connection: apsw.Connection, key: int) -> dict[int, Output]:
+    """Return the values of all nodes in short, reading one after the other: together they may be larger than memory."""
+    rows = connection.execute("SELECT node, value FROM outcomes WHERE key = ? AND value IS NOT NULL", (key,))
+    decoder = msgspec.msgpack.Decoder(Value)
+    return {int(node): output_of(decoder.decode(value)) for node, value in rows}
 
 
 def select_failures(connection: apsw.Connection, key: int) -> dict[int, Failure]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import html
 import logging
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -20,6 +19,7 @@ import msgspec
 from covalab.core.model import Counts, DispatchSummary, Graph, NodeState
 from covalab.view.node_outputs import NodeDisplays, displays_html, displays_json, displays_text
 from covalab.view.picture import graph_svg
+from covalab.view.running_cell import has_kernel, source_of_display
 from covalab.view.shape import drawn_counts
 from covalab.view.words import counts_text, duration_text, moment_text, short_error, short_name, summary_word
 
@@ -71,7 +71,7 @@ def dispatch_bundle(
     picture = _picture(summary, graph, states)
     if graph is not None and len(graph.nodes) > GRAPH_LIMIT:
         graph, states = None, []
-    data = _json(summary, graph, states)
+    data = {**_json(summary, graph, states), **source_of_display()}
     bundle: dict[str, Any] = {
         MIME_TYPE: data,
         "text/html": _html(summary, picture, counts, time.time() if seen_at is None else seen_at),
@@ -84,7 +84,7 @@ def dispatch_bundle(
             "text/plain": f"{bundle['text/plain']}\n{displays_text(displays)}",
         }
         widget = widget and summary.ended_at is None
-    if widget and _has_kernel():
+    if widget and has_kernel():
         bundle.update(_widget_view(data))
     return bundle
 
@@ -146,11 +146,6 @@ def _duration(summary: DispatchSummary) -> str:
     if summary.started_at is None or summary.ended_at is None:
         return ""
     return duration_text(summary.ended_at - summary.started_at)
-
-
-def _has_kernel() -> bool:
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    return getattr(shell, "kernel", None) is not None
 
 
 def _widget_view(bundle: dict[str, Any]) -> dict[str, Any]:

@@ -62,6 +62,8 @@ class CellView(msgspec.Struct, frozen=True, kw_only=True):
     """The moment of this view; a saved notebook shows it while the cell had not ended."""
     message: str = ""
     """Rest of the state's line, such as "set `x`, `model`"; code in backticks."""
+    source_digest: str = ""
+    """Digest of the text of the cell; empty where that is not known."""
 
 
 def cell_bundle(cell: CellView) -> dict[str, Any]:
@@ -90,6 +92,7 @@ def cell_bundle(cell: CellView) -> dict[str, Any]:
             "n_cut": n_cut,
             "number": cell.number,
             "is_final": cell.is_final,
+            **({"source_digest": cell.source_digest} if cell.source_digest else {}),
         },
         "text/html": f'<div>{outputs_html(outputs)}<div style="{_MUTED}">{_with_code(line)}</div></div>',
         "text/plain": "\n".join(part for part in (text, f"[{cell.name}: {line.replace('`', '')}]") if part),

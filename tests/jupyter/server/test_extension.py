@@ -205,6 +205,34 @@ async def test_a_stopped_dispatcher_stays_stopped(
         socket.close()
 
 
+async def test_a_page_restarts_the_workers_with_another_number_of_them(
+    jp_serverapp: Any,
+    send: Send,
+    jp_auth_header: dict[str, str],
+    jp_base_url: str,
+    data_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The number is written down, and what runs goes on; a number that makes no sense changes nothing."""
+    monkeypatch.setenv("COVALAB_CONFIG", str(tmp_path / "covalab.toml"))
+    async with running(jp_serverapp):
+        await until(lambda: find(data_folder))
+        run = await asyncio.to_thread(dispatch, sleeping, 1)
+        first = find(data_folder)
+        assert first is not None
+        for body, code in (('{"workers": 0}', 400), ('{"workers": "all"}', 400), ('{"pool": 1}', 400)):
+            assert (await send(f"{jp_base_url}covalab/api/cluster", "POST", jp_auth_header, body)).code == code
+        assert not (tmp_path / "covalab.toml").exists()
+
+        response = await send(f"{jp_base_url}covalab/api/cluster", "POST", jp_auth_header, '{"workers": 1}')
+        assert response.code == 200
+        status = json.loads(response.body)
+        assert (status["epoch"] > first.epoch, status["pid"] != first.pid) == (True, True)
+        assert "num_workers = 1" in (tmp_path / "covalab.toml").read_text()
+        assert (await asyncio.to_thread(ct.get_result, run, wait=True)).status == "COMPLETED"
+
+
 async def test_unfinished_work_keeps_the_server_up(jp_serverapp: Any, extension: CovalabApp, data_folder: Path) -> None:
     """A dispatch that has not ended counts as activity, so that a server does not shut down for lack of it."""
     async with running(jp_serverapp):

@@ -56,6 +56,29 @@ async def test_reading_gives_what_the_dispatcher_has(get: Any, live: Client) -> 
     assert run not in [row["id"] for row in await get("dispatches?status=running&count=1000")]
 
 
+async def test_a_page_gets_how_a_dispatch_came_about_and_what_differs_in_another(get: Any, live: Client) -> None:
+    """Code, arguments, packages and machine; inputs and outputs that differ, without any bytes or variables."""
+    one, other = dispatch(repeated, "ab", 2), dispatch(repeated, "ab", 3)
+    for run in (one, other):
+        await asyncio.to_thread(ct.get_result, run, wait=True)
+
+    known = await get(f"dispatches/{one}/provenance")
+    assert known == as_json(ct.get_result(one).provenance())
+    assert known["packages"]["msgspec"]
+    assert "variables" not in known
+
+    found = await get(f"dispatches/{one}/comparison?other={other}")
+    assert (found["left"]["id"], found["right"]["id"]) == (one, other)
+    assert [both for name, both in found["arguments"].items() if name.endswith("times")] == [["2", "3"]]
+    (pair,) = found["nodes"]
+    assert (pair["left"]["text"], pair["right"]["text"]) == ("abab", "ababab")
+    assert pair["left"]["digest"] != pair["right"]["digest"]
+    same = await get(f"dispatches/{one}/comparison?other={one}")
+    assert (same["arguments"], same["code"], same["versions"]) == ({}, {}, {})
+    await get(f"dispatches/{one}/comparison?other=unknown", code=404)
+    await get(f"dispatches/{one}/comparison", code=404)
+
+
 async def test_a_node_comes_without_its_bytes(get: Any, live: Client) -> None:
     """The browser gets a value's type, size and text; nothing that would have to be unpickled."""
     run = dispatch(repeated, "secret", 3)

@@ -13,7 +13,7 @@ from covalab.core.browser_views import node_view, outputs_view
 from covalab.core.dispatch_list import ListQuery
 from covalab.core.model import DispatchId, NodeDetail, PurgeResult, RedispatchRequest, Status, Submission
 from covalab.core.previews import Preview, PreviewQuery
-from covalab.dispatcher import list_views, views
+from covalab.dispatcher import comparing, list_views, views
 from covalab.dispatcher.http_api.handler import LARGEST_NUMBER, LONGEST_WAIT, MOST_ENTRIES, BadRequest, Handler
 
 _STATUSES: Final = frozenset(get_args(Status))
@@ -231,6 +231,23 @@ class SubmissionHandler(Handler):
         """Return the submission of a dispatch; as JSON, which may be for a browser, without its variables."""
         submission = await self.service.submission(DispatchId(dispatch))
         self.answer(msgspec.structs.replace(submission, variables=b"") if self.wants_json else submission)
+
+
+class ProvenanceHandler(Handler):
+    """`GET /dispatches/{id}/provenance`."""
+
+    async def get(self, dispatch: str) -> None:
+        """Return how the dispatch came about."""
+        self.answer(await comparing.provenance(self.service, DispatchId(dispatch)))
+
+
+class ComparisonHandler(Handler):
+    """`GET /dispatches/{id}/comparison`."""
+
+    async def get(self, dispatch: str) -> None:
+        """Return what differs between this dispatch and another."""
+        other = DispatchId(self.get_query_argument("other", ""))
+        self.answer(await comparing.comparison(self.service, DispatchId(dispatch), other))
 
 
 class NotebookHandler(Handler):

@@ -32,6 +32,8 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     (rf"{_DISPATCH}/timeline", dispatches.TimelineHandler),
     (rf"{_DISPATCH}/cancel", dispatches.CancelHandler),
     (rf"{_DISPATCH}/submission", dispatches.SubmissionHandler),
+    (rf"{_DISPATCH}/provenance", dispatches.ProvenanceHandler),
+    (rf"{_DISPATCH}/comparison", dispatches.ComparisonHandler),
     (rf"{_DISPATCH}/notebook", dispatches.NotebookHandler),
     (rf"{_DISPATCH}/start", dispatches.StartHandler),
     (rf"{_DISPATCH}/redispatch", dispatches.RedispatchHandler),

@@ -32,6 +32,7 @@ from covalab.sdk.dispatching import api
 from covalab.sdk.results.handle import DispatchHandle
 from covalab.sdk.results.result import Result
 from covalab.view.cell_view import CELL_STATES, CellState, CellView, cell_bundle, names_message, seconds_to_next
+from covalab.view.running_cell import source_of_display
 
 _NODE: Final = 0
 """The node of the cell in its dispatch, which has no other electron."""
@@ -82,7 +83,8 @@ class BackgroundCell:
         self._is_done = threading.Event()
         self._outputs: list[Output] = []
         self._number = 0
-        self.view = CellView(id=str(handle), node=_NODE, name=self.name, state="waiting")
+        self._source_digest = source_of_display().get("source_digest", "")
+        self.view = self._view("waiting", None)
         session.expect(self)
 
     @property
@@ -191,5 +193,6 @@ class BackgroundCell:
             number=self._number,
             started_at=times[0],
             ended_at=times[1],
+            source_digest=self._source_digest,
             **rest,
         )

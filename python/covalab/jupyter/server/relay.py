@@ -18,6 +18,7 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.netutil import Resolver
 from tornado.simple_httpclient import HTTPTimeoutError, SimpleAsyncHTTPClient
 
+from covalab.client import Client
 from covalab.client.launcher import Address, find, start_dispatcher
 from covalab.client.paths import address_file
 from covalab.core import protocol
@@ -209,6 +210,13 @@ class Relay:
         """Let the next request start a dispatcher that a user had stopped, as any dispatch does."""
         if self._address is None:
             self._was_found = False
+
+    async def restart(self) -> None:
+        """Stop the dispatcher and its workers, and start it again; raises as `find` does."""
+        async with self._finding:
+            self._address = None
+            await asyncio.to_thread(Client(self.folder, start=False).stop)
+            self._address = await asyncio.to_thread(start_dispatcher, self.folder)
 
     def settle(self) -> None:
         """Reset the pause before the next start: the dispatcher has been up for a while."""

@@ -21,6 +21,7 @@ from covalab.core.model import DispatchChanges, Graph, NodeOutput, Status, TaskQ
 from covalab.core.outputs import Output, Outputs
 from covalab.core.previews import PreviewQuery
 from covalab.jupyter.server.base_route import Route, dispatch_of
+from covalab.jupyter.server.cluster_route import ClusterRoute
 from covalab.jupyter.server.notebook_routes import ExecutedRoute, NotebookRoute, NotebooksRoute
 from covalab.jupyter.server.relay import Relay
 from covalab.view.bundle import dispatch_bundle
@@ -235,6 +236,33 @@ class PreviewRoute(Route):
         await self.send("GET", f"/dispatches/{dispatch}/nodes/{node}/preview?{query}", held=_PREVIEW_SECONDS)
 
 
+class ProvenanceRoute(Route):
+    """Provenance of a dispatch."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with its `DispatchProvenance`."""
+        await self.send("GET", f"/dispatches/{dispatch_of(path)}/provenance")
+
+
+class ComparisonQuery(msgspec.Struct, frozen=True):
+    """Query of `GET dispatches/{id}/comparison`."""
+
+    other: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
+
+
+class ComparisonRoute(Route):
+    """Comparison of two dispatches."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with a `DifferenceView`."""
+        dispatch, query = dispatch_of(path), self.query(ComparisonQuery)
+        await self.send("GET", f"/dispatches/{dispatch}/comparison?other={query.other}")
+
+
 class CancelRoute(Route):
     """Cancellation of a dispatch."""
 
@@ -395,6 +423,7 @@ def routes(relay: Relay) -> list[tuple[str, type[Route], dict[str, Relay]]]:
     """Return the routes in tornado's form. A handler gets each part between slashes as text, and checks it."""
     patterns: dict[str, type[Route]] = {
         r"status": StatusRoute,
+        r"cluster": ClusterRoute,
         r"tasks": TasksRoute,
         r"summary": SummaryRoute,
         r"dispatches": DispatchesRoute,
@@ -409,6 +438,8 @@ def routes(relay: Relay) -> list[tuple[str, type[Route], dict[str, Relay]]]:
         r"dispatches/([^/]+)/nodes/([^/]+)/cell": CellRoute,
         r"dispatches/([^/]+)/nodes/([^/]+)/preview": PreviewRoute,
         r"dispatches/([^/]+)/bundle": BundleRoute,
+        r"dispatches/([^/]+)/provenance": ProvenanceRoute,
+        r"dispatches/([^/]+)/comparison": ComparisonRoute,
         r"dispatches/([^/]+)/cancel": CancelRoute,
         r"dispatches/([^/]+)/start": StartRoute,
         r"dispatches/([^/]+)/redispatch": RedispatchRoute,

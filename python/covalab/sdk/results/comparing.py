@@ -5,16 +5,16 @@ from __future__ import annotations
 from html import escape
 from typing import Final
 
+import msgspec
+
 from covalab.core import comparison
-from covalab.core.codec import digest_of
-from covalab.core.comparison import Difference, NodePair, Side, SideNode
+from covalab.core.comparison import PAIRS_SHOWN, Difference, NodePair, Side
 from covalab.core.covalent_status import shown
-from covalab.core.model import Value, does_work
+from covalab.core.dispatch_provenance import DispatchProvenance
 from covalab.sdk.results.fetch import fetch_result
 from covalab.sdk.results.result import Result
 from covalab.view.words import duration_text
 
-_MOST_NODES: Final = 200
 _ADDED: Final = "background: rgba(46, 160, 67, 0.18)"
 _REMOVED: Final = "background: rgba(248, 81, 73, 0.18)"
 _CELL: Final = "text-align: left; vertical-align: top; padding: 2px 10px 2px 0"
@@ -47,9 +47,9 @@ class Comparison:
             _section("Inputs", _table(("", "", ""), _changes(found.arguments))),
             _section("Code", "".join(_code(text) for text in found.code.values())),
             _section("Versions", _table(("", "", ""), _changes(found.versions))),
-            _section("Outputs", _table(("", "", ""), [_node_row(pair) for pair in found.nodes[:_MOST_NODES]])),
+            _section("Outputs", _table(("", "", ""), [_node_row(pair) for pair in found.nodes[:PAIRS_SHOWN]])),
         ]
-        more = len(found.nodes) - _MOST_NODES
+        more = len(found.nodes) - PAIRS_SHOWN
         note = f"<p>and {more:,} more nodes</p>" if more > 0 else ""
         return f"<div>{''.join(parts)}{note}</div>"
 
@@ -77,44 +77,10 @@ def compare(left: str | Result, right: str | Result) -> Comparison:
 
 def _side(which: str | Result) -> Side:
     result = which if isinstance(which, Result) else fetch_result(which)
-    record, known = result.full_record(), result.provenance()
-    summary = record.summary
-    git = known["git"] or {}
-    versions = {"python": known["python"], "covalab": known["covalab"], **known["packages"]}
-    if git.get("commit"):
-        versions["git commit"] = git["commit"] + (" (changed)" if git.get("dirty") else "")
-    nodes = [
-        SideNode(
-            node.name,
-            record.nodes[number].status,
-            _seconds(record.nodes[number].started_at, record.nodes[number].ended_at),
-            _digest(record.outputs.get(number)),
-            record.outputs[number].text if number in record.outputs else "",
-        )
-        for number, node in enumerate(record.graph.nodes)
-        if does_work(node)
-    ]
-    code = {"(lattice)": known["source"], **known["functions"]}
-    return Side(
-        summary.id,
-        summary.name,
-        summary.status,
-        _seconds(summary.started_at, summary.ended_at),
-        code,
-        known["arguments"],
-        versions,
-        nodes,
-    )
-
-
-def _digest(value: Value | None) -> str:
-    if value is None:
-        return ""
-    return value.digest or digest_of([value.data or b""])
-
-
-def _seconds(started: float | None, ended: float | None) -> float | None:
-    return None if started is None or ended is None else ended - started
+    record = result.full_record()
+    outputs = {node: comparison.output_of(value) for node, value in record.outputs.items()}
+    known = msgspec.convert(result.provenance(), DispatchProvenance)
+    return comparison.side_of(record.summary, record.graph, record.nodes, known, outputs)
 
 
 def _took(seconds: float | None) -> str:
@@ -151,7 +117,7 @@ def _lines(found: Difference) -> list[str]:
     for title, rows in (
         ("inputs", _changes(found.arguments)),
         ("versions", _changes(found.versions)),
-        ("outputs", [_node_row(pair) for pair in found.nodes[:_MOST_NODES]]),
+        ("outputs", [_node_row(pair) for pair in found.nodes[:PAIRS_SHOWN]]),
     ):
         if rows:
             lines += ["", f"{title}:", *(f"  {name}: {left}  |  {right}" for name, left, right in rows)]

@@ -1,4 +1,4 @@
-"""Provenance of a recorded dispatch as a dictionary, and as an RO-Crate."""
+"""Provenance of a recorded dispatch as an RO-Crate."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from covalab.core.errors import CovalabError
-from covalab.core.model import DispatchRecord, EdgeKind, NodeKind, Submission
-from covalab.core.provenance import unpack_packages
 from covalab.sdk.values import FieldDict
 
 NO_LIBRARY: Final = (
@@ -18,46 +16,6 @@ NO_LIBRARY: Final = (
 )
 
 _ACTION_STATUS: Final = {"completed": "CompletedActionStatus", "failed": "FailedActionStatus"}
-
-
-def provenance_of(record: DispatchRecord, submission: Submission) -> FieldDict:
-    """Return what is known of how a dispatch came about; what an earlier version did not record is empty."""
-    summary, environment, taken = record.summary, record.environment, submission.provenance
-    git = None if taken is None else taken.git
-    return {
-        "dispatch_id": summary.id,
-        "name": summary.name,
-        "status": summary.status,
-        "created_at": summary.created_at,
-        "started_at": summary.started_at,
-        "ended_at": summary.ended_at,
-        "source": record.source,
-        "functions": {function.name: function.source for function in record.graph.functions if function.source},
-        "arguments": arguments_of(record),
-        "notebook": summary.notebook,
-        "cell": summary.cell,
-        "folder": environment.cwd,
-        "host": "" if taken is None else taken.host,
-        "system": "" if taken is None else taken.system,
-        "python": (taken.python if taken is not None else "") or environment.versions.get("python", ""),
-        "interpreter": environment.python,
-        "covalab": environment.versions.get("covalab", ""),
-        "packages": unpack_packages(taken.packages) if taken is not None else {},
-        "git": None
-        if git is None
-        else {"commit": git.commit, "branch": git.branch, "dirty": git.dirty, "remote": git.remote},
-    }
-
-
-def arguments_of(record: DispatchRecord) -> dict[str, str]:
-    """Return the arguments of the calls that were given when the graph was built, as short texts, by call and name."""
-    found: dict[str, str] = {}
-    nodes = record.graph.nodes
-    for edge in record.graph.edges:
-        source, target = nodes[edge.source], nodes[edge.target]
-        if source.kind is NodeKind.PARAMETER and target.kind is NodeKind.ELECTRON and edge.kind is not EdgeKind.WAIT:
-            found.setdefault(f"{target.name}[{edge.target}].{edge.name}", record.values[source.value].text)
-    return found
 
 
 def write_crate(target: Path, provenance: FieldDict, outputs: dict[str, bytes]) -> Path:
@@ -68,7 +26,7 @@ def write_crate(target: Path, provenance: FieldDict, outputs: dict[str, bytes]) 
     target
         The path.
     provenance
-        Of `provenance_of`.
+        Of `Result.provenance`.
     outputs
         Content of each output, by the name of its file.
 

@@ -18,6 +18,7 @@ import msgspec
 from covalab.client import Client
 from covalab.core.codec import Buffer
 from covalab.core.covalent_status import Status, shown, status
+from covalab.core.dispatch_provenance import provenance_of
 from covalab.core.errors import CovalabError, GraphError, SerializationError, TaskFailed, ValueLost
 from covalab.core.labels import labels
 from covalab.core.lifecycle import TERMINAL
@@ -41,7 +42,6 @@ from covalab.sdk.configuration import get_config
 from covalab.sdk.recorded_values import RecordedValues
 from covalab.sdk.results.inputs import RecordedInputs
 from covalab.sdk.results.notebooks import executed_notebook
-from covalab.sdk.results.provenance import provenance_of
 from covalab.sdk.results.readers import Readers
 from covalab.sdk.results.result_files import ResultFiles
 from covalab.sdk.results.result_text import TEXT_LIMIT, result_text
@@ -272,7 +272,9 @@ class Result(Readers):
             all that were installed), ``git`` (commit, branch, remote, and whether files were changed), ``notebook``,
             ``cell``, ``folder``, ``host``, ``system`` and the times. It was taken when the dispatch was made.
         """
-        return provenance_of(self._record, self._client.submission(self.dispatch_id))
+        submission = self._client.submission(self.dispatch_id)
+        known: FieldDict = msgspec.to_builtins(provenance_of(self._record.summary, submission))
+        return known
 
     @property
     def encoded_result(self) -> TransportableObject | None:
