@@ -1,7 +1,7 @@
 """A table of the law.
 
-`python -m tests.law [NOTEBOOK ...] [--way file|reuse|broken|whole|run|mixed] [--details]`; without names, all notebooks of
-ours. With `--folder FOLDER` the notebooks there that run plainly, twice the same. `--plain FOLDER` keeps plain runs
+`python -m tests.law [NOTEBOOK ...] [--way file|reuse|broken|whole|run|mixed] [--details]`; without names,
+all notebooks of ours. With `--folder FOLDER` the notebooks there that run plainly, twice the same. `--plain FOLDER` keeps plain runs
 there, for the next table of the same notebooks.
 """
 

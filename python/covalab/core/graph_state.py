@@ -211,7 +211,9 @@ class GraphState:
         else:
             failure = outcome.failure
             left = failure.left if failure is not None and failure.goes_on else None
-            self._end_without_value(node, outcome.status, outcome.started_at, outcome.ended_at, left)
+            is_not_run = outcome.status == "skipped"
+            started_at, ended_at = (None, None) if is_not_run else (outcome.started_at, outcome.ended_at)
+            self._end_without_value(node, outcome.status, started_at, ended_at, left)
         self._release(node)
         return True
 

@@ -147,22 +147,25 @@ def _source(name: str, cells: Sequence[str]) -> str:
 def _call(
     one: RunCell, number: int, flows: Mapping[str, list[str]], build: Build, *, reuse: bool, stop_on_error: bool
 ) -> SessionCall:
-    """Return what a cell is in the lattice. Tracebacks call it as those of a kernel do."""
-    name, text = one.part.name, one.cell.text
-    filename = filename_for("cell", f"In[{number}]", text)
-    options = one.options
-    scope = one.part.cell.scope
+    """Return what a cell is in the lattice."""
+    name, options = one.part.name, one.options
+    cell = cell_text(one, number, reuse=reuse, stop_on_error=stop_on_error)
+    made = electron(SessionCell(name, cell), retries=options.retries, time_limit=options.time_limit)
+    return SessionCall(name, made, flows, build)
+
+
+def cell_text(one: RunCell, number: int, *, reuse: bool = False, stop_on_error: bool = False) -> CellText:
+    """Return a cell as its session runs it. Tracebacks call it as those of a kernel do."""
+    text, scope = one.cell.text, one.part.cell.scope
     needs = (*scope.reads, *scope.reads_after_empty, *scope.changes, *scope.deferred, *one.part.cell.text_names)
-    cell = CellText(
+    return CellText(
         text,
         1,
-        filename,
+        filename_for("cell", f"In[{number}]", text),
         bound=tuple(scope.bindings),
-        may_raise=options.may_raise,
+        may_raise=one.options.may_raise,
         reuse=reuse,
         needs=None if one.part.cell.hides_names else (*needs, *scope.deleted),
         sure=tuple(name for name, binding in scope.bindings.items() if binding.sure),
         stop_on_error=stop_on_error,
     )
-    made = electron(SessionCell(name, cell), retries=options.retries, time_limit=options.time_limit)
-    return SessionCall(name, made, flows, build)

@@ -103,7 +103,7 @@ def _is_harmless(node: ast.expr, kind: Kind, parents: dict[ast.AST, ast.AST], mo
     """Return whether nothing can be changed by a use of a value, nor by one of the parts that lead from there."""
     current: Any = node
     while True:
-        parent = parents.get(current)
+        parent: Any = parents.get(current)
         if _is_called_on(parent, parents):
             return kind.is_flat and parent.attr in _METHODS[kind.package] and not _is_in_place(parents[parent])
         if not _is_part(parent, current, kind):

@@ -7,7 +7,6 @@ that can depend on any of that is not run; what cannot be shown counts as depend
 from __future__ import annotations
 
 import ast
-import dis
 import sys
 import types
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,7 +49,8 @@ _FLAT: Final = frozenset(
     {"string", "empty", "boolean", "integer", "floating", "date", "datetime", "datetime64", "decimal", "timedelta"}
 )
 _ITEMS: Final = 1_000
-_STORES: Final = frozenset({"STORE_NAME", "STORE_GLOBAL", "DELETE_NAME", "DELETE_GLOBAL"})
+_CODE: Final = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type)
+_SCOPES: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
 class SessionNames:
@@ -73,6 +73,14 @@ class SessionNames:
         self.broken = state.broken
         self._stored = state.snapshot.covariables
 
+    def sharing(self, names: set[str]) -> set[str]:
+        """Return names with all that share something with them, also by functions and classes: `nonlocal` changes it."""
+        needed = self.definitions(names)
+        by_code = {
+            name for one in self._stored if not needed.isdisjoint((*one.definitions, *one.needs)) for name in one.names
+        }
+        return self.connected(names | by_code)
+
     def definitions(self, names: set[str]) -> set[str]:
         """Return the ids of the definitions that the values of names need."""
         by_tracker = {tracker: one for one in self._stored for tracker in one.definitions}
@@ -82,6 +90,7 @@ class SessionNames:
             one = pending.pop()
             new = {*one.definitions, *one.needs} - found
             found |= new
+            # A co-variable of definitions has all that share something.
             pending += [by_tracker[tracker] for tracker in new if tracker in by_tracker]
         return found
 
@@ -133,31 +142,39 @@ class _Code:
         return "" if self.look.is_known else "it uses functions whose text is not known"
 
     @property
-    def names_set(self) -> set[str] | None:
-        """The names of the notebook that it sets or deletes, those of functions as far as they are global."""
+    def names_set(self) -> set[str]:
+        """The names of the notebook that it sets or deletes, also where it does not get to."""
         found = {name for one in ast.walk(self.module) if isinstance(one, ast.Global) for name in one.names}
-        assert isinstance(self.tree, ast.Module)
-        try:
-            compiled = compile(self.tree, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-        except (SyntaxError, ValueError):
-            return None
-        return found | _stored_by(compiled)
+        pending: list[ast.AST] = [] if self.tree is None else [self.tree]
+        while pending:
+            node = pending.pop()
+            found |= _bound_by(node)
+            if not isinstance(node, _SCOPES):
+                pending += ast.iter_child_nodes(node)
+        return found
 
 
-def _stored_by(code: types.CodeType) -> set[str]:
-    found = {str(one.argval) for one in dis.get_instructions(code) if one.opname in _STORES}
-    return found.union(*(_stored_by(one) for one in code.co_consts if isinstance(one, types.CodeType)))
+def _bound_by(node: ast.AST) -> set[str]:
+    if isinstance(node, ast.Name):
+        return set() if isinstance(node.ctx, ast.Load) else {node.id}
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return {node.name}
+    if isinstance(node, ast.alias):
+        return {node.asname or node.name.partition(".")[0]}
+    if isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar):
+        return {node.name} if node.name else set()
+    return {node.rest} if isinstance(node, ast.MatchMapping) and node.rest else set()
 
 
 def broken(number: int, cell: CellText, names: SessionNames, *, has_failed: bool) -> Broken:
     """Return what a whole run of a cell might have done that failed, or was not run."""
     code = _Code(cell, names)
     anything = code.unclear or _beside(code, names)
-    sets = None if anything else code.names_set
-    if sets is None:
-        return Broken(number, has_failed, sorted(cell.bound), anything=anything or "it is not Python alone")
+    sets = {*cell.bound} | code.names_set
+    if anything:
+        return Broken(number, has_failed, sorted(sets), anything=anything)
     changes = _roots_changed(code.module) | _values_changed(code, names.namespace)
-    changes |= names.connected(changes)
+    changes |= names.sharing(changes)
     if not names.unstorable.isdisjoint(changes):
         name = min(names.unstorable & changes)
         return Broken(number, has_failed, sorted(sets), anything=f"it may change `{name}`, which cannot be stored")
@@ -251,9 +268,11 @@ def _values_changed(code: _Code, namespace: Mapping[str, Any]) -> set[str]:
 
 def _may_change(value: object) -> bool:
     if isinstance(value, types.FunctionType):
-        cells = [_content(cell) for cell in value.__closure__ or ()]
-        given = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
-        return value.__module__ == _MAIN and any(map(_may_change, [*vars(value).values(), *cells, *given]))
+        # What a function has from around it may be bound anew (`nonlocal`), whatever it is.
+        has_cells = any(not isinstance(_content(cell), _CODE) for cell in value.__closure__ or ())
+        inside = [_content(cell) for cell in value.__closure__ or ()]
+        given = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values(), *vars(value).values()]
+        return has_cells or (value.__module__ == _MAIN and any(map(_may_change, [*inside, *given])))
     if isinstance(value, type):
         own = [one for name, one in vars(value).items() if not name.startswith("__")]
         return value.__module__ == _MAIN and any(_is_data(one) for one in own)
