@@ -1,8 +1,8 @@
 """A table of the law.
 
-`python -m tests.law [NOTEBOOK ...] [--way file|reuse|broken|whole|run|mixed] [--details]`; without names,
-all notebooks of ours. With `--folder FOLDER` the notebooks there that run plainly, twice the same. `--plain FOLDER` keeps plain runs
-there, for the next table of the same notebooks.
+`python -m tests.law [NOTEBOOK ...] [--way file|reuse|broken|whole|run|mixed] [--details]`; without names, all
+notebooks of ours. With `--folder FOLDER` the notebooks there that run plainly, twice the same. `--plain FOLDER` keeps
+plain runs there, for the next table of the same notebooks.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Session:
     def __init__(self, folder: Path) -> None:
         self.namespace: dict[str, object] = {"__name__": "__main__", "__builtins__": __builtins__}
         remember("<first>", _FIRST)
-        exec(compile(_FIRST, "<first>", "exec"), self.namespace)  # noqa: S102
+        exec(compile(_FIRST, "<first>", "exec"), self.namespace)
         self.tracker = Tracker(self.namespace)
         self.snapshot = self.tracker.store(BlobStore(str(folder)))
 

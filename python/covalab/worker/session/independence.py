@@ -74,7 +74,7 @@ class SessionNames:
         self._stored = state.snapshot.covariables
 
     def sharing(self, names: set[str]) -> set[str]:
-        """Return names with all that share something with them, also by functions and classes: `nonlocal` changes it."""
+        """Return names with all that share something, also by functions: `nonlocal` changes variables of several."""
         needed = self.definitions(names)
         by_code = {
             name for one in self._stored if not needed.isdisjoint((*one.definitions, *one.needs)) for name in one.names
