@@ -137,6 +137,7 @@ export interface Failure {
   readonly original: Value | null;
   readonly left: Value | null;
   readonly damaged: readonly string[];
+  readonly goes_on: boolean;
 }
 
 /** Whether an earlier run stood for a run (`dispatch` empty: no) and why; `doubts` are why this one never will. */
@@ -433,7 +434,7 @@ export interface NotebookCell {
  * Notebook run for views: the file, its code cells with their nodes, and the status of the dispatch.
  *
  * `reused` are the nodes of the cells that did not run, because an earlier run stood for them; `why` says of
- * each node that ended why it ran or was reused.
+ * each node that ended why it ran, was reused or was not run.
  */
 export interface NotebookView {
   readonly path: string;

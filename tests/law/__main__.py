@@ -1,8 +1,8 @@
 """A table of the law.
 
-`python -m tests.law [NOTEBOOK ...] [--way file|reuse|whole|run|mixed] [--details]`; without names, all notebooks of
-ours. With `--folder FOLDER` the notebooks there that run plainly, twice the same. `--plain FOLDER` keeps plain runs
-there, for the next table of the same notebooks.
+`python -m tests.law [NOTEBOOK ...] [--way file|reuse|broken|whole|run|mixed] [--details]`; without names, all
+notebooks of ours. With `--folder FOLDER` the notebooks there that run plainly, twice the same. `--plain FOLDER` keeps
+plain runs there, for the next table of the same notebooks.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
+from tests.law.broken_way import judge_broken
 from tests.law.compare import differences, failed
 from tests.law.file_way import judge_file
 from tests.law.judge import Verdict, judge
@@ -27,7 +28,7 @@ from tests.law.ways import WAYS, Run, run_plainly
 
 from covalab.client import Client, connect
 
-_ALL_WAYS: tuple[str, ...] = (*WAYS, "file", "reuse")
+_ALL_WAYS: tuple[str, ...] = (*WAYS, "file", "reuse", "broken")
 
 
 def main() -> int:
@@ -111,6 +112,7 @@ class _Table:
         }
         judges["file"] = lambda: judge_file(notebook, plain, folder, self._client)
         judges["reuse"] = lambda: judge_reuse(notebook, plain, folder, self._client)
+        judges["broken"] = lambda: judge_broken(notebook, plain, folder, self._client)
         try:
             return judges[way]()
         except Exception:  # noqa: BLE001 - a row of the table all the same

@@ -301,8 +301,14 @@ def _index(describer: _Describer, index: Any, place: str) -> Json:
 
 
 def _figure(describer: _Describer, figure: Any, place: str) -> Json:
+    import matplotlib as mpl
+
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=40)
+    # A figure is drawn with the settings of the process that draws it, so by the same ones on both sides.
+    with warnings.catch_warnings(), mpl.rc_context():
+        warnings.simplefilter("ignore")
+        mpl.rcdefaults()
+        figure.savefig(stream, format="png", dpi=40)
     axes = [describer.value(one, f"{place}.axes") for one in figure.axes]
     return ["Figure", {"image/png": base64.b64encode(stream.getvalue()).decode()}, axes]
 
@@ -311,6 +317,17 @@ def _artist(describer: _Describer, artist: Any, place: str) -> Json:
     figure = getattr(artist, "figure", None)
     number = [*figure.axes].index(artist) if figure is not None and artist in figure.axes else None
     return [type(artist).__qualname__, number, describer.value(figure, f"{place}.figure")]
+
+
+def _by_sorted_dict(describer: _Describer, value: Any, place: str) -> Json:
+    """Describe a figure of plotly: what is loaded from a pickle has the parts of its template in another order."""
+    return [type(value).__qualname__, describer.value(_in_order(value.to_dict()), place)]
+
+
+def _in_order(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _in_order(value[name]) for name in sorted(value)}
+    return [*map(_in_order, value)] if isinstance(value, list | tuple) else value
 
 
 def _by_dict(describer: _Describer, value: Any, place: str) -> Json:
@@ -396,7 +413,7 @@ _SPECIAL: dict[str, _Special] = {
     "matplotlib.artist.Artist": _artist,
     "matplotlib.colorbar.Colorbar": _type_only,
     "seaborn.axisgrid.Grid": _accessor("figure"),
-    "plotly.basedatatypes.BaseFigure": _by_dict,
+    "plotly.basedatatypes.BaseFigure": _by_sorted_dict,
     "altair.vegalite.v6.api.TopLevelMixin": _by_dict,
     "altair.vegalite.v5.api.TopLevelMixin": _by_dict,
     "xarray.core.dataarray.DataArray": _by_dict,

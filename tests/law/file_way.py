@@ -34,11 +34,8 @@ def run_as_file(
     `meanwhile` is called while it runs.
     """
     # The notebook is not in the folder in which it runs, as a plain run has no file there.
-    place = folder / "notebook"
-    place.mkdir(parents=True, exist_ok=True)
-    path = folder / "law.ipynb"
-    path.write_text(json.dumps(notebook(*map(_as_source, _seeded(cells)))))
-    run = ct.run_notebook(path, folder=place, check=False, reuse=reuse)
+    path, place = _written(cells, folder)
+    run = ct.run_notebook(path, folder=place, check=False, reuse=reuse, stop_on_error=True)
     meanwhile()
     wait_for_end(client, run)
     files = files_in(place)
@@ -52,6 +49,28 @@ def run_as_file(
         files=files,
     )
     return found, sum("reused" in cell["metadata"].get("covalab", {}) for cell in document["cells"])
+
+
+def run_broken(cells: Sequence[str], folder: Path, client: Client) -> tuple[Run, dict[int, str]]:
+    """Run a notebook of which cells fail; return its outputs, and why cells were not run, by number."""
+    path, place = _written(cells, folder)
+    run = ct.run_notebook(path, folder=place, check=False, reuse=False)
+    wait_for_end(client, run)
+    found = ct.get_result(run).notebook()["cells"]
+    about = [cell["metadata"].get("covalab", {}) for cell in found]
+    reasons = {
+        n: one.get("not_run", "unknown") for n, one in enumerate(about) if one.get("status", "completed") == "skipped"
+    }
+    return Run([[] if n in reasons else _outputs(cell) for n, cell in enumerate(found)]), reasons
+
+
+def _written(cells: Sequence[str], folder: Path) -> tuple[Path, Path]:
+    """Write a notebook, and return its file and the folder in which it runs."""
+    place = folder / "notebook"
+    place.mkdir(parents=True, exist_ok=True)
+    path = folder / "law.ipynb"
+    path.write_text(json.dumps(notebook(*map(_as_source, _seeded(cells)))))
+    return path, place
 
 
 def _as_source(text: str) -> tuple[str, dict[str, Any]]:

@@ -66,7 +66,7 @@ def _is_comment(cells: Sequence[str], edited: Sequence[str]) -> bool:
 
 def _other_number(cell: str, random_: random.Random) -> str:
     """Return a cell with one of its whole numbers raised by one; nothing if it has none."""
-    tree = _parsed(cell)
+    tree = parsed(cell)
     found = [one for one in ast.walk(tree) if isinstance(one, ast.Constant)] if tree is not None else []
     numbers = [one for one in found if type(one.value) is int and one.lineno == one.end_lineno]
     if not numbers:
@@ -81,15 +81,15 @@ def _other_number(cell: str, random_: random.Random) -> str:
 
 def _line_more(cell: str, _: random.Random) -> str:
     """Return a cell that sets one more name; nothing if it is not Python alone."""
-    return "" if _parsed(cell) is None else f"{cell}\nlaw_edited = [1]\nprint('edited', law_edited)"
+    return "" if parsed(cell) is None else f"{cell}\nlaw_edited = [1]\nprint('edited', law_edited)"
 
 
 def _other_layout(cell: str, _: random.Random) -> str:
     """Return a cell with a comment; nothing if it is not Python alone."""
-    return "" if _parsed(cell) is None else f"{cell}{_COMMENT}"
+    return "" if parsed(cell) is None else f"{cell}{_COMMENT}"
 
 
-def _parsed(cell: str) -> ast.Module | None:
+def parsed(cell: str) -> ast.Module | None:
     """Return the code of a cell that is Python alone."""
     try:
         return ast.parse(cell) if TransformerManager().transform_cell(cell).rstrip() == cell.rstrip() else None

@@ -166,7 +166,7 @@ export class NotebookRuns implements IDisposable {
     }
   }
 
-  /** Read why the cells of a run that has ended ran or were reused. */
+  /** Read why the cells of a run that has ended ran, were reused or were not run. */
   private async _explain(id: string): Promise<void> {
     try {
       const { cells, why } = await this._covalab.client.notebook(id);

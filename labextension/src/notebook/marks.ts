@@ -31,7 +31,7 @@ export class CellMarks {
    *
    * @param cells - The cells on the page.
    * @param filled - Those that the run has, by their ids.
-   * @param why - Why cells ran or were reused, by their ids.
+   * @param why - Why cells ran, were reused or were not run, by their ids.
    */
   update(cells: readonly ICell[], filled: ReadonlyMap<string, IFilledCell>, why: ReadonlyMap<string, string>): void {
     const seen = new Set<ICell>();
@@ -75,7 +75,7 @@ export function placeNote(cell: ICell, note: Widget): void {
   }
 }
 
-/** Show beside the prompt of a cell whether it was reused, with the reason as its tooltip; no text: nothing. */
+/** Show beside the prompt of a cell whether it ran, was reused or was not run, with the reason as its tooltip; no text: nothing. */
 function showWhy(cell: ICell, text: string): void {
   const known = cell.node.querySelector<HTMLElement>(`.${WHY}`);
   if (!text) {
@@ -86,9 +86,9 @@ function showWhy(cell: ICell, text: string): void {
     return;
   }
   known?.remove();
-  const isReused = text.startsWith('reused');
-  const mark = h('span', { class: WHY, text: isReused ? 'reused' : 'ran', title: text, attrs: { role: 'note', tabindex: '0', 'aria-label': text } });
-  mark.classList.toggle('cv-mod-reused', isReused);
+  const kind = ['reused', 'not run'].find(one => text.startsWith(one)) ?? 'ran';
+  const mark = h('span', { class: WHY, text: kind, title: text, attrs: { role: 'note', tabindex: '0', 'aria-label': text } });
+  mark.classList.toggle('cv-mod-reused', kind === 'reused');
   cell.node.querySelector('.jp-Cell-inputWrapper')?.append(mark);
 }
 

@@ -146,7 +146,7 @@ def explain(dispatch: str, cell: str, *, as_json: bool) -> None:
         facts = fact_table()
         facts.add_row("cell", plain_text(f"{one.name} (node {one.node})"))
         state = record.nodes[one.node]
-        for fact, text in explanation(state, one.reuse) or [("status", covalent_text(one.status))]:
+        for fact, text in explanation(state, one.reuse, one.failure) or [("status", covalent_text(one.status))]:
             facts.add_row(fact, plain_text(text))
         console().print(facts)
 

@@ -218,10 +218,15 @@ def _report(cells: _Cells, name: str, *, quiet: bool) -> int:
     from covalab.client import connect
 
     record = connect().record(cells.dispatch, outputs="none")
-    for node, failure in sorted(record.failures.items()):
+    failures = {node: one for node, one in record.failures.items() if record.nodes[node].status == "failed"}
+    for node, failure in sorted(failures.items()):
         number = cells.nodes.index(node) + 1 if node in cells.nodes else 0
         click.echo(f"cell {number} of {name} failed:", err=True)
         click.echo(str(plain_text(failure.traceback.rstrip() or failure.reason)), err=True)
+    for number, node in enumerate(cells.nodes, 1):
+        if node in record.failures and node not in failures:
+            reason = record.failures[node].message
+            click.echo(str(plain_text(f"cell {number} was not run: {reason}")), err=True)
     left = sum(1 for node in cells.nodes if node in cells.states and cells.states[node].status == "skipped")
     after = f"; {left} after it {'was' if left == 1 else 'were'} not run" if left else ""
     click.echo(f"mend the cell, then `covalab run --resume {summary.id}` runs what is left{after}", err=True)

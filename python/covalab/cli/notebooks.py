@@ -110,6 +110,11 @@ def _yaml_of(text: str) -> dict[str, Any]:
     "--kernel-env", is_flag=True, help="Run in the environment of the notebook's kernel, not in that of this command."
 )
 @click.option("--allow-errors", is_flag=True, help="Run the cells after one that failed, too.")
+@click.option(
+    "--stop-on-error",
+    is_flag=True,
+    help="Run no cell after one that failed; else those run that are shown to be independent of it.",
+)
 @click.option("--reuse", is_flag=True, help="Take values and outputs of cells that did not change from earlier runs.")
 @click.option("--no-check", is_flag=True, help="Do not look for missing packages before the run.")
 @click.option(
@@ -232,6 +237,7 @@ def _started(notebook: str, options: Mapping[str, Any], timing: Mapping[str, Any
             document=document.json,
             cell_timeout=options["cell_timeout"],
             allow_errors=options["allow_errors"],
+            stop_on_error=options["stop_on_error"],
             reuse=options["reuse"],
             check=not options["no_check"],
             folder=options["cwd"],

@@ -208,6 +208,10 @@ class BlobDamaged(ValueLost, ValueError):
     """The bytes of a value, its file in most cases, were changed after they were written."""
 
 
+class CellNotRun(CovalabError):
+    """Cell that is not run, because it is not shown to be independent of one that failed."""
+
+
 class RecordNotReadable(CovalabError, LookupError):
     """The record that a cell of a session goes on from cannot be read."""
 

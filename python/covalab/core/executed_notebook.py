@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from covalab.core.model import DispatchSummary, NodeState
@@ -15,6 +16,7 @@ KEY: Final = "covalab"
 """Key of what covalab adds to the metadata of a document and of its cells."""
 
 _RAN: Final = frozenset({"completed", "failed", "running"})
+_OF_ONE_RUN: Final = frozenset({"reused", "not_run"})
 _FIELDS: Final = {
     "stream": ("name", "text"),
     "display_data": ("data", "metadata"),
@@ -30,6 +32,7 @@ def executed(
     summary: DispatchSummary,
     states: Sequence[NodeState],
     outputs: Mapping[int, Sequence[Output]],
+    not_run: Mapping[int, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return a document as its cells are now.
 
@@ -43,6 +46,8 @@ def executed(
         The dispatch and its nodes.
     outputs
         The outputs of those nodes that have some.
+    not_run
+        Why nodes were not run, of those that say so.
     """
     made = copy.deepcopy(dict(document))
     nodes = {cell.id: cell.node for cell in run.cells if cell.node >= 0}
@@ -57,6 +62,9 @@ def executed(
         cell["execution_count"] = number if did_run else None
         cell["outputs"] = [_in_format(one, number) for one in outputs.get(node, ())]
         _add_metadata(cell.setdefault("metadata", {}), summary, state)
+        if node in not_run:
+            cell["metadata"][KEY]["not_run"] = not_run[node]
+            cell["outputs"] = [{"output_type": "stream", "name": "stderr", "text": f"not run: {not_run[node]}\n"}]
     made.setdefault("metadata", {})[KEY] = {
         **{name: value for name, value in _as_dict(made["metadata"].get(KEY)).items() if name != "resumed"},
         "dispatch_id": summary.id,
@@ -81,7 +89,7 @@ def _in_format(output: Output, number: int) -> dict[str, Any]:
 
 def _add_metadata(metadata: dict[str, Any], summary: DispatchSummary, state: NodeState) -> None:
     metadata[KEY] = {
-        **{name: value for name, value in _as_dict(metadata.get(KEY)).items() if name != "reused"},  # of another run
+        **{name: value for name, value in _as_dict(metadata.get(KEY)).items() if name not in _OF_ONE_RUN},
         "dispatch_id": summary.id,
         "node": state.node,
         "status": state.status,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from covalab.core.model import NodeState, Reuse
+from covalab.core.model import Failure, NodeState, Reuse
 
 _NO_PART: Final = "it takes no part in reuse"
 
 
-def explanation(state: NodeState, reuse: Reuse | None) -> list[tuple[str, str]]:
-    """Return why a node ran or was reused, as facts and texts; nothing for one that did neither.
+def explanation(state: NodeState, reuse: Reuse | None, failure: Failure | None = None) -> list[tuple[str, str]]:
+    """Return why a node ran, was reused, or, by its `failure`, was not run, as facts and texts; nothing for others.
 
     Examples
     --------
@@ -19,7 +19,11 @@ def explanation(state: NodeState, reuse: Reuse | None) -> list[tuple[str, str]]:
     [('ran', 'no run of it was looked for'), ('is not kept for reuse', 'uses `time`')]
     >>> explanation(NodeState(1, "completed"), None)
     [('reused', 'the run before it had completed it')]
+    >>> explanation(NodeState(1, "skipped"), None, Failure("dependency", "follows from cell 3, which failed"))
+    [('not run', 'follows from cell 3, which failed')]
     """
+    if state.status == "skipped" and failure is not None:
+        return [("not run", failure.message)]
     if state.status not in ("completed", "failed"):
         return []
     if reuse is None:
@@ -30,7 +34,7 @@ def explanation(state: NodeState, reuse: Reuse | None) -> list[tuple[str, str]]:
     return rows + [("is not kept for reuse", text) for text in reuse.doubts]
 
 
-def explained(state: NodeState, reuse: Reuse | None) -> str:
+def explained(state: NodeState, reuse: Reuse | None, failure: Failure | None = None) -> str:
     """Return an explanation in one line.
 
     Examples
@@ -38,4 +42,4 @@ def explained(state: NodeState, reuse: Reuse | None) -> str:
     >>> explained(NodeState(1, "completed", attempt=1), Reuse(reasons=("x has another value",)))
     'ran: x has another value'
     """
-    return "; ".join(f"{fact}: {text}" for fact, text in explanation(state, reuse))
+    return "; ".join(f"{fact}: {text}" for fact, text in explanation(state, reuse, failure))

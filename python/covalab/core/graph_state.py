@@ -100,6 +100,8 @@ class GraphState:
         # released: releasing one releases its parts, which would be found a second time.
         for node in [node for node in collections if not self.uses[node]]:
             self._release(node)
+        self.left: set[int] = set()
+        """Nodes without a value from which others of their session go on: `outputs` has what they left."""
         self._n_open = n  # nodes that are not terminal
         self._counts: dict[Status, int] = dict.fromkeys(Counts.__struct_fields__, 0)  # type: ignore[arg-type]
         self._counts["pending"] = sum(self.working)
@@ -207,10 +209,39 @@ class GraphState:
                 self.attempt[node] = 0  # as of a node that a redispatch takes over: it did not run
             self._complete(node, outcome.started_at, outcome.ended_at)
         else:
-            self._end(node, outcome.status, outcome.started_at, outcome.ended_at)
-            self._skip_after(node)
+            failure = outcome.failure
+            left = failure.left if failure is not None and failure.goes_on else None
+            is_not_run = outcome.status == "skipped"
+            started_at, ended_at = (None, None) if is_not_run else (outcome.started_at, outcome.ended_at)
+            self._end_without_value(node, outcome.status, started_at, ended_at, left)
         self._release(node)
         return True
+
+    def _end_without_value(
+        self,
+        node: int,
+        status: Status,
+        started_at: float | None,
+        ended_at: float | None,
+        left: Value | None,
+        recorded: Container[int] = (),
+    ) -> None:
+        """End a node that has no value. What goes on from what it left is ready, all else after it is skipped."""
+        self._end(node, status, started_at, ended_at)
+        if left is None:
+            self._skip_after(node, recorded)
+            return
+        self.left.add(node)
+        if self.uses[node]:
+            self.outputs[node] = left
+        for child in self.children[node]:
+            self.waiting[child] -= 1
+            if not self.working[child]:  # it would be the value of the dispatch
+                if self.status[child] == "pending":
+                    self._end(child, "skipped", None, None)
+                    self._skip_after(child)
+            elif self.waiting[child] == 0 and self.status[child] == "pending" and child not in self.in_flight:
+                self.queues[self.queue(child)].append(child)
 
     def return_to_queue(self, nodes: Iterable[int]) -> None:
         """Return nodes without an outcome, not started in time or lost, to the front of their queue."""
@@ -225,10 +256,13 @@ class GraphState:
             # First in line: it was ready before everything that is in the queue now.
             if not self.waiting[node]:
                 self.queues[self.queue(node)].appendleft(node)
-            elif any(self.status[edge.source] in _DEAD for edge in self.inputs[node]):
+            elif any(self.status[one] in _DEAD and one not in self.left for one in self._sources(node)):
                 # It was in one batch with its producer, which failed there: nothing else would end it.
                 self._end(node, "skipped", None, None)
                 self._skip_after(node)
+
+    def _sources(self, node: int) -> list[int]:
+        return [edge.source for edge in self.inputs[node]]
 
     def schedule_retry(self, node: int, until: float) -> None:
         """Schedule the retry of a node that failed: it is pending, but not ready before a time."""
@@ -379,12 +413,16 @@ class GraphState:
         version: int,
         attempts: Mapping[int, Sequence[Attempt]] = MappingProxyType({}),
         still_running: Container[int] = (),
+        left: Mapping[int, Value] = MappingProxyType({}),
     ) -> None:
         """Restore the states that were recorded before a restart; a node that was running is pending again.
 
         `attempts` are the runs of each node that were not its last: they stay counted, and a node that was waiting
-        for its retry goes on waiting. A node among `still_running` runs on: as a child dispatch.
+        for its retry goes on waiting. A node among `still_running` runs on: as a child dispatch. `left` is what nodes
+        without a value left for others that go on.
         """
+        states = list(states)
+        ended = {state.node for state in states if state.status in TERMINAL}
         for state in states:
             if state.status not in TERMINAL:
                 self.attempt[state.node] = state.attempt
@@ -402,8 +440,9 @@ class GraphState:
                 self._complete(node, state.started_at, state.ended_at)
                 self._release(node)
             else:
-                self._end(node, state.status, state.started_at, state.ended_at)
-                self._skip_after(node)
+                self._end_without_value(node, state.status, state.started_at, state.ended_at, left.get(node), ended)
+                if node in self.left:
+                    self._release(node)
         self._recount(attempts)
         # Readers from before the restart know versions of then; everything counts as changed for them.
         self.version = version
@@ -466,12 +505,14 @@ class GraphState:
                     elif child not in self.in_flight:  # else it runs in the batch of this node, right after it
                         self.queues[self.queue(child)].append(child)
 
-    def _skip_after(self, node: int) -> None:
-        """Skip every node that depends on one without a value."""
+    def _skip_after(self, node: int, recorded: Container[int] = ()) -> None:
+        """Skip every node that depends on one without a value, but not those whose end is recorded."""
         stack = list(self.children[node])
         while stack:
             current = stack.pop()
-            if self.status[current] == "pending":  # else it was reached by another path, and so were its children
+            if (
+                self.status[current] == "pending" and current not in recorded
+            ):  # else it was reached by another path, and so were its children
                 self._end(current, "skipped", None, None)
                 stack += self.children[current]
 

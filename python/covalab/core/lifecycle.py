@@ -27,6 +27,8 @@ TRANSITIONS: Final[Mapping[tuple[Status, Event], Status]] = {
     ("running", "completed"): "completed",
     ("running", "failed"): "failed",
     ("running", "cancelled"): "cancelled",
+    # A cell that is not shown to be independent of one that failed: the worker that has the session finds out.
+    ("running", "skipped"): "skipped",
 }
 """The status of a node after an event. A pair that is not here cannot happen; `GraphState.make_again` is no event."""
 
@@ -57,7 +59,10 @@ NODE_STATUS_TEXT: Final[Mapping[Status, str]] = {
     ),
     "failed": "The last attempt raised, ran out of time, lost its worker too often, or could not be run at all.",
     "cancelled": "A person cancelled the node, or its dispatch, before it ended.",
-    "skipped": "The node never ran: an input of it failed, was cancelled or was skipped.",
+    "skipped": (
+        "The node never ran: an input of it failed, was cancelled or was skipped; or it is a cell of a notebook run "
+        "that is not shown to be independent of one that failed."
+    ),
 }
 """The meaning of each status of a node."""
 
@@ -78,7 +83,7 @@ EVENT_TEXT: Final[Mapping[Event, str]] = {
     "completed": "the outcome has a value",
     "failed": "the last attempt failed",
     "cancelled": "a person cancelled it",
-    "skipped": "an input will never have a value",
+    "skipped": "an input will never have a value, or the worker found that the cell must not run",
 }
 """The meaning of each event."""
 

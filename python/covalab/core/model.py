@@ -388,6 +388,7 @@ class Failure(msgspec.Struct, frozen=True):
     original: Value | None = None  # the exception itself, if it could be serialized; JSON readers get neither this
     left: Value | None = None  # nor this: the record of the names that a cell of a session had when it failed
     damaged: tuple[Digest, ...] = ()  # the blobs that could not be read, of type "storage"
+    goes_on: bool = False  # what is independent of it in its session runs, from `left`
 
     @property
     def reason(self) -> str:

@@ -55,7 +55,7 @@ class NotebookView(msgspec.Struct, frozen=True):
     """Notebook run for views: the file, its code cells with their nodes, and the status of the dispatch.
 
     `reused` are the nodes of the cells that did not run, because an earlier run stood for them; `why` says of
-    each node that ended why it ran or was reused.
+    each node that ended why it ran, was reused or was not run.
     """
 
     path: str

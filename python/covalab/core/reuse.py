@@ -24,6 +24,7 @@ def reusable_nodes(
     new_values: Sequence[Value],
     *,
     replaced: Collection[int] = (),
+    failed: Collection[int] = (),
     strict: bool = False,
 ) -> list[int]:
     """Return the nodes of `new` that take over the output of the node with the same number in `old`.
@@ -38,6 +39,8 @@ def reusable_nodes(
         The graph that is to run.
     replaced
         Nodes of `new` that were replaced on purpose.
+    failed
+        The nodes of the earlier dispatch that ended without a value; in a session cells after them may have run.
     strict
         Whether functions are left out of the comparison, as in Covalent.
 
@@ -57,7 +60,7 @@ def reusable_nodes(
     children: list[list[int]] = [[] for _ in range(n)]
     for edge in new.edges:
         children[edge.source].append(edge.target)
-    completed, replaced = frozenset(completed), frozenset(replaced)
+    completed, replaced = frozenset(completed), frozenset([*replaced, *failed])
     free = [node for node in range(n) if not waiting[node]]
     for node in free:  # grows while it is walked
         same[node] = (

@@ -69,7 +69,7 @@ class OutcomeHandler:
                     continue
             if outcome.status == "completed":
                 self._scheduler.learn(run, outcome)
-            elif self._schedule_retry(run, outcome):
+            elif outcome.status != "skipped" and self._schedule_retry(run, outcome):
                 continue
             if progress.record_outcome(outcome):
                 run.outcomes.append(outcome)

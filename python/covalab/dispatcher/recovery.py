@@ -15,7 +15,7 @@ import msgspec
 from covalab.blobs import BlobStore
 from covalab.client import paths
 from covalab.core.errors import MissingLatticeRecordError
-from covalab.core.model import DispatchId, DispatchSummary, Outcome, Submission
+from covalab.core.model import DispatchId, DispatchSummary, NodeState, Outcome, Submission, Value
 from covalab.core.reuse import reusable_nodes
 from covalab.core.schedule import run_id
 from covalab.dispatcher import lost_values
@@ -65,11 +65,29 @@ def load_running(connection: apsw.Connection, summary: DispatchSummary, blobs: B
             )
     run.journal = select_execution_state(connection, key)
     run.progress.start(summary.created_at)
-    run.progress.restore(states, values, summary.version + 1, attempts, run.built)
+    left = _left(connection, key, run, states, blobs)
+    run.progress.restore(states, values, summary.version + 1, attempts, run.built, left)
     run.failures = {node: len(its) - run.progress.losses.get(node, 0) for node, its in attempts.items()}
     run.failed = [state.node for state in states if state.status == "failed"]
     run.show_loaded(select_execution_state(connection, key))
     return run
+
+
+def _left(
+    connection: apsw.Connection, key: int, run: RunningDispatch, states: list[NodeState], blobs: BlobStore
+) -> dict[int, Value]:
+    """Return what cells that failed, or were not run, left for others that go on."""
+    if not any(settings.session for settings in run.graph.settings):
+        return {}
+    found: dict[int, Value] = {}
+    for state in states:
+        if state.status in ("failed", "skipped"):
+            row = dispatch_rows.select_outcome(connection, key, state.node)
+            failure = None if row is None else row.failure
+            if failure is not None and failure.goes_on and lost_values.is_there(failure.left, blobs):
+                assert failure.left is not None
+                found[state.node] = failure.left
+    return found
 
 
 def recorded_submission(connection: apsw.Connection, dispatch: DispatchId) -> Submission | None:
@@ -125,9 +143,8 @@ def reuse(connection: apsw.Connection, key: int, submission: Submission, at: flo
         raise MissingLatticeRecordError(submission.reuse, folder)
     old_key = found[0]
     old = dispatch_rows.select_submission(connection, old_key)
-    completed = [
-        state.node for state in dispatch_rows.select_states(connection, old_key) if state.status == "completed"
-    ]
+    states = dispatch_rows.select_states(connection, old_key)
+    completed = [state.node for state in states if state.status == "completed"]
     blobs = BlobStore(paths.blob_folder(Path(folder)))
     values = dispatch_rows.select_values(connection, old_key, completed)
     nodes = reusable_nodes(
@@ -137,6 +154,7 @@ def reuse(connection: apsw.Connection, key: int, submission: Submission, at: flo
         submission.graph,
         submission.values,
         replaced=submission.replaced,
+        failed=[state.node for state in states if state.status in ("failed", "cancelled", "skipped")],
         strict=submission.reuse_strict,
     )
     dispatch_rows.take_over(connection, key, old_key, nodes, at)

@@ -207,7 +207,7 @@ async def node(service: Service, dispatch: DispatchId, number: int) -> NodeDetai
         value = known.submission.values[found.value]
     stdout, stderr = (outcome.stdout, outcome.stderr) if outcome is not None else service.read_output(dispatch, number)
     failure = outcome.failure if outcome is not None else None
-    if state.status == "skipped":
+    if state.status == "skipped" and failure is None:
         failure = _why_skipped(known, number)
     settings = batching.settings_of(graph, number)
     return NodeDetail(
@@ -245,6 +245,7 @@ async def notebook(service: Service, dispatch: DispatchId) -> NotebookView | Non
         return None
     key = known.key
     reuse = await service.store.read(lambda db: dispatch_rows.select_reuse(db, key))
+    failures = await service.store.read(lambda db: dispatch_rows.select_failures(db, key))
     states = [known.committed_state(cell.node) for cell in run.cells if cell.node >= 0]
     return NotebookView(
         run.path,
@@ -255,11 +256,15 @@ async def notebook(service: Service, dispatch: DispatchId) -> NotebookView | Non
         run.resumed,
         tuple(state.node for state in states if state.is_reused),
         {
-            state.node: explained(state, reuse.get(state.node))
+            state.node: explained(state, reuse.get(state.node), failures.get(state.node))
             for state in states
-            if state.status in TERMINAL and (state.is_reused or state.node in reuse)
+            if state.status in TERMINAL and (state.is_reused or state.node in reuse or _is_not_run(state, failures))
         },
     )
+
+
+def _is_not_run(state: NodeState, failures: dict[int, Failure]) -> bool:
+    return state.status == "skipped" and state.node in failures
 
 
 async def outputs(service: Service, dispatch: DispatchId, number: int, since: int) -> Outputs:

@@ -7,6 +7,7 @@ module. A file that is open is refused: a copy of its content would be another t
 
 from __future__ import annotations
 
+import builtins
 import functools
 import io
 import pickle
@@ -227,7 +228,9 @@ class NamespaceUnpickler(pickle.Unpickler):
         A model of statsmodels evaluates its formula again, with the functions that it finds where it is opened: those
         of the namespace, and what was loaded before.
         """
-        caller = types.FunctionType(_CALLER.__code__, {**self._namespace, **self._loaded})
+        # Compiled code of a library (Cython's) looks for `__builtins__` among the globals of its caller.
+        found_here = {"__builtins__": builtins, **self._namespace, **self._loaded}
+        caller = types.FunctionType(_CALLER.__code__, found_here)
         found = caller(super().load)
         if type(found) is dict:
             self._loaded.update(found)

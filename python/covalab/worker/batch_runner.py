@@ -28,6 +28,7 @@ from covalab.core.codec import USERS_ERRORS, Encoded, class_name, decode, inline
 from covalab.core.errors import (
     STORAGE_ERRORS,
     BlobDamaged,
+    CellNotRun,
     CovalabError,
     DepsFailed,
     RecordNotReadable,
@@ -206,10 +207,11 @@ class TaskWorker:
                 self._on_node(batch.id, task.node)
                 report.begin(task.node)
                 outcome, result = self._run_task(task, batch, blobs, inputs, state)
-                if outcome.value is not None:
+                value = _value_after(outcome)
+                if value is not None:
                     completed.add(task.node)
                     if task.node in needed:
-                        inputs.keep(task.node, outcome.value, result)
+                        inputs.keep(task.node, value, result)
                 crash_point("task.done")
                 report.end(outcome)
                 crash_point("task.reported")
@@ -274,9 +276,7 @@ class TaskWorker:
             stderr += failure.traceback
         if task.paths is not None:
             _write_logs(task.paths, stdout, stderr)
-        status: Status = "cancelled" if failure is not None and failure.type == "cancelled" else "failed"
-        if failure is None:
-            status = "running" if task.builds else "completed"  # the child dispatch that was built has still to run
+        status = _status_of(failure, builds=task.builds)
         outcome = Outcome(
             task.node, status, started_at, ended_at, value, failure, stdout, stderr, self.name, submission, outputs
         )
@@ -346,12 +346,14 @@ class TaskWorker:
         except BaseException as error:  # noqa: BLE001 - all three phases run the user's code; SystemExit ends only the task
             if task.builds and isinstance(error, STORAGE_ERRORS):
                 phase = "storage"  # building a sublattice stores values of its graph
-            failure = failure_of(error, phase)
+            is_not_run = isinstance(error, CellNotRun)
+            failure = Failure("dependency", str(error)) if is_not_run else failure_of(error, phase)
             left = unfinished.take()
             if left is not None:
                 with suppress(CovalabError):  # it fails in any case
-                    failure = msgspec.structs.replace(failure, left=_serialized(left, blobs, "what the cell left"))
-            return None, failure, None
+                    value = _serialized(left, blobs, "what the cell left")
+                    failure = msgspec.structs.replace(failure, left=value, goes_on=bool(left.state.broken))
+            return None, failure, left
         finally:
             if main is not None:
                 main.leave()
@@ -397,6 +399,21 @@ class TaskWorker:
             return function, main
         self._functions.move_to_end(key)
         return entry[0].function, entry[1]
+
+
+def _status_of(failure: Failure | None, *, builds: bool) -> Status:
+    if failure is None:
+        return "running" if builds else "completed"  # the child dispatch that was built has still to run
+    if failure.type == "dependency":
+        return "skipped"
+    return "cancelled" if failure.type == "cancelled" else "failed"
+
+
+def _value_after(outcome: Outcome) -> Value | None:
+    """Return what the next node of a batch begins with: of a cell that was not run what those before it left."""
+    if outcome.status == "skipped" and outcome.failure is not None:
+        return outcome.failure.left
+    return outcome.value
 
 
 def _serialized(result: Any, blobs: BlobStore, what: str) -> Value:

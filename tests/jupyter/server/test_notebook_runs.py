@@ -92,11 +92,13 @@ async def test_an_editors_text_runs_from_a_cell_on(ask: Any, live: Client, jp_ro
 async def test_what_is_left_of_a_run_runs_with_the_editors_text(ask: Any, live: Client, jp_root_dir: Path) -> None:
     """What was done is kept; the view says why a cell did not run, and from which run it goes on."""
     write(jp_root_dir / "n.ipynb", "'of the file'")
-    body = {"path": "n.ipynb", "document": notebook("x = 1\nprint(x)", "x / zero", "x + 1"), "parameters": {}}
+    body = {"path": "n.ipynb", "document": notebook("x = 1\nprint(x)", "y = x / zero", "y + 1"), "parameters": {}}
     run = (await ask("notebooks", body, code=201))["dispatch_id"]
     assert await asyncio.to_thread(wait_for_end, live, run) == "failed"
+    view = await ask(f"dispatches/{run}/notebook")
+    assert view["why"][str(view["cells"][2]["node"])].startswith("not run: follows from cell 2, which failed")
 
-    mended = {"path": "n.ipynb", "document": notebook("x = 1\nprint(x)", "x / 2", "x + 1"), "resume": run}
+    mended = {"path": "n.ipynb", "document": notebook("x = 1\nprint(x)", "y = x / 2", "y + 1"), "resume": run}
     started = await ask("notebooks", mended, code=201)
 
     again, cells = started["dispatch_id"], started["cells"]
@@ -105,7 +107,7 @@ async def test_what_is_left_of_a_run_runs_with_the_editors_text(ask: Any, live: 
     assert (view["resumed"], view["reused"]) == (run, [cells[0]["node"]])
     assert view["why"] == {str(cells[0]["node"]): "reused: the run before it had completed it"}
     executed = await ask(f"dispatches/{again}/notebook/executed")
-    assert [shown(cell) for cell in code(executed)] == [["1\n"], ["0.5"], ["2"]]
+    assert [shown(cell) for cell in code(executed)] == [["1\n"], [], ["1.5"]]
     problem = await ask("notebooks", {**mended, "resume": "no-such-run"}, code=400)
     assert "no-such-run" in problem["message"]
 

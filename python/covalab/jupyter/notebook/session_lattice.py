@@ -14,11 +14,11 @@ from typing import Any, Final, NamedTuple
 from covalab.core.errors import CovalabError
 from covalab.core.transportable import TransportableObject
 from covalab.jupyter.cells.cell import Cell, kind_of
-from covalab.jupyter.cells.effects import lists_names
 from covalab.jupyter.cells.ipython_lines import CellRefused
 from covalab.namespace import exchange, hidden_state, pickling
 from covalab.sdk.building.trace import active
 from covalab.worker.session.cell_text import NotebookNames
+from covalab.worker.session.effects import lists_names
 from covalab.worker.session.reach import names_in, reached, sources_of
 from covalab.worker.session.record import SESSION_KEY, VALUE_KEY
 

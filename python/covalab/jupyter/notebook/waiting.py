@@ -18,8 +18,8 @@ from covalab.core.plain_types import ATOMS
 from covalab.jupyter.cells.cell import kind_of
 from covalab.jupyter.cells.dataflow import Conflict, scan
 from covalab.jupyter.cells.derived import changed_sources
-from covalab.jupyter.cells.effects import lists_names, may_read, may_write, settings_set
-from covalab.jupyter.cells.packages_used import is_generator, may_draw, packages_used, settings_used
+from covalab.worker.session.effects import lists_names, may_read, may_write, settings_set
+from covalab.worker.session.packages_used import is_generator, may_draw, packages_used, settings_used
 from covalab.worker.session.reach import codes_in, names_in, reached
 
 WAIT: Final = "__covalab_wait__"

@@ -45,6 +45,7 @@ class RunMagics(Magics):
         ),
         argument("--cell-timeout", type=float, help="limit for one cell, in seconds"),
         argument("--allow-errors", action="store_true", help="run the cells after one that failed, too"),
+        argument("--stop-on-error", action="store_true", help="run no cell after one that failed"),
         argument("--reuse", action="store_true", help="take values and outputs of unchanged cells from earlier runs"),
         argument("--no-check", action="store_true", help="do not look for missing packages before the run"),
         argument("--resume", metavar="RUN", help="run what is left of a run that failed or was cancelled"),
@@ -74,6 +75,7 @@ class RunMagics(Magics):
                     parameters,
                     cell_timeout=options.cell_timeout,
                     allow_errors=options.allow_errors,
+                    stop_on_error=options.stop_on_error,
                     reuse=options.reuse,
                     check=not options.no_check,
                 )

@@ -18,6 +18,8 @@ class RunOptions(msgspec.Struct, frozen=True, omit_defaults=True):
         The limit for one run of a cell that has none of its own, in seconds.
     allow_errors
         Whether the cells after one that raised an exception run.
+    stop_on_error
+        Whether no cell runs after one that failed; else those run that are shown to be independent of it.
     reuse
         Whether cells that did not change take values and outputs from earlier runs.
     check
@@ -26,6 +28,7 @@ class RunOptions(msgspec.Struct, frozen=True, omit_defaults=True):
 
     cell_timeout: float | None = None
     allow_errors: bool = False
+    stop_on_error: bool = False
     reuse: bool = False
     check: bool = True
 

@@ -31,6 +31,7 @@ def run_notebook(
     *,
     cell_timeout: float | None = None,
     allow_errors: bool = False,
+    stop_on_error: bool = False,
     reuse: bool = False,
     check: bool = True,
     folder: str | os.PathLike[str] | None = None,
@@ -46,7 +47,8 @@ def run_notebook(
     """Run a notebook in the background, unmodified and without a kernel. Not in Covalent.
 
     Its code cells run in one process, in their order, as "Run All" in a fresh kernel of this environment would run
-    them. Each is stored when it has ended. The run stops at the first cell that raises an exception.
+    them. Each is stored when it has ended. After a cell that raises an exception, those run that are shown to be
+    independent of it.
 
     Parameters
     ----------
@@ -58,6 +60,8 @@ def run_notebook(
         The limit for one cell, in seconds; one that a cell has in its metadata or tags goes before it.
     allow_errors : bool
         Run the cells after one that raised an exception; for one cell, tag it ``raises-exception``.
+    stop_on_error : bool
+        Run no cell after one that raised an exception, as "Run All" does.
     reuse : bool
         Take values and outputs of cells that did not change from earlier runs.
     check : bool
@@ -98,7 +102,9 @@ def run_notebook(
     timing = timing_of(where, eta, interval, allow_overlap=allow_overlap, cron=cron, time_zone=time_zone)
     place = Path(os.path.abspath(path))  # noqa: PTH100 - a link is the notebook's name, as in Jupyter
     found = read_document(place) if document is None else document_from(msgspec.to_builtins(document), place)
-    options = RunOptions(cell_timeout=cell_timeout, allow_errors=allow_errors, reuse=reuse, check=check)
+    options = RunOptions(
+        cell_timeout=cell_timeout, allow_errors=allow_errors, stop_on_error=stop_on_error, reuse=reuse, check=check
+    )
     submission = submitted(
         found,
         dict(parameters or {}),

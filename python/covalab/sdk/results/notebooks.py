@@ -77,7 +77,10 @@ def executed_notebook(dispatch_id: str, client: Client | None = None) -> dict[st
     # In this order: a cell that ends meanwhile is there with its outputs, or still runs.
     record = client.record(wanted, outputs="none")
     outputs = _outputs(record, run, client)
-    return executed(document_of(submission, client.blobs), run, record.summary, record.nodes, outputs)
+    not_run = {
+        node: failure.message for node, failure in record.failures.items() if record.nodes[node].status == "skipped"
+    }
+    return executed(document_of(submission, client.blobs), run, record.summary, record.nodes, outputs, not_run)
 
 
 def _outputs(record: DispatchRecord, run: NotebookRun, client: Client) -> dict[int, list[Output]]:

@@ -24,6 +24,12 @@ class CellText(msgspec.Struct, frozen=True):
         Whether the cells after it run although it raised an exception.
     reuse
         Whether values and outputs of an earlier run of it may stand for a run (`covalab.worker.session.reuse`).
+    needs
+        The names that it may read before it sets them, as far as that is known; None: it may read any.
+    sure
+        The names that it sets in any case.
+    stop_on_error
+        Whether no cell runs after it if it fails; else those run that are shown to be independent of it.
     """
 
     text: str
@@ -33,6 +39,9 @@ class CellText(msgspec.Struct, frozen=True):
     bound: tuple[str, ...] = ()
     may_raise: bool = False
     reuse: bool = False
+    needs: tuple[str, ...] | None = None
+    sure: tuple[str, ...] = ()
+    stop_on_error: bool = True
 
 
 class NotebookNames(msgspec.Struct, frozen=True):

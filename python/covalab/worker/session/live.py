@@ -20,7 +20,7 @@ import msgspec
 from covalab.blobs import BlobStore
 from covalab.core.cell_source import remember, remember_all, words_in
 from covalab.core.codec import USERS_ERRORS
-from covalab.core.errors import STORAGE_ERRORS, CovalabError, RecordNotReadable
+from covalab.core.errors import STORAGE_ERRORS, CellNotRun, CovalabError, RecordNotReadable
 from covalab.namespace import exchange, hidden_state, pickling
 from covalab.namespace.covariables import Snapshot, Tracker, is_hidden, restore
 from covalab.worker import after, reporting
@@ -30,6 +30,7 @@ from covalab.worker.outputs.shell import CellEnd, run_cell, shell
 from covalab.worker.reuse.shown import show_again
 from covalab.worker.reuse.watch import Watch
 from covalab.worker.session.cell_text import CellText, NotebookNames
+from covalab.worker.session.independence import SessionNames, broken, dependence, without_rebound
 from covalab.worker.session.reach import is_of_shell, reached
 from covalab.worker.session.record import ANNOTATIONS, RESULT, CellRecord, RecordState, Replay, put_in_order, unfinished
 from covalab.worker.session.reuse import SessionReuse
@@ -107,11 +108,16 @@ class LiveSession:
         ------
         BaseException
             What the cell raised. The session is then given up: another run of the cell begins with what was stored.
-            What this one did before is in `unfinished`.
+            What this one did before is in `unfinished`; cells that are shown to be independent may go on from there.
+        CellNotRun
+            If that cannot be shown of this cell.
         """
         self.token = ""  # half way, until the cell has ended well
+        if self._state.broken:
+            self._refuse_dependent(cell)
         if notebook is not None or values:
             self._catch_up()
+        before = self._state
         received = self._take(notebook)
         self.namespace.update(values)
         given = (*(notebook.names if notebook is not None else ()), *values)
@@ -122,8 +128,38 @@ class LiveSession:
             state = self._run_plain(cell, given, values, received)
         if self._reuse is not None:
             state = msgspec.structs.replace(state, virtual=msgspec.msgpack.encode(self._reuse.virtual))
+        if before.broken:
+            state = msgspec.structs.replace(state, broken=without_rebound(before.broken, cell))
         self._state, self.token = state, state.token
         return CellRecord(state, self._blobs)
+
+    # Cells after one that failed.
+
+    def _refuse_dependent(self, cell: CellText) -> None:
+        """Refuse a cell that is not shown to be independent of those that failed; the session is where it was."""
+        self._catch_up()
+        before = self._state
+        names = SessionNames(self.namespace, self._tracker, before)
+        reason = dependence(cell, names)
+        if not reason:
+            return
+        mine = broken(before.number + 2, cell, names, has_failed=False)
+        self._leave(msgspec.structs.replace(before, number=before.number + 1, broken=[*before.broken, mine]))
+        raise CellNotRun(reason)
+
+    def _leave(self, state: RecordState) -> None:
+        """Go on from a cell that did not complete."""
+        state = msgspec.structs.replace(state, token=secrets.token_hex(8))
+        self._state, self.token = state, state.token
+        unfinished.record = CellRecord(state, self._blobs)
+
+    def _leave_failed(self, cell: CellText, state: RecordState) -> None:
+        """Go on from a cell that failed: what it may have done, or might have done after the error, is noted."""
+        names = SessionNames(self.namespace, self._tracker, msgspec.structs.replace(state, broken=self._state.broken))
+        mine = broken(state.number + 1, cell, names, has_failed=True)
+        # No cell that goes on uses what this one made, so it need not run again for that.
+        replays = [one for one in state.replays if one in self._state.replays]
+        self._leave(msgspec.structs.replace(state, replays=replays, broken=[*self._state.broken, mine]))
 
     def _run_plain(
         self, cell: CellText, given: Iterable[str], values: Mapping[str, Any], received: exchange.Received | None
@@ -161,6 +197,8 @@ class LiveSession:
                     # What it did not come to is not bound.
                     left = answered(self._stored(cell, given, end, replay), ())
                     unfinished.record = CellRecord(left, self._blobs)
+                    if not cell.stop_on_error:
+                        self._leave_failed(cell, left)
             raise end.error
         return answered(self._stored(cell, given, end, replay), cell.bound), end.error is not None
 
@@ -187,7 +225,13 @@ class LiveSession:
         self._catch_up()
         begun = reuse.begin(cell, self._state, self._tracker)
         watch = Watch()
-        state, has_failed = self._run_and_store(cell, given, values, watch=watch)
+        try:
+            state, has_failed = self._run_and_store(cell, given, values, watch=watch)
+        except BaseException:
+            if self.token:  # the session goes on
+                reuse.end(begun, watch, self._state, self._hidden, self._tracker, has_failed=True)
+                self._leave(msgspec.structs.replace(self._state, virtual=msgspec.msgpack.encode(reuse.virtual)))
+            raise
         reuse.end(begun, watch, state, self._hidden, self._tracker, has_failed=has_failed)
         return state
 

@@ -57,6 +57,10 @@ class Look:
         What may have changed the state of a package.
     handed
         The names in what was handed to a package there.
+    trees
+        The code of the cell, if it is Python alone, and of the functions that it reached.
+    all_doubts
+        What speaks against reuse, without what it reached in local modules.
     """
 
     def __init__(
@@ -70,31 +74,34 @@ class Look:
     ) -> None:
         self._namespace = namespace
         self.modules = modules
-        self._doubts: list[str] = []
+        self.all_doubts: list[str] = []
+        self.trees: list[ast.AST] = []
         self.identifiers: set[str] = set()
         self.settings: list[str] = []
         self.handed: set[str] = set()
         self.is_dynamic = self.uses_history = False
+        self.is_known = True  # the text of all functions that it reached
         tree = tree_of(text, first_line)
         if tree is None:
-            self._doubts.append("is not Python alone")
+            self.all_doubts.append("is not Python alone")
             self.is_dynamic = True
         else:
+            self.trees.append(tree)
             self._add(code_facts.facts_of(tree, self._is_foreign, _is_local), "")
         self._trees: dict[str, ast.AST | None] = {}
-        self._doubts += _clocks((name, namespace.get(name)) for name in names)
-        self._look_at_functions(names, definitions)
+        self.all_doubts += _clocks((name, namespace.get(name)) for name in names)
+        self.look_at_functions(names, definitions)
 
     def _add(self, facts: code_facts.CodeFacts, where: str) -> None:
         self.identifiers |= facts.identifiers
         self.settings += facts.settings
         self.handed |= facts.handed
-        self._doubts += [f"{where}{doubt}" for doubt in facts.doubts]
-        self._doubts += [f"{where}may change a package: {one}" for one in facts.settings]
+        self.all_doubts += [f"{where}{doubt}" for doubt in facts.doubts]
+        self.all_doubts += [f"{where}may change a package: {one}" for one in facts.settings]
         self.is_dynamic = self.is_dynamic or facts.is_dynamic
         if facts.uses_history:
             self.uses_history = True
-            self._doubts.append(f"{where}reads what other cells have shown")
+            self.all_doubts.append(f"{where}reads what other cells have shown")
 
     def _is_foreign(self, name: str) -> bool:
         """Return whether a name is a module, or a class or function of one, or of a package."""
@@ -106,7 +113,8 @@ class Look:
             return owner not in ("", _MAIN, "builtins") and owner not in local_code.loaded_local_modules()
         return False
 
-    def _look_at_functions(self, names: Iterable[str], definitions: Iterable[str]) -> None:
+    def look_at_functions(self, names: Iterable[str], definitions: Iterable[str]) -> None:
+        """Look at the functions and classes of the notebook among values, and at definitions that these need."""
         values = [(name, self._namespace[name]) for name in sorted(names) if name in self._namespace]
         tracked = [tracked_definition(tracker, self._namespace) for tracker in definitions]
         values += [("a class", one) for one in tracked if one is not None]
@@ -121,13 +129,15 @@ class Look:
         where = f"{name}: "
         tree = self._tree_of(compiled)
         if tree is not None:
+            self.trees.append(tree)
             self._add(code_facts.facts_of(tree, self._is_foreign, _is_local), where)
             return
         identifiers = {*names_in_code(compiled)}
         self.identifiers |= identifiers
-        self._doubts += [f"{where}{doubt}" for doubt in code_facts.doubts_about(identifiers)]
+        self.all_doubts += [f"{where}{doubt}" for doubt in code_facts.doubts_about(identifiers)]
         if compiled.co_name != "<lambda>":
-            self._doubts.append(f"{where}its text is not known")
+            self.is_known = False
+            self.all_doubts.append(f"{where}its text is not known")
 
     def _tree_of(self, compiled: types.CodeType) -> ast.AST | None:
         filename = compiled.co_filename
@@ -146,7 +156,7 @@ class Look:
 
     def doubts(self, modules: Collection[str], imported: Collection[str]) -> Iterator[str]:
         """Yield why the cell is not reused, also for what it reached in local modules."""
-        yield from self._doubts
+        yield from self.all_doubts
         for name in sorted(modules):
             module = sys.modules.get(name)
             source = local_code.source_of_module(name, local_code.place_of_module(name))

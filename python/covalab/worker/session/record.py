@@ -37,6 +37,27 @@ The value is missing where it is that of the record. The other keys are names th
 _NO_NAMES: Final = frozenset({RESULT, *UNNAMED})
 
 
+class Broken(msgspec.Struct, frozen=True, array_like=True):
+    """Cell that failed or was not run, with what a whole run of it might have done (`worker.session.independence`).
+
+    `anything` says why that cannot be told; empty: it can. `makes_code` is whether what it sets may be code.
+    """
+
+    number: int  # from 1 on, as people count
+    has_failed: bool
+    sets: list[str] = []
+    changes: list[str] = []
+    packages: list[str] = []
+    settings: list[str] = []
+    draws: bool = False
+    writes: bool = False
+    makes_code: bool = False
+    anything: str = ""
+
+    def __str__(self) -> str:
+        return f"cell {self.number}, which {'failed' if self.has_failed else 'was not run'}"
+
+
 class Replay(msgspec.Struct, frozen=True):
     """A cell that must run again where the session is restored, because of values that cannot be stored.
 
@@ -68,6 +89,7 @@ class RecordState(msgspec.Struct, frozen=True):
     value_name: str = ""  # the name that has the value, if one does; else it is stored under `RESULT`
     virtual: bytes = b""  # `worker.reuse.runs.Virtual` of a session whose cells may be reused
     order: list[str] = []  # the names as the namespace has them
+    broken: list[Broken] = []  # cells before the next one that failed or were not run, if that is no end
 
 
 def put_in_order(namespace: dict[str, Any], order: Iterable[str]) -> None:

@@ -1,0 +1,177 @@
+"""Which cells run after one that failed: only those of which it is shown that they need nothing of it."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from covalab.blobs import BlobStore
+from covalab.core.cell_source import remember
+from covalab.jupyter.runs.building import cell_text, run_cells
+from covalab.jupyter.runs.cell_options import CellOptions
+from covalab.jupyter.runs.document import CodeCell
+from covalab.namespace.covariables import Tracker
+from covalab.worker.session.cell_text import CellText
+from covalab.worker.session.independence import SessionNames, broken, dependence, without_rebound
+from covalab.worker.session.record import RecordState
+
+_FIRST = """import math, os, random, sys
+import numpy as np
+import pandas as pd
+import matplotlib.pyplot as plt
+table = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+array = np.arange(6.0)
+part = array[:2]
+rows = [1, 2]
+nested = [[1], [2]]
+alias = nested[0]
+pair = (1, [2])
+k = 2
+words = {"a": 1}
+def scaled(x):
+    return x * k
+def grow():
+    rows.append(3)
+def counter():
+    n = 0
+    def up():
+        nonlocal n
+        n += 1
+        return n
+    def read():
+        return n
+    return up, read
+up, read = counter()
+class Box:
+    size = 1
+    def __init__(self):
+        self.inside = nested
+    def note(self):
+        Box.size += 1
+box = Box()
+never = (n for n in rows)
+"""
+
+
+class Session:
+    """Names of a session whose first cell has run, and cells after it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.namespace: dict[str, object] = {"__name__": "__main__", "__builtins__": __builtins__}
+        remember("<first>", _FIRST)
+        exec(compile(_FIRST, "<first>", "exec"), self.namespace)
+        self.tracker = Tracker(self.namespace)
+        self.snapshot = self.tracker.store(BlobStore(str(folder)))
+
+    def cells(self, *texts: str) -> list[CellText]:
+        """Return cells as a session runs them."""
+        found = run_cells([(CodeCell(n, f"c{n}", text, {}), CellOptions()) for n, text in enumerate((_FIRST, *texts))])
+        return [cell_text(one, n) for n, one in enumerate(found, 1)][1:]
+
+    def reason(self, failed: str, *others: str) -> str:
+        """Return why the last cell is not run after one that failed; those between were not run or have run."""
+        first, *between, last = self.cells(failed, *others)
+        state = RecordState(0, "", self.snapshot)
+        state.broken.append(broken(2, first, SessionNames(self.namespace, self.tracker, state), has_failed=True))
+        for number, cell in enumerate(between, 3):
+            names = SessionNames(self.namespace, self.tracker, state)
+            if dependence(cell, names):
+                state.broken.append(broken(number, cell, names, has_failed=False))
+            else:
+                state.broken[:] = without_rebound(state.broken, cell)
+        return dependence(last, SessionNames(self.namespace, self.tracker, state))
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """Return a session; its names are not changed."""
+    main = types.ModuleType("__main__")
+    own, sys.modules["__main__"] = sys.modules["__main__"], main
+    try:
+        return Session(tmp_path_factory.mktemp("blobs"))
+    finally:
+        sys.modules["__main__"] = own
+
+
+@pytest.mark.parametrize(
+    ("failed", "cell"),
+    [
+        ("total = 1 / 0", "print(k)"),
+        ("table.describe()\n1 / 0", "table['a'].sum()"),
+        ("print(table['a'].mean(), len(rows))\nraise ValueError", "rows.append(4); table['c'] = 1"),
+        ("if (array > 2).any(): raise ValueError", "part[0] = 9"),
+        ("np.mean(array) / no_such_name", "array.sum()"),
+        ("x = scaled(3)\n1 / 0", "y = scaled(4)"),
+        ("y = [n for n in rows]\n1 / 0", "for n in rows: print(n)"),
+        ("random.seed(1)\n1 / 0", "print(table)"),
+        ("plt.rcParams['lines.linewidth'] = 3\n1 / 0", "k + 1"),
+        ("open('x.txt', 'w').write('a')\n1 / 0", "k + 1"),
+        ("for i in range(3): 1 / 0", "for i in range(2): print(i)"),
+        ("m = math.sqrt(-1)", "math.sqrt(4)"),
+    ],
+)
+def test_what_needs_nothing_of_the_failure_runs(session: Session, failed: str, cell: str) -> None:
+    """Reading the same names is no need, nor is setting a name that the failed cell would have set."""
+    assert session.reason(failed, cell) == ""
+
+
+@pytest.mark.parametrize(
+    ("failed", "cell", "reason"),
+    [
+        ("total = 1 / 0", "print(total)", "follows from cell 2, which failed: it uses `total`"),
+        ("raise ValueError\nimport json", "json.dumps(1)", "uses `json`"),  # code that is never reached
+        ("raise ValueError\nclass Later: pass", "Later()", "uses `Later`"),
+        ("1 / 0\nwith open('f') as f, open('g') as g: pass", "g", "uses `g`"),
+        ("k = 1 / 0", "scaled(3)", "uses `k`"),
+        ("1 / 0\nk += 1", "def later():\n    return scaled(1)\nlater()", "uses `k`"),
+        ("rows.append(1 / 0)", "sum(rows)", "may change"),
+        ("view = table['a']\n1 / 0", "table", "may change"),
+        ("1 / 0\ntable.dropna(inplace=True)", "table", "may change"),
+        ("1 / 0\narray[0] = 3", "part", "may change"),
+        ("alias.append(1 / 0)", "nested", "may change"),
+        ("alias.append(1 / 0)", "box.inside", "may change"),
+        ("pair[1].append(1 / 0)", "pair", "may change"),
+        ("1 / 0\ngrow()", "rows", "may change"),
+        ("1 / 0\nup()", "up()", "may change"),
+        ("1 / 0\nup()", "read()", "may change"),
+        ("1 / 0\nlist(map(up, rows))", "read()", "may change"),
+        ("1 / 0\nscaled(*rows, up)(1)", "read()", "may change"),
+        ("1 / 0\nlist(map(lambda one: one.append(1), nested))", "nested", "may change"),
+        ("1 / 0\nbox.note()", "Box.size", "may change"),
+        ("1 / 0\nBox.size = 3", "box.size", "may change"),
+        ("1 / 0\nscaled.calls = 3", "scaled.calls", "may change"),
+        ("1 / 0\nsetattr(words, 'x', 1)", "words", "may change"),
+        ("1 / 0\nnp.random.rand()", "np.random.rand()", "random state"),
+        ("random.shuffle(rows)\n1 / 0", "random.random()", "random state"),
+        ("np.set_printoptions(precision=1)\n1 / 0", "print(array)", "settings"),
+        ("os.environ['X'] = str(1 / 0)", "print(k / 3)", "settings"),
+        ("table.to_csv('x.csv')\n1 / 0", "pd.read_csv('x.csv')", "files"),
+        ("1 / 0\nnext(never)", "sum(rows)", "cannot be stored"),
+        ("exec('k = 1 / 0')", "print(k)", "it may use any name"),
+        ("1 / 0", "eval('total')", "it may use any name"),
+        ("1 / 0", "_ + 1", "what other cells have shown"),
+        ("%time 1 / 0", "print(k)", "any name"),
+        ("def broken(:", "print(k)", "not Python alone"),
+        ("import subprocess\nsubprocess.run('false', check=True)", "print(k)", "uses `subprocess`"),
+        ("math.pi = 1 / 0", "math.pi", "may change a package"),
+        ("sys.stdout = 1 / 0", "print(1)", "nothing can be told"),
+    ],
+)
+def test_what_may_need_something_is_not_run(session: Session, failed: str, cell: str, reason: str) -> None:
+    """Whatever a whole run of the failed cell could have changed, and what cannot be told."""
+    assert reason in session.reason(failed, cell)
+
+
+def test_cells_that_were_not_run_count_too(session: Session) -> None:
+    """What they would have done is missing as well; a name that is set anew is there again."""
+    assert "follows from cell 3, which was not run" in session.reason("a = 1 / 0", "b = a", "print(b)")
+    assert session.reason("a = 1 / 0", "b = a", "a = 1", "print(a)") == ""
+    assert "`b`" in session.reason("a = 1 / 0", "b = a", "a = 1", "print(a, b)")
+    assert session.reason("i = 1 / 0", "for i in rows: pass", "print(i)") != ""  # `rows` may be empty
+    assert "`up`" in session.reason("a = 1 / 0", "scaled(up() + a)", "up()")
+    # A function that is not there might have done anything.
+    assert "`f`" in session.reason("def f(x): 1 / 0\nf(1)", "f(table)", "k + 1")
+    assert session.reason("number = 1 / 0", "number + k", "k + 1") == ""
