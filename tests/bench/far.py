@@ -63,6 +63,10 @@ class Far:
     def dask_results(self, n: int) -> float:
         """Return the same for a map and a gather."""
         mark = next(_marks)
+
+        def block(mark: int, number: int) -> bytes:  # by value: the scheduler cannot import this module
+            return f"{mark:08d}{number:08d}".encode() * (1_000_000 // 16)
+
         with DaskClient(self._hosts.address, set_as_default=False) as client:
             begun = time.perf_counter()
             found = client.gather(client.map(block, [mark] * n, range(n), pure=False))
@@ -84,7 +88,7 @@ class Far:
         values = [block(mark, number) for number in range(n)]
         with DaskClient(self._hosts.address, set_as_default=False) as client:
             begun = time.perf_counter()
-            found = client.gather(client.map(size, client.scatter(values), pure=False))
+            found = client.gather(client.map(len, client.scatter(values), pure=False))
             taken = time.perf_counter() - begun
         assert found == [len(values[0])] * n
         return taken
@@ -99,7 +103,6 @@ def far_away(folder: Path) -> Iterator[Far]:
         hosts.add_worker(host)
     config = data.with_name("covalab.toml")
     config.write_text(f'[dask]\nscheduler_address = "{hosts.address}"\n')
-    root = str(Path(__file__).parents[2])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COVALAB_DATA_DIR", str(data))
         patch.setenv("COVALAB_CONFIG", str(config))
@@ -108,7 +111,6 @@ def far_away(folder: Path) -> Iterator[Far]:
         try:
             with DaskClient(hosts.address, set_as_default=False) as dask:
                 dask.wait_for_workers(len(hosts.hosts))
-                dask.run(lambda: __import__("sys").path.append(root))
             ct.dispatch_sync(results)(0, 2)
             while client.status().pools[0].workers < len(hosts.hosts):
                 time.sleep(0.05)

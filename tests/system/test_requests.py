@@ -11,8 +11,9 @@ from covalab.client.connection import UnixConnection
 
 
 @pytest.fixture
-def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Write down every request this process sends."""
+def requests(live: Client, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Write down every request this process sends, once there is a worker: that there is none is one answer more."""
+    ct.dispatch_sync(ct.lattice(adding))(1)
     sent: list[str] = []
     ask = UnixConnection.exchange
 
