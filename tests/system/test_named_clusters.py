@@ -209,7 +209,7 @@ def test_what_no_worker_has_is_said_at_once(
     printed = subprocess.run(["covalab", "status"], capture_output=True, text=True, check=True).stdout
     assert "GPU=2" in printed.replace("\n", " ")
 
-    worker = clusters.far.add_worker("env", "DASK_DISTRIBUTED__WORKER__RESOURCES__GPU=2")
+    worker = clusters.far.add_worker(more=["--resources=GPU=2"])
     try:
         assert ct.get_result(two, wait=True, timeout=120).result == "far"
         until(lambda: clusters.client.summary(two).notice == "")

@@ -60,9 +60,9 @@ class HandMade:
         """Return where the scheduler listens."""
         return f"tcp://127.0.0.1:{self.port}"
 
-    def add_worker(self, *before: str, path: Path | None = None) -> subprocess.Popen[bytes]:
+    def add_worker(self, *before: str, path: Path | None = None, more: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         """Start a worker: by a command that starts it, with a folder that its Python looks for modules in first."""
-        options = ("--host=127.0.0.1", "--dashboard-address=127.0.0.1:0", "--nthreads=1")
+        options = ("--host=127.0.0.1", "--dashboard-address=127.0.0.1:0", "--nthreads=1", *more)
         self._run("worker", self.address, *options, before=before, path=path)
         return self.processes[-1]
 

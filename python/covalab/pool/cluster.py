@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import importlib
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -135,6 +136,8 @@ async def _of_class(config: DaskConfig, logs: Path) -> Any:
         raise _refused(what) from error
     try:
         is_batch = batch_jobs.is_batch_class(cluster_class)
+        if is_batch or name == "SSHCluster":
+            _keep_settings_here()
         arguments = batch_jobs.prepared(cluster_class, config, logs) if is_batch else config.cluster_kwargs
         return await cluster_class(asynchronous=True, **arguments)
     except TypeError as error:
@@ -146,6 +149,16 @@ async def _of_class(config: DaskConfig, logs: Path) -> Any:
             "check it and its cluster_kwargs"
         )
         raise OSError(message) from error
+
+
+def _keep_settings_here() -> None:
+    """Take out what was set for Dask on this machine: jobs and commands by SSH inherit it, on hosts of others.
+
+    Our folder for temporary files is not there, and `SSHCluster` waits for a line that its scheduler logs.
+    """
+    os.environ.pop("DASK_TEMPORARY_DIRECTORY", None)
+    os.environ.pop("DASK_DISTRIBUTED__LOGGING__DISTRIBUTED", None)
+    dask.config.set({"temporary-directory": None, "distributed.logging.distributed": "info"})
 
 
 def _chain(error: BaseException | None) -> str:
