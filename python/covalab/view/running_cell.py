@@ -24,5 +24,5 @@ def source_of_display() -> dict[str, str]:
     """
     if not has_kernel():
         return {}
-    texts = getattr(getattr(_shell(), "history_manager", None), "input_hist_raw", ())
+    texts: list[str] = getattr(getattr(_shell(), "history_manager", None), "input_hist_raw", [])
     return {"source_digest": source_digest(texts[-1].strip())} if len(texts) > 1 else {}
