@@ -177,12 +177,11 @@ class BlobStore:
         DataFolderError
             If the disk is full or the folder cannot be written.
         """
-        path = self.path(digest)
-        if self._reuse(path, size):
+        if self._reuse(self.path(digest), size):
             return
-        temporary = path.with_name(f".{digest}.{secrets.token_hex(4)}")
+        temporary: Path | None = None
         try:
-            _make_private(path.parent)
+            temporary = self.unfinished(digest, secrets.token_hex(4))
             with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), "w+b") as file:
                 for chunk in chunks:
                     file.write(chunk)
@@ -192,14 +191,13 @@ class BlobStore:
                 if not size or file.tell() != size or not has_digest(_mapped(file), digest):
                     message = f"these are not the bytes of value {digest[:12]}…"
                     raise BlobDamaged(message, digest)
-            temporary.rename(path)
-            _sync_folder(path.parent)
+            self.adopt(temporary, digest)
         except OSError as error:
             message = f"cannot write a value of {size:,} bytes to {self.folder}: {error.strerror}; free some space"
             raise DataFolderError(message) from error
         finally:
-            with suppress(OSError):
-                temporary.unlink()
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
 
     def has(self, value: Value) -> bool:
         """Whether the blob of a value is there, with its length."""

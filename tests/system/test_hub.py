@@ -117,7 +117,7 @@ class Hub:
             self.ask("POST", f"users/{name}")
             self.ask("POST", f"users/{name}/server")
         for name in USERS:
-            until(lambda name=name: self._is_ready(name))
+            until(lambda name=name: self._is_ready(name))  # type: ignore[misc]
             made = self.ask("POST", f"users/{name}/tokens", {"scopes": [f"access:servers!user={name}"]})
             self.tokens[name] = str(made["token"])
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
@@ -138,6 +139,21 @@ class FarClient(Client):
         """Refuse: the dispatcher belongs to the server's host."""
         del ask
         message = f"the dispatcher of {self.where} is stopped on the host of that server, with `covalab stop` there"
+        raise errors.DispatcherError(message)
+
+    def export(self, dispatch: str, path: Path) -> NoReturn:
+        """Refuse: the file would be on the server's host."""
+        del path
+        message = (
+            f"dispatch {dispatch} of {self.where} is written to a file on the host of that server, with "
+            f"`covalab export {dispatch} -o run.covalab` there"
+        )
+        raise errors.DispatcherError(message)
+
+    def bring_in(self, path: Path, *, as_new: bool = False, trusted: bool = False) -> NoReturn:
+        """Refuse: the file would have to be on the server's host."""
+        del as_new, trusted
+        message = f"{path} is imported for {self.where} on the host of that server, with `covalab import` there"
         raise errors.DispatcherError(message)
 
     # -- one request ---------------------------------------------------------------------------------------------

@@ -77,8 +77,6 @@ class BlobParts:
                 os.utime(path)
                 return StoredPart(size, is_whole=True)
         try:
-            self._blobs.folder.mkdir(mode=0o700, exist_ok=True)
-            path.parent.mkdir(mode=0o700, exist_ok=True)
             unfinished = self._unfinished(digest)
             os.close(os.open(unfinished, os.O_CREAT | os.O_WRONLY, 0o600))
             arrived = unfinished.stat().st_size
@@ -115,17 +113,12 @@ class BlobParts:
         if not is_whole:
             unfinished.unlink()
             return StoredPart(0, is_whole=False)
-        path = self._blobs.path(digest)
-        unfinished.rename(path)
-        for folder in (path.parent, self._blobs.folder):
-            fd = os.open(folder, os.O_RDONLY)
-            os.fsync(fd)
-            os.close(fd)
+        self._blobs.adopt(unfinished, digest)
         return StoredPart(size, is_whole=True)
 
     def _unfinished(self, digest: Digest) -> Path:
         """Return the file of a value that arrives; `BlobStore.remove_unfinished` removes it if it is left."""
-        return self._blobs.path(digest).with_name(f".{digest}.arriving")
+        return self._blobs.unfinished(digest, "arriving")
 
     def _folder_error(self, size: int, error: OSError) -> DataFolderError:
         return DataFolderError(

@@ -40,6 +40,7 @@ RELAYED: Final[Mapping[str, frozenset[str]]] = {
     "dispatches/{id}/nodes/{node}/preview": frozenset({"GET"}),
     "dispatches/{id}/outputs": frozenset({"GET"}),
     "dispatches/{id}/cancel": frozenset({"POST"}),
+    "dispatches/{id}/trust": frozenset({"POST"}),
     "dispatches/{id}/submission": frozenset({"GET"}),
     "dispatches/{id}/start": frozenset({"POST"}),
     "dispatches/{id}/redispatch": frozenset({"POST"}),
