@@ -20,6 +20,7 @@ from msgspec import inspect as types
 from covalab._version import __version__
 from covalab.core import (
     browser_views,
+    capacity,
     comparison,
     dispatch_list,
     dispatch_provenance,
@@ -28,6 +29,7 @@ from covalab.core import (
     model,
     notebook_run,
     previews,
+    protocol,
     provenance,
     timeline,
 )
@@ -44,6 +46,7 @@ LITERALS: Final[dict[str, object]] = {
 STRUCTS: Final[tuple[type[msgspec.Struct], ...]] = (
     model.Node,
     model.Edge,
+    capacity.Needs,
     model.Function,
     model.RetryPolicy,
     model.Settings,
@@ -83,6 +86,7 @@ STRUCTS: Final[tuple[type[msgspec.Struct], ...]] = (
     previews.PreviewBars,
     previews.PreviewFile,
     previews.Preview,
+    protocol.ClusterNews,
     dispatcher_status.PoolStatus,
     dispatcher_status.DispatcherStatus,
     provenance.Git,
@@ -126,7 +130,8 @@ def _typescript(kind: types.Type) -> str:  # noqa: C901, PLR0911, PLR0912 - one 
             item = _typescript(kind.item_type)
             return f"readonly ({item})[]" if " " in item else f"readonly {item}[]"
         case types.VarTupleType():
-            return f"readonly {_typescript(kind.item_type)}[]"
+            item = _typescript(kind.item_type)
+            return f"readonly ({item})[]" if " " in item else f"readonly {item}[]"
         case types.TupleType():
             return f"readonly [{', '.join(map(_typescript, kind.item_types))}]"
         case types.DictType():  # JSON keys are strings, also those of `dict[int, ...]`

@@ -62,6 +62,20 @@ export type Edge = readonly [
   index: number
 ];
 
+/**
+ * Needs of a node while it runs: processors, bytes of memory, and amounts of resources by name.
+ *
+ * Examples
+ * --------
+ * >>> str(Needs(2, 4_000_000_000, (("GPU", 1.0),)))
+ * 'GPU=1, 2 cores, 4 GB'
+ */
+export type Needs = readonly [
+  cores: number,
+  memory: number,
+  resources: readonly (readonly [string, number])[]
+];
+
 /** A function that nodes call: its name, the digest of its encoded form and, for people, its source. */
 export type Function = readonly [
   name: string,
@@ -509,6 +523,13 @@ export interface Preview {
   readonly bars: PreviewBars | null;
   readonly data: Record<string, unknown>;
   readonly file: PreviewFile | null;
+}
+
+/** News about a cluster: how many jobs are queued, what became of those that died, and what lies idle. */
+export interface ClusterNews {
+  readonly queued: number;
+  readonly dead: string;
+  readonly idle: string;
 }
 
 /**

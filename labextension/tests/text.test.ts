@@ -25,7 +25,7 @@ import {
 import { type Attempt, type ErrorType, type Failure, type Interrupt, NodeKind, type NodeState } from '../src/wire';
 
 function failure(type: ErrorType, message: string): Failure {
-  return { type, message, exception: 'OSError', traceback: '', kinds: [], original: null, left: null, damaged: [] };
+  return { type, message, exception: 'OSError', traceback: '', kinds: [], original: null, left: null, damaged: [], goes_on: false };
 }
 
 function attempt(number: number, type: ErrorType): Attempt {
