@@ -25,11 +25,14 @@ class Load:
         How many cores of each worker are in use.
     n_places
         How many batches of one core can run at once.
+    ends
+        Whether the jobs of some workers reach a wall time.
     """
 
     def __init__(self) -> None:
         self.workers: dict[str, int] = {}
         self.n_places = 0
+        self.ends = False
         self._capacities: dict[str, Capacity] = {}
         self._shared: Capacity | None = None
         self._expected: Capacity | None = None
@@ -40,15 +43,11 @@ class Load:
         self.workers = {name: self.workers.get(name, 0) for name in changed.names}
         self._capacities, self._shared, self._expected = changed.capacities, changed.shared, changed.expected
         self.n_places = sum(map(self.places, changed.names))
+        self.ends = any(capacity.ends_at is not None for capacity in changed.capacities.values())
 
     def places(self, worker: str) -> int:
         """Return how many batches of one core a worker runs at once."""
         return max(1, self._capacities.get(worker, ONE_CORE).cores)
-
-    @property
-    def ends(self) -> bool:
-        """Whether the jobs of some workers reach a wall time."""
-        return any(capacity.ends_at is not None for capacity in self._capacities.values())
 
     def add(self, batch: Carried) -> None:
         """Count a batch that is sent."""
