@@ -71,6 +71,7 @@ def test_a_job_that_ends_takes_what_fits_its_rest() -> None:
     assert not load.takes("a", None, None, 100.0)
     assert load.lack(None, 100.0) == "a time limit of 100 s (jobs end after 100 s)"
     assert load.lack(None, 99.0) == ""
+    assert [load.ends_before(limit, 50.0) for limit in (None, 40.0, 60.0)] == [None, None, 100.0]
     batch = Batch("a", None)
     load.add(batch)
     assert (load.free(), load.free(busy=[]), load.free(busy=["a"])) == ([], ["a"], [])

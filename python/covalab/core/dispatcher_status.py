@@ -26,6 +26,7 @@ class PoolStatus(msgspec.Struct, frozen=True):
     unfit: dict[str, str] = {}  # workers of another's cluster that get no work, and why
     waits_since: float | None = None  # it has had no worker since then
     news: ClusterNews = ClusterNews()
+    waiting_cores: int = 0  # for so many there is work that waits for a worker
 
 
 class DispatcherStatus(msgspec.Struct, frozen=True):

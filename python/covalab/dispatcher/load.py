@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -98,6 +99,14 @@ class Load:
         if self._expected is not None:
             there.append(self._expected)
         return lack(needs, time_limit, there) if there else ""
+
+    def ends_before(self, time_limit: float | None, now: float) -> float | None:
+        """Return when the last job ends where all end before a node's time is up; None if one does not."""
+        if time_limit is None or not self.workers:
+            return None
+        ends = [self._capacities.get(worker, ONE_CORE).ends_at for worker in self.workers]
+        last = max(math.inf if end is None else end for end in ends)
+        return last if last <= now + time_limit else None
 
     def _besides_cores(self, worker: str = "") -> tuple[int, tuple[tuple[str, float], ...]]:
         total = NOTHING

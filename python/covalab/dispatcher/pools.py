@@ -203,6 +203,7 @@ class Pool:
             self.unfit,
             None if self.workers else self._waits_since,
             self.news,
+            self._waiting_cores,
         )
 
     @property

@@ -125,7 +125,7 @@ class Scaling:
 
     def news(self) -> ClusterNews:
         """Return what there is to say about the cluster."""
-        return ClusterNews(self.queued, self._deaths.text)
+        return ClusterNews(self.queued, self._deaths.text, grows=bool(self._config.maximum))
 
     async def watch(self) -> None:
         """Look after jobs and scale from time to time, for ever."""
