@@ -72,6 +72,7 @@ def jobs_text(pool: PoolStatus) -> str:
 
     Examples
     --------
+    >>> from covalab.core.protocol import ClusterNews
     >>> jobs_text(PoolStatus("python", "up", 0, news=ClusterNews(2))), jobs_text(PoolStatus("python", "up", 0))
     ('2 jobs queued', '')
     """

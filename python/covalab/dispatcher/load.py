@@ -13,8 +13,15 @@ from covalab.core.protocol import WorkersChanged
 class Carried(Protocol):
     """Batch as its worker's load counts it."""
 
-    worker: str
-    needs: Needs | None
+    @property
+    def worker(self) -> str:
+        """The worker that it was sent to."""
+        ...
+
+    @property
+    def needs(self) -> Needs | None:
+        """What it needs there; None: a core."""
+        ...
 
 
 class Load:
