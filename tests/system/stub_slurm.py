@@ -67,6 +67,7 @@ def _run(folder: Path, number: str) -> None:
         while mode == "queue" and not (folder / "go").exists():
             time.sleep(0.05)
         (job / "state").write_text("RUNNING")
+        (job / "began").touch()
         with (
             Path(directives["-o"].replace("%J", number)).open("wb") as out,
             Path(directives["-e"].replace("%J", number)).open("wb") as err,

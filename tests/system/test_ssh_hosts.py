@@ -16,21 +16,31 @@ import covalab as ct
 from covalab.client import connect
 
 SERVER = """
-import asyncio, sys
+import asyncio, os, signal, sys
 from pathlib import Path
 import asyncssh
 
 folder = Path(sys.argv[1])
 
 
+async def copy(reader, writer):
+    while data := await reader.read(65536):
+        writer.write(data.decode())
+
+
 async def run(process):
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_shell(
-        f"export HOME={folder}; exec {process.command}", stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+        f"export HOME={folder}; exec {process.command}", stdout=pipe, stderr=pipe, start_new_session=True
     )
     (folder / f"pid-{child.pid}").touch()
-    await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
-    process.exit(await child.wait())
+    copying = asyncio.gather(copy(child.stdout, process.stdout), copy(child.stderr, process.stderr))
+    closed = asyncio.create_task(process.wait_closed())
+    await asyncio.wait((copying, closed), return_when=asyncio.FIRST_COMPLETED)
+    if closed.done():  # as sshd does where it ends what its user has left
+        os.killpg(child.pid, signal.SIGTERM)
+    else:
+        process.exit(await child.wait())
 
 
 async def main():

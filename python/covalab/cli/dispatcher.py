@@ -140,7 +140,8 @@ def status() -> None:
 
 def _print_lacks(out: Console, pool: PoolStatus) -> None:
     """Print that a pool has no worker, and which workers of its cluster get no work, and why."""
-    if text := notice(pool, time.time()):
+    text = notice(pool, time.time())
+    if text and (pool.waiting_cores or not pool.news.grows):
         out.print(plain_text(f"{pool.where or pool.python}: work {text}", "yellow"))
     elif pool.unfit:
         out.print(plain_text(f"{pool.where or pool.python}: some workers get no work. {unfit_text(pool)}", "yellow"))

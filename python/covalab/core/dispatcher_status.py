@@ -27,6 +27,7 @@ class PoolStatus(msgspec.Struct, frozen=True):
     waits_since: float | None = None  # it has had no worker since then
     carried: int = 0  # workers that do not see the data folder: values travel to and from them
     news: ClusterNews = ClusterNews()
+    waiting_cores: int = 0  # for so many there is work that waits for a worker
 
 
 class DispatcherStatus(msgspec.Struct, frozen=True):

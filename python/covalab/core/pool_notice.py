@@ -52,11 +52,27 @@ def lack_notice(pool: PoolStatus, node: str, lack: str) -> str:
     return f"{node!r} needs {lack}; no worker of {where} offers it: it waits for one that does"
 
 
+def short_notice(pool: PoolStatus, node: str, time_limit: float, last_end: float) -> str:
+    """Return what a dispatch waits for when all jobs of a pool end before a node's time is up.
+
+    Examples
+    --------
+    >>> short_notice(PoolStatus("python", "up", 2, where="cluster gpu"), "train", 3600.0, 0.0).partition("at ")[0]
+    "'train' may take 3600 s, and the jobs of cluster gpu end before, the last "
+    """
+    # A time and not how long that is: a text that changed all the time would be news all the time.
+    return (
+        f"{node!r} may take {time_limit:g} s, and the jobs of {pool.where} end before, the last at {_time(last_end)}: "
+        "it waits for the next"
+    )
+
+
 def jobs_text(pool: PoolStatus) -> str:
     """Return how many jobs of a pool are queued, and what became of the last that died.
 
     Examples
     --------
+    >>> from covalab.core.protocol import ClusterNews
     >>> jobs_text(PoolStatus("python", "up", 0, news=ClusterNews(2))), jobs_text(PoolStatus("python", "up", 0))
     ('2 jobs queued', '')
     """

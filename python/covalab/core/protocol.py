@@ -169,11 +169,15 @@ class PoolReady(msgspec.Struct, frozen=True, tag="ready"):
 
 
 class ClusterNews(msgspec.Struct, frozen=True):
-    """News about a cluster: how many jobs are queued, what became of those that died, and what lies idle."""
+    """News about a cluster: how many jobs are queued, what became of those that died, and what lies idle.
+
+    One that `grows` has workers when there is work.
+    """
 
     queued: int = 0
     dead: str = ""
     idle: str = ""
+    grows: bool = False
 
 
 class WorkersChanged(msgspec.Struct, frozen=True, tag="workers"):

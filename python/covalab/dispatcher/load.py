@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -12,8 +13,15 @@ from covalab.core.protocol import WorkersChanged
 class Carried(Protocol):
     """Batch as its worker's load counts it."""
 
-    worker: str
-    needs: Needs | None
+    @property
+    def worker(self) -> str:
+        """The worker that it was sent to."""
+        ...
+
+    @property
+    def needs(self) -> Needs | None:
+        """What it needs there; None: a core."""
+        ...
 
 
 class Load:
@@ -25,11 +33,14 @@ class Load:
         How many cores of each worker are in use.
     n_places
         How many batches of one core can run at once.
+    ends
+        Whether the jobs of some workers reach a wall time.
     """
 
     def __init__(self) -> None:
         self.workers: dict[str, int] = {}
         self.n_places = 0
+        self.ends = False
         self._capacities: dict[str, Capacity] = {}
         self._shared: Capacity | None = None
         self._expected: Capacity | None = None
@@ -40,15 +51,11 @@ class Load:
         self.workers = {name: self.workers.get(name, 0) for name in changed.names}
         self._capacities, self._shared, self._expected = changed.capacities, changed.shared, changed.expected
         self.n_places = sum(map(self.places, changed.names))
+        self.ends = any(capacity.ends_at is not None for capacity in changed.capacities.values())
 
     def places(self, worker: str) -> int:
         """Return how many batches of one core a worker runs at once."""
         return max(1, self._capacities.get(worker, ONE_CORE).cores)
-
-    @property
-    def ends(self) -> bool:
-        """Whether the jobs of some workers reach a wall time."""
-        return any(capacity.ends_at is not None for capacity in self._capacities.values())
 
     def add(self, batch: Carried) -> None:
         """Count a batch that is sent."""
@@ -99,6 +106,14 @@ class Load:
         if self._expected is not None:
             there.append(self._expected)
         return lack(needs, time_limit, there) if there else ""
+
+    def ends_before(self, time_limit: float | None, now: float) -> float | None:
+        """Return when the last job ends where all end before a node's time is up; None if one does not."""
+        if time_limit is None or not self.workers:
+            return None
+        ends = [self._capacities.get(worker, ONE_CORE).ends_at for worker in self.workers]
+        last = max(math.inf if end is None else end for end in ends)
+        return last if last <= now + time_limit else None
 
     def _besides_cores(self, worker: str = "") -> tuple[int, tuple[tuple[str, float], ...]]:
         total = NOTHING

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from covalab.core.batching import settings_of
 from covalab.core.model import DispatchId, DispatchSummary
-from covalab.core.pool_notice import lack_notice, notice
+from covalab.core.pool_notice import lack_notice, notice, short_notice
 from covalab.dispatcher.batch_scheduler import BatchScheduler
 from covalab.dispatcher.clock import Clock
 from covalab.dispatcher.pools import Pool, Pools
@@ -79,13 +79,13 @@ class Notices:
             for key, queue in run.queues.items() if not run.paused else ():
                 text = lacking.get(key, "") if run.progress.queues[queue] else ""
                 if key in up and run.may_lack:
-                    text = _lack_text(run, queue, up[key]) or text
+                    text = _lack_text(run, queue, up[key], now) or text
                 if text:
                     found[run.id] = found[run.created.root or run.id] = text
         return found
 
 
-def _lack_text(run: RunningDispatch, queue: int, pool: Pool) -> str:
+def _lack_text(run: RunningDispatch, queue: int, pool: Pool, now: float) -> str:
     """Return what of the needs of ready nodes no worker of their pool offers; nothing if there is a worker for each."""
     seen: set[int] = set()
     for node in islice(run.progress.queues[queue], _LOOKS):
@@ -96,4 +96,8 @@ def _lack_text(run: RunningDispatch, queue: int, pool: Pool) -> str:
         settings = settings_of(run.graph, node)
         if lack := pool.load.lack(settings.needs, settings.time_limit):
             return lack_notice(pool.status, it.name, lack)
+        if settings.time_limit is not None and pool.load.ends:
+            last_end = pool.load.ends_before(settings.time_limit, now)
+            if last_end is not None:
+                return short_notice(pool.status, it.name, settings.time_limit, last_end)
     return ""

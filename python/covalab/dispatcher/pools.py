@@ -205,6 +205,7 @@ class Pool:
             None if self.workers else self._waits_since,
             self._n_carried if self.workers else 0,
             self.news,
+            self._waiting_cores,
         )
 
     @property

@@ -125,7 +125,7 @@ class Scaling:
 
     def news(self) -> ClusterNews:
         """Return what there is to say about the cluster."""
-        return ClusterNews(self.queued, self._deaths.text)
+        return ClusterNews(self.queued, self._deaths.text, grows=bool(self._config.maximum))
 
     async def watch(self) -> None:
         """Look after jobs and scale from time to time, for ever."""
@@ -160,7 +160,9 @@ class Scaling:
             if str(job.job_id) in found.ended:
                 await self._drop(name, job)
         # What was dropped, and what Dask has dropped by itself, is asked for again.
-        if time.monotonic() >= self._deaths.next_at and len(cluster.worker_spec) < self._jobs_wanted():
+        wanted = self._jobs_wanted()
+        is_short = len(cluster.worker_spec) < wanted or len(cluster.workers) < min(wanted, len(cluster.worker_spec))
+        if time.monotonic() >= self._deaths.next_at and is_short:
             cluster.scale(self.wanted())
 
     def _jobs_wanted(self) -> int:
@@ -170,6 +172,8 @@ class Scaling:
     async def _drop(self, name: str, job: Any) -> None:
         """Forget a job that has ended, so that it is not counted as one that is to come."""
         cluster = self._cluster
+        # Another name for the next one: Dask cancels the job of a name 15 s after a worker of that name was lost.
+        cluster._i = getattr(cluster, "_i", 0) + 1  # noqa: SLF001 - if it is gone, the next job may be cancelled once
         cluster.worker_spec.pop(name, None)
         cluster.workers.pop(name, None)
         if _of_job(name, self._had_worker):

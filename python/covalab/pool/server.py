@@ -401,6 +401,8 @@ class PoolServer:
         if request.worker not in self._workers:
             self._send(BatchEnded(request.batch, lost=f"worker {request.worker} is gone"))
             return
+        if self._scaling is not None:  # it waits no more, and is in use: counted twice, it would ask for another job
+            self._scaling.waiting_cores = max(0, self._scaling.waiting_cores - request.cores)
         crash_point("pool.batch")
         self._running[request.batch] = _Running(request)
         assert self._capacities is not None
