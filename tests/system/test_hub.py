@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ class Hub:
             self.ask("POST", f"users/{name}")
             self.ask("POST", f"users/{name}/server")
         for name in USERS:
-            until(lambda name=name: self._is_ready(name))
+            until(partial(self._is_ready, name))
             made = self.ask("POST", f"users/{name}/tokens", {"scopes": [f"access:servers!user={name}"]})
             self.tokens[name] = str(made["token"])
 
