@@ -16,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,8 @@ from covalab.client.connecting import client_of
 from covalab.client.far import FarClient
 from covalab.client.far_connection import server_of
 from covalab.core.errors import TokenRefused
+
+pytestmark = pytest.mark.timeout(900)  # the first test starts a hub, two servers, dispatchers and pools
 
 ROOT = Path(__file__).parents[2]
 USERS = ("ada", "bob")
@@ -215,7 +218,8 @@ def hub() -> Iterator[Hub]:
 @pytest.fixture(scope="module")
 def works(hub: Hub) -> dict[str, list[str]]:
     """Let a task of each user run; return its dispatch, user, home and process."""
-    return {name: hub.run(name) for name in USERS}
+    with ThreadPoolExecutor(len(USERS)) as both:
+        return dict(zip(USERS, both.map(hub.run, USERS), strict=True))
 
 
 def test_each_user_has_work_of_his_own(hub: Hub, works: dict[str, list[str]]) -> None:
