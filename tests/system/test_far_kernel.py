@@ -317,6 +317,6 @@ def test_no_dispatcher_and_no_data_folder_there(far: FarPlace, kernel: Kernel) -
     ).stdout.split()
     commands = [Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ") for pid in pids]
     assert [command for command in commands if "covalab.dispatcher" in command] == []
-    stopped = kernel.run("!covalab stop; covalab list > listed\nprint(open('listed').read())")
+    stopped = kernel.run("!covalab stop; COLUMNS=200 covalab list > listed\nprint(open('listed').read())")
     assert "this can be done on the host of https:" in stopped.printed
     assert "COMPLETED" in stopped.printed

@@ -178,19 +178,26 @@ class Hub:
 
     def stop(self) -> None:
         """End the hub, its servers and their dispatchers."""
+        family = []  # of the proxy, too: its `node` may be a program that starts another
+        with suppress(psutil.NoSuchProcess):
+            family = psutil.Process(self.process.pid).children(recursive=True)
         dispatchers = [pid for name in USERS if (pid := self.dispatcher(name))]
         self.process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(30)
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        for left in family:
+            with suppress(psutil.NoSuchProcess):
+                left.kill()
         for pid in dispatchers:
             with suppress(psutil.NoSuchProcess):
                 process = psutil.Process(pid)
-                family = [process, *process.children(recursive=True)]
+                own = [process, *process.children(recursive=True)]
                 process.terminate()
-                psutil.wait_procs(family, 20)
-                for left in family:
+                psutil.wait_procs(own, 20)
+                for left in own:
                     with suppress(psutil.NoSuchProcess):
                         left.kill()
 
