@@ -16,7 +16,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ from covalab.client.connecting import client_of
 from covalab.client.far import FarClient
 from covalab.client.far_connection import server_of
 from covalab.core.errors import TokenRefused
+
+pytestmark = pytest.mark.timeout(900)  # the first test starts a hub, two servers, dispatchers and pools
 
 ROOT = Path(__file__).parents[2]
 USERS = ("ada", "bob")
@@ -117,7 +121,7 @@ class Hub:
             self.ask("POST", f"users/{name}")
             self.ask("POST", f"users/{name}/server")
         for name in USERS:
-            until(lambda name=name: self._is_ready(name))  # type: ignore[misc]
+            until(partial(self._is_ready, name))
             made = self.ask("POST", f"users/{name}/tokens", {"scopes": [f"access:servers!user={name}"]})
             self.tokens[name] = str(made["token"])
 
@@ -174,19 +178,26 @@ class Hub:
 
     def stop(self) -> None:
         """End the hub, its servers and their dispatchers."""
+        family = []  # of the proxy, too: its `node` may be a program that starts another
+        with suppress(psutil.NoSuchProcess):
+            family = psutil.Process(self.process.pid).children(recursive=True)
         dispatchers = [pid for name in USERS if (pid := self.dispatcher(name))]
         self.process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(30)
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        for left in family:
+            with suppress(psutil.NoSuchProcess):
+                left.kill()
         for pid in dispatchers:
             with suppress(psutil.NoSuchProcess):
                 process = psutil.Process(pid)
-                family = [process, *process.children(recursive=True)]
+                own = [process, *process.children(recursive=True)]
                 process.terminate()
-                psutil.wait_procs(family, 20)
-                for left in family:
+                psutil.wait_procs(own, 20)
+                for left in own:
                     with suppress(psutil.NoSuchProcess):
                         left.kill()
 
@@ -214,7 +225,8 @@ def hub() -> Iterator[Hub]:
 @pytest.fixture(scope="module")
 def works(hub: Hub) -> dict[str, list[str]]:
     """Let a task of each user run; return its dispatch, user, home and process."""
-    return {name: hub.run(name) for name in USERS}
+    with ThreadPoolExecutor(len(USERS)) as both:
+        return dict(zip(USERS, both.map(hub.run, USERS), strict=True))
 
 
 def test_each_user_has_work_of_his_own(hub: Hub, works: dict[str, list[str]]) -> None:

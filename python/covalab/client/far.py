@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -199,6 +200,12 @@ class FarClient(Client):
                 seconds = min(seconds, max(0.1, deadline - time.monotonic()))
             try:
                 reply = self._connection_to_server().exchange(method, target, body, seconds, more)
+            except ssl.SSLCertVerificationError as error:
+                message = (
+                    f"the certificate of {self.where} cannot be verified ({error.verify_message}); name the file of "
+                    "the authority that signed it by ct.connect(url, token, ca_file=...) or COVALAB_CA_FILE"
+                )
+                raise errors.DispatcherUnavailable(message) from error
             except _BROKEN as error:
                 why = f"{type(error).__name__}: {error}"
             else:

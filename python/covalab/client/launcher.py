@@ -21,6 +21,11 @@ from covalab.client import paths
 from covalab.core import errors
 from covalab.core.model import Problem
 
+_NOT_INHERITED: Final = (
+    "JPY_PARENT_PID",  # children that have it end with the Jupyter server; a dispatcher must not
+    "MPLBACKEND",
+    *("COVALAB_URL", "COVALAB_TOKEN", "COVALAB_CA_FILE"),  # its tasks use this dispatcher, and no token is in files
+)
 _KILLS_ALLOWED: Final = 1
 _START_LIMIT: Final = 60.0  # seconds; a cold disk and two busy cores can take ten
 
@@ -113,8 +118,7 @@ def _spawn(folder: Path) -> int:
     except OSError as error:
         message = f"cannot write {log}: {error.strerror}; free some space, or set COVALAB_DATA_DIR to another folder"
         raise errors.DataFolderError(message) from error
-    # Children that inherit the kernel's JPY_PARENT_PID end with the Jupyter server; this one must not.
-    environment = {key: value for key, value in os.environ.items() if key not in ("JPY_PARENT_PID", "MPLBACKEND")}
+    environment = {key: value for key, value in os.environ.items() if key not in _NOT_INHERITED}
     command = [sys.executable, "-m", "covalab.dispatcher", "--data-dir", str(folder)]
     with out:
         process = subprocess.Popen(
