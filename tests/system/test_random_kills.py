@@ -120,7 +120,7 @@ def killed_while_it_runs(client: Client, chance: random.Random, n_kills: int, wi
 
 
 @pytest.mark.parametrize("n_kills", [50, pytest.param(300, marks=[pytest.mark.nightly, pytest.mark.timeout(7200)])])
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_dispatcher_that_is_killed_loses_nothing(n_kills: int, own: Client, tmp_path: Path) -> None:
     """Wherever it is killed, each dispatch has its value at the end, and no task that was recorded runs again."""
     seed = random.randrange(10**6)
