@@ -301,3 +301,42 @@ def test_random_damage_is_always_found(blobs: BlobStore) -> None:
         with pytest.raises(BlobDamaged, match=r"the value of node 3: .*damaged"):
             blobs.deserialize(value, what="the value of node 3")
         assert len(blobs.deserialize(blobs.serialize(np.arange(10_000 + case)))) == 10_000 + case, f"{SEED} {case}"
+
+
+def test_no_text_but_a_digest_names_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """100,000 texts that are no digests, near to one and far from it: none opens, none becomes a path."""
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    chance, store = random.Random(seed), BlobStore(tmp_path / "blobs")
+    good = "0123456789abcdef" * 4
+    parts = [
+        "..",
+        "/",
+        "\\",
+        "\0",
+        "%2e%2e",
+        "%2f",
+        "~",
+        "C:",
+        "\uff0e",
+        "\u2215",
+        "\n",
+        " ",
+        "A",
+        "\ud800",
+        "\u0660",
+        "g",
+        ".",
+    ]
+    opened: list[object] = []
+    monkeypatch.setattr(Path, "open", lambda *its, **_: opened.append(its))
+    for _ in range(100_000):
+        at, part = chance.randrange(65), "".join(chance.choices(parts, k=chance.randrange(1, 4)))
+        text = chance.choice([good[:at] + part + good[at + len(part) :], part, good + part, part + good, good[:at]])
+        if len(text) == 64 and set(text) <= set("0123456789abcdef"):
+            continue
+        with pytest.raises(BlobNotFound):
+            store.path(Digest(text))
+        with pytest.raises(BlobNotFound):
+            store.read(Digest(text))
+    assert opened == []

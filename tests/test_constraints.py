@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import apsw
 import tomlkit
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 LINES = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
@@ -37,3 +40,19 @@ def test_every_package_that_is_asked_for_has_one() -> None:
 
     assert len(asked) > 40
     assert [it for it in asked if normalized(it) not in pinned] == []
+
+
+def test_versions_with_known_holes_are_not_accepted() -> None:
+    """Scripts in Dask's pages, the origin check of the Jupyter server, the write-ahead log of SQLite."""
+    project = tomlkit.parse((ROOT / "pyproject.toml").read_text(encoding="utf-8")).unwrap()["project"]
+    asked = {it.name: it.specifier for it in map(Requirement, project["dependencies"])}
+    floors = {
+        "distributed": ("2026.1.0", "2026.1.1"),
+        "jupyter-server": ("2.19.9", "2.20"),
+        "apsw": ("3.51.2", "3.51.3"),
+    }
+
+    for name, (bad, good) in floors.items():
+        assert not asked[name].contains(bad), name
+        assert asked[name].contains(good), name
+    assert Version(apsw.sqlite_lib_version()) >= Version("3.51.3")

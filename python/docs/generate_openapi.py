@@ -92,7 +92,7 @@ OPERATIONS: Final = (
         },
         where=_BOTH,
     ),
-    Operation("DELETE", "/dispatches", PurgeResult, {"ended_before": _NUMBER}),
+    Operation("DELETE", "/dispatches", PurgeResult, {"ended_before": _NUMBER, "dry": _FLAG}),
     Operation("GET", "/list", DispatchPage, ListQuery, where=_BOTH),
     Operation("GET", f"{_D}/again", DispatchSummary | None, where=_BOTH),
     Operation("GET", _D, DispatchSummary, where=_BOTH),

@@ -440,3 +440,25 @@ def test_a_full_disk_in_the_middle_of_a_group_keeps_what_fits(store: Store) -> N
     assert isinstance(error, DataFolderError)
     assert "the disk is full" in str(error)
     assert (one > 0, two > 0, asyncio.run(store.read(count))) == (True, True, 3)
+
+
+def test_a_database_that_another_program_locks_is_waited_for(tmp_path: Path) -> None:
+    """Reads go on meanwhile; what was to be written is, when the lock is gone."""
+
+    async def scenario() -> None:
+        store = Store(tmp_path / "covalab.db")
+        await store.write(insert("before"))
+        outsider = apsw.Connection(str(tmp_path / "covalab.db"))
+        outsider.execute("BEGIN IMMEDIATE")
+        writes = [asyncio.create_task(store.write(insert(f"during {number}"))) for number in range(20)]
+        for _ in range(10):
+            await asyncio.sleep(0.02)
+            assert len(await store.read(lambda db: dispatch_rows.select_dispatches(db, [], None, 0, 50))) == 1
+        assert not any(write.done() for write in writes)
+        outsider.execute("ROLLBACK")
+        await asyncio.gather(*writes)
+        assert len(await store.read(lambda db: dispatch_rows.select_dispatches(db, [], None, 0, 50))) == 21
+        outsider.close()
+        store.close()
+
+    asyncio.run(scenario())

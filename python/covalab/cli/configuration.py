@@ -55,14 +55,15 @@ def config() -> None:
     metavar="DURATION",
     help="Delete only dispatches that ended longer ago than this, e.g. '30 days'; everything else stays.",
 )
-def purge(*, hard: bool, yes: bool, older_than: str | None) -> None:
+@click.option("--dry-run", is_flag=True, help="Print what would be deleted, and delete nothing.")
+def purge(*, hard: bool, yes: bool, older_than: str | None, dry_run: bool) -> None:
     """Stop the dispatcher and delete the configuration file, logs and caches.
 
     With --hard, all dispatches are deleted too. With --older-than, only dispatches that ended before are deleted, and
     the dispatcher is not stopped.
     """
     if older_than is not None:
-        _purge_dispatches(older_than, hard=hard, yes=yes)
+        _purge_dispatches(older_than, hard=hard, yes=yes, dry_run=dry_run)
         return
     from covalab.client import Client
     from covalab.client.connecting import own_data_dir
@@ -75,6 +76,8 @@ def purge(*, hard: bool, yes: bool, older_than: str | None) -> None:
         return
     for path in paths:
         click.echo(str(path))
+    if dry_run:
+        return
     if not yes:
         click.confirm("Delete these?", abort=True)
     if find(folder) is not None:
@@ -101,9 +104,11 @@ def _delete(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _purge_dispatches(duration: str, *, hard: bool, yes: bool) -> None:
+def _purge_dispatches(duration: str, *, hard: bool, yes: bool, dry_run: bool) -> None:
     from covalab.client import connect
     from covalab.core.duration_text import parse_duration
+    from covalab.core.lifecycle import covalent_text
+    from covalab.view.words import short_name
 
     if hard:
         message = "--hard deletes all dispatches, --older-than some; give one of them"
@@ -112,6 +117,13 @@ def _purge_dispatches(duration: str, *, hard: bool, yes: bool) -> None:
         seconds = parse_duration(duration)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--older-than") from error
+    if dry_run:
+        due = connect().due(time.time() - seconds)
+        for dispatch in due:
+            summary = connect().summary(dispatch)
+            click.echo(f"{dispatch}  {short_name(summary.name)}  {covalent_text(summary.status)}")
+        click.echo(f"{len(due)} dispatches would be forgotten")
+        return
     if not yes:
         click.confirm(f"Forget dispatches that ended more than {duration_text(seconds)} ago?", abort=True)
     click.echo(f"{connect().purge(time.time() - seconds)} dispatches are forgotten")

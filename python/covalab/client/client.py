@@ -335,6 +335,12 @@ class Client:
         answer: PurgeResult = self._request("DELETE", f"/dispatches?{urlencode({'ended_before': before})}", PurgeResult)
         return answer.gone
 
+    def due(self, before: float) -> list[DispatchId]:
+        """Fetch the ids of the dispatches that `purge` would delete."""
+        query = urlencode({"ended_before": before, "dry": 1})
+        answer: PurgeResult = self._request("DELETE", f"/dispatches?{query}", PurgeResult)
+        return answer.ids
+
     def events(self, since: int = -1, wait: float = 30.0) -> EventsPage:
         """Fetch the dispatches that changed after event `since` (-1: from now), held open up to `wait` seconds."""
         target = f"/events?{urlencode({'since': since, 'wait': wait})}"

@@ -372,9 +372,10 @@ class Archived(msgspec.Struct, frozen=True):
 
 
 class PurgeResult(msgspec.Struct, frozen=True):
-    """Result of a purge: how many outermost dispatches were deleted, each with all below it."""
+    """Result of a purge: how many outermost dispatches were deleted, each with all below it; of a dry run: would be."""
 
     gone: int
+    ids: list[DispatchId] = []  # of a dry run: those that would be deleted
 
 
 class Failure(msgspec.Struct, frozen=True):

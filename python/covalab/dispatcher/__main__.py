@@ -61,6 +61,20 @@ def _lock(folder: Path) -> BinaryIO | None:
             return file
 
 
+def rotate(log: Path, limit: int) -> None:
+    """Move a log that has grown beyond a limit to a second file, in place of what was there.
+
+    It is copied and emptied: this process and its pools have it open, to append to it.
+    """
+    with suppress(OSError):
+        if log.stat().st_size > limit:
+            older = log.with_suffix(".log.1")
+            older.unlink(missing_ok=True)
+            older.touch(mode=0o600)
+            shutil.copyfile(log, older)
+            os.truncate(log, 0)
+
+
 def _idle_seconds() -> float:
     text = os.environ.get("COVALAB_IDLE_SECONDS", "")
     try:
@@ -117,6 +131,7 @@ async def _serve(folder: Path, idle_seconds: float) -> None:
     while not stop.is_set():
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(stop.wait(), min(5.0, idle_seconds))
+        rotate(paths.log_file(folder), _LOG_LIMIT)
         idle = time.monotonic() - service.last_asked
         watching = service.attached or service.triggers.n_watching or service.schedules.n_waiting
         if not service.runs and not watching and idle > idle_seconds:
@@ -146,9 +161,7 @@ def main() -> int:
         crash_point("dispatcher.locked")
         # One that a killed dispatcher left would send clients to a socket at which nothing listens.
         paths.address_file(folder).unlink(missing_ok=True)
-        log = paths.log_file(folder)
-        if log.exists() and log.stat().st_size > _LOG_LIMIT:
-            log.replace(log.with_suffix(".log.1"))
+        rotate(paths.log_file(folder), _LOG_LIMIT)
         asyncio.run(_serve(folder, _idle_seconds()))
     except (CovalabError, OSError) as error:
         _log.exception("the dispatcher cannot serve %s", folder)

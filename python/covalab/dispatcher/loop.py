@@ -159,6 +159,7 @@ class Loop:
         run = changes.run
         if changes.summary.status in TERMINAL:
             self._registry.runs.pop(run.id, None)
+            _log.info("dispatch %s ended: %s", run.id, changes.summary.status)
             self._scheduler.forget(run)
             if run.submission.root in (None, run.id):
                 self._pools.end_dispatch(run.id)

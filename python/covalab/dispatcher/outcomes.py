@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 
 from covalab.core import batching, retries
@@ -14,6 +15,8 @@ from covalab.dispatcher.children import Children
 from covalab.dispatcher.clock import Clock
 from covalab.dispatcher.lost_values import LostValues, missing_blob
 from covalab.dispatcher.running import RunningDispatch
+
+_log = logging.getLogger("covalab.dispatcher")
 
 
 class OutcomeHandler:
@@ -75,6 +78,7 @@ class OutcomeHandler:
                 run.outcomes.append(outcome)
                 if outcome.status == "failed":
                     run.failed.append(node)
+                    _log_failure(run, outcome, "failed")
 
     def _schedule_retry(self, run: RunningDispatch, outcome: Outcome) -> bool:
         """Let a node that failed wait for its next run, if it may have one."""
@@ -91,4 +95,12 @@ class OutcomeHandler:
         run.progress.schedule_retry(node, next_at)
         run.children.pop(node, None)
         self._alarms.set_alarm(next_at, run.id, is_delay=True)
+        _log_failure(run, outcome, "failed, and runs again")
         return True
+
+
+def _log_failure(run: RunningDispatch, outcome: Outcome, what: str) -> None:
+    """Log what failed where. The message is the user's, and may have anything in it: it is with the dispatch."""
+    failure = outcome.failure
+    kind = "" if failure is None else failure.type
+    _log.info("node %d of dispatch %s on %s %s: %s", outcome.node, run.id, outcome.worker or "no worker", what, kind)

@@ -14,7 +14,8 @@ from covalab.dispatcher.background import Background
 from covalab.dispatcher.blob_gc import BlobCollector
 from covalab.dispatcher.clock import Clock
 from covalab.dispatcher.commits import Commits
-from covalab.store.purging import delete_ended
+from covalab.store import Store
+from covalab.store.purging import delete_ended, select_ended
 
 _log = logging.getLogger("covalab.dispatcher")
 _BATCH: Final = 500  # in one transaction, so that others get their turn in between
@@ -36,6 +37,8 @@ class Retention:
 
     Parameters
     ----------
+    store
+        The database.
     commits
         Deletes rows.
     collector
@@ -52,6 +55,7 @@ class Retention:
 
     def __init__(
         self,
+        store: Store,
         commits: Commits,
         collector: BlobCollector,
         *,
@@ -60,6 +64,7 @@ class Retention:
         forget: Callable[[Iterable[DispatchId]], None],
         ttl: float | None,
     ) -> None:
+        self._store = store
         self._commits = commits
         self._collector = collector
         self._clock = clock
@@ -88,6 +93,11 @@ class Retention:
         else:
             if gone:
                 _log.info("forgot %d dispatches: results.ttl is %g s", gone, self._ttl)
+
+    async def due(self, before: float) -> list[DispatchId]:
+        """Return the outermost dispatches that `purge` would delete."""
+        found = await self._store.read(partial(select_ended, before=before, limit=-1))
+        return [dispatch for _, dispatch in found]
 
     async def purge(self, before: float) -> int:
         """Delete every outermost dispatch that ended before a moment, with all below it; returns how many.

@@ -124,7 +124,7 @@ class Service:
         self.triggers = Triggers(registry, commits, self.start, self.submit)
         self.archives = Archives(registry, commits)
         self.retention = Retention(
-            commits, collector, clock=clock, background=background, forget=self._forget, ttl=ttl()
+            store, commits, collector, clock=clock, background=background, forget=self._forget, ttl=ttl()
         )
         self._loop = Loop(
             registry,

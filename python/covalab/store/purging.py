@@ -38,10 +38,10 @@ def delete_dispatch(connection: apsw.Connection, dispatch: DispatchId) -> Delete
     return _delete(connection, [key for key, _ in family])
 
 
-def delete_ended(connection: apsw.Connection, before: float, limit: int) -> Deleted:
-    """Delete outermost dispatches that ended before a moment, at most `limit`, those that ended first.
+def select_ended(connection: apsw.Connection, before: float, limit: int) -> list[tuple[int, DispatchId]]:
+    """Return key and id of outermost dispatches that ended before a moment, at most `limit`, those that ended first.
 
-    One of which something still runs, or that a trigger will run again, stays.
+    One of which something still runs, or that a trigger will run again, is left out. `limit` -1: all.
     """
     # The index is forced: it has the outermost dispatches in the order in which they ended, so that the search stops at
     # the moment. Without statistics, SQLite would take the index of all outermost ones, and sort those.
@@ -55,6 +55,12 @@ def delete_ended(connection: apsw.Connection, before: float, limit: int) -> Dele
         "ORDER BY ended_at LIMIT ?",
         (before, limit),
     ).fetchall()
+    return [(int(key), DispatchId(found_id)) for key, found_id in found]
+
+
+def delete_ended(connection: apsw.Connection, before: float, limit: int) -> Deleted:
+    """Delete the dispatches of `select_ended`."""
+    found = select_ended(connection, before, limit)
     ids = msgspec.json.encode([one for _, one in found]).decode()
     # `CROSS JOIN` keeps the order of the tables: few ids, and for each a search in the index of roots.
     below: list[Any] = connection.execute(

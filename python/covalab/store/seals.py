@@ -19,7 +19,7 @@ import apsw
 import msgspec
 from blake3 import blake3
 
-from covalab.core.model import DispatchId, Failure
+from covalab.core.model import DispatchId, Failure, Submission
 
 _BYTES: Final = 16
 _encode: Final = msgspec.msgpack.encode
@@ -90,7 +90,7 @@ def is_own(connection: apsw.Connection, key: int, seal: Seal, adopted: int) -> b
     """
     try:
         return all(
-            _is_harmless(name, columns) if found is None and key > adopted else found is None or _is_same(found, made)
+            (found is None and key <= adopted) or _is_same(found, made) or _is_harmless(name, columns, found)
             for name in _TABLES
             for _, columns, found, made in _rows(connection, name, key, seal)
         )
@@ -102,15 +102,28 @@ def _is_same(found: object, made: bytes | None) -> bool:
     return isinstance(found, bytes) and made is not None and hmac.compare_digest(found, made)
 
 
-def _is_harmless(table: str, columns: Sequence[Any]) -> bool:
-    """Whether nothing in a row is ever opened: the rows of what a damaged database has lost are not sealed."""
-    if table != "outcomes":
+def _is_harmless(table: str, columns: Sequence[Any], seal: object) -> bool:
+    """Whether nothing in a row is ever opened.
+
+    What cannot be decoded is reported as that, to nobody's harm; rows of what a damaged database has lost have no seal.
+    """
+    if table == "submissions":
+        return columns[1] is not None and not _can_be_decoded(columns[1])
+    if table != "outcomes" or seal is not None:
         return False
     _, value, failure, outputs = columns
     if value is not None or outputs is not None:
         return False
     it = None if failure is None else msgspec.msgpack.decode(failure, type=Failure)
     return it is None or (it.original is None and it.left is None)
+
+
+def _can_be_decoded(submission: bytes) -> bool:
+    try:
+        msgspec.msgpack.decode(submission, type=Submission)
+    except msgspec.MsgspecError:
+        return False
+    return True
 
 
 def _rows(

@@ -58,12 +58,16 @@ class DispatchesHandler(Handler):
         self.answer(summary, 201 if is_new else 200)
 
     async def delete(self) -> None:
-        """Delete all that ended before a time."""
+        """Delete all that ended before a time; with `dry`, say what that would be."""
         before = self.number("ended_before", math.nan, LARGEST_NUMBER)
         if math.isnan(before):
             message = "say with ended_before, in seconds since the epoch, what is to be forgotten"
             raise BadRequest(message)
-        self.answer(PurgeResult(await self.service.retention.purge(before)))
+        if self.get_query_argument("dry", None):
+            ids = await self.service.retention.due(before)
+            self.answer(PurgeResult(len(ids), ids))
+        else:
+            self.answer(PurgeResult(await self.service.retention.purge(before)))
 
 
 class ListHandler(Handler):

@@ -299,7 +299,7 @@ def summary() -> Record:
     )
 
 
-def purge_results(older_than: dt.timedelta | dt.datetime | str | float) -> int:
+def purge_results(older_than: dt.timedelta | dt.datetime | str | float, *, dry_run: bool = False) -> int:
     """Forget dispatches that ended long ago, with all their tasks and the values that nothing else uses.
 
     What has not ended stays, and so does what a trigger that watches will run again. A series (``interval=``) goes on.
@@ -309,6 +309,8 @@ def purge_results(older_than: dt.timedelta | dt.datetime | str | float) -> int:
     ----------
     older_than : datetime.timedelta, datetime.datetime, str or float
         How long ago it ended, as a ``timedelta`` or in seconds; or a datetime (or ISO-8601 text) before which it did.
+    dry_run : bool, default False
+        Delete nothing, and return how many it would be.
 
     Returns
     -------
@@ -319,7 +321,7 @@ def purge_results(older_than: dt.timedelta | dt.datetime | str | float) -> int:
         before = time.time() - span_of("older_than", older_than)
     else:
         before = seconds_of("older_than", older_than)
-    return connect().purge(before)
+    return len(connect().due(before)) if dry_run else connect().purge(before)
 
 
 async_get_task = async_twin(get_task)
