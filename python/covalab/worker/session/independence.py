@@ -132,7 +132,7 @@ class _Code:
 
     @property
     def unclear(self) -> str:
-        """What makes it unclear which names it has to do with, for people; empty if nothing does."""
+        """Reason why it is unclear which names it has to do with, for people; empty if it is clear."""
         if self.tree is None:
             return "it is not Python alone"
         if self.look.uses_history:
