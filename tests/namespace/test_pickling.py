@@ -502,9 +502,9 @@ def _made_by_compiled() -> str:
 @pytest.mark.parametrize("namespace", [{}, {"__builtins__": builtins}, {"tree": 1}])
 def test_compiled_code_finds_python_where_it_is_opened(namespace: dict[str, Any]) -> None:
     """A kd-tree of scipy could not be read from a result; nothing is added to the names there."""
-    from scipy.spatial import cKDTree  # only this one needs it
+    spatial = pytest.importorskip("scipy.spatial")
 
-    names = {"tree": cKDTree(np.arange(6.0).reshape(3, 2)), "other": _LikeCompiled()}
+    names = {"tree": spatial.cKDTree(np.arange(6.0).reshape(3, 2)), "other": _LikeCompiled()}
     before = dict(namespace)
 
     found = loads(dumps(names, {"__name__": "__main__"}).join(), namespace)
