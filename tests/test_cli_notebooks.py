@@ -78,23 +78,24 @@ def test_parameters_in_every_form(live: Client, tmp_path: Path) -> None:
 
 def test_a_failing_cell_is_exit_code_1_and_can_be_gone_on_from(live: Client, tmp_path: Path) -> None:
     """The log has the traceback and the command that goes on; the executed notebook is written nevertheless."""
-    path = write(tmp_path / "broken.ipynb", "x = 1", "x / zero", "x + 1")
+    path = write(tmp_path / "broken.ipynb", "x = 1", "y = x / zero", "y + 1")
 
     ran = covalab("run", path, "-o", tmp_path / "out.html")
 
     assert ran.exit_code == 1
     assert "cell 2 of broken.ipynb failed:" in ran.stderr
     assert "NameError: name 'zero' is not defined" in ran.stderr
+    assert "cell 3 was not run: follows from cell 2, which failed: it uses `y`" in ran.stderr
     assert "1 after it was not run" in ran.stderr
     assert "NameError" in (tmp_path / "out.html").read_text()
     found = re.search(r"covalab run --resume (\S+)`", ran.stderr)
     assert found is not None
 
-    write(path, "x = 1", "zero = 1\nx / zero", "x + 1")
+    write(path, "x = 1", "zero = 1\ny = x / zero", "y + 1")
     again = covalab("run", "--resume", found[1], "-q", "-o", "-")
 
     assert again.exit_code == 0, again.output
-    assert shown(code(json.loads(again.stdout))[2]) == ["2"]
+    assert shown(code(json.loads(again.stdout))[2]) == ["2.0"]
 
 
 NOTEBOOK = [

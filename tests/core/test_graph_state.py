@@ -14,7 +14,19 @@ from covalab.core.batching import SharedValues, take_batch, task_spec
 from covalab.core.codec import serialize_small
 from covalab.core.graph_state import LOSSES_ALLOWED, GraphState, result_nodes, value_node
 from covalab.core.lifecycle import NEXT, TERMINAL, covalent_text
-from covalab.core.model import Edge, EdgeKind, Graph, Node, NodeKind, NodeState, Outcome, Settings, Value
+from covalab.core.model import (
+    Edge,
+    EdgeKind,
+    Failure,
+    Graph,
+    Node,
+    NodeKind,
+    NodeState,
+    Outcome,
+    Settings,
+    Status,
+    Value,
+)
 
 E, P, L = NodeKind.ELECTRON, NodeKind.PARAMETER, NodeKind.LIST
 
@@ -420,3 +432,72 @@ def runs_of(state: GraphState, chance: random.Random, recorded: dict[int, Value]
         task_spec(state, node, {}, SharedValues())  # has all values that it needs
         recorded[node] = serialize_small(node)
         yield node
+
+
+def _session_of(n: int) -> GraphState:
+    """Return the state of `n` cells, each of which goes on from the one before, and of the dispatch's value."""
+    graph = graph_of([E] * n, [(one, one + 1) for one in range(n - 1)])
+    return started(graph)
+
+
+def _left(node: int, *, goes_on: bool = True, status: Status = "failed") -> Outcome:
+    record = serialize_small(f"left by {node}")
+    return Outcome(node, status, 1.0, 2.0, failure=Failure("runtime", "no", left=record, goes_on=goes_on))
+
+
+def test_what_goes_on_from_a_failure_begins_with_what_that_left() -> None:
+    """The next cell is ready, and gets the record of the failed one; the dispatch fails all the same."""
+    state = _session_of(3)
+    state.record_sent([0])
+    state.record_outcome(_left(0))
+    ready = list(state.ready)
+    record = state.outputs[0]
+    state.record_sent([1])
+    state.record_start(1, 3.0)
+    state.record_outcome(_left(1, status="skipped"))
+    state.record_sent([2])
+    state.record_outcome(completed(2))
+
+    assert (1 in ready, 2 in ready) == (True, False)
+    assert record == serialize_small("left by 0")
+    assert [state.status[node] for node in range(3)] == ["failed", "skipped", "completed"]
+    assert state.started_at[1] is None
+    assert state.is_terminal
+    assert state.outcome == "failed"
+
+
+def test_nothing_goes_on_from_a_failure_that_left_nothing() -> None:
+    """As ever: what depends on it is skipped."""
+    state = _session_of(3)
+    state.record_sent([0])
+    state.record_outcome(_left(0, goes_on=False))
+
+    assert [state.status[node] for node in range(3)] == ["failed", "skipped", "skipped"]
+
+
+def test_a_batch_that_ends_with_a_failure_returns_the_rest_of_it() -> None:
+    """Cells that were sent with the failed one are ready again, not skipped."""
+    state = _session_of(3)
+    state.record_sent([0, 1, 2])
+    state.record_outcome(_left(0))
+    state.return_to_queue([1, 2])
+    first = list(state.ready)
+    state.record_sent([1])
+    state.record_outcome(completed(1))
+
+    assert (1 in first, 2 in first) == (True, False)
+    assert 2 in state.ready
+
+
+@pytest.mark.parametrize("has_record", [True, False])
+def test_a_restart_goes_on_after_a_failure(has_record: bool) -> None:
+    """The cells that had run stay; the next goes on if what the failed ones left is there."""
+    state = _session_of(4)
+    states = [NodeState(0, "failed", attempt=1), NodeState(1, "skipped"), NodeState(2, "completed", attempt=1)]
+    left = {0: serialize_small("a"), 1: serialize_small("b")} if has_record else {}
+
+    state.restore(states, {2: serialize_small(1)}, 5, left=left)
+
+    assert [state.status[node] for node in range(4)] == ["failed", "skipped", "completed", "pending"]
+    assert list(state.ready) == [3]
+    assert state.outputs[2] == serialize_small(1)

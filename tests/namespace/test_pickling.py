@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
+import sys
 import textwrap
+from typing import Any
 
+import numpy as np
 import pytest
 from tests.namespace.peer import Peer
 
@@ -482,3 +486,29 @@ def test_the_message_names_the_variable(cell: str, words: str) -> None:
     assert words in str(caught.value)
     for value in values.values():
         getattr(value, "close", bool)()
+
+
+class _LikeCompiled:
+    """Object whose code looks for `__builtins__` among the globals of its caller, as code that Cython made does."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_by_compiled, ()
+
+
+def _made_by_compiled() -> str:
+    return str(sys._getframe(1).f_globals["__builtins__"] is not None)
+
+
+@pytest.mark.parametrize("namespace", [{}, {"__builtins__": builtins}, {"tree": 1}])
+def test_compiled_code_finds_python_where_it_is_opened(namespace: dict[str, Any]) -> None:
+    """A kd-tree of scipy could not be read from a result; nothing is added to the names there."""
+    spatial = pytest.importorskip("scipy.spatial")
+
+    names = {"tree": spatial.cKDTree(np.arange(6.0).reshape(3, 2)), "other": _LikeCompiled()}
+    before = dict(namespace)
+
+    found = loads(dumps(names, {"__name__": "__main__"}).join(), namespace)
+
+    assert found["tree"].n == 3
+    assert found["other"] == "True"
+    assert namespace == before

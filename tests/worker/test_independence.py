@@ -71,18 +71,19 @@ class Session:
         found = run_cells([(CodeCell(n, f"c{n}", text, {}), CellOptions()) for n, text in enumerate((_FIRST, *texts))])
         return [cell_text(one, n) for n, one in enumerate(found, 1)][1:]
 
-    def reason(self, failed: str, *others: str) -> str:
+    def reason(self, failed: str, *others: str, is_restored: bool = False) -> str:
         """Return why the last cell is not run after one that failed; those between were not run or have run."""
+        tracker = Tracker(self.namespace) if is_restored else self.tracker
         first, *between, last = self.cells(failed, *others)
         state = RecordState(0, "", self.snapshot)
-        state.broken.append(broken(2, first, SessionNames(self.namespace, self.tracker, state), has_failed=True))
+        state.broken.append(broken(2, first, SessionNames(self.namespace, tracker, state), has_failed=True))
         for number, cell in enumerate(between, 3):
-            names = SessionNames(self.namespace, self.tracker, state)
+            names = SessionNames(self.namespace, tracker, state)
             if dependence(cell, names):
                 state.broken.append(broken(number, cell, names, has_failed=False))
             else:
                 state.broken[:] = without_rebound(state.broken, cell)
-        return dependence(last, SessionNames(self.namespace, self.tracker, state))
+        return dependence(last, SessionNames(self.namespace, tracker, state))
 
 
 @pytest.fixture(scope="module")
@@ -175,3 +176,18 @@ def test_cells_that_were_not_run_count_too(session: Session) -> None:
     # A function that is not there might have done anything.
     assert "`f`" in session.reason("def f(x): 1 / 0\nf(1)", "f(table)", "k + 1")
     assert session.reason("number = 1 / 0", "number + k", "k + 1") == ""
+
+
+@pytest.mark.parametrize(
+    ("failed", "cell"),
+    [
+        ("array[0] = 1 / 0", "part"),
+        ("alias.append(1 / 0)", "box.inside"),
+        ("1 / 0\nup()", "read()"),
+        ("1 / 0\nbox.note()", "Box.size"),
+    ],
+)
+def test_what_objects_share_is_known_in_another_process(session: Session, failed: str, cell: str) -> None:
+    """A session that was restored there has looked at no name yet."""
+    assert "may change" in session.reason(failed, cell, is_restored=True)
+    assert session.reason(failed, "print(k)", is_restored=True) == ""

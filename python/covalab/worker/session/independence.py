@@ -16,6 +16,7 @@ import msgspec
 
 from covalab.core.plain_types import ATOMS
 from covalab.namespace.covariables import Tracker
+from covalab.namespace.definitions import tracked_definition
 from covalab.namespace.sharing import can_change
 from covalab.worker.reuse import local_code
 from covalab.worker.session.cell_text import CellText
@@ -68,10 +69,21 @@ class SessionNames:
 
     def __init__(self, namespace: Mapping[str, Any], tracker: Tracker, state: RecordState) -> None:
         self.namespace = namespace
-        self.connected = tracker.connected
+        self._tracker = tracker
         self.unstorable = frozenset(state.snapshot.unstorable)
         self.broken = state.broken
         self._stored = state.snapshot.covariables
+
+    def connected(self, names: Iterable[str]) -> set[str]:
+        """Return names with all that share something with them, or that code in their values mentions."""
+        found = {*names}
+        while True:
+            # A tracker in a process that has just restored the session has looked at nothing yet.
+            mates = {name for one in self._stored if not found.isdisjoint(one.names) for name in one.names}
+            more = self._tracker.connected(found | mates)
+            if more <= found:
+                return more
+            found |= more
 
     def sharing(self, names: set[str]) -> set[str]:
         """Return names with all that share something, also by functions: `nonlocal` changes variables of several."""
@@ -106,8 +118,10 @@ class _Code:
         self.needs = cell.needs
         self.used = used | {*(cell.needs or ())}
         self.names = names.connected(reached(self.used, namespace))
-        look.look_at_functions(self.names, names.definitions(self.names))
-        self.inside = [word for name in self.names for word in names_in(namespace[name])]
+        definitions = names.definitions(self.names)
+        look.look_at_functions(self.names, definitions)
+        code = [namespace[name] for name in self.names] + [tracked_definition(one, namespace) for one in definitions]
+        self.inside = [word for one in code for word in names_in(one)]
         self.module = ast.Module(self._statements(look.trees), [])
 
     def _statements(self, trees: Sequence[ast.AST]) -> list[ast.stmt]:
