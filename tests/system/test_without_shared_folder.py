@@ -266,6 +266,18 @@ def test_cancel_stops_a_task_there(far: Client, tmp_path: Path) -> None:
     until(lambda: not Path(f"/proc/{pid}").exists())
 
 
+def test_a_task_that_dispatches_there_is_told_that_it_cannot(far: Client) -> None:
+    """It must not start another dispatcher, in an empty folder, whose work nobody would ever see."""
+
+    @ct.electron
+    def dispatching() -> str:
+        return str(ct.dispatch(ct.lattice(length))(b"x"))
+
+    result = ct.dispatch_sync(ct.lattice(dispatching))()
+    assert result.status == ct.status.FAILED
+    assert "which does not see the data folder" in str(result.error)
+
+
 def test_the_last_words_of_a_task_that_died(far: Client) -> None:
     """They are in the failure of its node, although its process and its host are elsewhere."""
 
