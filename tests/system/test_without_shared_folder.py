@@ -358,6 +358,8 @@ def test_killed_workers_are_replaced(far: Client, hosts: Hosts) -> None:
         killed(hosts.processes[number])
     until(lambda: "there is none since" in far.summary(run).notice)
     assert far.summary(run).counts.completed < 60
+    for host in hosts.hosts:
+        until(lambda host=host: not list((host.folder / "scratch").glob("*/covalab-cache-*")))  # type: ignore[misc]
     for number in (1, 2):
         hosts.processes[number] = hosts.add_worker(hosts.hosts[number - 1])
     result = ct.get_result(run, wait=True, timeout=120)
