@@ -266,6 +266,18 @@ def test_cancel_stops_a_task_there(far: Client, tmp_path: Path) -> None:
     until(lambda: not Path(f"/proc/{pid}").exists())
 
 
+def test_a_task_that_dispatches_there_is_told_that_it_cannot(far: Client) -> None:
+    """It must not start another dispatcher, in an empty folder, whose work nobody would ever see."""
+
+    @ct.electron
+    def dispatching() -> str:
+        return str(ct.dispatch(ct.lattice(length))(b"x"))
+
+    result = ct.dispatch_sync(ct.lattice(dispatching))()
+    assert result.status == ct.status.FAILED
+    assert "which does not see the data folder" in str(result.error)
+
+
 def test_the_last_words_of_a_task_that_died(far: Client) -> None:
     """They are in the failure of its node, although its process and its host are elsewhere."""
 
@@ -346,6 +358,8 @@ def test_killed_workers_are_replaced(far: Client, hosts: Hosts) -> None:
         killed(hosts.processes[number])
     until(lambda: "there is none since" in far.summary(run).notice)
     assert far.summary(run).counts.completed < 60
+    for host in hosts.hosts:
+        until(lambda host=host: not list((host.folder / "scratch").glob("*/covalab-cache-*")))  # type: ignore[misc]
     for number in (1, 2):
         hosts.processes[number] = hosts.add_worker(hosts.hosts[number - 1])
     result = ct.get_result(run, wait=True, timeout=120)

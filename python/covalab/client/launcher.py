@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from covalab.carrier import carriers
 from covalab.client import paths
 from covalab.core import errors
 from covalab.core.model import Problem
@@ -77,6 +78,12 @@ def start_dispatcher(folder: Path) -> Address:
     DispatcherUnavailable
         If it did not come up; the message names the log.
     """
+    if carriers:  # it would serve an empty folder under the same path, and nobody would see its dispatches
+        message = (
+            f"this task runs on {os.uname().nodename}, which does not see the data folder {folder}, and cannot reach "
+            "its dispatcher; dispatch outside of tasks or on executor='local', or share the folder with that host"
+        )
+        raise errors.DispatcherUnavailable(message)
     paths.ensure_private(folder)
     deadline = time.monotonic() + _START_LIMIT
     n_killed, code = 0, 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -16,10 +17,11 @@ from dask.typing import Key
 from distributed import Worker, get_worker, secede
 
 from covalab import config
+from covalab.core.carriage import CacheSettings
 from covalab.core.worker_protocol import TO_WORKER, Job, JobDone, Stop
 from covalab.pool.closed_http import close_http
 from covalab.pool.worker_jobs import SOCKET, PrivateLine, WorkerJobs
-from covalab.worker.host_cache import localized
+from covalab.worker.host_cache import HostCache, localized
 from covalab.worker.process_tree import end_with_parent
 
 TOPIC: Final = "covalab"
@@ -49,6 +51,16 @@ def jobs_of(worker: Worker) -> WorkerJobs:
         return _found[0]
 
 
+def cache_of(worker: Worker, settings: CacheSettings = CacheSettings()) -> HostCache:  # noqa: B008 - frozen
+    """Return the cache of this worker's host, made when it is first needed. Raises `OSError` if it cannot be."""
+    processes = jobs_of(worker).processes
+    with _lock:
+        if processes.cache is None:
+            processes.use_cache(HostCache(Path(worker.local_directory).parent, settings))
+        assert processes.cache is not None
+        return processes.cache
+
+
 def run(payload: bytes) -> None:
     """Run an encoded job on this worker, which may outlive its pool.
 
@@ -56,8 +68,8 @@ def run(payload: bytes) -> None:
     """
     worker = get_worker()
     job: Job = TO_WORKER.decode(payload)
-    cache = jobs_of(worker).processes.cache
-    if job.is_carried and cache is not None:
+    if job.is_carried:
+        cache = cache_of(worker)
         batch = localized(job.payload, cache.folder)
         job = msgspec.structs.replace(job, payload=batch, spool=str(cache.folder / "spool"))
 

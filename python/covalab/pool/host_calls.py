@@ -19,12 +19,13 @@ from covalab.core.carriage import CacheSettings, Part
 from covalab.core.errors import CovalabError
 from covalab.core.model import Digest
 from covalab.core.worker_protocol import TO_WORKER
-from covalab.pool.dask_tasks import jobs_of
+from covalab.pool.dask_tasks import cache_of, jobs_of
 from covalab.worker.capture import OUTPUT_LIMIT
 from covalab.worker.host_cache import HostCache
 
 _HALF: Final = OUTPUT_LIMIT // 2
-_DISPLAY_BYTES: Final = 4 * 1024**2
+PIECE_BYTES: Final = _HALF
+"""The most of a file of output that travels at once."""
 SUFFIXES: Final = (".out", ".err", ".display")
 
 
@@ -52,33 +53,19 @@ class Printed(msgspec.Struct, frozen=True, array_like=True):
 def open_cache(settings: bytes, dask_worker: Worker) -> bytes:
     """Make the cache folder of this host, or join it. Return an `Opened`."""
     try:
-        cache = _cache(dask_worker)
-    except LookupError:
-        try:
-            beside = Path(dask_worker.local_directory).parent
-            cache = HostCache(beside, msgspec.msgpack.decode(settings, type=CacheSettings))
-            jobs_of(dask_worker).processes.use_cache(cache)
-        except OSError as error:
-            where = os.uname().nodename
-            return msgspec.msgpack.encode(Opened(trouble=f"{error} (on {where})"))
+        cache = cache_of(dask_worker, msgspec.msgpack.decode(settings, type=CacheSettings))
+    except OSError as error:
+        return msgspec.msgpack.encode(Opened(trouble=f"{error} (on {os.uname().nodename})"))
     return msgspec.msgpack.encode(Opened(cache.id))
-
-
-def _cache(worker: Worker) -> HostCache:
-    cache = jobs_of(worker).processes.cache
-    if cache is None:
-        message = "this worker has no cache"
-        raise LookupError(message)
-    return cache
 
 
 async def read_parts(parts: bytes, kept: Sequence[Digest], dask_worker: Worker) -> bytes | str:
     """Return pieces of values one after the other, and note which values the data folder has."""
     try:
-        cache = _cache(dask_worker)
+        cache = cache_of(dask_worker)
         wanted = msgspec.msgpack.decode(parts, type=list[Part])
         return await asyncio.to_thread(_read, cache, wanted, kept)
-    except (OSError, CovalabError, LookupError) as error:
+    except (OSError, CovalabError) as error:
         return f"{type(error).__name__}: {error}"
 
 
@@ -92,10 +79,10 @@ async def take(owner: str, part: bytes, data: bytes, messages: Sequence[bytes], 
     try:
         if part:
             piece = msgspec.msgpack.decode(part, type=Part)
-            await asyncio.to_thread(_cache(dask_worker).write, owner, piece, data)
+            await asyncio.to_thread(cache_of(dask_worker).write, owner, piece, data)
         for message in messages:
             jobs_of(dask_worker).handle(TO_WORKER.decode(message))
-    except (OSError, CovalabError, LookupError) as error:
+    except (OSError, CovalabError) as error:
         return f"{type(error).__name__}: {error}"
     return ""
 
@@ -103,8 +90,8 @@ async def take(owner: str, part: bytes, data: bytes, messages: Sequence[bytes], 
 async def read_output(known: bytes, dask_worker: Worker) -> bytes:
     """Return what running tasks have printed and displayed after positions, as a list of `Printed`."""
     wanted = msgspec.msgpack.decode(known, type=list[Read])
-    with suppress(LookupError):
-        spool = _cache(dask_worker).folder / "spool"
+    with suppress(OSError):
+        spool = cache_of(dask_worker).folder / "spool"
         return msgspec.msgpack.encode(await asyncio.to_thread(lambda: [_printed(spool, one) for one in wanted]))
     return msgspec.msgpack.encode([])
 
@@ -121,13 +108,10 @@ def _printed(spool: Path, known: Read) -> Printed:
             size = os.fstat(fd).st_size
             if size < position:  # it was emptied
                 position = 0  # noqa: PLW2901 - from here on
-            most = _DISPLAY_BYTES
-            if suffix != ".display":
-                most = _HALF
-                # Beginning and end are shown, so the middle of a flood does not travel.
-                if position >= _HALF and size - position > _HALF:
-                    position = size - _HALF  # noqa: PLW2901
-            pieces.append((position, os.pread(fd, most, position)))
+            # Beginning and end of a text are shown, so the middle of a flood does not travel.
+            if suffix != ".display" and position >= _HALF and size - position > _HALF:
+                position = size - _HALF  # noqa: PLW2901
+            pieces.append((position, os.pread(fd, PIECE_BYTES, position)))
         finally:
             os.close(fd)
     return Printed(known.stem, pieces)

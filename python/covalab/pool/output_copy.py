@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from covalab.pool import host_calls
-from covalab.pool.host_calls import SUFFIXES, Printed, Read
+from covalab.pool.host_calls import PIECE_BYTES, SUFFIXES, Printed, Read
 from covalab.pool.route import NoAnswer, Route
 
 _log = logging.getLogger("covalab.pool")
@@ -38,12 +38,12 @@ class _Copy:
         self.ended_at: float | None = None
 
     def take(self, printed: Printed) -> bool:
-        """Write what is new; return whether there was anything."""
+        """Write what is new; return whether more of what is displayed is to come: of a flood of text, the next time."""
         has_more = False
         for number, (path, (at, data)) in enumerate(zip(self.paths, printed.pieces, strict=True)):
             if not data and at == self.positions[number]:
                 continue
-            has_more = True
+            has_more |= number == len(SUFFIXES) - 1 and len(data) == PIECE_BYTES
             fd = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
             try:
                 if at < self.positions[number]:

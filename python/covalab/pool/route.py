@@ -14,7 +14,7 @@ from distributed import Client
 from distributed.protocol.pickle import dumps
 
 _log = logging.getLogger("covalab.pool")
-_TRY_SECONDS: Final = 5.0
+_TRY_SECONDS: Final = 10.0
 _AGAIN_SECONDS: Final = (0.1, 0.5, 1.0, 2.0)
 
 

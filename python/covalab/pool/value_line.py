@@ -116,8 +116,17 @@ class ValueLine:
 
     async def _pull_small(self, group: list[Wanted]) -> None:
         parts = [Part(digest, size, 0, size) for digest, size, _ in group]
-        data = await self._read(parts)
-        self._kept += await asyncio.to_thread(self._store, parts, data)
+        try:
+            data = await self._read(parts)
+        except FileNotFoundError:
+            if len(group) == 1:
+                raise
+            for one in group:  # the others are there
+                with suppress(FileNotFoundError):
+                    await self._pull_small([one])
+            return
+        kept = await asyncio.to_thread(self._store, parts, data)
+        self._kept += kept  # not before: the list is another one after an await
 
     async def _read(self, parts: list[Part]) -> memoryview:
         """Return pieces of values from the worker. Raises `FileNotFoundError` if it has them no more."""
