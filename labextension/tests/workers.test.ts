@@ -10,6 +10,8 @@ function pool(parts: Partial<PoolStatus> = {}): PoolStatus {
 test('the heading counts the workers of all pools', () => {
   const title = (pools: PoolStatus[]): string => workersTitle({ pools } as unknown as DispatcherStatus);
   assert.equal(title([]), 'Workers: none yet');
+  assert.equal(title([pool({ state: 'starting', workers: 0 })]), 'Workers: starting');
+  assert.equal(title([pool({ state: 'failed', workers: 0 })]), 'Workers: none');
   assert.equal(title([pool(), pool({ workers: 3 }), pool({ kind: 'host', workers: 8 })]), 'Workers: 5');
 });
 

@@ -7,6 +7,7 @@ import collections
 import dataclasses
 import io
 import sys
+from pathlib import Path
 from typing import Any
 
 import matplotlib.figure
@@ -124,6 +125,21 @@ def test_a_table_of_pyarrow_is_paged_and_sorted(monkeypatch: pytest.MonkeyPatch)
     else:
         table = arrow.table({"a": [2, 1, 3]})
         assert rows(table, sort=0, descending=True) == [["3"], ["2"], ["1"]]
+        assert rows(arrow.table({"l": [[2], None, [1]]}), sort=0) == [["[1]"], ["[2]"], ["None"]]
+        assert rows(arrow.table({"d": arrow.array(["v", "u"]).dictionary_encode()}), sort=0) == [["u"], ["v"]]
+        assert rows(arrow.table({"a": arrow.array([], arrow.int64())}), sort=0) == []
+        for array in (arrow.array([2, 1]), arrow.chunked_array([[2], [1]])):
+            assert rows(array, sort=0) == [["1"], ["2"]]
+
+
+def test_a_column_that_polars_cannot_sort_is_sorted_by_its_texts() -> None:
+    """Polars ends in a panic there, which is no `Exception`; lists, structs and missing values it can."""
+    frame = pl.DataFrame({"o": [Path("b"), None, Path("a")], "l": [[2], None, [1]], "s": [{"k": 2}, None, {"k": 1}]})
+    assert frame["o"].dtype == pl.Object
+    for sort in range(3):
+        assert [row[1] for row in rows(frame, sort=sort)] == ["[1]", "[2]", "None"]
+        assert [row[1] for row in rows(frame, sort=sort, descending=True)][:2] == ["[2]", "[1]"]
+    assert [row[1] for row in rows(frame, sort=0, offset=1, count=1)] == ["[2]"]
 
 
 def test_an_array_is_shown_with_shape_range_and_histogram() -> None:

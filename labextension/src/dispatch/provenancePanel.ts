@@ -65,14 +65,14 @@ export class ProvenancePanel {
         h(
           'section',
           {},
-          h('h4', { text: 'Arguments' }),
+          h('h3', { text: 'Arguments' }),
           h('dl', { class: 'cv-table cv-mod-code' }, ...given.slice(0, MAX_ARGUMENTS).flatMap(([name, text]) => [h('dt', { text: name }), h('dd', { text, title: text })])),
           more > 0 ? h('div', { class: 'cv-quiet', text: `and ${more.toLocaleString('en')} more` }) : null
         )
       );
     }
     if (known.source.trim() !== '') {
-      parts.push(h('section', {}, h('h4', { text: 'Code' }), code(known.source, known.name)));
+      parts.push(h('section', {}, h('h3', { text: 'Code' }), code(known.source, known.name)));
     }
     parts.push(...functions.map(([name, source]) => folded(name, () => code(source, name))));
     if (packages.length > 0) {

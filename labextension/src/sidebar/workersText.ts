@@ -7,10 +7,11 @@ import type { DispatcherStatus, PoolStatus } from '../wire';
 /** Seconds without a worker, of a pool that is up, after which that is a remark. */
 const PATIENCE = 5;
 
-/** Return the heading: `Workers: 4`, `Workers: none yet`. */
+/** Return the heading: `Workers: 4`, `Workers: starting`. */
 export function workersTitle({ pools }: DispatcherStatus): string {
   const count = pools.filter(({ kind }) => kind === 'pool').reduce((sum, { workers }) => sum + workers, 0);
-  return pools.length === 0 ? 'Workers: none yet' : `Workers: ${count}`;
+  const none = pools.some(({ state }) => state === 'starting') ? 'Workers: starting' : 'Workers: none';
+  return pools.length === 0 ? 'Workers: none yet' : count > 0 ? `Workers: ${count}` : none;
 }
 
 /** Return the state of a pool: `2 workers`, `starting`, `failed`. */

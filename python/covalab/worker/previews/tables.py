@@ -74,20 +74,26 @@ def polars_table(value: Any, query: PreviewQuery) -> tuple[PreviewTable, int] | 
     places = range(query.offset, min(query.offset + query.count, value.height))
     shown = value.slice(query.offset, query.count)
     if 0 <= query.sort < len(columns):
-        order = value.to_series(query.sort).arg_sort(descending=query.descending, nulls_last=True)
-        order = order.slice(query.offset, query.count)
-        places, shown = order.to_list(), value[order]
+        column = value.to_series(query.sort)
+        if column.dtype == polars.Object:  # which polars cannot sort, and ends in a panic
+            order = by_text(column.to_list(), descending=query.descending)
+        else:
+            order = column.arg_sort(descending=query.descending, nulls_last=True).to_list()
+        places = order[query.offset : query.offset + query.count]
+        shown = value[places]
     values = [shown.to_series(number).to_list() for number in range(min(shown.width, MOST_COLUMNS))]
     return page(columns, [str(place) for place in places], values, query, value.height), int(value.estimated_size())
 
 
 def arrow_table(value: Any, query: PreviewQuery) -> tuple[PreviewTable, int] | None:
-    """Return a page of a pyarrow table or record batch, and its size in bytes."""
+    """Return a page of a pyarrow table, record batch or array, and its size in bytes."""
     arrow = sys.modules.get("pyarrow")
     if arrow is None:
         return None
     if isinstance(value, arrow.RecordBatch):
         value = arrow.Table.from_batches([value])
+    if isinstance(value, arrow.Array | arrow.ChunkedArray):
+        value = arrow.table({"value": value})
     if not isinstance(value, arrow.Table):
         return None
     is_number = (arrow.types.is_integer, arrow.types.is_floating, arrow.types.is_decimal)
@@ -98,12 +104,34 @@ def arrow_table(value: Any, query: PreviewQuery) -> tuple[PreviewTable, int] | N
     places = list(range(query.offset, min(query.offset + query.count, value.num_rows)))
     shown = value.slice(query.offset, query.count)
     if 0 <= query.sort < len(columns):
-        keys = arrow.table({"key": value.column(query.sort), "place": arrow.array(range(value.num_rows))})
-        keys = keys.sort_by([("key", "descending" if query.descending else "ascending"), ("place", "ascending")])
-        places = keys.column("place").slice(query.offset, query.count).to_pylist()
-        shown = value.take(places)
+        places = _arrow_order(arrow, value.column(query.sort), query)[query.offset : query.offset + query.count]
+        shown = value.take(arrow.array(places, arrow.int64()))
     values = [column.to_pylist() for column in shown.columns[:MOST_COLUMNS]]
     return page(columns, [str(place) for place in places], values, query, value.num_rows), int(value.nbytes)
+
+
+def _arrow_order(arrow: Any, column: Any, query: PreviewQuery) -> list[int]:
+    """Return the places of the rows in the order of a column, those without a value last."""
+    keys = arrow.table({"key": column, "place": arrow.array(range(len(column)), arrow.int64())})
+    try:
+        keys = keys.sort_by([("key", "descending" if query.descending else "ascending"), ("place", "ascending")])
+    except arrow.lib.ArrowException:  # of a type that has no order, such as lists
+        return by_text(column.to_pylist(), descending=query.descending)
+    places: list[int] = keys.column("place").to_pylist()
+    return places
+
+
+def by_text(values: Sequence[Any], *, descending: bool) -> list[int]:
+    """Return the places of values in the order of their texts; None last.
+
+    Examples
+    --------
+    >>> by_text([[2], None, [1], [1]], descending=False), by_text([[2], None, [1], [1]], descending=True)
+    ([2, 3, 0, 1], [0, 2, 3, 1])
+    """
+    known = [place for place, value in enumerate(values) if value is not None]
+    known.sort(key=lambda place: cell_text(values[place]), reverse=descending)
+    return [*known, *(place for place, value in enumerate(values) if value is None)]
 
 
 def xarray_table(value: Any, query: PreviewQuery) -> tuple[PreviewTable | None, int, list[tuple[str, str]]] | None:
