@@ -525,11 +525,16 @@ export interface Preview {
   readonly file: PreviewFile | null;
 }
 
-/** News about a cluster: how many jobs are queued, what became of those that died, and what lies idle. */
+/**
+ * News about a cluster: how many jobs are queued, what became of those that died, and what lies idle.
+ *
+ * One that `grows` has workers when there is work.
+ */
 export interface ClusterNews {
   readonly queued: number;
   readonly dead: string;
   readonly idle: string;
+  readonly grows: boolean;
 }
 
 /**
@@ -550,6 +555,7 @@ export interface PoolStatus {
   readonly waits_since: number | null;
   readonly carried: number;
   readonly news: ClusterNews;
+  readonly waiting_cores: number;
 }
 
 /** Status of the dispatcher. */
