@@ -217,7 +217,7 @@ def test_a_report_waits_for_the_values_before_it(tmp_path: Path, monkeypatch: py
     )
     link._lines["w"] = Line()  # type: ignore[assignment]
     for number in (1, 2):
-        link.run("w", Job("me", number, "root", "", b""))
+        link.run("w", Job("me", number, "root", "", b""), {})
     reports = [Outcomes(1, bytes([number])) for number in range(4)]
     link.on_worker_message(reports[0], b"")
     for size in (10, 20):

@@ -188,11 +188,11 @@ class WorkersChanged(msgspec.Struct, frozen=True, tag="workers"):
 
     names: list[str]
     unfit: dict[str, str] = {}  # of another's cluster: those that get no batch, and why
-    carried: int = 0  # how many of the present ones do not see the data folder
     capacities: dict[str, Capacity] = {}  # of those that have more, or less, than one core
     shared: Capacity | None = None  # what all of them have together, on one machine
     expected: Capacity | None = None  # what each has that is still to come
     news: ClusterNews = ClusterNews()
+    carried: int = 0  # how many of the present ones do not see the data folder
 
 
 class TaskStarted(msgspec.Struct, frozen=True, tag="task_started"):

@@ -279,7 +279,7 @@ class PoolServer:
         news = msgspec.structs.replace(news, idle=capacities.idle_text(workers))
         has, together = capacities.of(workers), capacities.shared(len(workers))
         n_carried = 0 if self._link is None else sum(map(self._link.is_carried, workers))
-        self._send(WorkersChanged(workers, self._unfit, n_carried, has, together, capacities.expected(), news))
+        self._send(WorkersChanged(workers, self._unfit, has, together, capacities.expected(), news, n_carried))
 
     def _nannies(self) -> list[Nanny]:
         """Return the parents of our own cluster's workers."""

@@ -71,7 +71,7 @@ def polars_table(value: Any, query: PreviewQuery) -> tuple[PreviewTable, int] | 
         PreviewColumn(name or "value", str(kind), is_number=kind.is_numeric())
         for name, kind in zip(value.columns, value.dtypes, strict=True)
     ]
-    places = range(query.offset, min(query.offset + query.count, value.height))
+    places: Sequence[int] = range(query.offset, min(query.offset + query.count, value.height))
     shown = value.slice(query.offset, query.count)
     if 0 <= query.sort < len(columns):
         column = value.to_series(query.sort)
