@@ -78,7 +78,7 @@ def fill(folder: Path, n_dispatches: int, n_nodes: int, *, n_running: int = 0) -
             dispatch_rows.update_dispatch(db, key, summary, states, outcomes)
 
     async def fill_all() -> None:
-        store = Store(folder / "covalab.db", account_key().key)
+        store = Store(folder / "covalab.db", account_key())
         for first in range(0, n_dispatches, BATCH):
             await store.write(lambda db, first=first: record(db, first))  # type: ignore[misc]
         store.close()

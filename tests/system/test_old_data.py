@@ -69,7 +69,6 @@ def old(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ol
         (work / name).write_text(text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COVALAB_DATA_DIR", str(folder))
-        patch.setenv("COVALAB_KEY_FILE", str(work / "covalab.key"))  # an account that comes from that version has none
         client = connect(data_dir=folder)
         yield Old(client, work)
         client.stop()

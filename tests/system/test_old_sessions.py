@@ -61,7 +61,6 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Old]:
     (work / "go").touch()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COVALAB_DATA_DIR", str(folder))
-        patch.setenv("COVALAB_KEY_FILE", str(work / "covalab.key"))  # an account that comes from that version has none
         client = connect(data_dir=folder)
         yield Old(client, work)
         client.stop()

@@ -101,9 +101,8 @@ def _report(data: bytes) -> None:
 
 
 async def _serve(folder: Path, idle_seconds: float) -> None:
-    key, is_new = account_key()
-    store = Store(folder / "covalab.db", key)
-    await open_folder(folder, store, lambda: is_new or folder.resolve() == paths.default_data_dir().resolve())
+    store = Store(folder / "covalab.db", account_key())
+    await open_folder(folder, store)
     sockets = paths.ensure_private(paths.socket_folder(folder))
     for left in sockets.glob("*.sock"):
         left.unlink()

@@ -7,19 +7,12 @@ import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from covalab.core.errors import DataFolderError
 
 _log = logging.getLogger("covalab.dispatcher")
 _BYTES: Final = 32
-
-
-class AccountKey(NamedTuple):
-    """The key, and whether it was made just now. None: no key can be kept here."""
-
-    key: bytes | None
-    is_new: bool
 
 
 def key_file() -> Path:
@@ -32,8 +25,8 @@ def key_file() -> Path:
     return Path(jupyter_config_dir()).absolute() / "covalab.key"
 
 
-def account_key() -> AccountKey:
-    """Return the key of this account; the first call makes it.
+def account_key() -> bytes | None:
+    """Return the key of this account; the first call makes it. None: no key can be kept here.
 
     Raises
     ------
@@ -42,7 +35,7 @@ def account_key() -> AccountKey:
     """
     path = key_file()
     try:
-        return AccountKey(_read(path), is_new=False)
+        return _read(path)
     except FileNotFoundError:
         pass
     try:
@@ -51,8 +44,8 @@ def account_key() -> AccountKey:
     except OSError as error:
         # Without a home that can be written nothing would work otherwise.
         _log.warning("no key can be kept in %s (%s); all that is in the data folder is trusted", path, error.strerror)
-        return AccountKey(None, is_new=False)
-    return AccountKey(_read(path), is_new=True)
+        return None
+    return _read(path)
 
 
 def _read(path: Path) -> bytes:

@@ -6,8 +6,9 @@ A dispatch is looked at once in the life of a dispatcher, when values of it are 
 from __future__ import annotations
 
 import logging
+import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -125,17 +126,10 @@ def _seal_all(connection: apsw.Connection, dispatches: Sequence[tuple[int, Dispa
         seals.seal_dispatch(connection, key)
 
 
-async def open_folder(folder: Path, store: Store, adopts: Callable[[], bool]) -> None:
+async def open_folder(folder: Path, store: Store) -> None:
     """Look at who has used a data folder, before anything in it is used.
 
-    Parameters
-    ----------
-    folder
-        The data folder.
-    store
-        Its database.
-    adopts
-        Returns whether what was recorded in it before there were seals is this account's own.
+    What was recorded before there were seals belongs to the owner of the files: what an earlier version stored opens.
     """
     if store.key is None:
         return
@@ -144,7 +138,8 @@ async def open_folder(folder: Path, store: Store, adopts: Callable[[], bool]) ->
     with suppress(OSError):
         if file.read_bytes() == mark:
             return
-    if await store.read(seals.unsealed) and adopts():
+    is_owner = all(path.stat().st_uid == os.getuid() for path in (folder, store.path))
+    if await store.read(seals.unsealed) and is_owner:
         await store.write(lambda db: seals.adopt(db, folder))
         _log.info("what is in %s was recorded before there were seals; it is taken as this account's own", folder)
     else:
