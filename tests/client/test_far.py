@@ -22,6 +22,7 @@ from covalab.core.codec import digest_of
 from covalab.core.errors import (
     BlobDamaged,
     ConfigError,
+    DispatcherError,
     DispatcherSilent,
     DispatcherUnavailable,
     TokenRefused,
@@ -241,3 +242,18 @@ def test_a_fetched_value_is_compared_and_kept(stub: Stub, client: FarClient, tmp
         client.blobs.read(other)
     assert other not in client.blobs
     assert all(path.stat().st_mode & 0o077 == 0 for path in tmp_path.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        (lambda client: client.stop(), "covalab stop"),
+        (lambda client: client.export("an-id", Path("run.covalab")), "covalab export an-id -o run.covalab"),
+        (lambda client: client.bring_in(Path("run.covalab")), "run.covalab is imported .* with `covalab import`"),
+    ],
+    ids=["stop", "export", "import"],
+)
+def test_what_is_of_the_servers_host_says_so(ask: Callable[[FarClient], object], says: str, client: FarClient) -> None:
+    """Nothing is sent; the message names the server and the command for its host."""
+    with pytest.raises(DispatcherError, match=says):
+        ask(client)
