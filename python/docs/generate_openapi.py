@@ -14,7 +14,9 @@ import msgspec
 
 from covalab.client.client import EventsPage
 from covalab.core.browser_views import ExecutionView, StreamPage
+from covalab.core.comparison import DifferenceView
 from covalab.core.dispatch_list import DispatchPage, ListQuery
+from covalab.core.dispatch_provenance import DispatchProvenance
 from covalab.core.dispatcher_status import DispatcherStatus
 from covalab.core.journal import Command, ExecutionSnapshot, JournalPage
 from covalab.core.model import (
@@ -104,6 +106,8 @@ OPERATIONS: Final = (
     Operation("GET", f"{_D}/graph", Graph, where=_BOTH),
     Operation("GET", f"{_D}/changes", DispatchChanges, {"since": _NUMBER, "wait": _WAIT}, where=_BOTH),
     Operation("GET", f"{_D}/timeline", Timeline, where=_BOTH),
+    Operation("GET", f"{_D}/provenance", DispatchProvenance, where=_BOTH),
+    Operation("GET", f"{_D}/comparison", DifferenceView, {"other": _TEXT}, where=_BOTH),
     Operation("GET", _N, NodeDetail, where=_BOTH),
     Operation("GET", f"{_N}/outputs", Outputs, {"since": _NUMBER}, where=_BOTH),
     Operation("GET", f"{_N}/preview", Preview, PreviewQuery, where=_BOTH),

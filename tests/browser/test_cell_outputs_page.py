@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 from tests.browser.lab import Desk, Lab, badge
 
-pytestmark = pytest.mark.sampled(5, of="file")
+pytestmark = pytest.mark.sampled(2, of="file")
 
 MAKE = """
 import base64, struct, zlib, time

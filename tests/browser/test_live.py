@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import expect
 from tests.browser.lab import PATIENCE, Desk, Lab, badge, done
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(2, of="file")
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "01_first_dispatch.ipynb"
 

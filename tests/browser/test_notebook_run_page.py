@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pytest
 from playwright.sync_api import Browser, Locator, expect
 from tests.browser.lab import Desk, Lab
 from tests.browser.test_cell_outputs_page import change_theme, outputs_of
+
+pytestmark = pytest.mark.sampled(2, of="file")
 
 WAIT = """import pathlib, time
 for _ in range(6000):
@@ -20,6 +23,7 @@ for _ in range(6000):
 FIRST = "print('first')\nrows = [1, 2, 3]"
 PLOT = """import matplotlib.pyplot as plt
 import pandas as pd
+
 frame = pd.DataFrame({"depth": rows, "score": [0.91, 0.95, 0.93]})
 plt.plot(frame.depth, frame.score)
 plt.show()
@@ -82,7 +86,7 @@ def test_outputs_appear_in_place_and_are_there_in_another_browser(
 ) -> None:
     """Live with no kernel; the page is closed while it runs, and another one shows what came meanwhile and the rest."""
     flag = tmp_path / "go"
-    path = lab.notebook("whole.ipynb", FIRST, PLOT, SLOW.format(flag=flag), ERROR, "print('never')")
+    path = lab.notebook("whole.ipynb", FIRST, PLOT, SLOW.format(flag=flag), ERROR, "print(numbers, 'never')")
     open_without_kernel(desk, path)
     set_source(desk, 0, FIRST + "\nprint('unsaved text')")
     press(desk)

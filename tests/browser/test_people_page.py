@@ -16,7 +16,7 @@ import covalab as ct
 from covalab.client import Client
 from covalab.core.model import TaskStatusName
 
-pytestmark = pytest.mark.sampled(4, of="file")
+pytestmark = pytest.mark.sampled(2, of="file")
 
 RELEASE = """
 import time

@@ -22,6 +22,8 @@ from covalab.client.connection import UnixConnection
 from covalab.client.launcher import find, start_dispatcher
 from covalab.core.errors import DataFolderError, DispatcherUnavailable, MissingLatticeRecordError, VersionMismatch
 
+pytestmark = pytest.mark.sampled(9, of="file")
+
 
 def kill(client: Client) -> int:
     """End a dispatcher as a power cut would; returns its process id."""

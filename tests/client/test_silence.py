@@ -26,7 +26,7 @@ from covalab.client.launcher import Address, find
 from covalab.core import silence
 from covalab.core.errors import DispatcherError, DispatcherSilent, DispatcherUnavailable
 
-pytestmark = pytest.mark.sampled(12, of="file")
+pytestmark = pytest.mark.sampled(5, of="file")
 
 AT_ONCE = 5.0
 """Seconds within which a caller is informed, with the ticks of these tests a tenth of it."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from tests.dispatcher.clock import Clock, wake
 from tests.system.tasks import adding
 from tests.waiting import until
@@ -18,6 +19,8 @@ from covalab.client import Client
 from covalab.core.model import NodeDetail, RetryPolicy
 from covalab.dispatcher.running import RunningDispatch, summary_of
 from covalab.sdk.building.submit import prepare
+
+pytestmark = pytest.mark.sampled(4, of="file")
 
 
 @ct.electron

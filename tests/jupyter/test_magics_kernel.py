@@ -12,6 +12,8 @@ from tests.jupyter.kernels import Kernel, a_kernel
 from covalab.client import Client
 from covalab.core.process_variables import INLINE_BACKEND
 
+pytestmark = pytest.mark.sampled(5, of="file")
+
 
 @pytest.fixture
 def kernel(live: Client) -> Iterator[Kernel]:

@@ -13,6 +13,8 @@ from tests.jupyter.kernels import Kernel, a_kernel
 
 from covalab.client import Client
 
+pytestmark = pytest.mark.sampled(3, of="file")
+
 
 @pytest.fixture
 def kernel(own: Client) -> Iterator[Kernel]:

@@ -12,6 +12,8 @@ from tests.namespace.peer import Peer
 
 from covalab.namespace.hidden_state import HiddenState, apply, capture, kept_generators
 
+pytestmark = pytest.mark.sampled(24, of="file")
+
 # What is loaded in both processes; what the notebook sets; what must be equal then.
 CASES: dict[str, tuple[str, str, list[str]]] = {
     "seed": ("import random", "random.seed(1); random.random()", ["random.random()", "random.gauss(0, 1)"]),

@@ -16,6 +16,8 @@ import covalab as ct
 from covalab.client import Client
 from covalab.core.model import DispatchId
 
+pytestmark = pytest.mark.sampled(4, of="file")
+
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 

@@ -22,6 +22,8 @@ from covalab.client import Client, connect
 from covalab.client.paths import socket_folder
 from covalab.core.errors import DataFolderError, DispatcherUnavailable, SerializationError
 
+pytestmark = pytest.mark.sampled(12, of="file")
+
 
 @ct.electron
 def identity(x: object) -> object:

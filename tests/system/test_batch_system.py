@@ -16,6 +16,8 @@ from tests.waiting import until
 import covalab as ct
 from covalab.client import Client, connect
 
+pytestmark = pytest.mark.sampled(1, of="file")
+
 pytest.importorskip("dask_jobqueue")
 
 CLUSTER = """

@@ -17,6 +17,8 @@ from tests.waiting import until
 import covalab as ct
 from covalab.client import Client
 
+pytestmark = pytest.mark.sampled(6, of="file")
+
 by_hand, joined = test_other_dask.by_hand, test_other_dask.joined  # fixtures
 
 SECONDS = 5.0

@@ -18,7 +18,7 @@ import covalab as ct
 from covalab.client import Client
 from covalab.client.launcher import find
 
-pytestmark = pytest.mark.sampled(6, of="file")
+pytestmark = pytest.mark.sampled(3, of="file")
 
 
 def kill_dispatcher(client: Client) -> None:

@@ -22,7 +22,7 @@ import covalab as ct
 from covalab.client import Client
 from covalab.core.model import DispatchId
 
-pytestmark = pytest.mark.sampled(8, of="file")
+pytestmark = pytest.mark.sampled(4, of="file")
 
 by_hand = test_other_dask.by_hand  # a fixture
 

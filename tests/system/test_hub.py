@@ -34,7 +34,10 @@ from covalab.client.far import FarClient
 from covalab.client.far_connection import server_of
 from covalab.core.errors import TokenRefused
 
-pytestmark = pytest.mark.timeout(900)  # the first test starts a hub, two servers, dispatchers and pools
+pytestmark = [
+    pytest.mark.sampled(2, of="file"),
+    pytest.mark.timeout(900),  # the first test starts a hub, two servers, dispatchers and pools
+]
 
 ROOT = Path(__file__).parents[2]
 USERS = ("ada", "bob")

@@ -18,6 +18,8 @@ import covalab as ct
 from covalab.client import Client, connect
 from covalab.core.errors import ConfigError, GraphError
 
+pytestmark = pytest.mark.sampled(5, of="file")
+
 LOCAL_CLUSTER = """
 cluster_class = "distributed.LocalCluster"
 [clusters.{name}.cluster_kwargs]

@@ -21,7 +21,7 @@ from covalab.client import Client, connect
 from covalab.core.errors import ConfigError
 from covalab.sdk.dispatching.api import start
 
-pytestmark = pytest.mark.sampled(5, of="file")
+pytestmark = pytest.mark.sampled(3, of="file")
 
 ROOT = Path(__file__).parents[2]
 

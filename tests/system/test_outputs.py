@@ -19,6 +19,8 @@ from covalab.core.graph_state import LOSSES_ALLOWED
 from covalab.view.bundle import MIME_TYPE
 from covalab.worker.capture import OUTPUT_LIMIT
 
+pytestmark = pytest.mark.sampled(6, of="file")
+
 PNG = "display_data image/png text/plain"
 HTML_ = "display_data text/html text/plain"
 TEXT = "display_data text/plain"

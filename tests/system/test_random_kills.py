@@ -21,6 +21,8 @@ from covalab.client import Client
 from covalab.core.errors import MissingLatticeRecordError
 from covalab.store import pages
 
+pytestmark = pytest.mark.sampled(1, of="file")
+
 KILLS_OF_ONE = 10
 """How often the dispatcher of one dispatch is killed."""
 

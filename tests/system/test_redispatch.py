@@ -25,7 +25,7 @@ from covalab.sdk.building.submit import prepare
 from covalab.sdk.dispatching import api
 from covalab.sdk.results.result import Result
 
-pytestmark = pytest.mark.usefixtures("live")
+pytestmark = [pytest.mark.usefixtures("live"), pytest.mark.sampled(12, of="file")]
 
 
 @ct.electron

@@ -23,7 +23,7 @@ from covalab.client.launcher import find
 from covalab.core.errors import GraphError
 from covalab.triggers import TimeTrigger
 
-pytestmark = pytest.mark.sampled(14, of="file")
+pytestmark = pytest.mark.sampled(7, of="file")
 
 
 @ct.electron

@@ -19,6 +19,8 @@ import covalab as ct
 from covalab.client import Client, connect
 from covalab.client.launcher import find
 
+pytestmark = pytest.mark.sampled(4, of="file")
+
 NOBODY = 65534
 
 

@@ -23,7 +23,7 @@ from covalab.jupyter.cells.header import read_header
 from covalab.jupyter.notebook.session import Options, Session
 from covalab.sdk.results.result import Result
 
-pytestmark = pytest.mark.usefixtures("live")
+pytestmark = [pytest.mark.usefixtures("live"), pytest.mark.sampled(5, of="file")]
 
 
 def lattice_of(

@@ -22,6 +22,8 @@ from covalab.client import Client, connect
 from covalab.core.errors import GraphError
 from covalab.sdk.timestamps import Timestamp
 
+pytestmark = pytest.mark.sampled(12, of="file")
+
 TaskStatus = ct.TaskStatus
 
 

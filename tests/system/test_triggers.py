@@ -27,7 +27,7 @@ from covalab.client.launcher import find
 from covalab.core.errors import DispatcherError, MissingLatticeRecordError, SerializationError, TriggerError
 from covalab.triggers import BaseTrigger, DirTrigger, SQLiteTrigger, TimeTrigger
 
-pytestmark = [pytest.mark.usefixtures("live"), pytest.mark.sampled(12, of="file")]
+pytestmark = [pytest.mark.usefixtures("live"), pytest.mark.sampled(6, of="file")]
 
 
 class WhenThere(BaseTrigger):

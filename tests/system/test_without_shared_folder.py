@@ -20,10 +20,13 @@ import covalab as ct
 from covalab.client import Client, connect
 from covalab.worker.process_tree import descendants
 
-pytestmark = pytest.mark.skipif(
-    os.getuid() != 0 and subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode != 0,
-    reason="namespaces of network and mounts are root's to make",
-)
+pytestmark = [
+    pytest.mark.sampled(5, of="file"),
+    pytest.mark.skipif(
+        os.getuid() != 0 and subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode != 0,
+        reason="namespaces of network and mounts are root's to make",
+    ),
+]
 
 INLINE = 65_536
 

@@ -86,6 +86,13 @@ class Session:
         return dependence(last, SessionNames(self.namespace, tracker, state))
 
 
+@pytest.fixture(autouse=True)
+def no_modules_of_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the modules of tests, whose data would count as those of local modules: a task process has none."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
+        monkeypatch.delitem(sys.modules, name)
+
+
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
     """Return a session; its names are not changed."""

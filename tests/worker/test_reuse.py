@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.worker.reused_cells import Notebook, run
 
+pytestmark = pytest.mark.sampled(14, of="file")
+
 pytest.importorskip("IPython")
 
 

@@ -25,6 +25,8 @@ from covalab.worker import learned_imports
 from covalab.worker.capture import OUTPUT_LIMIT
 from covalab.worker.task_processes import TaskProcesses
 
+pytestmark = pytest.mark.sampled(18, of="file")
+
 
 class Worker:
     """A worker without Dask: runs functions as batches, one function a node."""

@@ -433,7 +433,8 @@ class GraphState:
             node = state.node
             if self.status[node] in TERMINAL:
                 continue  # a virtual node that followed from those before it, or one that they skipped
-            self.attempt[node] = state.attempt
+            # One that was skipped may have been sent with the node that it needs, and has not run.
+            self.attempt[node] = 0 if state.status == "skipped" else state.attempt
             if state.status == "completed":
                 if node in outputs:
                     self.outputs[node] = outputs[node]

@@ -20,7 +20,7 @@ class Carried(Protocol):
 
     @property
     def needs(self) -> Needs | None:
-        """What it needs there; None: a core."""
+        """Its needs there; None: a core."""
         ...
 
 

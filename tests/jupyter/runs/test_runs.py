@@ -19,11 +19,14 @@ from covalab.client import Client
 from covalab.core.errors import GraphError
 from covalab.jupyter.runs.document import NotebookRefused
 
+pytestmark = pytest.mark.sampled(11, of="file")
+
 IMPORTS = """%matplotlib inline
 import numpy as np
 import pandas as pd
 import matplotlib.pyplot as plt
 import beside
+
 np.random.seed(1)"""
 FULL = (
     "#%# All that a notebook shows",

@@ -26,6 +26,8 @@ from covalab.core.model import Counts, DispatchId, DispatchSummary, Status
 from covalab.jupyter.server.extension import EVENTS, SCHEMA_FILE, CovalabApp
 from covalab.jupyter.server.prewarm import kernel_environment
 
+pytestmark = pytest.mark.sampled(8, of="file")
+
 
 @pytest.fixture
 def warm_up() -> bool:

@@ -57,6 +57,7 @@ KERNELS = {  # for kernels on other hosts, see test_kernel_routes.py
     "dispatches/7/nodes/7/preview": {"GET"},
     "dispatches/7/outputs": {"GET"},
     "dispatches/7/cancel": {"POST"},
+    "dispatches/7/trust": {"POST"},
     "dispatches/7/submission": {"GET"},
     "dispatches/7/start": {"POST"},
     "dispatches/7/redispatch": {"POST"},

@@ -143,6 +143,8 @@ class Handler(web.RequestHandler):
             status, problem = 409, Problem("VersionMismatch", str(error))
         elif isinstance(error, CovalabError | msgspec.MsgspecError):
             status, problem = 400, Problem(type(error).__name__, str(error))
+        elif isinstance(error, OverflowError):  # JSON has numbers that msgpack has not
+            status, problem = 400, Problem("ValidationError", f"a number of the request is too large: {error}")
         elif isinstance(error, web.HTTPError):
             message = error.log_message or f"there is no {self.request.method} {self.request.path}"
             status, problem = error.status_code, Problem("DispatcherError", message)
@@ -153,5 +155,5 @@ class Handler(web.RequestHandler):
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log an exception, unless it is an answer: clients that ask wrongly must not fill the log."""
-        if not isinstance(value, CovalabError | web.HTTPError | msgspec.MsgspecError):
+        if not isinstance(value, CovalabError | web.HTTPError | msgspec.MsgspecError | OverflowError):
             super().log_exception(typ, value, tb)

@@ -73,6 +73,7 @@ class Electron:
         The lattice that it is, if it is one: a sublattice; else None.
     """
 
+    needs: Needs | None = None  # of one that was pickled before there were any
     takes_hook_values = True
     builder = staticmethod(build)
 
