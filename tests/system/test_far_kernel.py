@@ -23,7 +23,7 @@ from tests.waiting import until
 
 from covalab.client import Client
 
-pytestmark = [needs_namespaces, pytest.mark.sampled(4, of="file")]
+pytestmark = needs_namespaces
 
 TOKEN = "the-token-of-ada"
 PRIVATE = ("COVALAB_", "JUPYTER", "JPY_")

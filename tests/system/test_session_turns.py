@@ -118,7 +118,7 @@ def test_a_session_goes_on_beside_a_long_task_at_its_worker(own: Client, tmp_pat
     assert result.result == 2
     assert len(set(result["pids"])) == 1
     assert not Path(go["two"]).exists()
-    assert own.summary(two).status == "running"
+    until(lambda: own.summary(two).status == "running")  # its start is committed with the next that comes
     Path(go["two"]).touch()
     pids = [ct.get_result(run, wait=True, timeout=240).result for run in (one, two)]
     assert result["pids"][0] not in pids
