@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from tests.namespace.peer import Peer
 
-from covalab.core.errors import SerializationError
+from covalab.core.errors import DataFolderError, SerializationError
+from covalab.namespace import standard_library
 from covalab.namespace.pickling import dumps, loads
 
 
@@ -512,3 +513,19 @@ def test_compiled_code_finds_python_where_it_is_opened(namespace: dict[str, Any]
     assert found["tree"].n == 3
     assert found["other"] == "True"
     assert namespace == before
+
+
+class _TwoKinds(ValueError, OSError):
+    """An exception of two built-in kinds, of which the second has more in its objects."""
+
+
+@pytest.mark.parametrize("kind", [_TwoKinds, DataFolderError])
+def test_an_exception_of_two_built_in_kinds_is_made_by_the_larger_one(kind: type[Exception]) -> None:
+    """The first of its bases would refuse to make it."""
+    error = kind("no room")
+    error.__cause__ = KeyError("why")
+    made, arguments, state, _, _, put = standard_library.reduce_exception(error)
+    again = made(*arguments)
+    put(again, state)
+
+    assert (type(again), again.args, repr(again.__cause__)) == (kind, ("no room",), "KeyError('why')")

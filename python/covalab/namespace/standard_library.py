@@ -47,17 +47,25 @@ def closed_file(name: Any, mode: str, raw_mode: str, encoding: str | None) -> An
 def reduce_exception(error: BaseException) -> Any:
     """Return how to make an exception with all that it has; its class's own `__init__` ran when it was raised."""
     kind = type(error)
-    builtin = next(base for base in kind.__mro__ if base.__module__ == "builtins")
-    if getattr(kind, "__reduce__", None) is not builtin.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__:
+    builtin = _builtin_of(kind)
+    own: Any = getattr(kind, "__reduce__", None)
+    if own is not builtin.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__:
         return NotImplemented  # it has a way of its own
     _, arguments, *attributes = builtin.__reduce__(error)  # without making a dictionary of attributes where none is
     state = (*(attributes or [None]), error.__cause__, error.__context__, error.__suppress_context__)
     return make_exception, (kind, arguments), state, None, None, set_exception
 
 
+def _builtin_of(kind: type[BaseException]) -> Any:
+    """Return the built-in class that makes objects of a class: of several, the one whose objects have the most."""
+    while kind.__module__ != "builtins":
+        kind = kind.__base__  # type: ignore[assignment] # an exception's
+    return kind
+
+
 def make_exception(kind: type[BaseException], arguments: tuple[Any, ...]) -> BaseException:
     """Return an exception without its attributes; pickles name this function."""
-    builtin: Any = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+    builtin = _builtin_of(kind)
     made: BaseException = builtin.__new__(kind, *arguments)
     builtin.__init__(made, *arguments)
     return made
