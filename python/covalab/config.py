@@ -274,6 +274,11 @@ def config_file() -> Path:
     covalents = os.environ.get("COVALENT_CONFIG_DIR")
     if covalents:
         return Path(covalents).expanduser().absolute() / "covalab.toml"
+    return jupyter_folder() / "covalab.toml"
+
+
+def jupyter_folder() -> Path:
+    """Return the Jupyter configuration directory."""
     return _jupyters(tuple(map(os.environ.get, _OF_JUPYTER)))
 
 
@@ -282,10 +287,10 @@ _OF_JUPYTER: Final = ("HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_NO_CONFIG", "JUPYTE
 
 @functools.lru_cache(maxsize=4)  # asked for several times by each dispatch
 def _jupyters(_variables: tuple[str | None, ...]) -> Path:
-    """Return the file in the Jupyter configuration directory, which follows from these variables."""
+    """Return the Jupyter configuration directory, which follows from these variables."""
     from jupyter_core.paths import jupyter_config_dir  # noqa: PLC0415 - 30 ms that a chosen file does not need
 
-    return Path(jupyter_config_dir()) / "covalab.toml"
+    return Path(jupyter_config_dir())
 
 
 def load() -> Config:

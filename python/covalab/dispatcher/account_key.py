@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from covalab.config import jupyter_folder
 from covalab.core.errors import DataFolderError
 
 _log = logging.getLogger("covalab.dispatcher")
@@ -20,9 +21,7 @@ def key_file() -> Path:
     chosen = os.environ.get("COVALAB_KEY_FILE")
     if chosen:
         return Path(chosen).expanduser().absolute()
-    from jupyter_core.paths import jupyter_config_dir  # noqa: PLC0415 - 30 ms that a chosen file does not need
-
-    return Path(jupyter_config_dir()).absolute() / "covalab.key"
+    return jupyter_folder().absolute() / "covalab.key"
 
 
 def account_key() -> bytes | None:
