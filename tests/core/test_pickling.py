@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tblib.pickling_support
 
 from covalab.core.codec import decode, encode
+from covalab.core.errors import DataFolderError
 from covalab.core.transportable import TransportableObject
+from covalab.namespace import pickling
 
 NOTEBOOK = '''
 import collections, contextvars, functools, itertools, sys, types, typing, weakref
@@ -441,3 +446,34 @@ def test_the_recursion_limit_is_put_back() -> None:
 
     assert encode(deep).size > 20_000
     assert sys.getrecursionlimit() == before
+
+
+class _Refused(DataFolderError):
+    """An exception with a way of its own to be pickled."""
+
+    def __reduce__(self) -> Any:
+        return type(self), ("told otherwise",)
+
+
+def _by_codec(value: Any) -> Any:
+    return decode(encode(value).join())
+
+
+def _by_namespace(value: Any) -> Any:
+    return pickling.loads(pickling.dumps({"value": value}, {}).join(), {})["value"]
+
+
+@pytest.mark.parametrize("pickled", [_by_codec, _by_namespace])
+@pytest.mark.parametrize("kind", [DataFolderError, _Refused])
+def test_exceptions_are_opened_although_tblib_reduces_them(
+    pickled: Callable[[Any], Any], kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`import dask.multiprocessing` has it do so for all classes that there are; it makes no exception of two kinds."""
+    monkeypatch.setitem(copyreg.dispatch_table, kind, tblib.pickling_support.pickle_exception)
+    try:
+        raise kind(5, "no room")
+    except kind as error:
+        found = pickled([error])[0]
+
+    assert (type(found), found.args) == (kind, (5, "no room") if kind is DataFolderError else ("told otherwise",))
+    assert found.__traceback__ is None

@@ -8,6 +8,7 @@ without covalab can open it, too.
 from __future__ import annotations
 
 import contextvars
+import copyreg
 import functools
 import io
 import operator
@@ -222,6 +223,17 @@ def _reduce_method(obj: types.MethodType) -> _Reduced:
     return types.MethodType, (obj.__func__, obj.__self__)
 
 
+def reduce_own_way(error: BaseException) -> Any:
+    """Return how an exception says that it is made, also where a library has said it for all exceptions.
+
+    `import dask.multiprocessing` lets tblib do that: with tracebacks, which are the frames of this process, and so that
+    an exception of two built-in classes cannot be opened.
+    """
+    registered = copyreg.dispatch_table.get(type(error))
+    by_tblib = getattr(registered, "__module__", None) == "tblib.pickling_support"
+    return error.__reduce_ex__(pickle.HIGHEST_PROTOCOL) if by_tblib else NotImplemented
+
+
 def is_found_by_name(obj: Any) -> bool:
     """Return whether an object lies under its name in a module that does not travel by value."""
     module = getattr(obj, "__module__", None)
@@ -281,7 +293,7 @@ def is_single_dispatch(function: types.FunctionType) -> bool:
 
 
 _THEIRS: Final = cloudpickle.Pickler.dispatch_table.maps
-_OVERRIDDEN: Final = (type, types.FunctionType)
+_OVERRIDDEN: Final = (type, types.FunctionType, BaseException)
 
 
 class NotebookPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle has no types
@@ -299,9 +311,11 @@ class NotebookPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle 
         super().dump(obj)
 
     def reducer_override(self, obj: Any) -> Any:
-        """Return how to make a function or class that travels by value; NotImplemented for everything else."""
+        """Return how to make a function or class that travels by value, or an exception; else NotImplemented."""
         if not isinstance(obj, _OVERRIDDEN):  # so cloudpickle answers, too, after longer thought
             return NotImplemented
+        if isinstance(obj, BaseException):
+            return reduce_own_way(obj)
         how = super().reducer_override(obj)
         if how is NotImplemented:
             return how

@@ -17,6 +17,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
+from covalab.core.pickling import reduce_own_way
+
 _Reduced: TypeAlias = "tuple[Any, ...]"
 
 _STREAMS: Final = ("stdout", "stderr", "stdin", "__stdout__", "__stderr__", "__stdin__")
@@ -50,7 +52,7 @@ def reduce_exception(error: BaseException) -> Any:
     builtin = _builtin_of(kind)
     own: Any = getattr(kind, "__reduce__", None)
     if own is not builtin.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__:
-        return NotImplemented  # it has a way of its own
+        return reduce_own_way(error)
     _, arguments, *attributes = builtin.__reduce__(error)  # without making a dictionary of attributes where none is
     state = (*(attributes or [None]), error.__cause__, error.__context__, error.__suppress_context__)
     return make_exception, (kind, arguments), state, None, None, set_exception
