@@ -470,10 +470,9 @@ def test_exceptions_are_opened_although_tblib_reduces_them(
 ) -> None:
     """`import dask.multiprocessing` has it do so for all classes that there are; it makes no exception of two kinds."""
     monkeypatch.setitem(copyreg.dispatch_table, kind, tblib.pickling_support.pickle_exception)
-    try:
+    with pytest.raises(kind) as caught:
         raise kind(5, "no room")
-    except kind as error:
-        found = pickled([error])[0]
+    found = pickled([caught.value])[0]
 
     assert (type(found), found.args) == (kind, (5, "no room") if kind is DataFolderError else ("told otherwise",))
     assert found.__traceback__ is None

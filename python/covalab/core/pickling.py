@@ -314,11 +314,9 @@ class NotebookPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle 
         """Return how to make a function or class that travels by value, or an exception; else NotImplemented."""
         if not isinstance(obj, _OVERRIDDEN):  # so cloudpickle answers, too, after longer thought
             return NotImplemented
-        if isinstance(obj, BaseException):
-            return reduce_own_way(obj)
         how = super().reducer_override(obj)
         if how is NotImplemented:
-            return how
+            return reduce_own_way(obj) if isinstance(obj, BaseException) else how
         if type(obj) is types.FunctionType:
             if obj.__code__ is _SINGLE_DISPATCH:
                 return _reduce_single_dispatch(obj)
