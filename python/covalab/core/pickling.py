@@ -321,7 +321,7 @@ class NotebookPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle 
             if obj.__code__ is _SINGLE_DISPATCH:
                 return _reduce_single_dispatch(obj)
             return _with_attributes(how, self.attributes) if obj is self._root and self.attributes else how
-        if how[-1] is _class_setstate and obj is not self._root:
+        if isinstance(obj, type) and how[-1] is _class_setstate and obj is not self._root:
             if obj not in _opened_classes:
                 _defined_classes.add(obj)
             return (*how[:-1], set_class_state)
