@@ -116,11 +116,16 @@ class LocalModulesFinder(MetaPathFinder):
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
             sys.meta_path.insert(0, self)
+        # At the rehearsal, so that forks find them.
+        self._own_modules = self._own_modules or frozenset(name.partition(".")[0] for name in sys.modules)
         if (digest, *roots) == (self.digest, *self._roots):
             return
-        self._own_modules = self._own_modules or frozenset(name.partition(".")[0] for name in sys.modules)
-        self._forget()
+        if self.digest or self._roots:
+            self._forget()
         self.digest, self.modules, self._roots = digest, dict(modules), tuple(roots)
+        for folder in roots:
+            if sys.path_importer_cache.get(folder, self) is None:  # it was not there when the stem looked
+                del sys.path_importer_cache[folder]
         for name, module in self.modules.items():
             folder = os.path.dirname(os.fsdecode(module.path))
             if module.is_package and module.source is not None and not os.path.isdir(folder):
