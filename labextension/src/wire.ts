@@ -601,7 +601,11 @@ export interface DispatchProvenance {
   readonly git: Git | null;
 }
 
-/** A node of one side. `digest` names its output; empty: there is none. */
+/**
+ * A node of one side. `digest` names its output; empty: there is none.
+ *
+ * `name` tells it from its siblings, as `fit(depth=3)`; `function` is the name that they share.
+ */
 export interface SideNode {
   readonly name: string;
   readonly status: string;
@@ -610,9 +614,10 @@ export interface SideNode {
   readonly text: string;
   readonly node: number;
   readonly type: string;
+  readonly function: string;
 }
 
-/** The nodes of one name on both sides; None where one side has none. `same`: their outputs are, None: unknown. */
+/** Two nodes that stand for each other; None where one side has none. `same`: their outputs are, None: unknown. */
 export interface NodePair {
   readonly name: string;
   readonly left: SideNode | null;

@@ -197,6 +197,20 @@ test('a cell with another text is left alone until it is asked for', async () =>
   fake.filling.dispose();
 });
 
+test('an output whose cell is changed after the run is of an older text', async () => {
+  const fake = new Fake('a', 'b');
+  fake.states('completed', 'completed');
+  await fake.until(() => fake.filling.isFilled);
+  fake.cells[1].text = 'new';
+  fake.contentChanged.emit();
+  await fake.until(() => fake.filling.cells.get('c1')?.remark === 'shown');
+  assert.deepEqual([fake.cells[1].shown, fake.filling.cells.get('c0')?.remark, fake.filling.isFilled], ['ran b', 'none', true]);
+  fake.cells[1].text = 'b';
+  fake.contentChanged.emit();
+  await fake.until(() => fake.filling.cells.get('c1')?.remark === 'none');
+  fake.filling.dispose();
+});
+
 test('a cell whose text is as it was again goes on', async () => {
   const fake = new Fake('a');
   fake.cells[0].text = 'new';

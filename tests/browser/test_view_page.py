@@ -49,6 +49,30 @@ endless = ct.dispatch(long)(600)
 endless
 """
 
+CHAINS = """
+@ct.electron
+def step(value):
+    return value
+
+@ct.electron
+def hold(values):
+    time.sleep(600)
+
+@ct.lattice
+def chains():
+    first = wait(3)
+    ends = []
+    for _ in range(10):
+        end = first
+        for _ in range(21):
+            end = step(end)
+        ends.append(end)
+    return hold(ends)
+
+held = ct.dispatch(chains)()
+held
+"""
+
 ALONE = "ct.dispatch(ct.lattice(lambda: load()))()"
 
 
@@ -69,9 +93,10 @@ def row_of(view: Locator) -> Locator:
 
 def test_head_timeline_and_what_became_of_a_dispatch(desk: Desk, lab: Lab) -> None:
     """One line above the graph; the timeline says where the time went; an output knows its successor and its end."""
-    desk.open(lab.notebook("views.ipynb", SWEEP, "run", LONG, ALONE))
+    desk.open(lab.notebook("views.ipynb", SWEEP, "run", LONG, CHAINS, ALONE))
     desk.run_all()
-    first, second, endless, alone = (desk.views().nth(at) for at in range(4))
+    first, second, endless, chains, alone = (desk.views().nth(at) for at in range(5))
+    follow_and_minimap(desk, chains)
     expect(badge(first)).to_have_text("Completed")
 
     head_and_second_place(first, second, alone)
@@ -128,6 +153,50 @@ def timeline(desk: Desk, first: Locator) -> None:
     desk.shoot("timeline-dark")
     assert violations(first) == []
     theme(desk, "Light")
+
+
+def follow_and_minimap(desk: Desk, chains: Locator) -> None:
+    """Let the window follow what runs through 212 nodes, then move it on the minimap."""
+    follow = chains.get_by_role("button", name="Follow what runs")
+    minimap = chains.locator(".cv-minimap")
+    expect(chains.get_by_role("option", name=re.compile("^wait"))).to_have_count(1)
+    expect(minimap).to_be_hidden()  # all of the graph is in sight
+    follow.press("Enter")
+    expect(follow).to_have_attribute("aria-pressed", "true")
+    expect(minimap).to_be_visible()
+
+    def seen() -> tuple[float, float]:
+        """Return where the window begins and ends, as parts of the graph's width."""
+        part: list[float] = minimap.evaluate(
+            """map => {
+                const all = map.querySelector('canvas').getBoundingClientRect();
+                const part = map.querySelector('.cv-minimapWindow').getBoundingClientRect();
+                return [(part.left - all.left) / all.width, (part.right - all.left) / all.width];
+            }"""
+        )
+        return part[0], part[1]
+
+    desk.until(lambda: seen()[1] > 0.97, "the window is not at the last node, which runs")
+    desk.shoot("follow")
+    assert violations(chains) == []
+
+    # Moved by hand: to where the pointer is, and no further when something runs on.
+    bounds = minimap.bounding_box()
+    assert bounds is not None
+    desk.page.mouse.move(bounds["x"] + bounds["width"] / 2, bounds["y"] + bounds["height"] / 2)
+    desk.page.mouse.down()
+    desk.page.mouse.move(bounds["x"] + 12, bounds["y"] + bounds["height"] / 2, steps=4)
+    desk.page.mouse.up()
+    desk.until(lambda: seen()[0] < 0.03, "the window is not where the pointer was let go")
+    expect(follow).to_have_attribute("aria-pressed", "false")
+    theme(desk, "Dark")
+    desk.shoot("minimap-dark")
+    theme(desk, "Light")
+    chains.get_by_role("button", name="Fit the graph into the window").click()
+    expect(minimap).to_be_hidden()
+    chains.get_by_role("button", name="Cancel").click()
+    expect(badge(chains)).to_have_text("Cancelled")
+    expect(follow).to_be_hidden()
 
 
 def after_the_end(desk: Desk, endless: Locator) -> None:

@@ -5,8 +5,24 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from covalab.core.comparison import PAIRS_SHOWN, Side, SideNode, compare, difference_view
-from covalab.core.model import Counts, DispatchId, DispatchSummary
+from covalab.core.comparison import PAIRS_SHOWN, Output, Side, SideNode, compare, difference_view, side_of
+from covalab.core.dispatch_provenance import provenance_of
+from covalab.core.model import (
+    Counts,
+    Digest,
+    DispatchId,
+    DispatchSummary,
+    Edge,
+    EdgeKind,
+    Environment,
+    Graph,
+    Node,
+    NodeKind,
+    NodeState,
+    Origin,
+    Submission,
+    Value,
+)
 
 SUMMARY = DispatchSummary(DispatchId("a"), "f", "completed", 1, 0.0, 0.0, 1.0, Counts())
 
@@ -27,6 +43,36 @@ def test_what_git_did_not_say_in_time_is_no_difference(
     """Whether files were changed counts only where it is known of both."""
     one, other = Side("a", "f", "completed", versions=left), Side("b", "f", "completed", versions=right)
     assert bool(compare(one, other).versions) is differs
+
+
+def test_siblings_are_compared_with_those_of_the_same_arguments() -> None:
+    """A sweep with one more call at its beginning: the rest is the same, and the inputs have names for a reader."""
+    one, other = (_sweep(*depths) for depths in ((1, 2), (0, 1, 2)))
+    found = compare(one, other)
+    assert found.arguments == {"depth of fit(depth=0)": (None, "0")}
+    assert one.arguments == {"rows of fit": "9", "depth of fit(depth=1)": "1", "depth of fit(depth=2)": "2"}
+    assert [(pair.name, pair.same) for pair in found.nodes] == [
+        ("fit(depth=1)", True),
+        ("fit(depth=2)", True),
+        ("fit(depth=0)", None),
+    ]
+
+
+def _sweep(*depths: int) -> Side:
+    """Return a dispatch of one call of `fit` for each depth, with the same rows; its outputs are the depths."""
+    nodes = [Node("fit", NodeKind.ELECTRON, function=0) for _ in depths]
+    values = [Value(1, "int", str(number)) for number in (9, *depths)]
+    edges = []
+    for at, value in enumerate(values):
+        nodes.append(Node(f":parameter:{value.text}", NodeKind.PARAMETER, value=at))
+        targets = range(len(depths)) if at == 0 else [at - 1]
+        edges += [Edge(len(nodes) - 1, target, "depth" if at else "rows", EdgeKind.KWARG) for target in targets]
+    graph = Graph("sweep", nodes, edges, [], [], -1)
+    environment = Environment("python", "", "")
+    submission = Submission(SUMMARY.id, graph, values, {}, environment, Origin(), values[0], Digest(""))
+    known = provenance_of(SUMMARY, submission)
+    outputs = {at: Output(f"d{depth}") for at, depth in enumerate(depths)}
+    return side_of(SUMMARY, graph, [NodeState(at, "completed") for at in range(len(nodes))], known, outputs)
 
 
 def test_a_page_gets_the_pairs_that_differ_first() -> None:

@@ -53,7 +53,7 @@ def test_a_dispatch_knows_how_it_came_about_and_how_another_differs(
     known = results[0].provenance()
     assert "listed(scaled(x))" in known["source"]
     assert "x * factor" in known["functions"]["scaled"]
-    assert known["arguments"]["scaled[0].x"] == "3.0"
+    assert known["arguments"]["x of scaled"] == "3.0"
     assert known["packages"]["msgspec"]
     assert known["host"]
     assert "variables" not in json.dumps(known)
@@ -61,7 +61,7 @@ def test_a_dispatch_knows_how_it_came_about_and_how_another_differs(
     assert ct.compare(one, same).is_empty
     compared = ct.compare(results[0], other)
     found = compared.difference
-    assert found.arguments["scaled[0].x"] == ("3.0", "4.0")
+    assert found.arguments["x of scaled"] == ("3.0", "4.0")
     assert "-    return x * factor" in found.code["scaled"]
     assert [pair.same for pair in found.nodes] == [False, False]
     assert "<script>" not in compared._repr_html_()

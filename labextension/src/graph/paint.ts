@@ -335,7 +335,7 @@ function drawHead(
   }
   context.font = `${plumbing ? 400 : 600} ${size}px ${palette.font}`;
   context.fillStyle = status === 'skipped' || plumbing ? palette.muted : palette.ink;
-  context.fillText(fit(context, group ? prettyName(name, kind) : picture.nameOf(unit.members[0]), room - manyWidth), left, line);
+  context.fillText(group ? fit(context, prettyName(name, kind), room - manyWidth) : fitName(context, picture.nameOf(unit.members[0]), room), left, line);
   if (group && !opened) {
     drawBar(context, picture, counts, unit.members.length, { x: left, y: middle + 7, width: room, height: 5 });
   }
@@ -479,6 +479,20 @@ function drawMark(context: CanvasRenderingContext2D, picture: IPicture, status: 
   } else {
     line([-4, 0], [4, 0]);
   }
+}
+
+/** Return a name that fits: where it does not, what tells it from its siblings is kept, `depth=3` of `fit(depth=3)` and `#12` of `step #12`. */
+function fitName(context: CanvasRenderingContext2D, name: string, room: number): string {
+  const whole = fit(context, name, room);
+  if (whole === name) {
+    return name;
+  }
+  const short = shortLabel(name);
+  const number = / #\d+$/.exec(name)?.[0];
+  if (short !== name || number === undefined) {
+    return fit(context, short, room);
+  }
+  return fit(context, name.slice(0, -number.length), room - context.measureText(number).width) + number;
 }
 
 /** Return the text, cut by bisection until it fits. */

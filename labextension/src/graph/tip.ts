@@ -3,7 +3,7 @@
  */
 import { h } from '../dom';
 import { describeCounts, prettyName, statusLabel } from '../text';
-import { captionOf, countMembers, type IPicture, type IViewport } from './paint';
+import { captionOf, countMembers, type IPicture } from './paint';
 import type { IBox } from './scene';
 import { isPlumbing } from './shape';
 
@@ -25,11 +25,4 @@ export function placeTip(tip: HTMLElement, { x, y }: { readonly x: number; reado
   const { offsetWidth, offsetHeight } = tip;
   tip.style.left = `${Math.max(4, Math.min(x + 14, size.width - offsetWidth - 6))}px`;
   tip.style.top = `${y + 18 + offsetHeight > size.height ? Math.max(4, y - offsetHeight - 10) : y + 18}px`;
-}
-
-/** Return the viewport at a part of the way between two, fast first and slow at the end. */
-export function between(from: IViewport, to: IViewport, part: number): IViewport {
-  const ease = 1 - (1 - part) ** 3;
-  const mix = (a: number, b: number): number => a + (b - a) * ease;
-  return { scale: mix(from.scale, to.scale), x: mix(from.x, to.x), y: mix(from.y, to.y) };
 }

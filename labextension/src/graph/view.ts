@@ -5,30 +5,27 @@
  */
 import { type Edge, type Node, type NodeProgress, type NodeState, type Status } from '../wire';
 import { h, iconButton, pointIn } from '../dom';
-import { describeCounts, prettyName, statusLabel, waitLabel } from '../text';
+import { describeCounts, isTerminal, prettyName, statusLabel, waitLabel } from '../text';
 import { GraphBar } from './bar';
+import { Camera, centred, fitScale, fitted, MARGIN, zoomed } from './camera';
 import { matches, nextOf } from './folds';
+import { following, runningRects } from './follow';
 import { nodeName } from './labels';
 import { type IRanks, rank } from './layout';
 import { GraphList } from './list';
+import { Minimap } from './minimap';
 import { captionOf, countMembers, type IPicture, type IViewport, paint } from './paint';
 import { OpenFolds } from './openFolds';
 import { type IPalette, readPalette, watchTheme } from './palette';
 import { cardWidth, hit, type IScene, readingOrder, sceneOf } from './scene';
-import { between, placeTip, tipOf } from './tip';
+import { placeTip, tipOf } from './tip';
 import { type IShape, isPlumbing, shapeOf, shapeSteps } from './shape';
 import { inSlices } from './slices';
-
-const MARGIN = 24;
 
 const TOOLBAR_HEIGHT = 20; // that the toolbar takes from the graph
 
 const MIN_HEIGHT = 150;
 const MAX_HEIGHT = 440;
-const MAX_SCALE = 2.5;
-
-/** Least part of the scale that shows the whole graph. */
-const LEAST_OF_FIT = 0.6;
 
 /** Number of nodes from which on a graph is reduced in slices. */
 const LARGE = 3000;
@@ -37,8 +34,6 @@ const LARGE = 3000;
 const SEARCH_FROM = 20;
 
 const PERIOD = 1400; // milliseconds of one period of the animation of running nodes
-
-const TRANSITION = 220; // milliseconds
 
 const FRAME = 33; // milliseconds between two pictures: thirty a second are smooth and leave the page half of its time
 
@@ -63,13 +58,20 @@ export class GraphView {
     this._hint = h('div', { class: 'cv-hint', text: 'Hold Ctrl or ⌘ while scrolling to zoom', attrs: { 'aria-hidden': 'true' } });
     this._everythingButton = iconButton('layers', 'Show parameters and collections', () => this.showEverything(!this._showsEverything));
     this._everythingButton.setAttribute('aria-pressed', 'false');
+    this._followButton = iconButton('follow', 'Follow what runs', () => this.follow(!this._isFollowing));
+    this._followButton.setAttribute('aria-pressed', 'false');
+    this._followButton.hidden = true;
     const tools = h(
       'div',
       { class: 'cv-tools', attrs: { role: 'toolbar', 'aria-label': 'Graph' } },
+      this._followButton,
       this._everythingButton,
       iconButton('minus', 'Zoom out', () => this.zoom(1 / 1.35)),
       iconButton('plus', 'Zoom in', () => this.zoom(1.35)),
-      iconButton('fit', 'Fit the graph into the window', () => this.fit())
+      iconButton('fit', 'Fit the graph into the window', () => {
+        this.follow(false);
+        this.fit();
+      })
     );
     this._list = new GraphList({
       move: node => this._focus(node),
@@ -82,7 +84,11 @@ export class GraphView {
       turn: by => this._changePage(() => this._open.turn(by, this._shape, this._states)),
       close: () => this._changePage(() => this._open.close())
     });
-    this.node = h('div', { class: 'cv-graph' }, this._bar.node, this._list.node, this._canvas, tools, this._tip, this._hint);
+    this._minimap = new Minimap((x, y) => {
+      this._takeOver();
+      this._moveTo(centred(this._camera.target.scale, x, y, this._size), false);
+    });
+    this.node = h('div', { class: 'cv-graph' }, this._bar.node, this._list.node, this._canvas, this._minimap.node, tools, this._tip, this._hint);
 
     this._canvas.addEventListener('pointerdown', this._onDown);
     this._canvas.addEventListener('pointermove', this._onMove);
@@ -121,6 +127,7 @@ export class GraphView {
     this._intersections.disconnect();
     this._unwatchTheme();
     this._list.dispose();
+    this._minimap.dispose();
     cancelAnimationFrame(this._frame);
     window.clearTimeout(this._timer);
     window.clearTimeout(this._hintTimer);
@@ -161,6 +168,8 @@ export class GraphView {
     }
     this._updateBar();
     this._updateList();
+    this._followButton.hidden = !live || !this._nodes.some(([, kind], node) => !isPlumbing(kind) && !isTerminal(states.get(node)?.[1] ?? 'pending'));
+    this._followOn();
     this._draw();
   }
 
@@ -201,30 +210,37 @@ export class GraphView {
     if (!this._scene || width === 0 || height === 0) {
       return;
     }
-    const scale = this._fitScale;
-    const target = {
-      scale,
-      x: (width - this._scene.width * scale) / 2,
-      y: (height + this._bar.height - this._scene.height * scale) / 2
-    };
     this._userMoved = false;
     this._fitted = true;
-    this._moveTo(target, animate);
-  }
-
-  /** The scale at which the whole graph is seen. */
-  private get _fitScale(): number {
-    const { width, height } = this._size;
-    return Math.min(1, (width - 2 * MARGIN) / (this._scene?.width ?? 1), (height - 2 * MARGIN - this._bar.height) / (this._scene?.height ?? 1));
+    this._moveTo(fitted(this._scene, this._size, this._bar.height), animate);
   }
 
   /** Zoom by a factor around a point of the window, by default its middle. */
   zoom(factor: number, x = this._size.width / 2, y = this._size.height / 2, animate = true): void {
-    const from = this._target ?? this._viewport;
-    const scale = Math.min(MAX_SCALE, Math.max(LEAST_OF_FIT * this._fitScale, from.scale * factor));
-    const grown = scale / from.scale;
+    this._takeOver();
+    const least = this._scene ? fitScale(this._scene, this._size, this._bar.height) : 1;
+    this._moveTo(zoomed(this._camera.target, factor, { x, y }, least), animate);
+  }
+
+  /** Keep what runs in sight from now on, until the reader moves the window. */
+  follow(follows: boolean): void {
+    this._isFollowing = follows;
+    this._followButton.setAttribute('aria-pressed', String(follows));
+    this._followOn();
+  }
+
+  private _followOn(): void {
+    const target = this._isFollowing && this._scene && this._size.width > 0 && following(runningRects(this._scene, this._states), this._camera.target, this._size, this._bar.height);
+    if (target) {
+      this._userMoved = true; // a resize must not fit the graph again
+      this._moveTo(target, true);
+    }
+  }
+
+  /** From here on the reader moves the window. */
+  private _takeOver(): void {
     this._userMoved = true;
-    this._moveTo({ scale, x: x - (x - from.x) * grown, y: y - (y - from.y) * grown }, animate);
+    this._isFollowing && this.follow(false);
   }
 
   private _reduce(): void {
@@ -267,6 +283,7 @@ export class GraphView {
   }
 
   private _changePage(change: () => void): void {
+    this.follow(false);
     change();
     this._layOut();
     this.fit();
@@ -334,9 +351,7 @@ export class GraphView {
   }
 
   private _toggle(group: number): void {
-    this._open.toggle(group);
-    this._layOut();
-    this.fit();
+    this._changePage(() => this._open.toggle(group));
   }
 
   /** Set the node that the keyboard is on, and move it into the window. */
@@ -345,11 +360,11 @@ export class GraphView {
     const box = node === null ? undefined : this._scene?.boxes.find(({ unit }) => unit.members.includes(node));
     if (box) {
       const { width, height } = this._size;
-      const { scale, x, y } = this._viewport;
+      const { scale, x, y } = this._camera.viewport;
       const [left, top] = [box.x * scale + x, box.y * scale + y];
       if (left < 0 || top < 0 || left + box.width * scale > width || top + box.height * scale > height) {
-        this._userMoved = true;
-        this._moveTo({ scale, x: width / 2 - (box.x + box.width / 2) * scale, y: height / 2 - (box.y + box.height / 2) * scale }, true);
+        this._takeOver();
+        this._moveTo(centred(scale, box.x + box.width / 2, box.y + box.height / 2, this._size), true);
       }
     }
     this._draw();
@@ -368,17 +383,12 @@ export class GraphView {
       this.fit(false);
       this._options.onHeight();
     }
+    this._followOn();
     this._drawNow();
   }
 
   private _moveTo(target: IViewport, animate: boolean): void {
-    if (!animate || this._reducedMotion.matches || !this._isVisible) {
-      this._viewport = target;
-      this._target = null;
-    } else {
-      this._target = target;
-      this._transition = { from: this._viewport, start: performance.now() };
-    }
+    this._camera.moveTo(target, animate && !this._reducedMotion.matches && this._isVisible);
     this._draw();
   }
 
@@ -397,7 +407,7 @@ export class GraphView {
       return;
     }
     const now = performance.now();
-    this._advanceTransition(now);
+    this._camera.advance(now);
     const states = this._live ? [...this._states.values()] : [];
     const running = states.some(([, status]) => status === 'running');
     const hasTimes = running || states.some(state => waitLabel(state, this._now) !== '');
@@ -409,7 +419,7 @@ export class GraphView {
       nodes: this._nodes,
       nameOf: node => this._nameOf(node),
       states: this._states,
-      viewport: this._viewport,
+      viewport: this._camera.viewport,
       width: this._size.width,
       height: this._size.height,
       palette: this._palette,
@@ -421,6 +431,7 @@ export class GraphView {
       phase: animated ? (now % PERIOD) / PERIOD : null
     };
     paint(this._context, picture);
+    this._minimap.update(picture, this._camera.viewport, this._size);
     const second = Math.floor(now / 1000);
     if (hasTimes && second !== this._lastSecond) {
       this._lastSecond = second;
@@ -432,7 +443,7 @@ export class GraphView {
   /** Schedule the next picture, if anything will have changed by then; a graph at rest costs nothing. */
   private _scheduleNext(animated: boolean, hasTimes: boolean): void {
     window.clearTimeout(this._timer);
-    if (this._target) {
+    if (this._camera.isMoving) {
       this._draw();
     } else if (animated) {
       this._timer = window.setTimeout(() => this._draw(), FRAME);
@@ -441,30 +452,18 @@ export class GraphView {
     }
   }
 
-  /** Move the viewport towards its target, fast first and slow at the end. */
-  private _advanceTransition(now: number): void {
-    if (!this._target) {
-      return;
-    }
-    const part = Math.min(1, (now - this._transition.start) / TRANSITION);
-    this._viewport = between(this._transition.from, this._target, part);
-    if (part === 1) {
-      this._target = null;
-    }
-  }
-
   private _hit(event: MouseEvent): ReturnType<typeof hit> {
     if (!this._scene) {
       return null;
     }
     const { x, y } = pointIn(this._canvas, event);
-    const { scale } = this._viewport;
-    return hit(this._scene, (x - this._viewport.x) / scale, (y - this._viewport.y) / scale);
+    const { scale, ...at } = this._camera.viewport;
+    return hit(this._scene, (x - at.x) / scale, (y - at.y) / scale);
   }
 
   private _onDown = (event: PointerEvent): void => {
     if (event.button === 0) {
-      this._drag = { x: event.clientX, y: event.clientY, from: this._viewport, moved: false };
+      this._drag = { x: event.clientX, y: event.clientY, from: this._camera.viewport, moved: false };
       this._canvas.setPointerCapture(event.pointerId);
     }
   };
@@ -474,12 +473,10 @@ export class GraphView {
       const [dx, dy] = [event.clientX - this._drag.x, event.clientY - this._drag.y];
       this._drag.moved ||= Math.hypot(dx, dy) > DRAG_FROM;
       if (this._drag.moved) {
-        this._target = null;
-        this._userMoved = true;
-        this._viewport = { ...this._drag.from, x: this._drag.from.x + dx, y: this._drag.from.y + dy };
+        this._takeOver();
+        this._moveTo({ ...this._drag.from, x: this._drag.from.x + dx, y: this._drag.from.y + dy }, false);
         this._canvas.style.cursor = 'grabbing';
         this._tip.hidden = true;
-        this._draw();
       }
       return;
     }
@@ -559,7 +556,9 @@ export class GraphView {
   private readonly _tip: HTMLElement;
   private readonly _hint: HTMLElement;
   private readonly _everythingButton: HTMLButtonElement;
+  private readonly _followButton: HTMLButtonElement;
   private readonly _list: GraphList;
+  private readonly _minimap: Minimap;
   private readonly _resizes: ResizeObserver;
   private readonly _intersections: IntersectionObserver;
   private readonly _unwatchTheme: () => void;
@@ -576,9 +575,8 @@ export class GraphView {
   private _ranks: IRanks | null = null;
   private _scene: IScene | null = null;
   private _palette: IPalette | null = null;
-  private _viewport: IViewport = { x: 0, y: 0, scale: 1 };
-  private _target: IViewport | null = null;
-  private _transition: { from: IViewport; start: number } = { from: this._viewport, start: 0 };
+  private readonly _camera = new Camera();
+  private _isFollowing = false;
   private _size = { width: 0, height: 0 };
   private _selected: number | null = null;
   private _hovered: ReturnType<typeof hit> = null;

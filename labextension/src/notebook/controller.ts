@@ -153,7 +153,7 @@ export class NotebookRuns implements IDisposable {
     const { summary } = snapshot;
     const { cells, total, reused, kept, isFilled, failure } = this._filling;
     const { model } = this._panel.context;
-    const nStale = [...cells.values()].filter(({ remark }) => remark === 'stale').length;
+    const nStale = [...cells.values()].filter(({ remark }) => remark === 'stale' || remark === 'shown').length;
     this._marks?.update(this._panel.content.widgets, cells, this._why);
     if (isTerminal(summary.status) && !this._isExplained) {
       this._isExplained = true;

@@ -145,7 +145,7 @@ export class Filling implements IDisposable {
       const reader = hasRun(state) && (isRunning || nReading < MAX_READERS) ? this._reader(node, !isRunning) : null;
       nReading += Number(reader !== null && !isRunning && !reader.isOver);
       const isStale = this._digest(model) !== source_digest;
-      const remark = this._remark(model.id, isStale);
+      const remark = this._remark(model, isStale);
       if (remark === 'none' || remark === 'shown') {
         this._fill(model, state, reader, counts.get(node) ?? null, isOver);
       }
@@ -213,11 +213,14 @@ export class Filling implements IDisposable {
     return reader;
   }
 
-  private _remark(id: string, isStale: boolean): Remark {
+  private _remark({ id, outputs }: ICodeCellModel, isStale: boolean): Remark {
     if (this._kept.has(id)) {
       return this._settled.has(id) ? 'none' : 'kept';
     }
-    return !isStale ? 'none' : this._shown.has(id) ? 'shown' : this._settled.has(id) ? 'none' : 'stale';
+    if (!isStale) {
+      return 'none';
+    }
+    return this._shown.has(id) || (this._settled.has(id) && outputs.length > 0) ? 'shown' : this._settled.has(id) ? 'none' : 'stale';
   }
 
   /** Return the cells of the run that the open notebook has. */

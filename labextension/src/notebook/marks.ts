@@ -3,7 +3,8 @@
  * older text.
  */
 import { PanelLayout, Widget } from '@lumino/widgets';
-import { h } from '../dom';
+import { h, statusMark } from '../dom';
+import type { Status } from '../wire';
 import type { IFilledCell, Remark } from './filling';
 import type { ICell } from './panel';
 
@@ -16,6 +17,9 @@ const TEXTS: Readonly<Record<Exclude<Remark, 'none'>, string>> = {
   shown: 'This output is of an older text of the cell.',
   kept: 'This cell was run or cleared here; the run in the background has another output.'
 };
+
+/** Beginning of the reason of a cell that was not run. */
+const NOT_RUN = 'not run';
 
 const STALE_OUTPUT = "The run's output is of an older text of this cell.";
 
@@ -39,10 +43,16 @@ export class CellMarks {
       const its = filled.get(cell.model?.id);
       cell.toggleClass(PENDING, its?.phase === 'pending' && its.remark === 'none');
       cell.toggleClass(RUNNING, its?.phase === 'running' && its.remark === 'none');
-      showWhy(cell, (its?.remark !== 'stale' && why.get(cell.model?.id)) || '');
+      const reason = (its?.remark !== 'stale' && why.get(cell.model?.id)) || '';
+      const isLeftOut = reason.startsWith(NOT_RUN);
+      showWhy(cell, isLeftOut ? '' : reason);
       if (its && its.remark !== 'none') {
         seen.add(cell);
         this._note(cell).set(its.remark === 'stale' && its.canShow ? STALE_OUTPUT : TEXTS[its.remark], its.canShow);
+      } else if (isLeftOut) {
+        // Where its output would be, in words: what is missing there is what a reader looks for.
+        seen.add(cell);
+        this._note(cell).set(`N${reason.slice(1)}`, false, 'skipped');
       }
     }
     for (const [cell, note] of this._notes) {
@@ -75,7 +85,7 @@ export function placeNote(cell: ICell, note: Widget): void {
   }
 }
 
-/** Show beside the prompt of a cell whether it ran, was reused or was not run, with the reason as its tooltip; no text: nothing. */
+/** Show in the corner of a cell whether it ran or was reused, with the reason as its tooltip; no text: nothing. */
 function showWhy(cell: ICell, text: string): void {
   const known = cell.node.querySelector<HTMLElement>(`.${WHY}`);
   if (!text) {
@@ -86,7 +96,7 @@ function showWhy(cell: ICell, text: string): void {
     return;
   }
   known?.remove();
-  const kind = ['reused', 'not run'].find(one => text.startsWith(one)) ?? 'ran';
+  const kind = text.startsWith('reused') ? 'reused' : 'ran';
   const mark = h('span', { class: WHY, text: kind, title: text, attrs: { role: 'note', tabindex: '0', 'aria-label': text } });
   mark.classList.toggle('cv-mod-reused', kind === 'reused');
   cell.node.querySelector('.jp-Cell-inputWrapper')?.append(mark);
@@ -99,16 +109,19 @@ export class Note extends Widget {
     this.addClass('jp-covalab-Note');
     this._button = h('button', { class: 'cv-button', text: 'Show It', title: 'Show the output of the run in this cell', attrs: { type: 'button' }, onClick: show });
     this.node.setAttribute('data-lm-suppress-shortcuts', 'true');
-    this.node.append(this._text, this._button);
+    this.node.append(this._mark, this._text, this._button);
   }
 
-  set(text: string, canShow: boolean): void {
+  /** Set the remark; it has the mark of a status, or else one of attention. */
+  set(text: string, canShow: boolean, status: Status | null = null): void {
     if (this._text.textContent !== text) {
       this._text.textContent = text;
+      this._mark.replaceChildren(...(status ? [statusMark(status)] : ['▲']));
     }
     this._button.hidden = !canShow;
   }
 
+  private readonly _mark = h('span', { class: 'cv-noteMark', attrs: { 'aria-hidden': 'true' } });
   private readonly _text = h('span', { attrs: { role: 'status' } });
   private readonly _button: HTMLButtonElement;
 }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from covalab.core.codec import digest_of
 from covalab.core.dispatch_provenance import DispatchProvenance
+from covalab.core.labels import labels
 from covalab.core.model import DispatchSummary, Graph, NodeState, Value, does_work
 
 PAIRS_SHOWN: Final = 200
@@ -25,7 +26,10 @@ class Output(msgspec.Struct, frozen=True):
 
 
 class SideNode(msgspec.Struct, frozen=True):
-    """A node of one side. `digest` names its output; empty: there is none."""
+    """A node of one side. `digest` names its output; empty: there is none.
+
+    `name` tells it from its siblings, as `fit(depth=3)`; `function` is the name that they share.
+    """
 
     name: str
     status: str
@@ -34,6 +38,7 @@ class SideNode(msgspec.Struct, frozen=True):
     text: str = ""
     node: int = -1
     type: str = ""
+    function: str = ""
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -50,7 +55,7 @@ class Side(msgspec.Struct, frozen=True):
 
 
 class NodePair(msgspec.Struct, frozen=True):
-    """The nodes of one name on both sides; None where one side has none. `same`: their outputs are, None: unknown."""
+    """Two nodes that stand for each other; None where one side has none. `same`: their outputs are, None: unknown."""
 
     name: str
     left: SideNode | None
@@ -125,11 +130,13 @@ def side_of(
         if known.git.dirty is not None:
             versions[_DIRTY] = "yes" if known.git.dirty else "no"
     nodes = []
+    labelled = labels(graph.nodes, graph.edges)
     for number, node in enumerate(graph.nodes):
         if does_work(node):
             state, output = states[number], outputs.get(number, _NO_OUTPUT)
             took = _seconds(state.started_at, state.ended_at)
-            nodes.append(SideNode(node.name, state.status, took, output.digest, output.text, number, output.type))
+            name = node.name + labelled.get(number, "")
+            nodes.append(SideNode(name, state.status, took, output.digest, output.text, number, output.type, node.name))
     return Side(
         summary.id,
         summary.name,
@@ -199,7 +206,7 @@ def _difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tupl
     >>> _difference({"a": 1, "b": 2}, {"b": 3, "c": 4})
     {'a': (1, None), 'b': (2, 3), 'c': (None, 4)}
     """
-    keys = sorted({*before, *after})
+    keys = dict.fromkeys([*before, *after])
     return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
 
 
@@ -209,13 +216,33 @@ def _unified(name: str, old: Any, new: Any) -> str:
 
 
 def _pairs(left: list[SideNode], right: list[SideNode]) -> list[NodePair]:
-    """Pair the nodes that have the same name, in the order in which they were made."""
-    waiting: dict[str, list[SideNode]] = {}
-    for node in right:
-        waiting.setdefault(node.name, []).append(node)
+    """Pair the nodes that are called the same, then those of one function, in the order in which they were made.
+
+    A node that stands alone on both sides has the same name on both; of siblings, ``fit(depth=3)`` is compared with
+    ``fit(depth=3)``, also where there are more of them before it.
+
+    Examples
+    --------
+    >>> def fit(depth, digest): return SideNode(f"fit(depth={depth})", "completed", 1.0, digest, function="fit")
+    >>> found = _pairs([fit(1, "a"), fit(2, "b")], [fit(0, "c"), fit(1, "a")])
+    >>> [(pair.name, pair.left.name, pair.right.name) for pair in found]
+    [('fit(depth=1)', 'fit(depth=1)', 'fit(depth=1)'), ('fit', 'fit(depth=2)', 'fit(depth=0)')]
+    """
+    named = _in_turn(right, lambda node: node.name)
+    partners: list[SideNode | None] = [named[node.name].pop(0) if named.get(node.name) else None for node in left]
+    taken = {id(node) for node in partners if node is not None}
+    alike = _in_turn([node for node in right if id(node) not in taken], lambda node: node.function or node.name)
     pairs = []
-    for node in left:
-        others = waiting.get(node.name)
-        pairs.append(NodePair(node.name, node, others.pop(0) if others else None))
-    pairs += [NodePair(node.name, None, node) for others in waiting.values() for node in others]
+    for node, partner in zip(left, partners, strict=True):
+        function = node.function or node.name
+        other = partner or (alike[function].pop(0) if alike.get(function) else None)
+        pairs.append(NodePair(node.name if other is None or other.name == node.name else function, node, other))
+    pairs += [NodePair(node.name, None, node) for others in alike.values() for node in others]
     return pairs
+
+
+def _in_turn(nodes: list[SideNode], key: Callable[[SideNode], str]) -> dict[str, list[SideNode]]:
+    found: dict[str, list[SideNode]] = {}
+    for node in nodes:
+        found.setdefault(key(node), []).append(node)
+    return found

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+
 import msgspec
 
+from covalab.core.labels import labels
 from covalab.core.model import DispatchSummary, EdgeKind, NodeKind, Submission
 from covalab.core.provenance import Git, unpack_packages
 
@@ -59,11 +62,23 @@ def provenance_of(summary: DispatchSummary, submission: Submission) -> DispatchP
 
 
 def _arguments_of(submission: Submission) -> dict[str, str]:
-    """Return the arguments of the calls that were given when the graph was built, as short texts, by call and name."""
-    found: dict[str, str] = {}
-    nodes = submission.graph.nodes
-    for edge in submission.graph.edges:
+    """Return the arguments of the calls that were given when the graph was built, as short texts.
+
+    They are named as a reader would: ``rows of fit`` where all calls of ``fit`` have the same, else ``depth of
+    fit(depth=3)``, with the label that the call has in the graph.
+    """
+    nodes, edges = submission.graph.nodes, submission.graph.edges
+    given: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
+    for edge in edges:
         source, target = nodes[edge.source], nodes[edge.target]
         if source.kind is NodeKind.PARAMETER and target.kind is NodeKind.ELECTRON and edge.kind is not EdgeKind.WAIT:
-            found.setdefault(f"{target.name}[{edge.target}].{edge.name}", submission.values[source.value].text)
+            given[target.name, edge.name].setdefault(edge.target, submission.values[source.value].text)
+    calls = Counter(node.name for node in nodes if node.kind is NodeKind.ELECTRON)
+    labelled = labels(nodes, edges)
+    found: dict[str, str] = {}
+    for (name, argument), texts in given.items():
+        if len(texts) == calls[name] and len(set(texts.values())) == 1:
+            found[f"{argument} of {name}"] = next(iter(texts.values()))
+        else:
+            found.update({f"{argument} of {name}{labelled.get(node, '')}": text for node, text in texts.items()})
     return found

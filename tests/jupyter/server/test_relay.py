@@ -69,7 +69,7 @@ async def test_a_page_gets_how_a_dispatch_came_about_and_what_differs_in_another
 
     found = await get(f"dispatches/{one}/comparison?other={other}")
     assert (found["left"]["id"], found["right"]["id"]) == (one, other)
-    assert [both for name, both in found["arguments"].items() if name.endswith("times")] == [["2", "3"]]
+    assert [both for name, both in found["arguments"].items() if name.startswith("times of ")] == [["2", "3"]]
     (pair,) = found["nodes"]
     assert (pair["left"]["text"], pair["right"]["text"]) == ("abab", "ababab")
     assert pair["left"]["digest"] != pair["right"]["digest"]
