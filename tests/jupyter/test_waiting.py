@@ -240,6 +240,24 @@ def test_a_cell_waits_for_settings_that_may_matter_to_it(
 
 
 @pytest.mark.parametrize(
+    ("cell", "waits"),
+    [
+        ("smf.ols('y ~ widen(x)', table)", True),
+        ("table.query('a > @widen')", True),
+        ("eval('widen + 1')", True),
+        ("by_text()", True),
+        ("by_formula()", True),
+        ("print('widen the table')", False),
+    ],
+)
+def test_a_name_in_a_text_that_is_code_is_waited_for(cell: str, waits: bool) -> None:
+    """A formula was evaluated with the value from before, or without its function, while that was on its way."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    exec("widen = 1\ndef by_text(): return eval('widen')\ndef by_formula(): return ols('y ~ widen(x)')", namespace)
+    assert ("widen" in names_needed(ast.parse(cell), namespace)) is waits
+
+
+@pytest.mark.parametrize(
     ("cell", "draws"),
     [
         ("np.random.rand()", True),
