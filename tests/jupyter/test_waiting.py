@@ -198,6 +198,7 @@ def counted():
     count += 1
 def twice(): return [counted(), counted()]
 def widen(some, by): some[0] *= by
+def keep(one, kept=[], *, more={}): kept.append(one)
 def inner():
     def deepest():
         global count
@@ -322,6 +323,7 @@ def test_a_cell_may_change_what_it_changes_a_part_of(analysis: dict[str, Any], c
         ("def up():\n    global count\n    count += 1\nup()", {"count"}),
         ("widen(numbers, 2)", {"numbers"}),
         ("widen(some=numbers, by=2)", {"numbers"}),
+        ("keep(3)", {"keep"}),
         ("print(count, numbers)", set()),
     ],
 )
@@ -329,4 +331,4 @@ def test_what_functions_of_the_notebook_change_is_waited_for(
     analysis: dict[str, Any], cell: str, changed: set[str]
 ) -> None:
     """Numbers too, which they set as globals; and arguments, also of functions that use no global."""
-    assert names_changed(ast.parse(cell), analysis) & {"count", "numbers", "table"} == changed
+    assert names_changed(ast.parse(cell), analysis) & {"count", "numbers", "table", "keep"} == changed

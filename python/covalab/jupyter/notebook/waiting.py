@@ -169,6 +169,8 @@ def _changes_by_use(value: object) -> bool:
     if isinstance(value, types.FunctionType):
         inside = [
             *vars(value).values(),
+            *(value.__defaults__ or ()),
+            *(value.__kwdefaults__ or {}).values(),
             *(cell.cell_contents for cell in value.__closure__ or () if not _is_empty(cell)),
         ]
         return value.__module__ == "__main__" and any(map(_can_change, inside))
