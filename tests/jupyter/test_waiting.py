@@ -164,6 +164,8 @@ def test_a_cell_that_asks_objects_for_their_classes_may_change_these(
         ("sns.set()", "matplotlib"),
         ("sklearn.set_config(display='text')", ""),
         ("logging.getLogger('a').setLevel(10)", ""),
+        ("get_ipython().run_line_magic('pprint', '')", ""),
+        ("InteractiveShell.ast_node_interactivity = 'all'", ""),
         ("a = pd.options.display.max_rows == 5", None),
         ("a = os.environ['A'] == '1'; os.path.join('a', 'b')", None),
         ("table.style.format('{}'); model.fit(x, options=3)", None),

@@ -106,6 +106,19 @@ signal.signal(signal.SIGALRM, lambda *_: None); signal.signal(signal.SIGALRM, si
         ["sklearn.get_config()"],
     ),
     "locale": ("import locale", "locale.setlocale(locale.LC_ALL, 'C.UTF-8')", ["locale.setlocale(locale.LC_ALL)"]),
+    "how IPython shows values": (
+        "from IPython.core.interactiveshell import InteractiveShell; shell = InteractiveShell.instance()",
+        "shell.run_line_magic('precision', '2'); shell.run_line_magic('pprint', '')",
+        [
+            "[getattr(shell.display_formatter.formatters['text/plain'], name) for name in ('float_format', 'pprint')]",
+            "shell.run_line_magic('precision', '')",
+        ],
+    ),
+    "which values IPython shows": (
+        "from IPython.core.interactiveshell import InteractiveShell; shell = InteractiveShell.instance()",
+        "InteractiveShell.ast_node_interactivity = 'all'",
+        ["shell.ast_node_interactivity"],
+    ),
     "levels of loggers": (
         "import logging",
         "logging.getLogger('mine').setLevel('DEBUG'); logging.getLogger().setLevel('ERROR')",

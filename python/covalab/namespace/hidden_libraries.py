@@ -12,6 +12,7 @@ import random
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any, Final, TypeAlias
 
 _Settings: TypeAlias = "dict[str, Any]"
@@ -255,6 +256,32 @@ def _put_plotly(settings: _Settings) -> None:
     _loaded("plotly.io").templates.default = settings["template"]
 
 
+_SHELL: Final = "IPython.core.interactiveshell"
+_SHOWN_TEXT: Final = "text/plain"
+
+
+def _defaults_of_ipython() -> _Settings:
+    return {"ast_node_interactivity": "last_expr", "float_precision": "", "float_format": "%r", "pprint": True}
+
+
+def _read_ipython() -> _Settings:
+    shell = _loaded(_SHELL).InteractiveShell._instance  # noqa: SLF001 - to ask for it would make one
+    if shell is None:
+        return _defaults_of_ipython()
+    texts = shell.display_formatter.formatters[_SHOWN_TEXT]
+    of_texts = {name: getattr(texts, name) for name in ("float_precision", "float_format", "pprint")}
+    return {"ast_node_interactivity": shell.ast_node_interactivity, **of_texts}
+
+
+def _put_ipython(settings: _Settings) -> None:
+    shell = _loaded(_SHELL).InteractiveShell.instance()
+    texts = shell.display_formatter.formatters[_SHOWN_TEXT]
+    numpy = sys.modules.get("numpy")
+    with numpy.printoptions() if numpy is not None else nullcontext():  # a precision sets NumPy's, too
+        for name, value in settings.items():
+            setattr(shell if name == "ast_node_interactivity" else texts, name, value)
+
+
 _DISABLED: Final = " disabled "
 _ALONE: Final = " alone "  # its records go to no handler above it
 
@@ -303,6 +330,7 @@ PLACES: Final[dict[str, _Row]] = {
     "xarray": ("xarray", _read_xarray, _put_xarray, _nothing_else),
     "polars": ("polars", _read_polars, _put_polars, _nothing_else),
     "plotly": ("plotly.io", _read_plotly, _put_plotly, _nothing_else),
+    "IPython": (_SHELL, _read_ipython, _put_ipython, _defaults_of_ipython),
     "logging": ("logging", _read_logging, _put_logging, _nothing_else),
 }
 """By name: the module without which there is nothing to read, how it is read, set, and what it is in a new process."""
