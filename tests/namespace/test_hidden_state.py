@@ -163,6 +163,27 @@ def test_what_did_not_change_is_not_captured() -> None:
     assert capture(capture()).parts == {}
 
 
+def test_pyplot_that_shows_figures_only_when_it_is_told_to_stays_so() -> None:
+    """And one that shows them again does so: in a notebook that is how it begins."""
+    import matplotlib.pyplot as plt
+
+    plt.switch_backend("agg")
+    plt.ion()
+    on = capture()
+    plt.ioff()
+    off = capture(on)
+    plt.ion()
+    apply(off)
+    assert not plt.isinteractive()
+    base = capture()
+    plt.ion()
+    again = capture(base)
+    plt.ioff()
+    apply(again)
+    assert plt.isinteractive()
+    plt.ioff()
+
+
 def test_a_state_can_be_pickled_whatever_is_in_it() -> None:
     """What cannot be pickled is left out."""
     generator = (number for number in range(3))

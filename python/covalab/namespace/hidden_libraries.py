@@ -155,12 +155,16 @@ _OF_THE_PROCESS: Final = frozenset({"backend", "backend_fallback", "interactive"
 """Parameters of matplotlib that belong to a process, as its backend does."""
 _IN_USE: Final = ":backend is in use:"
 """Name of the setting that pyplot has loaded its backend: from then on a notebook shows figures as pictures."""
+_IS_OFF: Final = ":is off:"
+"""Name of the setting that it does so only when it is told to: `plt.ioff()`."""
 
 
 def _read_matplotlib() -> _Settings:
     settings = _parameters(_loaded("matplotlib").rcParams)
     if getattr(sys.modules.get("matplotlib.pyplot"), "_backend_mod", None) is not None:
         settings[_IN_USE] = True
+        if not dict.get(_loaded("matplotlib").rcParams, "interactive"):
+            settings[_IS_OFF] = True
     return settings
 
 
@@ -178,6 +182,8 @@ def _put_matplotlib(settings: _Settings) -> None:
     dict.update(parameters, {name: value for name, value in settings.items() if name in parameters})
     if settings.get(_IN_USE) and isinstance(dict.get(parameters, "backend"), str):  # else it would look for a screen
         _loaded("matplotlib.pyplot")._get_backend_mod()  # noqa: SLF001 - there is no public way without a figure
+    if _IS_OFF in settings:
+        dict.__setitem__(parameters, "interactive", not settings[_IS_OFF])
 
 
 def _defaults_of_matplotlib() -> _Settings:
