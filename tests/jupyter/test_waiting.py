@@ -164,6 +164,8 @@ def test_a_cell_that_asks_objects_for_their_classes_may_change_these(
         ("sns.set()", "matplotlib"),
         ("sklearn.set_config(display='text')", ""),
         ("logging.getLogger('a').setLevel(10)", ""),
+        ("get_ipython().run_line_magic('pprint', '')", ""),
+        ("InteractiveShell.ast_node_interactivity = 'all'", ""),
         ("a = pd.options.display.max_rows == 5", None),
         ("a = os.environ['A'] == '1'; os.path.join('a', 'b')", None),
         ("table.style.format('{}'); model.fit(x, options=3)", None),
@@ -198,6 +200,7 @@ def counted():
     count += 1
 def twice(): return [counted(), counted()]
 def widen(some, by): some[0] *= by
+def keep(one, kept=[], *, more={}): kept.append(one)
 def inner():
     def deepest():
         global count
@@ -237,6 +240,24 @@ def test_a_cell_waits_for_settings_that_may_matter_to_it(
     """A cell that only sets a number waits for none."""
     found = names_needed(ast.parse(cell), analysis) & {*SETTINGS.values()}
     assert found == {SETTINGS[one] for one in wanted}
+
+
+@pytest.mark.parametrize(
+    ("cell", "waits"),
+    [
+        ("smf.ols('y ~ widen(x)', table)", True),
+        ("table.query('a > @widen')", True),
+        ("eval('widen + 1')", True),
+        ("by_text()", True),
+        ("by_formula()", True),
+        ("print('widen the table')", False),
+    ],
+)
+def test_a_name_in_a_text_that_is_code_is_waited_for(cell: str, waits: bool) -> None:
+    """A formula was evaluated with the value from before, or without its function, while that was on its way."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    exec("widen = 1\ndef by_text(): return eval('widen')\ndef by_formula(): return ols('y ~ widen(x)')", namespace)
+    assert ("widen" in names_needed(ast.parse(cell), namespace)) is waits
 
 
 @pytest.mark.parametrize(
@@ -304,6 +325,7 @@ def test_a_cell_may_change_what_it_changes_a_part_of(analysis: dict[str, Any], c
         ("def up():\n    global count\n    count += 1\nup()", {"count"}),
         ("widen(numbers, 2)", {"numbers"}),
         ("widen(some=numbers, by=2)", {"numbers"}),
+        ("keep(3)", {"keep"}),
         ("print(count, numbers)", set()),
     ],
 )
@@ -311,4 +333,4 @@ def test_what_functions_of_the_notebook_change_is_waited_for(
     analysis: dict[str, Any], cell: str, changed: set[str]
 ) -> None:
     """Numbers too, which they set as globals; and arguments, also of functions that use no global."""
-    assert names_changed(ast.parse(cell), analysis) & {"count", "numbers", "table"} == changed
+    assert names_changed(ast.parse(cell), analysis) & {"count", "numbers", "table", "keep"} == changed

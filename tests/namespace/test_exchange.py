@@ -409,6 +409,25 @@ used = a.go(3)
         "x = [next(r), next(t), next(d), next(s)]",
         ["x", "[list(i) for i in k]"],
     ),
+    "cycles": (
+        (
+            "from itertools import cycle\nsource = iter('abc'); shared = cycle(source)\n"
+            "kept = [cycle('abc') for _ in range(4)] + [shared]\nfresh, begun, turned, round, _ = kept\n"
+            "next(begun); [next(turned) for _ in range(3)]; [next(round) for _ in range(4)]"
+        ),
+        "fresh begun turned round shared source cycle",
+        (
+            "x = [next(fresh), next(begun), next(begun), next(turned), [next(round) for _ in range(4)], next(shared)]\n"
+            "other = cycle([]); next(other, None)"
+        ),
+        ["x", "[[next(one) for _ in range(7)] for one in kept]", "list(source)"],
+    ),
+    "a cycle that comes round": (
+        "from itertools import cycle\ncolours, empty, whole = cycle('rgb'), cycle(''), cycle('ab')\nkept = colours",
+        "colours empty whole",
+        "x = [next(colours) for _ in range(4)], next(empty, None), [next(whole) for _ in range(2)]",
+        ["x", "[next(kept) for _ in range(5)], list(empty), [next(whole) for _ in range(3)]", "kept is colours"],
+    ),
     "zip": ("z = zip([1, 2], 'ab')\ny = z", "z", "a = next(z)", ["a", "list(y)", "y is z"]),
     "enumeration": ("e = enumerate('abc')", "e", "a = next(e)", ["a", "list(e)"]),
     "exhausted": ("l = [1]\nit = iter(l)\nk = it", "it", "a = list(it)", ["a", "l.append(2) or list(k)"]),

@@ -106,6 +106,19 @@ signal.signal(signal.SIGALRM, lambda *_: None); signal.signal(signal.SIGALRM, si
         ["sklearn.get_config()"],
     ),
     "locale": ("import locale", "locale.setlocale(locale.LC_ALL, 'C.UTF-8')", ["locale.setlocale(locale.LC_ALL)"]),
+    "how IPython shows values": (
+        "from IPython.core.interactiveshell import InteractiveShell; shell = InteractiveShell.instance()",
+        "shell.run_line_magic('precision', '2'); shell.run_line_magic('pprint', '')",
+        [
+            "[getattr(shell.display_formatter.formatters['text/plain'], name) for name in ('float_format', 'pprint')]",
+            "shell.run_line_magic('precision', '')",
+        ],
+    ),
+    "which values IPython shows": (
+        "from IPython.core.interactiveshell import InteractiveShell; shell = InteractiveShell.instance()",
+        "InteractiveShell.ast_node_interactivity = 'all'",
+        ["shell.ast_node_interactivity"],
+    ),
     "levels of loggers": (
         "import logging",
         "logging.getLogger('mine').setLevel('DEBUG'); logging.getLogger().setLevel('ERROR')",
@@ -148,6 +161,27 @@ def test_hidden_state_reaches_another_process(both: tuple[Peer, Peer], case: str
 def test_what_did_not_change_is_not_captured() -> None:
     """A capture that is compared with the one before is empty."""
     assert capture(capture()).parts == {}
+
+
+def test_pyplot_that_shows_figures_only_when_it_is_told_to_stays_so() -> None:
+    """And one that shows them again does so: in a notebook that is how it begins."""
+    import matplotlib.pyplot as plt
+
+    plt.switch_backend("agg")
+    plt.ion()
+    on = capture()
+    plt.ioff()
+    off = capture(on)
+    plt.ion()
+    apply(off)
+    assert not plt.isinteractive()
+    base = capture()
+    plt.ion()
+    again = capture(base)
+    plt.ioff()
+    apply(again)
+    assert plt.isinteractive()
+    plt.ioff()
 
 
 def test_a_state_can_be_pickled_whatever_is_in_it() -> None:

@@ -19,6 +19,12 @@ CELLS: Final = "__covalab_cells__"
 _WORD: Final = re.compile(r"[^\W\d]\w*")
 
 
+READERS_OF_TEXT: Final = frozenset(
+    {"eval", "exec", "query", "timeit", "run_line_magic", "run_cell_magic", "system", "getoutput", "from_formula"}
+)
+"""Functions and methods that read a text as code."""
+
+
 def words_in(text: str) -> list[str]:
     """Return the words of a text that could be names.
 

@@ -12,6 +12,7 @@ import random
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any, Final, TypeAlias
 
 _Settings: TypeAlias = "dict[str, Any]"
@@ -154,12 +155,16 @@ _OF_THE_PROCESS: Final = frozenset({"backend", "backend_fallback", "interactive"
 """Parameters of matplotlib that belong to a process, as its backend does."""
 _IN_USE: Final = ":backend is in use:"
 """Name of the setting that pyplot has loaded its backend: from then on a notebook shows figures as pictures."""
+_IS_OFF: Final = ":is off:"
+"""Name of the setting that it does so only when it is told to: `plt.ioff()`."""
 
 
 def _read_matplotlib() -> _Settings:
     settings = _parameters(_loaded("matplotlib").rcParams)
     if getattr(sys.modules.get("matplotlib.pyplot"), "_backend_mod", None) is not None:
         settings[_IN_USE] = True
+        if not dict.get(_loaded("matplotlib").rcParams, "interactive"):
+            settings[_IS_OFF] = True
     return settings
 
 
@@ -177,6 +182,8 @@ def _put_matplotlib(settings: _Settings) -> None:
     dict.update(parameters, {name: value for name, value in settings.items() if name in parameters})
     if settings.get(_IN_USE) and isinstance(dict.get(parameters, "backend"), str):  # else it would look for a screen
         _loaded("matplotlib.pyplot")._get_backend_mod()  # noqa: SLF001 - there is no public way without a figure
+    if _IS_OFF in settings:
+        dict.__setitem__(parameters, "interactive", not settings[_IS_OFF])
 
 
 def _defaults_of_matplotlib() -> _Settings:
@@ -255,6 +262,32 @@ def _put_plotly(settings: _Settings) -> None:
     _loaded("plotly.io").templates.default = settings["template"]
 
 
+_SHELL: Final = "IPython.core.interactiveshell"
+_SHOWN_TEXT: Final = "text/plain"
+
+
+def _defaults_of_ipython() -> _Settings:
+    return {"ast_node_interactivity": "last_expr", "float_precision": "", "float_format": "%r", "pprint": True}
+
+
+def _read_ipython() -> _Settings:
+    shell = _loaded(_SHELL).InteractiveShell._instance  # noqa: SLF001 - to ask for it would make one
+    if shell is None:
+        return _defaults_of_ipython()
+    texts = shell.display_formatter.formatters[_SHOWN_TEXT]
+    of_texts = {name: getattr(texts, name) for name in ("float_precision", "float_format", "pprint")}
+    return {"ast_node_interactivity": shell.ast_node_interactivity, **of_texts}
+
+
+def _put_ipython(settings: _Settings) -> None:
+    shell = _loaded(_SHELL).InteractiveShell.instance()
+    texts = shell.display_formatter.formatters[_SHOWN_TEXT]
+    numpy = sys.modules.get("numpy")
+    with numpy.printoptions() if numpy is not None else nullcontext():  # a precision sets NumPy's, too
+        for name, value in settings.items():
+            setattr(shell if name == "ast_node_interactivity" else texts, name, value)
+
+
 _DISABLED: Final = " disabled "
 _ALONE: Final = " alone "  # its records go to no handler above it
 
@@ -303,6 +336,7 @@ PLACES: Final[dict[str, _Row]] = {
     "xarray": ("xarray", _read_xarray, _put_xarray, _nothing_else),
     "polars": ("polars", _read_polars, _put_polars, _nothing_else),
     "plotly": ("plotly.io", _read_plotly, _put_plotly, _nothing_else),
+    "IPython": (_SHELL, _read_ipython, _put_ipython, _defaults_of_ipython),
     "logging": ("logging", _read_logging, _put_logging, _nothing_else),
 }
 """By name: the module without which there is nothing to read, how it is read, set, and what it is in a new process."""

@@ -149,6 +149,25 @@ def _put_tensor(old: Any, new: Any) -> None:
     old.grad = new.grad
 
 
+def _put_cycle(old: Any, new: Any) -> None:
+    """Turn a cycle to where the other one is. Its own state leaves out the iterator that it reads."""
+    (source,), _ = old.__reduce__()[1:]
+    (left,), (saved, is_round) = new.__reduce__()[1:]
+    n_left = operator.length_hint(left, -1)
+    if n_left < 0:
+        text = "it is a cycle over an iterator that does not say how much is left of it"
+        raise CannotChangeError(text)
+    if not is_round:
+        _advance(source, n_left)
+        old.__setstate__((saved, False))
+        return
+    for _ in source:  # it has come round, so this ends
+        pass
+    old.__setstate__((saved, True))
+    for _ in range(len(saved) - n_left):
+        next(old)
+
+
 def _put_cache(old: Any, new: Any) -> None:
     fill(old, content_of(new))
 
@@ -162,6 +181,7 @@ _HANDLERS: Final[tuple[tuple[str, str, _Put], ...]] = (
     ("collections", "deque", _put_deque),
     ("builtins", "BaseException", _put_exception),
     ("functools", "_lru_cache_wrapper", _put_cache),
+    ("itertools", "cycle", _put_cycle),
     ("random", "Random", lambda old, new: old.setstate(new.getstate())),
     ("numpy.random", "BitGenerator", _put_bits),
     ("numpy.random", "RandomState", _put_numpy_state),

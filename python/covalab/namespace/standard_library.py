@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gc
 import io
+import itertools
+import operator
 import os
 import re
 import sys
@@ -131,6 +133,22 @@ class _Nobody:
     """Object that is gone as soon as it is made."""
 
 
+def _reduce_cycle(cycle: Any) -> Any:
+    """Return how to make a cycle in its second round or a later one; in the first it shares what it reads."""
+    (source,), (saved, is_round) = cycle.__reduce_ex__(4)[1:]
+    left = operator.length_hint(source, -1)
+    return (cycle_from, (tuple(saved), len(saved) - left)) if is_round and left >= 0 else NotImplemented
+
+
+def cycle_from(values: tuple[Any, ...], position: int) -> Any:
+    """Return a cycle that goes on at a position; pickles name this function."""
+    made: Any = itertools.cycle(())
+    made.__setstate__((list(values), True))
+    for _ in values[:position]:
+        next(made)
+    return made
+
+
 def _reduce_lock(lock: Any) -> _Reduced:
     if not repr(lock).startswith("<unlocked"):
         text = f"cannot pickle {type(lock).__name__!r} object: it is held"
@@ -151,6 +169,7 @@ REDUCERS: Final[dict[type, Callable[[Any], Any]]] = {
     re.Match: _reduce_match,
     memoryview: _reduce_memory,
     weakref.ref: _reduce_reference,
+    itertools.cycle: _reduce_cycle,
     type(threading.Lock()): _reduce_lock,
     type(threading.RLock()): _reduce_lock,
     **dict.fromkeys(_VIEWS, _reduce_view),

@@ -21,7 +21,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from covalab.core.cell_source import filename_for, words_in
+from covalab.core.cell_source import READERS_OF_TEXT, filename_for, words_in
 from covalab.jupyter.cells.dataflow import Conflict, scan
 from covalab.jupyter.cells.ipython_lines import CellRefused, parse_for_session, parse_with_ipython_lines
 from covalab.jupyter.cells.mutation import PossibleChange
@@ -41,9 +41,6 @@ KindOf: TypeAlias = Callable[[str], Kind]
 
 BUILTINS: Final = frozenset(dir(builtins)) | {"__name__", "__doc__", "__file__", "__builtins__", "get_ipython"}
 HISTORY: Final = re.compile(r"_{1,3}|_i{0,3}\d*|_(ih|oh|dh|sh)|In|Out")
-_READ_TEXT: Final = frozenset(
-    {"eval", "exec", "query", "timeit", "run_line_magic", "run_cell_magic", "system", "getoutput", "from_formula"}
-)
 SPECIAL: Final = {"display": "from IPython.display import display"}
 """Names that IPython adds to every notebook, and the statements that import them on a worker."""
 
@@ -168,10 +165,10 @@ def read_session_cell(text: str, first_line: int = 2, flags: int = 0) -> Cell:
         isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names) for node in ast.walk(tree)
     )
     hides = hides or not {"exec", "eval", "globals", "locals", "vars", "get_ipython"}.isdisjoint(scope.reads)
-    return Cell(text, tree, flags, scope, ends_with_value, frozenset(), _text_names(tree), hides)
+    return Cell(text, tree, flags, scope, ends_with_value, frozenset(), names_in_texts(tree), hides)
 
 
-def _text_names(tree: ast.Module) -> tuple[str, ...]:
+def names_in_texts(tree: ast.Module) -> tuple[str, ...]:
     """Return the words of texts that are likely read as code: formulas (`y ~ x`), what `eval` and magics get."""
     found: dict[str, None] = {}
     for node in ast.walk(tree):
@@ -180,7 +177,7 @@ def _text_names(tree: ast.Module) -> tuple[str, ...]:
             texts = [node]
         elif isinstance(node, ast.Call):
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if called in _READ_TEXT:
+            if called in READERS_OF_TEXT:
                 texts = [*node.args, *(keyword.value for keyword in node.keywords)]
         for one in texts:
             if isinstance(one, ast.Constant) and isinstance(one.value, str):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeGuard
 
 from covalab.core.plain_types import ATOMS
-from covalab.jupyter.cells.cell import kind_of
+from covalab.jupyter.cells.cell import kind_of, names_in_texts
 from covalab.jupyter.cells.dataflow import Conflict, scan
 from covalab.jupyter.cells.derived import changed_sources
 from covalab.worker.session.effects import lists_names, may_read, may_write, settings_set
@@ -53,7 +53,7 @@ def names_needed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
         scope = scan(tree.body)
     except Conflict:  # the cell will say so itself
         return set()
-    read = {*scope.reads, *scope.changes}
+    read = {*scope.reads, *scope.changes, *names_in_texts(tree)}
     reads = reached(read, namespace)
     inside = [word for name in reads for word in names_in(namespace[name])]
     words = {*_words_of(tree, namespace), *inside, *read}
@@ -169,6 +169,8 @@ def _changes_by_use(value: object) -> bool:
     if isinstance(value, types.FunctionType):
         inside = [
             *vars(value).values(),
+            *(value.__defaults__ or ()),
+            *(value.__kwdefaults__ or {}).values(),
             *(cell.cell_contents for cell in value.__closure__ or () if not _is_empty(cell)),
         ]
         return value.__module__ == "__main__" and any(map(_can_change, inside))

@@ -50,7 +50,7 @@ _SETS: Final = {
             |environ\[[^\]]+\]\ *=(?!=) | environ\.(update|setdefault|pop|clear) | (un)?putenv | unsetenv | setlocale
             |\bset_(config|options|default_dtype|int_max_str_digits)\( | sys\.(path|argv)
             |\.setLevel\( | logging\.(disable|basicConfig) | captureWarnings | templates\.default | \bConfig\.
-            |run_line_magic\('(config|env|set_env|precision|pylab|load_ext)'
+            |run_line_magic\('(config|env|set_env|precision|pprint|pylab|load_ext)' | ast_node_interactivity
             """,
     }.items()
 }

@@ -7,7 +7,7 @@ import types
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from covalab.core.cell_source import text_of
+from covalab.core.cell_source import READERS_OF_TEXT, text_of, words_in
 
 _MAIN: Final = "__main__"
 _WORD: Final = re.compile(r"[^\W\d]\w*")
@@ -127,11 +127,14 @@ def _names_in_annotations(annotations: object) -> list[str]:
 
 
 def names_in_code(code: types.CodeType) -> list[str]:
-    """Return the names in compiled code, also in functions inside it."""
+    """Return the names in compiled code, also in functions inside it, and in texts that are likely read as code."""
     names = list(code.co_names)
+    reads_texts = not READERS_OF_TEXT.isdisjoint(names)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             names += names_in_code(constant)
+        elif isinstance(constant, str) and (reads_texts or "~" in constant):  # `y ~ x` is a formula
+            names += words_in(constant)
     return names
 
 
