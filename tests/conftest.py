@@ -10,11 +10,22 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from blake3 import blake3
 
 from covalab.client import Client, connect
 
-# In the environment, because the processes that share the tests (`pytest -n`) must choose the same cases.
-SEED = os.environ.setdefault("COVALAB_SAMPLE_SEED", str(random.randrange(10**6)))
+
+def _digest_of_sources() -> str:
+    """Return a digest of all code: the same code runs the same cases, wherever it is tested."""
+    folder = Path(__file__).parents[1]
+    found = blake3()
+    for path in sorted([*(folder / "python").rglob("*.py"), *(folder / "tests").rglob("*.py")]):
+        found.update(path.read_bytes())
+    return found.hexdigest(4)
+
+
+# A run that passed says what another of the same code will do; over the changes of a day all cases get their turn.
+SEED = os.environ.setdefault("COVALAB_SAMPLE_SEED", _digest_of_sources())
 
 # A busy machine is no fault of an example.
 hypothesis.settings.register_profile("covalab", deadline=None)
@@ -37,10 +48,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def _sample_of(item: pytest.Item) -> str:
-    """Return what a sampled case is one of: the cases of its test, or the tests of its file."""
+    """Return what a sampled case is one of: the cases of its test, the tests of its file, or those of its folder."""
     marker = item.get_closest_marker("sampled")
     assert marker is not None
-    return item.nodeid.partition("::" if marker.kwargs.get("of") == "file" else "[")[0]
+    file = item.nodeid.partition("::")[0]
+    groups = {"file": file, "folder": file.rpartition("/")[0]}
+    return groups.get(marker.kwargs.get("of", ""), item.nodeid.partition("[")[0])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

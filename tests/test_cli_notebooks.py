@@ -20,7 +20,7 @@ import covalab as ct
 from covalab.cli import main
 from covalab.client import Client
 
-pytestmark = pytest.mark.sampled(16, of="file")
+pytestmark = pytest.mark.sampled(12, of="file")
 
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 

@@ -49,6 +49,7 @@ def test_the_demo_does_the_main_job(live: Client, tmp_path: Path) -> None:
     assert re.search(rf"covalab lab \S*{NOTEBOOK}$", ran.output.strip())
 
 
+@pytest.mark.sampled(1, of="file")
 def test_a_cell_that_fails_ends_the_demo(live: Client, tmp_path: Path, console: Console) -> None:
     """The error names the exception and has the traceback, without colour codes; an earlier notebook is kept."""
     source = notebook(tmp_path / "fails.ipynb", "x = 1", "x / 0", "print('never')")
@@ -65,6 +66,7 @@ def test_a_cell_that_fails_ends_the_demo(live: Client, tmp_path: Path, console: 
     assert sorted(path.name for path in earlier.parent.glob("*.ipynb")) == ["01_first_dispatch-2.ipynb", NOTEBOOK]
 
 
+@pytest.mark.sampled(1, of="file")
 def test_a_notebook_that_says_no_ids_is_told_so(live: Client, tmp_path: Path, console: Console) -> None:
     """A notebook that runs but does not say its dispatches fails, and what it printed is shown."""
     source = notebook(tmp_path / "silent.ipynb", "print('nothing of use')")

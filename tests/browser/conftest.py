@@ -13,6 +13,16 @@ from tests.browser.lab import Desk, Lab
 
 INSTALL = "apt-get install -y --no-install-recommends chromium fonts-dejavu-core"
 
+IN_EACH_RUN = 12
+
+
+@pytest.hookimpl(tryfirst=True)  # those that are not chosen are left out by the hook of all tests
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the pages take turns: each of these tests has a JupyterLab server and a browser of its own."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.sampled(IN_EACH_RUN, of="folder"))
+
 
 @pytest.fixture(scope="session")
 def chromium() -> str:

@@ -7,11 +7,8 @@ import subprocess
 import sys
 
 import nbformat
-import pytest
 from playwright.sync_api import Locator, expect
 from tests.browser.lab import Desk, Lab, badge
-
-pytestmark = pytest.mark.sampled(2, of="file")
 
 MAKE = """
 import base64, struct, zlib, time

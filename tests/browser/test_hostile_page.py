@@ -6,14 +6,11 @@ import json
 import subprocess
 import sys
 
-import pytest
 from playwright.sync_api import expect
 from tests.browser.lab import Desk, Lab, badge
 from tests.browser.test_cell_outputs_page import open_without_kernel
 from tests.browser.test_values_page import choose
 from tests.hostile import PAYLOADS
-
-pytestmark = pytest.mark.sampled(1, of="file")
 
 CELL = f"""
 import pandas as pd

@@ -9,11 +9,8 @@ import sys
 import textwrap
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import expect
 from tests.browser.lab import PATIENCE, Desk, Lab, badge, done
-
-pytestmark = pytest.mark.sampled(2, of="file")
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "01_first_dispatch.ipynb"
 

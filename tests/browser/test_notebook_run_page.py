@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import pytest
 from playwright.sync_api import Browser, Locator, expect
 from tests.browser.lab import Desk, Lab
 from tests.browser.test_cell_outputs_page import change_theme, outputs_of
-
-pytestmark = pytest.mark.sampled(2, of="file")
 
 WAIT = """import pathlib, time
 for _ in range(6000):

@@ -8,15 +8,12 @@ import time
 from collections.abc import Mapping
 from itertools import pairwise
 
-import pytest
 from playwright.sync_api import Locator, Request, Route, expect
 from tests.browser.lab import Desk, Lab, badge, done
 
 import covalab as ct
 from covalab.client import Client
 from covalab.core.model import TaskStatusName
-
-pytestmark = pytest.mark.sampled(2, of="file")
 
 RELEASE = """
 import time
@@ -431,6 +428,6 @@ def test_state_interventions_and_stream_are_shown(desk: Desk, lab: Lab, live: Cl
     dark(desk, "execution-dark")
     view.get_by_role("button", name="Open in a tab of its own").click()
     tab = desk.page.locator(".jp-covalab-Tab:visible .jp-covalab-Dispatch")
-    tab.locator(".cv-execution > summary").click()
+    tab.locator(".cv-execution > summary").filter(has_text="Final result").click()
     expect(tab.locator(".cv-stream")).to_contain_text("Answered")
     desk.shoot("execution-tab")

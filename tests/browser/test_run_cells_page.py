@@ -6,12 +6,9 @@ import json
 import subprocess
 import sys
 
-import pytest
 from playwright.sync_api import expect
 from tests.browser.lab import Desk, Lab
 from tests.browser.test_cell_outputs_page import open_without_kernel, outputs_of
-
-pytestmark = pytest.mark.sampled(1, of="file")
 
 LOAD = "%load_ext covalab\nimport covalab as ct"
 PLOT = """%%electron --run

@@ -22,7 +22,7 @@ from covalab.client.connection import UnixConnection
 from covalab.client.launcher import find, start_dispatcher
 from covalab.core.errors import DataFolderError, DispatcherUnavailable, MissingLatticeRecordError, VersionMismatch
 
-pytestmark = pytest.mark.sampled(9, of="file")
+pytestmark = pytest.mark.sampled(6, of="file")
 
 
 def kill(client: Client) -> int:

@@ -20,7 +20,7 @@ from covalab.core.model import NodeDetail, RetryPolicy
 from covalab.dispatcher.running import RunningDispatch, summary_of
 from covalab.sdk.building.submit import prepare
 
-pytestmark = pytest.mark.sampled(4, of="file")
+pytestmark = pytest.mark.sampled(3, of="file")
 
 
 @ct.electron

@@ -22,7 +22,7 @@ from covalab.core.schedule import run_id
 from covalab.sdk.building.submit import prepare
 from covalab.store.pages import connect as connect_database
 
-pytestmark = pytest.mark.sampled(5, of="file")
+pytestmark = pytest.mark.sampled(3, of="file")
 
 INTERVAL = 60.0
 

@@ -272,8 +272,8 @@ def _is_setting(statement: ast.Assign | ast.Expr) -> bool:
     return bool(
         re.match(
             r"(plt|mpl|pd|np|sns|sp|pio|warnings|os|sys|get_ipython\(\))"
-            r"\.(rcParams|options|set_|style\.use|seterr|environ|filterwarnings|simplefilter|renderers|run_line_magic"
-            r"|setrecursionlimit|init_printing)",
+            r"\.(rcParams|options|set_|style\.use|seterr|environ|filterwarnings|simplefilter|renderers"
+            r"|run_line_magic\('(?!cd')|setrecursionlimit|init_printing)",  # a folder may not be there yet
             text,
         )
     )

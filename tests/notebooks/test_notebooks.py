@@ -16,8 +16,6 @@ import covalab as ct
 from covalab.client import Client
 from covalab.core.model import DispatchId
 
-pytestmark = pytest.mark.sampled(4, of="file")
-
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
@@ -45,6 +43,7 @@ def test_notebooks_are_kept_without_outputs(path: Path) -> None:
     assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
 
 
+@pytest.mark.sampled(1, of="file")
 def test_the_first_dispatch_and_what_is_left_of_it(live: Client, tmp_path: Path) -> None:
     """The notebook finds a good model, shows it, and a second kernel finds everything by the printed ids."""
     notebook = executed(nbformat.read(FOLDER / "01_first_dispatch.ipynb", as_version=4), tmp_path)
@@ -85,6 +84,7 @@ def complaints(notebook: NotebookNode) -> list[NotebookNode]:
     return [output for cell in notebook.cells for output in cell.get("outputs", []) if output.get("name") == "stderr"]
 
 
+@pytest.mark.sampled(1, of="file")
 def test_covalents_features_one_by_one(live: Client, tmp_path: Path) -> None:
     """Every section of the second notebook does what its text says; nothing in it warns or fails by mistake."""
     notebook = executed(nbformat.read(FOLDER / "02_covalent_programs.ipynb", as_version=4), tmp_path)
@@ -112,6 +112,7 @@ def test_covalents_features_one_by_one(live: Client, tmp_path: Path) -> None:
     assert live.summary(DispatchId(doubling[1])).status == "completed"
 
 
+@pytest.mark.sampled(1, of="file")
 def test_tasks_retries_and_people(live: Client, tmp_path: Path) -> None:
     """Every section of the third notebook does what its text says; nothing in it warns or fails by mistake."""
     notebook = executed(nbformat.read(FOLDER / "03_tasks_retries_and_people.ipynb", as_version=4), tmp_path)
@@ -149,6 +150,7 @@ def shown_values(cell: NotebookNode) -> list[str]:
     return [output.data.get("text/plain", "") for output in cell.outputs if "data" in output]
 
 
+@pytest.mark.sampled(1, of="file")
 def test_a_notebook_runs_itself_in_the_background(live: Client, tmp_path: Path) -> None:
     """The fourth notebook does what its text says, and its first part is the same in a kernel and in the background."""
     path = Path(shutil.copy(FOLDER / "04_this_notebook_in_the_background.ipynb", tmp_path))

@@ -19,7 +19,7 @@ from covalab.client import Client
 from covalab.core.errors import DispatcherError, ExecutionClosed
 from covalab.core.model import TaskQuery
 
-pytestmark = pytest.mark.sampled(12, of="file")
+pytestmark = pytest.mark.sampled(8, of="file")
 
 NEVER = 60.0
 """Seconds after which a test gives up waiting for what must come."""

@@ -35,7 +35,7 @@ from covalab.client.far_connection import server_of
 from covalab.core.errors import TokenRefused
 
 pytestmark = [
-    pytest.mark.sampled(2, of="file"),
+    pytest.mark.sampled(1, of="file"),
     pytest.mark.timeout(900),  # the first test starts a hub, two servers, dispatchers and pools
 ]
 

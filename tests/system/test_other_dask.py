@@ -21,7 +21,7 @@ from covalab.client import Client, connect
 from covalab.core.errors import ConfigError
 from covalab.sdk.dispatching.api import start
 
-pytestmark = pytest.mark.sampled(3, of="file")
+pytestmark = pytest.mark.sampled(2, of="file")
 
 ROOT = Path(__file__).parents[2]
 
@@ -327,7 +327,7 @@ def test_a_worker_elsewhere_has_what_the_notebook_set_and_its_local_modules(
     assert ct.dispatch_sync(ct.lattice(lambda: [again() for _ in range(4)]))().result == [None] * 4
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", SUITES)
 def test_the_dispatch_tests_pass_on_a_scheduler_started_by_hand(name: str, by_hand: HandMade, tmp_path: Path) -> None:
     """What is promised of results, requests, bad input, tasks, executions and sublattices holds there as well."""

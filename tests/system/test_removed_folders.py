@@ -19,7 +19,7 @@ import covalab as ct
 from covalab.client import Client
 from covalab.core.errors import WorkingFolderGone
 
-pytestmark = pytest.mark.sampled(1)
+pytestmark = pytest.mark.sampled(4, of="file")
 
 Remove = Callable[[Path], None]
 

@@ -22,7 +22,7 @@ from covalab.client import Client, connect
 from covalab.core.errors import GraphError
 from covalab.sdk.timestamps import Timestamp
 
-pytestmark = pytest.mark.sampled(12, of="file")
+pytestmark = pytest.mark.sampled(8, of="file")
 
 TaskStatus = ct.TaskStatus
 
