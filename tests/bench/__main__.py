@@ -23,6 +23,7 @@ import psutil
 from tests.bench import cells, notebooks
 from tests.bench.far import far_away
 from tests.bench.peers import installed, seconds_elsewhere
+from tests.bench.processor_time import by_part
 from tests.bench.sides import N_WORKERS, Covalab, RawDask, makespan, uneven
 
 from covalab.client import connect, data_dir
@@ -76,6 +77,8 @@ print(*waits)
 """
 
 SERIAL, SERIAL_PARTS = 1000, 10
+IDLE = 0.0006
+"""Seconds of processor time that a process takes beside a dispatch of the other side."""
 LEARNING_SECONDS = 5.0
 """The time that workers may take to prepare for what the tasks of a dispatch have imported."""
 
@@ -244,6 +247,10 @@ def serial(bench: Bench, ours: Covalab, dask: RawDask) -> None:
     what = f"{SERIAL:,} one-node dispatches, one after the other"
     for name, (our, other), goal in (("median", medians, "<= 1.5 x"), ("p95", p95s, "<= 2 x")):
         bench.show(Row(f"{what}: {name} of one", goal, [our], [other], "ms"))
+    for side, root in zip(sides, (connect().status().pid, os.getpid()), strict=True):
+        spent = by_part(root, side.one, SERIAL // SERIAL_PARTS)
+        parts = ", ".join(f"{part} {1000 * each:.1f}" for part, each in spent.items() if each >= IDLE)
+        print(f"processor time of one, in ms: {type(side).__name__}: {parts}", flush=True)
 
 
 def learned(bench: Bench, ours: Covalab) -> None:
