@@ -252,6 +252,15 @@ def test_a_cell_waits_for_settings_that_may_matter_to_it(
     assert found == {SETTINGS[one] for one in wanted}
 
 
+def test_a_global_of_a_function_is_waited_for_before_it_is_there() -> None:
+    """The function came first, from another cell with `--run`: it ran without its number."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    exec("def scaled(x): return [x * SCALE + one.size for one in ()]", namespace)
+    needed = names_needed(ast.parse("scaled(2)"), namespace)
+    assert "SCALE" in needed
+    assert "size" not in needed
+
+
 @pytest.mark.parametrize(
     ("cell", "waits"),
     [

@@ -20,6 +20,7 @@ from covalab.jupyter.cells.cell import kind_of, names_in_texts
 from covalab.jupyter.cells.dataflow import Conflict, scan
 from covalab.jupyter.cells.derived import changed_sources
 from covalab.namespace.caches import CACHED
+from covalab.namespace.definitions import globals_of
 from covalab.worker.session.effects import lists_names, may_read, may_write, settings_set
 from covalab.worker.session.packages_used import is_generator, may_draw, packages_used, settings_used
 from covalab.worker.session.reach import codes_in, names_in, reached
@@ -62,6 +63,8 @@ def names_needed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
     words = {*_words_of(tree, namespace), *inside, *read}
     packages = packages_used(tree, [namespace[name] for name in reads], inside)
     found = read | reads | scope.bindings.keys() | scope.deleted
+    # A global that a function reads need not be there yet.
+    found |= {one for name in reads for code in codes_in(namespace[name]) for one in globals_of(code)}
     found |= {SETTINGS[kind] for kind in settings_used(tree, packages)}
     if may_draw(tree, packages, words):
         found |= {RANDOM}
