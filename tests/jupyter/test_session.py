@@ -393,6 +393,13 @@ def test_a_cell_alone_that_changes_ipython_is_refused(code: str) -> None:
         refuse_alone(read_session_cell(f"%%electron --run\n{code}"), {})
 
 
+def test_a_cell_alone_that_registers_with_a_package_is_refused() -> None:
+    """The next cell had a table without the accessor."""
+    code = "@pd.api.extensions.register_dataframe_accessor('law')\nclass Law: ..."
+    with pytest.raises(CellRefused, match=r"register_dataframe_accessor registers.*leave it a plain cell"):
+        refuse_alone(read_session_cell(f"%%electron --run\n{code}"), {})
+
+
 def test_a_cell_alone_that_reads_the_annotations_of_the_notebook_is_refused() -> None:
     """Those that other cells have made are in the notebook. Those of functions and classes are everywhere."""
     with pytest.raises(CellRefused, match="leave it a plain cell"):

@@ -11,11 +11,20 @@ from typing import Any
 import msgspec
 import numpy as np
 from PIL import Image
-from tests.law.normal import Output, error_lines, outputs_of, text_of, traceback_text, without_views
+from tests.law.normal import (
+    Output,
+    error_lines,
+    outputs_of,
+    text_of,
+    traceback_text,
+    without_missed_updates,
+    without_views,
+)
 from tests.law.ways import Run, Way, error_of
 
 _PIXEL_STEP = 16  # of 255: anti-aliasing
 _PIXEL_SHARE = 0.002
+_SHOWN = {"text", "output", "picture"}
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -40,7 +49,11 @@ def differences(plain: Run, background: Run, *, cells: int | None = None, way: W
     found: list[Difference] = []
     pairs = zip(plain.outputs[:cells], background.outputs[:cells], strict=True)
     for number, (one, other) in enumerate(pairs):
-        found += _outputs(one, other, f"cell {number}")
+        n_missed, without = without_missed_updates(other)
+        for _ in range(n_missed):  # the display of an earlier cell stays as it was
+            shown = next((n for n, old in enumerate(found) if old.kind in _SHOWN and ", output " in old.where), None)
+            found = [old for n, old in enumerate(found) if n != shown]
+        found += _outputs(one, without, f"cell {number}")
     found += _files(plain.files, background.files)
     names = [*_names(plain.names, background, plain.unstorable)]
     if plain.names_before_error is not None:

@@ -109,6 +109,23 @@ def without_views(plain: list[Output], background: list[Output]) -> tuple[list[O
     return ones, others
 
 
+_MISSED = re.compile(r"covalab: nothing was displayed here under the id .*\n?")
+
+
+def without_missed_updates(outputs: Sequence[Output]) -> tuple[int, list[Output]]:
+    """Return how often outputs say that they have not changed what another cell displays, and the rest of them."""
+    n_missed, found = 0, []
+    for one in outputs:
+        if one["output_type"] == "stream" and one["name"] == "stderr":
+            text, n = _MISSED.subn("", "".join(one["text"]))
+            n_missed += n
+            if text or not n:
+                found.append(one | {"text": text})
+        else:
+            found.append(one)
+    return n_missed, found
+
+
 def _content(kind: str, content: Any) -> Any:
     if kind == _VIEW:
         return "a widget"  # the view of a live object; its id is drawn

@@ -170,3 +170,18 @@ def test_files_are_compared(tmp_path: Path) -> None:
     found = compared(Run([], files=before), Run([], files=files_in(tmp_path)))
 
     assert [one.where for one in found] == ["a/b.txt", "c"]
+
+
+def test_a_display_that_another_cell_would_have_changed_may_differ_once() -> None:
+    """The cell that would change it says so; another difference is one all the same."""
+    said = "covalab: nothing was displayed here under the id 'a': what an earlier cell has displayed stays as it was.\n"
+
+    def run(*cells: str, notice: bool) -> Run:
+        shown: list[list[Output]] = [
+            [{"output_type": "display_data", "data": {"text/plain": text}, "metadata": {}}] for text in cells
+        ]
+        return Run([*shown, [{"output_type": "stream", "name": "stderr", "text": said}] if notice else []])
+
+    assert not compared(run("done", "x", notice=False), run("working", "x", notice=True))
+    assert compared(run("done", "x", notice=False), run("working", "y", notice=True))
+    assert compared(run("done", "x", notice=False), run("working", "x", notice=False))

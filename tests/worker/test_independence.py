@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import sys
 import types
 from pathlib import Path
@@ -18,7 +20,7 @@ from covalab.worker.session.cell_text import CellText
 from covalab.worker.session.independence import SessionNames, broken, dependence, without_rebound
 from covalab.worker.session.record import RecordState
 
-_FIRST = """import math, os, random, sys
+_FIRST = """import io, logging, math, os, random, sys
 import numpy as np
 import pandas as pd
 import matplotlib.pyplot as plt
@@ -52,6 +54,7 @@ class Box:
     def note(self):
         Box.size += 1
 box = Box()
+log = io.StringIO()
 never = (n for n in rows)
 """
 
@@ -171,6 +174,20 @@ def test_what_needs_nothing_of_the_failure_runs(session: Session, failed: str, c
 def test_what_may_need_something_is_not_run(session: Session, failed: str, cell: str, reason: str) -> None:
     """Whatever a whole run of the failed cell could have changed, and what cannot be told."""
     assert reason in session.reason(failed, cell)
+
+
+def test_what_logs_go_to_may_be_changed_by_any_cell(session: Session) -> None:
+    """A cell read the lines of the log, in which those of the failed one were missing."""
+    assert session.reason("logging.warning(1 / 0)", "log.getvalue()") == ""
+    log = session.namespace["log"]
+    assert isinstance(log, io.StringIO)
+    handler = logging.StreamHandler(log)
+    logging.getLogger("of.this.test").addHandler(handler)
+    try:
+        assert "may change" in session.reason("logging.warning(1 / 0)", "log.getvalue()")
+        assert session.reason("logging.warning(1 / 0)", "k + 1") == ""
+    finally:
+        logging.getLogger("of.this.test").removeHandler(handler)
 
 
 def test_cells_that_were_not_run_count_too(session: Session) -> None:

@@ -102,7 +102,7 @@ class CovalabMagics(Magics):
         self.session = Session(shell.user_ns)
         self.last: DispatchHandle | None = None
         self._background: dict[str, BackgroundCell] = {}
-        shell.user_ns[WAIT] = self._wait
+        shell.user_ns[WAIT] = lambda code: self._wait(ast.parse(code))
         shell.input_transformers_cleanup.append(_filled)
         shell.events.register("pre_run_cell", lambda _info: self.session.enter_context())
         shell.ast_transformers.append(
@@ -205,7 +205,7 @@ class CovalabMagics(Magics):
                 is_parameters="parameters" in ((self._message().get("metadata") or {}).get("tags") or ()),
             )
             if options.run:
-                self._wait(*names_needed(made.part.cell.tree, self._shell.user_ns))
+                self._wait(made.part.cell.tree)
             single = self._single(made) if options.run else None
         if single is not None:
             with _usage_errors():
@@ -233,12 +233,14 @@ class CovalabMagics(Magics):
         self._background[str(handle)] = cell
         threading.Thread(target=cell.follow, args=(update,), name=f"covalab-run-{handle}", daemon=True).start()
 
-    def _wait(self, *names: str) -> None:
-        """Wait for names that cells with `--run` are making; a cell that needs them calls this first."""
-        for cell, found in self.session.expected(names).items():
-            WaitingLine(_Line().show).wait(found, cell.name, cell.wait)
-            if cell.error is not None:
-                raise cell.error
+    def _wait(self, tree: ast.Module) -> None:
+        """Wait for what code needs of cells with `--run`; a plain cell that needs something calls this first."""
+        # Again, because what has arrived may be a function that needs more.
+        while making := self.session.expected(names_needed(tree, self._shell.user_ns)):
+            for cell, names in making.items():
+                WaitingLine(_Line().show).wait(names, cell.name, cell.wait)
+                if cell.error is not None:
+                    raise cell.error
         self.session.enter_context()
 
     @magic(

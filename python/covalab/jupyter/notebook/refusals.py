@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import logging
+import re
 import types
 import warnings
 from collections.abc import Mapping, Sequence
@@ -50,6 +51,7 @@ _CHANGE_SHELL: Final = frozenset(
     }
 )
 """Names, attributes and events by which a cell changes IPython itself."""
+_REGISTERS: Final = re.compile(r"register_\w+_(accessor|namespace)")  # of pandas, xarray, polars
 
 
 def refuse_alone(cell: Cell, namespace: Mapping[str, Any]) -> None:
@@ -98,6 +100,12 @@ def _refuse_change_of_shell(node: ast.AST) -> None:
     if word in _CHANGE_SHELL:
         message = (
             f"{word} changes IPython in the cell's own process, where the cells after it do not run: "
+            "leave it a plain cell"
+        )
+        raise CellRefused(message, getattr(node, "lineno", 0))
+    if _REGISTERS.fullmatch(word):
+        message = (
+            f"{word} registers a class with a package in the cell's own process, where the cells after it do not run: "
             "leave it a plain cell"
         )
         raise CellRefused(message, getattr(node, "lineno", 0))

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import ast
 import dis
+import functools
 import gc
 import time
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, Final, TypeGuard
 
 from covalab.core.plain_types import ATOMS
 from covalab.jupyter.cells.cell import kind_of, names_in_texts
 from covalab.jupyter.cells.dataflow import Conflict, scan
 from covalab.jupyter.cells.derived import changed_sources
+from covalab.namespace.caches import CACHED
+from covalab.namespace.definitions import globals_of
 from covalab.worker.session.effects import lists_names, may_read, may_write, settings_set
 from covalab.worker.session.packages_used import is_generator, may_draw, packages_used, settings_used
 from covalab.worker.session.reach import codes_in, names_in, reached
@@ -39,6 +42,7 @@ _MAIN: Final = "__main__"
 _ASKS_FOR_CLASS: Final = frozenset({"type", "__class__", "__mro__", "__subclasses__", "__bases__"})
 _OBJECTS_LIMIT: Final = 100_000
 _SETS_GLOBAL: Final = frozenset({"STORE_GLOBAL", "DELETE_GLOBAL"})
+_SETS_OUTER: Final = frozenset({"STORE_DEREF", "DELETE_DEREF"})
 _TICK_SECONDS: Final = 0.1
 _SHOWN_AFTER: Final = 0.5
 
@@ -59,6 +63,8 @@ def names_needed(tree: ast.Module, namespace: Mapping[str, Any]) -> set[str]:
     words = {*_words_of(tree, namespace), *inside, *read}
     packages = packages_used(tree, [namespace[name] for name in reads], inside)
     found = read | reads | scope.bindings.keys() | scope.deleted
+    # A global that a function reads need not be there yet.
+    found |= {one for name in reads for code in codes_in(namespace[name]) for one in globals_of(code)}
     found |= {SETTINGS[kind] for kind in settings_used(tree, packages)}
     if may_draw(tree, packages, words):
         found |= {RANDOM}
@@ -166,18 +172,38 @@ def _changes_by_use(value: object) -> bool:
     kind = type(value)
     if is_generator(value) or hasattr(kind, "__next__"):
         return True
-    if isinstance(value, types.FunctionType):
-        inside = [
-            *vars(value).values(),
-            *(value.__defaults__ or ()),
-            *(value.__kwdefaults__ or {}).values(),
-            *(cell.cell_contents for cell in value.__closure__ or () if not _is_empty(cell)),
-        ]
-        return value.__module__ == "__main__" and any(map(_can_change, inside))
+    if isinstance(value, (types.MethodType, types.BuiltinFunctionType)):
+        return not isinstance(value.__self__, (type, types.ModuleType)) and _can_change(value.__self__)
+    if isinstance(value, functools.partial):
+        return any(_changes_by_use(one) or _can_change(one) for one in (value.func, *value.args))
+    if isinstance(value, (types.FunctionType, type, CACHED)):
+        return value.__module__ == _MAIN and _keeps_something(value)
+    return kind.__module__ == _MAIN and _can_change(value)
+
+
+def _keeps_something(value: types.FunctionType | type | Any) -> bool:
+    """Return whether a function keeps something from call to call, or a class has attributes that are data.
+
+    A function does in its attributes, in variables around it that it sets, in objects that can change, in a cache.
+    """
+    if isinstance(value, CACHED):
+        return True
+    own = (one for name, one in vars(value).items() if not name.startswith("__"))
     if isinstance(value, type):
-        attributes = (one for name, one in vars(value).items() if not name.startswith("__"))
-        return value.__module__ == "__main__" and any(kind_of(one) == "data" for one in attributes)
-    return kind.__module__ == "__main__" and _can_change(value)
+        return any(kind_of(one) == "data" for one in own)
+    inside = [
+        *(value.__defaults__ or ()),
+        *(value.__kwdefaults__ or {}).values(),
+        *(cell.cell_contents for cell in value.__closure__ or () if not _is_empty(cell)),
+    ]
+    return any(True for _ in own) or _rebinds(value.__code__) or any(map(_can_change, inside))
+
+
+def _rebinds(code: types.CodeType, variables: Container[str] | None = None) -> bool:
+    """Return whether a function sets a variable of the one around it, also in functions inside it."""
+    outer = code.co_freevars if variables is None else variables
+    is_set = any(one.opname in _SETS_OUTER and one.argval in outer for one in dis.get_instructions(code))
+    return is_set or any(_rebinds(one, outer) for one in code.co_consts if isinstance(one, types.CodeType))
 
 
 def _is_empty(cell: types.CellType) -> bool:
@@ -210,10 +236,10 @@ class WaitingTransformer(ast.NodeTransformer):
         self._pending, self._namespace, self._is_any = pending, namespace, is_any
 
     def visit_Module(self, node: ast.Module) -> ast.Module:
-        """Add the call in front of the code."""
+        """Add the call in front of the code, with the code: a function that arrives needs names of its own."""
         names = self._pending(names_needed(node, self._namespace)) if node.body and self._is_any() else []
         if names:
-            call = ast.parse(f"{WAIT}({', '.join(map(repr, names))})").body
+            call = ast.parse(f"{WAIT}({ast.unparse(node)!r})").body
             for part in ast.walk(call[0]):
                 ast.copy_location(part, node.body[0])
             node.body[:0] = call

@@ -89,8 +89,8 @@ class _Finder:
         if name not in _AFTER_IMPORT:
             return None
         spec = PathFinder.find_spec(name, path, target)
-        if name == _DRAWING:
-            _before_rich[:] = [random.getstate()]
+        if name in _DRAWING:
+            _before_rich[name] = random.getstate()
         if spec is not None and spec.loader is not None:
             loader: Any = spec.loader
             execute = loader.exec_module
@@ -142,16 +142,18 @@ def _use_inline_backend(pyplot: Any) -> None:
         dict.__setitem__(params, "backend", INLINE_BACKEND)
 
 
-def _undo_draw(_: Any) -> None:
+def _undo_draw(module: Any) -> None:
     """Put back the random number that rich draws when it is imported: here that may have been before the task."""
-    if _before_rich:
-        random.setstate(_before_rich.pop())
+    state = _before_rich.pop(module.__name__, None)
+    if state is not None:
+        random.setstate(state)
 
 
-_DRAWING: Final = "rich.default_styles"
-_before_rich: Final[list[Any]] = []
+_DRAWING: Final = ("rich.style", "rich.default_styles")
+"""In which of them depends on the version."""
+_before_rich: Final[dict[str, Any]] = {}
 _AFTER_IMPORT: Final[dict[str, Callable[[Any], None]]] = {
     "IPython.core.interactiveshell": _use_own_shell,
     "matplotlib.pyplot": _use_inline_backend,
-    _DRAWING: _undo_draw,
+    **dict.fromkeys(_DRAWING, _undo_draw),
 }

@@ -7,6 +7,8 @@ that can depend on any of that is not run; what cannot be shown counts as depend
 from __future__ import annotations
 
 import ast
+import logging
+import os
 import sys
 import types
 from collections.abc import Iterable, Mapping, Sequence
@@ -188,6 +190,8 @@ def broken(number: int, cell: CellText, names: SessionNames, *, has_failed: bool
     if anything:
         return Broken(number, has_failed, sorted(sets), anything=anything)
     changes = _roots_changed(code.module) | _values_changed(code, names.namespace)
+    handlers = _handlers()
+    changes |= _held_by(handlers, names.namespace)
     changes |= names.sharing(changes)
     if not names.unstorable.isdisjoint(changes):
         name = min(names.unstorable & changes)
@@ -201,9 +205,25 @@ def broken(number: int, cell: CellText, names: SessionNames, *, has_failed: bool
         sorted(packages - _KNOWN),
         sorted(settings_set(code.module)),
         code.draws,
-        may_write(code.module) or bool(packages - _KNOWN),
+        may_write(code.module) or bool(packages - _KNOWN) or any(map(_writes_file, handlers)),
         _makes_code(code),
     )
+
+
+def _handlers() -> list[logging.Handler]:
+    """Return what handles the messages of loggers, which any cell and any package may log."""
+    loggers = [logging.root, *(one for one in logging.root.manager.loggerDict.values() if type(one) is logging.Logger)]
+    return [handler for logger in loggers for handler in logger.handlers]
+
+
+def _writes_file(handler: logging.Handler) -> bool:
+    return isinstance(handler, logging.FileHandler) and handler.baseFilename != os.devnull
+
+
+def _held_by(handlers: Iterable[logging.Handler], namespace: Mapping[str, Any]) -> set[str]:
+    """Return the names of handlers, and of the streams to which they write."""
+    objects = {id(one) for handler in handlers for one in (handler, vars(handler).get("stream"))} - {id(None)}
+    return {name for name, value in namespace.items() if id(value) in objects}
 
 
 def _makes_code(code: _Code) -> bool:
