@@ -5,7 +5,7 @@ import { commitLabel } from '../src/dispatch/provenanceText';
 import type { DifferenceView, NodePair, SideNode } from '../src/wire';
 
 function node(digest: string): SideNode {
-  return { name: 'f', status: 'completed', seconds: 1, digest, text: '', node: 0, type: 'int' };
+  return { name: 'f', status: 'completed', seconds: 1, digest, text: '', node: 0, type: 'int', function: 'f' };
 }
 
 const SAME: NodePair = { name: 'f', left: node('a'), right: node('a') };

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -91,13 +92,16 @@ def test_the_graph_moves_and_cancel_works_while_the_kernel_is_busy(desk: Desk, l
 
 def test_an_output_stays_live_through_reload_restart_and_no_kernel(desk: Desk, lab: Lab) -> None:
     """A saved notebook shows the live state after a reload, after a kernel restart and with no kernel at all."""
-    desk.open(lab.notebook("stays.ipynb", slow(60, 0.5)))
+    path = lab.notebook("stays.ipynb", slow(60, 0.5))
+    desk.open(path)
     desk.run_all()
     view = desk.views().first
     desk.until(lambda: done(view) >= 3, "it does not start")
     desk.save()
+    shutil.copy(lab.work / path, lab.work / "unfinished.ipynb")
+    set_notifications(desk, 1)
 
-    desk.open("stays.ipynb")
+    desk.open(path)
     desk.until(lambda: done(desk.views().first) > 3, "not live after a reload")
     expect(desk.views().first.locator(".cv-stale")).to_be_hidden()
     desk.shoot("after-reload")
@@ -129,6 +133,44 @@ def test_an_output_stays_live_through_reload_restart_and_no_kernel(desk: Desk, l
     expect(desk.views().first).to_contain_text("118")
     assert lab.ask("api/kernels") == []
     desk.shoot("completed-without-kernel")
+
+    # The reader, who may look elsewhere, is told; what is saved now is the end, without a kernel as well.
+    toast = page.locator(".Toastify__toast")
+    expect(toast).to_have_count(1)
+    expect(toast).to_contain_text("slow_sweep completed after")
+    toast.get_by_role("button", name="Open").click()
+    expect(badge(page.locator(".jp-covalab-Dispatch.cv-mod-main:visible"))).to_have_text("Completed")
+    page.locator(".lm-TabBar-tab", has_text=path).click()
+    set_notifications(desk, None)
+
+    def is_complete() -> bool:
+        desk.command("docmanager:save")  # the page gives a kernel a moment to bring the output up to date itself
+        return "<td" in (text := (lab.work / path).read_text()) and "As of" not in text
+
+    desk.until(is_complete, "what is saved is still the state on the way")
+    unfinished, complete = exported(lab, "unfinished.ipynb", path)
+    assert "Running" in unfinished
+    assert "As of" in unfinished
+    assert str(lab.work) not in unfinished
+    assert "Completed" in complete
+    assert "118" in complete
+    assert "As of" not in complete
+    assert str(lab.work) not in complete
+
+
+def set_notifications(desk: Desk, seconds: int | None) -> None:
+    """Set from which duration on the end of a dispatch is notified of; None: the default."""
+    desk.page.evaluate(
+        "raw => window.jupyterapp.serviceManager.settings.save('covalab:plugin', raw)",
+        "{}" if seconds is None else json.dumps({"notifyAfter": seconds}),
+    )
+
+
+def exported(lab: Lab, *names: str) -> list[str]:
+    """Return the outputs of notebooks as HTML, as a reader without our extension gets them."""
+    subprocess.run([sys.executable, "-m", "nbconvert", "--to", "html", *names], cwd=lab.work, check=True)
+    texts = [(lab.work / name).with_suffix(".html").read_text() for name in names]
+    return [text[text.index("jp-Cell-outputWrapper") :] for text in texts]
 
 
 def test_the_side_bar_shows_what_a_script_dispatches(desk: Desk, lab: Lab, tmp_path: Path) -> None:

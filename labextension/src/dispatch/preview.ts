@@ -123,7 +123,7 @@ export class PreviewView {
       )
     );
     const grid = h('table', {}, h('thead', {}, h('tr', {}, h('td'), ...heads)), h('tbody', {}, ...rows));
-    return h('div', {}, h('div', { class: 'cv-grid', attrs: { tabindex: '0', role: 'region', 'aria-label': 'Rows of the value' } }, grid), this._pages(table));
+    return h('div', {}, h('div', { class: 'cv-grid', attrs: { tabindex: '0', role: 'region', 'aria-label': `Rows of ${this._options.name}` } }, grid), this._pages(table));
   }
 
   private _pages(table: PreviewTable): HTMLElement {

@@ -1,10 +1,10 @@
 /**
  * Line above an open notebook about its run: how far it has come, with buttons to cancel it, see it and use its values.
  */
-import { Widget } from '@lumino/widgets';
 import { h, iconButton, statusMark, summaryMark } from '../dom';
 import { canCancel, counted, errorMessage, isTerminal } from '../text';
 import type { ISnapshot } from '../tokens';
+import { NotebookLine } from './line';
 import { runLine } from './texts';
 
 export interface IRunBarOptions {
@@ -18,11 +18,9 @@ export interface IRunBarOptions {
 }
 
 /** Shows one line. */
-export class RunBar extends Widget {
+export class RunBar extends NotebookLine {
   constructor(options: IRunBarOptions) {
     super();
-    this.addClass('jp-covalab-RunBar');
-    this.node.setAttribute('data-lm-suppress-shortcuts', 'true');
     this._cancel = h('button', { class: 'cv-button cv-mod-cancel', text: 'Cancel', title: 'Stop the running cell and start no others', attrs: { type: 'button' }, onClick: () => this._onCancel(options.cancel) });
     this._resume = h('button', { class: 'cv-button', text: 'Resume', title: 'Run what is left, with the notebook as it is now: completed cells at its beginning whose text is the same are kept', attrs: { type: 'button' }, onClick: options.resume });
     this._bring = h('button', { class: 'cv-button', text: 'Bring Values Here', title: 'Make the names of the run known in the kernel of this notebook', attrs: { type: 'button' }, onClick: options.bring });
@@ -71,6 +69,7 @@ export class RunBar extends Widget {
     this._bring.hidden = !ended || summary.counts.completed === 0;
     this._open.hidden = !this._canOpen;
     this._close.hidden = !ended;
+    this.fitContent();
   }
 
   private _onCancel(cancel: () => Promise<void>): void {

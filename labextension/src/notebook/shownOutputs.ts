@@ -2,12 +2,12 @@
  * Dispatches that the cells of an open notebook show: a mark where the cell was changed since, and an offer to show those
  * again that the notebook lost.
  */
-import { Widget } from '@lumino/widgets';
 import type { Client } from '../client';
 import { h, iconButton } from '../dom';
 import { counted } from '../text';
 import { CELL_MIME_TYPE, MIME_TYPE, sourceOf } from '../tokens';
 import type { DispatchSummary } from '../wire';
+import { NotebookLine } from './line';
 import { Note, placeNote } from './marks';
 import { sourceDigest } from './matching';
 import { type ICodeCellModel, codeCells, type INotebookPanel } from './panel';
@@ -136,11 +136,9 @@ function isChanged(cell: ICodeCellModel): boolean {
 }
 
 /** Line above a notebook: how many dispatches it has lost, and a button that shows them. */
-class LostBar extends Widget {
+class LostBar extends NotebookLine {
   constructor(lost: readonly DispatchSummary[], restore: () => Promise<void>) {
     super();
-    this.addClass('jp-covalab-RunBar');
-    this.node.setAttribute('data-lm-suppress-shortcuts', 'true');
     const count = counted(lost.length, 'dispatch', 'dispatches');
     const text = h('span', { class: 'cv-runText', text: `${count} of this notebook ${lost.length === 1 ? 'is' : 'are'} not shown: it was not saved after ${lost.length === 1 ? 'it' : 'them'}.`, title: lost.map(({ name, inputs }) => `${name} ${inputs}`.trim()).join('\n'), attrs: { role: 'status' } });
     const button = h('button', {
