@@ -333,7 +333,16 @@ def test_purge_deletes_what_it_names_and_nothing_else(apart: Path) -> None:
     (apart / "mine.txt").write_text("mine")
     refused = CliRunner().invoke(main, ["purge"], input="n\n")
     assert refused.exit_code == 1
+    would = covalab("purge", "--hard", "--yes", "--dry-run")
+    assert (would.exit_code, str(apart / "covalab.db") in would.output) == (0, True)
+    assert "deleted" not in would.output
     assert (apart / "logs").exists()
+    assert (apart / "covalab.db").exists()
+    assert covalab("purge", "--yes", "--older-than", "1 day", "--dry-run").output == "0 dispatches would be forgotten\n"
+    older = covalab("purge", "--yes", "--older-than", "0.001 s", "--dry-run").output
+    assert older == f"{run}  purged  COMPLETED\n1 dispatches would be forgotten\n"
+    assert find(apart) is not None
+    assert ct.get_result(run).result == 1
 
     soft = covalab("purge", "-y")
     assert not (apart / "logs").exists()

@@ -70,6 +70,8 @@ class Known(msgspec.Struct):
     attempts: dict[int, list[int]] = {}
     runs: dict[int, int] = {}
     """How often each node was run; after a restart, as far as that is recorded."""
+    due: dict[int, float] = {}
+    """When nodes that failed, and run again, may."""
     status: Status = "running"
     """Of the dispatch, at the last commit."""
 
@@ -132,8 +134,17 @@ class Histories(RuleBasedStateMachine):
             run = self.read(lambda db, summary=summary: load_running(db, summary, self.blobs))
             self.runs[summary.id] = run
         self.happened = copy.deepcopy(self.acknowledged)
-        for known in self.happened.values():
+        for name, known in self.happened.items():
+            if name in self.runs:
+                self.compare_retries(self.runs[name], known)
             known.runs = {node: max(numbers) for node, numbers in known.attempts.items()}
+
+    def compare_retries(self, run: RunningDispatch, known: Known) -> None:
+        """After a restart, a node that failed has waited as long, and failed as often, as before."""
+        waiting = {node: known.due[node] for node in known.attempts if node not in known.ends}
+        assert waiting == run.progress.delayed
+        assert not {*waiting} & {*run.progress.ready}
+        assert run.failures == {node: len(numbers) for node, numbers in known.attempts.items()}
 
     def write(self, job: Any, *, within: bool = True) -> Any:
         """Run a job in a transaction, or on the writer's connection without one."""
@@ -241,6 +252,7 @@ class Histories(RuleBasedStateMachine):
             run.attempts.append(Attempt(run.progress.attempt[node], outcome, self.now + 5))
             run.progress.schedule_retry(node, self.now + 5)
             known.attempts.setdefault(node, []).append(attempt)
+            known.due[node] = self.now + 5
         else:
             self.n_values += 1
             value = serialize_small(self.n_values) if how == "completed" else None
@@ -400,7 +412,7 @@ def test_histories_are_legal() -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 def test_many_histories_are_legal() -> None:
     """The same, for long."""
-    machine(3_000, 60)
+    machine(10_000, 50)

@@ -1,6 +1,8 @@
 """A task that does the worst to its process fails alone, says why, and leaves nothing behind.
 
-Each kind runs beside six innocent tasks of the same dispatch, while another dispatch of thirty is running.
+Each kind runs beside six innocent tasks of the same dispatch, while another dispatch of thirty is running. Kinds that
+reach no other process do so all at once, each in a dispatch of its own; those that take what processes share, or end
+the process of others, one after the other: others would run twice.
 """
 
 from __future__ import annotations
@@ -10,26 +12,16 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from tests.system.poison_kinds import (
-    GIGABYTE,
-    KINDS,
-    Kind,
-    returning_twice,
-    two_gigabytes,
-    two_gigabytes_of_a_child,
-    two_gigabytes_through_python,
-)
+from tests.system.poison_kinds import ALONE, PRINTING, TOGETHER, Kind, returning_twice
 from tests.system.processes import Sampler, alive, described, dispatcher, noted, settle, steady
 from tests.system.tasks import runs
 from tests.waiting import until
 
 import covalab as ct
 from covalab.client import Client
-
-pytestmark = pytest.mark.sampled(6)
 
 MEMORY = "500 MB"
 DISK = 256 * 2**20  # a child writes so much between two looks at its output
@@ -65,12 +57,8 @@ def thirty(witness: str) -> Any:
     return [innocent(x, witness) for x in range(30)]
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
-@pytest.mark.timeout(120)
-def test_only_the_poison_fails(
-    kind: Kind, client: Client, n_processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It has the right error after exactly its attempts; the others ran once; nothing of it is left."""
+def begun(kind: Kind, folder: Path) -> str:
+    """Dispatch a poison amid six innocent tasks, from a folder that it may remove."""
     task = kind.task
 
     @ct.lattice
@@ -79,32 +67,92 @@ def test_only_the_poison_fails(
         poison = task(folder)
         return before, poison, [innocent(x, witness) for x in range(3, 6)]
 
-    here = tmp_path / "here"
-    here.mkdir()
-    with Sampler(client, whole_family=str(kind).startswith("two_gigabytes")) as sampler:
-        many = ct.dispatch(thirty)(str(tmp_path / "witness of thirty"))
-        monkeypatch.chdir(here)
-        dispatch = ct.dispatch(seven)(str(tmp_path), str(tmp_path / "witness"))
-        monkeypatch.chdir(tmp_path)
-        try:
-            result = ct.get_result(dispatch, wait=True, timeout=120)
-            other = ct.get_result(many, wait=True, timeout=120)
-        finally:
-            ct.cancel(dispatch)
-            ct.cancel(many)
+    here = folder / "here"
+    here.mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here)
+        return str(ct.dispatch(seven)(str(folder), str(folder / "witness")))
 
-    _check_the_others(client, many, "innocent", 30)
-    assert other.result == [x * x for x in range(30)]
+
+class Ended(NamedTuple):
+    """What is there after poisons and the thirty have ended."""
+
+    many: str
+    dispatches: dict[str, str]
+    """By the name of the kind."""
+    sampler: Sampler
+
+
+def poisoned(client: Client, kinds: list[Kind], folder: Path) -> Ended:
+    """Run poisons, and thirty innocent tasks at the same time, to the end."""
+    whole_family = any(kind.task in PRINTING for kind in kinds)
+    with Sampler(client, whole_family=whole_family) as sampler:
+        many = str(ct.dispatch(thirty)(str(folder / "witness of thirty")))
+        dispatches = {str(kind): begun(kind, folder / str(kind)) for kind in kinds}
+        try:
+            for dispatch in [*dispatches.values(), many]:
+                ct.get_result(dispatch, wait=True, timeout=240)
+        finally:
+            for dispatch in [*dispatches.values(), many]:
+                ct.cancel(dispatch)
+    return Ended(many, dispatches, sampler)
+
+
+@pytest.fixture(scope="module")
+def folder_of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the kinds that run at once."""
+    return tmp_path_factory.mktemp("all")
+
+
+@pytest.fixture(scope="module")
+def all_ended(client: Client, n_processes: int, folder_of_all: Path) -> Ended:
+    """Run all kinds that reach no other process at once."""
+    return poisoned(client, TOGETHER, folder_of_all)
+
+
+@pytest.mark.parametrize("kind", TOGETHER, ids=str)
+def test_of_many_poisons_each_fails_alone(kind: Kind, client: Client, all_ended: Ended, folder_of_all: Path) -> None:
+    """It has the right error after exactly its attempts; the others ran once."""
+    _check_what_ran(client, all_ended.dispatches[str(kind)], kind, folder_of_all / str(kind))
+
+
+def test_many_poisons_leave_nothing_behind(
+    client: Client, all_ended: Ended, n_processes: int, folder_of_all: Path
+) -> None:
+    """What ran at the same time has run once, and all that is left are the processes that there were before."""
+    _check_the_thirty(client, all_ended, folder_of_all)
+    _check_what_it_took(all_ended.sampler)
+    _check_nothing_is_left(client, [folder_of_all / str(kind) for kind in TOGETHER], n_processes)
+    assert ct.dispatch_sync(ct.lattice(innocent))(3, os.devnull).result == 9
+
+
+@pytest.mark.parametrize("kind", ALONE, ids=str)
+@pytest.mark.timeout(120)
+def test_only_the_poison_fails(kind: Kind, client: Client, n_processes: int, tmp_path: Path) -> None:
+    """It has the right error after exactly its attempts; the others ran once; nothing of it is left."""
+    ended = poisoned(client, [kind], tmp_path)
+
+    _check_the_thirty(client, ended, tmp_path)
+    _check_what_ran(client, ended.dispatches[str(kind)], kind, tmp_path / str(kind))
+    _check_what_it_took(ended.sampler)
+    _check_nothing_is_left(client, [tmp_path / str(kind)], n_processes)
+    assert ct.dispatch_sync(ct.lattice(innocent))(3, os.devnull).result == 9
+
+
+def _check_the_thirty(client: Client, ended: Ended, folder: Path) -> None:
+    _check_the_others(client, ended.many, "innocent", 30)
+    assert ct.get_result(ended.many).result == [x * x for x in range(30)]
+    assert runs(folder / "witness of thirty") == {str(x): 1 for x in range(30)}
+
+
+def _check_what_ran(client: Client, dispatch: str, kind: Kind, folder: Path) -> None:
+    result = ct.get_result(dispatch)
     _check_the_others(client, dispatch, "innocent", 6)
     _check_the_poison(client, dispatch, kind)
     assert str(result.status) in (("FAILED" if kind.type else "COMPLETED"), "COMPLETED" if kind.may_complete else "")
-    assert runs(tmp_path / "witness of thirty") == {str(x): 1 for x in range(30)}
-    assert runs(tmp_path / "witness") == {str(x): 1 for x in range(6)}
+    assert runs(folder / "witness") == {str(x): 1 for x in range(6)}
     if kind.task is returning_twice:
         assert result.result[1] == "parent"
-    _check_what_it_took(sampler)
-    _check_nothing_is_left(client, tmp_path, n_processes)
-    assert ct.dispatch_sync(ct.lattice(innocent))(3, os.devnull).result == 9
 
 
 def _check_the_others(client: Client, dispatch: str, name: str, n: int) -> None:
@@ -140,8 +188,8 @@ def _check_what_it_took(sampler: Sampler) -> None:
     assert most.largest <= before.largest + GROWTH  # both 0 if the family was not looked at
 
 
-def _check_nothing_is_left(client: Client, folder: Path, n_processes: int) -> None:
-    keys = noted(folder)
+def _check_nothing_is_left(client: Client, folders: list[Path], n_processes: int) -> None:
+    keys = {key for folder in folders for key in noted(folder)}
     deadline = time.monotonic() + 5
     while left := alive(keys):
         assert time.monotonic() < deadline, f"left behind:\n{described(left)}"
@@ -149,21 +197,24 @@ def _check_nothing_is_left(client: Client, folder: Path, n_processes: int) -> No
     settle(client.data_dir, n_processes)
 
 
-@pytest.mark.parametrize(
-    "task", [two_gigabytes, two_gigabytes_through_python, two_gigabytes_of_a_child], ids=lambda it: it.__name__
-)
+@pytest.mark.parametrize("task", PRINTING, ids=lambda it: it.__name__)
 def test_the_first_and_last_part_of_much_output_are_kept(task: Any, client: Client, tmp_path: Path) -> None:
-    """It says how much was cut in between, and what is recorded is a few megabytes at most."""
-    result = ct.dispatch_sync(ct.lattice(task))(str(tmp_path))
+    """It says how much was cut in between; what is recorded is a few megabytes at most, and others go on meanwhile."""
+    kind = Kind(task, "", 1)
+    ended = poisoned(client, [kind], tmp_path)
 
-    assert result.result == 1
-    text = result.get_node_result(0)["stdout"]
+    _check_the_thirty(client, ended, tmp_path)
+    _check_what_ran(client, ended.dispatches[str(kind)], kind, tmp_path / str(kind))
+    _check_what_it_took(ended.sampler)
+    result = ct.get_result(ended.dispatches[str(kind)])
+    node = next(n for n, it in enumerate(client.graph(result.dispatch_id).nodes) if it.name == str(kind))
+    text = result.get_node_result(node)["stdout"]
     assert text.startswith("the beginning\n")
     assert text.endswith("the end\n")
     assert len(text) < 5 * 2**20
     said = re.search(r"([\d,]+) bytes left out", text)
     assert said is not None
-    assert abs(int(said[1].replace(",", "")) + len(text) - 2 * GIGABYTE) < 2**20
+    assert abs(int(said[1].replace(",", "")) + len(text) - PRINTING[task]) < 2**20
 
 
 def test_output_that_is_cut_can_be_read_while_it_is_printed(client: Client, tmp_path: Path) -> None:

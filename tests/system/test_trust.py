@@ -12,10 +12,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from tests.waiting import until
 
 import covalab as ct
 from covalab.blobs import BlobStore
+from covalab.cli import main
 from covalab.client import Client, connect, paths
 from covalab.core.model import DispatchId
 from covalab.core.pickling import dumps
@@ -169,6 +171,12 @@ def test_what_another_account_wrote_is_not_opened(given: Given) -> None:
     """It is listed and can be deleted; every other way is refused, whatever kind of dispatch it is."""
     client = connect(data_dir=given.folder)
     assert {one.id for one in client.dispatches()} == {*given.ids.values()}
+    waits = "waits until you trust it: your account did not write it, or it was changed since (`covalab trust {}`)"
+    said = {one.id: one.notice for one in client.dispatches() if one.notice}
+    assert said == {given.ids[name]: waits.format(given.ids[name]) for name in ("waiting", "held", "timed")}
+    for command in ("list", "status"):
+        printed = CliRunner().invoke(main, [command], catch_exceptions=False).output
+        assert waits.format(given.ids["waiting"]) in " ".join(printed.split()), printed
     for one in given.ids.values():
         assert client.summary(one).id == one
         assert client.graph(one).nodes
@@ -197,6 +205,7 @@ def test_nothing_of_it_runs_before_there_is_consent(given: Given) -> None:
     refuses(client, given.ids["explosive"])
     assert client.trust() == len(given.ids) - 1
     assert client.trust() == 0
+    assert [one.notice for one in client.dispatches() if one.notice] == []
     assert ct.get_result(given.ids["large"]).result is not None
     assert ct.get_result(given.ids["explosive"]).result is None
     assert given.mark.exists()

@@ -108,12 +108,12 @@ export class DispatchRow {
     }
   }
 
-  private _updateFacts({ id, inputs, name }: DispatchSummary, row: Pick<ListRow, 'result' | 'why'> | undefined, isTitled: boolean): void {
+  private _updateFacts({ id, inputs, name, notice }: DispatchSummary, row: Pick<ListRow, 'result' | 'why'> | undefined, isTitled: boolean): void {
     const result = row?.result ?? '';
     this._facts.textContent = [isTitled ? '' : inputs, result && `→ ${result}`].filter(Boolean).join(' ');
     this._facts.hidden = this._facts.textContent === '';
-    this._why.hidden = !row?.why;
-    this._why.textContent = row?.why ?? '';
+    this._why.textContent = row?.why || (notice && `It ${notice}`);
+    this._why.hidden = this._why.textContent === '';
     this._choice.checked = this._options.isChosen(id);
     this._choice.setAttribute('aria-label', `Select ${name} ${inputs}`.trim());
   }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from covalab.cli.configuration import save_settings
-from covalab.cli.dispatches import summary_table
+from covalab.cli.dispatches import print_notices, summary_table
 from covalab.cli.output import console, duration_text, echo_json, elapsed, fact_table, plain_text, table
 from covalab.core.errors import DispatcherSilent
 from covalab.core.pool_notice import jobs_text, notice, unfit_text
@@ -133,9 +133,7 @@ def status() -> None:
     if unfinished:
         out.print(summary_table(unfinished))
     said = {notice(pool, time.time()) for pool in found.pools}
-    for summary in unfinished:
-        if summary.notice and summary.notice not in said:
-            out.print(plain_text(f"{summary.name} ({summary.id[:8]}): {summary.notice}", "yellow"))
+    print_notices(out, (summary for summary in unfinished if summary.notice not in said))
 
 
 def _print_lacks(out: Console, pool: PoolStatus) -> None:

@@ -62,7 +62,9 @@ def list_(*, statuses: Sequence[Status], name: str | None, schedule: str | None,
     if as_json:
         echo_json(found)
     elif found:
-        console().print(summary_table(found))
+        out = console()
+        out.print(summary_table(found))
+        print_notices(out, found)
     else:
         which = " that match" if statuses or name or schedule else ""
         click.echo(f"no dispatches{which} in {connect().where}")
@@ -208,6 +210,13 @@ def summary_table(dispatches: Iterable[DispatchSummary]) -> Table:
             plain_text(one.notebook),
         )
     return found
+
+
+def print_notices(out: Console, dispatches: Iterable[DispatchSummary]) -> None:
+    """Print what dispatches wait for that may not come by itself."""
+    for one in dispatches:
+        if one.notice:
+            out.print(plain_text(f"{short_name(one.name)} ({one.id[:8]}): {one.notice}", "yellow"))
 
 
 def _start_text(summary: DispatchSummary) -> str:

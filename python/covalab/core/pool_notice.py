@@ -1,4 +1,4 @@
-"""Notices about pools that have no worker: what a dispatch waits for, since when, and what can be done."""
+"""Notices: what a dispatch waits for, mostly a worker where a pool has none, since when, and what can be done."""
 
 from __future__ import annotations
 
@@ -50,6 +50,19 @@ def lack_notice(pool: PoolStatus, node: str, lack: str) -> str:
     """
     where = pool.where or "this machine"
     return f"{node!r} needs {lack}; no worker of {where} offers it: it waits for one that does"
+
+
+def trust_notice(dispatch: str) -> str:
+    """Return what a dispatch waits for that somebody else wrote.
+
+    Examples
+    --------
+    >>> trust_notice("5f3c")
+    'waits until you trust it: your account did not write it, or it was changed since (`covalab trust 5f3c`)'
+    """
+    return (
+        f"waits until you trust it: your account did not write it, or it was changed since (`covalab trust {dispatch}`)"
+    )
 
 
 def short_notice(pool: PoolStatus, node: str, time_limit: float, last_end: float) -> str:

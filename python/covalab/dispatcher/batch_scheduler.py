@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from covalab.core import batching
-from covalab.core.model import WAITING_KINDS, Digest, DispatchId, NodeKind, Outcome
+from covalab.core.model import WAITING_KINDS, Digest, DispatchId, NodeKind, Outcome, Settings
 from covalab.core.placement import task_paths
 from covalab.core.protocol import Batch, TaskSpec
 from covalab.core.runtime_stats import RuntimeStats
@@ -60,6 +60,8 @@ class BatchScheduler:
         self._packages = str(packages)
         self._hungry: dict[int, OrderedDict[DispatchId, RunningDispatch]] = {}
         """Dispatches that had something ready when they last changed, by priority, in the order of their turns."""
+        self._blocked: dict[tuple[DispatchId, int], None] = {}
+        """What of the dispatches that were looked at last no idle worker takes: nodes by their settings."""
         self._batches = itertools.count(1)
         self._encoder = msgspec.msgpack.Encoder()
 
@@ -91,15 +93,61 @@ class BatchScheduler:
         for pool in self._pools:
             if pool.state != "up":
                 continue
+            self._keep(pool)
             for quick_only in (False, True):
                 while workers := _free_workers(pool, prefetch=quick_only):
                     found = self._next_run(pool, workers, quick_only=quick_only)
                     if found is None:
                         break
                     run, takers = found
+                    self._pass_over(run, pool)
                     self._send(pool, _worker_for(run, takers, run.queues[pool.key], pool), run)
                     sent[run.id] = run
         return list(sent.values())
+
+    def _pass_over(self, run: RunningDispatch, pool: Pool) -> None:
+        """Count that the first node of a dispatch goes before what no idle worker takes, and keep one for that."""
+        reservation = pool.load.reservation
+        first = run.progress.queues[run.queues[pool.key]][0]
+        reservation.forget((run.id, run.graph.nodes[first].settings))
+        for key in reservation.pass_over(self._blocked, pool.load.n_places):
+            if reservation.holder is None:
+                self._hold(key, pool)
+
+    def _hold(self, key: tuple[DispatchId, int], pool: Pool) -> None:
+        """Keep a worker for nodes of a dispatch.
+
+        Not one at which a task waits for another dispatch: that may need the same worker.
+        """
+        waiting = {batch.worker for batch in pool.batches.values() if batch.is_waiting}
+        settings = self._waits_at(key, pool)
+        worker = ""
+        if settings is not None:
+            worker = pool.load.emptiest(settings.needs, settings.time_limit, self._clock.now(), waiting)
+        if worker:
+            pool.load.reservation.hold(key, worker)
+        else:
+            pool.load.reservation.release()
+
+    def _keep(self, pool: Pool) -> None:
+        """Look again at which worker is kept, and for what: both may be gone, and the job of a worker may end soon."""
+        reservation = pool.load.reservation
+        for key in reservation.known():
+            if self._waits_at(key, pool) is None:
+                reservation.forget(key)
+        if reservation.holder is not None:
+            self._hold(reservation.holder, pool)
+
+    def _waits_at(self, key: tuple[DispatchId, int], pool: Pool) -> Settings | None:
+        """Return the settings of nodes that are ready for a pool, and wait; None if there are none."""
+        dispatch, number = key
+        run = next((line[dispatch] for line in self._hungry.values() if dispatch in line), None)
+        queue = None if run is None else run.queues.get(pool.key)
+        if run is None or queue is None:
+            return None
+        ready = islice(run.progress.queues[queue], _TAKER_LOOKS)
+        node = next((node for node in ready if run.graph.nodes[node].settings == number), None)
+        return None if node is None else batching.settings_of(run.graph, node)
 
     def waiting_cores(self, pool: Pool) -> int:
         """Return for how many cores there is work that waits for a worker of a pool."""
@@ -129,6 +177,7 @@ class BatchScheduler:
     def _next_run(
         self, pool: Pool, workers: list[str], *, quick_only: bool
     ) -> tuple[RunningDispatch, list[str]] | None:
+        self._blocked.clear()
         for priority in sorted(self._hungry, reverse=True):
             found = self._next_in(self._hungry[priority], pool, workers, quick_only=quick_only)
             if found is not None:
@@ -140,6 +189,7 @@ class BatchScheduler:
     ) -> tuple[RunningDispatch, list[str]] | None:
         found: tuple[RunningDispatch, list[str]] | None = None
         ends = pool.load.ends
+        open_workers = [worker for worker in workers if pool.load.is_open(worker)]
         stale: list[DispatchId] = []
         for run in islice(line.values(), _QUICK_LOOKS if quick_only else None):
             if not any(run.progress.queues):
@@ -148,9 +198,9 @@ class BatchScheduler:
             queue = run.queues.get(pool.key)
             if queue is None or not run.progress.queues[queue]:
                 continue
-            if run.session_worker and not _can_begin(run, queue, pool, workers):
+            if run.session_worker and not _can_begin(run, queue, pool, open_workers):
                 continue
-            takers = self._takers(run, queue, pool, workers) if run.has_needs or ends else workers
+            takers = self._takers(run, queue, pool, workers) if run.has_needs or ends else open_workers
             if takers and (not quick_only or self._is_quick(run, [run.progress.queues[queue][0]])):
                 found = run, takers
                 break
@@ -172,11 +222,19 @@ class BatchScheduler:
                 continue
             seen.add(number)
             settings = batching.settings_of(run.graph, node)
-            found = [one for one in workers if pool.load.takes(one, settings.needs, settings.time_limit, now)]
+            is_kept = pool.load.reservation.holder == (run.id, number)
+            found = [
+                one
+                for one in workers
+                if (is_kept or pool.load.is_open(one))
+                and pool.load.takes(one, settings.needs, settings.time_limit, now)
+            ]
             if found:
                 del ready[position]
                 ready.appendleft(node)
                 return found
+            if settings.needs is not None and not run.session_worker:
+                self._blocked[run.id, number] = None
         return []
 
     def _mean(self, run: RunningDispatch, node: int) -> float | None:
@@ -300,7 +358,11 @@ def _may_join(run: RunningDispatch, pool: Pool) -> bool:
 
     It waits there in a process of its own, so nothing has to be moved.
     """
-    if run.session_worker not in pool.workers or _is_busy_itself(run, pool):
+    if (
+        run.session_worker not in pool.workers
+        or _is_busy_itself(run, pool)
+        or not pool.load.is_open(run.session_worker)
+    ):
         return False
     return sum(pool.workers.values()) < pool.load.n_places
 

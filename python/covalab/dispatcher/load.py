@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from covalab.core.capacity import NOTHING, ONE_CORE, Capacity, Needs, fits, lack, lasts
+from covalab.core.model import DispatchId
 from covalab.core.protocol import WorkersChanged
+from covalab.core.reservation import Reservation
 
 
 class Carried(Protocol):
@@ -35,12 +37,15 @@ class Load:
         How many batches of one core can run at once.
     ends
         Whether the jobs of some workers reach a wall time.
+    reservation
+        The worker that is kept for nodes of a dispatch with certain settings.
     """
 
     def __init__(self) -> None:
         self.workers: dict[str, int] = {}
         self.n_places = 0
         self.ends = False
+        self.reservation = Reservation[tuple[DispatchId, int]]()
         self._capacities: dict[str, Capacity] = {}
         self._shared: Capacity | None = None
         self._expected: Capacity | None = None
@@ -97,6 +102,28 @@ class Load:
             return fits(needs, capacity, used)
         used = Needs(sum(self.workers.values()), *self._besides_cores())
         return fits(needs, self._shared, used) and not 0 < capacity.memory < needs.memory
+
+    def is_open(self, worker: str) -> bool:
+        """Whether a worker is kept for nobody. On this machine all share what is kept."""
+        kept = self.reservation.worker
+        return not kept or (self._shared is None and worker != kept)
+
+    def emptiest(self, needs: Needs | None, time_limit: float | None, now: float, without: Collection[str] = ()) -> str:
+        """Return the worker that could take a node if it had nothing else to do, and has least; empty: there is none.
+
+        Workers in `without` are none.
+        """
+        if self._shared is not None and (without or not fits(needs or Needs(), self._shared)):
+            return ""
+        found = [
+            (in_use - self.places(worker), worker)
+            for worker, in_use in self.workers.items()
+            if worker not in without
+            and lasts(time_limit, capacity := self._capacities.get(worker, ONE_CORE), now)
+            and (self._shared is not None or fits(needs or Needs(), capacity))
+            and not (needs is not None and 0 < capacity.memory < needs.memory)
+        ]
+        return min(found)[1] if found else ""
 
     def lack(self, needs: Needs | None, time_limit: float | None) -> str:
         """Return what of a node's needs no worker offers, nor any that is still to come; nothing if one does."""

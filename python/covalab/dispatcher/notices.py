@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from covalab.core.batching import settings_of
 from covalab.core.model import DispatchId, DispatchSummary
-from covalab.core.pool_notice import lack_notice, notice, short_notice
+from covalab.core.pool_notice import lack_notice, notice, short_notice, trust_notice
 from covalab.dispatcher.batch_scheduler import BatchScheduler
 from covalab.dispatcher.clock import Clock
 from covalab.dispatcher.pools import Pool, Pools
@@ -49,6 +49,8 @@ class Notices:
 
     def added_to(self, summary: DispatchSummary) -> DispatchSummary:
         """Return a summary with the notice of its dispatch."""
+        if summary.id in self._registry.trust.waiting:
+            return replace(summary, notice=trust_notice(summary.root or summary.id))
         text = self._texts.get(summary.id, "")
         return replace(summary, notice=text) if text and summary.id in self._registry.runs else summary
 

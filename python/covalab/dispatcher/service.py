@@ -367,6 +367,7 @@ class Service:
                 self.held.add(summary.id)
             if not await self.registry.trust.is_own(summary.id):
                 _log.warning("dispatch %s (%s) waits until it is trusted: `covalab trust`", summary.id, summary.name)
+                self.registry.trust.waiting.add(summary.id)
                 continue
             if summary.held:
                 if summary.starts_at is not None:

@@ -43,6 +43,8 @@ class Trust:
         self._store = store
         self._seal = None if store.key is None else seals.sealer(store.key)
         self._own: set[DispatchId] = set()
+        self.waiting: set[DispatchId] = set()
+        """Dispatches that have not ended, and do not go on before they are trusted."""
 
     def add(self, dispatch: DispatchId) -> None:
         """Take a dispatch as own: it is recorded by this process."""
@@ -52,6 +54,7 @@ class Trust:
     def forget(self, dispatch: DispatchId) -> None:
         """Forget a dispatch that is deleted."""
         self._own.discard(dispatch)
+        self.waiting.discard(dispatch)
 
     async def check(self, dispatch: DispatchId) -> None:
         """Check that a dispatch may be opened.
@@ -115,6 +118,7 @@ class Trust:
             new = [(key, it) for key, it in found if not await self.is_own(it)]
             await self._store.write(lambda db: _seal_all(db, new), [it for _, it in new])  # noqa: B023 - it is awaited here
             self._own.update(it for _, it in new)
+            self.waiting.difference_update(it for _, it in new)
             changed += [it for _, it in new]
             if dispatch is not None or len(found) < _AT_ONCE:
                 return changed
