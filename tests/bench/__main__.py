@@ -203,7 +203,7 @@ def starts(bench: Bench, folder: Path) -> None:
             )
 
 
-def work(bench: Bench, ours: Covalab, dask: RawDask) -> None:
+def work(bench: Bench, ours: Covalab, dask: RawDask, folder: Path) -> None:
     """Measure work beside raw Dask's."""
 
     def row(key: str, name: str, goal: str, method: str, *args: object) -> None:
@@ -219,6 +219,13 @@ def work(bench: Bench, ours: Covalab, dask: RawDask) -> None:
     row("fan10000", "10,000 no-ops", "<= 0.06 x", "fan", 10_000)
     row("chain", "chain of 100", "<= 0.10 x", "chain", 100)
     row("arrays", "20 x 10 MB arrays, one reduction, all durable", "<= 1.5 x", "arrays", 20)
+    bench.add(
+        "arrays",
+        "the same; beside it raw Dask, then a plain write of as many bytes with fsync",
+        "<= 1.0 x",
+        lambda: seconds(lambda: ours.arrays(20)),
+        lambda: seconds(lambda: dask.arrays(20)) + cells.writing(folder) + cells.writing(folder),
+    )
     row("cpu", "200 x 50 ms CPU", "<= 1.05 x", "cpu", 200, 0.05)
     durations = uneven(60)
     ideal = makespan(durations)
@@ -426,7 +433,7 @@ def main() -> None:
     starts(bench, folder)
     far(bench, folder)
     with both() as (ours, dask):
-        work(bench, ours, dask)
+        work(bench, ours, dask, folder)
         serial(bench, ours, dask)
         learned(bench, ours)
         sessions(bench, folder)
