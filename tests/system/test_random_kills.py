@@ -196,8 +196,8 @@ def test_a_client_that_is_killed_leaves_no_half(n: int, own: Client, tmp_path: P
     script.write_text(CLIENTS)
     command = [sys.executable, str(script), str(witness), str(ids), str(n), str(seed)]
     subprocess.run(command, check=True, env={**os.environ, "COVALAB_DATA_DIR": str(own.data_dir)}, timeout=1200)
-    for number in range(n, n + n // 10):
-        killed_kernel(number, witness, ids, random.Random(seed + number).random())
+    for kernel_number in range(n, n + n // 10):
+        killed_kernel(kernel_number, witness, ids, random.Random(seed + kernel_number).random())
     returned = dict(line.split() for line in ids.read_text().split("\n") if line) if ids.exists() else {}
     print(f"{len(returned)} of {n + n // 10} clients had their id")
     until(lambda: own.status().active == 0)
