@@ -232,6 +232,55 @@ def test_state_stream_commands_and_tasks(kernel: Kernel) -> None:
     assert kernel.succeed("[one.status for one in ct.list_dispatches()][:1]").text == "['COMPLETED']"
 
 
+def test_a_person_answers_from_there_and_the_live_view_follows(kernel: Kernel) -> None:
+    """The view of a kernel without our extension, and the page behind it, know the wait, answer it, and see the end."""
+    kernel.succeed(
+        "import time\nfrom covalab.client import connect\nfrom covalab.view.bundle import MIME_TYPE, dispatch_bundle\n"
+        "from covalab.view.widget import DispatchWidget\n"
+        "@ct.electron\ndef signed(answer):\n    return f'signed {answer}'\n"
+        "asking = str(ct.dispatch(ct.lattice(lambda: signed(ct.pause_for('approval', {'sum': 3}))))())\n"
+        "while not (waits := ct.get_interrupts(asking)):\n    time.sleep(0.05)"
+    )
+    assert kernel.succeed("waits[0]['type'], waits[0]['text'], waits[0]['status']").text == (
+        "('approval', '{sum: 3}', 'waiting')"
+    )
+    kernel.succeed(
+        "summary, graph = connect().summary(asking), connect().graph(asking)\n"
+        "view = DispatchWidget(bundle=dispatch_bundle(summary, graph, [], widget=False)[MIME_TYPE])\n"
+        "told = []\nview.send = lambda content, buffers=None: told.append(content)\n"
+        "view._on_message(view, {'type': 'shown', 'since': 0, 'graph': False}, [])\n"
+        "view._on_message(view, {'type': 'command', 'request': 'r', 'json': '\"yes\"',"
+        " 'command': {'action': 'answer', 'id': waits[0]['id'], 'request_id': 'r1'}}, [])\n"
+        "view._thread.join(60)"
+    )
+    assert kernel.succeed("ct.get_result(asking, wait=True).result").text == "'signed yes'"
+    assert kernel.succeed("[one for one in told if one['type'] in ('stale', 'problem')]").text == "[]"
+    assert kernel.succeed("told[0]['type'], told[-1]['changes']['summary']['status']").text == "('graph', 'completed')"
+
+    kernel.succeed("asking = str(ct.dispatch(ct.lattice(lambda: ct.pause_for('approval')))())")
+    kernel.succeed("while not (waits := ct.get_interrupts(asking)):\n    time.sleep(0.05)")
+    kernel.succeed("record = ct.continue_with(asking, waits[0]['id'], {'ok': True}, actor='ada')")
+    assert kernel.succeed("record['actor'], ct.get_result(asking, wait=True).result").text == "('ada', {'ok': True})"
+
+
+def test_triggers_of_a_far_kernel_watch_beside_the_server(kernel: Kernel, server: JupyterServer) -> None:
+    """By time and by a folder there; they can be asked for and stopped from here."""
+    folder = server.folder / "watched"
+    folder.mkdir()
+    kernel.succeed(
+        "from covalab.triggers import DirTrigger, TimeTrigger\n"
+        f"kinds = [TimeTrigger(0.3), DirTrigger({str(folder)!r}, ['created'])]\n"
+        "@ct.electron\ndef said(word):\n    return word\n"
+        "runs = [ct.dispatch(ct.lattice(said, triggers=kind))(n) for n, kind in enumerate(kinds)]"
+    )
+    assert kernel.succeed("[kind.state for kind in kinds]").text == "['watching', 'watching']"
+    (folder / "new").touch()
+    assert kernel.succeed("[ct.get_result(run, wait=True).result for run in runs]").text == "[0, 1]"
+    kernel.succeed("while len(kinds[0].new_dispatch_ids) < 2:\n    time.sleep(0.05)")
+    kernel.succeed("ct.stop_triggers(runs)")
+    assert kernel.succeed("[kind.state for kind in kinds]").text == "['stopped', 'stopped']"
+
+
 def test_a_notebook_runs_there(kernel: Kernel) -> None:
     """`run_notebook` reads the file where the kernel is."""
     kernel.succeed(

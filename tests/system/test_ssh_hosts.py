@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,6 +29,17 @@ async def copy(reader, writer):
         writer.write(data.decode())
 
 
+async def listen(process, pid):
+    try:
+        await process.stdin.read()
+    except asyncssh.SignalReceived as received:
+        os.killpg(pid, getattr(signal, f"SIG{received.signal}"))
+    except (asyncssh.Error, OSError):
+        pass
+    else:
+        await process.wait_closed()
+
+
 async def run(process):
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_shell(
@@ -35,12 +47,10 @@ async def run(process):
     )
     (folder / f"pid-{child.pid}").touch()
     copying = asyncio.gather(copy(child.stdout, process.stdout), copy(child.stderr, process.stderr))
-    closed = asyncio.create_task(process.wait_closed())
-    await asyncio.wait((copying, closed), return_when=asyncio.FIRST_COMPLETED)
-    if closed.done():  # as sshd does where it ends what its user has left
-        os.killpg(child.pid, signal.SIGTERM)
-    else:
-        process.exit(await child.wait())
+    signalled = asyncio.create_task(listen(process, child.pid))
+    await asyncio.wait((copying, signalled), return_when=asyncio.FIRST_COMPLETED)
+    code = await child.wait()  # a connection that is cut ends nothing, as with sshd
+    process.exit(code)
 
 
 async def main():
@@ -79,10 +89,18 @@ def port(tmp_path: Path) -> Iterator[str]:
     server.wait()
 
 
+def started(folder: Path) -> list[int]:
+    """Return the processes that the SSH server has started."""
+    return [int(path.name.partition("-")[2]) for path in folder.glob("pid-*")]
+
+
 @pytest.mark.nightly
 @pytest.mark.timeout(300)
 def test_hosts_by_ssh_run_work_and_are_left_clean(port: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scheduler and workers are started there, with as many steps at once as they have threads, and end with us."""
+    """Scheduler and workers are started there, with as many steps at once as they have threads.
+
+    They end with us, and also when the pool is killed: another starts others.
+    """
     config = tmp_path / "covalab.toml"
     config.write_text(CLUSTER.format(port=port, folder=tmp_path))
     public = (tmp_path / "key.pub").read_text()
@@ -97,9 +115,15 @@ def test_hosts_by_ssh_run_work_and_are_left_clean(port: str, tmp_path: Path, mon
             return os.environ["HOME"]
 
         assert ct.dispatch_sync(ct.lattice(lambda: [home() for _ in range(4)]))().result == [str(tmp_path)] * 4
-        assert client.status().pools[0].workers == 2
+        (pool,) = client.status().pools
+        assert pool.workers == 2
+        left = started(tmp_path)
+        os.kill(pool.pid, signal.SIGKILL)
+        assert ct.dispatch_sync(ct.lattice(home))().result == str(tmp_path)
+        until(lambda: not [pid for pid in left if Path(f"/proc/{pid}").exists()])
+        assert ct.dispatch_sync(ct.lattice(home))().result == str(tmp_path)
     finally:
         client.stop()
-    pids = [int(path.name.partition("-")[2]) for path in tmp_path.glob("pid-*")]
-    assert len(pids) >= 3
+    pids = started(tmp_path)
+    assert len(pids) >= 6
     until(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()])

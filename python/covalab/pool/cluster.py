@@ -23,6 +23,7 @@ from covalab.core.errors import ConfigError
 from covalab.core.process_variables import INLINE_BACKEND
 from covalab.pool import batch_jobs
 from covalab.pool.closed_http import close_http
+from covalab.pool.left_alone import end_when_left
 from covalab.pool.worker_jobs import SOCKET
 
 _CONNECT_SECONDS: Final = 300
@@ -67,7 +68,9 @@ async def connect(config: DaskConfig, workers_socket: Path, logs: Path) -> Clien
     if config.gateway_cluster:
         return await _client_of(await _of_gateway(config))
     cluster = await _of_class(config, logs) if config.cluster_class else await _local(config, workers_socket)
-    return await _client_of(cluster)
+    client = await _client_of(cluster)
+    await end_when_left(client, cluster)
+    return client
 
 
 async def _address_in(file: str) -> str:
