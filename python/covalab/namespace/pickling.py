@@ -46,7 +46,13 @@ from covalab.namespace.definitions import (
     tracker_of,
     tracker_of_function,
 )
-from covalab.namespace.libraries import attribute_of_module, objects_of_module, refuse_mapped, special_reducer
+from covalab.namespace.libraries import (
+    attribute_of_module,
+    model_data,
+    objects_of_module,
+    refuse_mapped,
+    special_reducer,
+)
 
 _WORD: Final = re.compile(r"[^\W\d]\w*")
 _PROTOCOL: Final = 5
@@ -181,7 +187,7 @@ class NamespacePickler(NotebookPickler):
         frame = state.get("frame") if isinstance(state, dict) else None
         if frame is None or not self.comes_later(frame):
             return NotImplemented
-        return make, arguments, {**state, "frame": frame.copy()}
+        return model_data, (make, arguments, {**state, "frame": frame.copy()}, frame)
 
     def comes_later(self, _obj: object) -> bool:
         """Return whether an object is a reference here, whose content comes after all values."""
