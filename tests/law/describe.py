@@ -564,8 +564,9 @@ def _changed(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
 
 def _is_of_library(found: tuple[Any, ...]) -> bool:
     """Return whether a filter is one that a library sets when it is imported: for a warning or a module of its own."""
-    _, _, category, module, _ = found
-    return category.__module__.partition(".")[0] not in {"builtins", "__main__"} or module is not None
+    _, message, category, module, _ = found
+    is_own = module is not None or getattr(message, "pattern", "").startswith("plotly")
+    return is_own or category.__module__.partition(".")[0] not in {"builtins", "__main__"}
 
 
 def _is_seeded(numpy: Any) -> bool:

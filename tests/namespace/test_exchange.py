@@ -422,6 +422,15 @@ used = a.go(3)
         ),
         ["x", "[[next(one) for _ in range(7)] for one in kept]", "list(source)"],
     ),
+    "a model of a table that the cell has changed": (
+        (
+            "import numpy as np, pandas as pd, statsmodels.formula.api as smf\n"
+            "table = pd.DataFrame({'x': np.arange(9.0), 'y': np.arange(9.0) ** 2}); alias = table"
+        ),
+        "table smf",
+        "table['group'] = list('aabbccaab')\nfit = smf.ols('y ~ x + C(group)', table).fit()",
+        ["fit.params.round(6).tolist()", "list(alias.columns)", "fit.model.data.frame is table"],
+    ),
     "a cycle that comes round": (
         "from itertools import cycle\ncolours, empty, whole = cycle('rgb'), cycle(''), cycle('ab')\nkept = colours",
         "colours empty whole",

@@ -460,19 +460,27 @@ def test_a_package_that_starts_a_thread_is_not_imported_beforehand(worker: Worke
     assert not learned_imports.is_installed("tests")
 
 
-@pytest.mark.parametrize("question", ["IPython.get_ipython()", "import plotly.io._renderers"])
-def test_a_package_that_looks_for_the_shell_is_not_imported_beforehand(worker: Worker, question: str) -> None:
-    """A stem has none, and the package would show things as in a terminal."""
+@pytest.mark.parametrize(
+    ("question", "reads_term"), [("IPython.get_ipython()", "False"), ("import plotly.io._renderers", "True")]
+)
+def test_a_package_that_looks_for_the_shell_is_not_imported_beforehand(
+    worker: Worker, question: str, reads_term: str
+) -> None:
+    """A stem has none, and the package would show things as in a terminal.
+
+    IPython reads TERM for the title of a terminal. A kernel's is another than that of the stem, and each notebook run
+    would import all anew; what other packages read it for is not known.
+    """
     (worker.folder / "asking_module.py").write_text(f"import IPython\n{question}\n")
     code = (
         "import covalab.worker.learned_imports as it; import sys; sys.path.insert(0, '.');"
         "it.is_installed = lambda name: True;"
         "print(it.preload(['json', 'IPython.core.interactiveshell', 'tqdm.auto', 'asking_module', 'wave']),"
-        "'tqdm.auto' in sys.modules)"
+        "'tqdm.auto' in sys.modules, 'TERM' in it.preloaded().read)"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=worker.folder, capture_output=True, text=True, check=True)
 
-    assert run.stdout.split() == ["asking_module", "False"]
+    assert run.stdout.split() == ["asking_module", "False", reads_term]
 
 
 def test_a_package_that_was_installed_anew_is_imported_anew(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -221,6 +221,7 @@ class Received:
         buffers: list[Any] = []
         with io.BytesIO() as file:
             pickler = self._pickler(file, buffers, whole)
+            pickler.changed = reply.changed
             pickler.dump(msgspec.to_builtins(reply))
             kept = [name for name in names if name not in left_out]
             # What values need where they are opened: code, and what formulas mention.

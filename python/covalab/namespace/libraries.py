@@ -186,3 +186,11 @@ def never_changes(kind: type) -> bool:
 def is_internal(kind: type) -> bool:
     """Return whether objects of a library's type are parts of others that are looked at as a whole."""
     return str(kind.__module__).startswith("pandas.core.internals")
+
+
+def model_data(make: Any, arguments: tuple[Any, ...], state: dict[str, Any], frame: Any) -> Any:
+    """Return the data of a model of statsmodels, read from a copy of their table; pickles name this function."""
+    made = make(*arguments)
+    made.__setstate__(state)
+    made.frame = frame
+    return made

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import types
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from operator import is_
 from typing import Any, Final, TypeAlias
 
@@ -50,12 +50,15 @@ class ReferringPickler(NamespacePickler):
     ----------
     root
         An object that is pickled by value the next time that the pickler comes to it.
+    changed
+        The numbers of objects whose content is sent on its own, at the end.
     """
 
     def __init__(self, file: Any, namespace: Mapping[str, Any], numbers: Mapping[int, int], **options: Any) -> None:
         super().__init__(file, namespace, **options)
         self._numbers = numbers
         self.root: Any = None
+        self.changed: Collection[int] = ()
         self._opened: Any = None
 
     def persistent_id(self, obj: Any) -> int | None:
@@ -66,6 +69,10 @@ class ReferringPickler(NamespacePickler):
         self.root = None
         self._opened = obj
         return None
+
+    def comes_later(self, obj: object) -> bool:
+        """Return whether an object is a reference here, whose content comes after all values."""
+        return self._numbers.get(id(obj)) in self.changed
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how to make an object."""

@@ -46,9 +46,16 @@ from covalab.namespace.definitions import (
     tracker_of,
     tracker_of_function,
 )
-from covalab.namespace.libraries import attribute_of_module, objects_of_module, refuse_mapped, special_reducer
+from covalab.namespace.libraries import (
+    attribute_of_module,
+    model_data,
+    objects_of_module,
+    refuse_mapped,
+    special_reducer,
+)
 
 _WORD: Final = re.compile(r"[^\W\d]\w*")
+_PROTOCOL: Final = 5
 _OUT_OF_BAND: Final = 32 * 1024  # smaller buffers are cheaper inside the pickle
 _OWN: Final = TARGET.__class__.__module__
 _EMPTY: Final[frozenset[int]] = frozenset()
@@ -85,7 +92,7 @@ class NamespacePickler(NotebookPickler):
         by_value: Iterable[object] | None = None,
     ) -> None:
         """Begin a pickle. With `by_value`, all other classes, and functions with ids, become references."""
-        super().__init__(file, protocol=5, buffer_callback=buffer_callback)
+        super().__init__(file, protocol=_PROTOCOL, buffer_callback=buffer_callback)
         self.namespace = namespace
         self._by_value = None if by_value is None else {id(one) for one in by_value}
         self._reducers: dict[type, Callable[[Any], Any] | None] = {}
@@ -126,9 +133,8 @@ class NamespacePickler(NotebookPickler):
         if own is None and is_container_with_own_methods(kind):
             own = reduce_container
         special = special_reducer(kind) if own is None else own
-        model = getattr(sys.modules.get("statsmodels.base.model"), "Model", None)
-        if special is None and model is not None and issubclass(kind, model):
-            return self._model
+        if special is None:
+            special = self._for_statsmodels(kind)
         if special is None and hands_on(kind):
             special = reduce_handing_on
         found = objects_of_module(kind) if special is None else {}
@@ -142,6 +148,13 @@ class NamespacePickler(NotebookPickler):
             return attribute_of_module(kind, found[id(obj)])
 
         return by_name
+
+    def _for_statsmodels(self, kind: type) -> Callable[[Any], Any] | None:
+        for module, name, reduce in (("model", "Model", self._model), ("data", "ModelData", self._model_data)):
+            base = getattr(sys.modules.get(f"statsmodels.base.{module}"), name, None)
+            if base is not None and issubclass(kind, base):
+                return reduce
+        return None
 
     def _module(self, module: types.ModuleType) -> Any:
         self.modules.add(module.__name__)
@@ -167,6 +180,18 @@ class NamespacePickler(NotebookPickler):
     def _model(self, model: Any) -> Any:
         self.in_formulas.update(_WORD.findall(str(getattr(model, "formula", ""))))
         return NotImplemented
+
+    def _model_data(self, data: Any) -> Any:
+        """Return how the data of a model are made; they are read where it is opened, so they must be there by then."""
+        make, arguments, state = data.__reduce_ex__(_PROTOCOL)[:3]
+        frame = state.get("frame") if isinstance(state, dict) else None
+        if frame is None or not self.comes_later(frame):
+            return NotImplemented
+        return model_data, (make, arguments, {**state, "frame": frame.copy()}, frame)
+
+    def comes_later(self, _obj: object) -> bool:
+        """Return whether an object is a reference here, whose content comes after all values."""
+        return False
 
     def _cached(self, function: Any) -> Any:
         """Return how a cached function is made, with the results that it has kept if all can be pickled."""

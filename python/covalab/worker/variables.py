@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -11,6 +12,8 @@ from typing import Any, Final
 from covalab.core.process_variables import ALL_NAMES
 
 _TIME_ZONE: Final = b"TZ"
+_WITHOUT_EFFECT: Final = frozenset({("TERM", "IPython.utils.terminal")})
+"""Variables, and modules that read them when they are imported, to no effect in a task: for the title of a terminal."""
 
 
 def current_variables() -> dict[bytes, bytes]:
@@ -33,6 +36,14 @@ def set_variables(wanted: Mapping[bytes, bytes]) -> None:
                 os.environb[name] = value
     if now.get(_TIME_ZONE) != wanted.get(_TIME_ZONE):
         time.tzset()
+
+
+def _reader() -> str:
+    """Return the module that reads a variable."""
+    frame = sys._getframe(2)  # noqa: SLF001 - there is no public way that costs as little
+    while frame.f_back is not None and frame.f_globals.get("__name__") in ("os", "collections.abc"):
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__"))
 
 
 class ImportVariables:
@@ -58,7 +69,9 @@ def recorded_variables() -> Iterator[ImportVariables]:
         """Environment that records; `get`, ``in``, `pop` and `setdefault` all come here."""
 
         def __getitem__(self, key: Any) -> Any:
-            found.read.add(os.fsdecode(key) if isinstance(key, str | bytes) else str(key))
+            name = os.fsdecode(key) if isinstance(key, str | bytes) else str(key)
+            if (name, _reader()) not in _WITHOUT_EFFECT:
+                found.read.add(name)
             return super().__getitem__(key)
 
         def __iter__(self) -> Iterator[Any]:
