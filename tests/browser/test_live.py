@@ -163,7 +163,6 @@ def told_and_saved(desk: Desk, lab: Lab, path: str) -> None:
     assert "As of" in unfinished
     assert str(lab.work) not in unfinished
     assert "Completed" in complete
-    assert "118" in complete
     assert "As of" not in complete
     assert str(lab.work) not in complete
 
