@@ -86,7 +86,7 @@ def _take(desk: Desk) -> None:
     desk.command("covalab:show-dispatches")
     desk.run_all()
     view = desk.views().first
-    expect(view).to_contain_text("2 running")
+    expect(view).to_contain_text("3 of 8 done", timeout=120_000)
     for theme in ("Light", "Dark"):
         page.evaluate(
             "theme => { void window.jupyterapp.commands.execute('apputils:change-theme', { theme }); }",

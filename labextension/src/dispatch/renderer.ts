@@ -102,11 +102,12 @@ class DispatchRenderer extends Widget implements IRenderMime.IRenderer {
 
   renderModel(model: IRenderMime.IMimeModel): Promise<void> {
     const bundle = readBundle(model.data[MIME_TYPE]);
-    this._model = model;
     if (bundle && bundle.id === this._source?.id) {
+      this._model = model;
       return Promise.resolve(); // the source is newer than what was saved
     }
     this._clear();
+    this._model = model;
     if (!bundle) {
       this.node.textContent = 'This output should be a dispatch, but the notebook does not contain its id.';
       return Promise.resolve();
