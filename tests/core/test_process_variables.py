@@ -8,7 +8,7 @@ from covalab.core.process_variables import (
     ALL_NAMES,
     INLINE_BACKEND,
     ProcessVariables,
-    differs_at_import,
+    different_at_import,
     unpack,
     variables_of_task,
 )
@@ -123,4 +123,4 @@ def test_packages_are_the_same_when_nothing_they_read_differs(
     read: list[str], stem: dict[bytes, bytes], wanted: dict[bytes, bytes], *, expected: bool
 ) -> None:
     """Names that Python code read, and those that C libraries read when they are loaded."""
-    assert differs_at_import(frozenset(read), stem, wanted) is expected
+    assert bool(different_at_import(frozenset(read), stem, wanted)) is expected

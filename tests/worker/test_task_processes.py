@@ -19,6 +19,7 @@ from tests.waiting import until
 
 from covalab.core.codec import decode, digest_of, encode
 from covalab.core.model import DispatchId, Outcome
+from covalab.core.process_variables import ProcessVariables
 from covalab.core.protocol import Batch, Outcomes, TaskSpec, TaskStarted
 from covalab.core.worker_protocol import FROM_WORKER, BatchLost, Job
 from covalab.worker import learned_imports
@@ -34,6 +35,9 @@ class Worker:
     def __init__(self, folder: Path, **options: Any) -> None:
         self.folder = folder
         self.processes = TaskProcesses(**options)
+        self.variables: dict[bytes, bytes] | None = (
+            None  # of the process that dispatches; None: nothing is known of them
+        )
         self._number = 0
 
     def job(self, root: str, *functions: Callable[..., Any]) -> Job:
@@ -47,6 +51,8 @@ class Worker:
             tasks.append(TaskSpec(node, function.__name__, digest, [], {}))
         spool, blobs = str(self.folder / "spool"), str(self.folder / "blobs")
         batch = Batch(self._number, DispatchId(root), tasks, code, 60.0, str(self.folder), sys.path, blobs, spool)
+        if self.variables is not None:
+            batch = msgspec.structs.replace(batch, variables=ProcessVariables(self.variables).pack())
         return Job("", self._number, root, spool, msgspec.msgpack.encode(batch))
 
     def messages(self, job: Job, give_place: Callable[[], None] = lambda: None) -> list[Any]:
@@ -481,6 +487,25 @@ def test_a_package_that_looks_for_the_shell_is_not_imported_beforehand(
     run = subprocess.run([sys.executable, "-c", code], cwd=worker.folder, capture_output=True, text=True, check=True)
 
     assert run.stdout.split() == ["asking_module", "False", reads_term]
+
+
+def test_the_next_stem_imports_under_the_variables_of_the_dispatches(worker: Worker) -> None:
+    """What a package reads when it is imported was set in the notebook: only its first tasks import all themselves."""
+
+    def seen() -> tuple[bool, str | None]:
+        import os
+        import sys
+
+        return "tqdm.std" in sys.modules, os.environ.get("TQDM_NCOLS")
+
+    own = dict(os.environb)
+    worker.processes.learn(["tqdm", "tqdm.std"])
+    until_one(worker, seen, lambda found: found == (True, None))
+    worker.variables = own | {b"TQDM_NCOLS": b"30"}
+    assert worker.values("first", seen) == [(False, "30")]
+    until_one(worker, seen, lambda found: found == (True, "30"))
+    worker.variables = own
+    assert worker.values("other", seen) == [(False, None)]
 
 
 def test_a_package_that_was_installed_anew_is_imported_anew(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:

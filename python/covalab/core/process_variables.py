@@ -178,8 +178,12 @@ def _selects_an_interpreter(name: bytes) -> bool:
     return name in _SELECT_AN_INTERPRETER or name.startswith(b"CONDA_")
 
 
-def differs_at_import(names_read: frozenset[str], stem: Mapping[bytes, bytes], wanted: Mapping[bytes, bytes]) -> bool:
-    """Whether packages that were imported under some variables may be other than under those that are wanted.
+def different_at_import(
+    names_read: frozenset[str], stem: Mapping[bytes, bytes], wanted: Mapping[bytes, bytes]
+) -> dict[bytes, bytes | None]:
+    """Return the variables by which packages that were imported under some may be other than under those wanted.
+
+    Each with the value that is wanted; None: it is not to be there.
 
     Parameters
     ----------
@@ -190,21 +194,23 @@ def differs_at_import(names_read: frozenset[str], stem: Mapping[bytes, bytes], w
 
     Examples
     --------
-    >>> differs_at_import(frozenset({"TZ"}), {b"TZ": b"UTC", b"KEY": b"1"}, {b"TZ": b"UTC", b"KEY": b"2"})
-    False
-    >>> differs_at_import(frozenset(), {b"OMP_NUM_THREADS": b"1"}, {})
-    True
+    >>> different_at_import(frozenset({"TZ"}), {b"TZ": b"UTC", b"KEY": b"1"}, {b"TZ": b"UTC", b"KEY": b"2"})
+    {}
+    >>> different_at_import(frozenset(), {b"OMP_NUM_THREADS": b"1"}, {})
+    {b'OMP_NUM_THREADS': None}
     """
     read = {name.encode("utf-8", "surrogateescape") for name in names_read}
     reads_all = ALL_NAMES in names_read
-    for name in stem.keys() | wanted.keys():
-        if stem.get(name) == wanted.get(name):
-            continue
-        if name in read or name.startswith(_READ_WHEN_LOADED):
-            return True
-        if reads_all and not name.startswith(_READ_BY_NO_PACKAGE):
-            return True
-    return False
+    return {
+        name: wanted.get(name)
+        for name in stem.keys() | wanted.keys()
+        if stem.get(name) != wanted.get(name)
+        and (
+            name in read
+            or name.startswith(_READ_WHEN_LOADED)
+            or (reads_all and not name.startswith(_READ_BY_NO_PACKAGE))
+        )
+    }
 
 
 def is_read_by_libraries(name: bytes) -> bool:

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -26,17 +27,20 @@ from covalab.worker import learned_imports, task_process
 from covalab.worker.batch_runner import TaskWorker
 from covalab.worker.host_cache import remove_unused
 from covalab.worker.process_tree import adopt_orphans, children, end_descendants, end_tree, exited_with
+from covalab.worker.variables import current_variables, set_variables
 
 _HEAD: Final = 4
 _READ: Final = 65536
 _FDS: Final = 2
+_HASH_SEED: Final = b"PYTHONHASHSEED"
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):
-    """First message to the stem: modules to import beforehand."""
+    """First message to the stem: modules to import beforehand, and variables to set afterwards (None: to delete)."""
 
     imports: list[str]
     is_ours: bool
+    put_back: dict[bytes, bytes | None] = {}
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -192,6 +196,13 @@ def _rehearsed() -> TaskWorker:
     return runner
 
 
+def _put_back(variables: Mapping[bytes, bytes | None]) -> None:
+    """Set the variables of the worker: a task gets from here what its dispatch has not set."""
+    set_by_packages = learned_imports.preloaded().changed
+    wanted = current_variables() | {name: value for name, value in variables.items() if name not in set_by_packages}
+    set_variables({name: value for name, value in wanted.items() if value is not None})
+
+
 def main() -> None:
     """Import what tasks need, then serve one worker."""
     parser = argparse.ArgumentParser(prog="python -m covalab.worker.stem", description=__doc__)
@@ -199,8 +210,6 @@ def main() -> None:
     arguments = parser.parse_args()
     sys.argv[:] = [""]  # as in the task processes: it is put back to this one after every task
     adopt_orphans()
-    # Dask sets it for its workers. It has done its work here, and a package that reads it would be other in a dispatch.
-    os.environ.pop("PYTHONHASHSEED", None)
     os.chdir(tempfile.gettempdir())  # a folder of the user's may be removed under it
     faulthandler.enable()  # in task processes: the place of a crash in C code is in the output of the task
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -208,7 +217,11 @@ def main() -> None:
     start, _ = read_message(control, Start)
     if start is None:
         os._exit(0)  # the worker is gone
+    if _HASH_SEED not in start.put_back:
+        # Dask sets it for its workers. It has done its work here; what reads it would be other in a dispatch.
+        os.environb.pop(_HASH_SEED, None)
     unsafe = learned_imports.preload(start.imports)
+    _put_back(start.put_back)
     learned_imports.take_stock()
     prepared = _rehearsed()
     # What is here now never changes: the collector of a fork would only copy the pages.

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -19,6 +19,7 @@ from covalab.worker.channel import Channel
 from covalab.worker.process_tree import end_tree, exited_with
 from covalab.worker.stem import Ended, Fork, Forked, Ready, RemoveAtEnd, Start, read_message, write_message
 from covalab.worker.task_process import CLEAN_EXIT, MARK_BYTES, Mark
+from covalab.worker.variables import current_variables
 
 _START_SECONDS: Final = 60.0
 _ANSWER_SECONDS: Final = 15.0
@@ -51,6 +52,8 @@ class TaskProcessHandle:
         self.killed_because = ""
         self.used_at = time.monotonic()
         self.spool = ""
+        self.imported_under: Mapping[bytes, bytes | None] | None = None
+        """The variables of its first batch under which packages are to be imported: `StemProcess.variables`."""
         self.looked_at = 0.0
         """The time before which its memory is not looked at again."""
         self.stopped = 0
@@ -77,6 +80,8 @@ class StemProcess:
     ----------
     imports
         Packages that it imports beforehand.
+    variables
+        Variables under which it imports them, as far as they are not those of this process; None: without that one.
     on_end
         Called with a task process that ended, from a thread.
     is_new
@@ -88,12 +93,14 @@ class StemProcess:
     def __init__(
         self,
         imports: Sequence[str],
+        variables: Mapping[bytes, bytes | None],
         on_end: Callable[[TaskProcessHandle], None],
         *,
         is_new: bool,
         is_ours: bool,
     ) -> None:
         self.imports = tuple(imports)
+        self.variables = dict(variables)
         self.stamp = learned_imports.stamp()
         self.unsafe = ""
         """The package after whose import it may not fork; it will not."""
@@ -108,16 +115,19 @@ class StemProcess:
         self._made: TaskProcessHandle | str = ""
         self._control, its = socket.socketpair()
         with its:
+            own = current_variables()
             command = [sys.executable, "-m", "covalab.worker.stem", "--control", str(its.fileno())]
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 pass_fds=(its.fileno(),),
+                env={name: value for name, value in (own | self.variables).items() if value is not None},
                 # A session of its own: it outlives a pool that is killed by the moment that ending its tasks takes.
                 start_new_session=True,
             )
         with suppress(OSError):  # it is gone: `_listen` notices
-            write_message(self._control, Start(list(imports), is_ours))
+            put_back = {name: own.get(name) for name in self.variables}
+            write_message(self._control, Start(list(imports), is_ours, put_back))
         threading.Thread(target=self._listen, name="covalab-stem", daemon=True).start()
 
     @property
@@ -200,7 +210,9 @@ class StemProcess:
                 connection, mark = self._asked
                 self._made = f"cannot start another: {message.error}"
                 if message.pid:
-                    self._made = self.tasks[message.pid] = TaskProcessHandle(message.pid, Channel(connection), mark)
+                    made = self._made = TaskProcessHandle(message.pid, Channel(connection), mark)
+                    made.imported_under = self.variables
+                    self.tasks[message.pid] = made
             self._changed.notify_all()
             handle = self.tasks.pop(message.pid, None) if isinstance(message, Ended) else None
         if isinstance(message, Ended) and handle is not None:

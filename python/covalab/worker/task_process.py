@@ -24,7 +24,7 @@ import msgspec
 from covalab.core.codec import encode
 from covalab.core.model import Digest, DispatchId
 from covalab.core.place import place
-from covalab.core.process_variables import ProcessVariables, differs_at_import
+from covalab.core.process_variables import ProcessVariables, different_at_import
 from covalab.core.protocol import Batch, TaskResumed, TaskSpec, TaskWaits, decoder, encoder
 from covalab.worker import channel as kinds
 from covalab.worker import environment, learned_imports
@@ -149,8 +149,8 @@ class TaskProcess:
                 self._prepare(data.decode())
                 continue
             batch: Batch = _BATCHES.decode(data)
-            if is_first and self._needs_other_imports(batch):
-                self._start_anew(batch)
+            if is_first and (different := self._different_at_import(batch)):
+                self._start_anew(batch, different)
             is_first = False
             if batch.is_carried:
                 self._carrier = carrier_of(batch.blobs, self._channel)
@@ -176,17 +176,18 @@ class TaskProcess:
         runner.resume(spool, self._mark.set, is_ours=self._is_ours)
         return runner
 
-    def _needs_other_imports(self, batch: Batch) -> bool:
-        """Whether packages that the stem has imported may be others under the variables of this dispatch."""
+    def _different_at_import(self, batch: Batch) -> dict[bytes, bytes | None]:
+        """Return the variables of a dispatch under which packages that the stem has imported may be others."""
         found = learned_imports.preloaded()
         wanted = environment.wanted_variables(batch, is_ours=self._is_ours) if found.under else None
         if wanted is None:
-            return False
+            return {}
         known = {**found.under, **{name: value for name, value in found.changed.items() if value is not None}}
-        return differs_at_import(found.read, known, wanted)
+        return different_at_import(found.read, known, wanted)
 
-    def _start_anew(self, batch: Batch) -> None:
+    def _start_anew(self, batch: Batch, different: dict[bytes, bytes | None]) -> None:
         """Become a process in which nothing was imported yet, under the variables of a batch, and ask for it again."""
+        self._channel.send(kinds.ANEW, msgspec.msgpack.encode(different))
         variables = environment.wanted_variables(batch, is_ours=self._is_ours) or {}
         command = command_of(self._channel.fileno(), self._mark_fd, is_ours=self._is_ours, asks_again=True)
         os.execve(sys.executable, command, variables)  # noqa: S606 - no shell

@@ -9,7 +9,7 @@ import itertools
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -24,6 +24,7 @@ from covalab.worker.host_cache import HostCache
 from covalab.worker.process_tree import describe_end, exited_with, memory_of, share_of_memory
 from covalab.worker.stem_process import StemLost, StemProcess, TaskProcessHandle
 from covalab.worker.task_process import CHANNEL_LOST, BatchEnd, Cancel
+from covalab.worker.variables import current_variables
 
 GRACE_SECONDS: Final = 1.0
 """The time that a task has to end after an interrupt; then its process is killed."""
@@ -84,6 +85,10 @@ class TaskProcesses:
         self._old_stems: list[StemProcess] = []
         self._imports: OrderedDict[str, None] = OrderedDict()
         self._unsafe: set[str] = set()
+        self._variables: Mapping[bytes, bytes | None] = {}
+        """The variables under which stems are to import packages, as far as they are not those of this process."""
+        self._asked_for: Mapping[bytes, bytes | None] | None = None
+        """What the last dispatch would have had instead, when it began here."""
         self._spare: TaskProcessHandle | None = None
         self._idle: OrderedDict[int, TaskProcessHandle] = OrderedDict()
         self._running: dict[int, TaskProcessHandle] = {}
@@ -165,7 +170,12 @@ class TaskProcesses:
     ) -> None:
         """Take what a process asks for while it runs a batch."""
         kind, data = frame
-        if kind in (kinds.OFFER, kinds.ASK):
+        if kind == kinds.ANEW:
+            different = msgspec.msgpack.decode(data, type=dict[bytes, bytes | None])
+            own = current_variables()
+            under = {**(handle.imported_under or {}), **different}
+            handle.imported_under = {name: value for name, value in under.items() if own.get(name) != value}
+        elif kind in (kinds.OFFER, kinds.ASK):
             emit(self._about_value(job.number, kind, data))
         elif kind == kinds.AGAIN:
             with suppress(OSError):
@@ -305,7 +315,8 @@ class TaskProcesses:
         self._stem = stem
 
     def _new_stem(self, imports: Sequence[str]) -> StemProcess:
-        stem = StemProcess(imports, self._on_process_end, is_new=self._is_new, is_ours=self._is_ours)
+        variables = self._variables if imports else {}
+        stem = StemProcess(imports, variables, self._on_process_end, is_new=self._is_new, is_ours=self._is_ours)
         if self.cache is not None and not self.cache.stays:
             stem.remove_at_end(str(self.cache.folder))
         return stem
@@ -313,6 +324,7 @@ class TaskProcesses:
     def _release(self, handle: TaskProcessHandle, end: BatchEnd) -> None:
         with self._changed:
             self._forget(handle)
+            self._follow(handle)
             self._idle[handle.pid] = handle
             handle.used_at = time.monotonic()
             if end.is_used_up:
@@ -331,6 +343,18 @@ class TaskProcesses:
                 self._changed.wait_for(lambda: len(self._ending) <= _ENDING_MOST, _END_SECONDS)
         if end.learned:
             self._on_learned(end.learned)
+
+    def _follow(self, handle: TaskProcessHandle) -> None:
+        """Choose variables for the next stem: those that two dispatches in a row wanted and this one does not have.
+
+        Each of them began in a process that had to start anew, and to import everything itself.
+        """
+        wanted, handle.imported_under = handle.imported_under, None
+        if wanted is None:
+            return  # not its first batch
+        if wanted in (self._asked_for, self._stem.variables):
+            self._variables = wanted
+        self._asked_for = wanted
 
     def _replaceable(self) -> list[TaskProcessHandle]:
         """Return the idle processes that another one can stand for: not those that hold a session."""
@@ -399,7 +423,7 @@ class TaskProcesses:
     def _pause(self) -> float | None:
         if self._running:
             return _FLOOD_SECONDS if self._is_flooded else _TICK_SECONDS
-        if self._idle or self._ending or self._dead_files or self._old_stems or self._wanted() != self._stem.imports:
+        if self._idle or self._ending or self._dead_files or self._old_stems or self._is_outdated():
             return _IDLE_TICK_SECONDS if self._next_stem is None else _TICK_SECONDS
         return None if self._spare is not None else _TICK_SECONDS
 
@@ -455,13 +479,19 @@ class TaskProcesses:
     def _wanted(self) -> tuple[str, ...]:
         return tuple(name for name in self._imports if name.partition(".")[0] not in self._unsafe)
 
+    def _is_outdated(self) -> bool:
+        return self._wanted() != self._stem.imports or self._has_other_variables()
+
+    def _has_other_variables(self) -> bool:
+        return bool(self._stem.imports) and self._variables != self._stem.variables
+
     def _turn_over(self, now: float) -> None:
         """Start the next stem when there are packages to import and little else to do; use it when it is up."""
         stem = self._next_stem
         if stem is None:
             is_quiet = not self._running and now - self._quiet_since > _QUIET_SECONDS
-            if self._wanted() != self._stem.imports and self._stem.is_ready:
-                if is_quiet or now - self._busy_since > _BUSY_SECONDS:
+            if self._is_outdated() and self._stem.is_ready:
+                if is_quiet or now - self._busy_since > _BUSY_SECONDS or self._has_other_variables():
                     self._next_stem = self._new_stem(self._wanted())
             else:
                 self._busy_since = now

@@ -59,7 +59,7 @@ def recorded_variables() -> Iterator[ImportVariables]:
     """Record what happens to `os.environ` and `os.environb` meanwhile, in all threads.
 
     Their classes are exchanged, not they themselves: others hold references to them. What a C library reads is not
-    seen; `core.process_variables.differs_at_import` knows the usual names.
+    seen; `core.process_variables.different_at_import` knows the usual names.
     """
     found = ImportVariables()
     before = current_variables()
