@@ -104,3 +104,22 @@ def test_a_real_package_shows_the_warnings_that_it_wants_shown() -> None:
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_shell_brings_no_filters_of_packages_that_the_task_has_not_imported() -> None:
+    """It imports NumPy, to show its numbers, where that is among the modules: there it always is."""
+    program = """
+        import sys, warnings
+        from covalab.worker import learned_imports
+        learned_imports.preload(["IPython.core.interactiveshell", "numpy"])
+        def of_numpy():
+            return [item for item in warnings.filters if item[1] is not None and "numpy" in item[1].pattern]
+        import IPython.core.interactiveshell
+        shell = IPython.core.interactiveshell.InteractiveShell.instance()
+        assert shell.display_formatter.formatters["text/plain"].type_printers
+        assert "numpy" in sys.modules and not of_numpy(), of_numpy()
+        import numpy
+        assert of_numpy()
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

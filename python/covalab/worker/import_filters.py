@@ -27,6 +27,8 @@ class _State:
 
 
 _state: Final = _State()
+_LOOK_FIRST: Final = frozenset({"IPython.core.formatters"})
+"""Modules that import a package for those who have imported it: where it is among the modules already."""
 
 
 def keep_in(filters: list[Any]) -> None:
@@ -39,6 +41,8 @@ class _WaitingSpec(ModuleSpec):
 
     @property
     def _initializing(self) -> bool:
+        if sys._getframe(1).f_globals.get("__name__") in _LOOK_FIRST:  # noqa: SLF001 - there is no public way
+            return False
         self.__class__ = ModuleSpec  # type: ignore[assignment] # once
         _apply(self.name.partition(".")[0])
         return bool(vars(self).get("_initializing"))
