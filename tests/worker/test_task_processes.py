@@ -508,6 +508,29 @@ def test_the_next_stem_imports_under_the_variables_of_the_dispatches(worker: Wor
     assert worker.values("other", seen) == [(False, None)]
 
 
+def test_the_next_stem_imports_as_in_a_notebook_for_notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pandas asks when it is imported, and shows more columns there."""
+
+    def seen() -> tuple[bool, int]:
+        import sys
+
+        is_there = "pandas" in sys.modules
+        import pandas as pd
+
+        return is_there, pd.get_option("display.max_columns")
+
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # a stem has one thread
+    worker = Worker(tmp_path)
+    try:
+        worker.processes.learn(["numpy", "pandas"])
+        script = dict(os.environb)
+        for worker.variables, columns in ((script, 0), (script | {b"JPY_PARENT_PID": b"1"}, 20), (script, 0)):
+            assert worker.values(f"first{columns}", seen)[0][1] == columns
+            until_one(worker, seen, lambda found, columns=columns: found == (True, columns))  # type: ignore[misc]
+    finally:
+        worker.processes.close()
+
+
 def test_a_package_that_was_installed_anew_is_imported_anew(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stem, and a spare from it, might have the version from before."""
     (before,) = worker.values("a", parent)

@@ -16,6 +16,9 @@ import msgspec
 ALL_NAMES: Final = "*"
 """Recorded in place of names when Python code went through the whole environment."""
 
+IN_NOTEBOOK: Final = b"COVALAB_IN_NOTEBOOK"
+"""Set while a stem imports packages for tasks of notebooks; no task has it."""
+
 _MASK: Final = bytes(byte ^ 0x5A for byte in range(256))
 """Keeps nothing secret: who may read the data folder may read them. But a few variables are not compressed at all."""
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import importlib.util
 import os
 import sys
 import sysconfig
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from covalab.core.process_variables import IN_NOTEBOOK
 from covalab.worker import import_filters
 from covalab.worker.process_tree import memory_of
 from covalab.worker.variables import current_variables, recorded_variables
@@ -75,11 +77,15 @@ def stamp() -> tuple[int, ...]:
 
 
 class Preloaded(NamedTuple):
-    """Variables around the imports of this process's stem: which were read, which were set, and all as they were."""
+    """Imports of this process's stem: which variables were read and set, all as they were, and for which tasks.
+
+    `for_notebook` is None if no package has asked whether it is in a notebook.
+    """
 
     read: frozenset[str] = frozenset()
     changed: Mapping[bytes, bytes | None] = MappingProxyType({})
     under: Mapping[bytes, bytes] = MappingProxyType({})
+    for_notebook: bool | None = None
 
 
 class _Process:
@@ -98,11 +104,43 @@ def preload(names: Sequence[str]) -> str:
     decided how to show things.
     """
     under = current_variables()
-    with recorded_variables() as found, import_filters.deferred():
+    for_notebook = IN_NOTEBOOK in under
+    with recorded_variables() as found, import_filters.deferred(), _asked_for_shell(for_notebook) as asked:
         unsafe = _import(names)
     if names:
-        _Process.preloaded = Preloaded(frozenset(found.read), found.changed, under)
+        _Process.preloaded = Preloaded(frozenset(found.read), found.changed, under, for_notebook if asked else None)
     return unsafe
+
+
+class _Shell:
+    """Shell of a notebook for packages that ask for it while they are imported, and only look at what it is."""
+
+    kernel = None
+
+
+_Shell.__name__ = "ZMQInteractiveShell"
+
+
+@contextmanager
+def _asked_for_shell(for_notebook: bool) -> Iterator[list[None]]:
+    """Give a list that is no longer empty once a package has looked for the shell where a notebook has it.
+
+    pandas does, and shows other tables in a notebook.
+    """
+    asked: list[None] = []
+
+    def get_ipython() -> Any:
+        asked.append(None)
+        if for_notebook:
+            return _Shell()
+        message = "name 'get_ipython' is not defined"
+        raise NameError(message)
+
+    builtins.get_ipython = get_ipython  # type: ignore[attr-defined]
+    try:
+        yield asked
+    finally:
+        del builtins.get_ipython  # type: ignore[attr-defined]
 
 
 def _import(names: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ import msgspec
 from covalab.core.codec import encode
 from covalab.core.model import Digest, DispatchId
 from covalab.core.place import place
-from covalab.core.process_variables import ProcessVariables, different_at_import
+from covalab.core.process_variables import IN_NOTEBOOK, ProcessVariables, different_at_import
 from covalab.core.protocol import Batch, TaskResumed, TaskSpec, TaskWaits, decoder, encoder
 from covalab.worker import channel as kinds
 from covalab.worker import environment, learned_imports
@@ -183,7 +183,11 @@ class TaskProcess:
         if wanted is None:
             return {}
         known = {**found.under, **{name: value for name, value in found.changed.items() if value is not None}}
-        return different_at_import(found.read, known, wanted)
+        different = different_at_import(found.read, known, wanted)
+        is_of_notebook = environment.is_of_notebook(batch)
+        if found.for_notebook not in (None, is_of_notebook):
+            different[IN_NOTEBOOK] = b"1" if is_of_notebook else None
+        return different
 
     def _start_anew(self, batch: Batch, different: dict[bytes, bytes | None]) -> None:
         """Become a process in which nothing was imported yet, under the variables of a batch, and ask for it again."""
