@@ -67,7 +67,7 @@ def test_the_first_notebook_runs_and_shows_its_dispatches(desk: Desk, lab: Lab) 
     assert page.locator(".jp-NotebookPanel:visible [data-mime-type='application/vnd.jupyter.stderr']").count() == 0
     views.nth(2).scroll_into_view_if_needed()
     desk.shoot("first-notebook")
-    graph = views.nth(2).locator("canvas").bounding_box()
+    graph = views.nth(2).locator("canvas.cv-canvas").bounding_box()
     assert graph is not None
     assert graph["height"] > 60
 

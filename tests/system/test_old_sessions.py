@@ -76,7 +76,8 @@ def test_what_ended_is_read_as_it_was(name: str, old: Old) -> None:
 def test_where_it_came_from_is_known(old: Old) -> None:
     """Arguments, Python and interpreter are those of then."""
     found = ct.get_result(EXPECTED["flow"]["id"]).provenance()
-    expected = EXPECTED["flow"]["provenance"] | {"interpreter": sys.executable}  # as the fixture has it
+    arguments = {"x of halves(x=3)": "3", "x of halves(x=4)": "4"}  # they were named `halves[0].x` then
+    expected = EXPECTED["flow"]["provenance"] | {"interpreter": sys.executable, "arguments": arguments}
     assert {key: found[key] for key in expected} == expected
     assert found["packages"]["msgspec"]
 

@@ -635,7 +635,7 @@ LEAVE_THREADS = {
 KEEP_NONE = {
     "ended": "import threading\nthread = threading.Thread(target=int)\nthread.start()\nthread.join()",
     "pool that idles": "import concurrent.futures as cf, sys\nsys.pool = cf.ThreadPoolExecutor(2)\n"
-    "[*sys.pool.map(int, range(9))]",
+    "[*sys.pool.map(int, range(9))]\nimport time\ntime.sleep(0.3)",
     "progress bar": "from tqdm import tqdm\n[*tqdm(range(3))]",
 }
 

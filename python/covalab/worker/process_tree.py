@@ -136,7 +136,7 @@ def end_descendants(pid: int) -> None:
     """Kill all processes below one, also such as start others meanwhile."""
     for _ in range(_ROUNDS):
         below = descendants(pid)
-        alive = [one for one in below if not _is_dead(one)]
+        alive = [one for one in below if not is_dead(one)]
         if not alive:
             return
         # All are stopped before one is killed: a fork bomb would otherwise outrun this.
@@ -152,7 +152,8 @@ def end_tree(pid: int) -> None:
     signal_all([pid], signal.SIGKILL)
 
 
-def _is_dead(pid: int) -> bool:
+def is_dead(pid: int) -> bool:
+    """Return whether a process has ended, also if nobody has taken its end yet."""
     try:
         return _stat(pid)[0] in (b"Z", b"X")
     except OSError:

@@ -21,7 +21,7 @@ from covalab.worker import channel as kinds
 from covalab.worker import learned_imports
 from covalab.worker.capture import bound_output, display_files, output_files
 from covalab.worker.host_cache import HostCache
-from covalab.worker.process_tree import describe_end, exited_with, memory_of, share_of_memory
+from covalab.worker.process_tree import describe_end, exited_with, is_dead, memory_of, share_of_memory
 from covalab.worker.stem_process import StemLost, StemProcess, TaskProcessHandle
 from covalab.worker.task_process import CHANNEL_LOST, BatchEnd, Cancel
 from covalab.worker.variables import current_variables
@@ -42,6 +42,7 @@ _GROWN_BYTES: Final = 2 * 1024**3
 _ENDING_MOST: Final = 8
 """Processes that may finish threads of their tasks while others run; more would fill the memory."""
 _STATUS_SECONDS: Final = 1.0
+_STATUS_MOST_SECONDS: Final = 15.0
 _SPOOL_SECONDS: Final = 30.0
 """The time that the output of a process stays after its end: the dispatcher reads it when it hears of the loss."""
 _FORK_TRIES: Final = 6
@@ -378,9 +379,10 @@ class TaskProcesses:
 
     def _bury(self, handle: TaskProcessHandle) -> None:
         """End a process whose channel is closed: it died, or its task has closed all descriptors."""
-        if not handle.ended.wait(_STATUS_SECONDS):
+        if not handle.ended.wait(_STATUS_SECONDS) and not is_dead(handle.pid):
             handle.kill(_UNCONTROLLED)
-            handle.ended.wait(_STATUS_SECONDS)
+        if not handle.ended.is_set():  # its stem is slow to see it: the machine is busy
+            handle.ended.wait(_STATUS_MOST_SECONDS)
         with self._changed:
             self._forget(handle)
             self._close(handle)
