@@ -279,6 +279,15 @@ SUITES = (
 )
 
 
+def test_a_pool_that_ends_because_it_was_asked_is_not_replaced(joined: Client, tmp_path: Path) -> None:
+    """A stop is no loss: another pool would come up for a moment, and begin the log of the first anew."""
+    assert ct.dispatch_sync(ct.lattice(ct.electron(os.getppid)))().result > 1
+    joined.stop()
+
+    log = (tmp_path / "data" / "logs" / "dispatcher.log").read_text()
+    assert "is lost" not in log, log
+
+
 def check_pass(by_hand: HandMade, folder: Path, names: str, *options: str, **variables: str) -> None:
     """Run suites of this folder on a scheduler started by hand; all of their tests must pass."""
     suites = [str(ROOT / "tests" / "system" / f"test_{name}.py") for name in names.split()]

@@ -266,10 +266,10 @@ class Pool:
 
     # -- the process ---------------------------------------------------------------------------------------------
 
-    async def _run_once(self) -> ProcessEnd:
+    async def _run_once(self) -> ProcessEnd | None:
         while (end := await self._run_to_end()).outdated:
             await self._wait_for_upgrade()
-        return end
+        return None if self._is_stopping else end  # one that ended because we asked is not replaced
 
     async def _run_to_end(self) -> ProcessEnd:
         self.state = "starting"
