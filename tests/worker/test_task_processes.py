@@ -531,6 +531,33 @@ def test_the_next_stem_imports_as_in_a_notebook_for_notebooks(tmp_path: Path, mo
         worker.processes.close()
 
 
+def test_the_next_stem_imports_under_the_hash_seed_that_a_dispatch_shares_with_the_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask sets the same one in a program that has a `LocalCluster` as in our workers, whose tasks have none."""
+
+    def seen() -> tuple[bool, str | None]:
+        import os
+        import sys
+
+        is_there = "pandas" in sys.modules
+        import pandas  # noqa: F401, ICN001 - it reads the variable
+
+        return is_there, os.environ.get("PYTHONHASHSEED")
+
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # a stem has one thread
+    monkeypatch.setenv("PYTHONHASHSEED", "6640")
+    worker = Worker(tmp_path)
+    try:
+        worker.processes.learn(["numpy", "pandas"])
+        worker.variables = with_seed = dict(os.environb)
+        until_one(worker, seen, lambda found: found == (True, "6640"))
+        worker.variables = {name: value for name, value in with_seed.items() if name != b"PYTHONHASHSEED"}
+        assert worker.values("without", seen) == [(False, None)]
+    finally:
+        worker.processes.close()
+
+
 def test_a_package_that_was_installed_anew_is_imported_anew(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stem, and a spare from it, might have the version from before."""
     (before,) = worker.values("a", parent)

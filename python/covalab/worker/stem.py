@@ -27,12 +27,11 @@ from covalab.worker import learned_imports, task_process
 from covalab.worker.batch_runner import TaskWorker
 from covalab.worker.host_cache import remove_unused
 from covalab.worker.process_tree import adopt_orphans, children, end_descendants, end_tree, exited_with
-from covalab.worker.variables import current_variables, set_variables
+from covalab.worker.variables import HASH_SEED, current_variables, set_variables
 
 _HEAD: Final = 4
 _READ: Final = 65536
 _FDS: Final = 2
-_HASH_SEED: Final = b"PYTHONHASHSEED"
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):
@@ -217,9 +216,8 @@ def main() -> None:
     start, _ = read_message(control, Start)
     if start is None:
         os._exit(0)  # the worker is gone
-    if _HASH_SEED not in start.put_back:
-        # Dask sets it for its workers. It has done its work here; what reads it would be other in a dispatch.
-        os.environb.pop(_HASH_SEED, None)
+    if HASH_SEED not in start.put_back:
+        os.environb.pop(HASH_SEED, None)  # as in `variables_of_worker`
     unsafe = learned_imports.preload(start.imports)
     _put_back(start.put_back)
     learned_imports.take_stock()

@@ -19,7 +19,7 @@ from covalab.worker.channel import Channel
 from covalab.worker.process_tree import end_tree, exited_with
 from covalab.worker.stem import Ended, Fork, Forked, Ready, RemoveAtEnd, Start, read_message, write_message
 from covalab.worker.task_process import CLEAN_EXIT, MARK_BYTES, Mark
-from covalab.worker.variables import current_variables
+from covalab.worker.variables import current_variables, variables_of_worker
 
 _START_SECONDS: Final = 60.0
 _ANSWER_SECONDS: Final = 15.0
@@ -115,17 +115,19 @@ class StemProcess:
         self._made: TaskProcessHandle | str = ""
         self._control, its = socket.socketpair()
         with its:
-            own = current_variables()
+            # It starts with the hash seed of this worker: two processes of a dispatch are to agree about hashes.
+            started_with = current_variables() | self.variables
             command = [sys.executable, "-m", "covalab.worker.stem", "--control", str(its.fileno())]
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 pass_fds=(its.fileno(),),
-                env={name: value for name, value in (own | self.variables).items() if value is not None},
+                env={name: value for name, value in started_with.items() if value is not None},
                 # A session of its own: it outlives a pool that is killed by the moment that ending its tasks takes.
                 start_new_session=True,
             )
         with suppress(OSError):  # it is gone: `_listen` notices
+            own = variables_of_worker()
             put_back = {name: own.get(name) for name in self.variables}
             write_message(self._control, Start(list(imports), is_ours, put_back))
         threading.Thread(target=self._listen, name="covalab-stem", daemon=True).start()

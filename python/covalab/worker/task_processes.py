@@ -24,7 +24,7 @@ from covalab.worker.host_cache import HostCache
 from covalab.worker.process_tree import describe_end, exited_with, is_dead, memory_of, share_of_memory
 from covalab.worker.stem_process import StemLost, StemProcess, TaskProcessHandle
 from covalab.worker.task_process import CHANNEL_LOST, BatchEnd, Cancel
-from covalab.worker.variables import current_variables
+from covalab.worker.variables import variables_of_worker
 
 GRACE_SECONDS: Final = 1.0
 """The time that a task has to end after an interrupt; then its process is killed."""
@@ -173,7 +173,7 @@ class TaskProcesses:
         kind, data = frame
         if kind == kinds.ANEW:
             different = msgspec.msgpack.decode(data, type=dict[bytes, bytes | None])
-            own = current_variables()
+            own = variables_of_worker()
             under = {**(handle.imported_under or {}), **different}
             handle.imported_under = {name: value for name, value in under.items() if own.get(name) != value}
         elif kind in (kinds.OFFER, kinds.ASK):

@@ -12,6 +12,7 @@ from typing import Any, Final
 from covalab.core.process_variables import ALL_NAMES
 
 _TIME_ZONE: Final = b"TZ"
+HASH_SEED: Final = b"PYTHONHASHSEED"
 _WITHOUT_EFFECT: Final = frozenset({("TERM", "IPython.utils.terminal")})
 """Variables, and modules that read them when they are imported, to no effect in a task: for the title of a terminal."""
 
@@ -20,6 +21,17 @@ def current_variables() -> dict[bytes, bytes]:
     """Return a copy of the environment of this process."""
     # `dict(os.environb)` calls Python code for each name, which takes longer than all else done with it.
     return dict(os.environb._data)  # type: ignore[attr-defined] # noqa: SLF001
+
+
+def variables_of_worker() -> dict[bytes, bytes]:
+    """Return a copy of the environment that tasks get from this worker.
+
+    It lacks the seed of hashes, which Dask sets for its workers: it has done its work when a process starts, and what
+    reads it later would be other in a dispatch that has none.
+    """
+    found = current_variables()
+    found.pop(HASH_SEED, None)
+    return found
 
 
 def set_variables(wanted: Mapping[bytes, bytes]) -> None:
