@@ -573,10 +573,7 @@ PRINTING = {
 }
 """Tasks that print more than may be on the disk, and how many bytes."""
 
-_ALONE = (
-    *(killing_the_parent, killing_the_parent_and_returning, memory_bomb, memory_bomb_at_once, sharing_memory),
-    closing_every_descriptor,  # beside so many others its innocents do not always get told apart in time
-)
+_ALONE = (*(killing_the_parent, killing_the_parent_and_returning, memory_bomb, memory_bomb_at_once, sharing_memory),)
 ALONE = [kind for kind in KINDS if kind.task in _ALONE]
 """Kinds that end the process which starts those of others, or take memory that a worker's processes share."""
 TOGETHER = [kind for kind in KINDS if kind.task not in _ALONE]

@@ -235,6 +235,25 @@ def closes_everything() -> None:
     os.closerange(0, 1000)
 
 
+@death("descriptors")
+def closes_all_but_the_streams() -> None:
+    """What is printed still works, and the task ends as if nothing was."""
+    import os
+
+    os.closerange(3, 1000)
+
+
+@death("descriptors")
+def opens_others() -> None:
+    """Open files and sockets under the numbers of those that it closed."""
+    import os
+    import socket
+
+    os.closerange(3, 1000)
+    kept = [end for _ in range(20) for end in socket.socketpair()]
+    os.kept_by_the_test = kept  # type: ignore[attr-defined]
+
+
 @death("SIGABRT")
 def aborts() -> None:
     """End as a failed assertion in C does."""

@@ -20,6 +20,7 @@ Emit: TypeAlias = Callable[[bytes], None]
 """Sends an encoded `TaskStarted`, `TaskMessage` or `Outcomes` towards the dispatcher, in order, from any thread."""
 
 _REPORT_SECONDS: Final = 0.1  # a page draws no faster, and a message costs what a quick task does
+_LONG_SECONDS: Final = 0.01  # such a task is worth a message: the next one may end the process, and it would run again
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
@@ -91,6 +92,8 @@ class BatchReport:
         with self._lock:
             self._is_reported = True  # an outcome says enough
             self._outcomes.append(outcome)
+            if outcome.ended_at - outcome.started_at > _LONG_SECONDS:
+                self._flush()
 
     def close(self) -> None:
         """Report all that is left. After it, under the lock, the thread finds nothing more to send."""

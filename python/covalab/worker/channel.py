@@ -60,6 +60,12 @@ class Channel:
         self._reader = connection.makefile("rb")
         self._lock = threading.Lock()
         self._pid = os.getpid()
+        self._identity = _identity(connection.fileno())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether our descriptor is still this socket: a task may close all, and open others under their numbers."""
+        return _identity(self._socket.fileno()) == self._identity
 
     def send(self, kind: bytes, data: bytes = b"") -> None:
         """Send one frame.
@@ -67,10 +73,13 @@ class Channel:
         Raises
         ------
         OSError
-            If the other side is gone, or this is another process, which was forked.
+            If the other side is gone, or the socket was closed, or this is another process, which was forked.
         """
         if os.getpid() != self._pid:
             message = "only the process of a task reaches covalab, not one that the task forked"
+            raise OSError(message)
+        if not self.is_open:
+            message = "the descriptor of the channel was closed"
             raise OSError(message)
         frame = kind + len(data).to_bytes(_HEAD - 1, "big") + data
         with _uninterrupted(), self._lock:
@@ -103,6 +112,15 @@ class Channel:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._reader.close()
         self._socket.close()
+
+
+def _identity(descriptor: int) -> tuple[int, int] | None:
+    """Return what tells the file of a descriptor from all others; None if there is none."""
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 @contextmanager

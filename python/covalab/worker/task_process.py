@@ -172,9 +172,16 @@ class TaskProcess:
     def _new_runner(self, spool: str) -> TaskWorker:
         runner = self._prepared
         if runner is None:
-            return TaskWorker(spool, self._mark.set, is_ours=self._is_ours)
-        runner.resume(spool, self._mark.set, is_ours=self._is_ours)
+            return TaskWorker(spool, self._begin_node, is_ours=self._is_ours)
+        runner.resume(spool, self._begin_node, is_ours=self._is_ours)
         return runner
+
+    def _begin_node(self, batch: int, node: int) -> None:
+        """Mark what runs, unless nobody would hear of it: the task before is to blame then, and stays marked."""
+        if not self._channel.is_open:
+            message = "the task before closed the descriptor of the channel"
+            raise OSError(message)
+        self._mark.set(batch, node)
 
     def _different_at_import(self, batch: Batch) -> dict[bytes, bytes | None]:
         """Return the variables of a dispatch under which packages that the stem has imported may be others."""
