@@ -127,8 +127,9 @@ def started_in(method):
 
 
 @pytest.fixture
-def batches(tmp_path: Path) -> Batches:
-    """Return a worker without batches."""
+def batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Batches:
+    """Return a worker without batches; what tasks write without a folder is not left in that of the tests."""
+    monkeypatch.chdir(tmp_path)
     return Batches(tmp_path)
 
 

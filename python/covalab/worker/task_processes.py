@@ -172,10 +172,7 @@ class TaskProcesses:
         """Take what a process asks for while it runs a batch."""
         kind, data = frame
         if kind == kinds.ANEW:
-            different = msgspec.msgpack.decode(data, type=dict[bytes, bytes | None])
-            own = variables_of_worker()
-            under = {**(handle.imported_under or {}), **different}
-            handle.imported_under = {name: value for name, value in under.items() if own.get(name) != value}
+            handle.imported_under = _under(handle, msgspec.msgpack.decode(data, type=dict[bytes, bytes | None]))
         elif kind in (kinds.OFFER, kinds.ASK):
             emit(self._about_value(job.number, kind, data))
         elif kind == kinds.AGAIN:
@@ -381,8 +378,7 @@ class TaskProcesses:
         """End a process whose channel is closed: it died, or its task has closed all descriptors."""
         if not handle.ended.wait(_STATUS_SECONDS) and not is_dead(handle.pid):
             handle.kill(_UNCONTROLLED)
-        if not handle.ended.is_set():  # its stem is slow to see it: the machine is busy
-            handle.ended.wait(_STATUS_MOST_SECONDS)
+        handle.ended.wait(_STATUS_MOST_SECONDS)  # its stem is slow to see it where the machine is busy
         with self._changed:
             self._forget(handle)
             self._close(handle)
@@ -512,6 +508,13 @@ class TaskProcesses:
 def _is_session(handle: TaskProcessHandle) -> bool:
     """Whether a process has values that the next batch of its dispatch goes on with (`RunBatch.root`)."""
     return ":" in handle.root
+
+
+def _under(handle: TaskProcessHandle, different: Mapping[bytes, bytes | None]) -> dict[bytes, bytes | None]:
+    """Return the variables under which a process imports anew, as far as they are not those of this worker."""
+    own = variables_of_worker()
+    under = {**(handle.imported_under or {}), **different}
+    return {name: value for name, value in under.items() if own.get(name) != value}
 
 
 def _reason(status: int | None) -> str:
