@@ -44,6 +44,33 @@ type(robots[1]).move = lambda self: self.speed * 2
             "type(robots[3]) is More, robots[3]",
         ],
     ),
+    "objects that restore what belongs to them": (
+        """
+import io, weakref, pandas as pd
+from matplotlib.figure import Figure
+class Canvas:
+    def __init__(self, owner): self.owner = weakref.ref(owner)
+class Drawing:
+    def __init__(self): self.lines = []; self.canvas = Canvas(self)
+    def __getstate__(self): return {"lines": self.lines}
+    def __setstate__(self, state): self.__init__(); self.lines = state["lines"]
+drawing, figure, table = Drawing(), Figure(), pd.DataFrame({"a": [1, 2]})
+figure.subplots().plot([1, 2])
+""",
+        "drawing figure table Drawing Canvas weakref",
+        """
+drawing.lines.append(1)
+drawing.more = 1
+figure.suptitle("all")
+table.attrs["unit"] = "m"
+table["b"] = 3
+""",
+        [
+            "drawing.canvas.owner() is drawing, drawing.lines",
+            "figure.canvas.figure is figure, figure.draw_without_rendering(), figure.get_suptitle()",
+            "table.flags.allows_duplicate_labels, table.attrs, table.b.sum()",
+        ],
+    ),
     "calls that a mock has recorded": (
         "from unittest.mock import Mock, call\nservice = Mock()\nservice.load(1, n=2)",
         "service call",

@@ -12,7 +12,8 @@ import array
 import io
 import pickle
 import types
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
@@ -283,11 +284,11 @@ def receive(data: bytes, namespace: dict[str, Any]) -> Received:
     try:
         for loaded in _rest(unpickler):
             values.update(loaded)
+            namespace.update(loaded)  # a `__setstate__` that comes later looks up its helpers there
     except USERS_ERRORS as error:
         text = f"the variables of the cell cannot be opened here: {type(error).__name__}: {error}"
         raise SerializationError(text) from error
     memo = unpickler.memo.copy()
-    namespace.update(values)
     return Received(values, {number: memo[number] for number in numbers}, namespace)
 
 
@@ -318,12 +319,29 @@ def deliver(sent: Sent, data: bytes, namespace: dict[str, Any]) -> Delivered:
     unpickler.objects = sent.states.objects
     try:
         reply = msgspec.convert(unpickler.load(), Reply)
-        values = {**unpickler.load(), **unpickler.load()}
-        contents = {number: unpickler.load() for number in reply.changed}
+        code = unpickler.load()
+        with _bound(code, namespace):
+            values = {**code, **unpickler.load()}
+            contents = {number: unpickler.load() for number in reply.changed}
     except USERS_ERRORS as error:
         text = f"what the cell left cannot be opened here: {type(error).__name__}: {error}"
         raise SerializationError(text) from error
     return apply_reply(reply, values, contents, sent.states, sent.values, namespace)
+
+
+@contextmanager
+def _bound(code: Mapping[str, Any], namespace: dict[str, Any]) -> Iterator[None]:
+    """Bind names while values are opened: a `__setstate__` looks up its helpers there."""
+    before = {name: namespace[name] for name in code if name in namespace}
+    namespace.update(code)
+    try:
+        yield
+    finally:
+        for name in code:
+            if name in before:
+                namespace[name] = before[name]
+            else:
+                namespace.pop(name, None)
 
 
 class _ReferringUnpickler(NamespaceUnpickler):

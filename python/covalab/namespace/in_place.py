@@ -9,6 +9,7 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
+from covalab.core.codec import USERS_ERRORS
 from covalab.core.pickling import is_single_dispatch, set_implementations
 from covalab.namespace.caches import content_of, fill
 from covalab.namespace.definitions import set_function
@@ -46,6 +47,8 @@ def replace_content(old: Any, new: Any) -> None:
             put(old, new)
             found = True
             break
+    if not found and _put_as_unpickled(old, new):
+        return
     is_built_in = isinstance(getattr(type(old), "__setstate__", None), types.MethodDescriptorType)
     if (is_built_in and not found) or not (_put_attributes(old, new) or found):
         _put_state(old, new)
@@ -208,6 +211,36 @@ def _put_attributes(old: Any, new: Any) -> bool:
     return type(attributes) is dict or bool(slots)
 
 
+def _put_as_unpickled(old: Any, new: Any) -> bool:
+    """Give an object the state of another one by its class's own `__setstate__`. Return whether it has one.
+
+    What that makes belongs to the object for which it is called: the canvas of a figure draws that figure, the flags of
+    a table hold that table weakly.
+    """
+    if not isinstance(getattr(type(old), "__setstate__", None), types.FunctionType) or slots_of(type(old)):
+        return False
+    if type(getattr(old, "__dict__", None)) is not dict:
+        return False
+    before = dict(vars(old))
+    try:
+        state = _state_of(new)
+        if state is None:
+            return False
+        vars(old).clear()
+        old.__setstate__(state)
+    except USERS_ERRORS:
+        vars(old).clear()
+        vars(old).update(before)
+        return False
+    return True
+
+
+def _state_of(obj: Any) -> Any:
+    """Return the state that a pickle of an object has; None if it has none."""
+    reduced = obj.__reduce_ex__(4)
+    return reduced[2] if isinstance(reduced, tuple) and len(reduced) > 2 else None
+
+
 def _delete_slot(member: Any, obj: Any) -> None:
     try:
         member.__delete__(obj)
@@ -217,8 +250,7 @@ def _delete_slot(member: Any, obj: Any) -> None:
 
 def _put_state(old: Any, new: Any) -> None:
     """Give a built-in object the state that it would have after a journey."""
-    reduced = new.__reduce_ex__(4)
-    state = reduced[2] if isinstance(reduced, tuple) and len(reduced) > 2 else None
+    state = _state_of(new)
     if state is None or not hasattr(old, "__setstate__"):
         text = f"objects of type {type(old).__name__} have no content that can be set"
         raise CannotChangeError(text)
