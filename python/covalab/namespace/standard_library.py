@@ -149,6 +149,20 @@ def cycle_from(values: tuple[Any, ...], position: int) -> Any:
     return made
 
 
+def _reduce_list_iterator(iterator: Any) -> Any:
+    """Return how to make an iterator that has told its end; Python makes one that may still go on, and forwards."""
+    how = iterator.__reduce_ex__(4)
+    has_ended = len(how) == 2  # noqa: PLR2004 - it has no position
+    return (ended_iterator, (type(iterator) is _BACKWARDS,)) if has_ended else NotImplemented
+
+
+def ended_iterator(is_backwards: bool) -> Any:  # noqa: FBT001 - by position, in pickles
+    """Return an iterator of a list that is at its end; pickles name this function."""
+    made: Any = reversed([]) if is_backwards else iter([])
+    next(made, None)
+    return made
+
+
 def _reduce_lock(lock: Any) -> _Reduced:
     if not repr(lock).startswith("<unlocked"):
         text = f"cannot pickle {type(lock).__name__!r} object: it is held"
@@ -156,6 +170,7 @@ def _reduce_lock(lock: Any) -> _Reduced:
     return threading.Lock if type(lock) is type(threading.Lock()) else threading.RLock, ()
 
 
+_BACKWARDS: Final = type(reversed([]))
 _SOME: Final[dict[str, int]] = {}
 _ORDERED: Final[OrderedDict[str, int]] = OrderedDict()
 _VIEWS: Final = [type(getattr(one, kind)()) for one in (_SOME, _ORDERED) for kind in ("keys", "values", "items")]
@@ -170,6 +185,8 @@ REDUCERS: Final[dict[type, Callable[[Any], Any]]] = {
     memoryview: _reduce_memory,
     weakref.ref: _reduce_reference,
     itertools.cycle: _reduce_cycle,
+    type(iter([])): _reduce_list_iterator,
+    _BACKWARDS: _reduce_list_iterator,
     type(threading.Lock()): _reduce_lock,
     type(threading.RLock()): _reduce_lock,
     **dict.fromkeys(_VIEWS, _reduce_view),
