@@ -324,8 +324,10 @@ CASES = {
         ["next(z)", "next(it)", "next(e)"],
     ),
     "iterators at their end": (
-        "data = [1, 2]\ntold, backwards, untold = iter(data), reversed(data), iter(data)\n"
-        "list(told), list(backwards), next(untold), next(untold)",
+        (
+            "data = [1, 2]\ntold, backwards, untold = iter(data), reversed(data), iter(data)\n"
+            "list(told), list(backwards), next(untold), next(untold)"
+        ),
         "data told backwards untold",
         "data.append(3)",
         ["next(told, 'end')", "next(backwards, 'end')", "next(untold, 'end')", "type(backwards).__name__"],

@@ -152,11 +152,11 @@ def cycle_from(values: tuple[Any, ...], position: int) -> Any:
 def _reduce_list_iterator(iterator: Any) -> Any:
     """Return how to make an iterator that has told its end; Python makes one that may still go on, and forwards."""
     how = iterator.__reduce_ex__(4)
-    has_ended = len(how) == 2  # noqa: PLR2004 - it has no position
+    has_ended = len(how) == 2  # it has no position
     return (ended_iterator, (type(iterator) is _BACKWARDS,)) if has_ended else NotImplemented
 
 
-def ended_iterator(is_backwards: bool) -> Any:  # noqa: FBT001 - by position, in pickles
+def ended_iterator(is_backwards: bool) -> Any:
     """Return an iterator of a list that is at its end; pickles name this function."""
     made: Any = reversed([]) if is_backwards else iter([])
     next(made, None)
