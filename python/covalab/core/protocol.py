@@ -18,7 +18,7 @@ from covalab.core.journal import Intervention
 from covalab.core.model import Digest, DispatchId, NodeProgress, Settings, Value
 from covalab.core.placement import TaskPaths
 
-PROTOCOL: Final = 10
+PROTOCOL: Final = 11
 """Raise it when a struct on the wire changes its meaning or its shape."""
 
 HEADER: Final = "Covalab-Version"
@@ -193,6 +193,7 @@ class WorkersChanged(msgspec.Struct, frozen=True, tag="workers"):
     expected: Capacity | None = None  # what each has that is still to come
     news: ClusterNews = ClusterNews()
     carried: int = 0  # how many of the present ones do not see the data folder
+    store_trouble: str = ""  # why their values do not go through the object store that there is to be
 
 
 class TaskStarted(msgspec.Struct, frozen=True, tag="task_started"):

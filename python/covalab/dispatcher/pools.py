@@ -166,6 +166,7 @@ class Pool:
         self.load = Load()
         self.unfit: dict[str, str] = {}
         self._n_carried = 0
+        self._store_trouble = ""
         self.news = ClusterNews()
         self._waits_since = clock.now()
         self._cluster = ""
@@ -205,6 +206,7 @@ class Pool:
             None if self.workers else self._waits_since,
             self._n_carried if self.workers else 0,
             self.news,
+            self._store_trouble,
             self._waiting_cores,
         )
 
@@ -454,6 +456,7 @@ class Pool:
                 self._waits_since = self._clock.now()
             self.load.update(message)
             self.unfit, self.news, self._n_carried = message.unfit, message.news, message.carried
+            self._store_trouble = message.store_trouble
             self._listener.on_workers_changed()
             return
         batch = self.batches.get(message.batch)
