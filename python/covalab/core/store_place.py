@@ -12,18 +12,25 @@ PROBE: Final = "probe"
 
 
 class StorePlace(msgspec.Struct, frozen=True):
-    """Folder of an object store: its address, options of fsspec's file system, and what its `PROBE` holds.
+    """Folder of an object store.
 
+    `url` and the `options` of fsspec's file system are those of the configuration, `probe` is what `PROBE` holds.
     No secrets are in it: it travels to workers, and its address is shown.
     """
 
     url: str
     options: dict[str, Any] = {}
+    folder: str = ""
     probe: str = ""
 
-    def below(self, name: str, probe: str) -> StorePlace:
-        """Return a folder of this one."""
-        return StorePlace(f"{self.url.rstrip('/')}/{name}", self.options, probe)
+    @property
+    def address(self) -> str:
+        """The whole address."""
+        return f"{self.url.rstrip('/')}/{self.folder}".rstrip("/")
+
+    def below(self, folder: str, probe: str = "") -> StorePlace:
+        """Return a folder at this address."""
+        return StorePlace(self.url, self.options, folder, probe)
 
 
 def store_trouble(url: str, options: Mapping[str, Any]) -> str:

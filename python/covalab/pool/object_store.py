@@ -53,7 +53,7 @@ class StoreUnusable(CovalabError):
 
 
 class ObjectGone(CovalabError):
-    """An object is not in the store."""
+    """An object is not in the store, or is damaged there."""
 
 
 class ObjectStore:
@@ -82,7 +82,7 @@ class ObjectStore:
             raise StoreUnusable(message)
         options = {"use_listings_cache": False, **({} if kind is None else kind.options), **place.options}
         with self._trouble():
-            self._system, path = fsspec.core.url_to_fs(place.url, **options)
+            self._system, path = fsspec.core.url_to_fs(place.address, **options)
         self._folder = str(path).rstrip("/")
         self._has_folders = kind is None
 
@@ -132,6 +132,11 @@ class ObjectStore:
                 self._system.get_file(self._at(digest), str(path))
             except FileNotFoundError as error:
                 message = f"value {digest[:12]}… is not in {self.place.url}"
+                raise ObjectGone(message) from error
+            except Exception as error:
+                if "checksum" not in type(error).__name__.lower():  # some stores keep one with each object
+                    raise
+                message = f"value {digest[:12]}… in {self.place.url} is damaged: {error}"
                 raise ObjectGone(message) from error
 
     def remove(self, digests: Iterable[Digest]) -> None:

@@ -178,7 +178,7 @@ class SharedStore:
                 try:
                     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     if path.read_text() == self._root.url:
-                        ObjectStore(self._root.below(path.name, "")).clear()
+                        ObjectStore(self._root.below(path.name)).clear()
                         path.unlink()
                 finally:
                     os.close(fd)
