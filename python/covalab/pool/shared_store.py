@@ -72,7 +72,7 @@ class Access:
         self._is_looking = True
         try:
             await asyncio.wait_for(self._look(), _TRY_SECONDS)
-        except TimeoutError:
+        except asyncio.TimeoutError:
             self.lose(f"it does not answer within {_TRY_SECONDS:g} s")
         except StoreUnusable as error:
             self.lose(str(error))
@@ -230,7 +230,7 @@ class SharedStore:
             self._there.add(digest)
         except StoreUnusable as error:
             self.home.lose(str(error))
-        except TimeoutError:
+        except asyncio.TimeoutError:
             self.home.lose(f"{size:,} bytes were not written within {limit_of(size):.0f} s")
         except OSError as error:
             _log.warning("value %s cannot be put into the object store: %s", digest[:12], error)
@@ -241,7 +241,7 @@ class SharedStore:
         fetching = asyncio.to_thread(each, lambda one: self._fetch(*one), values)
         try:
             troubles = await asyncio.wait_for(fetching, limit_of(total))
-        except TimeoutError:
+        except asyncio.TimeoutError:
             self.home.lose(f"{total:,} bytes were not read within {limit_of(total):.0f} s")
             return set()
         for (digest, _), trouble in zip(values, troubles, strict=True):

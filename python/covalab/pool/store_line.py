@@ -11,7 +11,7 @@ from covalab.core.model import Digest
 from covalab.pool import host_calls
 from covalab.pool.host_calls import Transfer
 from covalab.pool.object_store import StoreUnusable
-from covalab.pool.route import Route
+from covalab.pool.route import NoAnswer, Route
 from covalab.pool.shared_store import Access, SharedStore, Spawn, limit_of
 
 
@@ -41,7 +41,10 @@ class StoreLine:
             await self.access.look()
 
     async def _look(self) -> None:
-        trouble = await self._route.call(host_calls.join_store, self._store.place)
+        try:
+            trouble = await self._route.call(host_calls.join_store, self._store.place)
+        except (NoAnswer, RuntimeError) as error:  # it is gone, or the function there raised it
+            raise StoreUnusable(str(error)) from error
         if trouble:
             raise StoreUnusable(trouble)
 
@@ -81,8 +84,11 @@ class StoreLine:
     async def _ask(self, size: int, function: object, *args: object) -> bytes | None:
         try:
             found: bytes = await asyncio.wait_for(self._route.call(function, *args), limit_of(size))  # type: ignore[arg-type]
-        except TimeoutError:
+        except asyncio.TimeoutError:
             self.access.lose(f"{size:,} bytes were not transferred within {limit_of(size):.0f} s")
+            return None
+        except RuntimeError as error:  # raised by the function there
+            self.access.lose(str(error))
             return None
         return found
 
