@@ -121,6 +121,7 @@ class RunBatch(msgspec.Struct, frozen=True, tag="run_batch"):
     spool: str = ""
     resources: dict[str, float] = {}  # that it occupies at its worker
     cores: int = 1
+    memory: int = 0  # bytes that its process may use; 0: as much as its worker lets it
 
 
 class WorkWaits(msgspec.Struct, frozen=True, tag="work_waits"):
@@ -267,6 +268,7 @@ class BatchEnded(msgspec.Struct, frozen=True, tag="batch_ended"):
     trouble: str = ""  # e.g. covalab is missing on the worker
     node: int = -1
     is_over: bool = False  # the job of its worker reached its wall time
+    over_memory: bool = False  # its process was killed because it used more than `RunBatch.memory`
 
 
 class Pong(msgspec.Struct, frozen=True, tag="pong"):

@@ -230,7 +230,8 @@ class Pool:
         crash_point("batch.chosen")
         needs = batch.needs or Needs()
         resources = dict(needs.resources)
-        self._send(RunBatch(batch.id, batch.worker, payload, batch.time_limit, root, spool, resources, needs.cores))
+        limits = batch.time_limit, root, spool, resources, needs.cores, needs.memory
+        self._send(RunBatch(batch.id, batch.worker, payload, *limits))
 
     def cancel_batch(self, batch: int, nodes: list[int]) -> None:
         """Stop nodes of a batch; it will end like any other."""

@@ -422,7 +422,7 @@ class PoolServer:
         crash_point("pool.batch")
         self._running[request.batch] = _Running(request)
         assert self._capacities is not None
-        job = Job(self._owner, request.batch, request.root, request.spool, request.payload)
+        job = Job(self._owner, request.batch, request.root, request.spool, request.payload, memory=request.memory)
         self._link.run(request.worker, job, self._capacities.declared(request.worker, request.resources))
 
     @property
@@ -447,7 +447,8 @@ class PoolServer:
         self._link.forget(batch)
         ended = BatchEnded(batch, lost=lost, timeout=running.timeout, trouble=trouble)
         if running.lost is not None:
-            ended = msgspec.structs.replace(ended, lost=running.lost.reason, node=running.lost.node)
+            loss = running.lost
+            ended = msgspec.structs.replace(ended, lost=loss.reason, node=loss.node, over_memory=loss.over_memory)
         if (
             ended.lost
             and self._capacities is not None
