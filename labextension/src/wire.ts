@@ -555,6 +555,7 @@ export interface PoolStatus {
   readonly waits_since: number | null;
   readonly carried: number;
   readonly news: ClusterNews;
+  readonly store_trouble: string;
   readonly waiting_cores: number;
 }
 

@@ -4,7 +4,7 @@ import { poolName, poolProblem, poolState, workersTitle } from '../src/sidebar/w
 import type { DispatcherStatus, PoolStatus } from '../src/wire';
 
 function pool(parts: Partial<PoolStatus> = {}): PoolStatus {
-  return { python: '/home/ada/project/.venv/bin/python', state: 'up', workers: 2, pid: 1, message: '', kind: 'pool', where: '', unfit: {}, waits_since: null, carried: 0, news: { queued: 0, dead: '', idle: '', grows: false }, waiting_cores: 0, ...parts };
+  return { python: '/home/ada/project/.venv/bin/python', state: 'up', workers: 2, pid: 1, message: '', kind: 'pool', where: '', unfit: {}, waits_since: null, carried: 0, news: { queued: 0, dead: '', idle: '', grows: false }, store_trouble: '', waiting_cores: 0, ...parts };
 }
 
 test('the heading counts the workers of all pools', () => {

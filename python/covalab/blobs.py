@@ -167,6 +167,27 @@ class BlobStore:
         _sync_folder(path.parent)
         _sync_folder(self.folder)
 
+    def adopt_whole(self, unfinished: Path, digest: Digest, size: int, *, is_durable: bool = True) -> None:
+        """Put a file in place if it is what its digest names.
+
+        Raises
+        ------
+        BlobDamaged
+            If it is not.
+        """
+        with unfinished.open("rb") as file:
+            os.fchmod(file.fileno(), 0o600)
+            # `has_digest` also knows the digests of the first versions.
+            if not size or os.fstat(file.fileno()).st_size != size or not has_digest(_mapped(file), digest):
+                message = f"these are not the bytes of value {digest[:12]}…"
+                raise BlobDamaged(message, digest)
+            if is_durable:
+                os.fsync(file.fileno())
+        if is_durable:
+            self.adopt(unfinished, digest)
+        else:
+            unfinished.rename(self.path(digest))
+
     def receive(self, digest: Digest, size: int, chunks: Iterable[bytes]) -> None:
         """Write a blob that comes from elsewhere in pieces; an existing one is not written again.
 
@@ -182,16 +203,10 @@ class BlobStore:
         temporary: Path | None = None
         try:
             temporary = self.unfinished(digest, secrets.token_hex(4))
-            with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), "w+b") as file:
+            with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
                 for chunk in chunks:
                     file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-                # `has_digest` also knows the digests of the first versions.
-                if not size or file.tell() != size or not has_digest(_mapped(file), digest):
-                    message = f"these are not the bytes of value {digest[:12]}…"
-                    raise BlobDamaged(message, digest)
-            self.adopt(temporary, digest)
+            self.adopt_whole(temporary, digest, size)
         except OSError as error:
             message = f"cannot write a value of {size:,} bytes to {self.folder}: {error.strerror}; free some space"
             raise DataFolderError(message) from error

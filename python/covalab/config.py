@@ -23,6 +23,7 @@ import msgspec
 from covalab.core.carriage import CacheSettings
 from covalab.core.duration_text import parse_duration
 from covalab.core.errors import ConfigError
+from covalab.core.store_place import StorePlace, store_trouble
 
 _LOCK_SECONDS: Final = 30.0
 """The time that others may hold the file; a change takes a millisecond, or fifty where the disk is busy."""
@@ -184,11 +185,24 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         of what its disk has for it. Environment: ``COVALAB_CACHE_GB``.
     keep_cache
         Whether a cache stays when the last worker that uses it has ended. Environment: ``COVALAB_KEEP_CACHE``.
+    url
+        An object store through which values travel to and from these hosts, ``s3://bucket/prefix`` or another address
+        of fsspec's; empty: over Dask's connection. Environment: ``COVALAB_DATA_URL``.
+    storage_options
+        Options of fsspec's file system for it, e.g. ``{endpoint_url = "http://minio:9000"}``. Secrets are not among
+        them: each side has them where the package looks for them (``AWS_ACCESS_KEY_ID`` ...).
     """
 
     cache_dir: str = ""
     cache_gb: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 10.0
     keep_cache: Flag = False
+    url: str = ""
+    storage_options: dict[str, Any] = {}
+
+    @property
+    def store(self) -> StorePlace | None:
+        """The object store, if there is one."""
+        return StorePlace(self.url, self.storage_options) if self.url else None
 
     @property
     def settings(self) -> CacheSettings:
@@ -247,6 +261,7 @@ VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "data.cache_dir": ("COVALAB_CACHE_DIR",),
     "data.cache_gb": ("COVALAB_CACHE_GB",),
     "data.keep_cache": ("COVALAB_KEEP_CACHE",),
+    "data.url": ("COVALAB_DATA_URL",),
 }
 """The environment variables that override the file, the first that is set of each. An empty one counts as unset."""
 
@@ -314,6 +329,8 @@ def load() -> Config:
     _checked(found, path)  # a wrong value in the file is an error even where a variable overrides it
     config = _checked(_with_variables(found), path)
     _check_clusters(config, path)
+    if what := store_trouble(config.data.url, config.data.storage_options):
+        raise ConfigError(str(path), what)
     return config
 
 

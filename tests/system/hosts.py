@@ -79,6 +79,9 @@ class Hosts:
         self._switch = f"b{mark}"
         # Of the networks that are for trials (RFC 2544), one that no other run is likely to have.
         net = f"198.{18 + secrets.randbelow(2)}.{secrets.randbelow(256)}"
+        self._net = net
+        self._mark = mark
+        self.servers: list[Host] = []
         self.processes: list[subprocess.Popen[bytes]] = []
         self.hosts: list[Host] = []
         for path in hidden:
@@ -100,6 +103,19 @@ class Hosts:
         until(lambda: '"address"' in port_file.read_text())
         self.address = port_file.read_text().split('"address": "')[1].split('"')[0]
 
+    def add_server(self, *script: str) -> tuple[Host, subprocess.Popen[bytes]]:
+        """Start a program of Python's on a host of its own, with that host's address as its first argument."""
+        number = len(self.servers)
+        name = f"h{self._mark}s{number}"
+        host = Host(name, f"{self._net}.{200 + number}", self._switch, [], self.folder / name)
+        self.servers.append(host)
+        return host, self.start(host.command(), script[0], host.address, *script[1:])
+
+    def passed_here(self) -> int:
+        """Return how many bytes have passed between this machine and the hosts, in both directions."""
+        counters = Path("/sys/class/net", self._switch, "statistics")
+        return sum(int((counters / name).read_text()) for name in ("rx_bytes", "tx_bytes"))
+
     def add_worker(self, host: Host, *options: str) -> subprocess.Popen[bytes]:
         """Start a worker on a host."""
         scratch = host.folder / "scratch"
@@ -114,6 +130,10 @@ class Hosts:
 
     def run(self, before: Sequence[str], what: str, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a part of Dask, with its output in a log."""
+        return self.start(before, "-m", f"distributed.cli.dask_{what}", *arguments)
+
+    def start(self, before: Sequence[str], *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a program of Python's, with its output in a log."""
         environment = {
             key: value for key, value in os.environ.items() if not key.startswith(("COVALAB_", "DASK_", "PYTEST"))
         }
@@ -122,7 +142,7 @@ class Hosts:
         environment["HOME"] = str(home)
         with (self.folder / "dask.log").open("ab") as log:
             process = subprocess.Popen(
-                [*before, sys.executable, "-m", f"distributed.cli.dask_{what}", *arguments],
+                [*before, sys.executable, *arguments],
                 cwd=self.folder,
                 env=environment,
                 stdout=log,
@@ -142,7 +162,7 @@ class Hosts:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        for host in self.hosts:
+        for host in [*self.hosts, *self.servers]:
             for pid in _pids(host.name):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

@@ -188,6 +188,31 @@ def test_a_time_limit_kills_the_task_and_its_children(own: Client, tmp_path: Pat
     until(lambda: not psutil.pid_exists(int(pid_file.read_text())))
 
 
+def test_a_task_that_uses_more_memory_than_it_asks_for_is_stopped(own: Client, tmp_path: Path) -> None:
+    """Once: it would need as much the next time. Those before and after it run."""
+
+    @ct.electron(memory="300 MB")
+    def sized(size: int, folder: str) -> int:
+        import secrets
+        import time
+
+        Path(folder, secrets.token_hex(4)).touch()
+        held = b"x" * size
+        time.sleep(0 if size < 1_000_000 else 60)
+        return len(held)
+
+    @ct.lattice
+    def flow(sizes: list[int], folder: str) -> object:
+        return [sized(size, folder) for size in sizes]
+
+    result = ct.dispatch_sync(flow)([1, 700_000_000, 2], str(tmp_path))
+    assert result.status == ct.status.FAILED
+    assert "(sized) was stopped: it used 0." in str(result.error)
+    assert "more than the 0.3 GB that it asks for (memory=); raise memory" in str(result.error)
+    own_runs = [path for path in tmp_path.iterdir() if path.is_file()]
+    assert len(own_runs) <= 3
+
+
 def test_retries_are_exact(own: Client, tmp_path: Path) -> None:
     """A task that fails twice succeeds with two retries and fails with one, and each run is counted."""
 

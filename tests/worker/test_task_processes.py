@@ -40,7 +40,7 @@ class Worker:
         )
         self._number = 0
 
-    def job(self, root: str, *functions: Callable[..., Any]) -> Job:
+    def job(self, root: str, *functions: Callable[..., Any], memory: int = 0) -> Job:
         """Return a batch of functions without arguments."""
         self._number += 1
         code, tasks = {}, []
@@ -53,7 +53,7 @@ class Worker:
         batch = Batch(self._number, DispatchId(root), tasks, code, 60.0, str(self.folder), sys.path, blobs, spool)
         if self.variables is not None:
             batch = msgspec.structs.replace(batch, variables=ProcessVariables(self.variables).pack())
-        return Job("", self._number, root, spool, msgspec.msgpack.encode(batch))
+        return Job("", self._number, root, spool, msgspec.msgpack.encode(batch), memory=memory)
 
     def messages(self, job: Job, give_place: Callable[[], None] = lambda: None) -> list[Any]:
         """Run a batch and return its messages."""
@@ -384,7 +384,12 @@ def test_memory_is_limited_with_all_that_a_task_starts(tmp_path: Path) -> None:
 
     try:
         assert worker.values("a", eat_little) == [50_000_000]
-        assert "more than the 0.4 GB" in worker.lost("a", eat_in_a_child).reason
+        lost = worker.lost("a", eat_in_a_child)
+        assert "more than the 0.4 GB that a worker may use" in lost.reason
+        assert not lost.over_memory
+        (lost,) = worker.messages(worker.job("a", eat_little, eat_in_a_child, memory=300_000_000))[-1:]
+        assert "more than the 0.3 GB that it asks for" in lost.reason
+        assert (lost.node, lost.over_memory) == (1, True)
     finally:
         worker.processes.close()
 

@@ -146,6 +146,9 @@ def _print_lacks(out: Console, pool: PoolStatus) -> None:
     if pool.carried:
         text = f"{pool.carried} of {pool.workers} workers do not see the data folder: values travel to and from them"
         out.print(plain_text(f"{pool.where or pool.python}: {text}"))
+    if pool.store_trouble:
+        text = f"values travel over Dask's connection, not through the object store. {pool.store_trouble}"
+        out.print(plain_text(f"{pool.where or pool.python}: {text}", "yellow"))
     if pool.workers and (jobs := jobs_text(pool)):
         out.print(plain_text(f"{pool.where}: {jobs}", "yellow"))
     if pool.news.idle:

@@ -29,9 +29,9 @@ class Finding(NamedTuple):
 def doctor(*, repair: bool, values: bool) -> None:
     """Look for trouble in the data folder, and explain it. Exits with 1 if there is any.
 
-    Looks at modes of files, the database, stored values, the dispatcher, its pools, and room on the disk. With
-    --repair, modes are set; a damaged database is made anew from what is whole, and kept as it was, when no dispatcher
-    uses it.
+    Looks at modes of files, the database, stored values, the dispatcher, its pools, room on the disk, and the object
+    store of the configuration, if there is one. With --repair, modes are set; a damaged database is made anew from what
+    is whole, and kept as it was, when no dispatcher uses it.
     """
     from covalab.client.connecting import own_data_dir
 
@@ -54,6 +54,7 @@ def _look(folder: Path, *, repair: bool, values: bool) -> Iterator[Finding]:
     yield from _database(folder, repair=repair)
     yield from _values(folder, every=values)
     yield _room(folder)
+    yield from _store()
 
 
 def _modes(folder: Path, *, repair: bool) -> Finding:
@@ -90,6 +91,24 @@ def _dispatcher(folder: Path) -> Iterator[Finding]:
     for pool in status.pools:
         text = f"the {pool.kind} of {pool.python} is {pool.state}" + (f": {pool.message}" if pool.message else "")
         yield Finding(pool.state != "failed", text)
+        if pool.store_trouble:
+            yield Finding(is_good=False, text=f"values do not go through the object store: {pool.store_trouble}")
+
+
+def _store() -> Iterator[Finding]:
+    from covalab import config
+    from covalab.core.errors import CovalabError
+    from covalab.pool.object_store import check
+
+    try:
+        place = config.load().data.store
+        if place is None:
+            return
+        check(place)
+    except CovalabError as error:
+        yield Finding(is_good=False, text=str(error))
+    else:
+        yield Finding(is_good=True, text=f"an object can be written to {place.url}, read and deleted")
 
 
 def _database(folder: Path, *, repair: bool) -> Iterator[Finding]:

@@ -27,6 +27,7 @@ class PoolStatus(msgspec.Struct, frozen=True):
     waits_since: float | None = None  # it has had no worker since then
     carried: int = 0  # workers that do not see the data folder: values travel to and from them
     news: ClusterNews = ClusterNews()
+    store_trouble: str = ""  # why their values do not go through the object store that there is to be
     waiting_cores: int = 0  # for so many there is work that waits for a worker
 
 

@@ -18,7 +18,7 @@ from covalab.core.journal import Intervention
 from covalab.core.model import Digest, DispatchId, NodeProgress, Settings, Value
 from covalab.core.placement import TaskPaths
 
-PROTOCOL: Final = 10
+PROTOCOL: Final = 11
 """Raise it when a struct on the wire changes its meaning or its shape."""
 
 HEADER: Final = "Covalab-Version"
@@ -121,6 +121,7 @@ class RunBatch(msgspec.Struct, frozen=True, tag="run_batch"):
     spool: str = ""
     resources: dict[str, float] = {}  # that it occupies at its worker
     cores: int = 1
+    memory: int = 0  # bytes that its process may use; 0: as much as its worker lets it
 
 
 class WorkWaits(msgspec.Struct, frozen=True, tag="work_waits"):
@@ -193,6 +194,7 @@ class WorkersChanged(msgspec.Struct, frozen=True, tag="workers"):
     expected: Capacity | None = None  # what each has that is still to come
     news: ClusterNews = ClusterNews()
     carried: int = 0  # how many of the present ones do not see the data folder
+    store_trouble: str = ""  # why their values do not go through the object store that there is to be
 
 
 class TaskStarted(msgspec.Struct, frozen=True, tag="task_started"):
@@ -266,6 +268,7 @@ class BatchEnded(msgspec.Struct, frozen=True, tag="batch_ended"):
     trouble: str = ""  # e.g. covalab is missing on the worker
     node: int = -1
     is_over: bool = False  # the job of its worker reached its wall time
+    over_memory: bool = False  # its process was killed because it used more than `RunBatch.memory`
 
 
 class Pong(msgspec.Struct, frozen=True, tag="pong"):

@@ -20,6 +20,7 @@ class Job(msgspec.Struct, frozen=True, tag="job"):
     spool: str
     payload: bytes
     is_carried: bool = False  # its worker does not see the data folder: values travel
+    memory: int = 0  # bytes that its process may use; 0: as much as the worker lets it
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
@@ -78,6 +79,7 @@ class BatchLost(msgspec.Struct, frozen=True, tag="batch_lost"):
     batch: int
     node: int  # that it was at; -1: none
     reason: str
+    over_memory: bool = False  # it used more than `Job.memory`
 
 
 class PackagesImported(msgspec.Struct, frozen=True, tag="packages_imported"):

@@ -166,6 +166,7 @@ class Pool:
         self.load = Load()
         self.unfit: dict[str, str] = {}
         self._n_carried = 0
+        self._store_trouble = ""
         self.news = ClusterNews()
         self._waits_since = clock.now()
         self._cluster = ""
@@ -205,6 +206,7 @@ class Pool:
             None if self.workers else self._waits_since,
             self._n_carried if self.workers else 0,
             self.news,
+            self._store_trouble,
             self._waiting_cores,
         )
 
@@ -228,7 +230,8 @@ class Pool:
         crash_point("batch.chosen")
         needs = batch.needs or Needs()
         resources = dict(needs.resources)
-        self._send(RunBatch(batch.id, batch.worker, payload, batch.time_limit, root, spool, resources, needs.cores))
+        limits = batch.time_limit, root, spool, resources, needs.cores, needs.memory
+        self._send(RunBatch(batch.id, batch.worker, payload, *limits))
 
     def cancel_batch(self, batch: int, nodes: list[int]) -> None:
         """Stop nodes of a batch; it will end like any other."""
@@ -454,6 +457,7 @@ class Pool:
                 self._waits_since = self._clock.now()
             self.load.update(message)
             self.unfit, self.news, self._n_carried = message.unfit, message.news, message.carried
+            self._store_trouble = message.store_trouble
             self._listener.on_workers_changed()
             return
         batch = self.batches.get(message.batch)

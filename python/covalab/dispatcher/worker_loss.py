@@ -28,6 +28,10 @@ def end_unfinished(
         for node in unfinished:
             _fail(run, batch, node, Failure("executor", message), now, spool)
         unfinished = []
+    elif ended.over_memory and ended.node in unfinished and not was_cancelled:
+        # It would need as much the next time.
+        _fail(run, batch, ended.node, _memory_failure(run, ended), now, spool)
+        unfinished.remove(ended.node)
     elif unfinished and was_cancelled and ended.lost:
         # The worker was killed because of other nodes of its batch, which were cancelled: these are no suspects.
         run.progress.return_to_queue(unfinished)
@@ -94,6 +98,13 @@ def _lost_failure(losses: int, ended: BatchEnded | None) -> Failure:
     if ended is not None and ended.is_over:
         advice = "give it a time_limit, so that it starts only where enough time is left, or ask for longer jobs"
     return Failure("worker_lost", f"the worker process died {losses} times while it ran this task: {how}; {advice}")
+
+
+def _memory_failure(run: RunningDispatch, ended: BatchEnded) -> Failure:
+    """Return the failure of a task that used more memory than it asks for; `ended` has the figures."""
+    name = run.graph.nodes[ended.node].name
+    advice = "raise memory, or try it with less data"
+    return Failure("worker_lost", f"node {ended.node} ({name}) was stopped: {ended.lost}; {advice}")
 
 
 def _timeout_failure(limit: float | None) -> Failure:

@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from distributed import Client
@@ -24,7 +24,9 @@ from covalab.core.protocol import TaskProgress, TaskStarted
 from covalab.core.worker_protocol import (
     Answer,
     BatchLost,
+    EndDispatches,
     Job,
+    Learn,
     ValueAsked,
     ValueOffered,
 )
@@ -32,19 +34,26 @@ from covalab.pool import host_calls
 from covalab.pool.links import DaskLink, Listener
 from covalab.pool.output_copy import OutputCopy
 from covalab.pool.route import NoAnswer, Route
+from covalab.pool.shared_store import SharedStore
+from covalab.pool.store_line import StoreLine
 from covalab.pool.value_line import ValueLine
+from covalab.pool.whereabouts import HOME, Whereabouts
 from covalab.reuse_index import ReuseIndex
 
 _log = logging.getLogger("covalab.pool")
+_WAIT_SECONDS: Final = 2.0
+_RATE: Final = 10_000_000
+"""Seconds, and bytes per second, for which a host waits until another one can give it a value."""
 
 
 class _Batch:
     """A batch at a worker that does not see the data folder, with what it has reported since an awaited value."""
 
-    __slots__ = ("is_open", "line", "reported", "started", "worker")
+    __slots__ = ("is_open", "line", "reported", "root", "started", "worker")
 
-    def __init__(self, worker: str, line: ValueLine) -> None:
+    def __init__(self, worker: str, root: str, line: ValueLine) -> None:
         self.worker = worker
+        self.root = root
         self.line = line
         self.is_open = True
         self.started: TaskStarted | None = None
@@ -73,6 +82,8 @@ class CarriedLink(DaskLink):
         Its folder of output.
     settings
         The settings of the caches on other hosts.
+    store
+        The object store, if values are to go through one.
     """
 
     def __init__(
@@ -85,12 +96,15 @@ class CarriedLink(DaskLink):
         blobs: BlobStore,
         spool: Path,
         settings: CacheSettings,
+        store: SharedStore | None = None,
     ) -> None:
         super().__init__(client, self, spawn, fit)
         self._receiver = listener
         self._blobs = blobs
         self._index = ReuseIndex.beside(blobs.folder)
         self._settings = msgspec.msgpack.encode(settings)
+        self._store = store
+        self._where = Whereabouts()
         self._lines: dict[str, ValueLine] = {}
         self._batches: dict[int, _Batch] = {}
         self._pushes: dict[tuple[str, Digest], asyncio.Task[None]] = {}
@@ -109,14 +123,17 @@ class CarriedLink(DaskLink):
         if opened.trouble:
             return f"it has no place for values that travel to it: {opened.trouble}"
         _log.warning("worker %s does not see the data folder: values travel", worker)
-        self._lines[worker] = ValueLine(route, opened.id, self._blobs, self._spawn)
+        by_store = None if self._store is None else StoreLine(self._store, route, worker, self._spawn)
+        if by_store is not None:
+            await by_store.open()
+        self._lines[worker] = ValueLine(route, opened.id, self._blobs, self._spawn, by_store)
         return ""
 
     def run(self, worker: str, job: Job, resources: Mapping[str, float]) -> None:
         """Submit a task that runs a job."""
         line = self._lines.get(worker)
         if line is not None:
-            self._batches[job.number] = _Batch(worker, line)
+            self._batches[job.number] = _Batch(worker, job.root.partition(":")[0], line)
             job = msgspec.structs.replace(job, is_carried=True)
         super().run(worker, job, resources)
 
@@ -128,6 +145,26 @@ class CarriedLink(DaskLink):
             if batch.started is not None:
                 self._output.end(batch.started.spool)
         super().forget(number)
+
+    def broadcast(self, request: EndDispatches | Learn) -> None:
+        """Call a function on every worker that is fit; remove from the object store what ended dispatches had there."""
+        if isinstance(request, EndDispatches):
+            gone = self._where.end(request.roots)
+            if self._store is not None:
+                self._store.forget(gone)
+        super().broadcast(request)
+
+    @property
+    def store_trouble(self) -> str:
+        """Why values do not go through the object store everywhere; nothing if they do, or there is none."""
+        if self._store is None:
+            return ""
+        return self._store.home.trouble or next((one.store_trouble for one in self._lines.values()), "")
+
+    async def close(self) -> None:
+        """Remove what is in the object store."""
+        if self._store is not None:
+            await self._store.close()
 
     def is_carried(self, worker: str) -> bool:
         """Whether values travel to and from a worker."""
@@ -156,6 +193,8 @@ class CarriedLink(DaskLink):
             self._spawn(self._answer(batch, message))
         elif isinstance(message, ValueOffered):
             awaited = self._await(batch)
+            self._where.use(message.digest, batch.root)
+            self._where.put(message.digest, batch.line.cache)
             batch.line.pull(message.digest, message.size, lambda: self._on_there(batch, awaited))
         elif isinstance(message, TaskProgress):
             self._receiver.on_worker_message(message, frame)
@@ -223,6 +262,7 @@ class CarriedLink(DaskLink):
 
     async def _reply(self, batch: _Batch, question: Fetch | Keep | Runs | AddRun) -> Reply:
         if isinstance(question, Fetch):
+            self._where.use(question.digest, batch.root)
             await self._push(batch.line, question.digest)
             return Reply()
         if isinstance(question, Keep):
@@ -242,6 +282,31 @@ class CarriedLink(DaskLink):
             except NoAnswer:  # of the worker that asked first
                 await line.push(self._client.id, digest)
             return
-        push = self._pushes[key] = asyncio.create_task(line.push(self._client.id, digest))
+        push = self._pushes[key] = asyncio.create_task(self._bring(line, digest))
         push.add_done_callback(lambda _: self._pushes.pop(key, None))
         await asyncio.shield(push)
+
+    async def _bring(self, line: ValueLine, digest: Digest) -> None:
+        """Bring a value to a host from another one that has it, from the object store, or from here."""
+        if line.uses_store:
+            await line.push(self._client.id, digest)
+            self._where.put(digest, line.cache)
+            return
+        size = len(await asyncio.to_thread(self._blobs.read, digest))
+        while True:
+            reached = {
+                other.cache: worker for worker, other in self._lines.items() if other.cache not in line.unreached
+            }
+            async with self._where.source(digest, line.cache, reached, _WAIT_SECONDS + size / _RATE) as source:
+                if source == HOME:
+                    await line.push(self._client.id, digest)
+                    break
+                end = await line.push_from(reached[source], source, self._client.id, digest, size)
+            if not end.trouble:
+                break
+            if end.blame == "value":
+                self._where.lose(digest, source)
+            elif end.blame == "host":  # which says it again, with what can be done
+                await line.push(self._client.id, digest)
+                break
+        self._where.put(digest, line.cache)

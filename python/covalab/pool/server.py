@@ -62,6 +62,7 @@ from covalab.pool.links import Link, PrivateLink
 from covalab.pool.liveness import WorkerLiveness
 from covalab.pool.place import Place
 from covalab.pool.scaling import Scaling
+from covalab.pool.shared_store import SharedStore
 from covalab.worker.process_tree import end_tree
 
 _log = logging.getLogger("covalab.pool")
@@ -110,6 +111,8 @@ class PoolServer:
         self._workers_socket = workers_socket
         self._data = data
         self._link: Link | None = None
+        self._carried: CarriedLink | None = None
+        self._is_up = False
         self._encoder = protocol.encoder()
         self._running: dict[int, _Running] = {}
         self._cancelled: OrderedDict[int, _Running] = OrderedDict()
@@ -142,15 +145,7 @@ class PoolServer:
                 return  # the dispatcher is gone before the cluster came
             self._client = opening.result()
             if self._link is None:
-                self._link = carried = CarriedLink(
-                    self._client,
-                    self,
-                    self._spawn,
-                    self._workers,
-                    blobs=BlobStore(paths.blob_folder(self._data)),
-                    spool=paths.spool_folder(self._data),
-                    settings=config.load().data.settings,
-                )
+                self._link = self._carried = carried = self._carried_link(self._client)
                 self._examiner = Examiner(self._client, self._data, carried.carry)
             self._capacities = self._new_capacities(self._client, wanted)
         except Exception as error:  # noqa: BLE001 - a cluster class may raise anything, and the dispatcher needs the reason
@@ -164,6 +159,7 @@ class PoolServer:
         # In this order: the dispatcher looks for work when it learns of workers, and needs a pool that is up for it.
         cluster_address = "" if self._is_ours else _address(self._client)
         self._send(PoolReady(protocol.version_header(), os.getpid(), sys.executable, cluster_address))
+        self._is_up = True
         self._report_workers()
         if self._imports:
             self._link.broadcast(Learn(list(self._imports)))
@@ -181,6 +177,24 @@ class PoolServer:
         if self._scaling is not None:  # or its jobs would stay in the queue
             with suppress(Exception):
                 await asyncio.wait_for(self._scaling.close(), _CLOSE_SECONDS)
+        if self._carried is not None:
+            with suppress(Exception):
+                await asyncio.wait_for(self._carried.close(), _CLOSE_SECONDS)
+
+    def _carried_link(self, client: Client) -> CarriedLink:
+        settings = config.load().data
+        blobs = BlobStore(paths.blob_folder(self._data))
+        store = None
+        if settings.store is not None:
+            store = SharedStore(settings.store, self._data, blobs, self._spawn, self._on_store_change)
+        spool = paths.spool_folder(self._data)
+        return CarriedLink(
+            client, self, self._spawn, self._workers, blobs=blobs, spool=spool, settings=settings.settings, store=store
+        )
+
+    def _on_store_change(self) -> None:
+        if self._is_up:
+            self._report_workers()
 
     def _new_capacities(self, client: Client, wanted: DaskConfig) -> Capacities:
         """Return the capacities of the workers; of a cluster that we have started, begin to scale that as well."""
@@ -279,7 +293,9 @@ class PoolServer:
         news = msgspec.structs.replace(news, idle=capacities.idle_text(workers))
         has, together = capacities.of(workers), capacities.shared(len(workers))
         n_carried = 0 if self._link is None else sum(map(self._link.is_carried, workers))
-        self._send(WorkersChanged(workers, self._unfit, has, together, capacities.expected(), news, n_carried))
+        trouble = "" if self._carried is None else self._carried.store_trouble
+        expected = capacities.expected()
+        self._send(WorkersChanged(workers, self._unfit, has, together, expected, news, n_carried, trouble))
 
     def _nannies(self) -> list[Nanny]:
         """Return the parents of our own cluster's workers."""
@@ -406,7 +422,7 @@ class PoolServer:
         crash_point("pool.batch")
         self._running[request.batch] = _Running(request)
         assert self._capacities is not None
-        job = Job(self._owner, request.batch, request.root, request.spool, request.payload)
+        job = Job(self._owner, request.batch, request.root, request.spool, request.payload, memory=request.memory)
         self._link.run(request.worker, job, self._capacities.declared(request.worker, request.resources))
 
     @property
@@ -431,7 +447,8 @@ class PoolServer:
         self._link.forget(batch)
         ended = BatchEnded(batch, lost=lost, timeout=running.timeout, trouble=trouble)
         if running.lost is not None:
-            ended = msgspec.structs.replace(ended, lost=running.lost.reason, node=running.lost.node)
+            loss = running.lost
+            ended = msgspec.structs.replace(ended, lost=loss.reason, node=loss.node, over_memory=loss.over_memory)
         if (
             ended.lost
             and self._capacities is not None

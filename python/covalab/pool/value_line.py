@@ -22,7 +22,9 @@ from covalab.core.codec import Encoded
 from covalab.core.errors import CovalabError
 from covalab.core.model import Digest
 from covalab.pool import host_calls
+from covalab.pool.host_calls import Transfer
 from covalab.pool.route import NoAnswer, Route
+from covalab.pool.store_line import StoreLine
 
 _log = logging.getLogger("covalab.pool")
 _AT_ONCE: Final = 2
@@ -46,12 +48,22 @@ class ValueLine:
         The data folder's blobs.
     spawn
         Runs a coroutine in the background.
+    store
+        The line through the object store, if there is one.
     """
 
     def __init__(
-        self, route: Route, cache: str, blobs: BlobStore, spawn: Callable[[Coroutine[Any, Any, None]], None]
+        self,
+        route: Route,
+        cache: str,
+        blobs: BlobStore,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        store: StoreLine | None = None,
     ) -> None:
         self.route = route
+        self.unreached: set[str] = set()
+        """Caches of other hosts that are not reached from there."""
+        self._by_store = store
         self.cache = cache
         self._blobs = blobs
         self._spawn = spawn
@@ -83,7 +95,7 @@ class ValueLine:
             while self._wanted:
                 group = self._next_group()
                 try:
-                    await (self._pull_small(group) if group[0][1] <= self._part else self._pull_large(*group[0][:2]))
+                    await self._pull_group(group)
                 except (OSError, CovalabError, RuntimeError) as error:
                     # The dispatcher finds that the value is not there, and fails its node with type "storage".
                     _log.error("a value of %s cannot be brought to %s: %s", self.cache[:8], self._blobs.folder, error)
@@ -95,6 +107,14 @@ class ValueLine:
             pass
         finally:
             self._n_pulling -= 1
+
+    async def _pull_group(self, group: list[Wanted]) -> None:
+        if self._by_store is not None and self.uses_store:
+            came = await self._by_store.pull([one[:2] for one in group], self._take_kept())
+            self._kept += came
+            group = [one for one in group if one[0] not in came]
+        if group:
+            await (self._pull_small(group) if group[0][1] <= self._part else self._pull_large(*group[0][:2]))
 
     async def _say_kept(self) -> None:
         await asyncio.sleep(_REST_SECONDS)
@@ -186,6 +206,8 @@ class ValueLine:
             If the worker is gone.
         """
         data = await asyncio.to_thread(self._blobs.read, digest)
+        if self._by_store is not None and self.uses_store and await self._by_store.push(owner, digest, len(data)):
+            return
         offset = 0
         while offset < len(data):
             length = min(self._part, len(data) - offset)
@@ -198,6 +220,25 @@ class ValueLine:
             if length == self._part:
                 self._part = part_bytes(self._part, time.monotonic() - begun)
             offset += length
+
+    async def push_from(self, peer: str, cache: str, owner: str, digest: Digest, size: int) -> Transfer:
+        """Bring a value into the worker's cache from another host's, of which a worker is named."""
+        answer = await self.route.call(host_calls.take_from_peer, peer, owner, digest, size)
+        end = msgspec.msgpack.decode(answer, type=Transfer)
+        if end.blame == "source":
+            self.unreached.add(cache)
+            _log.warning("hosts do not give each other values, which go through this machine: %s", end.trouble)
+        return end
+
+    @property
+    def store_trouble(self) -> str:
+        """Why the worker cannot use the object store; nothing if it can, or there is none."""
+        return "" if self._by_store is None else self._by_store.access.trouble
+
+    @property
+    def uses_store(self) -> bool:
+        """Whether values go through the object store now."""
+        return self._by_store is not None and self._by_store.is_usable
 
     async def say(self, message: bytes) -> None:
         """Send a message to the worker."""

@@ -13,8 +13,8 @@ import shutil
 import stat
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -92,10 +92,14 @@ class HostCache:
                     found += data
         return bytes(found)
 
-    def _opened(self, digest: Digest) -> _Opened:
+    def file(self, digest: Digest) -> Path:
+        """Return the file of a value, if it is there."""
         path = self.blobs.path(digest)  # refuses what is no digest
         offered = self.folder / "offered" / digest
-        return _Opened(offered if offered.exists() else path)
+        return offered if offered.exists() else path
+
+    def _opened(self, digest: Digest) -> _Opened:
+        return _Opened(self.file(digest))
 
     def kept(self, digests: Sequence[Digest]) -> None:
         """Note that the data folder has values: they may be removed here when there is need."""
@@ -124,9 +128,7 @@ class HostCache:
                 os.close(fd)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            where = f"{self.folder} of {os.uname().nodename}"
-            message = f"cannot write a value of {part.size:,} bytes to {where}: {error.strerror}"
-            raise DataFolderError(message) from error
+            raise self._unwritten(part.size, error) from error
         if not is_next:
             temporary.unlink()
             message = f"pieces of {part.digest} are missing"
@@ -134,6 +136,33 @@ class HostCache:
         if part.offset + part.length == part.size:
             temporary.rename(path)
             self.grow(part.size)
+
+    @contextmanager
+    def incoming(self, owner: str, digest: Digest, size: int) -> Iterator[Path]:
+        """Give a path for a file that comes whole; at the end of the block it is there, if it is what it is named.
+
+        Raises
+        ------
+        BlobDamaged
+            If it is not.
+        DataFolderError
+            If it cannot be written.
+        """
+        path = self.blobs.path(digest)
+        temporary = path.with_name(f".{digest}.{owner}.{secrets.token_hex(4)}")
+        try:
+            _make_private(path.parent)
+            yield temporary
+            self.blobs.adopt_whole(temporary, digest, size, is_durable=False)
+            self.grow(size)
+        except OSError as error:
+            raise self._unwritten(size, error) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _unwritten(self, size: int, error: OSError) -> DataFolderError:
+        where = f"{self.folder} of {os.uname().nodename}"
+        return DataFolderError(f"cannot write a value of {size:,} bytes to {where}: {error.strerror}")
 
     def grow(self, size: int) -> None:
         """Note that so many bytes came in; make room when there is need."""

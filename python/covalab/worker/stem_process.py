@@ -50,6 +50,9 @@ class TaskProcessHandle:
         self.is_over = False
         """Whether its dispatch has ended, so that it ends after the batch that it runs."""
         self.killed_because = ""
+        self.memory_limit = 0
+        """Bytes that the batch which it runs asks for, and may use; 0: as much as its worker lets it."""
+        self.is_over_memory = False
         self.used_at = time.monotonic()
         self.spool = ""
         self.imported_under: Mapping[bytes, bytes | None] | None = None

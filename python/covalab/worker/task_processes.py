@@ -39,6 +39,7 @@ _BUSY_SECONDS: Final = 20.0
 _END_SECONDS: Final = 90.0  # its own limit is shorter
 _GROWN_BYTES: Final = 2 * 1024**3
 """An idle process that has grown beyond this is ended: the next one shares its memory with the stem again."""
+_KEPT_SHARE: Final = 4
 _ENDING_MOST: Final = 8
 """Processes that may finish threads of their tasks while others run; more would fill the memory."""
 _STATUS_SECONDS: Final = 1.0
@@ -132,7 +133,8 @@ class TaskProcesses:
             # One that died while it was idle has done nothing of this batch.
             if batch == job.number or attempt == _UNBEGUN_TRIES - 1:
                 reason = handle.killed_because or _reason(handle.status)
-                lost = BatchLost(job.number, node if batch == job.number else -1, reason)
+                at = node if batch == job.number else -1
+                lost = BatchLost(job.number, at, reason, over_memory=handle.is_over_memory)
                 emit(msgspec.msgpack.encode(lost))
                 return
 
@@ -264,6 +266,9 @@ class TaskProcesses:
         """Return a process for a batch: an idle one of its dispatch, the spare, or a new one."""
         with self._changed:
             handle = next((one for one in self._idle.values() if one.root == job.root), None)
+            if handle is not None and _has_kept_much(handle, job):
+                self._retire(handle)
+                handle = None
             if handle is not None:
                 del self._idle[handle.pid]
             else:
@@ -279,6 +284,7 @@ class TaskProcesses:
         self._spool = job.spool
         handle.root, handle.batch = job.root, (job.owner, job.number)
         handle.spool = job.spool
+        handle.memory_limit = job.memory
         self._running[handle.pid] = handle
         self._changed.notify_all()
         return handle
@@ -445,17 +451,19 @@ class TaskProcesses:
         for file in output_files(handle.spool, handle.pid):
             if bound_output(file):
                 self._is_flooded = True
-        if self._memory_limit and handle.looked_at < time.monotonic():
-            used = self._memory_of(handle)
-            if used > self._memory_limit:
-                limit = f"{self._memory_limit / 1e9:.3g} GB of a worker (dask.mem_per_worker)"
-                handle.kill(f"it used {used / 1e9:.3g} GB of memory, more than the {limit}")
+        limit = min(filter(None, (self._memory_limit, handle.memory_limit)), default=0)
+        if limit and handle.looked_at < time.monotonic():
+            used = self._memory_of(handle, limit)
+            if used > limit:
+                handle.is_over_memory = limit == handle.memory_limit
+                whose = "it asks for (memory=)" if handle.is_over_memory else "a worker may use (dask.mem_per_worker)"
+                handle.kill(f"it used {used / 1e9:.3g} GB of memory, more than the {limit / 1e9:.3g} GB that {whose}")
 
-    def _memory_of(self, handle: TaskProcessHandle) -> int:
+    def _memory_of(self, handle: TaskProcessHandle, limit: int) -> int:
         """Return what a process uses; exactly only if it may be too much, as that takes long."""
         began = time.monotonic()
         used = memory_of(handle.pid)
-        if used > self._memory_limit:
+        if used > limit:
             used = share_of_memory(handle.pid)
         now = time.monotonic()
         handle.looked_at = now + max(_MEMORY_SECONDS, 10 * (now - began))
@@ -515,6 +523,11 @@ def _under(handle: TaskProcessHandle, different: Mapping[bytes, bytes | None]) -
     own = variables_of_worker()
     under = {**(handle.imported_under or {}), **different}
     return {name: value for name, value in under.items() if own.get(name) != value}
+
+
+def _has_kept_much(handle: TaskProcessHandle, job: Job) -> bool:
+    """Whether what earlier batches have left in a process is more than a quarter of what the next one may use."""
+    return not _is_session(handle) and 0 < job.memory < _KEPT_SHARE * memory_of(handle.pid, below=False)
 
 
 def _reason(status: int | None) -> str:

@@ -246,7 +246,8 @@ def electron(
         for them.
     resources, memory, cores
         What it needs of a worker while it runs, e.g. ``{"GPU": 1}``, ``"4 GB"`` and ``2``: it runs only on one that
-        has them, and others do not get them meanwhile. The summary of its dispatch says if no worker has them.
+        has them, and others do not get them meanwhile. The summary of its dispatch says if no worker has them. A call
+        that uses more memory, with all processes that it starts, is stopped, and fails.
     files
         A list of ``ct.fs`` transfers. The function gets the pairs of paths as its keyword argument ``files``.
 
