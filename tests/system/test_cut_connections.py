@@ -26,12 +26,10 @@ from covalab.client import Client, client
 from covalab.core.model import Submission
 from covalab.sdk.building.submit import prepare
 
-pytestmark = pytest.mark.sampled(1, of="file")
-
 
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """Run a dispatcher for these tests."""
+    """Run a dispatcher that these tests may kill."""
     with dispatcher(tmp_path_factory.mktemp("cut") / "data") as client:
         yield client
 
@@ -42,19 +40,19 @@ def submission(asked: Client, number: int, witness: Path) -> Submission:
 
 
 @pytest.mark.parametrize("n", [8, pytest.param(200, marks=pytest.mark.nightly)])
-def test_a_submission_whose_answer_is_cut_is_one_dispatch(n: int, ours: Client, tmp_path: Path) -> None:
+def test_a_submission_whose_answer_is_cut_is_one_dispatch(n: int, live: Client, tmp_path: Path) -> None:
     """Of the answer, or of the request, some bytes come through; the client sends it again, and it runs once."""
-    chance, witness, before = seeded(), tmp_path / "witness", len(ours.dispatches(count=1_000))
-    with before_the_dispatcher(ours.data_dir) as proxy:
-        cut_off = Client(ours.data_dir, start=False)
+    chance, witness, before = seeded(), tmp_path / "witness", len(live.dispatches(count=1_000))
+    with before_the_dispatcher(live.data_dir) as proxy:
+        cut_off = Client(live.data_dir, start=False)
         found = []
         for number in range(n):
             proxy.cut(chance.choice(["answer", "answer", "request"]), chance.choice([0, 1, chance.randrange(400)]))
             found.append(cut_off.submit(submission(cut_off, number, witness)).id)
         assert proxy.n_cut == n
     for one in found:
-        assert ours.record(one, wait=True, timeout=LONG).summary.status == "completed"
-    assert len(ours.dispatches(count=1_000)) == before + n
+        assert live.record(one, wait=True, timeout=LONG).summary.status == "completed"
+    assert len(live.dispatches(count=1_000)) == before + n
     assert runs(witness) == {str(number): 1 for number in range(n)}
 
 
@@ -62,7 +60,7 @@ SUBMITTING = """
 import sys
 from pathlib import Path
 import msgspec
-from covalab.client import Client, client
+from covalab.client import Client
 from covalab.core.model import Submission
 client = Client(Path(sys.argv[1]), start=False)
 submission = msgspec.msgpack.decode(Path(sys.argv[2]).read_bytes(), type=Submission)
