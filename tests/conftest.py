@@ -57,12 +57,16 @@ def _sample_of(item: pytest.Item) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep so many cases of each test, or tests of each file, marked `sampled`, unless some were asked for."""
+    """Keep so many cases of each test, or tests of each file, marked `sampled`, unless some were asked for.
+
+    Of nightly ones all are kept.
+    """
     if config.option.every_case or config.option.keyword or any("::" in argument for argument in config.args):
         return
     cases: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
-        if item.get_closest_marker("sampled"):
+        # A nightly one does not stand for those of each run, of which so many are to be kept.
+        if item.get_closest_marker("sampled") and not item.get_closest_marker("nightly"):
             cases[_sample_of(item)].append(item)
     left_out: set[pytest.Item] = set()
     for name, found in cases.items():

@@ -5,14 +5,17 @@ A real server and a real kernel elsewhere are in tests/system/test_far_kernel.py
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
+from tests.system.proxy import Proxy
 
 from covalab.client import far
 from covalab.client.far import FarClient
@@ -196,6 +199,43 @@ def test_a_wait_is_held_in_pieces_and_survives_the_server(
     said = capfd.readouterr().err
     assert said.count("; waiting") == 1
     assert said.count("answers again") == 1
+
+
+def test_a_wait_at_a_connection_that_died_silently_is_asked_again(
+    stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing comes of it any more, not even its end: a while after its piece it is given up. The system looks too."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(far, "_HOLD", 0.2)
+    monkeypatch.setattr(far, "_ANSWER_SECONDS", 0.8)
+    asked = threading.Event()
+
+    def into_the_void(path: str, body: bytes) -> Answer:
+        asked.set()
+        threading.Event().wait(0.2)
+        return ok(["never seen"])
+
+    stub.answers = [into_the_void, ok([])]
+    where = urlsplit(stub.url)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        proxy = Proxy(listener, lambda: socket.create_connection((where.hostname or "", where.port or 0)))
+        client = FarClient(server_of(f"http://127.0.0.1:{listener.getsockname()[1]}{where.path}", TOKEN))
+
+        def die() -> None:
+            asked.wait(10)
+            proxy.let_die()
+
+        dying = threading.Thread(target=die)
+        dying.start()
+
+        assert client.triggers("7", wait=0.2) == []
+        sock = client._connection_to_server()._http.sock
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
+        assert proxy.n_connections == 2
+        dying.join()
+        client.close()
+        proxy.close()
 
 
 def test_a_wait_with_a_deadline_ends(stub: Stub, client: FarClient) -> None:

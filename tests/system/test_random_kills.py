@@ -8,19 +8,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
-from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.jupyter.kernels import a_kernel
-from tests.waiting import LONG, until
+from tests.system.invariants import faults_while_it_runs, kill_dispatcher, seeded, witnessed
+from tests.waiting import until
 
 import covalab as ct
 from covalab.client import Client
 from covalab.core.errors import MissingLatticeRecordError
-from covalab.store import pages
 
 pytestmark = pytest.mark.sampled(1, of="file")
 
@@ -28,109 +25,13 @@ KILLS_OF_ONE = 10
 """How often the dispatcher of one dispatch is killed."""
 
 
-@ct.electron
-def step(x: int, number: int, witness: str) -> int:
-    """Note that it ran, and count on."""
-    with open(witness, "a") as file:  # noqa: PTH123 - one short line: atomic
-        file.write(f"{number}\n")
-    time.sleep(0.01)
-    return x + 1
-
-
-@ct.electron
-def total(values: list[int]) -> int:
-    """Add."""
-    return sum(values)
-
-
-@ct.electron
-@ct.lattice
-def inner(witness: str) -> Any:
-    """Run twenty below another dispatch."""
-    return total([step(0, 1_000 + number, witness) for number in range(20)])
-
-
-@ct.lattice
-def two_hundred(witness: str) -> Any:
-    """Run a chain of 59, 80 side by side, a second fan of 40 on top of their sum, and one below."""
-    link: Any = 0
-    for number in range(59):
-        link = step(link, number, witness)
-    wide = total([step(0, 100 + number, witness) for number in range(80)])
-    return link, total([step(wide, 300 + number, witness) for number in range(40)]), inner(witness)
-
-
-EXPECTED = [59, 40 * 81, 20]
-
-
-def kill(client: Client) -> None:
-    """Kill the dispatcher, wherever it is."""
-    pid = client.status().pid
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-
-
-def recorded(folder: Path) -> set[tuple[int, int]]:
-    """Return the nodes that are on the disk as completed, by dispatch."""
-    with closing(pages.connect(folder / "covalab.db", read_only=True)) as db:
-        rows: Any = db.execute("SELECT key, node FROM nodes WHERE status = 'completed'")
-        return {(int(key), int(node)) for key, node in rows}
-
-
-def witnessed(path: Path) -> Counter[str]:
-    """Return how often each task ran."""
-    return Counter(path.read_text().split()) if path.exists() else Counter()
-
-
-def numbers(client: Client, folder: Path) -> dict[tuple[int, int], str]:
-    """Return the number in the witness of each node that has one."""
-    found: dict[tuple[int, int], str] = {}
-    with closing(pages.connect(folder / "covalab.db", read_only=True)) as db:
-        rows: Any = db.execute("SELECT key, id FROM dispatches").fetchall()
-    for key, dispatch in rows:
-        record = client.record(dispatch, outputs="none")
-        for edge in record.graph.edges:
-            source = record.graph.nodes[edge.source]
-            if edge.name == "number" and record.graph.nodes[edge.target].name == "step":
-                value = record.values[source.value]
-                found[key, edge.target] = str(client.blobs.deserialize(value))
-    return found
-
-
-def killed_while_it_runs(client: Client, chance: random.Random, n_kills: int, witness: Path) -> None:
-    """Run one dispatch of 200 tasks, and kill its dispatcher again and again."""
-    folder, dispatch = client.data_dir, str(ct.dispatch(two_hundred)(str(witness)))
-    seen: list[tuple[set[tuple[int, int]], Counter[str]]] = []
-    for _ in range(n_kills):
-        # Not by time alone: on a slow machine all kills would be in the first start.
-        before, more = len(recorded(folder)), chance.choice([0, 0, 1, 5, 15])
-        deadline = time.monotonic() + LONG
-        while len(recorded(folder)) < before + more and client.summary(dispatch).status == "running":
-            assert time.monotonic() < deadline
-        time.sleep(chance.random() * 0.05)
-        kill(client)
-        seen.append((recorded(folder), witnessed(witness)))
-    began = time.monotonic()
-    assert ct.get_result(dispatch, wait=True, timeout=LONG).result == EXPECTED
-    print(f"{n_kills} kills, the end {time.monotonic() - began:.1f} s after the last")
-    ran = witnessed(witness)
-    which = numbers(client, folder)
-    assert {*ran} == {*which.values()}
-    assert max(ran.values()) <= 1 + n_kills
-    for done, before_ in seen:
-        again = {which[node] for node in done if node in which and ran[which[node]] > before_[which[node]]}
-        assert not again, f"recorded tasks {again} ran again"
-
-
 @pytest.mark.parametrize("n_kills", [50, pytest.param(300, marks=[pytest.mark.nightly, pytest.mark.timeout(7200)])])
 @pytest.mark.timeout(1800)
 def test_a_dispatcher_that_is_killed_loses_nothing(n_kills: int, own: Client, tmp_path: Path) -> None:
     """Wherever it is killed, each dispatch has its value at the end, and no task that was recorded runs again."""
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    chance = seeded()
     for number in range(n_kills // KILLS_OF_ONE):
-        killed_while_it_runs(own, chance, KILLS_OF_ONE, tmp_path / f"witness {number}")
+        faults_while_it_runs(own, chance, KILLS_OF_ONE, tmp_path / f"witness {number}", kill_dispatcher)
         own.purge(time.time() + 1)
 
 

@@ -67,6 +67,8 @@ _NOT_FOUND: Final = 404
 _ERROR: Final = 400
 _GONE: Final = 410
 _ATTEMPTS: Final = 4
+_SERVED_SECONDS: Final = 5.0
+"""A wait that was cut after this was served until then; those that are cut before count as one that is in vain."""
 _REMEDY: Final = "run `covalab stop` with that version, or install the same version on both sides, then try again"
 
 
@@ -476,7 +478,9 @@ class Client:
         held: bool = False,
     ) -> Any:
         start = self.start if start is None else start
-        for attempt in range(_ATTEMPTS):
+        attempt = 0
+        while True:
+            began = time.monotonic()
             connection = self._connection(start=start)
             connection.wait = AnswerWait(
                 self._liveness,
@@ -489,12 +493,16 @@ class Client:
             try:
                 with place.given if held else nullcontext():
                     status, version, data = connection.exchange(method, target, body, protocol.MSGPACK)
-                break
+                if status != _GONE or attempt == _ATTEMPTS - 1 or not self._is_overtaken(connection):
+                    break
+                self._forget()
             except errors.DispatcherSilent:
                 raise
             except (ConnectionError, http.client.HTTPException, FileNotFoundError) as error:
                 # It went away: killed, stopped, or idle for long. The next round finds or starts another.
                 self._forget()
+                if held and time.monotonic() - began > _SERVED_SECONDS:
+                    attempt = 0  # whoever waits for days may see many end
                 if attempt == _ATTEMPTS - 1:
                     message = (
                         f"the dispatcher of {self.data_dir} does not answer ({type(error).__name__}: {error}); "
@@ -502,6 +510,7 @@ class Client:
                     )
                     raise errors.DispatcherUnavailable(message) from error
                 time.sleep(0.05 * attempt)
+            attempt += 1
         if attempt and method == "DELETE" and status == _NOT_FOUND:
             return None  # the first request was carried out, its answer was lost
         if check:
@@ -524,6 +533,11 @@ class Client:
             connection = self._local.connection = UnixConnection(address.socket, address.pid)
             self._open.add(connection)
         return connection
+
+    def _is_overtaken(self, connection: UnixConnection) -> bool:
+        """Return whether another dispatcher serves the folder by now."""
+        address = find(self.data_dir)
+        return address is not None and address.pid != connection.pid
 
     def _forget(self) -> None:
         connection: UnixConnection | None = getattr(self._local, "connection", None)

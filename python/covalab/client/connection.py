@@ -9,6 +9,7 @@ import time
 from typing import Any, Final
 
 from covalab.client.silence import AnswerWait, Liveness
+from covalab.client.whole_response import WholeResponse
 from covalab.core import protocol, silence
 
 _FULL_QUEUE_SECONDS: Final = 0.01
@@ -38,6 +39,7 @@ class UnixConnection(http.client.HTTPConnection):
     """A kept-open connection to the Unix socket of a process."""
 
     sock: _WatchedSocket | None
+    response_class = WholeResponse
 
     def __init__(self, path: str, pid: int) -> None:
         super().__init__("localhost")

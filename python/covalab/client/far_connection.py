@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import http.client
 import os
+import socket
 import ssl
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
+from covalab.client.whole_response import WholeResponse
 from covalab.core import protocol
 from covalab.core.errors import ConfigError
 
@@ -19,6 +21,8 @@ TOKEN_NAMES: Final = ("COVALAB_TOKEN", "JUPYTERHUB_API_TOKEN", "JUPYTER_TOKEN")
 _PAGES: Final = ("lab", "tree", "notebooks", "doc")
 """First parts of the addresses of pages, which somebody copied from the browser."""
 _CONNECT_SECONDS: Final = 20.0
+_KEEPALIVE: Final = {"TCP_KEEPIDLE": 10, "TCP_KEEPALIVE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""Seconds and tries until a connection is over of which the other end has vanished; macOS has its own first name."""
 
 
 class Server(NamedTuple):
@@ -94,6 +98,7 @@ class FarConnection:
             self._http = http.client.HTTPSConnection(parts.hostname, parts.port, context=context)
         else:
             self._http = http.client.HTTPConnection(parts.hostname, parts.port)
+        self._http.response_class = WholeResponse
         self._http.timeout = _CONNECT_SECONDS
 
     def __del__(self) -> None:
@@ -124,6 +129,7 @@ class FarConnection:
             if self._http.sock is None:
                 self._http.timeout = _CONNECT_SECONDS
                 self._http.connect()
+                _watch(self._http)
             self._http.sock.settimeout(seconds)
             self._http.request(method, f"{self._base}{PATH}{target}", body, headers)
             response = self._http.getresponse()
@@ -131,3 +137,15 @@ class FarConnection:
         except BaseException:
             self.close()
             raise
+
+
+def _watch(connection: http.client.HTTPConnection) -> None:
+    """Let the system ask whether the other end is there while an answer is waited for.
+
+    A server that lost its power, or an address translation that forgot the connection, says nothing.
+    """
+    sock: socket.socket = connection.sock
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -22,7 +22,8 @@ KEPT: Final = (
 )  # fmt: skip
 """The dispatches themselves, and the files that results were copied to."""
 
-_SOCKET_PATH_LIMIT: Final = 100  # sun_path holds 108 bytes on Linux, 104 elsewhere
+_SOCKET_PATH_LIMIT: Final = 103  # sun_path holds 108 bytes on Linux, 104 elsewhere
+_LONGEST_SOCKET: Final = "host-12-1234567.workers"
 
 
 def data_dir() -> Path:
@@ -88,7 +89,7 @@ def ensure_private(folder: Path) -> Path:
 def socket_folder(folder: Path) -> Path:
     """Return the folder for sockets: inside the data folder, or a short private path if that is too long."""
     inside = folder / "run"
-    if len(os.fsencode(inside / "dispatcher.sock")) <= _SOCKET_PATH_LIMIT:
+    if len(os.fsencode(inside / _LONGEST_SOCKET)) <= _SOCKET_PATH_LIMIT:
         return inside
     name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
     return Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"covalab-{os.getuid()}-{name}"

@@ -104,8 +104,8 @@ async def _serve(folder: Path, idle_seconds: float) -> None:
     store = Store(folder / "covalab.db", account_key())
     await open_folder(folder, store)
     sockets = paths.ensure_private(paths.socket_folder(folder))
-    for left in sockets.glob("*.sock"):
-        left.unlink()
+    for left in (*sockets.glob("*.sock"), *sockets.glob("*.workers")):
+        left.unlink(missing_ok=True)
     shutil.rmtree(paths.spool_folder(folder), ignore_errors=True)
     service = Service(folder, store)
     stop = service.over
@@ -130,6 +130,7 @@ async def _serve(folder: Path, idle_seconds: float) -> None:
     while not stop.is_set():
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(stop.wait(), min(5.0, idle_seconds))
+        await service.check_epoch()
         rotate(paths.log_file(folder), _LOG_LIMIT)
         idle = time.monotonic() - service.last_asked
         watching = service.attached or service.triggers.n_watching or service.schedules.n_waiting

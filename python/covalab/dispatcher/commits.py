@@ -83,9 +83,22 @@ class Commits:
         try:
             return await self._store.write(job, about)
         except TakenOver:
-            self.taken_over = True
-            self._over.set()
+            self._end()
             raise
+
+    async def check_epoch(self) -> None:
+        """Let this process end if another dispatcher has taken over; one that has nothing to write finds out here."""
+        try:
+            await self._store.check_epoch()
+        except TakenOver as error:
+            _log.warning("%s", error)
+            self._end()
+        except DataFolderError as error:  # the next write says so to whom it concerns
+            _log.warning("%s", error)
+
+    def _end(self) -> None:
+        self.taken_over = True
+        self._over.set()
 
     def insert(
         self,

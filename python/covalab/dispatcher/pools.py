@@ -505,8 +505,9 @@ class Pool:
 class Pools:
     """All pools of a dispatcher, by key."""
 
-    def __init__(self, sockets: Path, logs: Path, listener: Listener, clock: Clock) -> None:
+    def __init__(self, sockets: Path, logs: Path, listener: Listener, clock: Clock, *, epoch: int) -> None:
         self._sockets = sockets
+        self._epoch = epoch
         self._logs = logs
         self._listener = listener
         self._clock = clock
@@ -531,7 +532,8 @@ class Pools:
             pool = Pool(
                 key,
                 environment,
-                self._sockets / f"{name}.sock",
+                # Of this dispatcher: one that was overtaken removes its own when it ends, and its workers' too.
+                self._sockets / f"{name}-{self._epoch}.sock",
                 self._logs / f"{name}.log",
                 self._listener,
                 self._clock,

@@ -96,7 +96,7 @@ class Service:
         self.summary, self.recorded, self.ended = registry.summary, registry.recorded, registry.ended
 
         pool_events = PoolEvents(registry, clock, spool)
-        self._pools = pools = Pools(paths.socket_folder(folder), folder / "logs", pool_events, clock)
+        self._pools = pools = Pools(paths.socket_folder(folder), folder / "logs", pool_events, clock, epoch=store.epoch)
         alarms = Alarms(clock, registry.wake)
         stats = RuntimeStats()
         self._commits = commits = Commits(store, clock, stats, self.over)
@@ -341,6 +341,10 @@ class Service:
     def taken_over(self) -> bool:
         """Whether another dispatcher has taken over the data folder."""
         return self._commits.taken_over
+
+    async def check_epoch(self) -> None:
+        """Let this process end if another dispatcher has taken over."""
+        await self._commits.check_epoch()
 
     # -- life ----------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -36,9 +35,7 @@ def open_writer(path: Path, log: CommitLog, busy_ms: int) -> apsw.Connection:
     try:
         lost = _lost(writer, path, log)
         kept = keep_aside(path) if lost.n_commits else None
-        with suppress(apsw.Error):  # pages of the write-ahead log stand for those of the file that are damaged
-            writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        bad = damaged_pages(path)
+        bad = _left_damaged(writer, path)
         if bad:
             kept = kept or keep_aside(path)
             writer.close()
@@ -77,6 +74,25 @@ def _open(path: Path, busy_ms: int) -> apsw.Connection:
             writer.close()
             raise
     return writer
+
+
+def _left_damaged(writer: apsw.Connection, path: Path) -> list[int]:
+    """Move the write-ahead log to the file, where its pages replace damaged ones; return those that are left.
+
+    Raises
+    ------
+    apsw.Error
+        If there is no room for that, or somebody keeps it from that: the log may have all that the file lacks.
+    """
+    trouble: apsw.Error | None = None
+    try:
+        writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    except apsw.Error as error:
+        trouble = error
+    bad = damaged_pages(path)
+    if bad and isinstance(trouble, apsw.FullError | apsw.BusyError):
+        raise trouble
+    return bad
 
 
 def last_commit(connection: apsw.Connection) -> int:

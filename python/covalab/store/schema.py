@@ -177,8 +177,16 @@ def check_version(connection: apsw.Connection, path: str) -> int:
 
 def migrate(connection: apsw.Connection) -> None:
     """Bring a database to the current schema, each migration and its number in one transaction."""
-    version = check_version(connection, connection.filename)
-    for number, statements in enumerate(MIGRATIONS[version:], version + 1):
-        with connection:
-            connection.execute(statements)
-            connection.execute(f"PRAGMA user_version = {number}")
+    while check_version(connection, connection.filename) < len(MIGRATIONS):
+        # The write lock at once: another process may be about to make the same migration.
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            version = check_version(connection, connection.filename)
+            if version < len(MIGRATIONS):
+                connection.execute(MIGRATIONS[version])
+                connection.execute(f"PRAGMA user_version = {version + 1}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise

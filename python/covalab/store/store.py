@@ -107,6 +107,10 @@ class Store:
         """Run a job on a read-only connection, in one consistent snapshot."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, job)
 
+    async def check_epoch(self) -> None:
+        """Raise `TakenOver` if another dispatcher writes to this database by now."""
+        await self.read(self._check_epoch)
+
     def _read(self, job: Callable[[apsw.Connection], _T]) -> _T:
         connection: apsw.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
@@ -186,7 +190,7 @@ class Store:
             self._writer.set_busy_timeout(_CHECKPOINT_MS)
             n_frames, n_moved = self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             if n_frames == n_moved:
-                self._check_epoch()  # another dispatcher's commits are in its log
+                self._check_epoch(self._writer)  # another dispatcher's commits are in its log
                 self._log.restart(self._number)
         except (apsw.Error, TakenOver):
             pass
@@ -194,8 +198,8 @@ class Store:
             self._writer.set_busy_timeout(_BUSY_MS)
         return True
 
-    def _check_epoch(self) -> None:
-        row = self._writer.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+    def _check_epoch(self, connection: apsw.Connection) -> None:
+        row = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
         if row is None or row[0] != self.epoch:
             message = f"another dispatcher has taken over {self.path}; this one (epoch {self.epoch}) writes no more"
             raise TakenOver(message)
@@ -205,7 +209,7 @@ class Store:
         # The write lock at once: the epoch that is read must not change before the commit.
         self._writer.execute("BEGIN IMMEDIATE")
         try:
-            self._check_epoch()
+            self._check_epoch(self._writer)
             results = [job(self._writer) for job, _, _ in items]
             self._writer.execute("UPDATE meta SET value = ? WHERE key = 'commit'", (self._number + 1,))
             crash_point("transaction.open")

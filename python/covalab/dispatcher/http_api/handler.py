@@ -35,6 +35,9 @@ MOST_ENTRIES: Final = 10_000
 LARGEST_NUMBER: Final = 1e15
 """Of versions, offsets and times; exact as a float."""
 
+_ANSWERS: Final = (CovalabError, web.HTTPError, msgspec.MsgspecError, OverflowError)
+"""Errors that are an answer to what was asked."""
+
 _T = TypeVar("_T")
 _REMEDY: Final = "run `covalab stop` with the version that started it, then try again"
 
@@ -129,6 +132,16 @@ class Handler(web.RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Send the `Problem` that an exception is for clients."""
         error = kwargs.get("exc_info", (None, None, None))[1]
+        if self._is_of_the_end(error):
+            self.detach().close()  # whoever gets no answer asks the next dispatcher
+        else:
+            self._answer_error(status_code, error)
+
+    def _is_of_the_end(self, error: BaseException | None) -> bool:
+        """Return whether an error is one of a process that is ending: the database may be closed by now."""
+        return self.stop.is_set() and not isinstance(error, _ANSWERS)
+
+    def _answer_error(self, status_code: int, error: BaseException | None) -> None:
         if isinstance(error, MissingLatticeRecordError):
             status, problem = 404, Problem("MissingLatticeRecordError", str(error), error.dispatch)
         elif isinstance(error, DataFolderError):
@@ -155,5 +168,5 @@ class Handler(web.RequestHandler):
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log an exception, unless it is an answer: clients that ask wrongly must not fill the log."""
-        if not isinstance(value, CovalabError | web.HTTPError | msgspec.MsgspecError | OverflowError):
+        if not isinstance(value, _ANSWERS) and not self._is_of_the_end(value):
             super().log_exception(typ, value, tb)
