@@ -184,4 +184,5 @@ def cell_text(
         sure=tuple(name for name, binding in scope.bindings.items() if binding.sure),
         stop_on_error=stop_on_error,
         parallel=parallel,
+        eager=one.options.parallel,
     )

@@ -101,22 +101,22 @@ class Beside:
 
     def begin(self, session: LiveSession, cell: CellText, number: int) -> None:
         """Begin a cell: what is independent of it may run meanwhile."""
-        if self._places < 1:
-            return
         try:
             taken = self._settle()
         except OSError:
             self.end()
             taken = set()
         cells = [Next(number, -1, cell), *self._following(number)]
-        if not any(one.cell.parallel and one.number not in taken for one in cells[1:]):
+        others = [one for one in cells[1:] if one.cell.parallel and one.number not in taken]
+        places = self._places or int(any(one.cell.eager for one in others))
+        if not others or not places:
             return
         capture = reporting.process.reporter.capture if reporting.process.reporter is not None else None
         if capture is None or session.state.broken or has_other_threads():
             return
         capture.flush()
         if self._tokens is None:
-            self._tokens, self._debt = Tokens(self._places), 0
+            self._tokens, self._debt = Tokens(places), 0
         self._pay()
         ours, theirs = socket.socketpair()
         self._number += 1

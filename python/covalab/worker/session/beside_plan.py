@@ -8,6 +8,7 @@ cell only hands to a function is as it was afterwards, and that a package draws 
 from __future__ import annotations
 
 import ast
+import pickle
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -70,7 +71,7 @@ class Plan:
             return msgspec.structs.replace(one, anything=f"it uses `{min(looks)}`")
         changed = {*_changed(code.module, self._namespace)}
         changes = sorted(names.sharing(changed & {*one.changes}))
-        return msgspec.structs.replace(one, changes=changes, draws=_draws(code))
+        return msgspec.structs.replace(one, changes=changes, draws=_draws(code), makes_code=False)
 
 
 def _draws(code: Code) -> bool:
@@ -168,4 +169,7 @@ def beside_obstacle(run: CellRun, cell: CellText) -> str:
         return f"it deleted `{min(run.gone)}`"
     if any(one.definitions for one in run.covariables):
         return "it made functions or classes"
-    return "it changed settings or random states" if run.hidden else ""
+    if run.hidden:
+        parts = pickle.loads(run.hidden).parts  # noqa: S301 - of this process
+        return f"it changed settings or random states of {', '.join(sorted(parts))}"
+    return ""

@@ -147,17 +147,16 @@ class BesideProcess:
         self._done: dict[int, Finished] = {}
         self._reasons: dict[int, str] = {}
         self._awaited = 0
+        self._is_eager = any(one.cell.eager for one in cells)
 
     def serve(self) -> NoReturn:
         """Serve the session until it hangs up."""
         code = 1
         try:
             end_with_parent()
-            if not select.select([self._channel], [], [], _PATIENCE)[0]:
-                self._loop()
-            elif self._answer():
+            if not self._is_eager and select.select([self._channel], [], [], _PATIENCE)[0]:
                 self._cells.clear()
-                self._loop()
+            self._loop()
             code = 0
         finally:
             os._exit(code)
@@ -194,10 +193,12 @@ class BesideProcess:
         if frame is None:
             return False
         kind, data = frame
+        while self._is_eager and self._cells:
+            self._look_at(self._cells.popleft())
         if kind == LEAVE:
             self._cells.clear()
-            self._ready.clear()
-            begun = [*self._done, *(one.number for one in self._running.values())]
+            self._ready = deque(one for one in self._ready if one.cell.eager)
+            begun = [*self._done, *(one.number for one in (*self._running.values(), *self._ready))]
             self._channel.send(REASONS, msgspec.msgpack.encode(Left(begun, self._reasons)))
         elif kind == TAKE:
             self._give(int.from_bytes(data, "big"))
@@ -206,12 +207,16 @@ class BesideProcess:
     def _give(self, number: int) -> None:
         if number in self._done:
             self._channel.send(RESULT, msgspec.msgpack.encode(self._done.pop(number)))
-        elif any(one.number == number for one in self._running.values()):
+        elif any(one.number == number for one in self._running.values()) or self._is_waited_for(number):
             self._awaited = number
             self._channel.send(WAIT)
         else:
             self._ready = deque(one for one in self._ready if one.number != number)
             self._channel.send(NONE, msgspec.msgpack.encode(self._reasons))
+
+    def _is_waited_for(self, number: int) -> bool:
+        """Return whether a cell is begun although its turn has come: the place of the session is free for it."""
+        return any(one.number == number and one.cell.eager for one in self._ready)
 
     # Cells.
 

@@ -32,6 +32,8 @@ class CellText(msgspec.Struct, frozen=True):
         Whether no cell runs after it if it fails; else those run that are shown to be independent of it.
     parallel
         Whether cells after it may run beside it, and it beside cells before it (`covalab.worker.session.beside`).
+    eager
+        Whether it begins beside them as soon as it can, also where they are quick.
     """
 
     text: str
@@ -45,6 +47,7 @@ class CellText(msgspec.Struct, frozen=True):
     sure: tuple[str, ...] = ()
     stop_on_error: bool = True
     parallel: bool = False
+    eager: bool = False
 
 
 class NotebookNames(msgspec.Struct, frozen=True):

@@ -227,6 +227,8 @@ class LiveSession:
     # Reuse of earlier runs.
 
     def _run_or_reuse(self, cell: CellText, given: Iterable[str], values: Mapping[str, Any]) -> RecordState:
+        if cell.parallel:
+            shell()  # which sets something when it is made, and that is no cell's doing
         reuse = self._reuse = self._reuse or SessionReuse(
             self.namespace,
             self._blobs,

@@ -138,7 +138,9 @@ class SessionReuse:
         """Return why a run cannot stand for a run of a cell now, for people; empty if it can."""
         if self.virtual.held:
             return f"a package may have kept {', '.join(self.virtual.held)}, and change it"
-        text = obstacle(run, state.snapshot, self._digests_of(state.snapshot), self.virtual, cell.filename)
+        kept = tuple(one for one in state.snapshot.covariables if not _is_only_shown(one))
+        snapshot = Snapshot(kept, state.snapshot.unstorable)
+        text = obstacle(run, snapshot, self._digests_of(snapshot), self.virtual, cell.filename)
         if not text and not all(map(self._blobs.keep, [*(one.value for one in run.covariables), run.outputs])):
             text = "values of its earlier run were deleted"
         return text
