@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
@@ -27,12 +27,18 @@ from covalab.worker import context, reporting
 from covalab.worker.channel import Channel
 from covalab.worker.reuse.runs import CellRun
 from covalab.worker.session import beside_process as process
-from covalab.worker.session.beside_process import BesideProcess, Finished, Left, Next, Tokens, fork, has_other_threads
+from covalab.worker.session.beside_process import (
+    BesideProcess,
+    Finished,
+    Left,
+    Next,
+    Session,
+    Tokens,
+    fork,
+    has_other_threads,
+)
 from covalab.worker.session.cell import SessionCell
 from covalab.worker.session.cell_text import CellText
-
-if TYPE_CHECKING:
-    from covalab.worker.session.live import LiveSession
 
 _WINDOW: Final = 24
 """Cells after the one that runs that are looked at."""
@@ -54,6 +60,7 @@ class Beside:
         self._tokens: Tokens | None = None
         self._debt = 0
         self._processes: list[_Forked] = []
+        self._ending: list[_Forked] = []
         self._reasons: dict[int, str] = {}
         self._cells: dict[str, CellText | None] = {}
         self._number = 0
@@ -90,16 +97,23 @@ class Beside:
                     self._debt += 1
                     self._pay()
             if kind == process.RESULT:
+                if one.left is not None:
+                    one.left = Left([other for other in one.left.begun if other != number], {})
                 return msgspec.msgpack.decode(data, type=Finished)
-            self._reasons.update(msgspec.msgpack.decode(data, type=dict[int, str]))
+            self._note(one, data)
         return None
+
+    def _note(self, one: _Forked, data: bytes) -> None:
+        """Note what a process has left, which begins no more cells."""
+        one.left = msgspec.msgpack.decode(data, type=Left)
+        self._reasons.update(one.left.reasons)
 
     def _pay(self) -> None:
         """Take back the places that were lent while the session waited, as far as they are free."""
         while self._debt and self._tokens is not None and self._tokens.take():
             self._debt -= 1
 
-    def begin(self, session: LiveSession, cell: CellText, number: int) -> None:
+    def begin(self, session: Session, cell: CellText, number: int) -> None:
         """Begin a cell: what is independent of it may run meanwhile."""
         try:
             taken = self._settle()
@@ -135,13 +149,15 @@ class Beside:
         """Let no process begin more cells; return the numbers of those that were begun, and end who has none."""
         begun: set[int] = set()
         for one in [*self._processes]:
-            _, data = one.ask(process.LEAVE)
-            left = msgspec.msgpack.decode(data, type=Left)
-            self._reasons.update(left.reasons)
-            begun |= {*left.begun}
-            if not left.begun:
+            if one.left is None:
+                self._note(one, one.ask(process.LEAVE)[1])
+            if one.left is not None and one.left.begun:
+                begun |= {*one.left.begun}
+            else:
                 self._processes.remove(one)
-                one.end()
+                one.hang_up()
+                self._ending.append(one)
+        self._ending = [one for one in self._ending if not one.has_ended()]
         return begun
 
     def _following(self, number: int) -> list[Next]:
@@ -171,19 +187,27 @@ class Beside:
 
     def end(self) -> None:
         """End everything beside the session."""
-        for one in self._processes:
+        for one in (*self._processes, *self._ending):
             one.end()
         self._processes.clear()
+        self._ending.clear()
         if self._tokens is not None:
             self._tokens.close()
             self._tokens = None
 
 
 class _Forked:
-    """A process beside the session."""
+    """A process beside the session.
+
+    Attributes
+    ----------
+    left
+        What it has left, if it begins no more cells.
+    """
 
     def __init__(self, pid: int, channel: Channel, folder: str) -> None:
         self._pid, self._channel, self._folder = pid, channel, folder
+        self.left: Left | None = None
 
     def ask(self, kind: bytes, data: bytes = b"") -> tuple[bytes, bytes]:
         """Ask, and return the answer. Raises `OSError` if it is gone."""
@@ -198,6 +222,18 @@ class _Forked:
             raise OSError(message)
         return frame
 
+    def hang_up(self) -> None:
+        """Let it end by itself."""
+        self._channel.close()
+
+    def has_ended(self) -> bool:
+        """Return whether it has ended."""
+        with suppress(OSError):
+            if not os.waitpid(self._pid, os.WNOHANG)[0]:
+                return False
+        self._tidy()
+        return True
+
     def end(self) -> None:
         """End it, and what it runs."""
         with suppress(OSError):
@@ -205,6 +241,9 @@ class _Forked:
         with suppress(OSError):
             os.waitpid(self._pid, 0)
         self._channel.close()
+        self._tidy()
+
+    def _tidy(self) -> None:
         if Path(self._folder).exists():
             shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import pickle
+import sys
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -35,6 +36,7 @@ _CHANGING: Final = frozenset(
 """Methods of containers, arrays and tables that change them."""
 _OF_TABLES: Final = frozenset({"builtins", "numpy", "pandas"})
 _WORK: Final = (ast.Call, ast.For, ast.While, ast.comprehension, ast.BinOp, ast.With)
+_UNUSUAL: Final = (ast.Delete, ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await)
 
 
 class Plan:
@@ -93,35 +95,23 @@ def _doubt(cell: CellText, code: Code, names: SessionNames) -> str:
 
 
 def _own_doubts(cell: CellText, code: Code, names: SessionNames) -> Iterator[str]:
-    assert code.tree is not None
     if may_write(code.module):
         yield "it may write files"
     if settings_set(code.module):
         yield "it may change settings"
     if _draws(code):
         yield "it may draw random numbers"
-    unknown = code.packages - KNOWN
-    if unknown:
-        yield f"it uses {min(unknown)}, of which nobody knows what it does"
-    unstorable = names.unstorable & code.names
-    if unstorable:
-        yield f"it uses `{min(unstorable)}`, which cannot be stored"
-    shared = {name for name in code.names if _is_shared_memory(names.namespace.get(name))}
-    if shared:
-        yield f"it uses `{min(shared)}`, which is a file in memory"
-    looks = _PROCESSES & code.look.identifiers
-    if looks:
-        yield f"it uses `{min(looks)}`"
-    for node in ast.walk(code.tree):
-        if isinstance(node, ast.Delete):
-            yield "it deletes something"
-        elif isinstance(node, ast.AsyncFunctionDef | ast.AsyncFor | ast.AsyncWith | ast.Await):
-            yield "it waits for others (`async`)"
+    yield from (f"it uses {one}, of which nobody knows what it does" for one in sorted(code.packages - KNOWN))
+    yield from (f"it uses `{name}`, which cannot be stored" for name in sorted(names.unstorable & code.names))
+    shared = [name for name in sorted(code.names) if _is_shared_memory(names.namespace.get(name))]
+    yield from (f"it uses `{name}`, which is a file in memory" for name in shared)
+    yield from (f"it uses `{name}`" for name in sorted(_PROCESSES & code.look.identifiers))
+    if any(isinstance(node, _UNUSUAL) for node in ast.walk(code.module)):
+        yield "it deletes something, or waits for others (`async`)"
     if any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in getattr(code.tree, "body", ())):
         yield "it defines functions or classes"
     changed = {*_changed(code.module, names.namespace)} & names.namespace.keys() - {*cell.sure}
-    if changed:
-        yield f"it changes `{min(changed)}` in place"
+    yield from (f"it changes `{name}` in place" for name in sorted(changed))
 
 
 def _is_shared_memory(value: object) -> bool:
@@ -155,6 +145,13 @@ def _is_changed_by(call: ast.Call, method: str, value: object) -> bool:
     if value is None or package in _OF_TABLES:
         return method in _CHANGING or any(one.arg in ("inplace", "out") for one in call.keywords)
     return True
+
+
+def shown_warnings() -> dict[str, int]:
+    """Return how many warnings each module of a package has shown, which are not shown again."""
+    modules = {name: vars(one) for name, one in [*sys.modules.items()] if isinstance(one, types.ModuleType)}
+    found = {name: one.get("__warningregistry__") for name, one in modules.items()}
+    return {name: len(shown) - ("version" in shown) for name, shown in found.items() if shown and name != "__main__"}
 
 
 def beside_obstacle(run: CellRun, cell: CellText) -> str:

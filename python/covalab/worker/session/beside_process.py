@@ -18,18 +18,17 @@ import warnings
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any, Final, NoReturn, Protocol
 
 import msgspec
 
+from covalab.namespace.covariables import Tracker
 from covalab.worker.channel import Channel
 from covalab.worker.process_tree import describe_end, end_with_parent
 from covalab.worker.reuse.watch import Watch
 from covalab.worker.session.beside_plan import Plan
 from covalab.worker.session.cell_text import CellText
-
-if TYPE_CHECKING:
-    from covalab.worker.session.live import LiveSession
+from covalab.worker.session.record import RecordState
 
 TAKE: Final = b"T"
 """To the process: the turn of a cell has come (its number)."""
@@ -39,13 +38,28 @@ RESULT: Final = b"R"
 """To the session: what a cell has left (an encoded `Finished`)."""
 WAIT: Final = b"W"
 """To the session: the cell runs; its `RESULT` follows."""
-NONE: Final = b"N"
-"""To the session: the cell was not begun; reasons by number."""
-REASONS: Final = b"S"
-"""To the session: reasons, and the numbers of the cells that were begun and not taken (`Left`)."""
+LEFT: Final = b"N"
+"""To the session: the cell was not begun, and no more will be: what is left (`Left`)."""
 
 _PATIENCE: Final = 0.1
 _CHUNK: Final = 1 << 20
+
+
+class Session(Protocol):
+    """The session, as a process beside it has it."""
+
+    namespace: dict[str, Any]
+
+    @property
+    def tracker(self) -> Tracker:
+        """The tracker of what its names share."""
+
+    @property
+    def state(self) -> RecordState:
+        """The state after the last cell."""
+
+    def run_beside(self, cell: CellText, node: int, folder: str, watch: Watch) -> bytes | str:
+        """Run a cell in a fork; return its encoded run, or why that cannot be taken."""
 
 
 class Next(msgspec.Struct, frozen=True):
@@ -127,7 +141,7 @@ class BesideProcess:
 
     def __init__(
         self,
-        session: LiveSession,
+        session: Session,
         cells: Sequence[Next],
         taken: set[int],
         connection: socket.socket,
@@ -195,14 +209,18 @@ class BesideProcess:
         kind, data = frame
         while self._is_eager and self._cells:
             self._look_at(self._cells.popleft())
-        if kind == LEAVE:
-            self._cells.clear()
-            self._ready = deque(one for one in self._ready if one.cell.eager)
-            begun = [*self._done, *(one.number for one in (*self._running.values(), *self._ready))]
-            self._channel.send(REASONS, msgspec.msgpack.encode(Left(begun, self._reasons)))
-        elif kind == TAKE:
+        if kind == TAKE:
             self._give(int.from_bytes(data, "big"))
+        elif kind == LEAVE:
+            self._leave()
         return True
+
+    def _leave(self) -> None:
+        """Begin no more cells, but those that are to begin as soon as they can."""
+        self._cells.clear()
+        self._ready = deque(one for one in self._ready if one.cell.eager)
+        begun = [*self._done, *(one.number for one in self._running.values()), *(one.number for one in self._ready)]
+        self._channel.send(LEFT, msgspec.msgpack.encode(Left(begun, self._reasons)))
 
     def _give(self, number: int) -> None:
         if number in self._done:
@@ -211,8 +229,7 @@ class BesideProcess:
             self._awaited = number
             self._channel.send(WAIT)
         else:
-            self._ready = deque(one for one in self._ready if one.number != number)
-            self._channel.send(NONE, msgspec.msgpack.encode(self._reasons))
+            self._leave()
 
     def _is_waited_for(self, number: int) -> bool:
         """Return whether a cell is begun although its turn has come: the place of the session is free for it."""

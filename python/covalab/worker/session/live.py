@@ -34,7 +34,7 @@ from covalab.worker.reuse.runs import CellRun
 from covalab.worker.reuse.shown import show_again
 from covalab.worker.reuse.watch import Watch
 from covalab.worker.session.beside import Beside
-from covalab.worker.session.beside_plan import beside_obstacle
+from covalab.worker.session.beside_plan import beside_obstacle, shown_warnings
 from covalab.worker.session.cell_text import CellText, NotebookNames
 from covalab.worker.session.independence import SessionNames, broken, dependence, without_rebound
 from covalab.worker.session.reach import is_of_shell, reached
@@ -252,7 +252,7 @@ class LiveSession:
             reuse.take_over(run)
             return state
         self._catch_up()
-        if cell.parallel:
+        if cell.parallel and not self._replaced.now:
             self._beside.begin(self, cell, self._state.number + 2)
         begun = reuse.begin(cell, self._state, self._tracker)
         watch = Watch()
@@ -271,9 +271,9 @@ class LiveSession:
     def _run_of_beside(self, cell: CellText, reuse: SessionReuse) -> CellRun | None:
         """Return the run of a cell that ran beside those before it, if it stands for a run now."""
         run = self._beside.take(self._state.number + 2)
-        finished = self._beside.finished
+        finished = None if self._replaced.now else self._beside.finished  # what it shows went elsewhere
         if run is None or finished is None:
-            reuse.note(self._beside.reason)
+            reuse.note(self._beside.reason or "again, in its turn: a cell has replaced the streams")
             return None
         text = reuse.obstacle(run, cell, self._state)
         if text:
@@ -292,10 +292,13 @@ class LiveSession:
         context.process.task = context.Context(reporter.batch.dispatch, node)
         reuse.makes_runs = True
         begun = reuse.begin(cell, self._state, self._tracker)
+        warned = shown_warnings()
         state, has_failed = self._run_and_store(cell, (), {}, watch=watch)
         reuse.end(begun, watch, state, self._hidden, self._tracker, has_failed=has_failed)
         if reuse.doubts:
             return f"it {reuse.doubts[0]}"
+        if shown_warnings() != warned:
+            return "a package warned, which it does once, in the first cell"
         outputs = stored_outputs(*reporter.capture.texts(), None, self._blobs) if recorder.n_events else None
         stdout, stderr = reporter.capture.take()
         outcome = Outcome(node, "completed", 0.0, 0.0, stdout=stdout, stderr=stderr, outputs=outputs)
