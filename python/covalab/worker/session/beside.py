@@ -37,7 +37,6 @@ from covalab.worker.session.beside_process import (
     fork,
     has_other_threads,
 )
-from covalab.worker.session.cell import SessionCell
 from covalab.worker.session.cell_text import CellText
 
 _WINDOW: Final = 24
@@ -182,7 +181,8 @@ class Beside:
             function = None
             with suppress(*USERS_ERRORS, CovalabError):
                 function = decode(reporting.blobs_of_batch().code(task.function, batch.code))
-            self._cells[task.function] = function.cell if type(function) is SessionCell else None
+            cell = getattr(function, "cell", None)
+            self._cells[task.function] = cell if type(cell) is CellText else None
         return self._cells[task.function]
 
     def end(self) -> None:

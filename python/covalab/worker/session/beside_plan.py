@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from covalab.core.plain_types import ATOMS
 from covalab.namespace.covariables import Tracker
 from covalab.worker.reuse.runs import CellRun
 from covalab.worker.session.cell_text import CellText
@@ -110,7 +111,8 @@ def _own_doubts(cell: CellText, code: Code, names: SessionNames) -> Iterator[str
         yield "it deletes something, or waits for others (`async`)"
     if any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in getattr(code.tree, "body", ())):
         yield "it defines functions or classes"
-    changed = {*_changed(code.module, names.namespace)} & names.namespace.keys() - {*cell.sure}
+    changed = {*_changed(code.module, names.namespace)} - {*cell.sure} | {*_grown(code.module, names.namespace)}
+    changed &= names.namespace.keys()
     yield from (f"it changes `{name}` in place" for name in sorted(changed))
 
 
@@ -126,9 +128,8 @@ def _is_shared_memory(value: object) -> bool:
 def _changed(tree: ast.Module, namespace: Mapping[str, Any]) -> Iterator[str]:
     """Yield the names whose values code changes as it says: by an item, an attribute, a method that does so."""
     yield from roots_changed(tree)
+    yield from _grown(tree, namespace)
     for node in ast.walk(tree):
-        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-            yield node.target.id
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
         root: ast.AST = node.func.value
@@ -136,6 +137,14 @@ def _changed(tree: ast.Module, namespace: Mapping[str, Any]) -> Iterator[str]:
             root = root.value
         if isinstance(root, ast.Name) and _is_changed_by(node, node.func.attr, namespace.get(root.id)):
             yield root.id
+
+
+def _grown(tree: ast.Module, namespace: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names whose values `+=` and its like change."""
+    for node in ast.walk(tree):
+        target = node.target if isinstance(node, ast.AugAssign) else None
+        if isinstance(target, ast.Name) and type(namespace.get(target.id)) not in ATOMS:
+            yield target.id
 
 
 def _is_changed_by(call: ast.Call, method: str, value: object) -> bool:
