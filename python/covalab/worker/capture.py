@@ -153,6 +153,11 @@ def display_files(folder: str | os.PathLike[str], pid: int) -> Iterator[Path]:
             yield out.with_suffix(".display")
 
 
+def folder_of_forks(folder: str | os.PathLike[str], pid: int) -> Path:
+    """Return the folder for the output of forks of a process of this machine that run cells beside it."""
+    return Path(folder, f"{_stem_of(pid)}forks")
+
+
 def _stem_of(pid: int) -> str:
     return f"{_HOST}-{pid}."
 

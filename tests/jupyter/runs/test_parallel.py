@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from click.testing import CliRunner
 from tests.jupyter.runs.notebooks import code, shown, tagged, wait_for_end, write
 
 import covalab as ct
+from covalab.cli import main
 from covalab.client import Client
 
 _WATCHES = """
@@ -49,9 +52,15 @@ def test_independent_cells_run_side_by_side_and_others_wait(live: Client, tmp_pa
         tagged("getattr(file, 'wri' 'te_text')(str(len(kept)))", "parallel"),
     )
 
-    run = ct.run_notebook(path, parallel=True)
+    ran = CliRunner().invoke(main, ["run", str(path), "--parallel"])
 
-    assert wait_for_end(live, run) == "completed"
+    assert ran.exit_code == 0, ran.output
+    lines = ran.stderr.splitlines()
+    assert "cell 2 ran side by side with cell 1" in lines
+    assert "cell 10 ran after cell 9: it uses `random`, which that cell sets" in lines
+    found = re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", ran.stderr)
+    assert found is not None
+    run = found[0]
     why = reasons(live, run)
     assert why[1] == "side by side with cell 1"
     assert "what it made shares objects with `kept`" in why[4]

@@ -24,6 +24,7 @@ from covalab.core.codec import USERS_ERRORS, decode
 from covalab.core.errors import CovalabError
 from covalab.core.protocol import Batch, TaskSpec
 from covalab.worker import context, reporting
+from covalab.worker.capture import folder_of_forks
 from covalab.worker.channel import Channel
 from covalab.worker.reuse.runs import CellRun
 from covalab.worker.session import beside_process as process
@@ -44,7 +45,7 @@ _WINDOW: Final = 24
 
 
 class Beside:
-    """What runs beside one session.
+    """Processes beside one session.
 
     Attributes
     ----------
@@ -133,7 +134,7 @@ class Beside:
         self._pay()
         ours, theirs = socket.socketpair()
         self._number += 1
-        folder = str(capture.folder / f"beside-{os.getpid()}-{self._number}")
+        folder = str(folder_of_forks(capture.folder, os.getpid()) / str(self._number))
         pid = fork()
         if not pid:
             try:

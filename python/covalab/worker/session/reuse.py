@@ -345,7 +345,7 @@ class SessionReuse:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What speaks against the use of the run of the cell that ended, for people."""
+        """Doubts about the use of the run of the cell that ended, for people."""
         return self._result.doubts
 
 
