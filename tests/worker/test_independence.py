@@ -192,6 +192,7 @@ def test_what_may_need_something_is_not_run(session: Session, failed: str, cell:
         ("np.random.rand()", "y = scaled(4)"),
         ("open('x.txt', 'w').write('a')", "y = scaled(4)"),
         ("x = 1", "k += len(rows)"),
+        ("import math\nx = math.sqrt(2)", "import math\ny = math.sqrt(3)"),
         ("plt.plot([1])", "words = dict(words, b=scaled(2))"),
     ],
 )
@@ -204,6 +205,7 @@ def test_what_needs_nothing_of_a_cell_runs_beside_it(session: Session, before: s
     ("before", "cell", "reason"),
     [
         ("k = 3", "y = scaled(4)", "after cell 2: it uses `k`, which that cell sets"),
+        ("x = 3", "x = scaled(4)", "after cell 2: both set `x`"),
         ("rows.append(1)", "sum(rows)", "after cell 2: it uses `rows`, which that cell may change"),
         ("array[0] = 9", "part.sum()", "may change"),
         ("nested[0] += [3]", "str(box)", "may change"),

@@ -61,9 +61,23 @@ class Plan:
         )
         code = Code(cell, names)
         found = obstacle(cell, code, names)
-        reason = _doubt(cell, code, names) if found is None else f"after cell {found[0].number}: {found[2]}"
+        if found is not None:
+            reason = f"after cell {found[0].number}: {found[2]}"
+        else:
+            reason = self._set_before(cell, code) or _doubt(cell, code, names)
         self._before.append(self._might(number, cell, code, names))
         return reason
+
+    def _set_before(self, cell: CellText, code: Code) -> str:
+        """Return why a cell waits that sets a name of one before it: what it finds there would be another value."""
+        nodes = ast.walk(code.tree) if code.tree is not None else ()
+        imports = [alias for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names]
+        own = {*cell.bound} - {one.asname or one.name.partition(".")[0] for one in imports}
+        for one in self._before:
+            both = own & {*one.sets}
+            if both:
+                return f"after cell {one.number}: both set `{min(both)}`"
+        return ""
 
     def _might(self, number: int, cell: CellText, code: Code, names: SessionNames) -> Broken:
         one = effects(number, cell, code, names)
