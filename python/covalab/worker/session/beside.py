@@ -40,6 +40,7 @@ from covalab.worker.session.beside_process import (
 )
 from covalab.worker.session.cell_text import CellText
 
+_QUICK: Final = "in its turn: the cells before it were quick"
 _WINDOW: Final = 24
 """Cells after the one that runs that are looked at."""
 
@@ -64,6 +65,7 @@ class Beside:
         self._reasons: dict[int, str] = {}
         self._cells: dict[str, CellText | None] = {}
         self._number = 0
+        self._without = _QUICK  # why a cell does not come from beside of which nothing is known
         self.reason = ""
         self.finished: Finished | None = None
 
@@ -77,7 +79,7 @@ class Beside:
             self.reason = "the process beside the session is gone"
             return None
         if found is None:
-            self.reason = self._reasons.pop(number, "") or "in its turn: the cells before it were quick"
+            self.reason = self._reasons.pop(number, "") or self._without
         elif found.obstacle:
             self.reason = f"again, in its turn: it was begun beside cell {found.beside}, and {found.obstacle}"
         else:
@@ -123,10 +125,14 @@ class Beside:
         cells = [Next(number, -1, cell), *self._following(number)]
         others = [one for one in cells[1:] if one.cell.parallel and one.number not in taken]
         places = self._places or int(any(one.cell.eager for one in others))
+        self._without = _QUICK if places else "in its turn: this process may use one processor"
         if not others or not places:
             return
         capture = reporting.process.reporter.capture if reporting.process.reporter is not None else None
-        if capture is None or session.state.broken or has_other_threads():
+        if has_other_threads():
+            self._without = "in its turn: the process has threads of its own, which a fork would not have"
+            return
+        if capture is None or session.state.broken:
             return
         capture.flush()
         if self._tokens is None:
