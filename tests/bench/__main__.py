@@ -312,6 +312,14 @@ def whole_notebooks(bench: Bench, folder: Path, elsewhere: Sequence[str]) -> Non
         lambda: seconds(lambda: notebooks.ours(light)),
         (lambda: seconds(lambda: notebooks.papermill(light, pythons[0]))) if pythons else None,
     )
+    independent = notebooks.independent(folder)
+    bench.add(
+        "notebooks",
+        "four independent cells of five seconds (`--parallel`, two processors); beside it papermill",
+        "<= 0.6 x",
+        lambda: seconds(lambda: notebooks.ours(independent, "--parallel")),
+        (lambda: seconds(lambda: notebooks.papermill(independent, pythons[0]))) if pythons else None,
+    )
     notebooks.ours(notebooks.slow_then(folder, "total"), "--reuse")
     edits = itertools.count()
     bench.add(

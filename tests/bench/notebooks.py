@@ -35,6 +35,12 @@ def slow_then(folder: Path, last: str) -> Path:
     return _write(folder / "slow.ipynb", [_SLOW, "rows = [1, 2, 3]", "total = sum(rows)\nprint(total)", last])
 
 
+def independent(folder: Path) -> Path:
+    """Write a notebook of four independent cells that take five seconds each."""
+    cells = [f"import time\ntime.sleep(5)\npart_{n} = {n}" for n in range(4)]
+    return _write(folder / "independent.ipynb", [*cells, "part_0 + part_1 + part_2 + part_3"])
+
+
 def ours(notebook: Path, *options: str) -> None:
     """Run a notebook by `covalab run`."""
     _run(sys.executable, "-c", _CLI, "run", str(notebook), "-q", "-o", str(_out(notebook)), *options)

@@ -1,6 +1,6 @@
 """A table of the law.
 
-`python -m tests.law [NOTEBOOK ...] [--way file|reuse|broken|whole|run|mixed] [--details]`; without names, all
+`python -m tests.law [NOTEBOOK ...] [--way file|reuse|parallel|broken|whole|run|mixed] [--details]`; without names, all
 notebooks of ours. With `--folder FOLDER` the notebooks there that run plainly, twice the same. `--plain FOLDER` keeps
 plain runs there, for the next table of the same notebooks.
 """
@@ -28,7 +28,7 @@ from tests.law.ways import WAYS, Run, run_plainly
 
 from covalab.client import Client, connect
 
-_ALL_WAYS: tuple[str, ...] = (*WAYS, "file", "reuse", "broken")
+_ALL_WAYS: tuple[str, ...] = (*WAYS, "file", "reuse", "parallel", "broken")
 
 
 def main() -> int:
@@ -111,6 +111,7 @@ class _Table:
             for one in WAYS
         }
         judges["file"] = lambda: judge_file(notebook, plain, folder, self._client)
+        judges["parallel"] = lambda: judge_file(notebook, plain, folder, self._client, parallel=True)
         judges["reuse"] = lambda: judge_reuse(notebook, plain, folder, self._client)
         judges["broken"] = lambda: judge_broken(notebook, plain, folder, self._client)
         try:

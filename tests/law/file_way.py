@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tests.jupyter.runs.notebooks import notebook, wait_for_end
@@ -27,15 +28,17 @@ def run_as_file(
     client: Client,
     *,
     reuse: bool = False,
+    parallel: bool = False,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> tuple[Run, int]:
-    """Run a notebook in the background, from its document alone; return the run and how many cells were reused.
+    """Run a notebook in the background, from its document alone.
 
+    Return the run, and how many cells were reused, or ran beside others: with `parallel` all begin as soon as they can.
     `meanwhile` is called while it runs.
     """
     # The notebook is not in the folder in which it runs, as a plain run has no file there.
-    path, place = _written(cells, folder)
-    run = ct.run_notebook(path, folder=place, check=False, reuse=reuse, stop_on_error=True)
+    path, place = _written(cells, folder, {"tags": ["parallel"]} if parallel else {})
+    run = ct.run_notebook(path, folder=place, check=False, reuse=reuse, parallel=parallel, stop_on_error=True)
     meanwhile()
     wait_for_end(client, run)
     files = files_in(place)
@@ -48,7 +51,17 @@ def run_as_file(
         collected["unavailable"],
         files=files,
     )
+    if parallel:
+        return found, sum("side by side" in text for text in _reasons(client, str(run)))
     return found, sum("reused" in cell["metadata"].get("covalab", {}) for cell in document["cells"])
+
+
+def _reasons(client: Client, run: str) -> list[str]:
+    """Return why the cells of a run ran when they did."""
+    notebook = client.submission(run).notebook
+    assert notebook is not None
+    details = [client.node(run, cell.node) for cell in notebook.cells if cell.node >= 0]
+    return [text for one in details if one.reuse is not None for text in one.reuse.reasons]
 
 
 def run_broken(cells: Sequence[str], folder: Path, client: Client) -> tuple[Run, dict[int, str]]:
@@ -64,17 +77,15 @@ def run_broken(cells: Sequence[str], folder: Path, client: Client) -> tuple[Run,
     return Run([[] if n in reasons else _outputs(cell) for n, cell in enumerate(found)]), reasons
 
 
-def _written(cells: Sequence[str], folder: Path) -> tuple[Path, Path]:
+def _written(
+    cells: Sequence[str], folder: Path, metadata: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[Path, Path]:
     """Write a notebook, and return its file and the folder in which it runs."""
     place = folder / "notebook"
     place.mkdir(parents=True, exist_ok=True)
     path = folder / "law.ipynb"
-    path.write_text(json.dumps(notebook(*map(_as_source, _seeded(cells)))))
+    path.write_text(json.dumps(notebook(*((text, dict(metadata)) for text in _seeded(cells)))))
     return path, place
-
-
-def _as_source(text: str) -> tuple[str, dict[str, Any]]:
-    return text, {}
 
 
 def _seeded(cells: Sequence[str]) -> list[str]:
@@ -91,14 +102,17 @@ def _outputs(cell: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def judge_file(one: Notebook, plain: Run, folder: Path, client: Client) -> Verdict:
+def judge_file(one: Notebook, plain: Run, folder: Path, client: Client, *, parallel: bool = False) -> Verdict:
     """Run a notebook from a file and compare it with its plain run."""
-    run, _ = run_as_file(one.cells, folder / "file", client)
-    title = f"{one.name}, file"
+    way = "parallel" if parallel else "file"
+    run, n_beside = run_as_file(one.cells, folder / way, client, parallel=parallel)
+    title = f"{one.name}, {way}"
     found = differences(plain, run, cells=len(run.outputs), way="whole")
     said = "" if plain.failed_at is not None else failed(run)
     if said:
         return Verdict(
             "failed", f"{title}: failed, and the plain notebook does not: {said}\n{report(found, title)}", found
         )
-    return Verdict("different", report(found, title), found) if found else Verdict("same")
+    if found:
+        return Verdict("different", report(found, title), found)
+    return Verdict("same", f"    {n_beside} of {len(one.cells)} beside others" if parallel else "")

@@ -29,7 +29,7 @@ _TEXT: tuple[tuple[str, str], ...] = (
     (r"(?<=<cell>):\d+: ", ": "),  # the magic's line counts in the notebook, and is not in the plain one
     (r"\(\d+\.py, line \d+\)", "(<cell>)"),  # of a SyntaxError
     # Each run has a folder of its own.
-    (r"(?:/[\w.-]+)+/(?:plain|before|whole|run|mixed|file|reuse|back)/notebook\b", "<folder>"),
+    (r"(?:/[\w.-]+)+/(?:plain|before|whole|run|mixed|file|parallel|reuse|back)/notebook\b", "<folder>"),
     (r"\b(Cell In) ?\[\d+\]", r"\1"),  # the number of the cell's execution
 )
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")

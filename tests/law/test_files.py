@@ -18,6 +18,8 @@ _QUICK = """
 """
 IN_EACH_RUN = [one for one in ALL if one.name in _QUICK.split()]
 OTHERS = [one for one in ALL if one.name not in _QUICK.split()]
+BESIDE = [one for one in ALL if one.name in ("redefinitions", "exceptions_caught", "outputs_change")]
+"""Notebooks of which cells run beside others."""
 
 
 @pytest.mark.sampled(2)
@@ -38,8 +40,26 @@ def test_every_other_notebook_from_its_file_is_that_notebook(
     check(notebook, plain_folder, tmp_path, live)
 
 
-def check(notebook: Notebook, plain_folder: Path, tmp_path: Path, live: Client) -> None:
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("notebook", BESIDE, ids=lambda one: one.name)
+def test_a_notebook_whose_cells_run_side_by_side_is_that_notebook(
+    notebook: Notebook, plain_folder: Path, tmp_path: Path, live: Client
+) -> None:
+    """The same where each cell that may begin before its turn does."""
+    check(notebook, plain_folder, tmp_path, live, parallel=True)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("notebook", [one for one in ALL if one not in BESIDE], ids=lambda one: one.name)
+def test_every_other_notebook_whose_cells_run_side_by_side_is_that_notebook(
+    notebook: Notebook, plain_folder: Path, tmp_path: Path, live: Client
+) -> None:
+    """The same of all."""
+    check(notebook, plain_folder, tmp_path, live, parallel=True)
+
+
+def check(notebook: Notebook, plain_folder: Path, tmp_path: Path, live: Client, *, parallel: bool = False) -> None:
     """Compare one notebook with its plain run."""
-    verdict = judge_file(notebook, plain_run(notebook.name, plain_folder), tmp_path, live)
+    verdict = judge_file(notebook, plain_run(notebook.name, plain_folder), tmp_path, live, parallel=parallel)
 
     assert verdict.status == "same", verdict.text

@@ -9,6 +9,7 @@ import types
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from covalab.blobs import BlobStore
 from covalab.core.cell_source import remember
@@ -16,6 +17,7 @@ from covalab.jupyter.runs.building import cell_text, run_cells
 from covalab.jupyter.runs.cell_options import CellOptions
 from covalab.jupyter.runs.document import CodeCell
 from covalab.namespace.covariables import Tracker
+from covalab.worker.session.beside_plan import Plan
 from covalab.worker.session.cell_text import CellText
 from covalab.worker.session.independence import SessionNames, broken, dependence, without_rebound
 from covalab.worker.session.record import RecordState
@@ -87,6 +89,11 @@ class Session:
             else:
                 state.broken[:] = without_rebound(state.broken, cell)
         return dependence(last, SessionNames(self.namespace, tracker, state))
+
+    def wait(self, *texts: str) -> str:
+        """Return why the last of some cells does not run beside the first, which is about to run."""
+        plan = Plan(self.namespace, self.tracker, RecordState(0, "", self.snapshot))
+        return [plan.add(number, replace(cell, parallel=True)) for number, cell in enumerate(self.cells(*texts), 2)][-1]
 
 
 @pytest.fixture(autouse=True)
@@ -174,6 +181,57 @@ def test_what_needs_nothing_of_the_failure_runs(session: Session, failed: str, c
 def test_what_may_need_something_is_not_run(session: Session, failed: str, cell: str, reason: str) -> None:
     """Whatever a whole run of the failed cell could have changed, and what cannot be told."""
     assert reason in session.reason(failed, cell)
+
+
+@pytest.mark.parametrize(
+    ("before", "cell"),
+    [
+        ("total = sum(rows)", "print(scaled(3))"),
+        ("x = scaled(3)", "y = table.apply(len)"),
+        ("def f(x): return x\nx = f(rows)", "y = [n * 2 for n in rows]"),  # it is compared when its turn comes
+        ("np.random.rand()", "y = scaled(4)"),
+        ("open('x.txt', 'w').write('a')", "y = scaled(4)"),
+        ("x = 1", "k += len(rows)"),
+        ("import math\nx = math.sqrt(2)", "import math\ny = math.sqrt(3)"),
+        ("plt.plot([1])", "words = dict(words, b=scaled(2))"),
+    ],
+)
+def test_what_needs_nothing_of_a_cell_runs_beside_it(session: Session, before: str, cell: str) -> None:
+    """A value that is only handed to a function is hoped to be as it was."""
+    assert session.wait(before, cell) == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "cell", "reason"),
+    [
+        ("k = 3", "y = scaled(4)", "after cell 2: it uses `k`, which that cell sets"),
+        ("x = 3", "x = scaled(4)", "after cell 2: both set `x`"),
+        ("rows.append(1)", "sum(rows)", "after cell 2: it uses `rows`, which that cell may change"),
+        ("array[0] = 9", "part.sum()", "may change"),
+        ("nested[0] += [3]", "str(box)", "may change"),
+        ("table['c'] = 1", "table.sum()", "may change"),
+        ("np.set_printoptions(precision=1)", "print(array)", "may read settings"),
+        ("table.to_csv('x.csv')", "pd.read_csv('x.csv')", "may read files"),
+        ("exec('k = 1')", "print(len(rows))", "of that cell nothing can be told"),
+        ("os.wait()", "print(len(rows))", "uses `wait`"),
+        ("x = 1", "open('x.txt', 'w').write('a')", "in its turn: it may write files"),
+        ("x = 1", "np.random.seed(1)", "may draw random numbers"),
+        ("x = 1", "rows.sort()", "in its turn: it changes `rows` in place"),
+        ("x = 1", "rows += [len(rows)]", "in its turn: it changes `rows` in place"),
+        ("x = 1", "grow()", "in its turn: it changes `rows` in place"),
+        ("x = 1", "print(next(never))", "cannot be stored"),
+        ("x = 1", "import time\nprint(time.time())", "uses `time`"),
+        ("x = 1", "print(_)", "what other cells have shown"),
+        ("x = 1", "def f(): return scaled(1)", "defines functions"),
+        ("x = 1", "del words\nscaled(1)", "it deletes something"),
+        ("x = 1", "y = 2", "it has little to do"),
+        ("x = 1", "import subprocess\nsubprocess.run('true')", "uses `subprocess`"),
+        ("x = 1", "%time scaled(1)", "any name"),
+    ],
+)
+def test_what_may_need_something_of_a_cell_waits(session: Session, before: str, cell: str, reason: str) -> None:
+    """Names, values, settings, files; and whatever is seen outside of the process waits for its turn."""
+    assert reason in session.wait(before, cell)
 
 
 def test_what_logs_go_to_may_be_changed_by_any_cell(session: Session) -> None:

@@ -39,6 +39,7 @@ class _Cells:
         self._client, self.dispatch = client, dispatch
         self.nodes = [cell.node for cell in run_of(submission).cells if cell.node >= 0]
         self.texts = {cell.node: _first_line(texts[cell.id]) for cell in run_of(submission).cells if cell.node >= 0}
+        self._is_parallel = bool(run_of(submission).options.get("parallel"))
         self.states: dict[int, NodeState] = {}
         self.summary: DispatchSummary = client.summary(dispatch)
         self._version = 0
@@ -54,6 +55,15 @@ class _Cells:
         """Return the table, around the cell that runs where there are many cells."""
         numbers = range(1, len(self.nodes) + 1)
         return cell_table(self.nodes, self.texts, self.states, numbers if whole else _window(self._at(), numbers))
+
+    def order(self) -> list[str]:
+        """Return which cells ran side by side and which waited, if that was asked for, as lines for people."""
+        if not self._is_parallel:
+            return []
+        from covalab.core.explanations import order_lines
+
+        details = {number: self._client.node(self.dispatch, node) for number, node in enumerate(self.nodes, 1)}
+        return order_lines({number: one.reuse.reasons for number, one in details.items() if one.reuse is not None})
 
     def _at(self) -> int:
         """Return the number of the cell that runs, or would be next."""
@@ -211,6 +221,8 @@ def _report(cells: _Cells, name: str, *, quiet: bool) -> int:
             n_reused = sum(1 for node in cells.nodes if node in cells.states and cells.states[node].is_reused)
             why = f"; {n_reused} reused (`covalab explain {summary.id} CELL` says why)" if n_reused else ""
             click.echo(f"{name}: {len(cells.nodes)} cells in {took}{why}", err=True)
+            for line in cells.order():
+                click.echo(line, err=True)
         return 0
     if summary.status == "cancelled":
         click.echo(f"{name} was cancelled; `covalab run --resume {summary.id}` goes on", err=True)

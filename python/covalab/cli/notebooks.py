@@ -116,6 +116,9 @@ def _yaml_of(text: str) -> dict[str, Any]:
     help="Run no cell after one that failed; else those run that are shown to be independent of it.",
 )
 @click.option("--reuse", is_flag=True, help="Take values and outputs of cells that did not change from earlier runs.")
+@click.option(
+    "--parallel", is_flag=True, help="Run cells that are shown to be independent of those before them beside these."
+)
 @click.option("--no-check", is_flag=True, help="Do not look for missing packages before the run.")
 @click.option(
     "--resume",
@@ -239,6 +242,7 @@ def _started(notebook: str, options: Mapping[str, Any], timing: Mapping[str, Any
             allow_errors=options["allow_errors"],
             stop_on_error=options["stop_on_error"],
             reuse=options["reuse"],
+            parallel=options["parallel"],
             check=not options["no_check"],
             folder=options["cwd"],
             **timing,

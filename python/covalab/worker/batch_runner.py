@@ -188,7 +188,7 @@ class TaskWorker:
         blobs = BlobStore(batch.blobs)
         report = self._reports.begin(batch.id, self.capture, emit)
         inputs = Inputs(batch, blobs)
-        reporting.process.reporter = reporting.Reporter(batch, blobs, emit)
+        reporting.process.reporter = reporting.Reporter(batch, blobs, emit, self.capture)
         completed: set[int] = set()
         needed = _used_inside(batch)  # only these outputs are kept: the others may be large
         deadline = time.monotonic() + batch.budget

@@ -14,7 +14,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, TextIO
@@ -49,21 +49,28 @@ class Capture:
 
     def open(self, folder: str | os.PathLike[str]) -> None:
         """Take new files in a folder, for this process; not those of the one it was forked from."""
-        self._folder = Path(folder)
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder = Path(folder)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._numbers = itertools.count()
         self._open()
 
     def _open(self) -> None:
         self.stem = f"{_stem_of(os.getpid())}{next(self._numbers)}"
-        self._out, self._err = (_spool_file(self._folder / f"{self.stem}.{suffix}") for suffix in ("out", "err"))
+        self._out, self._err = (_spool_file(self.folder / f"{self.stem}.{suffix}") for suffix in ("out", "err"))
         self._out_id, self._err_id = _identity(self._out), _identity(self._err)
-        recorder.open(str(self._folder / f"{self.stem}.display"), (self._out, self._err))
+        recorder.open(str(self.folder / f"{self.stem}.display"), (self._out, self._err))
 
     def renew(self) -> None:
         """Take new files: child processes that a task left behind still print into the present ones."""
+        self._replace(self._open)
+
+    def move(self, folder: str | os.PathLike[str]) -> None:
+        """Take new files in another folder: this process is a fork, and the present ones are not its own."""
+        self._replace(lambda: self.open(folder))
+
+    def _replace(self, open_others: Callable[[], None]) -> None:
         before = self._out, self._err
-        self._open()
+        open_others()
         self._restore()
         for fd in before:
             os.close(fd)
@@ -89,16 +96,17 @@ class Capture:
 
     def take(self) -> tuple[str, str]:
         """Return the output since the last call, and make both streams ready for the next task."""
-        self._flush()
+        self.flush()
         n_out, n_err = self._restore()
         return _drain(self._out, n_out), _drain(self._err, n_err)
 
     def texts(self) -> tuple[StreamText, StreamText]:
         """Return the output since the last call of `take`, by position."""
-        self._flush()
+        self.flush()
         return read_stream(self._out, os.fstat(self._out).st_size), read_stream(self._err, os.fstat(self._err).st_size)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what is in the buffers of this process."""
         _LIBC.fflush(None)  # C keeps what it prints to a file until its buffer is full
         for stream in (sys.stdout, sys.stderr, self._stdout, self._stderr):
             # The task may have closed or replaced it; the file has what was flushed before.
@@ -143,6 +151,11 @@ def display_files(folder: str | os.PathLike[str], pid: int) -> Iterator[Path]:
     for out in output_files(folder, pid):
         if out.suffix == ".out":
             yield out.with_suffix(".display")
+
+
+def folder_of_forks(folder: str | os.PathLike[str], pid: int) -> Path:
+    """Return the folder for the output of forks of a process of this machine that run cells beside it."""
+    return Path(folder, f"{_stem_of(pid)}forks")
 
 
 def _stem_of(pid: int) -> str:

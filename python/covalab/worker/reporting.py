@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -19,17 +19,29 @@ from covalab.core.journal import DEPTH_LIMIT, LEAVES_LIMIT, Entry, Intervention,
 from covalab.core.protocol import Batch, TaskMessage, TaskSpec
 from covalab.worker.context import get_context
 
+if TYPE_CHECKING:
+    from covalab.worker.capture import Capture
+
 Path = str | Sequence[str]
 
 
 class Reporter:
     """Reporter of a running batch: sends journal entries to its dispatch."""
 
-    def __init__(self, batch: Batch, blobs: BlobStore, emit: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, batch: Batch, blobs: BlobStore, emit: Callable[[bytes], None], capture: Capture | None = None
+    ) -> None:
         self._batch = batch
         self._blobs = blobs
         self._emit = emit
+        self.capture = capture
+        """The capture of output, in a process that runs one task at a time."""
         self._pid = os.getpid()
+
+    @property
+    def batch(self) -> Batch:
+        """The batch."""
+        return self._batch
 
     @property
     def blobs(self) -> BlobStore:

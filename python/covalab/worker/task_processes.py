@@ -6,6 +6,7 @@ No Dask and nothing of the user's in here: it runs in the threads of the process
 from __future__ import annotations
 
 import itertools
+import shutil
 import threading
 import time
 from collections import OrderedDict
@@ -19,7 +20,7 @@ from covalab.core.model import Digest
 from covalab.core.worker_protocol import Answer, BatchLost, Job, ValueAsked, ValueOffered
 from covalab.worker import channel as kinds
 from covalab.worker import learned_imports
-from covalab.worker.capture import bound_output, display_files, output_files
+from covalab.worker.capture import bound_output, display_files, folder_of_forks, output_files
 from covalab.worker.host_cache import HostCache
 from covalab.worker.process_tree import describe_end, exited_with, is_dead, memory_of, share_of_memory
 from covalab.worker.stem_process import StemLost, StemProcess, TaskProcessHandle
@@ -478,6 +479,7 @@ class TaskProcesses:
             self._dead_files.remove(entry)
             for file in [*output_files(*entry[1:]), *display_files(*entry[1:])]:
                 file.unlink(missing_ok=True)
+            shutil.rmtree(folder_of_forks(*entry[1:]), ignore_errors=True)
         for stem in [stem for stem in self._old_stems if stem.is_gone or not stem.tasks]:
             stem.close()
             self._old_stems.remove(stem)

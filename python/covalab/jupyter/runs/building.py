@@ -91,7 +91,9 @@ def flows_of(parts: Sequence[WiredElectron]) -> list[dict[str, list[str]]]:
     return found
 
 
-def lattice_of(cells: Sequence[RunCell], title: str, *, reuse: bool = False, stop_on_error: bool = False) -> Lattice:
+def lattice_of(
+    cells: Sequence[RunCell], title: str, *, reuse: bool = False, stop_on_error: bool = False, parallel: bool = False
+) -> Lattice:
     """Return the lattice of cells; it has no parameters, and its value is that of the last cell.
 
     Parameters
@@ -104,14 +106,28 @@ def lattice_of(cells: Sequence[RunCell], title: str, *, reuse: bool = False, sto
         Whether values and outputs of earlier runs may stand for cells: of those after the last that reads `Out` or `_`.
     stop_on_error
         Whether no cell runs after one that failed; else those run that are shown to be independent of it.
+    parallel
+        Whether cells that are shown to be independent of those before them run beside these; the same ones.
     """
     name = _identifier(title, {cell.part.name for cell in cells})
     source = _source(name, [cell.part.name for cell in cells])
     build = Build(None)
-    all_run = number_before_history([(cell.cell.text, cell.part.cell.tree) for cell in cells]) if reuse else len(cells)
+    texts = [(cell.cell.text, cell.part.cell.tree) for cell in cells] if reuse or parallel else []
+    all_run = number_before_history(texts)
     flows = flows_of([cell.part for cell in cells])
     electrons: Mapping[str, Callable[..., Any]] = {
-        cell.part.name: _call(cell, number, flow, build, reuse=number > all_run, stop_on_error=stop_on_error)
+        cell.part.name: _call(
+            cell,
+            flow,
+            build,
+            cell_text(
+                cell,
+                number,
+                reuse=reuse and number > all_run,
+                stop_on_error=stop_on_error,
+                parallel=parallel and number > all_run,
+            ),
+        )
         for number, (cell, flow) in enumerate(zip(cells, flows, strict=True), 1)
     }
     filename = filename_for("lattice", name, source)
@@ -144,17 +160,16 @@ def _source(name: str, cells: Sequence[str]) -> str:
     return "\n    ".join([f"def {name}():", *calls, end]) + "\n"
 
 
-def _call(
-    one: RunCell, number: int, flows: Mapping[str, list[str]], build: Build, *, reuse: bool, stop_on_error: bool
-) -> SessionCall:
+def _call(one: RunCell, flows: Mapping[str, list[str]], build: Build, cell: CellText) -> SessionCall:
     """Return what a cell is in the lattice."""
     name, options = one.part.name, one.options
-    cell = cell_text(one, number, reuse=reuse, stop_on_error=stop_on_error)
     made = electron(SessionCell(name, cell), retries=options.retries, time_limit=options.time_limit)
     return SessionCall(name, made, flows, build)
 
 
-def cell_text(one: RunCell, number: int, *, reuse: bool = False, stop_on_error: bool = False) -> CellText:
+def cell_text(
+    one: RunCell, number: int, *, reuse: bool = False, stop_on_error: bool = False, parallel: bool = False
+) -> CellText:
     """Return a cell as its session runs it. Tracebacks call it as those of a kernel do."""
     text, scope = one.cell.text, one.part.cell.scope
     needs = (*scope.reads, *scope.reads_after_empty, *scope.changes, *scope.deferred, *one.part.cell.text_names)
@@ -168,4 +183,6 @@ def cell_text(one: RunCell, number: int, *, reuse: bool = False, stop_on_error: 
         needs=None if one.part.cell.hides_names else (*needs, *scope.deleted),
         sure=tuple(name for name, binding in scope.bindings.items() if binding.sure),
         stop_on_error=stop_on_error,
+        parallel=parallel,
+        eager=one.options.parallel,
     )

@@ -12,6 +12,7 @@ from covalab.jupyter.runs.document import CodeCell, NotebookRefused
 
 _SKIP: Final = frozenset({"skip", "skip-execution"})  # the second is nbclient's
 _MAY_RAISE: Final = "raises-exception"  # nbclient's
+_PARALLEL: Final = "parallel"
 
 
 class CellOptions(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -29,6 +30,8 @@ class CellOptions(msgspec.Struct, frozen=True, omit_defaults=True):
         The executor of the cell, which then runs beside the session.
     may_raise
         Whether the cells after it run although it raised an exception.
+    parallel
+        Whether, in a run with `parallel`, it begins beside cells before it as soon as it can, also if these are quick.
     """
 
     skip: bool = False
@@ -36,6 +39,7 @@ class CellOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     time_limit: Annotated[float, msgspec.Meta(gt=0)] | None = None
     executor: str = ""
     may_raise: bool = False
+    parallel: bool = False
 
 
 _NAMES: Final = frozenset(CellOptions.__struct_fields__)
@@ -73,6 +77,8 @@ def options_of(cell: CodeCell, notebook: Mapping[str, Any], where: str) -> CellO
         found["skip"] = True
     if _MAY_RAISE in cell.tags:
         found["may_raise"] = True
+    if _PARALLEL in cell.tags:
+        found["parallel"] = True
     found.update(_known(cell.metadata.get(KEY)))
     try:
         return msgspec.convert(found, CellOptions, strict=False)

@@ -47,6 +47,7 @@ class RunMagics(Magics):
         argument("--allow-errors", action="store_true", help="run the cells after one that failed, too"),
         argument("--stop-on-error", action="store_true", help="run no cell after one that failed"),
         argument("--reuse", action="store_true", help="take values and outputs of unchanged cells from earlier runs"),
+        argument("--parallel", action="store_true", help="run cells side by side that are shown to be independent"),
         argument("--no-check", action="store_true", help="do not look for missing packages before the run"),
         argument("--resume", metavar="RUN", help="run what is left of a run that failed or was cancelled"),
     )
@@ -77,6 +78,7 @@ class RunMagics(Magics):
                     allow_errors=options.allow_errors,
                     stop_on_error=options.stop_on_error,
                     reuse=options.reuse,
+                    parallel=options.parallel,
                     check=not options.no_check,
                 )
         except (NotebookRefused, GraphError, MissingLatticeRecordError) as error:

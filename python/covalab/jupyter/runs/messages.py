@@ -22,6 +22,8 @@ class RunOptions(msgspec.Struct, frozen=True, omit_defaults=True):
         Whether no cell runs after one that failed; else those run that are shown to be independent of it.
     reuse
         Whether cells that did not change take values and outputs from earlier runs.
+    parallel
+        Whether cells that are shown to be independent of those before them run beside them.
     check
         Whether packages that are missing are looked for before anything runs.
     """
@@ -30,6 +32,7 @@ class RunOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     allow_errors: bool = False
     stop_on_error: bool = False
     reuse: bool = False
+    parallel: bool = False
     check: bool = True
 
 

@@ -33,6 +33,7 @@ def run_notebook(
     allow_errors: bool = False,
     stop_on_error: bool = False,
     reuse: bool = False,
+    parallel: bool = False,
     check: bool = True,
     folder: str | os.PathLike[str] | None = None,
     document: Mapping[str, Any] | None = None,
@@ -64,6 +65,8 @@ def run_notebook(
         Run no cell after one that raised an exception, as "Run All" does.
     reuse : bool
         Take values and outputs of cells that did not change from earlier runs.
+    parallel : bool
+        Run cells that are shown to be independent of those before them beside these, in forks of the process.
     check : bool
         Look for packages that the cells import and this environment does not have, before anything runs.
     folder : str or Path, optional
@@ -103,7 +106,12 @@ def run_notebook(
     place = Path(os.path.abspath(path))  # noqa: PTH100 - a link is the notebook's name, as in Jupyter
     found = read_document(place) if document is None else document_from(msgspec.to_builtins(document), place)
     options = RunOptions(
-        cell_timeout=cell_timeout, allow_errors=allow_errors, stop_on_error=stop_on_error, reuse=reuse, check=check
+        cell_timeout=cell_timeout,
+        allow_errors=allow_errors,
+        stop_on_error=stop_on_error,
+        reuse=reuse,
+        parallel=parallel,
+        check=check,
     )
     submission = submitted(
         found,

@@ -74,7 +74,13 @@ def submission_of(
         if missing:
             raise NotebookRefused(missing_message(missing, sys.executable))
     made_by = Origin(str(document.path))
-    lattice = lattice_of(cells, document.path.stem, reuse=options.reuse, stop_on_error=options.stop_on_error)
+    lattice = lattice_of(
+        cells,
+        document.path.stem,
+        reuse=options.reuse,
+        stop_on_error=options.stop_on_error,
+        parallel=options.parallel,
+    )
     made = prepare(lattice, (), {}, blobs, priority=priority, where=where, made_by=made_by)
     numbers = {node.name: n for n, node in enumerate(made.graph.nodes) if node.kind is NodeKind.ELECTRON}
     nodes = {cell.cell.id: numbers[cell.part.name] for cell in cells}

@@ -28,6 +28,11 @@ class SessionCell:
         self.__doc__ = None
         self._cell = cell
 
+    @property
+    def cell(self) -> CellText:
+        """The cell."""
+        return self._cell
+
     def __reduce__(self) -> tuple[Callable[..., SessionCell], tuple[Any, ...]]:
         return SessionCell, (self.__name__, self._cell)
 

@@ -30,6 +30,10 @@ class CellText(msgspec.Struct, frozen=True):
         The names that it sets in any case.
     stop_on_error
         Whether no cell runs after it if it fails; else those run that are shown to be independent of it.
+    parallel
+        Whether cells after it may run beside it, and it beside cells before it (`covalab.worker.session.beside`).
+    eager
+        Whether it begins beside them as soon as it can, also where they are quick.
     """
 
     text: str
@@ -42,6 +46,8 @@ class CellText(msgspec.Struct, frozen=True):
     needs: tuple[str, ...] | None = None
     sure: tuple[str, ...] = ()
     stop_on_error: bool = True
+    parallel: bool = False
+    eager: bool = False
 
 
 class NotebookNames(msgspec.Struct, frozen=True):

@@ -30,7 +30,7 @@ from covalab.worker.session.reach import names_in, reached
 from covalab.worker.session.record import Broken, RecordState
 
 _MAIN: Final = "__main__"
-_KNOWN: Final = frozenset(
+KNOWN: Final = frozenset(
     {
         *("IPython", "PIL", "matplotlib", "mpl_toolkits", "numpy", "numpy.random", "pandas", "scipy", "seaborn"),
         *("sklearn", "random", "tqdm", "tabulate", "dateutil", "pytz", "xarray"),
@@ -109,7 +109,7 @@ class SessionNames:
         return found
 
 
-class _Code:
+class Code:
     """Code of a cell, and all code that it reaches."""
 
     def __init__(self, cell: CellText, names: SessionNames) -> None:
@@ -184,12 +184,16 @@ def _bound_by(node: ast.AST) -> set[str]:
 
 def broken(number: int, cell: CellText, names: SessionNames, *, has_failed: bool) -> Broken:
     """Return what a whole run of a cell might have done that failed, or was not run."""
-    code = _Code(cell, names)
-    anything = code.unclear or _beside(code, names)
+    return effects(number, cell, Code(cell, names), names, has_failed=has_failed)
+
+
+def effects(number: int, cell: CellText, code: Code, names: SessionNames, *, has_failed: bool = False) -> Broken:
+    """Return what a whole run of a cell may do, of which the code is known."""
+    anything = code.unclear or beside(code, names)
     sets = {*cell.bound} | code.names_set
     if anything:
         return Broken(number, has_failed, sorted(sets), anything=anything)
-    changes = _roots_changed(code.module) | _values_changed(code, names.namespace)
+    changes = roots_changed(code.module) | _values_changed(code, names.namespace)
     handlers = _handlers()
     changes |= _held_by(handlers, names.namespace)
     changes |= names.sharing(changes)
@@ -202,10 +206,10 @@ def broken(number: int, cell: CellText, names: SessionNames, *, has_failed: bool
         has_failed,
         sorted(sets),
         sorted(changes),
-        sorted(packages - _KNOWN),
+        sorted(packages - KNOWN),
         sorted(settings_set(code.module)),
         code.draws,
-        may_write(code.module) or bool(packages - _KNOWN) or any(map(_writes_file, handlers)),
+        may_write(code.module) or bool(packages - KNOWN) or any(map(_writes_file, handlers)),
         _makes_code(code),
     )
 
@@ -226,9 +230,9 @@ def _held_by(handlers: Iterable[logging.Handler], namespace: Mapping[str, Any]) 
     return {name for name, value in namespace.items() if id(value) in objects}
 
 
-def _makes_code(code: _Code) -> bool:
+def _makes_code(code: Code) -> bool:
     """Return whether what a cell sets may be code, or hold code, that is not looked at here."""
-    if code.packages - _KNOWN or code.look.trees[1:]:
+    if code.packages - KNOWN or code.look.trees[1:]:
         return True
     for node in ast.walk(code.module):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
@@ -236,12 +240,12 @@ def _makes_code(code: _Code) -> bool:
         if isinstance(node, ast.Import | ast.ImportFrom):
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
             tops = {module.partition(".")[0] for module in modules}
-            if not tops <= _KNOWN | sys.stdlib_module_names:
+            if not tops <= KNOWN | sys.stdlib_module_names:
                 return True
     return False
 
 
-def _beside(code: _Code, names: SessionNames) -> str:
+def beside(code: Code, names: SessionNames) -> str:
     """Return why the effects of code cannot be told, for people."""
     for one in names.broken:
         unknown = code.used.intersection(one.sets) if one.makes_code else set()
@@ -254,7 +258,7 @@ def _beside(code: _Code, names: SessionNames) -> str:
         return f"it may change a package: {code.look.settings[0]}"
     if not ASSUMED.isdisjoint(names.namespace):
         return "the notebook has functions with names of Python's own"
-    modules = [root for root in _roots_changed(code.module) if isinstance(names.namespace.get(root), types.ModuleType)]
+    modules = [root for root in roots_changed(code.module) if isinstance(names.namespace.get(root), types.ModuleType)]
     if modules and not settings_set(code.module):
         return f"it changes the module {modules[0]}"
     local = local_code.reached_modules({*code.look.identifiers}, _modules_of(code.names, names.namespace))
@@ -267,7 +271,7 @@ def _modules_of(names: Iterable[str], namespace: Mapping[str, Any]) -> set[str]:
     return modules | {str(getattr(one, "__module__", "")) for one in values} | {type(one).__module__ for one in values}
 
 
-def _roots_changed(tree: ast.AST) -> set[str]:
+def roots_changed(tree: ast.AST) -> set[str]:
     """Return the names of which code sets or deletes an item or attribute."""
     found: set[str] = set()
     for node in ast.walk(tree):
@@ -281,7 +285,7 @@ def _roots_changed(tree: ast.AST) -> set[str]:
     return found
 
 
-def _values_changed(code: _Code, namespace: Mapping[str, Any]) -> set[str]:
+def _values_changed(code: Code, namespace: Mapping[str, Any]) -> set[str]:
     """Return the names whose values code may change in place."""
     assert code.tree is not None
 
@@ -350,7 +354,15 @@ def _is_flat_table(value: Any) -> bool:
 
 def dependence(cell: CellText, names: SessionNames) -> str:
     """Return why a cell is not run, for people; empty if it is shown to be independent of those that are broken."""
-    code = _Code(cell, names)
+    found = obstacle(cell, Code(cell, names), names)
+    if found is None:
+        return ""
+    one, is_sure, reason = found
+    return f"{'follows from' if is_sure else 'cannot be shown to be independent of'} {one}: {reason}"
+
+
+def obstacle(cell: CellText, code: Code, names: SessionNames) -> tuple[Broken, bool, str] | None:
+    """Return the cell that another one may depend on, whether it does for sure, and why; None if there is none."""
     needs = {*(cell.needs or ())} | reached(cell.needs or (), names.namespace)
     needs |= names.connected(needs)
     needs |= {*code.inside}  # of names that are not there yet, functions know more
@@ -358,18 +370,18 @@ def dependence(cell: CellText, names: SessionNames) -> str:
         made = sorted(needs & {*one.sets, *one.changes})
         if made:
             verb = "sets" if made[0] in one.sets else "may change"
-            return f"follows from {one}: it uses `{made[0]}`, which that cell {verb}"
+            return one, True, f"it uses `{made[0]}`, which that cell {verb}"
     unclear = code.unclear
     if not unclear and not names.unstorable.isdisjoint(needs) and any(one.changes for one in names.broken):
         unclear = f"it uses `{min(names.unstorable & needs)}`, which cannot be stored"
     for one in names.broken:
         reason = f"of that cell nothing can be told: {one.anything}" if one.anything else unclear or _shared(one, code)
         if reason:
-            return f"cannot be shown to be independent of {one}: {reason}"
-    return ""
+            return one, False, reason
+    return None
 
 
-def _shared(one: Broken, code: _Code) -> str:
+def _shared(one: Broken, code: Code) -> str:
     """Return what beside names a cell may have in common with one before it, for people."""
     if one.draws and code.draws:
         return "it may read the random state"
@@ -380,7 +392,7 @@ def _shared(one: Broken, code: _Code) -> str:
     settings = settings_used(code.module, packages) & {*one.settings}
     if settings:
         return f"it may read settings of {max(settings) or 'the process'}"
-    reads = may_read(code.module, sys.modules) or bool(packages - _KNOWN) or _OUTSIDE & code.look.identifiers
+    reads = may_read(code.module, sys.modules) or bool(packages - KNOWN) or _OUTSIDE & code.look.identifiers
     return "it may read files" if one.writes and reads else ""
 
 

@@ -21,14 +21,20 @@ from covalab.blobs import BlobStore
 from covalab.core.cell_source import remember, remember_all, words_in
 from covalab.core.codec import USERS_ERRORS
 from covalab.core.errors import STORAGE_ERRORS, CellNotRun, CovalabError, RecordNotReadable
+from covalab.core.model import Outcome
 from covalab.namespace import exchange, hidden_state, pickling
 from covalab.namespace.covariables import Snapshot, Tracker, is_hidden, restore
-from covalab.worker import after, reporting
+from covalab.worker import after, context, reporting
 from covalab.worker.main_module import NodeMain
+from covalab.worker.outputs.recorder import recorder
 from covalab.worker.outputs.replays import set_history, without_outputs
 from covalab.worker.outputs.shell import CellEnd, run_cell, shell
+from covalab.worker.outputs.stored import stored_outputs
+from covalab.worker.reuse.runs import CellRun
 from covalab.worker.reuse.shown import show_again
 from covalab.worker.reuse.watch import Watch
+from covalab.worker.session.beside import Beside
+from covalab.worker.session.beside_plan import beside_obstacle, shown_warnings
 from covalab.worker.session.cell_text import CellText, NotebookNames
 from covalab.worker.session.independence import SessionNames, broken, dependence, without_rebound
 from covalab.worker.session.reach import is_of_shell, reached
@@ -63,6 +69,17 @@ class LiveSession:
         self._state = RecordState(-1, "", Snapshot())
         self._reuse: SessionReuse | None = None
         self._reused = Reused()
+        self._beside = Beside()
+
+    @property
+    def state(self) -> RecordState:
+        """The state after the last cell."""
+        return self._state
+
+    @property
+    def tracker(self) -> Tracker:
+        """The tracker of what its names share."""
+        return self._tracker
 
     def _is_hidden(self, name: str) -> bool:
         return is_hidden(name) or is_of_shell(name, self.namespace.get(name))
@@ -121,8 +138,13 @@ class LiveSession:
         received = self._take(notebook)
         self.namespace.update(values)
         given = (*(notebook.names if notebook is not None else ()), *values)
-        if cell.reuse and received is None:
-            state = self._run_or_reuse(cell, given, values)
+        if (cell.reuse or cell.parallel) and received is None:
+            try:
+                state = self._run_or_reuse(cell, given, values)
+            except BaseException:
+                if not self.token:  # it ends here
+                    self._beside.end()
+                raise
         else:
             self._catch_up()
             state = self._run_plain(cell, given, values, received)
@@ -205,14 +227,21 @@ class LiveSession:
     # Reuse of earlier runs.
 
     def _run_or_reuse(self, cell: CellText, given: Iterable[str], values: Mapping[str, Any]) -> RecordState:
+        if cell.parallel:
+            shell()  # which sets something when it is made, and that is no cell's doing
         reuse = self._reuse = self._reuse or SessionReuse(
-            self.namespace, self._blobs, hidden_state.capture(), self._state, self._sources.known
+            self.namespace,
+            self._blobs,
+            hidden_state.capture(),
+            self._state,
+            self._sources.known,
+            is_kept=cell.reuse,
         )
         after.process.complete = reuse.complete
         if given:  # what came in counts like what cells have made
             snapshot = self._tracker.store(self._blobs, {*given})
             self._state = msgspec.structs.replace(self._state, snapshot=snapshot)
-        run = reuse.find(cell, self._state)
+        run = reuse.find(cell, self._state) or (self._run_of_beside(cell, reuse) if cell.parallel else None)
         if run is not None:
             self._sources.add({**run.sources, cell.filename: cell.text})
             remember_all(run.sources)
@@ -223,6 +252,8 @@ class LiveSession:
             reuse.take_over(run)
             return state
         self._catch_up()
+        if cell.parallel and not self._replaced.now:
+            self._beside.begin(self, cell, self._state.number + 2)
         begun = reuse.begin(cell, self._state, self._tracker)
         watch = Watch()
         try:
@@ -234,6 +265,51 @@ class LiveSession:
             raise
         reuse.end(begun, watch, state, self._hidden, self._tracker, has_failed=has_failed)
         return state
+
+    # Cells side by side.
+
+    def _run_of_beside(self, cell: CellText, reuse: SessionReuse) -> CellRun | None:
+        """Return the run of a cell that ran beside those before it, if it stands for a run now."""
+        run = self._beside.take(self._state.number + 2)
+        finished = None if self._replaced.now else self._beside.finished  # what it shows went elsewhere
+        if run is None or finished is None:
+            reuse.note(self._beside.reason or "again, in its turn: a cell has replaced the streams")
+            return None
+        text = reuse.obstacle(run, cell, self._state)
+        if text:
+            reuse.note(f"again, in its turn: it was begun beside cell {finished.beside}, and since then {text}")
+            return None
+        reuse.note(f"side by side with cell {finished.beside}", (finished.started_at, finished.ended_at))
+        return run
+
+    def run_beside(self, cell: CellText, node: int, folder: str, watch: Watch) -> bytes | str:
+        """Run a cell in a fork of the session's process; return its encoded run, or why that cannot be taken."""
+        reporter, reuse = reporting.process.reporter, self._reuse
+        assert reporter is not None
+        assert reporter.capture is not None
+        assert reuse is not None
+        reporter.capture.move(folder)
+        context.process.task = context.Context(reporter.batch.dispatch, node)
+        reuse.makes_runs = True
+        begun = reuse.begin(cell, self._state, self._tracker)
+        warned = shown_warnings()
+        state, has_failed = self._run_and_store(cell, (), {}, watch=watch)
+        reuse.end(begun, watch, state, self._hidden, self._tracker, has_failed=has_failed)
+        if reuse.doubts:
+            return f"it {reuse.doubts[0]}"
+        if shown_warnings() != warned:
+            return "a package warned, which it does once, in the first cell"
+        outputs = stored_outputs(*reporter.capture.texts(), None, self._blobs) if recorder.n_events else None
+        stdout, stderr = reporter.capture.take()
+        outcome = Outcome(node, "completed", 0.0, 0.0, stdout=stdout, stderr=stderr, outputs=outputs)
+        made = reuse.made(outcome)
+        if made is None:
+            return "it shows too much"
+        return beside_obstacle(made[1], cell) or msgspec.msgpack.encode(made[1])
+
+    def close(self) -> None:
+        """End what runs beside it."""
+        self._beside.end()
 
     def _catch_up(self) -> None:
         """Load what cells have made that did not run here."""
@@ -338,6 +414,8 @@ def live_session(record: CellRecord | None) -> LiveSession:
     session = process.session
     if session is not None and record is not None and session.token == record.state.token:
         return session
+    if session is not None:
+        session.close()
     session = process.session = LiveSession(reporting.blobs_of_batch())
     if record is not None:
         try:

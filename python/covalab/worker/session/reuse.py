@@ -86,10 +86,14 @@ class SessionReuse:
         now: HiddenState,
         state: RecordState,
         sources: Mapping[str, str],
+        *,
+        is_kept: bool = True,
     ) -> None:
         self._namespace = namespace
         self._blobs = blobs
         self._index = ReuseIndex.beside(blobs.folder)
+        self._is_kept = is_kept  # whether earlier runs are looked for, and runs kept for later ones
+        self.makes_runs = is_kept
         self.now = now
         self._digests: dict[int, tuple[StoredCovariable, str]] = {}
         if state.virtual:
@@ -103,26 +107,24 @@ class SessionReuse:
         self.virtual.sticky = sorted({*self.virtual.sticky, *preloaded().read})
         self._draft: tuple[str, CellRun] | None = None
         self._result = Reuse()
+        self._times: tuple[float, float] | None = None
         hidden_parts.watch_imports()
 
     # Before the cell.
 
     def find(self, cell: CellText, state: RecordState) -> CellRun | None:
         """Return a run that may stand for a run of a cell now; None if there is none, for the reasons that are kept."""
-        self._draft = None
-        if self.virtual.held:
-            self._result = Reuse(reasons=(f"a package may have kept {', '.join(self.virtual.held)}, and change it",))
+        self._draft = self._times = None
+        self._result = Reuse()
+        if not self._is_kept:
             return None
         reasons: dict[str, None] = {}
-        digests = self._digests_of(state.snapshot)
         for data in self._index.runs(key_of(cell)):
             try:
                 run = msgspec.msgpack.decode(data, type=CellRun)
             except msgspec.DecodeError:
                 continue
-            text = obstacle(run, state.snapshot, digests, self.virtual, cell.filename)
-            if not text and not all(map(self._blobs.keep, [*(one.value for one in run.covariables), run.outputs])):
-                text = "values of its earlier run were deleted"
+            text = self.obstacle(run, cell, state)
             if not text:
                 named = [label for label in run.inputs if label.isidentifier() and len(label) < 32]
                 same = ["its text", *sorted(named)[:8], "settings, files and packages that count"]
@@ -131,6 +133,22 @@ class SessionReuse:
             reasons[text] = None
         self._result = Reuse(reasons=tuple(reasons) or ("no run of this text is kept",))
         return None
+
+    def obstacle(self, run: CellRun, cell: CellText, state: RecordState) -> str:
+        """Return why a run cannot stand for a run of a cell now, for people; empty if it can."""
+        if self.virtual.held:
+            return f"a package may have kept {', '.join(self.virtual.held)}, and change it"
+        kept = tuple(one for one in state.snapshot.covariables if not _is_only_shown(one))
+        snapshot = Snapshot(kept, state.snapshot.unstorable)
+        text = obstacle(run, snapshot, self._digests_of(snapshot), self.virtual, cell.filename)
+        if not text and not all(map(self._blobs.keep, [*(one.value for one in run.covariables), run.outputs])):
+            text = "values of its earlier run were deleted"
+        return text
+
+    def note(self, reason: str, times: tuple[float, float] | None = None) -> None:
+        """Note why a cell ran now, for people, and its times if it ran before its turn."""
+        self._result = msgspec.structs.replace(self._result, reasons=(*self._result.reasons, reason))
+        self._times = times
 
     def begin(self, cell: CellText, state: RecordState, tracker: Tracker) -> Beginning:
         """Return what a cell may read that is about to run."""
@@ -210,7 +228,7 @@ class SessionReuse:
         world = self._world(begun, looked.settings, doubts)
         self.virtual = Virtual(parts, {**before.states, **states}, world, sticky, held)
         self._result = msgspec.structs.replace(self._result, doubts=tuple(dict.fromkeys(doubts)))
-        if doubts:
+        if doubts or not self.makes_runs:
             return
         digests = self._digests_of(begun.state.snapshot)
         kept = {*begun.state.snapshot.covariables}
@@ -300,19 +318,35 @@ class SessionReuse:
 
     def complete(self, outcome: Outcome) -> Outcome:
         """Return an outcome with what is known about its reuse; keep the run."""
+        try:
+            made = self.made(outcome)
+            if made is not None:
+                key, run = made
+                self._index.add(key, run.dispatch, msgspec.msgpack.encode(run))
+        except (OSError, CovalabError) as error:
+            _log.warning("the run of node %d cannot be kept for reuse: %s", outcome.node, error)
+        doubts = self._result.doubts if self._is_kept else ()
+        outcome = msgspec.structs.replace(outcome, reuse=msgspec.structs.replace(self._result, doubts=doubts))
+        if self._times is None:
+            return outcome
+        started_at, ended_at = self._times
+        return msgspec.structs.replace(outcome, started_at=started_at, ended_at=ended_at)
+
+    def made(self, outcome: Outcome) -> tuple[str, CellRun] | None:
+        """Return the key and the run of the cell that ended, with its outputs, if it may be used again."""
         draft, self._draft = self._draft, None
-        if draft is not None and outcome.status == "completed":
-            key, run = draft
-            try:
-                shown = outputs.recorded(outcome, self._blobs.load)
-                data = outputs.encode(shown)
-                if len(data) <= _OUTPUT_LIMIT:
-                    value = self._blobs.store(data, "outputs") if outcome.outputs else _inline(data)
-                    run = msgspec.structs.replace(run, outputs=value)
-                    self._index.add(key, run.dispatch, msgspec.msgpack.encode(run))
-            except (OSError, CovalabError) as error:
-                _log.warning("the run of node %d cannot be kept for reuse: %s", outcome.node, error)
-        return msgspec.structs.replace(outcome, reuse=self._result)
+        if draft is None or outcome.status != "completed":
+            return None
+        data = outputs.encode(outputs.recorded(outcome, self._blobs.load))
+        if len(data) > _OUTPUT_LIMIT:
+            return None
+        value = self._blobs.store(data, "outputs") if outcome.outputs else _inline(data)
+        return draft[0], msgspec.structs.replace(draft[1], outputs=value)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Doubts about the use of the run of the cell that ended, for people."""
+        return self._result.doubts
 
 
 def _is_only_shown(one: StoredCovariable) -> bool:
