@@ -18,7 +18,7 @@ from covalab.core.journal import Intervention
 from covalab.core.model import Digest, DispatchId, NodeProgress, Settings, Value
 from covalab.core.placement import TaskPaths
 
-PROTOCOL: Final = 10
+PROTOCOL: Final = 11
 """Raise it when a struct on the wire changes its meaning or its shape."""
 
 HEADER: Final = "Covalab-Version"
