@@ -149,7 +149,7 @@ class Printed(NamedTuple):
 NOTHING: Final = Printed("", "")
 
 
-def printed_lines(printed: Printed, started_at: float, *, is_whole: bool) -> list[tuple[float, LogKind, str]]:
+def printed_lines(printed: Printed, started_at: float, *, is_whole: bool) -> list[tuple[float, LogKind, str | None]]:
     """Return the lines that a node printed, with their times, by when each began.
 
     Parameters
@@ -159,7 +159,7 @@ def printed_lines(printed: Printed, started_at: float, *, is_whole: bool) -> lis
     started_at
         The time of what comes before the first that is known.
     is_whole
-        Whether nothing is added. If not, a line without an end is empty: it keeps its number until it is whole.
+        Whether nothing is added. If not, a line without an end is None: it keeps its number until it is whole.
 
     Examples
     --------
@@ -195,7 +195,7 @@ def printed_lines(printed: Printed, started_at: float, *, is_whole: bool) -> lis
     if not is_whole:
         for parts in unfinished.values():
             parts.clear()
-    return [(at, kind, _shown("".join(parts))) for at, kind, parts in found]
+    return [(at, kind, _shown("".join(parts)) if parts else None) for at, kind, parts in found]
 
 
 def _shown(line: str) -> str:
@@ -292,9 +292,14 @@ def run_lines(run: Run, printed: Printed = NOTHING) -> list[LogLine]:
     where = f" on worker {worker}" if worker else ""
     lines: list[LogLine] = []
     last = math.inf if ended_at is None else max(ended_at, started_at)
+    number = -1
 
-    def add(at: float, kind: LogKind, text: str, state: Status | None = None) -> None:
-        lines.append(LogLine(min(max(at, started_at), last), node, attempt, len(lines), kind, name, text, state))
+    def add(at: float, kind: LogKind, text: str | None, state: Status | None = None) -> None:
+        nonlocal number
+        number += 1
+        if text is not None:
+            when = min(max(at, started_at), last)
+            lines.append(LogLine(when, node, attempt, number, kind, name, text, state))
 
     if attempt and not is_quiet:
         add(started_at, "state", f"Started{where}" + (f", attempt {attempt}" if attempt > 1 else ""), "running")
