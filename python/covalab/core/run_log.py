@@ -288,7 +288,7 @@ class Run(NamedTuple):
 
 def run_lines(run: Run, printed: Printed = NOTHING) -> list[LogLine]:
     """Return the lines of one run of a node: that it started, what it printed, and how it ended."""
-    node, attempt, name, status, started_at, ended_at, worker, failure, is_again, again_at, is_quiet = run
+    node, attempt, name, status, started_at, ended_at, worker, failure, *_, is_quiet = run
     where = f" on worker {worker}" if worker else ""
     lines: list[LogLine] = []
     last = math.inf if ended_at is None else max(ended_at, started_at)
@@ -314,20 +314,24 @@ def run_lines(run: Run, printed: Printed = NOTHING) -> list[LogLine]:
         return lines
     for line in traceback.splitlines() if is_repeated else ():
         add(last, "stderr", line)
-    took = duration_text(last - started_at)
-    if status == "completed":
-        if not is_quiet:
-            add(last, "state", f"Completed after {took}", status)
-    elif status == "failed":
-        then = ""
-        if is_again:
-            wait = 0.0 if again_at is None else again_at - last
-            then = f"; runs again in {duration_text(wait)}" if wait > 0 else "; runs again"
-        add(last, "failure", f"Failed after {took}: {failure.reason if failure else 'not known why'}{then}", status)
-    else:
-        why = f": {failure.message}" if failure is not None and failure.message else ""
-        add(last, "state", f"{status.capitalize()}{f' after {took}' if attempt else ''}{why}", status)
+    if not (is_quiet and status == "completed"):
+        add(last, "failure" if status == "failed" else "state", _end_text(run, last), status)
     return lines
+
+
+def _end_text(run: Run, ended_at: float) -> str:
+    """Return how a run ended."""
+    failure = run.failure
+    after = f" after {duration_text(ended_at - run.started_at)}" if run.attempt else ""
+    text = f"{run.status.capitalize()}{after}"
+    if run.status == "failed":
+        text += f": {failure.reason if failure else 'not known why'}"
+    elif failure is not None and failure.message:
+        text += f": {failure.message}"
+    if run.is_again:
+        wait = 0.0 if run.again_at is None else run.again_at - ended_at
+        text += f"; runs again in {duration_text(wait)}" if wait > 0 else "; runs again"
+    return text
 
 
 def culprits(edges: Iterable[Edge], states: Sequence[NodeState]) -> dict[int, int]:

@@ -122,8 +122,9 @@ def select_group_page(connection: apsw.Connection, query: ListQuery) -> GroupPag
 def _tags(connection: apsw.Connection) -> list[str]:
     """Return the tags that there are, those of the newest dispatches first."""
     rows = connection.execute(
-        "SELECT tag.value FROM dispatches, json_each(dispatches.tags) AS tag WHERE root IS NULL AND tags <> '[]' "
-        f"GROUP BY tag.value ORDER BY max(key) DESC, tag.value LIMIT {MOST_TAGS}"
+        "SELECT tag.value FROM "
+        "(SELECT key AS newest, tags FROM dispatches WHERE root IS NULL AND tags <> '[]') AS tagged, "
+        f"json_each(tagged.tags) AS tag GROUP BY tag.value ORDER BY max(newest) DESC, min(tag.key) LIMIT {MOST_TAGS}"
     )
     return [str(tag) for (tag,) in rows]
 
