@@ -174,6 +174,17 @@ def test_only_the_runs_around_a_page_are_read() -> None:
     assert [line.node for line in middle.lines] == [5001, 5002, 5003]
     assert len(read) < 15
 
+    # What would take long is done in parts: an answer says how far it came.
+    long = "x" * 1_000_000
+
+    def long_run(node: int) -> LoggedRun:
+        line = LogLine(float(node), node, 1, 0, "stdout", "fit", long)
+        return LoggedRun(node, 1, float(node), float(node), lambda: [line], has_failed=False)
+
+    part = log_page(map(long_run, range(100)), LogQuery(text="y"), has_ended=True)
+    assert (part.lines, part.more, place_of(part.reached)[1] < 100) == ([], True, True)
+    assert not log_page(map(long_run, range(100)), LogQuery(kinds="failure"), has_ended=True).more
+
 
 @pytest.mark.parametrize("text", ["", "1", "1,2,3", "x,1,2,3", "1,2,3,4,5"])
 def test_what_is_no_place_is_refused(text: str) -> None:

@@ -220,12 +220,12 @@ def test_chosen_nodes_and_what_follows_from_them_run_again(witness: Path) -> Non
     ended(run)
     by_name = ended(ct.redispatch(run, from_nodes="scaled")())
     by_number = ended(ct.redispatch(run, from_nodes=[names["scaled"]])())
-    sibling = ended(ct.redispatch(run, from_nodes="witnessed #2")())
-    built = ended(ct.redispatch(run, replace_electrons={"scaled": scaled}, from_nodes="witnessed #1")())
+    sibling = ended(ct.redispatch(run, from_nodes="witnessed(x=1)")())
+    built = ended(ct.redispatch(run, replace_electrons={"scaled": scaled}, from_nodes="witnessed(x=0)")())
 
     assert reused(by_name) == reused(by_number) == ["witnessed", "witnessed", "witnessed"]
     assert reused(sibling) == reused(built) == ["witnessed", "witnessed"]
-    assert {one.status for one in (by_name, by_number, sibling, built)} == {ct.status.COMPLETED}
+    assert [one.status for one in (by_name, by_number, sibling, built)] == [ct.status.COMPLETED] * 4
     for wrong in ("nothing", 999):
         with pytest.raises(GraphError, match=str(wrong)):
             ct.redispatch(run, from_nodes=[wrong])()

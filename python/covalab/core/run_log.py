@@ -29,8 +29,9 @@ MOST_LINES: Final = 1_000
 _MOST_TIMES: Final = 2_000
 _MOST_CHARACTERS: Final = 1_000_000
 """The most that a page has, but for its last line."""
-_MOST_SCANNED: Final = 50_000_000
-"""The most that is searched for a page; then the answer says how far it came."""
+_MOST_SCANNED: Final = 10_000_000
+_EACH_LINE: Final = 100
+"""The most characters that are searched for a page, and what a line costs beside its own."""
 _BEGIN: Final[Place] = (-math.inf, -1, 0, 0)
 _NUMBERS: Final = 4
 _CONTROL: Final = re.compile(
@@ -95,6 +96,7 @@ class LoggedRun(NamedTuple):
     started_at: float
     ended_at: float
     lines: Callable[[], list[LogLine]]
+    has_failed: bool = True  # else it has no line of a failure
 
 
 def place_text(place: Place) -> str:
@@ -209,6 +211,8 @@ def log_page(runs: Iterable[LoggedRun], query: LogQuery, *, has_ended: bool) -> 
     limit = place_of(query.before or query.after) if query.before or query.after else None
     kinds = {kind for kind in query.kinds.split(",") if kind}
     words = query.text.lower().split()
+    if kinds == {"failure"}:
+        runs = [run for run in runs if run.has_failed]
     found: list[LogLine] = []
     reached = limit
     n_characters = n_scanned = 0
@@ -216,7 +220,7 @@ def log_page(runs: Iterable[LoggedRun], query: LogQuery, *, has_ended: bool) -> 
         if len(found) >= query.count or n_characters > _MOST_CHARACTERS or n_scanned > _MOST_SCANNED:
             break
         reached = line.place
-        n_scanned += len(line.text) + 1
+        n_scanned += len(line.text) + _EACH_LINE
         if (kinds and line.kind not in kinds) or (words and not _has(line, words)):
             continue
         found.append(line)

@@ -107,7 +107,14 @@ class _Sources:
             if state.status == "running":
                 end = float("inf")
             if start is not None and end is not None:
-                yield LoggedRun(node, state.attempt, start, max(start, end), self._lines_of(state, start, end))
+                yield LoggedRun(
+                    node,
+                    state.attempt,
+                    start,
+                    max(start, end),
+                    self._lines_of(state, start, end),
+                    has_failed=state.status == "failed",
+                )
 
     def _lines_of_earlier(self, earlier: log_rows.EarlierRun) -> Callable[[], list[LogLine]]:
         def lines() -> list[LogLine]:
