@@ -129,9 +129,17 @@ def redispatch(dispatch: str, *, reuse: bool, nodes: Sequence[str]) -> None:
     click.echo(redispatch.redispatch(dispatch, reuse_previous_results=reuse, from_nodes=nodes)())
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+class _Words(click.Command):
+    """Command of which words with a minus are no options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        asks_for_help = not args or args[0] in ("-h", "--help")
+        return super().parse_args(ctx, args if asks_for_help else ["--", *args])
+
+
+@click.command(cls=_Words)
 @click.argument("dispatch", metavar="ID")
-@click.argument("changes", metavar="+TAG|-TAG...", nargs=-1, type=click.UNPROCESSED)
+@click.argument("changes", metavar="+TAG|-TAG...", nargs=-1)
 def tag(dispatch: str, changes: Sequence[str]) -> None:
     """Add tags to a dispatch and remove some: `covalab tag ID +paper -draft`. Print those that it has."""
     from covalab.sdk.dispatching.tags import tag
