@@ -163,6 +163,7 @@ export class LogView {
     } else if (anchor?.isConnected) {
       this._list.scrollTop = anchor.offsetTop - before;
     }
+    this._list.setAttribute('role', lines.length > 0 ? 'listbox' : 'group'); // a list box without options is none
     const isFiltered = this._chosen !== '' || this._find.value.trim() !== '';
     this._note.textContent =
       lines.length === 0 ? (isFiltered && this._window.earlier === null ? 'No such line.' : this._window.earlier === null ? 'Nothing has happened yet.' : 'None found so far.') : this._isByStart ? 'Where a task’s times are not known, its output is at its start.' : '';

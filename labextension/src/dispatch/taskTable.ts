@@ -131,6 +131,7 @@ export class TaskTable {
     this._current = Math.max(0, this._rows.findIndex(({ node }) => node === current));
     this._note.textContent = this._rows.length === this._all.length ? '' : `${this._rows.length.toLocaleString('en')} of ${this._all.length.toLocaleString('en')}`;
     this._scroll.setAttribute('aria-rowcount', String(this._rows.length + 1));
+    this._body.hidden = this._rows.length === 0; // a group without rows is none
     this._body.style.height = `${this._rows.length * ROW}px`;
     this._updateChips();
     this._render();

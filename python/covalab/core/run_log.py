@@ -141,7 +141,7 @@ def text_times(events: Iterable[Event], stdout: StreamText, stderr: StreamText) 
 
 
 class Printed(NamedTuple):
-    """What a node printed in one run, and when."""
+    """Texts that a node printed in one run, and when."""
 
     stdout: str
     stderr: str
