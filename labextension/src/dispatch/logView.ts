@@ -27,7 +27,7 @@ const KINDS: readonly (readonly [string, string, string])[] = [
   ['', 'All', 'All lines'],
   ['failure', 'Failures', 'Only what failed'],
   ['stdout,stderr', 'Output', 'Only what was printed'],
-  ['stderr', 'Errors and warnings', 'Only what was printed to standard error'],
+  ['stderr', 'Stderr', 'Only what was printed to standard error: errors, warnings, logging'],
   ['state,failure', 'States', 'Only starts and ends']
 ];
 
