@@ -31,6 +31,7 @@ from covalab.core import (
     previews,
     protocol,
     provenance,
+    run_log,
     timeline,
 )
 
@@ -42,6 +43,7 @@ LITERALS: Final[dict[str, object]] = {
     "ErrorType": model.ErrorType,
     "TaskStatusName": model.TaskStatusName,
     "EntryKind": journal.Kind,
+    "LogKind": run_log.LogKind,
 }
 STRUCTS: Final[tuple[type[msgspec.Struct], ...]] = (
     model.Node,
@@ -54,6 +56,7 @@ STRUCTS: Final[tuple[type[msgspec.Struct], ...]] = (
     model.Value,
     model.Failure,
     model.Reuse,
+    model.TextTime,
     model.Outcome,
     model.Attempt,
     model.Counts,
@@ -69,6 +72,8 @@ STRUCTS: Final[tuple[type[msgspec.Struct], ...]] = (
     model.NodeDetail,
     timeline.EarlierRun,
     timeline.Timeline,
+    run_log.LogLine,
+    run_log.LogPage,
     model.TaskRow,
     model.TasksSummary,
     journal.Interrupt,

@@ -12,6 +12,7 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from covalab.core import duration_text
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import NodeKind
 from covalab.view import words
@@ -54,7 +55,7 @@ def _by_kind(table: Mapping[NodeKind, str]) -> list[tuple[str, str]]:
 def render() -> str:
     """Return the text of `words.ts` for the tables as they are now."""
     terminal = _list(status for status in words.STATUSES if status in TERMINAL)
-    units = ",\n".join(f"  [{seconds}, {_text(unit)}]" for seconds, unit in words.DURATION_UNITS)
+    units = ",\n".join(f"  [{seconds}, {_text(unit)}]" for seconds, unit in duration_text.DURATION_UNITS)
     by_status = "Readonly<Record<Status, string>>"
     by_kind = "Readonly<Partial<Record<NodeKind, string>>>"
     blocks = [

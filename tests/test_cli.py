@@ -130,6 +130,11 @@ def test_list_can_be_narrowed(live: Client) -> None:
     assert ids("--status", "failed") == [failed]
     assert ids("--status", "failed", "--status", "completed") == [failed, done]
     assert ids("-n", "1") == [failed]
+    assert covalab("tag", failed, "+paper", "+night").output == "paper night\n"
+    assert covalab("tag", failed, "-night").output == "paper\n"
+    assert (ids("--tag", "paper"), ids("--tag", "night")) == ([failed], [])
+    assert "paper" in covalab("show", failed).output
+    assert [covalab("tag", failed, change).exit_code for change in ("paper", "+a,b")] == [2, 1]
     assert "no dispatches that match" in covalab("list", "--name", "never").output
     assert covalab("list", "--status", "finished").exit_code == 2
 
@@ -155,6 +160,14 @@ def test_redispatch_runs_the_stored_graph_again(live: Client) -> None:
     assert again.exit_code == 0
     assert again.output.strip() != run
     assert live.record(again.output.strip(), wait=True).nodes[0].attempt == 0
+    anew = covalab("redispatch", run, "--from", "plain")
+    assert live.record(anew.output.strip(), wait=True).nodes[0].attempt == 1
+    assert "no node 'other'" in covalab("redispatch", run, "--from", "other").output
+    first, *_, last = covalab("logs", anew.output.strip()).output.splitlines()
+    assert (first.endswith("plain  Dispatch started"), "plain  Dispatch completed" in last) == (True, True)
+    assert covalab("logs", anew.output.strip(), "-n", "1", "--follow").output == f"{last}\n"
+    assert covalab("logs", anew.output.strip(), "--kind", "failure").output == ""
+    assert covalab("logs", "--text", "x").exit_code == 2
 
 
 def test_an_interrupt_is_answered_on_the_command_line(live: Client) -> None:

@@ -5,7 +5,7 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 import type { ReadonlyJSONValue, ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { RefusedError } from './refusal';
-import type { IOutputsPage, IPreviewQuery } from './tokens';
+import type { ILogQuery, IOutputsPage, IPreviewQuery } from './tokens';
 import type {
   DifferenceView,
   DispatchChanges,
@@ -16,6 +16,7 @@ import type {
   ExecutionView,
   Graph,
   GroupPage,
+  LogPage,
   NodeDetail,
   NotebookCell,
   NotebookView,
@@ -46,6 +47,7 @@ export interface ISearchQuery {
   readonly count: number;
   readonly name?: string;
   readonly notebook?: string;
+  readonly tag?: string;
 }
 
 /** A notebook to run. */
@@ -118,6 +120,16 @@ export class Client {
     return this._request(`dispatches/${encodeURIComponent(id)}/timeline`);
   }
 
+  /** Read a page of the log of a dispatch. */
+  log(id: string, query: ILogQuery): Promise<LogPage> {
+    return this._request(`dispatches/${encodeURIComponent(id)}/log${URLExt.objectToQueryString({ ...query })}`);
+  }
+
+  /** Add tags to a dispatch and remove some. */
+  tag(id: string, add: readonly string[], remove: readonly string[]): Promise<DispatchSummary> {
+    return this._request(`dispatches/${encodeURIComponent(id)}/tags`, { method: 'POST', body: JSON.stringify({ add, remove }) });
+  }
+
   /** Read how a dispatch came about. */
   provenance(id: string): Promise<DispatchProvenance> {
     return this._request(`dispatches/${encodeURIComponent(id)}/provenance`);
@@ -178,9 +190,9 @@ export class Client {
     return this._request(`dispatches/${encodeURIComponent(id)}/start`, { method: 'POST', body: '{}' });
   }
 
-  /** Run the recorded graph again and return the new dispatch; with `reuse`, completed nodes are not run again. */
-  redispatch(id: string, reuse: boolean): Promise<DispatchSummary> {
-    return this._request(`dispatches/${encodeURIComponent(id)}/redispatch`, { method: 'POST', body: JSON.stringify({ reuse }) });
+  /** Run the recorded graph again and return the new dispatch; with `reuse`, completed nodes are not run again, but for `nodes` and what follows from them. */
+  redispatch(id: string, reuse: boolean, nodes: readonly number[] = []): Promise<DispatchSummary> {
+    return this._request(`dispatches/${encodeURIComponent(id)}/redispatch`, { method: 'POST', body: JSON.stringify({ reuse, nodes }) });
   }
 
   /** Read the counts of all tasks by status. */

@@ -269,6 +269,11 @@ export function describeValue([size, type]: Value): string {
   return `${type} · ${formatSize(size)}`;
 }
 
+/** Return tags as they are shown: `#paper #night`. */
+export function tagsLabel(tags: readonly string[] | undefined): string {
+  return (tags ?? []).map(tag => `#${tag}`).join(' '); // a notebook may have been saved before there were tags
+}
+
 /** Return the message of anything that was thrown. */
 export function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -3,7 +3,7 @@
  */
 import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
-import type { DispatchSummary, Edge, ExecutionView, Graph, Node, NodeDetail, NodeProgress, NodeState, Preview, StreamPage, Timeline } from './wire';
+import type { DispatchSummary, Edge, ExecutionView, Graph, LogPage, Node, NodeDetail, NodeProgress, NodeState, Preview, StreamPage, Timeline } from './wire';
 
 /** MIME type of a dispatch in the output of a cell. */
 export const MIME_TYPE = 'application/vnd.covalab.dispatch+json';
@@ -91,6 +91,17 @@ export interface IPreviewQuery {
   readonly whole?: boolean;
 }
 
+/** The part of a log that is asked for, as `core.run_log.LogQuery`. */
+export interface ILogQuery {
+  /** The place after which, or before which, the lines are; neither: the last ones. */
+  readonly after?: string;
+  readonly before?: string;
+  readonly count: number;
+  /** Kinds of lines, separated by commas; empty: all. */
+  readonly kinds: string;
+  readonly text: string;
+}
+
 /** The known state of a dispatch. Immutable: a change makes a new snapshot. */
 export interface ISnapshot {
   readonly summary: DispatchSummary;
@@ -122,6 +133,10 @@ export interface IDispatchSource extends IDisposable {
   readonly outputs: ((node: number, since: number) => Promise<IOutputsPage>) | null;
   /** Read which worker ran or runs which node, and the runs that were not the last of their node. */
   timeline(): Promise<Timeline>;
+  /** Read a page of what all nodes printed and how their states changed, in the order of time. */
+  log(query: ILogQuery): Promise<LogPage>;
+  /** Add tags and remove some; null where there is no server. */
+  readonly tag: ((add: readonly string[], remove: readonly string[]) => Promise<void>) | null;
   /** Read a part of a node's value as it is shown; null where there is no server that makes previews. */
   readonly preview: ((node: number, query: IPreviewQuery) => Promise<Preview>) | null;
   /** Request cancellation. Resolves when the request is recorded, not when all tasks have ended. */

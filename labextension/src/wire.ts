@@ -39,6 +39,8 @@ export type TaskStatusName = 'cancelled' | 'completed' | 'failed' | 'pending' | 
 
 export type EntryKind = 'answer' | 'append' | 'close' | 'consume' | 'delete' | 'expire' | 'final' | 'insert' | 'intervene' | 'lag' | 'pause' | 'refused' | 'resume' | 'seal' | 'set' | 'stream' | 'unseal' | 'wait' | 'withdraw';
 
+export type LogKind = 'failure' | 'state' | 'stderr' | 'stdout';
+
 /**
  * One node of a transport graph; its id is its position in `Graph.nodes`.
  *
@@ -162,6 +164,14 @@ export type Reuse = readonly [
   doubts: readonly string[]
 ];
 
+/** When a node printed on: how many characters of both streams were there, and whether standard error is first. */
+export type TextTime = readonly [
+  at: number,
+  stdout: number,
+  stderr: number,
+  is_stderr: boolean
+];
+
 /** Outcome of one run of a node. Times are seconds since the epoch, UTC. */
 export type Outcome = readonly [
   node: number,
@@ -175,7 +185,8 @@ export type Outcome = readonly [
   worker: string,
   submission: Value | null,
   outputs: Value | null,
-  reuse: Reuse | null
+  reuse: Reuse | null,
+  times: readonly TextTime[] | null
 ];
 
 /** One run of a node that was not its last: which, how it ended, and when the next may begin. */
@@ -223,6 +234,7 @@ export interface DispatchSummary {
   readonly origin: string | null;
   readonly inputs: string;
   readonly progress: number | null;
+  readonly tags: readonly string[];
 }
 
 /** Row of the list: a summary, the result as a short text, and why it failed: a task's name and its error. */
@@ -260,6 +272,7 @@ export interface GroupPage {
   readonly n_groups: number;
   readonly matching: number;
   readonly total: number;
+  readonly tags: readonly string[];
 }
 
 /** State of a node: all of it that changes while it is drawn. */
@@ -328,12 +341,43 @@ export type EarlierRun = readonly [
 /**
  * Workers of a dispatch, and which of them ran or runs which node; when is in the states of the nodes.
  *
- * `places` are pairs of a node and a position in `workers`.
+ * `places` are pairs of a node and a position in `workers`, `reasons` of a node and why it failed, in short.
  */
 export interface Timeline {
   readonly workers: readonly string[];
   readonly places: readonly (readonly [number, number])[];
   readonly earlier: readonly EarlierRun[];
+  readonly reasons: readonly (readonly [number, string])[];
+}
+
+/**
+ * One line of the log. `node` is -1 for the dispatch itself, `name` what the node is called in the graph.
+ *
+ * `at`, `node`, `attempt` and `number` are its place. `status` is that of a change of state, else null.
+ */
+export type LogLine = readonly [
+  at: number,
+  node: number,
+  attempt: number,
+  number: number,
+  kind: LogKind,
+  name: string,
+  text: string,
+  status: Status | null
+];
+
+/**
+ * Lines in order, whether there may be more in the direction that was asked for, and from where on these are.
+ *
+ * `reached` is the place to ask on from, also where the search for a text was ended before it found enough.
+ * `has_ended`: nothing will be added. `is_by_start`: of some text only the start of its node is known.
+ */
+export interface LogPage {
+  readonly lines: readonly LogLine[];
+  readonly more: boolean;
+  readonly reached: string;
+  readonly has_ended: boolean;
+  readonly is_by_start: boolean;
 }
 
 /** A task in a list: a node that does work. `value` comes without its bytes. */

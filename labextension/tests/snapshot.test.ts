@@ -34,7 +34,8 @@ function summary(version: number): DispatchSummary {
     recovered: 0,
     origin: null,
     inputs: '',
-    progress: null
+    progress: null,
+    tags: []
   };
 }
 

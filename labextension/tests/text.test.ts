@@ -29,7 +29,7 @@ function failure(type: ErrorType, message: string): Failure {
 }
 
 function attempt(number: number, type: ErrorType): Attempt {
-  return { number, outcome: [0, 'failed', 1, 2, null, failure(type, ''), '', '', '', null, null, null], next_at: null };
+  return { number, outcome: [0, 'failed', 1, 2, null, failure(type, ''), '', '', '', null, null, null, null], next_at: null };
 }
 
 test('a node with a scheduled retry shows how long it waits', () => {

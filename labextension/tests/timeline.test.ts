@@ -19,7 +19,7 @@ function input(tasks: readonly Task[], ended: number | null, more: Partial<ISche
   });
   const places = tasks.flatMap(([, , , , worker], node): (readonly [number, number])[] => (worker === undefined ? [] : [[node, worker]]));
   const summary = { created_at: 0, started_at: 0, ended_at: ended, status: ended === null ? ('running' as const) : ('completed' as const) };
-  return { nodes, edges, states, timeline: { workers: ['a:10', 'a:9'], places, earlier: [] }, summary, ...more };
+  return { nodes, edges, states, timeline: { workers: ['a:10', 'a:9'], places, earlier: [], reasons: [] }, summary, ...more };
 }
 
 const names = (found: ISchedule, from: IScheduleInput): string[] => found.path.map(node => from.nodes[node][0]);
@@ -109,7 +109,7 @@ test('while it runs, the path ends at what runs for longest', () => {
 
 test('earlier runs of a node are bars of their own, and their time is named', () => {
   const again = input([['a', [], 6, 8, 0, { attempt: 2 }]], 8, {
-    timeline: { workers: ['w'], places: [[0, 0]], earlier: [[0, 0, 1, 3, 'failed']] }
+    timeline: { workers: ['w'], places: [[0, 0]], earlier: [[0, 0, 1, 3, 'failed']], reasons: [] }
   });
   const { bars, account } = scheduleOf(again, 0);
   assert.deepEqual(bars.map(({ kind, status, start }) => [kind, status, start]), [

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from covalab.sdk.dispatching.covalent_service import covalent_start, covalent_stop, is_covalent_running
     from covalab.sdk.dispatching.enqueue import async_enqueue, enqueue
     from covalab.sdk.dispatching.redispatch import redispatch
+    from covalab.sdk.dispatching.tags import tag
     from covalab.sdk.executions.execution import Execution
     from covalab.sdk.executions.interrupts import (
         async_continue_with,
@@ -175,6 +176,7 @@ __all__ = [
     "status",
     "stop_triggers",
     "summary",
+    "tag",
     "tasks",
     "triggers",
     "wait",
@@ -201,6 +203,7 @@ _HOMES = {
     "covalab.sdk.building.lepton": ("Lepton",),
     "covalab.sdk.dispatching.enqueue": ("async_enqueue", "enqueue"),
     "covalab.sdk.dispatching.redispatch": ("redispatch",),
+    "covalab.sdk.dispatching.tags": ("tag",),
     "covalab.sdk.results.fetch": ("get_execution",),
     "covalab.sdk.results.notebooks": ("export_notebook",),
     "covalab.sdk.results.result": ("Result",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from playwright.sync_api import expect
+from tests.browser.axe import violations
 from tests.browser.lab import Desk
 from tests.system.tasks import adding
 
@@ -38,9 +39,32 @@ def test_a_dispatch_is_started_and_run_again_from_the_page(desk: Desk, live: Cli
     expect(tab.locator(".cv-value")).to_contain_text("42")
     desk.shoot("run-again")
 
+    # From a task on, and with a tag, by which the list is narrowed.
+    again = rows.first.get_attribute("data-dispatch")
+    assert again is not None
+    expect(tab.locator(".cv-badge")).to_contain_text("Completed")
+    tab.get_by_role("option", name="adding").click()
+    tab.get_by_role("button", name="Run again from here").click()
+    expect(rows.first).not_to_have_attribute("data-dispatch", again)
+    expect(rows.first).to_have_attribute("data-status", "completed")
+    expect(tab.locator(".cv-badge")).to_contain_text("Completed")
+    tab.get_by_role("button", name="+ tag").click()
+    tab.get_by_role("textbox", name="New tag").fill("paper #night")
+    desk.page.keyboard.press("Enter")
+    expect(tab.locator(".cv-tag")).to_have_count(2)
+    tab.get_by_role("button", name="Remove the tag night").click()
+    expect(tab.locator(".cv-tag")).to_have_count(1)
+    desk.shoot("tags")
+    assert violations(tab) == []
+    desk.page.keyboard.press("Escape")
+    desk.page.get_by_role("combobox", name="Tag", exact=True).select_option("paper")
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("#paper")
+
     new = rows.first.get_attribute("data-dispatch")
     assert new is not None
-    assert live.record(new).summary.name == "adding"
+    summary, state = live.record(new).summary, live.record(new).nodes[0]
+    assert (summary.name, summary.tags, state.attempt) == ("adding", ["paper"], 1)
 
 
 def test_a_scheduled_dispatch_shows_its_time_and_can_be_cancelled(desk: Desk, live: Client) -> None:

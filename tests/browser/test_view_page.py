@@ -19,6 +19,7 @@ def load():
 
 @ct.electron
 def fit(rows, depth):
+    print("depth", depth)
     time.sleep(0.8)
     return depth / rows
 
@@ -101,6 +102,7 @@ def test_head_timeline_and_what_became_of_a_dispatch(desk: Desk, lab: Lab) -> No
 
     head_and_second_place(first, second, alone)
     timeline(desk, first)
+    table_and_log(desk, first)
     after_the_end(desk, endless)
 
 
@@ -153,6 +155,59 @@ def timeline(desk: Desk, first: Locator) -> None:
     desk.shoot("timeline-dark")
     assert violations(first) == []
     theme(desk, "Light")
+
+
+def table_and_log(desk: Desk, first: Locator) -> None:
+    """Sort and filter the tasks, and read the log of all of them, by keyboard and in both themes."""
+    first.get_by_role("button", name="Tasks", exact=True).press("Enter")
+    table = first.get_by_role("grid", name="Tasks")
+    rows = table.locator(".cv-tableBody > [role='row']")
+    expect(rows).to_have_count(9)
+    expect(rows.first).to_contain_text("load")
+    order = table.get_by_role("button", name="Task", exact=True)
+    order.click()
+    order.press("Enter")
+    expect(table.get_by_role("columnheader", name="Task")).to_have_attribute("aria-sort", "descending")
+    expect(rows.first).to_contain_text("load")
+    expect(rows.nth(1)).to_contain_text("fit(depth=6)")
+    first.get_by_role("searchbox", name="Only tasks").fill("depth=3")
+    expect(rows).to_have_count(1)
+    expect(rows).to_have_text(re.compile(r"fit\(depth=3\)\s*Completed\s*1"))
+    assert violations(first) == []
+    desk.shoot("tasks")
+    table.focus()
+    table.press("Enter")
+    panel = first.locator(".cv-panel")
+    expect(panel).to_contain_text("fit(depth=3)")
+    desk.page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    expect(table).to_be_focused()
+
+    first.get_by_role("button", name="Log", exact=True).press("Enter")
+    lines = first.locator(".cv-logLine")
+    expect(lines.first).to_contain_text("Dispatch started")
+    expect(lines.last).to_contain_text("Dispatch completed after")
+    first.get_by_role("button", name="Output", exact=True).click()
+    expect(lines).to_have_count(7)
+    first.get_by_role("searchbox", name="Only lines").fill("fit depth=5")
+    expect(lines).to_have_text([re.compile(r"fit\(depth=5\)depth 5")])
+    with desk.page.expect_download() as download:
+        first.get_by_role("button", name="Download").click()
+    assert "fit(depth=5)  depth 5\n" in download.value.path().read_text()
+    log = first.get_by_role("listbox", name="Log")
+    log.focus()
+    log.press("ArrowUp")
+    log.press("Enter")
+    expect(panel).to_contain_text("fit(depth=5)")
+    desk.shoot("log-panel")
+    desk.page.keyboard.press("Escape")
+    first.get_by_role("searchbox", name="Only lines").fill("")
+    first.get_by_role("button", name="All", exact=True).click()
+    for name in ("Dark", "Light"):
+        theme(desk, name)
+        desk.shoot(f"log-{name}")
+        assert violations(first) == []
+    first.get_by_role("button", name="Graph", exact=True).click()
 
 
 def follow_and_minimap(desk: Desk, chains: Locator) -> None:
@@ -229,5 +284,16 @@ def after_the_end(desk: Desk, endless: Locator) -> None:
     expect(tab.locator("canvas:visible")).to_have_count(1)
     desk.shoot("tab-narrow")
     assert violations(tab) == []
+
+    # So does a log follow, and a table.
+    tab.get_by_role("button", name="Log", exact=True).click()
+    expect(tab.locator(".cv-logLine").last).to_contain_text("wait")
+    desk.shoot("log-narrow")
+    tab.get_by_role("button", name="Tasks", exact=True).click()
+    expect(tab.locator(".cv-tableBody > [role='row']")).to_have_count(5)
+    desk.shoot("tasks-narrow")
+    assert violations(tab) == []
+    tab.get_by_role("button", name="Log", exact=True).click()
     tab.get_by_role("button", name="Cancel").click()
     expect(badge(tab)).to_have_text("Cancelled")
+    expect(tab.locator(".cv-logLine").last).to_contain_text("Dispatch cancelled")

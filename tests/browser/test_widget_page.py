@@ -112,4 +112,6 @@ def test_the_widget_asks_and_takes_an_answer(page: Page, live: Client) -> None:
     view.locator(".cv-execution > summary").click()
     view.locator(".cv-tree").get_by_text("answer").click()
     expect(view.locator(".cv-tree").first).to_contain_text("was1.0float")
+    view.get_by_role("button", name="Log", exact=True).click()
+    until(lambda: "Dispatch completed after" in view.locator(".cv-log").inner_text())
     page.screenshot(path=ARTIFACTS / "widget-execution.png")

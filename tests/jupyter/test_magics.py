@@ -147,7 +147,10 @@ def test_an_electron_can_be_dispatched_alone(notebook: Notebook) -> None:
     """It becomes a lattice of its own."""
     notebook.run("%%electron add(a, b=10)\na + b")
 
-    assert notebook.run("%dispatch add(1)").result(60) == 11
+    assert notebook.run("%dispatch --tag paper --tag=night add(1)").result(60) == 11
+    assert ct.list_dispatches(tag="night", count=1)[0]["tags"] == ["paper", "night"]
+    with pytest.raises(UsageError, match="a tag is a word"):
+        notebook.run("%dispatch --tag a,b add(1)")
 
 
 def test_run_dispatches_at_once_and_delivers(notebook: Notebook) -> None:
@@ -316,6 +319,11 @@ def test_a_dispatch_is_cancelled(notebook: Notebook) -> None:
         assert str(notebook.names["run"]) in {one.id for one in listed}
 
 
+def result_nodes(result: ct.Result) -> list[int]:
+    """Return the numbers of the electrons of a result."""
+    return [node["node_id"] for node in result.get_all_node_results() if not node["node_name"].startswith(":")]
+
+
 def test_a_dispatch_runs_again_with_another_electron(notebook: Notebook) -> None:
     """By a variable that holds its id; what comes before the replaced electron is reused."""
     notebook.run("%%electron start_with(n)\nn + 1")
@@ -332,6 +340,11 @@ def test_a_dispatch_runs_again_with_another_electron(notebook: Notebook) -> None
     assert result.result == 200
     first = result.get_node_result(0)
     assert (first["node_name"], first["start_time"]) == ("start_with", first["end_time"])
+
+    notebook.run("%redispatch run --from go_on")
+    first, second = (notebook.run("%result --wait").get_node_result(node) for node in result_nodes(result))
+    assert first["start_time"] == first["end_time"]
+    assert second["start_time"] < second["end_time"]
 
 
 def asked(notebook: Notebook, name: str) -> list[str]:

@@ -25,6 +25,7 @@ from covalab.core.model import (
     Outcome,
     Status,
     Submission,
+    TagsRequest,
 )
 from covalab.store import dispatch_rows
 from covalab.store.list_rows import select_group_page, select_newest_again, select_page
@@ -133,6 +134,23 @@ def test_a_row_has_its_result_or_why_it_failed(folder: Folder) -> None:
         ("", ""),
         ("", ""),
     ]
+
+
+def test_tags_are_listed_searched_and_changed(folder: Folder) -> None:
+    """A tag is compared whole; those of the newest dispatches are first."""
+    first, second = folder.record("tagged", tags=["paper", "a%b"]), folder.record("tagged", tags=["paper2"])
+    assert folder.found(tag="paper") == [first[-1]]
+    assert folder.found(text="paper") == [second[-1], first[-1]]
+    assert select_group_page(folder.connection, ListQuery(group=True, tag="a%b")).groups[0].count == 1
+    assert select_group_page(folder.connection, ListQuery(group=True)).tags == ["paper2", "paper", "a%b"]
+
+    found = dispatch_rows.select_dispatch(folder.connection, first)
+    assert found is not None
+    key, before = found
+    dispatch_rows.change_tags(folder.connection, key, TagsRequest(["night", "paper"], ["a%b"]))
+    _, after = dispatch_rows.select_dispatch(folder.connection, first) or (0, before)
+    assert (after.tags, after.version) == (["paper", "night"], before.version + 1)
+    assert dispatch_rows.select_submission(folder.connection, key).tags == ["paper", "night"]
 
 
 def test_groups_are_of_one_name_and_notebook(folder: Folder) -> None:

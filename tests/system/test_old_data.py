@@ -22,6 +22,7 @@ from tests.old_data.folder import described, relocate, shown
 import covalab as ct
 from covalab.client import Client, connect
 from covalab.core.codec import decode, wrap_pickle
+from covalab.core.run_log import LogQuery
 
 FOLDER = Path(__file__).parents[1] / "old_data"
 ARCHIVE = FOLDER / "schema-10_commit-8c5dfc5.tar.xz"
@@ -159,6 +160,17 @@ def test_what_ended_is_as_it_was(old: Old, name: str) -> None:
 
 
 @code_runs
+def test_the_log_says_that_times_were_not_stored(old: Old) -> None:
+    """Of what an earlier version ran, the text of a task is at its start."""
+    page = old.client.log(old.id("with_deps"), LogQuery())
+    started, *printed, _ = (line for line in page.lines if line.node >= 0 or line.status is None)
+
+    assert [line.text for line in printed] == ["from bash", "two", "before"]
+    assert {line.at for line in printed} == {started.at}
+    assert (page.is_by_start, page.has_ended) == (True, True)
+    assert ct.list_dispatches(count=1)[0]["tags"] == []
+
+
 def test_an_exception_is_the_one_that_was_raised(old: Old) -> None:
     """With its class, although that was defined in a program that is gone; and so are those of earlier attempts."""
     record = ct.get_result(old.id("failing")).get_task_result(2)

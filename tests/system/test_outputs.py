@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from tests.worker.test_outputs import kinds
 import covalab as ct
 from covalab.client import Client
 from covalab.core.graph_state import LOSSES_ALLOWED
+from covalab.core.run_log import LogQuery
+from covalab.sdk.results.run_log import followed_lines, log_lines
 from covalab.view.bundle import MIME_TYPE
 from covalab.worker.capture import OUTPUT_LIMIT
 
@@ -175,6 +179,9 @@ def second_time(folder: str) -> str:
     from IPython.display import display
 
     file = Path(folder, "was here")
+    print(f"first {file.exists()}")
+    time.sleep(0.3)
+    print("then")
     display(f"run {file.exists()}")
     if not file.exists():
         file.touch()
@@ -192,6 +199,28 @@ def test_each_attempt_keeps_its_outputs(live: Client, tmp_path: Path) -> None:
     assert b"run False" in live.blobs.load(first.outcome.outputs)
     assert "run True" in str(result.outputs[detail.node])
     assert "run False" not in str(result.outputs[detail.node])
+
+    # The log of the whole run has both, with what they printed, in the order of time.
+    kinds_and_texts = [(line.kind, line.text) for line in log_lines(live, result.dispatch_id)]
+    texts = [re.sub(r"[0-9.]+ (ms|s)\b|worker [^\s,]+", "…", text) for _, text in kinds_and_texts]
+    assert texts == [
+        "Dispatch started",
+        "Started on …",
+        "first False",
+        "then",
+        *[text for kind, text in kinds_and_texts if kind == "stderr"],
+        "Failed after …: ValueError; runs again in …",
+        "Started on …, attempt 2",
+        "first True",
+        "then",
+        "Completed after …",
+        "Dispatch completed after …",
+    ]
+    assert texts[4].startswith("Traceback")
+    times = {line.text: line.at for line in log_lines(live, result.dispatch_id, text="second_time", kinds="stdout")}
+    assert times["then"] - times["first True"] > 0.2
+    assert [line.kind for line in log_lines(live, result.dispatch_id, kinds="failure")] == ["failure"]
+    assert result.log("failure").endswith("s")
 
 
 @ct.electron
@@ -231,6 +260,10 @@ def test_outputs_are_read_while_they_are_made(live: Client, tmp_path: Path) -> N
     assert live.outputs(dispatch, node, 0).outputs == mine
     (tmp_path / "two").touch()
     until(lambda: read() == [TEXT, "two\n"])
+    # So does who reads the log of the whole run; who follows it gets the rest.
+    page = live.log(dispatch, LogQuery(count=1))
+    assert ([line.text for line in page.lines], page.more, page.has_ended) == (["two"], True, False)
+    follower = ThreadPoolExecutor(1).submit(lambda: list(followed_lines(live, dispatch, shown=page.lines)))
     assert live.outputs(dispatch, node, number).first == 2
     (tmp_path / "clear").touch()
     until(lambda: read() == [])
@@ -240,6 +273,8 @@ def test_outputs_are_read_while_they_are_made(live: Client, tmp_path: Path) -> N
     last = live.outputs(dispatch, node, number)
     assert (last.outputs, last.first, last.number, last.is_final) == ([], 1, number, True)
     assert ct.get_result(dispatch).outputs == {node: mine}
+    followed = [line.text.partition(" after ")[0] for line in follower.result(30)]
+    assert followed == ["three", "Completed", "Dispatch completed"]
 
 
 @ct.electron(time_limit=8)

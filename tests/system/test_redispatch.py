@@ -213,6 +213,24 @@ def test_a_replacement_runs_even_if_it_is_the_same(witness: Path) -> None:
     assert reused(result) == ["witnessed", "witnessed", "witnessed"]
 
 
+def test_chosen_nodes_and_what_follows_from_them_run_again(witness: Path) -> None:
+    """By number or name; all else is reused, also with the workflow built anew, and what names no node is refused."""
+    run = ct.dispatch(workflow)(str(witness))
+    names = {node.name: number for number, node in enumerate(connect().graph(run).nodes)}
+    ended(run)
+    by_name = ended(ct.redispatch(run, from_nodes="scaled")())
+    by_number = ended(ct.redispatch(run, from_nodes=[names["scaled"]])())
+    sibling = ended(ct.redispatch(run, from_nodes="witnessed(x=1)")())
+    built = ended(ct.redispatch(run, replace_electrons={"scaled": scaled}, from_nodes="witnessed(x=0)")())
+
+    assert reused(by_name) == reused(by_number) == ["witnessed", "witnessed", "witnessed"]
+    assert reused(sibling) == reused(built) == ["witnessed", "witnessed"]
+    assert [one.status for one in (by_name, by_number, sibling, built)] == [ct.status.COMPLETED] * 4
+    for wrong in ("nothing", 999):
+        with pytest.raises(GraphError, match=str(wrong)):
+            ct.redispatch(run, from_nodes=[wrong])()
+
+
 def test_a_failed_workflow_resumes_from_its_failure(witness: Path, tmp_path: Path) -> None:
     """What completed before is not repeated."""
 

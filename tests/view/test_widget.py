@@ -90,6 +90,10 @@ def test_a_page_that_looks_is_told_until_the_end(live: Client, gate: Path) -> No
     assert not page.widget._thread.is_alive()
     states = {node: status for m in page.answers("changes") for node, status, *_ in m["changes"]["nodes"]}
     assert states[0] == "completed"
+    page.say(type="log", request="a-1", query={"count": 1, "kinds": "state", "text": ""})
+    ((answer),) = page.answers("log")
+    assert (answer["request"], answer["log"]["has_ended"]) == ("a-1", True)
+    assert "Dispatch completed" in answer["log"]["lines"][0][6]
 
 
 def test_nobody_is_told_before_somebody_looks(live: Client, gate: Path) -> None:

@@ -146,7 +146,7 @@ def _run(cells: Sequence[str], folder: Path, reuse: bool, dispatch: str, lost_af
                 assert (failed.reuse is not None and not failed.reuse.dispatch) is reuse
                 record = unfinished.take()
                 break
-            shown = stored_outputs(*capture.texts(), None, blobs) if recorder.n_events else None
+            shown = None if recorder.is_empty else stored_outputs(*capture.texts(), None, blobs)[0]
             stdout, stderr = capture.take()
             outcome = after.completed(Outcome(number, "completed", 0, 1, None, None, stdout, stderr, "", None, shown))
             about = outcome.reuse

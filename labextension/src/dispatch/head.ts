@@ -3,12 +3,13 @@
  */
 import { h, iconButton, statusMark, summaryMark } from '../dom';
 import { canCancel, describeCounts, formatDuration, formatElapsed, formatTime, isTerminal, STATUSES, summaryLabel, total } from '../text';
-import type { ISnapshot } from '../tokens';
+import type { IDispatchSource, ISnapshot } from '../tokens';
 import type { Counts, DispatchSummary } from '../wire';
+import { TagsView } from './tagsView';
 import { SUMMARY_LABELS } from '../words';
 
 /** What is shown below the head. */
-export type Shown = 'graph' | 'timeline';
+export type Shown = 'graph' | 'timeline' | 'tasks' | 'log';
 
 export interface IHeadOptions {
   readonly cancel: () => void;
@@ -18,17 +19,21 @@ export interface IHeadOptions {
   readonly open: (() => void) | null;
   readonly start: (() => void) | null;
   readonly redispatch: ((reuse: boolean) => void) | null;
+  readonly tag: IDispatchSource['tag'];
 }
 
 const VIEWS: readonly (readonly [Shown, string])[] = [
   ['graph', 'Graph'],
-  ['timeline', 'Timeline']
+  ['timeline', 'Timeline'],
+  ['tasks', 'Tasks'],
+  ['log', 'Log']
 ];
 
 /** Shows the state of one dispatch in one line. */
 export class DispatchHead {
   constructor(options: IHeadOptions) {
-    const { redispatch, start, open } = options;
+    const { redispatch, start, open, tag } = options;
+    this._tags = new TagsView(tag);
     const button = (text: string, title: string, act: () => void, name = ''): HTMLButtonElement =>
       h('button', { class: `cv-button ${name}`.trim(), text, title, attrs: { type: 'button' }, onClick: act });
     this._mark = h('span', { class: 'cv-badge' });
@@ -55,6 +60,7 @@ export class DispatchHead {
       this._name,
       this._counts,
       this._time,
+      this._tags.node,
       h('span', { class: 'cv-actions' }, this.views, this.fold, this._start, this._resume, this._again, this._pause, this._cancel, open ? iconButton('open', 'Open in a tab of its own', open) : null)
     );
   }
@@ -74,8 +80,9 @@ export class DispatchHead {
     window.clearTimeout(this._timer);
   }
 
-  /** Mark the view that is shown. */
-  setShown(shown: Shown): void {
+  /** Mark the view that is shown, and offer only those that there are. */
+  setShown(shown: Shown, offered: readonly Shown[]): void {
+    this.views.querySelectorAll<HTMLElement>('button').forEach(one => (one.hidden = !offered.includes(one.dataset['view'] as Shown)));
     this.views.querySelectorAll<HTMLElement>('button').forEach(one => one.setAttribute('aria-pressed', String(one.dataset['view'] === shown)));
   }
 
@@ -85,6 +92,7 @@ export class DispatchHead {
     this._updateBadge(snapshot);
     this._name.textContent = summary.name;
     this._name.title = summary.id;
+    this._tags.update(summary.tags ?? []); // a notebook may have been saved before there were tags
     this._updateTime();
     this._updateButtons(snapshot, isCancelling);
     this._updateProgress(summary, counts);
@@ -154,6 +162,7 @@ export class DispatchHead {
   }
 
   private readonly _mark: HTMLElement;
+  private readonly _tags: TagsView;
   private readonly _name: HTMLElement;
   private readonly _time: HTMLElement;
   private readonly _counts: HTMLElement;

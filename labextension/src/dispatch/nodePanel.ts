@@ -30,6 +30,8 @@ export interface INodePanelOptions {
   readonly select: (node: number | null) => void;
   /** Open the child dispatch of a sublattice; without this its id is only shown. */
   readonly open?: ((id: string) => void) | null;
+  /** Run a node, and what follows from it, again. */
+  readonly runFrom?: ((node: number) => void) | null;
   /** Read the outputs of a node that changed after a number, and show outputs; without these, printed text is shown as text. */
   readonly readOutputs?: ((node: number, since: number) => Promise<IOutputsPage>) | null;
   readonly createOutputs?: (() => IOutputsView) | null;
@@ -132,6 +134,14 @@ export class NodePanel {
       state !== undefined &&
       (state[1] !== shown.status || state[4] !== shown.attempt || (state[5] ?? null) !== shown.next_at || (child ?? shown.child) !== shown.child)
     );
+  }
+
+  /** Whether its dispatch has ended, so that it can be run again from here. */
+  setCanRunFrom(can: boolean): void {
+    if (this._canRunFrom !== can) {
+      this._canRunFrom = can;
+      this._detail && this._update(this._detail);
+    }
   }
 
   /** Show how far the node is; undefined: it does not say so, or runs no more. */
@@ -320,7 +330,15 @@ export class NodePanel {
     if (detail.next_at !== null) {
       this._updateWait(detail, status);
     }
-    return h('div', { class: 'cv-state' }, status, took);
+    return h('div', { class: 'cv-state' }, status, took, this._runFrom(detail));
+  }
+
+  private _runFrom({ kind, node }: NodeDetail): HTMLElement | null {
+    const { runFrom } = this._options;
+    if (!runFrom || !this._canRunFrom || isPlumbing(kind)) {
+      return null;
+    }
+    return h('button', { class: 'cv-button cv-runFrom', text: 'Run again from here', title: 'Run this task, and all that follow from it, again; reuse the others', attrs: { type: 'button' }, onClick: () => runFrom(node) });
   }
 
   /** Make the folded table of what concerns the machinery rather than the work. */
@@ -376,6 +394,7 @@ export class NodePanel {
   private readonly _progress = h('div', { class: 'cv-progress', attrs: { hidden: '' } }, this._bar, this._progressText);
   private readonly _value = h('section', { class: 'cv-valueSection', attrs: { hidden: '' } });
   private _preview: PreviewView | null = null;
+  private _canRunFrom = false;
   private _isMachineryOpen = false;
   private readonly _outputs = h('section', { class: 'cv-outputs', attrs: { hidden: '' } }, h('h4', { text: 'Output' }));
   private _nameOf: (node: number) => string = String;

@@ -23,8 +23,8 @@ export interface IRendererOptions {
   readonly createSource: (bundle: IBundle) => IDispatchSource;
   /** Open a dispatch in a tab; null where there are no tabs. */
   readonly open: ((id: string) => void) | null;
-  /** Run a dispatch again; with `reuse`, completed nodes are not run again. */
-  readonly redispatch: (id: string, reuse: boolean) => void;
+  /** Run a dispatch again; with `reuse`, completed nodes are not run again, but for `nodes` and what follows from them. */
+  readonly redispatch: (id: string, reuse: boolean, nodes?: readonly number[]) => void;
   /** Read the output of a dispatch that has ended, as the notebook saves it. */
   readonly readBundle?: ((id: string) => Promise<Record<string, ReadonlyJSONValue>>) | null;
   /** Put code into a cell below that of the output; null where there is no notebook. */
@@ -122,7 +122,7 @@ class DispatchRenderer extends Widget implements IRenderMime.IRenderer {
       place: 'output',
       open: open && (() => open(bundle.id)),
       openDispatch: open,
-      redispatch: reuse => redispatch(bundle.id, reuse),
+      redispatch: (reuse, nodes) => redispatch(bundle.id, reuse, nodes),
       createOutputs: () => createOutputs(model.trusted),
       insert: insert ? code => insert(code, this.node) : null,
       hasDisplays: (bundle.outputs?.nodes.length ?? 0) > 0

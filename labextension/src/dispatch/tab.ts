@@ -14,7 +14,7 @@ import type { DispatchProvenance } from '../wire';
 export interface IDispatchTabOptions {
   readonly openDispatch: (id: string) => void;
   readonly start: () => void;
-  readonly redispatch: (reuse: boolean) => void;
+  readonly redispatch: (reuse: boolean, nodes?: readonly number[]) => void;
   readonly createOutputs: (() => IOutputsView) | null;
   readonly insert?: ((code: string) => void) | null;
   readonly readProvenance: () => Promise<DispatchProvenance>;

@@ -16,6 +16,8 @@ import { DispatchHead, type Shown } from './head';
 import { NodePanel } from './nodePanel';
 import { PreviewView } from './preview';
 import { codeFor, isWorthPreview } from './previewText';
+import { LOG_HEIGHT, LogView } from './logView';
+import { TaskTable } from './taskTable';
 
 /** The most inputs, and parts of a result, that are shown. */
 const MAX_VALUES = 8;
@@ -44,8 +46,8 @@ export interface IDispatchViewOptions {
   readonly below?: HTMLElement | null;
   /** Start a dispatch that was recorded and not started. */
   readonly start?: (() => void) | null;
-  /** Run the dispatch again under a new id; with `reuse`, completed nodes are not run again. */
-  readonly redispatch?: ((reuse: boolean) => void) | null;
+  /** Run the dispatch again under a new id; with `reuse`, completed nodes are not run again, but for `nodes` and what follows from them. */
+  readonly redispatch?: ((reuse: boolean, nodes?: readonly number[]) => void) | null;
 }
 
 /** Shows one dispatch. */
@@ -60,7 +62,8 @@ export class DispatchView {
       fold: () => this._setOpen(this.node.classList.contains('cv-mod-folded')),
       open: options.open ?? null,
       start: options.start ?? null,
-      redispatch: options.redispatch ?? null
+      redispatch: options.redispatch ?? null,
+      tag: this._source.tag
     });
     this._stale = h('div', { class: 'cv-stale', attrs: { role: 'status', hidden: '' } });
     this._next = h('div', { class: 'cv-next', attrs: { role: 'status', hidden: '' } });
@@ -71,14 +74,13 @@ export class DispatchView {
       onHeight: () => this._updateHeight(),
       wheelZooms: options.place === 'main'
     });
-    this._timeline = new TimelineView({
-      source: this._source,
-      onSelect: node => this.select(node),
-      onHeight: () => this._updateHeight(),
-      wheelZooms: options.place === 'main'
-    });
+    const { _source: source } = this;
+    const select = (node: number | null): void => this.select(node);
+    this._timeline = new TimelineView({ source, onSelect: select, onHeight: () => this._updateHeight(), wheelZooms: options.place === 'main' });
+    this._tasks = new TaskTable({ source, select });
+    this._log = new LogView({ source, select });
     this._panel = this._createPanel();
-    this._execution = new ExecutionPanel({ source: this._source, select: node => this.select(node), nameOf: node => this._nameOf(node) });
+    this._execution = new ExecutionPanel({ source, select, nameOf: node => this._nameOf(node) });
     this._stage = h('div', { class: 'cv-stage' }, this._graph.node, this._panel.node);
     this._empty = h('div', { class: 'cv-empty', text: 'Waiting for the dispatch…' });
     this.node = h(
@@ -111,8 +113,9 @@ export class DispatchView {
   }
 
   private _createPanel(): NodePanel {
-    const { openDispatch, createOutputs, insert } = this._options;
+    const { openDispatch, createOutputs, insert, redispatch } = this._options;
     return new NodePanel({
+      runFrom: redispatch ? node => redispatch(true, [node]) : null,
       select: node => this.select(node),
       open: openDispatch ?? null,
       readOutputs: this._source.outputs,
@@ -134,6 +137,8 @@ export class DispatchView {
     this._preview?.dispose();
     this._graph.dispose();
     this._timeline.dispose();
+    this._tasks.dispose();
+    this._log.dispose();
     this._panel.dispose();
     this._execution.dispose();
     this._disposed = true;
@@ -157,12 +162,13 @@ export class DispatchView {
     this._selected = node;
     this._graph.select(node);
     this._timeline.select(node);
+    this._tasks.select(node);
     this.node.classList.toggle('cv-mod-panel', node !== null);
     if (node === null) {
       const hadFocus = this._panel.hasFocus;
       this._panel.clear();
       // The reader goes on where the panel was opened.
-      hadFocus && this._graph.node.querySelector<HTMLElement>('[role="listbox"]')?.focus();
+      hadFocus && this._stage.querySelector<HTMLElement>(':scope > :not([hidden]) :is([role="listbox"], [role="grid"])')?.focus();
     } else {
       void this._load(node);
       this._isChosenByKey && this._panel.focus();
@@ -170,10 +176,9 @@ export class DispatchView {
     this._arrange();
   }
 
-  /** Show the graph or the timeline; where there is room, both are shown. */
+  /** Show the graph, the timeline, the tasks or the log; where there is room, graph and timeline are shown together. */
   private _show(shown: Shown): void {
     this._view = shown;
-    this._head.setShown(shown);
     this._arrange();
   }
 
@@ -183,22 +188,31 @@ export class DispatchView {
     // One box is no picture of anything: the list of the graph shows it as a line.
     const isSingle = this._boxes < 2;
     this.node.classList.toggle('cv-mod-single', isSingle);
-    this.node.classList.toggle('cv-mod-both', both && !isSingle);
-    this._head.views.hidden = both || isSingle;
-    this._graph.node.hidden = !isSingle && !both && this._view !== 'graph';
-    const showsTime = !isSingle && (both || this._view === 'timeline');
-    if (showsTime && !this._timeline.node.parentNode) {
-      this._stage.insertBefore(this._timeline.node, this._panel.node); // most views never show it
+    const offered: readonly Shown[] = isSingle ? ['graph', 'log'] : both ? ['graph', 'tasks', 'log'] : ['graph', 'timeline', 'tasks', 'log'];
+    const view = offered.includes(this._view) ? this._view : 'graph';
+    this.node.classList.toggle('cv-mod-both', both && !isSingle && view === 'graph');
+    this._head.setShown(view, offered);
+    this._graph.node.hidden = view !== 'graph';
+    for (const [part, isShown] of [
+      [this._timeline, view === 'timeline' || (view === 'graph' && both && !isSingle)],
+      [this._tasks, view === 'tasks'],
+      [this._log, view === 'log']
+    ] as const) {
+      if (isShown && !part.node.parentNode) {
+        this._stage.insertBefore(part.node, this._panel.node); // most views never show it
+      }
+      part.isShown = isShown;
     }
-    this._timeline.isShown = showsTime;
     const isFolded = this.node.classList.contains('cv-mod-folded');
-    this._head.views.hidden ||= isFolded;
+    this._head.views.hidden = isFolded;
+    this.node.classList.toggle('cv-mod-table', view === 'tasks' || view === 'log');
     this._stage.hidden = this._shown === null || isFolded;
     this._updateHeight();
   }
 
   private _updateHeight(): void {
-    const height = this._graph.node.hidden ? (this._timeline.node.hidden ? 0 : this._timeline.wantedHeight) : this._graph.wantedHeight;
+    const shown = [this._graph, this._timeline, this._tasks].find(({ node }) => !node.hidden);
+    const height = this._log.node.hidden ? (shown?.wantedHeight ?? 0) : LOG_HEIGHT;
     this._stage.style.setProperty('--cv-height', `${height}px`);
   }
 
@@ -247,8 +261,11 @@ export class DispatchView {
     if (graph) {
       this._graph.setStates(states, snapshot.stale === '');
       this._timeline.update(snapshot);
+      this._tasks.update(snapshot);
       this._graph.setProgress(snapshot.progress);
     }
+    this._log.update(snapshot);
+    this._panel.setCanRunFrom(isTerminal(summary.status) && snapshot.stale === '');
     this._panel.showProgress(this._selected === null ? undefined : snapshot.progress.get(this._selected));
     if (this._selected !== null && this._panel.isOutdated(states.get(this._selected), snapshot.children.get(this._selected))) {
       void this._load(this._selected);
@@ -408,7 +425,7 @@ export class DispatchView {
 
   /** Note that a node is chosen with the keyboard, whose focus then moves to what was opened. */
   private _onAnyKey = ({ key, target }: KeyboardEvent): void => {
-    if ((key === 'Enter' || key === ' ') && this._graph.node.contains(target as Node)) {
+    if ((key === 'Enter' || key === ' ') && this._stage.contains(target as Node) && !this._panel.node.contains(target as Node)) {
       this._isChosenByKey = true;
       window.setTimeout(() => (this._isChosenByKey = false));
     }
@@ -437,6 +454,8 @@ export class DispatchView {
   private readonly _stage: HTMLElement;
   private readonly _graph: GraphView;
   private readonly _timeline: TimelineView;
+  private readonly _tasks: TaskTable;
+  private readonly _log: LogView;
   private readonly _resizes: ResizeObserver;
   private readonly _panel: NodePanel;
   private _shown: IGraph | null = null;

@@ -126,8 +126,8 @@ export class DispatchesModel implements IDisposable {
   }
 
   /** Run a dispatch again and return the new id. */
-  async redispatch(id: string, reuse: boolean): Promise<string> {
-    const summary = await this._client.redispatch(id, reuse);
+  async redispatch(id: string, reuse: boolean, nodes: readonly number[] = []): Promise<string> {
+    const summary = await this._client.redispatch(id, reuse, nodes);
     this._merge([summary]);
     return summary.id;
   }

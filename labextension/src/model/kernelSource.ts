@@ -4,8 +4,8 @@
  * The Python side is `covalab.view.widget`. Messages are small objects with a `type`; a request carries an id that its
  * response repeats.
  */
-import { type IGraph, readBundle } from '../tokens';
-import type { DispatchChanges, ExecutionView, NodeDetail, StreamPage, Timeline } from '../wire';
+import { type IGraph, type ILogQuery, readBundle } from '../tokens';
+import type { DispatchChanges, ExecutionView, LogPage, NodeDetail, StreamPage, Timeline } from '../wire';
 import { withChanges } from './snapshot';
 import { DispatchSource } from './source';
 
@@ -22,6 +22,7 @@ type Response =
   | { type: 'execution'; request: string; execution: ExecutionView }
   | { type: 'stream'; request: string; page: StreamPage }
   | { type: 'timeline'; request: string; timeline: Timeline }
+  | { type: 'log'; request: string; log: LogPage }
   | { type: 'done'; request: string }
   | { type: 'problem'; request: string; message: string };
 
@@ -61,7 +62,12 @@ export class KernelSource extends DispatchSource {
     return (await this._request({ type: 'timeline' })) as Timeline;
   }
 
+  async log(query: ILogQuery): Promise<LogPage> {
+    return (await this._request({ type: 'log', query })) as LogPage;
+  }
+
   readonly outputs = null;
+  readonly tag = null;
   readonly preview = null;
 
   async cancel(): Promise<void> {
@@ -152,6 +158,8 @@ function contentOf(message: Response): unknown {
       return message.page;
     case 'timeline':
       return message.timeline;
+    case 'log':
+      return message.log;
     default:
       return undefined;
   }

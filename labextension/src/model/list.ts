@@ -19,6 +19,8 @@ export interface IWanted {
   readonly text: string;
   readonly only: '' | 'active' | 'completed' | 'failed' | 'failed_tasks' | 'cancelled_tasks';
   readonly sort: 'newest' | 'oldest' | 'longest' | 'name';
+  /** Only dispatches with this tag; empty: all. */
+  readonly tag: string;
 }
 
 /** Holds the groups that match, kept up to date while it is shown. */
@@ -45,6 +47,9 @@ export class SearchList implements IDisposable {
 
   /** Number of groups and of dispatches that match, and of all dispatches. */
   readonly counts = { groups: 0, matching: 0, total: 0 };
+
+  /** All tags that there are. */
+  tags: readonly string[] = [];
 
   /** The reason why the list may be out of date; empty while it is not. */
   problem = '';
@@ -112,6 +117,7 @@ export class SearchList implements IDisposable {
       }
       this._groups = found.flatMap(({ groups }) => groups);
       Object.assign(this.counts, { groups: found[0].n_groups, matching: found[0].matching, total: found[0].total });
+      this.tags = found[0].tags;
       this.problem = '';
       this.isReady = true;
     } catch (error) {
@@ -159,7 +165,7 @@ export class SearchList implements IDisposable {
   private readonly _feed: Feed;
   private readonly _changed = new Signal<this, void>(this);
   private _groups: readonly DispatchGroup[] = [];
-  private _wanted: IWanted = { text: '', only: '', sort: 'newest' };
+  private _wanted: IWanted = { text: '', only: '', sort: 'newest', tag: '' };
   private _count = PAGE;
   private _reads = 0;
   private _timer = 0;

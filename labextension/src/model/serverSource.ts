@@ -5,8 +5,8 @@ import { Poll } from '@lumino/polling';
 import type { Client } from '../client';
 import { RefusedError } from '../refusal';
 import { errorMessage, isTerminal } from '../text';
-import type { IBundle, IGraph, IOutputsPage, IPreviewQuery } from '../tokens';
-import type { DispatchSummary, ExecutionView, NodeDetail, Preview, StreamPage, Timeline } from '../wire';
+import type { IBundle, IGraph, ILogQuery, IOutputsPage, IPreviewQuery } from '../tokens';
+import type { DispatchSummary, ExecutionView, LogPage, NodeDetail, Preview, StreamPage, Timeline } from '../wire';
 import type { Feed } from './feed';
 import { withChanges } from './snapshot';
 import { DispatchSource } from './source';
@@ -46,6 +46,15 @@ export class ServerSource extends DispatchSource {
   timeline(): Promise<Timeline> {
     return this._client.timeline(this.id);
   }
+
+  log(query: ILogQuery): Promise<LogPage> {
+    return this._client.log(this.id, query);
+  }
+
+  readonly tag = async (add: readonly string[], remove: readonly string[]): Promise<void> => {
+    const summary = await this._client.tag(this.id, add, remove);
+    this.setSnapshot(this.snapshot && { ...this.snapshot, summary: { ...this.snapshot.summary, tags: summary.tags } });
+  };
 
   readonly outputs = (node: number, since: number): Promise<IOutputsPage> => this._client.outputs(this.id, node, since);
 

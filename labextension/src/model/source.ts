@@ -2,8 +2,8 @@
  * Base class of the two sources of a dispatch: the Jupyter server and the kernel.
  */
 import { type ISignal, Signal } from '@lumino/signaling';
-import type { IBundle, IDispatchSource, ISnapshot } from '../tokens';
-import type { ExecutionView, NodeDetail, StreamPage, Timeline } from '../wire';
+import type { IBundle, IDispatchSource, ILogQuery, ISnapshot } from '../tokens';
+import type { ExecutionView, LogPage, NodeDetail, StreamPage, Timeline } from '../wire';
 import { fromBundle } from './snapshot';
 
 /** Holds the latest snapshot and emits the signals; a subclass transports requests and changes. */
@@ -41,6 +41,8 @@ export abstract class DispatchSource implements IDispatchSource {
   abstract readonly preview: IDispatchSource['preview'];
   abstract node(node: number): Promise<NodeDetail>;
   abstract timeline(): Promise<Timeline>;
+  abstract log(query: ILogQuery): Promise<LogPage>;
+  abstract readonly tag: IDispatchSource['tag'];
   abstract cancel(): Promise<void>;
   abstract execution(): Promise<ExecutionView>;
   abstract stream(since: number, last: number): Promise<StreamPage>;

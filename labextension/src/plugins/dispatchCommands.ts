@@ -103,7 +103,7 @@ function openCommand(app: JupyterFrontEnd, covalab: ICovalab, tracker: WidgetTra
         tab = new DispatchTab(new ServerSource(id, client, feed, null), {
           openDispatch: other => void app.commands.execute(CommandIDs.open, { id: other }),
           start: () => void app.commands.execute(CommandIDs.start, { id }),
-          redispatch: reuse => void app.commands.execute(CommandIDs.redispatch, { id, reuse }),
+          redispatch: (reuse, nodes) => void app.commands.execute(CommandIDs.redispatch, { id, reuse, ...(nodes && { nodes: [...nodes] }) }),
           // What the reader's own tasks have shown is as trusted as the output of a cell that was run here.
           createOutputs: () => createOutputs(true),
           insert: code => insertCode(app, code, null),
@@ -126,7 +126,7 @@ function redispatchCommand(app: JupyterFrontEnd, covalab: ICovalab): Command {
       const id = await findDispatch(app, covalab, args['id'], ({ status }) => isTerminal(status));
       if (id !== null) {
         await notifyOfError(async () => {
-          const created = await covalab.dispatches.redispatch(id, args['reuse'] === true);
+          const created = await covalab.dispatches.redispatch(id, args['reuse'] === true, (args['nodes'] as number[] | undefined) ?? []);
           await app.commands.execute(CommandIDs.open, { id: created });
         });
       }
@@ -206,6 +206,6 @@ namespace Private {
 
   export const REDISPATCH_ARGS = {
     type: 'object',
-    properties: { id: ID, reuse: { type: 'boolean', description: 'Whether completed tasks are reused' } }
+    properties: { id: ID, reuse: { type: 'boolean', description: 'Whether completed tasks are reused' }, nodes: { type: 'array', items: { type: 'integer' }, description: 'Nodes that run nevertheless, with all that follow from them' } }
   } as const;
 }

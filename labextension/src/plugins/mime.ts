@@ -28,7 +28,7 @@ export const mimePlugin: JupyterFrontEndPlugin<void> = {
       rendererFactory({
         createSource: bundle => new ServerSource(bundle.id, client, feed, bundle),
         open,
-        redispatch: (id, reuse) => void dispatches.redispatch(id, reuse).catch((error: unknown) => Notification.error(errorMessage(error))),
+        redispatch: (id, reuse, nodes) => void dispatches.redispatch(id, reuse, nodes).catch((error: unknown) => Notification.error(errorMessage(error))),
         createOutputs,
         readBundle: id => client.bundle(id),
         insert: (code, output) => insertCode(app, code, output)

@@ -5,7 +5,7 @@ import { InterruptForms } from '../dispatch/interruptForms';
 import { h, iconButton, summaryMark } from '../dom';
 import type { DispatchesModel } from '../model/dispatches';
 import { ExecutionReader } from '../model/execution';
-import { canCancel, counted, describeCounts, formatAge, formatDuration, formatElapsed, isNotebookRun, isTerminal, STATUSES, summaryLabel, total } from '../text';
+import { canCancel, counted, describeCounts, formatAge, formatDuration, formatElapsed, isNotebookRun, isTerminal, STATUSES, summaryLabel, tagsLabel, total } from '../text';
 import type { DispatchRow as ListRow, DispatchSummary } from '../wire';
 import { SUMMARY_LABELS } from '../words';
 
@@ -127,9 +127,9 @@ export class DispatchRow {
     const label = summaryLabel(summary);
     // The mark shows every status, but it does not distinguish these.
     const isLabelled = held || label === SUMMARY_LABELS.paused || label === SUMMARY_LABELS.waiting;
-    this._where.textContent = [isLabelled ? label : '', title ? '' : (summary.notebook.split('/').pop() ?? ''), title === age ? '' : age].filter(Boolean).join(' · ');
+    this._where.textContent = [isLabelled ? label : '', title ? '' : (summary.notebook.split('/').pop() ?? ''), title === age ? '' : age, tagsLabel(summary.tags)].filter(Boolean).join(' · ');
     this._where.hidden = this._where.textContent === '';
-    const facts = [summary.name, summary.inputs, label, ...describeCounts(counts), summary.notebook, age];
+    const facts = [summary.name, summary.inputs, label, ...describeCounts(counts), summary.notebook, age, tagsLabel(summary.tags)];
     this._main.setAttribute('aria-label', facts.filter(Boolean).join(', '));
     this._main.title = [`${summary.name} · ${label}`, describeCounts(counts).join(', '), summary.notebook, summary.id, summary.error]
       .filter(Boolean)

@@ -64,7 +64,7 @@ export class Sidebar extends Widget {
     this._deletes = new PendingDeletes(options.remove, () => this._update());
     this._search = h('input', {
       class: 'cv-search',
-      attrs: { type: 'search', placeholder: 'Search all dispatches', 'aria-label': 'Search by name, notebook, inputs or id' }
+      attrs: { type: 'search', placeholder: 'Search all dispatches', 'aria-label': 'Search by name, notebook, inputs, tag or id' }
     });
     this._filters = h(
       'div',
@@ -75,6 +75,8 @@ export class Sidebar extends Widget {
     );
     this._sort = h('select', { class: 'cv-sort', attrs: { 'aria-label': 'Order' } }, ...SORTS.map(([value, text]) => h('option', { text, attrs: { value } })));
     this._sort.addEventListener('change', () => options.list.want({ sort: this._sort.value as IWanted['sort'] }));
+    this._tags = h('select', { class: 'cv-sort cv-tagFilter', attrs: { 'aria-label': 'Tag', hidden: '' } });
+    this._tags.addEventListener('change', () => options.list.want({ tag: this._tags.value }));
     this._found = h('span', { class: 'cv-foundCount', attrs: { role: 'status' } });
     this._bar = h('div', { class: 'cv-choiceBar', attrs: { role: 'status', hidden: '' } });
     this._example = h('button', { class: 'cv-button cv-example', text: 'Insert %%electron --run', attrs: { type: 'button', hidden: '' }, onClick: () => options.insertExample() });
@@ -105,7 +107,7 @@ export class Sidebar extends Widget {
       this._dashboard.node,
       this._search,
       this._filters,
-      h('div', { class: 'cv-listHead' }, this._found, this._sort),
+      h('div', { class: 'cv-listHead' }, this._found, this._tags, this._sort),
       this._bar,
       this._message,
       this._example,
@@ -232,6 +234,7 @@ export class Sidebar extends Widget {
     const sorted = [...shown].sort((a, b) => Number(b.newest.summary.waiting > 0) - Number(a.newest.summary.waiting > 0));
     this._updateRows(sorted);
     this._updateBar();
+    this._updateTags();
     const { matching, total } = list.counts;
     this._found.textContent = !list.isReady || total === 0 ? '' : matching === total ? counted(total, 'dispatch', 'dispatches') : `${matching.toLocaleString('en')} of ${total.toLocaleString('en')}`;
     this._message.textContent = this._messageText(shown.length);
@@ -241,6 +244,18 @@ export class Sidebar extends Widget {
     this._more.hidden = !list.hasMore;
     // Durations grow while nothing changes: each second for running dispatches, else the ages each minute.
     this._timer = window.setTimeout(() => this._update(), shown.some(({ newest: { summary } }) => !isTerminal(summary.status) && !summary.held) ? 1000 : 60_000);
+  }
+
+  private _updateTags(): void {
+    const { tags, wanted } = this._options.list;
+    const all = wanted.tag && !tags.includes(wanted.tag) ? [wanted.tag, ...tags] : tags;
+    const key = all.join();
+    this._tags.hidden = all.length === 0;
+    if (key !== this._tagsKey) {
+      this._tagsKey = key;
+      this._tags.replaceChildren(h('option', { text: 'All tags', attrs: { value: '' } }), ...all.map(tag => h('option', { text: `#${tag}`, attrs: { value: tag } })));
+      this._tags.value = wanted.tag;
+    }
   }
 
   /** Update, add and remove rows. Rows are reused, so that focus and pointer stay on the row they were on. */
@@ -298,6 +313,8 @@ export class Sidebar extends Widget {
   private readonly _rowOptions: IRowOptions;
   private readonly _deletes: PendingDeletes;
   private readonly _sort: HTMLSelectElement;
+  private readonly _tags: HTMLSelectElement;
+  private _tagsKey = '';
   private readonly _found: HTMLElement;
   private readonly _bar: HTMLElement;
   private readonly _example: HTMLElement;

@@ -15,6 +15,7 @@ from covalab.cli.dispatches import print_notices, summary_table
 from covalab.cli.output import console, duration_text, echo_json, elapsed, fact_table, plain_text, table
 from covalab.core.errors import DispatcherSilent
 from covalab.core.pool_notice import jobs_text, notice, unfit_text
+from covalab.core.run_log import KINDS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -157,10 +158,48 @@ def _print_lacks(out: Console, pool: PoolStatus) -> None:
 
 
 @click.command()
+@click.argument("dispatch", metavar="[ID]", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Keep printing lines as they are written.")
-@click.option("-n", "--lines", type=click.IntRange(0), default=50, show_default=True, help="Number of lines to print.")
-def logs(*, follow: bool, lines: int) -> None:
-    """Print the end of the log of the dispatcher and its workers."""
+@click.option(
+    "-n", "--lines", type=click.IntRange(0), help="Number of lines to print.  [default: 50; of a dispatch all]"
+)
+@click.option(
+    "--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="Of a dispatch, only these; may be repeated."
+)
+@click.option(
+    "--text", default="", help="Of a dispatch, only lines with these words, in them or in the name of the node."
+)
+def logs(dispatch: str | None, *, follow: bool, lines: int | None, kinds: tuple[str, ...], text: str) -> None:
+    """Print the log of a dispatch: what its nodes printed and how their states changed, in the order of time.
+
+    Without ID, print the end of the log of the dispatcher and its workers.
+    """
+    if dispatch is not None:
+        _print_run_log(dispatch, ",".join(kinds), text, lines, follow=follow)
+        return
+    if kinds or text:
+        message = "--kind and --text choose lines of the log of a dispatch; name one: `covalab logs ID`"
+        raise click.UsageError(message)
+    _print_own_log(50 if lines is None else lines, follow=follow)
+
+
+def _print_run_log(dispatch: str, kinds: str, text: str, lines: int | None, *, follow: bool) -> None:
+    from covalab.client import connect
+    from covalab.sdk.results.run_log import followed_lines, last_lines, line_text, log_lines
+
+    client = connect()
+    shown = [] if lines is None else last_lines(client, dispatch, lines, kinds, text)
+    for line in shown:
+        click.echo(line_text(line))
+    if follow:
+        found = followed_lines(client, dispatch, kinds, text, shown)
+    else:
+        found = log_lines(client, dispatch, kinds, text) if lines is None else iter(())
+    for line in found:
+        click.echo(line_text(line))
+
+
+def _print_own_log(lines: int, *, follow: bool) -> None:
     from covalab.client.connecting import own_data_dir
     from covalab.client.paths import log_file
 

@@ -50,15 +50,24 @@ _MOST_FAILURES: Final = 20
 )
 @click.option("--name", help="Only dispatches of the lattice with this name.")
 @click.option("--schedule", metavar="ID", help="Only the runs of the series with this id.")
+@click.option("--tag", help="Only dispatches with this tag.")
 @click.option(
     "-n", "--count", type=click.IntRange(1, 1000), default=20, show_default=True, help="Number of dispatches to list."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_(*, statuses: Sequence[Status], name: str | None, schedule: str | None, count: int, as_json: bool) -> None:
+def list_(
+    *,
+    statuses: Sequence[Status],
+    name: str | None,
+    schedule: str | None,
+    tag: str | None,
+    count: int,
+    as_json: bool,
+) -> None:
     """List dispatches, newest first."""
     from covalab.client import connect
 
-    found = connect().dispatches(status=statuses or None, name=name, count=count, schedule=schedule)
+    found = connect().dispatches(status=statuses or None, name=name, count=count, schedule=schedule, tag=tag)
     if as_json:
         echo_json(found)
     elif found:
@@ -66,7 +75,7 @@ def list_(*, statuses: Sequence[Status], name: str | None, schedule: str | None,
         out.print(summary_table(found))
         print_notices(out, found)
     else:
-        which = " that match" if statuses or name or schedule else ""
+        which = " that match" if statuses or name or schedule or tag else ""
         click.echo(f"no dispatches{which} in {connect().where}")
 
 
@@ -106,11 +115,42 @@ def cancel(dispatch: str, nodes: Sequence[int]) -> None:
 @click.command()
 @click.argument("dispatch", metavar="ID")
 @click.option("--reuse", is_flag=True, help="Take over the results that exist; only the other nodes run.")
-def redispatch(dispatch: str, *, reuse: bool) -> None:
+@click.option(
+    "--from",
+    "nodes",
+    multiple=True,
+    metavar="NODE",
+    help="Run this node, and all that follow from it, again and reuse the others; its number or name. May be repeated.",
+)
+def redispatch(dispatch: str, *, reuse: bool, nodes: Sequence[str]) -> None:
     """Run a dispatch again with the same arguments and print the id of the new dispatch."""
     from covalab.sdk.dispatching import redispatch
 
-    click.echo(redispatch.redispatch(dispatch, reuse_previous_results=reuse)())
+    click.echo(redispatch.redispatch(dispatch, reuse_previous_results=reuse, from_nodes=nodes)())
+
+
+class _Words(click.Command):
+    """Command of which words with a minus are no options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        asks_for_help = not args or args[0] in ("-h", "--help")
+        return super().parse_args(ctx, args if asks_for_help else ["--", *args])
+
+
+@click.command(cls=_Words)
+@click.argument("dispatch", metavar="ID")
+@click.argument("changes", metavar="+TAG|-TAG...", nargs=-1)
+def tag(dispatch: str, changes: Sequence[str]) -> None:
+    """Add tags to a dispatch and remove some: `covalab tag ID +paper -draft`. Print those that it has."""
+    from covalab.sdk.dispatching.tags import tag
+
+    wrong = [change for change in changes if change[:1] not in ("+", "-")]
+    if wrong:
+        message = f"write +{wrong[0]} to add the tag, -{wrong[0]} to remove it"
+        raise click.UsageError(message)
+    add = [change[1:] for change in changes if change.startswith("+")]
+    remove = [change[1:] for change in changes if change.startswith("-")]
+    click.echo(" ".join(tag(dispatch, *add, remove=remove)))
 
 
 @click.command()
@@ -202,7 +242,7 @@ def summary_table(dispatches: Iterable[DispatchSummary]) -> Table:
     for one in dispatches:
         found.add_row(
             one.id,
-            plain_text(short_name(one.name)),
+            plain_text(" ".join([short_name(one.name), *(f"#{tag}" for tag in one.tags)])),
             status_text(one.status),
             progress_text(one.counts),
             time_text(one.created_at),
@@ -239,6 +279,8 @@ def _facts(record: DispatchRecord, schedule: Schedule | None) -> Table:
             every = f"by {schedule.cron!r} in {schedule.zone}"
         facts.add_row("series", f"{summary.schedule_id}, {every}")
     facts.add_row("took", run_time_text(summary.started_at, summary.ended_at))
+    if summary.tags:
+        facts.add_row("tags", plain_text(" ".join(summary.tags)))
     if summary.notebook:
         facts.add_row("notebook", plain_text(summary.notebook))
     facts.add_row("python", plain_text(record.environment.python))
@@ -314,4 +356,4 @@ def _json_or_text(text: str) -> Any:
         return text
 
 
-COMMANDS: Final[tuple[click.Command, ...]] = (list_, show, explain, cancel, redispatch, answer, pause, resume)
+COMMANDS: Final[tuple[click.Command, ...]] = (list_, show, explain, cancel, redispatch, tag, answer, pause, resume)

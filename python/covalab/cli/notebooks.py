@@ -125,6 +125,7 @@ def _yaml_of(text: str) -> dict[str, Any]:
     metavar="ID",
     help="Go on with a run that failed: completed cells at its beginning whose text is the same are kept.",
 )
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Give the run this tag; may be repeated.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no table.")
 def run(notebook: str | None, *, kernel_env: bool, **options: Any) -> None:
     """Run a notebook in the background, as it is, and write the executed notebook.
@@ -245,6 +246,7 @@ def _started(notebook: str, options: Mapping[str, Any], timing: Mapping[str, Any
             parallel=options["parallel"],
             check=not options["no_check"],
             folder=options["cwd"],
+            tags=options["tags"],
             **timing,
         )
     )

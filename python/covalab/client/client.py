@@ -47,6 +47,7 @@ from covalab.core.model import (
     RedispatchRequest,
     Status,
     Submission,
+    TagsRequest,
     TaskQuery,
     TaskRow,
     TasksSummary,
@@ -59,6 +60,7 @@ from covalab.core.model import (
 from covalab.core.outputs import Outputs as NodeOutputs
 from covalab.core.place import place
 from covalab.core.previews import Preview, PreviewQuery
+from covalab.core.run_log import LogPage, LogQuery
 from covalab.core.timeline import Timeline
 
 Outputs = Literal["result", "all", "none"] | Sequence[int]
@@ -191,10 +193,12 @@ class Client:
         since: float | None = None,
         oldest: bool = False,
         schedule: str | None = None,
+        tag: str | None = None,
     ) -> list[DispatchSummary]:
         """List dispatches, newest (or oldest) first: those that are no child of another, or all below `root`.
 
-        `since` leaves out those that were made before, `schedule` those that are no runs of this series.
+        `since` leaves out those that were made before, `schedule` those that are no runs of this series, `tag` those
+        without it.
         """
         query: dict[str, Any] = {"offset": offset, "count": count}
         if since is not None:
@@ -205,6 +209,8 @@ class Client:
             query["root"] = root
         if schedule is not None:
             query["schedule"] = schedule
+        if tag is not None:
+            query["tag"] = tag
         if status is not None:
             query["status"] = status if isinstance(status, str) else ",".join(status)
         if name is not None:
@@ -227,6 +233,19 @@ class Client:
     def timeline(self, dispatch: str) -> Timeline:
         """Fetch which worker ran or runs which node, and the runs that were not the last of their node."""
         answer: Timeline = self._request("GET", f"{_path(dispatch)}/timeline", Timeline)
+        return answer
+
+    def log(self, dispatch: str, query: LogQuery) -> LogPage:
+        """Fetch a page of what the nodes of a dispatch printed and how their states changed, in the order of time."""
+        answer: LogPage = self._request(
+            "GET", f"{_path(dispatch)}/log?{urlencode(msgspec.to_builtins(query))}", LogPage
+        )
+        return answer
+
+    def tag(self, dispatch: str, change: TagsRequest) -> DispatchSummary:
+        """Add tags to a dispatch and remove some."""
+        body = msgspec.msgpack.encode(change)
+        answer: DispatchSummary = self._request("POST", f"{_path(dispatch)}/tags", DispatchSummary, body=body)
         return answer
 
     def node(self, dispatch: str, node: int) -> NodeDetail:
@@ -270,10 +289,16 @@ class Client:
         return answer
 
     def redispatch(
-        self, dispatch: str, new_id: DispatchId, *, reuse: bool = False, strict: bool = False
+        self,
+        dispatch: str,
+        new_id: DispatchId,
+        *,
+        reuse: bool = False,
+        strict: bool = False,
+        nodes: Sequence[int] = (),
     ) -> DispatchSummary:
-        """Run the recorded graph of a dispatch once more, under a new id."""
-        body = msgspec.msgpack.encode(RedispatchRequest(new_id, reuse, strict))
+        """Run the recorded graph of a dispatch once more, under a new id; `nodes`, and what follows from them, anew."""
+        body = msgspec.msgpack.encode(RedispatchRequest(new_id, reuse, strict, list(nodes)))
         answer: DispatchSummary = self._request("POST", f"{_path(dispatch)}/redispatch", DispatchSummary, body=body)
         return answer
 

@@ -110,6 +110,7 @@ def node_view(detail: NodeDetail) -> NodeDetail:
                 it.outcome,
                 failure=_without_values(it.outcome.failure),
                 outputs=_without_data(it.outcome.outputs),
+                times=None,
             ),
         )
         for it in detail.attempts

@@ -10,6 +10,7 @@ import msgspec
 from covalab.core.model import DispatchId, DispatchSummary, Status
 
 MOST_ROWS: Final = 200
+MOST_TAGS: Final = 50
 
 SPARK: Final = 30
 """The most durations of a group in an answer: the newest."""
@@ -25,8 +26,9 @@ Only = Literal["", "active", "completed", "failed", "failed_tasks", "cancelled_t
 class ListQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Query of the list: which outermost dispatches, in which order, and which page of them.
 
-    `text` is looked for in name, notebook, inputs and id, each of its words in any of them. `name` and `notebook` are
-    compared whole, if `group` is set. `failed` are those that failed or were cancelled, `failed_tasks` those with one.
+    `text` is looked for in name, notebook, inputs, tags and id, each of its words in any of them. `name` and `notebook`
+    are compared whole, unless `group` is set; so is `tag`, with each tag, always.
+    `failed` are those that failed or were cancelled, `failed_tasks` those with one.
     """
 
     text: Annotated[str, msgspec.Meta(max_length=200)] = ""
@@ -37,6 +39,7 @@ class ListQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     group: bool = False
     name: Annotated[str, msgspec.Meta(max_length=1000)] = ""
     notebook: Annotated[str, msgspec.Meta(max_length=4000)] = ""
+    tag: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
 class DispatchRow(msgspec.Struct, frozen=True):
@@ -79,6 +82,7 @@ class GroupPage(msgspec.Struct, frozen=True):
     n_groups: int
     matching: int
     total: int
+    tags: list[str] = []  # all that outermost dispatches have, those of the newest first
 
 
 def call_text(inputs: str) -> str:

@@ -9,10 +9,11 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Final
 
-from covalab.core.model import Edge, EdgeKind, Node, NodeKind
+from covalab.core.model import Edge, EdgeKind, Graph, Node, NodeKind, does_work
 
 _KINDS: Final = frozenset({NodeKind.ELECTRON, NodeKind.SUBLATTICE})
 _PREFIX: Final = ":parameter:"
+_SUBLATTICE: Final = ":sublattice:"
 _TEXT_LIMIT: Final = 20
 _LIMIT: Final = 40
 _SHOWN: Final = 3
@@ -50,6 +51,29 @@ def labels(nodes: Sequence[Node], edges: Sequence[Edge]) -> dict[int, str]:
         if len(members) > 1:
             _label(members, nodes, arguments, found)
     return found
+
+
+def node_names(graph: Graph) -> list[str]:
+    """Return what each node is called, with what tells it from others of its name: `fit(depth=3)`."""
+    found = labels(graph.nodes, graph.edges)
+    return [f"{node.name.removeprefix(_SUBLATTICE)}{found.get(number, '')}" for number, node in enumerate(graph.nodes)]
+
+
+def named_nodes(graph: Graph, text: str) -> list[int]:
+    """Return the nodes that do work and that a text names: a number, a name (all that share it), or a name in full.
+
+    Examples
+    --------
+    >>> graph = Graph("g", [Node("fit", NodeKind.ELECTRON), Node("fit", NodeKind.ELECTRON)], [], [], [], -1)
+    >>> named_nodes(graph, "fit"), named_nodes(graph, "fit #2"), named_nodes(graph, "0"), named_nodes(graph, "no")
+    ([0, 1], [1], [0], [])
+    """
+    names = node_names(graph)
+    return [
+        number
+        for number, node in enumerate(graph.nodes)
+        if does_work(node) and text in (str(number), names[number], node.name.removeprefix(_SUBLATTICE))
+    ]
 
 
 def _label(

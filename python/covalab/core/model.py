@@ -208,6 +208,10 @@ class Origin(msgspec.Struct, frozen=True):
     pid: int = 0
 
 
+Tag = Annotated[str, msgspec.Meta(pattern=r"^[^\s,]{1,64}$")]
+"""A word that a person gives to dispatches, to find them by it."""
+
+
 class Submission(msgspec.Struct, frozen=True):
     """Submission of a dispatch: all that one `ct.dispatch` sends, in one request.
 
@@ -243,6 +247,7 @@ class Submission(msgspec.Struct, frozen=True):
     notebook: NotebookRun | None = None  # of one that runs a whole notebook
     again: DispatchId | None = None  # the dispatch that this one runs again
     provenance: Provenance | None = None  # of the process that dispatched
+    tags: list[Tag] = []
 
     def __repr__(self) -> str:
         return f"<submission {self.id} of {self.graph.name!r}>"  # without the variables
@@ -340,6 +345,14 @@ class RedispatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     id: DispatchId | None = None
     reuse: bool = False
     strict: bool = False
+    nodes: list[Annotated[int, msgspec.Meta(ge=0, le=10**9)]] = []  # with `reuse`: these run, and all after them
+
+
+class TagsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of `POST /dispatches/{id}/tags`: tags to add and to remove."""
+
+    add: list[Tag] = []
+    remove: list[str] = []
 
 
 class Trusted(msgspec.Struct, frozen=True):
@@ -417,6 +430,15 @@ class Reuse(msgspec.Struct, frozen=True, array_like=True):
     doubts: tuple[str, ...] = ()
 
 
+class TextTime(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """When a node printed on: how many characters of both streams were there, and whether standard error is first."""
+
+    at: float
+    stdout: int
+    stderr: int
+    is_stderr: bool = False
+
+
 class Outcome(msgspec.Struct, frozen=True, array_like=True):
     """Outcome of one run of a node. Times are seconds since the epoch, UTC."""
 
@@ -432,6 +454,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     submission: Value | None = None  # of a sublattice's node, until it is a dispatch: msgpack of a `SublatticePlan`
     outputs: Value | None = None  # JSON of `core.outputs`; None: what `outputs.derived` makes of the other fields
     reuse: Reuse | None = None  # of a node that takes part in reuse
+    times: tuple[TextTime, ...] | None = None  # when it printed on, after what it printed at its start; None: not known
 
 
 class NodeOutput(msgspec.Struct, frozen=True, array_like=True):
@@ -491,6 +514,7 @@ class DispatchSummary(msgspec.Struct, frozen=True):
     origin: DispatchId | None = None  # the dispatch that this one runs again
     inputs: str = ""  # as its call has them, cut
     progress: float | None = None  # the share of all work that is done, if running nodes have said how far they are
+    tags: list[str] = []
 
 
 class NodeState(msgspec.Struct, frozen=True, array_like=True, gc=False):

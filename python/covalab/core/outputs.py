@@ -17,7 +17,7 @@ from covalab.core.model import Failure, NodeDetail, NodeOutput, Outcome, Value
 Output: TypeAlias = "dict[str, Any]"
 """An output in nbformat's shape: `output_type` is stream, display_data, execute_result or error."""
 
-EventKind = Literal["display", "result", "update", "clear", "error", "mark", "left_out"]
+EventKind = Literal["display", "result", "update", "clear", "error", "mark", "left_out", "time"]
 _HEAD: Final = 4
 _NOTHING: Final = b"null"
 
@@ -38,8 +38,9 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
     """One event: the lengths of both streams when it happened, and JSON of what was shown.
 
     Of a "display", "result", "update" or "error", `content` is the output. Of "clear" it says whether to wait for the
-    next output. "mark" is where a text goes from standard output to standard error. "left_out" is a text that says
-    what was not recorded from here on; a later one replaces it.
+    next output. "mark" is where a text goes from standard output to standard error, "time" where standard output is
+    written on; of both, `content` is when, in seconds since the epoch. "left_out" is a text that says what was not
+    recorded from here on; a later one replaces it.
     """
 
     kind: EventKind
@@ -190,7 +191,7 @@ class _Folding:
             said = {"output_type": "stream", "name": "stderr", "text": content}
             self._append(said)
             self._left_out = said
-        elif event.kind != "mark":
+        elif event.kind not in ("mark", "time"):
             self._append(content)
             if event.display_id:
                 self._by_id.setdefault(event.display_id, []).append(content)
@@ -260,7 +261,7 @@ def _start(events: Sequence[Event]) -> int:
             waits = position
             if not msgspec.json.decode(event.content):
                 start = position
-        elif waits > start and event.kind not in ("mark", "update", "left_out"):
+        elif waits > start and event.kind not in ("mark", "time", "update", "left_out"):
             start = waits
     return start
 

@@ -6,6 +6,7 @@ Everything here happens inside one transaction of `store`, on the thread that ho
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -97,11 +98,18 @@ def recorded_submission(connection: apsw.Connection, dispatch: DispatchId) -> Su
 
 
 def resubmission(
-    submission: Submission, new_id: DispatchId, *, reuse: bool, strict: bool, hold: bool = False
+    submission: Submission,
+    new_id: DispatchId,
+    *,
+    reuse: bool,
+    strict: bool,
+    hold: bool = False,
+    nodes: Sequence[int] = (),
 ) -> Submission:
     """Return a submission of the same graph under another id, as a dispatch of its own, of no series.
 
     Triggers stay with the dispatch that they were submitted with, and nodes that were replaced there count as they are.
+    `nodes` run whatever there is to reuse.
     """
     return msgspec.structs.replace(
         submission,
@@ -112,7 +120,7 @@ def resubmission(
         hold=hold,
         reuse=submission.id if reuse else None,
         reuse_strict=strict,
-        replaced=[],
+        replaced=list(nodes),
         triggers=[],
         starts_at=None,
         schedule=None,

@@ -203,6 +203,7 @@ def summary_of(submission: Submission, at: float) -> DispatchSummary:
         interval=None if submission.schedule is None else submission.schedule.interval,
         origin=submission.again,
         inputs=call_text(submission.inputs.text),
+        tags=list(dict.fromkeys(submission.tags)),
     )
 
 

@@ -27,9 +27,11 @@ from covalab.core.model import (
     RedispatchRequest,
     Settings,
     Submission,
+    TagsRequest,
 )
 from covalab.core.outputs import Outputs
 from covalab.core.placement import pool_key
+from covalab.core.run_log import Printed
 from covalab.core.runtime_stats import RuntimeStats
 from covalab.core.validation import validate_graph
 from covalab.crash_points import crash_point
@@ -216,7 +218,36 @@ class Service:
         """
         new_id = again.id or DispatchId(str(uuid.uuid4()))
         recorded = await self.submission(dispatch)
-        return await self.submit(resubmission(recorded, new_id, reuse=again.reuse, strict=again.strict))
+        strangers = [node for node in again.nodes if node >= len(recorded.graph.nodes)]
+        if strangers:
+            message = f"dispatch {dispatch!r} has no node {strangers[0]}"
+            raise GraphError(message)
+        nodes = again.nodes
+        return await self.submit(
+            resubmission(recorded, new_id, reuse=again.reuse or bool(nodes), strict=again.strict, nodes=nodes)
+        )
+
+    async def tag(self, dispatch: DispatchId, change: TagsRequest) -> DispatchSummary:
+        """Add tags to a dispatch and remove some. Returns its summary.
+
+        Raises
+        ------
+        MissingLatticeRecordError
+            If there is no such dispatch.
+        """
+        key, _ = await self.recorded(dispatch)
+        tags = await self._commits.write(partial(dispatch_rows.change_tags, key=key, change=change), [dispatch])
+        self.finished.forget(dispatch)
+        run = self.runs.get(dispatch)
+        if run is None:
+            summary = await self.summary(dispatch)
+            self.feed.publish(summary)
+            return summary
+        run.created = msgspec.structs.replace(run.created, tags=tags)
+        run.progress.version += 1
+        self.registry.mark_changed(run)
+        await self.registry.committed([run], RETRY_SECONDS)
+        return msgspec.structs.replace(await self.summary(dispatch), tags=tags)
 
     async def start(
         self, dispatch: DispatchId, *, also: Callable[[apsw.Connection], None] | None = None
@@ -325,6 +356,10 @@ class Service:
     def read_output(self, dispatch: DispatchId, node: int) -> tuple[str, str]:
         """Return what a running node has printed so far."""
         return self._spool.printed(self._batch_of(dispatch, node), node)
+
+    def live_text(self, dispatch: DispatchId, node: int) -> Callable[[], Printed]:
+        """Return what reads what a running node has printed so far, in any thread."""
+        return partial(self._spool.timed, self._batch_of(dispatch, node), node)
 
     async def live_outputs(self, dispatch: DispatchId, node: int, since: int) -> Outputs:
         """Return the outputs of a running node that changed after a number."""

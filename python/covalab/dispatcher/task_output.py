@@ -15,6 +15,7 @@ from covalab.blobs import BlobStore
 from covalab.core.errors import DataFolderError
 from covalab.core.model import DispatchId, Failure, Value
 from covalab.core.outputs import Event, Output, Outputs, StreamText, derived, encode, error_output, fold, read_frames
+from covalab.core.run_log import Printed, text_times
 from covalab.dispatcher.pools import SentBatch
 from covalab.worker.capture import read_stream, read_text
 
@@ -50,6 +51,15 @@ class Spool:
             with _opened(f"{stem}{suffix}") as fd:
                 texts.append("" if fd < 0 else read_text(fd, os.fstat(fd).st_size))
         return texts[0], texts[1]
+
+    def timed(self, batch: SentBatch | None, node: int) -> Printed:
+        """Return what a task has printed so far, and when. May be called in any thread."""
+        stem = self._stem(batch, node)
+        if stem is None:
+            return Printed("", "")
+        texts = _texts(stem)  # first: what is printed meanwhile has the last time
+        events = _DisplayFile(f"{stem}.display").read()
+        return Printed(texts[0].whole(), texts[1].whole(), text_times(events, *texts))
 
     def last_outputs(self, batch: SentBatch | None, node: int, failure: Failure) -> Value | None:
         """Store what a task displayed before it was stopped; None if it is no more than what it printed."""

@@ -63,11 +63,12 @@ async def dispatches(
     since: float = 0.0,
     oldest: bool = False,
     schedule: str | None = None,
+    tag: str | None = None,
 ) -> list[DispatchSummary]:
     """Return summaries of the outermost dispatches, or of those below `root`, newest first."""
     found = await service.store.read(
         lambda db: dispatch_rows.select_dispatches(
-            db, statuses, name, offset, count, root=root, since=since, oldest=oldest, schedule=schedule
+            db, statuses, name, offset, count, root=root, since=since, oldest=oldest, schedule=schedule, tag=tag
         )
     )
     # A row is written when a dispatch starts and ends; counts of one that runs are newer here.
@@ -317,10 +318,14 @@ async def where_it_ran(service: Service, dispatch: DispatchId) -> Timeline:
     known = await known_dispatch(service, dispatch)
     key = known.key
     running = service.workers_of(dispatch)  # before the disk is read: a node that ends meanwhile is in both
-    ended, attempts = await service.store.read(
-        lambda db: (dispatch_rows.select_workers(db, key), dispatch_rows.select_attempts(db, key))
+    ended, attempts, failures = await service.store.read(
+        lambda db: (
+            dispatch_rows.select_workers(db, key),
+            dispatch_rows.select_attempts(db, key),
+            dispatch_rows.select_failures(db, key),
+        )
     )
-    return timeline(ended, running, attempts)
+    return timeline(ended, running, attempts, failures)
 
 
 async def _read_node(

@@ -45,6 +45,7 @@ def select_archived(connection: apsw.Connection, key: int) -> ArchivedDispatch:
                 worker=row.worker,
                 outputs=row.outputs,
                 reuse=row.reuse,
+                times=row.times,
             )
         )
     attempts = [it for its in dispatch_rows.select_attempts(connection, key).values() for it in its]

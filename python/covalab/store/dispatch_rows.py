@@ -28,6 +28,8 @@ from covalab.core.model import (
     Reuse,
     Status,
     Submission,
+    TagsRequest,
+    TextTime,
     Value,
 )
 from covalab.store import trigger_rows
@@ -45,7 +47,10 @@ _FIELDS: Final = tuple(name for name in DispatchSummary.__struct_fields__ if nam
 _COLUMNS: Final = tuple(name for name in _FIELDS if name not in _COUNTED)
 _CHANGING: Final = ("status", "version", "started_at", "ended_at", "counts", "error", "held")
 
-_OUTCOME: Final = "worker, value, failure, stdout, stderr, outputs, reuse"
+HAS_TAG: Final = "EXISTS (SELECT 1 FROM json_each(dispatches.tags) WHERE value = ?)"
+"""Condition on a tag, whose value is the next parameter."""
+
+_OUTCOME: Final = "worker, value, failure, stdout, stderr, outputs, reuse, times"
 _ENDED: Final = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
 _SUMMARY: Final = ", ".join(_COUNTED.get(name, name) for name in _FIELDS)
 _NAMES: Final = ", ".join(_COLUMNS)
@@ -69,6 +74,7 @@ class OutcomeRow(msgspec.Struct, frozen=True):
     stderr: str
     outputs: Value | None = None
     reuse: Reuse | None = None
+    times: tuple[TextTime, ...] | None = None
 
 
 def insert_dispatch(
@@ -119,7 +125,8 @@ def insert_dispatches(
 
 def _values_of(summary: DispatchSummary, names: Iterable[str]) -> dict[str, Any]:
     """Return fields of a summary as SQLite takes them."""
-    return {name: getattr(summary, name) for name in names} | {"counts": _encode(summary.counts)}
+    tags = msgspec.json.encode(summary.tags).decode()
+    return {name: getattr(summary, name) for name in names} | {"counts": _encode(summary.counts), "tags": tags}
 
 
 def blobs_of(submission: Submission) -> set[Digest]:
@@ -171,7 +178,7 @@ def update_dispatch(
     )
     seal = seal_of(connection)
     connection.executemany(
-        "INSERT OR REPLACE INTO outcomes VALUES (?,?,?,?,?,?,?,?,?,?)",
+        "INSERT OR REPLACE INTO outcomes VALUES (?,?,?,?,?,?,?,?,?,?,?)",
         (_outcome_columns(key, outcome, seal) for outcome in outcomes),
     )
     connection.executemany(
@@ -202,6 +209,7 @@ def _outcome_columns(key: int, outcome: Outcome, seal: Seal) -> tuple[Any, ...]:
         outputs,
         None if outcome.reuse is None else _encode(outcome.reuse),
         seal("o", key, outcome.node, value, failure, outputs),
+        None if outcome.times is None else _encode(outcome.times),
     )
 
 
@@ -215,7 +223,8 @@ def _summary(row: Sequence[Any]) -> DispatchSummary:
     """Return a summary from the columns `_SUMMARY`."""
     values = dict(zip(_FIELDS, row, strict=True))
     counts = msgspec.msgpack.decode(values["counts"], type=Counts)
-    return DispatchSummary(**values | {"counts": counts, "held": bool(values["held"])})
+    tags = msgspec.json.decode(values["tags"], type=list[str])
+    return DispatchSummary(**values | {"counts": counts, "held": bool(values["held"]), "tags": tags})
 
 
 def select_summaries(
@@ -243,6 +252,7 @@ def select_dispatches(
     since: float = 0.0,
     oldest: bool = False,
     schedule: str | None = None,
+    tag: str | None = None,
 ) -> list[DispatchSummary]:
     """Return summaries, newest first unless `oldest`: of outermost dispatches, or of those below `root`.
 
@@ -260,6 +270,9 @@ def select_dispatches(
     if name is not None:
         where.append("name = ?")
         values.append(name)
+    if tag is not None:
+        where.append(HAS_TAG)
+        values.append(tag)
     if since:
         where.append("created_at >= ?")
         values.append(since)
@@ -320,7 +333,7 @@ def _lost(connection: apsw.Connection, key: int) -> DataFolderError:
 
 
 def select_submission(connection: apsw.Connection, key: int) -> Submission:
-    """Return what was submitted, as it was recorded: its id, its place and its start are those of the dispatch's row.
+    """Return what was submitted, as it was recorded: id, place, start and tags are those of the dispatch's row.
 
     Of one that was recorded with schema 10, `reuse`, `reuse_strict`, `replaced`, `triggers` and `again` are not known.
 
@@ -330,13 +343,13 @@ def select_submission(connection: apsw.Connection, key: int) -> Submission:
         If it was in a part of the database that is damaged.
     """
     row: Any = connection.execute(
-        "SELECT submission, graph, rest, id, root, parent, parent_node, held, starts_at "
+        "SELECT submission, graph, rest, id, root, parent, parent_node, held, starts_at, tags "
         "FROM submissions JOIN dispatches USING (key) WHERE key = ?",
         (key,),
     ).fetchone()
     if row is None:
         raise _lost(connection, key)
-    encoded, graph, rest, dispatch, root, parent, parent_node, held, starts_at = row
+    encoded, graph, rest, dispatch, root, parent, parent_node, held, starts_at, tags = row
     if encoded is None:
         # Schema 10 stored the graph alone, and in `rest` what else it kept, under the names of the fields.
         parts = msgspec.msgpack.decode(rest, type=dict[str, msgspec.Raw])
@@ -350,6 +363,7 @@ def select_submission(connection: apsw.Connection, key: int) -> Submission:
         parent_node=parent_node,
         hold=bool(held),
         starts_at=starts_at,
+        tags=msgspec.json.decode(tags, type=list[str]),
     )
 
 
@@ -398,22 +412,22 @@ def select_reuse(connection: apsw.Connection, key: int) -> dict[int, Reuse]:
 def select_outcome(connection: apsw.Connection, key: int, node: int) -> OutcomeRow | None:
     """Return the recorded outcome of a node, or None."""
     row = connection.execute(f"SELECT {_OUTCOME} FROM outcomes WHERE key = ? AND node = ?", (key, node)).fetchone()
-    return None if row is None else _outcome(row)
+    return None if row is None else outcome_row(row)
 
 
 def select_outcomes(connection: apsw.Connection, key: int) -> dict[int, OutcomeRow]:
     """Return the recorded outcomes of all nodes that printed or displayed something or failed, without their values."""
     rows = connection.execute(
-        "SELECT node, worker, NULL, failure, stdout, stderr, outputs, NULL FROM outcomes WHERE key = ? "
+        "SELECT node, worker, NULL, failure, stdout, stderr, outputs, NULL, NULL FROM outcomes WHERE key = ? "
         "AND (outputs IS NOT NULL OR failure IS NOT NULL OR stdout <> '' OR stderr <> '') ORDER BY node",
         (key,),
     )
-    return {int(row[0]): _outcome(row[1:]) for row in rows}
+    return {int(row[0]): outcome_row(row[1:]) for row in rows}
 
 
-def _outcome(row: Sequence[Any]) -> OutcomeRow:
-    """Return an outcome from the columns `_OUTCOME`."""
-    worker, value, failure, stdout, stderr, outputs, reuse = row
+def outcome_row(row: Sequence[Any]) -> OutcomeRow:
+    """Return an outcome from the columns that its fields name."""
+    worker, value, failure, stdout, stderr, outputs, reuse, times = row
     return OutcomeRow(
         worker=str(worker),
         value=None if value is None else msgspec.msgpack.decode(value, type=Value),
@@ -422,6 +436,7 @@ def _outcome(row: Sequence[Any]) -> OutcomeRow:
         stderr=str(stderr),
         outputs=None if outputs is None else msgspec.msgpack.decode(outputs, type=Value),
         reuse=None if reuse is None else msgspec.msgpack.decode(reuse, type=Reuse),
+        times=None if times is None else msgspec.msgpack.decode(times, type=tuple[TextTime, ...]),
     )
 
 
@@ -478,8 +493,9 @@ def take_over(connection: apsw.Connection, key: int, from_key: int, nodes: Seque
         (key, at, chosen),
     )
     connection.execute(
-        "INSERT INTO outcomes (key, node, worker, value, failure, stdout, stderr, outputs) "
-        "SELECT ?1, o.node, o.worker, o.value, o.failure, o.stdout, o.stderr, o.outputs FROM json_each(?2) AS chosen "
+        "INSERT INTO outcomes (key, node, worker, value, failure, stdout, stderr, outputs, times) "
+        "SELECT ?1, o.node, o.worker, o.value, o.failure, o.stdout, o.stderr, o.outputs, o.times "
+        "FROM json_each(?2) AS chosen "
         "CROSS JOIN outcomes AS o WHERE o.key = ?3 AND o.node = chosen.value",
         (key, chosen, from_key),
     )
@@ -489,6 +505,17 @@ def take_over(connection: apsw.Connection, key: int, from_key: int, nodes: Seque
     values = [msgspec.msgpack.decode(one, type=Value) for row in taken for one in row if isinstance(one, bytes)]
     use_blobs(connection, key, {digest for value in values for digest in value.blobs})
     seal_dispatch(connection, key)
+
+
+def change_tags(connection: apsw.Connection, key: int, change: TagsRequest) -> list[str]:
+    """Add tags to a dispatch and remove some; returns those that it has then."""
+    (tags,) = connection.execute("SELECT tags FROM dispatches WHERE key = ?", (key,)).fetchone() or ("[]",)
+    known = dict.fromkeys([*msgspec.json.decode(tags, type=list[str]), *change.add])
+    left = [tag for tag in known if tag not in change.remove]
+    connection.execute(
+        "UPDATE dispatches SET tags = ?, version = version + 1 WHERE key = ?", (msgspec.json.encode(left).decode(), key)
+    )
+    return left
 
 
 def release(connection: apsw.Connection, dispatch: DispatchId) -> None:

@@ -9,6 +9,7 @@ import apsw
 import msgspec
 
 from covalab.core.dispatch_list import (
+    MOST_TAGS,
     SPARK,
     DispatchGroup,
     DispatchPage,
@@ -20,7 +21,7 @@ from covalab.core.dispatch_list import (
     short,
 )
 from covalab.core.model import DispatchId, DispatchSummary, Failure, Value
-from covalab.store.dispatch_rows import select_summaries
+from covalab.store.dispatch_rows import HAS_TAG, select_summaries
 
 _SECONDS: Final = "coalesce(ended_at, unixepoch('subsec')) - coalesce(started_at, created_at)"
 """How long a dispatch took, or has run so far."""
@@ -58,8 +59,11 @@ def _condition(query: ListQuery) -> tuple[str, list[Any]]:
         where.append(_ONLY[query.only])
     for word in query.text.split():
         # `instr` of lowered texts, not LIKE: a search for "50%" is one for these three signs.
-        where.append("instr(lower(name || ' ' || notebook || ' ' || inputs || ' ' || id), ?)")
+        where.append("instr(lower(name || ' ' || notebook || ' ' || inputs || ' ' || tags || ' ' || id), ?)")
         values.append(word.lower())
+    if query.tag:
+        where.append(HAS_TAG)
+        values.append(query.tag)
     if query.name and not query.group:
         where += ["name = ?", "notebook = ?"]
         values += [query.name, query.notebook]
@@ -111,7 +115,18 @@ def select_group_page(connection: apsw.Connection, query: ListQuery) -> GroupPag
         int(connection.execute(f"SELECT count(*) FROM (SELECT 1 {grouped})", values).get),
         _count(connection, where, values),
         _count(connection, "root IS NULL", ()),
+        _tags(connection),
     )
+
+
+def _tags(connection: apsw.Connection) -> list[str]:
+    """Return the tags that there are, those of the newest dispatches first."""
+    rows = connection.execute(
+        "SELECT tag.value FROM "
+        "(SELECT key AS newest, tags FROM dispatches WHERE root IS NULL AND tags <> '[]') AS tagged, "
+        f"json_each(tagged.tags) AS tag GROUP BY tag.value ORDER BY max(newest) DESC, min(tag.key) LIMIT {MOST_TAGS}"
+    )
+    return [str(tag) for (tag,) in rows]
 
 
 def select_newest_again(connection: apsw.Connection, dispatch: str) -> DispatchSummary | None:

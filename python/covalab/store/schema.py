@@ -156,6 +156,11 @@ MIGRATIONS: Final = (
     ALTER TABLE triggers ADD COLUMN seal BLOB;
     INSERT OR REPLACE INTO meta SELECT 'unsealed', max(key) FROM dispatches HAVING max(key) IS NOT NULL;
     """,
+    # When a node printed what it printed; null: at its start, or not known. Tags of a dispatch, as JSON.
+    """
+    ALTER TABLE outcomes ADD COLUMN times BLOB;
+    ALTER TABLE dispatches ADD COLUMN tags TEXT NOT NULL DEFAULT '[]';
+    """,
 )
 
 

@@ -16,12 +16,13 @@ from typing import Any, Final
 
 import msgspec
 
+from covalab.core.duration_text import duration_text
 from covalab.core.model import Counts, DispatchSummary, Graph, NodeState
 from covalab.view.node_outputs import NodeDisplays, displays_html, displays_json, displays_text
 from covalab.view.picture import graph_svg
 from covalab.view.running_cell import has_kernel, source_of_display
 from covalab.view.shape import drawn_counts
-from covalab.view.words import counts_text, duration_text, moment_text, short_error, short_name, summary_word
+from covalab.view.words import counts_text, moment_text, short_error, short_name, summary_word
 
 MIME_TYPE: Final = "application/vnd.covalab.dispatch+json"
 WIDGET_MIME_TYPE: Final = "application/vnd.jupyter.widget-view+json"

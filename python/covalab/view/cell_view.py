@@ -13,9 +13,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from covalab.core.duration_text import duration_text
 from covalab.core.model import Status
 from covalab.view.outputs import Output, bounded, error_line, outputs_html, outputs_text, shortened
-from covalab.view.words import duration_text, moment_text
+from covalab.view.words import moment_text
 
 CELL_MIME_TYPE: Final = "application/vnd.covalab.cell+json"
 

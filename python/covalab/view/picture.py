@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+from covalab.core.duration_text import duration_text
 from covalab.core.labels import labels
 from covalab.core.model import Graph, NodeKind, NodeState, Status
 from covalab.view.layout import Ranks, place, rank
 from covalab.view.shape import PLUMBING, Shape, Unit, shape_of
-from covalab.view.words import STATUSES, duration_text, pretty_name, short_name, status_word, waiting_word
+from covalab.view.words import STATUSES, pretty_name, short_name, status_word, waiting_word
 
 COLOURS: Final[Mapping[Status, str]] = {
     "pending": "#9e9e9e",

@@ -22,6 +22,7 @@ from covalab.core.errors import CovalabError
 from covalab.core.journal import Command, ExecutionSnapshot
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import DispatchChanges, DispatchId
+from covalab.core.run_log import LogQuery
 
 _STATIC: Final = Path(__file__).parent.parent / "static"
 
@@ -63,7 +64,9 @@ class DispatchWidget(anywidget.AnyWidget):
     def _client(self) -> Client:
         return connect(start=False)
 
-    def _on_message(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
+    def _on_message(  # noqa: C901 - one case for each kind of message
+        self, _widget: object, content: dict[str, Any], _buffers: object
+    ) -> None:
         try:
             match content:
                 case {"type": "shown", "since": int(since), "graph": bool(has_graph)}:
@@ -74,6 +77,9 @@ class DispatchWidget(anywidget.AnyWidget):
                 case {"type": "timeline", "request": request}:
                     found = self._client().timeline(self._dispatch)
                     self.send({"type": "timeline", "request": request, "timeline": _builtins(found)})
+                case {"type": "log", "request": request, "query": dict(query)}:
+                    lines = self._client().log(self._dispatch, msgspec.convert(query, LogQuery))
+                    self.send({"type": "log", "request": request, "log": _builtins(lines)})
                 case {"type": "cancel", "request": request}:
                     self._client().cancel(self._dispatch)
                     self.send({"type": "done", "request": request})

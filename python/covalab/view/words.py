@@ -37,9 +37,6 @@ FIXED_NAMES: Final[Mapping[NodeKind, str]] = {
 }
 """Names of the kinds of node whose own name says nothing."""
 
-DURATION_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-"""Seconds and name of each unit, the largest first."""
-
 
 NAME_LIMIT: Final = 120
 ERROR_LIMIT: Final = 4_000
@@ -107,29 +104,6 @@ def pretty_name(node: Node) -> str:
 def moment_text(seconds: float) -> str:
     """Return a moment in local time with its time zone, since a saved picture may be read in another one."""
     return dt.datetime.fromtimestamp(seconds, dt.timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M %Z")
-
-
-def duration_text(seconds: float) -> str:
-    """Return a duration in at most two units.
-
-    Examples
-    --------
-    >>> duration_text(0.34), duration_text(2.44), duration_text(200), duration_text(3900)
-    ('340 ms', '2.4 s', '3 min 20 s', '1 h 5 min')
-    """
-    if seconds < 1:
-        return f"{max(0, round(seconds * 1000))} ms"
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    first = next(index for index, (size, _) in enumerate(DURATION_UNITS) if whole >= size)
-    size, unit = DURATION_UNITS[first]
-    text = f"{whole // size} {unit}"
-    if first + 1 < len(DURATION_UNITS):
-        small, small_unit = DURATION_UNITS[first + 1]
-        more = whole % size // small
-        text += f" {more} {small_unit}" if more else ""
-    return text
 
 
 def counts_text(counts: Counts) -> str:

@@ -36,7 +36,17 @@ from covalab.core.errors import (
     ValueLost,
 )
 from covalab.core.hooks import Hooks
-from covalab.core.model import INLINE_LIMIT, Digest, ErrorType, Failure, Outcome, Status, SublatticePlan, Value
+from covalab.core.model import (
+    INLINE_LIMIT,
+    Digest,
+    ErrorType,
+    Failure,
+    Outcome,
+    Status,
+    SublatticePlan,
+    TextTime,
+    Value,
+)
 from covalab.core.placement import TaskPaths
 from covalab.core.plain_types import ATOMS
 from covalab.core.protocol import Argument, Batch, TaskSpec
@@ -246,6 +256,7 @@ class TaskWorker:
         """Run one task. Return its outcome and its value (None if it failed)."""
         started_at = time.time()
         start = time.perf_counter()
+        recorder.start(started_at)
         # Its own call, so that an interrupt can only hit what is inside: the outcome below is always made.
         self._late_output.enter()
         run = state.run if self._session_context is None else self._session_context.run
@@ -267,8 +278,9 @@ class TaskWorker:
         if notice and batch.session:
             _say(notice)
         outputs: Value | None = None
-        if recorder.n_events:  # read before the text is taken, of which it has positions
-            outputs = stored_outputs(*self.capture.texts(), failure, blobs)
+        times: tuple[TextTime, ...] = ()
+        if not recorder.is_empty:  # read before the text is taken, of which it has positions
+            outputs, times = stored_outputs(*self.capture.texts(), failure, blobs)
         stdout, stderr = self.capture.take()
         self.has_threads = not batch.session and self._late_output.may_write(OWN_THREADS)
         # As a script would print it, and where people look for it.
@@ -278,7 +290,18 @@ class TaskWorker:
             _write_logs(task.paths, stdout, stderr)
         status = _status_of(failure, builds=task.builds)
         outcome = Outcome(
-            task.node, status, started_at, ended_at, value, failure, stdout, stderr, self.name, submission, outputs
+            task.node,
+            status,
+            started_at,
+            ended_at,
+            value,
+            failure,
+            stdout,
+            stderr,
+            self.name,
+            submission,
+            outputs,
+            times=times,
         )
         return (outcome if after.process.complete is None else after.completed(outcome)), result
 

@@ -24,7 +24,12 @@ from covalab.worker.outputs.recorder import recorder
 
 
 class _SpoolFile(io.FileIO):
-    """File below a text stream of this process."""
+    """File below a text stream of this process: when it is written is recorded."""
+
+    def write(self, data: Any, /) -> int:
+        """Write."""
+        recorder.note_time()
+        return super().write(data)
 
 
 class _FilteredFile(io.FileIO):
@@ -34,6 +39,7 @@ class _FilteredFile(io.FileIO):
         """Write, unless the thread is of an earlier node."""
         if drops():
             return memoryview(data).nbytes
+        recorder.note_time()
         return super().write(data)
 
 

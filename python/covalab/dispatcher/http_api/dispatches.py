@@ -11,9 +11,10 @@ from tornado import web
 
 from covalab.core.browser_views import node_view, outputs_view
 from covalab.core.dispatch_list import ListQuery
-from covalab.core.model import DispatchId, NodeDetail, PurgeResult, RedispatchRequest, Status, Submission
+from covalab.core.model import DispatchId, NodeDetail, PurgeResult, RedispatchRequest, Status, Submission, TagsRequest
 from covalab.core.previews import Preview, PreviewQuery
-from covalab.dispatcher import comparing, list_views, views
+from covalab.core.run_log import LogQuery
+from covalab.dispatcher import comparing, list_views, log_views, views
 from covalab.dispatcher.http_api.handler import LARGEST_NUMBER, LONGEST_WAIT, MOST_ENTRIES, BadRequest, Handler
 
 _STATUSES: Final = frozenset(get_args(Status))
@@ -44,10 +45,11 @@ class DispatchesHandler(Handler):
         since = self.number("since", 0, LARGEST_NUMBER)
         oldest = bool(self.get_query_argument("oldest", None))
         schedule = self.get_query_argument("schedule", None) or None
+        tag = self.get_query_argument("tag", None) or None
         part = (max(0, offset), max(0, count))
         self.answer(
             await views.dispatches(
-                self.service, chosen, name, *part, root=root, since=since, oldest=oldest, schedule=schedule
+                self.service, chosen, name, *part, root=root, since=since, oldest=oldest, schedule=schedule, tag=tag
             )
         )
 
@@ -209,6 +211,22 @@ class TimelineHandler(Handler):
     async def get(self, dispatch: str) -> None:
         """Return which worker ran which node, and earlier runs."""
         self.answer(await views.where_it_ran(self.service, DispatchId(dispatch)))
+
+
+class LogHandler(Handler):
+    """`GET /dispatches/{id}/log`."""
+
+    async def get(self, dispatch: str) -> None:
+        """Return a page of what its nodes printed and how their states changed, in the order of time."""
+        self.answer(await log_views.log(self.service, DispatchId(dispatch), self.query(LogQuery)))
+
+
+class TagsHandler(Handler):
+    """`POST /dispatches/{id}/tags`."""
+
+    async def post(self, dispatch: str) -> None:
+        """Add tags and remove some."""
+        self.answer(await self.service.tag(DispatchId(dispatch), self.body(TagsRequest)))
 
 
 class CancelHandler(Handler):

@@ -30,6 +30,8 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     (rf"{_DISPATCH}/graph", dispatches.GraphHandler),
     (rf"{_DISPATCH}/changes", dispatches.ChangesHandler),
     (rf"{_DISPATCH}/timeline", dispatches.TimelineHandler),
+    (rf"{_DISPATCH}/log", dispatches.LogHandler),
+    (rf"{_DISPATCH}/tags", dispatches.TagsHandler),
     (rf"{_DISPATCH}/cancel", dispatches.CancelHandler),
     (rf"{_DISPATCH}/submission", dispatches.SubmissionHandler),
     (rf"{_DISPATCH}/provenance", dispatches.ProvenanceHandler),

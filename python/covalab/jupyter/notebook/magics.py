@@ -18,6 +18,7 @@ from IPython.core.magic_arguments import argument, parse_argstring
 from IPython.display import Code, display
 
 from covalab.client import connect
+from covalab.core.errors import GraphError
 from covalab.core.lifecycle import covalent_text
 from covalab.core.model import Status
 from covalab.jupyter.cells.header import read_header, without_comment
@@ -25,7 +26,7 @@ from covalab.jupyter.cells.ipython_lines import CellRefused
 from covalab.jupyter.notebook.background import BackgroundCell
 from covalab.jupyter.notebook.display import Definition, Dispatches
 from covalab.jupyter.notebook.interrupt_magics import InterruptMagics
-from covalab.jupyter.notebook.magic_helpers import evaluate, id_in, magic
+from covalab.jupyter.notebook.magic_helpers import evaluate, id_in, magic, without_tags
 from covalab.jupyter.notebook.session import CellElectron, Options, Session
 from covalab.jupyter.notebook.session_lattice import Build
 from covalab.jupyter.notebook.waiting import WAIT, WaitingLine, WaitingTransformer, names_needed
@@ -296,9 +297,9 @@ class CovalabMagics(Magics):
 
         The live graph appears here, and the kernel is free at once. ``run = %dispatch NAME(arguments)`` keeps the
         dispatch id, with which ``ct.get_result(run)`` finds the result in any later session. An electron is dispatched
-        as a lattice of its own.
+        as a lattice of its own. ``%dispatch --tag paper NAME(arguments)`` gives it a tag; there may be several.
         """
-        text = without_comment(line)
+        text, tags = without_tags(without_comment(line))
         form = "write %dispatch NAME(arguments), e.g. %dispatch experiment(C=0.5)"
         try:
             call = ast.parse(text, mode="eval").body
@@ -311,7 +312,10 @@ class CovalabMagics(Magics):
         if not isinstance(call.func, (ast.Name, ast.Attribute)):
             message = f"`{text}` does not name a lattice; {form}"
             raise UsageError(message)
-        start = api.dispatch(self._lattice_named(name))
+        try:
+            start = api.dispatch(self._lattice_named(name), tags=tags)
+        except GraphError as error:
+            raise UsageError(str(error)) from None
         # The arguments are evaluated as the user wrote them, in a call of `start` instead of the lattice.
         hidden = "__covalab_dispatch__"
         expression = ast.Expression(ast.Call(ast.Name(hidden, ast.Load()), call.args, call.keywords))
@@ -390,6 +394,14 @@ class CovalabMagics(Magics):
             action="store_true",
             help="take over results of the original whose code and inputs are still the same",
         ),
+        argument(
+            "--from",
+            dest="from_nodes",
+            action="append",
+            default=[],
+            metavar="NODE",
+            help="run this node, and all that follow from it, again and reuse the others: its number or name",
+        ),
     )
     def redispatch(self, line: str) -> DispatchHandle:
         """Run a dispatch again: ``%redispatch ID --replace train_svm=train_svm_v2 --reuse``.
@@ -407,7 +419,9 @@ class CovalabMagics(Magics):
                 message = f"--replace {text}: there is no electron {new!r} in this notebook; run the cell that makes it"
                 raise UsageError(message)
             replacements[old] = self._shell.user_ns[new]
-        start = redispatch(self._dispatch_id(options.id), None, replacements, options.reuse)
+        start = redispatch(
+            self._dispatch_id(options.id), None, replacements, options.reuse, from_nodes=options.from_nodes
+        )
         self.last = start()
         return self.last
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from covalab.jupyter.runs.messages import RunOptions
 from covalab.jupyter.runs.submission import submission_of
 from covalab.sdk.dispatching.api import AT_ONCE, Timing, timing_of
 from covalab.sdk.dispatching.fingerprint import align
+from covalab.sdk.dispatching.tags import checked_tags
 from covalab.sdk.ids import checked_id
 from covalab.sdk.results.handle import DispatchHandle
 from covalab.sdk.results.notebooks import document_of, run_of
@@ -44,6 +45,7 @@ def run_notebook(
     allow_overlap: bool = False,
     cron: str | None = None,
     time_zone: str | None = None,
+    tags: str | Iterable[str] = (),
 ) -> DispatchHandle:
     """Run a notebook in the background, unmodified and without a kernel. Not in Covalent.
 
@@ -75,7 +77,7 @@ def run_notebook(
         The notebook as nbformat's JSON, where it is newer than the file: an editor's unsaved text.
     first : str, optional
         The id of the cell to begin with; those before it do not run.
-    priority, eta, interval, allow_overlap, cron, time_zone
+    priority, eta, interval, allow_overlap, cron, time_zone, tags
         See `covalab.dispatch`. Each run of a series runs the notebook as it was when the series was made.
 
     Returns
@@ -122,6 +124,7 @@ def run_notebook(
         folder=None if folder is None else Path(os.path.abspath(folder)),  # noqa: PTH100
         priority=priority,
         timing=timing,
+        tags=checked_tags(where, tags),
     )
     return DispatchHandle(submission.id, submission.graph)
 
@@ -136,6 +139,7 @@ def submitted(
     folder: Path | None = None,
     priority: int = 0,
     timing: Timing = AT_ONCE,
+    tags: Sequence[str] = (),
 ) -> Submission:
     """Submit the run of a document and return what was submitted; see `run_notebook`."""
     submission = timing.of(
@@ -149,6 +153,7 @@ def submitted(
             priority=priority,
         )
     )
+    submission = replace(submission, tags=list(tags))
     client.submit(submission)
     return submission
 

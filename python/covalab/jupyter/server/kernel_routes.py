@@ -35,6 +35,8 @@ RELAYED: Final[Mapping[str, frozenset[str]]] = {
     "dispatches/{id}/graph": frozenset({"GET"}),
     "dispatches/{id}/changes": frozenset({"GET"}),
     "dispatches/{id}/timeline": frozenset({"GET"}),
+    "dispatches/{id}/log": frozenset({"GET"}),
+    "dispatches/{id}/tags": frozenset({"POST"}),
     "dispatches/{id}/nodes/{node}": frozenset({"GET"}),
     "dispatches/{id}/nodes/{node}/outputs": frozenset({"GET"}),
     "dispatches/{id}/nodes/{node}/preview": frozenset({"GET"}),

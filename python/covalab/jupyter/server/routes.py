@@ -17,9 +17,10 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from covalab.core.dispatch_list import ListQuery as PageQuery
-from covalab.core.model import DispatchChanges, Graph, NodeOutput, Status, TaskQuery
+from covalab.core.model import DispatchChanges, Graph, NodeOutput, Status, TagsRequest, TaskQuery
 from covalab.core.outputs import Output, Outputs
 from covalab.core.previews import PreviewQuery
+from covalab.core.run_log import LogQuery
 from covalab.jupyter.server.base_route import Route, dispatch_of
 from covalab.jupyter.server.cluster_route import ClusterRoute
 from covalab.jupyter.server.notebook_routes import ExecutedRoute, NotebookRoute, NotebooksRoute
@@ -60,9 +61,10 @@ class CancelBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RedispatchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of `POST dispatches/{id}/redispatch`. `reuse`: take over outputs of the original."""
+    """Body of `POST dispatches/{id}/redispatch`. `reuse`: take over outputs of the original, but for `nodes`."""
 
     reuse: bool = False
+    nodes: list[Annotated[int, msgspec.Meta(ge=0, le=10**9)]] = []
 
 
 class StreamQuery(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -194,6 +196,31 @@ class TimelineRoute(Route):
         await self.send("GET", f"/dispatches/{dispatch_of(path)}/timeline")
 
 
+class LogRoute(Route):
+    """Log of a dispatch: a page that follows it reads it again and again, so it counts as no activity of a user."""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, *path: str) -> None:
+        """Answer with a `LogPage`."""
+        query = urlencode(msgspec.to_builtins(self.query(LogQuery)))
+        await self.send("GET", f"/dispatches/{dispatch_of(path)}/log?{query}")
+
+
+class TagsRoute(Route):
+    """Tags of a dispatch."""
+
+    @web.authenticated
+    @authorized
+    async def post(self, *path: str) -> None:
+        """Add tags and remove some; answer with the `DispatchSummary`."""
+        dispatch = dispatch_of(path)
+        body: TagsRequest = self.json_body(TagsRequest, '{"add": ["paper"], "remove": []}')
+        await self.send("POST", f"/dispatches/{dispatch}/tags", body=msgspec.to_builtins(body))
+
+
 class NodeRoute(Route):
     """One node of a dispatch."""
 
@@ -295,7 +322,7 @@ class RedispatchRoute(Route):
         """Answer with the `DispatchSummary` of the new dispatch."""
         dispatch = dispatch_of(path)
         body: RedispatchBody = self.json_body(RedispatchBody, '{"reuse": true}')
-        await self.send("POST", f"/dispatches/{dispatch}/redispatch", body={"reuse": body.reuse})
+        await self.send("POST", f"/dispatches/{dispatch}/redispatch", body=msgspec.to_builtins(body))
 
 
 class ExecutionRoute(Route):
@@ -433,6 +460,8 @@ def routes(relay: Relay) -> list[tuple[str, type[Route], dict[str, Relay]]]:
         r"dispatches/([^/]+)/graph": GraphRoute,
         r"dispatches/([^/]+)/changes": ChangesRoute,
         r"dispatches/([^/]+)/timeline": TimelineRoute,
+        r"dispatches/([^/]+)/log": LogRoute,
+        r"dispatches/([^/]+)/tags": TagsRoute,
         r"dispatches/([^/]+)/nodes/([^/]+)": NodeRoute,
         r"dispatches/([^/]+)/nodes/([^/]+)/outputs": NodeOutputsRoute,
         r"dispatches/([^/]+)/nodes/([^/]+)/cell": CellRoute,

@@ -18,6 +18,7 @@ from covalab.core.errors import GraphError, TriggerError
 from covalab.core.model import Schedule, Submission
 from covalab.sdk.building.lattice import Lattice
 from covalab.sdk.building.submit import prepare
+from covalab.sdk.dispatching.tags import checked_tags
 from covalab.sdk.dispatching.watching import await_watching
 from covalab.sdk.ids import check_address, checked_id
 from covalab.sdk.results.fetch import fetch_result, fetch_status
@@ -41,6 +42,7 @@ def dispatch(
     allow_overlap: bool = False,
     cron: str | None = None,
     time_zone: str | None = None,
+    tags: str | Iterable[str] = (),
 ) -> Callable[..., DispatchHandle]:
     """Run a lattice in the background, at once, later, or again and again.
 
@@ -76,6 +78,9 @@ def dispatch(
         Covalent.
     time_zone : str, optional
         The time zone of the timetable, such as ``"Europe/Berlin"``; that of this machine, if not given.
+    tags : str or iterable of str
+        Words by which it is found again: in the side bar, and by ``ct.list_dispatches(tag=...)``. `tag` changes them
+        later. Not in Covalent.
 
     Returns
     -------
@@ -107,6 +112,7 @@ def dispatch(
     if eta is not None and disable_run:
         message = f"{where}: disable_run records it and does not start it, eta says when it starts; leave one out"
         raise GraphError(message)
+    words = checked_tags(where, tags)
     timing = timing_of(where, eta, interval, allow_overlap=allow_overlap, cron=cron, time_zone=time_zone)
 
     def run(*args: UserValue, **kwargs: UserValue) -> DispatchHandle:
@@ -116,7 +122,7 @@ def dispatch(
         submission = prepare(
             orig_lattice, args, kwargs, client.blobs, priority=priority, hold=hold, auto_close=auto_close
         )
-        submission = timing.of(submission)
+        submission = timing.of(replace(submission, tags=words))
         if triggers:
             travelling = [trigger._serialized(client.blobs) for trigger in triggers]  # noqa: SLF001 - part of covalab
             submission = replace(submission, triggers=travelling)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -17,8 +17,9 @@ from msgspec.structs import replace
 from covalab.blobs import BlobStore
 from covalab.client import connect
 from covalab.core.errors import GraphError
+from covalab.core.labels import named_nodes
 from covalab.core.lifecycle import TERMINAL
-from covalab.core.model import Digest, DispatchId, Environment, Submission
+from covalab.core.model import Digest, DispatchId, Environment, Graph, Submission
 from covalab.core.os_text import received
 from covalab.sdk.building.electron import electron
 from covalab.sdk.building.submit import prepare
@@ -44,6 +45,8 @@ def redispatch(
     replace_electrons: Mapping[str, UserFunction] | None = None,
     reuse_previous_results: bool | Literal["strict"] = False,
     is_pending: bool = False,
+    *,
+    from_nodes: int | str | Iterable[int | str] = (),
 ) -> Callable[..., DispatchHandle]:
     """Run a recorded workflow once more, under a new id (Covalent, how-to "Redispatch a workflow").
 
@@ -63,6 +66,9 @@ def redispatch(
     is_pending
         Start the dispatch itself, which was recorded with ``disable_run=True``, as `covalab.start` does. It runs as it
         was recorded.
+    from_nodes
+        Nodes that run again, with all that follow from them, while all else that completed is reused: numbers, or names
+        as the graph shows them, ``"fit(depth=3)"``; ``"fit"`` is all that are called so. Not in Covalent.
 
     Returns
     -------
@@ -75,8 +81,8 @@ def redispatch(
     MissingLatticeRecordError
         When it is called, if there is no such dispatch.
     GraphError
-        When it is called, if a replacement names no electron of the workflow, or if with `is_pending` there are
-        arguments or replacements.
+        When it is called, if a replacement names no electron of the workflow, `from_nodes` no node of it, or if with
+        `is_pending` there are arguments or replacements.
 
     Examples
     --------
@@ -90,7 +96,8 @@ def redispatch(
     if reuse_previous_results not in (True, False, "strict"):
         message = f"reuse_previous_results is True, False or 'strict', not {reuse_previous_results!r}"
         raise GraphError(message)
-    reuse, strict = bool(reuse_previous_results), reuse_previous_results == "strict"
+    again = [from_nodes] if isinstance(from_nodes, (int, str)) else list(from_nodes)
+    reuse, strict = bool(reuse_previous_results) or bool(again), reuse_previous_results == "strict"
 
     def run(*args: UserValue, **kwargs: UserValue) -> DispatchHandle:
         client = connect()
@@ -101,16 +108,32 @@ def redispatch(
             _wait_for(client, original)
         if not args and not kwargs and not replacements:
             new_id = DispatchId(str(uuid.uuid4()))
-            return DispatchHandle(client.redispatch(original, new_id, reuse=reuse, strict=strict).id)
+            nodes = _nodes_named(again, client.graph(original), original) if again else []
+            return DispatchHandle(client.redispatch(original, new_id, reuse=reuse, strict=strict, nodes=nodes).id)
         recorded = client.submission(original)
         with _path_of(recorded.environment):
             submission = _rebuilt(recorded, args, kwargs, replacements, client.blobs)
             submission = align(submission, recorded, client.blobs)
         if reuse:
-            submission = replace(submission, reuse=original, reuse_strict=strict)
+            nodes = [*submission.replaced, *_nodes_named(again, submission.graph, original)]
+            submission = replace(submission, reuse=original, reuse_strict=strict, replaced=nodes)
         return DispatchHandle(client.submit(submission).id, submission.graph)
 
     return run
+
+
+def _nodes_named(wanted: Iterable[int | str], graph: Graph, dispatch: DispatchId) -> list[int]:
+    """Return the numbers of nodes that are given by number or name."""
+    found: list[int] = []
+    for one in wanted:
+        its = named_nodes(graph, str(one))
+        if not its:
+            message = (
+                f"dispatch {dispatch} has no node {one!r} that runs; `covalab show {dispatch}` lists those there are"
+            )
+            raise GraphError(message)
+        found += its
+    return list(dict.fromkeys(found))
 
 
 def _refuse_changes(original: DispatchId, has_arguments: bool, has_replacements: bool) -> None:

@@ -11,9 +11,9 @@ from covalab.core import comparison
 from covalab.core.comparison import PAIRS_SHOWN, Difference, NodePair, Side
 from covalab.core.covalent_status import shown
 from covalab.core.dispatch_provenance import DispatchProvenance
+from covalab.core.duration_text import duration_text
 from covalab.sdk.results.fetch import fetch_result
 from covalab.sdk.results.result import Result
-from covalab.view.words import duration_text
 
 _ADDED: Final = "background: rgba(46, 160, 67, 0.18)"
 _REMOVED: Final = "background: rgba(248, 81, 73, 0.18)"

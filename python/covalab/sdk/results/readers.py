@@ -22,6 +22,7 @@ from covalab.sdk.executions.execution import Execution
 from covalab.sdk.executions.interrupts import interrupt_dict, intervention_dicts
 from covalab.sdk.executions.state_reader import StateReader
 from covalab.sdk.recorded_values import RecordedValues
+from covalab.sdk.results.run_log import checked_kinds, line_text, log_lines
 from covalab.sdk.values import FieldDict, UserValue
 
 if TYPE_CHECKING:
@@ -54,6 +55,29 @@ class Readers:
         self._values.outputs.update(self._record.outputs)
         self.__dict__.pop("_names", None)
         return self
+
+    def log(self, kinds: str | Iterable[str] | None = None, text: str = "") -> str:
+        """Return what all nodes printed and how their states changed, in the order of time, as far as it has come.
+
+        Parameters
+        ----------
+        kinds : str or iterable of str, optional
+            Only lines of these kinds: ``"state"``, ``"failure"``, ``"stdout"``, ``"stderr"``.
+        text : str, optional
+            Only lines in which, or in the name of whose node, each of these words is.
+
+        Returns
+        -------
+        str
+            A line for each: its time, the node (``fit(depth=3)``), the text.
+
+        Examples
+        --------
+        >>> print(result.log("failure"))  # doctest: +SKIP
+        2026-01-31 23:00:04.121  fit(depth=3)  Failed after 120 ms: ValueError: too deep
+        """
+        found = log_lines(self._client, self._record.summary.id, checked_kinds(kinds), text)
+        return "\n".join(map(line_text, found))
 
     @overload
     def graph(self, kind: Literal["dot", "svg"] = "dot") -> str: ...

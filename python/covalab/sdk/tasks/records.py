@@ -368,6 +368,7 @@ def dispatch_record(summary: DispatchSummary) -> Record:
         error=summary.error or None,
         starts_at=timestamp(summary.starts_at),
         schedule_id=None if summary.schedule_id is None else str(summary.schedule_id),
+        tags=list(summary.tags),
     )
 
 

@@ -220,6 +220,7 @@ def list_dispatches(
     *,
     since: dt.datetime | dt.timedelta | str | float | None = None,
     schedule_id: str | None = None,
+    tag: str | None = None,
     latest: bool = True,
     offset: int = 0,
     count: int | None = 10,
@@ -236,6 +237,8 @@ def list_dispatches(
         Only those that were made since then; as in `list_tasks`.
     schedule_id : str, optional
         Only the runs of this series (``interval=``): the id of its first run.
+    tag : str, optional
+        Only those with this tag.
     latest : bool, default True
         Newest first; oldest first, if false.
     offset : int, default 0
@@ -249,7 +252,7 @@ def list_dispatches(
         By item and by attribute, with Covalent's fields ``dispatch_id``, ``root_dispatch_id``, ``status``, ``name``
         (all str), ``electron_num``, ``completed_electron_num`` (int), ``created_at``, ``updated_at`` and
         ``completed_at`` (ISO-8601 text, or None; as attributes, datetimes); and ``starts_at`` and ``schedule_id``
-        (str), which are None where no time to run it was given.
+        (str), which are None where no time to run it was given; ``tags`` (list of str).
 
     See Also
     --------
@@ -268,6 +271,7 @@ def list_dispatches(
             since=after,
             oldest=not latest,
             schedule=schedule_id,
+            tag=tag,
         )
         found += map(dispatch_record, more)
         offset += page

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -21,6 +22,8 @@ OUTPUTS_LIMIT: Final = 1_000
 BYTES_LIMIT: Final = 32 * 1024 * 1024
 """Outputs kept of a node, and their bytes as JSON."""
 _MARKS_LIMIT: Final = 10_000
+_TIME_STEP: Final = 0.1
+"""Seconds between two times that are recorded of what is printed; later a thousandth of how long the node has run."""
 _FILE_LIMIT: Final = 2 * BYTES_LIMIT
 _PLAIN: Final = "text/plain"
 
@@ -41,6 +44,7 @@ class Recorder:
         self._streams: tuple[int, int] | None = None
         self._pid = os.getpid()
         self.is_late: Callable[[], bool] = _never
+        self._started = self._next_time = 0.0
         self._in_memory = bytearray()
         self._begin()
 
@@ -60,6 +64,15 @@ class Recorder:
         self._n_outputs = self._n_bytes = 0
         self._sizes: dict[str, int] = {}
         self._clears = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was recorded since the last call of `take`, not even when something was printed."""
+        return self._size == 0
+
+    def start(self, at: float) -> None:
+        """Note when a node starts: what it prints at once has that time."""
+        self._started, self._next_time = at, at + _TIME_STEP
 
     def has_displayed(self, display_id: str) -> bool:
         """Return whether the node has displayed something under an id."""
@@ -86,7 +99,7 @@ class Recorder:
     def take(self) -> list[Event]:
         """Return the events since the last call, and make ready for the next node."""
         with self._lock:
-            if not self.n_events:
+            if self.is_empty:
                 return []
             events, _ = read_frames(self._content())
             if self._fd >= 0:
@@ -126,18 +139,36 @@ class Recorder:
                     self._clear()
 
     def mark(self) -> None:
-        """Record that from here on standard error is written, if standard output was since the last time."""
-        if self._streams is None or self._n_marks >= _MARKS_LIMIT or not self._lock.acquire(blocking=False):
+        """Record that from here on standard error is written, if standard output or time went on since the last."""
+        if self._streams is None or not self._lock.acquire(blocking=False):
             return
         try:
             with suppress(OSError):  # the task has closed the file
                 out = os.fstat(self._streams[0]).st_size
-                if out != self._out_at_mark and self._is_recording():
-                    self._n_marks += 1
-                    self._write("mark")
+                now = time.time()
+                is_new = out != self._out_at_mark and self._n_marks < _MARKS_LIMIT
+                if (is_new or now >= self._next_time) and self._is_recording():
+                    self._n_marks += is_new
+                    self._write_time("mark", now)
                     self._out_at_mark = out
         finally:
             self._lock.release()
+
+    def note_time(self) -> None:
+        """Record when standard output is written, unless that was recorded a moment ago."""
+        now = time.time()
+        if self._streams is None or now < self._next_time or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._is_recording():
+                self._write_time("time", now)
+        finally:
+            self._lock.release()
+
+    def _write_time(self, kind: Literal["mark", "time"], now: float) -> None:
+        # So that one that prints for days records thousands of times, and no millions.
+        self._next_time = now + max(_TIME_STEP, (now - self._started) / 1000)
+        self._write(kind, b"%.3f" % now)
 
     def _record(self, kind: EventKind, output: dict[str, Any], display_id: str = "") -> None:
         content = to_json(output)
@@ -181,7 +212,7 @@ class Recorder:
         out, err = self._positions()
         self._out_at_mark = -1
         data = frame(Event(kind, out, err, content, display_id))
-        self.n_events += 1
+        self.n_events += kind != "time"
         self._size += len(data)
         if not self._path:
             self._in_memory += data
