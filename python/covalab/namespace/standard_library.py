@@ -170,7 +170,7 @@ def _reduce_lock(lock: Any) -> _Reduced:
     return threading.Lock if type(lock) is type(threading.Lock()) else threading.RLock, ()
 
 
-_BACKWARDS: Final = type(reversed([]))
+_BACKWARDS: Final[type] = type(reversed([]))
 _SOME: Final[dict[str, int]] = {}
 _ORDERED: Final[OrderedDict[str, int]] = OrderedDict()
 _VIEWS: Final = [type(getattr(one, kind)()) for one in (_SOME, _ORDERED) for kind in ("keys", "values", "items")]

@@ -299,7 +299,9 @@ class LiveSession:
             return f"it {reuse.doubts[0]}"
         if shown_warnings() != warned:
             return "a package warned, which it does once, in the first cell"
-        outputs = stored_outputs(*reporter.capture.texts(), None, self._blobs) if recorder.n_events else None
+        outputs = None
+        if not recorder.is_empty:
+            outputs, _ = stored_outputs(*reporter.capture.texts(), None, self._blobs)
         stdout, stderr = reporter.capture.take()
         outcome = Outcome(node, "completed", 0.0, 0.0, stdout=stdout, stderr=stderr, outputs=outputs)
         made = reuse.made(outcome)
