@@ -425,7 +425,6 @@ def to_all(n: int, mark: int) -> object:
 
 def check_to_all(hosts: Hosts, mark: int, executor: str) -> int:
     """Check that both hosts get a value of 5 MB that one of them makes. Return how many bytes passed here."""
-    ct.dispatch_sync(ct.lattice(length, executor=executor))(b"")  # the pool is up
     seen_hosts: set[str] = set()
     while len(seen_hosts) < len(hosts.hosts):
         mark += 1
@@ -441,6 +440,7 @@ def said_by_pools(client: Client) -> str:
     return "".join(path.read_text() for path in (client.data_dir / "logs").glob("pool-*.log"))
 
 
+@sampled
 def test_a_value_goes_from_host_to_host_not_through_here_once_more(hosts: Hosts, far: Client) -> None:
     """It comes home once, as it is to be kept, and goes to the other host from the one that made it."""
     passed = check_to_all(hosts, 3100, "dask")
@@ -450,8 +450,6 @@ def test_a_value_goes_from_host_to_host_not_through_here_once_more(hosts: Hosts,
 def test_values_travel_through_an_object_store(hosts: Hosts, far: Client, store: Store) -> None:
     """Of all sizes, in all directions; nothing stays there when the dispatch has ended, nobody reads the secret."""
     check_through_store(SIZES, 41)
-    passed = check_to_all(hosts, 4300, "stored")
-    assert 5_000_000 < passed < 8_000_000
     assert store.trouble() == ""
     until(lambda: not store.objects())
     shown = CliRunner().invoke(main, ["doctor"]).output
@@ -465,6 +463,7 @@ def test_values_travel_through_an_object_store(hosts: Hosts, far: Client, store:
 WHAT_IS_SAID = {"seen": "is damaged: Expected checksum", "unseen": "these are not the bytes of value"}
 
 
+@sampled
 @pytest.mark.parametrize("how", WHAT_IS_SAID)
 def test_what_is_spoilt_in_the_store_is_brought_in_another_way(far: Client, store: Store, how: str) -> None:
     """Whether or not the checksum of the store tells: the values are those that were made."""
@@ -477,11 +476,14 @@ def test_what_is_spoilt_in_the_store_is_brought_in_another_way(far: Client, stor
 
 
 @pytest.mark.nightly
-def test_large_values_travel_through_an_object_store(far: Client, store: Store) -> None:
+def test_large_values_travel_through_an_object_store(hosts: Hosts, far: Client, store: Store) -> None:
     """Also 200 MB."""
     check_through_store(LARGE, 61)
+    passed = check_to_all(hosts, 4300, "stored")
+    assert 5_000_000 < passed < 8_000_000
 
 
+@sampled
 def test_a_store_that_dies_in_mid_run_is_done_without(far: Client, store: Store) -> None:
     """The values take the other way, and it is said which store it is and what to do. For a store's last."""
 
