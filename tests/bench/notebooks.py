@@ -37,8 +37,8 @@ def slow_then(folder: Path, last: str) -> Path:
 
 def independent(folder: Path) -> Path:
     """Write a notebook of four independent cells that take five seconds each."""
-    cells = [f"import time\ntime.sleep(5)\npart_{n} = {n}" for n in range(4)]
-    return _write(folder / "independent.ipynb", [*cells, "part_0 + part_1 + part_2 + part_3"])
+    cells = [f"time.sleep(5)\npart_{n} = {n}" for n in range(4)]
+    return _write(folder / "independent.ipynb", ["import time", *cells, "part_0 + part_1 + part_2 + part_3"])
 
 
 def ours(notebook: Path, *options: str) -> None:

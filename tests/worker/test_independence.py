@@ -206,6 +206,7 @@ def test_what_needs_nothing_of_a_cell_runs_beside_it(session: Session, before: s
     [
         ("k = 3", "y = scaled(4)", "after cell 2: it uses `k`, which that cell sets"),
         ("x = 3", "x = scaled(4)", "after cell 2: both set `x`"),
+        ("import json", "import json\nlen(str(json))", "after cell 2: both set `json`"),
         ("rows.append(1)", "sum(rows)", "after cell 2: it uses `rows`, which that cell may change"),
         ("array[0] = 9", "part.sum()", "may change"),
         ("nested[0] += [3]", "str(box)", "may change"),

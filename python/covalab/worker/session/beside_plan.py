@@ -72,7 +72,8 @@ class Plan:
         """Return why a cell waits that sets a name of one before it: what it finds there would be another value."""
         nodes = ast.walk(code.tree) if code.tree is not None else ()
         imports = [alias for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names]
-        own = {*cell.bound} - {one.asname or one.name.partition(".")[0] for one in imports}
+        again = {one.asname or one.name.partition(".")[0] for one in imports} & self._namespace.keys()
+        own = {*cell.bound} - again
         for one in self._before:
             both = own & {*one.sets}
             if both:

@@ -279,7 +279,8 @@ class LiveSession:
         if text:
             reuse.note(f"again, in its turn: it was begun beside cell {finished.beside}, and since then {text}")
             return None
-        reuse.note(f"side by side with cell {finished.beside}", (finished.started_at, finished.ended_at))
+        reuse.note(f"side by side with cell {finished.beside}")
+        reuse.accept(cell, run, (finished.started_at, finished.ended_at))
         return run
 
     def run_beside(self, cell: CellText, node: int, folder: str, watch: Watch) -> bytes | str:

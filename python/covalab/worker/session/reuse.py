@@ -145,9 +145,13 @@ class SessionReuse:
             text = "values of its earlier run were deleted"
         return text
 
-    def note(self, reason: str, times: tuple[float, float] | None = None) -> None:
-        """Note why a cell ran now, for people, and its times if it ran before its turn."""
+    def note(self, reason: str) -> None:
+        """Note why a cell ran when it did, for people."""
         self._result = msgspec.structs.replace(self._result, reasons=(*self._result.reasons, reason))
+
+    def accept(self, cell: CellText, run: CellRun, times: tuple[float, float]) -> None:
+        """Accept a run of a cell that was made before its turn; it is kept like any other."""
+        self._draft = key_of(cell), run
         self._times = times
 
     def begin(self, cell: CellText, state: RecordState, tracker: Tracker) -> Beginning:
@@ -319,7 +323,7 @@ class SessionReuse:
     def complete(self, outcome: Outcome) -> Outcome:
         """Return an outcome with what is known about its reuse; keep the run."""
         try:
-            made = self.made(outcome)
+            made = self.made(outcome) if self._is_kept else None
             if made is not None:
                 key, run = made
                 self._index.add(key, run.dispatch, msgspec.msgpack.encode(run))
