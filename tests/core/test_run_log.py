@@ -31,19 +31,43 @@ from covalab.core.run_log import (
         (Printed("a\nb", "c\n"), [(1.0, "stdout", "a"), (1.0, "stdout", "b"), (1.0, "stderr", "c")]),
         # A line has the time at which it began.
         (
-            Printed("ab\nc\n", "", [TextTime(2.0, 1, 0), TextTime(3.0, 3, 0)]),
+            Printed(
+                "ab\nc\n",
+                "",
+                (
+                    TextTime(2.0, 1, 0),
+                    TextTime(3.0, 3, 0),
+                ),
+            ),
             [(1.0, "stdout", "ab"), (3.0, "stdout", "c")],
         ),
         # Another stream in between is in between.
         (
-            Printed("ab\n", "x\n", [TextTime(2.0, 1, 0, is_stderr=True), TextTime(3.0, 1, 2)]),
+            Printed(
+                "ab\n",
+                "x\n",
+                (
+                    TextTime(2.0, 1, 0, is_stderr=True),
+                    TextTime(3.0, 1, 2),
+                ),
+            ),
             [(1.0, "stdout", "ab"), (2.0, "stderr", "x")],
         ),
-        (Printed("a\n", "x\n", [TextTime(2.0, 0, 0, is_stderr=True)]), [(2.0, "stderr", "x"), (2.0, "stdout", "a")]),
+        (Printed("a\n", "x\n", (TextTime(2.0, 0, 0, is_stderr=True),)), [(2.0, "stderr", "x"), (2.0, "stdout", "a")]),
         # What a terminal shows in the end.
         (Printed(" 10%\r100%\n\x1b[31mred\x1b[0m\n\n", ""), [(1.0, "stdout", t) for t in ("100%", "red", "")]),
         # Times that are further than the text, as of one that was cut, do no harm.
-        (Printed("a\n", "", [TextTime(2.0, 90, 0), TextTime(3.0, 80, 9)]), [(1.0, "stdout", "a")]),
+        (
+            Printed(
+                "a\n",
+                "",
+                (
+                    TextTime(2.0, 90, 0),
+                    TextTime(3.0, 80, 9),
+                ),
+            ),
+            [(1.0, "stdout", "a")],
+        ),
     ],
 )
 def test_what_was_printed_is_lines_with_their_times(printed: Printed, expected: list[object]) -> None:
@@ -64,7 +88,7 @@ def test_a_line_that_is_not_whole_keeps_its_number_until_it_is() -> None:
 def test_a_run_that_failed_says_why_after_its_traceback() -> None:
     """The traceback, which standard error repeats, has the time of the end."""
     failure = Failure("runtime", "no", "ValueError", "Traceback\nValueError: no\n")
-    printed = Printed("a\n", "w\nTraceback\nValueError: no\n", [TextTime(2.0, 0, 0)])
+    printed = Printed("a\n", "w\nTraceback\nValueError: no\n", (TextTime(2.0, 0, 0),))
     run = Run(3, 2, "fit", "failed", 1.0, 9.0, "host", failure, is_again=True, again_at=11.0)
 
     assert [(line.at, line.kind, line.text) for line in run_lines(run, printed)] == [

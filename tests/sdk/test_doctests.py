@@ -14,6 +14,8 @@ import pytest
         "covalab.core.assemble",
         "covalab.core.schedule",
         "covalab.core.duration_text",
+        "covalab.core.labels",
+        "covalab.core.run_log",
         "covalab.sdk.building.electron",
         "covalab.sdk.building.lattice",
         "covalab.sdk.building.parameters",

@@ -292,6 +292,8 @@ def test_what_was_displayed_before_a_task_was_stopped_is_kept(live: Client, tmp_
     node = next(n for n, one in enumerate(live.graph(dispatch).nodes) if one.name == electron.__name__)
     until(lambda: kinds(live.outputs(dispatch, node).outputs) == [TEXT])
     if how == "cancelled":
+        (tmp_path / "two").touch()
+        until(lambda: len(live.outputs(dispatch, node).outputs) == 2)
         ct.cancel(dispatch)
     elif how == "killed":
         for _ in range(LOSSES_ALLOWED + 1):
@@ -302,7 +304,9 @@ def test_what_was_displayed_before_a_task_was_stopped_is_kept(live: Client, tmp_
 
     outputs = kinds(result.outputs[node])
     assert outputs[0] == TEXT
-    assert len(outputs) == 2
+    assert outputs[1:-1] == (["two\n"] if how == "cancelled" else [])
+    page = live.log(dispatch, LogQuery(kinds="stdout"))
+    assert ([line.text for line in page.lines], page.is_by_start) == (["two"] if how == "cancelled" else [], False)
     assert result.outputs[node][-1]["output_type"] == "error"
 
 

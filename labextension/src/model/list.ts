@@ -144,10 +144,10 @@ export class SearchList implements IDisposable {
         return group;
       }
       byId.delete(before.id);
-      isStructural ||= summary.status !== before.status;
+      isStructural ||= summary.status !== before.status || summary.tags.join() !== before.tags.join();
       return { ...group, newest: { ...group.newest, summary } };
     });
-    // What is new, and what has ended (which has a result now), is read; counts of what runs came with the event.
+    // What is new, has ended (which has a result now) or has other tags is read; counts of what runs came with the event.
     if (isStructural || byId.size > 0) {
       this._later();
     }

@@ -145,7 +145,7 @@ class Printed(NamedTuple):
 
     stdout: str
     stderr: str
-    times: Sequence[TextTime] = ()
+    times: tuple[TextTime, ...] = ()
 
 
 NOTHING: Final = Printed("", "")
@@ -165,7 +165,7 @@ def printed_lines(printed: Printed, started_at: float, *, is_whole: bool) -> lis
 
     Examples
     --------
-    >>> texts = Printed("a" + chr(10) + "b" + chr(10), "no" + chr(10), [TextTime(2.0, 2, 0, True), TextTime(3.0, 2, 3)])
+    >>> texts = Printed("a" + chr(10) + "b" + chr(10), "no" + chr(10), (TextTime(2.0, 2, 0, True), TextTime(3.0, 2, 3)))
     >>> printed_lines(texts, 1.0, is_whole=True)
     [(1.0, 'stdout', 'a'), (2.0, 'stderr', 'no'), (3.0, 'stdout', 'b')]
     """

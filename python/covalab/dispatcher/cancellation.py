@@ -77,11 +77,13 @@ class Cancellation:
         failure = Failure("cancelled", "cancelled by request")
         for node in cancelled:
             batch = next((batch for batch in batches if node in batch.open), None)
-            stdout, stderr = self._spool.printed(batch, node)
+            stdout, stderr, times = self._spool.timed(batch, node)
             outputs = self._spool.last_outputs(batch, node, failure)
             started = run.progress.started_at[node]
             run.outcomes.append(
-                Outcome(node, "cancelled", started or now, now, None, failure, stdout, stderr, outputs=outputs)
+                Outcome(
+                    node, "cancelled", started or now, now, None, failure, stdout, stderr, outputs=outputs, times=times
+                )
             )
 
     def _stop_batches(self, run: RunningDispatch) -> None:

@@ -75,19 +75,21 @@ def _suspect(
             _fail(run, batch, node, failure, now, spool)
             continue
         started = run.progress.started_at[node] or now
-        stdout, stderr = spool.printed(batch, node)
+        stdout, stderr, times = spool.timed(batch, node)
         outputs = spool.last_outputs(batch, node, failure)
-        outcome = Outcome(node, "failed", started, now, None, failure, stdout, stderr, batch.worker, outputs=outputs)
+        outcome = Outcome(
+            node, "failed", started, now, None, failure, stdout, stderr, batch.worker, outputs=outputs, times=times
+        )
         run.attempts.append(Attempt(run.progress.attempt[node], outcome))
     run.progress.return_to_queue(node for node in nodes if run.progress.losses[node] <= LOSSES_ALLOWED)
 
 
 def _fail(run: RunningDispatch, batch: SentBatch, node: int, failure: Failure, now: float, spool: Spool) -> None:
-    stdout, stderr = spool.printed(batch, node)
+    stdout, stderr, times = spool.timed(batch, node)
     outputs = spool.last_outputs(batch, node, failure)
     started = run.progress.started_at[node] or now
     stderr += f"{failure.message}\n"
-    run.inbox.append(Outcome(node, "failed", started, now, None, failure, stdout, stderr, outputs=outputs))
+    run.inbox.append(Outcome(node, "failed", started, now, None, failure, stdout, stderr, outputs=outputs, times=times))
 
 
 def _lost_failure(losses: int, ended: BatchEnded | None) -> Failure:
