@@ -4,36 +4,28 @@ from __future__ import annotations
 
 import doctest
 import importlib
+from pathlib import Path
 
 import pytest
 
+import covalab
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "covalab.core.assemble",
-        "covalab.core.schedule",
-        "covalab.core.duration_text",
-        "covalab.core.labels",
-        "covalab.core.run_log",
-        "covalab.sdk.building.electron",
-        "covalab.sdk.building.lattice",
-        "covalab.sdk.building.parameters",
-        "covalab.sdk.code.source",
-        "covalab.sdk.executions.aio",
-        "covalab.core.covalent_status",
-        "covalab.core.placement",
-        "covalab.core.transportable",
-        "covalab.sdk.results.inputs",
-        "covalab.sdk.tasks.tasks",
-        "covalab.view.dot",
-        "covalab.sdk.tasks.records",
-        "covalab.sdk.tasks.task_logging",
-    ],
-)
+_PACKAGE = Path(covalab.__file__).parent
+_MODULES = [
+    ".".join(("covalab", *path.relative_to(_PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+    for path in sorted(_PACKAGE.rglob("*.py"))
+    if ">>> " in path.read_text()
+]
+
+
+def test_there_are_examples() -> None:
+    """They are found where the package is."""
+    assert {"covalab.core.labels", "covalab.sdk.building.electron"} < {*_MODULES}
+
+
+@pytest.mark.parametrize("module", _MODULES)
 def test_the_examples_run(module: str) -> None:
-    """Each module has examples, and they print what they say."""
-    found = doctest.testmod(importlib.import_module(module))
+    """Each prints what it says."""
+    found = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
 
-    assert found.attempted > 0
     assert found.failed == 0

@@ -161,8 +161,8 @@ def state_view(state: ExecutionState) -> StateNodeView:
     Examples
     --------
     >>> now = ExecutionState(state={"a": StateNode(Value(1, "int", "1", b"1")), "b": StateNode(below={})})
-    >>> [(key, part.value) for key, part in state_view(now).below]
-    [('a', Value(size=1, type='int', text='1', data=None, digest=None)), ('b', None)]
+    >>> [(key, part.value and part.value.text, part.value and part.value.data) for key, part in state_view(now).below]
+    [('a', '1', None), ('b', None, None)]
     """
     # Breadth first, so that the limit cuts leaves and not whole branches.
     root = StateNodeView(below=[])

@@ -65,7 +65,7 @@ def options_of(cell: CodeCell, notebook: Mapping[str, Any], where: str) -> CellO
     Examples
     --------
     >>> options_of(CodeCell(0, "a", "x", {"tags": ["retries=2"]}), {"covalab": {"time_limit": 60}}, "cell 1")
-    CellOptions(retries=2, time_limit=60.0)
+    CellOptions(skip=False, retries=2, time_limit=60.0, executor='', may_raise=False, parallel=False)
     """
     found: dict[str, Any] = {**_known(notebook.get(KEY))}
     for tag in sorted(cell.tags):

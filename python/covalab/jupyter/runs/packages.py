@@ -60,7 +60,7 @@ def imports_of(text: str) -> list[str]:
 
     Examples
     --------
-    >>> imports_of("import numpy as np, a.b\\\\nfrom .c import d\\\\ntry: import e\\\\nexcept ImportError: pass")
+    >>> imports_of("import numpy as np, a.b\nfrom .c import d\ntry: import e\nexcept ImportError: pass")
     ['numpy', 'a']
     """
     try:
