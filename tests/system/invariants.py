@@ -112,16 +112,23 @@ class Watch:
 
 
 def faults_while_it_runs(
-    client: Client, chance: random.Random, n_faults: int, witness: Path, fault: Callable[[Client], object]
+    client: Client,
+    chance: random.Random,
+    n_faults: int,
+    witness: Path,
+    fault: Callable[[Client], object],
+    *,
+    before_it_begins: bool = False,
 ) -> None:
-    """Run one dispatch of 200 tasks, and let a fault happen again and again."""
+    """Run one dispatch of 200 tasks, and let a fault happen again and again; if so, also many before it begins."""
+    over = {*TERMINAL, "pending"} if before_it_begins else TERMINAL
     folder, dispatch = client.data_dir, str(ct.dispatch(two_hundred)(str(witness)))
     watch = Watch(client, witness)
     for _ in range(n_faults):
         # Not by time alone: on a slow machine all faults would be in the first start.
         before, more = len(recorded(folder)), chance.choice([0, 0, 1, 5, 15])
         deadline = time.monotonic() + LONG
-        while len(recorded(folder)) < before + more and client.summary(dispatch).status not in TERMINAL:
+        while len(recorded(folder)) < before + more and client.summary(dispatch).status not in over:
             assert time.monotonic() < deadline
         time.sleep(chance.random() * 0.05)
         fault(client)

@@ -31,7 +31,8 @@ def test_a_dispatcher_that_is_killed_loses_nothing(n_kills: int, own: Client, tm
     """Wherever it is killed, each dispatch has its value at the end, and no task that was recorded runs again."""
     chance = seeded()
     for number in range(n_kills // KILLS_OF_ONE):
-        faults_while_it_runs(own, chance, KILLS_OF_ONE, tmp_path / f"witness {number}", kill_dispatcher)
+        witness = tmp_path / f"witness {number}"
+        faults_while_it_runs(own, chance, KILLS_OF_ONE, witness, kill_dispatcher, before_it_begins=True)
         own.purge(time.time() + 1)
 
 
