@@ -290,7 +290,7 @@ def after_the_end(desk: Desk, endless: Locator) -> None:
     expect(tab.locator(".cv-logLine").last).to_contain_text("wait")
     desk.shoot("log-narrow")
     tab.get_by_role("button", name="Tasks", exact=True).click()
-    expect(tab.locator(".cv-tableBody > [role='row']")).to_have_count(5)
+    expect(tab.locator(".cv-tableBody > [role='row']")).to_have_count(4)
     desk.shoot("tasks-narrow")
     assert violations(tab) == []
     tab.get_by_role("button", name="Log", exact=True).click()
