@@ -192,7 +192,7 @@ def test_a_dispatcher_that_cannot_come_up_says_where_to_look(tmp_path: Path, mon
 
 
 def test_an_idle_dispatcher_ends_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not while somebody holds `/events` open, nor while a dispatch runs; then, with its pool."""
+    """Not while somebody waits for news or for a dispatch, nor while one runs; then, with its pool."""
     monkeypatch.setenv("COVALAB_IDLE_SECONDS", "0.5")
     monkeypatch.setenv("COVALAB_DATA_DIR", str(tmp_path / "data"))
     client = connect()
@@ -200,6 +200,9 @@ def test_an_idle_dispatcher_ends_by_itself(tmp_path: Path, monkeypatch: pytest.M
 
     client.events(since=client.events().since, wait=2.0)
     assert client.status().pid == pid, "held open for longer than idle is allowed"
+    later = ct.dispatch(ct.lattice(sleeping), disable_run=True)(0.0, str(tmp_path / "later"))
+    assert client.record(later, wait=True, timeout=2.0, held=True).summary.status == "pending"
+    assert client.status().pid == pid, "somebody waits for a dispatch that nobody has started"
     dispatch = ct.dispatch(ct.lattice(sleeping))(2.5, str(tmp_path / "pid"))
     until((tmp_path / "pid").exists)
     time.sleep(1.5)

@@ -136,7 +136,7 @@ async def _serve(folder: Path, idle_seconds: float) -> None:
         watching = service.attached or service.triggers.n_watching or service.schedules.n_waiting
         if not service.runs and not watching and idle > idle_seconds:
             _log.info("idle for %d s and no client attached: ending", idle)
-            break
+            stop.set()  # so that who asks in the last moment is sent to the next one
     server.stop()
     if not service.taken_over:
         paths.address_file(folder).unlink(missing_ok=True)

@@ -53,6 +53,9 @@ class Handler(web.RequestHandler):
     opens_values = False
     """Whether values of the dispatch of the path are opened by who asks, or code of it runs."""
 
+    is_of_a_client = True
+    """Whether somebody waits who needs this dispatcher, and not a process of its own."""
+
     def initialize(self, service: Service, stop: asyncio.Event) -> None:
         """Take the service, and the event that ends the process."""
         self.service = service
@@ -62,11 +65,17 @@ class Handler(web.RequestHandler):
     async def long_poll(self, wait: Coroutine[Any, Any, Any]) -> None:
         """Hold the request open until `wait` is done, or the connection is closed.
 
-        Without the latter, one that is gone would keep the dispatcher alive.
+        Meanwhile the client is attached: a dispatcher at which somebody waits is not idle. One that is gone would keep
+        it alive for ever.
         """
         self._poll = asyncio.create_task(wait)
-        with suppress(asyncio.CancelledError):
-            await self._poll
+        self.service.attached += self.is_of_a_client
+        try:
+            with suppress(asyncio.CancelledError):
+                await self._poll
+        finally:
+            self.service.attached -= self.is_of_a_client
+            self.service.last_asked = time.monotonic()
 
     def on_connection_close(self) -> None:
         """End a long poll."""

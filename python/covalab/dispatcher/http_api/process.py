@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from tornado import web
 
 from covalab.client.client import EventsPage
@@ -52,13 +50,8 @@ class EventsHandler(Handler):
         if since < 0:
             self.answer(EventsPage(feed.number, []))
             return
-        self.service.attached += 1
-        try:
-            if feed.number == since:
-                await self.long_poll(feed.wait(None, wait))
-        finally:
-            self.service.attached -= 1
-            self.service.last_asked = time.monotonic()
+        if feed.number == since:
+            await self.long_poll(feed.wait(None, wait))
         self.answer(EventsPage(feed.number, feed.since(since)))
 
 

@@ -68,6 +68,8 @@ class TriggerReportHandler(Handler):
 class WatchesHandler(Handler):
     """`GET /hosts/{n}/watches`, a long poll of trigger hosts."""
 
+    is_of_a_client = False
+
     async def get(self, host: str) -> None:
         """Return the triggers that a host is to watch, when they changed after `since`."""
         since = int(self.number("since", 0, LARGEST_NUMBER))
