@@ -35,6 +35,7 @@ from covalab.core.model import (
     PurgeResult,
     RedispatchRequest,
     Submission,
+    TagsRequest,
     TaskQuery,
     TaskRow,
     TasksSummary,
@@ -47,6 +48,7 @@ from covalab.core.model import (
 from covalab.core.notebook_run import NotebookView
 from covalab.core.outputs import Outputs
 from covalab.core.previews import Preview, PreviewQuery
+from covalab.core.run_log import LogPage, LogQuery
 from covalab.core.timeline import Timeline
 from covalab.dispatcher.http_api.dispatches import CancelRequest
 from covalab.dispatcher.http_api.triggers import StopRequest
@@ -106,6 +108,8 @@ OPERATIONS: Final = (
     Operation("GET", f"{_D}/graph", Graph, where=_BOTH),
     Operation("GET", f"{_D}/changes", DispatchChanges, {"since": _NUMBER, "wait": _WAIT}, where=_BOTH),
     Operation("GET", f"{_D}/timeline", Timeline, where=_BOTH),
+    Operation("GET", f"{_D}/log", LogPage, LogQuery, where=_BOTH),
+    Operation("POST", f"{_D}/tags", DispatchSummary, body=TagsRequest, where=_BOTH),
     Operation("GET", f"{_D}/provenance", DispatchProvenance, where=_BOTH),
     Operation("GET", f"{_D}/comparison", DifferenceView, {"other": _TEXT}, where=_BOTH),
     Operation("GET", _N, NodeDetail, where=_BOTH),

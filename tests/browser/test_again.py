@@ -49,7 +49,7 @@ def test_a_dispatch_is_started_and_run_again_from_the_page(desk: Desk, live: Cli
     expect(rows.first).to_have_attribute("data-status", "completed")
     expect(tab.locator(".cv-badge")).to_contain_text("Completed")
     tab.get_by_role("button", name="+ tag").click()
-    tab.get_by_role("textbox", name="New tag").fill("paper #night")
+    tab.get_by_role("textbox", name="New tag").fill("thesis #night")
     desk.page.keyboard.press("Enter")
     expect(tab.locator(".cv-tag")).to_have_count(2)
     tab.get_by_role("button", name="Remove the tag night").click()
@@ -57,14 +57,14 @@ def test_a_dispatch_is_started_and_run_again_from_the_page(desk: Desk, live: Cli
     desk.shoot("tags")
     assert violations(tab) == []
     desk.page.keyboard.press("Escape")
-    desk.page.get_by_role("combobox", name="Tag", exact=True).select_option("paper")
+    desk.page.get_by_role("combobox", name="Tag", exact=True).select_option("thesis")
     expect(rows).to_have_count(1)
-    expect(rows).to_contain_text("#paper")
+    expect(rows).to_contain_text("#thesis")
 
     new = rows.first.get_attribute("data-dispatch")
     assert new is not None
     summary, state = live.record(new).summary, live.record(new).nodes[0]
-    assert (summary.name, summary.tags, state.attempt) == ("adding", ["paper"], 1)
+    assert (summary.name, summary.tags, state.attempt) == ("adding", ["thesis"], 1)
 
 
 def test_a_scheduled_dispatch_shows_its_time_and_can_be_cancelled(desk: Desk, live: Client) -> None:
