@@ -54,6 +54,13 @@ export function iconButton(icon: IconName, label: string, onClick: () => void, c
   return button;
 }
 
+/** Create a field to search in. Keys stay in it, because the notebook has shortcuts on letters. */
+export function findField(placeholder: string, label: string): HTMLInputElement {
+  const field = h('input', { class: 'cv-find', attrs: { type: 'search', placeholder, 'aria-label': label } });
+  field.addEventListener('keydown', event => event.stopPropagation());
+  return field;
+}
+
 const PATHS = {
   plus: 'M8 3.5v9M3.5 8h9',
   minus: 'M3.5 8h9',

@@ -1,7 +1,7 @@
 /**
  * Log of a dispatch: what all nodes printed and how their states changed, in the order of time. It follows while it runs.
  */
-import { h } from '../dom';
+import { findField, h } from '../dom';
 import { LogWindow, placeOf } from '../model/log';
 import { errorMessage, isTerminal } from '../text';
 import type { IDispatchSource, ISnapshot } from '../tokens';
@@ -42,9 +42,8 @@ export interface ILogOptions {
 export class LogView {
   constructor(options: ILogOptions) {
     this._options = options;
-    this._find = h('input', { class: 'cv-find', attrs: { type: 'search', placeholder: 'Find in the log', 'aria-label': 'Only lines with these words, in them or in the name of the node' } });
+    this._find = findField('Find in the log', 'Only lines with these words, in them or in the name of the node');
     this._find.addEventListener('input', this._onFind);
-    this._find.addEventListener('keydown', event => event.stopPropagation()); // the notebook has shortcuts on letters
     this._kinds = h(
       'span',
       { class: 'cv-chips', attrs: { role: 'group', 'aria-label': 'Lines' } },

@@ -3,7 +3,7 @@
  *
  * Only the rows that are seen exist as elements, so ten thousand cost as little as thirty.
  */
-import { h, statusMark } from '../dom';
+import { findField, h, statusMark } from '../dom';
 import { URGENCY } from '../graph/folds';
 import { formatDuration, formatElapsed, formatTime, isTerminal, statusLabel } from '../text';
 import type { IDispatchSource, ISnapshot } from '../tokens';
@@ -40,9 +40,8 @@ export interface ITableOptions {
 export class TaskTable {
   constructor(options: ITableOptions) {
     this._options = options;
-    this._find = h('input', { class: 'cv-find', attrs: { type: 'search', placeholder: 'Find tasks', 'aria-label': 'Only tasks with these words in name, state, worker or error' } });
+    this._find = findField('Find tasks', 'Only tasks with these words in name, state, worker or error');
     this._find.addEventListener('input', () => this._choose());
-    this._find.addEventListener('keydown', event => event.stopPropagation()); // the notebook has shortcuts on letters
     this._chips = h('span', { class: 'cv-chips', attrs: { role: 'group', 'aria-label': 'Only tasks of a state' } });
     this._note = h('span', { class: 'cv-quiet', attrs: { role: 'status' } });
     this._heads = COLUMNS.map(([column, text]) =>

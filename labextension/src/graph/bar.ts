@@ -1,7 +1,7 @@
 /**
  * Bar above the graph: search, the next failed node, and the pages of the group that is open.
  */
-import { h, iconButton, statusMark } from '../dom';
+import { findField, h, iconButton, statusMark } from '../dom';
 import { statusLabel } from '../text';
 import type { Status } from '../wire';
 import { URGENCY } from './folds';
@@ -33,7 +33,7 @@ export interface IOpenFold {
 export class GraphBar {
   constructor(options: IGraphBarOptions) {
     this._options = options;
-    this._input = h('input', { class: 'cv-find', attrs: { type: 'search', placeholder: 'Find a node', 'aria-label': 'Find a node by name or number. Enter goes to the next.' } });
+    this._input = findField('Find a node', 'Find a node by name or number. Enter goes to the next.');
     this._input.addEventListener('keydown', this._onKeyDown);
     this._found = h('span', { class: 'cv-quiet', attrs: { role: 'status' } });
     this._failed = h('button', { class: 'cv-button cv-nextFailed', attrs: { type: 'button' }, onClick: () => options.nextFailed() });
@@ -90,7 +90,6 @@ export class GraphBar {
       this._found.textContent = this._input.value.trim() === '' ? '' : count === 0 ? 'none' : `${position} of ${count.toLocaleString('en')}`;
       event.preventDefault();
     }
-    event.stopPropagation(); // the notebook has shortcuts on letters
   };
 
   private readonly _options: IGraphBarOptions;
