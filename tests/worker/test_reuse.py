@@ -305,7 +305,7 @@ def test_what_may_be_another_thing_each_time_runs_inside_a_method_too(tmp_path: 
     """Of a class that a cell calls."""
     inside = []
     for number, (cell, _) in enumerate(DOUBTS):
-        if not cell.startswith(("%", "!", "_", "g =")):
+        if not cell.startswith(("%", "!", "_", "g =", "d = day")):  # `day` is of the cell before it
             lines = "\n".join(f"        {line}" for line in cell.splitlines())
             inside += [
                 f"class A{number}:\n    def go(self):\n{lines}",
