@@ -396,6 +396,7 @@ def test_an_edited_notebook_is_as_if_run_anew(cells: list[str], edits: list[tupl
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(3600)
 @settings(max_examples=300, phases=FOUND, deadline=None, suppress_health_check=[*HealthCheck])
 @given(
     cells=st.lists(CELL, min_size=2, max_size=6),
