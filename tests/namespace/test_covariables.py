@@ -34,6 +34,14 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "alias": (["a = [1]", "b = a", "b.append(2)"], ["a", "a is b"]),
     "element": (["rows = {'a': [1]}", "x = rows['a']", "x.append(2)"], ["rows", "rows['a'] is x"]),
     "view": (["import numpy as np\na = np.zeros(4)", "b = a[:2]", "b[0] = 9"], ["a", "b.base is a"]),
+    "array of a table's own memory": (
+        [
+            "import pandas as pd, numpy as np\nt = pd.DataFrame({'k': list('aab'), 'x': [1.0, 2.0, 3.0]})",
+            "a = t['x'].to_numpy()\nu = t[['k']]",
+            "t.loc[t.k == 'a', 'x'] = 7",
+        ],
+        ["a.tolist()", "t.x.tolist()", "t.iloc.__setitem__((2, 1), 9.0) or a.tolist()"],
+    ),
     "transposed": (["import numpy as np\na = np.zeros((2, 3))", "t = a.T", "t[2, 1] = 1"], ["a", "t"]),
     "attribute of an object": (
         ["class N: ...\nn = N(); n.data = [1]", "d = n.data", "d.append(2)"],
@@ -241,6 +249,7 @@ def _groups(snapshot: Snapshot) -> set[tuple[str, ...]]:
         ("import datetime, decimal\nd = datetime.date(2020, 1, 1); a = [d]; b = [d]", "a|b|d|datetime|decimal"),
         ("import enum\nclass E(enum.Enum):\n    A = 1\na = [E.A]; b = [E.A]", "E|a|b|enum"),
         ("import pandas as pd\na = pd.DataFrame({'x': [1]}, index=['k']); b = a['x']; c = a.copy()", "a|b|c|pd"),
+        ("import pandas as pd\nt = pd.DataFrame({'x': [1.0]}); a = t['x'].to_numpy(); b = t[:]; c = t.x", "a b c t|pd"),
         ("from random import random, randint\na = [random]", "a|randint|random"),
         ("g = globals()\ndef f(): ...\na = [f]", "a|f|g"),
     ],

@@ -76,6 +76,22 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
     ),
     "folder": ("import os", "os.chdir('/')", ["os.getcwd()"]),
     "recursion": ("import sys", "sys.setrecursionlimit(2345)", ["sys.getrecursionlimit()"]),
+    "the interpreter": (
+        "import gc, os, socket, sys, threading, multiprocessing",
+        """
+gc.disable(); gc.set_threshold(500, 5, 5); os.umask(0o027); socket.setdefaulttimeout(3.5); sys.setswitchinterval(0.002)
+threading.stack_size(512 * 1024); multiprocessing.set_start_method('spawn')
+""",
+        [
+            "[gc.isenabled(), gc.get_threshold(), socket.getdefaulttimeout(), sys.getswitchinterval()]",
+            "[os.umask(0o027), threading.stack_size(512 * 1024), multiprocessing.get_start_method(allow_none=True)]",
+        ],
+    ),
+    "dialects of csv": (
+        "import csv",
+        "csv.register_dialect('pipes', delimiter='|', quoting=csv.QUOTE_ALL); csv.field_size_limit(500_000)",
+        ["next(csv.reader(['a|b'], 'pipes'))", "csv.field_size_limit()"],
+    ),
     "search path": ("import sys", "sys.path.insert(0, '/nowhere')", ["sys.path[0]"]),
     "arguments of the program": ("import sys", "sys.argv = ['prog', '-v']", ["sys.argv"]),
     "handlers of signals": (

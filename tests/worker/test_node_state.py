@@ -80,6 +80,10 @@ READ_BACK = {
         "import threading; return threading.gettrace()",
     ),
     "switch interval": ("import sys; sys.setswitchinterval(1)", "import sys; return sys.getswitchinterval()"),
+    "stacks of threads": (
+        "import threading; threading.stack_size(512 * 1024)",
+        "import threading; return threading.stack_size()",
+    ),
     "traceback limit": ("import sys; sys.tracebacklimit = 0", "import sys; return hasattr(sys, 'tracebacklimit')"),
     "collector": ("import gc; gc.disable()", "import gc; return gc.isenabled()"),
     "collector limits": ("import gc; gc.set_threshold(1, 2, 3)", "import gc; return gc.get_threshold()"),

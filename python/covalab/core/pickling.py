@@ -239,7 +239,9 @@ def is_found_by_name(obj: Any) -> bool:
     module = getattr(obj, "__module__", None)
     if not isinstance(module, str) or module not in sys.modules or travels_by_value(module):
         return False
-    name = getattr(obj, "__qualname__", None) or getattr(obj, "__name__", None)
+    name = getattr(obj, "__qualname__", None)
+    if not isinstance(name, str) or not name:
+        name = getattr(obj, "__name__", None)
     if not isinstance(name, str):
         return False
     try:

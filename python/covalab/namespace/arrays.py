@@ -26,6 +26,8 @@ class ArrayReducer:
     ----------
     bases
         The bases of all views that were met, by id.
+    blocks
+        The bases of the arrays that are the values of tables, by id.
     """
 
     def __init__(self, whole: frozenset[int] = frozenset()) -> None:
@@ -33,6 +35,22 @@ class ArrayReducer:
         self._cut: dict[int, set[int]] = {}
         self._met: set[int] = set()
         self.bases: dict[int, Any] = {}
+        self.blocks: dict[int, Any] = {}
+        self._linked: set[int] = set()
+
+    def values_of_block(self, values: Any) -> Any:
+        """Return the values of a table as they are pickled: alone, unless an array here shares their memory.
+
+        pandas copies on write, so tables that share memory behave as if they did not; after a journey it would not know
+        that they share it, and a change of one would reach the others. An array that `to_numpy()` made follows the
+        table, and so it does where it arrives.
+        """
+        base = base_of(values)
+        self.blocks[id(base)] = base
+        if id(base) not in self._whole or id(base) in self._linked:
+            return Alone(values)
+        self._linked.add(id(base))
+        return values
 
     def reduce(self, array: Any) -> tuple[Any, ...]:
         """Return how an array is made: from its bytes, or as a view of its base."""
@@ -51,9 +69,22 @@ class ArrayReducer:
         return make_view, (base, array.dtype, array.shape, array.strides, offset, array.flags.writeable)
 
     def needed_whole(self) -> frozenset[int]:
-        """Return the ids of the bases that were left out although several arrays of this pickle share them."""
+        """Return the ids of the bases that were left out although several arrays or tables here share them."""
         missing = {base for base, views in self._cut.items() if len(views) > 1 or base in self._met}
+        missing |= self.blocks.keys() & (self._met | self.bases.keys())
         return self._whole | missing if missing else frozenset()
+
+
+class Alone:
+    """Array that shares its memory with nothing."""
+
+    __slots__ = ("_array",)
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce_alone(self._array)
 
 
 def base_of(array: Any) -> Any:

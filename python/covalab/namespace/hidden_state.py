@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from covalab.core.codec import USERS_ERRORS
-from covalab.namespace import hidden_libraries
+from covalab.namespace import hidden_interpreter, hidden_libraries
 from covalab.namespace.pickling import NamespaceUnpickler, pickled
 
 _Settings: TypeAlias = "dict[str, Any]"
@@ -291,5 +291,5 @@ _PLACES: Final[dict[str, _Place]] = {
     "environment": _Place("", _read_environment, _put_environment),
     "process": _Place("", _read_process, _put_process),
     "signals": _Place("", _read_signals, _put_signals, lambda: dict.fromkeys(_SIGNALS, signal.SIG_DFL)),
-    **{name: _Place(*row) for name, row in hidden_libraries.PLACES.items()},
+    **{name: _Place(*row) for name, row in (hidden_interpreter.PLACES | hidden_libraries.PLACES).items()},
 }

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from covalab.core.pickling import travels_by_value
-from covalab.namespace import arrays
+from covalab.namespace.arrays import ArrayReducer
 from covalab.namespace.definitions import set_attributes
 
 Reduce: TypeAlias = "Callable[[Any], Any]"
@@ -66,18 +66,6 @@ def _reduce_figure(figure: Any) -> tuple[Any, ...]:
     return made
 
 
-class Alone:
-    """Array that shares its memory with nothing."""
-
-    __slots__ = ("_array",)
-
-    def __init__(self, array: Any) -> None:
-        self._array = array
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return arrays.reduce_alone(self._array)
-
-
 def _reduce_frame(frame: Any) -> tuple[Any, ...]:
     """A table or column, without a list that belongs to its class and would connect all of them."""
     make, arguments, state, *rest = frame.__reduce_ex__(5)
@@ -86,14 +74,17 @@ def _reduce_frame(frame: Any) -> tuple[Any, ...]:
     return make, arguments, state, *rest
 
 
-def _reduce_block(block: Any) -> tuple[Any, ...]:
-    """Values of a table, alone: pandas copies on write, so tables that share memory behave as if they did not.
+def is_block(kind: type) -> bool:
+    """Return whether a type is one of pandas' blocks of values, where tables copy on write."""
+    base = getattr(sys.modules.get("pandas.core.internals.blocks"), "Block", None)
+    return base is not None and issubclass(kind, base) and _copies_on_write()
 
-    After a journey pandas would not know that they share it, and a change of one would reach the others.
-    """
+
+def reduce_block(block: Any, arrays_: ArrayReducer) -> tuple[Any, ...]:
+    """Return how a block of values of a table is made."""
     make, (values, *rest) = block.__reduce__()
     numpy: Any = sys.modules["numpy"]
-    return make, (Alone(values) if type(values) is numpy.ndarray else values.copy(), *rest)
+    return make, (arrays_.values_of_block(values) if type(values) is numpy.ndarray else values.copy(), *rest)
 
 
 def _reduce_single_block(manager: Any) -> tuple[Any, ...]:
@@ -142,7 +133,6 @@ def _reduce_dtype(dtype: Any) -> Any:
 
 _SPECIAL: Final[tuple[tuple[str, str, Reduce], ...]] = (
     ("matplotlib.figure", "Figure", _reduce_figure),
-    ("pandas.core.internals.blocks", "Block", _reduce_block),
     ("pandas.core.internals.managers", "SingleBlockManager", _reduce_single_block),
     ("pandas.core.generic", "NDFrame", _reduce_frame),
     ("numpy", "dtype", _reduce_dtype),

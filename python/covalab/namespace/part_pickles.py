@@ -67,9 +67,13 @@ class PartPickles:
             return [(tuple(self.pickles), tuple(self._definitions))]
         by_name = {name: made.pickler for name, made in self.pickles.items()}
         by_class = {tracker: made.pickler for tracker, made in self._pickles_of_definitions.items()}
+        objects = {name: shared_objects(pickler) for name, pickler in by_name.items()}
+        of_classes = {tracker: shared_objects(pickler) for tracker, pickler in by_class.items()}
+        in_arrays = frozenset().union(*objects.values(), *of_classes.values())
         return groups_of(
-            {name: shared_objects(pickler) for name, pickler in by_name.items()},
-            {tracker: shared_objects(pickler) for tracker, pickler in by_class.items()},
+            # A table is with the arrays that share the memory of its values, and not with tables that do.
+            {name: found | (in_arrays & by_name[name].arrays.blocks.keys()) for name, found in objects.items()},
+            of_classes,
             {name: frozenset(pickler.definitions) for name, pickler in by_name.items()},
             {tracker: frozenset(pickler.definitions) for tracker, pickler in by_class.items()},
         )

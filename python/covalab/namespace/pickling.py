@@ -48,8 +48,10 @@ from covalab.namespace.definitions import (
 )
 from covalab.namespace.libraries import (
     attribute_of_module,
+    is_block,
     model_data,
     objects_of_module,
+    reduce_block,
     refuse_mapped,
     special_reducer,
 )
@@ -128,8 +130,8 @@ class NamespacePickler(NotebookPickler):
         if kind in standard_library.REDUCERS:
             return standard_library.REDUCERS[kind]
         own = next((reduce for base, reduce in self._by_base if issubclass(kind, base)), None)
-        if own is None and kind.__name__ == "ndarray" and kind is getattr(sys.modules.get("numpy"), "ndarray", None):
-            own = self.arrays.reduce
+        if own is None:
+            own = self._for_arrays(kind)
         if own is None and is_container_with_own_methods(kind):
             own = reduce_container
         special = special_reducer(kind) if own is None else own
@@ -148,6 +150,11 @@ class NamespacePickler(NotebookPickler):
             return attribute_of_module(kind, found[id(obj)])
 
         return by_name
+
+    def _for_arrays(self, kind: type) -> Callable[[Any], Any] | None:
+        if kind.__name__ == "ndarray" and kind is getattr(sys.modules.get("numpy"), "ndarray", None):
+            return self.arrays.reduce
+        return functools.partial(reduce_block, arrays_=self.arrays) if is_block(kind) else None
 
     def _for_statsmodels(self, kind: type) -> Callable[[Any], Any] | None:
         for module, name, reduce in (("model", "Model", self._model), ("data", "ModelData", self._model_data)):

@@ -41,6 +41,8 @@ class ProcessSettings:
         self._setters = _setters()
         self._umask = os.umask(0o77)
         os.umask(self._umask)
+        self._stack = threading.stack_size()  # sets it to 0 by that
+        threading.stack_size(self._stack)
 
     def take_place(self) -> None:
         """Take the variables, the working folder and the search path again, after a batch has set them."""
@@ -61,7 +63,8 @@ class ProcessSettings:
 
     def put_back(self) -> None:
         """Put everything else back."""
-        os.umask(self._umask)  # setting it costs what reading it does
+        os.umask(self._umask)  # setting them costs what reading them does
+        threading.stack_size(self._stack)
         warnings_again()
         now = _read()
         if now == self._before:

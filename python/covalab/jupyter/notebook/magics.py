@@ -21,6 +21,7 @@ from covalab.client import connect
 from covalab.core.errors import GraphError
 from covalab.core.lifecycle import covalent_text
 from covalab.core.model import Status
+from covalab.core.own_attributes import own_attribute
 from covalab.jupyter.cells.header import read_header, without_comment
 from covalab.jupyter.cells.ipython_lines import CellRefused
 from covalab.jupyter.notebook.background import BackgroundCell
@@ -332,7 +333,7 @@ class CovalabMagics(Magics):
             raise UsageError(message) from None
         if isinstance(found, Lattice):
             return found
-        if callable(found) and hasattr(found, "electron_object"):
+        if callable(found) and own_attribute(found, "electron_object") is not None:
             single: Lattice = lattice(found)
             return single
         message = f"{name!r} is not a lattice but of type {type(found).__name__}; %%lattice or @ct.lattice makes one"

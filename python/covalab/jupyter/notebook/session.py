@@ -19,6 +19,7 @@ import msgspec
 from covalab.core.cell_source import filename_for, remember, remember_all
 from covalab.core.errors import CovalabError
 from covalab.core.missing_values import Missing
+from covalab.core.own_attributes import own_attribute
 from covalab.core.transportable import TransportableObject
 from covalab.jupyter.cells.cell import BUILTINS, Cell, Kind, Names, kind_of, names_of, read_cell, read_session_cell
 from covalab.jupyter.cells.compiling import Recipe, arguments_of, data_message, function_of, listed
@@ -267,7 +268,7 @@ class Session:
         name, number = wanted, 1
         while name in taken or (
             name in self.namespace
-            and not hasattr(self.namespace[name], "electron_object")  # an electron of ours may be redefined
+            and own_attribute(self.namespace[name], "electron_object") is None  # an electron of ours may be redefined
             and not (mine is not None and mine.part.name == name)
         ):
             number += 1

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from covalab.core.codec import preview, unpickle
 from covalab.core.global_names import global_names
+from covalab.core.own_attributes import own_attribute
 from covalab.core.plain_types import ATOMS
 from covalab.sdk.values import UserFunction, UserValue
 
@@ -133,10 +134,10 @@ def _meanings(function: UserFunction) -> Iterator[Meaning]:
 
 def _function_of(value: UserValue) -> types.FunctionType | None:
     """Return the plain function of an electron, a lattice or a function."""
-    electron = getattr(value, "electron_object", None)
-    found = getattr(value if electron is None else electron, "function", value)
-    found = getattr(found, "function", found)  # an electron over a lattice
-    return found if isinstance(found, types.FunctionType) else None
+    for name in ("electron_object", "function", "function"):  # an electron may be over a lattice
+        inner = own_attribute(value, name)
+        value = value if inner is None else inner
+    return value if isinstance(value, types.FunctionType) else None
 
 
 def _code_of(value: UserValue) -> types.CodeType | None:

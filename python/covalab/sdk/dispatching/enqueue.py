@@ -10,6 +10,7 @@ import msgspec
 
 from covalab.client import connect
 from covalab.core.model import DispatchId, does_work
+from covalab.core.own_attributes import own_attribute
 from covalab.sdk.building.electron import Electron, electron
 from covalab.sdk.building.lattice import Lattice
 from covalab.sdk.building.options import checked_retries, checked_time_limit
@@ -97,7 +98,7 @@ def _name_of(func: object) -> str:
 
 def _single(func: UserFunction, retries: int | None, time_limit: object) -> UserFunction:
     """Return an electron like `func`, with other limits."""
-    given = getattr(func, "electron_object", None)
+    given = own_attribute(func, "electron_object")
     of_func = given if isinstance(given, Electron) else None
     single = electron(of_func.function if of_func is not None else func)
     mine: Electron = single.electron_object  # type: ignore[attr-defined]

@@ -21,6 +21,7 @@ from covalab.core.labels import named_nodes
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import Digest, DispatchId, Environment, Graph, Submission
 from covalab.core.os_text import received
+from covalab.core.own_attributes import own_attribute
 from covalab.sdk.building.electron import electron
 from covalab.sdk.building.submit import prepare
 from covalab.sdk.building.value_table import deserialize_inputs
@@ -224,7 +225,7 @@ def _electron(name: str, replacement: object) -> UserFunction:
     if not callable(replacement):
         message = f"{name!r} can be replaced by an electron or a function, not by {replacement!r}"
         raise TypeError(message)
-    if hasattr(replacement, "electron_object"):
+    if own_attribute(replacement, "electron_object") is not None:
         return replacement
     made: UserFunction = electron(replacement)
     return made

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from covalab.core.cell_source import READERS_OF_TEXT, text_of, words_in
+from covalab.core.own_attributes import own_attribute
 
 _MAIN: Final = "__main__"
 _WORD: Final = re.compile(r"[^\W\d]\w*")
@@ -69,7 +70,7 @@ def _code_in(value: object) -> tuple[list[str], list[types.CodeType]]:
                 codes.append(one.__code__)
                 names += _names_in_annotations(one.__annotations__)
             pending += [cell.cell_contents for cell in one.__closure__ or () if _is_code(_content(cell))]
-            pending.append(getattr(one, "__wrapped__", None))
+            pending.append(own_attribute(one, "__wrapped__"))
         elif isinstance(one, type):
             names += [base.__name__ for base in one.__mro__ if base.__module__ == _MAIN]
             if one.__module__ == _MAIN:
@@ -81,17 +82,9 @@ def _code_in(value: object) -> tuple[list[str], list[types.CodeType]]:
             pending.append(type(one))
         else:
             # `functools.partial`, `property`, `staticmethod`, what `functools.cache` makes
-            parts = (_own(one, name) for name in ("func", "fget", "fset", "__func__", "__wrapped__"))
+            parts = (own_attribute(one, name) for name in ("func", "fget", "fset", "__func__", "__wrapped__"))
             pending += [part for part in parts if isinstance(part, (types.FunctionType, types.MethodType, type))]
     return names, codes
-
-
-def _own(obj: object, name: str) -> object:
-    """Return an attribute that an object has, without its `__getattr__`: a mock would make one and keep it."""
-    try:
-        return object.__getattribute__(obj, name)
-    except AttributeError:
-        return None
 
 
 def sources_of(values: Iterable[object]) -> dict[str, str]:
@@ -100,8 +93,8 @@ def sources_of(values: Iterable[object]) -> dict[str, str]:
     for value in values:
         members = vars(value).values() if isinstance(value, type) and value.__module__ == _MAIN else (value,)
         for one in members:
-            function = getattr(one, "__func__", None) or getattr(one, "fget", None) or one
-            code = getattr(function, "__code__", None)
+            function = one.fget if isinstance(one, property) else own_attribute(one, "__func__")
+            code = own_attribute(one if function is None else function, "__code__")
             if isinstance(code, types.CodeType) and code.co_filename not in found:
                 text = text_of(code.co_filename)
                 if text is not None:
