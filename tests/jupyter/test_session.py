@@ -24,7 +24,7 @@ from covalab.core.model import RetryPolicy
 from covalab.jupyter.cells.cell import read_session_cell
 from covalab.jupyter.cells.header import read_header
 from covalab.jupyter.cells.ipython_lines import CellRefused
-from covalab.jupyter.notebook.refusals import InPlaceWarning, refuse_alone
+from covalab.jupyter.notebook.refusals import InPlaceWarning, LostSettingWarning, refuse_alone, warn_of_settings
 from covalab.jupyter.notebook.session import _OF_A_CONTEXT, CellElectron, Options, Session, from_notebook
 from covalab.namespace import hidden_state
 
@@ -398,6 +398,44 @@ def test_a_cell_alone_that_registers_with_a_package_is_refused() -> None:
     code = "@pd.api.extensions.register_dataframe_accessor('law')\nclass Law: ..."
     with pytest.raises(CellRefused, match=r"register_dataframe_accessor registers.*leave it a plain cell"):
         refuse_alone(read_session_cell(f"%%electron --run\n{code}"), {})
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import dask\ndask.config.set(scheduler='synchronous')",
+        "import jax as j\nj.config.update('jax_enable_x64', True)",
+        "import altair as alt\nalt.data_transformers.disable_max_rows()",
+        "from tqdm.auto import tqdm\ntqdm.pandas()",
+        "import pandas as pd\npd.DataFrame.extra = len",
+        "import mimetypes\nmimetypes.types_map['.x'] = 'text/x'",
+        "import helper_of_mine as h\nh.configure(3)",
+    ],
+)
+def test_a_cell_alone_that_sets_something_in_a_library_says_so(code: str) -> None:
+    """The cells after it run elsewhere."""
+    with pytest.warns(LostSettingWarning, match=r"electron 'mine'.* sets something in '\w+' .*leave it a plain cell"):
+        warn_of_settings("mine", read_session_cell(f"%%electron --run\n{code}"), {})
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pandas as pd\npd.set_option('display.width', 60)\npd.options.display.width = 3",
+        "import seaborn as sns\nsns.set_theme(style='dark')",
+        "import plotly.io as pio\npio.templates.default = 'none'",
+        "import networkx as nx\nnx.set_node_attributes(graph, 3, 'n')",
+        "import dask\nwith dask.config.set(scheduler='threads'):\n    x = 1",
+        "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nax.set_title('t')",
+        "import polars as pl\npl.Config.set_tbl_rows(3)",
+        "rows = {}\nrows['x'] = 1\nrows.update(y=2)",
+    ],
+)
+def test_a_cell_alone_that_sets_what_travels_or_nothing_is_quiet(code: str) -> None:
+    """A warning that is wrong is not read the next time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_settings("mine", read_session_cell(f"%%electron --run\n{code}"), {})
 
 
 def test_a_cell_alone_that_reads_the_annotations_of_the_notebook_is_refused() -> None:

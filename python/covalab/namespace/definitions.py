@@ -328,10 +328,31 @@ def set_attributes(obj: Any, state: Any) -> None:
 
 def reduce_module(module: types.ModuleType) -> tuple[Any, ...]:
     """Return how a module is found."""
-    if module.__name__ in sys.modules:
+    if module.__name__ in sys.modules and not is_made_module(module.__name__):
         return find_module, (module.__name__,)
     made: tuple[Any, ...] = theirs._module_reduce(module)  # noqa: SLF001 - one that the notebook made
     return made
+
+
+def is_made_module(name: str) -> bool:
+    """Return whether a module is one that code has made and put among those that are loaded: no import finds it.
+
+    Its functions and classes travel with their code from then on, like those of the notebook.
+    """
+    module = sys.modules.get(name.partition(".")[0])
+    is_made = (
+        type(module) is types.ModuleType
+        and getattr(module, "__spec__", None) is None
+        and module.__name__ not in _NO_MADE_MODULES
+        and not hasattr(module, "__file__")
+        and not hasattr(module, "__path__")
+    )
+    if is_made and name in sys.modules:
+        theirs.register_pickle_by_value(sys.modules[name])
+    return is_made
+
+
+_NO_MADE_MODULES: Final = frozenset({"__main__", "__mp_main__", "builtins"})
 
 
 def find_module(name: str) -> types.ModuleType:

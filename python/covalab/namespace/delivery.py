@@ -17,6 +17,7 @@ from covalab.namespace.in_place import (
     change_cell,
     change_class,
     change_function,
+    is_iterator,
     replace_content,
 )
 from covalab.namespace.object_state import ObjectStates
@@ -128,7 +129,7 @@ class _Delivery:
         try:
             # Iterators last: how far they are depends on what they go through. Otherwise as they were sent.
             for number in sorted(
-                contents, key=lambda number: (hasattr(self._states.objects[number], "__next__"), number)
+                contents, key=lambda number: (is_iterator(type(self._states.objects[number])), number)
             ):
                 self._change_one(number, contents[number])
                 done.append(number)

@@ -34,7 +34,7 @@ def replace_content(old: Any, new: Any) -> None:
     if numpy is not None and type(old) is numpy.ndarray:
         _put_array(old, new)
         return
-    if operator.length_hint(old, -1) >= 0 and hasattr(old, "__next__"):
+    if is_iterator(type(old)) and operator.length_hint(old, -1) >= 0:
         _advance(old, operator.length_hint(new, -1))
         return
     if type(old) is not type(new) and not _put_class(old, type(new)):
@@ -52,6 +52,11 @@ def replace_content(old: Any, new: Any) -> None:
     is_built_in = isinstance(getattr(type(old), "__setstate__", None), types.MethodDescriptorType)
     if (is_built_in and not found) or not (_put_attributes(old, new) or found):
         _put_state(old, new)
+
+
+def is_iterator(kind: type) -> bool:
+    """Return whether a type is an iterator that is compiled. A mock says that it is one, and has no items left."""
+    return any(isinstance(vars(base).get("__next__"), types.WrapperDescriptorType) for base in kind.__mro__)
 
 
 def _put_class(old: Any, kind: type) -> bool:
@@ -171,6 +176,11 @@ def _put_cycle(old: Any, new: Any) -> None:
         next(old)
 
 
+def _put_context_variable(_old: Any, _new: Any) -> None:
+    text = "the value of a context variable belongs to the context of its cell"
+    raise CannotChangeError(text)
+
+
 def _put_cache(old: Any, new: Any) -> None:
     fill(old, content_of(new))
 
@@ -183,6 +193,7 @@ _HANDLERS: Final[tuple[tuple[str, str, _Put], ...]] = (
     ("array", "array", _put_sequence),
     ("collections", "deque", _put_deque),
     ("builtins", "BaseException", _put_exception),
+    ("contextvars", "ContextVar", _put_context_variable),
     ("functools", "_lru_cache_wrapper", _put_cache),
     ("itertools", "cycle", _put_cycle),
     ("random", "Random", lambda old, new: old.setstate(new.getstate())),

@@ -35,6 +35,7 @@ from covalab.namespace.definitions import (
     hands_on,
     is_class_made_here,
     is_container_with_own_methods,
+    is_made_module,
     owners_of_cells,
     reduce_cell,
     reduce_class,
@@ -163,6 +164,13 @@ class NamespacePickler(NotebookPickler):
                 return reduce
         return None
 
+    def _see(self, module: object) -> None:
+        """Note the module of a function or class; if the notebook has made it, what is in it travels by value."""
+        name = str(module)
+        if name not in self.modules:
+            self.modules.add(name)
+            is_made_module(name)
+
     def _module(self, module: types.ModuleType) -> Any:
         self.modules.add(module.__name__)
         return reduce_module(module)
@@ -173,7 +181,7 @@ class NamespacePickler(NotebookPickler):
         return reduce_cell(cell, self._owners.get(id(cell), ()))
 
     def _function(self, function: types.FunctionType) -> Any:
-        self.modules.add(str(function.__module__))
+        self._see(function.__module__)
         if function.__globals__ is not self.namespace or is_single_dispatch(function):
             return super().reducer_override(function)
         tracker = tracker_of_function(function) if self._by_value is not None else None
@@ -222,7 +230,7 @@ class NamespacePickler(NotebookPickler):
         return self._by_value is not None and id(definition) not in self._by_value
 
     def _class(self, cls: type) -> Any:
-        self.modules.add(str(cls.__module__))
+        self._see(cls.__module__)
         # Not the codec's way: there a class that comes home keeps the attributes that it has here.
         how = cloudpickle.Pickler.reducer_override(self, cls)
         if not is_class_made_here(how):

@@ -16,6 +16,7 @@ from covalab.jupyter.cells.compiling import listed
 from covalab.jupyter.cells.ipython_lines import CellRefused
 from covalab.jupyter.cells.known_names import meant
 from covalab.jupyter.notebook.linking import WiredElectron
+from covalab.jupyter.notebook.lost_settings import lost_settings
 from covalab.worker.session.reach import reached
 
 
@@ -25,6 +26,10 @@ class InPlaceWarning(UserWarning):
 
 class UnknownNameWarning(UserWarning):
     """A cell reads a name that neither the notebook nor an electron cell has."""
+
+
+class LostSettingWarning(UserWarning):
+    """A cell sets something in a library in its own process, where the cells after it do not run."""
 
 
 _ADD_HANDLERS: Final = frozenset({"addHandler", "basicConfig", "dictConfig", "fileConfig"})
@@ -90,6 +95,22 @@ def refuse_alone(cell: Cell, namespace: Mapping[str, Any]) -> None:
                     "come back here; set it in a plain cell"
                 )
                 raise CellRefused(message, target.lineno)
+
+
+def warn_of_settings(name: str, cell: Cell, namespace: Mapping[str, Any]) -> None:
+    """Warn once of settings that cells after this one, which runs alone, do not have."""
+    lost = lost_settings(cell.tree, namespace)
+    if not lost:
+        return
+    codes = listed(list(dict.fromkeys(one.code for one in lost)))
+    packages = listed(list(dict.fromkeys(one.package for one in lost)))
+    message = (
+        f"electron {name!r}: {codes} sets something in {packages} in the cell's own process, where the cells after it "
+        "do not run; if they need it, leave it a plain cell"
+    )
+    filename = filename_for("electron", name, cell.text)
+    remember(filename, cell.text)
+    warnings.warn_explicit(message, LostSettingWarning, filename, lost[0].line)
 
 
 def _refuse_change_of_shell(node: ast.AST) -> None:

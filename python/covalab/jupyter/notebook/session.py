@@ -27,7 +27,13 @@ from covalab.jupyter.cells.header import CellHeader, default_arguments, paramete
 from covalab.jupyter.cells.ipython_lines import CellRefused
 from covalab.jupyter.notebook.lattice_source import NAMES, NOTEBOOK, RESULTS
 from covalab.jupyter.notebook.linking import WiredElectron
-from covalab.jupyter.notebook.refusals import call_out, refuse_alone, refuse_input, warn_of_changes
+from covalab.jupyter.notebook.refusals import (
+    call_out,
+    refuse_alone,
+    refuse_input,
+    warn_of_changes,
+    warn_of_settings,
+)
 from covalab.jupyter.notebook.session_lattice import Build, SeenNames, SessionCall, notebook_names, results_of
 from covalab.jupyter.notebook.waiting import SETTINGS
 from covalab.jupyter.notebook.wiring import Wiring, wire
@@ -343,6 +349,7 @@ class Session:
         part = made.part
         if part.in_session:
             refuse_alone(part.cell, self.namespace)
+            warn_of_settings(part.name, part.cell, self.namespace)
         wiring = wire(
             f"run_{part.name}", [part], self.kind, whole=True, reach=self._reach, known=self.namespace, lost=self._lost
         )

@@ -170,7 +170,7 @@ def _can_change(value: object) -> bool:
 
 def _changes_by_use(value: object) -> bool:
     kind = type(value)
-    if is_generator(value) or hasattr(kind, "__next__"):
+    if is_generator(value) or any("__next__" in vars(base) for base in kind.__mro__):  # a mock would make one
         return True
     if isinstance(value, (types.MethodType, types.BuiltinFunctionType)):
         return not isinstance(value.__self__, (type, types.ModuleType)) and _can_change(value.__self__)

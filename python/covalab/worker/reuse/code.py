@@ -152,7 +152,7 @@ def facts_of(
             says_now = True
         elif isinstance(node, (ast.Await, ast.AsyncFor, ast.AsyncWith)):
             found.identifiers.add("asyncio")
-        for text, values in _settings_in(node, lambda name: name in imported or is_foreign(name)):
+        for text, values in settings_in(node, lambda name: name in imported or is_foreign(name)):
             found.settings.append(text)
             found.handed.update(
                 inner.id for value in values for inner in ast.walk(value) if isinstance(inner, ast.Name)
@@ -211,7 +211,8 @@ def _imported_in(tree: ast.AST, is_local: Callable[[str], bool]) -> set[str]:
     return found
 
 
-def _root_of(node: ast.AST) -> str:
+def root_of(node: ast.AST) -> str:
+    """Return the name with which an expression of attributes, items and calls begins."""
     while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
         node = node.func if isinstance(node, ast.Call) else node.value
     return node.id if isinstance(node, ast.Name) else ""
@@ -226,21 +227,21 @@ def _path_of(node: ast.AST) -> list[str]:
     return names
 
 
-def _settings_in(node: ast.AST, is_foreign: Callable[[str], bool]) -> Iterator[tuple[str, list[ast.AST]]]:
+def settings_in(node: ast.AST, is_foreign: Callable[[str], bool]) -> Iterator[tuple[str, list[ast.AST]]]:
     """Yield what may change the state of a package: `package.option = x`, `package.enable()`, and what it is given."""
     for target in _targets_of(node):
         if isinstance(target, (ast.Attribute, ast.Subscript)):
-            root = _root_of(target)
+            root = root_of(target)
             if is_foreign(root) and not _is_tracked(root, [root, *_path_of(target)]):
                 value = getattr(node, "value", None)
                 yield ast.unparse(target), [] if value is None else [value]
     yield from _decorators_in(node, is_foreign)
     if not isinstance(node, ast.Call):
         return
-    root = _root_of(node.func)
+    root = root_of(node.func)
     name = node.func.attr if isinstance(node.func, ast.Attribute) else root
     given: list[ast.AST] = [*node.args, *(one.value for one in node.keywords)]
-    sets_attribute = root in ("setattr", "delattr") and node.args and is_foreign(_root_of(node.args[0]))
+    sets_attribute = root in ("setattr", "delattr") and node.args and is_foreign(root_of(node.args[0]))
     if sets_attribute or name in _OF_LOGGERS:
         yield ast.unparse(node.func), given
     elif is_foreign(root):
@@ -255,8 +256,8 @@ def _decorators_in(node: ast.AST, is_foreign: Callable[[str], bool]) -> Iterator
     if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return
     for one in node.decorator_list:  # those that are calls are looked at as such
-        called = one.attr if isinstance(one, ast.Attribute) else _root_of(one)
-        if not isinstance(one, ast.Call) and is_foreign(_root_of(one)) and _FOR_EFFECT.fullmatch(called):
+        called = one.attr if isinstance(one, ast.Attribute) else root_of(one)
+        if not isinstance(one, ast.Call) and is_foreign(root_of(one)) and _FOR_EFFECT.fullmatch(called):
             yield ast.unparse(one), [ast.Name(node.name)]
 
 
