@@ -34,7 +34,11 @@ hypothesis.settings.load_profile("covalab")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that runs all cases of sampled tests."""
-    parser.addoption("--every-case", action="store_true", help="run all cases of tests that are marked `sampled`")
+    parser.addoption(
+        "--every-case",
+        action="store_true",
+        help="run all cases of tests that are marked `sampled`, or `nightly` with a number",
+    )
 
 
 def pytest_report_header() -> str:
@@ -47,10 +51,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 0 if [*config.args] != [*config.getini("testpaths")] or config.option.keyword else 2
 
 
-def _sample_of(item: pytest.Item) -> str:
+def _sample_of(item: pytest.Item, marker: pytest.Mark) -> str:
     """Return what a sampled case is one of: the cases of its test, the tests of its file, or those of its folder."""
-    marker = item.get_closest_marker("sampled")
-    assert marker is not None
     file = item.nodeid.partition("::")[0]
     groups = {"file": file, "folder": file.rpartition("/")[0]}
     return groups.get(marker.kwargs.get("of", ""), item.nodeid.partition("[")[0])
@@ -59,21 +61,21 @@ def _sample_of(item: pytest.Item) -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep so many cases of each test, or tests of each file, marked `sampled`, unless some were asked for.
 
-    Of nightly ones all are kept.
+    Of nightly ones all are kept, or so many cases as the marker says.
     """
     if config.option.every_case or config.option.keyword or any("::" in argument for argument in config.args):
         return
-    cases: dict[str, list[pytest.Item]] = defaultdict(list)
+    cases: dict[tuple[str, int], list[pytest.Item]] = defaultdict(list)
     for item in items:
+        nightly, sampled = item.get_closest_marker("nightly"), item.get_closest_marker("sampled")
         # A nightly one does not stand for those of each run, of which so many are to be kept.
-        if item.get_closest_marker("sampled") and not item.get_closest_marker("nightly"):
-            cases[_sample_of(item)].append(item)
+        if nightly is not None and nightly.args:
+            cases[item.nodeid.partition("[")[0], nightly.args[0]].append(item)
+        elif nightly is None and sampled is not None:
+            cases[_sample_of(item, sampled), sampled.args[0]].append(item)
     left_out: set[pytest.Item] = set()
-    for name, found in cases.items():
-        marker = found[0].get_closest_marker("sampled")
-        assert marker is not None
-        n = min(marker.args[0], len(found))
-        kept = random.Random(f"{SEED} {name}").sample(found, n)
+    for (name, number), found in cases.items():
+        kept = random.Random(f"{SEED} {name}").sample(found, min(number, len(found)))
         left_out |= {*found} - {*kept}
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))

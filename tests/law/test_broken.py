@@ -12,7 +12,7 @@ from tests.law.notebooks import Notebook, named, notebooks
 from covalab.client import Client
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly(10)
 @pytest.mark.parametrize("notebook", notebooks(), ids=lambda one: one.name)
 def test_what_runs_after_a_failure_needs_nothing_of_it(
     notebook: Notebook, plain_folder: Path, tmp_path: Path, live: Client

@@ -23,7 +23,7 @@ def test_whatever_is_killed_the_notebook_is_that_notebook(victim: str, name: str
     assert verdict.status == "same", verdict.text
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly(8)
 @pytest.mark.parametrize("notebook", notebooks(), ids=lambda one: one.name)
 def test_every_notebook_survives_every_kill(notebook: Notebook, own: Client, tmp_path: Path) -> None:
     """Dispatcher, pool and task process, each at a cell of its own."""

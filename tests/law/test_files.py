@@ -31,7 +31,7 @@ def test_a_notebook_from_its_file_is_that_notebook(
     check(notebook, plain_folder, tmp_path, live)
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly(10)
 @pytest.mark.parametrize("notebook", OTHERS, ids=lambda one: one.name)
 def test_every_other_notebook_from_its_file_is_that_notebook(
     notebook: Notebook, plain_folder: Path, tmp_path: Path, live: Client
@@ -49,7 +49,7 @@ def test_a_notebook_whose_cells_run_side_by_side_is_that_notebook(
     check(notebook, plain_folder, tmp_path, live, parallel=True)
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly(10)
 @pytest.mark.parametrize("notebook", [one for one in ALL if one not in BESIDE], ids=lambda one: one.name)
 def test_every_other_notebook_whose_cells_run_side_by_side_is_that_notebook(
     notebook: Notebook, plain_folder: Path, tmp_path: Path, live: Client

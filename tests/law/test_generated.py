@@ -67,8 +67,8 @@ def test_a_random_notebook_is_the_same_in_the_background(
 def test_many_random_notebooks_are_the_same_in_the_background(
     way: Way, pair: tuple[Notebook, Notebook, Path], live: Client
 ) -> None:
-    """Five hundred random notebooks."""
-    _examples(way, pair, live, 500)
+    """A hundred random notebooks."""
+    _examples(way, pair, live, 100)
 
 
 def _examples(way: Way, pair: tuple[Notebook, Notebook, Path], client: Client, number: int) -> None:

@@ -34,7 +34,7 @@ def test_a_notebook_in_the_background_is_that_notebook(
     check(notebook, way, plain_folder, tmp_path, live)
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly(24)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("notebook", OTHERS, ids=lambda one: one.name)
 def test_every_other_notebook_is_that_notebook(

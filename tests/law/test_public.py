@@ -18,7 +18,7 @@ PACKAGES = ("control==0.10.2", "corner==2.3.0", "lmfit==1.3.4")
 TOP = Path(__file__).parents[2]
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly(1)
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("package", PACKAGES)
 def test_notebooks_of_others_are_the_same_in_the_background(package: str, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tests.law.reuse_way import judge_reuse
 from covalab.client import Client
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly(10)
 @pytest.mark.parametrize("notebook", notebooks(), ids=lambda one: one.name)
 def test_a_second_run_and_an_edited_one_are_that_notebook(
     notebook: Notebook, plain_folder: Path, tmp_path: Path, live: Client
