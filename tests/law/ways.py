@@ -273,7 +273,9 @@ def _is_setting(statement: ast.Assign | ast.Expr) -> bool:
         re.match(
             r"(plt|mpl|pd|np|sns|sp|pio|warnings|os|sys|get_ipython\(\))"
             r"\.(rcParams|options|set_|style\.use|seterr|environ|filterwarnings|simplefilter|renderers"
-            r"|run_line_magic\('(?!cd')|setrecursionlimit|init_printing)",  # a folder may not be there yet
+            # What these need may not be there yet.
+            r"|run_line_magic\('(?!(cd|run|reset|reset_selective|macro|history|who_ls)')"
+            r"|setrecursionlimit|init_printing)",
             text,
         )
     )
