@@ -136,12 +136,12 @@ def _ran(path: Path, *options: str) -> tuple[list[bool], list[list[str]], dict[s
 def test_a_second_run_runs_what_was_edited_and_what_depends_on_it(live: Client, tmp_path: Path) -> None:
     """Outputs and values are those of a run of every cell; the views say which cells ran."""
     path = write(tmp_path / "again.ipynb", *NOTEBOOK)
-    _ran(path, "--reuse")
+    _ran(path)
 
     def both(**edits: str) -> list[int]:
         write(path, *(edits.get(f"c{number}", text) for number, text in enumerate(NOTEBOOK)))
-        ran, outputs, values, dispatch = _ran(path, "--reuse")
-        every, fresh_outputs, fresh_values, _ = _ran(path)
+        ran, outputs, values, dispatch = _ran(path)
+        every, fresh_outputs, fresh_values, _ = _ran(path, "--fresh")
         assert all(every)
         assert (outputs, values) == (fresh_outputs, fresh_values)
         explained = [
@@ -160,7 +160,7 @@ def test_a_second_run_runs_what_was_edited_and_what_depends_on_it(live: Client, 
     ]  # it needs all before it, and the last one follows other cells
 
     write(path, *NOTEBOOK)
-    said = covalab("run", path, "--reuse", "-o", tmp_path / "out.ipynb")
+    said = covalab("run", path, "-o", tmp_path / "out.ipynb")
     assert "REUSED" in said.stderr
     found = re.search(r"covalab explain (\S+) CELL", said.stderr)
     assert found is not None
@@ -380,7 +380,7 @@ def test_a_timetable_waits_and_the_list_shows_its_next_run(live: Client, tmp_pat
 
 
 def test_a_series_runs_again(live: Client, tmp_path: Path) -> None:
-    """Each run is a dispatch with the notebook of the first."""
+    """Each run is a dispatch with the notebook of the first, and runs all its cells."""
     path = write(tmp_path / "again.ipynb", "x = 1")
 
     dispatch = covalab("run", path, "--every", "0.2s").stdout.strip()
@@ -389,5 +389,8 @@ def test_a_series_runs_again(live: Client, tmp_path: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     covalab("cancel", dispatch)
+    assert not any(
+        "reused" in cell["metadata"]["covalab"] for one in done for cell in code(ct.get_result(one.id).notebook())
+    )
 
     assert statuses(json.loads(covalab("export", done[0].id, "-o", "-").stdout)) == ["completed"]

@@ -308,12 +308,12 @@ def whole_notebooks(bench: Bench, folder: Path, elsewhere: Sequence[str]) -> Non
     if bench.only and "notebooks" not in bench.only:
         return
     pythons = [python for name, _, python in (peer.partition("=") for peer in elsewhere) if name == "papermill"]
-    light = notebooks.light(folder)
+    light, firsts = notebooks.light(folder), itertools.count(1)
     bench.add(
         "notebooks",
         f"a notebook of {notebooks.LIGHT} light cells, command to written notebook; beside it papermill",
         "<= 1.0 x",
-        lambda: seconds(lambda: notebooks.ours(light)),
+        lambda: seconds(lambda: notebooks.ours(notebooks.light(folder, next(firsts)))),  # nothing is reused
         (lambda: seconds(lambda: notebooks.papermill(light, pythons[0]))) if pythons else None,
     )
     independent = notebooks.independent(folder)
@@ -321,16 +321,16 @@ def whole_notebooks(bench: Bench, folder: Path, elsewhere: Sequence[str]) -> Non
         "notebooks",
         "four independent cells of five seconds (`--parallel`, two processors); beside it papermill",
         "<= 0.6 x",
-        lambda: seconds(lambda: notebooks.ours(independent, "--parallel")),
+        lambda: seconds(lambda: notebooks.ours(independent, "--parallel", "--fresh")),
         (lambda: seconds(lambda: notebooks.papermill(independent, pythons[0]))) if pythons else None,
     )
-    notebooks.ours(notebooks.slow_then(folder, "total"), "--reuse")
+    notebooks.ours(notebooks.slow_then(folder, "total"))
     edits = itertools.count()
     bench.add(
         "notebooks",
-        "a second run after an edit of the last cell (`--reuse`)",
+        "a second run after an edit of the last cell",
         "<= 2 s",
-        lambda: seconds(lambda: notebooks.ours(notebooks.slow_then(folder, f"total + {next(edits)}"), "--reuse")),
+        lambda: seconds(lambda: notebooks.ours(notebooks.slow_then(folder, f"total + {next(edits)}"))),
     )
 
 

@@ -24,9 +24,13 @@ _CLI = "from covalab.cli import main; main()"
 _SLOW = "import time\ntime.sleep(5)"
 
 
-def light(folder: Path) -> Path:
-    """Write a notebook of forty cells that cost nothing, each with its own output."""
-    cells = ["total = 0", *(f"part_{n} = {n}\ntotal += part_{n}\nprint(total)" for n in range(LIGHT - 2)), "total"]
+def light(folder: Path, first: int = 0) -> Path:
+    """Write a notebook of forty cells that cost nothing, each with its own output, and all other ones by `first`."""
+    cells = [
+        f"total = {first}",
+        *(f"part_{n} = {n}\ntotal += part_{n}\nprint(total)" for n in range(LIGHT - 2)),
+        "total",
+    ]
     return _write(folder / "light.ipynb", cells)
 
 

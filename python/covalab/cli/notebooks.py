@@ -115,7 +115,12 @@ def _yaml_of(text: str) -> dict[str, Any]:
     is_flag=True,
     help="Run no cell after one that failed; else those run that are shown to be independent of it.",
 )
-@click.option("--reuse", is_flag=True, help="Take values and outputs of cells that did not change from earlier runs.")
+@click.option(
+    "--reuse/--fresh",
+    default=None,
+    help="Take values and outputs of cells that did not change from earlier runs, or run all. Default: --reuse; of "
+    "runs at a later time or of a timetable: --fresh.",
+)
 @click.option(
     "--parallel", is_flag=True, help="Run cells that are shown to be independent of those before them beside these."
 )

@@ -59,10 +59,10 @@ def test_independent_cells_run_after_a_failure_and_the_rest_says_why_not(live: C
 
 
 def test_a_run_that_goes_on_keeps_what_was_done_after_the_failure(live: Client, tmp_path: Path) -> None:
-    """With reuse, cells that ran after the failed one are taken from there: their inputs are the same."""
+    """Cells that ran after the failed one are taken from there: their inputs are the same."""
     cells = ("k = 3", "raise ValueError('no')", "open('runs', 'a').close()", "slow = k * 2\nprint(slow)", "slow + 1")
     path = write(tmp_path / "kept.ipynb", *cells[:2], *cells[3:])
-    run = ct.run_notebook(path, reuse=True)
+    run = ct.run_notebook(path)
     assert wait_for_end(live, run) == "failed"
 
     document = json.loads(path.read_text())

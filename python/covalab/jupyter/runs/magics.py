@@ -46,7 +46,7 @@ class RunMagics(Magics):
         argument("--cell-timeout", type=float, help="limit for one cell, in seconds"),
         argument("--allow-errors", action="store_true", help="run the cells after one that failed, too"),
         argument("--stop-on-error", action="store_true", help="run no cell after one that failed"),
-        argument("--reuse", action="store_true", help="take values and outputs of unchanged cells from earlier runs"),
+        argument("--fresh", action="store_true", help="take nothing from earlier runs: run all cells"),
         argument("--parallel", action="store_true", help="run cells side by side that are shown to be independent"),
         argument("--no-check", action="store_true", help="do not look for missing packages before the run"),
         argument("--resume", metavar="RUN", help="run what is left of a run that failed or was cancelled"),
@@ -77,7 +77,7 @@ class RunMagics(Magics):
                     cell_timeout=options.cell_timeout,
                     allow_errors=options.allow_errors,
                     stop_on_error=options.stop_on_error,
-                    reuse=options.reuse,
+                    reuse=not options.fresh,
                     parallel=options.parallel,
                     check=not options.no_check,
                 )

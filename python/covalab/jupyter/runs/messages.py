@@ -31,7 +31,7 @@ class RunOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     cell_timeout: float | None = None
     allow_errors: bool = False
     stop_on_error: bool = False
-    reuse: bool = False
+    reuse: bool = True
     parallel: bool = False
     check: bool = True
 

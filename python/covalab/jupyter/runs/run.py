@@ -33,7 +33,7 @@ def run_notebook(
     cell_timeout: float | None = None,
     allow_errors: bool = False,
     stop_on_error: bool = False,
-    reuse: bool = False,
+    reuse: bool | None = None,
     parallel: bool = False,
     check: bool = True,
     folder: str | os.PathLike[str] | None = None,
@@ -65,8 +65,9 @@ def run_notebook(
         Run the cells after one that raised an exception; for one cell, tag it ``raises-exception``.
     stop_on_error : bool
         Run no cell after one that raised an exception, as "Run All" does.
-    reuse : bool
-        Take values and outputs of cells that did not change from earlier runs.
+    reuse : bool, optional
+        Take values and outputs of cells that did not change from earlier runs. It is the default of a run that begins
+        now; one at a later time, or of a series, runs all cells unless this is true.
     parallel : bool
         Run cells that are shown to be independent of those before them beside these, in forks of the process.
     check : bool
@@ -111,7 +112,7 @@ def run_notebook(
         cell_timeout=cell_timeout,
         allow_errors=allow_errors,
         stop_on_error=stop_on_error,
-        reuse=reuse,
+        reuse=timing == AT_ONCE if reuse is None else reuse,
         parallel=parallel,
         check=check,
     )
