@@ -12,6 +12,27 @@ from covalab.namespace.exchange import deliver, receive, send
 
 # What the notebook has; the names that the cell mentions; the cell; expressions that must be as after a plain run.
 CASES: dict[str, tuple[str, str, str, list[str]]] = {
+    "mock, which says that it is an iterator at its end": (
+        "from unittest.mock import MagicMock\nmock = MagicMock()\nalias = mock",
+        "mock",
+        "mock.load(3)\nmock.size = 5",
+        ["mock.load.call_count", "alias.size", "alias is mock"],
+    ),
+    "object that has no length, and answers to any name": (
+        """
+class Lazy:
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Lazy()
+    def __len__(self): raise RuntimeError("no length")
+    def __bool__(self): raise TypeError("neither true nor false")
+lazy = Lazy()
+""",
+        "lazy",
+        "lazy.n = 3",
+        ["lazy.n", "type(lazy.other) is Lazy"],
+    ),
     "class of objects": (
         """
 class Robot:

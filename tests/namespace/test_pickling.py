@@ -443,6 +443,18 @@ def test_values_are_the_same_in_another_process(kernel: Peer, task: Peer, case: 
     assert task.values(*expressions) == kernel.values(*expressions)
 
 
+def test_a_module_that_the_notebook_has_made_travels(kernel: Peer, task: Peer) -> None:
+    """Also where it is among the loaded ones: no import finds it elsewhere, and its functions took others with them."""
+    kernel.run(
+        "import sys, types\nmade = types.ModuleType('law_made')",
+        "exec('value = 3\\ndef get(): return value\\nclass C: n = 1', made.__dict__)\nsys.modules['law_made'] = made",
+        "from law_made import get, C\nc = C()\ndef mean(rows): return sum(rows)",
+    )
+    task("load", kernel("dump", ["get", "c", "mean", "made"]))
+
+    assert task.values("get()", "c.n", "mean([1])", "made.value") == ["3", "1", "1", "3"]
+
+
 def test_a_class_is_one_however_often_it_comes(kernel: Peer, task: Peer) -> None:
     """With the attributes that it has now, and without those that it lost."""
     _moved(kernel, task, "class C:\n    n = 1\n    old = 2\nc = C()", "c C")
