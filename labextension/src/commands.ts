@@ -15,6 +15,7 @@ export const CommandIDs = {
   insertResult: 'covalab:insert-get-result',
   refresh: 'covalab:refresh-dispatches',
   runNotebook: 'covalab:run-notebook',
+  runAfresh: 'covalab:run-notebook-afresh',
   runFollowing: 'covalab:run-selected-and-following',
   runCell: 'covalab:run-cell',
   makeElectron: 'covalab:make-electron',

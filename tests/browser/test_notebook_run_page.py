@@ -214,7 +214,7 @@ def test_a_run_that_failed_goes_on_when_its_cell_is_mended(desk: Desk, lab: Lab)
     why = cell(desk, 0).locator(".jp-covalab-Why")
     expect(why).to_have_text("reused")
     expect(why).to_have_attribute("title", "reused: the run before it had completed it")
-    expect(cell(desk, 1).locator(".jp-covalab-Why")).to_have_count(0)
+    expect(cell(desk, 1).locator(".jp-covalab-Why")).to_have_text("ran")
     expect(note).to_have_count(0)
     desk.shoot("notebook_run_resumed")
     change_theme(desk, "Dark")
@@ -223,3 +223,13 @@ def test_a_run_that_failed_goes_on_when_its_cell_is_mended(desk: Desk, lab: Lab)
     assert (lab.work / "mended.txt").read_text() == "ran"
     run = saved(lab, path)["metadata"]["covalab"]["run"]
     assert lab.ask(f"covalab/api/dispatches/{run}/notebook")["resumed"] == failed
+
+    press(desk)  # what writes a file runs each time
+    expect(bar(desk)).to_contain_text("2 reused", timeout=120_000)
+    expect(outputs_of(desk, 2)).to_contain_text("half is 0.5")
+    desk.command("covalab:run-notebook-afresh")
+    expect(bar(desk)).to_contain_text("Ran in the background: 3 cells", timeout=120_000)
+    expect(bar(desk)).not_to_contain_text("reused")
+    expect(desk.page.locator(".jp-NotebookPanel:visible .jp-covalab-Why")).to_have_count(0)
+    expect(outputs_of(desk, 2)).to_contain_text("half is 0.5")
+    assert (lab.work / "mended.txt").read_text() == "ran" * 3

@@ -55,8 +55,8 @@ export class NotebookRuns implements IDisposable {
     }
   }
 
-  /** Run the notebook as the editor has it, from the cell with the id `first` on, or what is left of the run `resume`. */
-  async start(first: string | null, resume = ''): Promise<void> {
+  /** Run the notebook as the editor has it, from the cell with the id `first` on, or what is left of the run `resume`; `afresh`, all its cells. */
+  async start(first: string | null, resume = '', afresh = false): Promise<void> {
     if (this._isStarting || !(await this._mayStart())) {
       return;
     }
@@ -65,7 +65,8 @@ export class NotebookRuns implements IDisposable {
     const path = this._app.serviceManager.contents.localPath(context.path);
     this._showBar('').starting();
     try {
-      const { dispatch_id: id, cells } = await this._covalab.client.runNotebook({ path, document: documentOf(context.model), first, resume });
+      const options = afresh ? { reuse: false } : {};
+      const { dispatch_id: id, cells } = await this._covalab.client.runNotebook({ path, document: documentOf(context.model), first, resume, options });
       this._follow(id, cells, []);
       this._filling?.clear();
       remember(context.model, { run: id, filled: false, kept: [] });

@@ -20,6 +20,7 @@ const TEXTS: Readonly<Record<Exclude<Remark, 'none'>, string>> = {
 
 /** Beginning of the reason of a cell that was not run. */
 const NOT_RUN = 'not run';
+const REUSED = 'reused';
 
 const STALE_OUTPUT = "The run's output is of an older text of this cell.";
 
@@ -39,13 +40,15 @@ export class CellMarks {
    */
   update(cells: readonly ICell[], filled: ReadonlyMap<string, IFilledCell>, why: ReadonlyMap<string, string>): void {
     const seen = new Set<ICell>();
+    // Where all cells ran, as ever, a mark at each would say nothing.
+    const hasReused = [...why.values()].some(reason => reason.startsWith(REUSED));
     for (const cell of cells) {
       const its = filled.get(cell.model?.id);
       cell.toggleClass(PENDING, its?.phase === 'pending' && its.remark === 'none');
       cell.toggleClass(RUNNING, its?.phase === 'running' && its.remark === 'none');
       const reason = (its?.remark !== 'stale' && why.get(cell.model?.id)) || '';
       const isLeftOut = reason.startsWith(NOT_RUN);
-      showWhy(cell, isLeftOut ? '' : reason);
+      showWhy(cell, isLeftOut || !hasReused ? '' : reason);
       if (its && its.remark !== 'none') {
         seen.add(cell);
         this._note(cell).set(its.remark === 'stale' && its.canShow ? STALE_OUTPUT : TEXTS[its.remark], its.canShow);
@@ -96,7 +99,7 @@ function showWhy(cell: ICell, text: string): void {
     return;
   }
   known?.remove();
-  const kind = text.startsWith('reused') ? 'reused' : 'ran';
+  const kind = text.startsWith(REUSED) ? 'reused' : 'ran';
   const mark = h('span', { class: WHY, text: kind, title: text, attrs: { role: 'note', tabindex: '0', 'aria-label': text } });
   mark.classList.toggle('cv-mod-reused', kind === 'reused');
   cell.node.querySelector('.jp-Cell-inputWrapper')?.append(mark);

@@ -50,7 +50,7 @@ export const notebookPlugin: JupyterFrontEndPlugin<void> = {
     addCellCommands(app, open);
     addBringCommand(app, covalab, open);
     addExecutedCommand(app, covalab);
-    for (const command of [CommandIDs.runNotebook, CommandIDs.runFollowing, CommandIDs.runCell, CommandIDs.makeElectron, CommandIDs.bring, CommandIDs.openExecuted]) {
+    for (const command of [CommandIDs.runNotebook, CommandIDs.runAfresh, CommandIDs.runFollowing, CommandIDs.runCell, CommandIDs.makeElectron, CommandIDs.bring, CommandIDs.openExecuted]) {
       palette?.addItem({ command, category: 'Dispatches' });
     }
   }
@@ -109,11 +109,18 @@ function addRunCommands({ commands }: JupyterFrontEnd, open: OpenNotebooks): voi
   const isEnabled = (): boolean => open.current !== null;
   commands.addCommand(CommandIDs.runNotebook, {
     label: RUN,
-    caption: 'Run the notebook as it is in the editor, without its kernel; the outputs appear here',
+    caption: 'Run the notebook as it is in the editor, without its kernel; cells that did not change since an earlier run are taken from there',
     icon: covalabIcon,
     describedBy: { args: Private.NO_ARGS },
     isEnabled,
     execute: () => open.current && open.runs(open.current)?.start(null)
+  });
+  commands.addCommand(CommandIDs.runAfresh, {
+    label: 'Run Notebook Afresh in Background',
+    caption: 'Run all cells of the notebook, also those that did not change since an earlier run',
+    describedBy: { args: Private.NO_ARGS },
+    isEnabled,
+    execute: () => open.current && open.runs(open.current)?.start(null, '', true)
   });
   commands.addCommand(CommandIDs.runFollowing, {
     label: 'Run Selected and Following Cells in Background',
