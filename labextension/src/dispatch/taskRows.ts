@@ -77,15 +77,28 @@ export function chosenRows(rows: readonly ITaskRow[], { text, only, sort, descen
   if (sort === null) {
     return found;
   }
-  const keys = new Map(found.map(row => [row, keyOf(row, sort, now)]));
-  return found.sort((a, b) => {
-    const [x, y] = [keys.get(a)!, keys.get(b)!];
+  const keys = found.map(row => keyOf(row, sort, now));
+  const ranks = ranksOf(keys.filter(key => typeof key === 'string'));
+  const keyed = found.map((row, at) => ({ row, key: typeof keys[at] === 'string' ? ranks.get(keys[at])! : keys[at] }));
+  keyed.sort(({ row: a, key: x }, { row: b, key: y }) => {
     if (x === null || y === null) {
       return Number(x === null) - Number(y === null) || a.node - b.node;
     }
-    const order = typeof x === 'string' ? COLLATOR.compare(x, y as string) : x - (y as number);
-    return (descending ? -order : order) || a.node - b.node;
+    return (descending ? (y as number) - (x as number) : (x as number) - (y as number)) || a.node - b.node;
   });
+  return keyed.map(({ row }) => row);
+}
+
+/** Return the place of each text among all: thousands of rows have few workers, and to compare texts costs the most. */
+function ranksOf(texts: readonly string[]): ReadonlyMap<string, number> {
+  const ranks = new Map<string, number>();
+  let last: string | null = null;
+  for (const text of [...new Set(texts)].sort(COLLATOR.compare)) {
+    // What the order holds for equal, like `e` and a composed one, has one place.
+    ranks.set(text, last === null ? 0 : ranks.get(last)! + (COLLATOR.compare(last, text) === 0 ? 0 : 1));
+    last = text;
+  }
+  return ranks;
 }
 
 const COLLATOR = new Intl.Collator('en', { numeric: true });
