@@ -4,7 +4,7 @@
 import { URGENCY } from '../graph/folds';
 import { nodeName } from '../graph/labels';
 import { isPlumbing } from '../graph/shape';
-import { statusLabel, waitLabel } from '../text';
+import { statusLabel, waitLabel, workerLabels } from '../text';
 import type { IGraph } from '../tokens';
 import type { NodeState, Status, Timeline } from '../wire';
 
@@ -20,6 +20,8 @@ export interface ITaskRow {
   readonly started: number | null;
   readonly ended: number | null;
   readonly worker: string;
+  /** What the timeline calls the worker. */
+  readonly workerLabel: string;
   readonly error: string;
 }
 
@@ -35,6 +37,7 @@ export interface ITableQuery {
 /** Return all tasks, in the order of the graph. */
 export function taskRows(graph: IGraph, states: ReadonlyMap<number, NodeState>, timeline: Timeline | null): ITaskRow[] {
   const workers = new Map(timeline?.places.map(([node, worker]) => [node, timeline.workers[worker]]));
+  const labels = workerLabels(timeline?.workers ?? []);
   const reasons = new Map(timeline?.reasons);
   const rows: ITaskRow[] = [];
   graph.nodes.forEach(([, kind], node) => {
@@ -43,6 +46,7 @@ export function taskRows(graph: IGraph, states: ReadonlyMap<number, NodeState>, 
     }
     const state = states.get(node);
     const [, status, started, ended, attempt] = state ?? [node, 'pending' as Status, null, null, 0];
+    const worker = workers.get(node) ?? '';
     const isReused = status === 'completed' && attempt === 0;
     rows.push({
       node,
@@ -52,7 +56,8 @@ export function taskRows(graph: IGraph, states: ReadonlyMap<number, NodeState>, 
       attempt,
       started: isReused ? null : started,
       ended,
-      worker: isReused ? '' : (workers.get(node) ?? ''),
+      worker: isReused ? '' : worker,
+      workerLabel: isReused ? '' : (labels.get(worker) ?? ''),
       error: reasons.get(node) ?? ''
     });
   });
@@ -71,7 +76,7 @@ export function chosenRows(rows: readonly ITaskRow[], { text, only, sort, descen
     if (only !== null && row.status !== only) {
       return false;
     }
-    const all = words.length > 0 ? `${row.name} ${row.state} ${row.worker} ${row.error}`.toLowerCase() : '';
+    const all = words.length > 0 ? `${row.name} ${row.state} ${row.worker} ${row.workerLabel} ${row.error}`.toLowerCase() : '';
     return words.every(word => all.includes(word));
   });
   if (sort === null) {

@@ -130,6 +130,7 @@ export class TaskTable {
     this._current = Math.max(0, this._rows.findIndex(({ node }) => node === current));
     this._note.textContent = this._rows.length === this._all.length ? '' : `${this._rows.length.toLocaleString('en')} of ${this._all.length.toLocaleString('en')}`;
     this._scroll.setAttribute('aria-rowcount', String(this._rows.length + 1));
+    this.node.classList.toggle('cv-mod-noErrors', !this._all.some(({ error }) => error !== ''));
     this._body.hidden = this._rows.length === 0; // a group without rows is none
     this._body.style.height = `${this._rows.length * ROW}px`;
     this._updateChips();
@@ -168,7 +169,7 @@ export class TaskTable {
     // A third click gives the order of the graph again.
     if (this._sort === column && this._descending) {
       this._sort = null;
-    }  else {
+    } else {
       this._descending = this._sort === column;
       this._sort = column;
     }
@@ -209,7 +210,7 @@ export class TaskTable {
       attempt: row.attempt > 0 ? String(row.attempt) : '',
       started: row.started === null ? '' : formatTime(row.started),
       took: seconds === null ? '' : row.ended === null ? formatElapsed(seconds) : formatDuration(seconds),
-      worker: row.worker,
+      worker: row.workerLabel,
       error: row.error
     };
     element.id = `${this._id}-${row.node}`;
@@ -224,7 +225,7 @@ export class TaskTable {
       if (cell.dataset['key'] !== key) {
         cell.dataset['key'] = key;
         cell.replaceChildren(...(column === 'state' ? [statusMark(row.status), h('span', { text: texts.state })] : [texts[column]]));
-        cell.title = texts[column];
+        cell.title = column === 'worker' ? [row.workerLabel, row.worker].filter(Boolean).join(': ') : texts[column];
       }
     });
   }

@@ -1,8 +1,12 @@
 /**
  * Box states: what each box of a scene shows. Counted once for each change of the states, not for each picture.
  */
+import { STATUSES } from '../text';
 import type { NodeState, Status } from '../wire';
 import type { IScene } from './scene';
+
+/** Least length of a part of a bar that needs a reader. */
+const LEAST_PART = 4;
 
 type States = ReadonlyMap<number, NodeState>;
 
@@ -35,6 +39,21 @@ export function leadingStatus(counts: StatusCounts): Status {
     return 'running';
   }
   return order.find(status => counts[status] > 0) ?? 'pending';
+}
+
+/** Return the lengths of the parts of a bar, in the order of `STATUSES`; what needs a reader is never too short to be seen. */
+export function barParts(counts: StatusCounts, length: number): ReadonlyMap<Status, number> {
+  const all = STATUSES.reduce((sum, status) => sum + counts[status], 0);
+  const parts = new Map(STATUSES.filter(status => counts[status] > 0).map(status => [status, (length * counts[status]) / all]));
+  const longest = [...parts].reduce((most, part) => (part[1] > most[1] ? part : most))[0];
+  for (const status of ['failed', 'running', 'cancelled'] as const) {
+    const missing = LEAST_PART - (parts.get(status) ?? LEAST_PART);
+    if (missing > 0) {
+      parts.set(status, LEAST_PART);
+      parts.set(longest, parts.get(longest)! - missing);
+    }
+  }
+  return parts;
 }
 
 const known = new WeakMap<IScene, { readonly states: States; readonly boxes: IBoxStates }>();

@@ -4,8 +4,8 @@
  * Everything drawn is an argument; only the cut texts are kept between two pictures, because measuring is slow.
  */
 import { type NodeProgress, type NodeState, type Node, NodeKind, type Status } from '../wire';
-import { formatDuration, formatElapsed, prettyName, shareOf, STATUSES, statusLabel, waitLabel } from '../text';
-import { boxStates, type StatusCounts } from './boxStates';
+import { formatDuration, formatElapsed, prettyName, shareOf, statusLabel, waitLabel } from '../text';
+import { barParts, boxStates, type StatusCounts } from './boxStates';
 import type { IPalette } from './palette';
 import { CARD, type IBox, type ICurve, type IRect, type IScene } from './scene';
 import { Sprites } from './sprites';
@@ -382,7 +382,7 @@ function drawHead(
   context.fillStyle = status === 'skipped' || plumbing ? palette.muted : palette.ink;
   context.fillText(group ? fit(context, prettyName(name, kind), room - manyWidth) : fitName(context, picture.nameOf(unit.members[0]), room), left, line);
   if (group && !opened) {
-    drawBar(context, picture, counts, unit.members.length, { x: left, y: middle + 7, width: room, height: 5 });
+    drawBar(context, picture, counts, { x: left, y: middle + 7, width: room, height: 5 });
   }
   if (group || !captioned) {
     return;
@@ -413,7 +413,7 @@ const KIND_CAPTIONS: Partial<Record<NodeKind, string>> = {
   [NodeKind.OUTPUT]: 'the result'
 };
 
-function drawBar(context: CanvasRenderingContext2D, picture: IPicture, counts: StatusCounts, all: number, rect: IRect): void {
+function drawBar(context: CanvasRenderingContext2D, picture: IPicture, counts: StatusCounts, rect: IRect): void {
   const { palette } = picture;
   context.save();
   context.beginPath();
@@ -422,9 +422,8 @@ function drawBar(context: CanvasRenderingContext2D, picture: IPicture, counts: S
   context.fill();
   context.clip();
   let x = rect.x;
-  for (const status of STATUSES) {
-    const width = (rect.width * counts[status]) / all;
-    if (status !== 'pending' && width > 0) {
+  for (const [status, width] of barParts(counts, rect.width)) {
+    if (status !== 'pending') {
       context.fillStyle = palette.status[status];
       context.fillRect(x, rect.y, width, rect.height);
     }

@@ -7,7 +7,7 @@ import { atOnce, type Steps } from './slices';
 
 /** Size of a card, the box of a node. */
 export const CARD = { height: 46, radius: 9 } as const;
-const MIN_CARD_WIDTH = 138;
+const MIN_CARD_WIDTH = 152; // `Cancelled · 2.2 s` fits
 const MAX_CARD_WIDTH = 320;
 
 /** Width of cards where wide ones would make the graph small. */
