@@ -34,6 +34,8 @@ let tables = 0;
 export interface ITableOptions {
   readonly source: IDispatchSource;
   readonly select: (node: number) => void;
+  /** Called when `wantedHeight` may have changed. */
+  readonly onHeight: () => void;
 }
 
 /** Shows the tasks of one dispatch. */
@@ -116,7 +118,11 @@ export class TaskTable {
       return;
     }
     const { graph, states, summary, stale } = this._snapshot;
+    const before = this.wantedHeight;
     this._all = taskRows(graph, states, this._timeline);
+    if (this.wantedHeight !== before) {
+      this._options.onHeight();
+    }
     this._choose();
     if (!isTerminal(summary.status) && stale === '') {
       this._timer = window.setTimeout(() => void this._update(), UPDATE); // durations grow

@@ -77,7 +77,7 @@ export class DispatchView {
     const { _source: source } = this;
     const select = (node: number | null): void => this.select(node);
     this._timeline = new TimelineView({ source, onSelect: select, onHeight: () => this._updateHeight(), wheelZooms: options.place === 'main' });
-    this._tasks = new TaskTable({ source, select });
+    this._tasks = new TaskTable({ source, select, onHeight: () => this._updateHeight() });
     this._log = new LogView({ source, select });
     this._panel = this._createPanel();
     this._execution = new ExecutionPanel({ source, select, nameOf: node => this._nameOf(node) });
