@@ -75,6 +75,7 @@ async function open(): Promise<number> {
     await frame();
   }
   await frame();
+  performance.mark('drawn');
   return performance.now() - began;
 }
 
