@@ -62,6 +62,20 @@ export function errorLabel(type: ErrorType): string {
   return ERROR_LABELS[type] ?? type;
 }
 
+const ERROR_WORDS: Readonly<Partial<Record<ErrorType, string>>> = {
+  runtime: 'raised an error',
+  timeout: 'time limit',
+  serialization: 'not packed',
+  storage: 'not stored',
+  dependency: 'not started',
+  deps: 'not prepared'
+};
+
+/** Return an error type in a word or two, beside its number of tasks. */
+export function errorWords(type: ErrorType): string {
+  return ERROR_WORDS[type] ?? type.replace('_', ' ');
+}
+
 /** Return the exception and the first line of the message of a failure. */
 export function failureLine({ exception, message }: Failure): string {
   return [exception, message.trim().split('\n', 1)[0]].filter(Boolean).join(': ');
@@ -145,13 +159,16 @@ export function formatAge(then: number, now: number): string {
 
 /** Format a moment in the reader's time zone. */
 export function formatTime(seconds: number): string {
-  return new Date(seconds * 1000).toLocaleString(undefined, {
-    month: 'short',
-    day: 'numeric',
-    hour: '2-digit',
-    minute: '2-digit',
-    second: '2-digit'
-  });
+  return MOMENT.format(seconds * 1000);
+}
+
+/** Made once: a table formats dozens of moments in each frame while it is scrolled. */
+const MOMENT = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit' });
+
+/** Return what workers are called where several are shown: `Worker 1` and so on, in the order of their own names. */
+export function workerLabels(workers: readonly string[]): ReadonlyMap<string, string> {
+  const sorted = [...workers].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
+  return new Map(sorted.map((worker, at) => [worker, `Worker ${at + 1}`]));
 }
 
 /** Return the share of its work that a node has done, from 0 to 1; null when that is not known. */

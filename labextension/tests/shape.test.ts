@@ -1,6 +1,7 @@
 /** Tests of the reduction of a graph to what is drawn. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { barParts } from '../src/graph/boxStates';
 import { drawnCounts, SESSION, shapeOf } from '../src/graph/shape';
 import { type Edge, type Node, NodeKind } from '../src/wire';
 import { mapped, randomGraph } from './graphs';
@@ -105,4 +106,13 @@ test('counts say what is drawn', () => {
   const drawn = drawnCounts(counts, nodes, new Map([[0, [0, 'completed', 1, 2, 1, null]], [2, [2, 'completed', 1, 2, 1, null]], [3, [3, 'failed', 1, 2, 1, null]]]));
 
   assert.deepEqual(drawn, { pending: 1, running: 0, completed: 1, failed: 1, cancelled: 0, skipped: 0 });
+});
+
+test('one that failed among hundreds is seen in the bar of its group, which stays as long as it is', () => {
+  const counts = { pending: 0, running: 0, completed: 299, failed: 1, cancelled: 0, skipped: 0 };
+  const parts = barParts(counts, 80);
+
+  assert.equal(parts.get('failed'), 4);
+  assert.equal([...parts.values()].reduce((sum, length) => sum + length, 0), 80);
+  assert.deepEqual([...barParts({ ...counts, completed: 3, pending: 4 }, 80)], [['completed', 30], ['failed', 10], ['pending', 40]]);
 });

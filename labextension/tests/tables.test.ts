@@ -28,12 +28,12 @@ const numbers = (query: Partial<ITableQuery>): number[] => chosenRows(table(), {
 
 test('the table has the tasks, and nothing that does no work of its own', () => {
   assert.deepEqual(
-    table().map(({ name, state, worker, error }) => [name, state, worker, error]),
+    table().map(({ name, state, workerLabel, error }) => [name, state, workerLabel, error]),
     [
       ['load', 'Reused', '', ''],
-      ['fit #1', 'Completed', 'host:2', ''],
-      ['fit #2', 'Failed', 'host:1', 'ValueError: too deep'],
-      ['fit #3', 'Running', 'host:2', ''],
+      ['fit #1', 'Completed', 'Worker 2', ''],
+      ['fit #2', 'Failed', 'Worker 1', 'ValueError: too deep'],
+      ['fit #3', 'Running', 'Worker 2', ''],
       ['best', 'Pending', '', '']
     ]
   );
@@ -43,6 +43,7 @@ test('rows are filtered by status and by words of any column', () => {
   assert.deepEqual(numbers({ only: 'running' }), [3]);
   assert.deepEqual(numbers({ text: 'deep value' }), [2]);
   assert.deepEqual(numbers({ text: 'FIT host:2' }), [1, 3]);
+  assert.deepEqual(numbers({ text: 'worker' }), [1, 2, 3]);
   assert.deepEqual(numbers({ text: 'reused' }), [0]);
 });
 
@@ -52,6 +53,15 @@ test('rows are sorted by a column; what has nothing in it is last, in both direc
   assert.deepEqual(numbers({ sort: 'state' }), [2, 3, 4, 1, 0]);
   assert.deepEqual(numbers({ sort: 'name' }), [4, 1, 2, 3, 0]);
   assert.deepEqual(numbers({ sort: 'worker', descending: true }), [1, 3, 2, 0, 4]);
+});
+
+test('names that objects have already are names like others', () => {
+  const names = ['__proto__', 'constructor', '__proto__', 'toString'];
+  const nodes = names.map((name): Node => [name, NodeKind.ELECTRON, 0, -1, -1]);
+  const rows = taskRows({ nodes, edges: [] }, new Map(), null);
+
+  assert.deepEqual(rows.map(({ name }) => name), ['__proto__ #1', 'constructor', '__proto__ #2', 'toString']);
+  assert.deepEqual(chosenRows(rows, { ...ALL, sort: 'name' }, 0).map(({ node }) => node), [0, 2, 1, 3]);
 });
 
 function lines(from: number, to: number): LogLine[] {

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-from tests.bench import cells, notebooks
+from tests.bench import cells, notebooks, page
 from tests.bench.far import far_away
 from tests.bench.peers import installed, seconds_elsewhere
 from tests.bench.processor_time import by_part
@@ -382,6 +382,36 @@ def peers(bench: Bench, ours: Covalab, elsewhere: Sequence[str]) -> None:
         bench.show(Row(f"1,000 no-ops, beside {name}", "", [a for a, _ in pairs], [b for _, b in pairs]))
 
 
+def pages(bench: Bench) -> None:
+    """Measure the page of a dispatch of ten thousand nodes, none of them folded, in Chromium."""
+    if bench.only and "page" not in bench.only:
+        return
+    browser = page.chromium()
+    if browser is None:
+        print("| the page in a browser | | | | no Chromium |")
+        return
+    visits = [page.visit(browser) for _ in range(bench.rounds)]
+    graph = f"{page.NODES:,} drawn nodes"
+    for name, goal, values in (
+        (f"{graph}: zoom, median of the frames", "<= 33 ms", [visit.frame for visit in visits]),
+        ("the same, p95", "<= 33 ms", [visit.frame_p95 for visit in visits]),
+        ("the same, p95, processor time of the main thread", "<= 33 ms", [v.frame_processor_p95 for v in visits]),
+        (f"{graph}: first picture after the data", "<= 300 ms", [visit.first_picture for visit in visits]),
+        ("the same, processor time of the main thread", "<= 300 ms", [v.first_picture_processor for v in visits]),
+    ):
+        bench.show(Row(name, goal, values, None, "ms"))
+    for step, what in (
+        ("open", "open the view, until its graph is drawn"),
+        ("drawn", "the same, timeline and minimap afterwards"),
+        ("zoom", "zoom"),
+        ("table", "table of the tasks: open, sort, filter, scroll, keys"),
+    ):
+        tasks = [visit.longest[step] for visit in visits]
+        name = f"{graph}, longest task, {what}"
+        bench.show(Row(name, "<= 100 ms", [task.clock for task in tasks], None, "ms"))
+        bench.show(Row("the same, processor time", "<= 100 ms", [task.processor for task in tasks], None, "ms"))
+
+
 def far(bench: Bench, folder: Path) -> None:
     """Measure values on two hosts that share no folder with this one; only root can make such hosts."""
     if bench.only and "far" not in bench.only:
@@ -448,6 +478,7 @@ def main() -> None:
     os.environ["COVALAB_DATA_DIR"] = str(folder / "data")
     os.environ["COVALAB_WORKERS"] = str(N_WORKERS)
     print("| work | raw Dask | covalab | ratio | goal |\n|---|---|---|---|---|")
+    pages(bench)
     learned(bench)
     starts(bench, folder)
     far(bench, folder)

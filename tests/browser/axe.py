@@ -7,9 +7,15 @@ from pathlib import Path
 from playwright.sync_api import Locator
 
 _AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+# Whether a level is left out is seen beside the headings before the part only, so that rule looks at the whole page.
 _RUN = """async node => {
-    const { violations } = await window.axe.run(node, { resultTypes: ['violations'] });
-    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 160)).join(' | ')}`);
+    const own = await window.axe.run(node, { resultTypes: ['violations'] });
+    const order = await window.axe.run(document, { runOnly: ['heading-order'], elementRef: true });
+    const headings = order.violations
+        .map(found => ({ ...found, nodes: found.nodes.filter(({ element }) => node.contains(element)) }))
+        .filter(({ nodes }) => nodes.length > 0);
+    return [...own.violations.filter(({ id }) => id !== 'heading-order'), ...headings]
+        .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 160)).join(' | ')}`);
 }"""
 
 

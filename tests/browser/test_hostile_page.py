@@ -10,13 +10,14 @@ from playwright.sync_api import expect
 from tests.browser.lab import Desk, Lab, badge
 from tests.browser.test_cell_outputs_page import open_without_kernel
 from tests.browser.test_values_page import choose
-from tests.hostile import PAYLOADS
+from tests.hostile import OTHER_KINDS, PAYLOADS
 
 CELL = f"""
 import pandas as pd
 import covalab as ct
 
 PAYLOADS = {PAYLOADS!r}
+TEXTS = [*PAYLOADS, *{OTHER_KINDS!r}]
 
 class Shows:
     def _repr_html_(self):
@@ -24,20 +25,20 @@ class Shows:
 
 @ct.electron
 def tree(given):
-    print("".join(PAYLOADS))
-    return {{"key": PAYLOADS, **{{text: text for text in PAYLOADS}}}}
+    print("".join(TEXTS))
+    return {{"key": TEXTS, **{{text: text for text in TEXTS}}}}
 
 @ct.electron
 def frame(given):
-    return pd.DataFrame({{text: PAYLOADS for text in PAYLOADS[:20]}}, index=PAYLOADS)
+    return pd.DataFrame({{text: TEXTS for text in TEXTS[:20]}}, index=TEXTS)
 
 @ct.electron
 def long_text(given):
-    return "\\n".join(PAYLOADS)
+    return "\\n".join(TEXTS)
 
 @ct.electron
 def fails(given):
-    raise ValueError("\\n".join(PAYLOADS))
+    raise ValueError("\\n".join(TEXTS))
 
 @ct.electron
 def shows():
@@ -54,7 +55,9 @@ def own_html():
 """
 SHOW = "run = ct.dispatch(hostile)(PAYLOADS[0])\nct.get_result(run, wait=True)\nrun"
 HTML = "own = ct.dispatch(own_html)()\nct.get_result(own, wait=True)\nown"
-HIT = "() => globalThis.__hit === undefined && [...document.querySelectorAll('iframe')].length === 0"
+HIT = """() => globalThis.__hit === undefined && document.querySelector(
+    'iframe, base, object, embed, [srcdoc], [http-equiv=refresh], [action*=__hit], [formaction], [id=__hit]'
+) === null"""
 
 
 def test_nothing_runs_that_is_only_text(desk: Desk, lab: Lab) -> None:
@@ -64,7 +67,11 @@ def test_nothing_runs_that_is_only_text(desk: Desk, lab: Lab) -> None:
     desk.run_all()
     view = desk.views().first
     expect(badge(view)).to_have_text("Failed", timeout=120_000)
-    for name, seen in (("tree", "key"), ("frame", "of 200 rows"), ("long_text", "__hit")):
+    for name, seen in (
+        ("tree", "key"),
+        ("frame", f"of {len(PAYLOADS) + len(OTHER_KINDS)} rows"),
+        ("long_text", "__hit"),
+    ):
         expect(choose(view, name).locator(".cv-preview")).to_contain_text(seen)
     expect(choose(view, "fails").locator(".cv-failure")).to_contain_text("__hit")
     desk.shoot("hostile")

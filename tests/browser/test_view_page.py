@@ -163,6 +163,7 @@ def table_and_log(desk: Desk, first: Locator) -> None:
     table = first.get_by_role("grid", name="Tasks")
     rows = table.locator(".cv-tableBody > [role='row']")
     expect(rows).to_have_count(9)
+    desk.until(lambda: table.evaluate("it => it.scrollHeight <= it.clientHeight"), "nine rows are cut off")
     expect(rows.first).to_contain_text("load")
     order = table.get_by_role("button", name="Task", exact=True)
     order.click()

@@ -40,8 +40,10 @@ class Folder:
         migrate(self.connection)
         self.n = 0
 
-    def record(self, name: str, status: Status = "completed", seconds: float = 1.0, **fields: Any) -> DispatchId:
-        """Record a dispatch that ended as `status`, with 0.97 as its value, or a KeyError."""
+    def record(
+        self, name: str, status: Status = "completed", seconds: float = 1.0, value_is: object = 0.97, **fields: Any
+    ) -> DispatchId:
+        """Record a dispatch that ended as `status`, with a value, or a KeyError."""
         self.n += 1
         start = float(self.n)
         its_id = DispatchId(f"id-{self.n:05}")
@@ -62,7 +64,7 @@ class Folder:
         failure = Failure("runtime", "'b'\nmore", "KeyError") if status == "failed" else None
         key, _ = dispatch_rows.insert_dispatch(self.connection, made, summary)
         if ended is not None:
-            value = serialize_small(0.97) if status == "completed" else None
+            value = serialize_small(value_is) if status == "completed" else None
             state = NodeState(0, status, start, ended, 1)
             outcomes = [Outcome(0, status, start, ended, value, failure)]
             dispatch_rows.update_dispatch(self.connection, key, summary, [state], outcomes)
@@ -134,6 +136,22 @@ def test_a_row_has_its_result_or_why_it_failed(folder: Folder) -> None:
         ("", ""),
         ("", ""),
     ]
+
+
+class Rows:
+    """Something like a table."""
+
+    def __repr__(self) -> str:
+        """Return two lines."""
+        return "   a  b\n0  1  2"
+
+
+def test_a_table_is_told_by_its_type_and_a_text_by_its_words(folder: Folder) -> None:
+    """Rows that are joined to one line say nothing."""
+    table, text = folder.record("table", value_is=Rows()), folder.record("text", value_is="two\nlines")
+    results = {row.summary.id: row.result for row in select_page(folder.connection, ListQuery()).rows}
+    assert results[table].endswith("Rows")
+    assert results[text] == "two lines"
 
 
 def test_tags_are_listed_searched_and_changed(folder: Folder) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.hostile import PAYLOADS, programs_in
+from tests.hostile import OTHER_KINDS, PAYLOADS, programs_in
 from tests.view.graphs import mapped, summary
 from tests.view.test_bundle import STATES, Seen
 from tests.view.test_cell_view import cell, failed, stream
@@ -29,6 +29,8 @@ def test_the_payloads_are_programs() -> None:
     seen = [payload for payload in PAYLOADS if programs_in(payload)]
     assert len(PAYLOADS) >= 200
     assert len(seen) >= 150
+    assert len(OTHER_KINDS) >= 100
+    assert len([text for text in OTHER_KINDS if programs_in(text)]) >= 50
 
 
 def renderings(text: str) -> dict[str, str]:
@@ -54,6 +56,31 @@ def renderings(text: str) -> dict[str, str]:
     }
 
 
+def elements(document: str) -> set[tuple[str, tuple[str, ...]]]:
+    """Return the elements of a piece of HTML: their tags, and the names of their attributes."""
+    return {(tag, tuple(sorted(attributes))) for tag, attributes in Seen(document).tags}
+
+
+def harmless_elements() -> dict[str, set[tuple[str, tuple[str, ...]]]]:
+    """Return the elements that each renderer makes of texts of every length."""
+    texts = [renderings(text) for text in ("x", "x" * 200, "`x`", "\x1b[31mred\x1b[0m", "two\nlines", "long " * 2000)]
+    return {name: set().union(*(elements(one[name]) for one in texts)) for name in texts[0]}
+
+
+def test_another_kind_of_text_adds_no_element() -> None:
+    """Styles, other namespaces, what a parser mends, addresses, names of JavaScript: all of them stay text."""
+    allowed = harmless_elements()
+    for payload in OTHER_KINDS:
+        found = renderings(payload)
+        assert_harmless(found["picture"])
+        assert {
+            name: elements(text) - allowed[name] for name, text in found.items() if elements(text) - allowed[name]
+        } == {}
+        kept = "__hit" if "__hit" in payload else payload
+        for name in ("outputs", "comparison"):
+            assert kept in html.unescape(Seen(found[name]).text), (name, payload)
+
+
 @pytest.mark.parametrize("part", range(8))
 def test_a_hostile_text_stays_text(part: int) -> None:
     """In names, paths, streams, errors, values and code; of the dispatch, of a cell, and of a comparison."""
@@ -68,7 +95,7 @@ def test_a_hostile_text_stays_text(part: int) -> None:
 
 def test_a_hostile_value_is_sent_as_text() -> None:
     """A preview has HTML only where the value's own class makes it."""
-    for payload in PAYLOADS:
+    for payload in [*PAYLOADS, *OTHER_KINDS]:
         values = (payload, [payload], {payload: payload}, ValueError(payload))
         for found in (describe(value, PreviewQuery()) for value in values):
             assert isinstance(found, Preview)

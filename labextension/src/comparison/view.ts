@@ -44,7 +44,7 @@ export class ComparisonView {
     const { left, right, arguments: given, code, versions, nodes, more_arguments, more_nodes } = found;
     const names = Object.keys(code);
     this.node.replaceChildren(
-      h('div', { class: 'cv-cmpTop' }, h('p', { class: 'cv-cmpVerdict', text: verdict(found), attrs: { role: 'status' } }), iconButton('refresh', 'Compare again', () => this._options.refresh())),
+      h('div', { class: 'cv-cmpTop' }, h('div', { class: 'cv-cmpVerdict', attrs: { role: 'status' } }, h('h2', { text: verdict(found) })), iconButton('refresh', 'Compare again', () => this._options.refresh())),
       h('div', { class: 'cv-cmpRow cv-cmpHeads' }, h('span'), this._head(left), this._head(right)),
       ...section('Inputs', changes(given), more_arguments),
       ...section('Code', names.length > 0 ? names.map(name => codePart(name, code[name])) : null),

@@ -209,7 +209,7 @@ export class ExecutionPanel {
 }
 
 function section(title: string, content: HTMLElement): HTMLElement {
-  return h('section', {}, h('h4', { text: title }), content);
+  return h('section', {}, h('h3', { text: title }), content);
 }
 
 /** Make the list item of an intervention: payload, author, target, status and consumers. */

@@ -37,7 +37,7 @@ export class DispatchHead {
     const button = (text: string, title: string, act: () => void, name = ''): HTMLButtonElement =>
       h('button', { class: `cv-button ${name}`.trim(), text, title, attrs: { type: 'button' }, onClick: act });
     this._mark = h('span', { class: 'cv-badge' });
-    this._name = h('span', { class: 'cv-name' });
+    this._name = h('h2', { class: 'cv-name' });
     this._time = h('span', { class: 'cv-time' });
     this._counts = h('span', { class: 'cv-counts' });
     this._cancel = button('Cancel', 'Stop running tasks and start no new ones', options.cancel, 'cv-mod-cancel');

@@ -68,7 +68,7 @@ const RECORD = 'CellRecord';
 export class NodePanel {
   constructor(options: INodePanelOptions) {
     this._options = options;
-    this._title = h('span', { class: 'cv-title' });
+    this._title = h('h3', { class: 'cv-title' });
     this._body = h('div', { class: 'cv-body', attrs: { tabindex: '-1' } }, this._above, this._outputs, this._value, this._below);
     this._mark = h('span', { class: 'cv-panelMark' });
     this.node = h(

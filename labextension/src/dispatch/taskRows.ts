@@ -4,7 +4,7 @@
 import { URGENCY } from '../graph/folds';
 import { nodeName } from '../graph/labels';
 import { isPlumbing } from '../graph/shape';
-import { statusLabel, waitLabel } from '../text';
+import { statusLabel, waitLabel, workerLabels } from '../text';
 import type { IGraph } from '../tokens';
 import type { NodeState, Status, Timeline } from '../wire';
 
@@ -20,6 +20,8 @@ export interface ITaskRow {
   readonly started: number | null;
   readonly ended: number | null;
   readonly worker: string;
+  /** What the timeline calls the worker. */
+  readonly workerLabel: string;
   readonly error: string;
 }
 
@@ -35,6 +37,7 @@ export interface ITableQuery {
 /** Return all tasks, in the order of the graph. */
 export function taskRows(graph: IGraph, states: ReadonlyMap<number, NodeState>, timeline: Timeline | null): ITaskRow[] {
   const workers = new Map(timeline?.places.map(([node, worker]) => [node, timeline.workers[worker]]));
+  const labels = workerLabels(timeline?.workers ?? []);
   const reasons = new Map(timeline?.reasons);
   const rows: ITaskRow[] = [];
   graph.nodes.forEach(([, kind], node) => {
@@ -43,6 +46,7 @@ export function taskRows(graph: IGraph, states: ReadonlyMap<number, NodeState>, 
     }
     const state = states.get(node);
     const [, status, started, ended, attempt] = state ?? [node, 'pending' as Status, null, null, 0];
+    const worker = workers.get(node) ?? '';
     const isReused = status === 'completed' && attempt === 0;
     rows.push({
       node,
@@ -52,7 +56,8 @@ export function taskRows(graph: IGraph, states: ReadonlyMap<number, NodeState>, 
       attempt,
       started: isReused ? null : started,
       ended,
-      worker: isReused ? '' : (workers.get(node) ?? ''),
+      worker: isReused ? '' : worker,
+      workerLabel: isReused ? '' : (labels.get(worker) ?? ''),
       error: reasons.get(node) ?? ''
     });
   });
@@ -71,21 +76,34 @@ export function chosenRows(rows: readonly ITaskRow[], { text, only, sort, descen
     if (only !== null && row.status !== only) {
       return false;
     }
-    const all = words.length > 0 ? `${row.name} ${row.state} ${row.worker} ${row.error}`.toLowerCase() : '';
+    const all = words.length > 0 ? `${row.name} ${row.state} ${row.worker} ${row.workerLabel} ${row.error}`.toLowerCase() : '';
     return words.every(word => all.includes(word));
   });
   if (sort === null) {
     return found;
   }
-  const keys = new Map(found.map(row => [row, keyOf(row, sort, now)]));
-  return found.sort((a, b) => {
-    const [x, y] = [keys.get(a)!, keys.get(b)!];
+  const keys = found.map(row => keyOf(row, sort, now));
+  const ranks = ranksOf(keys.filter(key => typeof key === 'string'));
+  const keyed = found.map((row, at) => ({ row, key: typeof keys[at] === 'string' ? ranks.get(keys[at])! : keys[at] }));
+  keyed.sort(({ row: a, key: x }, { row: b, key: y }) => {
     if (x === null || y === null) {
       return Number(x === null) - Number(y === null) || a.node - b.node;
     }
-    const order = typeof x === 'string' ? COLLATOR.compare(x, y as string) : x - (y as number);
-    return (descending ? -order : order) || a.node - b.node;
+    return (descending ? (y as number) - (x as number) : (x as number) - (y as number)) || a.node - b.node;
   });
+  return keyed.map(({ row }) => row);
+}
+
+/** Return the place of each text among all: thousands of rows have few workers, and to compare texts costs the most. */
+function ranksOf(texts: readonly string[]): ReadonlyMap<string, number> {
+  const ranks = new Map<string, number>();
+  let last: string | null = null;
+  for (const text of [...new Set(texts)].sort(COLLATOR.compare)) {
+    // What the order holds for equal, like `e` and a composed one, has one place.
+    ranks.set(text, last === null ? 0 : ranks.get(last)! + (COLLATOR.compare(last, text) === 0 ? 0 : 1));
+    last = text;
+  }
+  return ranks;
 }
 
 const COLLATOR = new Intl.Collator('en', { numeric: true });

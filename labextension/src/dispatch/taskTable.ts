@@ -34,6 +34,8 @@ let tables = 0;
 export interface ITableOptions {
   readonly source: IDispatchSource;
   readonly select: (node: number) => void;
+  /** Called when `wantedHeight` may have changed. */
+  readonly onHeight: () => void;
 }
 
 /** Shows the tasks of one dispatch. */
@@ -116,7 +118,11 @@ export class TaskTable {
       return;
     }
     const { graph, states, summary, stale } = this._snapshot;
+    const before = this.wantedHeight;
     this._all = taskRows(graph, states, this._timeline);
+    if (this.wantedHeight !== before) {
+      this._options.onHeight();
+    }
     this._choose();
     if (!isTerminal(summary.status) && stale === '') {
       this._timer = window.setTimeout(() => void this._update(), UPDATE); // durations grow
@@ -130,6 +136,7 @@ export class TaskTable {
     this._current = Math.max(0, this._rows.findIndex(({ node }) => node === current));
     this._note.textContent = this._rows.length === this._all.length ? '' : `${this._rows.length.toLocaleString('en')} of ${this._all.length.toLocaleString('en')}`;
     this._scroll.setAttribute('aria-rowcount', String(this._rows.length + 1));
+    this.node.classList.toggle('cv-mod-noErrors', !this._all.some(({ error }) => error !== ''));
     this._body.hidden = this._rows.length === 0; // a group without rows is none
     this._body.style.height = `${this._rows.length * ROW}px`;
     this._updateChips();
@@ -168,7 +175,7 @@ export class TaskTable {
     // A third click gives the order of the graph again.
     if (this._sort === column && this._descending) {
       this._sort = null;
-    }  else {
+    } else {
       this._descending = this._sort === column;
       this._sort = column;
     }
@@ -209,7 +216,7 @@ export class TaskTable {
       attempt: row.attempt > 0 ? String(row.attempt) : '',
       started: row.started === null ? '' : formatTime(row.started),
       took: seconds === null ? '' : row.ended === null ? formatElapsed(seconds) : formatDuration(seconds),
-      worker: row.worker,
+      worker: row.workerLabel,
       error: row.error
     };
     element.id = `${this._id}-${row.node}`;
@@ -224,7 +231,7 @@ export class TaskTable {
       if (cell.dataset['key'] !== key) {
         cell.dataset['key'] = key;
         cell.replaceChildren(...(column === 'state' ? [statusMark(row.status), h('span', { text: texts.state })] : [texts[column]]));
-        cell.title = texts[column];
+        cell.title = column === 'worker' ? [row.workerLabel, row.worker].filter(Boolean).join(': ') : texts[column];
       }
     });
   }

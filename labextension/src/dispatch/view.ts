@@ -7,7 +7,7 @@ import { h } from '../dom';
 import { nodeName } from '../graph/labels';
 import { drawnCounts, isPlumbing } from '../graph/shape';
 import { GraphView } from '../graph/view';
-import { describeCounts, errorMessage, isTerminal, prettyName, summaryLabel } from '../text';
+import { describeCounts, errorMessage, isTerminal, summaryLabel } from '../text';
 import { TimelineView } from '../timeline/view';
 import type { IDispatchSource, IGraph, IOutputsView, ISnapshot } from '../tokens';
 import { EdgeKind, type NodeDetail, NodeKind } from '../wire';
@@ -77,7 +77,7 @@ export class DispatchView {
     const { _source: source } = this;
     const select = (node: number | null): void => this.select(node);
     this._timeline = new TimelineView({ source, onSelect: select, onHeight: () => this._updateHeight(), wheelZooms: options.place === 'main' });
-    this._tasks = new TaskTable({ source, select });
+    this._tasks = new TaskTable({ source, select, onHeight: () => this._updateHeight() });
     this._log = new LogView({ source, select });
     this._panel = this._createPanel();
     this._execution = new ExecutionPanel({ source, select, nameOf: node => this._nameOf(node) });
@@ -329,7 +329,7 @@ export class DispatchView {
 
   /** Show the result, once there is one, and the inputs. */
   private _updateFacts({ summary, graph, stale }: ISnapshot): void {
-    const inputs = graph ? inputsOf(graph) : [];
+    const { inputs } = summary;
     const done = summary.status === 'completed';
     const key = `${done}|${graph !== null}|${stale !== ''}`;
     if (key === this._factsKey) {
@@ -338,13 +338,13 @@ export class DispatchView {
     this._factsKey = key;
     const value = h('dd', { class: 'cv-value', text: '…' });
     const hasValue = done && graph?.output !== undefined && graph.output >= 0;
-    this._facts.hidden = inputs.length === 0 && !hasValue;
+    this._facts.hidden = !inputs && !hasValue;
     this._facts.replaceChildren(
       h(
         'dl',
         {},
         ...(hasValue ? [h('dt', { text: 'Result' }), value] : []),
-        ...(inputs.length > 0 ? [h('dt', { class: 'cv-inputs', text: 'Inputs' }), h('dd', { class: 'cv-inputs' }, ...inputs.map(text => h('code', { text })))] : [])
+        ...(inputs ? [h('dt', { class: 'cv-inputs', text: 'Inputs' }), h('dd', { class: 'cv-inputs' }, h('code', { text: inputs }))] : [])
       )
     );
     if (hasValue) {
@@ -484,24 +484,4 @@ function partsOf(graph: IGraph, node: number): number[] {
   };
   visit(node);
   return parts;
-}
-
-/** Return the lattice's inputs, as far as the graph shows them: `C = 0.5`, `gamma = 0.1, 1, 10, ...`. */
-function inputsOf(graph: IGraph): string[] {
-  const values = new Map<string, Set<string>>();
-  for (const [source, target, name] of graph.edges) {
-    const [text, kind] = graph.nodes[source];
-    // Keys of items and operands of operators are parameters too, but not inputs of a call.
-    const isCall = graph.nodes[target][1] === NodeKind.ELECTRON || graph.nodes[target][1] === NodeKind.SUBLATTICE;
-    // Covalent passes a sublattice's own lattice and metadata to its node as arguments.
-    const isInternal = graph.nodes[target][1] === NodeKind.SUBLATTICE && (name === 'json_parent_metadata' || (name === 'sub' && text.startsWith(':parameter:<lattice ')));
-    if (isCall && !isInternal && kind === NodeKind.PARAMETER && name) {
-      const known = values.get(name) ?? new Set();
-      values.set(name, known.add(prettyName(text, kind)));
-    }
-  }
-  return [...values].slice(0, MAX_VALUES).map(([name, texts]) => {
-    const first = [...texts].slice(0, 4).map(text => (text.length > 60 ? `${text.slice(0, 59)}…` : text));
-    return `${name} = ${first.join(', ')}${texts.size > 4 ? ', …' : ''}`;
-  });
 }

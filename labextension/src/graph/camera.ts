@@ -19,6 +19,11 @@ const LEAST_OF_FIT = 0.6;
 
 const TRANSITION = 220; // milliseconds
 
+/** Return the room that a scene is laid out for in a window; one that is not there yet is guessed. */
+export function roomFor({ width, height }: ISize, mostHeight: number): ISize {
+  return { width: Math.max(100, (width || 800) - 2 * MARGIN), height: Math.max(100, Math.max(height, mostHeight) - 2 * MARGIN) };
+}
+
 /** Return the scale at which a whole scene is seen below a bar, as large as possible but not magnified. */
 export function fitScale(scene: ISize, window: ISize, bar: number): number {
   return Math.min(1, (window.width - 2 * MARGIN) / scene.width, (window.height - 2 * MARGIN - bar) / scene.height);

@@ -4,6 +4,7 @@
  * Pure, and linear in boxes, edges and bends except for the sorting within a layer. `covalab.view.layout` is the same
  * algorithm in Python; a test compares the two, so a change here needs the same change there.
  */
+import { atOnce, type Steps } from './slices';
 
 /** A graph to lay out. Boxes are numbered from 0. */
 export interface IDiagram {
@@ -40,8 +41,14 @@ const BEND_SIZE = 10;
 
 /** Assign every box a layer and an order within it. */
 export function rank(diagram: IDiagram): IRanks {
+  return atOnce(rankSteps(diagram));
+}
+
+/** Assign layers and order in steps, which a page takes in slices when the graph is large. */
+export function* rankSteps(diagram: IDiagram): Steps<IRanks> {
   const { count, edges } = diagram;
   const layerOf = Private.layer(count, edges);
+  yield;
   const routes: number[][] = [];
   const bends = edges.reduce((sum, [from, to]) => sum + Math.max(0, layerOf[to] - layerOf[from] - 1), 0);
   const bend = bends <= Math.max(2000, BENDS_PER_BOX * count);
@@ -61,7 +68,9 @@ export function rank(diagram: IDiagram): IRanks {
     }
     layers[layer].push(item);
   });
+  yield;
   const [before, after] = Private.neighbours(layerOf, routes);
+  yield;
   const position: number[] = new Array(layerOf.length).fill(0);
   const number = (layer: number[]): void => layer.forEach((item, index) => (position[item] = index));
   layers.forEach(number);
@@ -77,16 +86,24 @@ export function rank(diagram: IDiagram): IRanks {
   // Crossings fall fastest in the first sweeps; more of them cost time and hardly change the picture.
   for (let sweep = 0; sweep < ORDER_SWEEPS; sweep++) {
     layers.slice(1).forEach(layer => sort(layer, before));
+    yield;
     layers.slice(0, -1).reverse().forEach(layer => sort(layer, after));
+    yield;
   }
   return { layerOf, layers, routes };
 }
 
 /** Compute the coordinate of every box and bend within its layer, for boxes of these breadths, `gap` apart. */
 export function place(ranks: IRanks, sizes: readonly number[], gap: number): IPlaces {
+  return atOnce(placeSteps(ranks, sizes, gap));
+}
+
+/** Compute coordinates in steps. */
+export function* placeSteps(ranks: IRanks, sizes: readonly number[], gap: number): Steps<IPlaces> {
   const { layerOf, layers, routes } = ranks;
   const room = layerOf.map((_, item) => (item < sizes.length ? sizes[item] : BEND_SIZE));
   const [before, after] = Private.neighbours(layerOf, routes);
+  yield;
   const across: number[] = new Array(layerOf.length).fill(0);
   const offsets = layers.map(layer => {
     const result: number[] = [];
@@ -113,6 +130,7 @@ export function place(ranks: IRanks, sizes: readonly number[], gap: number): IPl
     for (const index of down ? indices.slice(1) : indices.slice(0, -1).reverse()) {
       pull(index, down ? before : after);
     }
+    yield;
   }
   // The sweeps favour the last direction; the final pass considers both neighbours.
   indices.forEach(index => pull(index, before, after));

@@ -5,8 +5,9 @@
  */
 import { h, pointIn } from '../dom';
 import type { NodeState } from '../wire';
+import { boxStates } from './boxStates';
 import type { ISize } from './camera';
-import { countMembers, type IViewport, leadingStatus } from './paint';
+import type { IViewport } from './paint';
 import type { IPalette } from './palette';
 import type { IRect, IScene } from './scene';
 import { inSlices, type Steps } from './slices';
@@ -169,10 +170,11 @@ export class Minimap {
 function* boxesOf(context: CanvasRenderingContext2D, { scene, states, palette }: IMinimapContent, scale: number): Steps<true> {
   const urgent: [IRect, string][] = [];
   let drawn = 0;
-  for (const { unit, cells, shown, ...box } of scene.boxes) {
+  const shows = boxStates(scene, states);
+  for (const [index, { unit, cells, shown, ...box }] of scene.boxes.entries()) {
     const parts: readonly IRect[] = cells.length > 0 ? cells : [box];
     for (const [at, rect] of parts.entries()) {
-      const status = cells.length > 0 ? (states.get(shown[at])?.[1] ?? 'pending') : leadingStatus(countMembers(unit.members, states));
+      const status = cells.length > 0 ? (states.get(shown[at])?.[1] ?? 'pending') : shows.status[index];
       const colour = unit.kind === 'junction' ? palette.edge : palette.status[status];
       if (status === 'failed' || status === 'running') {
         urgent.push([rect, colour]);

@@ -5,7 +5,7 @@ import { prettyName } from '../text';
 import type { Node, NodeState, Status } from '../wire';
 import type { IOpenFold } from './bar';
 import { foldPage, type IFold, PAGE, pageWith } from './folds';
-import { countMembers } from './paint';
+import { countMembers } from './boxStates';
 import type { IShape } from './shape';
 
 type States = ReadonlyMap<number, NodeState>;

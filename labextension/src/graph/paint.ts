@@ -4,9 +4,11 @@
  * Everything drawn is an argument; only the cut texts are kept between two pictures, because measuring is slow.
  */
 import { type NodeProgress, type NodeState, type Node, NodeKind, type Status } from '../wire';
-import { formatDuration, formatElapsed, prettyName, shareOf, STATUSES, statusLabel, waitLabel } from '../text';
+import { formatDuration, formatElapsed, prettyName, shareOf, statusLabel, waitLabel } from '../text';
+import { barParts, boxStates, type StatusCounts } from './boxStates';
 import type { IPalette } from './palette';
 import { CARD, type IBox, type ICurve, type IRect, type IScene } from './scene';
+import { Sprites } from './sprites';
 
 /** Position and scale of the scene in the window. */
 export interface IViewport {
@@ -58,9 +60,14 @@ const fitted = new Map<string, string>();
 /** Entries of `fitted` from which on it is cleared: long sessions show many texts. */
 const MAX_FITTED = 5000;
 
+/** Radius of a mark that stands for the whole box. */
+const LONE_MARK = 13;
+
+const sprites = new Sprites();
+
 /** Draw one picture. */
 export function paint(context: CanvasRenderingContext2D, picture: IPicture): void {
-  const { viewport, scene, width, height } = picture;
+  const { viewport, width, height } = picture;
   const ratio = window.devicePixelRatio || 1;
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, width, height);
@@ -77,30 +84,62 @@ export function paint(context: CanvasRenderingContext2D, picture: IPicture): voi
     height: height / viewport.scale + 2 * OVERSCAN
   };
   drawCurves(context, picture, visible);
+  if (viewport.scale < MARKS_FROM) {
+    drawFar(context, picture, visible);
+  } else {
+    drawNear(context, picture, visible);
+  }
+}
+
+/** Draw every box as a rectangle in the colour of its status. By colour, because to change it costs more than a rectangle. */
+function drawFar(context: CanvasRenderingContext2D, picture: IPicture, visible: IRect): void {
+  const { scene, palette, states } = picture;
+  for (const [status, boxes] of boxStates(scene, states).byStatus) {
+    context.fillStyle = palette.status[status];
+    for (const index of boxes) {
+      const box = scene.boxes[index];
+      if (isPlain(box) && overlaps(box, visible)) {
+        context.fillRect(box.x, box.y, box.width, box.height);
+      }
+    }
+  }
   scene.boxes.forEach((box, index) => {
-    if (overlaps(box, visible)) {
+    const isMarked = picture.hovered?.box === index || isChosen(picture, box);
+    if ((isMarked || !isPlain(box)) && overlaps(box, visible)) {
       drawBox(context, picture, box, index);
     }
   });
 }
 
-/** Count the members of a unit by status. */
-export function countMembers(members: readonly number[], states: ReadonlyMap<number, NodeState>): Record<Status, number> {
-  const counts: Record<Status, number> = { pending: 0, running: 0, completed: 0, failed: 0, cancelled: 0, skipped: 0 };
-  for (const member of members) {
-    counts[states.get(member)?.[1] ?? 'pending']++;
+/** Draw boxes with their marks; as copies, while they have no names by which they differ. */
+function drawNear(context: CanvasRenderingContext2D, picture: IPicture, visible: IRect): void {
+  const { scene, viewport, states, palette } = picture;
+  const { status } = boxStates(scene, states);
+  const copied: number[] = [];
+  scene.boxes.forEach((box, index) => {
+    if (!overlaps(box, visible)) {
+      return;
+    }
+    const isMarked = picture.hovered?.box === index || isChosen(picture, box) || isFocused(picture, box);
+    if (viewport.scale >= NAMES_FROM || box.unit.kind !== 'node' || isMarked || picture.progress.has(box.unit.members[0])) {
+      drawBox(context, picture, box, index);
+    } else {
+      copied.push(index);
+    }
+  });
+  if (copied.length === 0) {
+    return;
   }
-  return counts;
-}
-
-/** Return the status that a group shows: the most urgent one of its members, in the order failed, running, pending, ended. */
-export function leadingStatus(counts: Readonly<Record<Status, number>>): Status {
-  const order: readonly Status[] = ['failed', 'running', 'pending', 'cancelled', 'skipped', 'completed'];
-  // Between two of its tasks a group has none that runs, but it is under way.
-  if (counts.failed === 0 && counts.pending > 0 && counts.completed > 0) {
-    return 'running';
+  const ratio = window.devicePixelRatio || 1;
+  sprites.begin(scene.boxes[copied[0]], viewport.scale * ratio);
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  for (const index of copied) {
+    const { x, y } = scene.boxes[index];
+    sprites.draw(context, status[index], (x * viewport.scale + viewport.x) * ratio, (y * viewport.scale + viewport.y) * ratio, (own, rect) => {
+      drawCard(own, rect, palette, status[index], false);
+      drawMark(own, picture, status[index], rect.x + rect.width / 2, rect.y + CARD.height / 2, LONE_MARK);
+    });
   }
-  return order.find(status => counts[status] > 0) ?? 'pending';
 }
 
 /** Return the second line of a card: the status or duration of the node, and its attempt. */
@@ -145,7 +184,7 @@ function drawCurves(context: CanvasRenderingContext2D, picture: IPicture, visibl
   const detailed = viewport.scale >= NAMES_FROM;
   let anyMoving = false;
   for (const curve of scene.curves) {
-    if (!overlaps(boundsOf(curve), visible)) {
+    if (!overlaps(curve.bounds, visible)) {
       continue;
     }
     const near = highlighted !== null && (curve.from === highlighted || curve.to === highlighted);
@@ -186,18 +225,6 @@ function boxOf(picture: IPicture, node: number | null): number | null {
   return index < 0 ? null : index;
 }
 
-function boundsOf({ points }: ICurve): IRect {
-  let [left, top] = points[0];
-  let [right, bottom] = points[0];
-  for (const [x, y] of points) {
-    left = Math.min(left, x);
-    right = Math.max(right, x);
-    top = Math.min(top, y);
-    bottom = Math.max(bottom, y);
-  }
-  return { x: left, y: top, width: right - left + 1, height: bottom - top + 1 };
-}
-
 function trace(path: Path2D, { points }: ICurve, sideways: boolean, straight: boolean): void {
   path.moveTo(points[0][0], points[0][1]);
   for (let at = 1; at < points.length; at++) {
@@ -223,6 +250,19 @@ function arrow(path: Path2D, { points }: ICurve, sideways: boolean): void {
   path.lineTo(sideways ? x + dx : x - dx, sideways ? y - dy : y + dy);
 }
 
+/** Return whether a box is one rectangle. */
+function isPlain({ unit, cells }: IBox): boolean {
+  return unit.kind !== 'junction' && cells.length === 0;
+}
+
+function isChosen({ selected }: IPicture, { unit, cells }: IBox): boolean {
+  return selected !== null && (unit.kind === 'node' || cells.length === 0) && unit.members.includes(selected);
+}
+
+function isFocused({ focused }: IPicture, { unit, cells }: IBox): boolean {
+  return focused !== null && cells.length === 0 && unit.members.includes(focused);
+}
+
 function drawBox(context: CanvasRenderingContext2D, picture: IPicture, box: IBox, index: number): void {
   const { palette, viewport, states } = picture;
   const { unit } = box;
@@ -233,14 +273,13 @@ function drawBox(context: CanvasRenderingContext2D, picture: IPicture, box: IBox
     context.fill();
     return;
   }
-  const counts = countMembers(unit.members, states);
-  const status = leadingStatus(counts);
-  const colour = palette.status[status];
+  const { status: statuses, counts: allCounts } = boxStates(picture.scene, states);
+  const [status, counts] = [statuses[index], allCounts[index]];
   const hovered = picture.hovered?.box === index;
-  const chosen = picture.selected !== null && (unit.kind === 'node' || box.cells.length === 0) && unit.members.includes(picture.selected);
+  const chosen = isChosen(picture, box);
 
   if (viewport.scale < MARKS_FROM && box.cells.length === 0) {
-    context.fillStyle = chosen || hovered ? palette.accent : colour;
+    context.fillStyle = chosen || hovered ? palette.accent : palette.status[status];
     context.beginPath();
     context.roundRect(box.x, box.y, box.width, box.height, CARD.radius);
     context.fill();
@@ -260,15 +299,8 @@ function drawBox(context: CanvasRenderingContext2D, picture: IPicture, box: IBox
     context.fill();
     context.globalAlpha = 1;
   }
-  const prominent = status === 'failed' || status === 'running' || status === 'cancelled';
-  outline(context, box, palette.card, chosen ? palette.accent : prominent ? colour : palette.line, chosen || prominent ? 1.5 : 1, status === 'skipped');
-  if (status === 'failed' && unit.kind === 'node') {
-    context.fillStyle = colour;
-    context.globalAlpha = 0.09;
-    context.fill();
-    context.globalAlpha = 1;
-  }
-  if (picture.focused !== null && unit.members.includes(picture.focused) && box.cells.length === 0) {
+  drawCard(context, box, palette, status, chosen, unit.kind === 'node');
+  if (isFocused(picture, box)) {
     focusRing(context, box, palette);
   }
   drawHead(context, picture, box, counts, status);
@@ -277,6 +309,19 @@ function drawBox(context: CanvasRenderingContext2D, picture: IPicture, box: IBox
     drawShare(context, picture, box, share);
   }
   box.cells.forEach((cell, at) => drawCell(context, picture, cell, box.shown[at]));
+}
+
+/** Draw the card of a box, without what stands in it. */
+function drawCard(context: CanvasRenderingContext2D, rect: IRect, palette: IPalette, status: Status, chosen: boolean, tinted = true): void {
+  const colour = palette.status[status];
+  const prominent = status === 'failed' || status === 'running' || status === 'cancelled';
+  outline(context, rect, palette.card, chosen ? palette.accent : prominent ? colour : palette.line, chosen || prominent ? 1.5 : 1, status === 'skipped');
+  if (status === 'failed' && tinted) {
+    context.fillStyle = colour;
+    context.globalAlpha = 0.09;
+    context.fill();
+    context.globalAlpha = 1;
+  }
 }
 
 function outline(context: CanvasRenderingContext2D, rect: IRect, fill: string, line: string, width: number, dashed: boolean): void {
@@ -303,16 +348,16 @@ function drawHead(
   context: CanvasRenderingContext2D,
   picture: IPicture,
   box: IBox,
-  counts: Record<Status, number>,
+  counts: StatusCounts | null,
   status: Status
 ): void {
   const { palette, viewport, nodes, states, now } = picture;
   const { unit } = box;
-  const group = unit.kind === 'group';
+  const group = counts !== null;
   const readable = viewport.scale >= NAMES_FROM || box.cells.length > 0;
   const middle = box.y + CARD.height / 2;
   if (!readable) {
-    drawMark(context, picture, status, box.x + box.width / 2, middle, 13);
+    drawMark(context, picture, status, box.x + box.width / 2, middle, LONE_MARK);
     return;
   }
   const row = box.cells.length > 0 ? box.y + 20 : middle;
@@ -337,7 +382,7 @@ function drawHead(
   context.fillStyle = status === 'skipped' || plumbing ? palette.muted : palette.ink;
   context.fillText(group ? fit(context, prettyName(name, kind), room - manyWidth) : fitName(context, picture.nameOf(unit.members[0]), room), left, line);
   if (group && !opened) {
-    drawBar(context, picture, counts, unit.members.length, { x: left, y: middle + 7, width: room, height: 5 });
+    drawBar(context, picture, counts, { x: left, y: middle + 7, width: room, height: 5 });
   }
   if (group || !captioned) {
     return;
@@ -368,7 +413,7 @@ const KIND_CAPTIONS: Partial<Record<NodeKind, string>> = {
   [NodeKind.OUTPUT]: 'the result'
 };
 
-function drawBar(context: CanvasRenderingContext2D, picture: IPicture, counts: Record<Status, number>, all: number, rect: IRect): void {
+function drawBar(context: CanvasRenderingContext2D, picture: IPicture, counts: StatusCounts, rect: IRect): void {
   const { palette } = picture;
   context.save();
   context.beginPath();
@@ -377,9 +422,8 @@ function drawBar(context: CanvasRenderingContext2D, picture: IPicture, counts: R
   context.fill();
   context.clip();
   let x = rect.x;
-  for (const status of STATUSES) {
-    const width = (rect.width * counts[status]) / all;
-    if (status !== 'pending' && width > 0) {
+  for (const [status, width] of barParts(counts, rect.width)) {
+    if (status !== 'pending') {
       context.fillStyle = palette.status[status];
       context.fillRect(x, rect.y, width, rect.height);
     }

@@ -1,12 +1,13 @@
 /**
  * Scene: the boxes and curves of a graph with their coordinates, in either direction. Pure.
  */
-import { type IRanks, place } from './layout';
+import { type IRanks, placeSteps } from './layout';
 import type { IShape, IUnit } from './shape';
+import { atOnce, type Steps } from './slices';
 
 /** Size of a card, the box of a node. */
 export const CARD = { height: 46, radius: 9 } as const;
-const MIN_CARD_WIDTH = 138;
+const MIN_CARD_WIDTH = 152; // `Cancelled · 2.2 s` fits
 const MAX_CARD_WIDTH = 320;
 
 /** Width of cards where wide ones would make the graph small. */
@@ -54,6 +55,8 @@ export interface ICurve {
   readonly from: number;
   readonly to: number;
   readonly points: readonly (readonly [x: number, y: number])[];
+  /** The rectangle around the points. */
+  readonly bounds: IRect;
 }
 
 /** A laid out graph. */
@@ -87,13 +90,19 @@ export function cardWidth(names: Iterable<string>): number {
 
 /** Lay out a shape in the direction that shows it larger in a window of this size. */
 export function sceneOf(options: ISceneOptions, window: { width: number; height: number }): IScene {
+  return atOnce(sceneSteps(options, window));
+}
+
+/** Lay out a shape in steps, which a page takes in slices when the graph is large. */
+export function* sceneSteps(options: ISceneOptions, window: { width: number; height: number }): Steps<IScene> {
   const scale = (scene: IScene): number => Math.min(1, window.width / scene.width, window.height / scene.height);
   if (options.ranks.layers.length === 1) {
     return grid(options, window);
   }
-  const [across, down] = [true, false].map(sideways => arrange(options, sideways));
+  const across = yield* arrangeSteps(options, true);
+  const down = yield* arrangeSteps(options, false);
   if (options.card > NARROW_CARD_WIDTH && Math.max(scale(across), scale(down)) < ROOMY) {
-    return sceneOf({ ...options, card: NARROW_CARD_WIDTH }, window);
+    return yield* sceneSteps({ ...options, card: NARROW_CARD_WIDTH }, window);
   }
   // From left to right is easier to read, so the other direction must be larger by far.
   return scale(down) > 1.6 * scale(across) ? down : across;
@@ -126,9 +135,13 @@ function boxOf(unit: IUnit, x: number, y: number, size: { width: number; height:
 }
 
 /** Lay out a shape in one direction. */
-export function arrange({ shape, ranks, open, card }: ISceneOptions, sideways: boolean): IScene {
+export function arrange(options: ISceneOptions, sideways: boolean): IScene {
+  return atOnce(arrangeSteps(options, sideways));
+}
+
+function* arrangeSteps({ shape, ranks, open, card }: ISceneOptions, sideways: boolean): Steps<IScene> {
   const sizes = shape.units.map(unit => sizeOf(unit, open, card));
-  const { across, breadth } = place(
+  const { across, breadth } = yield* placeSteps(
     ranks,
     sizes.map(({ width, height }) => (sideways ? height : width)),
     BOX_GAP
@@ -152,6 +165,7 @@ export function arrange({ shape, ranks, open, card }: ISceneOptions, sideways: b
     const { width, height } = sizes[index];
     return boxOf(unit, cx - width / 2, cy - height / 2, sizes[index], open);
   });
+  yield;
   const curves = ranks.routes.map((route): ICurve => {
     const points: [number, number][] = [];
     route.forEach((item, at) => {
@@ -166,11 +180,24 @@ export function arrange({ shape, ranks, open, card }: ISceneOptions, sideways: b
         points.push(point(middle + half, across[item]));
       }
     });
-    return { from: route[0], to: route[route.length - 1], points };
+    return { from: route[0], to: route[route.length - 1], points, bounds: boundsOf(points) };
   });
+  yield;
   const along = Math.max(1, end - LAYER_GAP);
   const [width, height] = point(along, Math.max(1, breadth));
   return { boxes, curves, width, height, sideways };
+}
+
+function boundsOf(points: ICurve['points']): IRect {
+  let [left, top] = points[0];
+  let [right, bottom] = points[0];
+  for (const [x, y] of points) {
+    left = Math.min(left, x);
+    top = Math.min(top, y);
+    right = Math.max(right, x);
+    bottom = Math.max(bottom, y);
+  }
+  return { x: left, y: top, width: right - left + 1, height: bottom - top + 1 };
 }
 
 /** Return the box and, within an open group, the member at a point; null outside of all boxes. */

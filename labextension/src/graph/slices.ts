@@ -35,3 +35,26 @@ export async function inSlices<T>(steps: Steps<T>, isWanted: () => boolean): Pro
     }
   }
 }
+
+/** Runs one computation at a time: a new one ends the one before. */
+export class Latest {
+  dispose(): void {
+    this._number++;
+  }
+
+  /** Take all steps, in slices if asked for; `use` gets the result, unless another computation has begun meanwhile. */
+  run<T>(sliced: boolean, steps: Steps<T>, use: (result: T) => void): void {
+    const number = ++this._number;
+    if (!sliced) {
+      use(atOnce(steps));
+      return;
+    }
+    void inSlices(steps, () => number === this._number).then(result => {
+      if (result !== null && number === this._number) {
+        use(result);
+      }
+    });
+  }
+
+  private _number = 0;
+}

@@ -3,7 +3,8 @@
  */
 import { h } from '../dom';
 import { describeCounts, prettyName, statusLabel } from '../text';
-import { captionOf, countMembers, type IPicture } from './paint';
+import { countMembers } from './boxStates';
+import { captionOf, type IPicture } from './paint';
 import type { IBox } from './scene';
 import { isPlumbing } from './shape';
 

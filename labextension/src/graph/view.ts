@@ -7,23 +7,23 @@ import { type Edge, type Node, type NodeProgress, type NodeState, type Status } 
 import { h, iconButton, pointIn } from '../dom';
 import { describeCounts, isTerminal, prettyName, statusLabel, waitLabel } from '../text';
 import { GraphBar } from './bar';
-import { Camera, centred, fitScale, fitted, MARGIN, zoomed } from './camera';
+import { countMembers } from './boxStates';
+import { Camera, centred, fitScale, fitted, MARGIN, roomFor, zoomed } from './camera';
 import { matches, nextOf } from './folds';
 import { following, runningRects } from './follow';
 import { nodeName } from './labels';
-import { type IRanks, rank } from './layout';
+import { type IRanks, rankSteps } from './layout';
 import { GraphList } from './list';
 import { Minimap } from './minimap';
-import { captionOf, countMembers, type IPicture, type IViewport, paint } from './paint';
+import { captionOf, type IPicture, type IViewport, paint } from './paint';
 import { OpenFolds } from './openFolds';
 import { type IPalette, readPalette, watchTheme } from './palette';
-import { cardWidth, hit, type IScene, readingOrder, sceneOf } from './scene';
+import { cardWidth, hit, type IScene, readingOrder, sceneSteps } from './scene';
 import { placeTip, tipOf } from './tip';
-import { type IShape, isPlumbing, shapeOf, shapeSteps } from './shape';
-import { inSlices } from './slices';
+import { type IShape, isPlumbing, type IUnit, shapeSteps } from './shape';
+import { Latest, type Steps } from './slices';
 
 const TOOLBAR_HEIGHT = 20; // that the toolbar takes from the graph
-
 const MIN_HEIGHT = 150;
 const MAX_HEIGHT = 440;
 
@@ -34,9 +34,7 @@ const LARGE = 3000;
 const SEARCH_FROM = 20;
 
 const PERIOD = 1400; // milliseconds of one period of the animation of running nodes
-
 const FRAME = 33; // milliseconds between two pictures: thirty a second are smooth and leave the page half of its time
-
 const DRAG_FROM = 4; // pixels
 
 export interface IGraphViewOptions {
@@ -128,6 +126,8 @@ export class GraphView {
     this._unwatchTheme();
     this._list.dispose();
     this._minimap.dispose();
+    this._reductions.dispose();
+    this._layouts.dispose();
     cancelAnimationFrame(this._frame);
     window.clearTimeout(this._timer);
     window.clearTimeout(this._hintTimer);
@@ -139,12 +139,10 @@ export class GraphView {
     this._edges = edges;
     this._userMoved = false;
     this._fitted = false;
-    if (nodes.length < LARGE) {
-      this._reduce();
-      this.fit(false);
-    } else {
-      void this._reduceLarge();
+    if (nodes.length >= LARGE) {
+      [this._shape, this._scene] = [null, null];
     }
+    this._reduce(() => this.fit(false));
   }
 
   /** Replace the states of the nodes; `live` is false when they may be outdated. */
@@ -153,10 +151,14 @@ export class GraphView {
     this._live = live;
     let added = false;
     const failed: number[] = [];
-    for (const [node, status] of states.values()) {
+    this._moves = { runs: false, waits: false };
+    for (const state of states.values()) {
+      const [node, status] = state;
       if (status === 'failed') {
         failed.push(node);
       }
+      this._moves.runs ||= status === 'running';
+      this._moves.waits ||= waitLabel(state, null) !== '';
       if (status === 'failed' && node < this._nodes.length && isPlumbing(this._nodes[node][1]) && !this._failedPlumbing.has(node)) {
         this._failedPlumbing.add(node);
         added = true;
@@ -191,8 +193,7 @@ export class GraphView {
   showEverything(all: boolean): void {
     this._showsEverything = all;
     this._everythingButton.setAttribute('aria-pressed', String(all));
-    this._reduce();
-    this.fit();
+    this._reduce(() => this.fit());
   }
 
   /** The height at which the graph is as large as the width allows, within limits. */
@@ -243,50 +244,49 @@ export class GraphView {
     this._isFollowing && this.follow(false);
   }
 
-  private _reduce(): void {
-    this._setShape(shapeOf(this._nodes, this._edges, { everything: this._showsEverything, keep: this._failedPlumbing }));
-  }
-
-  private _setShape(shape: IShape): void {
-    this._shape = shape;
-    this._ranks = rank({ count: shape.units.length, edges: shape.edges });
-    this._layOut();
-  }
-
-  /** Reduce a large graph in slices, so that the page goes on meanwhile; what was shown before stays until then. */
-  private async _reduceLarge(): Promise<void> {
-    const nodes = this._nodes;
+  /** Reduce the graph to what is drawn, and lay it out; large ones in slices, so that the page goes on meanwhile. */
+  private _reduce(done?: () => void): void {
+    const { _nodes: nodes, _edges: edges } = this;
     const options = { everything: this._showsEverything, keep: this._failedPlumbing };
-    [this._shape, this._scene] = [null, null];
-    const shape = await inSlices(shapeSteps(nodes, this._edges, options), () => nodes === this._nodes && !this._disposed);
-    if (shape) {
-      this._setShape(shape);
-      this.fit(false);
+    function* steps(): Steps<readonly [IShape, IRanks]> {
+      const shape = yield* shapeSteps(nodes, edges, options);
+      return [shape, yield* rankSteps({ count: shape.units.length, edges: shape.edges })];
     }
+    this._reductions.run(nodes.length >= LARGE, steps(), ([shape, ranks]) => {
+      this._shape = shape;
+      this._ranks = ranks;
+      this._layOut(done);
+    });
   }
 
-  private _layOut(): void {
-    const { width, height } = this._size;
-    const names = this._shape!.units.map(({ kind, members }) => {
+  /** Lay out what is drawn. Until that is done, what was shown before stays. */
+  private _layOut(done?: () => void): void {
+    const [shape, ranks, window] = [this._shape!, this._ranks!, roomFor(this._size, MAX_HEIGHT)];
+    const nameOf = ({ kind, members }: IUnit): string => {
       const [name, type] = this._nodes[members[0]];
       return kind === 'group' ? `${prettyName(name, type)}    ×${members.length}` : this._nameOf(members[0]);
+    };
+    const open = this._open.shown(shape, this._states);
+    function* steps(): Steps<IScene> {
+      const card = cardWidth(shape.units.map(nameOf));
+      yield;
+      return yield* sceneSteps({ shape, ranks, open, card }, window);
+    }
+    this._layouts.run(shape.units.length >= LARGE, steps(), scene => {
+      this._scene = scene;
+      this._hovered = null;
+      this._updateBar();
+      this._updateList();
+      this._draw();
+      this._options.onHeight();
+      done?.();
     });
-    this._scene = sceneOf(
-      { shape: this._shape!, ranks: this._ranks!, open: this._open.shown(this._shape, this._states), card: cardWidth(names) },
-      { width: Math.max(100, (width || 800) - 2 * MARGIN), height: Math.max(100, Math.max(height, MAX_HEIGHT) - 2 * MARGIN) }
-    );
-    this._hovered = null;
-    this._updateBar();
-    this._updateList();
-    this._draw();
-    this._options.onHeight();
   }
 
   private _changePage(change: () => void): void {
     this.follow(false);
     change();
-    this._layOut();
-    this.fit();
+    this._layOut(() => this.fit());
   }
 
   private _updateBar(): void {
@@ -296,7 +296,7 @@ export class GraphView {
   }
 
   private _search(text: string): readonly [number, number] {
-    const found = matches(this._nodes.length, node => this._nameOf(node), node => this._shape!.unitOf[node] >= 0, text);
+    const found = matches(this._nodes.length, node => this._nameOf(node), node => (this._shape?.unitOf[node] ?? -1) >= 0, text);
     this._lastFound = nextOf(found, this._lastFound);
     this._reveal(this._lastFound, null);
     return [found.indexOf(this._lastFound ?? -1) + 1, found.length];
@@ -310,8 +310,10 @@ export class GraphView {
     }
     if (unit.kind === 'group') {
       this._open.reveal(unit.members, this._states, node, only);
-      this._layOut();
-      this.fit(false);
+      this._layOut(() => {
+        this.fit(false);
+        this._focus(node);
+      });
     }
     this._options.onSelect(node);
     this._focus(node);
@@ -377,11 +379,11 @@ export class GraphView {
     this._canvas.width = Math.round(width * ratio);
     this._canvas.height = Math.round(height * ratio);
     if (this._shape && !this._userMoved) {
-      if (!this._fitted) {
-        this._layOut();
-      }
-      this.fit(false);
-      this._options.onHeight();
+      const show = (): void => {
+        this.fit(false);
+        this._options.onHeight();
+      };
+      this._fitted ? show() : this._layOut(show);
     }
     this._followOn();
     this._drawNow();
@@ -408,9 +410,8 @@ export class GraphView {
     }
     const now = performance.now();
     this._camera.advance(now);
-    const states = this._live ? [...this._states.values()] : [];
-    const running = states.some(([, status]) => status === 'running');
-    const hasTimes = running || states.some(state => waitLabel(state, this._now) !== '');
+    const running = this._live && this._moves.runs;
+    const hasTimes = running || (this._live && this._moves.waits);
     const animated = running && this._isVisible && !this._reducedMotion.matches;
     // Reading the palette forces the page to compute styles, so it is kept until the theme changes.
     this._palette ??= readPalette(this.node);
@@ -584,6 +585,9 @@ export class GraphView {
   private _progress: ReadonlyMap<number, NodeProgress> = new Map();
   private _drag: { x: number; y: number; from: IViewport; moved: boolean } | null = null;
   private _live = true;
+  private _moves = { runs: false, waits: false };
+  private readonly _reductions = new Latest();
+  private readonly _layouts = new Latest();
   private _showsEverything = false;
   private _userMoved = false;
   private _fitted = false;

@@ -3,7 +3,7 @@
  */
 import { h, statusMark } from '../dom';
 import type { Overview } from '../model/overview';
-import { counted, errorLabel, formatElapsed, statusLabel, successRate } from '../text';
+import { counted, errorLabel, errorWords, formatElapsed, statusLabel, successRate } from '../text';
 import type { ErrorType, TaskStatusName } from '../wire';
 
 const TASK_STATUSES: readonly TaskStatusName[] = ['running', 'pending', 'completed', 'failed', 'cancelled'];
@@ -101,7 +101,7 @@ export class Dashboard {
         return h(
           'li',
           { title: errorLabel(type as ErrorType) },
-          h('span', { class: 'cv-errorName', text: type.replace('_', ' ') }),
+          h('span', { class: 'cv-errorName', text: errorWords(type as ErrorType) }),
           bar,
           h('span', { class: 'cv-errorCount', text: count.toLocaleString('en') })
         );

@@ -5,6 +5,7 @@
  * and waits together are the whole time of the dispatch.
  */
 import { isPlumbing } from '../graph/shape';
+import { workerLabels } from '../text';
 import { type DispatchSummary, type Edge, type Node, NodeKind, type NodeState, type Status, type Timeline } from '../wire';
 
 /** Input of a schedule. `timeline` is null where it could not be read: then it is not known which worker ran what. */
@@ -292,9 +293,9 @@ namespace Private {
 
   export function barsOf(input: IScheduleInput, times: ITimes, critical: ReadonlySet<number>): { lanes: ILane[]; bars: IBar[]; workers: number } {
     const runs = runsOf(input, times, critical);
-    const names = [...(input.timeline?.workers ?? [])].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
+    const names = workerLabels(input.timeline?.workers ?? []);
     const used = new Set(runs.map(({ place }) => place));
-    const workers = names.map(name => `w${name}`).filter(place => used.has(place));
+    const workers = [...names.keys()].map(name => `w${name}`).filter(place => used.has(place));
     const places = [...workers, ...['', 'sublattices', 'people', 'reused'].filter(place => used.has(place))];
     const titles: Readonly<Record<string, readonly [string, string]>> = {
       '': workers.length > 0 ? ['Others', 'It is not known which worker ran these'] : ['Tasks', 'It is not known which workers ran these'],
@@ -311,7 +312,7 @@ namespace Private {
       run.row = rowFor(rows[run.lane], run.start, run.end ?? Infinity);
     }
     const lanes = places.map((place, lane): ILane => {
-      const [name, title] = titles[place] ?? [`Worker ${lane + 1}`, place.slice(1)];
+      const [name, title] = titles[place] ?? [names.get(place.slice(1))!, place.slice(1)];
       return { name, title, rows: rows[lane].length };
     });
     return { lanes, bars: runs, workers: workers.length };

@@ -156,7 +156,9 @@ def _row(connection: apsw.Connection, key: int, summary: DispatchSummary) -> Dis
 
 
 def _text(value: Value) -> str:
-    return value.text or value.type
+    """Return a value in a line; the rows of a table or an array say nothing when they are joined, so their type."""
+    is_table = value.type != "str" and "\n" in value.text
+    return value.type if is_table else value.text or value.type
 
 
 def _why(summary: DispatchSummary, encoded: bytes) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from covalab.core.labels import labels
 from covalab.core.model import Graph
 from covalab.view.outputs import Output, bounded, outputs_html, outputs_text, shortened
 from covalab.view.words import pretty_name
@@ -80,10 +81,11 @@ def node_displays(
     numbers = sorted(number for number in outputs if outputs[number])
     kept, _ = bounded([output for number in numbers for output in outputs[number]], MOST_CHARACTERS, remedy)
     left = iter(kept)
+    told_apart = labels(graph.nodes, graph.edges)
     shown = [
         NodeDisplay(
             number,
-            pretty_name(graph.nodes[number]),
+            f"{pretty_name(graph.nodes[number])}{told_apart.get(number, '')}",
             its := list(islice(left, len(outputs[number]))),
             len(numbers) <= _MOST_OPEN or number == numbers[-1] or _has_error(its),
         )
