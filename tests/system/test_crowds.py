@@ -105,6 +105,39 @@ def test_more_clients_than_files(cramped: Client, said: bytes) -> None:
     assert "Traceback" not in new
 
 
+@ct.electron
+def greedy(*, gives_back: bool) -> bytes:
+    """Open all files that a process may, print, and return a large value."""
+    import os
+
+    taken = []
+    try:
+        while True:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        print(f"after {len(taken)}: {error.strerror}")
+    if gives_back:
+        for fd in taken:
+            os.close(fd)
+    return b"1" * 100_000
+
+
+def test_a_task_that_opens_all_files_prints_and_is_told_what_its_value_lacks(cramped: Client) -> None:
+    """Printing goes on as in a notebook; a value that cannot be written fails as what it is, with what to do."""
+    for gives_back in (True, False):
+        dispatch = ct.dispatch(ct.lattice(greedy))(gives_back=gives_back)
+        ct.get_result(dispatch, wait=True, timeout=LONG)
+        node = cramped.node(dispatch, 0)
+        assert "Too many open files" in (node.stdout or ""), node
+        if gives_back:
+            assert node.status == "completed", node.failure
+        else:
+            assert node.failure is not None
+            assert node.failure.type == "storage"
+            assert "too many open files: process" in node.failure.message
+        assert node.attempt == 1
+
+
 def test_doctor_names_the_limit(cramped: Client) -> None:
     """It is no fault of the data folder, and nobody would look for it."""
     shown = CliRunner().invoke(main, ["doctor"])
