@@ -1,4 +1,4 @@
-"""Errors of the disk at every reading, writing and syncing: told as such, nothing acknowledged lost, nothing damaged."""
+"""Errors of the disk at each reading, writing and syncing: told as such, nothing acknowledged lost, none damaged."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ for at, n in json.loads(sys.stdin.readline()):
 
 
 def trials(tmp_path: Path, points: list[tuple[int, int]]) -> list[dict[str, Any]]:
-    """Run a program of two starts and twelve jobs, of which so many steps fail from a step on; return what came of it."""
+    """Run two starts and twelve jobs, of which so many steps fail from a step on; return what came of each."""
     program = PROGRAM.format(path=sys.path, folder=str(tmp_path))
     asked = json.dumps(points)
     done = subprocess.run([sys.executable, "-c", program], input=asked, capture_output=True, text=True, check=False)
@@ -143,4 +143,5 @@ def test_an_error_of_the_disk_at_any_step_is_told_and_loses_nothing(tmp_path: Pa
         assert it["trouble"] == "ok", it
         assert it["kept"] == 0, it
         assert [one for one in it["told"] if "the disk reports an error" not in one] == [], it
+    print(f"{len(found)} steps, {sum(bool(it['told']) for it in found)} told")
     assert sum(bool(it["told"]) for it in found) > len(found) / 4, "most are seen by somebody"

@@ -231,7 +231,7 @@ class Recorder:
             if not is_scarcity(error):
                 raise
             return False
-        _write_all(self._fd, self._in_memory)
+        _write_all(self._fd, bytes(self._in_memory))
         self._in_memory.clear()
         return True
 
