@@ -126,7 +126,7 @@ def trials(tmp_path: Path, points: list[tuple[int, int]]) -> list[dict[str, Any]
 
 @pytest.mark.parametrize(
     "n",
-    [pytest.param(25, id="some"), pytest.param(0, id="all", marks=[pytest.mark.nightly, pytest.mark.timeout(1800)])],
+    [pytest.param(15, id="some"), pytest.param(0, id="all", marks=[pytest.mark.nightly, pytest.mark.timeout(1800)])],
 )
 def test_an_error_of_the_disk_at_any_step_is_told_and_loses_nothing(tmp_path: Path, n: int) -> None:
     """Once, or several times in a row; starts and moves of the write-ahead log are among the steps."""
