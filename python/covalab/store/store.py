@@ -8,6 +8,7 @@ What is damaged is found when the file is opened (`opening`), or when a page of 
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Callable, Collection
@@ -26,6 +27,7 @@ from covalab.store.commit_log import CommitLog
 from covalab.store.pages import connect
 from covalab.store.seals import seal_with
 
+_log = logging.getLogger("covalab.dispatcher")
 _T = TypeVar("_T")
 Job: TypeAlias = Callable[[apsw.Connection], Any]
 _Item: TypeAlias = "tuple[Job, asyncio.Future[Any], Collection[str]]"
@@ -180,7 +182,10 @@ class Store:
                 for (_, future, _), result in zip(jobs, results, strict=True):
                     _resolve(future, result=result)
         self._checkpoint()
-        self._writer.close()
+        try:
+            self._writer.close()
+        except apsw.Error as error:  # it is all in the write-ahead log, which the next start reads
+            _log.warning("%s", _explained(error, self.path))
         self._log.close()
 
     def _next(self) -> _Item | None:
@@ -255,6 +260,8 @@ def _is_damaged_page(error: Exception) -> bool:
 
 def _explained(error: Exception, path: Path) -> Exception:
     """Return a database error as one that says what to do about it, or the error itself."""
+    if isinstance(error, apsw.SQLError) and isinstance(error.__context__, apsw.Error):
+        error = error.__context__  # what was to be rolled back was, by the first one
     if isinstance(error, apsw.CantOpenError | apsw.IOError) and open_files.are_scarce():
         what = open_files.explain()
     elif isinstance(error, apsw.FullError):
