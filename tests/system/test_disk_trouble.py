@@ -215,7 +215,7 @@ def test_large_values_on_a_full_disk_are_whole_or_fail_as_such(
 
 
 def test_a_database_that_is_locked_for_a_minute_loses_nothing(own: Client, tmp_path: Path) -> None:
-    """Longer than a job waits, with others and by itself: reading goes on, whoever dispatches waits or is told why, tasks run once."""
+    """Longer than a job waits, with others and alone: reading goes on, who dispatches waits or is told why."""
     chance, witness = seeded(), tmp_path / "witness"
     folder = own.data_dir
     dispatch = str(ct.dispatch(two_hundred)(str(witness)))

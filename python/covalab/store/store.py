@@ -181,6 +181,9 @@ class Store:
             else:
                 for (_, future, _), result in zip(jobs, results, strict=True):
                     _resolve(future, result=result)
+        self._end()
+
+    def _end(self) -> None:
         self._checkpoint()
         try:
             self._writer.close()
