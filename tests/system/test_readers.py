@@ -31,7 +31,7 @@ if "covalab.dispatcher" in sys.orig_argv:
     from covalab.store import store
 
     pass_point = store.crash_point
-    store.crash_point = lambda name: (name == "transaction.open" and time.sleep(0.03), pass_point(name))
+    store.crash_point = lambda name: (name == "transaction.open" and time.sleep(0.25), pass_point(name))
 """
 N_POLLS = 10_000
 N_CURSORS = 1_000
