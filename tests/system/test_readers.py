@@ -148,11 +148,12 @@ def test_what_was_read_is_not_taken_back(slow: Client, tmp_path: Path) -> None:
     folder, dispatch = slow.data_dir, str(ct.dispatch(told)(str(tmp_path / "witness")))
     readers = [Reader(folder, dispatch, random.Random(chance.random())) for _ in range(4)]
     errors: list[BaseException] = []
+    over = threading.Event()
     followed: list[Any] = []
 
     def read(reader: Reader) -> None:
         try:
-            while reader.n_polls < N_POLLS // len(readers):
+            while reader.n_polls < N_POLLS // len(readers) or not over.is_set():  # else all are before it begins
                 reader.poll()
         except BaseException as error:  # noqa: BLE001 - shown by the test
             errors.append(error)
@@ -173,12 +174,15 @@ def test_what_was_read_is_not_taken_back(slow: Client, tmp_path: Path) -> None:
         time.sleep(chance.random() * 0.1)
         with suppress(ProcessLookupError):
             os.kill(slow.status().pid, signal.SIGKILL)
-    assert ct.get_result(dispatch, wait=True, timeout=LONG).result == [60, sum(range(100))]
+    try:
+        assert ct.get_result(dispatch, wait=True, timeout=2 * LONG).result == [60, sum(range(100))]
+    finally:
+        over.set()
     for thread in threads:
         thread.join(LONG)
     assert errors == []
     assert [reader.trouble for reader in readers] == [[]] * 4
-    assert sum(reader.n_polls for reader in readers) == N_POLLS
+    assert sum(reader.n_polls for reader in readers) >= N_POLLS
 
     whole = list(stream_from(slow, dispatch, 0))
     assert len(whole) >= 500
