@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
+from covalab import open_files
 from covalab.carrier import Carrier, carriers
 from covalab.core.checks import is_whole
 from covalab.core.codec import (
@@ -148,10 +149,9 @@ class BlobStore:
                 temporary.unlink()
             if not isinstance(error, OSError):
                 raise
-            message = (
-                f"cannot write a value of {encoded.size:,} bytes to {self.folder}: {error.strerror}; "
-                "free some space or make it writable, or set COVALAB_DATA_DIR to another folder"
-            )
+            remedy = "free some space or make it writable, or set COVALAB_DATA_DIR to another folder"
+            why = open_files.explain() if open_files.is_scarcity(error) else f"{error.strerror}; {remedy}"
+            message = f"cannot write a value of {encoded.size:,} bytes to {self.folder}: {why}"
             raise DataFolderError(message) from error
 
     def unfinished(self, digest: Digest, name: str) -> Path:
@@ -208,7 +208,8 @@ class BlobStore:
                     file.write(chunk)
             self.adopt_whole(temporary, digest, size)
         except OSError as error:
-            message = f"cannot write a value of {size:,} bytes to {self.folder}: {error.strerror}; free some space"
+            why = open_files.explain() if open_files.is_scarcity(error) else f"{error.strerror}; free some space"
+            message = f"cannot write a value of {size:,} bytes to {self.folder}: {why}"
             raise DataFolderError(message) from error
         finally:
             if temporary is not None:
@@ -276,7 +277,8 @@ class BlobStore:
             raise self._damaged(digest, 0) from error
         except OSError as error:
             if error.errno != errno.EIO:  # not a sector that cannot be read: this process may not, or has no more files
-                message = f"the value {digest[:12]}… in {self.folder} cannot be read: {error.strerror}"
+                why = open_files.explain() if open_files.is_scarcity(error) else error.strerror
+                message = f"the value {digest[:12]}… in {self.folder} cannot be read: {why}"
                 raise DataFolderError(message) from error
             message = f"the value {digest[:12]}… in {self.folder} cannot be read: {error.strerror}; check the disk"
             raise BlobDamaged(message, digest) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.namespace.peer import Peer
+from tests.namespace.peer import Peer, PeerError
 
 from covalab.namespace import delivery
 from covalab.namespace.exchange import deliver, receive, send
@@ -596,6 +596,19 @@ def test_what_cannot_be_sent_is_named(kernel: Peer, task: Peer) -> None:
     assert sorted(unsendable) == ["d", "g"]
     assert "d['g'] is a generator" in unsendable["d"]
     assert task.values("x", "f.__name__") == ["[1]", "'f'"]
+
+
+def test_names_that_cannot_all_be_opened_are_not_bound_at_all(kernel: Peer, task: Peer) -> None:
+    """Also those that came before the one that fails; what they meant stays."""
+    kernel.run(
+        "class Bomb:\n    def __setstate__(self, state): raise ValueError(state)\n"
+        "def f(): return n\nb = Bomb()\nb.x = 1\nn = 1"
+    )
+    task.run("f = 'mine'")
+    with pytest.raises(PeerError, match="the variables of the cell cannot be opened here: ValueError"):
+        task("receive", kernel("send", ["f", "b", "n"]))
+
+    assert task.values("f", "[name for name in ('Bomb', 'b', 'n') if name in globals()]") == ["'mine'", "[]"]
 
 
 def test_what_cannot_come_back_is_named(kernel: Peer, task: Peer) -> None:

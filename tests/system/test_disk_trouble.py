@@ -1,4 +1,4 @@
-"""A disk that is full at random moments, by a printed seed, and a database that is locked: nothing is lost."""
+"""A disk that is full or fails at random moments, by a printed seed, and a database that is locked: nothing is lost."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import apsw
 import pytest
 from tests.store.test_damage import record
 from tests.system.invariants import EXPECTED, Watch, recorded, seeded, two_hundred
+from tests.system.processes import dispatcher
 from tests.system.test_bad_input import fill, small_disk
 from tests.waiting import LONG, until
 
@@ -32,7 +33,7 @@ __all__ = ["small_disk"]
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(900)]
 
 LARGE = 70_000  # bytes; a blob each, which stay for minutes: all have to fit
-LOCKED_SECONDS = 35
+LOCKED_SECONDS = 65
 
 
 @pytest.fixture
@@ -88,6 +89,78 @@ def test_a_disk_that_is_full_again_and_again_loses_nothing(
     watch.check()
 
 
+# In a dispatcher: as long as there is a file, whatever is written to the database or synced fails.
+FAILING = """
+import os, sys
+if "covalab.dispatcher" in sys.orig_argv:
+    import apsw
+
+    def step(code):
+        if os.path.exists(os.environ["TEST_ERRORS"]):
+            error = apsw.IOError("injected")
+            error.extendedresult = code
+            raise error
+
+    class File(apsw.VFSFile):
+        def __init__(self, name, flags):
+            super().__init__(UNIX, name, flags)
+        def xWrite(self, data, offset):
+            step(apsw.SQLITE_IOERR_WRITE)
+            super().xWrite(data, offset)
+        def xSync(self, flags):
+            step(apsw.SQLITE_IOERR_FSYNC)
+            super().xSync(flags)
+
+    class Disk(apsw.VFS):
+        def __init__(self):
+            super().__init__("failing", UNIX, makedefault=True)
+        def xOpen(self, name, flags):
+            return File(name, flags)
+
+    UNIX = apsw.vfs_names()[0]
+    disk = Disk()
+"""
+
+
+def test_a_disk_that_reports_errors_again_and_again_loses_nothing(tmp_path: Path) -> None:
+    """At twenty moments, in some of which the dispatcher is killed: outcomes wait, and no error is taken for damage.
+
+    Whoever dispatches meanwhile is told of the error, or was recorded; so is who starts the next dispatcher.
+    """
+    chance, witness, armed = seeded(), tmp_path / "witness", tmp_path / "armed"
+    (tmp_path / "hook").mkdir()
+    (tmp_path / "hook" / "sitecustomize.py").write_text(FAILING)
+    others: list[str] = []
+    refused: list[str] = []
+    with dispatcher(tmp_path / "data", PYTHONPATH=str(tmp_path / "hook"), TEST_ERRORS=str(armed)) as client:
+        dispatch = str(ct.dispatch(two_hundred)(str(witness)))
+        watch = Watch(client, witness)
+        for _ in range(20):
+            before, more = len(recorded(client.data_dir)), chance.choice([0, 1, 5, 10])
+            until(lambda: len(recorded(client.data_dir)) >= before + more or is_over(client, dispatch))  # noqa: B023
+            pid = client.status().pid
+            armed.touch()
+            time.sleep(chance.random() * 0.5)
+            if chance.random() < 0.3:
+                os.kill(pid, signal.SIGKILL)
+            else:
+                assert client.summary(dispatch).id == dispatch
+            try:
+                others.append(str(ct.dispatch(ct.lattice(sized))(0, len(others), 10)))
+            except DataFolderError as error:
+                refused.append(str(error))
+            watch.note()
+            armed.unlink()
+        print(f"{len(refused)} refused")
+        assert refused
+        assert [it for it in refused if "the disk reports an error" not in it] == []
+        assert ct.get_result(dispatch, wait=True, timeout=LONG).result == EXPECTED
+        for one in others:
+            assert ct.get_result(one, wait=True, timeout=LONG).status == "COMPLETED"
+        watch.check()
+        assert kept_copies(client.data_dir / "covalab.db") == []
+
+
 def is_over(client: Client, dispatch: str) -> bool:
     """Return whether a dispatch has ended."""
     return client.summary(dispatch).status in TERMINAL
@@ -141,8 +214,8 @@ def test_large_values_on_a_full_disk_are_whole_or_fail_as_such(
     assert n_failed
 
 
-def test_a_database_that_is_locked_for_half_a_minute_loses_nothing(own: Client, tmp_path: Path) -> None:
-    """Longer than a statement waits: reading goes on, whoever dispatches waits or is told why, tasks run once."""
+def test_a_database_that_is_locked_for_a_minute_loses_nothing(own: Client, tmp_path: Path) -> None:
+    """Longer than a job waits, with others and alone: reading goes on, who dispatches waits or is told why."""
     chance, witness = seeded(), tmp_path / "witness"
     folder = own.data_dir
     dispatch = str(ct.dispatch(two_hundred)(str(witness)))
@@ -172,7 +245,11 @@ def test_a_database_that_is_locked_for_half_a_minute_loses_nothing(own: Client, 
     ran = watch.check()
     assert {*ran.values()} == {1}
     until(lambda: own.status().active == 0)
+    os.kill(own.status().pid, signal.SIGKILL)  # what counts is what is on the disk
     assert {one.status for one in own.dispatches()} == {"completed"}
+    assert {node.status for node in own.record(dispatch, outputs="none").nodes} == {"completed"}
+    assert ct.get_result(dispatch, wait=True, timeout=LONG).result == EXPECTED
+    assert watch.check() == ran
 
 
 def dispatched_until_told(client: Client) -> str:

@@ -29,9 +29,9 @@ class Finding(NamedTuple):
 def doctor(*, repair: bool, values: bool) -> None:
     """Look for trouble in the data folder, and explain it. Exits with 1 if there is any.
 
-    Looks at modes of files, the database, stored values, the dispatcher, its pools, room on the disk, and the object
-    store of the configuration, if there is one. With --repair, modes are set; a damaged database is made anew from what
-    is whole, and kept as it was, when no dispatcher uses it.
+    Looks at modes of files, the database, stored values, the dispatcher, how many files it may open, its pools, room on
+    the disk, and the object store of the configuration, if there is one. With --repair, modes are set; a damaged
+    database is made anew from what is whole, and kept as it was, when no dispatcher uses it.
     """
     from covalab.client.connecting import own_data_dir
 
@@ -51,6 +51,7 @@ def doctor(*, repair: bool, values: bool) -> None:
 def _look(folder: Path, *, repair: bool, values: bool) -> Iterator[Finding]:
     yield _modes(folder, repair=repair)
     yield from _dispatcher(folder)
+    yield _files(folder)
     yield from _database(folder, repair=repair)
     yield from _values(folder, every=values)
     yield _room(folder)
@@ -93,6 +94,27 @@ def _dispatcher(folder: Path) -> Iterator[Finding]:
         yield Finding(pool.state != "failed", text)
         if pool.store_trouble:
             yield Finding(is_good=False, text=f"values do not go through the object store: {pool.store_trouble}")
+
+
+def _files(folder: Path) -> Finding:
+    import resource
+
+    from covalab.client.launcher import find
+    from covalab.open_files import ENOUGH
+
+    address = find(folder)
+    whose, pid = (
+        ("the next dispatcher", 0) if address is None else (f"the dispatcher (process {address.pid})", address.pid)
+    )
+    limits = (0, resource.getrlimit(resource.RLIMIT_NOFILE)[1])  # it takes the hard one
+    if pid and hasattr(resource, "prlimit"):
+        with suppress(ProcessLookupError):
+            limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    limit = min((it for it in limits if it > 0), default=resource.RLIM_INFINITY)
+    if limit == resource.RLIM_INFINITY or limit >= ENOUGH:
+        return Finding(is_good=True, text=f"{whose} may open as many files as it needs")
+    text = f"{whose} may open {limit:,} files: of many clients or pages, some have to wait for others"
+    return Finding(is_good=False, text=f"{text}; raise the limit (`ulimit -Hn`), `covalab stop`, then start it anew")
 
 
 def _store() -> Iterator[Finding]:

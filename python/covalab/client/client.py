@@ -526,15 +526,15 @@ class Client:
             except (ConnectionError, http.client.HTTPException, FileNotFoundError) as error:
                 # It went away: killed, stopped, or idle for long. The next round finds or starts another.
                 self._forget()
-                if held and time.monotonic() - began > _SERVED_SECONDS:
-                    attempt = 0  # whoever waits for days may see many end
+                if held and (time.monotonic() - began > _SERVED_SECONDS or self._is_alive(connection)):
+                    attempt = 0  # whoever waits for days may see many end, or have to give way to others
                 if attempt == _ATTEMPTS - 1:
                     message = (
                         f"the dispatcher of {self.data_dir} does not answer ({type(error).__name__}: {error}); "
                         "see `covalab logs`, then try again"
                     )
                     raise errors.DispatcherUnavailable(message) from error
-                time.sleep(0.05 * attempt)
+                time.sleep(0.05 * max(attempt, held))
             attempt += 1
         if attempt and method == "DELETE" and status == _NOT_FOUND:
             return None  # the first request was carried out, its answer was lost
@@ -558,6 +558,11 @@ class Client:
             connection = self._local.connection = UnixConnection(address.socket, address.pid)
             self._open.add(connection)
         return connection
+
+    def _is_alive(self, connection: UnixConnection) -> bool:
+        """Return whether the dispatcher that ended a connection serves the folder still."""
+        address = find(self.data_dir)
+        return address is not None and address.pid == connection.pid
 
     def _is_overtaken(self, connection: UnixConnection) -> bool:
         """Return whether another dispatcher serves the folder by now."""

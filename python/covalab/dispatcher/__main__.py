@@ -19,10 +19,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 import msgspec
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_unix_socket
 
-from covalab import config
+from covalab import config, open_files
 from covalab._version import __version__
 from covalab.client import paths
 from covalab.client.launcher import Address
@@ -31,6 +29,7 @@ from covalab.core.model import Problem
 from covalab.crash_points import crash_point
 from covalab.dispatcher.account_key import account_key
 from covalab.dispatcher.http_api.routes import application
+from covalab.dispatcher.http_api.server import Server
 from covalab.dispatcher.service import Service
 from covalab.dispatcher.trust import open_folder
 from covalab.store import Store
@@ -38,7 +37,6 @@ from covalab.store import Store
 _log = logging.getLogger("covalab.dispatcher")
 _LOCK_SECONDS: Final = 1.0
 _IDLE_SECONDS: Final = 900.0
-_BODY_LIMIT: Final = 1 << 30
 _LOG_LIMIT: Final = 10 * 1024 * 1024
 
 
@@ -110,12 +108,13 @@ async def _serve(folder: Path, idle_seconds: float) -> None:
     service = Service(folder, store)
     stop = service.over
     loop = asyncio.get_running_loop()
+    open_files.handle_in(loop, _log)
     # The next start makes the database anew from what is whole.
     store.on_damage = lambda: loop.call_soon_threadsafe(stop.set)
-    server = HTTPServer(application(service, stop), max_buffer_size=_BODY_LIMIT, max_body_size=_BODY_LIMIT)
+    server = Server(application(service, stop))
     path = sockets / "dispatcher.sock"
     await service.recover()
-    server.add_socket(bind_unix_socket(str(path), mode=0o600))
+    server.listen_at(str(path))
     address = Address(str(path), os.getpid(), store.epoch, __version__)
     temporary = paths.address_file(folder).with_suffix(f".{os.getpid()}")
     temporary.touch(mode=0o600)
@@ -150,6 +149,7 @@ def main() -> int:
     parser.add_argument("--data-dir", required=True, type=Path)
     arguments = parser.parse_args()
     os.umask(0o077)
+    open_files.raise_limit()
     folder: Path = arguments.data_dir
     logging.basicConfig(level=_log_level(), format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:
@@ -166,7 +166,10 @@ def main() -> int:
     except (CovalabError, OSError) as error:
         _log.exception("the dispatcher cannot serve %s", folder)
         kind = type(error).__name__ if isinstance(error, CovalabError) else "DataFolderError"
-        _report(msgspec.json.encode(Problem(kind, str(error))))
+        what = str(error)
+        if open_files.is_scarcity(error):
+            what = f"the dispatcher cannot serve {folder}: {open_files.explain()}"
+        _report(msgspec.json.encode(Problem(kind, what)))
         return 1
     return 0
 

@@ -13,17 +13,35 @@ import subprocess
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
+from covalab import open_files
 from covalab.core.os_text import received
 
 _log = logging.getLogger("covalab.processes")
 _STARTS: Final = 3
 _PAUSE_SECONDS: Final = 0.5
 _BURIAL_SECONDS: Final = 5.0
+_SCARCE_SECONDS: Final = 0.5
+_T = TypeVar("_T")
 _LOG_TAIL: Final = 4_000
 _FORBIDDEN: Final = frozenset({"JPY_PARENT_PID", "MPLBACKEND", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX"})
 """Variables of the process that started the dispatcher, which would change what a child imports."""
+
+
+async def when_files_are_free(make: Callable[[], Awaitable[_T]], what: str) -> _T:
+    """Return what is made as soon as this process may open the files for it; `what` is said of the wait, in the log.
+
+    That there are none says nothing of what is to be started, and passes when clients go.
+    """
+    while True:
+        try:
+            return await make()
+        except OSError as error:
+            if not open_files.is_scarcity(error):
+                raise
+            open_files.warn(_log, what)
+            await asyncio.sleep(_SCARCE_SECONDS)
 
 
 class ProcessEnd(NamedTuple):
@@ -70,16 +88,21 @@ class ChildProcess:
         """
         self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         inherited = {key: value for key, value in os.environ.items() if key not in _FORBIDDEN}
-        with self.log.open("wb") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *map(received, command),
-                stdin=subprocess.PIPE if has_pipes else subprocess.DEVNULL,
-                stdout=subprocess.PIPE if has_pipes else log,
-                stderr=log,
-                cwd=folder,
-                env={**inherited, **{name: received(value) for name, value in variables.items()}},
-                start_new_session=True,  # so that `kill` reaches what it starts, too
-            )
+        variables = {**variables, **open_files.limit_for_children()}
+
+        async def start() -> asyncio.subprocess.Process:
+            with self.log.open("wb") as log:
+                return await asyncio.create_subprocess_exec(
+                    *map(received, command),
+                    stdin=subprocess.PIPE if has_pipes else subprocess.DEVNULL,
+                    stdout=subprocess.PIPE if has_pipes else log,
+                    stderr=log,
+                    cwd=folder,
+                    env={**inherited, **{name: received(value) for name, value in variables.items()}},
+                    start_new_session=True,  # so that `kill` reaches what it starts, too
+                )
+
+        self._process = await when_files_are_free(start, f"{self.name} is started later")
         self.pid = self._process.pid
         self._ended = asyncio.create_task(self._process.wait())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Collection
 from typing import Final, TypeVar
@@ -26,6 +27,7 @@ from covalab.store.journal_rows import insert_entries
 _log = logging.getLogger("covalab.dispatcher")
 RETRY_SECONDS: Final = 1.0
 """How long to wait before the disk is tried again."""
+_SAID_EVERY: Final = 60
 _T = TypeVar("_T")
 
 
@@ -175,12 +177,13 @@ class Commits:
 
         about = [it.summary.id for it in writes]
         about += [submission.id for it in writes for submission, _ in it.new_children]
-        while True:
+        for n_tries in itertools.count():
             try:
                 return await self.write(job, about)
             except DataFolderError as error:
                 # Nothing is lost: the outcomes wait here, and nothing new is started until they are on the disk.
-                _log.error("%s; trying again in %g s", error, RETRY_SECONDS)
+                if n_tries % _SAID_EVERY == 0:
+                    _log.error("%s; trying again every %g s", error, RETRY_SECONDS)
                 await asyncio.sleep(RETRY_SECONDS)
             except TakenOver:
                 raise
@@ -194,3 +197,4 @@ class Commits:
                 for it in writes:
                     keys |= await self._record([it])
                 return keys
+        raise AssertionError

@@ -11,6 +11,7 @@ import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -44,7 +45,7 @@ from covalab.core.protocol import (
     WorkWaits,
 )
 from covalab.crash_points import crash_point
-from covalab.dispatcher.child_process import ChildProcess, ProcessEnd
+from covalab.dispatcher.child_process import ChildProcess, ProcessEnd, when_files_are_free
 from covalab.dispatcher.clock import Clock
 from covalab.dispatcher.interpreters import Interpreter, InterpreterNotFound, interpreter_of
 from covalab.dispatcher.load import Load
@@ -335,7 +336,10 @@ class Pool:
                 connected.set_result((reader, writer))
 
         self._socket.unlink(missing_ok=True)
-        server = await asyncio.start_unix_server(accept, self._socket, limit=_READ_LIMIT)
+        server = await when_files_are_free(
+            partial(asyncio.start_unix_server, accept, self._socket, limit=_READ_LIMIT),
+            f"{self._process.name} is started later",
+        )
         self._socket.chmod(0o600)
         try:
             trouble = await self._start()

@@ -24,7 +24,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from covalab import config
+from covalab import config, open_files
 from covalab.blobs import BlobStore
 from covalab.client.framing import read_frame, write_frame
 from covalab.core import protocol
@@ -354,6 +354,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m covalab.executors.host", description=__doc__)
     parser.add_argument("--socket", required=True)
     arguments = parser.parse_args()
+    open_files.take_limit()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s host %(levelname)s %(message)s")
     streams.install()
     try:

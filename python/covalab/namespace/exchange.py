@@ -13,7 +13,7 @@ import io
 import pickle
 import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
 import msgspec
@@ -275,21 +275,25 @@ def receive(data: bytes, namespace: dict[str, Any]) -> Received:
     Raises
     ------
     SerializationError
-        If they cannot be unpickled here.
+        If they cannot be unpickled here; no name is bound.
     """
     frames, _ = frames_of(data, what="the variables of the cell")
     numbers = array.array("I", bytes(frames[1]))
     unpickler = NamespaceUnpickler(io.BytesIO(frames[0]), namespace, frames[2:])
     values: dict[str, Any] = {}
-    try:
-        for loaded in _rest(unpickler):
-            values.update(loaded)
-            namespace.update(loaded)  # a `__setstate__` that comes later looks up its helpers there
-    except USERS_ERRORS as error:
-        text = f"the variables of the cell cannot be opened here: {type(error).__name__}: {error}"
-        raise SerializationError(text) from error
-    memo = unpickler.memo.copy()
-    return Received(values, {number: memo[number] for number in numbers}, namespace)
+    with ExitStack() as undo:
+        try:
+            for loaded in _rest(unpickler):
+                values.update(loaded)
+                undo.callback(_put_back, loaded, _meanings(loaded, namespace), namespace)
+                namespace.update(loaded)  # a `__setstate__` that comes later looks up its helpers there
+        except USERS_ERRORS as error:
+            text = f"the variables of the cell cannot be opened here: {type(error).__name__}: {error}"
+            raise SerializationError(text) from error
+        memo = unpickler.memo.copy()
+        received = Received(values, {number: memo[number] for number in numbers}, namespace)
+        undo.pop_all()
+    return received
 
 
 def _rest(unpickler: pickle.Unpickler) -> Iterable[Any]:
@@ -332,16 +336,26 @@ def deliver(sent: Sent, data: bytes, namespace: dict[str, Any]) -> Delivered:
 @contextmanager
 def _bound(code: Mapping[str, Any], namespace: dict[str, Any]) -> Iterator[None]:
     """Bind names while values are opened: a `__setstate__` looks up its helpers there."""
-    before = {name: namespace[name] for name in code if name in namespace}
+    before = _meanings(code, namespace)
     namespace.update(code)
     try:
         yield
     finally:
-        for name in code:
-            if name in before:
-                namespace[name] = before[name]
-            else:
-                namespace.pop(name, None)
+        _put_back(code, before, namespace)
+
+
+def _meanings(names: Iterable[str], namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what names mean that are bound."""
+    return {name: namespace[name] for name in names if name in namespace}
+
+
+def _put_back(names: Iterable[str], before: Mapping[str, Any], namespace: dict[str, Any]) -> None:
+    """Let names mean what they meant, or nothing."""
+    for name in names:
+        if name in before:
+            namespace[name] = before[name]
+        else:
+            namespace.pop(name, None)
 
 
 class _ReferringUnpickler(NamespaceUnpickler):

@@ -10,6 +10,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
+from covalab import open_files
 from covalab.pool import worker_starter
 from covalab.pool.place import Place
 
@@ -17,6 +18,7 @@ from covalab.pool.place import Place
 async def _serve(socket: str, place: Place, data: Path) -> None:
     from covalab.pool.server import PoolServer  # noqa: PLC0415 - takes as long as the import in the starter of the workers
 
+    open_files.handle_in(asyncio.get_running_loop(), logging.getLogger("covalab.pool"))
     reader, writer = await asyncio.open_unix_connection(socket)
     try:
         await PoolServer(reader, writer, Path(socket).with_suffix(".workers"), data, place).serve()
@@ -47,8 +49,10 @@ def main() -> None:
     arguments = parser.parse_args()
     place = Place(arguments.scheduler, arguments.cluster, arguments.home)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s pool %(levelname)s %(message)s")
+    open_files.take_limit()
     if not (place.scheduler or place.cluster):
         worker_starter.begin(home=arguments.home)
+    open_files.raise_limit()  # after that: the workers, and so the tasks, have the limit of the notebook
     try:
         asyncio.run(_serve(arguments.socket, place, arguments.data))
     finally:

@@ -82,7 +82,7 @@ def _left_damaged(writer: apsw.Connection, path: Path) -> list[int]:
     Raises
     ------
     apsw.Error
-        If there is no room for that, or somebody keeps it from that: the log may have all that the file lacks.
+        If there is no room for that, somebody or the disk keeps it from that: the log may have all that the file lacks.
     """
     trouble: apsw.Error | None = None
     try:
@@ -90,9 +90,14 @@ def _left_damaged(writer: apsw.Connection, path: Path) -> list[int]:
     except apsw.Error as error:
         trouble = error
     bad = damaged_pages(path)
-    if bad and isinstance(trouble, apsw.FullError | apsw.BusyError):
+    if bad and trouble is not None and not _is_damage(trouble):
         raise trouble
     return bad
+
+
+def _is_damage(error: apsw.Error) -> bool:
+    is_of_content = isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_DATA
+    return is_of_content or isinstance(error, apsw.CorruptError | apsw.NotADBError | apsw.SQLError)
 
 
 def last_commit(connection: apsw.Connection) -> int:

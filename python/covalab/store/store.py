@@ -8,6 +8,7 @@ What is damaged is found when the file is opened (`opening`), or when a page of 
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Callable, Collection
@@ -18,6 +19,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import apsw
 
+from covalab import open_files
 from covalab.core.errors import DataFolderError, TakenOver
 from covalab.crash_points import crash_point
 from covalab.store import opening
@@ -25,6 +27,7 @@ from covalab.store.commit_log import CommitLog
 from covalab.store.pages import connect
 from covalab.store.seals import seal_with
 
+_log = logging.getLogger("covalab.dispatcher")
 _T = TypeVar("_T")
 Job: TypeAlias = Callable[[apsw.Connection], Any]
 _Item: TypeAlias = "tuple[Job, asyncio.Future[Any], Collection[str]]"
@@ -33,6 +36,7 @@ _GROUP_LIMIT: Final = 256
 """Jobs of one transaction: enough that the disk's flush is shared, few enough that the first need not wait for long."""
 
 _BUSY_MS: Final = 30_000
+_READERS: Final = 2
 _IDLE_SECONDS: Final = 2.0
 _CHECKPOINT_MS: Final = 100
 
@@ -71,9 +75,12 @@ class Store:
         self._log.open()
         self._is_idle = False
         self._jobs: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
-        self._connections: list[apsw.Connection] = []  # of readers
-        self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-reader")
-        self._local = threading.local()
+        # Now: later there may be no descriptors left, and who reads would be told that the database cannot be opened.
+        self._connections = [self._reader() for _ in range(_READERS)]
+        self._free: queue.SimpleQueue[apsw.Connection] = queue.SimpleQueue()
+        for connection in self._connections:
+            self._free.put(connection)
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
         # A daemon: when the dispatcher fails to start, nothing may keep its process, and with it the lock, alive.
         self._thread = threading.Thread(target=self._write, name="store-writer", daemon=True)
         self._thread.start()
@@ -111,22 +118,28 @@ class Store:
         """Raise `TakenOver` if another dispatcher writes to this database by now."""
         await self.read(self._check_epoch)
 
-    def _read(self, job: Callable[[apsw.Connection], _T]) -> _T:
-        connection: apsw.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
+    def _reader(self) -> apsw.Connection:
+        try:
             connection = connect(self.path, read_only=True)
             connection.set_busy_timeout(_BUSY_MS)
-            self._local.connection = connection
-            self._connections.append(connection)
-        connection.execute("BEGIN")
+            connection.execute("SELECT 1 FROM meta").fetchall()  # only this opens the files beside it
+        except apsw.Error as error:
+            raise self._explain(error) from error
+        return connection
+
+    def _read(self, job: Callable[[apsw.Connection], _T]) -> _T:
+        connection = self._free.get()  # as many as threads
         try:
-            result = job(connection)
+            connection.execute("BEGIN")
+            return job(connection)
         except apsw.Error as error:
             raise self._explain(error) from error
         finally:
-            if connection.in_transaction:  # a page that is damaged has ended it
-                connection.execute("ROLLBACK")
-        return result
+            try:
+                if connection.in_transaction:  # a page that is damaged has ended it
+                    connection.execute("ROLLBACK")
+            finally:
+                self._free.put(connection)
 
     def _explain(self, error: Exception) -> Exception:
         if _is_damaged_page(error):
@@ -168,8 +181,14 @@ class Store:
             else:
                 for (_, future, _), result in zip(jobs, results, strict=True):
                     _resolve(future, result=result)
+        self._end()
+
+    def _end(self) -> None:
         self._checkpoint()
-        self._writer.close()
+        try:
+            self._writer.close()
+        except apsw.Error as error:  # it is all in the write-ahead log, which the next start reads
+            _log.warning("%s", _explained(error, self.path))
         self._log.close()
 
     def _next(self) -> _Item | None:
@@ -244,7 +263,11 @@ def _is_damaged_page(error: Exception) -> bool:
 
 def _explained(error: Exception, path: Path) -> Exception:
     """Return a database error as one that says what to do about it, or the error itself."""
-    if isinstance(error, apsw.FullError):
+    if isinstance(error, apsw.SQLError) and isinstance(error.__context__, apsw.Error):
+        error = error.__context__  # what was to be rolled back was, by the first one
+    if isinstance(error, apsw.CantOpenError | apsw.IOError) and open_files.are_scarce():
+        what = open_files.explain()
+    elif isinstance(error, apsw.FullError):
         what = "the disk is full; free some space"
     elif isinstance(error, apsw.ReadOnlyError | apsw.CantOpenError | apsw.PermissionsError):
         what = "it cannot be written; make the data folder writable"

@@ -21,6 +21,7 @@ import uuid
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from covalab import open_files
 from covalab.client import Client
 from covalab.client.launcher import find, start_dispatcher
 from covalab.core.errors import CovalabError, DispatcherUnavailable, TakenOver
@@ -189,6 +190,7 @@ def main() -> None:
     parser.add_argument("--data-dir", required=True, type=Path)
     parser.add_argument("--host", required=True, type=int)
     arguments = parser.parse_args()
+    open_files.take_limit()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s triggers %(levelname)s %(message)s")
     asyncio.run(serve(arguments.data_dir, arguments.host))
 

@@ -2,7 +2,7 @@
 
 During a batch, file descriptors 1 and 2 of the worker process are two files in the spool folder, emptied between
 nodes. So the dispatcher can read a running task's output while it is being written, and a task that prints
-nothing costs two `fstat` calls.
+nothing costs four `fstat` calls.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from covalab.core.outputs import StreamText
+from covalab.open_files import identity
 from covalab.worker.late_output import text_stream
 from covalab.worker.outputs.recorder import recorder
 
@@ -57,7 +58,7 @@ class Capture:
     def _open(self) -> None:
         self.stem = f"{_stem_of(os.getpid())}{next(self._numbers)}"
         self._out, self._err = (_spool_file(self.folder / f"{self.stem}.{suffix}") for suffix in ("out", "err"))
-        self._out_id, self._err_id = _identity(self._out), _identity(self._err)
+        self._out_id, self._err_id = identity(self._out), identity(self._err)
         recorder.open(str(self.folder / f"{self.stem}.display"), (self._out, self._err))
 
     def renew(self) -> None:
@@ -116,16 +117,10 @@ class Capture:
     def _restore(self) -> list[int]:
         """Undo what a task did to the streams: closed, replaced, pointed elsewhere. Return how long the files are."""
         sizes = []
-        for fd, file, identity in ((1, self._out, self._out_id), (2, self._err, self._err_id)):
-            try:
-                found = os.fstat(fd)
-                ours = (found.st_dev, found.st_ino) == identity
-            except OSError:
-                ours = False
-            if not ours:  # the task did `os.dup2` or `os.close`, as test runners and daemons do
+        for fd, file, wanted in ((1, self._out, self._out_id), (2, self._err, self._err_id)):
+            if identity(fd) != wanted:  # the task did `os.dup2` or `os.close`, as test runners and daemons do
                 os.dup2(file, fd)
-                found = os.fstat(file)
-            sizes.append(found.st_size)
+            sizes.append(os.fstat(fd).st_size)
         # A closed stream cannot be opened again, and the next task must be able to print.
         if self._stdout.closed:
             self._stdout = text_stream(1)
@@ -212,11 +207,6 @@ def _fileno(stream: object) -> int:
 def _stream_handlers() -> list[logging.StreamHandler[io.TextIOBase]]:
     loggers = [logging.getLogger(), *(logging.getLogger(name) for name in list(logging.Logger.manager.loggerDict))]
     return [handler for logger in loggers for handler in logger.handlers if type(handler) is logging.StreamHandler]
-
-
-def _identity(fd: int) -> tuple[int, int]:
-    found = os.fstat(fd)
-    return found.st_dev, found.st_ino
 
 
 def _drain(fd: int, size: int) -> str:

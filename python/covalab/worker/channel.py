@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from covalab.open_files import identity
+
 _HEAD: Final = 5  # one byte of kind, four of length
 _INTERRUPT: Final = (signal.SIGINT,)
 
@@ -60,12 +62,12 @@ class Channel:
         self._reader = connection.makefile("rb")
         self._lock = threading.Lock()
         self._pid = os.getpid()
-        self._identity = _identity(connection.fileno())
+        self._identity = identity(connection.fileno())
 
     @property
     def is_open(self) -> bool:
         """Whether our descriptor is still this socket: a task may close all, and open others under their numbers."""
-        return _identity(self._socket.fileno()) == self._identity
+        return identity(self._socket.fileno()) == self._identity
 
     def send(self, kind: bytes, data: bytes = b"") -> None:
         """Send one frame.
@@ -112,15 +114,6 @@ class Channel:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._reader.close()
         self._socket.close()
-
-
-def _identity(descriptor: int) -> tuple[int, int] | None:
-    """Return what tells the file of a descriptor from all others; None if there is none."""
-    try:
-        found = os.fstat(descriptor)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 @contextmanager

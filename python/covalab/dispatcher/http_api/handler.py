@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Coroutine
@@ -12,6 +13,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from tornado import web
 
+from covalab import open_files
 from covalab.core import protocol
 from covalab.core.errors import (
     AnsweredDifferently,
@@ -28,6 +30,7 @@ from covalab.core.errors import (
 from covalab.core.model import DispatchId, Problem
 from covalab.dispatcher.service import Service
 
+_log = logging.getLogger("covalab.dispatcher")
 LONGEST_WAIT: Final = 24 * 3600.0
 """Seconds for which a request may be held open."""
 MOST_ENTRIES: Final = 10_000
@@ -69,6 +72,8 @@ class Handler(web.RequestHandler):
         it alive for ever.
         """
         self._poll = asyncio.create_task(wait)
+        if (server := self.settings.get("server")) is not None and self.request.connection is not None:
+            server.hold(self.request.connection)
         self.service.attached += self.is_of_a_client
         try:
             with suppress(asyncio.CancelledError):
@@ -172,10 +177,14 @@ class Handler(web.RequestHandler):
             status, problem = error.status_code, Problem("DispatcherError", message)
         else:
             status = status_code
-            problem = Problem("DispatcherError", f"{type(error).__name__}: {error}; see `covalab logs`")
+            scarce = open_files.is_scarcity(error)
+            what = open_files.explain() if scarce else f"{type(error).__name__}: {error}; see `covalab logs`"
+            problem = Problem("DispatcherError", what)
         self.answer(problem, status)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log an exception, unless it is an answer: clients that ask wrongly must not fill the log."""
-        if not isinstance(value, _ANSWERS) and not self._is_of_the_end(value):
+        if open_files.is_scarcity(value):
+            open_files.warn(_log, "requests are refused")
+        elif not isinstance(value, _ANSWERS) and not self._is_of_the_end(value):
             super().log_exception(typ, value, tb)

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from covalab.core.outputs import Event, EventKind, compact, frame, read_frames
+from covalab.open_files import is_scarcity
 
 OUTPUTS_LIMIT: Final = 1_000
 BYTES_LIMIT: Final = 32 * 1024 * 1024
@@ -88,6 +89,7 @@ class Recorder:
         """Record in a file from here on; `streams` are descriptors of the files with what is printed."""
         self.close()
         self._path, self._streams, self._pid = path, streams, os.getpid()
+        self._in_memory.clear()
         self._begin()
 
     def close(self) -> None:
@@ -214,14 +216,24 @@ class Recorder:
         data = frame(Event(kind, out, err, content, display_id))
         self.n_events += kind != "time"
         self._size += len(data)
-        if not self._path:
+        if not self._path or (self._fd < 0 and not self._open_file()):
             self._in_memory += data
             return
-        if self._fd < 0:
-            self._fd = os.open(self._path, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600)
         _write_all(self._fd, data)
         if self._size > _FILE_LIMIT + self._compacted_size:
             self._compact()
+
+    def _open_file(self) -> bool:
+        """Open the file. Return whether that was possible: a task that has opened all files it may goes on printing."""
+        try:
+            self._fd = os.open(self._path, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if not is_scarcity(error):
+                raise
+            return False
+        _write_all(self._fd, bytes(self._in_memory))
+        self._in_memory.clear()
+        return True
 
     def _positions(self) -> tuple[int, int]:
         if self._streams is None:

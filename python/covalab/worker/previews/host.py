@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Final
 
 import msgspec
 
+from covalab import open_files
 from covalab.blobs import BlobStore
 from covalab.core import protocol
 from covalab.core.assemble import value_at
@@ -92,6 +93,7 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT, MEMORY_LIMIT))
     with suppress(OSError), open("/proc/self/oom_score_adj", "wb") as file:  # noqa: PTH123 - not a file of a folder
         file.write(b"1000")
+    open_files.take_limit()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What a value prints must not get between the answers.
     answers = os.fdopen(os.dup(1), "wb")
