@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.jupyter.runs.notebooks import code, shown, wait_for_end, write
 
+import covalab as ct
 from covalab.client import Client
 
 pytestmark = pytest.mark.sampled(3)
@@ -228,3 +230,22 @@ def test_a_new_process_brings_the_new_version(notebook: Path) -> None:
     (notebook / "shapes" / "inner").mkdir(parents=True)
     for number in (1, 2):
         run(notebook, f"version({number})\nassert run(all_of) == [{number}, {11 * number}, {number}]")
+
+
+def test_a_notebook_imports_the_module_that_its_cells_write(live: Client, tmp_path: Path) -> None:
+    """Also where another one of that name was there when it began, and when it is loaded anew."""
+    texts = [f"open('law_written.py', 'w').write('N = {n}\\n# {'x' * n}')" for n in (3, 10)]
+    cells = [
+        texts[0],
+        "import law_written\nlaw_written.N",
+        texts[1],
+        "import importlib",
+        "importlib.reload(law_written).N",
+    ]
+    path = write(tmp_path / "writes.ipynb", *cells)
+
+    for _ in range(2):
+        run = ct.run_notebook(path)
+        assert wait_for_end(live, run) == "completed"
+        found = code(ct.get_result(run).notebook())
+        assert [shown(found[n]) for n in (1, 4)] == [["3"], ["10"]]

@@ -1,5 +1,7 @@
 """Local modules in a task: imported from what travelled with the dispatch, not from files that may have changed.
 
+In a session a module whose file changes while it lives is imported from there: `%%writefile helper.py`, then `reload`.
+
 What travelled has the place of its file: tracebacks, `inspect` and data files beside a module work as in the notebook.
 A process that an import system of its own starts (`multiprocessing` with spawn or forkserver) reads the files.
 """
@@ -15,8 +17,11 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, SourceFileLoader
 from importlib.util import decode_source, spec_from_file_location
 from types import CodeType, ModuleType
+from typing import TypeAlias
 
 from covalab.core.local_modules import LocalModule, LocalModules
+
+_State: TypeAlias = "tuple[int, int] | None"
 
 
 class _SnapshotLoader(SourceFileLoader):
@@ -81,12 +86,27 @@ class LocalModulesFinder(MetaPathFinder):
         self.modules: LocalModules = {}
         self._roots: tuple[str, ...] = ()
         self._own_modules: frozenset[str] = frozenset()
+        self._states: dict[str, _State] | None = None
+
+    def follow_files(self) -> None:
+        """Import a module from its file if that changes from now on: a cell may write what a later one imports."""
+        self._states = {name: _state_of(module) for name, module in self.modules.items()}
+
+    def _drop_if_written(self, name: str) -> None:
+        if (
+            self._states is not None
+            and name in self.modules
+            and _state_of(self.modules[name]) != self._states.get(name)
+        ):
+            del self.modules[name]
+            importlib.invalidate_caches()
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return the specification of a module that travelled."""
         del path, target
+        self._drop_if_written(fullname)
         module = self.modules.get(fullname)
         if module is None:
             return None
@@ -122,7 +142,7 @@ class LocalModulesFinder(MetaPathFinder):
             return
         if self.digest or self._roots:
             self._forget()
-        self.digest, self.modules, self._roots = digest, dict(modules), tuple(roots)
+        self.digest, self.modules, self._roots, self._states = digest, dict(modules), tuple(roots), None
         for folder in roots:
             if sys.path_importer_cache.get(folder, self) is None:  # it was not there when the stem looked
                 del sys.path_importer_cache[folder]
@@ -155,6 +175,15 @@ class LocalModulesFinder(MetaPathFinder):
         if top in self._own_modules or any(_is_compiled(spec) for spec in specs):
             return False
         return any(_root_of(module) in self._roots for module in modules if module.__name__ == top)
+
+
+def _state_of(module: LocalModule) -> _State:
+    """Return when the file of a module changed last, and its size; None if it is not here."""
+    try:
+        state = os.stat(os.fsdecode(module.path))
+    except (OSError, ValueError):
+        return None
+    return state.st_mtime_ns, state.st_size
 
 
 def _is_compiled(spec: ModuleSpec | None) -> bool:

@@ -25,6 +25,7 @@ from covalab.core.model import Outcome
 from covalab.namespace import exchange, hidden_state, pickling
 from covalab.namespace.covariables import Snapshot, Tracker, is_hidden, restore
 from covalab.worker import after, context, reporting
+from covalab.worker.local_modules import finder
 from covalab.worker.main_module import NodeMain
 from covalab.worker.outputs.recorder import recorder
 from covalab.worker.outputs.replays import set_history, without_outputs
@@ -70,6 +71,7 @@ class LiveSession:
         self._reuse: SessionReuse | None = None
         self._reused = Reused()
         self._beside = Beside()
+        finder.follow_files()
 
     @property
     def state(self) -> RecordState:
