@@ -670,3 +670,16 @@ def test_a_magic_that_a_cell_registers_is_there_when_others_do_not_run(tmp_path:
     first = run(cells, tmp_path)
 
     assert run(cells, tmp_path).shown == first.shown
+
+
+def test_a_value_that_raises_whatever_it_is_asked_is_one_like_others(tmp_path: Path) -> None:
+    """A cell failed by its `__getattr__`, which the cell never called."""
+    wild = "class Wild:\n    def __getattr__(self, name): raise RuntimeError(name)"
+    for _ in range(2):
+        both([wild, "wild = Wild()", "n = 1", "rows = [wild, n]\nlen(rows)"], tmp_path)
+
+
+def test_the_notebook_itself_is_found_after_a_cell_that_was_reused(tmp_path: Path) -> None:
+    """The name of the module was bound to the process's own one, and what was set there was in no cell."""
+    for n in (5, 6):
+        both(["import __main__", "x = 1", f"__main__.fresh = {n}", "fresh + x"], tmp_path)

@@ -20,3 +20,13 @@ def own_attribute(obj: object, name: str) -> Any:
         return object.__getattribute__(obj, name)
     except AttributeError:
         return None
+
+
+def function_of_member(member: object) -> Any:
+    """Return the function of a static or class method or of a property; anything else as it is.
+
+    >>> function_of_member(staticmethod(len)) is len
+    True
+    """
+    function = member.fget if isinstance(member, property) else own_attribute(member, "__func__")
+    return member if function is None else function

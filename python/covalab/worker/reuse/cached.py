@@ -20,6 +20,7 @@ from covalab.core import outputs
 from covalab.core.codec import USERS_ERRORS, digest_of, encode, inline_value
 from covalab.core.errors import CovalabError, ValueLost
 from covalab.core.model import DispatchId, Outcome, Reuse, Value
+from covalab.core.own_attributes import function_of_member, own_attribute
 from covalab.reuse_index import ReuseIndex
 from covalab.worker import after, context, reporting
 from covalab.worker.reuse import local_code, shown, surroundings
@@ -196,14 +197,14 @@ def _code_of(function: Any, seen: set[int]) -> Iterator[bytes]:
 def _part(value: Any, owner: str, seen: set[int]) -> Iterator[bytes]:
     if isinstance(value, types.ModuleType):
         yield value.__name__.encode()
-    elif isinstance(value, types.FunctionType) or hasattr(value, "__wrapped__"):
+    elif isinstance(value, types.FunctionType) or own_attribute(value, "__wrapped__") is not None:
         yield from _code_of(value, seen)
     elif isinstance(value, type) and value.__module__ == owner and id(value) not in seen:
         seen.add(id(value))
         for name, member in sorted(vars(value).items()):
             if name not in ("__dict__", "__weakref__", "__module__", "__doc__", "__annotations__"):
                 yield name.encode()
-                inner = getattr(member, "__func__", None) or getattr(member, "fget", None) or member
+                inner = function_of_member(member)
                 yield from _part(inner, owner, seen)
     elif isinstance(value, type):
         yield f"{value.__module__}.{value.__qualname__}".encode()

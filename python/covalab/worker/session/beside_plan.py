@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from covalab.core.own_attributes import own_attribute
 from covalab.core.plain_types import ATOMS
 from covalab.namespace.covariables import Tracker
 from covalab.worker.reuse.runs import CellRun
@@ -136,7 +137,7 @@ def _is_shared_memory(value: object) -> bool:
     while value is not None and seen < 8:  # views of views
         if type(value).__name__ in ("memmap", "mmap", "SharedMemory"):
             return True
-        value, seen = getattr(value, "base", None), seen + 1
+        value, seen = own_attribute(value, "base"), seen + 1
     return False
 
 

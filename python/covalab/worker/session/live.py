@@ -11,8 +11,8 @@ import pickle
 import secrets
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, Final
 
 import msgspec
@@ -94,7 +94,8 @@ class LiveSession:
             self._replay(replay)
         unstorable = {name: self.namespace[name] for name in state.snapshot.unstorable if name in self.namespace}
         self._clear()
-        restore(state.snapshot, self._blobs, self.namespace)
+        with self._as_main():
+            restore(state.snapshot, self._blobs, self.namespace)
         self.namespace.update(unstorable)
         self._unnamed.take_out()
         put_in_order(self.namespace, state.order)
@@ -108,7 +109,8 @@ class LiveSession:
         """Run a cell again for the values that could not be stored."""
         kept = {name: self.namespace[name] for name in replay.names if name in self.namespace}
         self._clear()
-        restore(replay.before, self._blobs, self.namespace)
+        with self._as_main():
+            restore(replay.before, self._blobs, self.namespace)
         self.namespace.update(kept)
         _apply(replay.hidden)
         with without_outputs():
@@ -319,7 +321,8 @@ class LiveSession:
     def _catch_up(self) -> None:
         """Load what cells have made that did not run here."""
         if self._reused:
-            self._reused.load(self._state, self._tracker, self._blobs, self.namespace)
+            with self._as_main():
+                self._reused.load(self._state, self._tracker, self._blobs, self.namespace)
             if self._reuse is not None:
                 self._reuse.now = hidden_state.capture()
 
@@ -330,7 +333,7 @@ class LiveSession:
         _apply(notebook.hidden)
         self._sources.add(notebook.sources)
         remember_all(notebook.sources)
-        with hidden_state.kept_generators():
+        with self._as_main(), hidden_state.kept_generators():
             if notebook.is_exchange:
                 return exchange.receive(notebook.data, self.namespace)
             self.namespace.update(pickling.loads(notebook.data, self.namespace))
@@ -340,10 +343,15 @@ class LiveSession:
         remember(filename, text)
         self._sources.add({filename: text})
         code = "\n".join(text.split("\n")[first_line - 1 :])
+        with self._as_main(), self._replaced.in_place():
+            return run_cell(code, filename=filename, namespace=self.namespace, first_line=first_line)
+
+    @contextmanager
+    def _as_main(self) -> Iterator[None]:
+        """Let `__main__` be the notebook: while a cell runs, and while values arrive, of which one may be it."""
         own, sys.modules[_MAIN] = sys.modules[_MAIN], self._main
         try:
-            with self._replaced.in_place():
-                return run_cell(code, filename=filename, namespace=self.namespace, first_line=first_line)
+            yield
         finally:
             sys.modules[_MAIN] = own
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from covalab.core.cell_source import text_of
+from covalab.core.own_attributes import own_attribute
 from covalab.namespace.definitions import tracked_definition
 from covalab.worker.outputs.shell import shell
 from covalab.worker.reuse import code as code_facts
@@ -186,7 +187,7 @@ def _clocks(found: Iterable[tuple[str, Any]]) -> Iterator[str]:
     """Yield doubts about names of the module of clocks, or of a function of it, whatever these are called."""
     for name, value in found:
         is_renamed = value is time and name.rpartition(".")[2] != "time"
-        if is_renamed or (getattr(value, "__self__", None) is time and value is not time.sleep):
+        if is_renamed or (own_attribute(value, "__self__") is time and value is not time.sleep):
             yield f"{name}: may ask for the time"
 
 

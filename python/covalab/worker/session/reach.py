@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from covalab.core.cell_source import READERS_OF_TEXT, text_of, words_in
-from covalab.core.own_attributes import own_attribute
+from covalab.core.own_attributes import function_of_member, own_attribute
 
 _MAIN: Final = "__main__"
 _WORD: Final = re.compile(r"[^\W\d]\w*")
@@ -93,8 +93,7 @@ def sources_of(values: Iterable[object]) -> dict[str, str]:
     for value in values:
         members = vars(value).values() if isinstance(value, type) and value.__module__ == _MAIN else (value,)
         for one in members:
-            function = one.fget if isinstance(one, property) else own_attribute(one, "__func__")
-            code = own_attribute(one if function is None else function, "__code__")
+            code = own_attribute(function_of_member(one), "__code__")
             if isinstance(code, types.CodeType) and code.co_filename not in found:
                 text = text_of(code.co_filename)
                 if text is not None:
