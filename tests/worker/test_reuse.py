@@ -244,6 +244,7 @@ DOUBTS = [
     ("!true", "uses `system`"),
     ("import os\nn = os.system('true')", "uses `system`"),
     ("import os\nthere = os.path.exists('made.txt')", "uses `exists`"),
+    ("import os\nis_link = os.path.islink('made.txt')", "uses `islink`"),
     ("import socket\ns = socket.gethostname()", "uses `socket`"),
     ("g = (n for n in 'abc')", "makes g, which cannot be stored"),
     ("import threading\nthreading.Thread(target=print).start()", "uses `Thread`"),

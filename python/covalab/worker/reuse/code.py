@@ -25,6 +25,7 @@ IMPURE: Final = frozenset(
         *("ctypes", "cffi", "socket", "urlopen", "urlretrieve", "requests", "httpx", "aiohttp", "gc", "weakref"),
         *("ipywidgets", "interact", "interactive", "FigureWidget", "widgets", "tensorflow", "Faker"),
         *("exists", "lexists", "isfile", "isdir", "is_file", "is_dir", "getmtime", "getctime", "getatime", "getsize"),
+        *("readlink", "islink", "is_symlink", "getxattr", "listxattr", "which"),
         *("stat", "lstat", "access", "disk_usage", "statvfs", "samefile", "get_state", "getstate", "bit_generator"),
         *("numba", "njit", "jit", "guvectorize", "atexit", "faulthandler", "settrace", "setprofile", "memmap"),
     }
