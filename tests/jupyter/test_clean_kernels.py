@@ -57,7 +57,8 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kernel, 
 
 def look(kernel: Kernel) -> list[Any]:
     """Return what four tasks of a kernel see."""
-    return list(eval(kernel.succeed(LOOK).printed.splitlines()[-1]))  # before it: that COUNT was set again
+    printed = kernel.succeed(LOOK).printed.splitlines()
+    return list(eval(next(line for line in printed if line.startswith("["))))  # beside it: that COUNT was set again
 
 
 def test_a_kernel_does_not_see_what_another_did(kernels: tuple[Kernel, Kernel]) -> None:

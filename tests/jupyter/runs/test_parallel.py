@@ -52,7 +52,7 @@ def test_independent_cells_run_side_by_side_and_others_wait(live: Client, tmp_pa
         tagged("getattr(file, 'wri' 'te_text')(str(len(kept)))", "parallel"),
     )
 
-    ran = CliRunner().invoke(main, ["run", str(path), "--parallel"])
+    ran = CliRunner().invoke(main, ["run", str(path), "--parallel", "--fresh"])
 
     assert ran.exit_code == 0, ran.output
     lines = ran.stderr.splitlines()

@@ -105,7 +105,8 @@ async def test_what_is_left_of_a_run_runs_with_the_editors_text(ask: Any, live: 
     assert await asyncio.to_thread(wait_for_end, live, again) == "completed"
     view = await ask(f"dispatches/{again}/notebook")
     assert (view["resumed"], view["reused"]) == (run, [cells[0]["node"]])
-    assert view["why"] == {str(cells[0]["node"]): "reused: the run before it had completed it"}
+    why = [view["why"][str(cell["node"])] for cell in cells]
+    assert why == ["reused: the run before it had completed it", *["ran: no run of this text is kept"] * 2]
     executed = await ask(f"dispatches/{again}/notebook/executed")
     assert [shown(cell) for cell in code(executed)] == [["1\n"], [], ["1.5"]]
     problem = await ask("notebooks", {**mended, "resume": "no-such-run"}, code=400)
