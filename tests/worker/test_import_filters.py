@@ -67,6 +67,7 @@ def folder(tmp_path: Path) -> Path:
     ("imports", "seen"),
     [
         (["import filters_plain"], [[]]),
+        (["exec('import filters_base', {'__name__': 'covalab.worker.random_state'})"], [[]]),  # for tasks of all kinds
         (["import filters_base", "pass"], [["Mine", "Last"]] * 2),
         (["from filters_of_user import part", "import filters_base"], [["Other", "Mine", "Last"]] * 2),
         (["import filters_of_user.part as p"], [["Other", "Mine", "Last"]]),

@@ -29,6 +29,8 @@ class _State:
 _state: Final = _State()
 _LOOK_FIRST: Final = frozenset({"IPython.core.formatters"})
 """Modules that import a package for those who have imported it: where it is among the modules already."""
+_OWN: Final = f"{__name__.partition('.')[0]}."
+"""So do ours: random generators of NumPy are seeded at each task, also of one that never heard of NumPy."""
 
 
 def keep_in(filters: list[Any]) -> None:
@@ -41,7 +43,8 @@ class _WaitingSpec(ModuleSpec):
 
     @property
     def _initializing(self) -> bool:
-        if sys._getframe(1).f_globals.get("__name__") in _LOOK_FIRST:  # noqa: SLF001 - there is no public way
+        importer = str(sys._getframe(1).f_globals.get("__name__"))  # noqa: SLF001 - there is no public way
+        if importer in _LOOK_FIRST or importer.startswith(_OWN):
             return False
         self.__class__ = ModuleSpec  # type: ignore[assignment] # once
         _apply(self.name.partition(".")[0])
