@@ -684,3 +684,43 @@ def test_the_notebook_itself_is_found_after_a_cell_that_was_reused(tmp_path: Pat
     """The name of the module was bound to the process's own one, and what was set there was in no cell."""
     for n in (5, 6):
         both(["import __main__", "x = 1", f"__main__.fresh = {n}", "fresh + x"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "shown"),
+    [
+        ("random.seed({})", "random.seed(2)", "random.random()"),
+        ("np.random.seed({})", "np.random.seed(2)", "np.random.rand()"),
+        ("os.environ['LAW_X'] = '{}'", "os.environ['LAW_X'] = '2'", "os.environ['LAW_X']"),
+        (
+            "os.environ['LAW_X'] = '{}'",
+            "os.environ.pop('LAW_X', None)\nos.environ['LAW_X'] = '2'",
+            "os.environ['LAW_X']",
+        ),
+        ("np.set_printoptions(precision={})", "np.set_printoptions(precision=2)", "np.array([1 / 3])"),
+        (
+            "logging.getLogger('law').setLevel({}0)",
+            "logging.getLogger('law').setLevel(20)",
+            "logging.getLogger('law').level",
+        ),
+        (
+            "warnings.simplefilter('ignore' if {} > 2 else 'error')",
+            "warnings.simplefilter('error')",
+            "warnings.filters[0][0]",
+        ),
+        ("gc.set_threshold({}00)", "gc.set_threshold(200)", "gc.get_threshold()"),
+        ("decimal.getcontext().prec = {}", "decimal.getcontext().prec = 2", "decimal.Decimal(1) / 3"),
+        ("rows[0] = {}", "rows[0] = 2", "rows"),
+        ("Box.n = {}", "Box.n = 2", "Box.n"),
+        ("f.n = {}", "f.n = 2", "f.n"),
+        ("os.chdir('/' if {} > 2 else '/tmp')", "os.chdir('/tmp')", "os.getcwd()"),
+        ("sys.setrecursionlimit({}000)", "sys.setrecursionlimit(2000)", "sys.getrecursionlimit()"),
+    ],
+)
+def test_what_sets_something_as_it_was_runs_where_it_was_otherwise(
+    first: str, then: str, shown: str, tmp_path: Path
+) -> None:
+    """It changed nothing the first time, and was taken for a cell that has no effect."""
+    start = "import decimal, gc, logging, os, random, sys, warnings, numpy as np\nrows = [0]\nclass Box: n = 0\ndef f(): ..."
+    for n in (2, 3):
+        both([start, first.format(n), then, shown], tmp_path)

@@ -24,6 +24,7 @@ _BY_NAME: Final = frozenset({"environment"})
 _FILTERS: Final = "filters"
 _LOGGING: Final = "logging"
 _PROCESS: Final = "process"
+_SETS_STATE: Final = frozenset({"setstate", "set_state", "set_rng_state", "set_bit_generator"})
 _WORDS: Final = {
     _FILTERS: frozenset({"warnings", "filterwarnings", "simplefilter", "catch_warnings", "resetwarnings"}),
     _LOGGING: frozenset({"logging", "setLevel", "basicConfig", "getLogger", "disable", "set_verbosity"}),
@@ -98,9 +99,17 @@ def after(
     return found
 
 
-def read(before: Mapping[str, str], after_: Mapping[str, str]) -> dict[str, str]:
-    """Return the parts that count for a run: settings, and those generators that it used."""
-    return {name: digest for name, digest in before.items() if name not in GENERATORS or after_.get(name, "") != digest}
+def read(before: Mapping[str, str], after_: Mapping[str, str], words: Collection[str]) -> dict[str, str]:
+    """Return the parts that count for a run: settings, and those generators that it used.
+
+    Code that sets a generator to the state that it has changes nothing, and would change it where the state is another.
+    """
+    sets = any("seed" in word.lower() or word in _SETS_STATE for word in words)
+    return {
+        name: digest
+        for name, digest in before.items()
+        if name not in GENERATORS or sets or after_.get(name, "") != digest
+    }
 
 
 def used_unknown(before: Mapping[str, str], after_: Mapping[str, str]) -> list[str]:

@@ -250,7 +250,7 @@ class SessionReuse:
             {label_of(one): digests[label_of(one)] for one in inputs},
             sorted((begun.words | looked.identifiers) - begun.names),
             digest_of_all(digests.values()) if looked.is_dynamic else "",
-            hidden_parts.read(parts_before, parts),
+            hidden_parts.read(parts_before, parts, begun.words | looked.identifiers),
             {name: begun.states.get(name, "") for name in states},
             before.world,
             surroundings.take(watch.files, read, looked.tops(imported), modules, watch.variables_before),
