@@ -721,6 +721,6 @@ def test_what_sets_something_as_it_was_runs_where_it_was_otherwise(
     first: str, then: str, shown: str, tmp_path: Path
 ) -> None:
     """It changed nothing the first time, and was taken for a cell that has no effect."""
-    start = "import decimal, gc, logging, os, random, sys, warnings, numpy as np\nrows = [0]\nclass Box: n = 0\ndef f(): ..."
+    start = "import decimal, gc, logging, os, random, sys, warnings, numpy as np\nrows = [0]\nclass Box: n = 0"
     for n in (2, 3):
-        both([start, first.format(n), then, shown], tmp_path)
+        both([start, "def f(): ...", first.format(n), then, shown], tmp_path)
