@@ -63,12 +63,8 @@ export function errorLabel(type: ErrorType): string {
 }
 
 const ERROR_WORDS: Readonly<Partial<Record<ErrorType, string>>> = {
-  runtime: 'raised an error',
-  timeout: 'time limit',
-  serialization: 'not packed',
-  storage: 'not stored',
-  dependency: 'not started',
-  deps: 'not prepared'
+  runtime: 'runtime error',
+  dependency: 'dependency failed'
 };
 
 /** Return an error type in a word or two, beside its number of tasks. */
