@@ -39,13 +39,18 @@ class PartPickles:
         return None
 
     def _look_at_definition(self, tracker: str, definition: object) -> None:
-        if tracker in self._pickles_of_definitions:
-            return
-        made = pickled(([definition], {}), self._namespace, (definition,))
-        self._definitions[tracker] = definition
-        self._pickles_of_definitions[tracker] = made
-        for other, found in made.pickler.definitions.items():
-            self._look_at_definition(other, found)
+        """Pickle a definition and those that it refers to, directly or not: all of them, or none counts."""
+        made: dict[str, Pickled] = {}
+        definitions: dict[str, Any] = {}
+        waiting = [(tracker, definition)]
+        while waiting:
+            tracker, definition = waiting.pop()
+            if tracker not in self._pickles_of_definitions and tracker not in made:
+                made[tracker] = pickled(([definition], {}), self._namespace, (definition,))
+                definitions[tracker] = definition
+                waiting += made[tracker].pickler.definitions.items()
+        self._definitions.update(definitions)
+        self._pickles_of_definitions.update(made)
 
     def look_at_mates(self, stored_with: Callable[[str], Iterable[str]]) -> None:
         """Look also at the definitions that were stored with those which were looked at.

@@ -12,6 +12,7 @@ import secrets
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, Final
 
@@ -39,7 +40,16 @@ from covalab.worker.session.beside_plan import beside_obstacle, shown_warnings
 from covalab.worker.session.cell_text import CellText, NotebookNames
 from covalab.worker.session.independence import SessionNames, broken, dependence, without_rebound
 from covalab.worker.session.reach import is_of_shell, reached
-from covalab.worker.session.record import ANNOTATIONS, RESULT, CellRecord, RecordState, Replay, put_in_order, unfinished
+from covalab.worker.session.record import (
+    ANNOTATIONS,
+    RESULT,
+    CellRecord,
+    RecordState,
+    Replay,
+    needed_replays,
+    put_in_order,
+    unfinished,
+)
 from covalab.worker.session.reuse import SessionReuse
 from covalab.worker.session.reused import Reused
 from covalab.worker.session.sources import CellSources
@@ -90,8 +100,10 @@ class LiveSession:
         """Put the session together as it was after a cell of another process."""
         state = record.state
         self._sources.restore(record)
+        made: set[str] = set()
         for replay in state.replays:
-            self._replay(replay)
+            self._replay(replay, made)
+            made.update(replay.names)
         unstorable = {name: self.namespace[name] for name in state.snapshot.unstorable if name in self.namespace}
         self._clear()
         with self._as_main():
@@ -105,9 +117,11 @@ class LiveSession:
         self._tracker = Tracker(self.namespace, self._is_hidden)
         self.token, self._state = state.token, state
 
-    def _replay(self, replay: Replay) -> None:
-        """Run a cell again for the values that could not be stored."""
-        kept = {name: self.namespace[name] for name in replay.names if name in self.namespace}
+    def _replay(self, replay: Replay, made: AbstractSet[str]) -> None:
+        """Run a cell again for the values that could not be stored, beside those that earlier such cells made."""
+        # What could be stored before this cell is restored as it was then, not as a cell before that left it.
+        wanted = [name for name in made if name in self.namespace and name not in replay.before.names]
+        kept = {name: self.namespace[name] for name in wanted}
         self._clear()
         with self._as_main():
             restore(replay.before, self._blobs, self.namespace)
@@ -360,7 +374,8 @@ class LiveSession:
         wanted = words | reached(words, self.namespace)
         stored = self._state.snapshot.covariables
         kept = tuple(one for one in stored if not one.names or not wanted.isdisjoint(one.names))
-        return Replay(cell.text, cell.filename, cell.first_line, (), Snapshot(kept, {}), self._state.hidden)
+        needs = tuple(name for name in self._state.snapshot.unstorable if name in wanted)
+        return Replay(cell.text, cell.filename, cell.first_line, (), Snapshot(kept, {}), self._state.hidden, needs)
 
     def _stored(self, cell: CellText, given: Iterable[str], end: CellEnd, replay: Replay) -> RecordState:
         before = self._state
@@ -380,10 +395,9 @@ class LiveSession:
             self.namespace.pop(RESULT, None)
         left_out = {RESULT, ANNOTATIONS}  # no reason to run a cell again
         unstorable = {name: reason for name, reason in snapshot.unstorable.items() if name not in left_out}
-        replays = [one for one in before.replays if any(name in unstorable for name in one.names)]
         involved = tuple(name for name in unstorable if name in touched)
-        if involved:
-            replays.append(msgspec.structs.replace(replay, names=involved))
+        last = [msgspec.structs.replace(replay, names=involved)] if involved else []
+        replays = needed_replays([*before.replays, *last], unstorable)
         sources, older = self._sources.stored()
         return RecordState(
             before.number + 1,

@@ -61,7 +61,8 @@ class Broken(msgspec.Struct, frozen=True, array_like=True):
 class Replay(msgspec.Struct, frozen=True):
     """A cell that must run again where the session is restored, because of values that cannot be stored.
 
-    `names` are those values, `before` what it reads, as it was before the cell ran.
+    `names` are those values, `before` what it reads, as it was before the cell ran, and `needs` what it reads that
+    could not be stored then, which earlier such cells make.
     """
 
     text: str
@@ -70,6 +71,18 @@ class Replay(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
     before: Snapshot
     hidden: bytes
+    needs: tuple[str, ...] = ()
+
+
+def needed_replays(replays: Iterable[Replay], unstorable: Iterable[str]) -> list[Replay]:
+    """Return the cells that must run again for names that cannot be stored, and those that make what these read."""
+    wanted = {*unstorable}
+    needed: list[Replay] = []
+    for replay in reversed([*replays]):
+        if not wanted.isdisjoint(replay.names):
+            needed.insert(0, replay)
+            wanted.update(replay.names, replay.needs)
+    return needed
 
 
 class RecordState(msgspec.Struct, frozen=True):
