@@ -150,7 +150,7 @@ class BlobStore:
             if not isinstance(error, OSError):
                 raise
             remedy = "free some space or make it writable, or set COVALAB_DATA_DIR to another folder"
-            why = open_files.explain() if open_files.is_scarcity(error) else f"{error.strerror}; {remedy}"
+            why = open_files.explained(error, f"{error.strerror}; {remedy}")
             message = f"cannot write a value of {encoded.size:,} bytes to {self.folder}: {why}"
             raise DataFolderError(message) from error
 
@@ -208,7 +208,7 @@ class BlobStore:
                     file.write(chunk)
             self.adopt_whole(temporary, digest, size)
         except OSError as error:
-            why = open_files.explain() if open_files.is_scarcity(error) else f"{error.strerror}; free some space"
+            why = open_files.explained(error, f"{error.strerror}; free some space")
             message = f"cannot write a value of {size:,} bytes to {self.folder}: {why}"
             raise DataFolderError(message) from error
         finally:
@@ -277,7 +277,7 @@ class BlobStore:
             raise self._damaged(digest, 0) from error
         except OSError as error:
             if error.errno != errno.EIO:  # not a sector that cannot be read: this process may not, or has no more files
-                why = open_files.explain() if open_files.is_scarcity(error) else error.strerror
+                why = open_files.explained(error, str(error.strerror))
                 message = f"the value {digest[:12]}… in {self.folder} cannot be read: {why}"
                 raise DataFolderError(message) from error
             message = f"the value {digest[:12]}… in {self.folder} cannot be read: {error.strerror}; check the disk"

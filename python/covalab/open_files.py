@@ -66,6 +66,11 @@ def are_scarce() -> bool:
     return False
 
 
+def explained(error: BaseException | None, otherwise: str) -> str:
+    """Return why something failed: that no more files can be opened, with what to do, or what is to be said else."""
+    return explain() if is_scarcity(error) else otherwise
+
+
 def explain() -> str:
     """Return that no more files can be opened, and what to do."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]

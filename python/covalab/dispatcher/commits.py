@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 from collections.abc import Callable, Collection
 from typing import Final, TypeVar
@@ -177,13 +176,15 @@ class Commits:
 
         about = [it.summary.id for it in writes]
         about += [submission.id for it in writes for submission, _ in it.new_children]
-        for n_tries in itertools.count():
+        n_tries = 0
+        while True:
             try:
                 return await self.write(job, about)
             except DataFolderError as error:
                 # Nothing is lost: the outcomes wait here, and nothing new is started until they are on the disk.
                 if n_tries % _SAID_EVERY == 0:
                     _log.error("%s; trying again every %g s", error, RETRY_SECONDS)
+                n_tries += 1
                 await asyncio.sleep(RETRY_SECONDS)
             except TakenOver:
                 raise
@@ -197,4 +198,3 @@ class Commits:
                 for it in writes:
                     keys |= await self._record([it])
                 return keys
-        raise AssertionError

@@ -328,16 +328,16 @@ def set_attributes(obj: Any, state: Any) -> None:
 
 def reduce_module(module: types.ModuleType) -> tuple[Any, ...]:
     """Return how a module is found."""
-    if module.__name__ in sys.modules and not is_made_module(module.__name__):
+    if module.__name__ in sys.modules and not carry_made_module(module.__name__):
         return find_module, (module.__name__,)
     made: tuple[Any, ...] = theirs._module_reduce(module)  # noqa: SLF001 - one that the notebook made
     return made
 
 
-def is_made_module(name: str) -> bool:
-    """Return whether a module is one that code has made and put among those that are loaded: no import finds it.
+def carry_made_module(name: str) -> bool:
+    """Let functions and classes of a module travel with their code from now on, if no import finds it.
 
-    Its functions and classes travel with their code from then on, like those of the notebook.
+    Return whether it is such a module: one that code has made and put among those that are loaded.
     """
     module = sys.modules.get(name.partition(".")[0])
     is_made = (

@@ -16,18 +16,14 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
+from covalab import umask
+
 _Settings: TypeAlias = "dict[str, Any]"
 _START_METHODS: Final = multiprocessing.get_all_start_methods()
 _OF_DIALECT: Final = (
     *("delimiter", "doublequote", "escapechar", "lineterminator", "quotechar", "quoting", "skipinitialspace"),
     "strict",
 )
-
-
-def _read_umask() -> int:
-    umask = os.umask(0o077)
-    os.umask(umask)
-    return umask
 
 
 def _read_stack() -> int:
@@ -65,7 +61,7 @@ def _put_interpreter(settings: _Settings) -> None:
 _SETTINGS: Final[dict[str, tuple[Callable[[], Any], Callable[[Any], object]]]] = {
     "switch interval": (sys.getswitchinterval, sys.setswitchinterval),
     "garbage collection": (lambda: (gc.isenabled(), gc.get_threshold()), _put_collection),
-    "mask of new files": (_read_umask, os.umask),
+    "mask of new files": (umask.current, os.umask),
     "stack of new threads": (_read_stack, threading.stack_size),
     "time limit of sockets": (socket.getdefaulttimeout, socket.setdefaulttimeout),
     "start of processes": (_read_method, _put_method),
@@ -73,7 +69,7 @@ _SETTINGS: Final[dict[str, tuple[Callable[[], Any], Callable[[Any], object]]]] =
 
 
 def _defaults_of_interpreter() -> _Settings:
-    return {**_AT_START, "mask of new files": _read_umask()}  # that of whoever runs the notebook
+    return {**_AT_START, "mask of new files": umask.current()}  # that of whoever runs the notebook
 
 
 _AT_START: Final = {

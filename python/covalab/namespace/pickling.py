@@ -31,11 +31,11 @@ from covalab.namespace.arrays import ArrayReducer
 from covalab.namespace.definitions import (
     TARGET,
     Target,
+    carry_made_module,
     globals_of,
     hands_on,
     is_class_made_here,
     is_container_with_own_methods,
-    is_made_module,
     owners_of_cells,
     reduce_cell,
     reduce_class,
@@ -169,7 +169,7 @@ class NamespacePickler(NotebookPickler):
         name = str(module)
         if name not in self.modules:
             self.modules.add(name)
-            is_made_module(name)
+            carry_made_module(name)
 
     def _module(self, module: types.ModuleType) -> Any:
         self.modules.add(module.__name__)

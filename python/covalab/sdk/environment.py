@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from covalab import umask
 from covalab._version import __version__
 from covalab.core.codec import printable
 from covalab.core.errors import WorkingFolderGone
@@ -42,7 +43,7 @@ def environment(folder: str | None = None) -> Environment:
         versions=_versions(),
         shell_env={name: sendable(os.environ[name]) for name in _SHELL if name in os.environ},
         sys_path=[sendable(entry) for entry in sys_path],
-        umask=_umask(),
+        umask=umask.current(),
     )
 
 
@@ -131,16 +132,6 @@ def _at_start() -> dict[bytes, bytes]:
     if not entries or not all(b"=" in entry for entry in entries):
         return _AT_IMPORT
     return {name: value for name, _, value in (entry.partition(b"=") for entry in entries)}
-
-
-def _umask() -> int:
-    """Return the umask of this process."""
-    with suppress(OSError, ValueError, StopIteration), open("/proc/self/status", "rb") as status:
-        # Setting it is the only other way to read it, and another thread may make a file meanwhile.
-        return int(next(line for line in status if line.startswith(b"Umask:")).split()[1], 8)
-    umask = os.umask(0o077)
-    os.umask(umask)
-    return umask
 
 
 @functools.cache

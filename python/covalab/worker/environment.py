@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
+from covalab import umask
 from covalab.blobs import BlobStore
 from covalab.core import local_modules, process_variables
 from covalab.core.os_text import received
@@ -159,13 +160,11 @@ def own_folder() -> str:
 
 def _own() -> _State:
     if _Process.own is None:
-        umask = os.umask(0o077)
-        os.umask(umask)
         try:
             folder = os.getcwd()
         except FileNotFoundError:  # it was removed
             folder = tempfile.gettempdir()
-        _Process.own = _State(current_variables(), umask, folder, list(sys.path))
+        _Process.own = _State(current_variables(), umask.current(), folder, list(sys.path))
     return _Process.own
 
 

@@ -24,6 +24,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final, cast
 
+from covalab import umask
 from covalab.worker import import_filters
 
 _ABSENT: Final = object()
@@ -39,8 +40,7 @@ class ProcessSettings:
         self._before = _copied(_read())
         import_filters.keep_in(self._before[_POSITION_OF_FILTERS])
         self._setters = _setters()
-        self._umask = os.umask(0o77)
-        os.umask(self._umask)
+        self._umask = umask.current()
         self._stack = threading.stack_size()  # sets it to 0 by that
         threading.stack_size(self._stack)
 

@@ -177,8 +177,7 @@ class Handler(web.RequestHandler):
             status, problem = error.status_code, Problem("DispatcherError", message)
         else:
             status = status_code
-            scarce = open_files.is_scarcity(error)
-            what = open_files.explain() if scarce else f"{type(error).__name__}: {error}; see `covalab logs`"
+            what = open_files.explained(error, f"{type(error).__name__}: {error}; see `covalab logs`")
             problem = Problem("DispatcherError", what)
         self.answer(problem, status)
 

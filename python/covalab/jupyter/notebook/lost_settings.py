@@ -12,7 +12,7 @@ import types
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from covalab.worker.reuse.code import root_of, settings_in
+from covalab.worker.reuse.code import imported_in, root_of, settings_in
 
 _TRAVEL: Final = frozenset(
     {
@@ -46,7 +46,8 @@ def lost_settings(tree: ast.AST, namespace: Mapping[str, Any]) -> list[LostSetti
     >>> lost_settings(ast.parse("import pandas as pd\npd.set_option('display.width', 3)"), {})
     []
     """
-    packages = {**_packages_in(namespace), **_imported_in(tree)}
+    imported = {name: module.partition(".")[0] for name, module in imported_in(tree).items() if module}
+    packages = {**_packages_in(namespace), **imported}
     # In `with package.config.set(...):` it is put back at the end.
     passing = {id(item.context_expr) for node in ast.walk(tree) for item in getattr(node, "items", [])}
     found: list[LostSetting] = []
@@ -80,13 +81,3 @@ def _packages_in(namespace: Mapping[str, Any]) -> dict[str, str]:
         elif isinstance(value, type | types.FunctionType | types.BuiltinFunctionType) and value.__module__:
             found[name] = str(value.__module__).partition(".")[0]
     return {name: package for name, package in found.items() if package not in ("__main__", "__mp_main__", "covalab")}
-
-
-def _imported_in(tree: ast.AST) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {one.asname or one.name.partition(".")[0]: one.name.partition(".")[0] for one in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {one.asname or one.name: node.module.partition(".")[0] for one in node.names}
-    return found

@@ -108,9 +108,7 @@ def warn_of_settings(name: str, cell: Cell, namespace: Mapping[str, Any]) -> Non
         f"electron {name!r}: {codes} sets something in {packages} in the cell's own process, where the cells after it "
         "do not run; if they need it, leave it a plain cell"
     )
-    filename = filename_for("electron", name, cell.text)
-    remember(filename, cell.text)
-    warnings.warn_explicit(message, LostSettingWarning, filename, lost[0].line)
+    _warn(LostSettingWarning, message, name, cell, lost[0].line)
 
 
 def _refuse_change_of_shell(node: ast.AST) -> None:
@@ -162,9 +160,7 @@ def call_out(
         f"electron {name!r} reads {listed(unknown)}, which is not known here. {''.join(hints)}"
         "run the cell that makes it before this electron is dispatched"
     )
-    filename = filename_for("electron", name, cell.text)
-    remember(filename, cell.text)
-    warnings.warn_explicit(message, UnknownNameWarning, filename, cell.scope.reads[unknown[0]])
+    _warn(UnknownNameWarning, message, name, cell, cell.scope.reads[unknown[0]])
 
 
 def warn_of_changes(name: str, cell: Cell, names: Names, outputs: Sequence[str]) -> None:
@@ -179,7 +175,11 @@ def warn_of_changes(name: str, cell: Cell, names: Names, outputs: Sequence[str])
         f"the electron has a copy; to hand it on, name what it returns: %%electron {name} -> "
         f"{', '.join(dict.fromkeys([*outputs, *changed]))}"
     )
-    # The warning is shown with the line of the cell, which `linecache` must know.
+    _warn(InPlaceWarning, message, name, cell, lost[0].line)
+
+
+def _warn(kind: type[UserWarning], message: str, name: str, cell: Cell, line: int) -> None:
+    """Warn about a line of an electron's cell, which is shown with the warning."""
     filename = filename_for("electron", name, cell.text)
-    remember(filename, cell.text)
-    warnings.warn_explicit(message, InPlaceWarning, filename, lost[0].line)
+    remember(filename, cell.text)  # for `linecache`
+    warnings.warn_explicit(message, kind, filename, line)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from covalab import umask
 from covalab.blobs import BlobStore
 from covalab.client import Client, connect
 from covalab.core.errors import CovalabError, GraphError
@@ -160,9 +161,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     try:
         with os.fdopen(number, "wb") as file:
             file.write(data)
-        umask = os.umask(0o022)
-        os.umask(umask)
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~umask
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~umask.current()
         Path(name).chmod(mode)
         Path(name).replace(path)
     except BaseException:

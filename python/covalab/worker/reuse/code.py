@@ -137,7 +137,7 @@ def facts_of(
         Whether a module is one of the user's own, whose data are looked at as a whole.
     """
     found = CodeFacts(set(), [], settings=[])
-    imported = _imported_in(tree, is_local)
+    imported = {name for name, module in imported_in(tree).items() if not is_local(module)}
     says_now = False
     sleeps = {one.value for one in ast.walk(tree) if isinstance(one, ast.Attribute) and one.attr == "sleep"}
     for node in ast.walk(tree):
@@ -201,14 +201,20 @@ def _is_sleep(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> bool:
     return (alias.name, alias.asname) == (wanted, None)
 
 
-def _imported_in(tree: ast.AST, is_local: Callable[[str], bool]) -> set[str]:
-    """Return the names that code imports, also inside a function."""
-    found = set()
+def imported_in(tree: ast.AST) -> dict[str, str]:
+    """Return the names that code imports, also inside a function, and of each the module that it imports.
+
+    Examples
+    --------
+    >>> imported_in(ast.parse("import os.path, numpy as np; from math import pi; from . import helpers"))
+    {'os': 'os.path', 'np': 'numpy', 'pi': 'math', 'helpers': ''}
+    """
+    found: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.asname or alias.name.partition(".")[0] for alias in node.names if not is_local(alias.name)}
-        elif isinstance(node, ast.ImportFrom) and not is_local(node.module or ""):
-            found |= {alias.asname or alias.name for alias in node.names}
+            found |= {alias.asname or alias.name.partition(".")[0]: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {alias.asname or alias.name: node.module or "" for alias in node.names}
     return found
 
 
