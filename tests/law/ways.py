@@ -246,6 +246,8 @@ def plain_cells(cells: Sequence[str]) -> frozenset[int]:
             plain.add(n)
         else:
             made |= _bound(tree) if tree is not None else set()
+            if tree is not None and any(getattr(one, "module", "") == "__future__" for one in tree.body):
+                break  # it is for all cells after it
     return frozenset(plain)
 
 
