@@ -14,7 +14,8 @@ from jupyter_client.manager import start_new_kernel
 import covalab as ct
 from covalab.blobs import BlobStore
 from covalab.jupyter.cells.header import read_header
-from covalab.jupyter.notebook.session import Options, Session
+from covalab.jupyter.notebook.electron_cell import Options
+from covalab.jupyter.notebook.session import Session
 from covalab.namespace.covariables import Tracker
 
 CELLS = 100

@@ -18,7 +18,8 @@ from tests.jupyter.corpus import Example, copied, describes, examples, same, set
 from covalab.core.missing_values import Missing
 from covalab.jupyter.cells.cell import CellRefused, kind_of, names_of, read_cell
 from covalab.jupyter.cells.header import read_header
-from covalab.jupyter.notebook.session import Options, Session
+from covalab.jupyter.notebook.electron_cell import Options
+from covalab.jupyter.notebook.session import Session
 
 ALL = examples()
 REFUSED = [example for example in ALL if "refused" in example.facts or "syntax" in example.facts]

@@ -18,7 +18,8 @@ from covalab.core.codec import decode, encode
 from covalab.core.missing_values import Missing
 from covalab.core.model import EdgeKind, NodeKind
 from covalab.jupyter.cells.header import read_header
-from covalab.jupyter.notebook.session import Options, Session
+from covalab.jupyter.notebook.electron_cell import Options
+from covalab.jupyter.notebook.session import Session
 from covalab.sdk.building.lattice import Lattice
 from covalab.sdk.building.plan import Plan
 

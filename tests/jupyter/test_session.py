@@ -24,8 +24,9 @@ from covalab.core.model import RetryPolicy
 from covalab.jupyter.cells.cell import read_session_cell
 from covalab.jupyter.cells.header import read_header
 from covalab.jupyter.cells.ipython_lines import CellRefused
+from covalab.jupyter.notebook.electron_cell import Options
 from covalab.jupyter.notebook.refusals import InPlaceWarning, LostSettingWarning, refuse_alone, warn_of_settings
-from covalab.jupyter.notebook.session import _OF_A_CONTEXT, CellElectron, Options, Session, from_notebook
+from covalab.jupyter.notebook.session import _OF_A_CONTEXT, CellElectron, Session, from_notebook
 from covalab.namespace import hidden_state
 
 

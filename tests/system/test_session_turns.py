@@ -12,7 +12,7 @@ from tests.waiting import until
 
 import covalab as ct
 from covalab.client import Client
-from covalab.jupyter.notebook.session import Options
+from covalab.jupyter.notebook.electron_cell import Options
 
 WAIT = "import os, time\nwhile not os.path.exists({path!r}):\n    time.sleep(0.02)\n"
 

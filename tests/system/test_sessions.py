@@ -20,7 +20,8 @@ from tests.waiting import until
 import covalab as ct
 from covalab.client import Client
 from covalab.jupyter.cells.header import read_header
-from covalab.jupyter.notebook.session import Options, Session
+from covalab.jupyter.notebook.electron_cell import Options
+from covalab.jupyter.notebook.session import Session
 from covalab.sdk.results.result import Result
 
 pytestmark = [pytest.mark.usefixtures("live"), pytest.mark.sampled(5, of="file")]

@@ -75,15 +75,16 @@ def run(
     lost_after: int = -1,
     may_raise: bool = False,
     environment: Path | None = None,
+    history: bool = False,
 ) -> Notebook:
     """Run cells in a new process with a data folder, and return what became of them.
 
     `lost_after` is the number of a cell after which the session is lost and restored. A cell that fails is the last
     one, unless `may_raise`; the values are then those of what it left. `environment` is a further folder of installed
-    packages.
+    packages. `history` is whether cells read what others have shown.
     """
     read, write = _SERVER.Pipe(duplex=False)
-    options = (reuse, cwd or folder, variables or {}, tuple(path), lost_after, may_raise, environment)
+    options = (reuse, cwd or folder, variables or {}, tuple(path), lost_after, may_raise, environment, history)
     process = _SERVER.Process(target=_send, args=(write, list(cells), folder, *options))
     process.start()
     write.close()
@@ -104,6 +105,7 @@ def _send(
     lost_after: int,
     may_raise: bool,
     environment: Path | None,
+    history: bool,
 ) -> None:
     try:
         if environment is not None:
@@ -111,21 +113,24 @@ def _send(
             for module in (packages, local_code, surroundings):
                 vars(module)["environment_path"] = lambda: folders
         os.environ.update({"MPLBACKEND": INLINE_BACKEND, **variables})
+        cwd.mkdir(exist_ok=True)
         os.chdir(cwd)
         sys.path[:0] = path
         # A task process has no modules of tests, whose data would count as those of local modules.
         for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
             del sys.modules[name]
-        result: Any = _run(cells, folder, reuse, f"d{os.getpid()}", lost_after, may_raise)
+        result: Any = _run(cells, folder, reuse, f"d{os.getpid()}", lost_after, may_raise, history)
     except BaseException as error:  # noqa: BLE001 - the test gets it
         result = "".join(traceback.format_exception(error))
     write.send_bytes(pickle.dumps(result))
     os._exit(0)
 
 
-def _run(cells: Sequence[str], folder: Path, reuse: bool, dispatch: str, lost_after: int, may_raise: bool) -> Any:
+def _run(
+    cells: Sequence[str], folder: Path, reuse: bool, dispatch: str, lost_after: int, may_raise: bool, history: bool
+) -> Any:
     for name in ("blobs", "spool"):
-        (folder / name).mkdir(exist_ok=True)
+        (folder / name).mkdir(parents=True, exist_ok=True)
     blobs = BlobStore(folder / "blobs")
     reporting.process.reporter = types.SimpleNamespace(blobs=blobs)  # type: ignore[assignment]
     ipython.install()
@@ -138,7 +143,8 @@ def _run(cells: Sequence[str], folder: Path, reuse: bool, dispatch: str, lost_af
     try:
         for number, text in enumerate(cells):
             context.process.task = context.Context(dispatch, number)
-            cell = CellText(text, 1, filename_for("electron", f"cell_{number}", text), reuse=reuse, may_raise=may_raise)
+            filename = filename_for("electron", f"cell_{number}", text)
+            cell = CellText(text, 1, filename, reuse=reuse, may_raise=may_raise, history=history)
             try:
                 record = live.live_session(record).run(cell, None, {})
             except Exception:  # noqa: BLE001 - of any kind: the cell's

@@ -46,6 +46,22 @@ CASES: dict[str, tuple[Sequence[str], Any]] = {
     ),
 }
 
+HISTORY: dict[str, tuple[Sequence[str], Any]] = {
+    "what cells have shown": (["[1, 2]", "a = 3\na", "seen = _, __, _1, Out[2], sorted(Out), Out[1] is _1"], None),
+    "what has a name as well": (["a = [1]\na", "Out[1].append(2)", "seen = a, _1 is a, Out[1] is a"], None),
+    "what cannot be stored": (["(i for i in range(3))", "[4]", "seen = _, sorted(Out), len(In)"], ([4], [2], 4)),
+    "texts": (["a = 1", "a += 1\na", "%macro again 2\nseen = In[2], _i2, _i, str(again.value)"], None),
+}
+
+
+@pytest.mark.parametrize("case", HISTORY)
+def test_the_history_is_the_same_where_the_session_is_restored(case: str, tmp_path: Path) -> None:
+    """Texts of cells and what they have shown; what cannot be stored is missing."""
+    cells, seen = HISTORY[case]
+    found = run(cells, tmp_path / "restored", reuse=False, history=True, lost_after=1).values["seen"]
+    plain = run(cells, tmp_path / "plain", reuse=False, history=True).values["seen"]
+    assert found == (plain if seen is None else seen)
+
 
 @pytest.mark.parametrize("case", CASES)
 def test_values_that_cannot_be_stored_are_made_again(case: str, tmp_path: Path) -> None:

@@ -26,9 +26,10 @@ from covalab.jupyter.cells.header import read_header, without_comment
 from covalab.jupyter.cells.ipython_lines import CellRefused
 from covalab.jupyter.notebook.background import BackgroundCell
 from covalab.jupyter.notebook.display import Definition, Dispatches
+from covalab.jupyter.notebook.electron_cell import Options
 from covalab.jupyter.notebook.interrupt_magics import InterruptMagics
 from covalab.jupyter.notebook.magic_helpers import evaluate, id_in, magic, without_tags
-from covalab.jupyter.notebook.session import CellElectron, Options, Session
+from covalab.jupyter.notebook.session import CellElectron, Session
 from covalab.jupyter.notebook.session_lattice import Build
 from covalab.jupyter.notebook.waiting import WAIT, WaitingLine, WaitingTransformer, names_needed
 from covalab.sdk.building.lattice import Lattice, lattice

@@ -11,7 +11,7 @@ import importlib
 import pickle
 import types
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -21,10 +21,21 @@ from covalab.core.errors import CovalabError
 from covalab.core.missing_values import Missing
 from covalab.core.own_attributes import own_attribute
 from covalab.core.transportable import TransportableObject
-from covalab.jupyter.cells.cell import BUILTINS, Cell, Kind, Names, kind_of, names_of, read_cell, read_session_cell
-from covalab.jupyter.cells.compiling import Recipe, arguments_of, data_message, function_of, listed
-from covalab.jupyter.cells.header import CellHeader, default_arguments, parameter_names
+from covalab.jupyter.cells.cell import BUILTINS, Kind, kind_of, names_of, read_cell, read_session_cell
+from covalab.jupyter.cells.compiling import Recipe, arguments_of, function_of
+from covalab.jupyter.cells.header import CellHeader, default_arguments
+from covalab.jupyter.cells.history import number_before_history
 from covalab.jupyter.cells.ipython_lines import CellRefused
+from covalab.jupyter.notebook.electron_cell import (
+    Options,
+    as_electron,
+    check_outputs,
+    check_signature,
+    function_if_possible,
+    name_from,
+    outputs_of,
+    recipe_of,
+)
 from covalab.jupyter.notebook.lattice_source import NAMES, NOTEBOOK, RESULTS
 from covalab.jupyter.notebook.linking import WiredElectron
 from covalab.jupyter.notebook.refusals import (
@@ -41,9 +52,7 @@ from covalab.namespace import hidden_state
 from covalab.namespace.covariables import is_hidden
 from covalab.namespace.delivery import Delivered
 from covalab.namespace.exchange import Sent, deliver
-from covalab.sdk.building.electron import electron
 from covalab.sdk.building.lattice import Lattice, lattice
-from covalab.sdk.building.options import RetryOptions
 from covalab.sdk.building.trace import active
 from covalab.sdk.building.value_table import text_of
 from covalab.worker.session.cell import SessionCell
@@ -53,26 +62,6 @@ from covalab.worker.session.record import CellRecord
 
 _OF_A_CONTEXT: Final = frozenset({"decimal", "numpy", "signals", "sklearn"})
 """Hidden state that a thread which delivers cannot set for the cells: that of each thread, and of the main one."""
-
-
-class Options(msgspec.Struct, frozen=True):
-    """Options of an electron; see `covalab.electron`."""
-
-    executor: Any = None
-    retries: int = 0
-    time_limit: float | None = None
-    retry_on: tuple[str, ...] = ()
-    retry_delay: float | None = None
-    pip: tuple[str, ...] = ()
-    bash: tuple[str, ...] = ()
-    resources: dict[str, float] = {}
-    memory: str | None = None
-    cores: int = 1
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the cell can run where the others of its session do: it needs nothing of its own."""
-        return not (self.executor or self.pip or self.bash or self.resources or self.memory or self.cores > 1)
 
 
 class CellElectron(msgspec.Struct, frozen=True):
@@ -226,14 +215,14 @@ class Session:
         key = key or header.name or name or f"cell {len(self._electrons)} without an id"
         name = header.name or name or self._free_name(name_from(names), key)
         if header.arguments is not None:
-            _check_signature(name, header.arguments, cell, names)
-        outputs = _outputs(name, header, cell, names)
-        recipe = _recipe(name, header, names, outputs, imports)
+            check_signature(name, header.arguments, cell, names)
+        outputs = outputs_of(name, header, cell, names)
+        recipe = recipe_of(name, header, names, outputs, imports)
         if in_session:
             refuse_input(name, cell, self.namespace)
             if not runs_now:
                 call_out(name, cell, names, others, self.namespace, self.kind)
-            function = _function_if_possible(text, first_line, flags, recipe, self.namespace)
+            function = function_if_possible(text, first_line, flags, recipe, self.namespace)
         else:
             if header.arguments is None:
                 warn_of_changes(name, cell, names, outputs)
@@ -242,7 +231,7 @@ class Session:
         part = WiredElectron(name, cell, header.arguments, header.outputs, in_session, in_session and is_parameters)
         seen = SeenNames(cell, self.namespace) if in_session else None
         made = CellElectron(part, options, outputs, signature, first_line, seen)
-        self.namespace[name] = _as_electron(function, options)
+        self.namespace[name] = as_electron(function, options)
         self._store(key, made)
         return made
 
@@ -300,7 +289,7 @@ class Session:
             raise CellRefused(message)
         names = names_of(cell, self.kind, given=header.parameters)
         outputs = header.outputs or ()
-        _check_outputs(header.name, outputs, cell, header.parameters)
+        check_outputs(header.name, outputs, cell, header.parameters)
         arguments = header.arguments if header.arguments is not None else arguments_of(())
         recipe = Recipe(header.name, arguments, outputs, prelude=names.prelude)
         made = self.namespace[header.name] = lattice(function_of(cell, recipe, self.namespace, kind="lattice"))
@@ -434,10 +423,13 @@ class Session:
         """
         known = {one.part.name: one for one in self._electrons.values()}
         build = Build(self.namespace, base=self._base, waits=waits)
+        cells = [part for part, _ in wiring.electrons if part.in_session]
+        n_read = number_before_history([(part.cell.text, part.cell.tree) for part in cells])
+        with_history = {part.name for part in cells[:n_read]}
         electrons: dict[str, Callable[..., Any]] = {
-            part.name: self._in_session(known[part.name], wiring, build)
+            part.name: self._in_session(known[part.name], wiring, build, history=part.name in with_history)
             if part.in_session
-            else _as_electron(function_of(part.cell, recipe, self.namespace), known[part.name].options)
+            else as_electron(function_of(part.cell, recipe, self.namespace), known[part.name].options)
             for part, recipe in wiring.electrons
         }
         filename = filename_for("lattice", wiring.name, wiring.source)
@@ -455,16 +447,17 @@ class Session:
         remember(filename, wiring.source)
         return function, build
 
-    def _in_session(self, made: CellElectron, wiring: Wiring, build: Build) -> SessionCall:
+    def _in_session(self, made: CellElectron, wiring: Wiring, build: Build, *, history: bool) -> SessionCall:
         """Return what a bare cell is in a lattice: it takes the session and returns it."""
         part = made.part
         filename = filename_for("electron", part.name, part.cell.text)
         remember(filename, part.cell.text)
         bound = tuple(part.cell.scope.bindings)
         parameters = bound if part.holds_parameters else ()
-        function = SessionCell(part.name, CellText(part.cell.text, made.first_line, filename, parameters, bound))
+        text = CellText(part.cell.text, made.first_line, filename, parameters, bound, history=history)
+        function = SessionCell(part.name, text)
         flows = wiring.flows.get(part.name, {})
-        return SessionCall(part.name, _as_electron(function, made.options), flows, build, made.seen)
+        return SessionCall(part.name, as_electron(function, made.options), flows, build, made.seen)
 
     def _reach(self, part: str, names: Sequence[str]) -> list[str]:
         seen = next((one.seen for one in self._electrons.values() if one.part.name == part), None)
@@ -486,110 +479,3 @@ class _Whole(TransportableObject):
 
     def __str__(self) -> str:
         return self.object_string
-
-
-def _recipe(
-    name: str,
-    header: CellHeader,
-    names: Names,
-    outputs: tuple[str, ...],
-    imports: Mapping[str, Sequence[str]],
-) -> Recipe:
-    """Return how to compile a cell. `imports`: statements of other electron cells, by the name they import.
-
-    A cell without a signature is compiled tolerantly: it was written for a notebook, where a name may stay unset as
-    long as nothing reads it. A signature and names after `->` are promises, and breaking one is an error.
-    """
-    found = header.arguments is None
-    inputs = (*names.inputs, *names.unknown)
-    # Without a signature, an unknown name is an input that a later cell may make; with one, it can only be code.
-    carried = names.carried if found else (*names.carried, *names.unknown)
-    promised = header.outputs is not None
-    return Recipe(
-        name=name,
-        arguments=arguments_of(inputs) if header.arguments is None else header.arguments,
-        outputs=outputs,
-        prelude=(*names.prelude, *(one for name in names.carried for one in imports.get(name, ()))),
-        carried=tuple(one for one in carried if one not in imports),
-        allow_missing=not promised,
-        maybe_missing={one: one not in names.optional for one in inputs} if found else {},
-        leftovers=frozenset() if promised else frozenset(outputs),
-    )
-
-
-def _function_if_possible(
-    text: str, first_line: int, flags: int, recipe: Recipe, namespace: dict[str, Any]
-) -> Callable[..., Any]:
-    """Return a bare cell as a function, for lattices that call it; what needs the session says so when it is called."""
-    try:
-        return function_of(read_cell(text, first_line, flags), recipe, namespace)
-    except CellRefused as refused:
-        message = f"the cell {recipe.name!r} cannot be called as a function ({refused}); wire it with %lattice NAME"
-
-    def only_in_session(*_: Any, **__: Any) -> None:
-        raise CellRefused(message)
-
-    only_in_session.__name__ = only_in_session.__qualname__ = recipe.name
-    return only_in_session
-
-
-def _as_electron(function: Callable[..., Any], options: Options) -> Callable[..., Any]:
-    retry: RetryOptions = {}
-    if options.retry_on:
-        retry["retry_on"] = options.retry_on
-    if options.retry_delay is not None:
-        retry["retry_delay"] = options.retry_delay
-    return electron(
-        function,
-        executor=options.executor,
-        retries=options.retries,
-        time_limit=options.time_limit,
-        deps_pip=options.pip,
-        deps_bash=options.bash,
-        resources=options.resources,
-        memory=options.memory,
-        cores=options.cores,
-        **retry,
-    )
-
-
-def _outputs(name: str, header: CellHeader, cell: Cell, names: Names) -> tuple[str, ...]:
-    if header.outputs is not None:
-        parameters = header.parameters if header.arguments is not None else names.inputs
-        _check_outputs(name, header.outputs, cell, parameters)
-        return header.outputs
-    if header.arguments is not None and cell.ends_with_value:
-        return ()
-    return names.outputs
-
-
-def _check_outputs(name: str, outputs: Iterable[str], cell: Cell, parameters: Iterable[str]) -> None:
-    parameters = frozenset(parameters)
-    never = [output for output in outputs if output not in cell.scope.bindings and output not in parameters]
-    if never:
-        sets = listed(sorted(cell.scope.bindings)) if cell.scope.bindings else "no names at all"
-        message = f"{name!r} promises {listed(never)} after `->`, but its cell does not set that; it sets {sets}"
-        raise CellRefused(message)
-
-
-def _check_signature(name: str, arguments: ast.arguments, cell: Cell, names: Names) -> None:
-    given = frozenset(parameter_names(arguments))
-    hidden = [one for one in names.inputs if one not in given]
-    if hidden:
-        raise CellRefused(data_message(name, hidden))
-    early = [one for one in names.unknown if cell.sets(one)]
-    if early:
-        message = (
-            f"electron {name!r} reads {listed(early)} before it sets it; "
-            f"add it to the signature: %%electron {name}(..., {', '.join(early)})"
-        )
-        raise CellRefused(message, cell.scope.reads[early[0]])
-
-
-def name_from(names: Names) -> str:
-    """Return a name for a cell that has none: made of its new outputs, or of the names that it changes."""
-    inputs = {*names.inputs, *names.unknown}
-    fresh = [name for name in names.outputs if name not in inputs]
-    if fresh:
-        return "make_" + "_".join(fresh[:2])
-    return "update_" + "_".join(names.outputs[:2]) if names.outputs else "cell"

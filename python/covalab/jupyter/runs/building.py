@@ -14,14 +14,14 @@ from covalab.core.cell_source import filename_for, remember
 from covalab.jupyter.cells.cell import Cell, names_of, read_session_cell
 from covalab.jupyter.cells.compiling import arguments_of
 from covalab.jupyter.cells.dataflow import scan
+from covalab.jupyter.cells.history import number_before_history
 from covalab.jupyter.cells.ipython_lines import CellRefused
+from covalab.jupyter.notebook.electron_cell import name_from
 from covalab.jupyter.notebook.lattice_source import RESULTS, SESSION
 from covalab.jupyter.notebook.linking import WiredElectron
-from covalab.jupyter.notebook.session import name_from
 from covalab.jupyter.notebook.session_lattice import Build, SessionCall, results_of
 from covalab.jupyter.runs.cell_options import CellOptions
 from covalab.jupyter.runs.document import CodeCell
-from covalab.jupyter.runs.history import number_before_history
 from covalab.sdk.building.electron import electron
 from covalab.sdk.building.lattice import Lattice, lattice
 from covalab.worker.session.cell import SessionCell
@@ -112,8 +112,7 @@ def lattice_of(
     name = _identifier(title, {cell.part.name for cell in cells})
     source = _source(name, [cell.part.name for cell in cells])
     build = Build(None)
-    texts = [(cell.cell.text, cell.part.cell.tree) for cell in cells] if reuse or parallel else []
-    all_run = number_before_history(texts)
+    all_run = number_before_history([(cell.cell.text, cell.part.cell.tree) for cell in cells])
     flows = flows_of([cell.part for cell in cells])
     electrons: Mapping[str, Callable[..., Any]] = {
         cell.part.name: _call(
@@ -126,6 +125,7 @@ def lattice_of(
                 reuse=reuse and number > all_run,
                 stop_on_error=stop_on_error,
                 parallel=parallel and number > all_run,
+                history=number <= all_run,
             ),
         )
         for number, (cell, flow) in enumerate(zip(cells, flows, strict=True), 1)
@@ -168,7 +168,13 @@ def _call(one: RunCell, flows: Mapping[str, list[str]], build: Build, cell: Cell
 
 
 def cell_text(
-    one: RunCell, number: int, *, reuse: bool = False, stop_on_error: bool = False, parallel: bool = False
+    one: RunCell,
+    number: int,
+    *,
+    reuse: bool = False,
+    stop_on_error: bool = False,
+    parallel: bool = False,
+    history: bool = False,
 ) -> CellText:
     """Return a cell as its session runs it. Tracebacks call it as those of a kernel do."""
     text, scope = one.cell.text, one.part.cell.scope
@@ -185,4 +191,5 @@ def cell_text(
         stop_on_error=stop_on_error,
         parallel=parallel,
         eager=one.options.parallel,
+        history=history,
     )

@@ -1,4 +1,4 @@
-"""Cells that run again without anybody seeing it, and the history that a session goes on with."""
+"""Cells that run again without anybody seeing it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 from covalab.worker.outputs.recorder import recorder
-from covalab.worker.outputs.shell import shell
 
 
 @contextmanager
@@ -40,12 +38,3 @@ def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):  # the user may have replaced it
             stream.flush()
-
-
-def set_history(count: int, value: Any) -> None:
-    """Let the next cell be the one after `count`, with `value` as what `_` is."""
-    ip = shell()
-    ip.execution_count = count + 1
-    if value is not None:
-        hook: Any = ip.displayhook
-        hook._ = value

@@ -34,6 +34,8 @@ class CellText(msgspec.Struct, frozen=True):
         Whether cells after it may run beside it, and it beside cells before it (`covalab.worker.session.beside`).
     eager
         Whether it begins beside them as soon as it can, also where they are quick.
+    history
+        Whether a cell after it may read what cells have shown, or their texts: `Out[2]`, `_`, `%macro`.
     """
 
     text: str
@@ -48,6 +50,7 @@ class CellText(msgspec.Struct, frozen=True):
     stop_on_error: bool = True
     parallel: bool = False
     eager: bool = False
+    history: bool = False
 
 
 class NotebookNames(msgspec.Struct, frozen=True):

@@ -28,8 +28,9 @@ from covalab.namespace.covariables import Snapshot, Tracker, is_hidden, restore
 from covalab.worker import after, context, reporting
 from covalab.worker.local_modules import finder
 from covalab.worker.main_module import NodeMain
+from covalab.worker.outputs import history
 from covalab.worker.outputs.recorder import recorder
-from covalab.worker.outputs.replays import set_history, without_outputs
+from covalab.worker.outputs.replays import without_outputs
 from covalab.worker.outputs.shell import CellEnd, run_cell, shell
 from covalab.worker.outputs.stored import stored_outputs
 from covalab.worker.reuse.runs import CellRun
@@ -42,6 +43,7 @@ from covalab.worker.session.independence import SessionNames, broken, dependence
 from covalab.worker.session.reach import is_of_shell, reached
 from covalab.worker.session.record import (
     ANNOTATIONS,
+    HISTORY,
     RESULT,
     CellRecord,
     RecordState,
@@ -113,7 +115,7 @@ class LiveSession:
         put_in_order(self.namespace, state.order)
         _apply(state.hidden)
         value = self.namespace.pop(RESULT, None)
-        set_history(state.count, self.namespace.get(state.value_name, value))
+        history.go_on(state.count, self.namespace.get(state.value_name, value))
         self._tracker = Tracker(self.namespace, self._is_hidden)
         self.token, self._state = state.token, state
 
@@ -389,12 +391,11 @@ class LiveSession:
             touched.add(RESULT)
         try:
             # Not where cells may be reused: those that replace streams or read annotations never are.
-            with nullcontext() if cell.reuse else self._unnamed.among_names(touched):
+            with nullcontext() if cell.reuse else self._unnamed.among_names(touched, with_history=cell.history):
                 snapshot = self._tracker.store(self._blobs, touched)
         finally:
             self.namespace.pop(RESULT, None)
-        left_out = {RESULT, ANNOTATIONS}  # no reason to run a cell again
-        unstorable = {name: reason for name, reason in snapshot.unstorable.items() if name not in left_out}
+        unstorable = {name: reason for name, reason in snapshot.unstorable.items() if not _is_left_out(name)}
         involved = tuple(name for name in unstorable if name in touched)
         last = [msgspec.structs.replace(replay, names=involved)] if involved else []
         replays = needed_replays([*before.replays, *last], unstorable)
@@ -416,6 +417,11 @@ class LiveSession:
     def _name_of(self, value: Any) -> str:
         """Return a name that has a value; empty if none has."""
         return next((name for name, one in self.namespace.items() if one is value and not self._is_hidden(name)), "")
+
+
+def _is_left_out(name: str) -> bool:
+    """Return whether it is no reason to run a cell again that a value cannot be stored."""
+    return name in (RESULT, ANNOTATIONS) or name.startswith(HISTORY)
 
 
 def _pickled(state: hidden_state.HiddenState) -> bytes:

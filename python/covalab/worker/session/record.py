@@ -22,8 +22,12 @@ RESULT: Final = ":value:"
 
 
 ANNOTATIONS: Final = ":annotations:"
-UNNAMED: Final = (":stdout:", ":stderr:", ANNOTATIONS)
-"""Names under which streams that a cell has replaced, and the annotations of the notebook are stored."""
+STREAMS: Final = (":stdout:", ":stderr:")
+HISTORY: Final = ":history "
+"""Names, or beginnings of names, under which is stored what the notebook has without a name.
+
+The annotations of the notebook, streams that a cell has replaced, what cells have shown and their texts.
+"""
 
 
 SESSION_KEY: Final = ":session:"
@@ -32,9 +36,6 @@ VALUE_KEY: Final = ":value:"
 
 The value is missing where it is that of the record. The other keys are names that electrons beside the session made.
 """
-
-
-_NO_NAMES: Final = frozenset({RESULT, *UNNAMED})
 
 
 class Broken(msgspec.Struct, frozen=True, array_like=True):
@@ -169,19 +170,19 @@ class CellRecord(Mapping[str, Any]):
         return self._read(self.state.value_name or RESULT) if self.state.has_value else None
 
     def __getitem__(self, name: str) -> Any:
-        if name in _NO_NAMES or (name not in self._names() and name not in self.state.snapshot.unstorable):
+        if _is_unnamed(name) or (name not in self._names() and name not in self.state.snapshot.unstorable):
             message = f"no cell made {name!r}; there are {', '.join(sorted(self)) or 'no names'}"
             raise KeyError(message)
         return self._read(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(name for name in self._names() if name not in _NO_NAMES)
+        return iter(name for name in self._names() if not _is_unnamed(name))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
     def __contains__(self, name: object) -> bool:
-        return name not in _NO_NAMES and name in self._names()
+        return isinstance(name, str) and not _is_unnamed(name) and name in self._names()
 
     def __repr__(self) -> str:
         return f"<names after cell {self.state.number}: {', '.join(self)}>"
@@ -203,6 +204,10 @@ class CellRecord(Mapping[str, Any]):
                 missing = [one for one in self._names() if one not in self._namespace]
                 restore(self.state.snapshot, blobs, self._namespace, missing, self._definitions)
         return self._namespace[name]
+
+
+def _is_unnamed(name: str) -> bool:
+    return name.startswith(":")
 
 
 class Unfinished:

@@ -13,7 +13,8 @@ from covalab.blobs import BlobStore
 from covalab.namespace import hidden_state
 from covalab.namespace.covariables import Mentioned, Snapshot, Tracker, restore
 from covalab.namespace.hidden_state import HiddenState
-from covalab.worker.outputs.replays import set_history, without_outputs
+from covalab.worker.outputs import history
+from covalab.worker.outputs.replays import without_outputs
 from covalab.worker.outputs.shell import shell
 from covalab.worker.reuse.runs import CellRun
 from covalab.worker.session.record import RESULT, RecordState, put_in_order
@@ -93,5 +94,5 @@ class Reused:
         put_in_order(namespace, state.order)
         tracker.adopt(missing, self._mentioned)
         hidden_state.apply(self._hidden)
-        set_history(state.count, namespace.get(state.value_name, value))
+        history.go_on(state.count, namespace.get(state.value_name, value))
         self._clear()

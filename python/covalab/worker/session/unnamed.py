@@ -1,4 +1,4 @@
-"""Objects of the notebook that cells use without naming them: by printing, by logging, by annotating names."""
+"""Objects of the notebook that cells use without naming them: by printing, logging, annotating names, by `Out[2]`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from covalab.worker.session.record import ANNOTATIONS, UNNAMED
+from covalab.worker.outputs import history
+from covalab.worker.session.record import ANNOTATIONS, HISTORY, STREAMS
 
 _MAIN: Final = "__main__"
 _OF_PYTHON: Final = "__annotations__"
@@ -39,7 +40,7 @@ def _of_loggers() -> Iterator[Any]:
 
 
 class Unnamed:
-    """Part of a session that is stored beside its names: streams that a cell has replaced, and annotations.
+    """Part of a session that is stored beside its names: replaced streams, annotations, what cells have shown.
 
     Parameters
     ----------
@@ -54,9 +55,11 @@ class Unnamed:
         self._before: tuple[Any, ...] = ()
 
     @contextmanager
-    def among_names(self, touched: set[str]) -> Iterator[None]:
+    def among_names(self, touched: set[str], *, with_history: bool = False) -> Iterator[None]:
         """Put it among the names; what is new or may have changed is added to `touched`."""
         found = {f":{name}:": stream for name, stream in self._streams.now.items()}
+        if with_history:
+            found |= {HISTORY + name: value for name, value in history.parts().items()}
         annotations = self._namespace.get(_OF_PYTHON)
         if annotations:
             found[ANNOTATIONS] = annotations
@@ -77,11 +80,13 @@ class Unnamed:
 
     def take_out(self) -> None:
         """Put what was restored among the names where it belongs."""
-        for name in UNNAMED[:2]:
+        for name in STREAMS:
             if name in self._namespace:
                 self._streams.put({**self._streams.now, name.strip(":"): self._namespace.pop(name)})
         if ANNOTATIONS in self._namespace:
             self._namespace[_OF_PYTHON] = self._namespace.pop(ANNOTATIONS)
+        shown = [name for name in self._namespace if name.startswith(HISTORY)]
+        history.put({name.removeprefix(HISTORY): self._namespace.pop(name) for name in shown}, self._namespace)
 
 
 def _is_same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
