@@ -106,6 +106,10 @@ class Capture:
         self.flush()
         return read_stream(self._out, os.fstat(self._out).st_size), read_stream(self._err, os.fstat(self._err).st_size)
 
+    def copy(self, number: int, data: bytes) -> None:
+        """Put text at the end of an output file: 0 for that of standard output, 1 for the other."""
+        os.write((self._out, self._err)[number], data)
+
     def flush(self) -> None:
         """Write what is in the buffers of this process."""
         _LIBC.fflush(None)  # C keeps what it prints to a file until its buffer is full

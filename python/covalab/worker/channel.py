@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import threading
@@ -98,6 +99,18 @@ class Channel:
         except (OSError, ValueError):  # closed at this side
             return None
         return (head[:1], data) if len(data) == length else None
+
+    def is_ready(self, seconds: float) -> bool:
+        """Return whether a frame, or the end, has begun to come within some seconds; for who has it alone."""
+        self._socket.setblocking(False)
+        try:
+            if self._reader.peek(1):  # also what came with the frame before
+                return True
+        except (OSError, ValueError):  # closed
+            return True
+        finally:
+            self._socket.setblocking(True)
+        return bool(select.select([self._socket], [], [], seconds)[0])
 
     def fileno(self) -> int:
         """Return the descriptor of the socket."""

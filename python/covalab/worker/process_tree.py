@@ -41,6 +41,38 @@ def end_with_parent() -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+def end_first() -> None:
+    """Let this process be the first to end when the machine has no more memory."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def waits_for_itself(pid: int) -> bool:
+    """Return whether all threads of a process wait for a lock of the process itself, for ever; False: nobody knows.
+
+    Linux says which system call a thread is in: `futex` with the flag for one process, and without a time limit.
+    """
+    number = _FUTEX.get(os.uname().machine)
+    try:
+        calls = [(one / "syscall").read_text().split() for one in Path(f"/proc/{pid}/task").iterdir()]
+        return bool(calls) and all(
+            call[0] == str(number)
+            and int(call[2], 16) & _FUTEX_PRIVATE
+            and int(call[2], 16) & _FUTEX_COMMAND in _FUTEX_WAITS
+            and not int(call[4], 16)
+            for call in calls
+        )
+    except (OSError, ValueError, IndexError):  # it has ended, or runs, or this system does not say
+        return False
+
+
+_FUTEX: Final = {"x86_64": 202, "aarch64": 98, "riscv64": 98}
+"""Number of the system call by machine."""
+_FUTEX_PRIVATE: Final = 128
+_FUTEX_COMMAND: Final = 127
+_FUTEX_WAITS: Final = (0, 9)  # FUTEX_WAIT, FUTEX_WAIT_BITSET
+
+
 def block_signals() -> None:
     """Keep signals away from this thread, which is none of the user's: a task may block them all and wait for one."""
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

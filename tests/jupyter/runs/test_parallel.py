@@ -7,6 +7,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 from tests.jupyter.runs.notebooks import code, shown, tagged, wait_for_end, write
+from tests.waiting import until
 
 import covalab as ct
 from covalab.cli import main
@@ -33,6 +34,13 @@ def reasons(client: Client, run: str) -> list[str]:
     assert notebook is not None
     details = [client.node(run, cell.node) for cell in notebook.cells]
     return ["; ".join(one.reuse.reasons) if one.reuse is not None else "" for one in details]
+
+
+def node_of(client: Client, run: str, number: int) -> int:
+    """Return the node of a cell, counted from 0."""
+    notebook = client.submission(run).notebook
+    assert notebook is not None
+    return notebook.cells[number].node
 
 
 def test_independent_cells_run_side_by_side_and_others_wait(live: Client, tmp_path: Path) -> None:
@@ -82,11 +90,51 @@ def test_independent_cells_run_side_by_side_and_others_wait(live: Client, tmp_pa
 
 
 def test_a_cell_whose_process_is_killed_runs_in_its_turn(live: Client, tmp_path: Path) -> None:
-    """Nothing of it is lost, and nothing fails."""
-    path = write(tmp_path / "killed.ipynb", f"{_WATCHES}\nos.kill(found[0], 9)", _LONG.format("a"), "a")
+    """Nothing of it is lost, and nothing fails; when memory is short, it is the first to be killed."""
+    kill = "while open(f'/proc/{found[0]}/oom_score_adj').read() != '1000\\n': time.sleep(0.01)\nos.kill(found[0], 9)"
+    path = write(tmp_path / "killed.ipynb", f"{_WATCHES}\n{kill}", _LONG.format("a"), "a")
 
     run = ct.run_notebook(path, parallel=True)
 
     assert wait_for_end(live, run) == "completed"
     assert "its process was ended by signal 9" in reasons(live, run)[1]
     assert ct.get_result(run)["a"] == sum(i * i for i in range(2_000_000))
+
+
+def test_what_a_cell_shows_is_seen_while_its_turn_lasts(live: Client, tmp_path: Path) -> None:
+    """It began beside the one before; what it printed and displayed is there once at the end."""
+    steps = (
+        "total = 0\nfor step in range(100):\n    print('step', step)\n"
+        "    if step % 50 == 0:\n        display(step)\n    total += sum(i * i for i in range(400_000))\ntotal"
+    )
+    path = write(tmp_path / "live.ipynb", _WATCHES, steps)
+
+    run = ct.run_notebook(path, parallel=True, reuse=False)
+
+    node = node_of(live, run, 1)
+    until(lambda: "step 3\n" in live.node(run, node).stdout)
+    until(lambda: [one for one in live.outputs(run, node).outputs if one["output_type"] == "display_data"])
+    assert live.node(run, node).status == "running"
+    assert wait_for_end(live, run) == "completed"
+    assert reasons(live, run)[1] == "side by side with cell 1"
+    assert live.node(run, node).stdout == "".join(f"step {n}\n" for n in range(100))
+    found = shown(code(ct.get_result(run).notebook())[1])
+    printed = ["".join(f"step {n}\n" for n in part) for part in (range(1), range(1, 51), range(51, 100))]
+    total = str(100 * sum(i * i for i in range(400_000)))
+    assert found == [printed[0], "0", printed[1], "50", printed[2], total]
+
+
+def test_a_fork_that_waits_for_itself_is_ended(live: Client, tmp_path: Path) -> None:
+    """It was forked while a lock was held that nobody releases there; its cell runs in its turn."""
+    path = write(
+        tmp_path / "stuck.ipynb",
+        "import math\nsetattr(math, 'gate', __import__('thre' 'ading').Lock())\nmath.gate.acquire()",
+        f"{_WATCHES}\ngetattr(math.gate, 'rel' 'ease')()",
+        "passed = getattr(getattr(math, 'gate'), 'acq' 'uire')()",
+    )
+
+    run = ct.run_notebook(path, parallel=True, reuse=False)
+
+    assert wait_for_end(live, run) == "completed"
+    assert "it waited for a lock that nobody held any more" in reasons(live, run)[2]
+    assert ct.get_result(run)["passed"] is True

@@ -110,6 +110,11 @@ class Recorder:
             self._begin()
         return events
 
+    def copy(self, frames: bytes) -> None:
+        """Put events of another process at the end, for those who look on."""
+        with self._lock:
+            self._put(frames)
+
     def display(self, data: Mapping[str, Any], metadata: Mapping[str, Any] | None, display_id: str = "") -> None:
         """Record what `display` shows."""
         output = {"output_type": "display_data", "data": data, "metadata": metadata or {}}
@@ -215,6 +220,9 @@ class Recorder:
         self._out_at_mark = -1
         data = frame(Event(kind, out, err, content, display_id))
         self.n_events += kind != "time"
+        self._put(data)
+
+    def _put(self, data: bytes) -> None:
         self._size += len(data)
         if not self._path or (self._fd < 0 and not self._open_file()):
             self._in_memory += data

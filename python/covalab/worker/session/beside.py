@@ -13,7 +13,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,7 @@ from covalab.worker.capture import folder_of_forks
 from covalab.worker.channel import Channel
 from covalab.worker.reuse.runs import CellRun
 from covalab.worker.session import beside_process as process
+from covalab.worker.session.beside_output import BesideOutput
 from covalab.worker.session.beside_process import (
     BesideProcess,
     Finished,
@@ -41,6 +42,8 @@ from covalab.worker.session.beside_process import (
 from covalab.worker.session.cell_text import CellText
 
 _QUICK: Final = "in its turn: the cells before it were quick"
+_COPY_SECONDS: Final = 0.2
+"""Pause between two looks at what a cell beside the session shows, whose turn has come."""
 _WINDOW: Final = 24
 """Cells after the one that runs that are looked at."""
 
@@ -94,7 +97,8 @@ class Beside:
                 assert self._tokens is not None
                 self._tokens.put()  # meanwhile another cell has the place of the session
                 try:
-                    kind, data = one.answer()
+                    while kind == process.WAIT:
+                        kind, data = _shown_meanwhile(one, int.from_bytes(data, "big"))
                 finally:
                     self._debt += 1
                     self._pay()
@@ -210,10 +214,12 @@ class _Forked:
     ----------
     left
         What it has left, if it begins no more cells.
+    folder
+        The folder for what its forks show.
     """
 
     def __init__(self, pid: int, channel: Channel, folder: str) -> None:
-        self._pid, self._channel, self._folder = pid, channel, folder
+        self._pid, self._channel, self.folder = pid, channel, folder
         self.left: Left | None = None
 
     def ask(self, kind: bytes, data: bytes = b"") -> tuple[bytes, bytes]:
@@ -221,8 +227,10 @@ class _Forked:
         self._channel.send(kind, data)
         return self.answer()
 
-    def answer(self) -> tuple[bytes, bytes]:
-        """Return the next answer."""
+    def answer(self, meanwhile: Callable[[], object] | None = None) -> tuple[bytes, bytes]:
+        """Return the next answer; `meanwhile` is called from time to time until it comes."""
+        while meanwhile is not None and not self._channel.is_ready(_COPY_SECONDS):
+            meanwhile()
         frame = self._channel.receive()
         if frame is None:
             message = "the process beside the session is gone"
@@ -251,8 +259,20 @@ class _Forked:
         self._tidy()
 
     def _tidy(self) -> None:
-        if Path(self._folder).exists():
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if Path(self.folder).exists():
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _shown_meanwhile(one: _Forked, pid: int) -> tuple[bytes, bytes]:
+    """Return the answer of a process whose fork runs the cell whose turn it is; what it shows is seen until then."""
+    capture = reporting.process.reporter.capture if reporting.process.reporter is not None else None
+    if capture is None or not pid:  # it has yet to begin
+        return one.answer()
+    output = BesideOutput(capture, one.folder, pid)
+    try:
+        return one.answer(output.copy)
+    finally:
+        output.drop()
 
 
 def _follows(task: TaskSpec, node: int) -> bool:

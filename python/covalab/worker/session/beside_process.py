@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 import select
+import signal
 import socket
 import sys
 import threading
@@ -24,7 +25,7 @@ import msgspec
 
 from covalab.namespace.covariables import Tracker
 from covalab.worker.channel import Channel
-from covalab.worker.process_tree import describe_end, end_with_parent
+from covalab.worker.process_tree import describe_end, end_first, end_with_parent, waits_for_itself
 from covalab.worker.reuse.watch import Watch
 from covalab.worker.session.beside_plan import Plan
 from covalab.worker.session.cell_text import CellText
@@ -37,11 +38,13 @@ LEAVE: Final = b"L"
 RESULT: Final = b"R"
 """To the session: what a cell has left (an encoded `Finished`)."""
 WAIT: Final = b"W"
-"""To the session: the cell runs; its `RESULT` follows."""
+"""To the session: the cell runs in this process (8 bytes; 0: in none yet); its `RESULT` follows."""
 LEFT: Final = b"N"
 """To the session: the cell was not begun, and no more will be: what is left (`Left`)."""
 
 _PATIENCE: Final = 0.1
+_STUCK_SECONDS: Final = 2.0
+"""Pause between two looks at whether a fork waits for itself."""
 _CHUNK: Final = 1 << 20
 
 
@@ -92,6 +95,8 @@ class _Running(msgspec.Struct):
     pid: int
     started_at: float
     data: bytearray
+    n_stuck: int = 0  # looks at which it waited for itself
+    obstacle: str = ""  # why it was ended
 
 
 class Tokens:
@@ -161,6 +166,7 @@ class BesideProcess:
         self._done: dict[int, Finished] = {}
         self._reasons: dict[int, str] = {}
         self._awaited = 0
+        self._next_look = 0.0
         self._is_eager = any(one.cell.eager for one in cells)
 
     def serve(self) -> NoReturn:
@@ -180,7 +186,10 @@ class BesideProcess:
             watched: list[Any] = [self._channel, *self._running]
             if self._ready:
                 watched.append(self._tokens.reader)
-            found = select.select(watched, [], [], 0 if self._cells else None)[0]
+            pause = 0 if self._cells else _STUCK_SECONDS if self._running else None
+            found = select.select(watched, [], [], pause)[0]
+            if self._running and time.monotonic() >= self._next_look:
+                self._end_stuck()
             if self._channel in found and not self._answer():
                 return
             for fd in [fd for fd in found if fd in self._running]:
@@ -189,6 +198,18 @@ class BesideProcess:
                 self._look_at(self._cells.popleft())
             while self._ready and self._tokens.take():
                 self._start(self._ready.popleft())
+
+    def _end_stuck(self) -> None:
+        """End forks all of whose threads wait for each other, in two looks: their cells run again in their turn.
+
+        A fork has only the thread that forked it. A lock that another one held then is never released there.
+        """
+        self._next_look = time.monotonic() + _STUCK_SECONDS
+        for one in self._running.values():
+            one.n_stuck = one.n_stuck + 1 if waits_for_itself(one.pid) else 0
+            if one.n_stuck == 2:
+                one.obstacle = "it waited for a lock that nobody held any more"
+                os.kill(one.pid, signal.SIGKILL)
 
     def _look_at(self, one: Next) -> None:
         reason = self._plan.add(one.number, one.cell)
@@ -225,11 +246,14 @@ class BesideProcess:
     def _give(self, number: int) -> None:
         if number in self._done:
             self._channel.send(RESULT, msgspec.msgpack.encode(self._done.pop(number)))
-        elif any(one.number == number for one in self._running.values()) or self._is_waited_for(number):
+        elif (pid := self._pid_of(number)) or self._is_waited_for(number):
             self._awaited = number
-            self._channel.send(WAIT)
+            self._channel.send(WAIT, pid.to_bytes(8, "big"))
         else:
             self._leave()
+
+    def _pid_of(self, number: int) -> int:
+        return next((one.pid for one in self._running.values() if one.number == number), 0)
 
     def _is_waited_for(self, number: int) -> bool:
         """Return whether a cell is begun although its turn has come: the place of the session is free for it."""
@@ -244,11 +268,14 @@ class BesideProcess:
         if not pid:
             with suppress(BaseException):
                 end_with_parent()
+                end_first()
                 os.close(reader)
                 self._run(one, writer, started_at)
             os._exit(1)
         os.close(writer)
         self._running[reader] = _Running(one.number, pid, started_at, bytearray())
+        if self._awaited == one.number:
+            self._channel.send(WAIT, pid.to_bytes(8, "big"))
 
     def _run(self, one: Next, writer: int, started_at: float) -> None:
         """Run a cell, in a process of its own, and write how it ended."""
@@ -278,7 +305,8 @@ class BesideProcess:
         try:
             finished = msgspec.msgpack.decode(one.data, type=Finished)
         except msgspec.DecodeError:
-            finished = Finished(one.started_at, time.time(), self._base, obstacle=describe_end(status))
+            obstacle = one.obstacle or describe_end(status)
+            finished = Finished(one.started_at, time.time(), self._base, obstacle=obstacle)
         if self._awaited == one.number:
             self._awaited = 0
             self._channel.send(RESULT, msgspec.msgpack.encode(finished))
