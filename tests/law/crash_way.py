@@ -65,7 +65,7 @@ def judge_crash(notebook: Notebook, folder: Path, client: Client, victim: str, *
         os.kill(VICTIMS[victim](client, int(at.read_text())), signal.SIGKILL)
         go.touch()
 
-    run, _ = run_as_file(cells, folder / "crash", client, meanwhile=crash)
+    run, _ = run_as_file(cells, folder / "crash", client, parallel=True, meanwhile=crash)
     title = f"{notebook.name}, {victim} killed before cell {place}"
     found = differences(plain, run, cells=len(run.outputs), way="whole")
     said = "" if plain.failed_at is not None else failed(run)

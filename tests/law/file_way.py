@@ -29,15 +29,16 @@ def run_as_file(
     *,
     reuse: bool = False,
     parallel: bool = False,
+    eager: bool = False,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> tuple[Run, int]:
     """Run a notebook in the background, from its document alone.
 
-    Return the run, and how many cells were reused, or ran beside others: with `parallel` all begin as soon as they can.
+    Return the run, and how many cells were reused, or ran beside others. With `eager` all begin as soon as they can.
     `meanwhile` is called while it runs.
     """
     # The notebook is not in the folder in which it runs, as a plain run has no file there.
-    path, place = _written(cells, folder, {"tags": ["parallel"]} if parallel else {})
+    path, place = _written(cells, folder, {"tags": ["parallel"]} if eager else {})
     run = ct.run_notebook(path, folder=place, check=False, reuse=reuse, parallel=parallel, stop_on_error=True)
     meanwhile()
     wait_for_end(client, run)
@@ -105,7 +106,7 @@ def _outputs(cell: dict[str, Any]) -> list[dict[str, Any]]:
 def judge_file(one: Notebook, plain: Run, folder: Path, client: Client, *, parallel: bool = False) -> Verdict:
     """Run a notebook from a file and compare it with its plain run."""
     way = "parallel" if parallel else "file"
-    run, n_beside = run_as_file(one.cells, folder / way, client, parallel=parallel)
+    run, n_beside = run_as_file(one.cells, folder / way, client, parallel=parallel, eager=parallel)
     title = f"{one.name}, {way}"
     found = differences(plain, run, cells=len(run.outputs), way="whole")
     said = "" if plain.failed_at is not None else failed(run)

@@ -39,7 +39,6 @@ class _Cells:
         self._client, self.dispatch = client, dispatch
         self.nodes = [cell.node for cell in run_of(submission).cells if cell.node >= 0]
         self.texts = {cell.node: _first_line(texts[cell.id]) for cell in run_of(submission).cells if cell.node >= 0}
-        self._is_parallel = bool(run_of(submission).options.get("parallel"))
         self.states: dict[int, NodeState] = {}
         self.summary: DispatchSummary = client.summary(dispatch)
         self._version = 0
@@ -56,14 +55,20 @@ class _Cells:
         numbers = range(1, len(self.nodes) + 1)
         return cell_table(self.nodes, self.texts, self.states, numbers if whole else _window(self._at(), numbers))
 
-    def order(self) -> list[str]:
-        """Return which cells ran side by side and which waited, if that was asked for, as lines for people."""
-        if not self._is_parallel:
-            return []
+    def order(self, *, with_waits: bool) -> list[str]:
+        """Return which cells ran side by side, and with `with_waits` also which waited, as lines for people."""
         from covalab.core.explanations import order_lines
 
-        details = {number: self._client.node(self.dispatch, node) for number, node in enumerate(self.nodes, 1)}
+        asked = {number: node for number, node in enumerate(self.nodes, 1) if with_waits or self._began_early(number)}
+        details = {number: self._client.node(self.dispatch, node) for number, node in asked.items()}
         return order_lines({number: one.reuse.reasons for number, one in details.items() if one.reuse is not None})
+
+    def _began_early(self, number: int) -> bool:
+        """Return whether a cell began before the one before it had ended."""
+        before, state = (self.states.get(node) for node in (self.nodes[number - 2], self.nodes[number - 1]))
+        if number == 1 or before is None or state is None or before.ended_at is None or state.started_at is None:
+            return False
+        return state.started_at < before.ended_at
 
     def _at(self) -> int:
         """Return the number of the cell that runs, or would be next."""
@@ -119,6 +124,7 @@ def follow(
     *,
     timeout: float | None,
     quiet: bool,
+    with_waits: bool = False,
     on_change: Callable[[Mapping[int, NodeState]], None] | None = None,
 ) -> int:
     """Show a run until it has ended, and return the exit code of the command.
@@ -133,6 +139,8 @@ def follow(
         Seconds after which it is cancelled.
     quiet
         Whether nothing is shown while it runs.
+    with_waits
+        Whether the end says for which others cells waited that did not run side by side.
     on_change
         What is called with the states of the cells, by node, at least once a second while it runs.
     """
@@ -151,7 +159,7 @@ def follow(
         _wait_for_end(cells)
         click.echo(f"{name} took longer than {duration_text(timeout or 0)} and was cancelled", err=True)
         return EXIT_FAILED
-    return _report(cells, name, quiet=quiet)
+    return _report(cells, name, quiet=quiet, with_waits=with_waits)
 
 
 def _watch(
@@ -213,7 +221,7 @@ class _Lines:
             click.echo(f"[{count}] {status} {took:>8}  {plain_text(cells.texts[node])}", err=True)
 
 
-def _report(cells: _Cells, name: str, *, quiet: bool) -> int:
+def _report(cells: _Cells, name: str, *, quiet: bool, with_waits: bool) -> int:
     summary = cells.summary
     if summary.status == "completed":
         if not quiet:
@@ -221,7 +229,7 @@ def _report(cells: _Cells, name: str, *, quiet: bool) -> int:
             n_reused = sum(1 for node in cells.nodes if node in cells.states and cells.states[node].is_reused)
             why = f"; {n_reused} reused (`covalab explain {summary.id} CELL` says why)" if n_reused else ""
             click.echo(f"{name}: {len(cells.nodes)} cells in {took}{why}", err=True)
-            for line in cells.order():
+            for line in cells.order(with_waits=with_waits):
                 click.echo(line, err=True)
         return 0
     if summary.status == "cancelled":

@@ -122,7 +122,10 @@ def _yaml_of(text: str) -> dict[str, Any]:
     "runs at a later time or of a timetable: --fresh.",
 )
 @click.option(
-    "--parallel", is_flag=True, help="Run cells that are shown to be independent of those before them beside these."
+    "--parallel/--no-parallel",
+    default=None,
+    help="Run cells that are shown to be independent of those before them beside these, and say at the end which; or "
+    "run each in its turn. Default: beside, and only what ran so is said.",
 )
 @click.option("--no-check", is_flag=True, help="Do not look for missing packages before the run.")
 @click.option(
@@ -206,6 +209,7 @@ def _run(
         Path(source).name,
         timeout=timeout,
         quiet=quiet or target == "-",
+        with_waits=bool(options["parallel"]),
         on_change=None if file is None else file.update,
     )
     _write(dispatch, target)
@@ -248,7 +252,7 @@ def _started(notebook: str, options: Mapping[str, Any], timing: Mapping[str, Any
             allow_errors=options["allow_errors"],
             stop_on_error=options["stop_on_error"],
             reuse=options["reuse"],
-            parallel=options["parallel"],
+            parallel=options["parallel"] is not False,
             check=not options["no_check"],
             folder=options["cwd"],
             tags=options["tags"],

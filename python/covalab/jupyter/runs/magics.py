@@ -47,7 +47,12 @@ class RunMagics(Magics):
         argument("--allow-errors", action="store_true", help="run the cells after one that failed, too"),
         argument("--stop-on-error", action="store_true", help="run no cell after one that failed"),
         argument("--fresh", action="store_true", help="take nothing from earlier runs: run all cells"),
-        argument("--parallel", action="store_true", help="run cells side by side that are shown to be independent"),
+        argument("--no-parallel", action="store_true", help="run each cell in its turn, none beside another"),
+        argument(
+            "--parallel",
+            action="store_true",
+            help="run cells side by side that are shown to be independent: it is the default",
+        ),
         argument("--no-check", action="store_true", help="do not look for missing packages before the run"),
         argument("--resume", metavar="RUN", help="run what is left of a run that failed or was cancelled"),
     )
@@ -78,7 +83,7 @@ class RunMagics(Magics):
                     allow_errors=options.allow_errors,
                     stop_on_error=options.stop_on_error,
                     reuse=not options.fresh,
-                    parallel=options.parallel,
+                    parallel=not options.no_parallel,
                     check=not options.no_check,
                 )
         except (NotebookRefused, GraphError, MissingLatticeRecordError) as error:

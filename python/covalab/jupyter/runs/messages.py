@@ -32,7 +32,7 @@ class RunOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     allow_errors: bool = False
     stop_on_error: bool = False
     reuse: bool = True
-    parallel: bool = False
+    parallel: bool = True
     check: bool = True
 
 

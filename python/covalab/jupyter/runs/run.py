@@ -34,7 +34,7 @@ def run_notebook(
     allow_errors: bool = False,
     stop_on_error: bool = False,
     reuse: bool | None = None,
-    parallel: bool = False,
+    parallel: bool = True,
     check: bool = True,
     folder: str | os.PathLike[str] | None = None,
     document: Mapping[str, Any] | None = None,
@@ -69,7 +69,8 @@ def run_notebook(
         Take values and outputs of cells that did not change from earlier runs. It is the default of a run that begins
         now; one at a later time, or of a series, runs all cells unless this is true.
     parallel : bool
-        Run cells that are shown to be independent of those before them beside these, in forks of the process.
+        Run cells that are shown to be independent of those before them beside these, in forks of the process; else
+        each in its turn.
     check : bool
         Look for packages that the cells import and this environment does not have, before anything runs.
     folder : str or Path, optional

@@ -41,7 +41,6 @@ from covalab.worker.session.beside_process import (
 )
 from covalab.worker.session.cell_text import CellText
 
-_QUICK: Final = "in its turn: the cells before it were quick"
 _COPY_SECONDS: Final = 0.2
 """Pause between two looks at what a cell beside the session shows, whose turn has come."""
 _WINDOW: Final = 24
@@ -54,7 +53,7 @@ class Beside:
     Attributes
     ----------
     reason
-        Why the cell whose turn it is does not come from beside, for people.
+        Why the cell whose turn it is does not come from beside, for people; empty: the cells before it were quick.
     finished
         The run that was taken last.
     """
@@ -68,7 +67,7 @@ class Beside:
         self._reasons: dict[int, str] = {}
         self._cells: dict[str, CellText | None] = {}
         self._number = 0
-        self._without = _QUICK  # why a cell does not come from beside of which nothing is known
+        self._without = ""  # why no cell comes from beside; empty: there was nothing to wait for
         self.reason = ""
         self.finished: Finished | None = None
 
@@ -129,7 +128,7 @@ class Beside:
         cells = [Next(number, -1, cell), *self._following(number)]
         others = [one for one in cells[1:] if one.cell.parallel and one.number not in taken]
         places = self._places or int(any(one.cell.eager for one in others))
-        self._without = _QUICK if places else "in its turn: this process may use one processor"
+        self._without = "" if places else "in its turn: this process may use one processor"
         if not others or not places:
             return
         capture = reporting.process.reporter.capture if reporting.process.reporter is not None else None

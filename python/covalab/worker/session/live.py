@@ -293,7 +293,9 @@ class LiveSession:
         run = self._beside.take(self._state.number + 2)
         finished = None if self._replaced.now else self._beside.finished  # what it shows went elsewhere
         if run is None or finished is None:
-            reuse.note(self._beside.reason or "again, in its turn: a cell has replaced the streams")
+            reuse.note(
+                "again, in its turn: a cell has replaced the streams" if run is not None else self._beside.reason
+            )
             return None
         text = reuse.obstacle(run, cell, self._state)
         if text:

@@ -146,8 +146,9 @@ class SessionReuse:
         return text
 
     def note(self, reason: str) -> None:
-        """Note why a cell ran when it did, for people."""
-        self._result = msgspec.structs.replace(self._result, reasons=(*self._result.reasons, reason))
+        """Note why a cell ran when it did, for people; empty: there is nothing to say."""
+        if reason:
+            self._result = msgspec.structs.replace(self._result, reasons=(*self._result.reasons, reason))
 
     def accept(self, cell: CellText, run: CellRun, times: tuple[float, float]) -> None:
         """Accept a run of a cell that was made before its turn; it is kept like any other."""
