@@ -22,7 +22,7 @@ export type ILabelFields = Pick<DispatchSummary, 'status' | 'held' | 'starts_at'
 /** Return the label of a dispatch: its status, unless it is held, paused or waiting. */
 export function summaryLabel({ status, held, starts_at, paused, waiting, counts }: ILabelFields): string {
   if (held) {
-    return typeof starts_at === 'number' ? `Starts ${new Date(starts_at * 1000).toLocaleString()}` : SUMMARY_LABELS.held;
+    return typeof starts_at === 'number' ? `Starts ${BEGINNING.format(starts_at * 1000)}` : SUMMARY_LABELS.held;
   }
   if (isTerminal(status)) {
     return STATUS_LABELS[status];
@@ -153,13 +153,16 @@ export function formatAge(then: number, now: number): string {
   return days === 1 ? 'yesterday' : days < 7 ? `${days} days ago` : new Date(then * 1000).toLocaleDateString();
 }
 
-/** Format a moment in the reader's time zone. */
+/** Format a moment in the reader's time zone, with 24 hours as logs have them. */
 export function formatTime(seconds: number): string {
   return MOMENT.format(seconds * 1000);
 }
 
 /** Made once: a table formats dozens of moments in each frame while it is scrolled. */
-const MOMENT = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit' });
+const MOMENT = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+
+/** One that may be next year. */
+const BEGINNING = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short', hourCycle: 'h23' });
 
 /** Return what workers are called where several are shown: `Worker 1` and so on, in the order of their own names. */
 export function workerLabels(workers: readonly string[]): ReadonlyMap<string, string> {

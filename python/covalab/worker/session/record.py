@@ -185,7 +185,7 @@ class CellRecord(Mapping[str, Any]):
         return isinstance(name, str) and not _is_unnamed(name) and name in self._names()
 
     def __repr__(self) -> str:
-        return f"<names after cell {self.state.number}: {', '.join(self)}>"
+        return f"<names after cell {self.state.number + 1}: {', '.join(self)}>"
 
     def _names(self) -> list[str]:
         return [name for stored in self.state.snapshot.covariables for name in stored.names]
