@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from covalab.blobs import BlobStore
 from covalab.core.assemble import edges_into, sources_of, value_at
@@ -20,14 +22,22 @@ class RecordedValues:
         The dispatch, with the outputs that were fetched with it.
     blobs : BlobStore
         The store that deserializes them.
+    opening : callable, optional
+        Makes the context in which a value is opened.
     """
 
-    def __init__(self, record: DispatchRecord, blobs: BlobStore) -> None:
+    def __init__(
+        self,
+        record: DispatchRecord,
+        blobs: BlobStore,
+        opening: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
         self.outputs: dict[int, Value] = dict(record.outputs)
         self._dispatch = record.summary.id
         self._graph = record.graph
         self._parameters = record.values
         self._blobs = blobs
+        self.opening = opening
 
     @functools.cached_property
     def _into(self) -> list[list[Edge]]:
@@ -47,8 +57,9 @@ class RecordedValues:
 
     def deserialized(self, node: int) -> UserValue:
         """Return the value of such a node, a new copy each time."""
-        value = self._blobs.deserialize(self.serialized(node), what=self.description_of(node))
-        return value.bind(self._blobs) if isinstance(value, CellRecord) else value
+        with self.opening():
+            value = self._blobs.deserialize(self.serialized(node), what=self.description_of(node))
+        return value.bind(self._blobs, self.opening) if isinstance(value, CellRecord) else value
 
     def at(self, node: int) -> UserValue:
         """Return the value of any node; that of a collection, and the lattice's, is put together from its parts."""

@@ -108,19 +108,7 @@ class LocalModulesFinder(MetaPathFinder):
         del path, target
         self._drop_if_written(fullname)
         module = self.modules.get(fullname)
-        if module is None:
-            return None
-        if module.source is None:
-            spec = ModuleSpec(fullname, None, is_package=True)
-            spec.submodule_search_locations = [os.fsdecode(folder) for folder in module.folders]
-            return spec
-        file = os.fsdecode(module.path)
-        return spec_from_file_location(
-            fullname,
-            file,
-            loader=_SnapshotLoader(fullname, file, module.source),
-            submodule_search_locations=[os.path.dirname(file)] if module.is_package else None,
-        )
+        return None if module is None else spec_of(fullname, module)
 
     def enter(self, digest: str, modules: Mapping[str, LocalModule], roots: Sequence[str]) -> None:
         """Serve other modules from now on, and forget local modules that were loaded before.
@@ -175,6 +163,21 @@ class LocalModulesFinder(MetaPathFinder):
         if top in self._own_modules or any(_is_compiled(spec) for spec in specs):
             return False
         return any(_root_of(module) in self._roots for module in modules if module.__name__ == top)
+
+
+def spec_of(fullname: str, module: LocalModule) -> ModuleSpec | None:
+    """Return the specification of a module as it travelled."""
+    if module.source is None:
+        spec = ModuleSpec(fullname, None, is_package=True)
+        spec.submodule_search_locations = [os.fsdecode(folder) for folder in module.folders]
+        return spec
+    file = os.fsdecode(module.path)
+    return spec_from_file_location(
+        fullname,
+        file,
+        loader=_SnapshotLoader(fullname, file, module.source),
+        submodule_search_locations=[os.path.dirname(file)] if module.is_package else None,
+    )
 
 
 def _state_of(module: LocalModule) -> _State:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,32 @@ def full(data_dir: Path, folder: Path) -> str:
     path.rename(folder / "renamed.ipynb")  # while it runs
     wait_for_end(Client(data_dir), run)
     return str(run)
+
+
+def test_values_of_a_module_beside_the_notebook_are_opened_anywhere(live: Client, tmp_path: Path) -> None:
+    """The module travelled with the run; where it is not found, its values are opened with that one, and no other."""
+    place = tmp_path / "place"
+    (place / "kinds_of_run").mkdir(parents=True)
+    (place / "kinds_of_run" / "__init__.py").write_text("from .colours import Colour\nfrom sizes_of_run import SIZE\n")
+    (place / "kinds_of_run" / "colours.py").write_text("import enum\nclass Colour(enum.Enum):\n    RED = 1\n")
+    (place / "sizes_of_run.py").write_text(
+        "class Size:\n    def __init__(self, a):\n        self.a = a\nSIZE = Size(3)\n"
+    )
+    path = write(place / "n.ipynb", "import kinds_of_run as kinds", "red, size = [kinds.Colour.RED], kinds.SIZE", "red")
+    run = ct.run_notebook(path)
+    assert wait_for_end(live, run) == "completed"
+    shutil.rmtree(place)
+
+    result = ct.get_result(run)
+
+    assert [one.name for one in result["red"]] == ["RED"]
+    assert result["size"].a == 3
+    assert [one.name for one in result.result] == ["RED"]
+    assert type(result["red"][0]) is sys.modules["kinds_of_run"].Colour
+    for name in ("kinds_of_run.colours", "kinds_of_run", "sizes_of_run"):
+        del sys.modules[name]
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("sizes_of_run")
 
 
 def test_every_cell_shows_what_it_would_show_in_a_kernel(full: str) -> None:

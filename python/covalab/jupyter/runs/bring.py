@@ -133,7 +133,8 @@ class BroughtNames:
         group = next(one.names for one in record.state.snapshot.covariables if name in one.names)
         mine = {one: self._namespace[one] for one in group if one in self._namespace}
         remember_all(record.state.sources)
-        restore(record.state.snapshot, blobs, self._namespace, [name], definitions)
+        with record.opening():
+            restore(record.state.snapshot, blobs, self._namespace, [name], definitions)
         for one in group:
             is_wanted = one in self._pending and self._pending[one][0] is record
             if is_wanted:

@@ -10,7 +10,7 @@ import datetime as dt
 import functools
 import os
 from collections.abc import Callable, Collection, Iterator, KeysView, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import msgspec
@@ -22,6 +22,7 @@ from covalab.core.dispatch_provenance import provenance_of
 from covalab.core.errors import CovalabError, GraphError, SerializationError, TaskFailed, ValueLost
 from covalab.core.labels import labels
 from covalab.core.lifecycle import TERMINAL
+from covalab.core.local_modules import LocalModules
 from covalab.core.model import (
     Digest,
     DispatchId,
@@ -38,6 +39,7 @@ from covalab.core.transportable import TransportableObject
 from covalab.sdk.building.postprocess import called_nodes, rerun
 from covalab.sdk.building.transport_graph import TransportGraph
 from covalab.sdk.building.value_table import deserialize_inputs
+from covalab.sdk.code.local_modules import read_local_modules
 from covalab.sdk.configuration import get_config
 from covalab.sdk.recorded_values import RecordedValues
 from covalab.sdk.results.inputs import RecordedInputs
@@ -50,6 +52,7 @@ from covalab.sdk.results.stored_code import RecordedLattice, StoredLattice, load
 from covalab.sdk.tasks.records import TaskRecord, attempts_of, node_additions
 from covalab.sdk.tasks.tasks import get_task_result
 from covalab.sdk.values import FieldDict, UserValue
+from covalab.worker.missing_modules import missing_modules
 from covalab.worker.session.record import CellRecord
 
 
@@ -93,7 +96,7 @@ class Result(Readers):
         self._workflow_output = workflow_output
         self._intermediate_outputs = intermediate_outputs
         self._sublattice_results = sublattice_results
-        self._values = RecordedValues(record, client.blobs)
+        self._values = RecordedValues(record, client.blobs, self._opening)
         self._graph = TransportGraph(
             record.graph, record.values, self._code_of, client.blobs, recorded=self._node_attributes
         )
@@ -527,7 +530,20 @@ class Result(Readers):
         if not does_work(node) and node.kind is not NodeKind.PARAMETER:
             return TransportableObject.recorded(self._text(node_id), lambda: values.at(node_id))
         value, what = values.serialized(node_id), values.description_of(node_id)
-        return TransportableObject.recorded(value.text, lambda: self._client.blobs.deserialize(value, what=what))
+
+        def opened() -> UserValue:
+            with self._opening():
+                return self._client.blobs.deserialize(value, what=what)
+
+        return TransportableObject.recorded(value.text, opened)
+
+    def _opening(self) -> AbstractContextManager[None]:
+        """Return the context in which a value is opened: modules that lay beside the notebook may not be found here."""
+        return missing_modules.of(lambda: self._local_modules)
+
+    @functools.cached_property
+    def _local_modules(self) -> LocalModules:
+        return read_local_modules(self._client.submission(self.dispatch_id), self._client.blobs)
 
     def _text(self, node: int) -> str:
         return self._values.text_of(node)[:TEXT_LIMIT]

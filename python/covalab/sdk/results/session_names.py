@@ -38,7 +38,7 @@ def session_record(record: DispatchRecord, values: RecordedValues, client: Clien
         failure = record.failures.get(number)
         if failure is not None and failure.left is not None:
             left: CellRecord = client.blobs.deserialize(failure.left, what=f"the names of cell {number}, which failed")
-            return left.bind(client.blobs)
+            return left.bind(client.blobs, values.opening)
         if record.nodes[number].status == "completed":
             if number not in values.outputs:
                 values.outputs.update(client.record(record.summary.id, outputs=[number]).outputs)

@@ -6,6 +6,7 @@ It is the value of the cell's node. It holds references to stored values, not th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 import msgspec
@@ -130,13 +131,14 @@ class CellRecord(Mapping[str, Any]):
         self._blobs = blobs
         self._namespace: dict[str, Any] = {}
         self._definitions = LoadedDefinitions()
+        self.opening: Callable[[], AbstractContextManager[object]] = nullcontext
 
     def __reduce__(self) -> tuple[Callable[[bytes], CellRecord], tuple[bytes]]:
         return opened, (msgspec.msgpack.encode(self.state),)
 
-    def bind(self, blobs: BlobStore) -> CellRecord:
-        """Read values from a blob folder from now on; without one, from that of the running batch."""
-        self._blobs = blobs
+    def bind(self, blobs: BlobStore, opening: Callable[[], AbstractContextManager[object]] = nullcontext) -> CellRecord:
+        """Read values from a blob folder from now on, in a context; without one, from that of the running batch."""
+        self._blobs, self.opening = blobs, opening
         return self
 
     @property
@@ -198,11 +200,12 @@ class CellRecord(Mapping[str, Any]):
         if name not in self._namespace:
             blobs = self._blobs or reporting.blobs_of_batch()
             remember_all(self.sources)
-            restore(self.state.snapshot, blobs, self._namespace, [name], self._definitions)
-            # Code of the notebook reads its globals when it is called.
-            if names_in(self._namespace[name]):
-                missing = [one for one in self._names() if one not in self._namespace]
-                restore(self.state.snapshot, blobs, self._namespace, missing, self._definitions)
+            with self.opening():
+                restore(self.state.snapshot, blobs, self._namespace, [name], self._definitions)
+                # Code of the notebook reads its globals when it is called.
+                if names_in(self._namespace[name]):
+                    missing = [one for one in self._names() if one not in self._namespace]
+                    restore(self.state.snapshot, blobs, self._namespace, missing, self._definitions)
         return self._namespace[name]
 
 
