@@ -20,6 +20,7 @@ from typing import Any, Final
 import cloudpickle.cloudpickle as theirs
 
 from covalab.core.pickling import travels_by_value
+from covalab.namespace.classes_beside import class_of_module
 
 _NEVER_REMOVED: Final = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "_abc_impl"})
 
@@ -174,6 +175,8 @@ def reduce_class(cls: type, how: tuple[Any, ...]) -> tuple[Any, ...]:
         if typing.NamedTuple in bases:  # it would make fields of nothing
             bases = cls.__bases__
         maker, arguments = make_class, (kind, name, bases, keywords, tracker)
+    elif maker is theirs._make_skeleton_enum:  # noqa: SLF001
+        maker = make_enum
     return maker, arguments, (attributes, slots), None, None, set_class
 
 
@@ -189,6 +192,9 @@ def make_class(kind: type, name: str, bases: tuple[Any, ...], namespace: dict[st
     known = tracked_definition(tracker)
     if isinstance(known, type):
         return known
+    beside = class_of_module(namespace.get("__module__"), namespace.get("__qualname__", name))
+    if beside is not None:
+        return _tracked(tracker, beside)
     hidden = _hide_hooks(bases)
     try:
         plain = next(base for base in kind.__mro__ if not travels_by_value(base.__module__))
@@ -201,7 +207,34 @@ def make_class(kind: type, name: str, bases: tuple[Any, ...], namespace: dict[st
     finally:
         for owner, hook in hidden:
             type.__setattr__(owner, "__init_subclass__", hook)
-    found: type = theirs._lookup_class_or_track(tracker, made)  # noqa: SLF001
+    return _tracked(tracker, made)
+
+
+def make_enum(
+    bases: tuple[Any, ...],
+    name: str,
+    qualname: str,
+    members: dict[str, Any],
+    module: str,
+    tracker: str,
+    more: dict[str, Any] | None,
+) -> type:
+    """Return an enumeration without its methods, the same object each time; pickles name this function."""
+    known = tracked_definition(tracker)
+    beside = class_of_module(module, qualname) if known is None else None
+    if beside is not None and {one: found.value for one, found in _members_of(beside).items()} == members:
+        return _tracked(tracker, beside)
+    made: type = theirs._make_skeleton_enum(bases, name, qualname, members, module, tracker, more)  # noqa: SLF001
+    return made
+
+
+def _members_of(cls: Any) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = getattr(cls, "__members__", {})
+    return found
+
+
+def _tracked(tracker: str, cls: type) -> type:
+    found: type = theirs._lookup_class_or_track(tracker, cls)  # noqa: SLF001
     return found
 
 

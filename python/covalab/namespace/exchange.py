@@ -123,7 +123,9 @@ def _sent_stream(
 
 
 def _code_of(names: Iterable[str], namespace: Mapping[str, Any]) -> list[str]:
-    return [name for name in names if isinstance(namespace[name], (types.FunctionType, type, types.ModuleType))]
+    code = [name for name in names if isinstance(namespace[name], (types.FunctionType, type, types.ModuleType))]
+    # Modules first: a class that is one of theirs is found there.
+    return sorted(code, key=lambda name: not isinstance(namespace[name], types.ModuleType))
 
 
 def _find_unsendable(

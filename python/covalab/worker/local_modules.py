@@ -27,6 +27,8 @@ _State: TypeAlias = "tuple[int, int] | None"
 class _SnapshotLoader(SourceFileLoader):
     """Loader of one module: the code of the snapshot, every other file from where it lies. Reads no byte code."""
 
+    has_travelled = True
+
     def __init__(self, fullname: str, path: str, source: bytes) -> None:
         super().__init__(fullname, path)
         self._source = source

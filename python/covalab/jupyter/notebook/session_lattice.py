@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -139,6 +140,8 @@ class Build:
             if self._sent.get(name) != mark:
                 self._sent[name] = mark
                 values[name] = one.value
+        # Modules first: a class that is one of theirs is found there.
+        values = dict(sorted(values.items(), key=lambda item: not isinstance(item[1], types.ModuleType)))
         hidden = b"" if self.made else self._hidden()
         taken = None
         if values or hidden:
