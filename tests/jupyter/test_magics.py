@@ -313,11 +313,18 @@ def shown_error(notebook: Notebook, cell: str) -> str:
         ("%answer 1234", "no dispatch '1234'"),
         ("%dispatch flow(1, 2)", "lattice 'flow' got 2 positional arguments; it takes (a)"),
         ("%dispatch flow", "lattice 'flow' is missing 'a'; it takes (a)"),
+        ("%dispatch flow(nowhere)", "name 'nowhere' is not defined"),
+        ("%dispatch asks(1)", "no value yet while the lattice is built"),
+        ("%dispatch fails(1)", "1 / 0"),
+        ("%dispatch tiny(i for i in 'ab')", "make a list of it first"),
     ],
 )
 def test_what_a_magic_refuses_is_shown_without_lines_of_covalab(notebook: Notebook, cell: str, says: str) -> None:
     """The message, and the line of the cell; IPython's lines and ours tell the user nothing."""
+    notebook.run("%%electron tiny(a)\na")
     notebook.run("%%lattice flow(a)\na")
+    notebook.run("%%lattice asks(a)\nif tiny(a):\n    a")
+    notebook.run("%%lattice fails(a)\n1 / 0")
 
     shown = shown_error(notebook, cell)
 

@@ -8,27 +8,30 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast
 
+from IPython.core.error import UsageError
+
 from covalab.core.errors import CovalabError
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
-_OTHERS: Final = sys.stdlib_module_names | {"covalab", "IPython"}
+_OTHERS: Final = sys.stdlib_module_names | {"covalab", "IPython", "cloudpickle", "msgspec"}
 _OF_MAGICS: Final = ("<dispatch ", "<answer")  # what a magic evaluates is in its line, which the notebook shows
 
 
 def shown_briefly(method: _Method) -> _Method:
-    """Let IPython show what a magic refuses as what is wrong, and where in the notebook.
+    """Let IPython show an error of a magic as what is wrong, and where in the notebook.
 
-    The error keeps its type, for programs. Errors that are not covalab's are those of the user's code, or faults of
-    covalab: they are shown whole.
+    The error keeps its type, for programs. What is no error of covalab's own and passed no code of the user is a fault
+    of covalab: it is shown whole.
     """
 
     @functools.wraps(method)
     def told(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             return method(self, *args, **kwargs)
-        except CovalabError as error:
-            if not _led_to(error):
+        except Exception as error:
+            is_meant = isinstance(error, CovalabError) or _is_of_user(error)
+            if is_meant and not isinstance(error, UsageError) and not _led_to(error):
                 error._render_traceback_ = _Rendering(error, self.shell)  # type: ignore[attr-defined] # IPython's name
             raise
 
@@ -56,6 +59,16 @@ class _Rendering:
         finally:
             error.__cause__, error.__suppress_context__ = cause, is_hidden
         return made
+
+
+def _is_of_user(error: BaseException) -> bool:
+    """Return whether an error passed code of the user, or was raised by what stands in the line of the magic."""
+    trace = error.__traceback__
+    if _lines_of_user(trace) is not None:
+        return True
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OF_MAGICS)
 
 
 def _led_to(error: BaseException) -> bool:
