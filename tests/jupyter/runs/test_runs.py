@@ -125,6 +125,8 @@ def test_formats_that_are_not_known_and_dispatches_that_are_no_run(full: str, tm
         ct.export_notebook(full, tmp_path / "out.xyz")
     with pytest.raises(GraphError, match="no exporter 'nonsense'"):
         ct.export_notebook(full, tmp_path / "out.xyz", to="nonsense")
+    with pytest.raises(FileNotFoundError, match=r"/none/out\.ipynb'"):
+        ct.export_notebook(full, tmp_path / "none" / "out.ipynb")
     plain: Any = ct.lattice(ct.electron(abs))
     other = ct.dispatch(plain)(-1)
     with pytest.raises(GraphError, match="is no notebook run"):

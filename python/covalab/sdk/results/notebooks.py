@@ -160,7 +160,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     try:
         number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:  # which names the file that stands in for this one
-        raise OSError(error.errno, f"{error.strerror}: nothing was written", str(path)) from None
+        raise OSError(error.errno, error.strerror, str(path)) from None
     try:
         with os.fdopen(number, "wb") as file:
             file.write(data)
