@@ -53,6 +53,30 @@ def test_help_and_version_need_no_dispatcher(tmp_path: Path, monkeypatch: pytest
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize(
+    "command", ["show", "cancel", "pause", "resume", "redispatch", "logs", "tag", "trust", "explain", "export"]
+)
+def test_an_empty_id_is_no_dispatch(
+    command: str, live: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable of a shell that is not set asks for nothing else, and makes no data folder of where it is."""
+    monkeypatch.chdir(tmp_path)
+    more = {"explain": ["cell"], "export": ["-o", "x.html"]}.get(command, [])
+
+    said = covalab(command, "", *more)
+
+    assert (said.exit_code, "no dispatch ''" in said.output) == (1, True), said.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_no_data_folder_is_not_trusted(tmp_path: Path, live: Client) -> None:
+    """It stays as it is: no database, no dispatcher in it."""
+    said = covalab("trust", str(tmp_path))
+
+    assert (said.exit_code, "is no data folder of covalab" in said.output) == (1, True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_help_loads_nothing_heavy() -> None:
     """`covalab --help` imports neither Dask nor tornado nor Jupyter nor rich."""
     code = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
@@ -262,6 +263,9 @@ def test_lines_are_taken_as_they_are_written(notebook: Notebook) -> None:
         ("%%electron f(a) --retries many\n1", "invalid int value"),
         ("%%electron f(a) --no-such-option\n1", "unrecognized arguments"),
         ("%%electron --name not-a-name\nx = 1", "Python name"),
+        ("%%electron --name class\nx = 1", "Python name"),
+        ("%result data", "`data` holds no dispatch id, but an object of type int"),
+        ("%pause ''", "an empty text is no dispatch id"),
         ("%%electron f(a)\nfrom math import *", "import \\*"),
         ("%%electron f(a)\nreturn a", "line 2 of the cell"),
         ("%%electron f(a)\na + data", "without naming it in its signature"),
@@ -289,6 +293,77 @@ def test_mistakes_stop_run_all_with_one_line(notebook: Notebook, cell: str, says
 
     with pytest.raises(UsageError, match=says):
         notebook.run(cell)
+
+
+def shown_error(notebook: Notebook, cell: str) -> str:
+    """Return what IPython shows of the error of a cell, without colours."""
+    with capture_output() as captured:
+        assert not notebook.shell.run_cell(cell, store_history=True).success
+    return re.sub(r"\x1b\[[0-9;]*m", "", captured.stdout)
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("%%electron f(a)  --retries -1\na", "electron 'f': retries must be a whole number from 0 on, not -1"),
+        ("%%electron f(a)  --memory lots\na", "'lots' is no amount of memory"),
+        ("%result 1234", "no dispatch '1234'"),
+        ("%redispatch 1234", "no dispatch '1234'"),
+        ("%bring 1234", "no dispatch '1234'"),
+        ("%answer 1234", "no dispatch '1234'"),
+        ("%dispatch flow(1, 2)", "lattice 'flow' got 2 positional arguments; it takes (a)"),
+        ("%dispatch flow", "lattice 'flow' is missing 'a'; it takes (a)"),
+        ("%dispatch flow(nowhere)", "name 'nowhere' is not defined"),
+        ("%dispatch asks(1)", "no value yet while the lattice is built"),
+        ("%dispatch fails(1)", "1 / 0"),
+        ("%dispatch tiny(i for i in 'ab')", "make a list of it first"),
+    ],
+)
+def test_what_a_magic_refuses_is_shown_without_lines_of_covalab(notebook: Notebook, cell: str, says: str) -> None:
+    """The message, and the line of the cell; IPython's lines and ours tell the user nothing."""
+    notebook.run("%%electron tiny(a)\na")
+    notebook.run("%%lattice flow(a)\na")
+    notebook.run("%%lattice asks(a)\nif tiny(a):\n    a")
+    notebook.run("%%lattice fails(a)\n1 / 0")
+
+    shown = shown_error(notebook, cell)
+
+    assert says in shown
+    assert "magics.py" not in shown
+    assert "interactiveshell.py" not in shown
+
+
+def test_lines_of_the_user_stay_in_what_a_magic_shows(notebook: Notebook) -> None:
+    """The body of a lattice, an argument that fails, and an object that refuses to be pickled."""
+    notebook.run("%%electron one(a)\na")
+    notebook.run("%%lattice body(a)\nb = a\none(b, 5)")
+    notebook.run("class Odd:\n    def __reduce__(self):\n        return nowhere")
+
+    in_body = shown_error(notebook, "%dispatch body(1)")
+    in_argument = shown_error(notebook, "%dispatch body(1 / 0)")
+    in_reduce = shown_error(notebook, "%dispatch one(Odd())")
+
+    assert "one(b, 5)" in in_body
+    assert "magics.py" not in in_body
+    assert "ZeroDivisionError" in in_argument
+    assert "return nowhere" in in_reduce
+
+
+def test_a_name_is_as_python_reads_it(notebook: Notebook) -> None:
+    """Of letters that look joined Python makes two."""
+    notebook.run("%%electron \ufb01t(a) -> \ufb01n\n\ufb01n = a + 1")
+
+    assert notebook.run("%dispatch \ufb01t(1)")
+    assert notebook.run("%result --wait").result == 2
+
+
+def test_a_result_in_a_variable_stands_for_its_dispatch(notebook: Notebook) -> None:
+    """Whoever keeps the result has the id as well."""
+    notebook.run("%%electron one(a)\na")
+    notebook.run("%dispatch one(1)")
+    notebook.run("found = %result --wait")
+
+    assert notebook.run("%result found").dispatch_id == notebook.run("found").dispatch_id
 
 
 def test_what_is_not_python_is_a_syntax_error(notebook: Notebook) -> None:

@@ -256,7 +256,7 @@ def print_notices(out: Console, dispatches: Iterable[DispatchSummary]) -> None:
     """Print what dispatches wait for that may not come by itself."""
     for one in dispatches:
         if one.notice:
-            out.print(plain_text(f"{short_name(one.name)} ({one.id[:8]}): {one.notice}", "yellow"))
+            out.print(plain_text(f"{short_name(one.name)} ({one.id}): {one.notice}", "yellow"))
 
 
 def _start_text(summary: DispatchSummary) -> str:

@@ -19,10 +19,17 @@ def trust(what: str | None) -> None:
     """
     from covalab.client import Client, connect, data_dir
 
-    if what is not None and not Path(what).is_dir():
+    # `Path("")` is the current folder: an unset variable of a shell must not make a data folder of it.
+    if what is not None and not (what and Path(what).is_dir()):
         count, where = connect().trust(what), f"in {data_dir()}"
     else:
         folder = data_dir() if what is None else Path(what).absolute()
+        if what is not None and not (folder / "covalab.db").is_file():
+            message = (
+                f"nothing was trusted: {folder} is no data folder of covalab, it has no covalab.db; name one that has, "
+                "or the id of a dispatch"
+            )
+            raise click.ClickException(message)
         count, where = Client(folder).trust(), f"in {folder}"
     click.echo(f"{count:,} dispatches {where} are trusted now" if count else f"all of it {where} was trusted already")
 

@@ -577,6 +577,8 @@ class Client:
 
 
 def _path(dispatch: str) -> str:
+    if dispatch == "":  # a variable of a shell that is not set; without the id it would be another route
+        raise errors.MissingLatticeRecordError(dispatch)
     return f"/dispatches/{quote(str(dispatch), safe='')}"
 
 

@@ -129,6 +129,10 @@ class ArchiveExists(CovalabError, RuntimeError):
     """An archive or a dispatch cannot be written: there is another, or the dispatch has not ended."""
 
 
+class MissingArguments(CovalabError, TypeError):
+    """A lattice or an electron is called without arguments that it must have."""
+
+
 class GraphError(CovalabError, ValueError):
     """A lattice cannot become a transport graph."""
 

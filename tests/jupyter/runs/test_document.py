@@ -100,8 +100,17 @@ def test_damaged_metadata_do_not_keep_a_notebook_from_running() -> None:
             '{"cells": [{"cell_type": "poem", "metadata": {}}], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
             "is damaged",
         ),
-        ('{"cells": 3, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "cannot be read"),
-        ('{"cells": [], "nbformat": 99, "nbformat_minor": 5, "metadata": {}}', "cannot be read as format 99"),
+        ('{"cells": 3, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "`cells` is no list of cells"),
+        ('{"cells": [null], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "`cells` is no list of cells"),
+        ('{"nbformat": 4, "nbformat_minor": 5, "metadata": 3, "cells": []}', "at metadata; restore it"),
+        (
+            '{"cells": [], "nbformat": 99, "nbformat_minor": 5, "metadata": {}}',
+            "cannot be read as format 99: .* up to 4",
+        ),
+        (
+            '{"cells": [{"cell_type": "code", "source": "x = \'\\ud83d\'"}], "nbformat": 4, "metadata": {}}',
+            r"cell 1 of the notebook .* has half of a character, \\ud83d",
+        ),
     ],
 )
 def test_what_is_no_notebook_is_refused_with_the_reason(tmp_path: Path, text: str, said: str) -> None:
@@ -113,6 +122,21 @@ def test_what_is_no_notebook_is_refused_with_the_reason(tmp_path: Path, text: st
         read_document(path)
 
     assert "bad.ipynb" in str(refused.value)
+
+
+def test_what_programs_leave_out_is_added() -> None:
+    """Metadata of the notebook and of cells that are not there, or null; half of a character in prose."""
+    cells = [
+        {"cell_type": "code", "source": ["x = 1\n", "x"], "metadata": None},
+        {"cell_type": "markdown", "source": "a\ud83db"},
+        {"cell_type": "code", "source": None},
+    ]
+
+    found = document_from({"cells": cells, "nbformat": 4, "nbformat_minor": 4}, Path("/n.ipynb"))
+
+    assert [cell.text for cell in found.code_cells] == ["x = 1\nx", ""]
+    assert found.json["cells"][1]["source"] == "a\ufffdb"
+    nbformat.validate(nbformat.from_dict(found.json))
 
 
 def test_a_missing_notebook_and_a_folder_are_refused(tmp_path: Path) -> None:

@@ -143,6 +143,29 @@ def test_options_that_cannot_be_are_refused_with_the_cell(metadata: dict[str, An
         options_of(CodeCell(0, "a", "x", metadata), {}, "cell 4")
 
 
+@pytest.mark.parametrize(
+    ("metadata", "whole"),
+    [
+        ({"tags": ["retry=2"]}, {}),
+        ({"tags": ["timelimit = 3"]}, {}),
+        ({"covalab": {"Retries": 2}}, {}),
+        ({}, {"covalab": {"time-limits": 2}}),
+    ],
+)
+def test_misspelt_options_are_refused(metadata: dict[str, Any], whole: dict[str, Any]) -> None:
+    """An option that means nothing would be missed after hours only."""
+    with pytest.raises(
+        NotebookRefused, match=r"has an option '.*', which there is not: '(retries|time_limit)' is meant"
+    ):
+        options_of(CodeCell(0, "a", "x", metadata), whole, "cell 4")
+
+
+@pytest.mark.parametrize("tag", ["stage=2", "owner=me", "retry", "Skip", "=", "a=b=c", "execute=no", "ref=fig:1"])
+def test_tags_of_others_mean_nothing(tag: str) -> None:
+    """Tags are the user's, and other programs'."""
+    assert options_of(CodeCell(0, "a", "x", {"tags": [tag]}), {}, "cell 4") == CellOptions()
+
+
 # Packages
 
 
@@ -279,6 +302,14 @@ def test_a_run_begins_in_a_fresh_path_with_its_own_folder(tmp_path: Path, monkey
 
     assert where.cwd == where.sys_path[0] == str(tmp_path)
     assert str(tmp_path / "mine") not in where.sys_path
+
+
+@pytest.mark.parametrize("title", ["class", "None", "E=mc²", "\ufb01t", "½", "2024 report", "...", "日本", "cell_1"])
+def test_a_notebook_may_have_any_name(tmp_path: Path, title: str) -> None:
+    """Also one that is no name in Python; the dispatch is called as the file is."""
+    made = submission_of(document("x = 1", path=tmp_path / f"{title}.ipynb"), {}, NO_OPTIONS, InMemory())
+
+    assert made.graph.name == title
 
 
 def test_local_modules_beside_the_notebook_travel(tmp_path: Path) -> None:

@@ -153,6 +153,8 @@ def test_formats_that_are_not_known_and_dispatches_that_are_no_run(full: str, tm
         ct.export_notebook(full, tmp_path / "out.xyz")
     with pytest.raises(GraphError, match="no exporter 'nonsense'"):
         ct.export_notebook(full, tmp_path / "out.xyz", to="nonsense")
+    with pytest.raises(FileNotFoundError, match=r"/none/out\.ipynb'"):
+        ct.export_notebook(full, tmp_path / "none" / "out.ipynb")
     plain: Any = ct.lattice(ct.electron(abs))
     other = ct.dispatch(plain)(-1)
     with pytest.raises(GraphError, match="is no notebook run"):
@@ -403,6 +405,20 @@ def test_names_come_when_a_cell_reads_them(full: str, shell: Any) -> None:
     assert run_cell(shell, "scale = 5\nmodel(2)") == 10
     assert run_cell(shell, "shared.append(2)\nother") == [1, 2]
     assert run_cell(shell, "len(df)") == 3
+
+
+def test_names_are_there_in_the_cell_that_brings_them(full: str, shell: Any) -> None:
+    """Below the line, in a block as well; nothing else is loaded, and as the last line it still shows what came."""
+    run_cell(shell, "scale = 'mine'")
+
+    assert run_cell(shell, f"%bring {full} scale total --replace\nscale, total")[0] == 3
+    assert run_cell(shell, f"for _ in range(2):\n    %bring {full} shared other\n    shared.append(2)\nother") == [
+        1,
+        2,
+        2,
+    ]
+    assert "loaded when a cell first reads them: df" in repr(run_cell(shell, f"1\n%bring {full} df"))
+    assert "df" not in shell.user_ns
 
 
 def test_names_of_this_notebook_are_not_overwritten_silently(full: str, shell: Any) -> None:

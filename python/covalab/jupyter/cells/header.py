@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import keyword
 import re
+import unicodedata
 from typing import Final
 
 import msgspec
@@ -95,11 +96,11 @@ def read_header(line: str, magic: str = "%%electron") -> CellHeader:
 def _signature(text: str, magic: str) -> tuple[str | None, ast.arguments | None]:
     if not text:
         return None, None
-    if _is_name(text):
-        return text, None
+    if is_name(text):
+        return as_python_reads(text), None
     form = f"write `{magic} NAME(parameters)`, with Python's parameters, e.g. `{magic} fit(X, y, C=1.0)`"
     name = text.partition("(")[0].strip()
-    if not _is_name(name) or not text.endswith(")"):
+    if not is_name(name) or not text.endswith(")"):
         message = f"`{text}` is not a signature; {form}"
         raise CellRefused(message)
     try:
@@ -111,15 +112,15 @@ def _signature(text: str, magic: str) -> tuple[str | None, ast.arguments | None]
     if len(definition) != 1 or not isinstance(definition[0], ast.FunctionDef):
         message = f"`{text}` is not a signature; {form}"
         raise CellRefused(message)
-    return name, definition[0].args
+    return definition[0].name, definition[0].args
 
 
 def _outputs(text: str, magic: str) -> tuple[str, ...]:
     inside = text[1:-1] if text.startswith("(") and text.endswith(")") else text
-    names = [name.strip() for name in inside.split(",")]
+    names = [as_python_reads(name.strip()) for name in inside.split(",")]
     if len(names) > 1 and not names[-1]:
         names.pop()
-    wrong = [name for name in names if not _is_name(name)]
+    wrong = [name for name in names if not is_name(name)]
     if wrong:
         message = (
             f"after `->` come the names of the outputs, e.g. `{magic} load(n) -> X, y`; `{text}` is something else"
@@ -132,7 +133,25 @@ def _outputs(text: str, magic: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _is_name(text: str) -> bool:
+def as_python_reads(name: str) -> str:
+    """Return a name as Python keeps it: of ``ﬁt``, with a ligature, it makes ``fit``.
+
+    Examples
+    --------
+    >>> as_python_reads("\ufb01t")
+    'fit'
+    """
+    return unicodedata.normalize("NFKC", name)
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text is a name in Python.
+
+    Examples
+    --------
+    >>> is_name("fit"), is_name("class"), is_name("a b")
+    (True, False, False)
+    """
     return text.isidentifier() and not keyword.iskeyword(text)
 
 

@@ -7,18 +7,22 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any, Final, TypeVar, cast
 
+from IPython.core.error import UsageError
 from IPython.core.magic import no_var_expand
 from IPython.core.magic_arguments import magic_arguments
+
+from covalab.core.own_attributes import own_attribute
+from covalab.jupyter.notebook.magic_errors import shown_briefly
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 _TAG: Final = re.compile(r"--tag(?:=|\s+)(\S+)\s+")
 
 
 def magic(kind: Any, *options: Any) -> Callable[[_Method], _Method]:
-    """Make a method a magic with these options; `$` and `{}` in its line are not expanded."""
+    """Make a method a magic with these options; `$` and `{}` in its line are not expanded, and errors shown briefly."""
 
     def decorate(method: _Method) -> _Method:
-        method = kind(method)
+        method = kind(shown_briefly(method))
         for option in reversed(options):
             method = option(method)
         return cast("_Method", no_var_expand(magic_arguments()(method)))
@@ -32,9 +36,28 @@ def evaluate(code: CodeType | str, namespace: dict[str, Any], extra: dict[str, A
 
 
 def id_in(shell: Any, text: str) -> str:
-    """Return the id that a variable of the notebook holds, else the text itself without quotes around it."""
-    held = shell.user_ns.get(text)
-    return str(held) if isinstance(held, str) else text.strip("'\"")
+    """Return the id that a variable of the notebook holds, or the result in it; else the text without quotes around it.
+
+    Raises
+    ------
+    UsageError
+        If there is such a variable, and it holds neither; or if there is no text.
+    """
+    found = text.strip("'\"").strip()
+    if text in shell.user_ns:
+        held = shell.user_ns[text]
+        found = held if isinstance(held, str) else own_attribute(held, "dispatch_id")
+        if not isinstance(found, str):
+            message = (
+                f"`{text}` holds no dispatch id, but an object of type {type(held).__name__}; "
+                "`run = %dispatch NAME(arguments)` keeps the id, %dispatches lists those there are"
+            )
+            raise UsageError(message)
+        found = str(found)
+    if not found:
+        message = "an empty text is no dispatch id; %dispatches lists those there are"
+        raise UsageError(message)
+    return found
 
 
 def without_tags(line: str) -> tuple[str, list[str]]:

@@ -22,7 +22,7 @@ from covalab.core.errors import GraphError
 from covalab.core.lifecycle import covalent_text
 from covalab.core.model import Status
 from covalab.core.own_attributes import own_attribute
-from covalab.jupyter.cells.header import read_header, without_comment
+from covalab.jupyter.cells.header import as_python_reads, is_name, read_header, without_comment
 from covalab.jupyter.cells.ipython_lines import CellRefused
 from covalab.jupyter.notebook.background import BackgroundCell
 from covalab.jupyter.notebook.display import Definition, Dispatches
@@ -446,10 +446,10 @@ class CovalabMagics(Magics):
 
     @staticmethod
     def _checked_name(name: str | None) -> str | None:
-        if name is not None and not name.isidentifier():
+        if name is not None and not is_name(name):
             message = f"--name {name}: the name of an electron is a Python name, like fit_model"
             raise UsageError(message)
-        return name
+        return None if name is None else as_python_reads(name)
 
     def _cell_id(self) -> str:
         return str((self._message().get("metadata") or {}).get("cellId") or "")

@@ -1,7 +1,8 @@
 """Names of a run in the notebook: each is loaded when a cell first reads it.
 
 A cell is looked at before it runs: if it mentions a name that was brought, also in a text such as `%timeit f(x)`, or
-calls a function that reads one, the name is loaded first.
+calls a function that reads one, the name is loaded first. The lines below a `%bring` in the same cell are looked at
+when it has been run.
 """
 
 from __future__ import annotations
@@ -118,9 +119,9 @@ class BroughtNames:
         for name in [name for name in self._pending if name in self._namespace]:
             del self._pending[name]
 
-    def load(self, *names: str) -> None:
-        """Load names, and those that functions among them read."""
-        todo = list(names)
+    def load(self, *names: str, code: str = "") -> None:
+        """Load names, those that some code may read, and those that functions among them read."""
+        todo = [*names, *(self.needed(ast.parse(code)) if code else ())]
         while todo:
             name = todo.pop()
             source = self._pending.get(name)
@@ -153,7 +154,7 @@ def _words(tree: ast.AST) -> Iterable[str]:
 
 
 class LoadingTransformer(ast.NodeTransformer):
-    """Rewriter of cells: one that reads names which are not loaded yet first calls `LOAD`."""
+    """Rewriter of cells: what reads names that are not loaded yet first calls `LOAD`; so does what follows `%bring`."""
 
     def __init__(self, needed: Callable[[ast.AST], Sequence[str]]) -> None:
         self._needed = needed
@@ -161,9 +162,43 @@ class LoadingTransformer(ast.NodeTransformer):
     def visit_Module(self, node: ast.Module) -> ast.Module:
         """Add the call in front of the code."""
         names = self._needed(node) if node.body else []
+        _load_after_bring(node)
         if names:
-            call = ast.parse(f"{LOAD}({', '.join(map(repr, names))})").body
-            for part in ast.walk(call[0]):
-                ast.copy_location(part, node.body[0])
-            node.body[:0] = call
+            node.body[:0] = _call(", ".join(map(repr, names)), node.body[0])
         return node
+
+
+def _call(arguments: str, place: ast.stmt) -> list[ast.stmt]:
+    made = ast.parse(f"{LOAD}({arguments})").body
+    for part in ast.walk(made[0]):
+        ast.copy_location(part, place)
+    return made
+
+
+def _load_after_bring(tree: ast.Module) -> None:
+    """Add the call below each `%bring`: which names it brings is not known before."""
+    if not any(map(_is_bring, ast.walk(tree))):
+        return
+    code, last = ast.unparse(tree), tree.body[-1]
+    for block in list(ast.walk(tree)):
+        for field in ("body", "orelse", "finalbody"):
+            lines = getattr(block, field, None)
+            if isinstance(lines, list):
+                lines[:] = [one for line in lines for one in (line, *(_after(line, code) if line is not last else ()))]
+
+
+def _after(line: ast.stmt, code: str) -> list[ast.stmt]:
+    is_simple = isinstance(line, (ast.Expr, ast.Assign))  # the lines in another are looked at by themselves
+    return _call(f"code={code!r}", line) if is_simple and any(map(_is_bring, ast.walk(line))) else []
+
+
+def _is_bring(node: ast.AST) -> bool:
+    """Return whether a part of a cell is what IPython makes of `%bring`."""
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "run_line_magic"
+        and bool(node.args)
+        and isinstance(node.args[0], ast.Constant)
+        and node.args[0].value == "bring"
+    )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import builtins
+import keyword
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -149,8 +151,9 @@ def lattice_of(
 
 
 def _identifier(title: str, taken: set[str]) -> str:
-    words = _WORD.sub("_", title).strip("_")
-    name = words if words.isidentifier() else f"notebook_{words}".rstrip("_")
+    # As Python reads names: of "ﬁt" it makes "fit", and "x²" is none.
+    words = _WORD.sub("_", unicodedata.normalize("NFKC", title)).strip("_")
+    name = words if words.isidentifier() and not keyword.iskeyword(words) else f"notebook_{words}".rstrip("_")
     return _free(name, taken | {SESSION, RESULTS})
 
 

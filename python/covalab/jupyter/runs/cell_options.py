@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -60,13 +61,16 @@ def options_of(cell: CodeCell, notebook: Mapping[str, Any], where: str) -> CellO
     Raises
     ------
     NotebookRefused
-        If an option has a value that it cannot have.
+        If an option has a value that it cannot have, or its name is misspelt: else it would mean nothing, silently.
 
     Examples
     --------
     >>> options_of(CodeCell(0, "a", "x", {"tags": ["retries=2"]}), {"covalab": {"time_limit": 60}}, "cell 1")
     CellOptions(skip=False, retries=2, time_limit=60.0, executor='', may_raise=False, parallel=False)
     """
+    _refuse_misspelt(notebook.get(KEY), "the metadata of the notebook")
+    _refuse_misspelt(cell.metadata.get(KEY), where)
+    _refuse_misspelt([tag.partition("=")[0] for tag in sorted(cell.tags) if "=" in tag], where)
     found: dict[str, Any] = {**_known(notebook.get(KEY))}
     for tag in sorted(cell.tags):
         name, equals, text = tag.partition("=")
@@ -85,6 +89,24 @@ def options_of(cell: CodeCell, notebook: Mapping[str, Any], where: str) -> CellO
     except msgspec.ValidationError as error:
         message = f"{where} has an option that cannot be: {error}; its options are {', '.join(sorted(_NAMES))}"
         raise NotebookRefused(message) from None
+
+
+def _meant(name: str) -> str:
+    """Return the option that a name is almost, as `retry` is `retries`; "" for an option, and for others' names."""
+    plain = name.strip().replace("-", "_")
+    near = [
+        option for option in _NAMES - {"executor"} if option[0] == plain[:1].lower()
+    ]  # `execute` is a word of others
+    found = difflib.get_close_matches(plain.lower(), near, 1, 0.65)
+    return "" if plain in _NAMES or not found else found[0]
+
+
+def _refuse_misspelt(names: object, where: str) -> None:
+    texts = names if isinstance(names, Iterable) and not isinstance(names, str) else ()
+    for name in texts:
+        if isinstance(name, str) and (meant := _meant(name)):
+            message = f"{where} has an option {name!r}, which there is not: {meant!r} is meant, or it has another name"
+            raise NotebookRefused(message)
 
 
 def _known(metadata: object) -> dict[str, Any]:

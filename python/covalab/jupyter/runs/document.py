@@ -18,6 +18,7 @@ import msgspec
 from covalab.core.errors import CovalabError
 
 _ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_NEWEST: Final = 4  # format of nbformat's
 _PYTHON: Final = frozenset({"python", "python3", "ipython", "ipython3"})
 
 
@@ -101,9 +102,40 @@ def document_from(found: Any, path: Path) -> Document:
     if not isinstance(found, dict) or not isinstance(found.get("nbformat", 3 if "worksheets" in found else None), int):
         message = f"{path} is JSON, but no notebook: it has no `nbformat`"
         raise NotebookRefused(message)
+    _check_shape(found, path)
     document = Document(path, _current(found) or _converted(found, path))
     _check_language(document)
+    _repair_text(document)
     return document
+
+
+def _check_shape(found: dict[str, Any], path: Path) -> None:
+    if found.get("nbformat", 3) > _NEWEST:
+        message = (
+            f"the notebook {path} cannot be read as format {found['nbformat']}: this version reads those up to "
+            f"{_NEWEST}; save it in one of them, or install a newer covalab"
+        )
+        raise NotebookRefused(message)
+    cells = found.get("cells", [])
+    if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
+        message = f"the notebook {path} is damaged: `cells` is no list of cells; restore it from a checkpoint"
+        raise NotebookRefused(message)
+
+
+def _repair_text(document: Document) -> None:
+    """Replace halves of characters, which editors leave and no file can hold, in prose; in code they are refused."""
+    for position, cell in enumerate(document.json["cells"], 1):
+        try:
+            cell["source"].encode()
+        except UnicodeEncodeError as error:
+            if cell["cell_type"] == "code":
+                half = cell["source"][error.start].encode("ascii", "backslashreplace").decode()
+                message = (
+                    f"cell {position} of the notebook {document.path} has half of a character, {half}, "
+                    "which no program can have; write the character again"
+                )
+                raise NotebookRefused(message) from None
+            cell["source"] = cell["source"].encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _current(found: dict[str, Any]) -> dict[str, Any] | None:
@@ -147,7 +179,8 @@ def _converted(found: dict[str, Any], path: Path) -> dict[str, Any]:
                 _forget_metadata(made, nbformat.validator.iter_validate(made, relax_add_props=True))
                 nbformat.validate(made, relax_add_props=True)
     except NotebookValidationError as error:
-        message = f"the notebook {path} is damaged: {error.message} at {'/'.join(map(str, error.absolute_path))}"
+        where = "/".join(map(str, error.absolute_path)) or "its top level"
+        message = f"the notebook {path} is damaged: {error.message} at {where}; restore it from a checkpoint"
         raise NotebookRefused(message) from None
     except Exception as error:
         message = f"the notebook {path} cannot be read as format {found.get('nbformat')}: {error}"
@@ -159,11 +192,12 @@ def _converted(found: dict[str, Any], path: Path) -> dict[str, Any]:
 def _normal(made: Any) -> Any:
     """Return a document in format 4.5: ids are there, legal and unique; text is text; what did not run has no count."""
     made["nbformat"], made["nbformat_minor"] = 4, 5
+    made["metadata"] = made.get("metadata") or {}
     known: set[str] = set()
     for position, cell in enumerate(made["cells"]):
         source = cell.get("source", "")
-        cell["source"] = "".join(source) if isinstance(source, list) else source
-        cell.setdefault("metadata", {})
+        cell["source"] = "".join(source) if isinstance(source, list) else source or ""
+        cell["metadata"] = cell.get("metadata") or {}
         given = cell.get("id")
         if not isinstance(given, str) or not _ID.fullmatch(given) or given in known:
             # The same each time that the file is read, so that two runs of it name the same cells.

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from covalab.core.errors import GraphError
+from covalab.core.errors import GraphError, MissingArguments
 from covalab.core.os_text import is_sendable
 from covalab.sdk.values import UserFunction, UserValue
 
@@ -70,8 +70,8 @@ class Parameters:
         ------
         GraphError
             For an argument too many or an unknown name (a ``ValueError``, as in Covalent).
-        TypeError
-            For a missing argument.
+        MissingArguments
+            For a missing argument (a ``TypeError``).
 
         Examples
         --------
@@ -118,4 +118,4 @@ class Parameters:
         missing = [name for name in self._required if name not in given and name not in named]
         if missing:
             message = f"{what} is missing {', '.join(map(repr, missing))}; {takes}"
-            raise TypeError(message)
+            raise MissingArguments(message)

@@ -157,7 +157,10 @@ def notebook_text(document: Mapping[str, Any]) -> str:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file; whoever reads it meanwhile sees the one before, or all of this one."""
     path = path.resolve()  # a link stays a link
-    number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:  # which names the file that stands in for this one
+        raise OSError(error.errno, error.strerror, str(path)) from None
     try:
         with os.fdopen(number, "wb") as file:
             file.write(data)
