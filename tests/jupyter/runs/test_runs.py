@@ -421,12 +421,15 @@ def test_names_are_there_in_the_cell_that_brings_them(full: str, shell: Any) -> 
     assert "df" not in shell.user_ns
 
 
-def test_names_of_this_notebook_are_not_overwritten_silently(full: str, shell: Any) -> None:
+def test_names_of_this_notebook_are_not_overwritten_silently(
+    full: str, shell: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     """They are named and stay, unless one asks; what the notebook sets afterwards is its own."""
     run_cell(shell, "scale = 'mine'\nrows = 'mine'")
 
-    said = repr(run_cell(shell, f"%bring {full} scale, total nothing"))
+    run_cell(shell, f"%bring {full} scale, total nothing\nNone")  # not its last line
 
+    said = capsys.readouterr().err
     assert "left as they are here: scale" in said
     assert "the run has no nothing" in said
     assert run_cell(shell, "scale") == "mine"
@@ -435,6 +438,22 @@ def test_names_of_this_notebook_are_not_overwritten_silently(full: str, shell: A
     assert run_cell(shell, "total") == "set"
     run_cell(shell, f"%bring {full} scale --replace")
     assert run_cell(shell, "scale") == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"path": None}, "needs the path of a notebook, not None"),
+        ({"cell_timeout": -1}, "cell_timeout is a number of seconds above 0, not -1"),
+        ({"cell_timeout": "soon"}, "cell_timeout is a number of seconds above 0, not 'soon'"),
+        ({"parallel": "yes"}, "parallel is True or False, not 'yes'"),
+        ({"reuse": 3}, "reuse is True or False, not 3"),
+    ],
+)
+def test_arguments_of_a_run_are_checked_before_it(arguments: dict[str, Any], says: str, tmp_path: Path) -> None:
+    """The message names the argument, and nothing is dispatched."""
+    with pytest.raises(NotebookRefused, match=says):
+        ct.run_notebook(**{"path": write(tmp_path / "n.ipynb", "1"), **arguments})
 
 
 def test_a_notebook_is_run_from_another(live: Client, shell: Any, tmp_path: Path) -> None:

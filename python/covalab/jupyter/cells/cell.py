@@ -39,7 +39,9 @@ _FUTURE: Final = functools.reduce(
 
 KindOf: TypeAlias = Callable[[str], Kind]
 
-BUILTINS: Final = frozenset(dir(builtins)) | {"__name__", "__doc__", "__file__", "__builtins__", "get_ipython"}
+BUILTINS: Final = frozenset(
+    {*dir(builtins), "__name__", "__doc__", "__file__", "__builtins__", "get_ipython", "exit", "quit"}
+)  # IPython has taken the last two away, and has its own
 HISTORY: Final = re.compile(r"_{1,3}|_i{0,3}\d*|_(ih|oh|dh|sh)|In|Out")
 SPECIAL: Final = {"display": "from IPython.display import display"}
 """Names that IPython adds to every notebook, and the statements that import them on a worker."""

@@ -37,15 +37,20 @@ class Bringing(msgspec.Struct, frozen=True):
     unknown: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        lines = []
         if self.names:
-            lines.append(f"from {self.run}, loaded when a cell first reads them: {', '.join(self.names)}")
+            return f"from {self.run}, loaded when a cell first reads them: {', '.join(self.names)}"
+        return f"nothing came from {self.run}" if self.remarks else f"{self.run} has no names"
+
+    @property
+    def remarks(self) -> str:
+        """What did not come, and why, in lines for people."""
+        lines = []
         if self.kept:
             lines.append(f"left as they are here: {', '.join(self.kept)} (--replace takes those of the run)")
         lines += [f"{name} could not be stored: {reason}" for name, reason in self.lost.items()]
         if self.unknown:
             lines.append(f"the run has no {', '.join(self.unknown)}")
-        return "\n".join(lines) or f"{self.run} has no names"
+        return "\n".join(lines)
 
 
 class BroughtNames:

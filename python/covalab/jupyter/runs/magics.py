@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -107,11 +108,14 @@ class RunMagics(Magics):
         """
         options = parse_argstring(self.bring, without_comment(line))
         dispatch = id_in(self._shell, options.run)
-        record = fetch_result(dispatch).session_record
+        result = fetch_result(dispatch)
+        record = result.session_record
         if record is None:
-            message = (
-                f"no cell of {dispatch} has ended yet, or it has none that share names; `%result {dispatch}` shows it"
-            )
+            why = "it has no cells that share names" if result.is_terminal else "no cell of it has ended yet"
+            message = f"{dispatch} has no names to bring: {why}; `%result {dispatch}` shows it"
             raise UsageError(message)
         names = [name for text in options.names for name in text.replace(",", " ").split()]
-        return self._brought.bring(dispatch, record, connect().blobs, names, replace=options.replace)
+        found = self._brought.bring(dispatch, record, connect().blobs, names, replace=options.replace)
+        if found.remarks:  # the magic may not be the last line of its cell
+            sys.stderr.write(f"{found.remarks}\n")
+        return found

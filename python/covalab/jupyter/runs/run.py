@@ -105,7 +105,8 @@ def run_notebook(
     >>> run = ct.run_notebook("report.ipynb", {"region": "north"})  # doctest: +SKIP
     >>> ct.get_result(run, wait=True)["total"]  # doctest: +SKIP
     """
-    where = f"run of {os.fspath(path)}"
+    flags = {"allow_errors": allow_errors, "stop_on_error": stop_on_error, "parallel": parallel, "check": check}
+    where = _checked(path, {**flags, "reuse": reuse}, cell_timeout)
     timing = timing_of(where, eta, interval, allow_overlap=allow_overlap, cron=cron, time_zone=time_zone)
     place = Path(os.path.abspath(path))  # noqa: PTH100 - a link is the notebook's name, as in Jupyter
     found = read_document(place) if document is None else document_from(msgspec.to_builtins(document), place)
@@ -129,6 +130,22 @@ def run_notebook(
         tags=checked_tags(where, tags),
     )
     return DispatchHandle(submission.id, submission.graph)
+
+
+def _checked(path: Any, flags: Mapping[str, Any], cell_timeout: Any) -> str:
+    """Return what the run is called in errors about its arguments."""
+    if not isinstance(path, str | os.PathLike):
+        message = f"ct.run_notebook needs the path of a notebook, not {path!r}"
+        raise NotebookRefused(message)
+    where = f"run of {os.fspath(path)}"
+    for name, value in flags.items():
+        if not isinstance(value, bool) and not (name == "reuse" and value is None):
+            message = f"{where}: {name} is True or False, not {value!r}"
+            raise NotebookRefused(message)
+    if cell_timeout is not None and not (isinstance(cell_timeout, int | float) and cell_timeout > 0):
+        message = f"{where}: cell_timeout is a number of seconds above 0, not {cell_timeout!r}"
+        raise NotebookRefused(message)
+    return where
 
 
 def submitted(

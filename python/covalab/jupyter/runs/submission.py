@@ -137,10 +137,10 @@ def _refuse_input(cells: Sequence[RunCell]) -> None:
     ]
     if asking:
         numbers = ", ".join(map(str, asking))
+        calling = f"cell {numbers} calls" if len(asking) == 1 else f"cells {numbers} call"
         message = (
-            f"nothing was run: {'cell' if len(asking) == 1 else 'cells'} {numbers} call input(), and a run in the "
-            "background has no keyboard; make the answer a parameter (a cell tagged `parameters`, and -p NAME VALUE), "
-            "or tag the cell `skip`"
+            f"nothing was run: {calling} input(), and a run in the background has no keyboard; make the answer a "
+            "parameter (a cell tagged `parameters`, and -p NAME VALUE), or tag the cell `skip`"
         )
         raise NotebookRefused(message)
 
