@@ -464,6 +464,38 @@ def test_a_class_is_one_however_often_it_comes(kernel: Peer, task: Peer) -> None
     assert task.values("type(d) is C", "C.n", "c.new()", "hasattr(C, 'old')") == ["True", "9", "9", "False"]
 
 
+def test_a_class_keeps_what_its_base_has_as_well(kernel: Peer, task: Peer) -> None:
+    """What the base gets later is not for the class, which said so itself."""
+    _moved(kernel, task, "class A: rate, how = 1, None\nclass B(A): rate, how = 1, None\nb = B()", "A B b")
+    task.run("A.rate, A.how = 2, 'new'")
+
+    assert task.values("B.rate, b.how", "B.__module__") == ["(1, None)", "'__main__'"]
+
+
+def test_a_class_of_a_module_that_is_not_loaded_yet_is_no_copy(kernel: Peer, task: Peer) -> None:
+    """`np.recarray` says that it is of `numpy.rec`; `super()` in its methods refused the copy."""
+    kernel.run("import numpy as np\nrec = np.zeros(2, [('a', 'i4')]).view(np.recarray)")
+    task("load", kernel("dump", ["np", "rec"]))
+
+    assert task.values("rec[0].a", "type(rec) is np.recarray") == ["np.int32(0)", "True"]
+
+
+def test_an_object_that_lets_nobody_set_its_slots_comes_with_them(kernel: Peer, task: Peer) -> None:
+    """It set them by itself; pickles would do so by its own method."""
+    cell = """
+        class Point:
+            __slots__ = ("x", "__hidden")
+            def __init__(self): object.__setattr__(self, "x", [1]); object.__setattr__(self, "_Point__hidden", 2)
+            def __setattr__(self, name, value): raise TypeError(name)
+            def both(self): return self.x, self.__hidden
+        point = Point()
+    """
+    kernel.run(cell)
+    task("load", kernel("dump", ["point"]))
+
+    assert task.value("point.both()") == "([1], 2)"
+
+
 def test_a_large_base_is_not_written_for_a_small_view(kernel: Peer) -> None:
     """But where two views share it, it is."""
     kernel.run("import numpy as np\nbig = np.zeros(100_000)\na = big[:10]\nb = big[5:10]\ndel big")

@@ -54,6 +54,20 @@ HISTORY: dict[str, tuple[Sequence[str], Any]] = {
 }
 
 
+def test_a_cell_that_awaits_nothing_makes_tasks_for_those_that_do(tmp_path: Path) -> None:
+    """As in a kernel, whose loop runs meanwhile; and `asyncio.run` goes on to work."""
+    cells = [
+        "import asyncio\nasync def twice(n):\n    await asyncio.sleep(0)\n    return n * 2",
+        "def start(n): return asyncio.ensure_future(twice(n))\none = asyncio.create_task(twice(1))",
+        "loop = asyncio.get_event_loop()\ntwo, three = loop.create_task(twice(2)), start(3)",
+        "four = asyncio.gather(twice(4), twice(5))",
+        "seen = await one, await two, await three, await four",
+        "last = asyncio.run(twice(6))",
+    ]
+    found = run(cells, tmp_path, reuse=False).values
+    assert (found["seen"], found["last"]) == ((2, 4, 6, [8, 10]), 12)
+
+
 @pytest.mark.parametrize("case", HISTORY)
 def test_the_history_is_the_same_where_the_session_is_restored(case: str, tmp_path: Path) -> None:
     """Texts of cells and what they have shown; what cannot be stored is missing."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import importlib
 import io
 import pickle
 import re
@@ -231,6 +232,7 @@ class NamespacePickler(NotebookPickler):
 
     def _class(self, cls: type) -> Any:
         self._see(cls.__module__)
+        _import_module_of(cls)
         # Not the codec's way: there a class that comes home keeps the attributes that it has here.
         how = cloudpickle.Pickler.reducer_override(self, cls)
         if not is_class_made_here(how):
@@ -241,6 +243,18 @@ class NamespacePickler(NotebookPickler):
         if self._is_reference(cls):
             return tracked_definition, (tracker,)
         return reduce_class(cls, how)
+
+
+def _import_module_of(cls: type) -> None:
+    """Import the module that a class says it is of, if its package is loaded: `np.recarray` is one of `numpy.rec`.
+
+    Where that is not loaded, the class would count as one of the notebook, and a copy of it would travel.
+    """
+    name = str(cls.__module__)
+    package, _, rest = name.partition(".")
+    if rest and name not in sys.modules and package in sys.modules and package != "__main__":
+        with suppress(Exception):
+            importlib.import_module(name)
 
 
 _CALLER: Final = lambda load: load()  # noqa: E731 - its code, as that of the notebook
