@@ -60,7 +60,7 @@ def make_members(
 
     def make(cls: Any, *_: object) -> Any:
         value, made_of = waiting.pop(0)
-        member = object.__new__(cls) if content is object else content.__new__(cls, made_of)
+        member: Any = object.__new__(cls) if content is object else content.__new__(cls, made_of)
         member._value_ = value  # so enumerations want it
         return member
 

@@ -28,6 +28,7 @@ from covalab.core.old_pickle_names import current_name
 from covalab.core.pickling import NotebookPickler, call_deep, is_single_dispatch, reduce_cached
 from covalab.core.unpicklable import message
 from covalab.namespace import caches, standard_library
+from covalab.namespace.array_kinds import reducer_of_kind
 from covalab.namespace.arrays import ArrayReducer
 from covalab.namespace.definitions import (
     TARGET,
@@ -156,7 +157,9 @@ class NamespacePickler(NotebookPickler):
     def _for_arrays(self, kind: type) -> Callable[[Any], Any] | None:
         if kind.__name__ == "ndarray" and kind is getattr(sys.modules.get("numpy"), "ndarray", None):
             return self.arrays.reduce
-        return functools.partial(reduce_block, arrays_=self.arrays) if is_block(kind) else None
+        if is_block(kind):
+            return functools.partial(reduce_block, arrays_=self.arrays)
+        return reducer_of_kind(kind)
 
     def _for_statsmodels(self, kind: type) -> Callable[[Any], Any] | None:
         for module, name, reduce in (("model", "Model", self._model), ("data", "ModelData", self._model_data)):

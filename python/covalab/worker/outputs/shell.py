@@ -178,7 +178,7 @@ class ZMQInteractiveShell(InteractiveShell):
 
     def should_run_async(self, raw_cell: str, **options: Any) -> bool:
         """Return whether a cell awaits something; one that does not finds the loop of those that do, as in a kernel."""
-        found: bool = super().should_run_async(raw_cell, **options)  # type: ignore[no-untyped-call]
+        found: bool = super().should_run_async(raw_cell, **options)
         if not found:
             loops.enter(raw_cell, self.user_ns)
         return found
