@@ -690,6 +690,18 @@ def test_a_class_that_is_not_mentioned_by_name_is_changed_too(kernel: Peer, task
     assert kernel.values("A.n", "a.n", "type(a) is A") == ["2", "2", "True"]
 
 
+def test_halves_of_a_tee_are_not_sent(kernel: Peer, task: Peer) -> None:
+    """One went on without what the other had read, and read memory that is nobody's: the kernel crashed."""
+    kernel.run("import itertools\nleft, right = itertools.tee(range(6))\nboth = [left]")
+    kernel("send", ["left", "both", "itertools"])
+    assert "'left' of type itertools._tee cannot be pickled" in kernel("unsendable")["left"]
+    assert "shares what it has read" in kernel("unsendable")["both"]
+
+    task("receive", kernel("send", ["itertools"]))
+    task.run("one, other = itertools.tee([1])\nnext(one)")
+    assert "shares what it has read" in kernel("deliver", task("reply", None)).unsendable["one"]
+
+
 def test_nothing_is_sent_back_that_did_not_change(kernel: Peer, task: Peer) -> None:
     """A large array that a cell only reads."""
     kernel.run("import numpy as np\na = np.zeros(1_000_000)\nl = list(range(100_000))")

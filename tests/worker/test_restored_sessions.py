@@ -54,6 +54,15 @@ HISTORY: dict[str, tuple[Sequence[str], Any]] = {
 }
 
 
+def test_a_view_that_a_cell_leaves_can_be_released_by_the_next(tmp_path: Path) -> None:
+    """What was stored of it held it: `release` failed, and the array could not grow."""
+    cells = [
+        "import array\nnumbers = array.array('d', [1.5])\nview = memoryview(numbers)\nview[0] = 9",
+        "view.release()\nnumbers.append(2)\nseen = list(numbers)",
+    ]
+    assert run(cells, tmp_path, reuse=False).values["seen"] == [9, 2]
+
+
 def test_a_cell_that_awaits_nothing_makes_tasks_for_those_that_do(tmp_path: Path) -> None:
     """As in a kernel, whose loop runs meanwhile; and `asyncio.run` goes on to work."""
     cells = [
