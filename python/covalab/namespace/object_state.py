@@ -54,7 +54,7 @@ def refuse_half(obj: Any) -> None:
         raise TypeError(text)
 
 
-_HALF: Final = type(itertools.tee(())[0])
+_HALF: Final[type] = type(itertools.tee(())[0])
 
 
 class ReferringPickler(NamespacePickler):

@@ -25,7 +25,7 @@ import msgspec
 from covalab.core.codec import USERS_ERRORS, Encoded, frames_of, pack
 from covalab.core.errors import SerializationError
 from covalab.core.old_pickle_names import current_name
-from covalab.core.pickling import NotebookPickler, call_deep, is_single_dispatch, reduce_cached
+from covalab.core.pickling import NotebookPickler, call_deep, is_single_dispatch, reduce_cached, travels_by_value
 from covalab.core.unpicklable import message
 from covalab.namespace import caches, standard_library
 from covalab.namespace.array_kinds import reducer_of_kind
@@ -84,7 +84,8 @@ class NamespacePickler(NotebookPickler):
     arrays
         The reducer of arrays.
     in_formulas
-        The words in the formulas of models, which are evaluated again where a model is opened.
+        The words in the formulas of models, which are evaluated again where a model is opened, and in other code that
+        runs then.
     """
 
     def __init__(
@@ -158,8 +159,16 @@ class NamespacePickler(NotebookPickler):
         if kind.__name__ == "ndarray" and kind is getattr(sys.modules.get("numpy"), "ndarray", None):
             return self.arrays.reduce
         if is_block(kind):
-            return functools.partial(reduce_block, arrays_=self.arrays)
+            return self._block
         return reducer_of_kind(kind)
+
+    def _block(self, block: Any) -> Any:
+        """Return how values of a table are made; an array of the notebook's own kind is asked for its type by then."""
+        kind = type(block.values)
+        if travels_by_value(str(kind.__module__)):
+            parts = [getattr(one, "fget", None) or getattr(one, "__func__", one) for one in vars(kind).values()]
+            self.in_formulas.update(*(globals_of(one.__code__) for one in parts if hasattr(one, "__code__")))
+        return reduce_block(block, arrays_=self.arrays)
 
     def _for_statsmodels(self, kind: type) -> Callable[[Any], Any] | None:
         for module, name, reduce in (("model", "Model", self._model), ("data", "ModelData", self._model_data)):
