@@ -71,6 +71,12 @@ def set_masked(array: Any, attributes: dict[str, Any]) -> None:
     vars(array).update(attributes)
 
 
+def maps_a_file(value: Any) -> bool:
+    """Return whether a value is an array that maps a file, or a view of one: to write to it is to write to the file."""
+    numpy: Any = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, numpy.ndarray) and type(base_of(value)) is numpy.memmap
+
+
 def is_mapped(array: Any) -> bool:
     """Return whether an array maps a file by itself, and not as a view."""
     return type(array).__name__ == "memmap" and base_of(array) is array and getattr(array, "filename", None) is not None
