@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -333,6 +334,34 @@ def test_a_cell_may_change_what_it_changes_a_part_of(analysis: dict[str, Any], c
     """Under a name of its own: `view = data.isel(y=0); view[:] = 0` changed `data`, and the next cell did not wait."""
     found = names_changed(ast.parse(cell), analysis)
     assert found & {"table", "numbers", "array", "models"} == changed
+
+
+@pytest.mark.parametrize(
+    ("cell", "changed"),
+    [
+        ("[one.integers(9) for one in streams]", {"streams"}),
+        ("y = list(map(next, halves))", {"halves"}),
+        ("paid = [account.pay() for account in bank['open']]", {"bank"}),
+        ("score = validated(model, table)", {"model"}),
+        ("len(many), settings['a']", set()),
+    ],
+)
+def test_what_changes_by_use_is_waited_for_also_in_a_collection(cell: str, changed: set[str]) -> None:
+    """Streams of numbers in a list: the next cell was sent a list in which nothing had been drawn."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    code = """
+        import numpy
+        class Account:
+            def pay(self): self.paid = True
+        streams = [numpy.random.default_rng(one) for one in (1, 2)]
+        halves = (iter([1, 2]), zip('ab', 'cd'))
+        bank = {'open': [Account()]}
+        model = type('Model', (), {'__module__': 'library'})()
+        model.random_state = numpy.random.RandomState(1)
+        many, settings, table = [*range(2000)], {'a': [1]}, numpy.zeros(3)
+    """
+    exec(textwrap.dedent(code), namespace)
+    assert names_changed(ast.parse(cell), namespace) == changed
 
 
 @pytest.mark.parametrize(

@@ -690,6 +690,50 @@ def test_a_class_that_is_not_mentioned_by_name_is_changed_too(kernel: Peer, task
     assert kernel.values("A.n", "a.n", "type(a) is A") == ["2", "2", "True"]
 
 
+_METRES = """
+    import numpy as np, pandas as pd
+    from pandas.api.extensions import ExtensionArray, ExtensionDtype
+    class MetresType(ExtensionDtype):
+        name, type = "metres", float
+        @classmethod
+        def construct_array_type(cls): return Metres
+    class Metres(ExtensionArray):
+        def __init__(self, values): self.values = np.asarray(values, float)
+        @classmethod
+        def _from_sequence(cls, scalars, *, dtype=None, copy=False): return cls(list(scalars))
+        dtype = property(lambda self: MetresType())
+        nbytes = property(lambda self: self.values.nbytes)
+        def __len__(self): return len(self.values)
+        def __getitem__(self, item):
+            found = self.values[item]
+            return found if np.isscalar(found) else Metres(found)
+        def __setitem__(self, key, value): self.values[key] = value
+        def isna(self): return np.isnan(self.values)
+        def copy(self): return Metres(self.values.copy())
+    heights = pd.Series(Metres([1.0, 2.5]))
+"""
+
+
+def test_a_column_of_the_notebooks_own_type_is_opened_after_that_type(kernel: Peer, task: Peer) -> None:
+    """Pandas asks an array for its type as soon as it has it."""
+    kernel.run(_METRES)
+    _run_there(kernel, task, "heights", "heights[1] = 9.0")
+
+    assert kernel.values("heights.array.values", "type(heights.dtype) is MetresType") == ["array([1., 9.])", "True"]
+
+
+def test_halves_of_a_tee_are_not_sent(kernel: Peer, task: Peer) -> None:
+    """One went on without what the other had read, and read memory that is nobody's: the kernel crashed."""
+    kernel.run("import itertools\nleft, right = itertools.tee(range(6))\nboth = [left]")
+    kernel("send", ["left", "both", "itertools"])
+    assert "'left' of type itertools._tee cannot be pickled" in kernel("unsendable")["left"]
+    assert "shares what it has read" in kernel("unsendable")["both"]
+
+    task("receive", kernel("send", ["itertools"]))
+    task.run("one, other = itertools.tee([1])\nnext(one)")
+    assert "shares what it has read" in kernel("deliver", task("reply", None)).unsendable["one"]
+
+
 def test_nothing_is_sent_back_that_did_not_change(kernel: Peer, task: Peer) -> None:
     """A large array that a cell only reads."""
     kernel.run("import numpy as np\na = np.zeros(1_000_000)\nl = list(range(100_000))")

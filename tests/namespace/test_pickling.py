@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import sys
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -462,6 +463,88 @@ def test_a_class_is_one_however_often_it_comes(kernel: Peer, task: Peer) -> None
     task("load", kernel("dump", ["d"]))
 
     assert task.values("type(d) is C", "C.n", "c.new()", "hasattr(C, 'old')") == ["True", "9", "9", "False"]
+
+
+def test_a_class_keeps_what_its_base_has_as_well(kernel: Peer, task: Peer) -> None:
+    """What the base gets later is not for the class, which said so itself."""
+    _moved(kernel, task, "class A: rate, how = 1, None\nclass B(A): rate, how = 1, None\nb = B()", "A B b")
+    task.run("A.rate, A.how = 2, 'new'")
+
+    assert task.values("B.rate, b.how", "B.__module__") == ["(1, None)", "'__main__'"]
+
+
+_KINDS_OF_ARRAYS = """
+    import numpy as np
+    masked = np.ma.masked_greater(np.arange(12.0), 8)
+    part = masked[2:6]
+    people = np.zeros(3, dtype=[("name", "U8"), ("age", "i4")])
+    row, records = people[1], people.view(np.recarray)
+    record, matrix = records[2], np.arange(4).reshape(2, 2).view(np.matrix)
+    line, sole, bare = matrix[0], np.ma.array([1, 2], mask=[0, 1]), np.ma.masked_array([3.0])
+    mapped = np.memmap("mapped.bin", "f4", "w+", shape=(4, 400))
+    mapped_row = mapped[1]
+"""
+_NAMES_OF_ARRAYS = [
+    *("masked", "part", "people", "row", "records", "record", "matrix", "line", "sole", "bare", "mapped", "mapped_row")
+]
+_CHANGES = """
+    part[0] = 77; part[1] = np.ma.masked; row["age"] = 40; record.age = 50; line[0, 1] = 9; mapped_row[0] = -5
+    masked[5] = 3; sole[0] = 5; bare[0] = np.ma.masked; people["age"][0] = 7
+"""
+
+
+def test_further_kinds_of_arrays_and_rows_of_them_share_memory(kernel: Peer, task: Peer, tmp_path: Path) -> None:
+    """Masked arrays, records, matrices and arrays that map a file, in one process as in the other."""
+    cell = _KINDS_OF_ARRAYS.replace("mapped.bin", str(tmp_path / "mapped.bin"))
+    kernel.run(cell)
+    task("load", kernel("dump", ["np", *_NAMES_OF_ARRAYS]))
+    task.run(_CHANGES)
+    there = task.values(*_NAMES_OF_ARRAYS, "type(row)", "mapped[1, 0]", "part.sharedmask")
+
+    assert kernel.value("mapped[1, 0]") == "np.float32(-5.0)"
+    kernel.run(_CHANGES)
+    assert there == kernel.values(*_NAMES_OF_ARRAYS, "type(row)", "mapped[1, 0]", "part.sharedmask")
+
+
+def test_what_a_cell_writes_to_a_part_of_them_is_written(kernel: Peer, task: Peer, tmp_path: Path) -> None:
+    """In the arrays that the notebook has, which share their memory still."""
+    cell = _KINDS_OF_ARRAYS.replace("mapped.bin", str(tmp_path / "mapped.bin"))
+    for peer in (kernel, task):
+        peer.run(cell)
+        peer.run(_CHANGES)
+    expected = task.values(*_NAMES_OF_ARRAYS)
+    kernel.run(cell)
+    task("receive", kernel("send", ["np", *_NAMES_OF_ARRAYS]))
+    task.run(_CHANGES)
+    kernel("deliver", task("reply", None))
+
+    assert kernel.values(*_NAMES_OF_ARRAYS) == expected
+    kernel.run("part[3] = 66")
+    assert kernel.value("masked[5]") == "np.float64(66.0)"
+
+
+def test_a_class_of_a_module_that_is_not_loaded_yet_is_no_copy(kernel: Peer, task: Peer) -> None:
+    """`np.recarray` says that it is of `numpy.rec`; `super()` in its methods refused the copy."""
+    kernel.run("import numpy as np\nrec = np.zeros(2, [('a', 'i4')]).view(np.recarray)")
+    task("load", kernel("dump", ["np", "rec"]))
+
+    assert task.values("rec[0].a", "type(rec) is np.recarray") == ["np.int32(0)", "True"]
+
+
+def test_an_object_that_lets_nobody_set_its_slots_comes_with_them(kernel: Peer, task: Peer) -> None:
+    """It set them by itself; pickles would do so by its own method."""
+    cell = """
+        class Point:
+            __slots__ = ("x", "__hidden")
+            def __init__(self): object.__setattr__(self, "x", [1]); object.__setattr__(self, "_Point__hidden", 2)
+            def __setattr__(self, name, value): raise TypeError(name)
+            def both(self): return self.x, self.__hidden
+        point = Point()
+    """
+    kernel.run(cell)
+    task("load", kernel("dump", ["point"]))
+
+    assert task.value("point.both()") == "([1], 2)"
 
 
 def test_a_large_base_is_not_written_for_a_small_view(kernel: Peer) -> None:

@@ -54,6 +54,29 @@ HISTORY: dict[str, tuple[Sequence[str], Any]] = {
 }
 
 
+def test_a_view_that_a_cell_leaves_can_be_released_by_the_next(tmp_path: Path) -> None:
+    """What was stored of it held it: `release` failed, and the array could not grow."""
+    cells = [
+        "import array\nnumbers = array.array('d', [1.5])\nview = memoryview(numbers)\nview[0] = 9",
+        "view.release()\nnumbers.append(2)\nseen = list(numbers)",
+    ]
+    assert run(cells, tmp_path, reuse=False).values["seen"] == [9, 2]
+
+
+def test_a_cell_that_awaits_nothing_makes_tasks_for_those_that_do(tmp_path: Path) -> None:
+    """As in a kernel, whose loop runs meanwhile; and `asyncio.run` goes on to work."""
+    cells = [
+        "import asyncio\nasync def twice(n):\n    await asyncio.sleep(0)\n    return n * 2",
+        "def start(n): return asyncio.ensure_future(twice(n))\none = asyncio.create_task(twice(1))",
+        "loop = asyncio.get_event_loop()\ntwo, three = loop.create_task(twice(2)), start(3)",
+        "four = asyncio.gather(twice(4), twice(5))",
+        "seen = await one, await two, await three, await four",
+        "last = asyncio.run(twice(6))",
+    ]
+    found = run(cells, tmp_path, reuse=False).values
+    assert (found["seen"], found["last"]) == ((2, 4, 6, [8, 10]), 12)
+
+
 @pytest.mark.parametrize("case", HISTORY)
 def test_the_history_is_the_same_where_the_session_is_restored(case: str, tmp_path: Path) -> None:
     """Texts of cells and what they have shown; what cannot be stored is missing."""

@@ -273,6 +273,14 @@ def test_what_may_be_another_thing_each_time_runs(tmp_path: Path) -> None:
     assert second.ran == [*range(len(cells))]
 
 
+def test_a_cell_that_writes_to_a_file_as_memory_runs(tmp_path: Path) -> None:
+    """By a view, which is what it names: the file was left as it was."""
+    cells = ["import numpy\ndata = numpy.memmap('data.bin', 'u1', 'w+', shape=4)\nrow = data[1:]", "row[0] = 7"]
+    for _ in range(2):
+        assert run(cells, tmp_path).ran == [0, 1]
+    assert (tmp_path / "data.bin").read_bytes() == bytes([0, 7, 0, 0])
+
+
 def test_a_clock_in_a_local_module_is_one(tmp_path: Path, beside: Path) -> None:
     """Under whatever name the module has it; what only sleeps there is reused."""
     (beside / "reuse_clock.py").write_text(

@@ -196,7 +196,9 @@ def _reduce_view(obj: memoryview) -> _Reduced:
     """`memoryview`: a view of a copy, with its format and shape."""
     if not obj.c_contiguous or obj.format not in _CASTABLE or 0 in (obj.shape or ()):
         return bytes, (obj.tobytes(),)
-    return view_of, (pickle.PickleBuffer(obj), obj.format, obj.shape, obj.readonly)
+    # No buffer of it: while that is there, the view cannot be released.
+    content = obj.tobytes() if obj.readonly else bytearray(obj)
+    return view_of, (content, obj.format, obj.shape, obj.readonly)
 
 
 def view_of(buffer: Any, format_: Any, shape: tuple[int, ...], readonly: bool) -> memoryview:

@@ -61,7 +61,8 @@ class ArrayReducer:
         self.bases[id(base)] = base
         if not _can_be_viewed(base, array):
             return reduce_alone(array)
-        if id(base) not in self._whole and base.nbytes > max(_FACTOR * array.nbytes, _SMALL):
+        is_file = type(base).__name__ == "memmap"  # of which nothing is written
+        if not is_file and id(base) not in self._whole and base.nbytes > max(_FACTOR * array.nbytes, _SMALL):
             # It would be a pity to write a large array for a few of its elements, if nobody else needs it.
             self._cut.setdefault(id(base), set()).add(id(array))
             return reduce_alone(array)

@@ -7,20 +7,23 @@ never removed (`core.old_pickle_names`).
 
 from __future__ import annotations
 
+import copyreg
+import enum
 import importlib
 import sys
 import types
 import typing
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import cloudpickle.cloudpickle as theirs
 
 from covalab.core.pickling import travels_by_value
 from covalab.namespace.classes_beside import class_of_module
+from covalab.namespace.enumerations import attributes_of_members, make_members, members_of, own_numbering, set_members
 
 _NEVER_REMOVED: Final = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "_abc_impl"})
 
@@ -159,25 +162,84 @@ def set_cell(cell: types.CellType, contents: Any) -> None:
 
 def reduce_class(cls: type, how: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return how a class of the notebook is made, given how cloudpickle would make it."""
-    maker, arguments, (attributes, slots) = how[:3]
+    _, arguments, (attributes, slots) = how[:3]
     if "_is_protocol" in vars(cls):  # cloudpickle leaves it out
         attributes = {**attributes, "_is_protocol": vars(cls)["_is_protocol"]}
+    if isinstance(cls, enum.EnumMeta):
+        return _reduce_enumeration(cls, how, attributes, slots)
+    attributes = {**_like_those_of_bases(cls, attributes), **attributes}
     order = {name: at for at, name in enumerate(vars(cls))}
     attributes = dict(sorted(attributes.items(), key=lambda item: order.get(item[0], len(order))))
-    if maker is theirs._make_skeleton_class:  # noqa: SLF001 - not of an enumeration
-        kind, name, bases, keywords, tracker, _ = arguments
-        if "__slots__" in vars(cls):  # without them its instances would have a dictionary
-            keywords = {**keywords, "__slots__": attributes.pop("__slots__")}
-        if cls.__qualname__ != cls.__name__:
-            keywords = {**keywords, "__qualname__": cls.__qualname__}
-        for attribute in [one for one in attributes if _is_guarded(one, cls)]:
-            keywords = {**keywords, attribute: attributes.pop(attribute)}
-        if typing.NamedTuple in bases:  # it would make fields of nothing
-            bases = cls.__bases__
-        maker, arguments = make_class, (kind, name, bases, keywords, tracker)
-    elif maker is theirs._make_skeleton_enum:  # noqa: SLF001
-        maker = make_enum
-    return maker, arguments, (attributes, slots), None, None, set_class
+    kind, name, bases, keywords, tracker, _ = arguments
+    if "__slots__" in vars(cls):  # without them its instances would have a dictionary
+        keywords = {**keywords, "__slots__": attributes.pop("__slots__")}
+    if cls.__qualname__ != cls.__name__:
+        keywords = {**keywords, "__qualname__": cls.__qualname__}
+    for attribute in [one for one in attributes if _is_guarded(one, cls)]:
+        keywords = {**keywords, attribute: attributes.pop(attribute)}
+    if typing.NamedTuple in bases:  # it would make fields of nothing
+        bases = cls.__bases__
+    return make_class, (kind, name, bases, keywords, tracker), (attributes, slots), None, None, set_class
+
+
+def _reduce_enumeration(
+    cls: enum.EnumMeta, how: tuple[Any, ...], attributes: dict[str, Any], slots: Any
+) -> tuple[Any, ...]:
+    """Return how an enumeration is made; its members come with their attributes."""
+    maker, arguments = how[:2]
+    numbering = own_numbering(cls)
+    if numbering is not None:
+        attributes = {**attributes, "_generate_next_value_": numbering}
+    found = members_of(cls)
+    if found is None:
+        return maker, arguments, (attributes, slots), None, None, set_class
+    attributes = {name: value for name, value in attributes.items() if name not in cls.__members__}
+    bases, name, qualified_name, _, module, tracker, _ = arguments
+    boundary = vars(cls).get("_boundary_")
+    made = make_enumeration, (type(cls), name, qualified_name, module, bases, tracker, *found, boundary)
+    return (*made, (attributes, slots, attributes_of_members(cls)), None, None, set_class)
+
+
+def make_enumeration(
+    kind: type,
+    name: str,
+    qualified_name: str,
+    module: str,
+    bases: tuple[type, ...],
+    tracker: str,
+    content: type,
+    members: list[tuple[str, Any, Any]],
+    boundary: Any,
+) -> type:
+    """Return an enumeration without its attributes, the same object each time; pickles name this function."""
+    known = tracked_definition(tracker)
+    if isinstance(known, type):
+        return known
+    beside = class_of_module(module, qualified_name)
+    if isinstance(beside, enum.EnumMeta) and _has_members(beside, members):
+        return _tracked(tracker, beside)
+    with _hidden_hooks(bases):
+        made = make_members(kind, name, bases, content, members, boundary)
+    type.__setattr__(made, "__module__", module)
+    type.__setattr__(made, "__qualname__", qualified_name)
+    return _tracked(tracker, made)
+
+
+def _has_members(cls: enum.EnumMeta, members: list[tuple[str, Any, Any]]) -> bool:
+    there: Any = cls.__members__.items()
+    return {name: one.value for name, one in there} == {name: value for name, value, _ in members}
+
+
+def _like_those_of_bases(cls: type, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes that a class has itself and cloudpickle leaves out, because a base has the same object."""
+    return {
+        name: value
+        for name, value in vars(cls).items()
+        if name not in attributes
+        and name not in _NEVER_REMOVED
+        and not isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType)
+        and any(vars(base).get(name, TARGET) is value for base in cls.__bases__)
+    }
 
 
 def _is_guarded(attribute: str, cls: type) -> bool:
@@ -195,8 +257,7 @@ def make_class(kind: type, name: str, bases: tuple[Any, ...], namespace: dict[st
     beside = class_of_module(namespace.get("__module__"), namespace.get("__qualname__", name))
     if beside is not None:
         return _tracked(tracker, beside)
-    hidden = _hide_hooks(bases)
-    try:
+    with _hidden_hooks(bases):
         plain = next(base for base in kind.__mro__ if not travels_by_value(base.__module__))
         if plain is kind:
             made = types.new_class(name, bases, {"metaclass": kind}, lambda ns: ns.update(namespace))
@@ -204,33 +265,7 @@ def make_class(kind: type, name: str, bases: tuple[Any, ...], namespace: dict[st
             resolved = types.resolve_bases(bases)
             made = plain.__new__(kind, name, resolved, dict(namespace))
             plain.__init__(made, name, resolved, dict(namespace))  # type: ignore[misc]
-    finally:
-        for owner, hook in hidden:
-            type.__setattr__(owner, "__init_subclass__", hook)
     return _tracked(tracker, made)
-
-
-def make_enum(
-    bases: tuple[Any, ...],
-    name: str,
-    qualname: str,
-    members: dict[str, Any],
-    module: str,
-    tracker: str,
-    more: dict[str, Any] | None,
-) -> type:
-    """Return an enumeration without its methods, the same object each time; pickles name this function."""
-    known = tracked_definition(tracker)
-    beside = class_of_module(module, qualname) if known is None else None
-    if beside is not None and {one: found.value for one, found in _members_of(beside).items()} == members:
-        return _tracked(tracker, beside)
-    made: type = theirs._make_skeleton_enum(bases, name, qualname, members, module, tracker, more)  # noqa: SLF001
-    return made
-
-
-def _members_of(cls: Any) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = getattr(cls, "__members__", {})
-    return found
 
 
 def _tracked(tracker: str, cls: type) -> type:
@@ -238,18 +273,23 @@ def _tracked(tracker: str, cls: type) -> type:
     return found
 
 
-def _hide_hooks(bases: tuple[Any, ...]) -> list[tuple[type, Any]]:
-    """Take `__init_subclass__` off the notebook's classes: it ran when the class was defined."""
+@contextmanager
+def _hidden_hooks(bases: tuple[Any, ...]) -> Iterator[None]:
+    """Take `__init_subclass__` off the notebook's classes meanwhile: it ran when the class was defined."""
     hidden: list[tuple[type, Any]] = []
     for base in bases:
         for owner in getattr(base, "__mro__", ()):
             if "__init_subclass__" in vars(owner) and travels_by_value(owner.__module__):
                 hidden.append((owner, vars(owner)["__init_subclass__"]))
                 type.__delattr__(owner, "__init_subclass__")
-    return hidden
+    try:
+        yield
+    finally:
+        for owner, hook in hidden:
+            type.__setattr__(owner, "__init_subclass__", hook)
 
 
-def set_class(cls: type, state: tuple[dict[str, Any], Any]) -> None:
+def set_class(cls: type, state: tuple[Any, ...]) -> None:
     """Give a class its attributes, and take away those that it no longer has; pickles name this function."""
     attributes = state[0]
     now = vars(cls)
@@ -265,6 +305,8 @@ def set_class(cls: type, state: tuple[dict[str, Any], Any]) -> None:
         elif now.get(name, TARGET) is not value:
             # Not the class's own way: a metaclass of the notebook may do anything.
             type.__setattr__(cls, name, value)
+    if isinstance(cls, enum.EnumMeta):
+        set_members(cls, *state[2:])
 
 
 def is_plain_attribute(name: str, value: object) -> bool:
@@ -324,19 +366,22 @@ def fill_container(obj: Any, state: tuple[Any, Any]) -> None:
     else:
         dict.update(obj, content)
     by_name, slots = attributes if isinstance(attributes, tuple) else (attributes, None)
-    obj.__dict__.update(by_name or {})
-    for name, value in (slots or {}).items():
-        setattr(obj, name, value)
+    set_attributes(obj, (by_name, slots))
 
 
 # Objects that hand on what they do not have themselves.
 
 
 def hands_on(kind: type) -> bool:
-    """Return whether a class looks for missing attributes in its own code, which may need those that it has."""
-    is_own = isinstance(getattr(kind, "__getattr__", None), types.FunctionType)
+    """Return whether a class finds or sets attributes by its own code, which may need those that it has, or refuse."""
+    is_own = any(isinstance(getattr(kind, name, None), types.FunctionType) for name in _ASKED) or (
+        isinstance(getattr(kind, "__setattr__", None), types.FunctionType) and copyreg._slotnames(kind)  # type: ignore[attr-defined] # noqa: SLF001 - what pickles have of it
+    )
     reduces: Any = kind.__reduce_ex__
-    return is_own and not hasattr(kind, "__setstate__") and reduces is object.__reduce_ex__
+    return bool(is_own) and not hasattr(kind, "__setstate__") and reduces is object.__reduce_ex__
+
+
+_ASKED: Final = ("__getattr__", "__getattribute__")
 
 
 def reduce_handing_on(obj: Any) -> Any:

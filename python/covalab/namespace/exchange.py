@@ -25,7 +25,7 @@ from covalab.namespace.covariables import is_hidden
 from covalab.namespace.definitions import TARGET, reduce_function
 from covalab.namespace.delivery import Delivered, Reply, apply_reply
 from covalab.namespace.live_objects import live_objects, no_collections
-from covalab.namespace.object_state import ObjectStates, ReferringPickler, attributes_of
+from covalab.namespace.object_state import ObjectStates, ReferringPickler, attributes_of, refuse_half
 from covalab.namespace.pickling import (
     NamespacePickler,
     NamespaceUnpickler,
@@ -95,6 +95,15 @@ def _send(names: Iterable[str], namespace: dict[str, Any], is_hidden: Callable[[
     return Sent(data, unsendable, values, ObjectStates(objects, namespace))
 
 
+class _SendingPickler(NamespacePickler):
+    """Pickler of what is sent: of that the objects here and there are changed one by one."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Return how to make an object."""
+        refuse_half(obj)
+        return super().reducer_override(obj)
+
+
 def _sent_stream(
     wanted: list[str],
     namespace: dict[str, Any],
@@ -106,7 +115,7 @@ def _sent_stream(
     buffers: list[Any] = []
     values: dict[str, Any] = {}
     with io.BytesIO() as file:
-        pickler = NamespacePickler(file, namespace, out_of_band(buffers), whole=whole)
+        pickler = _SendingPickler(file, namespace, out_of_band(buffers), whole=whole)
         # Code first, then what formulas mention: values which are opened may need them.
         known = [name for name in wanted if name not in unsendable]
         waiting = _code_of(known, namespace) or [name for name in known if name in early] or known
@@ -140,11 +149,13 @@ def _find_unsendable(
         if name in seen or name in unsendable or name not in namespace or is_hidden(name):
             continue
         seen.add(name)
-        pickler = NamespacePickler(io.BytesIO(), namespace, lambda _: False)
+        pickler = _SendingPickler(io.BytesIO(), namespace, lambda _: False)
         try:
             pickler.dump(marked({name: namespace[name]}, namespace))
         except USERS_ERRORS as error:
             reason = reason_against(name, namespace[name], namespace)  # None if it was only too deep
+            if reason is None and isinstance(error, TypeError):  # one that only a session can store
+                reason = unpicklable_message(name, namespace[name], error, recorded(namespace[name], namespace))
             if reason is not None:
                 unsendable[name] = reason
             del error

@@ -99,6 +99,20 @@ def _put_array(old: Any, new: Any) -> None:
         raise CannotChangeError(text) from error
 
 
+def _put_masked(old: Any, new: Any) -> None:
+    """Give an array data and mask of another one, in the memory that views of it share."""
+    plain = sys.modules["numpy"].ndarray
+    if old.shape != new.shape or old.dtype != new.dtype:
+        old.__setstate__(_state_of(new))
+        return
+    if isinstance(vars(old).get("_mask"), plain) and isinstance(vars(new).get("_mask"), plain):
+        vars(old)["_mask"][...] = vars(new)["_mask"]
+        vars(old).update({**vars(new), "_mask": vars(old)["_mask"]})
+    else:
+        vars(old).update(vars(new))
+    old.view(plain)[...] = new.view(plain)
+
+
 def _put_list(old: list[Any], new: list[Any]) -> None:
     list.__setitem__(old, slice(None), list.copy(new))
 
@@ -186,6 +200,7 @@ def _put_cache(old: Any, new: Any) -> None:
 
 
 _HANDLERS: Final[tuple[tuple[str, str, _Put], ...]] = (
+    ("numpy.ma", "MaskedArray", _put_masked),
     ("builtins", "list", _put_list),
     ("builtins", "dict", _put_dict),
     ("builtins", "set", _put_set),

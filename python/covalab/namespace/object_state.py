@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import copyreg
 import io
+import itertools
 import sys
 import tempfile
 import types
@@ -41,6 +42,19 @@ _NOT_COMPARED: Final = frozenset(
     }
 )
 """Attributes of classes that are made when somebody asks for them."""
+
+
+def refuse_half(obj: Any) -> None:
+    """Raise an error for what `itertools.tee` makes: one half would go on without what the other has read."""
+    if type(obj) is _HALF:
+        text = (
+            "cannot pickle 'itertools._tee' object: it shares what it has read with others of its kind; "
+            "make lists of them, or use them in the cell that makes them"
+        )
+        raise TypeError(text)
+
+
+_HALF: Final[type] = type(itertools.tee(())[0])
 
 
 class ReferringPickler(NamespacePickler):
@@ -76,6 +90,7 @@ class ReferringPickler(NamespacePickler):
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how to make an object."""
+        refuse_half(obj)
         if type(obj) is tempfile.TemporaryDirectory and vars(obj)["_finalizer"].alive:  # nothing else says so
             text = (
                 "cannot pickle 'TemporaryDirectory' object: its folder is deleted when the process of the cell ends; "

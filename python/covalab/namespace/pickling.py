@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import importlib
 import io
 import pickle
 import re
@@ -24,9 +25,10 @@ import msgspec
 from covalab.core.codec import USERS_ERRORS, Encoded, frames_of, pack
 from covalab.core.errors import SerializationError
 from covalab.core.old_pickle_names import current_name
-from covalab.core.pickling import NotebookPickler, call_deep, is_single_dispatch, reduce_cached
+from covalab.core.pickling import NotebookPickler, call_deep, is_single_dispatch, reduce_cached, travels_by_value
 from covalab.core.unpicklable import message
 from covalab.namespace import caches, standard_library
+from covalab.namespace.array_kinds import reducer_of_kind
 from covalab.namespace.arrays import ArrayReducer
 from covalab.namespace.definitions import (
     TARGET,
@@ -82,7 +84,8 @@ class NamespacePickler(NotebookPickler):
     arrays
         The reducer of arrays.
     in_formulas
-        The words in the formulas of models, which are evaluated again where a model is opened.
+        The words in the formulas of models, which are evaluated again where a model is opened, and in other code that
+        runs then.
     """
 
     def __init__(
@@ -155,7 +158,17 @@ class NamespacePickler(NotebookPickler):
     def _for_arrays(self, kind: type) -> Callable[[Any], Any] | None:
         if kind.__name__ == "ndarray" and kind is getattr(sys.modules.get("numpy"), "ndarray", None):
             return self.arrays.reduce
-        return functools.partial(reduce_block, arrays_=self.arrays) if is_block(kind) else None
+        if is_block(kind):
+            return self._block
+        return reducer_of_kind(kind)
+
+    def _block(self, block: Any) -> Any:
+        """Return how values of a table are made; an array of the notebook's own kind is asked for its type by then."""
+        kind = type(block.values)
+        if travels_by_value(str(kind.__module__)):
+            parts = [getattr(one, "fget", None) or getattr(one, "__func__", one) for one in vars(kind).values()]
+            self.in_formulas.update(*(globals_of(one.__code__) for one in parts if hasattr(one, "__code__")))
+        return reduce_block(block, arrays_=self.arrays)
 
     def _for_statsmodels(self, kind: type) -> Callable[[Any], Any] | None:
         for module, name, reduce in (("model", "Model", self._model), ("data", "ModelData", self._model_data)):
@@ -231,6 +244,7 @@ class NamespacePickler(NotebookPickler):
 
     def _class(self, cls: type) -> Any:
         self._see(cls.__module__)
+        _import_module_of(cls)
         # Not the codec's way: there a class that comes home keeps the attributes that it has here.
         how = cloudpickle.Pickler.reducer_override(self, cls)
         if not is_class_made_here(how):
@@ -241,6 +255,18 @@ class NamespacePickler(NotebookPickler):
         if self._is_reference(cls):
             return tracked_definition, (tracker,)
         return reduce_class(cls, how)
+
+
+def _import_module_of(cls: type) -> None:
+    """Import the module that a class says it is of, if its package is loaded: `np.recarray` is one of `numpy.rec`.
+
+    Where that is not loaded, the class would count as one of the notebook, and a copy of it would travel.
+    """
+    name = str(cls.__module__)
+    package, _, rest = name.partition(".")
+    if rest and name not in sys.modules and package in sys.modules and package != "__main__":
+        with suppress(Exception):
+            importlib.import_module(name)
 
 
 _CALLER: Final = lambda load: load()  # noqa: E731 - its code, as that of the notebook

@@ -12,7 +12,9 @@ import functools
 import gc
 import time
 import types
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final, TypeGuard
 
 from covalab.core.plain_types import ATOMS
@@ -169,6 +171,47 @@ def _can_change(value: object) -> bool:
 
 
 def _changes_by_use(value: object) -> bool:
+    """Return whether a value, or one in it, changes where it is used: `[one.random() for one in generators]`."""
+    return any(map(_changes_itself, _parts_of(value)))
+
+
+def _parts_of(value: object) -> Iterator[object]:
+    """Yield a value and what is in it, up to a depth and a number; code is not looked into."""
+    level: list[object] = [value]
+    seen = {id(value)}
+    for _ in range(_PARTS_DEPTH):
+        yield from level
+        inside = (part for one in level for part in _directly_in(one))
+        level = []
+        for part in islice(inside, _PARTS_LIMIT):
+            if type(part) not in _NOT_ENTERED and id(part) not in seen:
+                seen.add(id(part))
+                level.append(part)
+
+
+def _directly_in(value: Any) -> Iterable[object]:
+    kind = type(value)
+    if issubclass(kind, dict):
+        return list(dict.values(value))
+    if kind in _COLLECTIONS:
+        return list(value)
+    attributes = None if issubclass(kind, (type, types.ModuleType, types.FunctionType)) else _attributes_of(value)
+    return attributes.values() if type(attributes) is dict else ()
+
+
+def _attributes_of(value: object) -> object:
+    try:
+        return object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return None
+
+
+_COLLECTIONS: Final = (list, tuple, set, frozenset, deque)
+_PARTS_DEPTH: Final = 4
+_PARTS_LIMIT: Final = 1000
+
+
+def _changes_itself(value: object) -> bool:
     kind = type(value)
     if is_generator(value) or any("__next__" in vars(base) for base in kind.__mro__):  # a mock would make one
         return True

@@ -26,7 +26,7 @@ from traitlets import Type, default
 from traitlets.config import Config
 
 from covalab.core.cell_source import remember
-from covalab.worker.outputs import widgets
+from covalab.worker.outputs import loops, widgets
 from covalab.worker.outputs.recorder import recorder
 
 OWN_NAMES: Final = frozenset(
@@ -176,6 +176,13 @@ class ZMQInteractiveShell(InteractiveShell):
     def init_prompts(self) -> None:
         """Leave `sys.ps1` as it is: it would say that this is no program."""
 
+    def should_run_async(self, raw_cell: str, **options: Any) -> bool:
+        """Return whether a cell awaits something; one that does not finds the loop of those that do, as in a kernel."""
+        found: bool = super().should_run_async(raw_cell, **options)
+        if not found:
+            loops.enter(raw_cell, self.user_ns)
+        return found
+
     def enable_gui(self, gui: Any = None) -> None:
         """Do nothing: there are no windows."""
 
@@ -283,6 +290,7 @@ def run_cell(text: str, *, filename: str, namespace: dict[str, Any], first_line:
         result = ip.run_cell(text, store_history=True)  # type: ignore[no-untyped-call]
     finally:
         compiler.next = None
+        loops.leave()
     error = result.error_before_exec or result.error_in_exec
     if error is not None:
         _strip(error)

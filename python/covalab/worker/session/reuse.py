@@ -22,6 +22,7 @@ from covalab.core.cell_source import words_in
 from covalab.core.codec import digest_of, inline_value
 from covalab.core.errors import CovalabError
 from covalab.core.model import DispatchId, Outcome, Reuse, Value
+from covalab.namespace.array_kinds import maps_a_file
 from covalab.namespace.covariables import Snapshot, StoredCovariable, Tracker
 from covalab.namespace.hidden_state import HiddenState, difference
 from covalab.namespace.sharing import can_change
@@ -223,6 +224,8 @@ class SessionReuse:
         states = {name: local_code.state_of_module(sys.modules[name]) for name in modules if name in sys.modules}
         doubts = [*watch.effects, *looked.doubts(modules, imported), *_unstorable(begun, after)]
         doubts += ["raises an exception"] if has_failed else []
+        mapped = sorted(name for name in reached_names if maps_a_file(self._namespace.get(name)))
+        doubts += [f"uses a file as memory: {name}" for name in mapped]
         unknown = hidden_parts.used_unknown(before.parts, parts)
         doubts += [f"uses the random numbers of {name}, which begin elsewhere each time" for name in unknown]
         changing = [name for name, state in begun.states.items() if states.get(name) != state]
