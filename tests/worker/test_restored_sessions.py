@@ -35,6 +35,15 @@ CASES: dict[str, tuple[Sequence[str], Any]] = {
         ["numbers = (i for i in range(9))", "pair = [numbers]\ndel numbers", "ready = 1", "seen = next(pair[0])"],
         0,
     ),
+    "whose code reads names that no cell mentions": (
+        [
+            "import math\nscale = 3",
+            "def count():\n    while True:\n        yield math.floor(scale)\nnumbers = count()\ndel count",
+            "next(numbers);",
+            "seen = next(numbers)",
+        ],
+        3,
+    ),
     "classes of a base that one deletes": (
         [
             "class Base:\n    numbers = (i for i in range(9))",

@@ -377,8 +377,9 @@ class LiveSession:
         """Return how to run a cell again: what it may read, as it is before it runs."""
         wanted = words | reached(words, self.namespace)
         stored = self._state.snapshot.covariables
-        kept = tuple(one for one in stored if not one.names or not wanted.isdisjoint(one.names))
         needs = tuple(name for name in self._state.snapshot.unstorable if name in wanted)
+        # Nobody can look into a value that cannot be stored: its code may read any name.
+        kept = tuple(one for one in stored if needs or not one.names or not wanted.isdisjoint(one.names))
         return Replay(cell.text, cell.filename, cell.first_line, (), Snapshot(kept, {}), self._state.hidden, needs)
 
     def _stored(self, cell: CellText, given: Iterable[str], end: CellEnd, replay: Replay) -> RecordState:
