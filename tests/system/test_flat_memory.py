@@ -155,7 +155,7 @@ def test_three_hundred_dispatches_leave_nothing(lattice_of: Callable[[int], Any]
     dispatch_many(client, lattice_of, 300, IN_THREE_HUNDRED)
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly(1)
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("lattice_of", [same_function, new_function, printing_function])
 def test_ten_thousand_dispatches_leave_nothing(lattice_of: Callable[[int], Any], client: Client) -> None:

@@ -410,7 +410,7 @@ def test_processes_are_clean_on_workers_started_by_hand(
     check_pass(by_hand, tmp_path, name, "-k", which)
 
 
-@pytest.mark.nightly
+@pytest.mark.nightly(4)
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("by_hand", [*WITH_NANNY, *WITHOUT_NANNY], indirect=True)
 @pytest.mark.parametrize("name", ["clean_process", "poison", "cancel_frees_cpu", "nested_waits"])
