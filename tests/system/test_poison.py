@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from tests.jupyter.runs.notebooks import write
 from tests.system.poison_kinds import ALONE, PRINTING, TOGETHER, Kind, returning_twice
 from tests.system.processes import Sampler, alive, described, dispatcher, noted, settle, steady
 from tests.system.tasks import runs
@@ -26,6 +27,7 @@ from covalab.client import Client
 MEMORY = "500 MB"
 DISK = 256 * 2**20  # a child writes so much between two looks at its output
 GROWTH = 100 * 2**20
+N_BYTES = 230_000_000  # two of these and the process are more than a worker may use
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +217,30 @@ def test_the_first_and_last_part_of_much_output_are_kept(task: Any, client: Clie
     said = re.search(r"([\d,]+) bytes left out", text)
     assert said is not None
     assert abs(int(said[1].replace(",", "")) + len(text) - PRINTING[task]) < 2**20
+
+
+def test_cells_side_by_side_that_need_too_much_memory_together_run_one_after_the_other(
+    client: Client, tmp_path: Path
+) -> None:
+    """Each alone may have what it needs: the one that began early is ended, and runs in its turn."""
+    first = (
+        f"a = b'x' * {N_BYTES}\nimport os, time\n"
+        "def below(pid):\n    return [int(one) for one in open(f'/proc/{pid}/task/{pid}/children').read().split()]\n"
+        "while not any(below(one) for one in below(os.getpid())): time.sleep(0.01)\n"
+        "while any(below(one) for one in below(os.getpid())): time.sleep(0.01)\na = None"
+    )
+    second = {"tags": ["parallel"]}
+    path = write(tmp_path / "two.ipynb", first, (f"b = b'y' * {N_BYTES}\nsum(b[:100_000_000])\nlen(b)", second))
+
+    run = ct.run_notebook(path, check=False)
+
+    assert str(ct.get_result(run, wait=True, timeout=120).status) == "COMPLETED"
+    notebook = client.submission(run).notebook
+    assert notebook is not None
+    about = client.node(run, notebook.cells[1].node).reuse
+    assert about is not None
+    assert "its process was ended by signal 9" in "; ".join(about.reasons)
+    assert ct.get_result(run).result == N_BYTES
 
 
 def test_output_that_is_cut_can_be_read_while_it_is_printed(client: Client, tmp_path: Path) -> None:

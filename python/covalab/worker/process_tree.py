@@ -42,9 +42,23 @@ def end_with_parent() -> None:
 
 
 def end_first() -> None:
-    """Let this process be the first to end when the machine has no more memory."""
+    """Let this process be the first to end when the machine, or the task that it belongs to, has no more memory."""
     with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
+        Path("/proc/self/oom_score_adj").write_bytes(_FIRST)
+
+
+def end_the_first(pid: int) -> bool:
+    """End the processes below one that are the first to end; return whether there were any."""
+    found = False
+    for one in descendants(pid):
+        with suppress(OSError):
+            if Path(f"/proc/{one}/oom_score_adj").read_bytes().strip() == _FIRST:
+                os.kill(one, signal.SIGKILL)
+                found = True
+    return found
+
+
+_FIRST: Final = b"1000"
 
 
 def waits_for_itself(pid: int) -> bool:

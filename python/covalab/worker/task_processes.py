@@ -22,7 +22,7 @@ from covalab.worker import channel as kinds
 from covalab.worker import learned_imports
 from covalab.worker.capture import bound_output, display_files, folder_of_forks, output_files
 from covalab.worker.host_cache import HostCache
-from covalab.worker.process_tree import describe_end, exited_with, is_dead, memory_of, share_of_memory
+from covalab.worker.process_tree import describe_end, end_the_first, exited_with, is_dead, memory_of, share_of_memory
 from covalab.worker.stem_process import StemLost, StemProcess, TaskProcessHandle
 from covalab.worker.task_process import CHANNEL_LOST, BatchEnd, Cancel
 from covalab.worker.variables import variables_of_worker
@@ -455,7 +455,9 @@ class TaskProcesses:
         limit = min(filter(None, (self._memory_limit, handle.memory_limit)), default=0)
         if limit and handle.looked_at < time.monotonic():
             used = self._memory_of(handle, limit)
-            if used > limit:
+            if used > limit and end_the_first(handle.pid):
+                handle.looked_at = 0.0  # is it enough?
+            elif used > limit:
                 handle.is_over_memory = limit == handle.memory_limit
                 whose = "it asks for (memory=)" if handle.is_over_memory else "a worker may use (dask.mem_per_worker)"
                 handle.kill(f"it used {used / 1e9:.3g} GB of memory, more than the {limit / 1e9:.3g} GB that {whose}")
