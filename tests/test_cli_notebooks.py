@@ -176,7 +176,7 @@ def test_a_second_run_runs_what_was_edited_and_what_depends_on_it(live: Client, 
     [
         (["none.ipynb"], "there is no notebook"),
         (["bad.ipynb"], "is no notebook"),
-        (["input.ipynb"], r"call input\(\)"),
+        (["input.ipynb"], r"calls input\(\)"),
         (["missing.ipynb"], r"no_such_package \(cell 1\)"),
         (["good.ipynb", "-o", "nowhere/out.ipynb"], "there is no folder nowhere"),
         (["good.ipynb", "-o", "out.xyz"], "which format is meant"),

@@ -43,7 +43,7 @@ class Bringing(msgspec.Struct, frozen=True):
 
     @property
     def remarks(self) -> str:
-        """What did not come, and why, in lines for people."""
+        """Remarks for people: names that did not come, and why."""
         lines = []
         if self.kept:
             lines.append(f"left as they are here: {', '.join(self.kept)} (--replace takes those of the run)")
