@@ -355,8 +355,8 @@ def test_the_dispatch_tests_pass_without_a_shared_folder(name: str, tmp_path: Pa
             dask.add_worker(*hiding(hidden))
         check_pass(dask, tmp_path, name, COVALAB_TESTS_HIDDEN=str(hidden))
         logs = [path.read_text() for path in hidden.rglob("pool*.log*")]
-        # A suite whose dispatchers have folders of their own leaves no log there.
-        assert not logs or any("does not see the data folder" in text for text in logs)
+        # The dispatchers of that suite have folders of their own, and leave no log there.
+        assert name == "turns" or any("does not see the data folder" in text for text in logs)
     finally:
         dask.kill()
 

@@ -106,9 +106,10 @@ async def test_what_is_left_of_a_run_runs_with_the_editors_text(ask: Any, live: 
     view = await ask(f"dispatches/{again}/notebook")
     assert (view["resumed"], view["reused"]) == (run, [cells[0]["node"]])
     why = [view["why"][str(cell["node"])] for cell in cells]
-    # A cell that waited for the one before may say that, too.
-    first = [text.partition(";")[0] for text in why]
-    assert first == ["reused: the run before it had completed it", *["ran: no run of this text is kept"] * 2]
+    assert why[:2] == ["reused: the run before it had completed it", "ran: no run of this text is kept"]
+    # If the cell before was not quick, the last one waited for it, and says so.
+    waited = "; ran: after cell 2: it uses `y`, which that cell sets"
+    assert why[2].removesuffix(waited) == "ran: no run of this text is kept"
     executed = await ask(f"dispatches/{again}/notebook/executed")
     assert [shown(cell) for cell in code(executed)] == [["1\n"], [], ["1.5"]]
     problem = await ask("notebooks", {**mended, "resume": "no-such-run"}, code=400)

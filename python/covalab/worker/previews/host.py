@@ -23,6 +23,7 @@ from covalab.core.errors import CovalabError
 from covalab.core.previews import Preview, PreviewRequest
 from covalab.worker import environment
 from covalab.worker.previews.describe import describe
+from covalab.worker.process_tree import end_first
 from covalab.worker.session.record import SESSION_KEY, VALUE_KEY, CellRecord
 
 MEMORY_LIMIT: Final = 4 * 1024**3
@@ -91,8 +92,7 @@ def main() -> None:
 
         # Of what is allocated, not of addresses: libraries reserve many times what they use.
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT, MEMORY_LIMIT))
-    with suppress(OSError), open("/proc/self/oom_score_adj", "wb") as file:  # noqa: PTH123 - not a file of a folder
-        file.write(b"1000")
+    end_first()
     open_files.take_limit()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What a value prints must not get between the answers.

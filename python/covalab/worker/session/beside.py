@@ -24,7 +24,7 @@ from covalab.core.codec import USERS_ERRORS, decode
 from covalab.core.errors import CovalabError
 from covalab.core.protocol import Batch, TaskSpec
 from covalab.worker import context, reporting
-from covalab.worker.capture import folder_of_forks
+from covalab.worker.capture import Capture, folder_of_forks
 from covalab.worker.channel import Channel
 from covalab.worker.reuse.runs import CellRun
 from covalab.worker.session import beside_process as process
@@ -131,7 +131,7 @@ class Beside:
         self._without = "" if places else "in its turn: this process may use one processor"
         if not others or not places:
             return
-        capture = reporting.process.reporter.capture if reporting.process.reporter is not None else None
+        capture = _capture()
         if has_other_threads():
             self._without = "in its turn: the process has threads of its own, which a fork would not have"
             return
@@ -262,9 +262,15 @@ class _Forked:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def _capture() -> Capture | None:
+    """Return the output of this process, if it runs a batch."""
+    reporter = reporting.process.reporter
+    return None if reporter is None else reporter.capture
+
+
 def _shown_meanwhile(one: _Forked, pid: int) -> tuple[bytes, bytes]:
     """Return the answer of a process whose fork runs the cell whose turn it is; what it shows is seen until then."""
-    capture = reporting.process.reporter.capture if reporting.process.reporter is not None else None
+    capture = _capture()
     if capture is None or not pid:  # it has yet to begin
         return one.answer()
     output = BesideOutput(capture, one.folder, pid)
