@@ -20,36 +20,35 @@ from covalab.core.dispatch_provenance import DispatchProvenance
 from covalab.core.dispatcher_status import DispatcherStatus
 from covalab.core.journal import Command, ExecutionSnapshot, JournalPage
 from covalab.core.model import (
-    Archived,
     DispatchChanges,
     DispatchRecord,
     DispatchSummary,
     Environment,
-    ExportRequest,
-    Firing,
     Graph,
-    ImportRequest,
     NodeDetail,
     NodeOutput,
     Problem,
-    PurgeResult,
-    RedispatchRequest,
     Submission,
-    TagsRequest,
     TaskQuery,
     TaskRow,
     TasksSummary,
     Trigger,
-    TriggerReport,
-    TriggerState,
-    TriggerWatches,
-    Trusted,
 )
 from covalab.core.notebook_run import NotebookView
 from covalab.core.outputs import Outputs
 from covalab.core.previews import Preview, PreviewQuery
+from covalab.core.requests import (
+    Archived,
+    ExportRequest,
+    ImportRequest,
+    PurgeResult,
+    RedispatchRequest,
+    TagsRequest,
+    Trusted,
+)
 from covalab.core.run_log import LogPage, LogQuery
 from covalab.core.timeline import Timeline
+from covalab.core.trigger_states import Firing, TriggerReport, TriggerState, TriggerWatches
 from covalab.dispatcher.http_api.dispatches import CancelRequest
 from covalab.dispatcher.http_api.triggers import StopRequest
 

@@ -25,8 +25,8 @@ from covalab.core.model import (
     Outcome,
     Status,
     Submission,
-    TagsRequest,
 )
+from covalab.core.requests import TagsRequest
 from covalab.store import dispatch_rows
 from covalab.store.list_rows import select_group_page, select_newest_again, select_page
 from covalab.store.schema import migrate

@@ -22,14 +22,8 @@ from covalab.cli.output import (
 )
 from covalab.core.explanations import explanation
 from covalab.core.lifecycle import covalent_text
-from covalab.core.model import (
-    DispatchRecord,
-    DispatchSummary,
-    Schedule,
-    Status,
-    TriggerState,
-    does_work,
-)
+from covalab.core.model import DispatchRecord, DispatchSummary, Schedule, Status, does_work
+from covalab.core.trigger_states import TriggerState
 from covalab.view.words import short_error, short_name
 
 if TYPE_CHECKING:

@@ -30,38 +30,37 @@ from covalab.core.dispatcher_status import DispatcherStatus
 from covalab.core.journal import Command, ExecutionSnapshot, JournalPage
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
-    Archived,
     DispatchChanges,
     DispatchId,
     DispatchRecord,
     DispatchSummary,
     Environment,
-    ExportRequest,
-    Firing,
     Graph,
-    ImportRequest,
     NodeDetail,
     NodeOutput,
     Problem,
-    PurgeResult,
-    RedispatchRequest,
     Status,
     Submission,
-    TagsRequest,
     TaskQuery,
     TaskRow,
     TasksSummary,
     Trigger,
-    TriggerReport,
-    TriggerState,
-    TriggerWatches,
-    Trusted,
 )
 from covalab.core.outputs import Outputs as NodeOutputs
 from covalab.core.place import place
 from covalab.core.previews import Preview, PreviewQuery
+from covalab.core.requests import (
+    Archived,
+    ExportRequest,
+    ImportRequest,
+    PurgeResult,
+    RedispatchRequest,
+    TagsRequest,
+    Trusted,
+)
 from covalab.core.run_log import LogPage, LogQuery
 from covalab.core.timeline import Timeline
+from covalab.core.trigger_states import Firing, TriggerReport, TriggerState, TriggerWatches
 
 Outputs = Literal["result", "all", "none"] | Sequence[int]
 

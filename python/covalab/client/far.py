@@ -26,16 +26,9 @@ from covalab.client.silence import print_notice
 from covalab.core import errors, protocol
 from covalab.core.far_kernels import TaskEnvironment
 from covalab.core.journal import ExecutionSnapshot, JournalPage
-from covalab.core.model import (
-    DispatchChanges,
-    DispatchRecord,
-    DispatchSummary,
-    Environment,
-    Problem,
-    Submission,
-    TriggerState,
-)
+from covalab.core.model import DispatchChanges, DispatchRecord, DispatchSummary, Environment, Problem, Submission
 from covalab.core.place import place
+from covalab.core.trigger_states import TriggerState
 
 _T = TypeVar("_T")
 _HOLD: Final = 25.0  # seconds; proxies cut what is silent for 30 or 60

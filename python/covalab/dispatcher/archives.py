@@ -31,7 +31,8 @@ from covalab.core.errors import (
     MissingLatticeRecordError,
 )
 from covalab.core.lifecycle import TERMINAL
-from covalab.core.model import Archived, Digest, DispatchId
+from covalab.core.model import Digest, DispatchId
+from covalab.core.requests import Archived
 from covalab.dispatcher.commits import Commits
 from covalab.dispatcher.registry import Registry
 from covalab.store import archive_rows, dispatch_rows, seals

@@ -20,17 +20,10 @@ from covalab.client import paths
 from covalab.core import schedule
 from covalab.core.dispatcher_status import DispatcherStatus
 from covalab.core.errors import DataFolderError, GraphError, MissingLatticeRecordError
-from covalab.core.model import (
-    DispatchId,
-    DispatchSummary,
-    Environment,
-    RedispatchRequest,
-    Settings,
-    Submission,
-    TagsRequest,
-)
+from covalab.core.model import DispatchId, DispatchSummary, Environment, Settings, Submission
 from covalab.core.outputs import Outputs
 from covalab.core.placement import pool_key
+from covalab.core.requests import RedispatchRequest, TagsRequest
 from covalab.core.run_log import Printed
 from covalab.core.runtime_stats import RuntimeStats
 from covalab.core.validation import validate_graph

@@ -19,17 +19,8 @@ import apsw
 from msgspec.structs import replace
 
 from covalab.core.errors import MissingLatticeRecordError, TriggerError
-from covalab.core.model import (
-    DispatchId,
-    DispatchSummary,
-    Firing,
-    Submission,
-    Trigger,
-    TriggerReport,
-    TriggerState,
-    TriggerWatch,
-    TriggerWatches,
-)
+from covalab.core.model import DispatchId, DispatchSummary, Submission, Trigger
+from covalab.core.trigger_states import Firing, TriggerReport, TriggerState, TriggerWatch, TriggerWatches
 from covalab.dispatcher.child_process import ChildProcess, ProcessEnd
 from covalab.dispatcher.commits import Commits
 from covalab.dispatcher.recovery import recorded_submission, resubmission

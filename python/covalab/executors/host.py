@@ -51,8 +51,8 @@ from covalab.executors.base import AsyncBaseExecutor, BaseExecutor, Runtime
 from covalab.executors.call_values import instance_of, ready, value_of
 from covalab.executors.manager import _executor_manager
 from covalab.worker import context, reporting
-from covalab.worker.batch_runner import failure_of
 from covalab.worker.environment import enter_folder, enter_local_modules
+from covalab.worker.failures import failure_of
 
 _log = logging.getLogger("covalab.executors")
 SLOTS: Final = 64

@@ -28,10 +28,10 @@ from covalab.core.model import (
     Reuse,
     Status,
     Submission,
-    TagsRequest,
     TextTime,
     Value,
 )
+from covalab.core.requests import TagsRequest
 from covalab.store import trigger_rows
 from covalab.store.seals import Seal, seal_dispatch, seal_of
 

@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 import apsw
 import msgspec
 
-from covalab.core.model import DispatchId, Trigger, TriggerState, TriggerStatus
+from covalab.core.model import DispatchId, Trigger
+from covalab.core.trigger_states import TriggerState, TriggerStatus
 from covalab.store.seals import seal_of
 
 _SHOWN: Final = 10_000

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 from covalab.client import connect
 from covalab.core.errors import TriggerError
-from covalab.core.model import DispatchId, Firing, Trigger, TriggerState
+from covalab.core.model import DispatchId, Trigger
+from covalab.core.trigger_states import Firing, TriggerState
 from covalab.sdk.dispatching.watching import await_watching
 from covalab.sdk.environment import environment
 

@@ -25,8 +25,9 @@ from covalab import open_files
 from covalab.client import Client
 from covalab.client.launcher import find, start_dispatcher
 from covalab.core.errors import CovalabError, DispatcherUnavailable, TakenOver
-from covalab.core.model import DispatchId, Firing, TriggerReport, TriggerStatus, TriggerWatch
+from covalab.core.model import DispatchId
 from covalab.core.os_text import received
+from covalab.core.trigger_states import Firing, TriggerReport, TriggerStatus, TriggerWatch
 
 _log = logging.getLogger("covalab.triggers")
 _WAIT_SECONDS: Final = 30.0

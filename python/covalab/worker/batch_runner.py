@@ -11,29 +11,22 @@ import inspect
 import os
 import sys
 import time
-import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, NoReturn, TypeAlias
 
 import msgspec
 
 from covalab.blobs import BlobStore
-from covalab.core.assemble import hashable
 from covalab.core.cell_source import register
-from covalab.core.codec import USERS_ERRORS, Encoded, class_name, decode, inline_value, printable, serialize_small
+from covalab.core.codec import Encoded, decode, inline_value
 from covalab.core.errors import (
     STORAGE_ERRORS,
-    BlobDamaged,
     CellNotRun,
     CovalabError,
-    DepsFailed,
-    RecordNotReadable,
     SerializationError,
-    ValueLost,
 )
 from covalab.core.hooks import Hooks
 from covalab.core.model import (
@@ -48,13 +41,14 @@ from covalab.core.model import (
     Value,
 )
 from covalab.core.placement import TaskPaths
-from covalab.core.plain_types import ATOMS
-from covalab.core.protocol import Argument, Batch, TaskSpec
+from covalab.core.protocol import Batch, TaskSpec
 from covalab.crash_points import crash_point
 from covalab.worker import after, context, environment, main_module, reporting
 from covalab.worker.batch_report import BatchReports, Emit
 from covalab.worker.capture import Capture
+from covalab.worker.failures import failure_of
 from covalab.worker.hook_runner import HookRunner, read_hooks
+from covalab.worker.inputs import Inputs
 from covalab.worker.interrupt import InterruptibleTask
 from covalab.worker.kept_functions import KeptFunction, keep
 from covalab.worker.late_output import LateOutput, dropped_notice, drops
@@ -73,21 +67,6 @@ _Ended: TypeAlias = "tuple[Value | None, Failure | None, Any]"
 OWN_THREADS: Final = "covalab"
 """Beginning of the names of threads of this package, which no task has left behind."""
 _FUNCTIONS_KEPT: Final = 256
-_ITEMS_CHECKED: Final = 100  # of a tuple; checking more costs what a copy would
-_OURS: Final = Path(__file__).parent
-# A sublattice is built by these; its user wrote none of them.
-_BUILDS: Final = tuple(
-    str(_OURS.parent / "sdk" / name) for name in ("building/sublattice.py", "building/submit.py", "building/lattice.py")
-)
-_NOT_THE_USERS: Final = (  # frames that a traceback does not show at its top
-    str(_OURS),
-    *_BUILDS,
-    str(_OURS.parent / "executors"),
-    str(Path(asyncio.__file__).parent),
-)
-_MESSAGE_LIMIT: Final = 10_000
-_TRACEBACK_LIMIT: Final = 100_000
-_EXCEPTION_LIMIT: Final = 16_000  # its bytes travel and are kept with the failure
 
 
 class TaskWorker:
@@ -501,104 +480,3 @@ def _end_copy() -> NoReturn:
 
 def _used_inside(batch: Batch) -> set[int]:
     return {node for task in batch.tasks for node in task.after}
-
-
-class Inputs:
-    """Inputs of the tasks of a batch: values that came with it, and outputs of earlier tasks of it.
-
-    Every use deserializes its own copy, so that no task sees a change that another made.
-    """
-
-    def __init__(self, batch: Batch, blobs: BlobStore) -> None:
-        self._shared = batch.shared
-        self._blobs = blobs
-        self._values: dict[int, Value] = {}
-        self._immutable: dict[int, Any] = {}  # outputs that need no copy
-
-    def keep(self, node: int, value: Value, result: Any) -> None:
-        """Keep the value of a task for those after it."""
-        self._values[node] = value
-        if _is_immutable(result):
-            self._immutable[node] = result
-
-    def deserialize(self, argument: Argument, what: str) -> Any:
-        """Deserialize an input."""
-        if argument.value is not None:
-            return self._blobs.deserialize(argument.value, what=what)
-        if argument.items is not None:
-            return [self.deserialize(item, what) for item in argument.items]
-        if argument.pairs is not None:
-            keys, values = (self.deserialize(side, what) for side in argument.pairs)
-            return {hashable(key): value for key, value in zip(keys, values, strict=True)}
-        if argument.shared >= 0:
-            return self._blobs.deserialize(self._shared[argument.shared], what=what)
-        if argument.node in self._immutable:
-            return self._immutable[argument.node]
-        return self._blobs.deserialize(self._values[argument.node], what=what)
-
-
-def _is_immutable(value: Any) -> bool:
-    """Whether a value may be passed on without a copy: no task can change it.
-
-    Others are deserialized for each use. That costs little where it would matter: a blob is mapped, not read, and its
-    pages are still in memory from being written.
-    """
-    kind = type(value)
-    if kind in ATOMS:
-        return True
-    if (kind is not tuple and kind is not frozenset) or len(value) > _ITEMS_CHECKED:
-        return False
-    return all(type(item) in ATOMS for item in value)
-
-
-def failure_of(error: BaseException, type_: ErrorType) -> Failure:
-    """Return the failure that describes an exception to the author of the task."""
-    kind = type(error)
-    damaged: tuple[Digest, ...] = ()
-    # Of a value that was deleted, a task may ask by itself; what the disk has spoiled is never the task's fault.
-    is_outside = type_ != "runtime" and isinstance(error, STORAGE_ERRORS)
-    if is_outside or isinstance(error, BlobDamaged | RecordNotReadable):
-        type_ = "storage"
-        if isinstance(error, ValueLost) and error.digest:
-            damaged = (Digest(error.digest),)
-    kinds = tuple(map(class_name, kind.__mro__[:-1]))
-    exception = kinds[0]
-    message = "(its text cannot be made: __str__ raised)"
-    with suppress(*USERS_ERRORS):  # __str__ is the user's code
-        message = _cut(str(error), _MESSAGE_LIMIT)
-    # The user's frames are in the cause; those of the hook runner are of no use to them.
-    if isinstance(error, DepsFailed):
-        cause = error.__cause__
-        of_cause = "" if cause is None or isinstance(cause, CovalabError) else failure_of(cause, "deps").traceback
-        return Failure("deps", message, exception, f"{of_cause}{kind.__name__}: {message}\n")
-    # covalab's own errors say everything in their message; a traceback through covalab would hide it.
-    if type_ != "runtime" and isinstance(error, CovalabError):
-        return Failure(type_, message, exception, f"{kind.__name__}: {message}\n", kinds, damaged=damaged)
-    text = f"{exception}: {message}\n"
-    with suppress(*USERS_ERRORS):  # so are the `repr`s that a traceback shows
-        text = "".join(traceback.format_exception(kind, error, _users_frames(error.__traceback__)))
-    return Failure(type_, message, exception, _cut(text, _TRACEBACK_LIMIT), kinds, _serialized_exception(error))
-
-
-def _serialized_exception(error: BaseException) -> Value | None:
-    """Serialize an exception for `TaskError.exception`; None if that fails, or is too large."""
-    with suppress(*USERS_ERRORS):  # its __reduce__ is the user's code
-        value = serialize_small(error, text="")
-        if value.size <= _EXCEPTION_LIMIT:
-            return value
-    return None
-
-
-def _cut(text: str, limit: int) -> str:
-    """Cut the middle out of a text that is too long, such as an error that quotes a table."""
-    half = limit // 2
-    if len(text) > limit:
-        text = f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
-    return printable(text, len(text))
-
-
-def _users_frames(trace: TracebackType | None) -> TracebackType | None:
-    """Remove the frames of this package, and of the event loop it starts, from the top of a traceback."""
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_NOT_THE_USERS):
-        trace = trace.tb_next
-    return trace

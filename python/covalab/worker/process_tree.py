@@ -43,8 +43,17 @@ def end_with_parent() -> None:
 
 def end_first() -> None:
     """Let this process be the first to end when the machine, or the task that it belongs to, has no more memory."""
+    _set_oom_score(_FIRST)
+
+
+def end_before_worker() -> None:
+    """Let this process end before its worker and the dispatcher when the machine has no more memory."""
+    _set_oom_score(_BEFORE_WORKER)
+
+
+def _set_oom_score(score: bytes) -> None:
     with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_bytes(_FIRST)
+        Path("/proc/self/oom_score_adj").write_bytes(score)
 
 
 def end_the_first(pid: int) -> bool:
@@ -59,6 +68,7 @@ def end_the_first(pid: int) -> bool:
 
 
 _FIRST: Final = b"1000"
+_BEFORE_WORKER: Final = b"500"
 
 
 def waits_for_itself(pid: int) -> bool:

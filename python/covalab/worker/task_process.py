@@ -31,7 +31,7 @@ from covalab.worker import environment, learned_imports
 from covalab.worker.batch_runner import OWN_THREADS, TaskWorker
 from covalab.worker.carried import ChannelCarrier, carrier_of
 from covalab.worker.channel import Channel
-from covalab.worker.process_tree import adopt_orphans, block_signals, end_descendants, has_children
+from covalab.worker.process_tree import adopt_orphans, block_signals, end_before_worker, end_descendants, has_children
 
 CLEAN_EXIT: Final = 77
 """The exit code of a process that ended when it was asked to, and left no process behind."""
@@ -40,7 +40,6 @@ CHANNEL_LOST: Final = 78
 MARK_BYTES: Final = 16
 _END_SECONDS: Final = 60.0
 """The time that threads of the user have to end, as they would have at the end of a script."""
-_OOM_SCORE: Final = b"500"
 # Made before the fork: it takes longer than the rest of a quick task.
 _BATCHES: Final = decoder(Batch)
 _ENCODER: Final = encoder()
@@ -293,9 +292,7 @@ def begin(
     with suppress(PermissionError):  # it leads a session: it took another's place
         os.setsid()
     adopt_orphans()
-    # The machine's memory may run out: then a task ends, and not its worker or the dispatcher.
-    with suppress(OSError), open("/proc/self/oom_score_adj", "wb") as file:  # noqa: PTH123 - not a file of a folder
-        file.write(_OOM_SCORE)
+    end_before_worker()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

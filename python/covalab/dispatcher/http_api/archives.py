@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from covalab.core.model import DispatchId, ExportRequest, ImportRequest, Trusted
+from covalab.core.model import DispatchId
+from covalab.core.requests import ExportRequest, ImportRequest, Trusted
 from covalab.dispatcher.http_api.handler import BadRequest, Handler
 
 

@@ -11,8 +11,9 @@ from tornado import web
 
 from covalab.core.browser_views import node_view, outputs_view
 from covalab.core.dispatch_list import ListQuery
-from covalab.core.model import DispatchId, NodeDetail, PurgeResult, RedispatchRequest, Status, Submission, TagsRequest
+from covalab.core.model import DispatchId, NodeDetail, Status, Submission
 from covalab.core.previews import Preview, PreviewQuery
+from covalab.core.requests import PurgeResult, RedispatchRequest, TagsRequest
 from covalab.core.run_log import LogQuery
 from covalab.dispatcher import comparing, list_views, log_views, views
 from covalab.dispatcher.http_api.handler import LARGEST_NUMBER, LONGEST_WAIT, MOST_ENTRIES, BadRequest, Handler

@@ -7,7 +7,8 @@ from typing import TypeVar
 import msgspec
 from tornado import web
 
-from covalab.core.model import DispatchId, Firing, Trigger, TriggerReport, TriggerState, TriggerWatches
+from covalab.core.model import DispatchId, Trigger
+from covalab.core.trigger_states import Firing, TriggerReport, TriggerState, TriggerWatches
 from covalab.dispatcher.http_api.handler import LARGEST_NUMBER, LONGEST_WAIT, Handler
 
 _T = TypeVar("_T")

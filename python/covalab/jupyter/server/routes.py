@@ -17,9 +17,10 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from covalab.core.dispatch_list import ListQuery as PageQuery
-from covalab.core.model import DispatchChanges, Graph, NodeOutput, Status, TagsRequest, TaskQuery
+from covalab.core.model import DispatchChanges, Graph, NodeOutput, Status, TaskQuery
 from covalab.core.outputs import Output, Outputs
 from covalab.core.previews import PreviewQuery
+from covalab.core.requests import TagsRequest
 from covalab.core.run_log import LogQuery
 from covalab.jupyter.server.base_route import Route, dispatch_of
 from covalab.jupyter.server.cluster_route import ClusterRoute

@@ -8,7 +8,8 @@ import msgspec
 
 from covalab.client import connect
 from covalab.core.errors import GraphError
-from covalab.core.model import Tag, TagsRequest
+from covalab.core.model import Tag
+from covalab.core.requests import TagsRequest
 from covalab.sdk.ids import checked_id
 
 

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 from covalab.client import connect
-from covalab.core.model import Archived
+from covalab.core.requests import Archived
 from covalab.sdk.ids import checked_id
 from covalab.sdk.results.handle import DispatchHandle
 

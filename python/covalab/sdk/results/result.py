@@ -23,19 +23,11 @@ from covalab.core.errors import CovalabError, GraphError, SerializationError, Ta
 from covalab.core.labels import labels
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.local_modules import LocalModules
-from covalab.core.model import (
-    Digest,
-    DispatchId,
-    DispatchRecord,
-    Failure,
-    NodeDetail,
-    NodeKind,
-    TriggerState,
-    does_work,
-)
+from covalab.core.model import Digest, DispatchId, DispatchRecord, Failure, NodeDetail, NodeKind, does_work
 from covalab.core.model import Status as CoreStatus
 from covalab.core.outputs import recorded
 from covalab.core.transportable import TransportableObject
+from covalab.core.trigger_states import TriggerState
 from covalab.sdk.building.postprocess import called_nodes, rerun
 from covalab.sdk.building.transport_graph import TransportGraph
 from covalab.sdk.building.value_table import deserialize_inputs
