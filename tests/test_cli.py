@@ -20,6 +20,7 @@ import covalab as ct
 from covalab.cli import main
 from covalab.client import Client
 from covalab.client.launcher import find
+from covalab.core.model import DispatchId
 
 
 def covalab(*args: str) -> Result:
@@ -125,6 +126,23 @@ def test_a_dispatch_can_be_listed_and_shown(live: Client) -> None:
     assert [row["id"] for row in json.loads(listed_json.output)] == [run]
     assert json.loads(shown_json.output)["summary"]["status"] == "completed"
     assert len(json.loads(shown_json.output)["nodes"]) == 3
+
+
+def test_of_an_id_its_beginning_is_enough(live: Client) -> None:
+    """Where a person types one; of several that begin so, all are named, and nothing is done."""
+    run = dispatch("begun", "return x + 1")
+    ct.get_result(run, wait=True)
+    first, second = (str(live.redispatch(run, DispatchId(f"feedc0de-0000-4000-8000-{n:012}")).id) for n in (1, 2))
+
+    assert json.loads(covalab("show", run[:9], "--json").output)["summary"]["id"] == run
+    assert covalab("tag", first[:-1], "+seen").exit_code == 1
+    refused, missing = covalab("cancel", "feedc0de"), covalab("show", "fade0123")
+
+    assert (refused.exit_code, missing.exit_code) == (1, 1)
+    assert all(f"{one} (begun)" in refused.output for one in (first, second))
+    assert "no dispatch 'fade0123'" in missing.output
+    assert covalab("tag", first, "+seen").output == "seen\n"
+    assert ct.get_result(second, wait=True).status == ct.status.COMPLETED
 
 
 def test_a_failure_is_shown_with_its_traceback(live: Client) -> None:

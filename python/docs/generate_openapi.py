@@ -91,7 +91,7 @@ OPERATIONS: Final = (
         list[DispatchSummary],
         {
             "status": _STATUS, "name": _TEXT, "offset": _COUNT, "count": _COUNT, "root": _TEXT, "since": _NUMBER,
-            "oldest": _FLAG, "schedule": _TEXT,
+            "oldest": _FLAG, "schedule": _TEXT, "prefix": _TEXT,
         },
         where=_BOTH,
     ),

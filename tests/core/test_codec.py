@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import importlib
 import random
 import sys
 import time
@@ -153,6 +154,25 @@ def test_another_python_is_named() -> None:
     data[-3] = 0xFF
     with pytest.raises(SerializationError, match=rf"written by Python 2\.7, this is 3\.{sys.version_info[1]}"):
         decode(bytes(data))
+
+
+def test_what_to_do_about_a_value_that_cannot_be_opened_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its package is not there, or is another one: which, and where its version is written."""
+    (tmp_path / "gone_package.py").write_text("class Thing: pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("gone_package")
+    data = encode(module.Thing()).join()
+
+    del module.Thing
+    with pytest.raises(SerializationError, match=r"another version of that module made it: `provenance\(\)`"):
+        decode(data)
+    del sys.modules["gone_package"]
+    (tmp_path / "gone_package.py").unlink()
+    importlib.invalidate_caches()
+    with pytest.raises(SerializationError, match=r"opened here: ModuleNotFoundError.*; install 'gone_package' here"):
+        decode(data)
 
 
 def test_what_cannot_be_pickled_is_named() -> None:

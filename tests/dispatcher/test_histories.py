@@ -25,6 +25,7 @@ from tests.core.graphs import graphs
 
 from covalab.blobs import BlobStore
 from covalab.core.codec import serialize_small
+from covalab.core.dispatch_list import SummaryQuery
 from covalab.core.errors import TakenOver
 from covalab.core.lifecycle import TERMINAL
 from covalab.core.model import (
@@ -361,7 +362,10 @@ class Histories(RuleBasedStateMachine):
         """All dispatches are listed, newest first, with their status; a filter leaves out the others."""
 
         def listed(*statuses: Status) -> list[tuple[str, Status]]:
-            return [(one.id, one.status) for one in dispatch_rows.select_dispatches(db, statuses, None, 0, 99)]
+            return [
+                (one.id, one.status)
+                for one in dispatch_rows.select_dispatches(db, SummaryQuery(statuses=statuses, count=99))
+            ]
 
         found = listed()
         assert [name for name, _ in found] == [name for name in reversed(self.order) if name in self.acknowledged]

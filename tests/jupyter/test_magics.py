@@ -279,6 +279,8 @@ def test_lines_are_taken_as_they_are_written(notebook: Notebook) -> None:
         ("%dispatch 1 +", "is not a call"),
         ("%dispatch (lambda: 1)()", "does not name a lattice"),
         ("%dispatches --status lost", "there is no such status"),
+        ("%dispatches -n -5", "'-5' is no number from 1 to 1000"),
+        ("%dispatches -n 0", "'0' is no number from 1 to 1000"),
         ("%cancel", "required"),
         ("%redispatch", "required"),
         ("%pause", "required"),
@@ -387,7 +389,7 @@ def test_a_dispatch_is_cancelled(notebook: Notebook) -> None:
     notebook.run("%%electron wait_long()\nimport time\ntime.sleep(600)")
     notebook.run("run = %dispatch wait_long()")
 
-    assert "cancelled" in notebook.run("%cancel run")
+    assert "cancelled" in notebook.run(f"%cancel {notebook.names['run'][:9]}")
     assert notebook.run("%result run --wait").status == "CANCELLED"
     for word in ("cancelled", "CANCELLED"):
         listed = notebook.run(f"%dispatches --status {word} -n 5")

@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import SEED
 
 from covalab.core.codec import serialize_small
+from covalab.core.dispatch_list import SummaryQuery
 from covalab.core.errors import DataFolderError
 from covalab.core.model import (
     Counts,
@@ -118,7 +119,7 @@ def read(path: Path) -> tuple[dict[str, Record], dict[str, str]]:
     async def all_() -> tuple[dict[str, Record], dict[str, str]]:
         found: dict[str, Record] = {}
         named: dict[str, str] = {}
-        for summary in await store.read(lambda db: dispatch_rows.select_dispatches(db, (), None, 0, 10_000)):
+        for summary in await store.read(lambda db: dispatch_rows.select_dispatches(db, SummaryQuery(count=10_000))):
 
             def job(db: apsw.Connection, dispatch: str = summary.id) -> Record:
                 pair = dispatch_rows.select_dispatch(db, dispatch)
@@ -256,7 +257,7 @@ def test_after_an_orderly_stop_everything_is_in_the_database_file(tmp_path: Path
     path = tmp_path / "covalab.db"
     store = Store(path)
     asyncio.run(store.write(record(1)))
-    assert asyncio.run(store.read(lambda db: len(dispatch_rows.select_dispatches(db, (), None, 0, 9)))) == 1
+    assert asyncio.run(store.read(lambda db: len(dispatch_rows.select_dispatches(db, SummaryQuery(count=9))))) == 1
     store.close()
 
     assert sorted(file.name for file in tmp_path.iterdir()) == ["covalab.db", "covalab.db-commits"]

@@ -15,6 +15,7 @@ import apsw
 import pytest
 
 from covalab.core.codec import serialize_small
+from covalab.core.dispatch_list import SummaryQuery
 from covalab.core.errors import DataFolderError, TakenOver, VersionMismatch
 from covalab.core.model import (
     Attempt,
@@ -286,10 +287,10 @@ def plan(db: apsw.Connection, ask: Callable[[apsw.Connection], object]) -> list[
     "ask",
     [
         lambda db: dispatch_rows.select_dispatch(db, "d1"),
-        lambda db: dispatch_rows.select_dispatches(db, [], None, 0, 50),
-        lambda db: dispatch_rows.select_dispatches(db, ["running", "pending"], None, 0, 50),
-        lambda db: dispatch_rows.select_dispatches(db, [], "d1", 0, 50),
-        lambda db: dispatch_rows.select_dispatches(db, [], None, 0, 50, schedule="d1"),
+        lambda db: dispatch_rows.select_dispatches(db, SummaryQuery()),
+        lambda db: dispatch_rows.select_dispatches(db, SummaryQuery(statuses=("running", "pending"))),
+        lambda db: dispatch_rows.select_dispatches(db, SummaryQuery(name="d1")),
+        lambda db: dispatch_rows.select_dispatches(db, SummaryQuery(schedule="d1")),
     ],
 )
 def test_lists_use_indexes_and_touch_no_other_table(store: Store, ask: Callable[[apsw.Connection], object]) -> None:
@@ -453,11 +454,11 @@ def test_a_database_that_another_program_locks_is_waited_for(tmp_path: Path) -> 
         writes = [asyncio.create_task(store.write(insert(f"during {number}"))) for number in range(20)]
         for _ in range(10):
             await asyncio.sleep(0.02)
-            assert len(await store.read(lambda db: dispatch_rows.select_dispatches(db, [], None, 0, 50))) == 1
+            assert len(await store.read(lambda db: dispatch_rows.select_dispatches(db, SummaryQuery()))) == 1
         assert not any(write.done() for write in writes)
         outsider.execute("ROLLBACK")
         await asyncio.gather(*writes)
-        assert len(await store.read(lambda db: dispatch_rows.select_dispatches(db, [], None, 0, 50))) == 21
+        assert len(await store.read(lambda db: dispatch_rows.select_dispatches(db, SummaryQuery()))) == 21
         outsider.close()
         store.close()
 

@@ -12,6 +12,7 @@ import click
 
 from covalab.cli.configuration import save_settings
 from covalab.cli.dispatches import print_notices, summary_table
+from covalab.cli.ids import dispatch_id
 from covalab.cli.output import console, duration_text, echo_json, elapsed, fact_table, plain_text, table
 from covalab.core.errors import DispatcherSilent
 from covalab.core.pool_notice import jobs_text, notice, unfit_text
@@ -158,7 +159,7 @@ def _print_lacks(out: Console, pool: PoolStatus) -> None:
 
 
 @click.command()
-@click.argument("dispatch", metavar="[ID]", required=False)
+@click.argument("dispatch", metavar="[ID]", type=dispatch_id, required=False)
 @click.option("-f", "--follow", is_flag=True, help="Keep printing lines as they are written.")
 @click.option(
     "-n", "--lines", type=click.IntRange(0), help="Number of lines to print.  [default: 50; of a dispatch all]"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 
+from covalab.cli.ids import dispatch_id
 from covalab.cli.output import (
     console,
     duration_text,
@@ -43,7 +44,7 @@ _MOST_FAILURES: Final = 20
     help="Only dispatches with this status; may be repeated.",
 )
 @click.option("--name", help="Only dispatches of the lattice with this name.")
-@click.option("--schedule", metavar="ID", help="Only the runs of the series with this id.")
+@click.option("--schedule", metavar="ID", type=dispatch_id, help="Only the runs of the series with this id.")
 @click.option("--tag", help="Only dispatches with this tag.")
 @click.option(
     "-n", "--count", type=click.IntRange(1, 1000), default=20, show_default=True, help="Number of dispatches to list."
@@ -74,7 +75,7 @@ def list_(
 
 
 @click.command()
-@click.argument("dispatch", metavar="ID")
+@click.argument("dispatch", metavar="ID", type=dispatch_id)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(dispatch: str, *, as_json: bool) -> None:
     """Show one dispatch: its status, nodes, errors and triggers."""
@@ -95,7 +96,7 @@ def show(dispatch: str, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("dispatch", metavar="ID")
+@click.argument("dispatch", metavar="ID", type=dispatch_id)
 @click.option("--node", "nodes", type=click.IntRange(0), multiple=True, help="Cancel only this node; may be repeated.")
 def cancel(dispatch: str, nodes: Sequence[int]) -> None:
     """Cancel a dispatch. Finished nodes keep their results; a dispatch that has ended does not change."""
@@ -107,7 +108,7 @@ def cancel(dispatch: str, nodes: Sequence[int]) -> None:
 
 
 @click.command()
-@click.argument("dispatch", metavar="ID")
+@click.argument("dispatch", metavar="ID", type=dispatch_id)
 @click.option("--reuse", is_flag=True, help="Take over the results that exist; only the other nodes run.")
 @click.option(
     "--from",
@@ -132,7 +133,7 @@ class _Words(click.Command):
 
 
 @click.command(cls=_Words)
-@click.argument("dispatch", metavar="ID")
+@click.argument("dispatch", metavar="ID", type=dispatch_id)
 @click.argument("changes", metavar="+TAG|-TAG...", nargs=-1)
 def tag(dispatch: str, changes: Sequence[str]) -> None:
     """Add tags to a dispatch and remove some: `covalab tag ID +paper -draft`. Print those that it has."""
@@ -148,7 +149,7 @@ def tag(dispatch: str, changes: Sequence[str]) -> None:
 
 
 @click.command()
-@click.argument("dispatch", metavar="ID")
+@click.argument("dispatch", metavar="ID", type=dispatch_id)
 @click.argument("cell", metavar="CELL")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(dispatch: str, cell: str, *, as_json: bool) -> None:
@@ -188,7 +189,7 @@ def explain(dispatch: str, cell: str, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("id_", metavar="[ID]", default="")
+@click.argument("id_", metavar="[ID]", type=dispatch_id, default="")
 @click.argument("value", metavar="[VALUE]", required=False)
 def answer(id_: str, value: str | None) -> None:
     """Answer an interrupt: a question that a workflow asks with `pause_for`.
@@ -211,7 +212,7 @@ def answer(id_: str, value: str | None) -> None:
 
 
 @click.command()
-@click.argument("dispatch", metavar="ID")
+@click.argument("dispatch", metavar="ID", type=dispatch_id)
 def pause(dispatch: str) -> None:
     """Pause a dispatch: no new task starts, also after a restart. Running tasks continue."""
     from covalab.sdk.executions.interrupts import pause
@@ -221,7 +222,7 @@ def pause(dispatch: str) -> None:
 
 
 @click.command()
-@click.argument("dispatch", metavar="ID")
+@click.argument("dispatch", metavar="ID", type=dispatch_id)
 def resume(dispatch: str) -> None:
     """Resume a paused dispatch."""
     from covalab.sdk.executions.interrupts import resume

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from covalab.cli.ids import dispatch_id
 from covalab.cli.output import console, plain_text
 from covalab.core.previews import PreviewQuery
 
@@ -40,8 +41,8 @@ def export_archive(dispatch: str, output: str) -> Path:
 
 
 @click.command()
-@click.argument("left", metavar="A")
-@click.argument("right", metavar="B")
+@click.argument("left", metavar="A", type=dispatch_id)
+@click.argument("right", metavar="B", type=dispatch_id)
 def compare(left: str, right: str) -> None:
     """Compare two dispatches: inputs, code, versions, durations, and outputs by digest."""
     from covalab.sdk.results import comparing

@@ -18,10 +18,11 @@ def trust(what: str | None) -> None:
     goes on.
     """
     from covalab.client import Client, connect, data_dir
+    from covalab.client.whole_ids import whole_id
 
     # `Path("")` is the current folder: an unset variable of a shell must not make a data folder of it.
     if what is not None and not (what and Path(what).is_dir()):
-        count, where = connect().trust(what), f"in {data_dir()}"
+        count, where = connect().trust(what and whole_id(what)), f"in {data_dir()}"
     else:
         folder = data_dir() if what is None else Path(what).absolute()
         if what is not None and not (folder / "covalab.db").is_file():

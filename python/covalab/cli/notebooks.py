@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from covalab.cli.export import export_archive, export_crate, is_crate
+from covalab.cli.ids import dispatch_id
 from covalab.cli.notebook_file import NotebookFile
 from covalab.cli.notebook_table import follow
 from covalab.core.errors import CovalabError, GraphError, MissingLatticeRecordError
@@ -131,6 +132,7 @@ def _yaml_of(text: str) -> dict[str, Any]:
 @click.option(
     "--resume",
     metavar="ID",
+    type=dispatch_id,
     help="Go on with a run that failed: completed cells at its beginning whose text is the same are kept.",
 )
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Give the run this tag; may be repeated.")
@@ -348,7 +350,7 @@ def _write(dispatch: str, target: str) -> None:
 
 
 @click.command()
-@click.argument("dispatch", metavar="ID")
+@click.argument("dispatch", metavar="ID", type=dispatch_id)
 @click.option(
     "-o",
     "--output",

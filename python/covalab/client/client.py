@@ -193,11 +193,12 @@ class Client:
         oldest: bool = False,
         schedule: str | None = None,
         tag: str | None = None,
+        prefix: str = "",
     ) -> list[DispatchSummary]:
         """List dispatches, newest (or oldest) first: those that are no child of another, or all below `root`.
 
         `since` leaves out those that were made before, `schedule` those that are no runs of this series, `tag` those
-        without it.
+        without it. With `prefix` they are all, at any depth, whose ids begin so.
         """
         query: dict[str, Any] = {"offset": offset, "count": count}
         if since is not None:
@@ -210,6 +211,8 @@ class Client:
             query["schedule"] = schedule
         if tag is not None:
             query["tag"] = tag
+        if prefix:
+            query["prefix"] = prefix
         if status is not None:
             query["status"] = status if isinstance(status, str) else ",".join(status)
         if name is not None:

@@ -145,8 +145,20 @@ def decode(data: Buffer, *, what: str = "value") -> Any:
     except USERS_ERRORS as error:  # unpickling runs the user's code
         here = f"{sys.version_info[0]}.{sys.version_info[1]}"
         other = f" (written by Python {major}.{minor}, this is {here})" if is_foreign else ""
-        message = f"{what} cannot be opened here: {type(error).__name__}: {error}{other}"
+        message = f"{what} cannot be opened here: {type(error).__name__}: {error}{other}{_advice(error)}"
         raise SerializationError(message) from error
+
+
+def _advice(error: BaseException) -> str:
+    """Return what to do about a value that cannot be opened, as the end of a message."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        return (
+            f"; install {package!r} here, in the version that `provenance()` of the result names, or put it on sys.path"
+        )
+    if isinstance(error, AttributeError | ImportError):
+        return "; another version of that module made it: `provenance()` of the result names the versions"
+    return ""
 
 
 def frames_of(data: Buffer, *, what: str = "value") -> tuple[list[Any], tuple[int, int]]:

@@ -42,6 +42,25 @@ class ListQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tag: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
+class SummaryQuery(msgspec.Struct, frozen=True):
+    """Query of summaries: of outermost dispatches, or of those below `root`; newest first unless `oldest`.
+
+    `since` leaves out those that were made before, `schedule` those that are no runs of this series, `tag` those
+    without it. With `prefix` they are all, at any depth, whose ids begin so.
+    """
+
+    statuses: tuple[Status, ...] = ()
+    name: str | None = None
+    offset: int = 0
+    count: int = 50
+    root: str | None = None
+    since: float = 0.0
+    oldest: bool = False
+    schedule: str | None = None
+    tag: str | None = None
+    prefix: str = ""
+
+
 class DispatchRow(msgspec.Struct, frozen=True):
     """Row of the list: a summary, the result as a short text, and why it failed: a task's name and its error."""
 

@@ -11,6 +11,7 @@ CovalabError
  ├─ ConfigError                   the configuration has a wrong or contradictory value
  ├─ CovalentFound                 Covalent itself is where covalab's modules were to be
  ├─ MissingLatticeRecordError     no dispatch has this id (Covalent's name)
+ ├─ AmbiguousId                  several ids begin with what was typed
  ├─ NotTrusted                    a dispatch was written by another account, or was changed since
  ├─ ArchiveDamaged                a file is no archive of a dispatch, or is damaged
  ├─ ArchiveExists                 an archive or a dispatch cannot be written where there is another
@@ -113,6 +114,10 @@ class MissingLatticeRecordError(CovalabError, LookupError):
     def __str__(self) -> str:
         where = f" in {self.store}" if self.store else ""
         return f"no dispatch {self.dispatch!r}{where}; `%dispatches` or `covalab list` shows those there are"
+
+
+class AmbiguousId(CovalabError):
+    """Several ids begin with what was typed."""
 
 
 class NotTrusted(CovalabError, PermissionError):

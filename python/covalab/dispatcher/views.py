@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -14,6 +13,7 @@ import msgspec
 
 from covalab.core import batching
 from covalab.core.assemble import returns_nothing
+from covalab.core.dispatch_list import SummaryQuery
 from covalab.core.errors import MissingLatticeRecordError
 from covalab.core.explanations import explained
 from covalab.core.graph_state import result_nodes
@@ -31,7 +31,6 @@ from covalab.core.model import (
     NodeKind,
     NodeOutput,
     NodeState,
-    Status,
     Value,
 )
 from covalab.core.notebook_run import NotebookView
@@ -52,30 +51,18 @@ _PAGE: Final = 1_000
 _READINGS: Final = 5
 
 
-async def dispatches(
-    service: Service,
-    statuses: Sequence[Status],
-    name: str | None,
-    offset: int,
-    count: int,
-    *,
-    root: str | None = None,
-    since: float = 0.0,
-    oldest: bool = False,
-    schedule: str | None = None,
-    tag: str | None = None,
-) -> list[DispatchSummary]:
-    """Return summaries of the outermost dispatches, or of those below `root`, newest first."""
-    found = await service.store.read(
-        lambda db: dispatch_rows.select_dispatches(
-            db, statuses, name, offset, count, root=root, since=since, oldest=oldest, schedule=schedule, tag=tag
-        )
-    )
+async def dispatches(service: Service, query: SummaryQuery) -> list[DispatchSummary]:
+    """Return the summaries that are asked for."""
+    found = await service.store.read(lambda db: dispatch_rows.select_dispatches(db, query))
     # A row is written when a dispatch starts and ends; counts of one that runs are newer here.
     current = [
         service.runs[summary.id].committed_summary() if summary.id in service.runs else summary for summary in found
     ]
-    return [service.notices.added_to(summary) for summary in current if not statuses or summary.status in statuses]
+    return [
+        service.notices.added_to(summary)
+        for summary in current
+        if not query.statuses or summary.status in query.statuses
+    ]
 
 
 async def summary(service: Service, dispatch: DispatchId) -> DispatchSummary:

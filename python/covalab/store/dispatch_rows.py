@@ -5,6 +5,7 @@ The columns are the fields of the structs: a field that is added there needs a m
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import apsw
 import msgspec
 
 from covalab.core.comparison import Output, output_of
+from covalab.core.dispatch_list import SummaryQuery
 from covalab.core.errors import DataFolderError
 from covalab.core.graph_state import value_node
 from covalab.core.lifecycle import TERMINAL
@@ -26,7 +28,6 @@ from covalab.core.model import (
     NodeState,
     Outcome,
     Reuse,
-    Status,
     Submission,
     TextTime,
     Value,
@@ -241,45 +242,33 @@ def select_dispatch(connection: apsw.Connection, dispatch: str) -> tuple[int, Di
     return None if row is None else (int(row[0]), _summary(row[1:]))
 
 
-def select_dispatches(
-    connection: apsw.Connection,
-    statuses: Sequence[Status],
-    name: str | None,
-    offset: int,
-    count: int,
-    *,
-    root: str | None = None,
-    since: float = 0.0,
-    oldest: bool = False,
-    schedule: str | None = None,
-    tag: str | None = None,
-) -> list[DispatchSummary]:
-    """Return summaries, newest first unless `oldest`: of outermost dispatches, or of those below `root`.
-
-    `schedule` is the id of the series that they are runs of.
-    """
+def select_dispatches(connection: apsw.Connection, query: SummaryQuery) -> list[DispatchSummary]:
+    """Return the summaries that are asked for."""
     where = ["root IS ?"]
-    values: list[Any] = [root]
-    if schedule is not None:
+    values: list[Any] = [query.root]
+    if query.prefix:
+        # A range, which the index of ids gives; `LIKE` would take `_` for any sign.
+        where, values = ["id >= ?", "id < ?"], [query.prefix, query.prefix + chr(sys.maxunicode)]
+    elif query.schedule is not None:
         # It has no other order than by key, so the index of the series gives it.
         where = ["+root IS ?", "schedule_id = ?"]
-        values.append(schedule)
-    if statuses:
-        where.append(f"status IN ({','.join('?' * len(statuses))})")
-        values += statuses
-    if name is not None:
+        values.append(query.schedule)
+    if query.statuses:
+        where.append(f"status IN ({','.join('?' * len(query.statuses))})")
+        values += query.statuses
+    if query.name is not None:
         where.append("name = ?")
-        values.append(name)
-    if tag is not None:
+        values.append(query.name)
+    if query.tag is not None:
         where.append(HAS_TAG)
-        values.append(tag)
-    if since:
+        values.append(query.tag)
+    if query.since:
         where.append("created_at >= ?")
-        values.append(since)
-    order = "ASC" if oldest else "DESC"
+        values.append(query.since)
+    order = "ASC" if query.oldest else "DESC"
     rows = connection.execute(
         f"SELECT {_SUMMARY} FROM dispatches WHERE {' AND '.join(where)} ORDER BY key {order} LIMIT ? OFFSET ?",
-        (*values, count, offset),
+        (*values, query.count, query.offset),
     )
     return [_summary(row) for row in rows]
 

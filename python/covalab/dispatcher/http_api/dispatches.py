@@ -10,7 +10,7 @@ import msgspec
 from tornado import web
 
 from covalab.core.browser_views import node_view, outputs_view
-from covalab.core.dispatch_list import ListQuery
+from covalab.core.dispatch_list import ListQuery, SummaryQuery
 from covalab.core.model import DispatchId, NodeDetail, Status, Submission
 from covalab.core.previews import Preview, PreviewQuery
 from covalab.core.requests import PurgeResult, RedispatchRequest, TagsRequest
@@ -38,21 +38,19 @@ class DispatchesHandler(Handler):
         if not _STATUSES.issuperset(statuses):
             message = f"status must be of {', '.join(sorted(_STATUSES))}; got {','.join(statuses)!r}"
             raise BadRequest(message)
-        name = self.get_query_argument("name", None)
-        offset = int(self.number("offset", 0, LARGEST_NUMBER))
-        count = int(self.number("count", 50, MOST_ENTRIES))
-        chosen = cast("list[Status]", statuses)
-        root = self.get_query_argument("root", None) or None
-        since = self.number("since", 0, LARGEST_NUMBER)
-        oldest = bool(self.get_query_argument("oldest", None))
-        schedule = self.get_query_argument("schedule", None) or None
-        tag = self.get_query_argument("tag", None) or None
-        part = (max(0, offset), max(0, count))
-        self.answer(
-            await views.dispatches(
-                self.service, chosen, name, *part, root=root, since=since, oldest=oldest, schedule=schedule, tag=tag
-            )
+        query = SummaryQuery(
+            statuses=cast("tuple[Status, ...]", tuple(statuses)),
+            name=self.get_query_argument("name", None),
+            offset=max(0, int(self.number("offset", 0, LARGEST_NUMBER))),
+            count=max(0, int(self.number("count", 50, MOST_ENTRIES))),
+            root=self.get_query_argument("root", None) or None,
+            since=self.number("since", 0, LARGEST_NUMBER),
+            oldest=bool(self.get_query_argument("oldest", None)),
+            schedule=self.get_query_argument("schedule", None) or None,
+            tag=self.get_query_argument("tag", None) or None,
+            prefix=self.get_query_argument("prefix", ""),
         )
+        self.answer(await views.dispatches(self.service, query))
 
     async def post(self) -> None:
         """Record a dispatch and start it."""

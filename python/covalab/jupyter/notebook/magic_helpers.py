@@ -11,6 +11,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import no_var_expand
 from IPython.core.magic_arguments import magic_arguments
 
+from covalab.client.whole_ids import whole_id
 from covalab.core.own_attributes import own_attribute
 from covalab.jupyter.notebook.magic_errors import shown_briefly
 
@@ -36,10 +37,12 @@ def evaluate(code: CodeType | str, namespace: dict[str, Any], extra: dict[str, A
 
 
 def id_in(shell: Any, text: str) -> str:
-    """Return the id that a variable of the notebook holds, or the result in it; else the text without quotes around it.
+    """Return the id that a variable of the notebook holds, or the result in it; else the one that begins with the text.
 
     Raises
     ------
+    AmbiguousId
+        If several begin so.
     UsageError
         If there is such a variable, and it holds neither; or if there is no text.
     """
@@ -57,7 +60,7 @@ def id_in(shell: Any, text: str) -> str:
     if not found:
         message = "an empty text is no dispatch id; %dispatches lists those there are"
         raise UsageError(message)
-    return found
+    return whole_id(found)
 
 
 def without_tags(line: str) -> tuple[str, list[str]]:

@@ -6,6 +6,7 @@ so that "Run all" stops at the cell that is wrong.
 
 from __future__ import annotations
 
+import argparse
 import ast
 import threading
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ from covalab.sdk.results.handle import DispatchHandle
 from covalab.sdk.results.result import Result
 
 _STATUSES: Final[tuple[Status, ...]] = get_args(Status)
+_MOST: Final = 1000  # of an answer of the dispatcher
 
 
 def load_ipython_extension(ipython: Any) -> None:
@@ -52,6 +54,13 @@ def _prewarm() -> None:
     # Loading the extension must not fail or print anything. The first dispatch raises the same error, where it matters.
     with suppress(Exception):
         connect().warm(environment())
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= _MOST):
+        message = f"{text!r} is no number from 1 to {_MOST}"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
 
 
 def _unquoted(text: str) -> str:
@@ -343,7 +352,7 @@ class CovalabMagics(Magics):
     @magic(
         line_magic,
         argument("--status", help=f"only dispatches with this status: {', '.join(_STATUSES)}"),
-        argument("-n", type=int, default=20, help="number of dispatches, newest first"),
+        argument("-n", type=_count, default=20, help="number of dispatches, newest first"),
     )
     def dispatches(self, line: str) -> Dispatches:
         """List the dispatches in the data folder, from this and all other notebooks, newest first."""
