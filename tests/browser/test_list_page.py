@@ -77,11 +77,46 @@ def test_the_list_is_searched_grouped_and_pruned(desk: Desk, live: Client) -> No
     expect(menu).to_contain_text("Insert ct.get_result")
     expect(menu).not_to_contain_text("Resume")
     expect(menu.get_by_text("Open Dispatch", exact=True)).to_be_visible()
+    page.keyboard.press("Escape")
+    tabs_below(desk, runs[1:3])
+
+
+def tabs_below(desk: Desk, runs: Sequence[str]) -> None:
+    """Open dispatches as in Notebook 7, whose main area takes one document and drops everything else.
+
+    The plugin is activated once more, without the shell of JupyterLab; the area below is that of the page.
+    """
+    page = desk.page
+    page.evaluate(
+        """() => {
+            const app = window.jupyterapp;
+            const named = name => app.pluginRegistry._plugins.get(`covalab:${name}`);
+            const [main, services] = [named('plugin'), named('services')];
+            const commands = new app.commands.constructor();
+            const other = Object.create(app, { commands: { value: commands } });
+            main.activate(other, services.service, null, null, null);
+            window.commandsBelow = commands;
+        }"""
+    )
+    below = page.locator("#jp-down-stack")
+    for at, run in enumerate(runs):
+        page.evaluate("id => { void window.commandsBelow.execute('covalab:open-dispatch', { id }); }", run)
+        name = below.locator(".cv-name:visible")
+        expect(name).to_have_attribute("title", run)
+        expect(below.locator(".lm-TabBar-tab")).to_have_count(at + 1)
+    bounds = below.bounding_box()
+    assert bounds is not None
+    assert bounds["height"] > 300
+    desk.shoot("tabs-below")
 
 
 def compare(desk: Desk, bar: Locator, row: Locator, runs: Sequence[str]) -> None:
     """Look at what differs between two runs, and at how one of them came about."""
     page = desk.page
+    row.locator(".cv-row").first.click(button="right")
+    page.locator(".lm-Menu-item", has_text="Compare with Run Before").click()
+    before = page.locator(".cv-comparison:visible .cv-cmpHead")
+    expect(before).to_contain_text([re.compile("depth=3"), re.compile("depth=4")])
     choice = bar.locator(".cv-choiceBar")
     row.get_by_role("checkbox").first.check()
     expect(choice.get_by_role("button", name="Compare")).to_be_disabled()
