@@ -30,7 +30,7 @@ test('a cell says why it ran when it did, one that failed its error', () => {
   const why = new Map([[0, 'reused: from node 3 of a-1'], [1, 'ran: no run of this text is kept; ran: after cell 1: it uses `x`'], [2, 'ran: x']]);
   assert.deepEqual(
     table(why).map(({ error }) => error),
-    ['reused: from node 3 of a-1', 'no run of this text is kept; after cell 1: it uses `x`', 'ValueError: too deep', '', '']
+    ['reused: from node 3 of a-1', 'after cell 1: it uses `x`; no run of this text is kept', 'ValueError: too deep', '', '']
   );
 });
 

@@ -65,9 +65,16 @@ export function taskRows(graph: IGraph, states: ReadonlyMap<number, NodeState>, 
   return rows;
 }
 
+/** Parts of a reason: `core/explanations.py` puts a fact before each. */
+const FACT = /; (?=(?:ran|reused|because|not run|is not kept for reuse): )/;
+
+/** Reason that most cells have: what is said besides comes before it, where a narrow column shows it. */
+const USUAL = 'no run of this text is kept';
+
 /** Return a reason without the word for what the state says already. */
 function whyText(text: string): string {
-  return text.replace(/(^|; )ran: /g, '$1');
+  const parts = text.split(FACT).map(part => part.replace(/^ran: /, ''));
+  return [...parts.filter(part => part !== USUAL), ...parts.filter(part => part === USUAL)].join('; ');
 }
 
 /** Return how long a task ran, or has run until `now`; null if it has not. */
