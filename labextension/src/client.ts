@@ -60,8 +60,8 @@ export interface INotebookQuery {
   readonly first: string | null;
   /** Id of the run to go on with, with its parameters and options; empty: none. */
   readonly resume: string;
-  /** Options that are not the server's defaults; with `reuse` false, all cells run. */
-  readonly options: { readonly reuse?: boolean };
+  /** Options that are not the server's defaults; with `reuse` false, all cells run; with `parallel` false, none beside another. */
+  readonly options: { readonly reuse?: boolean; readonly parallel?: boolean };
 }
 
 /** A notebook run that was started. */

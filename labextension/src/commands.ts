@@ -16,6 +16,7 @@ export const CommandIDs = {
   refresh: 'covalab:refresh-dispatches',
   runNotebook: 'covalab:run-notebook',
   runAfresh: 'covalab:run-notebook-afresh',
+  sideBySide: 'covalab:toggle-cells-side-by-side',
   runFollowing: 'covalab:run-selected-and-following',
   runCell: 'covalab:run-cell',
   makeElectron: 'covalab:make-electron',

@@ -39,6 +39,20 @@ export function h<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
+/** Name of the attribute that keeps JupyterLab's shortcuts from an element and what is around it. */
+const NO_SHORTCUTS = 'data-lm-suppress-shortcuts';
+
+/**
+ * Keep the shortcuts of a notebook from what is in an element.
+ *
+ * Those of its command mode are for whatever has the focus, so it must have the attribute itself: Enter on a button would
+ * edit the cell. Notebook 7 looks at a key before any listener here does.
+ */
+export function keepShortcutsOut(element: HTMLElement): void {
+  element.setAttribute(NO_SHORTCUTS, 'true');
+  element.addEventListener('focusin', ({ target }) => (target as Element).setAttribute(NO_SHORTCUTS, 'true'));
+}
+
 /** Create a button with an icon; its label is the tooltip and the accessible name. */
 export function iconButton(icon: IconName, label: string, onClick: () => void, className = ''): HTMLButtonElement {
   const button = h('button', {

@@ -44,6 +44,16 @@ export function isNotebookRun({ notebook, cell }: Pick<DispatchSummary, 'noteboo
   return cell === '' && notebook.endsWith('.ipynb');
 }
 
+/** Return whether a value is what a cell of a session left: the names after it. */
+export function isRecord(type: string): boolean {
+  return type.endsWith('CellRecord');
+}
+
+/** Return the names in the short text of a record, which may be cut; other texts are returned as they are. */
+export function namesIn(text: string): string {
+  return /^<names after cell \d+: (.*?)>?$/s.exec(text)?.[1] ?? text;
+}
+
 const ERROR_LABELS: Readonly<Record<ErrorType, string>> = {
   runtime: 'The task raised an exception',
   timeout: 'The time limit was exceeded',

@@ -133,6 +133,8 @@ export interface IDispatchSource extends IDisposable {
   readonly outputs: ((node: number, since: number) => Promise<IOutputsPage>) | null;
   /** Read which worker ran or runs which node, and the runs that were not the last of their node. */
   timeline(): Promise<Timeline>;
+  /** Read why the cells of a notebook run ran when they did, were reused or were not run, by node; null where there is no server. */
+  readonly reasons: (() => Promise<ReadonlyMap<number, string>>) | null;
   /** Read a page of what all nodes printed and how their states changed, in the order of time. */
   log(query: ILogQuery): Promise<LogPage>;
   /** Add tags and remove some; null where there is no server. */

@@ -251,7 +251,7 @@ export type SparkBar = readonly [
   id: string
 ];
 
-/** Dispatches of one name and notebook: the newest, how many there are, and the newest runs, the oldest first. */
+/** Dispatches of one name and notebook: the newest, how many, how many failed, and the newest runs by age. */
 export interface DispatchGroup {
   readonly newest: DispatchRow;
   readonly count: number;

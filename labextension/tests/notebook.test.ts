@@ -3,12 +3,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { IOutput as INotebookOutput } from '@jupyterlab/nbformat';
 import { Signal } from '@lumino/signaling';
+import { nameCells, nodeName } from '../src/graph/labels';
 import { Filling } from '../src/notebook/filling';
 import { executionCounts, matchCells, notebookOutputs, sourceDigest } from '../src/notebook/matching';
 import { documentOf, type INotebookModel, remembered, withRemembered } from '../src/notebook/panel';
 import { executedPath, runLine } from '../src/notebook/texts';
+import { namesIn } from '../src/text';
 import type { IDispatchSource, IOutput, ISnapshot } from '../src/tokens';
-import type { DispatchSummary, NodeState, NotebookCell, Status } from '../src/wire';
+import { type DispatchSummary, type Graph, type Node, NodeKind, type NodeState, type NotebookCell, type Status } from '../src/wire';
 
 (globalThis as { window?: unknown }).window ??= globalThis; // timers
 
@@ -84,6 +86,17 @@ test('the line about a run says how far it has come', () => {
   assert.equal(runLine({ summary: { ...summary, status: 'failed' } }, 4, 1, '[3] E: no'), 'Failed in the background: 2 of 4 cells done, 1 reused, [3] E: no');
   assert.equal(runLine({ summary: { ...summary, status: 'completed', ended_at: 3 } }, 4, 0, ''), 'Ran in the background: 4 cells in 2.0 s');
   assert.equal(runLine({ summary: { ...summary, status: 'completed', ended_at: 3 } }, 4, 3, ''), 'Ran in the background: 4 cells in 2.0 s, 3 reused');
+});
+
+test('nodes of a run have the numbers of their cells, and no names that were made up', () => {
+  const settings = [false, true].map(session => ['', {}, 0, null, '', '', [[], 0, 1, 0, 0], session, null] as unknown as Graph['settings'][number]);
+  const named = (name: string, kind: NodeKind = NodeKind.ELECTRON, its = 1): Node => [name, kind, 0, -1, its];
+  const nodes = [named('make_a'), named('cell_2'), named(':parameter:1', NodeKind.PARAMETER, -1), named('cell'), named('other', NodeKind.ELECTRON, 0)];
+  nameCells({ nodes, settings });
+  assert.deepEqual(nodes.map((_, node) => nodeName({ nodes, edges: [] }, node)), ['[1] make_a', '[2]', '1', '[3]', 'other']); // prettier-ignore
+  assert.equal(namesIn('<names after cell 3: a, b>'), 'a, b');
+  assert.equal(namesIn('<names after cell 3: a, lo…'), 'a, lo…');
+  assert.equal(namesIn('<Figure size 4x3>'), '<Figure size 4x3>');
 });
 
 /** Outputs of a cell, as JupyterLab's model changes them. */

@@ -135,6 +135,7 @@ test('the line of a cell is that of the server while the cell runs', () => {
   const text = (snapshot: ISnapshot | null, fields: Partial<ICellBundle> = {}, outputs: IOutput[] = []): string => cellLine(bundle(fields), snapshot, outputs, 112).text;
 
   assert.equal(text(live(null), { state: 'waiting', message: 'for `loss`' }), 'waiting for `loss`');
+  assert.equal(text(live(null), { state: 'waiting' }), 'waiting for a worker');
   assert.equal(text(live([0, 'running', 100, null, 1, null]), { state: 'waiting' }), 'running 12 s');
   assert.equal(text(live([0, 'pending', null, null, 1, 115])), 'runs again in 3 s');
   assert.equal(text(live([0, 'completed', 100, 103.2, 1, null], 'completed')), 'done in 3.2 s');

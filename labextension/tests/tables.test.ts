@@ -7,7 +7,7 @@ import { type LogLine, type LogPage, type Node, NodeKind, type NodeState, type S
 
 const ALL: ITableQuery = { text: '', only: null, sort: null, descending: false };
 
-function table(): ReturnType<typeof taskRows> {
+function table(why: ReadonlyMap<number, string> = new Map()): ReturnType<typeof taskRows> {
   const names = ['load', 'fit', 'fit', 'fit', 'best'];
   const nodes = [...names.map((name): Node => [name, NodeKind.ELECTRON, 0, -1, -1]), [':parameter:3', NodeKind.PARAMETER, -1, 0, -1] as Node];
   const states = new Map<number, NodeState>(
@@ -21,10 +21,18 @@ function table(): ReturnType<typeof taskRows> {
     ).map(state => [state[0], state])
   );
   const timeline: Timeline = { workers: ['host:1', 'host:2'], places: [[1, 1], [2, 0], [3, 1]], earlier: [], reasons: [[2, 'ValueError: too deep']] };
-  return taskRows({ nodes, edges: [] }, states, timeline);
+  return taskRows({ nodes, edges: [] }, states, timeline, why);
 }
 
 const numbers = (query: Partial<ITableQuery>): number[] => chosenRows(table(), { ...ALL, ...query }, 10).map(({ node }) => node);
+
+test('a cell says why it ran when it did, one that failed its error', () => {
+  const why = new Map([[0, 'reused: from node 3 of a-1'], [1, 'ran: no run of this text is kept; ran: after cell 1: it uses `x`'], [2, 'ran: x']]);
+  assert.deepEqual(
+    table(why).map(({ error }) => error),
+    ['reused: from node 3 of a-1', 'after cell 1: it uses `x`; no run of this text is kept', 'ValueError: too deep', '', '']
+  );
+});
 
 test('the table has the tasks, and nothing that does no work of its own', () => {
   assert.deepEqual(

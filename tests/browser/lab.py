@@ -167,6 +167,14 @@ class Desk:
         self.wait_for_kernel()
         self.command("notebook:run-all-cells")
 
+    def keys_as_notebook_7(self) -> None:
+        """Let the page look for shortcuts before its elements get a key, as Notebook 7 does; Lab does it after."""
+        self.page.evaluate(
+            """() => document.addEventListener(
+                'keydown', event => window.jupyterapp.commands.processKeydownEvent(event), true
+            )"""
+        )
+
     def save(self) -> None:
         """Save the notebook and wait until it is on the disk."""
         self.command("docmanager:save")

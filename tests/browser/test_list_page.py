@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 
 from playwright.sync_api import Locator, expect
@@ -35,6 +36,19 @@ def needle(depth: int) -> float:
     return score(depth)
 
 
+@ct.electron
+def sleep(seconds: float) -> None:
+    """Take longer than the test."""
+    time.sleep(seconds)
+
+
+@ct.lattice
+def night(seconds: float) -> None:
+    """Sleep twice."""
+    sleep(0)
+    sleep(seconds)
+
+
 def test_the_list_is_searched_grouped_and_pruned(desk: Desk, live: Client) -> None:
     """All of it is looked through; groups unfold; rows have inputs, result and why; Undo takes a deletion back."""
     # Before the page: Playwright's event loop runs in this thread.
@@ -42,6 +56,7 @@ def test_the_list_is_searched_grouped_and_pruned(desk: Desk, live: Client) -> No
     runs = [ct.dispatch(tuning)(depth=depth) for depth in range(5)]
     for run in (alone, *runs):
         ct.get_result(run, wait=True, status_only=True)
+    nights = [ct.dispatch(night)(seconds=600 + at) for at in range(2)]
     desk.open()
     page = desk.page
     desk.command("covalab:show-dispatches")
@@ -65,6 +80,7 @@ def test_the_list_is_searched_grouped_and_pruned(desk: Desk, live: Client) -> No
     assert violations(bar) == []
     theme(desk, "Light")
 
+    cancelled_elsewhere(bar, live, nights)
     compare(desk, bar, row, runs)
     workers(desk, bar)
     find(bar, row, runs)
@@ -77,11 +93,61 @@ def test_the_list_is_searched_grouped_and_pruned(desk: Desk, live: Client) -> No
     expect(menu).to_contain_text("Insert ct.get_result")
     expect(menu).not_to_contain_text("Resume")
     expect(menu.get_by_text("Open Dispatch", exact=True)).to_be_visible()
+    page.keyboard.press("Escape")
+    tabs_below(desk, runs[1:3])
+
+
+def tabs_below(desk: Desk, runs: Sequence[str]) -> None:
+    """Open dispatches as in Notebook 7, whose main area takes one document and drops everything else.
+
+    The plugin is activated once more, without the shell of JupyterLab; the area below is that of the page.
+    """
+    page = desk.page
+    page.evaluate(
+        """() => {
+            const app = window.jupyterapp;
+            const named = name => app.pluginRegistry._plugins.get(`covalab:${name}`);
+            const [main, services] = [named('plugin'), named('services')];
+            const commands = new app.commands.constructor();
+            const other = Object.create(app, { commands: { value: commands } });
+            main.activate(other, services.service, null, null, null);
+            window.commandsBelow = commands;
+        }"""
+    )
+    below = page.locator("#jp-down-stack")
+    for at, run in enumerate(runs):
+        page.evaluate("id => { void window.commandsBelow.execute('covalab:open-dispatch', { id }); }", run)
+        name = below.locator(".cv-name:visible")
+        expect(name).to_have_attribute("title", run)
+        expect(below.locator(".lm-TabBar-tab")).to_have_count(at + 1)
+    bounds = below.bounding_box()
+    assert bounds is not None
+    assert bounds["height"] > 300
+    desk.shoot("tabs-below")
+
+
+def cancelled_elsewhere(bar: Locator, live: Client, nights: Sequence[str]) -> None:
+    """Cancel an older run that is shown below its group, then the newest: neither has failed."""
+    group = bar.locator(f".cv-rows > .jp-covalab-Row[data-dispatch='{nights[1]}']")
+    group.get_by_role("button", name="2 runs", exact=True).press("Enter")
+    older = group.locator(f".jp-covalab-Row[data-dispatch='{nights[0]}']")
+    expect(older).to_have_attribute("data-over", "false")
+    # The side bar calls a task as its graph does: siblings are told apart.
+    expect(bar.locator(".cv-longest")).to_contain_text(re.compile(r"Longest: sleep\(seconds=60[01]\) · "))
+    live.cancel(nights[0])
+    expect(older).to_have_attribute("data-status", "cancelled")
+    live.cancel(nights[1])
+    expect(group).to_have_attribute("data-status", "cancelled")
+    group.get_by_role("button", name="2 runs", exact=True).press("Enter")
 
 
 def compare(desk: Desk, bar: Locator, row: Locator, runs: Sequence[str]) -> None:
     """Look at what differs between two runs, and at how one of them came about."""
     page = desk.page
+    row.locator(".cv-row").first.click(button="right")
+    page.locator(".lm-Menu-item", has_text="Compare with Run Before").click()
+    before = page.locator(".cv-comparison:visible .cv-cmpHead")
+    expect(before).to_contain_text([re.compile("depth=3"), re.compile("depth=4")])
     choice = bar.locator(".cv-choiceBar")
     row.get_by_role("checkbox").first.check()
     expect(choice.get_by_role("button", name="Compare")).to_be_disabled()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from playwright.sync_api import Browser, Locator, expect
+from tests.browser.axe import violations
 from tests.browser.lab import Desk, Lab
 from tests.browser.test_cell_outputs_page import change_theme, outputs_of
 
@@ -223,13 +225,41 @@ def test_a_run_that_failed_goes_on_when_its_cell_is_mended(desk: Desk, lab: Lab)
     assert (lab.work / "mended.txt").read_text() == "ran"
     run = saved(lab, path)["metadata"]["covalab"]["run"]
     assert lab.ask(f"covalab/api/dispatches/{run}/notebook")["resumed"] == failed
+    show_dispatch(desk)
 
     press(desk)  # what writes a file runs each time
     expect(bar(desk)).to_contain_text("2 reused", timeout=120_000)
     expect(outputs_of(desk, 2)).to_contain_text("half is 0.5")
-    desk.command("covalab:run-notebook-afresh")
+    desk.command("covalab:toggle-cells-side-by-side")
+    desk.until(lambda: "cellsSideBySide" in lab.ask("lab/api/settings/covalab:plugin")["raw"], "it is not kept")
+    with desk.page.expect_request("**/covalab/api/notebooks*") as sent:
+        desk.command("covalab:run-notebook-afresh")
+    asked = json.loads(sent.value.post_data or "{}")
+    assert asked["options"] == {"reuse": False, "parallel": False}
+    desk.command("covalab:toggle-cells-side-by-side")
     expect(bar(desk)).to_contain_text("Ran in the background: 3 cells", timeout=120_000)
     expect(bar(desk)).not_to_contain_text("reused")
     expect(desk.page.locator(".jp-NotebookPanel:visible .jp-covalab-Why")).to_have_count(0)
     expect(outputs_of(desk, 2)).to_contain_text("half is 0.5")
     assert (lab.work / "mended.txt").read_text() == "ran" * 3
+
+
+def show_dispatch(desk: Desk) -> None:
+    """Look at the run in a tab: cells have their numbers, and why each ran or was reused is beside it."""
+    bar(desk).get_by_text("Show Dispatch").click()
+    tab = desk.page.locator(".jp-covalab-Tab:visible")
+    result = tab.locator(".cv-facts")
+    expect(result.locator("dt").first).to_have_text("Names")
+    expect(result).to_contain_text("half")
+    assert "names after" not in tab.inner_text()
+    assert "CellRecord" not in tab.inner_text()
+    tab.get_by_role("button", name="Tasks", exact=True).click()
+    table = tab.get_by_role("grid", name="Tasks")
+    expect(table.get_by_role("columnheader", name="Why")).to_be_visible()
+    rows = table.locator(".cv-tableBody > [role='row']")
+    expect(rows.nth(0)).to_have_text(re.compile(r"\[1\].*Reused.*the run before it had completed it"))
+    expect(rows.nth(1)).to_contain_text("[2] make_half")
+    expect(rows.nth(2)).to_have_text(re.compile(r"\[3\]\s*Completed.*\S$"))
+    desk.shoot("notebook_run_tasks")
+    assert violations(tab) == []
+    desk.page.evaluate("() => window.jupyterapp.shell.currentWidget.close()")

@@ -95,6 +95,7 @@ def row_of(view: Locator) -> Locator:
 def test_head_timeline_and_what_became_of_a_dispatch(desk: Desk, lab: Lab) -> None:
     """One line above the graph; the timeline says where the time went; an output knows its successor and its end."""
     desk.open(lab.notebook("views.ipynb", SWEEP, "run", LONG, CHAINS, ALONE))
+    desk.keys_as_notebook_7()
     desk.run_all()
     first, second, endless, chains, alone = (desk.views().nth(at) for at in range(5))
     follow_and_minimap(desk, chains)

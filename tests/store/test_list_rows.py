@@ -181,6 +181,9 @@ def test_groups_are_of_one_name_and_notebook(folder: Folder) -> None:
     assert folder.found(name="sweep", notebook="/home/a/Study.ipynb") == ["2", "1"]
     assert select_group_page(folder.connection, ListQuery(group=True, text="ablation", sort="name")).n_groups == 2
     assert select_group_page(folder.connection, ListQuery(group=True, text="nothing")).groups == []
+    folder.record("sweep", "cancelled", notebook="/home/a/Study.ipynb", inputs="C=4.0")
+    group = next(one for one in select_group_page(folder.connection, ListQuery(group=True)).groups if one.count == 3)
+    assert group.failed == 1  # one that somebody cancelled has not failed
 
 
 def test_the_successor_of_a_dispatch_is_known(folder: Folder) -> None:

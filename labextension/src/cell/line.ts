@@ -1,7 +1,7 @@
 /**
  * Line about the state of a cell that runs in the background, with a stop button while it runs.
  */
-import { h, iconButton, statusMark } from '../dom';
+import { h, iconButton, keepShortcutsOut, statusMark } from '../dom';
 import { errorMessage } from '../text';
 import type { CellState } from '../tokens';
 import type { Status } from '../wire';
@@ -20,12 +20,13 @@ export class CellLine {
     this._stop = h('button', { class: 'cv-button cv-mod-cancel', text: 'Stop', title: 'Stop this cell', attrs: { type: 'button' }, onClick: () => this._onStop(options.stop) });
     this.node = h(
       'div',
-      { class: 'jp-covalab-CellLine', attrs: { 'data-lm-suppress-shortcuts': 'true' } },
+      { class: 'jp-covalab-CellLine' },
       this._mark,
       this._text,
       this._stop,
       options.open && iconButton('open', 'Open the dispatch of this cell', options.open)
     );
+    keepShortcutsOut(this.node);
   }
 
   readonly node: HTMLElement;

@@ -52,7 +52,9 @@ export function cellLine(bundle: ICellBundle, snapshot: ISnapshot | null, output
   switch (state) {
     case 'waiting': {
       const wait = waitLabel(node, now).toLowerCase();
-      return { ...line, text: `${wait || `waiting${after(' ', message)}`}${seen}` };
+      // A cell that the kernel has sent off needs nothing else, unless it says so.
+      const cause = message || (summary && !summary.paused && !summary.held ? 'for a worker' : '');
+      return { ...line, text: `${wait || `waiting${after(' ', cause)}`}${seen}` };
     }
     case 'running': {
       const until = isOld ? bundle.seen_at : now;

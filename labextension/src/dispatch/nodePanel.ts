@@ -9,6 +9,7 @@ import {
   formatDuration,
   formatElapsed,
   formatTime,
+  isRecord,
   isTerminal,
   progressLabel,
   retriesLeft,
@@ -60,9 +61,6 @@ const MAX_ATTEMPTS = 20;
 
 /** Kinds of nodes that no task computes; their values are assembled of others, or given. */
 const ASSEMBLED: ReadonlySet<NodeKind> = new Set([NodeKind.LIST, NodeKind.DICT, NodeKind.OUTPUT]);
-
-/** Type of the value of a cell that shares a session: the names after it. */
-const RECORD = 'CellRecord';
 
 /** Shows one node. */
 export class NodePanel {
@@ -195,7 +193,7 @@ export class NodePanel {
       return;
     }
     const { readPreview, createOutputs, insert } = this._options;
-    const isRecord = value?.[1].endsWith(RECORD) ?? false;
+    const isNames = value !== null && isRecord(value[1]);
     if (readPreview && isWorthPreview(value)) {
       const isTask = !ASSEMBLED.has(kind) && kind !== NodeKind.PARAMETER;
       this._preview = new PreviewView({
@@ -205,7 +203,7 @@ export class NodePanel {
         insert: insert ?? null,
         name: `${name.replace(/[^\w-]+/g, '_').slice(0, 60)}-${node}`
       });
-      this._value.append(h('h4', { text: isRecord ? 'Names after this cell' : 'Value' }), this._preview.node);
+      this._value.append(h('h4', { text: isNames ? 'Names after this cell' : 'Value' }), this._preview.node);
     } else if (value) {
       // The number of bytes that are known without opening it are those of its serialized form, which say nothing.
       this._value.append(block('Value', value[2], value[1])!);

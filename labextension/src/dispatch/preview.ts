@@ -2,7 +2,7 @@
  * Preview of a value: a table with pages, a tree, a histogram, a picture, or a long text with search.
  */
 import { h } from '../dom';
-import { errorMessage } from '../text';
+import { counted, errorMessage, isRecord } from '../text';
 import type { IOutputsView, IPreviewQuery } from '../tokens';
 import type { Preview, PreviewBars, PreviewItem, PreviewTable, PreviewText } from '../wire';
 import { describePreview, nextMatch, nextSort, rowsLabel, textLabel, turned } from './previewText';
@@ -75,7 +75,8 @@ export class PreviewView {
 
   private _show(preview: Preview): void {
     const { why, facts, table, tree, text, bars, data } = preview;
-    const all: (readonly [string, string])[] = [['Type', describePreview(preview)], ...facts];
+    const isNames = isRecord(preview.type); // a type of ours, which tells nobody anything
+    const all: (readonly [string, string])[] = [['Type', isNames ? '' : describePreview(preview)], ...facts];
     this._facts.replaceChildren(...all.filter(([, fact]) => fact).map(([name, fact]) => h('span', { class: 'cv-fact' }, h('span', { class: 'cv-factName', text: name }), h('span', { text: fact }))));
     this._matches = text?.matches ?? [];
     if (why) {
@@ -86,7 +87,7 @@ export class PreviewView {
       bars && this._bars(bars),
       Object.keys(data).length > 0 ? this._display(data) : null,
       table && table.columns.length > 0 ? this._table(table) : null,
-      tree && h('ul', { class: 'cv-tree cv-mod-value' }, treeItem(tree, 0)),
+      tree && h('ul', { class: 'cv-tree cv-mod-value' }, treeItem(isNames ? { ...tree, type: '', text: counted(tree.items.length + tree.left_out, 'name') } : tree, 0)),
       text && this._text(text)
     ].filter(part => part !== null);
     this._content.replaceChildren(...parts);
@@ -289,7 +290,7 @@ function treeItem({ key, type, text, items, left_out }: PreviewItem, depth: numb
   if (items.length === 0) {
     return h('li', { class: 'cv-leaf' }, name, h('span', { class: 'cv-treeValue' }, h('code', { text }), h('span', { class: 'cv-treeType', text: type })));
   }
-  const details = h('details', {}, h('summary', {}, name, h('span', { class: 'cv-treeType', text: `${type} · ${text}` })));
+  const details = h('details', {}, h('summary', {}, name, h('span', { class: 'cv-treeType', text: [type, text].filter(Boolean).join(' · ') })));
   const fill = (): void => {
     // Entries are made when they are unfolded, so that a large tree costs only what is seen.
     if (details.open && details.childElementCount === 1) {

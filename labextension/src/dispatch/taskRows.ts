@@ -22,6 +22,7 @@ export interface ITaskRow {
   readonly worker: string;
   /** What the timeline calls the worker. */
   readonly workerLabel: string;
+  /** Why it failed; of a cell of a notebook also why it ran when it did, was reused or was not run. */
   readonly error: string;
 }
 
@@ -35,7 +36,7 @@ export interface ITableQuery {
 }
 
 /** Return all tasks, in the order of the graph. */
-export function taskRows(graph: IGraph, states: ReadonlyMap<number, NodeState>, timeline: Timeline | null): ITaskRow[] {
+export function taskRows(graph: IGraph, states: ReadonlyMap<number, NodeState>, timeline: Timeline | null, why: ReadonlyMap<number, string> = new Map()): ITaskRow[] {
   const workers = new Map(timeline?.places.map(([node, worker]) => [node, timeline.workers[worker]]));
   const labels = workerLabels(timeline?.workers ?? []);
   const reasons = new Map(timeline?.reasons);
@@ -58,10 +59,22 @@ export function taskRows(graph: IGraph, states: ReadonlyMap<number, NodeState>, 
       ended,
       worker: isReused ? '' : worker,
       workerLabel: isReused ? '' : (labels.get(worker) ?? ''),
-      error: reasons.get(node) ?? ''
+      error: reasons.get(node) ?? whyText(why.get(node) ?? '')
     });
   });
   return rows;
+}
+
+/** Parts of a reason: `core/explanations.py` puts a fact before each. */
+const FACT = /; (?=(?:ran|reused|because|not run|is not kept for reuse): )/;
+
+/** Reason that most cells have: what is said besides comes before it, where a narrow column shows it. */
+const USUAL = 'no run of this text is kept';
+
+/** Return a reason without the word for what the state says already. */
+function whyText(text: string): string {
+  const parts = text.split(FACT).map(part => part.replace(/^ran: /, ''));
+  return [...parts.filter(part => part !== USUAL), ...parts.filter(part => part === USUAL)].join('; ');
 }
 
 /** Return how long a task ran, or has run until `now`; null if it has not. */

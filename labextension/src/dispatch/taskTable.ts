@@ -5,7 +5,7 @@
  */
 import { findField, h, statusMark } from '../dom';
 import { URGENCY } from '../graph/folds';
-import { formatDuration, formatElapsed, formatTime, isTerminal, statusLabel } from '../text';
+import { formatDuration, formatElapsed, formatTime, isNotebookRun, isTerminal, statusLabel } from '../text';
 import type { IDispatchSource, ISnapshot } from '../tokens';
 import type { Status, Timeline } from '../wire';
 import { chosenRows, type Column, type ITaskRow, secondsOf, taskRows } from './taskRows';
@@ -108,9 +108,13 @@ export class TaskTable {
     if (version !== undefined && version !== this._readVersion && this._snapshot?.stale === '') {
       try {
         this._timeline = await this._options.source.timeline();
+        const { reasons } = this._options.source;
+        if (reasons && this._snapshot && isNotebookRun(this._snapshot.summary)) {
+          this._why = await reasons();
+        }
         this._readVersion = version;
       } catch {
-        // The view itself shows that the other side is away; workers and errors are missing then.
+        // The view itself shows that the other side is away; workers, errors and reasons are missing then.
       }
     }
     this._timer = 0;
@@ -119,7 +123,7 @@ export class TaskTable {
     }
     const { graph, states, summary, stale } = this._snapshot;
     const before = this.wantedHeight;
-    this._all = taskRows(graph, states, this._timeline);
+    this._all = taskRows(graph, states, this._timeline, this._why);
     if (this.wantedHeight !== before) {
       this._options.onHeight();
     }
@@ -139,6 +143,8 @@ export class TaskTable {
     this.node.classList.toggle('cv-mod-noErrors', !this._all.some(({ error }) => error !== ''));
     this._body.hidden = this._rows.length === 0; // a group without rows is none
     this._body.style.height = `${this._rows.length * ROW}px`;
+    const last = this._heads[this._heads.length - 1].querySelector('button');
+    last!.textContent = this._why.size > 0 ? 'Why' : 'Error';
     this._updateChips();
     this._render();
   }
@@ -289,6 +295,7 @@ export class TaskTable {
   private readonly _resizes: ResizeObserver;
   private _snapshot: ISnapshot | null = null;
   private _timeline: Timeline | null = null;
+  private _why: ReadonlyMap<number, string> = new Map();
   private _all: readonly ITaskRow[] = [];
   private _rows: readonly ITaskRow[] = [];
   private _only: Status | null = null;

@@ -3,11 +3,11 @@
  *
  * It shows an `IDispatchSource` and does not depend on the source's kind: the extension and the widget both use it.
  */
-import { h } from '../dom';
-import { nodeName } from '../graph/labels';
+import { h, keepShortcutsOut } from '../dom';
+import { nameCells, nodeName } from '../graph/labels';
 import { drawnCounts, isPlumbing } from '../graph/shape';
 import { GraphView } from '../graph/view';
-import { describeCounts, errorMessage, isTerminal, summaryLabel } from '../text';
+import { describeCounts, errorMessage, isNotebookRun, isRecord, isTerminal, namesIn, summaryLabel } from '../text';
 import { TimelineView } from '../timeline/view';
 import type { IDispatchSource, IGraph, IOutputsView, ISnapshot } from '../tokens';
 import { EdgeKind, type NodeDetail, NodeKind } from '../wire';
@@ -85,11 +85,7 @@ export class DispatchView {
     this._empty = h('div', { class: 'cv-empty', text: 'Waiting for the dispatch…' });
     this.node = h(
       'div',
-      {
-        class: `jp-covalab-Dispatch cv-mod-${options.place}`,
-        // Without this the notebook handles the arrow keys that move in the list of nodes.
-        attrs: { 'data-lm-suppress-shortcuts': 'true' }
-      },
+      { class: `jp-covalab-Dispatch cv-mod-${options.place}` },
       this._head.node,
       this._head.bar,
       this._stale,
@@ -103,6 +99,7 @@ export class DispatchView {
       this._execution.panel,
       options.below ?? null
     );
+    keepShortcutsOut(this.node);
     this.node.addEventListener('keydown', this._onKeyDown);
     this.node.addEventListener('keydown', this._onAnyKey, true);
     this._source.changed.connect(this._update, this);
@@ -243,6 +240,9 @@ export class DispatchView {
       return;
     }
     const { summary, graph, states } = snapshot;
+    if (graph?.settings && graph !== this._shown && isNotebookRun(summary)) {
+      nameCells({ nodes: graph.nodes, settings: graph.settings });
+    }
     this.node.classList.toggle('cv-mod-stale', snapshot.stale !== '');
     this._head.update(snapshot, graph ? drawnCounts(summary.counts, graph.nodes, states) : summary.counts, this._cancelling);
     this._execution.update(snapshot);
@@ -336,6 +336,7 @@ export class DispatchView {
       return;
     }
     this._factsKey = key;
+    const label = h('dt', { text: 'Result' });
     const value = h('dd', { class: 'cv-value', text: '…' });
     const hasValue = done && graph?.output !== undefined && graph.output >= 0;
     this._facts.hidden = !inputs && !hasValue;
@@ -343,18 +344,19 @@ export class DispatchView {
       h(
         'dl',
         {},
-        ...(hasValue ? [h('dt', { text: 'Result' }), value] : []),
+        ...(hasValue ? [label, value] : []),
         ...(inputs ? [h('dt', { class: 'cv-inputs', text: 'Inputs' }), h('dd', { class: 'cv-inputs' }, h('code', { text: inputs }))] : [])
       )
     );
     if (hasValue) {
-      void this._fillValue(graph, value);
+      void this._fillValue(graph, label, value);
     }
   }
 
-  private async _fillValue(graph: IGraph, target: HTMLElement): Promise<void> {
+  private async _fillValue(graph: IGraph, label: HTMLElement, target: HTMLElement): Promise<void> {
     try {
       target.replaceChildren(...(await this._valuesOf(graph, graph.output!)));
+      label.textContent = target.querySelector('.cv-names') ? 'Names' : 'Result';
     } catch (error) {
       target.textContent = errorMessage(error);
     }
@@ -380,10 +382,14 @@ export class DispatchView {
     if (detail.value) {
       const [, type, text] = detail.value;
       // What the preview shows better is not shown twice.
-      return [h('code', { text: (!this._result.hidden && /\n/.test(text) ? '' : text) || type })];
+      return [h('code', { class: isRecord(type) ? 'cv-names' : '', text: (!this._result.hidden && /\n/.test(text) ? '' : namesIn(text)) || type })];
     }
     const parts = partsOf(graph, node);
     const details = await Promise.all(parts.slice(0, MAX_VALUES).map(part => this._source.node(part)));
+    const record = details.find(({ value }) => value && isRecord(value[1]));
+    if (record) {
+      return [h('code', { class: 'cv-names', text: namesIn(record.value![2]) })]; // the end of a session: what it is made of says nothing
+    }
     const texts = details.map(({ value, node: part }: NodeDetail) =>
       h('code', { text: (!this._result.hidden && value && /\n/.test(value[2]) ? value[1] : value?.[2]) || this._nameOf(part) })
     );

@@ -5,7 +5,7 @@
  * change there.
  */
 import { prettyName } from '../text';
-import { type Edge, EdgeKind, type Node, NodeKind } from '../wire';
+import { type Edge, EdgeKind, type Graph, type Node, NodeKind } from '../wire';
 
 const KINDS: ReadonlySet<NodeKind> = new Set<NodeKind>([NodeKind.ELECTRON, NodeKind.SUBLATTICE]);
 const PREFIX = ':parameter:';
@@ -13,17 +13,37 @@ const TEXT_LIMIT = 20;
 const LIMIT = 40;
 const SHOWN = 3;
 
+/** Place of `session` in the settings of a node. */
+const SESSION = 7;
+
+/** Names of nodes that are not only their own, by graph. */
 const known = new WeakMap<readonly Node[], ReadonlyMap<number, string>>();
+
+/** A name that was made up for a cell that sets nothing. */
+const UNNAMED = /^cell(_\d+)?$/;
+
+/** Let the nodes of a notebook run be called by the numbers of their cells: `[3] make_a`, or `[7]`. */
+export function nameCells({ nodes, settings }: Pick<Graph, 'nodes' | 'settings'>): void {
+  const names = new Map<number, string>();
+  nodes.forEach(([name, kind, , , its], node) => {
+    // Its cells, and nothing else that it does, share a session.
+    if (kind === NodeKind.ELECTRON && settings[its]?.[SESSION]) {
+      const number = `[${names.size + 1}]`;
+      names.set(node, UNNAMED.test(name) ? number : `${number} ${name}`);
+    }
+  });
+  known.set(nodes, names);
+}
 
 /** Return the name of a node, with what tells it apart from others of that name. */
 export function nodeName(graph: { readonly nodes: readonly Node[]; readonly edges: readonly Edge[] }, node: number): string {
   const [name, kind] = graph.nodes[node];
-  let labels = known.get(graph.nodes);
-  if (!labels) {
-    labels = labelsOf(graph.nodes, graph.edges);
-    known.set(graph.nodes, labels);
+  let names = known.get(graph.nodes);
+  if (!names) {
+    names = new Map([...labelsOf(graph.nodes, graph.edges)].map(([one, label]) => [one, prettyName(graph.nodes[one][0], graph.nodes[one][1]) + label]));
+    known.set(graph.nodes, names);
   }
-  return prettyName(name, kind) + (labels.get(node) ?? '');
+  return names.get(node) ?? prettyName(name, kind);
 }
 
 /** Return for each node that shares its name what follows the name: `(depth=3)`, or its number ` #2`. */

@@ -69,6 +69,7 @@ export class KernelSource extends DispatchSource {
   readonly outputs = null;
   readonly tag = null;
   readonly preview = null;
+  readonly reasons = null;
 
   async cancel(): Promise<void> {
     await this._request({ type: 'cancel' });

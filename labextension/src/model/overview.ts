@@ -5,11 +5,15 @@ import type { IDisposable } from '@lumino/disposable';
 import { type ISignal, Signal } from '@lumino/signaling';
 import type { Client } from '../client';
 import type { DispatchesModel } from './dispatches';
-import { prettyName } from '../text';
+import { nameCells, nodeName } from '../graph/labels';
+import { isNotebookRun, prettyName, total } from '../text';
 import type { TaskRow, TasksSummary } from '../wire';
 
 /** Milliseconds between two reads. */
 const INTERVAL = 3000;
+
+/** The most nodes of a graph that is read for the name of one of them. */
+const MOST_NODES = 5000;
 
 /** The longest running task. */
 export interface ILongestTask {
@@ -90,17 +94,30 @@ export class Overview implements IDisposable {
     this._schedule();
   }
 
-  /** Describe a task by its name, which its row lacks and which is read once. */
+  /** Describe a task by its name, which its row lacks; it is read once. */
   private async _describe(row: TaskRow | null): Promise<ILongestTask | null> {
     if (!row) {
       return null;
     }
     const key = `${row.dispatch}:${row.node}`;
     if (this._name[0] !== key) {
-      const { name, kind } = await this._client.node(row.dispatch, row.node);
-      this._name = [key, prettyName(name, kind)];
+      this._name = [key, await this._nameOf(row)];
     }
     return { dispatch: row.dispatch, name: this._name[1], started: row.started_at ?? row.enqueued_at };
+  }
+
+  /** Return the name of a task as its dispatch has it, with what tells it apart from its siblings. */
+  private async _nameOf({ dispatch, node }: TaskRow): Promise<string> {
+    const summary = this._dispatches.dispatches.find(({ id }) => id === dispatch);
+    if (!summary || total(summary.counts) > MOST_NODES) {
+      const { name, kind } = await this._client.node(dispatch, node);
+      return prettyName(name, kind);
+    }
+    const graph = await this._client.graph(dispatch);
+    if (isNotebookRun(summary)) {
+      nameCells(graph);
+    }
+    return nodeName(graph, node);
   }
 
   private readonly _client: Client;

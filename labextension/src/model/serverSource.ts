@@ -47,6 +47,11 @@ export class ServerSource extends DispatchSource {
     return this._client.timeline(this.id);
   }
 
+  readonly reasons = async (): Promise<ReadonlyMap<number, string>> => {
+    const { why } = await this._client.notebook(this.id);
+    return new Map(Object.entries(why).map(([node, text]) => [Number(node), text]));
+  };
+
   log(query: ILogQuery): Promise<LogPage> {
     return this._client.log(this.id, query);
   }

@@ -38,6 +38,7 @@ export abstract class DispatchSource implements IDispatchSource {
   }
 
   abstract readonly outputs: IDispatchSource['outputs'];
+  abstract readonly reasons: IDispatchSource['reasons'];
   abstract readonly preview: IDispatchSource['preview'];
   abstract node(node: number): Promise<NodeDetail>;
   abstract timeline(): Promise<Timeline>;

@@ -9,8 +9,8 @@ import { runLine } from './texts';
 
 export interface IRunBarOptions {
   readonly cancel: () => Promise<void>;
-  /** Show the dispatch in a tab; null where there are no tabs. */
-  readonly open: (() => void) | null;
+  /** Show the dispatch in a tab. */
+  readonly open: () => void;
   readonly bring: () => void;
   /** Run what is left of a run that failed or was cancelled. */
   readonly resume: () => void;
@@ -24,9 +24,8 @@ export class RunBar extends NotebookLine {
     this._cancel = h('button', { class: 'cv-button cv-mod-cancel', text: 'Cancel', title: 'Stop the running cell and start no others', attrs: { type: 'button' }, onClick: () => this._onCancel(options.cancel) });
     this._resume = h('button', { class: 'cv-button', text: 'Resume', title: 'Run what is left, with the notebook as it is now: completed cells at its beginning whose text is the same are kept', attrs: { type: 'button' }, onClick: options.resume });
     this._bring = h('button', { class: 'cv-button', text: 'Bring Values Here', title: 'Make the names of the run known in the kernel of this notebook', attrs: { type: 'button' }, onClick: options.bring });
-    this._open = h('button', { class: 'cv-button', text: 'Show Dispatch', title: 'Show the graph of the run in a tab', attrs: { type: 'button' }, onClick: () => options.open?.() });
+    this._open = h('button', { class: 'cv-button', text: 'Show Dispatch', title: 'Show the graph of the run in a tab', attrs: { type: 'button' }, onClick: options.open });
     this._close = iconButton('close', 'Hide this line', options.close);
-    this._canOpen = options.open !== null;
     this.node.append(this._mark, this._text, this._bar, this._cancel, this._resume, this._bring, this._open, this._close);
     this._bar.append(this._done);
     this.starting();
@@ -67,7 +66,7 @@ export class RunBar extends NotebookLine {
     this._cancel.hidden = !canCancel(summary);
     this._resume.hidden = !ended || summary.status === 'completed';
     this._bring.hidden = !ended || summary.counts.completed === 0;
-    this._open.hidden = !this._canOpen;
+    this._open.hidden = false;
     this._close.hidden = !ended;
     this.fitContent();
   }
@@ -92,7 +91,6 @@ export class RunBar extends NotebookLine {
   private readonly _bring: HTMLButtonElement;
   private readonly _open: HTMLButtonElement;
   private readonly _close: HTMLButtonElement;
-  private readonly _canOpen: boolean;
   private _key = '';
   private _refusal = '';
 }

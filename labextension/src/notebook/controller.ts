@@ -14,6 +14,7 @@ import { RunBar } from './bar';
 import { Filling } from './filling';
 import { CellMarks } from './marks';
 import { documentOf, type INotebookPanel, recall, remember } from './panel';
+import type { RunSettings } from './runSettings';
 
 /** Milliseconds before a server that does not answer is asked again: the first time, and at most. */
 const RETRY = 2000;
@@ -21,11 +22,11 @@ const MAX_RETRY = 60_000;
 
 /** Runs of one open notebook. */
 export class NotebookRuns implements IDisposable {
-  constructor(app: JupyterFrontEnd, covalab: ICovalab, panel: INotebookPanel, openDispatch: ((id: string) => void) | null) {
+  constructor(app: JupyterFrontEnd, covalab: ICovalab, panel: INotebookPanel, settings: RunSettings) {
     this._app = app;
+    this._settings = settings;
     this._covalab = covalab;
     this._panel = panel;
-    this._openDispatch = openDispatch;
     panel.disposed.connect(() => this.dispose());
     void panel.context.ready.then(() => {
       if (!this._isDisposed) {
@@ -65,7 +66,7 @@ export class NotebookRuns implements IDisposable {
     const path = this._app.serviceManager.contents.localPath(context.path);
     this._showBar('').starting();
     try {
-      const options = afresh ? { reuse: false } : {};
+      const options = { ...(afresh && { reuse: false }), ...(!this._settings.sideBySide && { parallel: false }) };
       const { dispatch_id: id, cells } = await this._covalab.client.runNotebook({ path, document: documentOf(context.model), first, resume, options });
       this._follow(id, cells, []);
       this._filling?.clear();
@@ -184,7 +185,7 @@ export class NotebookRuns implements IDisposable {
     this._bar?.dispose();
     this._bar = new RunBar({
       cancel: () => this._source?.cancel() ?? Promise.resolve(),
-      open: this._openDispatch && (() => this._openDispatch!(id)),
+      open: () => void this._app.commands.execute(CommandIDs.open, { id }),
       resume: () => void this.start(null, id),
       bring: () => void this._app.commands.execute(CommandIDs.bring, { id }),
       close: () => this._bar?.hide()
@@ -207,9 +208,9 @@ export class NotebookRuns implements IDisposable {
   }
 
   private readonly _app: JupyterFrontEnd;
+  private readonly _settings: RunSettings;
   private readonly _covalab: ICovalab;
   private readonly _panel: INotebookPanel;
-  private readonly _openDispatch: ((id: string) => void) | null;
   private _id = '';
   private _source: ServerSource | null = null;
   private _filling: Filling | null = null;

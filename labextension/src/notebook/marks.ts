@@ -3,7 +3,7 @@
  * older text.
  */
 import { PanelLayout, Widget } from '@lumino/widgets';
-import { h, statusMark } from '../dom';
+import { h, keepShortcutsOut, statusMark } from '../dom';
 import type { Status } from '../wire';
 import type { IFilledCell, Remark } from './filling';
 import type { ICell } from './panel';
@@ -111,7 +111,7 @@ export class Note extends Widget {
     super();
     this.addClass('jp-covalab-Note');
     this._button = h('button', { class: 'cv-button', text: 'Show It', title: 'Show the output of the run in this cell', attrs: { type: 'button' }, onClick: show });
-    this.node.setAttribute('data-lm-suppress-shortcuts', 'true');
+    keepShortcutsOut(this.node);
     this.node.append(this._mark, this._text, this._button);
   }
 

@@ -1,19 +1,23 @@
 /**
  * Command that compares two dispatches in a tab.
  */
-import type { ILayoutRestorer, JupyterFrontEnd } from '@jupyterlab/application';
+import type { ILabShell, ILayoutRestorer, JupyterFrontEnd } from '@jupyterlab/application';
 import { Notification, WidgetTracker } from '@jupyterlab/apputils';
+import type { Client } from '../client';
 import { CommandIDs } from '../commands';
 import { ComparisonTab } from '../comparison/tab';
 import { covalabIcon } from '../icons';
+import type { DispatchSummary } from '../wire';
 import { findDispatch, notifyOfError } from './dispatchCommands';
 import type { ICovalab } from './services';
+import { showTab } from './tabs';
 
-/** The most runs of a name among which the one before is looked for. */
-const MAX_RUNS = 1000;
+/** Runs of a name that are read at once, as many as the server gives, and the most among which the one before is looked for. */
+const PAGE = 200;
+const MAX_RUNS = 5000;
 
 /** Add the command; comparisons that are open when the page is left are there again afterwards. */
-export function addCompareCommand(app: JupyterFrontEnd, covalab: ICovalab, restorer: ILayoutRestorer | null): void {
+export function addCompareCommand(app: JupyterFrontEnd, covalab: ICovalab, labShell: ILabShell | null, restorer: ILayoutRestorer | null): void {
   const tracker = new WidgetTracker<ComparisonTab>({ namespace: 'covalab-comparison' });
   app.commands.addCommand(CommandIDs.compare, {
     label: args => (args['menu'] ? 'Compare with Run Before' : 'Compare Dispatch with Run Before…'),
@@ -24,11 +28,12 @@ export function addCompareCommand(app: JupyterFrontEnd, covalab: ICovalab, resto
       notifyOfError(async () => {
         const both = await pairOf(app, covalab, args);
         if (both) {
-          await openComparison(app, covalab, tracker, both);
+          const tab = await openComparison(app, covalab, tracker, both);
+          showTab(app, labShell, tab);
         }
       })
   });
-  if (restorer) {
+  if (labShell && restorer) {
     void restorer.restore(tracker, {
       command: CommandIDs.compare,
       args: ({ left, right }) => ({ left, right }),
@@ -50,17 +55,28 @@ async function pairOf(app: JupyterFrontEnd, covalab: ICovalab, args: Readonly<Re
   if (id === null) {
     return null;
   }
-  const { name, notebook, created_at } = await client.summary(id);
-  const { rows } = await client.list({ text: '', only: '', sort: 'newest', offset: 0, count: MAX_RUNS, name, notebook });
-  const before = rows.find(({ summary }) => summary.id !== id && summary.created_at < created_at);
-  if (!before) {
-    Notification.info(`“${name}” has not run before. To compare any two dispatches, select both in the list.`, { autoClose: 8000 });
+  const run = await client.summary(id);
+  const before = await runBefore(client, run);
+  if (before === null) {
+    Notification.info(`“${run.name}” has not run before. To compare any two dispatches, select both in the list.`, { autoClose: 8000 });
     return null;
   }
-  return [before.summary.id, id];
+  return [before, id];
 }
 
-async function openComparison(app: JupyterFrontEnd, { client, createOutputs }: ICovalab, tracker: WidgetTracker<ComparisonTab>, [left, right]: Pair): Promise<void> {
+/** Return the newest run of the same name and notebook that is older; null if there is none. */
+async function runBefore(client: Client, { id, name, notebook, created_at }: DispatchSummary): Promise<string | null> {
+  for (let offset = 0; offset < MAX_RUNS; offset += PAGE) {
+    const { rows } = await client.list({ text: '', only: '', sort: 'newest', offset, count: PAGE, name, notebook });
+    const before = rows.find(({ summary }) => summary.id !== id && summary.created_at < created_at);
+    if (before || rows.length < PAGE) {
+      return before?.summary.id ?? null;
+    }
+  }
+  return null;
+}
+
+async function openComparison(app: JupyterFrontEnd, { client, createOutputs }: ICovalab, tracker: WidgetTracker<ComparisonTab>, [left, right]: Pair): Promise<ComparisonTab> {
   let tab = tracker.find(candidate => candidate.left === left && candidate.right === right);
   if (!tab) {
     tab = new ComparisonTab({
@@ -72,9 +88,8 @@ async function openComparison(app: JupyterFrontEnd, { client, createOutputs }: I
       createOutputs: () => createOutputs(true)
     });
     await tracker.add(tab);
-    app.shell.add(tab, 'main');
   }
-  app.shell.activateById(tab.id);
+  return tab;
 }
 
 const ID = { type: 'string', description: 'The id of a dispatch' } as const;

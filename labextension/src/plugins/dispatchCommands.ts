@@ -1,7 +1,7 @@
 /**
  * Commands on one dispatch: open, start, pause, resume, cancel, run again, delete.
  */
-import type { JupyterFrontEnd } from '@jupyterlab/application';
+import type { ILabShell, JupyterFrontEnd } from '@jupyterlab/application';
 import { Clipboard, Dialog, InputDialog, Notification, showDialog, type WidgetTracker } from '@jupyterlab/apputils';
 import { CommandIDs } from '../commands';
 import { DispatchTab } from '../dispatch/tab';
@@ -12,14 +12,15 @@ import { canCancel, errorMessage, isTerminal, summaryLabel } from '../text';
 import type { INotebookPanel } from '../notebook/panel';
 import type { DispatchSummary } from '../wire';
 import type { ICovalab } from './services';
+import { showTab } from './tabs';
 
 type Command = Parameters<JupyterFrontEnd['commands']['addCommand']>[1];
 type Condition = (summary: DispatchSummary) => boolean;
 
 /** Add the commands to an application; `tracker` gets the tabs that they open. */
-export function addDispatchCommands(app: JupyterFrontEnd, covalab: ICovalab, tracker: WidgetTracker<DispatchTab>): void {
+export function addDispatchCommands(app: JupyterFrontEnd, covalab: ICovalab, labShell: ILabShell | null, tracker: WidgetTracker<DispatchTab>): void {
   const { commands } = app;
-  commands.addCommand(CommandIDs.open, openCommand(app, covalab, tracker));
+  commands.addCommand(CommandIDs.open, openCommand(app, covalab, labShell, tracker));
   commands.addCommand(CommandIDs.redispatch, redispatchCommand(app, covalab));
   commands.addCommand(CommandIDs.delete, deleteCommand(app, covalab, tracker));
   addIdCommands(app, covalab);
@@ -86,7 +87,7 @@ function addIdCommands(app: JupyterFrontEnd, covalab: ICovalab): void {
   });
 }
 
-function openCommand(app: JupyterFrontEnd, covalab: ICovalab, tracker: WidgetTracker<DispatchTab>): Command {
+function openCommand(app: JupyterFrontEnd, covalab: ICovalab, labShell: ILabShell | null, tracker: WidgetTracker<DispatchTab>): Command {
   const { client, feed, createOutputs } = covalab;
   return {
     label: args => (args['menu'] ? 'Open Dispatch' : 'Open Dispatch…'),
@@ -110,9 +111,8 @@ function openCommand(app: JupyterFrontEnd, covalab: ICovalab, tracker: WidgetTra
           readProvenance: () => client.provenance(id)
         });
         await tracker.add(tab);
-        app.shell.add(tab, 'main');
       }
-      app.shell.activateById(tab.id);
+      showTab(app, labShell, tab);
     }
   };
 }

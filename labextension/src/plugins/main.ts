@@ -32,10 +32,10 @@ export const mainPlugin: JupyterFrontEndPlugin<void> = {
     palette: ICommandPalette | null
   ): void => {
     const tracker = new WidgetTracker<DispatchTab>({ namespace: 'covalab-dispatch' });
-    addDispatchCommands(app, covalab, tracker);
+    addDispatchCommands(app, covalab, labShell, tracker);
     const sidebar = addSidebar(app, covalab);
     restorer?.add(sidebar, sidebar.id);
-    // Without ILabShell (Notebook 7) a page shows one document, so there are no tabs to restore.
+    // Without ILabShell (Notebook 7) each document has a page of its own, which begins without tabs.
     if (labShell && restorer) {
       void restorer.restore(tracker, {
         command: CommandIDs.open,
@@ -44,7 +44,7 @@ export const mainPlugin: JupyterFrontEndPlugin<void> = {
       });
     }
     addListCommands(app, covalab, sidebar);
-    addCompareCommand(app, covalab, labShell && restorer);
+    addCompareCommand(app, covalab, labShell, restorer);
     const { show, open, start, pause, unpause, cancel, redispatch, compare, delete: remove, refresh } = CommandIDs;
     for (const command of [show, open, start, pause, unpause, cancel, redispatch, compare, remove, refresh]) {
       palette?.addItem({ command, category: 'Dispatches' });

@@ -1,7 +1,7 @@
 /**
  * MIME plugin: registers the renderer of dispatches in the output of cells.
  */
-import { ILabShell, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Notification } from '@jupyterlab/apputils';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { cellRendererFactory } from '../cell/renderer';
@@ -17,9 +17,8 @@ export const mimePlugin: JupyterFrontEndPlugin<void> = {
   description: 'Shows dispatches live in the output of cells.',
   autoStart: true,
   requires: [ICovalab, IRenderMimeRegistry],
-  optional: [ILabShell],
-  activate: (app: JupyterFrontEnd, { client, feed, dispatches, createOutputs }: ICovalab, rendermime: IRenderMimeRegistry, labShell: ILabShell | null): void => {
-    const open = labShell && ((id: string) => void app.commands.execute(CommandIDs.open, { id }));
+  activate: (app: JupyterFrontEnd, { client, feed, dispatches, createOutputs }: ICovalab, rendermime: IRenderMimeRegistry): void => {
+    const open = (id: string): void => void app.commands.execute(CommandIDs.open, { id });
     rendermime.addFactory(
       cellRendererFactory({ rendermime, createSource: id => new ServerSource(id, client, feed, null), readCell: (id, node) => client.cell(id, node), open }),
       RANK

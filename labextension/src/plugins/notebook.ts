@@ -1,9 +1,10 @@
 /**
  * Notebook plugin: runs the open notebook in the background and shows the outputs in it.
  */
-import { ILabShell, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette, IToolbarWidgetRegistry, Notification } from '@jupyterlab/apputils';
 import type { DocumentRegistry } from '@jupyterlab/docregistry';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ToolbarButton } from '@jupyterlab/ui-components';
 import type { Widget } from '@lumino/widgets';
 import { CommandIDs } from '../commands';
@@ -13,8 +14,10 @@ import { makeElectron, runCell } from '../notebook/cellActions';
 import { NotebookRuns, showRefusal } from '../notebook/controller';
 import { writeExecuted } from '../notebook/executed';
 import type { INotebookPanel } from '../notebook/panel';
+import { RunSettings } from '../notebook/runSettings';
 import { ShownOutputs } from '../notebook/shownOutputs';
 import { errorMessage, isNotebookRun } from '../text';
+import { mainPlugin } from './main';
 import { ICovalab } from './services';
 
 /** Name of notebooks in the registry of documents and in that of toolbars. */
@@ -30,15 +33,16 @@ export const notebookPlugin: JupyterFrontEndPlugin<void> = {
   description: 'Runs the open notebook in the background and shows the outputs in it.',
   autoStart: true,
   requires: [ICovalab],
-  optional: [ILabShell, ICommandPalette, IToolbarWidgetRegistry],
+  optional: [ICommandPalette, IToolbarWidgetRegistry, ISettingRegistry],
   activate: (
     app: JupyterFrontEnd,
     covalab: ICovalab,
-    labShell: ILabShell | null,
     palette: ICommandPalette | null,
-    toolbars: IToolbarWidgetRegistry | null
+    toolbars: IToolbarWidgetRegistry | null,
+    registry: ISettingRegistry | null
   ): void => {
-    const open = new OpenNotebooks(app, covalab, labShell && (id => void app.commands.execute(CommandIDs.open, { id })));
+    const settings = new RunSettings(registry, mainPlugin.id, () => app.commands.notifyCommandChanged(CommandIDs.sideBySide));
+    const open = new OpenNotebooks(app, covalab, settings);
     app.docRegistry.addWidgetExtension(NOTEBOOK, open);
     toolbars?.addFactory(
       NOTEBOOK,
@@ -47,10 +51,11 @@ export const notebookPlugin: JupyterFrontEndPlugin<void> = {
       widget => new ToolbarButton({ icon: covalabIcon, tooltip: RUN, onClick: () => void open.runs(widget as INotebookPanel)?.start(null) })
     );
     addRunCommands(app, open);
+    addSettingCommand(app, settings);
     addCellCommands(app, open);
     addBringCommand(app, covalab, open);
     addExecutedCommand(app, covalab);
-    for (const command of [CommandIDs.runNotebook, CommandIDs.runAfresh, CommandIDs.runFollowing, CommandIDs.runCell, CommandIDs.makeElectron, CommandIDs.bring, CommandIDs.openExecuted]) {
+    for (const command of [CommandIDs.runNotebook, CommandIDs.runAfresh, CommandIDs.sideBySide, CommandIDs.runFollowing, CommandIDs.runCell, CommandIDs.makeElectron, CommandIDs.bring, CommandIDs.openExecuted]) {
       palette?.addItem({ command, category: 'Dispatches' });
     }
   }
@@ -73,15 +78,15 @@ function addCellCommands(app: JupyterFrontEnd, open: OpenNotebooks): void {
 
 /** The open notebooks, each with its runs. */
 class OpenNotebooks implements DocumentRegistry.WidgetExtension {
-  constructor(app: JupyterFrontEnd, covalab: ICovalab, openDispatch: ((id: string) => void) | null) {
+  constructor(app: JupyterFrontEnd, covalab: ICovalab, settings: RunSettings) {
     this._app = app;
     this._covalab = covalab;
-    this._openDispatch = openDispatch;
+    this._settings = settings;
   }
 
   createNew(widget: Widget): NotebookRuns {
     const panel = widget as unknown as INotebookPanel;
-    const runs = new NotebookRuns(this._app, this._covalab, panel, this._openDispatch);
+    const runs = new NotebookRuns(this._app, this._covalab, panel, this._settings);
     this._runs.set(panel, runs);
     const shown = new ShownOutputs(panel, this._covalab.client, this._app.serviceManager.contents.localPath(panel.context.path));
     panel.disposed.connect(() => shown.dispose());
@@ -101,7 +106,7 @@ class OpenNotebooks implements DocumentRegistry.WidgetExtension {
 
   private readonly _app: JupyterFrontEnd;
   private readonly _covalab: ICovalab;
-  private readonly _openDispatch: ((id: string) => void) | null;
+  private readonly _settings: RunSettings;
   private readonly _runs = new WeakMap<INotebookPanel, NotebookRuns>();
 }
 
@@ -131,6 +136,20 @@ function addRunCommands({ commands }: JupyterFrontEnd, open: OpenNotebooks): voi
       const panel = open.current;
       const first = panel?.content.widgets.find(cell => panel.content.isSelectedOrActive(cell));
       return panel && first && open.runs(panel)?.start(first.model.id);
+    }
+  });
+}
+
+function addSettingCommand({ commands }: JupyterFrontEnd, settings: RunSettings): void {
+  commands.addCommand(CommandIDs.sideBySide, {
+    label: 'Background Runs: Independent Cells Side by Side',
+    caption: 'Cells that do not need each other run at the same time; off: one after the other, as in a kernel',
+    describedBy: { args: Private.NO_ARGS },
+    isToggleable: true,
+    isToggled: () => settings.sideBySide,
+    execute: async () => {
+      await settings.setSideBySide(!settings.sideBySide);
+      commands.notifyCommandChanged(CommandIDs.sideBySide);
     }
   });
 }

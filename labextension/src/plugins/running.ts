@@ -12,10 +12,11 @@ export const runningPlugin: JupyterFrontEndPlugin<void> = {
   id: 'covalab:running',
   description: 'Lists active dispatches in the panel of running sessions.',
   autoStart: true,
-  requires: [ICovalab, IRunningSessionManagers],
-  activate: ({ commands }: JupyterFrontEnd, { dispatches }: ICovalab, running: IRunningSessionManagers): void => {
+  requires: [ICovalab],
+  optional: [IRunningSessionManagers], // the pages of Notebook 7 have none
+  activate: ({ commands }: JupyterFrontEnd, { dispatches }: ICovalab, running: IRunningSessionManagers | null): void => {
     const cancel = (id: string): void => void commands.execute(CommandIDs.cancel, { id });
-    running.add({
+    running?.add({
       name: 'Dispatches',
       running: () =>
         dispatches.active.map(({ id, name, counts }) => ({

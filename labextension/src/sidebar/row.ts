@@ -5,7 +5,7 @@ import { InterruptForms } from '../dispatch/interruptForms';
 import { h, iconButton, summaryMark } from '../dom';
 import type { DispatchesModel } from '../model/dispatches';
 import { ExecutionReader } from '../model/execution';
-import { canCancel, counted, describeCounts, formatAge, formatDuration, formatElapsed, isNotebookRun, isTerminal, STATUSES, summaryLabel, tagsLabel, total } from '../text';
+import { canCancel, counted, describeCounts, formatAge, formatDuration, formatElapsed, isNotebookRun, isTerminal, namesIn, STATUSES, summaryLabel, tagsLabel, total } from '../text';
 import type { DispatchRow as ListRow, DispatchSummary } from '../wire';
 import { SUMMARY_LABELS } from '../words';
 
@@ -109,7 +109,7 @@ export class DispatchRow {
   }
 
   private _updateFacts({ id, inputs, name, notice }: DispatchSummary, row: Pick<ListRow, 'result' | 'why'> | undefined, isTitled: boolean): void {
-    const result = row?.result ?? '';
+    const result = namesIn(row?.result ?? '');
     this._facts.textContent = [isTitled ? '' : inputs, result && `→ ${result}`].filter(Boolean).join(' ');
     this._facts.hidden = this._facts.textContent === '';
     this._why.textContent = row?.why || (notice && `It ${notice}`);

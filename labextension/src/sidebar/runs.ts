@@ -28,16 +28,14 @@ export class GroupRuns {
 
   update(group: DispatchGroup): void {
     this.node.hidden = group.count < 2;
-    const isNew = this._group?.newest.summary.id !== group.newest.summary.id || this._group.count !== group.count;
     this._group = group;
     this._label.textContent = `${counted(group.count, 'run')}${group.failed > 0 ? ` · ${group.failed} failed` : ''}`;
-    const key = JSON.stringify(group.spark.map(([, status, id]) => [status, id]));
+    const key = JSON.stringify([group.count, group.spark.map(([, status, id]) => [status, id])]);
     if (key !== this._key && group.count > 1) {
       this._key = key;
       this._drawSpark(group);
-    }
-    if (isNew && !this._list.hidden) {
-      void this._fill();
+      // Also an older run may have ended, or been cancelled elsewhere.
+      this._list.hidden || void this._fill();
     }
     const now = Date.now() / 1000;
     for (const [id, row] of this._rows) {
@@ -69,7 +67,11 @@ export class GroupRuns {
 
   private async _fill(): Promise<void> {
     const { name, notebook, id } = this._group!.newest.summary;
-    const found = (await this._read(name, notebook, 0).catch(() => [])).filter(({ summary }) => summary.id !== id);
+    const read = await this._read(name, notebook, 0).catch(() => null);
+    if (!read) {
+      return; // the list says that the server does not answer; what is here stays
+    }
+    const found = read.filter(({ summary }) => summary.id !== id);
     this._listed = new Map(found.map(row => [row.summary.id, row]));
     for (const [known, row] of this._rows) {
       if (!this._listed.has(known)) {

@@ -70,7 +70,7 @@ export class Sidebar extends Widget {
       'div',
       { class: 'cv-filters', attrs: { role: 'group', 'aria-label': 'Filter by status' } },
       ...FILTERS.map(([filter, label]) =>
-        h('button', { class: 'cv-chip', text: label, attrs: { type: 'button', 'data-filter': filter }, onClick: () => this._setFilter(filter) })
+        h('button', { class: 'cv-chip', text: label, title: filter === 'failed' ? 'Failed or cancelled' : '', attrs: { type: 'button', 'data-filter': filter }, onClick: () => this._setFilter(filter) })
       )
     );
     this._sort = h('select', { class: 'cv-sort', attrs: { 'aria-label': 'Order' } }, ...SORTS.map(([value, text]) => h('option', { text, attrs: { value } })));

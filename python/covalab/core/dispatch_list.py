@@ -78,7 +78,7 @@ class SparkBar(msgspec.Struct, frozen=True, array_like=True):
 
 
 class DispatchGroup(msgspec.Struct, frozen=True):
-    """Dispatches of one name and notebook: the newest, how many there are, and the newest runs, the oldest first."""
+    """Dispatches of one name and notebook: the newest, how many, how many failed, and the newest runs by age."""
 
     newest: DispatchRow
     count: int

@@ -95,7 +95,7 @@ def select_group_page(connection: apsw.Connection, query: ListQuery) -> GroupPag
     grouped = f"FROM dispatches WHERE {where} GROUP BY name, notebook"
     found = list(
         connection.execute(
-            f"SELECT name, notebook, count(*), sum({_FAILED}), max(key) {grouped} "
+            f"SELECT name, notebook, count(*), sum(status = 'failed'), max(key) {grouped} "
             f"ORDER BY {_GROUP_ORDERS[query.sort]} LIMIT ? OFFSET ?",
             (*values, query.count, query.offset),
         )

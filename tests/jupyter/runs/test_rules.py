@@ -239,12 +239,12 @@ def test_edges_come_from_the_nearest_cell_before() -> None:
     assert flows("print(later)", "later = 1")[0] == {}
 
 
-def test_names_of_electrons_are_those_of_lattice(tmp_path: Path) -> None:
+def test_names_of_electrons_are_those_of_lattice_or_the_number_of_the_cell(tmp_path: Path) -> None:
     """Made of what a cell sets; no two are the same, none hides a name that the lattice needs."""
     made = submission("x = 1", "x = 2", "print(x)", "def", "%%bash\nls", "session = 3", folder=tmp_path)
 
     names = [node.name for node in made.graph.nodes if node.name[0] != ":"]
-    assert names == ["make_x", "make_x_2", "cell", "cell_2", "cell_3", "make_session"]
+    assert names == ["make_x", "make_x_2", "cell_3", "cell_4", "cell_5", "make_session"]
     assert made.graph.name == "my book"
 
 

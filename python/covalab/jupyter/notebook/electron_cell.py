@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -14,6 +14,9 @@ from covalab.jupyter.cells.header import CellHeader, parameter_names
 from covalab.jupyter.cells.ipython_lines import CellRefused
 from covalab.sdk.building.electron import electron
 from covalab.sdk.building.options import RetryOptions
+
+UNNAMED: Final = "cell"
+"""Name for a cell that sets and changes nothing."""
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -144,4 +147,4 @@ def name_from(names: Names) -> str:
     fresh = [name for name in names.outputs if name not in inputs]
     if fresh:
         return "make_" + "_".join(fresh[:2])
-    return "update_" + "_".join(names.outputs[:2]) if names.outputs else "cell"
+    return "update_" + "_".join(names.outputs[:2]) if names.outputs else UNNAMED

@@ -18,7 +18,7 @@ from covalab.jupyter.cells.compiling import arguments_of
 from covalab.jupyter.cells.dataflow import scan
 from covalab.jupyter.cells.history import number_before_history
 from covalab.jupyter.cells.ipython_lines import CellRefused
-from covalab.jupyter.notebook.electron_cell import name_from
+from covalab.jupyter.notebook.electron_cell import UNNAMED, name_from
 from covalab.jupyter.notebook.lattice_source import RESULTS, SESSION
 from covalab.jupyter.notebook.linking import WiredElectron
 from covalab.jupyter.notebook.session_lattice import Build, SessionCall, results_of
@@ -41,15 +41,17 @@ class RunCell(msgspec.Struct, frozen=True):
 
 
 def run_cells(cells: Sequence[tuple[CodeCell, CellOptions]]) -> list[RunCell]:
-    """Return cells with names for their electrons, as `%lattice` would name them."""
+    """Return cells with names for their electrons: those that `%lattice` gives, or the number of the cell."""
     found: list[RunCell] = []
     taken = {SESSION, RESULTS}
     made: set[str] = set()
     imports: set[str] = set()
-    for cell, options in cells:
+    for number, (cell, options) in enumerate(cells, 1):
         read = _read(cell.text)
         names = names_of(read, lambda name: "code" if name in imports else "none", made=made - imports)
-        name = _free(name_from(names), taken)
+        # One that sets nothing has only its number: a count of such cells would be read as that.
+        wanted = name_from(names)
+        name = _free(f"cell_{number}" if wanted == UNNAMED else wanted, taken)
         taken.add(name)
         part = WiredElectron(name, read, in_session=True)
         made.update(part.available)
