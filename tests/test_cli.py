@@ -142,6 +142,7 @@ def test_of_an_id_its_beginning_is_enough(live: Client) -> None:
     assert all(f"{one} (begun)" in refused.output for one in (first, second))
     assert "no dispatch 'fade0123'" in missing.output
     assert covalab("tag", first, "+seen").output == "seen\n"
+    assert f"{run}:0" in covalab("answer", f"{run[:9]}:0", "1").output  # that it waits for nothing
     assert ct.get_result(second, wait=True).status == ct.status.COMPLETED
 
 

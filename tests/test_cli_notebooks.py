@@ -394,15 +394,3 @@ def test_a_series_runs_again(live: Client, tmp_path: Path) -> None:
     )
 
     assert statuses(json.loads(covalab("export", done[0].id, "-o", "-").stdout)) == ["completed"]
-
-
-def test_a_mistake_in_a_magic_is_shown_without_lines_of_ipython(live: Client, tmp_path: Path) -> None:
-    """The line of the cell and the message."""
-    path = write(tmp_path / "n.ipynb", "x = 1\n%no_such_magic 3")
-
-    ran = covalab("run", str(path))
-
-    assert ran.exit_code == 1
-    assert "    %no_such_magic 3\n" in ran.stderr
-    assert "Line magic function `%no_such_magic` not found" in ran.stderr
-    assert "interactiveshell.py" not in ran.stderr

@@ -196,7 +196,9 @@ def test_results_are_numbered_and_underscores_have_them(tmp_path: Path) -> None:
 
 def test_a_traceback_has_the_lines_of_its_own_cell_as_shown(tmp_path: Path) -> None:
     """Also of a function of another cell, below empty lines, and in syntax errors."""
-    ran = run_cells(tmp_path, "\n\ndef f():\n    return 1 / 0", "f()", "\n\ndef (:", "%%time\n\n1 / 0", first_line=3)
+    ran = run_cells(
+        tmp_path, "\n\ndef f():\n    return 1 / 0", "f()", "\n\ndef (:", "%%time\n\n1 / 0", "%nosuch 1", first_line=3
+    )
     of_f, of_syntax = ran[1], ran[2]
 
     assert 'File "<cell c1 12345678>", line 3, in <module>\n    f()' in of_f.error
@@ -207,6 +209,9 @@ def test_a_traceback_has_the_lines_of_its_own_cell_as_shown(tmp_path: Path) -> N
     assert "c0" in text
     assert 'File "<cell c2 12345678>", line 5' in of_syntax.error
     assert "ZeroDivisionError" in ran[3].error
+    assert 'File "<cell c4 12345678>", line 3' in ran[4].error
+    assert "Line magic function `%nosuch` not found" in ran[4].error
+    assert "IPython/" not in ran[4].error
 
 
 def test_what_a_cell_sets_is_in_the_namespace_that_it_was_given(tmp_path: Path) -> None:

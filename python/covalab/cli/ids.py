@@ -5,6 +5,6 @@ from __future__ import annotations
 
 def dispatch_id(text: str) -> str:
     """Return the id of a dispatch of which a person typed the beginning."""
-    from covalab.client.whole_ids import whole_id
+    from covalab.sdk.ids import whole_id
 
     return whole_id(text)

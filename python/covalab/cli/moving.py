@@ -18,7 +18,7 @@ def trust(what: str | None) -> None:
     goes on.
     """
     from covalab.client import Client, connect, data_dir
-    from covalab.client.whole_ids import whole_id
+    from covalab.sdk.ids import whole_id
 
     # `Path("")` is the current folder: an unset variable of a shell must not make a data folder of it.
     if what is not None and not (what and Path(what).is_dir()):

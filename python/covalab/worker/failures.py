@@ -24,7 +24,6 @@ _NOT_THE_USERS: Final = (  # frames that a traceback does not show at its top
     str(_OURS.parent / "executors"),
     str(Path(asyncio.__file__).parent),
 )
-_MISTAKE_IN_MAGIC: Final = "IPython.core.error.UsageError"
 _MESSAGE_LIMIT: Final = 10_000
 _TRACEBACK_LIMIT: Final = 100_000
 _EXCEPTION_LIMIT: Final = 16_000  # its bytes travel and are kept with the failure
@@ -55,10 +54,7 @@ def failure_of(error: BaseException, type_: ErrorType) -> Failure:
         return Failure(type_, message, exception, f"{kind.__name__}: {message}\n", kinds, damaged=damaged)
     text = f"{exception}: {message}\n"
     with suppress(*USERS_ERRORS):  # so are the `repr`s that a traceback shows
-        frames = _users_frames(error.__traceback__)
-        if exception == _MISTAKE_IN_MAGIC:
-            frames = _above_ipython(frames)
-        text = "".join(traceback.format_exception(kind, error, frames))
+        text = "".join(traceback.format_exception(kind, error, _users_frames(error.__traceback__)))
     return Failure(type_, message, exception, _cut(text, _TRACEBACK_LIMIT), kinds, _serialized_exception(error))
 
 
@@ -77,13 +73,6 @@ def _cut(text: str, limit: int) -> str:
     if len(text) > limit:
         text = f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
     return printable(text, len(text))
-
-
-def _above_ipython(trace: TracebackType | None) -> TracebackType | None:
-    """Leave out the frames below the line of the magic: the message says it all, and IPython shows no more."""
-    if trace is None or str(trace.tb_frame.f_globals.get("__name__", "")).startswith("IPython."):
-        return None
-    return TracebackType(_above_ipython(trace.tb_next), trace.tb_frame, trace.tb_lasti, trace.tb_lineno)
 
 
 def _users_frames(trace: TracebackType | None) -> TracebackType | None:

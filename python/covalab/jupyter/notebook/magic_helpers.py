@@ -11,9 +11,9 @@ from IPython.core.error import UsageError
 from IPython.core.magic import no_var_expand
 from IPython.core.magic_arguments import magic_arguments
 
-from covalab.client.whole_ids import whole_id
 from covalab.core.own_attributes import own_attribute
 from covalab.jupyter.notebook.magic_errors import shown_briefly
+from covalab.sdk.ids import whole_id
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 _TAG: Final = re.compile(r"--tag(?:=|\s+)(\S+)\s+")

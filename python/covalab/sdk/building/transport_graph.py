@@ -263,7 +263,9 @@ class TransportGraph:
         node = nodes[node_id]
         attributes: FieldDict = {"name": node.name, "task_group_id": node_id, "metadata": self._metadata(node_id)}
         if node.kind is NodeKind.PARAMETER:
-            attributes["value"] = attributes["output"] = self._transportable(self._values[node.value])
+            attributes["value"] = attributes["output"] = self._transportable(
+                self._values[node.value], f"{node.name!r} (node {node_id} of lattice {self.graph.name!r})"
+            )
         if node.function >= 0:
             function = self.graph.functions[node.function]
             attributes["function_string"] = function.source
@@ -303,10 +305,10 @@ class TransportGraph:
         data = self._code(digest)
         return HookSet.recorded(msgspec.msgpack.decode(data, type=Hooks))
 
-    def _transportable(self, value: Value) -> TransportableObject:
+    def _transportable(self, value: Value, what: str) -> TransportableObject:
         blobs = self._blobs
         assert blobs is not None
-        return TransportableObject.recorded(value.text, lambda: blobs.deserialize(value))
+        return TransportableObject.recorded(value.text, lambda: blobs.deserialize(value, what=what))
 
 
 def _edge_attributes(edge: Edge) -> FieldDict:

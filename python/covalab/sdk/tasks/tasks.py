@@ -208,7 +208,9 @@ def _listed(row: TaskRow, client: Client) -> TaskRecord:
 
     def open_original(_: Value) -> UserValue:
         failure = client.node(row.dispatch, row.node).failure
-        return None if failure is None or failure.original is None else client.blobs.deserialize(failure.original)
+        if failure is None or failure.original is None:
+            return None
+        return client.blobs.deserialize(failure.original, what=f"the exception of task {row.dispatch}:{row.node}")
 
     error = None if row.failure is None else error_of(row.failure, row.ended_at, row.attempts, open_original)
     return TaskRecord(row, open_result, error)

@@ -13,6 +13,7 @@ import sys
 import types
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
+from types import TracebackType
 from typing import Any, Final, NamedTuple
 
 from IPython.core.compilerop import CachingCompiler
@@ -303,5 +304,16 @@ def _strip(error: BaseException) -> None:
     trace = error.__traceback__
     while trace is not None and "/IPython/" in trace.tb_frame.f_code.co_filename:
         trace = trace.tb_next
+    if isinstance(error, UsageError):  # what a magic refuses: the rest of the way to it tells nothing
+        trace = _without_ipython(trace)
     if trace is not None or isinstance(error, (SyntaxError, UsageError)):
         error.__traceback__ = trace
+
+
+def _without_ipython(trace: TracebackType | None) -> TracebackType | None:
+    if trace is None:
+        return None
+    below, frame = _without_ipython(trace.tb_next), trace.tb_frame
+    if "/IPython/" in frame.f_code.co_filename:
+        return below
+    return TracebackType(below, frame, trace.tb_lasti, trace.tb_lineno)
