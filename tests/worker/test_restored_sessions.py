@@ -53,6 +53,88 @@ CASES: dict[str, tuple[Sequence[str], Any]] = {
         ],
         ("Emma", 0),
     ),
+    "which go on with what has a name of its own": (
+        [
+            "import itertools\nnumbers = itertools.count(1)\npairs = itertools.pairwise(numbers)",
+            "first = next(pairs)",
+            "second = next(numbers)",
+            "seen = first, second, next(pairs), next(numbers)",
+        ],
+        ((1, 2), 3, (2, 4), 5),
+    ),
+    "which read a list that grows afterwards, under another name": (
+        [
+            "rows = [1]\ndoubled = (2 * row for row in rows)",
+            "again = rows\nother = 5",
+            "again.append(other)",
+            "other = 6",
+            "rows.append(other)\nseen = [*doubled], again is rows",
+        ],
+        ([2, 10, 12], True),
+    ),
+    "which collect into a list that cells change, too": (
+        [
+            "def collect():\n    while True:\n        found.append((yield))\nfound = []\ninto = collect()\nnext(into)",
+            "into.send(1)\nfound.append(2)",
+            "seen = [found, into.send(3)][0]",
+        ],
+        [1, 2, 3],
+    ),
+    "tokens of a context variable": (
+        [
+            "import contextvars\nuser = contextvars.ContextVar('user', default='none')\ntoken = user.set('Ann')",
+            "user.set('Bob');",
+            "before = user.get()\nuser.reset(token)\nseen = before, user.get()",
+        ],
+        ("Bob", "none"),
+    ),
+    "a finalizer": (
+        [
+            "import weakref\nclass Node: pass\ngone, node = [], Node()\nend = weakref.finalize(node, gone.append, 1)",
+            "ready = end.alive",
+            "del node\nseen = ready, end.alive, gone",
+        ],
+        (True, False, [1]),
+    ),
+}
+
+STORED: dict[str, tuple[Sequence[str], Any]] = {
+    "weak references that call, proxies, methods": (
+        [
+            "import weakref\nclass Node:\n    def name(self):\n        return 'it'\nnode, gone = Node(), []\nseen = []",
+            (
+                "reference, proxy = weakref.ref(node, lambda one: gone.append(1)), weakref.proxy(node, lambda one: 0)\n"
+                "method = weakref.WeakMethod(node.name, lambda one: gone.append(2))\nlost = weakref.proxy(Node())"
+            ),
+            "proxy.x = 1\nseen += [node.x, type(proxy).__name__, method()(), reference() is node, 'NoneType' in repr(lost)]",
+            "del node\nseen += [reference(), method(), sorted(gone)]",
+        ],
+        [1, "ProxyType", "it", True, True, None, None, [1, 2]],
+    ),
+    "the context of decimal": (
+        [
+            "import decimal\ncontext = decimal.getcontext()\nother = decimal.Context(prec=3)\ncontext.prec = 5",
+            "one = 1",
+            (
+                "context.prec = 4\nseen = [decimal.getcontext() is context, str(one / decimal.Decimal(3))]\n"
+                "decimal.setcontext(other)"
+            ),
+            "other.prec = 2\nseen.append(str(one / decimal.Decimal(3)))",
+        ],
+        [True, "0.3333", "0.33"],
+    ),
+    "a function that NumPy calls for errors": (
+        [
+            (
+                "import numpy as np\nseen = []\nbefore = np.seterrcall(lambda kind, flag: seen.append(kind))\n"
+                "before = np.seterr(divide='call')"
+            ),
+            "one = np.ones(1)",
+            "one / 0\nbefore = np.seterr(divide='ignore')",
+            "one / 0;",
+        ],
+        ["divide by zero"],
+    ),
 }
 
 HISTORY: dict[str, tuple[Sequence[str], Any]] = {
@@ -100,3 +182,12 @@ def test_values_that_cannot_be_stored_are_made_again(case: str, tmp_path: Path) 
     """The session is lost after the last cell but one."""
     cells, seen = CASES[case]
     assert run(cells, tmp_path, reuse=False, lost_after=len(cells) - 2).values["seen"] == seen
+
+
+@pytest.mark.parametrize("case", STORED)
+def test_values_are_what_they_were_where_the_session_is_restored(case: str, tmp_path: Path) -> None:
+    """The session is lost before each of the last two cells."""
+    cells, seen = STORED[case]
+    for lost_after in (len(cells) - 3, len(cells) - 2):
+        found = run(cells, tmp_path / str(lost_after), reuse=False, lost_after=lost_after).values["seen"]
+        assert found == seen

@@ -106,6 +106,7 @@ NAMES: Final[Mapping[tuple[str, str], str]] = {
 
 SPLIT: Final[Mapping[tuple[str, str], str]] = {
     ("covalab.core.model", "TriggerState"): "covalab.core.trigger_states",
+    ("covalab.namespace.standard_library", "weak_reference"): "covalab.namespace.weak_references",
     ("covalab.sdk.live", "Execution"): "covalab.sdk.executions.execution",
     ("covalab.sdk.live", "get_execution"): "covalab.sdk.results.fetch",
     ("covalab.sdk.result", "RecordedLattice"): "covalab.sdk.results.stored_code",

@@ -141,11 +141,11 @@ class _Delivery:
 
     def _change_one(self, number: int, content: Any) -> None:
         old = self._states.objects[number]
-        if isinstance(old, type):
+        if issubclass(type(old), type):
             change_class(old, *content)
-        elif isinstance(old, types.FunctionType):
+        elif issubclass(type(old), types.FunctionType):
             change_function(old, content)
-        elif isinstance(old, types.CellType):
+        elif issubclass(type(old), types.CellType):
             change_cell(old, content)
         else:
             try:

@@ -132,9 +132,9 @@ def _sent_stream(
 
 
 def _code_of(names: Iterable[str], namespace: Mapping[str, Any]) -> list[str]:
-    code = [name for name in names if isinstance(namespace[name], (types.FunctionType, type, types.ModuleType))]
+    code = [name for name in names if issubclass(type(namespace[name]), (types.FunctionType, type, types.ModuleType))]
     # Modules first: a class that is one of theirs is found there.
-    return sorted(code, key=lambda name: not isinstance(namespace[name], types.ModuleType))
+    return sorted(code, key=lambda name: not issubclass(type(namespace[name]), types.ModuleType))
 
 
 def _find_unsendable(
@@ -248,14 +248,14 @@ class Received:
 
     def _dump_content(self, pickler: ReferringPickler, number: int) -> None:
         obj = self._states.objects[number]
-        if isinstance(obj, type):
+        if issubclass(type(obj), type):
             before = dict(zip(*self._states.states[number], strict=True))
             now = attributes_of(obj)
             changed = {name: value for name, value in now.items() if before.get(name, TARGET) is not value}
             pickler.dump((changed, [name for name in before if name not in now]))
-        elif isinstance(obj, types.FunctionType):
+        elif issubclass(type(obj), types.FunctionType):
             pickler.dump(implementations(obj) if is_single_dispatch(obj) else reduce_function(obj)[2])
-        elif isinstance(obj, types.CellType):
+        elif issubclass(type(obj), types.CellType):
             pickler.dump(self._states.take(obj))
         else:
             pickler.root = obj

@@ -82,19 +82,23 @@ def _put_torch(settings: _Settings) -> None:
 
 def _read_numpy() -> _Settings:
     numpy = _loaded("numpy")
-    return {**{f"print {name}": value for name, value in numpy.get_printoptions().items()}, **numpy.geterr()}
+    printing = {f"print {name}": value for name, value in numpy.get_printoptions().items()}
+    return {**printing, **numpy.geterr(), _CALLED: numpy.geterrcall()}
 
 
 def _put_numpy(settings: _Settings) -> None:
     numpy = _loaded("numpy")
     printing = {name.removeprefix("print "): value for name, value in settings.items() if name.startswith("print ")}
-    errors = {name: value for name, value in settings.items() if not name.startswith("print ")}
+    errors = {name: value for name, value in settings.items() if name in NUMPY_ERRORS}
+    if _CALLED in settings:
+        numpy.seterrcall(settings[_CALLED])
     if printing:
         numpy.set_printoptions(**printing)
     if errors:
         numpy.seterr(**errors)
 
 
+_CALLED: Final = "called"  # for errors that are set to "call" or "log"
 NUMPY_ERRORS: Final = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 _NUMPY_PRINTING: Final[_Settings] = {
     "precision": 8,
@@ -120,7 +124,7 @@ def numpy_printing(numpy: Any) -> _Settings:
 
 def _defaults_of_numpy() -> _Settings:
     printing = numpy_printing(_loaded("numpy"))
-    return {**{f"print {name}": value for name, value in printing.items()}, **NUMPY_ERRORS}
+    return {**{f"print {name}": value for name, value in printing.items()}, **NUMPY_ERRORS, _CALLED: None}
 
 
 def _read_pandas() -> _Settings:

@@ -5,13 +5,14 @@ A library is looked at only when it is loaded.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from covalab.core.pickling import travels_by_value
 from covalab.namespace.arrays import ArrayReducer
-from covalab.namespace.definitions import set_attributes
+from covalab.namespace.definitions import TARGET, Target, set_attributes
 
 Reduce: TypeAlias = "Callable[[Any], Any]"
 
@@ -131,11 +132,27 @@ def _reduce_dtype(dtype: Any) -> Any:
     return NotImplemented
 
 
+def _reduce_context(context: Any) -> Any:
+    """A context of `decimal`; that of the cells is theirs where they go on."""
+    decimal: Any = sys.modules["decimal"]
+    return (current_context, (TARGET, *context.__reduce__()[1])) if context is decimal.getcontext() else NotImplemented
+
+
+def current_context(target: Target | dict[str, Any], *settings: Any) -> Any:
+    """Return a context of `decimal`, in use if the namespace it is loaded into is `__main__`; pickles name this."""
+    decimal: Any = importlib.import_module("decimal")
+    made = decimal.Context(*settings)
+    if target is vars(sys.modules["__main__"]):
+        decimal.setcontext(made)
+    return made
+
+
 _SPECIAL: Final[tuple[tuple[str, str, Reduce], ...]] = (
     ("matplotlib.figure", "Figure", _reduce_figure),
     ("pandas.core.internals.managers", "SingleBlockManager", _reduce_single_block),
     ("pandas.core.generic", "NDFrame", _reduce_frame),
     ("numpy", "dtype", _reduce_dtype),
+    ("decimal", "Context", _reduce_context),
     ("unittest.mock", "_Call", _reduce_call),
     ("unittest.mock", "NonCallableMock", _reduce_mock),
 )

@@ -1,7 +1,8 @@
 """Objects of the standard library that notebooks keep in variables and that cannot be pickled, or only as copies.
 
 A closed file is a closed file, an open one is refused. A match is found again, a view of a dictionary is a view of that
-dictionary, a lock that nobody holds is a new one. Pickles name functions of this module.
+dictionary, a lock that nobody holds is a new one. Weak references are in `weak_references`. Pickles name functions of
+this module.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import os
 import re
 import sys
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from covalab.core.pickling import reduce_own_way
+from covalab.namespace import weak_references
 
 _Reduced: TypeAlias = "tuple[Any, ...]"
 
@@ -120,19 +121,6 @@ def view_of_memory(owner: bytearray, format_: Any, shape: tuple[int, ...], reado
     return view.toreadonly() if readonly else view
 
 
-def _reduce_reference(reference: weakref.ref[Any]) -> _Reduced:
-    return weak_reference, (reference(),)
-
-
-def weak_reference(target: Any) -> weakref.ref[Any]:
-    """Return a weak reference, a dead one to None; pickles name this function."""
-    return weakref.ref(_Nobody() if target is None else target)
-
-
-class _Nobody:
-    """Object that is gone as soon as it is made."""
-
-
 def _reduce_cycle(cycle: Any) -> Any:
     """Return how to make a cycle in its second round or a later one; in the first it shares what it reads."""
     (source,), (saved, is_round) = cycle.__reduce_ex__(4)[1:]
@@ -183,7 +171,7 @@ REDUCERS: Final[dict[type, Callable[[Any], Any]]] = {
     io.FileIO: _reduce_file,
     re.Match: _reduce_match,
     memoryview: _reduce_memory,
-    weakref.ref: _reduce_reference,
+    **weak_references.REDUCERS,
     itertools.cycle: _reduce_cycle,
     type(iter([])): _reduce_list_iterator,
     _BACKWARDS: _reduce_list_iterator,

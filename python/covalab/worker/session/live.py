@@ -55,6 +55,7 @@ from covalab.worker.session.record import (
 from covalab.worker.session.reuse import SessionReuse
 from covalab.worker.session.reused import Reused
 from covalab.worker.session.sources import CellSources
+from covalab.worker.session.tied import tied_names
 from covalab.worker.session.unnamed import ReplacedStreams, Unnamed, names_in_use
 
 _MAIN: Final = "__main__"
@@ -106,14 +107,14 @@ class LiveSession:
         for replay in state.replays:
             self._replay(replay, made)
             made.update(replay.names)
-        unstorable = {name: self.namespace[name] for name in state.snapshot.unstorable if name in self.namespace}
+        again = {name: self.namespace[name] for name in state.made_again if name in self.namespace}
         self._clear()
         with self._as_main():
             restore(state.snapshot, self._blobs, self.namespace)
-        self.namespace.update(unstorable)
+        self.namespace.update(again)
         self._unnamed.take_out()
         put_in_order(self.namespace, state.order)
-        _apply(state.hidden)
+        self._apply(state.hidden)
         value = self.namespace.pop(RESULT, None)
         history.go_on(state.count, self.namespace.get(state.value_name, value))
         self._tracker = Tracker(self.namespace, self._is_hidden)
@@ -128,11 +129,15 @@ class LiveSession:
         with self._as_main():
             restore(replay.before, self._blobs, self.namespace)
         self.namespace.update(kept)
-        _apply(replay.hidden)
+        self._apply(replay.hidden)
         with without_outputs():
             end = self._run(replay.text, replay.filename, replay.first_line)
         if end.error is not None:
             raise end.error
+
+    def _apply(self, hidden: bytes) -> None:
+        with self._as_main():
+            _apply(hidden)
 
     def _clear(self) -> None:
         for name in [name for name in self.namespace if not self._is_hidden(name)]:
@@ -376,8 +381,8 @@ class LiveSession:
     def _replay_of(self, cell: CellText, words: set[str]) -> Replay:
         """Return how to run a cell again: what it may read, as it is before it runs."""
         wanted = words | reached(words, self.namespace)
-        stored = self._state.snapshot.covariables
-        needs = tuple(name for name in self._state.snapshot.unstorable if name in wanted)
+        stored = [one for one in self._state.snapshot.covariables if {*self._state.tied}.isdisjoint(one.names)]
+        needs = tuple(name for name in self._state.made_again if name in wanted)
         # Nobody can look into a value that cannot be stored: its code may read any name.
         kept = tuple(one for one in stored if needs or not one.names or not wanted.isdisjoint(one.names))
         return Replay(cell.text, cell.filename, cell.first_line, (), Snapshot(kept, {}), self._state.hidden, needs)
@@ -399,15 +404,21 @@ class LiveSession:
         finally:
             self.namespace.pop(RESULT, None)
         unstorable = {name: reason for name, reason in snapshot.unstorable.items() if not _is_left_out(name)}
-        involved = tuple(name for name in unstorable if name in touched)
-        last = [msgspec.structs.replace(replay, names=involved)] if involved else []
-        replays = needed_replays([*before.replays, *last], unstorable)
+        tied = tied_names(self.namespace, unstorable, [one.names for one in snapshot.covariables])
+        known_ones = {*before.snapshot.covariables} if tied else set()
+        changed = {name for one in snapshot.covariables if tied and one not in known_ones for name in one.names}
+        involved = [name for name in unstorable if name in touched]
+        is_involved = bool(involved) or not changed.isdisjoint(tied)
+        last = [msgspec.structs.replace(replay, names=(*involved, *tied))] if is_involved else []
+        replays = needed_replays([*before.replays, *last], [*unstorable, *tied])
         sources, older = self._sources.stored()
+        with self._as_main():  # functions among the settings have its globals
+            hidden = _pickled(change)
         return RecordState(
             before.number + 1,
             secrets.token_hex(8),
             msgspec.structs.replace(snapshot, unstorable=unstorable),
-            _pickled(change),
+            hidden,
             replays,
             end.has_value and (value_name or RESULT) not in snapshot.unstorable,
             sources=sources,
@@ -415,6 +426,7 @@ class LiveSession:
             older_sources=older,
             value_name=value_name,
             order=[name for name in self.namespace if not self._is_hidden(name)],
+            tied=tied,
         )
 
     def _name_of(self, value: Any) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import types
+import weakref
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from covalab.core.cell_source import READERS_OF_TEXT, text_of, words_in
@@ -62,7 +64,10 @@ def _code_in(value: object) -> tuple[list[str], list[types.CodeType]]:
         if id(one) in seen:
             continue
         seen.add(id(one))
-        if isinstance(one, types.MethodType):
+        if type(one) in weakref.ProxyTypes:  # a dead one has not even a class
+            with suppress(ReferenceError):
+                pending.append(one.__class__)
+        elif isinstance(one, types.MethodType):
             pending += [one.__func__, type(one.__self__)]
         elif isinstance(one, types.FunctionType):
             # What decorates a function of the notebook may be of a package, and has it in a closure.

@@ -63,8 +63,8 @@ class Broken(msgspec.Struct, frozen=True, array_like=True):
 class Replay(msgspec.Struct, frozen=True):
     """A cell that must run again where the session is restored, because of values that cannot be stored.
 
-    `names` are those values, `before` what it reads, as it was before the cell ran, and `needs` what it reads that
-    could not be stored then, which earlier such cells make.
+    `names` are those values and what is tied to them, `before` what it reads, as it was before the cell ran, and
+    `needs` what it reads that could not be stored then or was tied, which earlier such cells make.
     """
 
     text: str
@@ -84,6 +84,7 @@ def needed_replays(replays: Iterable[Replay], unstorable: Iterable[str]) -> list
         if not wanted.isdisjoint(replay.names):
             needed.insert(0, replay)
             wanted.update(replay.names, replay.needs)
+            wanted.difference_update(replay.before.names)  # it begins with what is stored of these
     return needed
 
 
@@ -105,6 +106,12 @@ class RecordState(msgspec.Struct, frozen=True):
     virtual: bytes = b""  # `worker.reuse.runs.Virtual` of a session whose cells may be reused
     order: list[str] = []  # the names as the namespace has them
     broken: list[Broken] = []  # cells before the next one that failed or were not run, if that is no end
+    tied: list[str] = []  # names that are stored, and stay with values that cannot be (`worker.session.tied`)
+
+    @property
+    def made_again(self) -> tuple[str, ...]:
+        """The names that cells make again where the session is restored."""
+        return (*self.snapshot.unstorable, *self.tied)
 
 
 def put_in_order(namespace: dict[str, Any], order: Iterable[str]) -> None:

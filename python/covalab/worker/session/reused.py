@@ -59,17 +59,19 @@ class Reused:
             and (one.names != (RESULT,) or one.definitions)
         ]
         unstorable = {name: why for name, why in before.snapshot.unstorable.items() if name not in touched}
+        tied = [name for name in before.tied if name not in touched]
         whole = hidden_state.merged(hidden, change)
         return RecordState(
             before.number + 1,
             secrets.token_hex(8),
             Snapshot((*kept, *run.covariables), unstorable),
             pickle.dumps(whole) if whole else b"",
-            [one for one in before.replays if any(name in unstorable for name in one.names)],
+            [one for one in before.replays if any(name in unstorable or name in tied for name in one.names)],
             run.has_value,
             count=before.count + 1,
             value_name=run.value_name,
             order=[*(name for name in before.order if name not in run.gone), *run.order],
+            tied=tied,
         )
 
     def load(self, state: RecordState, tracker: Tracker, blobs: BlobStore, namespace: dict[str, Any]) -> None:

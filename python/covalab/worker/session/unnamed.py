@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,12 +16,23 @@ _OF_PYTHON: Final = "__annotations__"
 
 
 def names_in_use(namespace: Mapping[str, Any]) -> set[str]:
-    """Return the names whose objects are the streams of this process, or are held by its loggers; all, if code is."""
+    """Return the names whose objects are the streams of this process, or are held by its loggers; all, if code is.
+
+    All, too, if code of the notebook is called without a name: for errors of NumPy, by a signal.
+    """
     objects = [sys.stdout, sys.stderr, *_of_loggers()]
-    if any(type(one).__module__ == _MAIN for one in objects):  # it may change anything
+    if any(_MAIN in (type(one).__module__, getattr(one, "__module__", "")) for one in (*objects, *_called())):
         return {*namespace}
     ids = {*map(id, objects)}
     return {name for name, value in namespace.items() if id(value) in ids and value is not None}
+
+
+def _called() -> Iterator[Any]:
+    """Yield functions that the interpreter and libraries call on their own."""
+    yield from (signal.getsignal(one) for one in signal.valid_signals())
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        yield numpy.geterrcall()
 
 
 def _of_loggers() -> Iterator[Any]:
