@@ -150,7 +150,7 @@ def test_triggers_sublattices_and_transfers_are_not_opened_there_either(audited:
 
     @ct.electron(files=[transfer])
     def read(files: Any = ()) -> Special:
-        return Special(int(Path(files[0][1]).read_text()))
+        return Special(int(Path(files[0][0]).read_text()))  # the other dispatch may be writing the copy
 
     @ct.electron
     def open_it(special: Special) -> int:

@@ -99,9 +99,19 @@ CASES: dict[str, tuple[Sequence[str], Any]] = {
 }
 
 STORED: dict[str, tuple[Sequence[str], Any]] = {
+    "an object that tells its end": (
+        [
+            "import gc\ngc.disable()\nclass Node:\n    def __del__(self):\n        self.told.append('gone')",
+            "seen, node = [], Node()\nnode.told = seen",
+            "node.f = lambda: 1",
+            "del node\nseen.append('after')",
+        ],
+        ["gone", "after"],
+    ),
     "weak references that call, proxies, methods": (
         [
-            "import weakref\nclass Node:\n    def name(self):\n        return 'it'\nnode, gone = Node(), []\nseen = []",
+            "import gc, weakref\ngc.disable()\nclass Node:\n    def name(self):\n        return 'it'",
+            "node, gone, seen = Node(), [], []",
             (
                 "reference, proxy = weakref.ref(node, lambda one: gone.append(1)), weakref.proxy(node, lambda one: 0)\n"
                 "method = weakref.WeakMethod(node.name, lambda one: gone.append(2))\nlost = weakref.proxy(Node())"

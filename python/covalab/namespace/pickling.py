@@ -101,15 +101,9 @@ class NamespacePickler(NotebookPickler):
         super().__init__(file, protocol=_PROTOCOL, buffer_callback=buffer_callback)
         self.namespace = namespace
         self._by_value = None if by_value is None else {id(one) for one in by_value}
-        self._reducers: dict[type, Callable[[Any], Any] | None] = {}
-        self._by_base: tuple[tuple[type, Callable[[Any], Any]], ...] = (
-            (BaseException, standard_library.reduce_exception),
-            (types.FunctionType, self._function),
-            (type, self._class),
-            (types.CellType, self._cell),
-            (caches.CACHED, self._cached),
-            (types.ModuleType, self._module),
-        )
+        # Functions, of which some are given the pickler: methods would refer to it, and all that it has met would be
+        # held until garbage is collected; `del data` of a cell would free nothing, and call no `__del__`.
+        self._reducers: dict[type, tuple[Callable[..., Any] | None, bool]] = {}
         self.modules: set[str] = set()
         self.mentioned: set[str] = set()
         self.definitions: dict[str, Any] = {}
@@ -122,10 +116,15 @@ class NamespacePickler(NotebookPickler):
         """Return how to make an object that is no plain container; NotImplemented for its own way."""
         kind = type(obj)
         try:
-            reduce = self._reducers[kind]
+            reduce, is_method = self._reducers[kind]
         except KeyError:
-            reduce = self._reducers[kind] = self._reducer_for(kind)
-        return NotImplemented if reduce is None else reduce(obj)
+            reduce, is_method = self._reducers[kind] = self._without_pickler(self._reducer_for(kind))
+        if reduce is None:
+            return NotImplemented
+        return reduce(self, obj) if is_method else reduce(obj)
+
+    def _without_pickler(self, reduce: Any) -> tuple[Callable[..., Any] | None, bool]:
+        return (reduce.__func__, True) if getattr(reduce, "__self__", None) is self else (reduce, False)
 
     def _reducer_for(self, kind: type) -> Callable[[Any], Any] | None:
         self.modules.add(str(kind.__module__))
@@ -133,7 +132,7 @@ class NamespacePickler(NotebookPickler):
             return None
         if kind in standard_library.REDUCERS:
             return standard_library.REDUCERS[kind]
-        own = next((reduce for base, reduce in self._by_base if issubclass(kind, base)), None)
+        own = standard_library.reduce_exception if issubclass(kind, BaseException) else self._for_definitions(kind)
         if own is None:
             own = self._for_arrays(kind)
         if own is None and is_container_with_own_methods(kind):
@@ -147,13 +146,27 @@ class NamespacePickler(NotebookPickler):
         if not found:
             return special
 
+        of_modules = self.of_modules
+
         def by_name(obj: Any) -> Any:
             if id(obj) not in found:
                 return NotImplemented
-            self.of_modules.add(id(obj))
+            of_modules.add(id(obj))
             return attribute_of_module(kind, found[id(obj)])
 
         return by_name
+
+    def _for_definitions(self, kind: type) -> Callable[[Any], Any] | None:
+        for base, reduce in (
+            (types.FunctionType, self._function),
+            (type, self._class),
+            (types.CellType, self._cell),
+            (caches.CACHED, self._cached),
+            (types.ModuleType, self._module),
+        ):
+            if issubclass(kind, base):
+                return reduce
+        return None
 
     def _for_arrays(self, kind: type) -> Callable[[Any], Any] | None:
         if kind.__name__ == "ndarray" and kind is getattr(sys.modules.get("numpy"), "ndarray", None):
