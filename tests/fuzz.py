@@ -74,6 +74,8 @@ def _request(label: str, case: Any, ids: Sequence[str], chance: random.Random) -
             chosen = chance.choice(ids) if name == "id" else chance.randrange(4)
         path = path.replace(f"{{{name}}}", quote(str(chosen), safe="") or "x")
     query = {str(name): _cut(str(name), value) for name, value in (case.query or {}).items()}
+    if "wait" in query and path.endswith("/record"):
+        query.setdefault("timeout", LONGEST_WAIT)  # a dispatch that is held has no end: that wait would have none
     body = case.body
     if type(body).__name__ == "NotSet":
         data = None
