@@ -132,6 +132,7 @@ def _sent_stream(
 
 
 def _code_of(names: Iterable[str], namespace: Mapping[str, Any]) -> list[str]:
+    # By type, here and below: `isinstance` asks a weak proxy for its class, and fails if its object is gone.
     code = [name for name in names if issubclass(type(namespace[name]), (types.FunctionType, type, types.ModuleType))]
     # Modules first: a class that is one of theirs is found there.
     return sorted(code, key=lambda name: not issubclass(type(namespace[name]), types.ModuleType))

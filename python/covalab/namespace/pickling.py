@@ -146,7 +146,7 @@ class NamespacePickler(NotebookPickler):
         if not found:
             return special
 
-        of_modules = self.of_modules
+        of_modules = self.of_modules  # not the pickler, as above
 
         def by_name(obj: Any) -> Any:
             if id(obj) not in found:

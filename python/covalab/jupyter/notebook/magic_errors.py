@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Final, TypeVar, cast
 
 from IPython.core.error import UsageError
 
 from covalab.core.errors import CovalabError
+from covalab.core.tracebacks import without_frames
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -79,11 +80,9 @@ def _led_to(error: BaseException) -> bool:
 
 def _lines_of_user(trace: TracebackType | None) -> TracebackType | None:
     """Return a traceback without the frames of covalab, IPython, Python's library and the lines of magics."""
-    if trace is None:
-        return None
-    below = _lines_of_user(trace.tb_next)
-    frame = trace.tb_frame
+    return without_frames(trace, _is_of_others)
+
+
+def _is_of_others(frame: FrameType) -> bool:
     module = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-    if module in _OTHERS or frame.f_code.co_filename.startswith(_OF_MAGICS):
-        return below
-    return TracebackType(below, frame, trace.tb_lasti, trace.tb_lineno)
+    return module in _OTHERS or frame.f_code.co_filename.startswith(_OF_MAGICS)

@@ -13,7 +13,6 @@ import sys
 import types
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
-from types import TracebackType
 from typing import Any, Final, NamedTuple
 
 from IPython.core.compilerop import CachingCompiler
@@ -27,6 +26,7 @@ from traitlets import Type, default
 from traitlets.config import Config
 
 from covalab.core.cell_source import remember
+from covalab.core.tracebacks import without_frames
 from covalab.worker.outputs import loops, widgets
 from covalab.worker.outputs.recorder import recorder
 
@@ -302,18 +302,13 @@ def run_cell(text: str, *, filename: str, namespace: dict[str, Any], first_line:
 def _strip(error: BaseException) -> None:
     """Take the frames of IPython from the top of a traceback."""
     trace = error.__traceback__
-    while trace is not None and "/IPython/" in trace.tb_frame.f_code.co_filename:
+    while trace is not None and _is_of_ipython(trace.tb_frame):
         trace = trace.tb_next
     if isinstance(error, UsageError):  # what a magic refuses: the rest of the way to it tells nothing
-        trace = _without_ipython(trace)
+        trace = without_frames(trace, _is_of_ipython)
     if trace is not None or isinstance(error, (SyntaxError, UsageError)):
         error.__traceback__ = trace
 
 
-def _without_ipython(trace: TracebackType | None) -> TracebackType | None:
-    if trace is None:
-        return None
-    below, frame = _without_ipython(trace.tb_next), trace.tb_frame
-    if "/IPython/" in frame.f_code.co_filename:
-        return below
-    return TracebackType(below, frame, trace.tb_lasti, trace.tb_lineno)
+def _is_of_ipython(frame: types.FrameType) -> bool:
+    return "/IPython/" in frame.f_code.co_filename

@@ -405,10 +405,8 @@ class LiveSession:
             self.namespace.pop(RESULT, None)
         unstorable = {name: reason for name, reason in snapshot.unstorable.items() if not _is_left_out(name)}
         tied = tied_names(self.namespace, unstorable, [one.names for one in snapshot.covariables])
-        known_ones = {*before.snapshot.covariables} if tied else set()
-        changed = {name for one in snapshot.covariables if tied and one not in known_ones for name in one.names}
         involved = [name for name in unstorable if name in touched]
-        is_involved = bool(involved) or not changed.isdisjoint(tied)
+        is_involved = bool(involved) or bool(tied and not _changed_names(before.snapshot, snapshot).isdisjoint(tied))
         last = [msgspec.structs.replace(replay, names=(*involved, *tied))] if is_involved else []
         replays = needed_replays([*before.replays, *last], [*unstorable, *tied])
         sources, older = self._sources.stored()
@@ -441,6 +439,11 @@ def _is_left_out(name: str) -> bool:
 
 def _pickled(state: hidden_state.HiddenState) -> bytes:
     return pickle.dumps(state) if state else b""
+
+
+def _changed_names(before: Snapshot, after: Snapshot) -> set[str]:
+    known = {*before.covariables}
+    return {name for one in after.covariables if one not in known for name in one.names}
 
 
 def _apply(hidden: bytes) -> None:
